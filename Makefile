@@ -1,0 +1,56 @@
+# piapi-gateway: `make run` and `make test` need make and Python >= 3.11, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench soak lock clean
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "piapi-gateway needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "could not make $(VENV): this Python lacks venv/ensurepip (on Debian and Ubuntu: the package python3-venv)" >&2; exit 1; }
+
+$(VENV)/.run: requirements/base.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing locked requirements into $(VENV) …"
+	@$(PIP) -r requirements/build.txt
+	@$(PIP) -r requirements/base.txt
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "installing locked development requirements into $(VENV) …"
+	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
+	@if [ -n "$${PIAPI_API_KEY:-}$${BACKUP_API_KEY:-}" ]; then exec $(BIN)/piapi-gateway serve; else exec $(BIN)/piapi-gateway demo; fi
+
+test: $(VENV)/.dev ## the whole test suite, over real loopback servers
+	@scripts/node_sdk.sh
+	@$(BIN)/python -m pytest -rs
+
+check: $(VENV)/.dev ## format, lint, types, import contracts, budgets
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/budgets.py
+
+format: $(VENV)/.dev ## rewrite the code's layout
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev ## measure speed and memory, beside nginx and a direct run
+	@$(BIN)/python -m bench
+
+lock: $(VENV)/.dev ## renew the hash-locked requirements
+	@for set in build base dev; do scripts/lock.sh $(BIN)/uv $$set; done
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules

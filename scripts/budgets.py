@@ -1,0 +1,85 @@
+"""The house's budgets: file and function lengths, where a broad except may stand, what a pure room may import.
+
+Run by ``make check``. Prints every breach as ``file:line: what`` and exits with 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+FILE_LINES = 400
+FUNCTION_LINES = 60
+BROAD_EXCEPT_AT = {"gateway/endpoints/dispatch.py"}
+PURE_ROOMS = ("gateway/core/", "gateway/wire/", "gateway/translate/")
+IMPURE_MODULES = {
+    "asyncio", "datetime", "http", "httpx2", "io", "logging", "os", "pathlib", "random", "secrets", "select", "shutil",
+    "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uvicorn",
+}  # fmt: skip
+# Pure parts of impure modules: parsing a date is not asking the clock.
+PURE_EXCEPTIONS = {("gateway/core/retry_after.py", "datetime")}
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function and method in a module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and name of every module a tree imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.lineno, node.module
+
+
+def broad_handlers(tree: ast.AST) -> Iterator[int]:
+    """Lines of handlers that catch everything."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            names = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+            if any(name is None or (isinstance(name, ast.Name) and name.id in {"Exception", "BaseException"}) for name in names):
+                yield node.lineno
+
+
+def breaches(path: Path, name: str) -> Iterator[str]:
+    """Everything wrong with one file."""
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    lines = len(text.splitlines())
+    if lines > FILE_LINES:
+        yield f"{name}:1: {lines} lines, at most {FILE_LINES}: split it by subject"
+    for function in functions(tree):
+        length = (function.end_lineno or function.lineno) - function.lineno + 1
+        if length >= FUNCTION_LINES:
+            yield f"{name}:{function.lineno}: {function.name} has {length} lines, fewer than {FUNCTION_LINES} are allowed"
+    if name not in BROAD_EXCEPT_AT:
+        for line in broad_handlers(tree):
+            yield f"{name}:{line}: a broad except belongs at the front door only"
+    if name.startswith(PURE_ROOMS):
+        for line, module in imported(tree):
+            root = module if module in IMPURE_MODULES else module.partition(".")[0]
+            if root in IMPURE_MODULES and (name, root) not in PURE_EXCEPTIONS:
+                yield f"{name}:{line}: a pure room imports {module}"
+
+
+def main() -> int:
+    root = Path(__file__).resolve().parent.parent
+    files = sorted((root / "gateway").rglob("*.py"))
+    found = [line for path in files for line in breaches(path, path.relative_to(root).as_posix())]
+    for line in found:
+        print(line)
+    median = statistics.median(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+    print(f"budgets: {len(files)} files, median {median:g} lines, {len(found)} breaches")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
