@@ -1,0 +1,206 @@
+"""The nouns of the house, frozen. Money is an integer of nano-dollars (10⁻⁹ US dollar), times are seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Literal
+
+NANO_PER_USD = 1_000_000_000
+
+Dialect = Literal["piapi", "openai"]
+OperationName = Literal["chat", "images", "task"]
+Confidence = Literal["measured", "estimated", "unknown"]
+
+
+class Phase(IntEnum):
+    """How far an attempt had come when it ended."""
+
+    UNSENT = 0  # φ0: no byte of the request left
+    REJECTED = 1  # φ1: proven rejected, nothing was done
+    UNKNOWN = 2  # φ2: sent, outcome unknown
+    ANSWERED = 3  # φ3: 200, nothing meaningful forwarded
+    FORWARDED = 4  # φ4: content forwarded to the client
+
+
+class CostClass(StrEnum):
+    """What sending a request costs, hence how freely it may be sent again."""
+
+    READ = "read"
+    TOKENS = "tokens"
+    PAID = "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a target costs. Token prices are nano-dollars per 1,000,000 tokens, the others nano-dollars apiece.
+
+    ``image``: an answer with at least one picture (or, for tasks, each picture). ``no_image``: an answer without.
+    ``table``: quality → size → nano-dollars a picture. ``minimum``: nano-dollars a request that succeeded.
+    None means unknown, 0 means free.
+    """
+
+    input: int | None = None
+    cached_input: int | None = None
+    output: int | None = None
+    image_input: int | None = None
+    image: int | None = None
+    no_image: int | None = None
+    table: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    minimum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One host of an upstream. ``base_path`` has no trailing slash.
+
+    ``wall``: seconds of silence after which this host gives up on an answer, or None.
+    """
+
+    url: str
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    base_path: str = ""
+    wall: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One key of an upstream's pool. ``name`` is safe to show, ``value`` never is."""
+
+    name: str
+    value: str = field(repr=False)
+    weight: int = 1
+    max_parallel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. ``head``, ``content`` and ``idle`` bind token-billed chat only."""
+
+    connect: float = 5.0
+    head: float = 30.0
+    content: float = 60.0
+    idle: float = 60.0
+    total: float = 600.0
+    stream_total: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTimes:
+    """Seconds: the task API's polling."""
+
+    poll: float = 2.0
+    poll_max: float = 15.0
+    deadline: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A provider: its hosts in the order to be tried, and its pool of keys."""
+
+    name: str
+    dialect: Dialect
+    endpoints: tuple[Endpoint, ...]
+    credentials: tuple[Credential, ...]
+    timeouts: Timeouts = Timeouts()
+    tasks: TaskTimes = TaskTimes()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One way to serve a model. ``price`` None means the price is unknown."""
+
+    upstream: Upstream
+    model: str
+    operation: OperationName = "chat"
+    price: Price | None = None
+
+    @property
+    def cost_class(self) -> CostClass:
+        """PAID for pictures and tasks, however they travel; TOKENS for what is billed by usage."""
+        if self.operation != "chat" or (self.price is not None and self.price.image is not None):
+            return CostClass.PAID
+        return CostClass.TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A model as clients name it (``*`` may end it) and its targets in order."""
+
+    model: str
+    targets: tuple[Target, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """``amount``: nano-dollars in one ``period``."""
+
+    amount: int
+    period: Literal["day", "month", "total"]
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualKey:
+    """A team member's key. ``digest``: SHA-256 of the key; the key itself is not kept."""
+
+    name: str
+    digest: bytes = field(repr=False, default=b"")
+    team: str | None = None
+    models: tuple[str, ...] = ("*",)
+    rpm: int | None = None
+    tpm: int | None = None
+    parallel: int | None = None
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer used. ``input_tokens`` includes ``cached_input_tokens`` (OpenAI's way of counting)."""
+
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    images: int = 0
+    confidence: Confidence = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt came to.
+
+    ``slug``: ``ok`` or a name of the fault catalogue (core/outcomes.py). ``status``: the upstream's HTTP status.
+    ``retry_after``: seconds the upstream asked for. ``message``, ``type``, ``param``, ``code``: the upstream's own
+    error, sanitised, shown to the client only for outcomes whose rule passes them on.
+    ``detail``: words for the operator's log.
+    """
+
+    slug: str
+    phase: Phase
+    status: int | None = None
+    retry_after: float | None = None
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.slug == "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class FailoverPolicy:
+    """``unknown_outcome_up_to``: nano-dollars; times are seconds; ``retry_budget`` is a share of requests."""
+
+    attempts: int = 3
+    retry_budget: float = 0.1
+    unknown_outcome_up_to: int = 50_000_000
+    breaker_failures: int = 5
+    breaker_window: float = 30.0
+    eject: float = 10.0
+    eject_max: float = 300.0

@@ -1,0 +1,1 @@
+"""The front door: ASGI in, values out, and back."""

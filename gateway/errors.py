@@ -1,0 +1,165 @@
+"""Every error the gateway raises on purpose.
+
+    GatewayError                     something a client is told, OpenAI-shaped
+    ├── ClientError                  source: the client (4xx)
+    ├── LimitError                   source: a limit or budget of the virtual key (429)
+    ├── GatewayFault                 source: the gateway itself (500, 503)
+    └── UpstreamFault                source: an upstream, after failover (4xx passed on, 502, 503, 504)
+    TransportError                   talking to one endpoint failed; judged by core, never shown to a client
+    ConfigError                      source: the operator; the command ends with exit code 2
+    StoreError                       the ledger's store cannot be used; says how to recover
+
+Retryability is one fact: ``retry_after`` is set exactly when a second try can help and cannot buy twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from gateway.core.types import Phase
+
+
+class GatewayError(Exception):
+    """An error with everything the client's answer needs.
+
+    ``status``: HTTP status. ``type``, ``code``, ``param``: OpenAI's error fields.
+    ``retry_after``: seconds after which the same request may be sent again, or None when it should not be.
+    """
+
+    source = "gateway"
+
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        code: str | None,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type = type
+        self.code = code
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+    def body(self) -> bytes:
+        """The JSON body: ``{"error": {"message", "type", "param", "code"}}``, all four always there."""
+        return orjson.dumps(
+            {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        )
+
+
+class ClientError(GatewayError):
+    source = "client"
+
+
+class LimitError(GatewayError):
+    source = "client"
+
+
+class GatewayFault(GatewayError):
+    source = "gateway"
+
+
+class UpstreamFault(GatewayError):
+    source = "upstream"
+
+
+class TransportError(Exception):
+    """One attempt's connection failed.
+
+    ``slug``: the fault catalogue's name (``connect_refused``, ``dns_error``, ``tls_error``, ``connect_timeout``,
+    ``reused_conn_reset``, ``connection_reset``, ``bad_http``, ``head_too_big``).
+    ``phase``: how far it had come (UNSENT before a byte of the request may have left, UNKNOWN after).
+    ``detail``: words for the operator's log; never shown to a client.
+    """
+
+    def __init__(self, slug: str, phase: Phase, detail: str) -> None:
+        super().__init__(f"{slug}: {detail}")
+        self.slug = slug
+        self.phase = phase
+        self.detail = detail
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. ``problems``: one line each, ``file:line:column: path: what is wrong``."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message says what to do."""
+
+
+def invalid_request(message: str, *, param: str | None = None, code: str | None = None) -> ClientError:
+    """400: the request itself is wrong; ``param`` names the field."""
+    return ClientError(400, "invalid_request_error", code, message, param=param)
+
+
+def invalid_api_key() -> ClientError:
+    """401: one body for a missing, wrong, revoked or expired key, so that nothing can be learned from it."""
+    return ClientError(
+        401,
+        "invalid_request_error",
+        "invalid_api_key",
+        "Incorrect or missing API key. Send a virtual key of this gateway as 'Authorization: Bearer <key>'.",
+    )
+
+
+def model_not_allowed(model: str) -> ClientError:
+    return ClientError(
+        403, "permission_error", "model_not_allowed", f"This key may not use the model '{model}'.", param="model"
+    )
+
+
+def model_not_found(model: str) -> ClientError:
+    return ClientError(
+        404,
+        "invalid_request_error",
+        "model_not_found",
+        f"The model '{model}' does not exist here. GET /v1/models lists what this key may use.",
+        param="model",
+    )
+
+
+def rate_limit_exceeded(message: str, retry_after: float) -> LimitError:
+    return LimitError(429, "rate_limit_error", "rate_limit_exceeded", message, retry_after=retry_after)
+
+
+def ledger_unavailable() -> GatewayFault:
+    return GatewayFault(
+        503,
+        "service_unavailable_error",
+        "ledger_unavailable",
+        "The gateway cannot write its ledger, so nothing was bought. Try again shortly.",
+        retry_after=1.0,
+    )
+
+
+def gateway_overloaded() -> GatewayFault:
+    return GatewayFault(
+        503,
+        "service_unavailable_error",
+        "gateway_overloaded",
+        "The gateway has as much work in flight as it may take. Try again shortly.",
+        retry_after=1.0,
+    )
+
+
+def server_shutting_down() -> GatewayFault:
+    return GatewayFault(
+        503, "service_unavailable_error", "server_shutting_down", "The gateway is shutting down.", retry_after=1.0
+    )
+
+
+def internal_error() -> GatewayFault:
+    return GatewayFault(500, "server_error", "internal_error", "The gateway failed; its log has the request id.")

@@ -1,0 +1,56 @@
+"""The ports through which the world comes in, so that tests can bring another one.
+
+Time inside asyncio is always the running loop's own (``loop.time``, ``loop.call_later``): a virtual-time loop replaces
+it whole. ``Clock`` is what code outside a loop's callbacks asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.core.types import Endpoint
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float:
+        """Seconds that never jump; the same scale as the running loop's ``time()``."""
+        ...
+
+    def wall_ns(self) -> int:
+        """Unix time in nanoseconds, for stamps only."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks. asyncio's and uvloop's loops count ``time.monotonic`` too."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+
+class Randomness(Protocol):
+    """What random.Random offers of it is enough."""
+
+    def random(self) -> float: ...
+
+    def getrandbits(self, k: int, /) -> int: ...
+
+
+def system_randomness() -> random.Random:
+    """For jitter and for choosing among equals; secrets come from ``secrets``."""
+    return random.Random()  # noqa: S311
+
+
+class Dialer(Protocol):
+    """Opens one connection; raises OSError, ssl.SSLError or TimeoutError-free cancellation as asyncio does."""
+
+    async def __call__(
+        self, endpoint: Endpoint, protocol_factory: Callable[[], asyncio.Protocol]
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]: ...

@@ -1,0 +1,1 @@
+"""A simulated PiAPI and backup provider. Every answer says so: ``x-sandbox: 1``."""

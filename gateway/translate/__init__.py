@@ -1,0 +1,1 @@
+"""Pure conversations: one file per (client operation × upstream dialect)."""

@@ -1,0 +1,1 @@
+"""Pure formats: what travels on the wire, parsed and written without I/O."""
