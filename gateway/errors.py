@@ -7,7 +7,8 @@
     └── UpstreamFault                source: an upstream, after failover (4xx passed on, 502, 503, 504)
     TransportError                   talking to one endpoint failed; judged by core, never shown to a client
     ConfigError                      source: the operator; the command ends with exit code 2
-    StoreError                       the ledger's store cannot be used; says how to recover
+    OperatorError                    source: the operator's machine; one line that says what to do
+    └── StoreError                   the ledger's store cannot be used; says how to recover
 
 Retryability is one fact: ``retry_after`` is set exactly when a second try can help and cannot buy twice.
 """
@@ -96,7 +97,11 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class StoreError(Exception):
+class OperatorError(Exception):
+    """A command cannot do its work; the message says what to do."""
+
+
+class StoreError(OperatorError):
     """The store cannot be used; the message says what to do."""
 
 

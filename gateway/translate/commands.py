@@ -8,7 +8,7 @@ A conversation is a generator: it yields a command and is sent the command's res
     Emit(...)      → None            bytes for the client; the first meaningful one commits
 
 It returns an ``Outcome``. The driver throws ``Stalled`` into it when a wait took too long and ``TransportError`` when
-the connection failed; a conversation may answer either with an Outcome. It keeps ``usage`` and ``delivered`` current
+the connection failed; a conversation may answer either with an Outcome. It keeps ``usage`` and ``estimate`` current
 at every yield, so that a cut stream can still be priced.
 """
 
@@ -96,8 +96,13 @@ class Conversation(Protocol):
     answer: bytes | None
     """The whole answer for a client that did not ask for a stream, once the outcome is ok."""
 
+    @property
+    def images(self) -> int:
+        """Pictures received so far."""
+        ...
+
     def converse(self) -> Conversing: ...
 
-    def delivered_text(self) -> str:
-        """The text received so far, for counting tokens when the upstream names no usage."""
+    def estimate(self) -> Usage:
+        """Tokens counted from what was sent and received so far, for when the upstream names no usage."""
         ...

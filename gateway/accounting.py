@@ -1,0 +1,226 @@
+"""One exchange's account: what was tried and used, told exactly once to the ledger, the metrics and the log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.attempt import Attempt
+from gateway.core.pricing import AttemptFacts, Booking, book, format_usd
+from gateway.core.routing import Failover, Go
+from gateway.core.types import CostClass, Outcome, Route, Usage, VirtualKey
+from gateway.delivery import Headers
+from gateway.metrics import FinishedExchange
+from gateway.redaction import fingerprint
+from gateway.services import Services
+from gateway.stores.base import AttemptRecord, Intent, Settlement
+from gateway.translate.commands import Conversation
+
+
+class Asked(Protocol):
+    """What the account wants to know of an operation."""
+
+    @property
+    def route(self) -> str: ...
+
+
+@dataclass(slots=True)
+class Entry:
+    """One attempt, while it runs and after."""
+
+    go: Go
+    conversation: Conversation
+    attempt: Attempt
+    began: float
+    outcome: Outcome | None = None
+
+    def facts(self) -> AttemptFacts:
+        """What the books need. Counting tokens, where nothing was measured, happens here."""
+        assert self.outcome is not None
+        conversation, target = self.conversation, self.go.target
+        usage = conversation.usage
+        counted = usage is None and self.outcome.phase >= 2
+        return AttemptFacts(
+            price=target.price,
+            cost_class=target.cost_class,
+            operation=target.operation,
+            slug=self.outcome.slug,
+            phase=self.outcome.phase,
+            usage=usage,
+            estimated=conversation.estimate() if counted else Usage(),
+            images=conversation.images,
+        )
+
+
+class Account:
+    """Opened with the request, settled once. ``reserved``: whether an intent row may stand in the ledger."""
+
+    def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:
+        self._services = services
+        self._operation = operation
+        self._route = route
+        self._key = key
+        self._request_id = request_id
+        self._loop = asyncio.get_running_loop()
+        self._began = services.clock.monotonic()
+        self._id = services.new_id()
+        self._entries: list[Entry] = []
+        self._failovers = 0
+        self._first_at: float | None = None
+        self._booking: Booking | None = None
+        self._settled = False
+        self.reserved = False
+
+    def intent(self) -> Intent:
+        """The row that is committed before an upstream is called."""
+        return Intent(
+            id=self._id,
+            at_ns=self._services.clock.wall_ns(),
+            key=self._key.name,
+            team=self._key.team,
+            route=self._operation.route,
+            model=self._route.model,
+            request_id=self._request_id,
+            paid=any(target.cost_class is CostClass.PAID for target in self._route.targets),
+        )
+
+    def begin(self, go: Go, conversation: Conversation, attempt: Attempt) -> None:
+        """An attempt starts."""
+        self._entries.append(Entry(go, conversation, attempt, self._services.clock.monotonic()))
+
+    def end(self, outcome: Outcome, failovers: Sequence[Failover]) -> None:
+        """The attempt that was begun last has ended."""
+        entry = self._entries[-1]
+        entry.outcome = outcome
+        go, services = entry.go, self._services
+        services.metrics.attempt(go.target.upstream.name, go.endpoint.url, outcome.slug)
+        for failover in failovers[self._failovers :]:
+            services.metrics.failover(self._route.model, failover.from_upstream, failover.to_upstream, failover.reason)
+        self._failovers = len(failovers)
+        note = services.log.info if outcome.ok else services.log.warning
+        note(
+            "attempt",
+            request_id=self._request_id,
+            attempt=go.number,
+            upstream=go.target.upstream.name,
+            endpoint=go.endpoint.url,
+            upstream_key=go.credential.name,
+            fingerprint=fingerprint(go.credential.value),
+            outcome=outcome.slug,
+            phase=int(outcome.phase),
+            status=outcome.status,
+            detail=outcome.detail or None,
+            bytes_out=entry.attempt.bytes_out,
+            bytes_in=entry.attempt.bytes_in,
+            ms=round((services.clock.monotonic() - entry.began) * 1000, 1),
+        )
+
+    def first_content(self) -> None:
+        """The first meaningful bytes went to the client."""
+        if self._first_at is None:
+            self._first_at = self._services.clock.monotonic()
+
+    def headers(self) -> Headers:
+        """What every answer says of how it came about."""
+        if not self._entries:
+            return ((b"x-gateway-attempts", b"0"),)
+        last = self._entries[-1]
+        return (
+            (b"x-gateway-upstream", last.go.target.upstream.name.encode()),
+            (b"x-gateway-attempts", b"%d" % len(self._entries)),
+        )
+
+    def tokens_used(self) -> int | None:
+        """Input and output together, once settled; None when nothing is known."""
+        if self._booking is None:
+            return None
+        usage = self._booking.usage
+        return usage.input_tokens + usage.output_tokens
+
+    def settle(self, status: int) -> bytes:
+        """Close the account; a second call changes nothing. Returns what the key pays, in US dollars."""
+        if not self._settled:
+            self._settled = True
+            self._booking = book([entry.facts() for entry in self._entries if entry.outcome is not None])
+            if self.reserved:
+                self._services.ledger.settle(self._settlement(self._booking, status))
+            self._observe(self._booking, status)
+        assert self._booking is not None
+        return format_usd(self._booking.charged).encode()
+
+    def _settlement(self, booking: Booking, status: int) -> Settlement:
+        records = tuple(
+            AttemptRecord(
+                upstream=entry.go.target.upstream.name,
+                endpoint=entry.go.endpoint.url,
+                credential=entry.go.credential.name,
+                outcome=entry.outcome.slug if entry.outcome is not None else "internal_error",
+                phase=int(entry.outcome.phase) if entry.outcome is not None else 2,
+                cost=cost.amount,
+                reason=cost.reason,
+            )
+            for entry, cost in zip(self._entries, booking.costs, strict=True)
+        )
+        last = records[-1] if records else None
+        usage = booking.usage
+        return Settlement(
+            id=self._id,
+            at_ns=self._services.clock.wall_ns(),
+            state=booking.state,
+            upstream=last.upstream if last else None,
+            endpoint=last.endpoint if last else None,
+            credential=last.credential if last else None,
+            attempts=records,
+            input_tokens=usage.input_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            output_tokens=usage.output_tokens,
+            images=usage.images,
+            charged=booking.charged,
+            upstream_cost=booking.upstream_cost,
+            confidence=booking.confidence,
+            status=status,
+        )
+
+    def _observe(self, booking: Booking, status: int) -> None:
+        now = self._services.clock.monotonic()
+        duration = now - self._began
+        waited = sum(entry.attempt.waited for entry in self._entries)
+        upstream = self._entries[-1].go.target.upstream.name if self._entries else None
+        usage = booking.usage
+        self._services.metrics.observe(
+            FinishedExchange(
+                route=self._operation.route,
+                model=self._route.model,
+                upstream=upstream,
+                status=status,
+                key=self._key.name,
+                team=self._key.team,
+                charged=booking.charged,
+                upstream_costs=tuple(
+                    (entry.go.target.upstream.name, self._route.model, cost.reason, cost.amount)
+                    for entry, cost in zip(self._entries, booking.costs, strict=True)
+                ),
+                usage=usage,
+                duration=duration,
+                time_to_first_token=None if self._first_at is None else self._first_at - self._began,
+                overhead=max(0.0, duration - waited),
+            )
+        )
+        self._services.log.info(
+            "request",
+            request_id=self._request_id,
+            route=self._operation.route,
+            key=self._key.name,
+            model=self._route.model,
+            status=status,
+            upstream=upstream,
+            attempts=len(self._entries),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            images=usage.images,
+            cost_usd=format_usd(booking.charged),
+            confidence=booking.confidence,
+            ms=round(duration * 1000, 1),
+        )

@@ -1,0 +1,192 @@
+"""The driver: carries out one conversation's commands against one endpoint with one key.
+
+It holds no rules of its own but the timers of the failover policy: which wait may last how long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from gateway import __version__
+from gateway.core.routing import Go
+from gateway.core.types import CostClass, Outcome, Phase
+from gateway.errors import TransportError
+from gateway.interruption import Interrupter, Watchdog
+from gateway.ports import Clock
+from gateway.translate.commands import Awaiting, Command, Conversation, Emit, Head, Receive, Send, Sleep, Stalled
+from gateway.upstream.pool import ConnectionPool
+from gateway.upstream.response import Response
+
+GRACE_AFTER_FINISH = 2.0
+"""Seconds an answer that named its finish reason may stay open before it counts as ended (fault row 37)."""
+
+PROGRESS_FACTOR = 2.0
+"""Comments show that a host lives, not that it works: content may lag by so many idle times (Rule 5: 60 s, 120 s)."""
+
+_FIXED_HEADERS = (
+    (b"content-type", b"application/json"),
+    (b"accept", b"text/event-stream"),
+    (b"accept-encoding", b"identity"),
+    (b"user-agent", b"piapi-gateway/" + __version__.encode()),
+)
+
+
+class DeadlinePassed(Exception):
+    """The request as a whole took too long."""
+
+
+class Sink(Protocol):
+    """Where a conversation's bytes for the client go."""
+
+    async def emit(self, data: bytes, meaningful: bool) -> None: ...
+
+
+class Attempt:
+    """One try at one target through one endpoint with one key.
+
+    ``deadline``: the loop's time at which the whole request must have ended.
+    After ``run``: ``waited`` is the seconds spent waiting for the upstream, ``bytes_out`` and ``bytes_in`` its traffic.
+    """
+
+    def __init__(
+        self,
+        go: Go,
+        conversation: Conversation,
+        *,
+        pool: ConnectionPool,
+        sink: Sink,
+        interrupter: Interrupter,
+        deadline: float,
+        clock: Clock,
+    ) -> None:
+        self._go = go
+        self._conversation = conversation
+        self._pool = pool
+        self._sink = sink
+        self._interrupter = interrupter
+        self._deadline = deadline
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._watchdog = Watchdog(self._loop, self._expired)
+        self._bound_by_idle = go.target.cost_class is CostClass.TOKENS
+        self._awaiting = Awaiting.HEAD
+        self._response: Response | None = None
+        self._last_byte = self._last_progress = self._head_at = self._loop.time()
+        self._waiting_until = 0.0
+        self.waited = 0.0
+        self.bytes_out = 0
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of the answer's body received so far."""
+        return self._response.bytes_received if self._response is not None else 0
+
+    async def run(self) -> Outcome:
+        """Converse to the end. Interruptions other than stalls (client gone, draining) are raised."""
+        conversing = self._conversation.converse()
+        try:
+            command = next(conversing)
+            while True:
+                try:
+                    result = await self._carry_out(command)
+                except (TransportError, Stalled) as trouble:
+                    command = conversing.throw(trouble)
+                else:
+                    command = conversing.send(result)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        except TransportError as error:
+            return Outcome(error.slug, error.phase, detail=error.detail)
+        except Stalled as stall:
+            return Outcome(f"stall_{stall.awaiting}", Phase.UNKNOWN, detail=str(stall))
+        except DeadlinePassed:
+            return Outcome("deadline", Phase.UNKNOWN, detail="the request's deadline passed")
+        finally:
+            conversing.close()
+            self._watchdog.stop()
+            if self._response is not None:
+                self._response.close()
+
+    async def _carry_out(self, command: Command) -> Head | bytes | None:
+        if type(command) is Receive:
+            return await self._receive(command.awaiting)
+        if type(command) is Emit:
+            if command.meaningful:
+                self._last_progress = self._loop.time()
+            await self._interrupter.wait(self._sink.emit(command.data, command.meaningful))
+            return None
+        if type(command) is Send:
+            return await self._send(command)
+        assert type(command) is Sleep
+        await self._interrupter.wait(asyncio.sleep(command.seconds))
+        return None
+
+    async def _send(self, command: Send) -> Head:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+        upstream, credential = self._go.target.upstream, self._go.credential
+        headers = (*_FIXED_HEADERS, (b"authorization", b"Bearer " + credential.value.encode()), *command.headers)
+        self.bytes_out += len(command.body)
+        self._last_byte = self._loop.time()
+        self._watch(Awaiting.HEAD)
+        started = self._clock.monotonic()
+        try:
+            response = await self._interrupter.wait(
+                self._pool.request(
+                    self._go.endpoint,
+                    command.method,
+                    command.path,
+                    headers,
+                    command.body,
+                    connect_timeout=upstream.timeouts.connect,
+                    fresh=self._go.fresh_connection,
+                )
+            )
+        finally:
+            self._watchdog.rest()
+            self.waited += self._clock.monotonic() - started
+        self._response = response
+        self._last_byte = self._last_progress = self._head_at = self._loop.time()
+        return Head(response.status, response.headers)
+
+    async def _receive(self, awaiting: Awaiting) -> bytes:
+        assert self._response is not None
+        self._watch(awaiting)
+        started = self._clock.monotonic()
+        try:
+            data = await self._interrupter.wait(self._response.receive())
+        finally:
+            self._watchdog.rest()
+            self.waited += self._clock.monotonic() - started
+        self._last_byte = self._loop.time()
+        return data
+
+    def _watch(self, awaiting: Awaiting) -> None:
+        self._awaiting = awaiting
+        timeouts = self._go.target.upstream.timeouts
+        deadline = self._deadline
+        wall = self._go.endpoint.wall
+        if wall is not None:
+            deadline = min(deadline, self._last_byte + wall)
+        if awaiting is Awaiting.FINISH:
+            deadline = min(deadline, self._last_byte + GRACE_AFTER_FINISH)
+        elif self._bound_by_idle:
+            if awaiting is Awaiting.IDLE:
+                progress = self._last_progress + PROGRESS_FACTOR * timeouts.idle
+                deadline = min(deadline, self._last_byte + timeouts.idle, progress)
+            elif awaiting is Awaiting.HEAD:
+                deadline = min(deadline, self._last_byte + timeouts.head)
+            else:
+                deadline = min(deadline, self._head_at + timeouts.content)
+        self._waiting_until = deadline
+        self._watchdog.watch(deadline)
+
+    def _expired(self) -> None:
+        if self._waiting_until >= self._deadline:
+            self._interrupter.interrupt(DeadlinePassed())
+        else:
+            silence = self._loop.time() - self._last_byte
+            self._interrupter.interrupt(Stalled(self._awaiting, round(silence, 1)))

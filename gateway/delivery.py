@@ -1,0 +1,124 @@
+"""How an answer reaches the client: when its head goes out, and what keeps the connection alive until then.
+
+A stream's head is held until the first meaningful bytes, so that another upstream may still be tried under a true
+status; after HOLD seconds it goes out all the same and comments follow, so that nothing on the way times out.
+A whole answer may be preceded by white space, if the operator chose a heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.errors import GatewayError
+from gateway.tasks import TrackedTasks
+
+HOLD = 10.0
+"""Seconds a stream's head may be held back (failover policy, Rule 2)."""
+
+PING_EVERY = 15.0
+"""Seconds between comments while nothing else can be sent."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
+_JSON = (b"content-type", b"application/json")
+
+
+class Client(Protocol):
+    """The other side of the connection (endpoints/downstream.py)."""
+
+    @property
+    def started(self) -> bool: ...
+    @property
+    def gone(self) -> bool: ...
+    async def start(self, status: int, headers: Headers) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def finish(self) -> None: ...
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None: ...
+    async def error(self, error: GatewayError, headers: Headers = ()) -> None: ...
+    async def stream_error(self, error: GatewayError) -> None: ...
+    def watch(self, on_gone: Callable[[], None]) -> None: ...
+
+
+class Delivery:
+    """One answer on its way to one client.
+
+    ``stream``: the client asked for events. ``heartbeat``: seconds between the spaces before a whole answer, or 0.
+    ``headers``: asked for when the head goes out. ``committed``: meaningful bytes have gone out.
+    """
+
+    def __init__(
+        self, client: Client, *, stream: bool, heartbeat: float, headers: Callable[[], Headers], tasks: TrackedTasks
+    ) -> None:
+        self._client = client
+        self._stream = stream
+        self._headers = headers
+        self._tasks = tasks
+        self._beat_every = PING_EVERY if stream else heartbeat
+        self._beat = b": ping\n\n" if stream else b" "
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self.committed = False
+        first = HOLD if stream else heartbeat
+        if first > 0:
+            self._timer = self._loop.call_later(first, self._start_beating)
+
+    async def emit(self, data: bytes, meaningful: bool) -> None:
+        """Pass on bytes of a stream. The first meaningful ones commit: no other attempt may follow."""
+        if meaningful and not self.committed:
+            self.committed = True
+            self._stop_beating()
+        if self._client.gone:
+            return
+        if not self._client.started:
+            await self._client.start(200, (_STREAM, *self._headers()))
+        await self._client.write(data)
+
+    async def complete(self, answer: bytes | None, headers: Headers = ()) -> None:
+        """End a successful answer: ``answer`` is its whole body, or None after a stream."""
+        self._stop_beating()
+        if answer is None:
+            await self._client.finish()
+        elif self._client.started:
+            await self._client.write(answer)
+            await self._client.finish()
+        else:
+            await self._client.respond(200, (_JSON, *self._headers(), *headers), answer)
+
+    async def fail(self, error: GatewayError) -> None:
+        """End with an error: a true status while the head is held, an event or a body behind a 200 after that."""
+        self._stop_beating()
+        if not self._client.started:
+            await self._client.error(error, self._headers())
+        elif self._stream:
+            await self._client.stream_error(error)
+        else:
+            await self._client.write(error.body())
+            await self._client.finish()
+
+    def abandon(self) -> None:
+        """The client has gone: nothing more is sent."""
+        self._stop_beating()
+
+    def _start_beating(self) -> None:
+        self._timer = None
+        self._beating = self._tasks.spawn(self._keep_alive(), "keep-alive")
+
+    async def _keep_alive(self) -> None:
+        kind = _STREAM if self._stream else _JSON
+        if not self._client.started and not self._client.gone:
+            await self._client.start(200, (kind, *self._headers()))
+        while not self.committed and not self._client.gone:
+            await self._client.write(self._beat)
+            await asyncio.sleep(self._beat_every)
+
+    def _stop_beating(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._beating is not None:
+            self._beating.cancel()
+            self._beating = None

@@ -1,0 +1,94 @@
+"""The admin listener: metrics, usage, upstreams, keys of the file, reload. It shares nothing with the main listener."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.errors import ClientError, GatewayFault, StoreError, invalid_request
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSource:
+    """What the admin routes show and do; each a callable of the running gateway.
+
+    ``reload``: re-read the configuration; returns its problems, none if it is in force now.
+    ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
+    """
+
+    admin_key: Callable[[], str | None]
+    open_metrics: Callable[[], bool]
+    metrics: Callable[[str], tuple[bytes, str]]
+    usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
+    upstreams: Callable[[], dict[str, Any]]
+    keys: Callable[[], list[dict[str, Any]]]
+    reload: Callable[[], Awaitable[list[str]]]
+
+
+def admin_routes(source: AdminSource) -> list[Route]:
+    """The routes behind ``admin.listen``."""
+
+    async def metrics(request: Request) -> Response:
+        body, content_type = source.metrics(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    async def usage(request: Request) -> Response:
+        query = request.query_params
+        by = [field for field in query.get("by", "key,model").split(",") if field]
+        try:
+            rows = await source.usage(query.get("since"), query.get("until"), by)
+        except ValueError as error:
+            raise invalid_request(str(error), code="invalid_value") from None
+        except StoreError as error:
+            raise GatewayFault(503, "service_unavailable_error", "ledger_unavailable", str(error)) from None
+        return _json({"object": "list", "data": rows})
+
+    async def upstreams(_: Request) -> Response:
+        return _json(source.upstreams())
+
+    async def keys(_: Request) -> Response:
+        return _json({"object": "list", "data": source.keys()})
+
+    async def reload(_: Request) -> Response:
+        problems = await source.reload()
+        if problems:
+            message = "The configuration was not changed: " + "; ".join(problems)
+            raise ClientError(400, "invalid_request_error", "config_rejected", message)
+        return _json({"status": "reloaded"})
+
+    def guarded(handler: Handler, *, unless: Callable[[], bool] = lambda: False) -> Handler:
+        async def check_and_handle(request: Request) -> Response:
+            key = source.admin_key()
+            if key and not unless() and not _is_admin(request, key):
+                raise ClientError(
+                    401, "invalid_request_error", "invalid_api_key", "Send the admin key as a Bearer token."
+                )
+            return await handler(request)
+
+        return check_and_handle
+
+    return [
+        Route("/metrics", guarded(metrics, unless=source.open_metrics)),
+        Route("/admin/v1/usage", guarded(usage)),
+        Route("/admin/v1/upstreams", guarded(upstreams)),
+        Route("/admin/v1/keys", guarded(keys)),
+        Route("/admin/v1/reload", guarded(reload), methods=["POST"]),
+    ]
+
+
+def _is_admin(request: Request, key: str) -> bool:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), key.encode())
+
+
+def _json(value: object) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")

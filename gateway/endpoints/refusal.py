@@ -1,0 +1,41 @@
+"""Requests that end before an exchange begins still count: by route, status and, where known, key and model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.core.types import Usage, VirtualKey
+from gateway.metrics import FinishedExchange
+from gateway.services import Services
+
+
+@dataclass(slots=True)
+class Refusal:
+    """What is known so far of a request that may be refused. ``model`` is as the client named it."""
+
+    services: Services
+    route: str
+    key: VirtualKey | None = None
+    model: str | None = None
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.services.clock.monotonic()
+
+    def count(self, status: int) -> None:
+        """The request was refused with this status."""
+        found = self.services.snapshot.routes.find(self.model) if self.model is not None else None
+        self.services.metrics.observe(
+            FinishedExchange(
+                route=self.route,
+                model=found.model if found is not None else None,
+                upstream=None,
+                status=status,
+                key=self.key.name if self.key is not None else None,
+                team=self.key.team if self.key is not None else None,
+                charged=0,
+                upstream_costs=(),
+                usage=Usage(),
+                duration=self.services.clock.monotonic() - self.began,
+            )
+        )

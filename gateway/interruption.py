@@ -1,0 +1,104 @@
+"""Stopping what a task awaits, for a reason that is told.
+
+``asyncio.timeout`` turns its own cancellation into TimeoutError; this does the same for reasons that come from
+callbacks: a stall, a client that left, a shutdown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Interrupter:
+    """Belongs to one task, which awaits through ``wait``. Anyone on the same loop may ``interrupt`` it."""
+
+    __slots__ = ("_cancelled", "_reason", "_task")
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self._reason: Exception | None = None
+        self._cancelled = False
+
+    def interrupt(self, reason: Exception) -> None:
+        """Make the present or the next ``wait`` raise ``reason``. A reason already pending stands."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        if self._task is not None:
+            self._cancelled = True
+            self._task.cancel()
+
+    async def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work``; raise the reason of an interruption in its place. Each reason is raised once."""
+        if self._reason is not None:
+            work.close()
+            raise self._take()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            self._cancelled = False
+            if task.uncancel() > 0:
+                raise  # somebody else cancelled the task as well: that wins
+            raise self._take() from None
+        finally:
+            self._task = None
+
+    def _take(self) -> Exception:
+        reason, self._reason = self._reason, None
+        assert reason is not None
+        return reason
+
+
+class Watchdog:
+    """One timer for all the waits of an attempt: a wait moves the deadline, the timer follows lazily."""
+
+    __slots__ = ("_armed_for", "_deadline", "_expired", "_loop", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, expired: Callable[[], None]) -> None:
+        self._loop = loop
+        self._expired = expired
+        self._deadline: float | None = None
+        self._armed_for = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, deadline: float) -> None:
+        """Call ``expired`` once the loop's time reaches ``deadline``, unless told otherwise before."""
+        self._deadline = deadline
+        if self._timer is None or deadline < self._armed_for:
+            self._arm(deadline)
+
+    def rest(self) -> None:
+        """Nothing is waited for at present."""
+        self._deadline = None
+
+    def stop(self) -> None:
+        """Never call ``expired`` again."""
+        self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._armed_for = at
+        self._timer = self._loop.call_at(at, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._arm(self._deadline)
+            return
+        self._deadline = None
+        self._expired()

@@ -1,0 +1,85 @@
+"""Asking every upstream with every key what it thinks of us: ``piapi-gateway check --probe``.
+
+PiAPI is asked for the account (plan, balance, how many tasks may run at once), an OpenAI dialect for its models.
+Nothing is bought.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import httpx2
+
+from gateway.core.types import Credential, Endpoint, Upstream
+
+PROBE_TIMEOUT = 15.0
+"""Seconds for one answer."""
+
+
+async def probe(upstreams: Iterable[Upstream], transport: httpx2.AsyncBaseTransport) -> list[dict[str, Any]]:
+    """One row for each endpoint and key: ``upstream, endpoint, upstream_key, state, plan, balance_usd, concurrency``.
+
+    ``state`` is ``ok`` or says what is wrong. Rows come in the order of the configuration.
+    """
+    async with httpx2.AsyncClient(transport=transport, timeout=PROBE_TIMEOUT, trust_env=False) as client:
+        work = [
+            _probe_one(client, upstream, endpoint, credential)
+            for upstream in upstreams
+            for endpoint in upstream.endpoints
+            for credential in upstream.credentials
+        ]
+        return list(await asyncio.gather(*work))
+
+
+async def _probe_one(
+    client: httpx2.AsyncClient, upstream: Upstream, endpoint: Endpoint, credential: Credential
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "upstream": upstream.name,
+        "endpoint": endpoint.url,
+        "upstream_key": credential.name,
+        "state": "ok",
+        "plan": None,
+        "balance_usd": None,
+        "concurrency": None,
+    }
+    if upstream.dialect == "piapi":
+        path, headers = "/account/info", {"x-api-key": credential.value}
+    else:
+        path, headers = "/v1/models", {"authorization": f"Bearer {credential.value}"}
+    try:
+        answer = await client.get(endpoint.url + path, headers=headers)
+    except httpx2.HTTPError as error:
+        row["state"] = f"unreachable: {error}"
+        return row
+    if answer.status_code != 200:
+        row["state"] = _refusal(answer.status_code)
+        return row
+    try:
+        body = answer.json()
+    except ValueError:
+        row["state"] = "answered something that is not JSON"
+        return row
+    if upstream.dialect == "piapi":
+        row.update(_account(body))
+    return row
+
+
+def _refusal(status: int) -> str:
+    if status in (401, 403):
+        return f"the key is refused ({status}): replace it in the configuration"
+    return f"answered {status}"
+
+
+def _account(body: object) -> dict[str, Any]:
+    """Plan, balance and concurrency from PiAPI's ``GET /account/info`` (shape: PiAPI's own command line client)."""
+    data = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(data, dict):
+        return {"state": "answered without account data"}
+    return {
+        "plan": data.get("plan"),
+        "balance_usd": data.get("equivalent_in_usd"),
+        "concurrency": data.get("max_concurrent_task_count"),
+    }

@@ -1,0 +1,112 @@
+"""What was spent, for people and scripts: a period, fields to group by, rows with US dollars."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+from gateway.core.pricing import format_usd, usd_number
+from gateway.stores.queries import UsageRow, usage
+from gateway.tables import render
+
+FIELDS = ("key", "team", "model", "upstream", "day")
+FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")
+
+_AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From ``since_ns`` (inclusive) until ``until_ns`` (exclusive), Unix nanoseconds."""
+
+    since_ns: int
+    until_ns: int
+
+
+def parse_period(since: str, until: str | None, now_ns: int, zone: tzinfo) -> Period:
+    """Two moments as texts. Raises ValueError, saying what would be right."""
+    period = Period(parse_moment(since, now_ns, zone), parse_moment(until, now_ns, zone) if until else now_ns + 1)
+    if period.since_ns >= period.until_ns:
+        raise ValueError(f"since ({since}) must be earlier than until ({until or 'now'})")
+    return period
+
+
+def parse_moment(text: str, now_ns: int, zone: tzinfo) -> int:
+    """``30d`` (so long ago), ``2026-11-22`` or ``2026-11-22T08:00`` (in ``zone`` unless it names one) → Unix ns.
+
+    Raises ValueError.
+    """
+    if ago := _AGO.fullmatch(text.strip()):
+        return max(0, now_ns - int(ago[1]) * _SECONDS[ago[2]] * 1_000_000_000)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(
+            f"'{text}' is no moment: write an age such as 30d, 12h or 45m, "
+            "or a date such as 2026-11-22 or 2026-11-22T08:00"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    try:
+        since_epoch = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(f"'{text}' is no moment the ledger can know") from None
+    microseconds = (since_epoch.days * 86400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds
+    return max(0, microseconds * 1000)
+
+
+def parse_fields(text: str) -> list[str]:
+    """``key,day`` → the fields to group by. Raises ValueError naming the known ones."""
+    fields = [field.strip() for field in text.split(",") if field.strip()]
+    for field in fields:
+        if field not in FIELDS:
+            raise ValueError(f"cannot group by '{field}': choose from {', '.join(FIELDS)}")
+    if len(set(fields)) < len(fields):
+        raise ValueError(f"'{text}' names a field twice")
+    return fields
+
+
+def usage_rows(path: Path, period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, Any]]:
+    """The ledger's rows, grouped, as the JSON output has them. Raises StoreError; ValueError for unknown fields."""
+    fields = parse_fields(",".join(by))
+    rows = usage(path, since_ns=period.since_ns, until_ns=period.until_ns, by=fields, time_zone=zone)
+    return [_as_dict(row, fields) for row in rows]
+
+
+def usage_table(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
+    """For eyes, with a line of totals."""
+    shown = [{**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))} for row in rows]
+    if len(rows) > 1 and by:
+        total: dict[str, Any] = {name: sum(row[name] for row in rows) for name in FIGURES[:-1]}
+        cost = sum(round(row["cost_usd"] * 1e9) for row in rows)
+        shown.append({by[0]: "total", **total, "cost_usd": format_usd(cost)})
+    return render(shown, [*by, *FIGURES], right=frozenset(FIGURES))
+
+
+def usage_csv(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
+    """The JSON's columns as CSV, with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*by, *FIGURES], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))})
+    return text.getvalue()
+
+
+def _as_dict(row: UsageRow, fields: Sequence[str]) -> dict[str, Any]:
+    return {
+        **{field: row.group[field] for field in fields},
+        "requests": row.requests,
+        "input_tokens": row.input_tokens,
+        "cached_input_tokens": row.cached_input_tokens,
+        "output_tokens": row.output_tokens,
+        "images": row.images,
+        "cost_usd": usd_number(row.cost_nano),
+    }

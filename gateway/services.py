@@ -1,0 +1,99 @@
+"""What the rooms share: the gateway's long-lived parts, and the snapshot of the configuration a request lives by."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.core.limits import KeyLimits
+from gateway.core.routing import RouteTable, UpstreamStates
+from gateway.core.types import FailoverPolicy
+from gateway.log import Log
+from gateway.metrics import Metrics
+from gateway.ports import Clock, Randomness
+from gateway.stores.base import Ledger
+from gateway.tasks import TrackedTasks
+from gateway.tokenizer import Tokenizer
+from gateway.upstream.pool import ConnectionPool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a configuration means to a request. A reload makes a new one; requests in flight keep theirs.
+
+    ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``: bytes.
+    """
+
+    routes: RouteTable
+    states: UpstreamStates
+    failover: FailoverPolicy
+    nonstream_heartbeat: float
+    body_limit: int
+
+
+class Running(Protocol):
+    """A request in flight, as the gate sees it."""
+
+    def shut_down(self) -> None:
+        """Stop soon: the drain time is over."""
+        ...
+
+
+class Gate:
+    """How much is in flight, and whether more may come in."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._running: set[Running] = set()
+        self._waiting: list[asyncio.Future[None]] = []
+        self.draining = False
+        self.reading_on = 0
+        """Streams read on after their client left."""
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[Running]:
+        return iter(tuple(self._running))
+
+    @property
+    def full(self) -> bool:
+        return len(self._running) >= self._limit
+
+    def enter(self, running: Running) -> None:
+        self._running.add(running)
+
+    def leave(self, running: Running) -> None:
+        self._running.discard(running)
+        if not self._running:
+            for waiter in self._waiting:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._waiting.clear()
+
+    async def empty(self) -> None:
+        """Return once nothing is in flight."""
+        while self._running:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+
+
+@dataclass(slots=True)
+class Services:
+    """Made once, in app.py; ``snapshot`` alone is ever replaced."""
+
+    clock: Clock
+    randomness: Randomness
+    ledger: Ledger
+    metrics: Metrics
+    log: Log
+    pool: ConnectionPool
+    limits: KeyLimits
+    tokenizer: Tokenizer
+    tasks: TrackedTasks
+    gate: Gate
+    snapshot: Snapshot
+    new_id: Callable[[], str] = field(repr=False)

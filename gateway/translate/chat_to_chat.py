@@ -1,0 +1,248 @@
+"""Chat asked for, chat bought: ``POST /v1/chat/completions`` on either side.
+
+The upstream is always asked for a stream with usage, whatever the client asked for, so that no silence grows long
+enough to be cut off. A client that wants a stream gets the upstream's own bytes from the first meaningful event on; the
+others get one completion, folded from the chunks. Nothing is forwarded before the first meaningful event: until then
+another upstream can still be tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import orjson
+
+from gateway.core.classify import classify_answer, classify_error
+from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
+from gateway.errors import TransportError
+from gateway.translate.commands import Awaiting, Conversing, Emit, Head, Receive, Send, Stalled
+from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
+from gateway.wire.chat_fold import ChatFolder
+from gateway.wire.chat_request import ChatRequest, upstream_body
+from gateway.wire.image_text import picture_links
+from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
+
+PATH = "/v1/chat/completions"
+EVENT_LIMIT = 1 << 20
+IMAGE_EVENT_LIMIT = 32 << 20
+"""Bytes one event may have; pictures may travel as base64 in the text."""
+
+WHOLE_ANSWER_LIMIT = 64 << 20
+ERROR_LIMIT = 1 << 20
+"""Bytes of a body that is no event stream, by whether it is a success."""
+
+_PING = b": ping\n\n"
+
+
+class ChatConversation:
+    """One attempt. ``count`` counts a text's tokens; ``input_tokens`` those of the request, once for all attempts."""
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        target: Target,
+        endpoint: Endpoint,
+        *,
+        wall_seconds: float,
+        count: Callable[[str], int],
+        input_tokens: Callable[[], int],
+    ) -> None:
+        self._request = request
+        self._target = target
+        self._endpoint = endpoint
+        self._wall_seconds = wall_seconds
+        self._count = count
+        self._input_tokens = input_tokens
+        self._paid = target.cost_class is CostClass.PAID
+        self._parser = SSEParser(IMAGE_EVENT_LIMIT if self._paid else EVENT_LIMIT)
+        self._folder = None if request.stream else ChatFolder()
+        self._text: list[str] = []
+        self._out: list[bytes] = []
+        self._template: dict[str, Any] = {}
+        self._finished: set[int] = set()
+        self._received = 0
+        self._answered = False  # something meaningful has come
+        self._ended = False  # the terminator has come
+        self._usage_sent = False
+        self.usage: Usage | None = None
+        self.answer: bytes | None = None
+
+    @property
+    def images(self) -> int:
+        """Pictures in the text so far; only answers sold by the picture are looked through."""
+        return len(picture_links("".join(self._text))) if self._paid else 0
+
+    def estimate(self) -> Usage:
+        """Tokens of the request and of the text received so far."""
+        return Usage(self._input_tokens(), 0, self._count("".join(self._text)), confidence="estimated")
+
+    def converse(self) -> Conversing:
+        """Send, then forward or fold until the end."""
+        head = yield Send("POST", PATH, upstream_body(self._request, self._target.model))
+        assert isinstance(head, Head)
+        content_type = (head.get(b"content-type") or b"").lower()
+        encoding = (head.get(b"content-encoding") or b"identity").lower()
+        if head.status == 200 and content_type.startswith(b"text/event-stream") and encoding == b"identity":
+            return (yield from self._events())
+        return (yield from self._whole(head))
+
+    def _whole(self, head: Head) -> Conversing:
+        """An answer that is no stream: an error, or the whole completion in one document."""
+        limit = WHOLE_ANSWER_LIMIT if head.status == 200 else ERROR_LIMIT
+        body = bytearray()
+        while len(body) <= limit:
+            piece = yield Receive(Awaiting.CONTENT)
+            assert isinstance(piece, bytes)
+            if not piece:
+                break
+            body += piece
+        outcome = classify_answer(
+            head.status,
+            head,
+            bytes(body),
+            dialect=self._target.upstream.dialect,
+            operation=self._target.operation,
+            cost_class=self._target.cost_class,
+            host=self._endpoint.host,
+            wall_seconds=self._wall_seconds,
+        )
+        if not outcome.ok:
+            return outcome
+        try:
+            events = completion_as_chunks(orjson.loads(body))
+        except ValueError as error:
+            return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
+        trouble = self._feed(b"".join(events))
+        return trouble or (yield from self._complete())
+
+    def _events(self) -> Conversing:
+        while not self._ended:
+            try:
+                data = yield Receive(self._awaiting())
+            except (Stalled, TransportError) as trouble:
+                if self._all_finished():
+                    break
+                return self._interrupted(trouble)
+            assert isinstance(data, bytes)
+            if not data:
+                if self._all_finished():
+                    break
+                return self._end_of_stream()
+            outcome = self._feed(data)
+            if self._out and self._answered and not self._ended:
+                yield from self._forward()
+            if outcome is not None:
+                return outcome
+        if not self._answered:
+            return Outcome("sse_empty", Phase.ANSWERED, 200, detail="the stream ended without content")
+        return (yield from self._complete())
+
+    def _awaiting(self) -> Awaiting:
+        if self._all_finished():
+            return Awaiting.FINISH
+        return Awaiting.IDLE if self._answered else Awaiting.CONTENT
+
+    def _all_finished(self) -> bool:
+        return len(self._finished) >= self._request.n
+
+    def _feed(self, data: bytes) -> Outcome | None:
+        """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if it ends badly."""
+        self._received += len(data)
+        try:
+            events = self._parser.feed(data)
+        except EventTooBig as error:
+            outcome = self._take_all(error.before)
+            return outcome or Outcome("sse_event_too_big", self._phase(), 200, detail=str(error))
+        if self._folder is not None and self._received > WHOLE_ANSWER_LIMIT:
+            return Outcome("sse_event_too_big", self._phase(), 200, detail="the folded answer is too big")
+        return self._take_all(events)
+
+    def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
+        for event in events:
+            if type(event) is Comment:
+                if self._answered:
+                    self._out.append(_PING)
+                continue
+            assert type(event) is Event
+            if is_terminator(event.data):
+                self._ended = True
+                return None
+            if event.data and (outcome := self._take(event)) is not None:
+                return None if self._all_finished() else outcome
+        return None
+
+    def _take(self, event: Event) -> Outcome | None:
+        try:
+            chunk = orjson.loads(event.data)
+        except orjson.JSONDecodeError as error:
+            return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that is not JSON: {error}")
+        facts = chunk_facts(chunk, self._request.n, event.event)
+        if facts.error is not None:
+            return self._error(facts.error)
+        if facts.malformed is not None:
+            return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
+        self._note(chunk, facts)
+        if self._folder is not None:
+            self._folder.add(chunk)
+        elif "usage" not in chunk or chunk["usage"] is None:
+            self._out.append(event.raw)
+        elif self._request.include_usage:
+            self._usage_sent = True
+            self._out.append(event.raw)
+        elif (stripped := strip_usage(chunk)) is not None:
+            self._out.append(encode_event(orjson.dumps(stripped), event.event))
+        return None
+
+    def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
+        self._template = chunk
+        self._text += facts.text
+        if facts.finish:
+            self._finished.update(facts.finish)
+        if facts.usage is not None:
+            self.usage = facts.usage
+        if facts.meaningful or facts.finish:
+            self._answered = True
+
+    def _forward(self) -> Generator[Emit, None, None]:
+        data = b"".join(self._out)
+        self._out.clear()
+        yield Emit(data, meaningful=not data.startswith(_PING) or len(data) > len(_PING))
+
+    def _complete(self) -> Generator[Emit, None, Outcome]:
+        if self.usage is None:
+            self.usage = self.estimate()
+            estimated = usage_chunk(self._template, self.usage)
+            if self._folder is not None:
+                self._folder.add(estimated)
+            elif self._request.include_usage and not self._usage_sent:
+                self._out.append(encode_event(orjson.dumps(estimated)))
+        if self._folder is not None:
+            self.answer = orjson.dumps(self._folder.result())
+        else:
+            self._out.append(DONE)
+            yield from self._forward()
+        return Outcome("ok", Phase.FORWARDED, 200)
+
+    def _phase(self) -> Phase:
+        return Phase.FORWARDED if self._answered and self._folder is None else Phase.ANSWERED
+
+    def _error(self, error: InBandError) -> Outcome:
+        code = error.code if error.code is not None else error.status
+        document = {"error": {"message": error.message, "type": error.type, "param": error.param, "code": code}}
+        return classify_error(document, forwarded=self._phase() is Phase.FORWARDED)
+
+    def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
+        phase = self._phase()
+        if isinstance(trouble, Stalled):
+            return Outcome(f"stall_{trouble.awaiting}", phase, 200, detail=str(trouble))
+        slug = "sse_cut_late" if phase is Phase.FORWARDED else "sse_cut_early"
+        return Outcome(slug, phase, 200, detail=f"{trouble.slug}: {trouble.detail}")
+
+    def _end_of_stream(self) -> Outcome:
+        """The upstream closed its stream properly, but had neither finished nor said so."""
+        phase = self._phase()
+        if phase is Phase.FORWARDED:
+            return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
+        slug = "sse_cut_early" if self._template or self._parser.incomplete else "sse_empty"
+        return Outcome(slug, phase, 200, detail="the stream ended before any content")
