@@ -12,6 +12,8 @@ NANO_PER_USD = 1_000_000_000
 Dialect = Literal["piapi", "openai"]
 OperationName = Literal["chat", "images", "task"]
 Confidence = Literal["measured", "estimated", "unknown"]
+CostReason = Literal["billed", "suspected_duplicate", "unknown"]
+State = Literal["settled", "released", "unknown"]
 
 
 class Phase(IntEnum):
@@ -159,13 +161,16 @@ class VirtualKey:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer used. ``input_tokens`` includes ``cached_input_tokens`` (OpenAI's way of counting)."""
+    """What an answer used. ``input_tokens`` includes ``cached_input_tokens`` and ``image_input_tokens``, the tokens of
+    pictures sent in (OpenAI's way of counting).
+    """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     output_tokens: int = 0
     images: int = 0
     confidence: Confidence = "measured"
+    image_input_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

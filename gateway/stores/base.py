@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from gateway.core.types import Confidence
-
-State = Literal["settled", "released", "unknown"]
-CostReason = Literal["billed", "suspected_duplicate", "unknown"]
+from gateway.core.types import CostReason as CostReason
+from gateway.core.types import State as State
 
 
 @dataclass(frozen=True, slots=True)

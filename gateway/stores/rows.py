@@ -1,0 +1,114 @@
+"""The statements that write the books: many rows in one statement, so that a batch costs one step of SQLite.
+
+Each step lets go of the interpreter lock once; a step a row would make the writer and the event loop wait for each
+other at every row. The rows are padded to the next power of two by repeating the last one, which the conflict clause
+ignores: eleven prepared statements a table serve every size of batch.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import orjson
+
+from gateway.stores.base import Intent, Settlement
+
+MAX_ROWS = 1024
+"""Rows a statement; 16 columns of it stay below SQLite's default of 32,766 parameters."""
+
+Row = tuple[Any, ...]
+
+UNFIT = (
+    sqlite3.IntegrityError,  # a CHECK, a NOT NULL, or a value of another type than the column's
+    sqlite3.ProgrammingError,  # a type SQLite has no column for
+    sqlite3.InterfaceError,  # the same, as older versions of Python say it
+    sqlite3.DataError,  # a text longer than SQLite takes
+    OverflowError,  # an integer above 64 bits
+    UnicodeEncodeError,  # a lone surrogate
+    TypeError,  # what orjson cannot write
+)
+"""Raised for a row that no store would take; any other sqlite3.Error is about the store."""
+
+
+def insert_intents(connection: sqlite3.Connection, intents: Sequence[Intent]) -> None:
+    """Commit at most MAX_ROWS intents in one transaction; an id already there changes nothing."""
+    _insert(connection, "intents", [_intent_row(intent) for intent in intents])
+
+
+def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
+    """Commit at most MAX_ROWS settlements in one transaction; an id already settled changes nothing."""
+    _insert(connection, "settlements", [_settlement_row(settlement) for settlement in settlements])
+
+
+def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: BaseException) -> None:
+    """Keep a settlement that ``settlements`` refuses, as text, with the reason."""
+    text = repr(settlement).encode("utf-8", "backslashreplace").decode()
+    identity = settlement.id.encode("utf-8", "backslashreplace").decode()
+    connection.execute(
+        "INSERT INTO unbookable VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", (identity, text, str(problem))
+    )
+
+
+def close_open_intents(connection: sqlite3.Connection, now_ns: int) -> int:
+    """Settle as ``unknown`` what an earlier process left open; how many there were."""
+    cursor = connection.execute(
+        "INSERT INTO settlements SELECT id, ?, 'unknown', NULL, NULL, NULL, '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, NULL "
+        "FROM intents AS i WHERE NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)",
+        (now_ns,),
+    )
+    return cursor.rowcount
+
+
+def beat(connection: sqlite3.Connection) -> None:
+    """A write that means nothing but that writing works."""
+    connection.execute("UPDATE probe SET beats = beats + 1")
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None:
+    size = 1 << (len(rows) - 1).bit_length()
+    rows.extend([rows[-1]] * (size - len(rows)))
+    connection.execute(_statement(table, size, len(rows[0])), [value for row in rows for value in row])
+
+
+@cache
+def _statement(table: str, rows: int, columns: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {','.join([row] * rows)} ON CONFLICT (id) DO NOTHING"  # noqa: S608
+
+
+def _intent_row(intent: Intent) -> Row:
+    return (
+        intent.id,
+        intent.at_ns,
+        intent.key,
+        intent.team,
+        intent.route,
+        intent.model,
+        intent.request_id,
+        intent.reserved,
+        intent.paid,
+    )
+
+
+def _settlement_row(settlement: Settlement) -> Row:
+    return (
+        settlement.id,
+        settlement.at_ns,
+        settlement.state,
+        settlement.upstream,
+        settlement.endpoint,
+        settlement.credential,
+        orjson.dumps(settlement.attempts).decode(),
+        settlement.input_tokens,
+        settlement.cached_input_tokens,
+        settlement.output_tokens,
+        settlement.images,
+        settlement.charged,
+        settlement.upstream_cost,
+        settlement.confidence,
+        settlement.status,
+        settlement.task_id,
+    )

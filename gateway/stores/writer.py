@@ -1,0 +1,225 @@
+"""The one thread that writes the books, from the first batch to the last.
+
+It takes everything that waits, commits the intents together, tells the loop with one wake-up, then commits the
+settlements. A store that fails costs intents their request (nothing was bought yet), but never a settlement: those are
+kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from asyncio import Future
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.stores import rows
+from gateway.stores.base import Intent, Settlement
+
+RETRY_SECONDS = 0.25
+"""Between two tries of a store that failed."""
+
+CLOSING_TRIES = 20
+"""How often closing tries again to write settlements to a store that fails."""
+
+Waiter = Future[None]
+
+log = logging.getLogger("gateway.stores")
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is handed over at once; ``waiters[i]`` waits for ``intents[i]``."""
+
+    intents: list[Intent] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
+    settlements: list[Settlement] = field(default_factory=list)
+
+
+class Writer:
+    """Owns the connection, and closes it.
+
+    ``deliver(waiters, committed)`` is called in the writer's thread, once or twice a batch. It must not raise.
+    ``usable``: whether the last try to write worked. ``booked``: settlements that need no more care.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, deliver: Callable[[list[Waiter], bool], None]) -> None:
+        self.usable = True
+        self.booked = 0
+        self._connection = connection
+        self._deliver = deliver
+        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._owed: list[Settlement] = []
+        self._waiting: list[Waiter] = []
+        self._synced = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, batch: Batch) -> None:
+        """Hand over a batch; never blocks. Once the thread has ended its waiters are told so at once."""
+        self._inbox.put(batch)
+        if self._ended:
+            self._refuse_rest()
+
+    def stop(self) -> None:
+        """Write what was handed over, close the connection, end the thread. Blocks; safe to call twice."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        stopping = False
+        try:
+            while not stopping:
+                batch, stopping = self._take()
+                self._commit(batch)
+            self._finish()
+        finally:
+            self.usable = False
+            self._ended = True
+            self._deliver(self._waiting, False)
+            self._refuse_rest()
+            self._connection.close()
+            _log_unbooked(self._owed)
+
+    def _take(self) -> tuple[Batch, bool]:
+        """Wait for work, or for the time to retry; all that waits becomes one batch. The flag: stop after it."""
+        batch = Batch()
+        stopping = False
+        try:
+            item = self._inbox.get(timeout=None if self.usable else RETRY_SECONDS)
+            while True:
+                if item is None:
+                    stopping = True
+                else:
+                    batch.intents += item.intents
+                    batch.waiters += item.waiters
+                    batch.settlements += item.settlements
+                item = self._inbox.get_nowait()
+        except queue.Empty:
+            return batch, stopping
+
+    def _commit(self, batch: Batch) -> None:
+        self._waiting = batch.waiters
+        self._owed += batch.settlements
+        if batch.intents:
+            self._reserve(batch.intents, batch.waiters)
+        if self._owed:
+            self._settle()
+        elif not self.usable:
+            self._probe()
+
+    def _reserve(self, intents: list[Intent], waiters: list[Waiter]) -> None:
+        try:
+            self._sync(any(intent.paid for intent in intents))
+            rows.insert_intents(self._connection, intents)
+        except rows.UNFIT:
+            self._reserve_singly(intents, waiters)
+        except sqlite3.Error as error:
+            self._failed(error)
+            self._tell(waiters, False)
+        else:
+            self._worked()
+            self._tell(waiters, True)
+
+    def _reserve_singly(self, intents: list[Intent], waiters: list[Waiter]) -> None:
+        """One of them fits no row: only that one shall fail."""
+        written: list[Waiter] = []
+        refused: list[Waiter] = []
+        for intent, waiter in zip(intents, waiters, strict=True):
+            try:
+                rows.insert_intents(self._connection, [intent])
+            except rows.UNFIT as error:
+                log.error("an intent fits no row of the ledger: %s", error)
+                refused.append(waiter)
+            except sqlite3.Error as error:
+                self._failed(error)
+                refused.append(waiter)
+            else:
+                written.append(waiter)
+        self._tell(written, True)
+        self._tell(refused, False)
+
+    def _tell(self, waiters: list[Waiter], committed: bool) -> None:
+        self._waiting = []
+        if waiters:
+            self._deliver(waiters, committed)
+
+    def _settle(self) -> None:
+        """Commit what is owed, oldest first, until done or the store fails."""
+        while self._owed:
+            chunk = self._owed[: rows.MAX_ROWS]
+            try:
+                self._sync(False)
+                try:
+                    rows.insert_settlements(self._connection, chunk)
+                except rows.UNFIT:
+                    for settlement in chunk:
+                        self._settle_one(settlement)
+            except sqlite3.Error as error:
+                self._failed(error)
+                return
+            del self._owed[: len(chunk)]
+            self.booked += len(chunk)
+            self._worked()
+
+    def _settle_one(self, settlement: Settlement) -> None:
+        try:
+            rows.insert_settlements(self._connection, [settlement])
+        except rows.UNFIT as problem:
+            log.error("a settlement fits no row of the ledger and is kept in 'unbookable': %s", problem)
+            rows.set_aside(self._connection, settlement, problem)
+
+    def _probe(self) -> None:
+        try:
+            rows.beat(self._connection)
+        except sqlite3.Error as error:
+            self._failed(error)
+        else:
+            self._worked()
+
+    def _sync(self, full: bool) -> None:
+        """FULL: the commit is on the disk before it returns. NORMAL: it survives the process, not a power cut."""
+        if full != self._synced:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._synced = full
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        if self.usable:
+            log.error("the ledger cannot be written, requests are refused until it can: %s", error)
+        self.usable = False
+
+    def _worked(self) -> None:
+        if not self.usable:
+            log.warning("the ledger is written again")
+        self.usable = True
+
+    def _finish(self) -> None:
+        """Before closing: give a store that fails some time to work again."""
+        for _ in range(CLOSING_TRIES):
+            if not self._owed:
+                return
+            time.sleep(RETRY_SECONDS)
+            self._settle()
+
+    def _refuse_rest(self) -> None:
+        """The thread has ended: nobody will serve what still waits."""
+        try:
+            while True:
+                batch = self._inbox.get_nowait()
+                if batch is not None:
+                    self._deliver(batch.waiters, False)
+                    _log_unbooked(batch.settlements)
+        except queue.Empty:
+            return
+
+
+def _log_unbooked(settlements: list[Settlement]) -> None:
+    """The last resort: a settlement no store took is at least written to the operator's log. It holds no secrets."""
+    for settlement in settlements:
+        log.critical("not booked, and unknown from the next start on: %r", settlement)
