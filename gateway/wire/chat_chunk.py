@@ -1,0 +1,259 @@
+"""What one event of a chat stream says, and the few chunks the gateway writes itself.
+
+A chunk is the parsed JSON of one ``chat.completion.chunk``. Upstream data is checked like client data: a figure that
+cannot be true is not believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.core.types import Usage
+from gateway.wire.sse import DONE, encode_event
+
+# No answer uses more; a greater figure is a fault and would be charged for.
+_MOST_TOKENS = 100_000_000
+_NO_FINISH: Mapping[int, str] = MappingProxyType({})
+# Both names are in use for a model's thoughts; a relay that sends both sends the same words twice.
+_REASONING = ("reasoning_content", "reasoning")
+
+
+class InBandError(NamedTuple):
+    """An error that came inside an answer of status 200, in whichever of its known shapes.
+
+    ``status``: the HTTP status it names for itself (a code from 400 to 599), None if it names none.
+    """
+
+    message: str
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+    status: int | None = None
+
+
+class ChunkFacts(NamedTuple):
+    """What matters of one chunk.
+
+    ``meaningful``: it carries something a reader would miss (text, a refusal, thoughts, a tool call, sound, a picture);
+    a role or an empty delta is not that. ``text``: the pieces of text, for estimating tokens.
+    ``finish``: choice index → finish reason. ``usage``: None unless it is there and believable.
+    ``usage_only``: it has no choice and exists for its usage. ``malformed``: what is wrong with it, None if nothing is.
+    """
+
+    error: InBandError | None = None
+    meaningful: bool = False
+    text: tuple[str, ...] = ()
+    finish: Mapping[int, str] = _NO_FINISH
+    usage: Usage | None = None
+    usage_only: bool = False
+    malformed: str | None = None
+
+
+def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkFacts:
+    """Read a chunk. ``n``: how many choices were asked for. ``event``: the name of the event that brought it."""
+    if not isinstance(chunk, dict):
+        return ChunkFacts(malformed="not an object")
+    choices = chunk.get("choices")
+    if (event == b"error" or "error" in chunk or choices is None) and (error := error_of(chunk, event)) is not None:
+        return ChunkFacts(error=error)
+    usage = chunk.get("usage")
+    if choices is None and isinstance(usage, dict):
+        choices = []
+    if type(choices) is not list:
+        return ChunkFacts(malformed="choices is not an array")
+    meaningful = False
+    text: list[str] = []
+    finish: dict[int, str] = {}
+    for choice in choices:
+        if (fault := _choice_fault(choice, n)) is not None:
+            return ChunkFacts(malformed=fault)
+        if reason := choice.get("finish_reason"):
+            finish[choice.get("index", 0)] = str(reason)
+        if delta := choice.get("delta"):
+            if delta.get("error"):
+                return ChunkFacts(error=error_of(delta))
+            meaningful = _read_delta(delta, text) or meaningful
+    return ChunkFacts(
+        None,
+        meaningful,
+        tuple(text),
+        finish or _NO_FINISH,
+        read_usage(usage) if usage else None,
+        not choices and usage is not None,
+    )
+
+
+def _choice_fault(choice: object, n: int) -> str | None:
+    """What is wrong with a choice. Some relays leave the index of an only choice out; that is no fault."""
+    if type(choice) is not dict:
+        return "a choice is not an object"
+    index = choice.get("index", 0)
+    if type(index) is not int or not 0 <= index < n:
+        return "a choice has an index that was not asked for"
+    delta = choice.get("delta")
+    if delta is not None and type(delta) is not dict:
+        return "a delta is not an object"
+    return None
+
+
+def _read_delta(delta: dict[str, Any], text: list[str]) -> bool:
+    """Whether a delta is meaningful; its words go to ``text``."""
+    meaningful = False
+    for name, value in delta.items():
+        if not value or name == "role":
+            continue
+        if type(value) is str:
+            meaningful = True
+            if name in ("content", "refusal") or (name in _REASONING and name == _reasoning_name(delta)):
+                text.append(value)
+        elif type(value) is list or type(value) is dict:
+            meaningful = True
+            if name == "tool_calls" and type(value) is list:
+                for call in value:
+                    if isinstance(call, dict):
+                        _read_call(call.get("function") or call.get("custom"), text)
+            elif name == "function_call":
+                _read_call(value, text)
+    return meaningful
+
+
+def _reasoning_name(delta: dict[str, Any]) -> str:
+    return _REASONING[0] if delta.get(_REASONING[0]) else _REASONING[1]
+
+
+def _read_call(function: object, text: list[str]) -> None:
+    if isinstance(function, dict):
+        text.extend(piece for name in ("name", "arguments", "input") if type(piece := function.get(name)) is str)
+
+
+def error_of(document: dict[str, Any], event: bytes | None = None) -> InBandError | None:
+    """The error that a chunk or a whole JSON answer is, or None.
+
+    Known shapes: OpenAI's ``{"error": {…}}``, ``{"error": "words"}``, a flat ``{"message": …}`` (under ``event: error``
+    or without choices), and PiAPI's envelope ``{"code": …, "message": …, "data": …}``, where 200 and 0 mean success.
+    """
+    inner = document.get("error")
+    if inner:
+        if isinstance(inner, dict):
+            return _error_from(inner)
+        words = inner if isinstance(inner, str) else "an error without words"
+        return InBandError(words, code=_word(document.get("code")), status=_status(document.get("code")))
+    if event == b"error":
+        return _error_from(document)
+    if document.get("choices") is None:
+        code = document.get("code")
+        if code not in (0, 200) if type(code) is int else isinstance(document.get("message"), str):
+            return _error_from(document)
+    return None
+
+
+def _error_from(fields: dict[str, Any]) -> InBandError:
+    code = fields.get("code")
+    status = next((found for name in ("status", "status_code") if (found := _status(fields.get(name)))), None)
+    return InBandError(
+        message=_word(fields.get("message")) or _word(fields.get("raw_message")) or "an error without words",
+        type=_word(fields.get("type")),
+        param=_word(fields.get("param")),
+        code=_word(code),
+        status=status or _status(code),
+    )
+
+
+def _word(value: object) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    return str(value) if type(value) is int else None
+
+
+def _status(value: object) -> int | None:
+    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
+        value = int(value)
+    return value if type(value) is int and 400 <= value <= 599 else None
+
+
+def _tokens(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+
+
+def read_usage(usage: object) -> Usage | None:
+    """An upstream's ``usage`` object, or None if it is empty or not believable.
+
+    Zeros that the upstream does name are believed: an estimate in their place would charge for what it gave away.
+    """
+    if not isinstance(usage, dict):
+        return None
+    prompt = _tokens(usage.get("prompt_tokens"))
+    completion = _tokens(usage.get("completion_tokens"))
+    if prompt is None or completion is None:
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = _tokens(details.get("cached_tokens")) if isinstance(details, dict) else None
+    return Usage(prompt, min(cached or 0, prompt), completion)
+
+
+def write_usage(usage: Usage) -> dict[str, Any]:
+    """OpenAI's ``usage`` object."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
+    }
+
+
+def usage_chunk(template: dict[str, Any], usage: Usage) -> dict[str, Any]:
+    """The usage chunk that ends a stream whose upstream sent none; ``template`` is any chunk of that stream."""
+    kept: dict[str, Any] = {
+        name: template[name] for name in ("id", "created", "model", "service_tier") if name in template
+    }
+    return {"object": "chat.completion.chunk", **kept, "choices": [], "usage": write_usage(usage)}
+
+
+def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """The chunk as a client sees it that did not ask for usage.
+
+    The chunk itself if it tells of no usage, else a copy without; None if nothing is left worth sending.
+    """
+    if chunk.get("usage") is None:
+        return chunk
+    if not chunk.get("choices"):
+        return None
+    return {name: value for name, value in chunk.items() if name != "usage"}
+
+
+def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
+    """The events of a stream that says what a whole ``chat.completion`` says, ``[DONE]`` included.
+
+    For an upstream that answers with one JSON document to a request for a stream. Raises ValueError, saying what is
+    wrong, if the document is not a completion.
+    """
+    choices = completion.get("choices")
+    if not isinstance(choices, list):
+        raise ValueError("choices is not an array")
+    head = {name: value for name, value in completion.items() if name not in ("choices", "usage", "object")}
+    head["object"] = "chat.completion.chunk"
+    chunks: list[dict[str, Any]] = []
+    for position, choice in enumerate(choices):
+        if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+            raise ValueError("a choice has no message")
+        rest = {name: value for name, value in choice.items() if name not in ("message", "index", "finish_reason")}
+        index = choice.get("index", position)
+        delta = _message_as_delta(choice["message"])
+        chunks.append({**head, "choices": [{"index": index, "delta": delta, **rest, "finish_reason": None}]})
+        reason = choice.get("finish_reason")
+        chunks.append({**head, "choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
+    if completion.get("usage"):
+        chunks.append({**head, "choices": [], "usage": completion["usage"]})
+    return [*(encode_event(orjson.dumps(chunk)) for chunk in chunks), DONE]
+
+
+def _message_as_delta(message: dict[str, Any]) -> dict[str, Any]:
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    indexed = [{"index": index, **call} if isinstance(call, dict) else call for index, call in enumerate(calls)]
+    return {**message, "tool_calls": indexed}

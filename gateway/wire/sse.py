@@ -1,0 +1,196 @@
+"""Server-sent events, bytes in and events out, as the WHATWG HTML standard has it (section 9.2, "Server-sent events").
+
+Lines end at LF, CR LF or CR and nowhere else: U+2028, U+0085 or a vertical tab inside JSON is content.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+DONE = b"data: [DONE]\n\n"
+
+_BOM = b"\xef\xbb\xbf"
+_LF = 0x0A
+_COLON = 0x3A
+_LINE_END = re.compile(rb"\r\n?|\n")
+# PiAPI's documentation says its streams end in "data:[none]"; everybody else's end in "[DONE]".
+_TERMINATORS = frozenset({b"[done]", b"[none]"})
+
+
+class Event(NamedTuple):
+    """One dispatched event.
+
+    ``data``: the data lines joined by LF; may be empty. ``event``: the event's name, None if it has none.
+    ``raw``: the bytes as received, from the event's first field to its blank line inclusive. The raws of a stream put
+    together are the stream, less its byte order mark, its stray blank lines and what stood between the events
+    (comments, blocks without data). Where a CR LF was torn in two by chunks after its CR had completed an event, the
+    LF heads the next raw.
+    """
+
+    data: bytes
+    event: bytes | None
+    raw: bytes
+
+
+class Comment(NamedTuple):
+    """A comment line that stood outside an event; a comment inside an event stays in that event's ``raw``."""
+
+    text: bytes
+
+
+class EventTooBig(Exception):
+    """An event has more bytes than allowed. ``before``: what was complete ahead of it in the same chunk."""
+
+    def __init__(self, limit: int, before: list[Event | Comment]) -> None:
+        super().__init__(f"an event is bigger than {limit} bytes")
+        self.limit = limit
+        self.before = before
+
+
+class SSEParser:
+    """Takes a stream in pieces cut anywhere. ``event_limit``: the most bytes one event may have on the wire.
+
+    It holds at most one unfinished event, hence at most ``event_limit`` bytes and the chunk just fed. After
+    ``EventTooBig`` the parser is of no further use.
+    """
+
+    def __init__(self, event_limit: int = 1 << 20) -> None:
+        self._limit = event_limit
+        self._buffer = bytearray()  # from the first field of the event being received, or from an unfinished line
+        self._line = 0  # where in the buffer the unfinished line starts
+        self._begun = False  # whether a field of the event being received has been seen
+        self._data: list[bytes] = []
+        self._event: bytes | None = None
+        self._after_cr = False  # the last line ended in a CR at the very end of a chunk: an LF next belongs to it
+        self._at_start = True  # no byte seen yet, or only a part of a byte order mark
+
+    @property
+    def incomplete(self) -> bytes:
+        """The bytes of an event or line that has begun and not ended; at the end of the stream: what was cut off.
+
+        The standard says that an event without its blank line is not dispatched, however whole it looks.
+        """
+        if self._begun or len(self._buffer) > self._line:
+            return bytes(self._buffer)
+        return b""
+
+    def feed(self, data: bytes) -> list[Event | Comment]:
+        """Take the next bytes; return what they complete, in order. Raises EventTooBig."""
+        # The common case, one chunk that is one event of one data line, is answered without touching the buffer.
+        size = len(data)
+        if (
+            data.startswith(b"data:")
+            and data.find(b"\n") == size - 2
+            and data.endswith(b"\n\n")
+            and not self._buffer
+            and not self._after_cr
+            and b"\r" not in data
+            and size <= self._limit
+        ):
+            self._at_start = False
+            return [Event(data[6:-2] if data.startswith(b"data: ") else data[5:-2], None, data)]
+        if self._at_start:
+            data = self._without_bom(data)
+        if not data:
+            return []
+        return self._parse(data)
+
+    def _without_bom(self, data: bytes) -> bytes:
+        """Drop a leading byte order mark; hold back what may become one."""
+        data = bytes(self._buffer) + data
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._buffer[:] = data
+            return b""
+        self._at_start = False
+        self._buffer.clear()
+        return data.removeprefix(_BOM)
+
+    def _parse(self, data: bytes) -> list[Event | Comment]:
+        # A whole chunk is read in place; only what is left over is copied into the buffer.
+        source: bytes | bytearray = data
+        line, search = self._line, len(self._buffer)
+        if self._buffer:
+            self._buffer += data
+            source = self._buffer
+        if self._after_cr and source[line] == _LF:
+            line = search = line + 1
+        found: list[Event | Comment] = []
+        start = 0
+        for end, after in _line_ends(source, search, b"\r" in data):
+            if end == line:
+                self._blank_line(source, start, after, found)
+                start = after
+            elif self._begun or source[line] != _COLON:
+                self._begun = True
+                self._field(bytes(source[line:end]))
+            else:
+                found.append(Comment(_value(bytes(source[line:end]), 1)))
+                start = after
+            line = after
+        self._after_cr = source.endswith(b"\r")
+        if source is data:
+            self._buffer += data[start:]
+        else:
+            del self._buffer[:start]
+        self._line = line - start
+        if len(self._buffer) > self._limit:
+            raise EventTooBig(self._limit, found)
+        return found
+
+    def _blank_line(self, source: bytes | bytearray, start: int, after: int, found: list[Event | Comment]) -> None:
+        """Dispatch the event in ``source[start:after]``, if it has data, and be ready for the next."""
+        if after - start > self._limit:
+            raise EventTooBig(self._limit, found)
+        if self._data:
+            found.append(Event(b"\n".join(self._data), self._event, bytes(source[start:after])))
+            self._data = []
+        self._event = None
+        self._begun = False
+
+    def _field(self, line: bytes) -> None:
+        """Note one line of an event. ``id`` and ``retry`` concern only clients that reconnect; comments only people."""
+        if line.startswith(b"data:"):
+            self._data.append(_value(line, 5))
+        elif line == b"data":
+            self._data.append(b"")
+        elif line.startswith(b"event:"):
+            self._event = _value(line, 6) or None
+
+
+def _line_ends(source: bytes | bytearray, search: int, any_cr: bool) -> Iterator[tuple[int, int]]:
+    """Where each line that ends after ``search`` ends, without and with its line end."""
+    if any_cr:
+        for match in _LINE_END.finditer(source, search):
+            yield match.span()
+        return
+    # Looking for LF alone is several times as fast, and most streams have no CR.
+    while (end := source.find(b"\n", search)) >= 0:
+        search = end + 1
+        yield end, search
+
+
+def _value(line: bytes, colon_end: int) -> bytes:
+    """What follows a colon, less one space."""
+    return line[colon_end + 1 :] if line.startswith(b" ", colon_end) else line[colon_end:]
+
+
+def encode_event(data: bytes, event: bytes | None = None) -> bytes:
+    """Write one event. Line ends in ``data`` (any of the three) become separate data lines.
+
+    ``event`` must not hold a line end: ValueError.
+    """
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(_LINE_END.split(data))
+    if event is None:
+        return b"data: " + data + b"\n\n"
+    if b"\n" in event or b"\r" in event:
+        raise ValueError("an event's name is one line")
+    return b"event: " + event + b"\ndata: " + data + b"\n\n"
+
+
+def is_terminator(data: bytes) -> bool:
+    """Whether an event's data says that the stream is complete: ``[DONE]`` or ``[none]``, in any case."""
+    word = data.strip()
+    return len(word) == 6 and word.lower() in _TERMINATORS

@@ -1,0 +1,73 @@
+"""How many tokens a chat request comes to, for reservations, limits, and answers whose upstream names no usage.
+
+The rules are OpenAI's: three tokens around each message, one for a name, three to prime the answer (OpenAI cookbook,
+"How to count tokens with tiktoken"); pictures by tiles (https://platform.openai.com/docs/guides/images-vision,
+"Calculating costs"). Where a rule is not published (tools, files, sound), what is sent is counted as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+_PER_MESSAGE = 3
+_PER_NAME = 1
+_PRIMING = 3
+# gpt-4o's figures: 85 for a picture, 170 for each tile of 512 pixels in high detail. A picture of unknown size is
+# taken for 1024 x 1024, which is scaled to 768 x 768: four tiles.
+_PICTURE = 85
+_TILE = 170
+_TILES_OF_UNKNOWN_SIZE = 4
+_BYTES_PER_TOKEN = 4
+# What the model is shown beside the messages, written as JSON.
+_SHOWN_AS_JSON = ("tools", "functions", "response_format")
+
+
+def rough_tokens(n_bytes: int) -> int:
+    """Tokens in so many bytes of English or JSON, to within a factor of two: four bytes each."""
+    return -(-n_bytes // _BYTES_PER_TOKEN)
+
+
+def text_of_request(body: dict[str, Any]) -> list[str]:
+    """Every piece of text in a chat request that the model reads. ``body`` has passed ``parse_chat_request``."""
+    pieces = [piece for message in body["messages"] for piece in _text_of_message(message)]
+    pieces.extend(orjson.dumps(body[name]).decode() for name in _SHOWN_AS_JSON if body.get(name))
+    return pieces
+
+
+def count_input(body: dict[str, Any], count: Callable[[str], int]) -> int:
+    """Input tokens of a chat request; ``count`` counts those of a text. Pictures are counted, not fetched."""
+    messages = body["messages"]
+    tokens = _PRIMING + sum(count(piece) for piece in text_of_request(body))
+    for message in messages:
+        tokens += _PER_MESSAGE + (_PER_NAME if message.get("name") else 0)
+        tokens += sum(_picture_tokens(part) for part in _parts(message))
+    return tokens
+
+
+def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def _picture_tokens(part: dict[str, Any]) -> int:
+    if part["type"] != "image_url":
+        return 0
+    if part["image_url"].get("detail") == "low":
+        return _PICTURE
+    return _PICTURE + _TILE * _TILES_OF_UNKNOWN_SIZE
+
+
+def _text_of_message(message: dict[str, Any]) -> Iterator[str]:
+    for name in ("role", "name", "content", "refusal"):
+        if isinstance(value := message.get(name), str):
+            yield value
+    for part in _parts(message):
+        for name in ("text", "refusal"):
+            if isinstance(value := part.get(name), str):
+                yield value
+    for name in ("tool_calls", "function_call"):
+        if message.get(name):
+            yield orjson.dumps(message[name]).decode()
