@@ -1,0 +1,160 @@
+"""What addresses in the file mean: listeners, upstream endpoints, stores, links, host names."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from gateway.config.values import text
+from gateway.core.types import Endpoint
+
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
+_PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]*")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where a listener listens. ``host`` has no brackets; port 0 means any free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        address = _address(self.host)
+        return self.host == "localhost" if address is None else address.is_loopback
+
+    def overlaps(self, other: HostPort) -> bool:
+        """Whether both listeners cannot exist at once."""
+        if self.port != other.port or self.port == 0:
+            return False
+        return self.host == other.host or any(_is_any(host) for host in (self.host, other.host))
+
+
+def host_port(value: object) -> HostPort:
+    """``127.0.0.1:8400``, ``[::1]:8400``, ``localhost:8400``."""
+    host, colon, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535 or not _is_host(bare.lower()):
+        raise ValueError("expected HOST:PORT, such as 127.0.0.1:8400 or [::1]:8400")
+    if (":" in bare) != bracketed:
+        raise ValueError("expected an IPv6 address in brackets, such as [::1]:8400")
+    return HostPort(bare.lower(), int(port))
+
+
+def endpoint(value: object) -> Endpoint:
+    """An upstream's URL: http or https, a host, perhaps a port and a path; nothing else."""
+    split = _web_address(value, "https://api.piapi.ai")
+    scheme: Literal["http", "https"] = "https" if split.scheme == "https" else "http"
+    host = split.hostname or ""
+    port = split.port or _DEFAULT_PORTS[scheme]
+    path = split.path.rstrip("/")
+    return Endpoint(url=_origin(scheme, host, port) + path, scheme=scheme, host=host, port=port, base_path=path)
+
+
+def without_suffix(place: Endpoint, suffix: str) -> Endpoint:
+    """The endpoint with ``suffix`` taken off its path, if the path ends so."""
+    if not place.base_path.endswith(suffix):
+        return place
+    path = place.base_path[: -len(suffix)].rstrip("/")
+    url = _origin(place.scheme, place.host, place.port) + path
+    return Endpoint(url=url, scheme=place.scheme, host=place.host, port=place.port, base_path=path, wall=place.wall)
+
+
+def link(value: object) -> str:
+    """An http or https URL of ours or of a receiver, without a slash at its end; or empty."""
+    if value == "":
+        return ""
+    split = _web_address(value, "https://gateway.example.com", query=True)
+    return split.geturl().rstrip("/")
+
+
+def host_pattern(value: object) -> str:
+    """A host name; ``*.`` before it stands for every host below it."""
+    host = value.lower() if isinstance(value, str) else ""
+    if not _is_host(host.removeprefix("*.")):
+        raise ValueError("expected a host name without scheme, port or path, such as *.theapi.app")
+    return str(host)
+
+
+def store(value: object) -> str:
+    """``sqlite:///file`` (relative), ``sqlite:////file`` (absolute) or ``postgresql://…``."""
+    url = text(value)
+    if url.startswith("sqlite:///") and len(url.strip()) > len("sqlite:///") and not url.endswith("/"):
+        return url
+    if url.startswith("postgresql://") and _splits(url):
+        return url
+    raise ValueError("expected sqlite:///FILE, sqlite:////ABSOLUTE/FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+
+
+def shared_state(value: object) -> str:
+    """``memory://`` or ``redis://host:port/db`` (``rediss://`` with TLS)."""
+    url = text(value)
+    if url == "memory://" or (url.startswith(("redis://", "rediss://")) and _splits(url) and urlsplit(url).hostname):
+        return url
+    raise ValueError("expected memory:// or redis://HOST:6379/0")
+
+
+def passwords(url: str) -> frozenset[str]:
+    """The password inside a URL, as written and decoded."""
+    password = urlsplit(url).password
+    return frozenset({password, unquote(password)} if password else ())
+
+
+def _web_address(value: object, example: str, *, query: bool = False) -> SplitResult:
+    expected = f"expected an http or https URL such as {example}"
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
+        raise ValueError(expected)
+    if not _splits(value):
+        raise ValueError(expected)
+    split = urlsplit(value)
+    if split.scheme not in _DEFAULT_PORTS or not split.hostname or not _is_host(split.hostname) or split.port == 0:
+        raise ValueError(expected)
+    if "@" in split.netloc:
+        raise ValueError("a URL here holds no user or password; keys have a place of their own")
+    if split.fragment or "#" in value or (not query and "?" in value):
+        raise ValueError("the URL must end with its path: no '?' and no '#'")
+    if not _PATH.fullmatch(split.path):
+        raise ValueError(expected)
+    return split
+
+
+def _splits(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.port is None or parts.port >= 0
+    except ValueError:
+        return False
+
+
+def _origin(scheme: str, host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}" if port == _DEFAULT_PORTS[scheme] else f"{scheme}://{shown}:{port}"
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_any(host: str) -> bool:
+    address = _address(host)
+    return address is not None and address.is_unspecified
+
+
+def _is_host(host: str) -> bool:
+    if _address(host) is not None:
+        return "%" not in host
+    # A last label of digits only would be taken for an address by some resolvers and for a name by others.
+    return _HOST_NAME.fullmatch(host) is not None and not host.rstrip(".").rpartition(".")[2].isdigit()

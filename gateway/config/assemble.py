@@ -1,0 +1,186 @@
+"""Checked sections → Config, with the rules that bind one part of the file to another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from gateway.config.addresses import passwords
+from gateway.config.catalogue import flux_facts
+from gateway.config.layer import Layer
+from gateway.config.problems import Location, did_you_mean
+from gateway.config.routes import build_routes
+from gateway.config.schema import FileSection
+from gateway.config.settings import AdminConfig, BudgetAlerts, Config, ImagesConfig, Limits, LogConfig, Team
+from gateway.config.upstreams import build_upstreams
+from gateway.core.types import FailoverPolicy, Upstream, VirtualKey
+
+RESERVED_KEY_NAMES = frozenset({"anonymous", "other"})
+"""Names that metrics use for requests without a key and for what is not configured."""
+
+SHORT_KEY = 16
+"""A virtual key with fewer characters gets a warning."""
+
+
+def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
+    """Put everything together. What is wrong is reported to the layers; then the result must not be used."""
+    sections = user.sections
+    admin_key = builtin.sections.admin.key if sections.admin.key is None else sections.admin.key
+    admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
+    _check_listeners(user, admin)
+    _check_dependencies(user)
+    upstreams = build_upstreams(user, builtin)
+    routes = build_routes(user, builtin, upstreams)
+    off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
+    alerts = BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret)
+    facts = flux_facts()
+    return Config(
+        listen=sections.listen,
+        admin=admin,
+        auth=sections.auth,
+        store=sections.store,
+        shared_state=sections.shared_state,
+        workers=sections.workers,
+        upstreams=MappingProxyType(upstreams),
+        routes=routes.usable(),
+        declared=routes.declared,
+        plans=MappingProxyType(dict(routes.plans)),
+        keys=_virtual_keys(user, admin.key),
+        teams=MappingProxyType({name: Team(name, team.budget) for name, team in sections.teams.items()}),
+        time_zone=sections.time_zone,
+        budget_alerts=alerts,
+        allow_unpriced=sections.allow_unpriced,
+        webhook_secret=sections.webhook_secret,
+        failover=_failover(sections),
+        images=_images(sections),
+        nonstream_heartbeat=sections.nonstream_heartbeat,
+        limits=Limits(**sections.limits.model_dump()),
+        points_per_usd=sections.points_per_usd,
+        flux=replace(
+            facts,
+            loras=tuple(dict.fromkeys([*facts.loras, *sections.flux.extra_loras])),
+            controls=tuple(dict.fromkeys([*facts.controls, *sections.flux.extra_controls])),
+        ),
+        drain=sections.drain,
+        log=LogConfig(sections.log.format, sections.log.level),
+        secrets=_secrets(sections, admin, upstreams),
+        off=off,
+        source=source,
+        warnings=_warnings(user, upstreams, off),
+    )
+
+
+def _check_listeners(user: Layer, admin: AdminConfig) -> None:
+    sections = user.sections
+    if sections.auth == "none" and not sections.listen.is_loopback:
+        user.report(("auth",), "'none' is only allowed while 'listen' is on loopback; write auto or required")
+    if not admin.listen.is_loopback and not admin.key:
+        user.report(("admin", "key"), "a key is needed, because admin.listen is not on loopback")
+    if sections.listen.overlaps(admin.listen):
+        location: Location = ("admin", "listen")
+        given = location in user.document.values
+        user.report(location if given else ("listen",), "listen and admin.listen must be different addresses")
+
+
+def _check_dependencies(user: Layer) -> None:
+    sections = user.sections
+    if sections.budget_alerts.webhook and not sections.budget_alerts.secret:
+        user.report(("budget_alerts", "secret"), "a secret is needed to sign what goes to the webhook")
+    if sections.webhook_secret and not sections.images.public_url:
+        user.report(("webhook_secret",), "PiAPI can only call back if images.public_url says where; set it too")
+    if sections.failover.breaker.eject > sections.failover.breaker.eject_max:
+        user.report(("failover", "breaker", "eject_max"), "must not be shorter than eject")
+
+
+def _virtual_keys(user: Layer, admin_key: str) -> tuple[VirtualKey, ...]:
+    names: set[str] = set()
+    digests: set[bytes] = set()
+    keys = []
+    for index, section in user.sections.keys.items():
+        location: Location = ("keys", index)
+        if section.name in RESERVED_KEY_NAMES:
+            user.report((*location, "name"), f"'{section.name}' has a meaning of its own in metrics; choose another")
+        if section.name in names:
+            user.report((*location, "name"), "another key has this name; names must differ")
+        names.add(section.name)
+        digest = hashlib.sha256(section.key.encode("ascii")).digest()
+        if not section.key:
+            user.report((*location, "key"), "is empty; a key that lets nobody in must be removed instead")
+        elif digest in digests:
+            user.report((*location, "key"), "another key has the same value; each needs its own")
+        elif section.key == admin_key:
+            user.report((*location, "key"), "this is the admin key; a virtual key must differ from it")
+        digests.add(digest)
+        if section.team is not None:
+            _check_team(user, section.team, (*location, "team"))
+        keys.append(
+            VirtualKey(
+                name=section.name,
+                digest=digest,
+                team=section.team,
+                models=tuple(section.models),
+                rpm=section.rpm,
+                tpm=section.tpm,
+                parallel=section.parallel,
+                budget=section.budget,
+            )
+        )
+    return tuple(keys)
+
+
+def _check_team(user: Layer, team: str, location: Location) -> None:
+    """A team need not be declared; but where teams are, another name is more likely a slip than a team."""
+    declared = user.document.data.get("teams")
+    if isinstance(declared, dict) and declared and team not in declared:
+        user.report(location, f"there is no such team; {did_you_mean(team, declared)}")
+
+
+def _failover(sections: FileSection) -> FailoverPolicy:
+    failover = sections.failover
+    return FailoverPolicy(
+        attempts=failover.attempts,
+        retry_budget=failover.retry_budget,
+        unknown_outcome_up_to=failover.unknown_outcome_up_to,
+        breaker_failures=failover.breaker.failures,
+        breaker_window=failover.breaker.window,
+        eject=failover.breaker.eject,
+        eject_max=failover.breaker.eject_max,
+    )
+
+
+def _images(sections: FileSection) -> ImagesConfig:
+    images = sections.images
+    return ImagesConfig(
+        keep=images.keep,
+        keep_max=images.keep_max,
+        dir=Path(images.dir),
+        public_url=images.public_url,
+        fetch_hosts=tuple(images.fetch_hosts),
+        fetch_private=images.fetch_private,
+    )
+
+
+def _secrets(sections: FileSection, admin: AdminConfig, upstreams: dict[str, Upstream]) -> frozenset[str]:
+    """Every value that must never be shown."""
+    found = {admin.key, sections.webhook_secret, sections.budget_alerts.secret}
+    found.update(section.key for section in sections.keys.values())
+    found.update(credential.value for upstream in upstreams.values() for credential in upstream.credentials)
+    found.update(passwords(sections.store), passwords(sections.shared_state))
+    return frozenset(found - {""})
+
+
+def _warnings(user: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...]) -> tuple[str, ...]:
+    """What is allowed but hardly meant."""
+    found = []
+    if len(off) == len(upstreams):
+        found.append("no upstream has a key, so no model can be used: set PIAPI_API_KEY")
+    else:
+        found += [f"upstream '{name}' has no key and is off" for name in off if name in user.sections.upstreams]
+    found += [
+        f"the virtual key '{section.name}' has fewer than {SHORT_KEY} characters and can be guessed"
+        for section in user.sections.keys.values()
+        if 0 < len(section.key) < SHORT_KEY
+    ]
+    return tuple(found)

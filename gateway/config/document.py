@@ -1,0 +1,128 @@
+"""A tree of nodes → plain data, with substitutions made, aliases and merges expanded, and every place kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.config.environment import substitute
+from gateway.config.problems import Location, Place, Problems
+from gateway.config.tree import MAX_DEPTH, Entry, Listing, Node, Scalar, Table
+
+MAX_NODES = 200_000
+"""Aliases can make a small file expand without end; https://en.wikipedia.org/wiki/Billion_laughs_attack."""
+
+
+@dataclass(slots=True)
+class Document:
+    """``data``: dicts, lists, text, int, bool, Decimal and None; text from the environment is ``Substituted``.
+
+    ``broken``: places whose problem is already reported, so that nothing more is said of them.
+    """
+
+    file: str
+    data: dict[str, Any] = field(default_factory=dict)
+    values: dict[Location, Place] = field(default_factory=dict)
+    keys: dict[Location, Place] = field(default_factory=dict)
+    broken: set[Location] = field(default_factory=set)
+
+    def place(self, location: Location) -> Place:
+        """The place of a value; if it is not in the file, that of what should contain it."""
+        while location:
+            if location in self.values:
+                return self.values[location]
+            location = location[:-1]
+        return self.values.get((), Place(self.file))
+
+    def key_place(self, location: Location) -> Place:
+        """The place of a mapping's key."""
+        return self.keys.get(location) or self.place(location)
+
+    def is_broken(self, location: Location) -> bool:
+        """Whether ``location`` or something that contains it has been reported."""
+        return any(location[:end] in self.broken for end in range(len(location) + 1))
+
+
+class _Overflow(Exception):
+    """The expansion passed a bound at ``location``."""
+
+    def __init__(self, location: Location) -> None:
+        super().__init__()
+        self.location = location
+
+
+def read_document(root: Node | None, file: str, environ: Mapping[str, str], problems: Problems) -> Document:
+    """Expand a tree. An empty file is an empty mapping; any other root than a mapping is a problem."""
+    document = Document(file)
+    if root is None or (isinstance(root, Scalar) and root.value() is None):
+        return document
+    if not isinstance(root, Table):
+        problems.add(root.place, (), "the file must be a mapping, such as 'listen: 127.0.0.1:8400'")
+        return document
+    try:
+        document.data = _Expansion(document, environ, problems).table(root, ())
+    except _Overflow as overflow:
+        problems.add(document.place(overflow.location), overflow.location, "aliases make the file too deep or too big")
+    return document
+
+
+class _Expansion:
+    def __init__(self, document: Document, environ: Mapping[str, str], problems: Problems) -> None:
+        self._document = document
+        self._environ = environ
+        self._problems = problems
+        self._nodes = 0
+
+    def table(self, table: Table, location: Location) -> dict[str, Any]:
+        self._document.values[location] = table.place
+        result: dict[str, Any] = {}
+        for entry in table.entries:
+            if not entry.merge:
+                self._enter(entry, result, location)
+        self._merge(table, result, location, depth=0)
+        return result
+
+    def _merge(self, table: Table, into: dict[str, Any], location: Location, depth: int) -> None:
+        """Add from the mappings under ``<<`` what ``into`` does not have yet. https://yaml.org/type/merge.html"""
+        self._count(location, depth)
+        for merge in table.entries:
+            if not merge.merge:
+                continue
+            for source in merge.node.items if isinstance(merge.node, Listing) else [merge.node]:
+                if not isinstance(source, Table):
+                    self._problems.add(source.place, (*location, "<<"), "only mappings can be merged")
+                    continue
+                for entry in source.entries:
+                    if not entry.merge and entry.key not in into:
+                        self._enter(entry, into, location)
+                self._merge(source, into, location, depth + 1)
+
+    def _enter(self, entry: Entry, into: dict[str, Any], location: Location) -> None:
+        self._document.keys[*location, entry.key] = entry.key_place
+        into[entry.key] = self._value(entry.node, (*location, entry.key))
+
+    def _value(self, node: Node, location: Location) -> Any:
+        self._count(location, len(location))
+        self._document.values[location] = node.place
+        if isinstance(node, Scalar):
+            return self._scalar(node, location)
+        if isinstance(node, Listing):
+            return [self._value(item, (*location, index)) for index, item in enumerate(node.items)]
+        return self.table(node, location)
+
+    def _count(self, location: Location, depth: int) -> None:
+        self._nodes += 1
+        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+            raise _Overflow(location)
+
+    def _scalar(self, scalar: Scalar, location: Location) -> Any:
+        value = scalar.value()
+        if not isinstance(value, str):
+            return value
+        try:
+            return substitute(value, self._environ)
+        except ValueError as error:
+            self._problems.add(scalar.place, location, str(error))
+            self._document.broken.add(location)
+            return None

@@ -1,0 +1,54 @@
+"""``${NAME}`` and ``${NAME:-default}`` inside the file's strings, filled from the environment.
+
+As in a shell, ``:-`` also takes the default when the variable is set but empty. ``$${`` stands for a literal ``${``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_REFERENCE = re.compile(r"(?P<escaped>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-[^{}]*)?\}|\$\{")
+
+
+class Substituted(str):
+    """Text that came, whole or in part, from the environment. ``names``: the variables it came from.
+
+    A field that holds a number takes such text too, because a substitution cannot be anything but text.
+    """
+
+    names: tuple[str, ...] = ()
+
+
+def substitute(text: str, environ: Mapping[str, str]) -> str:
+    """Fill ``text``. Raises ValueError naming every variable that is unset and has no default."""
+    if "${" not in text:
+        return text
+    names: list[str] = []
+    unset: list[str] = []
+
+    def fill(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "${"
+        name, default = match["name"], match["default"]
+        if name is None:
+            raise ValueError("write ${NAME} or ${NAME:-default}, or $${ for a literal ${")
+        names.append(name)
+        value = environ.get(name)
+        if default is not None:
+            return value or default[2:]
+        if value is None:
+            unset.append(name)
+            return ""
+        return value
+
+    filled = _REFERENCE.sub(fill, text)
+    if unset:
+        variables = ", ".join(dict.fromkeys(unset))
+        subject = f"variables {variables} are" if len(set(unset)) > 1 else f"variable {variables} is"
+        raise ValueError(f"the environment {subject} not set; set it, or write ${{{unset[0]}:-default}}")
+    if not names:
+        return filled
+    result = Substituted(filled)
+    result.names = tuple(dict.fromkeys(names))
+    return result

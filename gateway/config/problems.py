@@ -1,0 +1,70 @@
+"""Where something stands in a file, and the list of everything that is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+Location = tuple[str | int, ...]
+"""The way to a value from the root: mapping keys and list indexes."""
+
+_BARE_KEY = re.compile(r'[^\s"\[\]]+')
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A position in a file. Line and column count from 1, as editors do."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+
+class Problems:
+    """Collects problems. Its lines come out sorted by place, each one once."""
+
+    def __init__(self) -> None:
+        self._found: set[tuple[Place, str]] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def add(self, place: Place, location: Location, message: str) -> None:
+        """``message`` says what would be right; it never quotes a value that may be a secret."""
+        path = path_text(location)
+        self._found.add((place, f"{path}: {message}" if path else message))
+
+    def lines(self) -> list[str]:
+        """``file:line:column: path: message``, one line each."""
+        return [
+            f"{one_line(place.file)}:{place.line}:{place.column}: {one_line(text)}"
+            for place, text in sorted(self._found)
+        ]
+
+
+def path_text(location: Location) -> str:
+    """``('upstreams', 'piapi', 'endpoints', 0, 'url')`` → ``upstreams.piapi.endpoints[0].url``."""
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+            continue
+        shown = step if _BARE_KEY.fullmatch(step) else f'"{step}"'
+        path += f".{shown}" if path else shown
+    return path
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known here: {', '.join(names)}" if names else "there is none"
+
+
+def one_line(text: str) -> str:
+    """``text`` with everything escaped that could break or colour a terminal's line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,0 +1,118 @@
+"""The configuration in force: frozen, complete, ready to be used. Times are seconds, money is nano-dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from pathlib import Path
+from typing import Literal
+
+from gateway.config.addresses import HostPort
+from gateway.core.catalogue import FluxFacts
+from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualKey
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """``key``: what every admin route asks for, or empty. ``open_metrics``: /metrics asks for nothing."""
+
+    listen: HostPort
+    key: str = field(repr=False)
+    open_metrics: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """``budget`` is shared by the team's keys."""
+
+    name: str
+    budget: Budget | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAlerts:
+    """``webhook``: where alerts go, or empty. ``secret`` signs them (Standard Webhooks)."""
+
+    webhook: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesConfig:
+    """``keep`` seconds and at most ``keep_max`` bytes of results in ``dir``. ``public_url``: ours, or empty."""
+
+    keep: float
+    keep_max: int
+    dir: Path
+    public_url: str
+    fetch_hosts: tuple[str, ...]
+    fetch_private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes of a JSON body, of an upload, of all request headers; requests in flight."""
+
+    body: int
+    upload: int
+    headers: int
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    format: Literal["json", "text"]
+    level: Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the gateway is told from outside.
+
+    ``routes`` holds only targets that can be used; ``declared`` also those whose upstream is in ``off`` (it has no
+    key). ``plans``: model → the PiAPI plan it needs. ``secrets``: every secret value, so that it can be struck out
+    wherever it might appear. ``source``: the file read, or None. ``warnings``: what is allowed but hardly meant.
+    In a target's model a final ``*`` stands for what the route's own ``*`` stood for.
+    """
+
+    listen: HostPort
+    admin: AdminConfig
+    auth: Literal["auto", "required", "none"]
+    store: str = field(repr=False)
+    shared_state: str = field(repr=False)
+    workers: int
+    upstreams: Mapping[str, Upstream]
+    routes: tuple[Route, ...]
+    declared: tuple[Route, ...]
+    plans: Mapping[str, str]
+    keys: tuple[VirtualKey, ...]
+    teams: Mapping[str, Team]
+    time_zone: tzinfo
+    budget_alerts: BudgetAlerts
+    allow_unpriced: bool
+    webhook_secret: str = field(repr=False)
+    failover: FailoverPolicy
+    images: ImagesConfig
+    nonstream_heartbeat: float
+    limits: Limits
+    points_per_usd: int
+    flux: FluxFacts
+    drain: float
+    log: LogConfig
+    secrets: frozenset[str] = field(repr=False)
+    off: tuple[str, ...]
+    source: Path | None
+    warnings: tuple[str, ...]
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The store's file, relative to the working directory unless the URL has four slashes; None if not SQLite."""
+        prefix = "sqlite:///"
+        return Path(self.store[len(prefix) :]) if self.store.startswith(prefix) else None
+
+    def requires_key(self, *, stored_keys: bool = False) -> bool:
+        """Whether a request must carry a virtual key. ``stored_keys``: the store holds any."""
+        if self.auth == "auto":
+            return bool(self.keys) or stored_keys or not self.listen.is_loopback
+        return self.auth == "required"

@@ -1,0 +1,96 @@
+"""Sections → upstreams with their endpoints and pools of keys."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gateway.config.addresses import without_suffix
+from gateway.config.layer import Layer
+from gateway.config.problems import Location
+from gateway.config.schema import EndpointSection, PoolKeySection, TasksSection, UpstreamSection
+from gateway.core.types import Credential, Endpoint, TaskTimes, Timeouts, Upstream
+
+_NOTHING = UpstreamSection()
+
+
+def known_names(user: Layer, builtin: Layer) -> tuple[str, ...]:
+    """Every upstream that is named anywhere, whether it turned out valid or not."""
+    found: dict[str, None] = {}
+    for layer in (builtin, user):
+        given = layer.document.data.get("upstreams")
+        found |= dict.fromkeys(given if isinstance(given, dict) else ())
+    return tuple(found)
+
+
+def build_upstreams(user: Layer, builtin: Layer) -> dict[str, Upstream]:
+    """The valid upstreams. A pool left with no key makes an upstream without credentials."""
+    upstreams = {}
+    for name in known_names(user, builtin):
+        location: Location = ("upstreams", name)
+        if user.document.is_broken(location) or builtin.document.is_broken(location):
+            continue
+        upstream = _build(name, user, builtin)
+        if upstream is not None:
+            upstreams[name] = upstream
+    return upstreams
+
+
+def _build(name: str, user: Layer, builtin: Layer) -> Upstream | None:
+    mine = user.sections.upstreams.get(name, _NOTHING)
+    base = builtin.sections.upstreams.get(name, _NOTHING)
+    location: Location = ("upstreams", name)
+    dialect = mine.dialect or base.dialect
+    endpoints = base.endpoints if mine.endpoints is None else mine.endpoints
+    keys = base.keys if mine.keys is None else mine.keys
+    if dialect is None or endpoints is None or keys is None:
+        parts = {"dialect": dialect, "endpoints": endpoints, "keys": keys}
+        missing = ", ".join(part for part, value in parts.items() if value is None)
+        user.report_key(location, f"an upstream that is not built in needs dialect, endpoints and keys; add {missing}")
+        return None
+    tasks = mine.tasks or TasksSection()
+    if tasks.poll > tasks.poll_max:
+        user.report((*location, "tasks", "poll_max"), "must not be shorter than tasks.poll")
+    return Upstream(
+        name=name,
+        dialect=dialect,
+        endpoints=_endpoints(
+            endpoints, (*location, "endpoints"), builtin if mine.endpoints is None else user, strip=dialect == "openai"
+        ),
+        credentials=_pool(keys, (*location, "keys"), builtin if mine.keys is None else user),
+        timeouts=Timeouts(**mine.timeouts.model_dump()) if mine.timeouts else Timeouts(),
+        tasks=TaskTimes(**tasks.model_dump()),
+    )
+
+
+def _endpoints(
+    sections: list[EndpointSection], location: Location, layer: Layer, *, strip: bool
+) -> tuple[Endpoint, ...]:
+    """``strip``: take off a final /v1, which belongs to OPENAI_BASE_URL's way of writing and is added to each path."""
+    endpoints: dict[str, Endpoint] = {}
+    for index, section in enumerate(sections):
+        endpoint = replace(section.url, wall=section.wall)
+        if strip:
+            endpoint = without_suffix(endpoint, "/v1")
+        if endpoint.url in endpoints:
+            layer.report((*location, index, "url"), "this endpoint is listed twice; give each one once")
+        endpoints[endpoint.url] = endpoint
+    return tuple(endpoints.values())
+
+
+def _pool(sections: list[PoolKeySection], location: Location, layer: Layer) -> tuple[Credential, ...]:
+    """Keys with a value. One without a name is called after its position, never after its value."""
+    names: set[str] = set()
+    values: set[str] = set()
+    pool = []
+    for index, section in enumerate(sections):
+        name = section.name or f"key-{index + 1}"
+        if name in names:
+            layer.report((*location, index, "name"), "another key of this pool has that name; names must differ")
+        names.add(name)
+        if not section.value:
+            continue
+        if section.value in values:
+            layer.report((*location, index, "value"), "this key is in the pool twice; give each one once")
+        values.add(section.value)
+        pool.append(Credential(name, section.value, section.weight, section.max_parallel))
+    return tuple(pool)

@@ -1,0 +1,214 @@
+"""The built-in catalogue says what PiAPI's documentation says, and where from."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+
+from gateway.config import load, load_catalogue
+from gateway.core.catalogue import InputRule
+from gateway.core.types import CostClass
+
+CREATOR_ONLY = {"gpt-4o", "claude-3-7-sonnet-20250219", "claude-sonnet-4-20250514"}
+MODELS = CREATOR_ONLY | {
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-4.1-nano",
+    "gpt-3.5-turbo",
+    "gpt-4-gizmo-*",
+    "gpt-4o-image",
+    "gpt-image-1",
+    "Qubico/flux1-schnell",
+    "Qubico/flux1-dev",
+    "Qubico/flux1-dev-advanced",
+}
+ALIASES = {
+    "flux-schnell",
+    "flux-dev",
+    "flux-dev-advanced",
+    "flux-kontext",
+    "flux-fill",
+    "flux-outpaint",
+    "flux-redux",
+}
+LORAS = [
+    "anime",
+    "art",
+    "disney",
+    "furry",
+    "mjv6",
+    "realism",
+    "scenery",
+    "collage-artstyle",
+    "creepcute",
+    "cyberpunk-anime-style",
+    "deco-pulse",
+    "deep-sea-particle-enhencer",
+    "faetastic-details",
+    "fractal-geometry",
+    "galactixy-illustrations-style",
+    "geometric-woman",
+    "graphic-portrait",
+    "mat-miller-art",
+    "moebius-style",
+    "ob3d-isometric-3d-room",
+    "paper-quilling-and-layering-style",
+    "remes-abstract-poster-style",
+]
+CONTROLS = ["depth", "soft_edge", "canny", "openpose"]
+TASK_TYPES = {
+    "txt2img",
+    "img2img",
+    "txt2img-lora",
+    "img2img-lora",
+    "controlnet-lora",
+    "fill-inpaint",
+    "fill-outpaint",
+    "redux-variation",
+    "kontext",
+}
+PIAPI_PRICES = {
+    "gpt-4o": ("1.875", "7.5"),
+    "gpt-4o-mini": ("0.1125", "0.45"),
+    "gpt-4.1": ("1.5", "6"),
+    "gpt-4.1-mini": ("0.3", "1.2"),
+    "gpt-4.1-nano": ("0.075", "0.3"),
+    "claude-3-7-sonnet-20250219": ("2.25", "11.25"),
+    "claude-sonnet-4-20250514": ("2.25", "11.25"),
+}
+FLUX_PRICES = {"Qubico/flux1-schnell": "0.002", "Qubico/flux1-dev": "0.015", "Qubico/flux1-dev-advanced": "0.02"}
+
+
+def nano(usd: str) -> int:
+    return int(Decimal(usd) * 10**9)
+
+
+@pytest.fixture
+def routes():
+    config = load(None, {"PIAPI_API_KEY": "one", "BACKUP_API_KEY": "two"})
+    return {route.model: route for route in config.routes}
+
+
+def test_every_model_is_there_and_no_other(routes):
+    assert routes.keys() == MODELS | ALIASES
+
+
+def test_every_target_says_where_its_price_is_from():
+    for model, section in load_catalogue().models.items():
+        for target in section.targets:
+            assert target.source, model
+            assert re.fullmatch(r"mid-2025|20\d\d-\d\d-\d\d", target.as_of or ""), model
+
+
+def test_the_plan_a_model_needs_is_said():
+    config = load(None, {})
+    assert dict(config.plans) == dict.fromkeys(CREATOR_ONLY, "Creator Plan or above")
+    assert all("PiAPI: Creator Plan or above" in r.notes for r in config.routes if r.model in CREATOR_ONLY)
+
+
+@pytest.mark.parametrize("model", PIAPI_PRICES)
+def test_chat_prices(routes, model):
+    price = routes[model].targets[0].price
+    assert (price.input, price.output) == tuple(nano(usd) for usd in PIAPI_PRICES[model])
+    assert (price.cached_input, price.minimum) == (None, 0)
+    assert routes[model].targets[0].cost_class is CostClass.TOKENS
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"])
+def test_piapi_takes_three_quarters_of_what_the_backup_takes(routes, model):
+    piapi, backup = routes[model].targets
+    assert (piapi.upstream.name, backup.upstream.name) == ("piapi", "backup")
+    assert piapi.price.input * 4 == backup.price.input * 3
+    assert piapi.price.output * 4 == backup.price.output * 3
+    assert 0 < backup.price.cached_input < backup.price.input
+
+
+def test_what_has_no_known_price_says_so(routes):
+    assert routes["gpt-4-gizmo-*"].targets[0].price is None
+    assert routes["gpt-3.5-turbo"].targets[0].price is None
+
+
+def test_claude_has_no_backup(routes):
+    assert [target.upstream.name for target in routes["claude-sonnet-4-20250514"].targets] == ["piapi"]
+
+
+def test_pictures_over_chat_and_their_backup(routes):
+    piapi, backup = routes["gpt-4o-image"].targets
+    assert (piapi.operation, piapi.price.image, piapi.price.no_image) == ("chat", nano("0.02"), nano("0.00066"))
+    assert piapi.cost_class is CostClass.PAID
+    assert (backup.model, backup.operation) == ("gpt-image-1", "images")
+
+
+def test_pictures_by_the_images_api(routes):
+    for target in routes["gpt-image-1"].targets:
+        price = target.price
+        assert target.operation == "images"
+        assert (price.input, price.cached_input) == (nano("5"), nano("1.25"))
+        assert (price.image_input, price.output) == (nano("10"), nano("40"))
+        assert {(quality, size): usd for quality, sizes in price.table.items() for size, usd in sizes.items()} == {
+            ("low", "1024x1024"): nano("0.011"),
+            ("low", "1024x1536"): nano("0.016"),
+            ("low", "1536x1024"): nano("0.016"),
+            ("medium", "1024x1024"): nano("0.042"),
+            ("medium", "1024x1536"): nano("0.063"),
+            ("medium", "1536x1024"): nano("0.063"),
+            ("high", "1024x1024"): nano("0.167"),
+            ("high", "1024x1536"): nano("0.25"),
+            ("high", "1536x1024"): nano("0.25"),
+        }
+
+
+@pytest.mark.parametrize("model", sorted(ALIASES) + sorted(FLUX_PRICES))
+def test_flux_models_are_tasks_under_piapis_names(routes, model):
+    (target,) = routes[model].targets
+    assert (target.upstream.name, target.operation) == ("piapi", "task")
+    assert target.price.image == nano(FLUX_PRICES[target.model])
+
+
+class TestFlux:
+    facts = load_catalogue().flux
+
+    def test_names_are_spelled_as_piapis_json_spells_them(self):
+        assert list(self.facts.loras) == LORAS
+        assert list(self.facts.controls) == CONTROLS
+
+    def test_task_types_and_who_does_them(self):
+        assert self.facts.task_types.keys() == TASK_TYPES
+        assert self.facts.models == tuple(FLUX_PRICES)
+        for name, task in self.facts.task_types.items():
+            everybody = name in ("txt2img", "img2img")
+            assert task.models == (self.facts.models if everybody else ("Qubico/flux1-dev-advanced",)), name
+
+    def test_how_many_loras_and_controls_a_task_takes(self):
+        capacities = {name: (task.loras, task.controls) for name, task in self.facts.task_types.items()}
+        assert capacities.pop("txt2img-lora") == ((1, 1), (0, 0))
+        assert capacities.pop("img2img-lora") == ((1, 1), (0, 0))
+        assert capacities.pop("controlnet-lora") == ((0, 1), (1, 1))
+        assert set(capacities.values()) == {((0, 0), (0, 0))}
+
+    def test_limits_of_the_inputs(self):
+        txt2img, kontext = self.facts.task_types["txt2img"].inputs, self.facts.task_types["kontext"].inputs
+        assert txt2img["guidance_scale"] == InputRule("number", minimum=1.5, maximum=5)
+        assert txt2img["denoise"] == InputRule("number", default=0.7, above=0, maximum=1)
+        assert txt2img["batch_size"] == InputRule(
+            "integer", default=1, minimum=1, maximum=4, models=("Qubico/flux1-schnell",)
+        )
+        assert (self.facts.max_pixels, self.facts.max_added_pixels) == (1024 * 1024, 1024 * 1024 - 1)
+        assert kontext["steps"] == InputRule("integer", default=28, minimum=1, maximum=40)
+        assert (kontext["height"].default, kontext["seed"].default) == (1024, -1)
+        takers = {name for name, task in self.facts.task_types.items() if "width" in task.inputs}
+        assert takers == {"txt2img", "kontext"}
+
+    def test_which_tasks_need_a_picture(self):
+        needy = {
+            n for n, task in self.facts.task_types.items() if task.inputs.get("image", InputRule("image")).required
+        }
+        assert needy == TASK_TYPES - {"txt2img", "txt2img-lora", "controlnet-lora"}
+        assert all(task.inputs["prompt"].required for task in self.facts.task_types.values())
+
+    def test_short_names_stand_for_task_types(self):
+        assert self.facts.aliases.keys() <= ALIASES
+        assert set(self.facts.aliases.values()) <= TASK_TYPES

@@ -1,0 +1,100 @@
+"""How the file's upstreams and models lie over the built-in ones."""
+
+from __future__ import annotations
+
+from gateway.config import Config
+from gateway.core.types import Price, Route
+
+KEYS = {"PIAPI_API_KEY": "one", "BACKUP_API_KEY": "two"}
+
+
+def route(config: Config, model: str) -> Route:
+    (found,) = [route for route in config.routes if route.model == model]
+    return found
+
+
+class TestUpstreams:
+    def test_what_is_left_out_stays_as_built_in(self, load_text):
+        piapi = load_text("upstreams: {piapi: {timeouts: {head: 10s}}}", KEYS).upstreams["piapi"]
+        assert [endpoint.host for endpoint in piapi.endpoints] == ["api.piapi.ai", "proxy.piapi.ai"]
+        assert [key.value for key in piapi.credentials] == ["one"]
+        assert (piapi.dialect, piapi.timeouts.head, piapi.timeouts.idle) == ("piapi", 10, 60)
+
+    def test_lists_are_replaced_whole(self, load_text):
+        text = "upstreams: {piapi: {endpoints: [{url: http://127.0.0.1:8499}], keys: [a, {name: b, value: c}]}}"
+        piapi = load_text(text, KEYS).upstreams["piapi"]
+        assert [endpoint.url for endpoint in piapi.endpoints] == ["http://127.0.0.1:8499"]
+        assert [(key.name, key.value) for key in piapi.credentials] == [("key-1", "a"), ("b", "c")]
+
+    def test_names_of_keys_do_not_move_when_another_one_is_empty(self, load_text):
+        piapi = load_text("upstreams: {piapi: {keys: ['${NONE:-}', a]}}").upstreams["piapi"]
+        assert [key.name for key in piapi.credentials] == ["key-2"]
+
+    def test_an_empty_pool_switches_an_upstream_off(self, load_text):
+        config = load_text("upstreams: {backup: {keys: []}}", KEYS)
+        assert config.off == ("backup",)
+        assert config.warnings == ("upstream 'backup' has no key and is off",)
+        assert [target.upstream.name for target in route(config, "gpt-4o").targets] == ["piapi"]
+        declared = {route.model: route for route in config.declared}
+        assert [target.upstream.name for target in declared["gpt-4o"].targets] == ["piapi", "backup"]
+
+    def test_a_model_without_any_usable_target_stays_known(self, load_text):
+        config = load_text("upstreams: {piapi: {keys: []}}", KEYS)
+        assert route(config, "claude-sonnet-4-20250514").targets == ()
+        assert [target.upstream.name for target in route(config, "gpt-4o").targets] == ["backup"]
+
+    def test_v1_is_taken_off_for_the_dialect_that_adds_it(self, load_text):
+        text = """
+            upstreams:
+              piapi: {endpoints: [{url: https://a.example/v1}]}
+              backup: {endpoints: [{url: https://b.example/v1/, wall: 9s}, {url: https://b.example/proxy/v1}]}
+            """
+        upstreams = load_text(text, KEYS).upstreams
+        assert [endpoint.base_path for endpoint in upstreams["piapi"].endpoints] == ["/v1"]
+        assert [(end.url, end.wall) for end in upstreams["backup"].endpoints] == [
+            ("https://b.example", 9),
+            ("https://b.example/proxy", None),
+        ]
+
+
+class TestModels:
+    def test_an_override_replaces_all_targets_and_keeps_what_is_known(self, load_text):
+        config = load_text("models: {gpt-4o: {targets: [{upstream: backup, price: {input: 1, output: 2}}]}}", KEYS)
+        (target,) = route(config, "gpt-4o").targets
+        assert (target.upstream.name, target.model) == ("backup", "gpt-4o")
+        assert target.price == Price(input=1_000_000_000, output=2_000_000_000)
+        assert route(config, "gpt-4o").notes == ("PiAPI: Creator Plan or above",)
+        assert config.plans["gpt-4o"] == "Creator Plan or above"
+
+    def test_other_models_stay(self, load_text):
+        config = load_text("models: {gpt-4o: {targets: [{upstream: backup}]}}", KEYS)
+        assert [target.upstream.name for target in route(config, "gpt-4o-mini").targets] == ["piapi", "backup"]
+
+    def test_a_new_name_adds_a_model(self, load_text):
+        config = load_text("models: {house: {notes: [ours], targets: [{upstream: piapi, model: gpt-4o}]}}", KEYS)
+        assert config.routes[-1].model == "house"
+        assert route(config, "house").notes == ("ours",)
+
+    def test_a_price_left_out_is_the_built_in_one_of_the_same_thing(self, load_text):
+        config = load_text(
+            """
+            models:
+              cheap: {targets: [{upstream: piapi, model: gpt-4o-mini}]}
+              gpt-4o-image: {targets: [{upstream: backup, model: gpt-image-1, operation: images}]}
+              odd: {targets: [{upstream: piapi, model: gpt-4o-mini, operation: images}, {upstream: backup, model: new}]}
+              free: {targets: [{upstream: piapi, model: gpt-4o-mini, price: {input: 0, output: 0}}]}
+              unsaid: {targets: [{upstream: piapi, model: gpt-4o, price: {}}]}
+            """,
+            KEYS,
+        )
+        assert route(config, "cheap").targets[0].price == Price(input=112_500_000, output=450_000_000)
+        image = route(config, "gpt-4o-image").targets[0].price
+        assert image is not None
+        assert image.table["high"]["1536x1024"] == 250_000_000
+        assert [target.price for target in route(config, "odd").targets] == [None, None]
+        assert route(config, "free").targets[0].price == Price(input=0, output=0)
+        assert route(config, "unsaid").targets[0].price is None
+
+    def test_a_pattern_is_its_targets_model_unless_one_is_named(self, load_text):
+        config = load_text("models: {'o9-*': {targets: [{upstream: backup}, {upstream: piapi, model: x/o9-*}]}}", KEYS)
+        assert [target.model for target in route(config, "o9-*").targets] == ["o9-*", "x/o9-*"]
