@@ -275,7 +275,7 @@ def _labels(config: Config) -> LabelSpace:
         upstreams=frozenset(config.upstreams),
         endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
         keys=frozenset(key.name for key in config.keys),
-        teams=frozenset(config.teams),
+        teams=frozenset(config.teams) | {key.team for key in config.keys if key.team is not None},
         routes=frozenset({CHAT}),
     )
 
