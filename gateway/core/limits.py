@@ -1,0 +1,257 @@
+"""The limits of a virtual key: requests a minute, tokens a minute, requests in parallel.
+
+A minute is any half-open span of 60 seconds, not one of the calendar. Counts are exact or conservative, never lax:
+requests that come less than ``GRAIN`` apart are kept as one run, which leaves the window when its *last* member is
+60 s old. So no 60 s ever hold more than the limit, a place may come free up to ``GRAIN`` late, and a key costs at most
+``WINDOW / GRAIN`` + 1 runs of memory. Time is passed in: monotonic seconds of one clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+from gateway.core.types import VirtualKey
+from gateway.errors import LimitError
+
+WINDOW = 60.0
+"""Seconds."""
+
+GRAIN = 0.25
+"""Seconds: what comes closer together than this leaves the window together."""
+
+PARALLEL_RETRY_AFTER = 1.0
+"""Seconds: when a running request will end is not known, so this is only a polite pause."""
+
+LimitKind = Literal["rpm", "tpm", "parallel"]
+Headers = list[tuple[bytes, bytes]]
+
+_WORDS: dict[LimitKind, tuple[str, str]] = {
+    "rpm": ("requests per minute", "requests"),
+    "tpm": ("tokens per minute", "tokens"),
+    "parallel": ("parallel requests", "requests"),
+}
+
+
+class _Run:
+    """Amounts that came within one grain. ``amount`` is 0 once the run has left its window."""
+
+    __slots__ = ("amount", "first", "last")
+
+    def __init__(self, now: float, amount: int) -> None:
+        self.first = self.last = now
+        self.amount = amount
+
+
+class SlidingWindow:
+    """How much came in the last 60 s. Every operation is O(1), amortised."""
+
+    __slots__ = ("_runs", "_total")
+
+    def __init__(self) -> None:
+        self._runs: deque[_Run] = deque()
+        self._total = 0
+
+    def total(self, now: float) -> int:
+        """What the window holds at ``now``."""
+        runs = self._runs
+        while runs and now - runs[0].last >= WINDOW:
+            gone = runs.popleft()
+            self._total -= gone.amount
+            gone.amount = 0
+        return self._total
+
+    def add(self, amount: int, now: float) -> _Run:
+        """Count ``amount``; the run it went into is what ``give_back`` wants."""
+        self._total += amount
+        if self._runs:
+            newest = self._runs[-1]
+            if now - newest.first < GRAIN:
+                newest.amount += amount
+                newest.last = max(newest.last, now)
+                return newest
+        run = _Run(now, amount)
+        self._runs.append(run)
+        return run
+
+    def give_back(self, run: _Run, amount: int) -> None:
+        """Take back part of what was added to ``run``. Nothing happens once the run has left the window."""
+        returned = min(amount, run.amount)
+        run.amount -= returned
+        self._total -= returned
+
+    def room_in(self, excess: int, now: float) -> float:
+        """Seconds until at least ``excess`` of what the window holds will have left it."""
+        for run in self._runs:
+            excess -= run.amount
+            if excess <= 0:
+                return max(0.0, run.last + WINDOW - now)
+        return WINDOW
+
+    def empty_in(self, now: float) -> float:
+        """Seconds until the window is empty again."""
+        return max(0.0, self._runs[-1].last + WINDOW - now) if self._runs else 0.0
+
+
+class _State:
+    """What one key has used. It outlives reloads of the configuration, whatever the new limits are."""
+
+    __slots__ = ("in_flight", "requests", "tokens")
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.requests = SlidingWindow()
+        self.tokens = SlidingWindow()
+
+
+class Admission:
+    """Leave to run one request, to be handed back with ``KeyLimits.release``."""
+
+    __slots__ = ("_parallel", "_reserved", "_run", "_state")
+
+    def __init__(self, state: _State | None, run: _Run | None, reserved: int, parallel: bool) -> None:
+        self._state = state
+        self._run = run
+        self._reserved = reserved
+        self._parallel = parallel
+
+    def _end(self, actual_tokens: int | None, now: float) -> None:
+        state = self._state
+        if state is None:
+            return
+        self._state = None
+        if self._parallel:
+            state.in_flight -= 1
+        if self._run is None or actual_tokens is None:
+            return
+        more = max(0, actual_tokens) - self._reserved
+        if more < 0:
+            state.tokens.give_back(self._run, -more)
+        elif more > 0:
+            state.tokens.add(more, now)
+
+
+_UNLIMITED = Admission(None, None, 0, parallel=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request may not run now.
+
+    ``asked``: what it wanted of the limit. ``retry_after``: seconds until the same request can be admitted, or None
+    when it never can, because it asks for more than the whole limit.
+    """
+
+    kind: LimitKind
+    key: str
+    limit: int
+    asked: int
+    retry_after: float | None
+
+    def message(self) -> str:
+        """A sentence for the client."""
+        name, unit = _WORDS[self.kind]
+        if self.retry_after is None:
+            return (
+                f"This request needs {self.asked} {unit}, more than the whole limit of {self.limit} {name} "
+                f"of the key '{self.key}'. It can never be admitted as it is."
+            )
+        return (
+            f"The key '{self.key}' has reached its limit of {self.limit} {name}. "
+            f"Please try again in {_duration(self.retry_after).decode()}."
+        )
+
+    def error(self) -> LimitError:
+        """429 ``rate_limit_exceeded``, not retryable if the request can never be admitted."""
+        return LimitError(429, "rate_limit_error", "rate_limit_exceeded", self.message(), retry_after=self.retry_after)
+
+
+class KeyLimits:
+    """Admits requests under the limits of their keys. State is kept by the key's name; one thread only."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, _State] = {}
+
+    def admit(self, key: VirtualKey, tokens: int, now: float) -> Admission | Refusal:
+        """Reserve a request and ``tokens`` (an estimate, ≥ 0), or refuse and consume nothing.
+
+        Only limits that are set count what passes: a limit set by a reload starts counting at the reload.
+        """
+        rpm, tpm, parallel = key.rpm, key.tpm, key.parallel
+        if rpm is None and tpm is None and parallel is None:
+            return _UNLIMITED
+        if tokens < 0:
+            raise ValueError("tokens must not be negative")
+        state = self._states.get(key.name)
+        if state is None:
+            state = self._states[key.name] = _State()
+        if rpm is not None and state.requests.total(now) >= rpm:
+            return _refusal("rpm", key.name, rpm, 1, state.requests, now)
+        if tpm is not None and state.tokens.total(now) + tokens > tpm:
+            return _refusal("tpm", key.name, tpm, tokens, state.tokens, now)
+        if parallel is not None:
+            if state.in_flight >= parallel:
+                return Refusal("parallel", key.name, parallel, 1, PARALLEL_RETRY_AFTER if parallel > 0 else None)
+            state.in_flight += 1
+        if rpm is not None:
+            state.requests.add(1, now)
+        run = state.tokens.add(tokens, now) if tpm is not None else None
+        return Admission(state, run, tokens, parallel is not None)
+
+    def release(self, admission: Admission, actual_tokens: int | None, now: float) -> None:
+        """The request has ended and used ``actual_tokens`` (None: not known, the reservation stands).
+
+        What was reserved too much is given back where it was reserved; what was used beyond it counts from ``now``.
+        Releasing twice does nothing the second time.
+        """
+        admission._end(actual_tokens, now)
+
+    def headers(self, key: VirtualKey, now: float) -> Headers:
+        """OpenAI's ``x-ratelimit-*`` headers for the limits that are set; ``reset`` is when the whole limit is free."""
+        rpm, tpm = key.rpm, key.tpm
+        if rpm is None and tpm is None:
+            return []
+        state = self._states.get(key.name) or _State()
+        headers: Headers = []
+        if rpm is not None:
+            headers += _triple(_REQUESTS, rpm, state.requests, now)
+        if tpm is not None:
+            headers += _triple(_TOKENS, tpm, state.tokens, now)
+        return headers
+
+    def retain(self, names: Iterable[str]) -> None:
+        """Forget keys that exist no more, except while one of their requests runs."""
+        kept = frozenset(names)
+        self._states = {name: state for name, state in self._states.items() if name in kept or state.in_flight > 0}
+
+
+def _refusal(kind: LimitKind, key: str, limit: int, asked: int, window: SlidingWindow, now: float) -> Refusal:
+    if asked > limit:
+        return Refusal(kind, key, limit, asked, None)
+    return Refusal(kind, key, limit, asked, window.room_in(window.total(now) + asked - limit, now))
+
+
+_REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
+_TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
+
+
+def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> Headers:
+    left = limit - window.total(now)
+    return [
+        (names[0], b"%d" % limit),
+        (names[1], b"%d" % left if left > 0 else b"0"),
+        (names[2], _duration(window.empty_in(now))),
+    ]
+
+
+def _duration(seconds: float) -> bytes:
+    """As OpenAI writes it: ``20ms``, ``1s``, ``6m0s``; rounded up, so that waiting for it is enough."""
+    if seconds < 1.0:
+        milliseconds = ceil(seconds * 1000)
+        if milliseconds < 1000:
+            return b"%dms" % milliseconds if milliseconds else b"0s"
+    minutes, rest = divmod(ceil(seconds), 60)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest

@@ -1,0 +1,155 @@
+"""The gateway's log: one line an event, as JSON for machines or as text for people.
+
+    log.info("attempt", request_id="req_1", upstream="piapi", outcome="ok", ms=12.5)
+    {"ts":"2026-11-22T08:47:01.123Z","level":"info","event":"attempt","request_id":"req_1",…}
+    08:47:01 info attempt request_id=req_1 upstream=piapi outcome=ok ms=12.5
+
+Lines hold no secrets (gateway/redaction.py), no raw control characters, and at most ``LINE_CAP`` bytes. The caller
+pays for making the line; a thread writes it (gateway/line_writer.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, Literal, TextIO
+
+from gateway.line_writer import HELD_AT_MOST, LineWriter
+from gateway.log_lines import Record, json_line, text_line
+from gateway.ports import Clock, SystemClock
+from gateway.redaction import Redactor
+
+Format = Literal["json", "text"]
+Level = Literal["debug", "info", "warning", "error"]
+
+_NUMBERS: dict[Level, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+class Log:
+    """Events with fields. May be used from any thread; never waits for whoever reads the stream.
+
+    ``redactor`` may be replaced at any time. A field named like one of a line's own (ts, level, event) is shown
+    with ``field_`` before it; a field that is None is left out of text lines.
+    """
+
+    def __init__(
+        self,
+        format: Format = "json",
+        level: Level = "info",
+        redactor: Redactor | None = None,
+        stream: TextIO | None = None,
+        *,
+        clock: Clock | None = None,
+        held_at_most: int = HELD_AT_MOST,
+    ) -> None:
+        stream = sys.stderr if stream is None else stream
+        self.redactor = Redactor() if redactor is None else redactor
+        self._json = format == "json"
+        self._threshold = _NUMBERS[level]
+        self._colour = not self._json and stream.isatty()
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._second: tuple[int, str] = (-1, "")
+        self._writer = LineWriter(stream, self._drop_notice, held_at_most=held_at_most)
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        if self._threshold <= logging.DEBUG:
+            self._writer.write(self._line("debug", event, fields))
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        if self._threshold <= logging.INFO:
+            self._writer.write(self._line("info", event, fields))
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        if self._threshold <= logging.WARNING:
+            self._writer.write(self._line("warning", event, fields))
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        self._writer.write(self._line("error", event, fields), urgent=True)
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be written, because nobody reads the stream or it is broken."""
+        return self._writer.dropped
+
+    def flush(self, timeout: float = 2.0) -> bool:
+        """Wait until everything is written, ``timeout`` seconds at most; whether it was."""
+        return self._writer.flush(timeout)
+
+    def close(self) -> None:
+        """Write what is left, for two seconds at most. Done at exit as well."""
+        self._writer.close()
+
+    def bridge_stdlib(self) -> Callable[[], None]:
+        """Send warnings and errors of the standard library's logging (uvicorn, asyncio, …) through this log.
+
+        uvicorn's access log is switched off. Returns what puts everything back.
+        """
+        named = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")]
+        root = logging.getLogger()
+        before = [(each, each.handlers[:], each.level, each.propagate, each.disabled) for each in (root, *named)]
+        for each in named:
+            each.handlers, each.propagate, each.level, each.disabled = [], True, logging.NOTSET, False
+        named[-1].disabled = True
+        root.handlers = [_Bridge(self)]
+        root.setLevel(logging.WARNING)
+
+        def undo() -> None:
+            for each, handlers, level, propagate, disabled in before:
+                each.handlers, each.propagate, each.disabled = handlers, propagate, disabled
+                each.setLevel(level)
+
+        return undo
+
+    def _line(self, level: Level, event: str, fields: dict[str, Any]) -> bytes:
+        if self._json:
+            record: Record = {"ts": self._stamp(), "level": level, "event": event, **fields}
+            if len(record) != len(fields) + 3:
+                record = {"ts": self._stamp(), "level": level, "event": event, **_renamed(fields)}
+            return json_line(record, self.redactor)
+        return text_line(self._stamp(), level, event, fields, self.redactor, colour=self._colour)
+
+    def _stamp(self) -> str:
+        """The time: ISO 8601 in UTC with milliseconds, or the local time of day. What changes once a second is kept."""
+        seconds, rest = divmod(self._clock.wall_ns(), 1_000_000_000)
+        second, text = self._second
+        if seconds != second:
+            if self._json:
+                text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+            else:
+                text = time.strftime("%H:%M:%S", time.localtime(seconds))
+            self._second = (seconds, text)
+        return f"{text}.{rest // 1_000_000:03d}Z" if self._json else text
+
+    def _drop_notice(self, number: int) -> bytes:
+        return self._line("warning", "log_lines_dropped", {"number": number})
+
+
+class _Bridge(logging.Handler):
+    """Turns the standard library's records into events named ``stdlib``."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # the arguments do not fit the message
+            message = str(record.msg)
+        fields: dict[str, Any] = {"logger": record.name, "message": message}
+        if record.exc_info is not None and record.exc_info[0] is not None:
+            fields["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+        say = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        say("stdlib", **fields)
+
+
+def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {f"field_{name}" if name in ("ts", "level", "event") else name: value for name, value in fields.items()}

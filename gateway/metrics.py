@@ -1,0 +1,278 @@
+"""The metrics of the gateway, for Prometheus. The only file that knows prometheus_client.
+
+What is observed goes into plain dictionaries (gateway/series.py) on the event loop; a scrape turns them into text.
+Labels take configured values only; anything else, and what is missing, is ``other``. A missing team is empty.
+Money is kept in whole nano-dollars and divided at the scrape, so that the counters follow the ledger exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.exposition import generate_latest as plain_text
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
+from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_text
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from gateway.core.pricing import usd_number
+from gateway.core.types import CostReason, Usage
+from gateway.series import ANONYMOUS, NO_TEAM, OTHER, Count, Distribution, Family, LabelSpace
+
+DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900)
+FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120)
+OVERHEAD_BUCKETS = (
+    *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075),
+    *(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+)
+
+UpstreamCost = tuple[str, str, CostReason, int]
+"""Upstream, model, reason, nano-dollars."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedExchange:
+    """One request's end, as observers get it. Times are seconds.
+
+    ``charged``: nano-dollars the key pays. ``upstream``: the one that served it, None if none was asked.
+    ``time_to_first_token``: from the request's arrival to the first meaningful bytes, None if there were none.
+    ``overhead``: our own time, waiting for upstreams excluded.
+    """
+
+    route: str
+    model: str | None
+    upstream: str | None
+    status: int
+    key: str | None
+    team: str | None
+    charged: int
+    upstream_costs: tuple[UpstreamCost, ...]
+    usage: Usage
+    duration: float
+    time_to_first_token: float | None = None
+    overhead: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is asked at a scrape, because somebody else keeps it.
+
+    ``endpoints``: upstream, endpoint, available. ``upstream_keys``: upstream, the pool entry's name, available.
+    ``pending``: the ledger's rows not yet committed. ``lag``: seconds by which the event loop was late.
+    """
+
+    endpoints: Callable[[], Iterable[tuple[str, str, bool]]]
+    upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]]
+    pending: Callable[[], int]
+    lag: Callable[[], float]
+
+
+class Metrics(Collector):
+    """Everything the gateway counts. Call it from the event loop's thread only."""
+
+    def __init__(self, version: str, space: LabelSpace) -> None:
+        self._version = version
+        self._sources: Sources | None = None
+        self._in_flight: dict[str, int] = {}
+        counts = partial(Family[Count], make=Count)
+        owner = ("key", "team", "model", "upstream")
+        self._requests = counts(
+            "gateway_requests_total", "Requests answered.", ("route", "model", "upstream", "status", "key", "team")
+        )
+        self._cost = counts("gateway_cost_usd_total", "What the keys are charged, in US dollars.", owner)
+        self._upstream_cost = counts(
+            "gateway_upstream_cost_usd_total",
+            "What is owed upstream, in US dollars.",
+            ("upstream", "model", "reason"),
+            kept=1,
+        )
+        self._tokens = counts(
+            "gateway_tokens_total", "Tokens charged for; input includes cached_input.", (*owner, "type"), kept=1
+        )
+        self._images = counts("gateway_images_total", "Pictures charged for.", owner)
+        self._attempts = counts(
+            "gateway_upstream_attempts_total", "Attempts upstream.", ("upstream", "endpoint", "outcome"), kept=1
+        )
+        self._failovers = counts(
+            "gateway_failovers_total",
+            "Changes of upstream, endpoint or key.",
+            ("model", "from", "to", "reason"),
+            kept=1,
+        )
+        self._duration = Family(
+            "gateway_request_duration_seconds",
+            "Seconds from a request's arrival to its end.",
+            ("route", "model", "upstream"),
+            partial(Distribution, DURATION_BUCKETS),
+        )
+        self._first_token = Family(
+            "gateway_time_to_first_token_seconds",
+            "Seconds from a request's arrival to the first content.",
+            ("model", "upstream"),
+            partial(Distribution, FIRST_TOKEN_BUCKETS),
+        )
+        self._overhead = Family(
+            "gateway_overhead_seconds",
+            "Seconds of the gateway's own, waiting for upstreams excluded.",
+            ("route",),
+            partial(Distribution, OVERHEAD_BUCKETS),
+        )
+        self.configure(space)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def configure(self, space: LabelSpace) -> None:
+        """Take other label values from now on, after a reload. What was counted stays."""
+        self._space = replace(space, keys=space.keys | {ANONYMOUS}, teams=space.teams | {NO_TEAM})
+
+    def set_sources(
+        self,
+        *,
+        endpoints: Callable[[], Iterable[tuple[str, str, bool]]],
+        upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]],
+        pending: Callable[[], int],
+        lag: Callable[[], float],
+    ) -> None:
+        """Say whom to ask at a scrape (see ``Sources``)."""
+        self._sources = Sources(endpoints, upstream_keys, pending, lag)
+
+    def observe(self, finished: FinishedExchange) -> None:
+        """Count a request that has ended. Once for each, from the place that settles it."""
+        space = self._space
+        route = finished.route if finished.route in space.routes else OTHER
+        model = _known(finished.model, space.models)
+        upstream = _known(finished.upstream, space.upstreams)
+        key = _known(finished.key, space.keys)
+        team = _known(finished.team or NO_TEAM, space.teams)
+        status = str(finished.status) if 100 <= finished.status <= 599 else OTHER
+        self._requests.of((route, model, upstream, status, key, team)).value += 1
+        if finished.charged:
+            self._cost.of((key, team, model, upstream)).value += finished.charged
+        for their_upstream, their_model, reason, nano in finished.upstream_costs:
+            if nano:
+                labels = (_known(their_upstream, space.upstreams), _known(their_model, space.models), reason)
+                self._upstream_cost.of(labels).value += nano
+        self._count_usage(finished.usage, key, team, model, upstream)
+        self._duration.of((route, model, upstream)).observe(finished.duration)
+        if finished.time_to_first_token is not None:
+            self._first_token.of((model, upstream)).observe(finished.time_to_first_token)
+        if finished.overhead is not None:
+            self._overhead.of((route,)).observe(finished.overhead)
+
+    def attempt(self, upstream: str, endpoint: str, outcome: str) -> None:
+        """Count an attempt; ``outcome`` is ``ok`` or a slug of the fault catalogue."""
+        space = self._space
+        labels = (_known(upstream, space.upstreams), _known(endpoint, space.endpoints), outcome)
+        self._attempts.of(labels).value += 1
+
+    def failover(self, model: str, from_: str, to: str, reason: str) -> None:
+        """Count a change from one upstream to another, or to another endpoint or key of the same (equal names)."""
+        space = self._space
+        names = (_known(model, space.models), _known(from_, space.upstreams), _known(to, space.upstreams))
+        self._failovers.of((*names, reason)).value += 1
+
+    def enter(self, route: str) -> None:
+        """A request has come in."""
+        route = _known(route, self._space.routes)
+        self._in_flight[route] = self._in_flight.get(route, 0) + 1
+
+    def leave(self, route: str) -> None:
+        """A request that came in has ended."""
+        self._in_flight[_known(route, self._space.routes)] -= 1
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """The scrape's body and its content type: OpenMetrics where ``accept`` names it, else Prometheus's own text."""
+        if "application/openmetrics-text" in accept:
+            body: bytes = openmetrics_text(self._registry)  # type: ignore[no-untyped-call]
+            return body, CONTENT_TYPE_OPENMETRICS
+        return plain_text(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def collect(self) -> Iterator[Metric]:
+        """For the registry: every family as it is now."""
+        counted = (self._requests, self._tokens, self._images, self._attempts, self._failovers)
+        money = (self._cost, self._upstream_cost)
+        distributions = (self._duration, self._first_token, self._overhead)
+        for family in counted:
+            yield _counter(family, float)
+        for family in money:
+            yield _counter(family, usd_number)
+        for distribution in distributions:
+            yield _histogram(distribution)
+        dropped = CounterMetricFamily(
+            "gateway_series_dropped_total", "Observations folded into `other` for want of series.", labels=("metric",)
+        )
+        for each in (*counted, *money, *distributions):
+            if each.folded:
+                dropped.add_metric((each.name,), each.folded)
+        yield dropped
+        yield _gauge(
+            "gateway_requests_in_flight",
+            "Requests being served.",
+            ("route",),
+            (((route,), number) for route, number in self._in_flight.items()),
+        )
+        yield _gauge("gateway_build_info", "Always 1; its label is the version.", ("version",), [((self._version,), 1)])
+        if self._sources is not None:
+            yield from _from_sources(self._sources)
+
+    def _count_usage(self, usage: Usage, key: str, team: str, model: str, upstream: str) -> None:
+        if usage.input_tokens:
+            self._tokens.of((key, team, model, upstream, "input")).value += usage.input_tokens
+        if usage.cached_input_tokens:
+            self._tokens.of((key, team, model, upstream, "cached_input")).value += usage.cached_input_tokens
+        if usage.output_tokens:
+            self._tokens.of((key, team, model, upstream, "output")).value += usage.output_tokens
+        if usage.images:
+            self._images.of((key, team, model, upstream)).value += usage.images
+
+
+def _known(value: str | None, values: frozenset[str]) -> str:
+    return value if value is not None and value in values else OTHER
+
+
+def _counter(family: Family[Count], convert: Callable[[int], float]) -> Metric:
+    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, count in family:
+        metric.add_metric(labels, convert(count.value))
+    return metric
+
+
+def _histogram(family: Family[Distribution]) -> Metric:
+    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, distribution in family:
+        bounds = [*map(floatToGoString, distribution.bounds), "+Inf"]
+        metric.add_metric(labels, list(zip(bounds, distribution.cumulative(), strict=True)), distribution.sum)
+    return metric
+
+
+def _gauge(name: str, help: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    metric = GaugeMetricFamily(name, help, labels=labels)
+    for values, number in samples:
+        metric.add_metric(values, number)
+    return metric
+
+
+def _from_sources(sources: Sources) -> Iterator[Metric]:
+    yield _gauge(
+        "gateway_endpoint_available",
+        "1 if an endpoint takes requests, 0 while it is ejected.",
+        ("upstream", "endpoint"),
+        (((upstream, endpoint), float(up)) for upstream, endpoint, up in sources.endpoints()),
+    )
+    yield _gauge(
+        "gateway_upstream_key_available",
+        "1 if an upstream key may be used, 0 while it cools.",
+        ("upstream", "upstream_key"),
+        (((upstream, name), float(up)) for upstream, name, up in sources.upstream_keys()),
+    )
+    yield _gauge(
+        "gateway_ledger_rows_pending", "Rows handed to the ledger, not yet committed.", (), [((), sources.pending())]
+    )
+    yield _gauge(
+        "gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), sources.lag())]
+    )

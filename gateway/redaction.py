@@ -1,0 +1,80 @@
+"""Secrets never leave: every configured value is replaced wherever it turns up, and what looks like a key as well.
+
+Replacing by value holds for every way out (logs, errors, tracebacks), whatever the path a secret took to get there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+MASK = "[redacted]"
+
+MIN_SECRET = 6
+"""Characters: shorter values are words rather than keys, and masking them would eat the text around."""
+
+_BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
+"""A word begins here: also right after a JSON or URL escape, whose last character looks like part of the word."""
+
+_LOOKS_LIKE_A_KEY = rf"{_BEGINS}(?:sk|gw)-[A-Za-z0-9_-]{{8,}}|[Bb]earer(?:\s|\\[nrt]|%20|\+)+[A-Za-z0-9._~+/=-]{{6,}}"
+
+_HINTS = (b"sk-", b"gw-", b"earer")
+"""One of these stands in everything that looks like a key; looking for them is much faster than the pattern."""
+
+_FEW = 12
+"""Up to so many values are faster looked for one by one than by a pattern."""
+
+
+def fingerprint(value: str | bytes) -> str:
+    """Eight hex digits of the SHA-256: enough to tell keys apart in a log, too little to find one."""
+    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    return hashlib.sha256(data).hexdigest()[:8]
+
+
+class Redactor:
+    """Replaces secrets by ``[redacted]``. Immutable; a reload of the configuration makes a new one."""
+
+    __slots__ = ("_everything", "_everything_bytes", "_few", "_many")
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """``secrets``: values to hide, as configured. Those shorter than ``MIN_SECRET`` are left alone."""
+        forms = {form for secret in secrets if len(secret) >= MIN_SECRET for form in _forms(secret)}
+        ordered = sorted(forms, key=lambda form: (-len(form), form))  # the longest first, or a part would win
+        encoded = [form.encode("utf-8", "backslashreplace") for form in ordered]
+        self._everything = re.compile("|".join([*map(re.escape, ordered), _LOOKS_LIKE_A_KEY]))
+        self._everything_bytes = re.compile(b"|".join([*map(re.escape, encoded), _LOOKS_LIKE_A_KEY.encode()]))
+        unhinted = tuple(each for each in encoded if not any(hint in each for hint in _HINTS))
+        self._few = unhinted if len(unhinted) <= _FEW else ()
+        self._many = re.compile(b"|".join(map(re.escape, unhinted))) if len(unhinted) > _FEW else None
+
+    def touches(self, data: bytes) -> bool:
+        """Whether there is anything to hide in UTF-8 ``data``. Fast where there is not, which is nearly always."""
+        for secret in self._few:
+            if secret in data:
+                return True
+        if self._many is not None and self._many.search(data):
+            return True
+        if b"sk-" in data or b"gw-" in data or b"earer" in data:  # _HINTS
+            return self._everything_bytes.search(data) is not None
+        return False
+
+    def text(self, text: str) -> str:
+        """``text`` with every secret replaced."""
+        return self._everything.sub(MASK, text)
+
+    def data(self, data: bytes) -> bytes:
+        """The same for UTF-8 bytes."""
+        return self._everything_bytes.sub(MASK.encode(), data)
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret may be spelled: as it is, inside JSON (once or twice), inside a URL."""
+    once = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    twice = {json.dumps(form, ensure_ascii=False)[1:-1] for form in once}
+    quoted = {quote(secret, errors="replace"), quote(secret, safe="", errors="replace")}
+    quoted.add(quote_plus(secret, errors="replace"))
+    lower = {re.sub("%[0-9A-F]{2}", lambda escape: escape[0].lower(), form) for form in quoted}
+    return {secret} | once | twice | quoted | lower

@@ -1,0 +1,97 @@
+"""Counters and histograms in plain dictionaries, bounded in number. gateway/metrics.py puts them on the wire.
+
+A family holds at most ``MAX_SERIES`` label sets. What comes beyond is folded into one whose labels are ``other``, so
+that sums stay true, and every such fold is counted. Written and read by one thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Generic, TypeVar
+
+OTHER = "other"
+ANONYMOUS = "anonymous"
+NO_TEAM = ""
+
+MAX_SERIES = 2_000
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpace:
+    """The values that labels may take: those of the configuration, and the gateway's own routes."""
+
+    routes: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    upstreams: frozenset[str] = frozenset()
+    endpoints: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    teams: frozenset[str] = frozenset()
+
+
+class Count:
+    """A number that only grows. Money is counted in whole nano-dollars, so that nothing is lost."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+
+class Distribution:
+    """Observations sorted into buckets; a bound belongs to its bucket."""
+
+    __slots__ = ("_counts", "bounds", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def cumulative(self) -> list[int]:
+        """How many observations were at most each bound, and last how many there were."""
+        return list(accumulate(self._counts))
+
+
+S = TypeVar("S", Count, Distribution)
+
+
+class Family(Generic[S]):
+    """The series of one metric, by their labels' values.
+
+    ``kept``: so many of the last labels have few, fixed values (a reason, a type) and survive the folding.
+    """
+
+    __slots__ = ("_kept", "_make", "_series", "folded", "help", "labels", "name")
+
+    def __init__(self, name: str, help: str, labels: Labels, make: Callable[[], S], *, kept: int = 0) -> None:
+        self.name = name
+        self.help = help
+        self.labels = labels
+        self.folded = 0
+        self._make: Callable[[], S] = make
+        self._kept = kept
+        self._series: dict[Labels, S] = {}
+
+    def of(self, labels: Labels) -> S:
+        """The series with these values, or the one it is folded into."""
+        series = self._series.get(labels)
+        return series if series is not None else self._new(labels)
+
+    def __iter__(self) -> Iterator[tuple[Labels, S]]:
+        return iter(list(self._series.items()))
+
+    def _new(self, labels: Labels) -> S:
+        if len(self._series) >= MAX_SERIES:
+            self.folded += 1
+            plain = len(labels) - self._kept
+            labels = (OTHER,) * plain + labels[plain:]
+        return self._series.setdefault(labels, self._make())

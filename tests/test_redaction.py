@@ -1,0 +1,117 @@
+"""Configured secrets and whatever looks like a key are replaced in every spelling."""
+
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.redaction import MASK, MIN_SECRET, Redactor, fingerprint
+
+CANARY = '0123abcd/canary+key=="\\é'
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        CANARY,
+        json.dumps(CANARY),
+        json.dumps(CANARY, ensure_ascii=False),
+        json.dumps(json.dumps(CANARY, ensure_ascii=False), ensure_ascii=False),
+        quote(CANARY),
+        quote(CANARY, safe=""),
+        quote_plus(CANARY),
+        quote(CANARY, safe="").lower(),
+    ],
+)
+def test_a_secret_is_found_however_it_is_spelled(spelled: str):
+    redactor = Redactor([CANARY])
+    text = f"GET /?a={spelled}&b=1"
+    assert MASK in redactor.text(text)
+    assert "canary" not in redactor.text(text)
+    assert b"canary" not in redactor.data(text.encode())
+    assert redactor.touches(text.encode())
+
+
+def test_the_longest_secret_wins():
+    redactor = Redactor(["secret-one", "secret-one-and-more"])
+    assert redactor.text("secret-one-and-more secret-one") == f"{MASK} {MASK}"
+
+
+def test_values_too_short_to_be_keys_are_left_alone():
+    assert Redactor(["demo", ""]).text("the demo") == "the demo"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-proj-0123456789",
+        "key=gw-abcdefgh1234",
+        "Authorization: Bearer abcdef123456",
+        "authorization: bearer   abc.def-ghi",
+        "Bearer%20abcdef123456",
+        r"\nBearer\tabcdef123456",
+        r"\nsk-0123456789",
+        r"\u000agw-0123456789",
+        "%0Ask-0123456789",
+    ],
+)
+def test_what_looks_like_a_key_is_masked_though_nobody_configured_it(text: str):
+    redactor = Redactor()
+    assert redactor.text(text).endswith(MASK)
+    assert redactor.data(text.encode()).endswith(MASK.encode())
+    assert redactor.touches(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["disk-usage-of-the-host", "ask-somebody-else", "sk-short", "the bearer of news", "gpt-4o"]
+)
+def test_plain_words_stay(text: str):
+    assert Redactor().text(text) == text
+    assert not Redactor().touches(text.encode())
+
+
+def test_many_secrets_are_found_as_few_are():
+    secrets = [f"{number:032x}" for number in range(1, 200)]
+    redactor = Redactor(secrets)
+    for secret in secrets:
+        assert redactor.touches(b"x" + secret.encode())
+    assert not redactor.touches(b"nothing here")
+
+
+def test_a_secret_that_is_no_unicode_does_no_harm():
+    assert Redactor(["key-\udcff-\udcfe-x"]).text("fine") == "fine"
+
+
+def test_a_redactor_does_not_show_what_it_hides():
+    assert "canary" not in repr(Redactor([CANARY]))
+
+
+def test_a_fingerprint_is_eight_digits_of_the_hash():
+    assert fingerprint("abc") == fingerprint(b"abc") == "ba7816bf"
+    assert len(fingerprint("\udcff")) == 8
+
+
+# Secrets of letters that the text around lacks, so that nothing around can complete one by accident.
+SECRETS = st.lists(st.text('kéy/+%"\\', min_size=MIN_SECRET, max_size=20), min_size=1, max_size=20)
+AROUND = st.text("abc :,{}[]\n\x1b\x00", max_size=20)
+
+
+@settings(deadline=None)
+@given(SECRETS, st.lists(AROUND, min_size=2, max_size=5))
+def test_no_secret_survives_anywhere(secrets: list[str], around: list[str]):
+    redactor = Redactor(secrets)
+    text = around[0] + "".join(secrets[place % len(secrets)] + rest for place, rest in enumerate(around[1:]))
+    for secret in secrets[: len(around) - 1]:
+        assert secret not in redactor.text(text)
+        assert secret.encode() not in redactor.data(text.encode())
+    assert redactor.touches(text.encode())
+    assert not redactor.touches("".join(around).encode())
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_touching_and_replacing_agree(text: str):
+    redactor = Redactor(["abcdefgh", "12345678"])
+    assert redactor.touches(text.encode()) == (redactor.data(text.encode()) != text.encode())
