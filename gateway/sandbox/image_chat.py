@@ -1,0 +1,235 @@
+"""gpt-4o-image over chat: pictures come as markdown links inside the text, which differs from relay to relay.
+
+Variants (``variant=…``), after what was seen of PiAPI and of relays of its family:
+
+    piapi       fenced JSON, task id, percents, gen_id, one picture
+    a           the same in Chinese, as of April 2025
+    b           English with emoji; the last percent is a link that is not the result; a download link a picture
+    c           Chinese, with preview links before the picture
+    d           no fence, bold percents, a download link
+    e           a reasoning-style block, the picture's URL as its own alt text
+    failed      in-band failure, finish_reason stop, a terminal JSON block
+    failed_en   the same in English, with reason and suggestion
+    refused     plain words instead of a picture
+    silent      no text at all
+    error_delta ``delta: {"error": …}`` and then a normal stop
+    error_string  ``data: {"error": "generation_failed"}`` and ``[DONE]``
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.sandbox.answers import DONE, Answer, Event, EventStream, Sale, json_reply
+from gateway.sandbox.chat import Json, Stamp, chunk_event, count_prompt, delta_choice, malformed
+from gateway.sandbox.messages import last_text
+from gateway.sandbox.options import Options
+from gateway.sandbox.pictures import picture_name
+from gateway.sandbox.refusals import refusal
+
+_SIZE = re.compile(r"\b([1-9]\d{2,3})x([1-9]\d{2,3})\b")
+_RATIOS = {"1:1": (1024, 1024), "3:2": (1536, 1024), "2:3": (1024, 1536)}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a picture's text speaks of. ``task``: the id of the work; ``urls``: where the pictures are."""
+
+    prompt: str
+    ratio: str
+    task: str
+    urls: tuple[str, ...]
+
+    @property
+    def fence(self) -> str:
+        wanted: dict[str, Any] = {"prompt": self.prompt, "ratio": self.ratio}
+        if len(self.urls) > 1:
+            wanted["n"] = len(self.urls)
+        return "```\n" + orjson.dumps(wanted, option=orjson.OPT_INDENT_2).decode() + "\n```"
+
+
+def answer_image_chat(body: Json, options: Options, *, id: str, created: int, site: str) -> Answer:
+    """``site``: the base URL of this sandbox, where the pictures can be fetched."""
+    if (problem := malformed(body)) is not None:
+        return problem
+    messages = body["messages"]
+    if not body.get("stream"):
+        return refusal(400, message="Sandbox: gpt-4o-image can only be used in stream mode.")
+    order = _order(last_text(messages), options, id, site)
+    pieces = list(VARIANTS[options.variant](order)) if options.variant in VARIANTS else []
+    pictures = len(order.urls) if any("![" in piece for piece in pieces) else 0
+    sale = Sale(body["model"], count_prompt(messages), 0, len(pieces), pictures, flat=True)
+    stamp = Stamp(id, created, body["model"], None)
+    message = {"role": "assistant", "content": "".join(pieces)}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    whole = json_reply(200, {"id": id, "object": "chat.completion", "created": created, "choices": choices}, sale=sale)
+    return EventStream(_events(stamp, pieces, pictures, options.variant), whole, sale)
+
+
+def _order(prompt: str, options: Options, id: str, site: str) -> Order:
+    size, ratio = _SIZE.search(prompt), next((ratio for ratio in _RATIOS if ratio in prompt), "1:1")
+    width, height = (int(size[1]), int(size[2])) if size else _RATIOS[ratio]
+    names = (picture_name(f"{prompt}{number}", width, height) for number in range(options.images))
+    return Order(prompt, ratio, id.rpartition("-")[2], tuple(f"{site}/files/{name}" for name in names))
+
+
+def _events(stamp: Stamp, pieces: list[str], pictures: int, variant: str) -> Iterator[Event]:
+    def event(kind: Any, delta: Mapping[str, Any], finish: str | None = None, **goods: int) -> Event:
+        return chunk_event(stamp, kind, delta_choice(0, delta, finish), null_usage=False, **goods)
+
+    yield event("role", {"role": "assistant", "content": ""})
+    if variant == "error_string":
+        yield Event(b'{"error": "generation_failed", "code": "generation_failed"}')
+        yield DONE
+        return
+    if variant == "error_delta":
+        yield event("other", {"error": "timeout"})
+    for number, piece in enumerate(pieces):
+        # The family sends an empty delta in the middle; the pictures are complete with the last piece.
+        if number == 2:
+            yield event("other", {})
+        last = number == len(pieces) - 1
+        yield event("content", {"content": piece}, tokens=1, images=pictures if last else 0)
+    yield event("finish", {}, "stop")
+    yield DONE
+
+
+def _gen(url: str) -> str:
+    return url.rpartition("/")[2].partition(".")[0].replace("-", "_")
+
+
+def _pictures(order: Order, download: str = "") -> str:
+    links = []
+    for url in order.urls:
+        links.append(f"![{_gen(url)}]({url})")
+        if download:
+            links.append(f"[{download}]({url}?download=1)")
+    return "\n\n".join(links)
+
+
+def _progress(url: str) -> str:
+    """A link that looks like a result and is none."""
+    return f"{url}?progress=100"
+
+
+def _piapi(order: Order) -> Iterator[str]:
+    yield order.fence
+    yield f"\n\n\n\n> ID: `task_{order.task}`\n> Queuing"
+    yield from (".", "\n> Generating", ".", ".", ".", ".", ".")
+    yield from ("\n> Progress 15%.", "\n> Progress 64%..", "\n> Generation complete ✅")
+    yield f"\n\n> gen_id: `{_gen(order.urls[0])}`\n\n"
+    yield _pictures(order)
+
+
+def _variant_a(order: Order) -> Iterator[str]:
+    yield order.fence
+    yield f"\n\n\n\n> ID: `task_{order.task}`\n> 排队中"
+    yield from (".", "\n> 生成中", ".", ".", "\n> 进度 15%.", "\n> 进度 64%..", "\n> 生成完成 ✅")
+    yield f"\n\n> gen_id: `{_gen(order.urls[0])}`\n\n"
+    yield _pictures(order)
+
+
+def _variant_b(order: Order) -> Iterator[str]:
+    yield order.fence
+    yield from (
+        "\n\n>🕐 Queuing",
+        ".",
+        ".",
+        ".",
+        "\n\n>⚡ Generating",
+        ".",
+        ".",
+        "\n\n>🏃 Progress ",
+        "7..",
+        "35...",
+        "57...",
+    )
+    yield f"[100]({_progress(order.urls[0])})"
+    yield "\n\n> ✅ Generation complete\n\n\n"
+    yield _pictures(order, "Click to download")
+
+
+def _variant_c(order: Order) -> Iterator[str]:
+    yield order.fence
+    preview = order.urls[0].replace("/files/", "/web/")
+    yield f"\n\n> ID: `{order.task}`\n>[数据预览]({preview}) | [原始数据]({preview}?source=1)\n>🕐 排队中"
+    yield from (".", "\n\n>⚡ 生成中", ".", ".", "\n\n>🏃 进度 ", "36..", "72..")
+    yield f"[100]({_progress(order.urls[0])})"
+    yield "\n\n> ✅ 生成完成\n\n\n"
+    yield _pictures(order, "点击下载")
+
+
+def _variant_d(order: Order) -> Iterator[str]:
+    wanted = {"prompt": order.prompt, "referenced_image_ids": ["file-sandbox"]}
+    yield orjson.dumps(wanted, option=orjson.OPT_INDENT_2).decode()
+    yield from ("\n\n> 进度 **2%**", "\n\n\n> 进度 **34%**", "\n\n\n")
+    yield _pictures(order, "下载⏬")
+
+
+def _variant_e(order: Order) -> Iterator[str]:
+    yield "```think\nSandbox.\n```\n"
+    yield "> 🎨 生成中"
+    yield from (".", ".", ".", "\n\n")
+    yield "\n\n".join(f"![{url}]({url})\n\n[点击下载]({url}?download=1)" for url in order.urls)
+
+
+def _failed(order: Order) -> Iterator[str]:
+    yield order.fence
+    yield from ("\n\n>🕐 排队中.", "\n\n> 生成失败 ❌", "\n> 失败原因：input_moderation\n\n\n")
+    ending = {
+        "type": "terminal",
+        "results_by_frame_index": {},
+        "code": "other",
+        "is_output_rejection": False,
+        "task_id": f"task_{order.task}",
+    }
+    yield "```json\n" + orjson.dumps(ending).decode() + "\n```"
+
+
+def _failed_english(order: Order) -> Iterator[str]:
+    yield order.fence
+    yield f"\n\n> ID: `task_{order.task}`\n> Queuing."
+    yield "\n\n> Generation failed ❌\n> Failure reason: output_moderation"
+    yield "\nReason: Sandbox: the picture was moderated.\nSuggestion: Sandbox: change the prompt.\n"
+
+
+def _refused(order: Order) -> Iterator[str]:
+    yield orjson.dumps({"prompt": order.prompt, "size": "1024x1024"}).decode()
+    yield from (
+        "Sandbox:",
+        " this",
+        " picture",
+        " cannot",
+        " be",
+        " made;",
+        " it",
+        " goes",
+        " against",
+        " the",
+        " rules.",
+    )
+
+
+def _nothing(order: Order) -> Iterator[str]:
+    return iter(())
+
+
+VARIANTS: Mapping[str, Callable[[Order], Iterator[str]]] = {
+    "piapi": _piapi,
+    "a": _variant_a,
+    "b": _variant_b,
+    "c": _variant_c,
+    "d": _variant_d,
+    "e": _variant_e,
+    "failed": _failed,
+    "failed_en": _failed_english,
+    "refused": _refused,
+    "silent": _nothing,
+    "error_delta": _nothing,
+    "error_string": _nothing,
+}
