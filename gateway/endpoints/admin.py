@@ -35,39 +35,26 @@ class AdminSource:
 
 
 def admin_routes(source: AdminSource) -> list[Route]:
-    """The routes behind ``admin.listen``."""
+    """The routes behind ``admin.listen``; with an admin key, each asks for it."""
+    admin = _Admin(source)
+    return [
+        Route("/metrics", admin.guarded(admin.metrics, unless=source.open_metrics)),
+        Route("/admin/v1/usage", admin.guarded(admin.usage)),
+        Route("/admin/v1/upstreams", admin.guarded(admin.upstreams)),
+        Route("/admin/v1/keys", admin.guarded(admin.keys)),
+        Route("/admin/v1/reload", admin.guarded(admin.reload), methods=["POST"]),
+    ]
 
-    async def metrics(request: Request) -> Response:
-        body, content_type = source.metrics(request.headers.get("accept", ""))
-        return Response(body, headers={"content-type": content_type})
 
-    async def usage(request: Request) -> Response:
-        query = request.query_params
-        by = [field for field in query.get("by", "key,model").split(",") if field]
-        try:
-            rows = await source.usage(query.get("since"), query.get("until"), by)
-        except ValueError as error:
-            raise invalid_request(str(error), code="invalid_value") from None
-        except StoreError as error:
-            raise GatewayFault(503, "service_unavailable_error", "ledger_unavailable", str(error)) from None
-        return _json({"object": "list", "data": rows})
+class _Admin:
+    def __init__(self, source: AdminSource) -> None:
+        self._source = source
 
-    async def upstreams(_: Request) -> Response:
-        return _json(source.upstreams())
+    def guarded(self, handler: Handler, *, unless: Callable[[], bool] = lambda: False) -> Handler:
+        """The handler behind the admin key, if one is set. A reload may change it."""
 
-    async def keys(_: Request) -> Response:
-        return _json({"object": "list", "data": source.keys()})
-
-    async def reload(_: Request) -> Response:
-        problems = await source.reload()
-        if problems:
-            message = "The configuration was not changed: " + "; ".join(problems)
-            raise ClientError(400, "invalid_request_error", "config_rejected", message)
-        return _json({"status": "reloaded"})
-
-    def guarded(handler: Handler, *, unless: Callable[[], bool] = lambda: False) -> Handler:
         async def check_and_handle(request: Request) -> Response:
-            key = source.admin_key()
+            key = self._source.admin_key()
             if key and not unless() and not _is_admin(request, key):
                 raise ClientError(
                     401, "invalid_request_error", "invalid_api_key", "Send the admin key as a Bearer token."
@@ -76,13 +63,33 @@ def admin_routes(source: AdminSource) -> list[Route]:
 
         return check_and_handle
 
-    return [
-        Route("/metrics", guarded(metrics, unless=source.open_metrics)),
-        Route("/admin/v1/usage", guarded(usage)),
-        Route("/admin/v1/upstreams", guarded(upstreams)),
-        Route("/admin/v1/keys", guarded(keys)),
-        Route("/admin/v1/reload", guarded(reload), methods=["POST"]),
-    ]
+    async def metrics(self, request: Request) -> Response:
+        body, content_type = self._source.metrics(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    async def usage(self, request: Request) -> Response:
+        query = request.query_params
+        by = [field for field in query.get("by", "key,model").split(",") if field]
+        try:
+            rows = await self._source.usage(query.get("since"), query.get("until"), by)
+        except ValueError as error:
+            raise invalid_request(str(error), code="invalid_value") from None
+        except StoreError as error:
+            raise GatewayFault(503, "service_unavailable_error", "ledger_unavailable", str(error)) from None
+        return _json({"object": "list", "data": rows})
+
+    async def upstreams(self, _: Request) -> Response:
+        return _json(self._source.upstreams())
+
+    async def keys(self, _: Request) -> Response:
+        return _json({"object": "list", "data": self._source.keys()})
+
+    async def reload(self, _: Request) -> Response:
+        problems = await self._source.reload()
+        if problems:
+            message = "The configuration was not changed: " + "; ".join(problems)
+            raise ClientError(400, "invalid_request_error", "config_rejected", message)
+        return _json({"status": "reloaded"})
 
 
 def _is_admin(request: Request, key: str) -> bool:
