@@ -1,0 +1,130 @@
+"""A circuit breaker: closed while things go well, open for a while after failures, then half-open for one probe.
+
+    closed ── failures in a row, or half of what came of late ──▶ open ── its time is over ──▶ half-open
+      ▲                                                            ▲                              │
+      └──────────── something that began since succeeded ──────────┼──────────────────────────────┤
+                                                                   └── the probe failed: longer ──┘
+
+The numbers follow Envoy's outlier detection (consecutive failures, a longer ejection each time, jitter) and Finagle
+(a probe, failing open). A breaker only advises: whoever has no other way may go through an open one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gateway.core.chance import Randomness
+from gateway.core.rolling import RollingCount
+from gateway.core.types import FailoverPolicy
+
+State = Literal["closed", "open", "half_open"]
+
+ENOUGH_TO_JUDGE = 20
+"""Results in the window before the share of failures among them counts."""
+
+FAILING_SHARE = 0.5
+JITTER = 0.2
+
+PROBE_LASTS = 30.0
+"""Seconds after which a probe that is still under way (a long stream) no longer keeps others from probing."""
+
+UNPROBED_FOR = 60.0
+"""Seconds of being half-open after which any request may be the probe: it seems nobody else comes this way."""
+
+
+class Breaker:
+    """``places``: from how many different places failures must have come before it opens (see ``strike``)."""
+
+    def __init__(self, policy: FailoverPolicy, *, places: int = 1) -> None:
+        self.policy = policy
+        self._places_needed = places
+        self._places: set[str] = set()
+        self._in_a_row = 0
+        self._strikes = RollingCount(policy.breaker_window)
+        self._results = RollingCount(policy.breaker_window)
+        self._opened: float | None = None
+        self._until = 0.0
+        self._times = 0
+        self._probe_began: float | None = None
+
+    def state(self, now: float) -> State:
+        if self._opened is None:
+            return "closed"
+        return "open" if now < self._until else "half_open"
+
+    def seconds_left(self, now: float) -> float:
+        """Seconds until a probe may go through; 0 if not open."""
+        return max(0.0, self._until - now) if self._opened is not None else 0.0
+
+    def admits(self, now: float, *, may_probe: bool) -> bool:
+        """Whether a request should come this way. ``may_probe``: whether it may be the one that finds out."""
+        match self.state(now):
+            case "closed":
+                return True
+            case "open":
+                return False
+            case "half_open":
+                return not self._probing(now) and (may_probe or now >= self._until + UNPROBED_FOR)
+
+    def begin(self, now: float) -> None:
+        """A request comes this way, advised or not; ``end`` must follow."""
+        if self._opened is not None and self.state(now) == "half_open" and not self._probing(now):
+            self._probe_began = now
+
+    def end(self, began: float) -> None:
+        """The request that ``began`` then is over; if it was the probe, another may follow."""
+        if self._probe_began == began:
+            self._probe_began = None
+
+    def succeed(self, began: float, now: float) -> None:
+        """A request that ``began`` then went well. Only one that began since it opened can close it."""
+        self._results.add(now)
+        if self._opened is None:
+            self._in_a_row = 0
+            self._places.clear()
+        elif began >= self._opened:
+            self._close()
+
+    def strike(self, place: str, began: float, now: float, rng: Randomness) -> None:
+        """A request that ``began`` then failed at ``place``. Those that were already under way when it opened say
+        nothing new."""
+        if self._opened is not None:
+            if began >= self._opened and self.state(now) == "half_open":
+                self._open(now, rng)
+            return
+        self._results.add(now)
+        self._strikes.add(now)
+        self._in_a_row += 1
+        if len(self._places) < self._places_needed:
+            self._places.add(place)
+        if len(self._places) >= self._places_needed and self._too_many(now):
+            self._open(now, rng)
+
+    def open_for(self, seconds: float, now: float) -> None:
+        """Open for a time given by somebody else, such as an upstream's Retry-After."""
+        if self._opened is None:
+            self._opened = now
+        self._until = max(self._until, now + seconds)
+
+    def _probing(self, now: float) -> bool:
+        return self._probe_began is not None and now < self._probe_began + PROBE_LASTS
+
+    def _too_many(self, now: float) -> bool:
+        if self._in_a_row >= self.policy.breaker_failures:
+            return True
+        results = self._results.total(now)
+        return results >= ENOUGH_TO_JUDGE and self._strikes.total(now) >= FAILING_SHARE * results
+
+    def _open(self, now: float, rng: Randomness) -> None:
+        # Peace for as long as the longest ejection makes an endpoint start afresh.
+        self._times = 1 if now > self._until + self.policy.eject_max else self._times + 1
+        seconds = min(self.policy.eject * self._times, self.policy.eject_max)
+        self._opened = now
+        self._until = now + seconds * (1.0 + JITTER * (2.0 * rng.random() - 1.0))
+
+    def _close(self) -> None:
+        self._opened = None
+        self._in_a_row = 0
+        self._places.clear()
+        self._strikes.clear()
+        self._results.clear()

@@ -1,0 +1,215 @@
+"""An upstream's answer → the outcome it means.
+
+Two questions are kept apart. *What is it* (the slug): by the error's own code if that is a known word, else by the HTTP
+status, else by the error's type. *What does it prove* (the phase): a refusal is proof that nothing was done only if
+it is the provider's own word, which means JSON; a page made by something on the way proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import orjson
+
+from gateway.core.error_codes import slug_of_code, slug_of_status, slug_of_type
+from gateway.core.outcomes import RULES
+from gateway.core.retry_after import Headers, asked_wait
+from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
+from gateway.core.upstream_words import UpstreamWords, error_in, plain_name, plain_param, sanitise, words_of
+
+BYPASS_HOST = "proxy.piapi.ai"
+"""PiAPI's host without Cloudflare: a Cloudflare page from there is PiAPI relaying its own upstream's trouble."""
+
+_CF_NEVER_REACHED = frozenset({521, 523, 525, 526, 530})
+_CF_EDGE_REFUSALS = frozenset({403, 429})
+"""Made at the edge (firewall, challenge, rate limit of an address): the origin was never asked."""
+
+_MEANT_WHOEVER_SAYS_IT = frozenset({413, 429})
+"""Statuses that proxies give on purpose, with a page of their own."""
+
+_CF_PLAIN = re.compile(rb"\s*error code: \d{3,4}\s*")
+_HTML_START = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title|center|h1)\b", re.I | re.S)
+_WORD_OF_STATUS = frozenset({"conflict", "too_large", "rejected", "content_policy"})
+"""Outcomes that end the exchange whoever said them, so that nothing hangs on proof."""
+
+_STATUS_KNOWS_BETTER = frozenset({"upstream_5xx", "upstream_408"})
+"""Vague words such as ``server_error``: beside a 4xx status they add nothing."""
+
+_AT_MOST_TO_PARSE = 64 * 1024
+"""Bytes of an error's body that are looked at; a 200 is read whole."""
+
+
+def classify_answer(
+    status: int,
+    headers: Headers,
+    body: bytes,
+    *,
+    dialect: Dialect,
+    operation: OperationName,
+    cost_class: CostClass,
+    host: str,
+    wall_seconds: float,
+) -> Outcome:
+    """Judge a complete answer that is not a 200 event stream.
+
+    ``host``: the endpoint's name. ``wall_seconds``: Unix time now, for HTTP dates. An answer that is a usable JSON
+    document comes back as ``ok`` in phase ANSWERED.
+    """
+    if 200 <= status < 300:
+        return _successful(status, headers, body)
+    if status < 400:
+        return Outcome("redirect", Phase.UNKNOWN, status, detail=f"status {status}")
+    document, is_json = _parse_error(body[:_AT_MOST_TO_PARSE])
+    html = _is_html(headers, body)
+    made_by_cloudflare = _is_cloudflare(headers, body, document, html=html, host=host)
+    if made_by_cloudflare and (status >= 500 or status in _CF_EDGE_REFUSALS):
+        return _cloudflare(status, headers, wall_seconds)
+    if html and status not in _MEANT_WHOEVER_SAYS_IT:
+        return Outcome(
+            "bad_content_type", Phase.UNKNOWN, status, detail=f"status {status}, an HTML page{_ray(headers)}"
+        )
+    if status == 404 and not is_json:
+        # A host that does not know the path at all says nothing about the model.
+        return Outcome("bad_content_type", Phase.UNKNOWN, status, detail="status 404, not JSON")
+    words = words_of(document)
+    slug = _slug(status, words)
+    word_is_final = _never_charges_failures(dialect, operation, cost_class)
+    return _outcome(
+        slug,
+        _phase(slug, proven=is_json and (status < 500 or word_is_final), word_is_final=word_is_final),
+        words,
+        status=status,
+        retry_after=asked_wait(headers, wall_seconds=wall_seconds) if status in (429, 503) else None,
+        detail=f"status {status}{'' if is_json else ', not JSON'}{_ray(headers)}",
+    )
+
+
+def classify_error(document: object, *, forwarded: bool = False, fallback: str = "sse_error_first") -> Outcome:
+    """Judge an error that came inside a 200: a stream's event (whole, or only its error object), or a JSON body.
+
+    ``forwarded``: whether content had already gone to the client. ``fallback``: the slug if the inner code and type
+    are unknown words. Only a refusal by its code proves that nothing was done: PiAPI's promise not to charge for
+    failures is about HTTP statuses, not about these.
+    """
+    words = words_of(document)
+    slug = slug_of_code(words.code) or slug_of_type(words.type) or fallback
+    phase = _phase(slug, proven=True, word_is_final=False)
+    if forwarded:
+        phase = Phase.FORWARDED
+    elif phase is Phase.UNKNOWN:
+        phase = Phase.ANSWERED
+    return _outcome(slug, phase, words, status=200, retry_after=None, detail="an error inside a 200")
+
+
+def _successful(status: int, headers: Headers, body: bytes) -> Outcome:
+    encoding = (headers.get(b"content-encoding") or b"identity").strip().lower()
+    if encoding not in (b"identity", b""):
+        return Outcome("bad_encoding", Phase.UNKNOWN, status, detail="an encoding that was not asked for")
+    if not body.strip():
+        return Outcome("empty_response", Phase.ANSWERED, status, detail="an empty body")
+    if _is_html(headers, body):
+        return Outcome("bad_content_type", Phase.UNKNOWN, status, detail=f"an HTML page{_ray(headers)}")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        slug = "bad_json" if b"json" in _content_type(headers) else "bad_content_type"
+        return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON")
+    if not isinstance(document, dict):
+        return Outcome("bad_json", Phase.UNKNOWN, status, detail="JSON, but not an object")
+    if error_in(document) is not None:
+        return replace(classify_error(document, fallback="soft_error"), status=status)
+    return Outcome("ok", Phase.ANSWERED, status)
+
+
+def _slug(status: int, words: UpstreamWords) -> str:
+    """A code that is a known word is more exact than the status; a number beside a status is not."""
+    if isinstance(words.code, str):
+        by_code = slug_of_code(words.code)
+        if by_code is not None and not (status < 500 and by_code in _STATUS_KNOWS_BETTER):
+            return by_code
+    by_type = slug_of_type(words.type)
+    return by_type if by_type == "key_unfunded" else slug_of_status(status)
+
+
+def _phase(slug: str, *, proven: bool, word_is_final: bool) -> Phase:
+    """How far the request had come.
+
+    ``proven``: the provider itself said so, with a status that stands for a refusal. ``word_is_final``: the provider
+    promises that any failure it reports costs nothing.
+    """
+    if slug in _WORD_OF_STATUS or (proven and word_is_final):
+        return Phase.REJECTED
+    usual = RULES[slug].phase
+    return Phase.UNKNOWN if usual is Phase.REJECTED and not proven else usual
+
+
+def _never_charges_failures(dialect: Dialect, operation: OperationName, cost_class: CostClass) -> bool:
+    """PiAPI does not charge gpt-4o-image generations that it answers with 4xx or 5xx (its chat page's price note)."""
+    return dialect == "piapi" and operation == "chat" and cost_class is CostClass.PAID
+
+
+def _cloudflare(status: int, headers: Headers, wall_seconds: float) -> Outcome:
+    detail = f"Cloudflare's own page, status {status}{_ray(headers)}"
+    if status in _CF_NEVER_REACHED:
+        return Outcome("cf_origin_down", Phase.REJECTED, status, detail=detail)
+    if status == 524:
+        return Outcome("cf_524", Phase.UNKNOWN, status, detail=detail)
+    if status in _CF_EDGE_REFUSALS:
+        return Outcome(
+            "waf_block", Phase.REJECTED, status, asked_wait(headers, wall_seconds=wall_seconds), detail=detail
+        )
+    return Outcome("cf_unknown", Phase.UNKNOWN, status, detail=detail)
+
+
+def _is_cloudflare(headers: Headers, body: bytes, document: object, *, html: bool, host: str) -> bool:
+    """Whether Cloudflare made this answer. What it relays carries its headers too, so the body must be its own."""
+    if host == BYPASS_HOST or headers.get(b"cf-ray") is None:
+        return False
+    if (headers.get(b"server") or b"").strip().lower() != b"cloudflare":
+        return False
+    if html or _CF_PLAIN.fullmatch(body[:64]):
+        return True
+    # RFC 9457 problem details, sent since 2026 to clients that accept JSON.
+    return isinstance(document, dict) and "ray_id" in document and "error_code" in document
+
+
+def _is_html(headers: Headers, body: bytes) -> bool:
+    kind = _content_type(headers)
+    return kind.startswith((b"text/html", b"application/xhtml")) or _HTML_START.match(body[:512]) is not None
+
+
+def _content_type(headers: Headers) -> bytes:
+    return (headers.get(b"content-type") or b"").strip().lower()
+
+
+def _parse_error(body: bytes) -> tuple[object, bool]:
+    """The document, and whether it is a JSON object, which is what a provider's own errors are."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None, False
+    return document, isinstance(document, dict)
+
+
+def _ray(headers: Headers) -> str:
+    ray = headers.get(b"cf-ray")
+    return "" if ray is None else f", cf-ray {plain_name(ray.decode('latin-1')) or 'unreadable'}"
+
+
+def _outcome(
+    slug: str, phase: Phase, words: UpstreamWords, *, status: int, retry_after: float | None, detail: str
+) -> Outcome:
+    message = sanitise(words.message)
+    said = f": {message}" if message else ""
+    return Outcome(
+        slug,
+        phase,
+        status=status,
+        retry_after=retry_after,
+        message=message,
+        type=plain_name(words.type),
+        param=plain_param(words.param),
+        code=plain_name(words.code),
+        detail=f"{detail}{said}",
+    )

@@ -1,0 +1,238 @@
+"""A pool of upstream keys: which one to use next, and which ones to leave alone for a while.
+
+A refused key (401) or one without money (402) is left alone as a whole, a forbidden (403) or limited one (429) only
+for the model it was used with. Each time it happens again the pause doubles; a success forgets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.core.chance import Randomness
+from gateway.core.outcomes import RULES, Scope
+from gateway.core.retry_after import LONGEST, SHORTEST
+from gateway.core.types import Credential, Outcome, Upstream
+
+Reason = Literal["rate_limited", "busy", "unfunded", "forbidden", "invalid"]
+
+BUSY_AGAIN_IN = 0.05
+"""Seconds after which a pool whose keys are all in use is worth another look."""
+
+TRIAL_LASTS = 30.0
+"""Seconds for which a key that was refused is tried by one request only."""
+
+MODELS_REMEMBERED = 256
+"""Pauses kept per key. A route may end in ``*``, so that clients choose how many models there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """``first``: seconds, doubled each time in a row, ``longest`` at most, spread by ± ``jitter`` of it."""
+
+    reason: Reason
+    first: float
+    longest: float
+    jitter: float = 0.0
+
+
+PAUSES: Mapping[str, Pause] = {
+    "key_invalid": Pause("invalid", 600.0, 86_400.0),
+    "key_unfunded": Pause("unfunded", 600.0, 3_600.0),
+    "key_forbidden": Pause("forbidden", 600.0, 600.0),
+    "rate_limited": Pause("rate_limited", 5.0, 60.0, jitter=0.2),
+}
+
+_SHOWN_FIRST: tuple[Reason, ...] = ("busy", "rate_limited", "unfunded", "forbidden", "invalid")
+"""Why a pool has nothing to offer, if its keys have different reasons: what passes soonest by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """No key can be used now. ``soonest``: seconds until one may be."""
+
+    reason: Reason
+    soonest: float
+
+
+@dataclass(slots=True)
+class _Cooling:
+    reason: Reason
+    until: float
+    times: int = 1
+
+
+@dataclass(slots=True)
+class _KeyState:
+    in_flight: int = 0
+    trial_until: float = 0.0
+    whole: _Cooling | None = None
+    by_model: dict[str, _Cooling] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeySnapshot:
+    """One key as ``status`` shows it. ``cooling``: why it is left alone as a whole, for ``seconds`` more.
+
+    ``models``: the same for single models.
+    """
+
+    name: str
+    in_flight: int
+    max_parallel: int | None
+    cooling: Reason | None
+    seconds: float
+    models: dict[str, tuple[Reason, float]]
+
+
+class CredentialPool:
+    """The keys of one upstream."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._credentials = {credential.name: credential for credential in upstream.credentials}
+        self._states = {name: _KeyState() for name in self._credentials}
+
+    def __len__(self) -> int:
+        return len(self._credentials)
+
+    def adopt(self, previous: CredentialPool) -> None:
+        """Take over what is known of keys that stayed the same through a reload.
+
+        The state is shared, not copied: exchanges that took a key from the previous pool give it back there.
+        """
+        for name, credential in self._credentials.items():
+            before = previous._credentials.get(name)
+            if before is not None and before.value == credential.value:
+                self._states[name] = previous._states[name]
+
+    def take(
+        self, model: str, now: float, rng: Randomness, exclude: Collection[str] = ()
+    ) -> Credential | Exhausted | None:
+        """The usable key with the least load for its weight, chosen by chance among equals; ``release`` gives it back.
+
+        ``exclude``: names that must not be taken. None if the pool has no key besides those.
+        """
+        best: Credential | None = None
+        least = 0.0
+        ties = 0
+        for name, credential in self._credentials.items():
+            if name in exclude or self._why_not(credential, model, now) is not None:
+                continue
+            load = self._states[name].in_flight / credential.weight
+            if best is None or load < least:
+                best, least, ties = credential, load, 1
+            elif load == least:
+                ties += 1
+                if rng.random() * ties < 1.0:
+                    best = credential
+        if best is None:
+            return self.exhaustion(model, now, exclude)
+        state = self._states[best.name]
+        state.in_flight += 1
+        if state.whole is not None:
+            state.trial_until = now + TRIAL_LASTS
+        return best
+
+    def exhaustion(self, model: str, now: float, exclude: Collection[str] = ()) -> Exhausted | None:
+        """Why no key can be used now, or None if none is left to be used or one can be."""
+        found: dict[Reason, float] = {}
+        for name, credential in self._credentials.items():
+            if name in exclude:
+                continue
+            hindrance = self._why_not(credential, model, now)
+            if hindrance is None:
+                return None
+            found[hindrance.reason] = min(hindrance.soonest, found.get(hindrance.reason, hindrance.soonest))
+        for reason in _SHOWN_FIRST:
+            if reason in found:
+                return Exhausted(reason, found[reason])
+        return None
+
+    def hold(self, credential: Credential) -> None:
+        """Take this very key again, for a second try on a fresh connection."""
+        self._states[credential.name].in_flight += 1
+
+    def release(self, credential: Credential) -> None:
+        self._states[credential.name].in_flight -= 1
+
+    def report(self, credential: Credential, model: str, outcome: Outcome, now: float, rng: Randomness) -> None:
+        """Learn from how an attempt with this key ended."""
+        state = self._states[credential.name]
+        state.trial_until = 0.0
+        scope = RULES[outcome.slug].against
+        if scope is Scope.KEY:
+            state.whole = _cooled(state.whole, outcome, now, rng)
+        elif scope is Scope.KEY_MODEL:
+            cooling = _cooled(state.by_model.pop(model, None), outcome, now, rng)
+            if len(state.by_model) >= MODELS_REMEMBERED:
+                del state.by_model[next(iter(state.by_model))]
+            state.by_model[model] = cooling
+        elif outcome.ok:
+            _forgive(state, model, now)
+
+    def answering(self, credential: Credential, model: str, now: float) -> None:
+        """An attempt with this key has begun to be answered: the key works."""
+        state = self._states[credential.name]
+        if state.whole is not None or state.by_model:
+            state.trial_until = 0.0
+            _forgive(state, model, now)
+
+    def available(self, name: str, now: float) -> bool:
+        """Whether a key is not left alone as a whole."""
+        whole = self._states[name].whole
+        return whole is None or now >= whole.until
+
+    def snapshot(self, now: float) -> list[KeySnapshot]:
+        return [
+            KeySnapshot(
+                name=name,
+                in_flight=state.in_flight,
+                max_parallel=self._credentials[name].max_parallel,
+                cooling=state.whole.reason if state.whole is not None and now < state.whole.until else None,
+                seconds=max(0.0, state.whole.until - now) if state.whole is not None else 0.0,
+                models={
+                    model: (cooling.reason, cooling.until - now)
+                    for model, cooling in state.by_model.items()
+                    if now < cooling.until
+                },
+            )
+            for name, state in self._states.items()
+        ]
+
+    def _why_not(self, credential: Credential, model: str, now: float) -> Exhausted | None:
+        state = self._states[credential.name]
+        for cooling in (state.whole, state.by_model.get(model)):
+            if cooling is not None and now < cooling.until:
+                return Exhausted(cooling.reason, cooling.until - now)
+        # A key that was refused is tried by one request at a time until it has worked again.
+        full = credential.max_parallel is not None and state.in_flight >= credential.max_parallel
+        if full or now < state.trial_until:
+            return Exhausted("busy", BUSY_AGAIN_IN)
+        return None
+
+
+def _cooled(before: _Cooling | None, outcome: Outcome, now: float, rng: Randomness) -> _Cooling:
+    """The pause after ``outcome``. Requests already under way when a pause began do not lengthen it by doubling."""
+    pause = PAUSES[outcome.slug]
+    again = before is not None and before.reason == pause.reason
+    under_way = before is not None and again and now < before.until
+    times = 1 if before is None or not again else before.times + (0 if under_way else 1)
+    if outcome.retry_after is not None and pause.reason == "rate_limited":
+        seconds = min(max(outcome.retry_after, SHORTEST), LONGEST)
+    else:
+        seconds = min(pause.first * 2.0 ** min(times - 1, 30), pause.longest)
+        seconds *= 1.0 + pause.jitter * (2.0 * rng.random() - 1.0)
+    until = now + seconds
+    if under_way and before is not None:
+        until = max(before.until, until)
+    return _Cooling(pause.reason, until, times)
+
+
+def _forgive(state: _KeyState, model: str, now: float) -> None:
+    """A success ends the count of failures, but no pause that began while it was under way."""
+    if state.whole is not None and now >= state.whole.until:
+        state.whole = None
+    cooling = state.by_model.get(model)
+    if cooling is not None and now >= cooling.until:
+        del state.by_model[model]

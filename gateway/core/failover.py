@@ -1,0 +1,322 @@
+"""The order in which one exchange tries things.
+
+An ``Itinerary`` is asked where to go ``next`` and told how that ended (``report``). It knows which ways of a route are
+still open to this exchange; what is known across exchanges (breakers, pauses of keys, retry budgets) it finds in
+``UpstreamStates`` and adds to.
+
+    next ──▶ Go ──▶ report ──▶ next ──▶ … ──▶ Stop          (or the exchange ends with what an upstream delivered)
+      └────▶ Wait ──────────────▲
+
+A way is a target, one of its upstream's endpoints, and one of its keys. None is gone twice, with two exceptions: a
+kept-alive connection that broke before an answer is tried once more afresh, and a key that was limited may be asked
+again once its pause is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from gateway.core.chance import Randomness
+from gateway.core.credentials import BUSY_AGAIN_IN, Exhausted
+from gateway.core.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
+from gateway.core.outcomes import (
+    RULES,
+    Permission,
+    Scope,
+    Verdict,
+    client_error,
+    permission,
+    price_at_stake,
+    verdict,
+)
+from gateway.core.steps import Failover, Go, Stop, Wait
+from gateway.core.types import (
+    CostClass,
+    Credential,
+    Endpoint,
+    FailoverPolicy,
+    Outcome,
+    Phase,
+    Price,
+    Target,
+)
+from gateway.core.upstream_states import UpstreamState, UpstreamStates
+from gateway.errors import GatewayError
+
+MOST_DIALS = 4
+"""Attempts that sent nothing do not count as attempts, but there are no more of them than this."""
+
+ATTEMPTS_OF_A_RESEND = 2
+"""An SDK that sends a request again multiplies our attempts by its own."""
+
+LONGEST_HOLD = 5.0
+"""Seconds a client is held at most for a key to become free, in all."""
+
+LONGEST_HOLD_WHEN_BUSY = 2.0
+WORTH_TRYING = 1.0
+"""Seconds that must be left for another attempt."""
+
+WORTH_BUYING = 5.0
+"""Seconds that must be left to buy a paid item again whose first result did not arrive."""
+
+
+class Itinerary:
+    """One exchange's.
+
+    ``model``: as the client named it. ``deadline``: on the scale of ``now``. ``sdk_retry``: whether an SDK sends this
+    request again. ``operations``: those the caller can carry out. ``stake``: nano-dollars a paid target's request
+    costs at most, or None if unknown.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        *,
+        model: str,
+        policy: FailoverPolicy,
+        states: UpstreamStates,
+        deadline: float,
+        sdk_retry: bool,
+        randomness: Randomness,
+        operations: Collection[str],
+        stake: Callable[[Price | None], int | None] = price_at_stake,
+    ) -> None:
+        keyed = [one for one in targets if one.upstream.endpoints and len(states[one.upstream.name].pool)]
+        self._targets = [target for target in keyed if target.operation in operations]
+        self._other_operations = len(keyed) > len(self._targets)
+        self._model = model
+        self._states = states
+        self._deadline = deadline
+        self._rng = randomness
+        self._stake = stake
+        self._affordable_doubt = policy.unknown_outcome_up_to
+        self._attempts_left = min(policy.attempts, ATTEMPTS_OF_A_RESEND) if sdk_retry else policy.attempts
+        self._dials_left = MOST_DIALS
+
+        self._closed_targets: set[int] = set()
+        self._closed_endpoints: set[tuple[int, str]] = set()
+        self._closed_keys: dict[int, set[str]] = {}
+        self._visited: set[str] = set()
+        self._owing: set[str] = set()  # upstreams where another try would be a retry
+        self._overdrawn: set[str] = set()
+
+        self._outcomes: list[tuple[Outcome, CostClass]] = []
+        self._exhausted: dict[int, Exhausted] = {}
+        self._skipped: tuple[str, str] | None = None
+        self._current: Go | None = None
+        self._last: Go | None = None
+        self._again: Go | None = None
+        self._over: Verdict | None = None
+        self._gambled = False
+        self._held = 0.0
+        self._held_busy = 0.0
+        self.attempts = 0
+        self.failovers: list[Failover] = []
+
+    def next(self, now: float) -> Go | Wait | Stop:
+        """Where to go now. After a ``Go``, ``report`` must come first."""
+        if self._current is not None or self._over is Verdict.DONE:
+            raise RuntimeError("the attempt under way was not reported, or the exchange is done")
+        self._exhausted.clear()
+        self._skipped = None
+        if self._over is Verdict.STOP or not self._has_room(now):
+            return Stop(self._error(now))
+        go = self._once_more(now) or self._first_way(now, fail_open=False) or self._first_way(now, fail_open=True)
+        if go is not None:
+            return self._depart(go)
+        seconds = self._worth_waiting(now)
+        return Stop(self._error(now)) if seconds is None else Wait(seconds)
+
+    def answering(self, go: Go, now: float) -> None:
+        """The attempt has brought its first content. May be said once, so that an upstream that works again is known
+        to do so before a long answer ends."""
+        state = self._state(go.target)
+        state.pool.answering(go.credential, go.target.model, now)
+        state.health.answering(go.passage, now)
+
+    def report(self, go: Go, outcome: Outcome, now: float) -> Verdict:
+        """Learn how an attempt ended: its key is given back, what failed is struck. Exactly once for each ``Go``."""
+        if go is not self._current:
+            raise RuntimeError("not the attempt under way")
+        self._current = None
+        self._last = go
+        cost_class = go.target.cost_class
+        state = self._state(go.target)
+        state.pool.release(go.credential)
+        state.pool.report(go.credential, go.target.model, outcome, now, self._rng)
+        state.health.report(go.passage, go.credential, outcome, now, self._rng)
+        if go.is_retry:
+            state.budget.end()
+        self._outcomes.append((outcome, cost_class))
+        if outcome.phase is Phase.UNSENT:
+            self._dials_left -= 1
+        else:
+            self._attempts_left -= 1
+        return self._decide(go, outcome, cost_class, now)
+
+    def _decide(self, go: Go, outcome: Outcome, cost_class: CostClass, now: float) -> Verdict:
+        gamble = self._may_gamble(go.target, outcome, cost_class, now)
+        self._gambled = self._gambled or gamble
+        decision = verdict(outcome, cost_class, gamble=gamble)
+        if decision is Verdict.FRESH_CONNECTION and go.fresh_connection:
+            decision = Verdict.NEXT_ENDPOINT
+        name = go.target.upstream.name
+        if RULES[outcome.slug].costs_budget and outcome.phase is not Phase.UNSENT:
+            self._owing.add(name)
+        else:
+            self._owing.discard(name)
+        match decision:
+            case Verdict.DONE | Verdict.STOP:
+                self._over = decision
+            case Verdict.FRESH_CONNECTION:
+                self._again = go
+            case Verdict.NEXT_CREDENTIAL:
+                self._close_key(go, outcome)
+            case Verdict.NEXT_ENDPOINT:
+                self._close_endpoint(go, outcome)
+            case Verdict.NEXT_TARGET:
+                self._closed_targets.add(go.index)
+        return decision
+
+    def _may_gamble(self, target: Target, outcome: Outcome, cost_class: CostClass, now: float) -> bool:
+        """Whether a paid item that may have been bought already may be bought once more: little money, time left."""
+        if self._gambled or permission(outcome, cost_class) is not Permission.BY_PRICE:
+            return False
+        stake = self._stake(target.price)
+        return stake is not None and stake <= self._affordable_doubt and now + WORTH_BUYING <= self._deadline
+
+    def _close_key(self, go: Go, outcome: Outcome) -> None:
+        scope = RULES[outcome.slug].against
+        if outcome.slug == "rate_limited":
+            return  # its pause is known to the pool; once that is over the key may be asked again
+        for index in self._indexes_of(go.target.upstream.name) if scope is Scope.KEY else (go.index,):
+            self._closed_keys.setdefault(index, set()).add(go.credential.name)
+
+    def _close_endpoint(self, go: Go, outcome: Outcome) -> None:
+        whole_host = RULES[outcome.slug].against is Scope.ENDPOINT
+        for index in self._indexes_of(go.target.upstream.name) if whole_host else (go.index,):
+            self._closed_endpoints.add((index, go.endpoint.url))
+
+    def _indexes_of(self, upstream: str) -> list[int]:
+        return [index for index, target in enumerate(self._targets) if target.upstream.name == upstream]
+
+    def _state(self, target: Target) -> UpstreamState:
+        return self._states[target.upstream.name]
+
+    def _has_room(self, now: float) -> bool:
+        if self._attempts_left <= 0 or self._dials_left <= 0:
+            return False
+        return now < self._deadline if self._last is None else now + WORTH_TRYING <= self._deadline
+
+    def _once_more(self, now: float) -> Go | None:
+        """The same way again on a fresh connection, if the last attempt called for it."""
+        again, self._again = self._again, None
+        if again is None:
+            return None
+        state = self._state(again.target)
+        if not self._may_retry(again.target, state, now):
+            return None
+        state.pool.hold(again.credential)
+        return self._go(again.index, again.endpoint, again.credential, now, fresh=True)
+
+    def _first_way(self, now: float, *, fail_open: bool) -> Go | None:
+        """The first way still open. ``fail_open``: also through open breakers, when there is no other."""
+        for index, target in enumerate(self._targets):
+            if index in self._closed_targets or target.upstream.name in self._overdrawn:
+                continue
+            state = self._state(target)
+            endpoint = self._endpoint(index, target, state, now, fail_open=fail_open)
+            if endpoint is None:
+                self._skip(target, "endpoints_ejected")
+                continue
+            if not self._may_retry(target, state, now):
+                continue
+            taken = state.pool.take(target.model, now, self._rng, self._closed_keys.get(index, ()))
+            if isinstance(taken, Credential):
+                return self._go(index, endpoint, taken, now, fresh=target.cost_class is CostClass.PAID)
+            if taken is not None:
+                self._exhausted[index] = taken
+                self._skip(target, "keys_busy" if taken.reason == "busy" else SLUG_OF_REASON[taken.reason])
+        return None
+
+    def _endpoint(
+        self, index: int, target: Target, state: UpstreamState, now: float, *, fail_open: bool
+    ) -> Endpoint | None:
+        if fail_open:
+            endpoints = state.health.every_endpoint(target.model, now)
+        else:
+            endpoints = state.health.endpoints(target.model, target.cost_class, now)
+        if not self._closed_endpoints:
+            return endpoints[0] if endpoints else None
+        return next((one for one in endpoints if (index, one.url) not in self._closed_endpoints), None)
+
+    def _may_retry(self, target: Target, state: UpstreamState, now: float) -> bool:
+        name = target.upstream.name
+        if name in self._owing and not state.budget.affords(now):
+            self._overdrawn.add(name)
+            return False
+        return True
+
+    def _skip(self, target: Target, reason: str) -> None:
+        if self._skipped is None:
+            self._skipped = (target.upstream.name, reason)
+
+    def _go(self, index: int, endpoint: Endpoint, credential: Credential, now: float, *, fresh: bool) -> Go:
+        target = self._targets[index]
+        name = target.upstream.name
+        state = self._state(target)
+        is_retry = name in self._owing
+        if name not in self._visited:
+            self._visited.add(name)
+            state.budget.request(now)
+        if is_retry:
+            state.budget.begin(now)
+        passage = state.health.begin(endpoint, target.model, now)
+        return Go(target, endpoint, credential, fresh, self.attempts + 1, index, is_retry, passage)
+
+    def _depart(self, go: Go) -> Go:
+        self.attempts += 1
+        self._current = go
+        to = go.target.upstream.name
+        if self._last is not None:
+            if self._last.target.upstream.name != to or self._last.endpoint.url != go.endpoint.url:
+                reason = self._outcomes[-1][0].slug
+                self.failovers.append(Failover(self._last.target.upstream.name, to, reason))
+        elif self._skipped is not None and self._skipped[0] != to:
+            self.failovers.append(Failover(self._skipped[0], to, self._skipped[1]))
+        return go
+
+    def _worth_waiting(self, now: float) -> float | None:
+        """Seconds to wait for a key, or None if no key will be free soon enough."""
+        soonest: float | None = None
+        busy = False
+        for exhausted in self._exhausted.values():
+            if exhausted.reason == "busy" and self._held_busy < LONGEST_HOLD_WHEN_BUSY:
+                soonest, busy = BUSY_AGAIN_IN, True
+                break
+            if exhausted.reason == "rate_limited" and (soonest is None or exhausted.soonest < soonest):
+                soonest = max(exhausted.soonest, 0.01)
+        if soonest is None or self._held + soonest > LONGEST_HOLD or now + soonest + WORTH_TRYING > self._deadline:
+            return None
+        self._held += soonest
+        self._held_busy += soonest if busy else 0.0
+        return soonest
+
+    def _error(self, now: float) -> GatewayError:
+        """What the client is told when nothing is left to try."""
+        if self._outcomes or self._exhausted:
+            exhausted = [(why, self._targets[index].cost_class) for index, why in self._exhausted.items()]
+            over = self._over is Verdict.STOP
+            return final_error(self._outcomes, exhausted, model=self._model, over=over, retry_after=self._soonest(now))
+        if not self._targets:
+            return not_on_this_route(self._model) if self._other_operations else no_upstream_key(self._model)
+        return client_error(Outcome("deadline", Phase.UNSENT), CostClass.TOKENS, model=self._model)
+
+    def _soonest(self, now: float) -> float:
+        """Seconds until some key of the route may be used again."""
+        waits = []
+        for index, target in enumerate(self._targets):
+            exhausted = self._state(target).pool.exhaustion(target.model, now, self._closed_keys.get(index, ()))
+            if exhausted is not None and exhausted.reason in ("busy", "rate_limited"):
+                waits.append(max(exhausted.soonest, 1.0) if exhausted.reason == "busy" else exhausted.soonest)
+        return min(waits, default=1.0)

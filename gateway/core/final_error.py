@@ -1,0 +1,63 @@
+"""What a client is told when an exchange has failed, perhaps in several ways.
+
+The rules, in this order:
+1. An ending that leaves no choice (a rejected request, a stream cut in the middle) is told as it is.
+2. But once a paid item may have been bought, nothing may invite the client to buy it again: where an error would, and
+   where there was a choice, the doubt is what is told.
+3. Otherwise the failure that explains most (``outcomes.telling``), and among equals the last one. Keys that could not
+   even be tried count as failures: a pool that is limited asks for patience whatever else went wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gateway.core.credentials import Exhausted, Reason
+from gateway.core.outcomes import client_error, is_doubtful, telling
+from gateway.core.types import CostClass, Outcome, Phase
+from gateway.errors import GatewayError, UpstreamFault
+
+SLUG_OF_REASON: Mapping[Reason, str] = {
+    "busy": "rate_limited",
+    "rate_limited": "rate_limited",
+    "unfunded": "key_unfunded",
+    "forbidden": "key_forbidden",
+    "invalid": "key_invalid",
+}
+
+
+def final_error(
+    outcomes: Sequence[tuple[Outcome, CostClass]],
+    exhausted: Sequence[tuple[Exhausted, CostClass]],
+    *,
+    model: str,
+    over: bool,
+    retry_after: float,
+) -> GatewayError:
+    """The error for all that went wrong. At least one of ``outcomes`` and ``exhausted`` is not empty.
+
+    ``outcomes``: of the attempts, in order. ``exhausted``: pools that had no key to offer. ``over``: whether the last
+    outcome left no choice. ``retry_after``: seconds until a limited key is free.
+    """
+    doubts = [pair for pair in outcomes if is_doubtful(*pair)]
+    if over:
+        last = client_error(*outcomes[-1], model=model)
+        if not doubts or last.retry_after is None:
+            return last
+    if doubts:
+        return client_error(*doubts[0], model=model)
+    candidates = [*outcomes, *((Outcome(SLUG_OF_REASON[why.reason], Phase.REJECTED), cost) for why, cost in exhausted)]
+    best = max(reversed(candidates), key=lambda candidate: telling(candidate[0]))
+    return client_error(*best, model=model, retry_after=retry_after)
+
+
+def no_upstream_key(model: str) -> GatewayError:
+    """502: the route exists, but none of its upstreams has a key."""
+    message = f"No upstream key is configured for the model '{model}'."
+    return UpstreamFault(502, "upstream_error", "upstream_auth_failed", message)
+
+
+def not_on_this_route(model: str) -> GatewayError:
+    """404: the model exists, but not for this kind of request."""
+    message = f"The model '{model}' cannot be used on this route."
+    return UpstreamFault(404, "invalid_request_error", "model_not_found", message, param="model")

@@ -1,0 +1,177 @@
+"""What is known of one upstream's endpoints and models: which to try first, which to leave alone.
+
+Endpoints have a breaker each. A model has one too, once it has failed in a way that is not a host's fault: it opens
+only if that was seen at two endpoints or with two keys. An endpoint whose CDN gave up on a model's long answers is
+asked last for that model, and is otherwise as healthy as before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway.core.breaker import Breaker, State
+from gateway.core.chance import Randomness
+from gateway.core.outcomes import OWN_ENDINGS, RULES, Scope
+from gateway.core.types import CostClass, Credential, Endpoint, FailoverPolicy, Outcome, Phase, Upstream
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MISSING_MODEL_FOR = 60.0
+"""Seconds for which a model that the upstream does not know is not asked for again if there is another way."""
+
+SLOW_FOR = 600.0
+"""Seconds for which a model's requests avoid a host that gave up waiting for its answer."""
+
+MODELS_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One request on its way to an endpoint; handed back to ``UpstreamHealth.report``."""
+
+    endpoint: Endpoint
+    model: str
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerSnapshot:
+    """``name``: an endpoint's URL or a model. ``seconds``: until a probe may go through."""
+
+    name: str
+    state: State
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSnapshot:
+    endpoints: list[BreakerSnapshot]
+    models: list[BreakerSnapshot]
+
+
+class UpstreamHealth:
+    """The breakers of one upstream."""
+
+    def __init__(self, upstream: Upstream, policy: FailoverPolicy) -> None:
+        self._policy = policy
+        self._endpoints = upstream.endpoints
+        self._breakers = {endpoint.url: Breaker(policy) for endpoint in upstream.endpoints}
+        self._models: dict[str, Breaker] = {}
+        self._slow: dict[tuple[str, str], float] = {}
+
+    def adopt(self, previous: UpstreamHealth) -> None:
+        """Take over what is known of endpoints and models through a reload; the breakers are shared with
+        ``previous``, to which requests under way still report."""
+        for url in self._breakers:
+            if url in previous._breakers:
+                self._breakers[url] = previous._breakers[url]
+        self._models = previous._models
+        self._slow = previous._slow
+        for breaker in (*self._breakers.values(), *self._models.values()):
+            breaker.policy = self._policy
+
+    def endpoints(self, model: str, cost_class: CostClass, now: float) -> list[Endpoint]:
+        """The endpoints worth trying, best first: in configured order, those too slow for the model last.
+
+        A paid request is not the probe of a half-open endpoint or model while others may be.
+        """
+        may_probe = cost_class is not CostClass.PAID
+        if self._models:
+            cooling = self._models.get(model)
+            if cooling is not None and not cooling.admits(now, may_probe=may_probe):
+                return []
+        admitted = [one for one in self._endpoints if self._breakers[one.url].admits(now, may_probe=may_probe)]
+        return self._slow_last(admitted, model, now) if self._slow else admitted
+
+    def every_endpoint(self, model: str, now: float) -> list[Endpoint]:
+        """All endpoints, for whoever has no better way: an upstream never loses its last one."""
+        return self._slow_last(list(self._endpoints), model, now)
+
+    def begin(self, endpoint: Endpoint, model: str, now: float) -> Passage:
+        self._breakers[endpoint.url].begin(now)
+        cooling = self._models.get(model)
+        if cooling is not None:
+            cooling.begin(now)
+        return Passage(endpoint, model, now)
+
+    def answering(self, passage: Passage, now: float) -> None:
+        """The upstream has begun to answer with content: whatever was held against it is over, long before the
+        answer is."""
+        breaker = self._breakers[passage.endpoint.url]
+        if breaker.state(now) != "closed":
+            breaker.succeed(passage.began, now)
+        if passage.model in self._models:
+            self._forgive_model(passage, now)
+
+    def report(self, passage: Passage, credential: Credential, outcome: Outcome, now: float, rng: Randomness) -> None:
+        """Learn from how a request ended."""
+        breaker = self._breakers[passage.endpoint.url]
+        breaker.end(passage.began)
+        if passage.model in self._models:
+            self._models[passage.model].end(passage.began)
+        scope = RULES[outcome.slug].against
+        if scope is Scope.ENDPOINT:
+            breaker.strike(credential.name, passage.began, now, rng)
+        elif scope is Scope.ENDPOINT_MODEL:
+            _remember(self._slow, (passage.endpoint.url, passage.model), now + SLOW_FOR)
+        elif scope is Scope.UPSTREAM_MODEL:
+            self._strike_model(passage, credential, outcome, now, rng)
+        if _shows_life(outcome):
+            breaker.succeed(passage.began, now)
+        if outcome.ok and passage.model in self._models:
+            self._forgive_model(passage, now)
+
+    def available(self, url: str, now: float) -> bool:
+        """Whether an endpoint is in use as usual."""
+        return self._breakers[url].state(now) == "closed"
+
+    def snapshot(self, now: float) -> HealthSnapshot:
+        return HealthSnapshot(
+            endpoints=[_shown(url, breaker, now) for url, breaker in self._breakers.items()],
+            models=[_shown(model, breaker, now) for model, breaker in self._models.items()],
+        )
+
+    def _forgive_model(self, passage: Passage, now: float) -> None:
+        cooling = self._models[passage.model]
+        cooling.succeed(passage.began, now)
+        if cooling.state(now) == "closed":
+            del self._models[passage.model]
+
+    def _strike_model(
+        self, passage: Passage, credential: Credential, outcome: Outcome, now: float, rng: Randomness
+    ) -> None:
+        cooling = self._models.get(passage.model)
+        if cooling is None:
+            cooling = Breaker(self._policy, places=2)
+            _remember(self._models, passage.model, cooling)
+        if outcome.slug == "model_missing":
+            cooling.open_for(MISSING_MODEL_FOR, now)
+        elif outcome.retry_after is not None:
+            cooling.open_for(outcome.retry_after, now)
+        else:
+            cooling.strike(f"{passage.endpoint.url} {credential.name}", passage.began, now, rng)
+
+    def _slow_last(self, endpoints: list[Endpoint], model: str, now: float) -> list[Endpoint]:
+        return sorted(endpoints, key=lambda one: self._slow.get((one.url, model), now) > now)
+
+
+def _shows_life(outcome: Outcome) -> bool:
+    """Whether the host has proved to work. Silence and failures of the origin behind it prove nothing either way."""
+    if outcome.ok:
+        return True
+    rule = RULES[outcome.slug]
+    return outcome.phase is Phase.REJECTED and rule.against is not Scope.ENDPOINT and outcome.slug not in OWN_ENDINGS
+
+
+def _shown(name: str, breaker: Breaker, now: float) -> BreakerSnapshot:
+    return BreakerSnapshot(name, breaker.state(now), breaker.seconds_left(now))
+
+
+def _remember(memory: dict[K, V], key: K, value: V) -> None:
+    """Keep the newest entries only: clients choose how many models there are."""
+    memory.pop(key, None)
+    while len(memory) >= MODELS_REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[key] = value

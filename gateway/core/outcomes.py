@@ -1,0 +1,323 @@
+"""What every way an attempt can end means: one table, and the few questions asked of it.
+
+``RULES`` has a row for each slug of the fault catalogue. A row says how far the attempt usually had come, where to go
+next, what is to be avoided for a while, whether going on costs retry budget, what the client is told, and how the
+provider's side is booked. Whether going on is allowed at all depends on the phase and on what a request costs;
+that is the second table, ``SAFETY``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from gateway.core.types import CostClass, Outcome, Phase, Price
+from gateway.errors import GatewayError, GatewayFault, UpstreamFault
+
+Booked = Literal["none", "billed", "unknown", "suspected_duplicate"]
+
+RETRY_AFTER_CAP = 60.0
+"""Seconds: the longest Retry-After a client is given (longer ones make the SDKs give up or sleep on a dead socket)."""
+
+
+class Verdict(StrEnum):
+    """What to do after an outcome."""
+
+    DONE = "done"
+    FRESH_CONNECTION = "fresh_connection"
+    NEXT_CREDENTIAL = "next_credential"
+    NEXT_ENDPOINT = "next_endpoint"
+    NEXT_TARGET = "next_target"
+    STOP = "stop"
+
+
+class Scope(StrEnum):
+    """What an outcome speaks against."""
+
+    NOTHING = "nothing"
+    KEY = "key"
+    KEY_MODEL = "key_model"
+    ENDPOINT = "endpoint"
+    ENDPOINT_MODEL = "endpoint_model"  # too slow for this model on this host, healthy otherwise
+    UPSTREAM_MODEL = "upstream_model"
+
+
+class Permission(StrEnum):
+    """Whether a request may be sent again."""
+
+    YES = "yes"
+    BY_PRICE = "by_price"  # once, elsewhere, if little money is at stake
+    NEVER = "never"
+
+
+SAFETY: Mapping[CostClass, Mapping[Phase, Permission]] = {
+    **{
+        cheap: {
+            Phase.UNSENT: Permission.YES,
+            Phase.REJECTED: Permission.YES,
+            Phase.UNKNOWN: Permission.YES,
+            Phase.ANSWERED: Permission.YES,
+            Phase.FORWARDED: Permission.NEVER,
+        }
+        for cheap in (CostClass.READ, CostClass.TOKENS)
+    },
+    CostClass.PAID: {
+        Phase.UNSENT: Permission.YES,
+        Phase.REJECTED: Permission.YES,
+        Phase.UNKNOWN: Permission.BY_PRICE,
+        Phase.ANSWERED: Permission.BY_PRICE,
+        Phase.FORWARDED: Permission.NEVER,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a client is told. ``telling``: how much it explains beside other failures of the same exchange.
+
+    ``passes_on``: the upstream's own words stand in for ``message`` where there are any.
+    """
+
+    status: int
+    type: str
+    code: str
+    message: str
+    telling: int = 3
+    passes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row. ``phase`` is the usual one; an outcome carries its own.
+
+    ``onward``: where to go if going on is allowed. ``against``: what is struck or cooled.
+    ``costs_budget``: whether another try at the same upstream counts as a retry.
+    ``booked``: the provider's side once the request may have been worked on (phases 2 to 4); that of a paid item
+    whose result did not come is in doubt whatever stands here.
+    """
+
+    phase: Phase
+    onward: Verdict
+    against: Scope
+    told: Told
+    costs_budget: bool = True
+    booked: Booked = "unknown"
+
+
+_UPSTREAM = "upstream_error"
+_INVALID = "invalid_request_error"
+_UNAVAILABLE = "service_unavailable_error"
+
+_UNREACHABLE = Told(502, _UPSTREAM, "upstream_unreachable", "No upstream for this model could be reached.", 1)
+_MISSING = Told(404, _INVALID, "model_not_found", "No upstream offers the model '{model}' at present.", 0)
+_AUTH = Told(502, _UPSTREAM, "upstream_auth_failed", "The upstream refused the gateway's own credentials.", 4)
+_QUOTA = Told(503, _UNAVAILABLE, "upstream_quota_exhausted", "The gateway's account at the upstream is used up.", 5)
+_LIMITED = Told(429, "rate_limit_error", "rate_limit_exceeded", "The upstream limits the rate. Try again later.", 9)
+_FAILED = Told(502, _UPSTREAM, "upstream_error", "The upstream failed to answer this request.")
+_INVALID_ANSWER = Told(502, _UPSTREAM, "upstream_invalid_response", "The upstream's answer could not be understood.")
+_EMPTY = Told(502, _UPSTREAM, "upstream_empty_response", "The upstream's answer was empty.")
+_SLOW = Told(504, _UPSTREAM, "upstream_timeout", "The upstream did not answer in time.")
+_REJECTED = Told(400, _INVALID, "invalid_request", "The upstream rejected the request.", passes_on=True)
+_CONFLICT = Told(409, _INVALID, "conflict", "The upstream reports a conflict.", passes_on=True)
+_TOO_LARGE = Told(413, _INVALID, "request_too_large", "The request is too large for the upstream.", passes_on=True)
+_REFUSED = Told(
+    400,
+    "image_generation_user_error",
+    "content_policy_violation",
+    "The request was refused by the upstream's content policy.",
+    passes_on=True,
+)
+_OVERLOADED = Told(503, _UNAVAILABLE, "gateway_overloaded", "The gateway has no free connection. Try again shortly.")
+_CUT = Told(502, _UPSTREAM, "upstream_stream_interrupted", "The upstream broke off in the middle of its answer.")
+_GONE = Told(499, _INVALID, "client_closed_request", "The client closed the connection.")
+_DRAINED = Told(503, _UNAVAILABLE, "server_shutting_down", "The gateway is shutting down.")
+_OURS = Told(500, "server_error", "internal_error", "The gateway failed; its log has the request id.")
+_DOUBTFUL = Told(
+    504,
+    _UPSTREAM,
+    "upstream_outcome_unknown",
+    "The upstream may have done the paid work, but its result did not arrive. It was not bought again.",
+)
+
+_SENT_NOTHING = Rule(Phase.UNSENT, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _UNREACHABLE, False, "none")
+_GARBLED = Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _INVALID_ANSWER)
+
+RULES: Mapping[str, Rule] = {
+    "ok": Rule(Phase.FORWARDED, Verdict.DONE, Scope.NOTHING, _FAILED, False, "billed"),
+    # Reaching an upstream
+    "connect_refused": _SENT_NOTHING,
+    "dns_error": _SENT_NOTHING,
+    "tls_error": _SENT_NOTHING,
+    "connect_timeout": _SENT_NOTHING,
+    "pool_timeout": Rule(Phase.UNSENT, Verdict.STOP, Scope.NOTHING, _OVERLOADED, False, "none"),
+    "reused_conn_reset": Rule(Phase.UNKNOWN, Verdict.FRESH_CONNECTION, Scope.NOTHING, _FAILED, booked="none"),
+    "connection_reset": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED),
+    "bad_http": _GARBLED,
+    "head_too_big": _GARBLED,
+    # Status codes
+    "key_invalid": Rule(Phase.REJECTED, Verdict.NEXT_CREDENTIAL, Scope.KEY, _AUTH, False, "none"),
+    "key_unfunded": Rule(Phase.REJECTED, Verdict.NEXT_CREDENTIAL, Scope.KEY, _QUOTA, False, "none"),
+    "key_forbidden": Rule(Phase.REJECTED, Verdict.NEXT_CREDENTIAL, Scope.KEY_MODEL, _AUTH, False, "none"),
+    "waf_block": Rule(Phase.REJECTED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED, booked="none"),
+    "model_missing": Rule(Phase.REJECTED, Verdict.NEXT_TARGET, Scope.UPSTREAM_MODEL, _MISSING, booked="none"),
+    "upstream_408": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW, booked="none"),
+    "conflict": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _CONFLICT, booked="none"),
+    "too_large": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _TOO_LARGE, booked="none"),
+    "rejected": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _REJECTED, booked="none"),
+    "content_policy": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _REFUSED, booked="billed"),
+    "rate_limited": Rule(Phase.REJECTED, Verdict.NEXT_CREDENTIAL, Scope.KEY_MODEL, _LIMITED, False, "none"),
+    "upstream_5xx": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.UPSTREAM_MODEL, _FAILED, booked="none"),
+    "cf_origin_down": Rule(Phase.REJECTED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _UNREACHABLE, False, "none"),
+    "cf_unknown": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED, booked="none"),
+    "cf_524": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT_MODEL, _SLOW),
+    "bad_content_type": _GARBLED,
+    "bad_json": _GARBLED,
+    "redirect": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _INVALID_ANSWER, booked="none"),
+    "bad_encoding": _GARBLED,
+    "soft_error": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _FAILED, booked="none"),
+    "empty_response": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.UPSTREAM_MODEL, _EMPTY, booked="none"),
+    # Streams
+    "sse_error_first": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _FAILED, booked="none"),
+    "sse_empty": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.UPSTREAM_MODEL, _EMPTY, booked="none"),
+    "sse_cut_early": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED),
+    "sse_cut_late": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _CUT),
+    "sse_truncated": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _CUT),
+    "sse_event_too_big": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _INVALID_ANSWER),
+    "sse_bad_event": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _INVALID_ANSWER),
+    "stall_head": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _SLOW),
+    "stall_content": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW),
+    "stall_idle": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW),
+    "stall_finish": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW, booked="billed"),
+    "stream_too_long": Rule(Phase.FORWARDED, Verdict.STOP, Scope.NOTHING, _SLOW, booked="billed"),
+    # Our own endings: nothing is held against anybody upstream
+    "client_gone_early": Rule(Phase.UNSENT, Verdict.STOP, Scope.NOTHING, _GONE, False, "none"),
+    "client_gone_wait": Rule(Phase.UNKNOWN, Verdict.STOP, Scope.NOTHING, _GONE, False, "billed"),
+    "client_gone_stream": Rule(Phase.FORWARDED, Verdict.STOP, Scope.NOTHING, _GONE, False, "billed"),
+    "client_stalled": Rule(Phase.FORWARDED, Verdict.STOP, Scope.NOTHING, _GONE, False, "billed"),
+    "drain_cut": Rule(Phase.FORWARDED, Verdict.STOP, Scope.NOTHING, _DRAINED, False, "billed"),
+    "deadline": Rule(Phase.UNKNOWN, Verdict.STOP, Scope.NOTHING, _SLOW, False),
+    "internal_error": Rule(Phase.UNKNOWN, Verdict.STOP, Scope.NOTHING, _OURS, False),
+}
+
+OWN_ENDINGS = frozenset(
+    {
+        "pool_timeout",
+        "client_gone_early",
+        "client_gone_wait",
+        "client_gone_stream",
+        "client_stalled",
+        "drain_cut",
+        "deadline",
+        "internal_error",
+    }
+)
+"""Endings that say nothing about an upstream."""
+
+_DOUBTFUL_PHASES = (Phase.UNKNOWN, Phase.ANSWERED)
+_STATUSES_PASSED_ON = frozenset({400, 409, 413, 415, 422})
+
+
+def is_doubtful(outcome: Outcome, cost_class: CostClass) -> bool:
+    """Whether a paid item may have been bought without its result having arrived."""
+    if cost_class is not CostClass.PAID or outcome.ok or outcome.phase not in _DOUBTFUL_PHASES:
+        return False
+    return RULES[outcome.slug].told not in (_REFUSED, _REJECTED, _CONFLICT, _TOO_LARGE)
+
+
+def permission(outcome: Outcome, cost_class: CostClass) -> Permission:
+    """Whether the request may be sent again after ``outcome``."""
+    if RULES[outcome.slug].onward in (Verdict.STOP, Verdict.DONE):
+        return Permission.NEVER
+    return SAFETY[cost_class][outcome.phase]
+
+
+def verdict(outcome: Outcome, cost_class: CostClass, *, gamble: bool = False) -> Verdict:
+    """What to do after ``outcome``.
+
+    ``gamble``: whether a paid request of unknown outcome may be sent once more; whoever walks the route knows the
+    price at stake and the deadline. It always goes elsewhere, never to the endpoint that may have worked on it.
+    """
+    onward = RULES[outcome.slug].onward
+    if onward is Verdict.DONE:
+        return Verdict.DONE
+    match permission(outcome, cost_class):
+        case Permission.YES:
+            return onward
+        case Permission.BY_PRICE if gamble:
+            return Verdict.NEXT_TARGET if onward is Verdict.NEXT_TARGET else Verdict.NEXT_ENDPOINT
+        case _:
+            return Verdict.STOP
+
+
+def booking(outcome: Outcome, cost_class: CostClass, *, bought_again: bool = False) -> Booked:
+    """How the provider's side of one attempt is booked.
+
+    ``bought_again``: a later attempt of the same exchange delivered the paid item, so this one may be a duplicate.
+    """
+    if outcome.phase in (Phase.UNSENT, Phase.REJECTED) and not outcome.ok:
+        return "none"
+    if is_doubtful(outcome, cost_class):
+        return "suspected_duplicate" if bought_again else "unknown"
+    return RULES[outcome.slug].booked
+
+
+def price_at_stake(price: Price | None) -> int | None:
+    """Nano-dollars one paid request may cost at most, or None when the price is unknown."""
+    if price is None:
+        return None
+    known = [amount for sizes in price.table.values() for amount in sizes.values()]
+    if price.image is not None:
+        known.append(price.image)
+    if price.minimum:
+        known.append(price.minimum)
+    return max(known, default=None)
+
+
+def client_error(
+    outcome: Outcome, cost_class: CostClass, *, model: str, retry_after: float | None = None
+) -> GatewayError:
+    """What the client is told after ``outcome``; never more than it may know of our side.
+
+    ``model``: as the client named it. ``retry_after``: seconds until an upstream key is free again, for
+    ``rate_limited`` only: the rate limit is the one upstream failure that a second try cures without buying twice.
+    """
+    told = _told(outcome, cost_class)
+    message = told.message.format(model=model)
+    if told in (_OVERLOADED, _DRAINED, _OURS):
+        harmless = told is _OVERLOADED and outcome.phase is Phase.UNSENT
+        return GatewayFault(told.status, told.type, told.code, message, retry_after=1.0 if harmless else None)
+    if told is _LIMITED:
+        seconds = retry_after if retry_after is not None else outcome.retry_after
+        held = min(max(1.0 if seconds is None else seconds, 0.1), RETRY_AFTER_CAP)
+        return UpstreamFault(told.status, told.type, told.code, message, retry_after=held)
+    if not told.passes_on:
+        return UpstreamFault(told.status, told.type, told.code, message, param="model" if told is _MISSING else None)
+    if told is _REFUSED:
+        kind = told.type if cost_class is CostClass.PAID else _INVALID
+        return UpstreamFault(told.status, kind, told.code, outcome.message or message, param=outcome.param)
+    status = outcome.status if told is _REJECTED and outcome.status in _STATUSES_PASSED_ON else told.status
+    code = (outcome.code or told.code) if told is _REJECTED else told.code
+    return UpstreamFault(status, outcome.type or told.type, code, outcome.message or message, param=outcome.param)
+
+
+def telling(outcome: Outcome) -> int:
+    """How much an outcome explains when an exchange has failed in several ways; the highest one is shown.
+
+    A rate limit comes first, because waiting cures it. Then what an upstream answered: an account used up, refused
+    credentials, any other failure. An unreachable host says less, and a missing model says something only if
+    nobody had it.
+    """
+    return RULES[outcome.slug].told.telling
+
+
+def _told(outcome: Outcome, cost_class: CostClass) -> Told:
+    told = RULES[outcome.slug].told
+    if outcome.slug in OWN_ENDINGS and outcome.slug != "deadline":
+        return told
+    if outcome.phase is Phase.FORWARDED and told is not _REFUSED:
+        return _CUT
+    if is_doubtful(outcome, cost_class) and told is not _EMPTY:
+        return _DOUBTFUL
+    return told

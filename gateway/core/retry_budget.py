@@ -1,0 +1,43 @@
+"""How many retries one upstream may be given, so that a failing upstream is not buried under them.
+
+Retries at the same upstream stay within a share of its requests over ten seconds; a few may always run at once, so
+that a quiet gateway retries at all (SRE book, ch. 22; Envoy's ``retry_budget``). Going on to another upstream is not a
+retry of this one, and neither is another try after nothing was sent or after a key was refused.
+"""
+
+from __future__ import annotations
+
+from gateway.core.rolling import RollingCount
+
+WINDOW = 10.0
+"""Seconds."""
+
+ALWAYS_ALLOWED = 3
+"""Retries that may run at once whatever the share says."""
+
+
+class RetryBudget:
+    """One upstream's. ``ratio``: retries per request."""
+
+    def __init__(self, ratio: float) -> None:
+        self.ratio = ratio
+        self._requests = RollingCount(WINDOW)
+        self._retries = RollingCount(WINDOW)
+        self._running = 0
+
+    def request(self, now: float) -> None:
+        """An exchange comes to this upstream for the first time."""
+        self._requests.add(now)
+
+    def affords(self, now: float) -> bool:
+        if self._running < ALWAYS_ALLOWED:
+            return True
+        return self._retries.total(now) + 1 <= self.ratio * self._requests.total(now)
+
+    def begin(self, now: float) -> None:
+        """A retry starts; ``end`` must follow."""
+        self._retries.add(now)
+        self._running += 1
+
+    def end(self) -> None:
+        self._running -= 1

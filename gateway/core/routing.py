@@ -1,0 +1,71 @@
+"""Which route a model takes and which models a key may use; the door to the other parts of routing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from gateway.core.failover import Itinerary
+from gateway.core.steps import Failover, Go, Stop, Wait
+from gateway.core.types import Route, Target
+from gateway.core.upstream_states import UpstreamStates
+
+__all__ = ["Failover", "Go", "Itinerary", "RouteTable", "Stop", "UpstreamStates", "Wait", "allowed"]
+
+
+class RouteTable:
+    """The catalogue's routes. A route's model may end in ``*``: exact names come first, then the longest prefix."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, Route] = {}
+        self._prefixes: list[tuple[str, Route]] = []
+        for route in routes:
+            if route.model.endswith("*"):
+                self._prefixes.append((route.model[:-1], route))
+            else:
+                self._exact[route.model] = route
+        self._prefixes.sort(key=lambda entry: len(entry[0]), reverse=True)
+
+    def __iter__(self) -> Iterator[Route]:
+        yield from self._exact.values()
+        for _, route in self._prefixes:
+            yield route
+
+    def find(self, model: str) -> Route | None:
+        """The route of ``model`` as a client names it, or None.
+
+        Of a route that ends in ``*`` a copy comes back whose targets ask for the very model: a target's ``*`` stands
+        for what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
+        """
+        route = self._exact.get(model)
+        if route is not None:
+            return route
+        for prefix, pattern in self._prefixes:
+            if model.startswith(prefix) and len(model) > len(prefix):
+                rest = model[len(prefix) :]
+                return replace(pattern, targets=tuple(_filled(target, rest) for target in pattern.targets))
+        return None
+
+    @staticmethod
+    def allowed(patterns: Sequence[str], model: str) -> bool:
+        """Whether a key with these patterns may use ``model``."""
+        return allowed(patterns, model)
+
+    def visible(self, patterns: Sequence[str]) -> list[str]:
+        """The models a key may use, sorted: names, and patterns of routes that end in ``*``.
+
+        A key that may use one exact model of such a route sees that model's name.
+        """
+        seen = {model for model in self._exact if allowed(patterns, model)}
+        seen.update(route.model for _, route in self._prefixes if allowed(patterns, route.model))
+        seen.update(name for name in patterns if not name.endswith("*") and self.find(name) is not None)
+        return sorted(seen)
+
+
+def allowed(patterns: Sequence[str], model: str) -> bool:
+    """Whether ``model`` matches one of a key's patterns; ``*`` may end one and stands for anything, or nothing."""
+    return any(model.startswith(one[:-1]) if one.endswith("*") else one == model for one in patterns)
+
+
+def _filled(target: Target, rest: str) -> Target:
+    return replace(target, model=target.model[:-1] + rest) if target.model.endswith("*") else target

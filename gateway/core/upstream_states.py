@@ -1,0 +1,103 @@
+"""What the gateway remembers of its upstreams between requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.core.credentials import CredentialPool
+from gateway.core.health import UpstreamHealth
+from gateway.core.retry_budget import RetryBudget
+from gateway.core.types import FailoverPolicy, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamState:
+    """One upstream's memory: its keys, its endpoints and models, its retries."""
+
+    upstream: Upstream
+    pool: CredentialPool
+    health: UpstreamHealth
+    budget: RetryBudget
+
+
+class UpstreamStates:
+    """All of them, by the upstream's name."""
+
+    def __init__(self, upstreams: Iterable[Upstream], policy: FailoverPolicy) -> None:
+        self._policy = policy
+        self._states = {
+            upstream.name: UpstreamState(
+                upstream, CredentialPool(upstream), UpstreamHealth(upstream, policy), RetryBudget(policy.retry_budget)
+            )
+            for upstream in upstreams
+        }
+
+    def __getitem__(self, name: str) -> UpstreamState:
+        return self._states[name]
+
+    def __iter__(self) -> Iterator[UpstreamState]:
+        return iter(self._states.values())
+
+    def adopt(self, previous: UpstreamStates) -> None:
+        """Take over, after a reload, what is known of upstreams, endpoints and keys that are still there.
+
+        The memory is shared with ``previous``, so that exchanges still under way keep both in step.
+        """
+        for name, state in self._states.items():
+            before = previous._states.get(name)
+            if before is None:
+                continue
+            state.pool.adopt(before.pool)
+            state.health.adopt(before.health)
+            before.budget.ratio = self._policy.retry_budget
+            self._states[name] = UpstreamState(state.upstream, state.pool, state.health, before.budget)
+
+    def endpoints_available(self, now: float) -> list[tuple[str, str, bool]]:
+        """Upstream, endpoint's URL, whether it is in use as usual."""
+        return [
+            (name, endpoint.url, state.health.available(endpoint.url, now))
+            for name, state in self._states.items()
+            for endpoint in state.upstream.endpoints
+        ]
+
+    def keys_available(self, now: float) -> list[tuple[str, str, bool]]:
+        """Upstream, key's name, whether it is in use."""
+        return [
+            (name, credential.name, state.pool.available(credential.name, now))
+            for name, state in self._states.items()
+            for credential in state.upstream.credentials
+        ]
+
+    def describe(self, now: float) -> list[dict[str, Any]]:
+        """Everything as JSON, for ``status``. ``retry_in`` is seconds; names only, no key's value."""
+        return [_description(state, now) for state in self._states.values()]
+
+
+def _description(state: UpstreamState, now: float) -> dict[str, Any]:
+    health = state.health.snapshot(now)
+    return {
+        "name": state.upstream.name,
+        "dialect": state.upstream.dialect,
+        "endpoints": [
+            {"url": one.name, "breaker": one.state, "retry_in": round(one.seconds, 1)} for one in health.endpoints
+        ],
+        "models": [
+            {"model": one.name, "breaker": one.state, "retry_in": round(one.seconds, 1)} for one in health.models
+        ],
+        "keys": [
+            {
+                "name": key.name,
+                "in_flight": key.in_flight,
+                "max_parallel": key.max_parallel,
+                "cooling": key.cooling,
+                "retry_in": round(key.seconds, 1),
+                "models": [
+                    {"model": model, "cooling": reason, "retry_in": round(seconds, 1)}
+                    for model, (reason, seconds) in key.models.items()
+                ],
+            }
+            for key in state.pool.snapshot(now)
+        ],
+    }

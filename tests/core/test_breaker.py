@@ -1,0 +1,166 @@
+"""The circuit breaker: closed, open, half-open."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.breaker import PROBE_LASTS, UNPROBED_FOR, Breaker
+from gateway.core.types import FailoverPolicy
+
+from .builders import Chance
+
+POLICY = FailoverPolicy()
+MIDDLE = Chance(0.5)
+
+
+def struck(times: int, *, now: float = 100.0, policy: FailoverPolicy = POLICY) -> Breaker:
+    breaker = Breaker(policy)
+    for _ in range(times):
+        breaker.strike("here", now, now, MIDDLE)
+    return breaker
+
+
+def test_it_opens_at_the_fifth_failure_in_a_row() -> None:
+    assert struck(4).state(100.0) == "closed"
+    assert struck(5).state(100.0) == "open"
+
+
+def test_a_success_between_starts_the_row_again() -> None:
+    breaker = struck(4)
+    breaker.succeed(100.0, 100.0)
+    for _ in range(4):
+        breaker.strike("here", 101.0, 101.0, MIDDLE)
+    assert breaker.state(101.0) == "closed"
+
+
+def test_half_of_twenty_in_the_window_are_too_many() -> None:
+    breaker = Breaker(POLICY)
+    for number in range(19):
+        now = 100.0 + number
+        if number % 2:
+            breaker.strike("here", now, now, MIDDLE)
+        else:
+            breaker.succeed(now, now)
+    assert breaker.state(119.0) == "closed"
+    breaker.strike("here", 119.0, 119.0, MIDDLE)
+    assert breaker.state(119.0) == "open"
+
+
+def test_what_is_older_than_the_window_is_forgotten() -> None:
+    breaker = Breaker(POLICY)
+    for number in range(40):
+        now = 100.0 + 10.0 * number
+        if number % 2:
+            breaker.strike("here", now, now, MIDDLE)
+        else:
+            breaker.succeed(now, now)
+    assert breaker.state(500.0) == "closed"
+
+
+def test_each_ejection_is_longer_up_to_a_limit() -> None:
+    breaker, now = struck(5), 100.0
+    lengths = []
+    for _ in range(40):
+        lengths.append(breaker.seconds_left(now))
+        now += lengths[-1]
+        assert breaker.state(now) == "half_open"
+        breaker.begin(now)
+        breaker.strike("here", now, now, MIDDLE)
+        breaker.end(now)
+    assert lengths[:4] == pytest.approx([10.0, 20.0, 30.0, 40.0])
+    assert max(lengths) == pytest.approx(300.0)
+
+
+def test_after_a_long_peace_it_starts_small_again() -> None:
+    breaker = struck(5)
+    breaker.succeed(111.0, 111.0)
+    for _ in range(5):
+        breaker.strike("here", 1000.0, 1000.0, MIDDLE)
+    assert breaker.seconds_left(1000.0) == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 8.0), (1.0, 12.0)])
+def test_ejections_are_spread(chance: float, seconds: float) -> None:
+    breaker = Breaker(POLICY)
+    for _ in range(5):
+        breaker.strike("here", 0.0, 0.0, Chance(chance))
+    assert breaker.seconds_left(0.0) == pytest.approx(seconds)
+
+
+def test_half_open_admits_one_probe_at_a_time() -> None:
+    breaker = struck(5)
+    assert not breaker.admits(109.0, may_probe=True)
+    assert breaker.admits(110.0, may_probe=True)
+    breaker.begin(110.0)
+    assert not breaker.admits(111.0, may_probe=True)
+    breaker.end(110.0)
+    assert breaker.admits(112.0, may_probe=True)
+
+
+def test_a_probe_that_lasts_does_not_keep_the_next_one_away() -> None:
+    breaker = struck(5)
+    breaker.begin(110.0)
+    later = 110.0 + PROBE_LASTS
+    assert breaker.admits(later, may_probe=True)
+    breaker.begin(later)
+    breaker.end(110.0)
+    assert not breaker.admits(later, may_probe=True)
+
+
+def test_the_probes_success_closes_it() -> None:
+    breaker = struck(5)
+    breaker.begin(110.0)
+    breaker.succeed(110.0, 111.0)
+    breaker.end(110.0)
+    assert breaker.state(111.0) == "closed"
+    assert breaker.seconds_left(111.0) == 0.0
+
+
+def test_what_began_before_it_opened_says_nothing() -> None:
+    breaker = struck(5)
+    breaker.succeed(99.0, 105.0)
+    assert breaker.state(105.0) == "open"
+    breaker.strike("here", 99.0, 115.0, MIDDLE)
+    assert breaker.state(115.0) == "half_open"
+
+
+def test_a_paid_request_probes_only_where_nobody_else_comes() -> None:
+    breaker = struck(5)
+    assert not breaker.admits(110.0, may_probe=False)
+    assert breaker.admits(110.0 + UNPROBED_FOR, may_probe=False)
+
+
+def test_failures_must_come_from_enough_places() -> None:
+    breaker = Breaker(POLICY, places=2)
+    for _ in range(10):
+        breaker.strike("here", 0.0, 0.0, MIDDLE)
+    assert breaker.state(0.0) == "closed"
+    breaker.strike("there", 0.0, 0.0, MIDDLE)
+    assert breaker.state(0.0) == "open"
+
+
+def test_it_can_be_opened_for_a_time_somebody_else_chose() -> None:
+    breaker = Breaker(POLICY)
+    breaker.open_for(60.0, 0.0)
+    breaker.open_for(10.0, 1.0)
+    assert breaker.seconds_left(1.0) == 59.0
+    assert breaker.state(60.0) == "half_open"
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 60.0)), max_size=80), st.integers(0, 2**32))
+def test_it_never_stays_open_longer_than_the_longest_ejection(story: list[tuple[bool, float]], seed: int) -> None:
+    rng, breaker, now = random.Random(seed), Breaker(POLICY), 0.0
+    for good, passed in story:
+        now += passed
+        breaker.begin(now)
+        if good:
+            breaker.succeed(now, now)
+            assert breaker.state(now) == "closed"
+        else:
+            breaker.strike("here", now, now, rng)
+        breaker.end(now)
+        assert breaker.seconds_left(now) <= POLICY.eject_max * 1.2

@@ -1,0 +1,257 @@
+"""The pool of upstream keys: who is next, and who is left alone."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.credentials import MODELS_REMEMBERED, TRIAL_LASTS, CredentialPool, Exhausted
+from gateway.core.types import Credential, Phase
+
+from .builders import Chance, ended, key, upstream
+
+MIDDLE = Chance(0.5)
+
+
+def pool_of(*keys: str | Credential) -> CredentialPool:
+    return CredentialPool(upstream(keys=keys))
+
+
+def take(pool: CredentialPool, now: float = 0.0, model: str = "m", exclude: tuple[str, ...] = ()) -> Credential:
+    taken = pool.take(model, now, MIDDLE, exclude)
+    assert isinstance(taken, Credential)
+    return taken
+
+
+def fail(pool: CredentialPool, slug: str, now: float, *, model: str = "m", retry_after: float | None = None) -> None:
+    credential = take(pool, now, model)
+    pool.release(credential)
+    pool.report(credential, model, ended(slug, retry_after=retry_after), now, MIDDLE)
+
+
+def pause_after(pool: CredentialPool, slug: str, now: float) -> float:
+    fail(pool, slug, now)
+    exhausted = pool.exhaustion("m", now)
+    assert exhausted is not None
+    return exhausted.soonest
+
+
+class TestChoice:
+    def test_the_least_loaded_comes_first(self) -> None:
+        pool = pool_of("a", "b", "c")
+        assert {take(pool).name for _ in range(3)} == {"a", "b", "c"}
+
+    def test_load_is_shared_by_weight(self) -> None:
+        pool = pool_of(key("heavy", weight=3), key("light"))
+        taken = [take(pool).name for _ in range(8)]
+        assert taken.count("heavy") == 6
+
+    def test_ties_are_broken_by_chance(self) -> None:
+        rng = random.Random(1)
+        first = set()
+        for _ in range(60):
+            taken = pool_of("a", "b", "c").take("m", 0.0, rng)
+            assert isinstance(taken, Credential)
+            first.add(taken.name)
+        assert first == {"a", "b", "c"}
+
+    def test_max_parallel_is_obeyed(self) -> None:
+        pool = pool_of(key("a", max_parallel=2))
+        held = [take(pool), take(pool)]
+        busy = pool.take("m", 0.0, MIDDLE)
+        assert isinstance(busy, Exhausted)
+        assert busy.reason == "busy"
+        pool.release(held[0])
+        assert take(pool).name == "a"
+
+    def test_excluded_keys_are_neither_taken_nor_waited_for(self) -> None:
+        pool = pool_of("a", "b")
+        assert take(pool, exclude=("a",)).name == "b"
+        assert pool.take("m", 0.0, MIDDLE, ("a", "b")) is None
+
+    def test_an_empty_pool_has_nothing(self) -> None:
+        pool = pool_of()
+        assert len(pool) == 0
+        assert pool.take("m", 0.0, MIDDLE) is None
+
+
+class TestPauses:
+    @pytest.mark.parametrize(
+        ("slug", "reason", "pauses"),
+        [
+            ("key_invalid", "invalid", [600, 1200, 2400, 4800, 9600, 19200, 38400, 76800, 86400, 86400]),
+            ("key_unfunded", "unfunded", [600, 1200, 2400, 3600, 3600]),
+            ("key_forbidden", "forbidden", [600, 600]),
+            ("rate_limited", "rate_limited", [5, 10, 20, 40, 60, 60]),
+        ],
+    )
+    def test_each_time_in_a_row_is_longer(self, slug: str, reason: str, pauses: list[float]) -> None:
+        pool, now = pool_of("a"), 0.0
+        for pause in pauses:
+            assert pause_after(pool, slug, now) == pytest.approx(pause)
+            exhausted = pool.take("m", now, MIDDLE)
+            assert isinstance(exhausted, Exhausted)
+            assert exhausted.reason == reason
+            now += pause
+
+    def test_a_success_begins_anew(self) -> None:
+        pool = pool_of("a")
+        fail(pool, "rate_limited", 0.0)
+        fail(pool, "ok", 5.0)
+        assert pause_after(pool, "rate_limited", 6.0) == pytest.approx(5.0)
+
+    def test_a_refused_key_is_out_for_every_model_a_limited_one_for_its_own(self) -> None:
+        pool = pool_of("a")
+        fail(pool, "rate_limited", 0.0, model="m")
+        assert take(pool, 0.0, "other").name == "a"
+        pool = pool_of("a")
+        fail(pool, "key_invalid", 0.0, model="m")
+        assert isinstance(pool.take("other", 0.0, MIDDLE), Exhausted)
+
+    @pytest.mark.parametrize(("asked", "given"), [(2.0, 2.0), (0.01, 0.1), (7200.0, 3600.0)])
+    def test_retry_after_is_obeyed_within_reason(self, asked: float, given: float) -> None:
+        pool = pool_of("a")
+        fail(pool, "rate_limited", 0.0, retry_after=asked)
+        exhausted = pool.exhaustion("m", 0.0)
+        assert exhausted == Exhausted("rate_limited", given)
+        assert take(pool, given).name == "a"
+
+    @pytest.mark.parametrize(("chance", "seconds"), [(0.0, 4.0), (0.5, 5.0), (1.0, 6.0)])
+    def test_pauses_nobody_asked_for_are_spread(self, chance: float, seconds: float) -> None:
+        pool = pool_of("a")
+        pool.report(take(pool), "m", ended("rate_limited"), 0.0, Chance(chance))
+        exhausted = pool.exhaustion("m", 0.0)
+        assert exhausted is not None
+        assert exhausted.soonest == pytest.approx(seconds)
+
+    def test_a_burst_of_refusals_counts_once(self) -> None:
+        pool = pool_of("a")
+        burst = [take(pool) for _ in range(20)]
+        for credential in burst:
+            pool.report(credential, "m", ended("key_invalid"), 1.0, MIDDLE)
+            pool.release(credential)
+        assert pool.exhaustion("m", 1.0) == Exhausted("invalid", 600.0)
+
+    def test_a_success_that_was_under_way_does_not_end_a_pause(self) -> None:
+        pool = pool_of("a")
+        slow, quick = take(pool), take(pool)
+        pool.report(quick, "m", ended("key_unfunded"), 1.0, MIDDLE)
+        pool.report(slow, "m", ended("ok"), 2.0, MIDDLE)
+        assert isinstance(pool.take("m", 3.0, MIDDLE), Exhausted)
+
+    def test_failures_that_are_not_the_keys_fault_do_not_touch_it(self) -> None:
+        pool = pool_of("a")
+        for slug in ("upstream_5xx", "connect_refused", "rejected", "client_gone_wait", "cf_524"):
+            fail(pool, slug, 0.0)
+        assert take(pool).name == "a"
+
+    def test_the_reason_that_passes_soonest_is_named(self) -> None:
+        pool = pool_of("a", "b")
+        pool.report(take(pool, exclude=("b",)), "m", ended("key_invalid"), 0.0, MIDDLE)
+        pool.report(take(pool, exclude=("a",)), "m", ended("rate_limited", retry_after=30.0), 0.0, MIDDLE)
+        assert pool.take("m", 0.0, MIDDLE) == Exhausted("rate_limited", 30.0)
+
+    def test_the_soonest_of_all_keys_counts(self) -> None:
+        pool = pool_of("a", "b")
+        pool.report(take(pool, exclude=("b",)), "m", ended("rate_limited", retry_after=30.0), 0.0, MIDDLE)
+        pool.report(take(pool, exclude=("a",)), "m", ended("rate_limited", retry_after=7.0), 0.0, MIDDLE)
+        assert pool.take("m", 0.0, MIDDLE) == Exhausted("rate_limited", 7.0)
+
+    def test_clients_cannot_fill_the_memory(self) -> None:
+        pool = pool_of("a")
+        credential = take(pool)
+        for number in range(MODELS_REMEMBERED * 2):
+            pool.report(credential, f"model-{number}", ended("rate_limited"), 0.0, MIDDLE)
+        assert len(pool.snapshot(0.0)[0].models) == MODELS_REMEMBERED
+
+
+class TestTrial:
+    def test_a_refused_key_is_tried_by_one_request_at_a_time(self) -> None:
+        pool = pool_of("a")
+        fail(pool, "key_invalid", 0.0)
+        trial = take(pool, 600.0)
+        assert pool.take("m", 600.0, MIDDLE) == Exhausted("busy", 0.05)
+        pool.answering(trial, "m", 601.0)
+        assert take(pool, 601.0).name == "a"
+
+    def test_a_trial_that_says_nothing_does_not_block_for_ever(self) -> None:
+        pool = pool_of("a")
+        fail(pool, "key_invalid", 0.0)
+        take(pool, 600.0)
+        assert take(pool, 600.0 + TRIAL_LASTS).name == "a"
+
+    def test_a_first_answer_says_nothing_about_a_healthy_key(self) -> None:
+        pool = pool_of("a")
+        pool.answering(take(pool), "m", 0.0)
+        assert take(pool).name == "a"
+
+
+class TestReload:
+    def test_the_same_key_keeps_its_state_and_is_given_back_to_either_pool(self) -> None:
+        before = pool_of("a", "b")
+        held = take(before, exclude=("b",))
+        fail_b = take(before, exclude=("a",))
+        before.report(fail_b, "m", ended("key_invalid"), 0.0, MIDDLE)
+        after = CredentialPool(upstream(keys=(key("a", max_parallel=1), "b", "c")))
+        after.adopt(before)
+        assert [one.in_flight for one in after.snapshot(0.0)] == [1, 1, 0]
+        assert not after.available("b", 0.0)
+        assert take(after).name == "c"
+        before.release(held)
+        assert take(after).name == "a"
+
+    def test_a_name_with_another_value_is_another_key(self) -> None:
+        before = pool_of("a")
+        fail(before, "key_invalid", 0.0)
+        after = CredentialPool(upstream(keys=(Credential("a", "a new value"),)))
+        after.adopt(before)
+        assert after.available("a", 0.0)
+
+
+def test_what_status_shows() -> None:
+    pool = pool_of(key("a", max_parallel=4), "b")
+    pool.report(take(pool, exclude=("b",)), "m", ended("rate_limited", retry_after=9.0), 0.0, MIDDLE)
+    pool.report(take(pool, exclude=("a",)), "m", ended("key_unfunded"), 0.0, MIDDLE)
+    first, second = pool.snapshot(1.0)
+    assert (first.name, first.in_flight, first.max_parallel, first.cooling) == ("a", 1, 4, None)
+    assert first.models == {"m": ("rate_limited", 8.0)}
+    assert (second.cooling, second.seconds) == ("unfunded", 599.0)
+    assert "value-of" not in repr(pool.snapshot(1.0))
+    assert (pool.available("a", 1.0), pool.available("b", 1.0), pool.available("b", 600.0)) == (True, False, True)
+
+
+SLUGS = ["ok", "key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "upstream_5xx", "connect_refused"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(SLUGS), st.floats(0.0, 2000.0), st.none() | st.floats(0.0, 1e6), st.booleans()),
+        max_size=40,
+    ),
+    st.integers(0, 2**32),
+)
+def test_whatever_happens_keys_come_back_and_pauses_end(
+    story: list[tuple[str, float, float | None, bool]], seed: int
+) -> None:
+    rng = random.Random(seed)
+    pool, now, held = pool_of(key("a", max_parallel=2), key("b", weight=2), "c"), 0.0, list[Credential]()
+    for slug, passed, asked, keep in story:
+        now += passed
+        taken = pool.take("m", now, rng)
+        if isinstance(taken, Credential):
+            held.append(taken)
+            if not keep:
+                pool.release(held.pop())
+            pool.report(taken, "m", ended(slug, Phase.REJECTED, retry_after=asked), now, rng)
+        else:
+            assert taken is not None
+            assert 0.0 < taken.soonest <= 86_400.0
+            later = pool.take("m", now + taken.soonest + TRIAL_LASTS, rng, ("a",))
+            if isinstance(later, Credential):
+                held.append(later)
+    for credential in held:
+        pool.release(credential)
+    assert all(one.in_flight == 0 for one in pool.snapshot(now))

@@ -1,0 +1,174 @@
+"""What is known of an upstream's endpoints and models."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.health import MODELS_REMEMBERED, SLOW_FOR, UpstreamHealth
+from gateway.core.outcomes import RULES, Scope
+from gateway.core.types import CostClass, FailoverPolicy, Phase
+
+from .builders import Chance, ended, key, upstream
+
+API, PROXY = "https://api.piapi.ai", "https://proxy.piapi.ai"
+A = key("a")
+MIDDLE = Chance(0.5)
+
+
+def health() -> UpstreamHealth:
+    return UpstreamHealth(upstream(), FailoverPolicy())
+
+
+def happens(
+    known: UpstreamHealth,
+    slug: str,
+    now: float,
+    *,
+    at: str = API,
+    times: int = 1,
+    model: str = "m",
+    phase: Phase | None = None,
+    key_name: str = "a",
+    retry_after: float | None = None,
+) -> None:
+    place = next(one for one in known.every_endpoint(model, now) if one.url == at)
+    for _ in range(times):
+        passage = known.begin(place, model, now)
+        known.report(passage, key(key_name), ended(slug, phase, retry_after=retry_after), now, MIDDLE)
+
+
+def order(known: UpstreamHealth, now: float, *, model: str = "m", cost: CostClass = CostClass.TOKENS) -> list[str]:
+    return [one.url for one in known.endpoints(model, cost, now)]
+
+
+def test_at_first_the_configured_order_holds() -> None:
+    assert order(health(), 0.0) == [API, PROXY]
+
+
+@pytest.mark.parametrize("slug", [slug for slug, rule in RULES.items() if rule.against is Scope.ENDPOINT])
+def test_failures_of_a_host_eject_it(slug: str) -> None:
+    known = health()
+    happens(known, slug, 0.0, times=5)
+    assert order(known, 0.0) == [PROXY]
+    assert not known.available(API, 0.0)
+    assert known.available(PROXY, 0.0)
+
+
+@pytest.mark.parametrize("slug", [slug for slug, rule in RULES.items() if rule.against is not Scope.ENDPOINT])
+def test_other_endings_do_not(slug: str) -> None:
+    known = health()
+    happens(known, slug, 0.0, times=30)
+    assert known.available(API, 0.0)
+
+
+@pytest.mark.parametrize("slug", ["ok", "key_invalid", "rate_limited", "rejected", "model_missing"])
+def test_a_host_that_answers_properly_is_alive(slug: str) -> None:
+    known = health()
+    happens(known, "stall_head", 0.0, times=4)
+    happens(known, slug, 0.0)
+    happens(known, "stall_head", 0.0, times=4)
+    assert known.available(API, 0.0)
+
+
+@pytest.mark.parametrize("slug", ["upstream_5xx", "stall_content", "client_gone_wait", "deadline", "cf_524"])
+def test_what_proves_nothing_does_not_interrupt_a_row_of_failures(slug: str) -> None:
+    known = health()
+    happens(known, "stall_head", 0.0, times=4)
+    happens(known, slug, 0.0)
+    happens(known, "stall_head", 0.0)
+    assert not known.available(API, 0.0)
+
+
+def test_a_recovered_host_comes_back_with_its_first_content() -> None:
+    known = health()
+    happens(known, "connect_refused", 0.0, times=5)
+    assert order(known, 10.0, cost=CostClass.PAID) == [PROXY]
+    assert order(known, 10.0) == [API, PROXY]
+    passage = known.begin(known.every_endpoint("m", 10.0)[0], "m", 10.0)
+    assert order(known, 11.0) == [PROXY]
+    known.answering(passage, 11.0)
+    assert order(known, 11.0) == [API, PROXY]
+
+
+def test_a_host_too_slow_for_a_model_comes_last_for_it_only() -> None:
+    known = health()
+    happens(known, "cf_524", 0.0, model="slow")
+    assert order(known, 1.0, model="slow") == [PROXY, API]
+    assert order(known, 1.0, model="quick") == [API, PROXY]
+    assert [one.url for one in known.every_endpoint("slow", 1.0)] == [PROXY, API]
+    assert order(known, SLOW_FOR, model="slow") == [API, PROXY]
+
+
+def test_a_model_that_fails_everywhere_is_left_alone() -> None:
+    known = health()
+    happens(known, "upstream_5xx", 0.0, times=4)
+    happens(known, "upstream_5xx", 0.0, at=PROXY)
+    assert order(known, 0.0) == []
+    assert order(known, 0.0, model="other") == [API, PROXY]
+    assert len(known.every_endpoint("m", 0.0)) == 2
+
+
+def test_a_model_that_fails_with_one_key_at_one_host_is_not() -> None:
+    known = health()
+    happens(known, "upstream_5xx", 0.0, times=30)
+    assert order(known, 0.0) == [API, PROXY]
+    happens(known, "upstream_5xx", 0.0, key_name="b")
+    assert order(known, 0.0) == []
+
+
+def test_a_success_forgets_a_models_failures() -> None:
+    known = health()
+    for _ in range(10):
+        happens(known, "upstream_5xx", 0.0, times=3)
+        happens(known, "ok", 0.0, at=PROXY)
+    assert order(known, 0.0) == [API, PROXY]
+    assert known.snapshot(0.0).models == []
+
+
+def test_a_missing_model_is_not_asked_for_again_for_a_minute() -> None:
+    known = health()
+    happens(known, "model_missing", 0.0)
+    assert order(known, 59.0) == []
+    assert order(known, 60.0) == [API, PROXY]
+
+
+def test_an_overloaded_upstream_is_left_alone_as_long_as_it_asks() -> None:
+    known = health()
+    happens(known, "upstream_5xx", 0.0, retry_after=20.0)
+    assert order(known, 19.0) == []
+    probe = known.begin(known.every_endpoint("m", 20.0)[0], "m", 20.0)
+    assert order(known, 20.0) == []
+    known.answering(probe, 21.0)
+    assert order(known, 21.0) == [API, PROXY]
+
+
+def test_clients_cannot_fill_the_memory() -> None:
+    known = health()
+    for number in range(MODELS_REMEMBERED + 50):
+        happens(known, "model_missing", 0.0, model=f"m{number}")
+        happens(known, "cf_524", 0.0, model=f"m{number}")
+    assert len(known.snapshot(0.0).models) == MODELS_REMEMBERED
+    assert order(known, 1.0, model=f"m{MODELS_REMEMBERED + 49}") == []
+
+
+def test_a_reload_keeps_what_is_known_and_both_sides_learn() -> None:
+    before = health()
+    happens(before, "connect_refused", 0.0, times=5)
+    after = UpstreamHealth(upstream(hosts=("api.piapi.ai", "new.example")), FailoverPolicy(eject_max=60.0))
+    after.adopt(before)
+    assert order(after, 0.0) == ["https://new.example"]
+    passage = before.begin(before.every_endpoint("m", 10.0)[0], "m", 10.0)
+    before.report(passage, A, ended("ok"), 11.0, MIDDLE)
+    assert after.available(API, 11.0)
+
+
+def test_what_status_shows() -> None:
+    known = health()
+    happens(known, "connect_refused", 0.0, times=5)
+    happens(known, "model_missing", 0.0, at=PROXY, model="gone")
+    shown = known.snapshot(1.0)
+    assert [(one.name, one.state, one.seconds) for one in shown.endpoints] == [
+        (API, "open", 9.0),
+        (PROXY, "closed", 0.0),
+    ]
+    assert [(one.name, one.state, one.seconds) for one in shown.models] == [("gone", "open", 59.0)]

@@ -1,0 +1,115 @@
+"""Which route a model takes, and which models a key may use."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.routing import RouteTable, allowed
+from gateway.core.types import Route
+
+from .builders import backup, target, upstream
+
+
+def route(model: str, *asked: str) -> Route:
+    return Route(model, tuple(target(upstream(), one) for one in asked or (model,)))
+
+
+TABLE = RouteTable(
+    [
+        route("gpt-4o"),
+        route("gpt-4o-image"),
+        route("gpt-4-*", "gpt-4-*"),
+        route("gpt-4-gizmo-*"),
+        route("mine/*", "theirs-*", "fixed"),
+        route("flux-dev", "Qubico/flux1-dev"),
+    ]
+)
+
+
+def asked_for(model: str) -> list[str]:
+    found = TABLE.find(model)
+    return [] if found is None else [one.model for one in found.targets]
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        ("gpt-4o", ["gpt-4o"]),
+        ("flux-dev", ["Qubico/flux1-dev"]),
+        ("gpt-4-turbo", ["gpt-4-turbo"]),
+        ("gpt-4-gizmo-g-abc", ["gpt-4-gizmo-g-abc"]),
+        ("mine/one", ["theirs-one", "fixed"]),
+        ("gpt-4-gizmo-", ["gpt-4-gizmo-"]),
+        ("gpt-4-", []),
+        ("gpt-4", []),
+        ("GPT-4o", []),
+        ("", []),
+    ],
+)
+def test_exact_names_come_first_then_the_longest_prefix(model: str, asked: list[str]) -> None:
+    assert asked_for(model) == asked
+
+
+def test_a_pattern_stays_the_routes_name() -> None:
+    found = TABLE.find("gpt-4-gizmo-g-abc")
+    assert found is not None
+    assert found.model == "gpt-4-gizmo-*"
+
+
+def test_a_route_comes_back_with_all_its_targets_in_order() -> None:
+    table = RouteTable([Route("m", (target(upstream(), "x"), target(backup(), "y")))])
+    found = table.find("m")
+    assert found is not None
+    assert [one.upstream.name for one in found.targets] == ["piapi", "backup"]
+
+
+def test_every_route_is_listed() -> None:
+    assert {one.model for one in TABLE} == {
+        "gpt-4o",
+        "gpt-4o-image",
+        "gpt-4-*",
+        "gpt-4-gizmo-*",
+        "mine/*",
+        "flux-dev",
+    }
+
+
+@pytest.mark.parametrize(
+    ("patterns", "visible"),
+    [
+        (["*"], ["flux-dev", "gpt-4-*", "gpt-4-gizmo-*", "gpt-4o", "gpt-4o-image", "mine/*"]),
+        (["gpt-4o*"], ["gpt-4o", "gpt-4o-image"]),
+        (["gpt-4o"], ["gpt-4o"]),
+        (["gpt-4-gizmo-g-abc", "unknown"], ["gpt-4-gizmo-g-abc"]),
+        (["flux-*", "gpt-4o"], ["flux-dev", "gpt-4o"]),
+        ([], []),
+    ],
+)
+def test_what_a_key_sees(patterns: list[str], visible: list[str]) -> None:
+    assert TABLE.visible(patterns) == visible
+
+
+@pytest.mark.parametrize(
+    ("patterns", "model", "may"),
+    [
+        (["*"], "anything", True),
+        (["gpt-4o*"], "gpt-4o", True),
+        (["gpt-4o*"], "gpt-4", False),
+        (["a*b"], "axb", False),
+        (["a*b"], "a*b", True),
+        ([], "gpt-4o", False),
+    ],
+)
+def test_what_a_key_may_use(patterns: list[str], model: str, may: bool) -> None:
+    assert allowed(patterns, model) is may
+    assert RouteTable.allowed(patterns, model) is may
+
+
+@given(st.lists(st.text("gp4o-*", min_size=1, max_size=6), max_size=4))
+def test_what_is_visible_can_be_found_and_used(patterns: list[str]) -> None:
+    for model in TABLE.visible(patterns):
+        concrete = f"{model[:-1]}x" if model.endswith("*") else model
+        assert TABLE.find(concrete) is not None
+        assert allowed(patterns, concrete)
