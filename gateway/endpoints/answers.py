@@ -1,0 +1,73 @@
+"""How answers are labelled: request ids, header values, and the headers every error carries."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from gateway.errors import ClientError, GatewayError
+
+Header = tuple[bytes, bytes]
+Headers = Sequence[Header]
+
+JSON: Header = (b"content-type", b"application/json")
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
+
+
+def request_id(headers: Iterable[Header]) -> str:
+    """The client's x-request-id if it is 1 to 128 of ``[A-Za-z0-9._-]``, else a fresh ``req_`` + 24 hex digits."""
+    for name, value in headers:
+        if name == b"x-request-id":
+            if _SANE_ID.fullmatch(value):
+                return value.decode("ascii")
+            break
+    return "req_" + os.urandom(12).hex()
+
+
+def header(name: str, value: str) -> Header:
+    """A header whose value may come from anywhere: what is not printable ASCII becomes ``?``, so it stays one line."""
+    return name.lower().encode("ascii"), _UNSAFE.sub("?", value).encode("ascii")
+
+
+def error_headers(error: GatewayError, identifier: str) -> list[Header]:
+    """What goes with ``error.body()``.
+
+    ``x-should-retry`` is always there, as the OpenAI SDKs otherwise decide by the status alone and would send a paid
+    request again. They read ``retry-after-ms`` before ``retry-after`` and ignore values that are not above 0.
+    """
+    headers = [JSON, (b"x-request-id", identifier.encode("ascii"))]
+    if error.retry_after is None:
+        headers.append((b"x-should-retry", b"false"))
+    else:
+        headers += (
+            (b"x-should-retry", b"true"),
+            (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),
+            (b"retry-after-ms", b"%d" % max(1, math.ceil(error.retry_after * 1000))),
+        )
+    return headers
+
+
+def malformed_request(reason: str) -> ClientError:
+    """400: what came is not a request we can be sure to read as everybody else would."""
+    return ClientError(400, "invalid_request_error", "malformed_http", f"The request is not sound HTTP/1.1: {reason}.")
+
+
+def headers_too_large(what: str) -> ClientError:
+    """431: ``what`` names the limit that was passed."""
+    return ClientError(431, "invalid_request_error", "request_headers_too_large", f"The request has {what}.")
+
+
+def request_timeout(what: str) -> ClientError:
+    """408: ``what`` says which part did not come in time."""
+    return ClientError(408, "invalid_request_error", "request_timeout", f"{what} did not arrive in time.")
+
+
+def request_too_large(limit: int) -> ClientError:
+    """413: ``limit`` is in bytes."""
+    return ClientError(
+        413, "invalid_request_error", "request_too_large", f"The request body is larger than {limit} bytes."
+    )

@@ -1,0 +1,72 @@
+"""Reading a request's body: counted as it comes, timed while it comes, refused as early as can be."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Receive, Scope
+
+from gateway.endpoints.answers import request_timeout, request_too_large
+from gateway.endpoints.connection import connection_of
+from gateway.errors import ClientError
+
+IDLE = 15.0
+TOTAL = 120.0
+
+
+class ClientGone(Exception):
+    """The client left before its request was complete: there is nobody to answer."""
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int, *, idle: float = IDLE, total: float = TOTAL) -> bytes:
+    """The whole body, at most ``limit`` bytes, with at most ``idle`` seconds between pieces and ``total`` in all.
+
+    Raise 413 ``request_too_large`` (before reading, if the length is announced), 408 ``request_timeout``, 415 for a
+    compressed body, ClientGone.
+    """
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            if int(value) > limit:
+                raise request_too_large(limit)
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise _compressed()
+    if not connection_of(scope).request_complete:
+        return await _read_slowly(receive, limit, idle, total)
+    message = await receive()  # all is here already: no timer is needed, and one piece is the whole
+    if message["type"] != "http.request" or message["more_body"]:
+        raise ClientGone
+    body: bytes = message["body"]
+    if len(body) > limit:
+        raise request_too_large(limit)
+    return body
+
+
+async def _read_slowly(receive: Receive, limit: int, idle: float, total: float) -> bytes:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + total
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(min(idle, total)) as timer:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise ClientGone
+                pieces.append(message["body"])
+                size += len(pieces[-1])
+                if size > limit:
+                    raise request_too_large(limit)
+                if not message["more_body"]:
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                timer.reschedule(min(loop.time() + idle, deadline))
+    except TimeoutError:
+        raise request_timeout("The request body") from None
+
+
+def _compressed() -> ClientError:
+    return ClientError(
+        415,
+        "invalid_request_error",
+        "unsupported_content_encoding",
+        "Compressed request bodies are not accepted: send the body without Content-Encoding.",
+    )

@@ -1,0 +1,87 @@
+"""The front door itself: which endpoint answers, and what becomes of what it raises.
+
+Hot routes are found by the raw path, exactly, ahead of everything. The others go through Starlette's router (not its
+application, whose error handling speaks plain text). Paths are taken from the request line alone: a request's Host has
+no say (CVE-2026-48710).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Router
+from starlette.types import Receive, Scope, Send
+
+from gateway.endpoints.answers import Headers, header
+from gateway.endpoints.body import ClientGone
+from gateway.endpoints.downstream import Downstream
+from gateway.errors import ClientError, GatewayError, internal_error
+
+Endpoint = Callable[[Scope, Receive, Downstream], Awaitable[None]]
+"""Answers through the Downstream, or raises a GatewayError before it has answered."""
+
+_SHOWN = 200
+"""How much of a path is repeated to the client."""
+
+
+class Dispatch:
+    """The ASGI application.
+
+    ``hot``: raw path → method → endpoint. ``routes``: Starlette's, with trailing slashes taken at their word.
+    ``on_crash``: told of every exception that no one meant, with the request id.
+    """
+
+    def __init__(
+        self,
+        hot: Mapping[str, Mapping[str, Endpoint]],
+        routes: Sequence[BaseRoute],
+        on_crash: Callable[[str, Exception], None],
+    ) -> None:
+        self._hot = {path.encode("ascii"): dict(methods) for path, methods in hot.items()}
+        self._router = Router(routes, redirect_slashes=False, default=_unknown_url)
+        self._on_crash = on_crash
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        client = Downstream(scope, send)
+        try:
+            methods = self._hot.get(scope["raw_path"])
+            if methods is None:
+                scope["app"] = self  # makes Starlette raise its 405 instead of writing it
+                await self._router(scope, receive, client.send)
+            elif (endpoint := methods.get(scope["method"])) is not None:
+                await endpoint(scope, receive, client)
+            else:
+                await client.error(*_wrong_method(scope, ", ".join(sorted(methods))))
+        except GatewayError as error:
+            await client.fail(error)
+        except (ClientGone, ClientDisconnect):
+            pass
+        except HTTPException as error:
+            if error.status_code == 405:
+                await client.error(*_wrong_method(scope, (error.headers or {}).get("Allow", "")))
+            else:
+                await client.fail(ClientError(error.status_code, "invalid_request_error", None, error.detail))
+        except Exception as crash:  # noqa: BLE001  # the one place: the client is told, the log has the rest
+            self._on_crash(client.request_id, crash)
+            await client.fail(internal_error())
+
+
+async def _unknown_url(scope: Scope, receive: Receive, send: Send) -> None:
+    path = scope["raw_path"].decode("ascii")[:_SHOWN]
+    raise ClientError(
+        404, "invalid_request_error", "unknown_url", f"There is no route {scope['method']} {path} in this gateway."
+    )
+
+
+def _wrong_method(scope: Scope, allowed: str) -> tuple[ClientError, Headers]:
+    """RFC 9110 §15.5.6: a 405 names what is allowed."""
+    path = scope["raw_path"].decode("ascii")[:_SHOWN]
+    error = ClientError(
+        405,
+        "invalid_request_error",
+        "method_not_allowed",
+        f"{scope['method']} is not possible on {path}, only {allowed}.",
+    )
+    return error, (header("allow", allowed),)

@@ -1,0 +1,174 @@
+"""The client as an answer sees it: heads, chunks and errors go to it, and it may leave.
+
+Backpressure is the transport's: a write waits while more than 64 KiB are still to be taken. A client that takes nothing
+for too long is cut off by the protocol, which shows here as one that left (``gone``, and ``stalled``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from starlette.types import Message, Scope, Send
+
+from gateway.endpoints.answers import JSON, Header, Headers, error_headers, request_id
+from gateway.endpoints.connection import connection_of
+from gateway.errors import GatewayError
+
+_NEVER = frozenset(
+    (
+        # hop-by-hop (RFC 9110 §7.6.1), and what describes the bytes between us and the client
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+        # somebody else's server, and our own labels
+        b"server",
+        b"date",
+        b"via",
+        b"set-cookie",
+        b"alt-svc",
+        b"x-request-id",
+    )
+)
+_EVENT_STREAM: tuple[Header, ...] = (
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+)
+
+
+class Downstream:
+    """One request's client. Writing to one that is gone does nothing.
+
+    ``request_id``: goes out with every answer. ``started``: the head is out, its status can no longer change.
+    ``finished``: so is the last byte. ``gone``: the client left before that.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_id_header",
+        "_on_gone",
+        "_send",
+        "_streaming",
+        "finished",
+        "gone",
+        "request_id",
+        "started",
+    )
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._send = send
+        self._connection = connection_of(scope)
+        self._connection.on_gone = self._left
+        self._on_gone: Callable[[], None] | None = None
+        self._streaming = False
+        self.request_id = request_id(scope["headers"])
+        self._id_header: Header = (b"x-request-id", self.request_id.encode("ascii"))
+        self.started = False
+        self.finished = False
+        self.gone = self._connection.gone
+
+    @property
+    def stalled(self) -> bool:
+        """The client is gone because it took nothing for too long."""
+        return self._connection.stalled
+
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        """Call ``on_gone`` once, when the client leaves before the answer is complete; at once if it has left."""
+        if self.gone:
+            on_gone()
+        else:
+            self._on_gone = on_gone
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer whose length is not known. The content type is JSON unless ``headers`` has one."""
+        prepared = self._prepare(headers)
+        await self._begin(status, prepared)
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; return when the next one may come."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self) -> None:
+        """End the answer."""
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        prepared = self._prepare(headers)
+        prepared.append((b"content-length", b"%d" % len(body)))
+        await self._begin(status, prepared)
+        self.finished = True
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def error(self, error: GatewayError, headers: Headers = ()) -> None:
+        """Answer with an error: OpenAI's body, ``x-should-retry``, ``retry-after`` if another try can help."""
+        await self.respond(error.status, (*error_headers(error, self.request_id), *headers), error.body())
+
+    async def stream_error(self, error: GatewayError) -> None:
+        """End a stream that has begun: one event with the error, no ``[DONE]``, and the connection closes.
+
+        The OpenAI SDKs raise on such an event; a stream that just ended they would take for complete.
+        """
+        self._connection.close_after_answer()
+        await self.write(b"data: " + error.body() + b"\n\n")
+        await self.finish()
+
+    async def fail(self, error: GatewayError) -> None:
+        """Tell of an error in the way that is still open; cut the connection if none is."""
+        if self.gone or self.finished:
+            return
+        if not self.started:
+            await self.error(error)
+        elif self._streaming:
+            await self.stream_error(error)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client cannot take what it has for the whole."""
+        self._connection.abort()
+
+    async def send(self, message: Message) -> None:
+        """ASGI's ``send`` for applications that speak it themselves; the head gets the request id."""
+        if message["type"] == "http.response.start":
+            await self._begin(message["status"], [*message.get("headers", ()), self._id_header])
+            return
+        if not message.get("more_body", False):
+            self.finished = True
+        await self._send(message)
+
+    def _prepare(self, headers: Iterable[Header]) -> list[Header]:
+        prepared = [self._id_header]
+        content_type = None
+        for pair in headers:
+            name = pair[0]
+            if name in _NEVER:
+                continue
+            if name == b"content-type":
+                content_type = pair[1]
+            prepared.append(pair)
+        if content_type is None:
+            prepared.append(JSON)
+        elif content_type.startswith(b"text/event-stream"):
+            self._streaming = True
+            prepared += _EVENT_STREAM
+        return prepared
+
+    async def _begin(self, status: int, headers: list[Header]) -> None:
+        self.started = True
+        if not self._connection.request_complete:
+            self._connection.close_after_answer()
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    def _left(self) -> None:
+        self.gone = True
+        tell, self._on_gone = self._on_gone, None
+        if tell is not None:
+            tell()

@@ -1,0 +1,28 @@
+"""``/healthz``: the process lives. ``/readyz``: it should be sent requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+_UNCACHED = {"cache-control": "no-store"}
+
+
+def health_routes(not_ready: Callable[[], Sequence[str]]) -> list[Route]:
+    """The two routes. ``not_ready`` names the reasons against sending requests here, such as ``draining``."""
+
+    async def healthz(_: Request) -> Response:
+        return Response(b'{"status":"ok"}', 200, _UNCACHED, "application/json")
+
+    async def readyz(_: Request) -> Response:
+        reasons = list(not_ready())
+        if not reasons:
+            return Response(b'{"status":"ok"}', 200, _UNCACHED, "application/json")
+        body = orjson.dumps({"status": "unavailable", "reasons": reasons})
+        return Response(body, 503, _UNCACHED, "application/json")
+
+    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]

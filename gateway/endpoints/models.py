@@ -1,0 +1,52 @@
+"""``GET /v1/models`` and ``/v1/models/{id}``: what this key may use, in OpenAI's shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as HttpRoute
+
+from gateway.core.routing import RouteTable, allowed
+from gateway.endpoints.auth import Authenticator
+from gateway.errors import model_not_found
+
+CREATED = 1_735_689_600
+"""2025-01-01: OpenAI's clients want a time, and upstreams name none."""
+
+
+def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> list[HttpRoute]:
+    """The two routes. ``current``: who may ask and what there is, by the configuration now in force."""
+
+    async def list_models(request: Request) -> Response:
+        authenticator, routes = current()
+        key = authenticator.authenticate(request.scope["headers"])
+        return _json({"object": "list", "data": [_model(name, routes) for name in routes.visible(key.models)]})
+
+    async def retrieve_model(request: Request) -> Response:
+        """A model that the key may not use is answered as one that does not exist."""
+        authenticator, routes = current()
+        key = authenticator.authenticate(request.scope["headers"])
+        name: str = request.path_params["model"]
+        if not allowed(key.models, name) or routes.find(name) is None:
+            raise model_not_found(name)
+        return _json(_model(name, routes))
+
+    return [
+        HttpRoute("/v1/models", list_models, methods=["GET"]),
+        HttpRoute("/v1/models/{model:path}", retrieve_model, methods=["GET"]),
+    ]
+
+
+def _model(name: str, routes: RouteTable) -> dict[str, Any]:
+    """``name`` is a model's, or the pattern of a route that ends in ``*``; its owner is the upstream tried first."""
+    route = routes.find(name)
+    owner = route.targets[0].upstream.name if route is not None and route.targets else "gateway"
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": owner}
+
+
+def _json(value: object) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")

@@ -1,0 +1,58 @@
+"""Request ids, header values, and what every error carries."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.endpoints.answers import error_headers, header, request_id
+from gateway.errors import invalid_request, rate_limit_exceeded
+
+
+@pytest.mark.parametrize("sent", [b"a", b"req_1.2-3_X", b"a" * 128])
+def test_a_sane_request_id_is_kept(sent):
+    assert request_id([(b"host", b"a"), (b"x-request-id", sent)]) == sent.decode()
+
+
+@pytest.mark.parametrize("sent", [None, b"", b"a" * 129, b"a b", b"a\n", b"a\r\nx: y", b"\xff", b"a;b"])
+def test_any_other_is_replaced_by_a_fresh_one(sent):
+    headers = [] if sent is None else [(b"x-request-id", sent)]
+    fresh = {request_id(headers) for _ in range(100)}
+    assert len(fresh) == 100
+    assert all(re.fullmatch("req_[0-9a-f]{24}", identifier) for identifier in fresh)
+
+
+def test_the_first_of_several_counts():
+    assert request_id([(b"x-request-id", b"one"), (b"x-request-id", b"two")]) == "one"
+    assert request_id([(b"x-request-id", b"not sane"), (b"x-request-id", b"two")]).startswith("req_")
+
+
+@given(st.text())
+def test_no_value_can_end_its_line(value):
+    name, encoded = header("X-Model", value)
+    assert name == b"x-model"
+    assert re.fullmatch(rb"[\x20-\x7e]*", encoded)
+    assert len(encoded) == len(value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "whole", "thousandths"),
+    [(2.0, b"2", b"2000"), (0.2, b"1", b"200"), (1.5001, b"2", b"1501"), (0.0, b"1", b"1"), (61.0, b"61", b"61000")],
+)
+def test_an_error_that_may_be_tried_again_says_when(seconds, whole, thousandths):
+    headers = dict(error_headers(rate_limit_exceeded("too many", seconds), "req_1"))
+    assert headers[b"x-should-retry"] == b"true"
+    assert headers[b"retry-after"] == whole
+    assert headers[b"retry-after-ms"] == thousandths
+
+
+def test_any_other_error_says_that_it_may_not():
+    headers = dict(error_headers(invalid_request("no"), "req_1"))
+    assert headers == {
+        b"content-type": b"application/json",
+        b"x-request-id": b"req_1",
+        b"x-should-retry": b"false",
+    }

@@ -1,0 +1,121 @@
+"""Bodies that are too large, too slow, compressed, or never come to their end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.endpoints.body import ClientGone, read_body
+
+from .client import message
+from .conftest import front_door
+
+LIMIT = 1_000
+
+
+@pytest.fixture
+async def client(serve, connect):
+    """Talks to an endpoint that gives back the size of what it read: at most 1,000 bytes, 0.1 s between pieces."""
+
+    async def endpoint(scope, receive, client):
+        body = await read_body(scope, receive, LIMIT, idle=0.1, total=0.3)
+        await client.respond(200, (), b"%d" % len(body))
+
+    return await connect(await serve(front_door(endpoint)))
+
+
+async def test_a_body_is_read_whether_it_comes_with_the_head_or_after_it(client):
+    assert (await client.request("POST", "/", b"a" * LIMIT)).body == b"1000"
+    raw = message("POST", "/", b"a" * LIMIT)
+    head = raw.index(b"\r\n\r\n") + 4
+    for cuts in ((head,), (head, head + 1, head + 500), (10, head + 999)):
+        for begin, end in zip((0, *cuts), (*cuts, len(raw)), strict=True):
+            await client.send(raw[begin:end])
+            await asyncio.sleep(0.005)
+        assert (await client.answer()).body == b"1000"
+    assert (await client.request("POST", "/")).body == b"0"
+
+
+async def test_an_announced_length_beyond_the_limit_is_refused_before_a_byte_is_read(client):
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n")
+    answer = await client.answer()
+    assert answer.status == 413
+    assert answer.error()["code"] == "request_too_large"
+    assert answer.header("connection") == "close"
+    await client.closed()
+
+
+@pytest.mark.parametrize("pieces", [1, 11], ids=["one chunk", "many chunks"])
+async def test_chunks_are_counted_and_refused_as_soon_as_they_are_too_many(client, pieces):
+    size = 1_100 // pieces
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(pieces):
+        await client.send(b"%x\r\n" % size + b"a" * size + b"\r\n")
+    assert (await client.answer()).error()["code"] == "request_too_large"  # though no last chunk was sent
+    await client.closed()
+
+
+async def test_a_whole_chunked_body_beyond_the_limit_is_refused_and_the_connection_goes_on(client):
+    await client.send(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"a" * 1001 + b"\r\n0\r\n\r\n"
+    )
+    assert (await client.answer()).error()["code"] == "request_too_large"
+    assert (await client.request("POST", "/", b"a")).body == b"1"
+
+
+async def test_a_refused_client_that_goes_on_sending_still_gets_its_answer(client):
+    """A reset in the middle of its upload would destroy the answer before it is read."""
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
+    await client.send(b"a" * 5_000_000)
+    assert (await client.answer()).status == 413
+
+
+async def test_a_body_that_stops_coming_is_answered_408(client):
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+    answer = await client.answer()
+    assert answer.status == 408
+    assert answer.error()["code"] == "request_timeout"
+    assert answer.header("x-should-retry") == "false"
+    await client.closed()
+
+
+async def test_a_body_that_trickles_is_answered_408_when_its_time_is_up(client):
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n")
+    answering = asyncio.get_running_loop().create_task(client.answer())
+    while not answering.done():
+        await client.send(b"a")
+        await asyncio.sleep(0.02)
+    assert (await answering).status == 408
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
+async def test_a_compressed_body_is_refused(client, coding):
+    answer = await client.request("POST", "/", b"a", f"Content-Encoding: {coding}")
+    assert answer.status == 415
+    assert answer.error()["code"] == "unsupported_content_encoding"
+    assert (await client.request("POST", "/", b"a", "Content-Encoding: identity")).body == b"1"
+
+
+@pytest.mark.parametrize("when", ["before the endpoint looks", "while it waits"])
+async def test_a_client_that_leaves_before_its_body_is_complete_is_nobody_to_answer(serve, connect, when):
+    ended = asyncio.get_running_loop().create_future()
+    looking = asyncio.Event()
+
+    async def endpoint(scope, receive, client):
+        looking.set()
+        if when == "before the endpoint looks":
+            left = asyncio.Event()
+            client.watch(left.set)
+            await left.wait()
+        try:
+            ended.set_result(await read_body(scope, receive, LIMIT))
+        except ClientGone as gone:
+            ended.set_result(gone)
+            raise
+
+    client = await connect(await serve(front_door(endpoint)))
+    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+    await looking.wait()
+    await client.leave()
+    assert isinstance(await ended, ClientGone)

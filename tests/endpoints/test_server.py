@@ -1,0 +1,117 @@
+"""Listening, two servers in one loop, and closing with and without patience."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+
+import pytest
+
+from gateway.endpoints.server import ListenError, start_server
+
+from .client import RawClient, message
+from .conftest import front_door
+
+
+async def hello(scope, receive, client):
+    await client.respond(200, (), b'"hello"')
+
+
+async def get(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
+    client = RawClient(reader, writer)
+    answer = await client.request("GET", "/")
+    await client.leave()
+    return answer.body
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_a_server_listens_on_a_free_port_of_a_host(host):
+    try:
+        server = await start_server(front_door(hello), host, 0)
+    except ListenError:
+        if host != "::1":
+            raise
+        pytest.skip("this machine has no IPv6")
+    assert server.port > 0
+    assert await get(host, server.port) == b'"hello"'
+    await server.close(1)
+    with pytest.raises(OSError):
+        await get(host, server.port)
+
+
+async def test_two_servers_share_a_loop_and_neither_touches_its_signals():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    first = await start_server(front_door(hello), "127.0.0.1", 0)
+    second = await start_server(front_door(hello), "127.0.0.1", 0)
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    await first.close(1)
+    assert await get("127.0.0.1", second.port) == b'"hello"'
+    await second.close(1)
+
+
+async def test_a_port_in_use_is_named_with_the_reason():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ListenError, match=rf"127\.0\.0\.1:{port}: the address is already in use"):
+            await start_server(front_door(hello), "127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["not a host", "192.0.2.1"])
+async def test_a_host_that_is_not_this_machine_is_named(host):
+    with pytest.raises(ListenError, match=re.escape(f"cannot listen on {host}:8400")):
+        await start_server(front_door(hello), host, 8400)
+
+
+async def test_closing_waits_for_what_runs_and_lets_go_of_what_idles(connect):
+    go_on = asyncio.Event()
+
+    async def endpoint(scope, receive, client):
+        await client.start(200, ())
+        await go_on.wait()
+        await client.write(b'"late"')
+        await client.finish()
+
+    server = await start_server(front_door(endpoint), "127.0.0.1", 0)
+    idle, busy = await connect(server), await connect(server)
+    await busy.send(message("POST", "/", b"a"))
+    await busy.head()
+    closing = asyncio.get_running_loop().create_task(server.close(5))
+    assert await idle.closed() == b""
+    with pytest.raises(OSError):
+        await RawClient.connect(server.port)
+    assert not closing.done()
+    go_on.set()
+    assert await busy.closed() == b'6\r\n"late"\r\n0\r\n\r\n'
+    await closing
+    assert server.connections == server.requests == 0
+
+
+async def test_what_outlasts_the_patience_is_cut_and_sees_its_client_leave(connect):
+    ended = asyncio.get_running_loop().create_future()
+
+    async def endpoint(scope, receive, client):
+        gone = asyncio.Event()
+        client.watch(gone.set)
+        await client.start(200, ())
+        await gone.wait()
+        ended.set_result(client.gone)
+
+    server = await start_server(front_door(endpoint), "127.0.0.1", 0)
+    client = await connect(server)
+    await client.send(message("POST", "/", b"a"))
+    await client.head()
+    await server.close(0.05)
+    assert ended.result() is True
+    assert server.connections == server.requests == 0
+
+
+async def test_a_server_can_stop_accepting_long_before_it_closes(connect):
+    server = await start_server(front_door(hello), "127.0.0.1", 0)
+    server.stop_accepting()
+    server.stop_accepting()
+    with pytest.raises(OSError):
+        await RawClient.connect(server.port)
+    await server.close(1)
