@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.attempt import Attempt
 from gateway.core.pricing import AttemptFacts, Booking, book, format_usd
@@ -34,7 +34,27 @@ class Entry:
     conversation: Conversation
     attempt: Attempt
     began: float
+    ended: float = 0.0
     outcome: Outcome | None = None
+
+    def line(self) -> dict[str, Any]:
+        """What the log says of it. An attempt that went well is told in its request's line."""
+        assert self.outcome is not None
+        go, outcome = self.go, self.outcome
+        return {
+            "attempt": go.number,
+            "upstream": go.target.upstream.name,
+            "endpoint": go.endpoint.url,
+            "upstream_key": go.credential.name,
+            "fingerprint": fingerprint(go.credential.value),
+            "outcome": outcome.slug,
+            "phase": int(outcome.phase),
+            "upstream_status": outcome.status,
+            "detail": outcome.detail or None,
+            "bytes_out": self.attempt.bytes_out,
+            "bytes_in": self.attempt.bytes_in,
+            "attempt_ms": round((self.ended - self.began) * 1000, 1),
+        }
 
     def facts(self) -> AttemptFacts:
         """What the books need. Counting tokens, where nothing was measured, happens here."""
@@ -71,6 +91,7 @@ class Account:
         self._first_at: float | None = None
         self._booking: Booking | None = None
         self._settled = False
+        self._cost = ""
         self.reserved = False
 
     def intent(self) -> Intent:
@@ -99,23 +120,9 @@ class Account:
         for failover in failovers[self._failovers :]:
             services.metrics.failover(self._route.model, failover.from_upstream, failover.to_upstream, failover.reason)
         self._failovers = len(failovers)
-        note = services.log.info if outcome.ok else services.log.warning
-        note(
-            "attempt",
-            request_id=self._request_id,
-            attempt=go.number,
-            upstream=go.target.upstream.name,
-            endpoint=go.endpoint.url,
-            upstream_key=go.credential.name,
-            fingerprint=fingerprint(go.credential.value),
-            outcome=outcome.slug,
-            phase=int(outcome.phase),
-            status=outcome.status,
-            detail=outcome.detail or None,
-            bytes_out=entry.attempt.bytes_out,
-            bytes_in=entry.attempt.bytes_in,
-            ms=round((services.clock.monotonic() - entry.began) * 1000, 1),
-        )
+        entry.ended = services.clock.monotonic()
+        if not outcome.ok:
+            services.log.warning("attempt", request_id=self._request_id, **entry.line())
 
     def first_content(self) -> None:
         """The first meaningful bytes went to the client."""
@@ -144,11 +151,11 @@ class Account:
         if not self._settled:
             self._settled = True
             self._booking = book([entry.facts() for entry in self._entries if entry.outcome is not None])
+            self._cost = format_usd(self._booking.charged)
             if self.reserved:
                 self._services.ledger.settle(self._settlement(self._booking, status))
             self._observe(self._booking, status)
-        assert self._booking is not None
-        return format_usd(self._booking.charged).encode()
+        return self._cost.encode()
 
     def _settlement(self, booking: Booking, status: int) -> Settlement:
         records = tuple(
@@ -187,7 +194,8 @@ class Account:
         now = self._services.clock.monotonic()
         duration = now - self._began
         waited = sum(entry.attempt.waited for entry in self._entries)
-        upstream = self._entries[-1].go.target.upstream.name if self._entries else None
+        last = self._entries[-1] if self._entries else None
+        upstream = last.go.target.upstream.name if last is not None else None
         usage = booking.usage
         self._services.metrics.observe(
             FinishedExchange(
@@ -215,12 +223,12 @@ class Account:
             key=self._key.name,
             model=self._route.model,
             status=status,
-            upstream=upstream,
             attempts=len(self._entries),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             images=usage.images,
-            cost_usd=format_usd(booking.charged),
+            cost_usd=self._cost,
             confidence=booking.confidence,
             ms=round(duration * 1000, 1),
+            **(last.line() if last is not None and last.outcome is not None and last.outcome.ok else {}),
         )

@@ -176,7 +176,7 @@ class Exchange:
         """Attempt until one succeeds (None) or nothing is left to try (what the client is told)."""
         now = self._loop.time()
         deadline = now + self._patience()
-        itinerary = Itinerary(
+        itinerary = self._itinerary = Itinerary(
             self._route.targets,
             model=self._route.model,
             policy=self._snapshot.failover,
@@ -247,8 +247,10 @@ class Exchange:
             self._read_on_left -= len(data)
             if self._read_on_left < 0 and not self._bought:
                 raise ClientGone
-        if meaningful:
+        if meaningful and not self._committed:
             self._account.first_content()
+            if self._itinerary is not None and self._go is not None:
+                self._itinerary.answering(self._go, self._loop.time())
         await self._delivery.emit(data, meaningful)
 
     def _client_left(self) -> None:

@@ -35,7 +35,7 @@ UpstreamCost = tuple[str, str, CostReason, int]
 """Upstream, model, reason, nano-dollars."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FinishedExchange:
     """One request's end, as observers get it. Times are seconds.
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
 MASK = "[redacted]"
@@ -28,6 +29,7 @@ _FEW = 12
 """Up to so many values are faster looked for one by one than by a pattern."""
 
 
+@lru_cache(maxsize=1024)
 def fingerprint(value: str | bytes) -> str:
     """Eight hex digits of the SHA-256: enough to tell keys apart in a log, too little to find one."""
     data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value

@@ -27,7 +27,7 @@ SLOW_FOR = 600.0
 MODELS_REMEMBERED = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Passage:
     """One request on its way to an endpoint; handed back to ``UpstreamHealth.report``."""
 

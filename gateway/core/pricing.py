@@ -34,7 +34,7 @@ MOST_TOKENS = 1_000_000_000
 _NOTHING = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptFacts:
     """What the books need to know of one attempt.
 
@@ -56,7 +56,7 @@ class AttemptFacts:
     size: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptCost:
     """What one attempt costs us upstream, in nano-dollars, and how sure that is."""
 
@@ -67,7 +67,7 @@ class AttemptCost:
 _FREE = AttemptCost(0, "billed")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Booking:
     """A finished exchange in the books.
 

@@ -9,7 +9,7 @@ from gateway.core.types import Credential, Endpoint, Target
 from gateway.errors import GatewayError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Go:
     """Make attempt ``number`` (from 1). ``fresh_connection``: do not use a kept-alive one."""
 

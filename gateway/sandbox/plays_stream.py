@@ -210,9 +210,10 @@ def drip(order: Order) -> Iterator[Step]:
 
 
 def comments(order: Order) -> Iterator[Step]:
-    """Comments, blank lines, and fields nobody uses, between all events."""
+    """Comments, blank lines, and (``ids=1``) fields nobody uses, between all events."""
+    fields = b"id: 7\nretry: 3000\n" if order.count("ids") else b""
     yield stream_head(order)
     for event in order.events:
-        yield Send(chunk(b": ping\n\n\n\nid: 7\nretry: 3000\n"))
+        yield Send(chunk(b": ping\n\n\n\n" + fields))
         yield from send_events(order, (event,))
     yield Send(LAST_CHUNK)

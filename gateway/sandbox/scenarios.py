@@ -154,7 +154,7 @@ _TABLE = (
     _events("multi_data", "JSON over several data lines", 34, framed(Framing(many_lines=True))),
     _events("bom", "a byte order mark first", 34, stream.with_bom),
     _events("u2028", "Unicode line separators in the text", 34, play_honestly, text="u2028"),
-    _events("comments", "comments, blank lines, unused fields", 35, stream.comments),
+    _events("comments", "comments, blank lines, unused fields", 35, stream.comments, ids=1),
     _events("odd_done", "another terminator", 35, edited(stream.odd_done), text="[none]"),
     _events("trailers", "a trailer after the last chunk", None, wire.trailers),
     # Too much, or nothing for too long

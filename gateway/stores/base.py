@@ -10,7 +10,7 @@ from gateway.core.types import CostReason as CostReason
 from gateway.core.types import State as State
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Intent:
     """Written and committed before an upstream is called. ``id`` is the exchange's; ``reserved`` is nano-dollars.
 
@@ -28,7 +28,7 @@ class Intent:
     paid: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptRecord:
     """One attempt as the books keep it. ``cost``: nano-dollars owed upstream for it, for ``reason``."""
 
@@ -41,7 +41,7 @@ class AttemptRecord:
     reason: CostReason = "billed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settlement:
     """How an exchange ended. One per intent; a second one with the same id changes nothing.
 

@@ -8,6 +8,7 @@ another upstream can still be tried.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -16,7 +17,7 @@ import orjson
 from gateway.core.classify import classify_answer, classify_error
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
 from gateway.errors import TransportError
-from gateway.translate.commands import Awaiting, Conversing, Emit, Head, Receive, Send, Stalled
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
 from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
@@ -32,7 +33,11 @@ WHOLE_ANSWER_LIMIT = 64 << 20
 ERROR_LIMIT = 1 << 20
 """Bytes of a body that is no event stream, by whether it is a success."""
 
+_OK = Outcome("ok", Phase.FORWARDED, 200)
 _PING = b": ping\n\n"
+_ID_FIELD = re.compile(rb"(?:\A|[\r\n])id[:\r\n]")
+_BARE_EVENT = len(b"data: \r\n\r\n")
+"""Bytes an event has around its data if that is all it has."""
 
 
 class ChatConversation:
@@ -65,6 +70,7 @@ class ChatConversation:
         self._answered = False  # something meaningful has come
         self._ended = False  # the terminator has come
         self._usage_sent = False
+        self._has_ids = False
         self.usage: Usage | None = None
         self.answer: bytes | None = None
 
@@ -92,7 +98,7 @@ class ChatConversation:
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else ERROR_LIMIT
         body = bytearray()
         while len(body) <= limit:
-            piece = yield Receive(Awaiting.CONTENT)
+            piece = yield RECEIVE[Awaiting.CONTENT]
             assert isinstance(piece, bytes)
             if not piece:
                 break
@@ -119,7 +125,7 @@ class ChatConversation:
     def _events(self) -> Conversing:
         while not self._ended:
             try:
-                data = yield Receive(self._awaiting())
+                data = yield RECEIVE[self._awaiting()]
             except (Stalled, TransportError) as trouble:
                 if self._all_finished():
                     break
@@ -161,7 +167,9 @@ class ChatConversation:
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
         for event in events:
             if type(event) is Comment:
-                if self._answered:
+                # openai-python takes the blank line after a comment for an event without data once it has seen an id,
+                # and fails on it.
+                if self._answered and not self._has_ids:
                     self._out.append(_PING)
                 continue
             assert type(event) is Event
@@ -183,6 +191,8 @@ class ChatConversation:
         if facts.malformed is not None:
             return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
         self._note(chunk, facts)
+        if len(event.raw) - len(event.data) > _BARE_EVENT and _ID_FIELD.search(event.raw):
+            self._has_ids = True
         if self._folder is not None:
             self._folder.add(chunk)
         elif "usage" not in chunk or chunk["usage"] is None:
@@ -206,8 +216,9 @@ class ChatConversation:
 
     def _forward(self) -> Generator[Emit, None, None]:
         data = b"".join(self._out)
+        meaningful = any(piece is not _PING for piece in self._out)
         self._out.clear()
-        yield Emit(data, meaningful=not data.startswith(_PING) or len(data) > len(_PING))
+        yield Emit(data, meaningful=meaningful)
 
     def _complete(self) -> Generator[Emit, None, Outcome]:
         if self.usage is None:
@@ -222,14 +233,16 @@ class ChatConversation:
         else:
             self._out.append(DONE)
             yield from self._forward()
-        return Outcome("ok", Phase.FORWARDED, 200)
+        return _OK
 
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._folder is None else Phase.ANSWERED
 
     def _error(self, error: InBandError) -> Outcome:
         code = error.code if error.code is not None else error.status
-        document = {"error": {"message": error.message, "type": error.type, "param": error.param, "code": code}}
+        document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
+        if code is not None or error.type is not None:
+            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
         return classify_error(document, forwarded=self._phase() is Phase.FORWARDED)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:

@@ -31,7 +31,7 @@ class Awaiting(StrEnum):
     FINISH = "finish"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
     """``path`` is appended to the endpoint's base path; ``headers`` go beside those the driver makes."""
 
@@ -41,17 +41,17 @@ class Send:
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Receive:
     awaiting: Awaiting
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sleep:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Emit:
     """Bytes for the client. ``meaningful``: whether they carry content, so that no other attempt may follow."""
 
@@ -59,7 +59,7 @@ class Emit:
     meaningful: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Head:
     """An answer's head. Header names are lower case."""
 
@@ -82,6 +82,9 @@ class Stalled(Exception):
         self.awaiting = awaiting
         self.seconds = seconds
 
+
+RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
+"""The commands to receive, ready-made: a stream yields one for every piece."""
 
 Command = Send | Receive | Sleep | Emit
 Conversing = Generator[Command, Head | bytes | None, Outcome]

@@ -33,7 +33,7 @@ _JSON_NAMES: dict[type, str] = {
 Check = Callable[[Any, str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChatRequest:
     """A request that has been checked.
 
