@@ -1,0 +1,390 @@
+"""One HTTP/1.1 connection to an upstream: bytes out, a parsed answer in, one exchange after the other.
+
+A connection is an ``asyncio.Protocol`` and at the same time what ``httptools`` calls back. Its life:
+
+    dialling ──connection_made──▶ resting ──exchange──▶ busy ──release──▶ resting …
+        └───────────────────────────┴────abort / peer closes──┴──▶ left ──connection_lost──▶ closed
+
+All state is changed on the loop's thread, each step in O(1). Nothing here sets a timer for an answer: callers do, by
+cancelling, and a cancelled exchange closes its connection, because what would still arrive belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+import httptools
+
+from gateway.core.types import Phase
+from gateway.errors import TransportError
+
+BUFFER_LIMIT = 256 * 1024
+"""Bytes of body kept unread before reading is paused. One read more (at most as large again) may be on its way."""
+
+UPLOAD_SLICE = 256 * 1024
+"""Bytes of a large body written at a time, so that an early answer is noticed between two slices."""
+
+
+class Keeper(Protocol):
+    """Who keeps the connections; told what becomes of each."""
+
+    def rested(self, connection: Connection) -> None:
+        """The exchange is over and the connection may serve another."""
+        ...
+
+    def left(self, connection: Connection) -> None:
+        """The connection will not serve again. Called once."""
+        ...
+
+
+class _Refused(Exception):
+    """Raised inside the parser's callbacks: the peer said something that must not be acted upon."""
+
+
+class Connection(asyncio.Protocol):
+    """``head_limit``: bytes that an answer's status line and headers may take, those of 1xx answers included."""
+
+    __slots__ = (
+        "_answered",
+        "_buffered",
+        "_complete",
+        "_failure",
+        "_framed",
+        "_framing_bytes",
+        "_head_limit",
+        "_head_only",
+        "_head_room",
+        "_keep_alive",
+        "_keeper",
+        "_left",
+        "_loop",
+        "_parser",
+        "_pieces",
+        "_reading_paused",
+        "_spoiled",
+        "_transport",
+        "_unsent",
+        "_until_close",
+        "_waiter",
+        "_writing_paused",
+        "busy",
+        "closed",
+        "headers",
+        "received",
+        "reused",
+        "status",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, keeper: Keeper, head_limit: int) -> None:
+        self._loop = loop
+        self._keeper = keeper
+        self._head_limit = head_limit
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._left = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self.busy = False
+        self.reused = False
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self._reset(head_only=False)
+
+    def _reset(self, *, head_only: bool) -> None:
+        self._head_only = head_only
+        self._head_room = self._head_limit
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._buffered = 0
+        self._framing_bytes = 0
+        self._unsent: memoryview | None = None
+        self._failure: tuple[str, Phase, str] | None = None
+        self._answered = False  # the final head is here
+        self._complete = False  # the body too
+        self._framed = False  # the head said where the body ends
+        self._until_close = False  # it did not, so the peer's closing does
+        self._keep_alive = False
+        self._spoiled = False  # bytes came that were not asked for
+        self.received = 0
+
+    # What the pool and the response call
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be sent now."""
+        return not (self._left or self._transport is None or self._transport.is_closing())
+
+    @property
+    def opened(self) -> bool:
+        """Whether it ever had a socket."""
+        return self._transport is not None
+
+    async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> None:
+        """Send a request and return when the answer's final head is here: ``status`` and ``headers`` hold it.
+
+        ``head_only``: the request was a HEAD. Raises TransportError; closes the connection on every exception,
+        cancellation included.
+        """
+        self._reset(head_only=head_only)
+        self.busy = True
+        self._send(head, body)
+        try:
+            while not self._answered:
+                if self._failure is not None:
+                    raise TransportError(*self._failure)
+                await self._wait()
+        except BaseException:
+            self.abort()
+            raise
+
+    async def receive(self) -> bytes:
+        """What has arrived of the body; waits for at least one byte. ``b""`` at its end. Raises as ``exchange``."""
+        while not self._pieces:
+            if self._complete:
+                return b""
+            if self._failure is not None:
+                raise TransportError(*self._failure)
+            try:
+                await self._wait()
+            except BaseException:
+                self.abort()
+                raise
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._buffered = 0
+        self._resume_reading()
+        return data
+
+    def release(self) -> None:
+        """End the exchange: the connection rests if it is in step with its peer, else it is closed."""
+        in_step = self._complete and self._keep_alive and not self._spoiled and self._unsent is None
+        if not (in_step and self.usable):
+            self.abort()
+            return
+        self.busy = False
+        self.reused = True
+        self._pieces.clear()
+        self._resume_reading()
+        self._keeper.rested(self)
+
+    def abort(self, reason: str = "closed by the gateway") -> None:
+        """Close at once and forget what is unsent. May be called at any time, any number of times.
+
+        Whoever waits for a head or a body that is not complete gets ``connection_reset`` for ``reason``.
+        """
+        if self._transport is not None:
+            self._transport.abort()
+        if self._left:
+            return
+        self._left = True
+        self._unsent = None
+        if self._transport is None:
+            self._parser = None
+        self._keeper.left(self)
+        if not self._complete and self._failure is None:
+            self._failure = ("connection_reset", self._phase, reason)
+        self._wake()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # If the pool has been closed meanwhile, the end of the dial aborts, not this: uvloop (0.23) would close the
+        # descriptor under a socket object that create_connection(sock=…) is about to take over, and so twice.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy:
+            # Nobody asked for anything, so whatever this is, the next answer could not be trusted.
+            self.abort()
+            return
+        size = len(data)
+        self.received += size
+        if self._answered:
+            pieces = len(self._pieces)
+            self._feed(data)
+            if len(self._pieces) > pieces:
+                self._framing_bytes = 0
+            else:
+                self._count_framing(size)
+        elif size <= self._head_room:
+            self._head_room -= size
+            self._feed(data)
+        else:
+            self._feed_edge(data)
+        if self._buffered > BUFFER_LIMIT and not self._reading_paused:
+            self._pause_reading()
+        if self._answered:
+            self._wake()
+
+    def eof_received(self) -> None:
+        # Half-open connections are of no use here. Not left to the transport, which would first wait until all that
+        # is written has been taken, which a peer that stopped reading never does.
+        self._ended(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended(exc)
+        self._parser = None  # breaks the reference cycle with this object
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._upload()
+
+    # What the parser calls, inside feed_data
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise _Refused("a second answer to one request")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._answered:
+            return  # a trailer: nothing in the wire formats spoken here uses them
+        name = name.lower()
+        value = value.rstrip(b" ")
+        if name == b"content-length":
+            self._framed = True
+        elif name == b"transfer-encoding":
+            # Nothing but "chunked" was asked for (RFC 9112, section 7), and here the parser must not be left to guess:
+            # behind any other value, a tab at the end included, it takes the chunks' framing for the body. A
+            # content-length beside it, or a second one, it refuses itself.
+            if self._framed or value.lower() != b"chunked":
+                raise _Refused("a transfer-encoding other than one 'chunked'")
+            self._framed = True
+        if value[-1:] == b"\t":
+            value = value.rstrip(b" \t")
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status < 100 or status == 101:
+                raise _Refused(f"status {status}, which was not asked for")
+            self.headers = []
+            self._framed = False
+            return
+        self.status = status
+        self._answered = True
+        if self._head_only:
+            # The parser knows of 204 and 304 that no body follows. Of this it does not, and waits for one: the answer
+            # is complete, but unless it is empty by its own word the connection cannot be kept.
+            self._complete = True
+        else:
+            self._until_close = not self._framed
+
+    def on_body(self, piece: bytes) -> None:
+        if self._complete:
+            raise _Refused("a body where none may be")
+        self._pieces.append(piece)
+        self._buffered += len(piece)
+
+    def on_message_complete(self) -> None:
+        if self._answered:  # a 1xx ends here as well
+            assert self._parser is not None
+            self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()
+
+    # Inside
+
+    def _feed(self, data: bytes) -> None:
+        if self._parser is None or self._failure is not None:
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self._complete:
+                self._spoiled = True
+            else:
+                # No name for the exception but this clause's own: another would tie frame and traceback in a cycle.
+                self._fail("bad_http", str(error.__context__ if isinstance(error.__context__, _Refused) else error))
+
+    def _feed_edge(self, data: bytes) -> None:
+        """Feed bytes that reach over the head's limit: the part within it must end the head."""
+        room = self._head_room
+        self._head_room = 0
+        self._feed(data[:room])
+        if self._answered:
+            self._feed(data[room:])
+        else:
+            self._fail("head_too_big", f"the answer's head is longer than {self._head_limit} bytes")
+
+    def _count_framing(self, size: int) -> None:
+        """Bound what is not content: chunk extensions and trailers without end."""
+        if self._complete:
+            return
+        self._framing_bytes += size
+        if self._framing_bytes > self._head_limit:
+            self._fail("bad_http", f"more than {self._head_limit} bytes of chunk extensions or trailers")
+
+    def _send(self, head: bytes, body: bytes) -> None:
+        assert self._transport is not None
+        if len(body) <= UPLOAD_SLICE:
+            self._transport.write(head + body)
+            return
+        self._transport.write(head)
+        self._unsent = memoryview(body)
+        self._upload()
+
+    def _upload(self) -> None:
+        """Write the next slice of a large body unless the transport holds enough already."""
+        if self._unsent is None or self._transport is None or self._writing_paused or not self.usable:
+            return
+        piece, rest = self._unsent[:UPLOAD_SLICE], self._unsent[UPLOAD_SLICE:]
+        self._unsent = rest if len(rest) else None
+        self._transport.write(piece)
+        if self._unsent is not None and not self._writing_paused:
+            # A timer of nought and not call_soon: asyncio runs it after the sockets that became readable, so that an
+            # early answer is read before a further write may fail and take the connection, and the answer, with it.
+            self._loop.call_later(0, self._upload)
+
+    def _ended(self, error: Exception | None) -> None:
+        """The peer closed (``error`` None) or the connection broke."""
+        if self.busy and not self._complete and self._failure is None:
+            if error is None and self._until_close:
+                self._complete = True
+                self._wake()
+            else:
+                reused = self.reused and not self.received
+                detail = f"{type(error).__name__}: {error}" if error else "closed by the peer"
+                self._fail("reused_conn_reset" if reused else "connection_reset", detail)
+        self.abort()
+
+    @property
+    def _phase(self) -> Phase:
+        return Phase.ANSWERED if self._answered else Phase.UNKNOWN
+
+    def _fail(self, slug: str, detail: str) -> None:
+        if self._failure is None:
+            self._failure = (slug, self._phase, detail)
+        self.abort()
+
+    async def _wait(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            raise RuntimeError("the response is being read already")
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _pause_reading(self) -> None:
+        if self.usable and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused:
+            self._reading_paused = False
+            if self.usable and self._transport is not None:
+                self._transport.resume_reading()

@@ -1,0 +1,155 @@
+"""Opening sockets: names resolved, addresses raced, TLS always verified. Nothing here reads the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+from gateway.core.types import Endpoint
+
+Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
+"""A family and what ``connect`` takes for it."""
+
+Resolver = Callable[[str, int], Awaitable[list[Address]]]
+"""Host and port → addresses in order of preference; raises ``socket.gaierror``."""
+
+_NEGATIVE_ENTRIES = 256
+
+
+async def system_resolver(host: str, port: int) -> list[Address]:
+    """Ask the operating system; an address written as digits is not looked up. Raises ``socket.gaierror``."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
+
+
+def client_context() -> ssl.SSLContext:
+    """The system's certificate authorities, host names checked, HTTP/1.1 asked for."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class SystemDialer:
+    """Implements ``ports.Dialer``.
+
+    ``ssl_context``: for authorities of one's own; it must verify. ``stagger``: seconds one address is given before
+    the next is tried beside it (RFC 8305, section 5: 250 ms). ``negative_ttl``: seconds a failed look-up is
+    remembered, so that a name that does not resolve does not fill the resolver's threads.
+    """
+
+    def __init__(
+        self,
+        ssl_context: ssl.SSLContext | None = None,
+        *,
+        resolve: Resolver = system_resolver,
+        stagger: float = 0.25,
+        negative_ttl: float = 2.0,
+    ) -> None:
+        self._ssl = client_context() if ssl_context is None else ssl_context
+        if self._ssl.verify_mode != ssl.CERT_REQUIRED or not self._ssl.check_hostname:
+            raise ValueError("the SSL context must verify certificates and host names")
+        self._resolve = resolve
+        self._stagger = stagger
+        self._negative_ttl = negative_ttl
+        self._unresolved: dict[str, tuple[float, str]] = {}
+
+    async def __call__(
+        self, endpoint: Endpoint, protocol_factory: Callable[[], asyncio.Protocol]
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """Raises OSError: ``socket.gaierror`` for a name, ``ssl.SSLError`` for TLS; UnicodeError for no name."""
+        addresses = await self._addresses(endpoint.host, endpoint.port)
+        connected = await _connect_first(_interleaved(addresses), self._stagger)
+        secure = endpoint.scheme == "https"
+        # From here on the socket is the transport's to close, on failure and cancellation too.
+        return await asyncio.get_running_loop().create_connection(
+            protocol_factory,
+            sock=connected,
+            ssl=self._ssl if secure else None,
+            server_hostname=endpoint.host if secure else None,
+        )
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        loop = asyncio.get_running_loop()
+        if host in self._unresolved:
+            until, reason = self._unresolved[host]
+            if loop.time() < until:
+                raise socket.gaierror(socket.EAI_NONAME, reason)
+            del self._unresolved[host]
+        try:
+            addresses = await self._resolve(host, port)
+            if not addresses:
+                raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
+        except socket.gaierror as error:
+            if len(self._unresolved) >= _NEGATIVE_ENTRIES:
+                self._unresolved.clear()
+            self._unresolved[host] = (loop.time() + self._negative_ttl, str(error.strerror or error))
+            raise
+        return addresses
+
+
+def _interleaved(addresses: list[Address]) -> list[Address]:
+    """Alternate between address families, the resolver's first choice first (RFC 8305, section 4)."""
+    families: dict[socket.AddressFamily, list[Address]] = {}
+    for address in addresses:
+        families.setdefault(address[0], []).append(address)
+    rounds = itertools.zip_longest(*families.values())
+    return [address for one_round in rounds for address in one_round if address is not None]
+
+
+async def _connect_first(addresses: list[Address], stagger: float) -> socket.socket:
+    """The first socket to connect; the others are closed. Raises the OSError that came first if none does."""
+    if len(addresses) == 1:
+        return await _connect(addresses[0])
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[socket.socket]] = set()
+    failures: list[BaseException] = []
+    waiting = list(reversed(addresses))
+    try:
+        while waiting or running:
+            if waiting:
+                running.add(loop.create_task(_connect(waiting.pop())))
+            done, running = await asyncio.wait(
+                running, timeout=stagger if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            winner: socket.socket | None = None
+            for attempt in done:
+                error = attempt.exception()
+                if error is not None:
+                    failures.append(error)
+                elif winner is None:
+                    winner = attempt.result()
+                else:
+                    attempt.result().close()
+            if winner is not None:
+                return winner
+        raise failures[0]
+    finally:
+        for attempt in running:
+            attempt.cancel()
+            attempt.add_done_callback(_close_late)
+
+
+def _close_late(attempt: asyncio.Task[socket.socket]) -> None:
+    """A loser that connected after all, before its cancellation reached it."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
+
+
+async def _connect(address: Address) -> socket.socket:
+    family, where = address
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setblocking(False)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        await asyncio.get_running_loop().sock_connect(opened, where)
+    except BaseException:
+        opened.close()
+        raise
+    return opened

@@ -1,0 +1,204 @@
+"""The connections to every upstream: kept alive, last in first out, every step O(1)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from gateway.core.types import Endpoint, Phase
+from gateway.errors import TransportError
+from gateway.ports import Dialer
+from gateway.upstream.connection import Connection
+from gateway.upstream.request_head import host_header, request_head
+from gateway.upstream.response import Response
+
+FRESH_FOR = 1.0
+"""Seconds of rest after which a connection no longer counts as fresh (fault catalogue, row 5)."""
+
+
+class _Shelf:
+    """The connections to one origin. ``idle`` maps those that rest to when they began to, oldest first."""
+
+    __slots__ = ("_loop", "_max_idle", "host", "idle", "open")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: bytes, max_idle: int) -> None:
+        self._loop = loop
+        self._max_idle = max_idle
+        self.host = host
+        self.open: set[Connection] = set()
+        self.idle: OrderedDict[Connection, float] = OrderedDict()
+
+    def take(self, not_before: float) -> Connection | None:
+        """The connection that rested last, if it began to after ``not_before``."""
+        while self.idle:
+            connection, since = self.idle.popitem()
+            if since < not_before:
+                self.idle[connection] = since
+                return None
+            if connection.usable:
+                return connection
+            connection.abort()
+        return None
+
+    def expire(self, before: float) -> None:
+        """Close those that have rested since before ``before``."""
+        while self.idle:
+            connection, since = self.idle.popitem(last=False)
+            if since >= before:
+                self.idle[connection] = since
+                self.idle.move_to_end(connection, last=False)
+                return
+            connection.abort()
+
+    def rested(self, connection: Connection) -> None:
+        if len(self.idle) >= self._max_idle:
+            if not self._max_idle:
+                connection.abort()
+                return
+            oldest, _ = self.idle.popitem(last=False)
+            oldest.abort()
+        self.idle[connection] = self._loop.time()
+
+    def left(self, connection: Connection) -> None:
+        self.open.discard(connection)
+        self.idle.pop(connection, None)
+
+
+class ConnectionPool:
+    """HTTP/1.1 to any endpoint over connections that are kept alive.
+
+    ``idle_timeout``: seconds an unused connection is kept. ``max_idle``: how many unused ones an origin (scheme, host
+    and port) may keep. ``head_limit``: bytes an answer's head may take. There is no limit on open connections:
+    admission is the gateway's, further up. Belongs to the loop it is first used on.
+    """
+
+    def __init__(
+        self, dialer: Dialer, *, idle_timeout: float = 60.0, max_idle: int = 256, head_limit: int = 64 * 1024
+    ) -> None:
+        self._dialer = dialer
+        self._idle_timeout = idle_timeout
+        self._max_idle = max_idle
+        self._head_limit = head_limit
+        self._shelves: dict[tuple[str, str, int], _Shelf] = {}
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def idle_count(self) -> int:
+        """Connections that rest."""
+        return sum(len(shelf.idle) for shelf in self._shelves.values())
+
+    @property
+    def open_count(self) -> int:
+        """All connections: resting, in use, being dialled."""
+        return sum(len(shelf.open) for shelf in self._shelves.values())
+
+    async def request(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        body: bytes,
+        *,
+        connect_timeout: float | None,
+        fresh: bool = False,
+        on_sending: Callable[[], None] | None = None,
+    ) -> Response:
+        """Send a request; return when the answer's head (status 200 or above) has come. Never sends twice.
+
+        ``path`` is appended to the endpoint's base path. ``headers``: all but Host and the framing headers, which are
+        written here. ``connect_timeout``: seconds for resolving, connecting and TLS together. ``fresh``: only a new
+        connection or one that rested for less than a second will do (for what must not be bought twice).
+        ``on_sending``: called once a connection is there and the request is about to leave.
+
+        Raises TransportError: UNSENT ``connect_refused`` (and every other failure to connect), ``dns_error``,
+        ``tls_error``, ``connect_timeout``; UNKNOWN ``reused_conn_reset`` (a kept connection was closed without a byte
+        of an answer), ``connection_reset``, ``bad_http``, ``head_too_big``.
+        Raises ValueError, before anything is sent, for what may not stand in a request.
+        """
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        shelf = self._shelf(endpoint)
+        head = request_head(method, endpoint.base_path + path, shelf.host, headers, len(body))
+        now = asyncio.get_running_loop().time()
+        connection = shelf.take(now - (min(FRESH_FOR, self._idle_timeout) if fresh else self._idle_timeout))
+        if connection is None:
+            connection = await self._dial(endpoint, shelf, connect_timeout)
+        if on_sending is not None:
+            on_sending()
+        await connection.exchange(head, body, head_only=method == "HEAD")
+        return Response(connection)
+
+    async def close(self) -> None:
+        """Close every connection and wait until their sockets are closed; running exchanges fail."""
+        self._closed = True
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+            self._sweep_timer = None
+        connections = [connection for shelf in self._shelves.values() for connection in shelf.open]
+        for connection in connections:
+            connection.abort()
+        self._shelves.clear()
+        closing = [connection.closed for connection in connections if connection.opened]
+        if closing:
+            await asyncio.wait(closing)
+
+    async def _dial(self, endpoint: Endpoint, shelf: _Shelf, timeout: float | None) -> Connection:
+        loop = asyncio.get_running_loop()
+        connection = Connection(loop, shelf, self._head_limit)
+        shelf.open.add(connection)
+        self._start_sweep(loop)
+        ready = False
+        try:
+            async with asyncio.timeout(timeout):
+                await self._dialer(endpoint, lambda: connection)
+            ready = connection.usable
+        except (OSError, UnicodeError) as error:
+            raise _dial_error(error) from error
+        finally:
+            if not ready:
+                connection.abort()
+        if not ready:
+            raise TransportError("connect_refused", Phase.UNSENT, "closed before the request was sent")
+        return connection
+
+    def _shelf(self, endpoint: Endpoint) -> _Shelf:
+        origin = (endpoint.scheme, endpoint.host, endpoint.port)
+        shelf = self._shelves.get(origin)
+        if shelf is None:
+            host = host_header(endpoint.scheme, endpoint.host, endpoint.port)
+            shelf = _Shelf(asyncio.get_running_loop(), host, self._max_idle)
+            self._shelves[origin] = shelf
+        return shelf
+
+    def _start_sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._sweep_timer is None:
+            self._sweep_timer = loop.call_later(self._idle_timeout / 2, self._sweep, loop)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close what has rested too long and forget origins without connections; the only timer of the pool."""
+        self._sweep_timer = None
+        before = loop.time() - self._idle_timeout
+        for origin, shelf in list(self._shelves.items()):
+            shelf.expire(before)
+            if not shelf.open:
+                del self._shelves[origin]
+        if self._shelves:
+            self._start_sweep(loop)
+
+
+def _dial_error(error: OSError | UnicodeError) -> TransportError:
+    """What a failed dial means. Nothing was sent in any of these cases."""
+    if isinstance(error, (socket.gaierror, UnicodeError)):  # UnicodeError: a label that no DNS name can hold
+        slug = "dns_error"
+    elif isinstance(error, ssl.SSLError):
+        slug = "tls_error"
+    elif isinstance(error, TimeoutError):
+        slug = "connect_timeout"
+    else:
+        slug = "connect_refused"
+    return TransportError(slug, Phase.UNSENT, f"{type(error).__name__}: {error}")

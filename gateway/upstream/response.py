@@ -1,0 +1,46 @@
+"""An answer as its reader sees it; the handle that keeps one exchange apart from the next on the same connection."""
+
+from __future__ import annotations
+
+from gateway.upstream.connection import Connection
+
+
+class Response:
+    """An answer whose head has come. ``close`` it in a ``finally``: until then it holds its connection.
+
+    ``status``: 200 or above. ``headers``: names in lower case, in the order they came; no encoding is undone.
+    ``reused``: whether the connection had served before.
+    """
+
+    __slots__ = ("_connection", "_received", "headers", "reused", "status")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self._received = 0
+        self.status = connection.status
+        self.headers = tuple(connection.headers)
+        self.reused = connection.reused
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes that came over the wire for this answer so far, head and framing included."""
+        return self._received if self._connection is None else self._connection.received
+
+    async def receive(self) -> bytes:
+        """What has arrived of the body, joined; waits for at least one byte. ``b""`` at its end.
+
+        Raises TransportError (``connection_reset``, ``bad_http``; phase ANSWERED) where the body breaks off, after
+        handing out what came before. One receive at a time. A cancelled receive closes the connection.
+        Raises RuntimeError after ``close``.
+        """
+        if self._connection is None:
+            raise RuntimeError("the response is closed")
+        return await self._connection.receive()
+
+    def close(self) -> None:
+        """Give the connection back if the answer was complete and it may be kept, else close it. Idempotent."""
+        connection = self._connection
+        if connection is not None:
+            self._connection = None
+            self._received = connection.received
+            connection.release()
