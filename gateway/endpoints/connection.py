@@ -33,6 +33,10 @@ class Connection(Protocol):
         """Say ``connection: close`` if the head is not out yet, and close after the answer."""
         ...
 
+    def hold_head(self) -> None:
+        """The head that is sent next waits for what is written after it, and must not wait in vain."""
+        ...
+
     def abort(self) -> None:
         """Close at once; what was not sent yet is lost."""
         ...

@@ -85,9 +85,14 @@ class Downstream:
         else:
             self._on_gone = on_gone
 
-    async def start(self, status: int, headers: Headers) -> None:
-        """Send the head of an answer whose length is not known. The content type is JSON unless ``headers`` has one."""
+    async def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> None:
+        """Send the head of an answer whose length is not known. The content type is JSON unless ``headers`` has one.
+
+        ``body_follows``: the caller writes at once, so that the head may go out with the first piece.
+        """
         prepared = self._prepare(headers)
+        if body_follows:
+            self._connection.hold_head()
         await self._begin(status, prepared)
 
     async def write(self, data: bytes) -> None:
@@ -103,6 +108,7 @@ class Downstream:
         """Send a whole answer."""
         prepared = self._prepare(headers)
         prepared.append((b"content-length", b"%d" % len(body)))
+        self._connection.hold_head()
         await self._begin(status, prepared)
         self.finished = True
         await self._send({"type": "http.response.body", "body": body, "more_body": False})

@@ -12,14 +12,41 @@ from gateway.errors import internal_error
 
 
 class Writer:
-    """What a running request sees of the transport: closing goes through the protocol, which may linger."""
+    """What a running request sees of the transport: closing goes through the protocol, which may linger.
 
-    __slots__ = ("close", "is_closing", "write")
+    A head may be held until the first piece of its body, so that both go out with one system call.
+    """
+
+    __slots__ = ("_close", "_held", "_write", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+        self._write = transport.write
+        self._held: bytes | None = b""
         self.is_closing = transport.is_closing
-        self.close = close
+        self._close = close
+
+    def close(self) -> None:
+        self.flush()
+        self._close()
+
+    def hold(self) -> None:
+        """Keep what is written next until more is written, or until ``flush``."""
+        self._held = None
+
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self._held = data
+        elif self._held:
+            held, self._held = self._held, b""
+            self._write(held + data)
+        else:
+            self._write(data)
+
+    def flush(self) -> None:
+        """Write what is held: the answer to a HEAD has no body."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._write(held)
 
 
 class Cycle(RequestResponseCycle):

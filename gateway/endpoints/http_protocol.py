@@ -117,6 +117,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def abort(self) -> None:
         self.transport.abort()
 
+    def hold_head(self) -> None:
+        if not self.gone:
+            self._writer.hold()
+
     # The transport's callbacks
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -265,6 +269,8 @@ class GuardedProtocol(HttpToolsProtocol):
     # The answer's end
 
     def on_response_complete(self) -> None:
+        if not self.gone:
+            self._writer.flush()
         self.server_state.total_requests += 1
         self.on_gone = None
         if self._stage is CLOSING or self.transport.is_closing():
