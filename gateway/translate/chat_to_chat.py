@@ -197,8 +197,8 @@ class ChatConversation:
             self._folder.add(chunk)
         elif "usage" not in chunk or chunk["usage"] is None:
             self._out.append(event.raw)
-        elif self._request.include_usage:
-            self._usage_sent = True
+        elif self._request.include_usage and (facts.usage is not None or not facts.usage_only):
+            self._usage_sent = self._usage_sent or facts.usage is not None
             self._out.append(event.raw)
         elif (stripped := strip_usage(chunk)) is not None:
             self._out.append(encode_event(orjson.dumps(stripped), event.event))
