@@ -121,6 +121,10 @@ class Connection(asyncio.Protocol):
         """Whether it ever had a socket."""
         return self._transport is not None
 
+    @property
+    def complete(self) -> bool:
+        return self._complete
+
     async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> None:
         """Send a request and return when the answer's final head is here: ``status`` and ``headers`` hold it.
 

@@ -26,6 +26,11 @@ class Response:
         """Bytes that came over the wire for this answer so far, head and framing included."""
         return self._received if self._connection is None else self._connection.received
 
+    @property
+    def complete(self) -> bool:
+        """Whether the answer's end has come over the wire, so that ``close`` may keep the connection."""
+        return self._connection is None or self._connection.complete
+
     async def receive(self) -> bytes:
         """What has arrived of the body, joined; waits for at least one byte. ``b""`` at its end.
 

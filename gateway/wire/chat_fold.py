@@ -28,19 +28,25 @@ class ChatFolder:
 
     def add(self, chunk: dict[str, Any]) -> None:
         """Take the next chunk's parsed JSON."""
+        first = self._first
         for name, value in chunk.items():
-            if name in self._first:
-                # Azure's first chunk has an empty id and model and no time of creation.
-                if value and name in self._unnamed:
-                    self._unnamed.discard(name)
-                    self._first[name] = value
-            elif name not in _CHUNK_ONLY and value is not None:
+            if value is None or name in _CHUNK_ONLY:
+                continue
+            if name not in first:
                 self._extra[name] = value
-        if chunk.get("usage") and read_usage(chunk["usage"]) is not None:
-            self._usage = chunk["usage"]
+            elif self._unnamed and value and name in self._unnamed:
+                # Azure's first chunk has an empty id and model and no time of creation.
+                self._unnamed.discard(name)
+                first[name] = value
+        usage = chunk.get("usage")
+        if usage and read_usage(usage) is not None:
+            self._usage = usage
         for choice in chunk.get("choices") or ():
             index = choice.get("index", 0)
-            self._choices.setdefault(index, _Choice()).add(choice)
+            folded = self._choices.get(index)
+            if folded is None:
+                folded = self._choices[index] = _Choice()
+            folded.add(choice)
 
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` as OpenAI writes it, unknown fields included; ``usage`` only if one was sent."""

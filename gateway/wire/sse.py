@@ -78,19 +78,19 @@ class SSEParser:
 
     def feed(self, data: bytes) -> list[Event | Comment]:
         """Take the next bytes; return what they complete, in order. Raises EventTooBig."""
-        # The common case, one chunk that is one event of one data line, is answered without touching the buffer.
-        size = len(data)
+        # The common case, a chunk of whole events of one data line each, is answered without touching the buffer.
         if (
             data.startswith(b"data:")
-            and data.find(b"\n") == size - 2
             and data.endswith(b"\n\n")
             and not self._buffer
             and not self._after_cr
             and b"\r" not in data
-            and size <= self._limit
+            and len(data) <= self._limit
         ):
-            self._at_start = False
-            return [Event(data[6:-2] if data.startswith(b"data: ") else data[5:-2], None, data)]
+            events = _plain_events(data)
+            if events is not None:
+                self._at_start = False
+                return events
         if self._at_start:
             data = self._without_bom(data)
         if not data:
@@ -157,6 +157,18 @@ class SSEParser:
             self._data.append(b"")
         elif line.startswith(b"event:"):
             self._event = _value(line, 6) or None
+
+
+def _plain_events(data: bytes) -> list[Event | Comment] | None:
+    """The events of a chunk in which each is one data line and a blank line; None if there is anything else."""
+    if data.find(b"\n") == len(data) - 2:
+        return [Event(data[6:-2] if data.startswith(b"data: ") else data[5:-2], None, data)]
+    events: list[Event | Comment] = []
+    for line in data[:-2].split(b"\n\n"):
+        if not line.startswith(b"data:") or b"\n" in line:
+            return None
+        events.append(Event(line[6:] if line.startswith(b"data: ") else line[5:], None, line + b"\n\n"))
+    return events
 
 
 def _line_ends(source: bytes | bytearray, search: int, any_cr: bool) -> Iterator[tuple[int, int]]:
