@@ -21,9 +21,9 @@ from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.chat import ChatEndpoint
 from gateway.endpoints.dispatch import Dispatch
 from gateway.endpoints.health import health_routes
-from gateway.endpoints.http_protocol import ServerLimits
 from gateway.endpoints.models import model_routes
 from gateway.endpoints.server import RunningServer, start_server
+from gateway.endpoints.server_limits import ServerLimits
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import Log
 from gateway.metrics import Metrics
@@ -62,6 +62,7 @@ class Gateway:
         self._load = load
         self._authenticator = _authenticator(config)
         self._lag = 0.0
+        self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
 
     @classmethod
@@ -104,6 +105,10 @@ class Gateway:
 
     async def reload(self) -> list[str]:
         """Re-read the configuration and swap it in whole. Returns what is wrong with it; then nothing has changed."""
+        async with self._reloading:  # one at a time, or an older file could win
+            return await self._reload()
+
+    async def _reload(self) -> list[str]:
         try:
             config = await asyncio.to_thread(self._load)
             if problems := [*unsupported(config), *_fixed(self.config, config)]:
@@ -295,6 +300,9 @@ def _fixed(old: Config, new: Config) -> Iterable[str]:
         "listen": (old.listen, new.listen),
         "admin.listen": (old.admin.listen, new.admin.listen),
         "store": (old.store, new.store),
+        "log": (old.log, new.log),
+        "limits.headers": (old.limits.headers, new.limits.headers),
+        "limits.in_flight": (old.limits.in_flight, new.limits.in_flight),
     }
     for name, (before, after) in pairs.items():
         if before != after:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import orjson
 
 from gateway import __version__
 from gateway.app import Gateway, build_log
 from gateway.config import Config, describe_models, load, unsupported
+from gateway.config.addresses import HostPort, host_port
 from gateway.console import models_table, probe_table, read_status, status_text
 from gateway.demo import run_demo
 from gateway.endpoints.server import ListenError
 from gateway.errors import ConfigError, OperatorError
-from gateway.lifecycle import run, serve_until_stopped
+from gateway.lifecycle import run, serve_until_stopped, until_stopped
 from gateway.probe import probe
 from gateway.reports import FIELDS, parse_fields, parse_period, usage_csv, usage_rows, usage_table
-from gateway.sandbox import SCENARIOS, run_sandbox
+from gateway.sandbox import SCENARIOS, ScenarioError, run_sandbox
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import store_path
 from gateway.upstream.dialer import SystemDialer
@@ -32,6 +36,8 @@ from gateway.upstream.transport import PoolTransport
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 DEFAULT_CONFIG = Path("config.yaml")
 
+_CONFIG_HELP = "default: ./config.yaml if there, else the built-in defaults"
+
 
 class UsageError(Exception):
     """The command's arguments make no sense; the message says what would."""
@@ -39,10 +45,14 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code: 0 done, 1 failed, 2 bad usage or bad configuration."""
-    options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows no '…' is no reason to fail
     try:
-        return command(options)
+        try:
+            return _obey(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a reader that has left is expected; later it would be a complaint
     except (ConfigError, UsageError) as error:
         print(error, file=sys.stderr)
         return BAD_USAGE
@@ -56,16 +66,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
+def _obey(arguments: Sequence[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    return command(options)
+
+
 def serve(options: argparse.Namespace) -> int:
     """The gateway."""
-    config = _config(options)
+    config = _servable(options)
+
+    def read_again() -> Config:
+        # A file that is gone for a moment must not turn into the built-in defaults, which ask for no key.
+        return _config(options) if config.source is None else load(config.source, os.environ)
 
     async def serving() -> int:
         log = build_log(config)
         try:
             for warning in config.warnings:
                 log.warning("config", message=warning)
-            gateway = await Gateway.start(config, log, lambda: _config(options))
+            gateway = await Gateway.start(config, log, read_again)
             return await serve_until_stopped(gateway, lambda: _announce(gateway))
         finally:
             log.close()
@@ -84,9 +104,21 @@ def sandbox(options: argparse.Namespace) -> int:
         for scenario in SCENARIOS.values():
             print(f"{scenario.name:<24} {scenario.summary}")
         return DONE
+    try:
+        place: HostPort = host_port(options.listen)
+    except ValueError as error:
+        raise UsageError(f"sandbox: --listen {options.listen}: {error}") from None
     if options.scenario is not None and options.scenario.partition(";")[0] not in SCENARIOS:
         raise UsageError(f"sandbox: no scenario '{options.scenario}'; piapi-gateway sandbox --list shows them all")
-    run(run_sandbox(options.listen, options.scenario, lambda box: print(f"SANDBOX listens on {box.url}", flush=True)))
+    serving = run_sandbox(str(place), options.scenario, lambda box: print(f"SANDBOX listens on {box.url}", flush=True))
+    try:
+        run(until_stopped(serving))
+    except ScenarioError as error:
+        raise UsageError(f"sandbox: {error}") from None
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OperatorError(f"the sandbox cannot listen on {place}: {_reason(error)}") from None
     return DONE
 
 
@@ -126,13 +158,13 @@ def models(options: argparse.Namespace) -> int:
 
 def usage(options: argparse.Namespace) -> int:
     """Spend from the ledger."""
-    config = _config(options)
+    config = _servable(options)
     try:
         by = parse_fields(options.by)
         period = parse_period(options.since, options.until, time.time_ns(), config.time_zone)
     except ValueError as error:
         raise UsageError(f"usage: {error}") from None
-    rows = usage_rows(_store(config), period, by, config.time_zone)
+    rows = usage_rows(store_path(config.store), period, by, config.time_zone)
     if options.format == "json":
         _print_json(rows)
     elif options.format == "csv":
@@ -144,7 +176,7 @@ def usage(options: argparse.Namespace) -> int:
 
 def ledger_verify(options: argparse.Namespace) -> int:
     """Check the books."""
-    books = verify(_store(_config(options)))
+    books = verify(store_path(_servable(options).store))
     print(f"settled {books.settled}, released {books.released}, unknown {books.unknown}, open {books.open}")
     for problem in books.problems:
         print(f"ledger: {problem}", file=sys.stderr)
@@ -154,18 +186,27 @@ def ledger_verify(options: argparse.Namespace) -> int:
 def status(options: argparse.Namespace) -> int:
     """A running gateway's endpoints, keys and work in flight."""
     config = _config(options)
-    while True:
-        answer = asyncio.run(read_status(config))
-        if options.json:
-            _print_json(answer)
-        else:
-            if options.watch and sys.stdout.isatty():
-                print("\x1b[H\x1b[2J", end="")
-            print(status_text(answer))
-        if not options.watch:
+    try:
+        while True:
+            _show_status(config, options)
+            if not options.watch:
+                return DONE
+            time.sleep(options.interval)
+    except KeyboardInterrupt:
+        if options.watch:  # that is how one stops watching
             return DONE
-        sys.stdout.flush()
-        time.sleep(options.interval)
+        raise
+
+
+def _show_status(config: Config, options: argparse.Namespace) -> None:
+    answer = asyncio.run(read_status(config))
+    if options.json:
+        _print_json(answer)
+    else:
+        if options.watch and sys.stdout.isatty():
+            print("\x1b[H\x1b[2J", end="")
+        print(status_text(answer))
+    sys.stdout.flush()
 
 
 async def _probe(config: Config) -> list[dict[str, object]]:
@@ -184,10 +225,12 @@ def _config(options: argparse.Namespace) -> Config:
     return load(path, os.environ)
 
 
-def _store(config: Config) -> Path:
+def _servable(options: argparse.Namespace) -> Config:
+    """A configuration that this version can serve; ConfigError says what it cannot."""
+    config = _config(options)
     if refused := unsupported(config):
         raise ConfigError(refused)
-    return store_path(config.store)
+    return config
 
 
 def _announce(gateway: Gateway) -> None:
@@ -202,8 +245,28 @@ def _print_json(value: object) -> None:
     print(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
+def _reason(error: OSError) -> str:
+    """The system's words for an error, without numbers and Python's addition to them."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _seconds(text: str) -> float:
+    """An argument that is a time to wait."""
+    seconds = float(text)
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return seconds
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the synopsis is for those who ask for it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="piapi-gateway",
         description="An OpenAI-compatible gateway to PiAPI and a backup: it streams, fails over and counts every cent.",
         epilog="First try, without any key: piapi-gateway demo",
@@ -211,14 +274,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"piapi-gateway {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, work: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
+    def command(
+        name: str, work: Callable[[argparse.Namespace], int], help: str, config: str = _CONFIG_HELP
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=help, description=help)
-        _finish(sub, work)
+        _finish(sub, work, config)
         return sub
 
     command("serve", serve, "run the gateway")
-    command("demo", demo, "run the gateway on a built-in sandbox; prints a key and lines to try")
-    boxed = command("sandbox", sandbox, "run only the simulated PiAPI and backup")
+    command(
+        "demo",
+        demo,
+        "run the gateway on a built-in sandbox; prints a key and lines to try",
+        "take its other settings (listen, limits, log …) from a file; default: none, also where ./config.yaml is",
+    )
+    boxed = command("sandbox", sandbox, "run only the simulated PiAPI and backup", "accepted, but not read")
     boxed.add_argument("--listen", default="127.0.0.1:8499", metavar="HOST:PORT", help="default: %(default)s")
     boxed.add_argument("--scenario", metavar="NAME", help="what every answer plays, such as 'cut;after_events=3'")
     boxed.add_argument("--list", action="store_true", help="list the scenarios")
@@ -243,15 +313,15 @@ def _parser() -> argparse.ArgumentParser:
     _finish(verifying, ledger_verify)
     shown = command("status", status, "show a running gateway's endpoints, keys and work in flight")
     shown.add_argument("--watch", action="store_true", help="redraw until interrupted")
-    shown.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between redraws")
+    shown.add_argument("--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between redraws")
     shown.add_argument("--json", action="store_true", help="for scripts")
     return parser
 
 
-def _finish(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], int]) -> None:
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="default: ./config.yaml if there, else the built-in defaults"
-    )
+def _finish(
+    parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], int], config: str = _CONFIG_HELP
+) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help=config)
     parser.set_defaults(command=work)
 
 

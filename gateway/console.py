@@ -58,9 +58,14 @@ async def read_status(config: Config) -> dict[str, Any]:
             answer = await client.get(url, headers=headers)
     except httpx2.HTTPError as error:
         raise OperatorError(f"no gateway answers at {url} ({error}); is it running, with this configuration?") from None
-    if answer.status_code != 200:
-        raise OperatorError(f"{url} answered {answer.status_code}; is admin.key the running gateway's?")
-    found: dict[str, Any] = answer.json()
+    if answer.status_code == 401:
+        raise OperatorError(f"{url} answered 401; admin.key is not the running gateway's")
+    try:
+        found = answer.json() if answer.status_code == 200 else None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "ledger_rows_pending" not in found:
+        raise OperatorError(f"{url} answered {answer.status_code}, but not as this gateway does; what listens there?")
     return found
 
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import uvloop
@@ -14,7 +14,7 @@ import uvloop
 from gateway.app import Gateway
 
 CUT_OFF_SECONDS = 5.0
-"""How long stragglers have to write their last event after the drain time."""
+"""How long stragglers have to write their last event after the drain time, and idle connections to close."""
 
 T = TypeVar("T")
 
@@ -23,6 +23,19 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     """Run on uvloop. A short switch interval keeps the ledger's writer thread from waiting 5 ms for its turn."""
     sys.setswitchinterval(0.0005)
     return uvloop.run(main)
+
+
+async def until_stopped(serving: Awaitable[None]) -> None:
+    """Await what serves until it is cancelled; SIGTERM and SIGINT cancel it, which is a good end."""
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        return
 
 
 async def serve_until_stopped(gateway: Gateway, announce: Callable[[], None]) -> int:
@@ -55,8 +68,7 @@ async def _drain(gateway: Gateway, hurry: asyncio.Event) -> None:
     hurrying = gateway.services.tasks.spawn(hurry.wait(), "hurry")
     await asyncio.wait({waiting, hurrying}, return_when=asyncio.FIRST_COMPLETED)
     left = len(gateway.services.gate)
-    if left:
-        gateway.cut_off()
-        await gateway.drained(CUT_OFF_SECONDS)
-    await gateway.close()
+    gateway.cut_off()
+    quiet = await gateway.drained(CUT_OFF_SECONDS)
+    await gateway.close(CUT_OFF_SECONDS if quiet else 0.0)  # who takes not even an error event is waited for once
     log.info("stopped", cut_off=left)

@@ -6,8 +6,10 @@ at once, so it offers itself in the scope's extensions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Protocol, cast
+
+from gateway.endpoints.answers import Header
 
 EXTENSION = "piapi.connection"
 
@@ -31,6 +33,14 @@ class Connection(Protocol):
 
     def close_after_answer(self) -> None:
         """Say ``connection: close`` if the head is not out yet, and close after the answer."""
+        ...
+
+    async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """Send a whole answer; ``content-length`` is among the headers."""
+        ...
+
+    def piece(self, data: bytes) -> bool:
+        """Write a piece of a stream at once; False if the client must be waited for first."""
         ...
 
     def hold_head(self) -> None:

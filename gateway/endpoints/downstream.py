@@ -99,6 +99,10 @@ class Downstream:
         """Send a piece of the body; return when the next one may come."""
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
+    def write_now(self, data: bytes) -> bool:
+        """``write`` without waiting. False if the client must be waited for, or the head is not out: then ``write``."""
+        return self._connection.piece(data)
+
     async def finish(self) -> None:
         """End the answer."""
         self.finished = True
@@ -108,10 +112,11 @@ class Downstream:
         """Send a whole answer."""
         prepared = self._prepare(headers)
         prepared.append((b"content-length", b"%d" % len(body)))
-        self._connection.hold_head()
-        await self._begin(status, prepared)
+        self.started = True
+        if not self._connection.request_complete:
+            self._connection.close_after_answer()
         self.finished = True
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._connection.answer(status, prepared, body)
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
         """Answer with an error: OpenAI's body, ``x-should-retry``, ``retry-after`` if another try can help."""

@@ -13,9 +13,7 @@ Content-Length, Content-Length with Transfer-Encoding and malformed chunks; http
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, cast
 from urllib.parse import unquote
@@ -27,33 +25,21 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.endpoints.answers import error_headers, headers_too_large, malformed_request, request_id, request_timeout
+from gateway.endpoints.answers import (
+    Header,
+    error_headers,
+    headers_too_large,
+    malformed_request,
+    request_id,
+    request_timeout,
+)
 from gateway.endpoints.connection import EXTENSION
 from gateway.endpoints.http_cycle import Cycle, Writer
 from gateway.endpoints.http_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
+from gateway.endpoints.server_limits import ServerLimits
 from gateway.endpoints.unsent import unsent_bytes
 from gateway.errors import GatewayError, gateway_overloaded
 from gateway.interruption import Watchdog
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """Sizes in bytes, times in seconds."""
-
-    headers: int = 32 * 1024
-    """The request line and all headers; also a chunked body's framing and trailers without a byte of content."""
-    header_count: int = 100
-    url: int = 8 * 1024
-    head_timeout: float = 10.0
-    """From the first byte to the end of a head, and from a connection's begin to its first byte."""
-    keep_alive: float = 75.0
-    """An idle connection's life. Longer than the clients' own, so that they close first."""
-    write_stall: float = 60.0
-    """How long a client with more than 64 KiB still to take may take nothing."""
-    linger: float = 2.0
-    """How long a client that still sends is listened to after a refusal: a reset would destroy the answer."""
-    connections: int = sys.maxsize
-    """What comes while so many are open is answered 503."""
 
 
 class Stage(Enum):
@@ -116,6 +102,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def abort(self) -> None:
         self.transport.abort()
+
+    async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        if not self.gone:
+            await cast("Cycle", self.cycle).answer(status, headers, body)
+
+    def piece(self, data: bytes) -> bool:
+        return not self.gone and cast("Cycle", self.cycle).piece(data)
 
     def hold_head(self) -> None:
         if not self.gone:

@@ -17,7 +17,8 @@ from email.utils import formatdate
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.endpoints.http_protocol import GuardedProtocol, ServerLimits
+from gateway.endpoints.http_protocol import GuardedProtocol
+from gateway.endpoints.server_limits import ServerLimits
 from gateway.errors import GatewayError
 
 BACKLOG = 2048

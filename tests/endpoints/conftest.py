@@ -11,8 +11,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from gateway.endpoints.dispatch import Dispatch, Endpoint
-from gateway.endpoints.http_protocol import ServerLimits
 from gateway.endpoints.server import RunningServer, start_server
+from gateway.endpoints.server_limits import ServerLimits
 
 from .client import RawClient
 

@@ -1,0 +1,1 @@
+"""The command as a user runs it: real processes, real signals, real sockets."""
