@@ -129,6 +129,11 @@ class Account:
         if self._first_at is None:
             self._first_at = self._services.clock.monotonic()
 
+    @property
+    def sent(self) -> bool:
+        """Whether anything may have left for an upstream."""
+        return any(entry.attempt.sent for entry in self._entries)
+
     def headers(self) -> Headers:
         """What every answer says of how it came about."""
         if not self._entries:

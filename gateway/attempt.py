@@ -14,6 +14,7 @@ from gateway.core.types import CostClass, Outcome, Phase
 from gateway.errors import TransportError
 from gateway.interruption import Interrupter, Watchdog
 from gateway.ports import Clock
+from gateway.tasks import TrackedTasks
 from gateway.translate.commands import Awaiting, Command, Conversation, Emit, Head, Receive, Send, Sleep, Stalled
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
@@ -32,6 +33,10 @@ _FIXED_HEADERS = (
 )
 
 
+LINGER = 1.0
+"""Seconds an upstream has, after the stream's last event, to end its answer, so that the connection can be kept."""
+
+
 class DeadlinePassed(Exception):
     """The request as a whole took too long."""
 
@@ -46,7 +51,8 @@ class Attempt:
     """One try at one target through one endpoint with one key.
 
     ``deadline``: the loop's time at which the whole request must have ended.
-    After ``run``: ``waited`` is the seconds spent waiting for the upstream, ``bytes_out`` and ``bytes_in`` its traffic.
+    After ``run``: ``waited`` is the seconds spent waiting for the upstream, ``bytes_out`` and ``bytes_in`` its traffic;
+    ``sent`` says whether anything may have left for the upstream.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Attempt:
         interrupter: Interrupter,
         deadline: float,
         clock: Clock,
+        tasks: TrackedTasks,
     ) -> None:
         self._go = go
         self._conversation = conversation
@@ -67,15 +74,24 @@ class Attempt:
         self._interrupter = interrupter
         self._deadline = deadline
         self._clock = clock
+        self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(self._loop, self._expired)
         self._bound_by_idle = go.target.cost_class is CostClass.TOKENS
         self._awaiting = Awaiting.HEAD
         self._response: Response | None = None
         self._last_byte = self._last_progress = self._head_at = self._loop.time()
+        self._progress_seen = 0
         self._waiting_until = 0.0
         self.waited = 0.0
         self.bytes_out = 0
+        self._handed_over = False
+        self.sent = False
+
+    @property
+    def phase(self) -> Phase:
+        """How far an attempt that was cut short had come, for all the driver knows."""
+        return Phase.UNKNOWN if self.sent else Phase.UNSENT
 
     @property
     def bytes_in(self) -> int:
@@ -96,26 +112,31 @@ class Attempt:
                     command = conversing.send(result)
         except StopIteration as end:
             outcome: Outcome = end.value
+            if outcome.ok and self._response is not None and not self._response.complete:
+                self._tasks.spawn(_read_to_end(self._response), "read-to-end")
+                self._handed_over = True
             return outcome
         except TransportError as error:
             return Outcome(error.slug, error.phase, detail=error.detail)
         except Stalled as stall:
-            return Outcome(f"stall_{stall.awaiting}", Phase.UNKNOWN, detail=str(stall))
+            return Outcome(f"stall_{stall.awaiting}", self.phase, detail=str(stall))
         except DeadlinePassed:
-            return Outcome("deadline", Phase.UNKNOWN, detail="the request's deadline passed")
+            return Outcome("deadline", self.phase, detail="the request's deadline passed")
         finally:
             conversing.close()
             self._watchdog.stop()
-            if self._response is not None:
+            if self._response is not None and not self._handed_over:
                 self._response.close()
 
     async def _carry_out(self, command: Command) -> Head | bytes | None:
         if type(command) is Receive:
             return await self._receive(command.awaiting)
         if type(command) is Emit:
-            if command.meaningful:
-                self._last_progress = self._loop.time()
+            started = self._loop.time()
             await self._interrupter.wait(self._sink.emit(command.data, command.meaningful))
+            blocked = self._loop.time() - started  # while the client made us wait, nobody upstream was silent
+            self._last_byte += blocked
+            self._last_progress += blocked
             return None
         if type(command) is Send:
             return await self._send(command)
@@ -143,6 +164,7 @@ class Attempt:
                     command.body,
                     connect_timeout=upstream.timeouts.connect,
                     fresh=self._go.fresh_connection,
+                    on_sending=self._sending,
                 )
             )
         finally:
@@ -151,6 +173,9 @@ class Attempt:
         self._response = response
         self._last_byte = self._last_progress = self._head_at = self._loop.time()
         return Head(response.status, response.headers)
+
+    def _sending(self) -> None:
+        self.sent = True
 
     async def _receive(self, awaiting: Awaiting) -> bytes:
         assert self._response is not None
@@ -175,6 +200,9 @@ class Attempt:
             deadline = min(deadline, self._last_byte + GRACE_AFTER_FINISH)
         elif self._bound_by_idle:
             if awaiting is Awaiting.IDLE:
+                if self._conversation.progress != self._progress_seen:
+                    self._progress_seen = self._conversation.progress
+                    self._last_progress = self._last_byte
                 progress = self._last_progress + PROGRESS_FACTOR * timeouts.idle
                 deadline = min(deadline, self._last_byte + timeouts.idle, progress)
             elif awaiting is Awaiting.HEAD:
@@ -190,3 +218,15 @@ class Attempt:
         else:
             silence = self._loop.time() - self._last_byte
             self._interrupter.interrupt(Stalled(self._awaiting, round(silence, 1)))
+
+
+async def _read_to_end(response: Response) -> None:
+    """The client has all it wanted; the answer's end may still be on its way."""
+    try:
+        async with asyncio.timeout(LINGER):
+            while await response.receive():
+                pass
+    except (TransportError, TimeoutError):
+        pass
+    finally:
+        response.close()

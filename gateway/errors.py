@@ -160,9 +160,14 @@ def gateway_overloaded() -> GatewayFault:
     )
 
 
-def server_shutting_down() -> GatewayFault:
+def server_shutting_down(*, again: bool = True) -> GatewayFault:
+    """503. ``again``: whether nothing was bought for this request, so that it may be sent once more."""
     return GatewayFault(
-        503, "service_unavailable_error", "server_shutting_down", "The gateway is shutting down.", retry_after=1.0
+        503,
+        "service_unavailable_error",
+        "server_shutting_down",
+        "The gateway is shutting down.",
+        retry_after=1.0 if again else None,
     )
 
 

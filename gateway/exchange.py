@@ -162,8 +162,10 @@ class Exchange:
             delivery.abandon()
             return
         except DrainOver:
-            error = server_shutting_down()
+            error = server_shutting_down(again=not self._account.sent)
         if error is not None:
+            # An upstream's own words are passed on, and it may repeat the key it was sent.
+            error.message = self._services.log.redactor.text(error.message)
             self._account.settle(error.status)
             await delivery.fail(error)
             return
@@ -196,7 +198,7 @@ class Exchange:
             outcome = await self._attempt(itinerary, step, deadline)
             if outcome.ok:
                 return None
-            if outcome.slug in ("client_gone_wait", "client_gone_stream") or self._client.gone:
+            if outcome.slug.startswith("client_") or self._client.gone:
                 raise ClientGone
             if outcome.slug == "drain_cut":
                 raise DrainOver
@@ -213,15 +215,16 @@ class Exchange:
             interrupter=self._interrupter,
             deadline=deadline,
             clock=services.clock,
+            tasks=services.tasks,
         )
         self._account.begin(go, self._conversation, attempt)
         outcome = _OURS
         try:
             outcome = self._in_context(await attempt.run())
         except ClientGone:
-            outcome = self._ended_by_us("client_gone_stream", "client_gone_wait")
+            outcome = self._left_by_client(attempt)
         except DrainOver:
-            outcome = self._ended_by_us("drain_cut", "drain_cut")
+            outcome = Outcome("drain_cut", Phase.FORWARDED if self._committed else attempt.phase)
         finally:
             self._go = None
             itinerary.report(go, outcome, self._loop.time())
@@ -235,10 +238,10 @@ class Exchange:
             return replace(outcome, slug=slug, phase=Phase.FORWARDED)
         return outcome
 
-    def _ended_by_us(self, after_content: str, before: str) -> Outcome:
+    def _left_by_client(self, attempt: Attempt) -> Outcome:
         if self._committed:
-            return Outcome(after_content, Phase.FORWARDED)
-        return Outcome(before, Phase.UNKNOWN)
+            return Outcome("client_stalled" if self._client.stalled else "client_gone_stream", Phase.FORWARDED)
+        return Outcome("client_gone_wait" if attempt.sent else "client_gone_early", attempt.phase)
 
     async def emit(self, data: bytes, meaningful: bool) -> None:
         """The driver's sink: what the conversation has for the client."""

@@ -154,13 +154,13 @@ def changing_id(order: Order, events: list[Event]) -> Iterable[Event]:
         yield event if event.kind == "done" else event.edited(id=f"chatcmpl-sandbox-{number}")
 
 
-def huge_event(order: Order, events: list[Event]) -> Iterable[Event]:
-    """One content event of ``size`` bytes and more."""
+def huge_event(order: Order) -> Iterator[Step]:
+    """One content event of ``size`` bytes and more; ``seconds`` of silence once ``more`` events have followed it."""
+    events = list(order.events)
     place = order.count("after_events")
-    yield from events[:place]
     choice = {"index": 0, "delta": {"content": "x" * order.count("size")}, "finish_reason": None}
-    yield replace(events[0].edited(choices=[choice]), kind="content", tokens=1)
-    yield from events[place:]
+    events.insert(place, replace(events[0].edited(choices=[choice]), kind="content", tokens=1))
+    yield from _stalled(order, events, place + 1 + order.count("more"))
 
 
 def endless(order: Order, events: list[Event]) -> Iterable[Event]:
@@ -196,16 +196,17 @@ def _stalled(order: Order, events: list[Event], place: int) -> Iterator[Step]:
 
 
 def drip(order: Order) -> Iterator[Step]:
-    """The role chunk, then comments: life without progress. ``count`` of them (0: for ever) before the rest."""
+    """Some events, then comments: life without progress. ``count`` of them (0: for ever) before the rest."""
     events = list(order.events)
+    place = order.count("after_events")
     yield stream_head(order)
-    yield from send_events(order, events[:1])
+    yield from send_events(order, events[:place])
     for number in count(1):
         yield Pause(order.number("interval") / 1000)
         yield Send(chunk(COMMENT))
         if number == order.count("count"):
             break
-    yield from send_events(order, events[1:])
+    yield from send_events(order, events[place:])
     yield Send(LAST_CHUNK)
 
 

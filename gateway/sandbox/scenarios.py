@@ -158,13 +158,13 @@ _TABLE = (
     _events("odd_done", "another terminator", 35, edited(stream.odd_done), text="[none]"),
     _events("trailers", "a trailer after the last chunk", None, wire.trailers),
     # Too much, or nothing for too long
-    _events("huge_event", "one huge event", 36, edited(stream.huge_event), size=2_000_000, after_events=1),
+    _events("huge_event", "one huge event", 36, stream.huge_event, size=2_000_000, after_events=1, more=0, seconds=0.0),
     _whole("stall_head", "silence before the head", 37, wire.stall_head, seconds=-1.0),
     _events("stall_before_content", "silence after the role", 37, stall_where(("content",), after=False), seconds=-1.0),
     _events("stall_mid", "silence after some events", 37, stream.stall_mid, after_events=3, seconds=-1.0),
     _events("stall_after_finish", "silence after the finish", 37, stall_where(("finish",), after=True), seconds=-1.0),
     _events("hang_after_done", "[DONE], and no end", 37, wire.hang_after_done, seconds=-1.0),
-    _events("drip", "comments instead of content", 37, stream.drip, interval=50.0, count=0),
+    _events("drip", "comments instead of content", 37, stream.drip, after_events=1, interval=50.0, count=0),
     _events("endless", "content for ever", 38, edited(stream.endless)),
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),

@@ -71,6 +71,7 @@ class ChatConversation:
         self._ended = False  # the terminator has come
         self._usage_sent = False
         self._has_ids = False
+        self.progress = 0
         self.usage: Usage | None = None
         self.answer: bytes | None = None
 
@@ -169,7 +170,7 @@ class ChatConversation:
             if type(event) is Comment:
                 # openai-python takes the blank line after a comment for an event without data once it has seen an id,
                 # and fails on it.
-                if self._answered and not self._has_ids:
+                if self._folder is None and self._answered and not self._has_ids:
                     self._out.append(_PING)
                 continue
             assert type(event) is Event
@@ -213,6 +214,7 @@ class ChatConversation:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
             self._answered = True
+            self.progress += 1
 
     def _forward(self) -> Generator[Emit, None, None]:
         data = b"".join(self._out)

@@ -99,6 +99,9 @@ class Conversation(Protocol):
     answer: bytes | None
     """The whole answer for a client that did not ask for a stream, once the outcome is ok."""
 
+    progress: int
+    """Grows with every piece of content that comes; silence and comments leave it as it is."""
+
     @property
     def images(self) -> int:
         """Pictures received so far."""

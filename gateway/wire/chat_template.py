@@ -1,0 +1,61 @@
+"""Reading the plain chunks of a stream without parsing them.
+
+Nearly all chunks of a stream are byte for byte the same but for one text: ``{…"choices":[{"index":0,"delta":
+{"content":"`` text ``"},…}]}``. Once one of them has been parsed and found plain, the next ones with the same bytes
+around a text without escapes can only mean the same, with that text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MARK = b'"content":"'
+
+
+class ContentTemplate:
+    """What the plain chunks of one stream have in common. ``index``: the choice whose text they bring."""
+
+    __slots__ = ("_after", "_before", "index")
+
+    def __init__(self) -> None:
+        self._before = b""
+        self._after = b""
+        self.index = 0
+
+    def learn(self, data: bytes, chunk: dict[str, Any]) -> None:
+        """Take ``chunk``, parsed from ``data``, as the pattern if it is plain: one choice, one text, no end."""
+        choices = chunk["choices"]
+        if len(choices) != 1 or chunk.get("usage"):
+            return
+        choice = choices[0]
+        delta = choice.get("delta")
+        if choice.get("finish_reason") or choice.get("logprobs") or not delta or delta.keys() != {"content"}:
+            return
+        text = delta["content"]
+        if type(text) is not str or not text:
+            return
+        # The mark must be there once, or the text it leads to might be another field's.
+        place = data.find(_MARK) + len(_MARK)
+        end = place + len(text.encode())
+        if (
+            place < len(_MARK)
+            or data.count(_MARK) != 1
+            or data[place:end] != text.encode()
+            or data[end : end + 1] != b'"'
+        ):
+            return
+        self._before, self._after, self.index = data[:place], data[end:], choice.get("index", 0)
+
+    def text(self, data: bytes) -> str | None:
+        """The text of a chunk that fits the pattern; None if it does not fit, or cannot be read this way."""
+        before, after = self._before, self._after
+        if not before or not data.startswith(before) or not data.endswith(after):
+            return None
+        raw = data[len(before) : len(data) - len(after)]
+        if not raw or b'"' in raw or b"\\" in raw or len(before) + len(after) >= len(data):
+            return None
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return None
+        return text if text.isprintable() else None

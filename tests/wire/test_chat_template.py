@@ -1,0 +1,86 @@
+"""The short way of reading plain chunks says what the long way says, or nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.wire.chat_template import ContentTemplate
+
+
+def chunk(text: str, **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None}
+    return {"id": "chatcmpl-1", "model": "m", "choices": [choice | more], "usage": None}
+
+
+def learned(example: dict[str, Any]) -> ContentTemplate:
+    template = ContentTemplate()
+    template.learn(orjson.dumps(example), example)
+    return template
+
+
+def test_a_stream_s_plain_chunks_are_read_by_their_text() -> None:
+    template = learned(chunk("Hello"))
+    assert template.text(orjson.dumps(chunk(" world ✓"))) == " world ✓"
+    assert template.index == 0
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        chunk(""),
+        chunk("done", finish_reason="stop"),
+        chunk("x", logprobs={"content": []}),
+        chunk("x", delta={"content": "x", "role": "assistant"}),
+        chunk("x", delta={"content": None}),
+        chunk("x", delta={"content": ["x"]}),
+        chunk("x", delta={}),
+        chunk('say "content":"x"'),
+        chunk("a\nb"),
+        {**chunk("x"), "usage": {"prompt_tokens": 1, "completion_tokens": 1}},
+        {**chunk("x"), "choices": []},
+        {**chunk("x"), "choices": chunk("x")["choices"] * 2},
+        {"content": "a decoy", **chunk("x")},
+    ],
+)
+def test_what_is_not_plain_teaches_nothing(example: dict[str, Any]) -> None:
+    template = learned(example)
+    assert template.text(orjson.dumps(example)) is None
+    assert template.text(orjson.dumps(chunk("Hello"))) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        chunk("x", finish_reason="stop"),
+        chunk("x", index=1),
+        chunk('"quoted"'),
+        chunk("back\\slash"),
+        chunk("line\nend"),
+        chunk(""),
+        {**chunk("x"), "id": "another"},
+    ],
+)
+def test_what_does_not_fit_is_left_to_the_parser(other: dict[str, Any]) -> None:
+    assert learned(chunk("Hello")).text(orjson.dumps(other)) is None
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"\x01", b"\t"])
+def test_bytes_that_are_no_json_text_are_left_to_the_parser(raw: bytes) -> None:
+    data = orjson.dumps(chunk("HERE")).replace(b"HERE", raw)
+    assert learned(chunk("Hello")).text(data) is None
+
+
+@given(st.text(min_size=1), st.binary(max_size=40), st.integers(0, 200))
+@settings(deadline=None)
+def test_the_short_way_never_says_anything_else_than_the_long_way(text: str, noise: bytes, at: int) -> None:
+    template = learned(chunk("Hello"))
+    data = orjson.dumps(chunk(text)) if text.isprintable() else orjson.dumps(chunk("plain"))
+    for candidate in (data, data[:at] + noise + data[at:], data[:at] + noise):
+        found = template.text(candidate)
+        if found is not None:
+            assert orjson.loads(candidate) == chunk(found)
