@@ -15,7 +15,18 @@ from gateway.errors import TransportError
 from gateway.interruption import Interrupter, Watchdog
 from gateway.ports import Clock
 from gateway.tasks import TrackedTasks
-from gateway.translate.commands import Awaiting, Command, Conversation, Emit, Head, Receive, Send, Sleep, Stalled
+from gateway.translate.commands import (
+    Awaiting,
+    Command,
+    Conversation,
+    Conversing,
+    Emit,
+    Head,
+    Receive,
+    Send,
+    Sleep,
+    Stalled,
+)
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 
@@ -45,6 +56,9 @@ class Sink(Protocol):
     """Where a conversation's bytes for the client go."""
 
     async def emit(self, data: bytes, meaningful: bool) -> None: ...
+    def emit_now(self, data: bytes) -> bool:
+        """``emit`` without waiting; False if it must be waited for, or is the first."""
+        ...
 
 
 class Attempt:
@@ -102,16 +116,7 @@ class Attempt:
         """Converse to the end. Interruptions other than stalls (client gone, draining) are raised."""
         conversing = self._conversation.converse()
         try:
-            command = next(conversing)
-            while True:
-                try:
-                    result = await self._carry_out(command)
-                except (TransportError, Stalled) as trouble:
-                    command = conversing.throw(trouble)
-                else:
-                    command = conversing.send(result)
-        except StopIteration as end:
-            outcome: Outcome = end.value
+            outcome = await self._converse(conversing)
             if outcome.ok and self._response is not None and not self._response.complete:
                 self._tasks.spawn(_read_to_end(self._response), "read-to-end")
                 self._handed_over = True
@@ -128,9 +133,36 @@ class Attempt:
             if self._response is not None and not self._handed_over:
                 self._response.close()
 
-    async def _carry_out(self, command: Command) -> Head | bytes | None:
-        if type(command) is Receive:
-            return await self._receive(command.awaiting)
+    async def _converse(self, conversing: Conversing) -> Outcome:
+        """Carry out one command after the other; most of a stream's need no waiting, and no timer then."""
+        try:
+            command = next(conversing)
+            while True:
+                result: Head | bytes | None = None
+                try:
+                    if type(command) is Receive:
+                        result = self._arrived()
+                        if result is None:
+                            result = await self._receive(command.awaiting)
+                    elif not (type(command) is Emit and self._sink.emit_now(command.data)):
+                        result = await self._carry_out(command)
+                except (TransportError, Stalled) as trouble:
+                    command = conversing.throw(trouble)
+                else:
+                    command = conversing.send(result)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+    def _arrived(self) -> bytes | None:
+        """What came of the body while we did other things; None if it must be waited for."""
+        assert self._response is not None
+        data = self._response.take()
+        if data is not None:
+            self._last_byte = self._loop.time()
+        return data
+
+    async def _carry_out(self, command: Command) -> Head | None:
         if type(command) is Emit:
             started = self._loop.time()
             await self._interrupter.wait(self._sink.emit(command.data, command.meaningful))

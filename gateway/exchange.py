@@ -256,6 +256,10 @@ class Exchange:
                 self._itinerary.answering(self._go, self._loop.time())
         await self._delivery.emit(data, meaningful)
 
+    def emit_now(self, data: bytes) -> bool:
+        """The driver's sink, the short way: content has gone out before and the client takes it."""
+        return self._committed and not self._client.gone and self._client.write_now(data)
+
     def _client_left(self) -> None:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""
         if self._bought:

@@ -16,10 +16,11 @@ T = TypeVar("T")
 class Interrupter:
     """Belongs to one task, which awaits through ``wait``. Anyone on the same loop may ``interrupt`` it."""
 
-    __slots__ = ("_cancelled", "_reason", "_task")
+    __slots__ = ("_cancelled", "_owner", "_reason", "_task")
 
     def __init__(self) -> None:
-        self._task: asyncio.Task[Any] | None = None
+        self._owner: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[Any] | None = None  # the owner, while it waits
         self._reason: Exception | None = None
         self._cancelled = False
 
@@ -37,8 +38,10 @@ class Interrupter:
         if self._reason is not None:
             work.close()
             raise self._take()
-        task = asyncio.current_task()
-        assert task is not None
+        task = self._owner
+        if task is None:
+            task = self._owner = asyncio.current_task()
+            assert task is not None
         self._task = task
         try:
             return await work

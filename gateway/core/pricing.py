@@ -297,6 +297,8 @@ def _settle(last: AttemptFacts) -> tuple[Usage, int | None] | None:
     if usage.images != last.images:
         usage = replace(usage, images=last.images)
     if _came_whole(last):
+        if last.cost_class is CostClass.PAID and last.operation == "chat":
+            usage = replace(usage, confidence="measured")  # sold by the answer: nothing about the charge is a guess
         return usage, _due(last, usage, last.images)
     if not _sent(last):
         return None

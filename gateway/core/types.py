@@ -113,19 +113,20 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One way to serve a model. ``price`` None means the price is unknown."""
+    """One way to serve a model. ``price`` None means the price is unknown.
+
+    ``cost_class``: PAID for pictures and tasks, however they travel; TOKENS for what is billed by usage.
+    """
 
     upstream: Upstream
     model: str
     operation: OperationName = "chat"
     price: Price | None = None
+    cost_class: CostClass = field(init=False, repr=False, compare=False)
 
-    @property
-    def cost_class(self) -> CostClass:
-        """PAID for pictures and tasks, however they travel; TOKENS for what is billed by usage."""
-        if self.operation != "chat" or (self.price is not None and self.price.image is not None):
-            return CostClass.PAID
-        return CostClass.TOKENS
+    def __post_init__(self) -> None:
+        paid = self.operation != "chat" or (self.price is not None and self.price.image is not None)
+        object.__setattr__(self, "cost_class", CostClass.PAID if paid else CostClass.TOKENS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
 from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
+from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.image_text import picture_links
 from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
 
@@ -32,6 +33,9 @@ IMAGE_EVENT_LIMIT = 32 << 20
 WHOLE_ANSWER_LIMIT = 64 << 20
 ERROR_LIMIT = 1 << 20
 """Bytes of a body that is no event stream, by whether it is a success."""
+
+HELD_LIMIT = 1 << 20
+"""Bytes that may come before the first content: they are held, in case another upstream must be tried."""
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 _PING = b": ping\n\n"
@@ -64,11 +68,12 @@ class ChatConversation:
         self._folder = None if request.stream else ChatFolder()
         self._text: list[str] = []
         self._out: list[bytes] = []
-        self._template: dict[str, Any] = {}
+        self._last_chunk: dict[str, Any] = {}
         self._finished: set[int] = set()
         self._received = 0
         self._answered = False  # something meaningful has come
         self._ended = False  # the terminator has come
+        self._plain = ContentTemplate()
         self._usage_sent = False
         self._has_ids = False
         self.progress = 0
@@ -174,12 +179,31 @@ class ChatConversation:
                     self._out.append(_PING)
                 continue
             assert type(event) is Event
+            if self._take_plain(event):
+                continue
             if is_terminator(event.data):
                 self._ended = True
                 return None
             if event.data and (outcome := self._take(event)) is not None:
                 return None if self._all_finished() else outcome
+        if not self._answered and self._received > HELD_LIMIT:
+            return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
         return None
+
+    def _take_plain(self, event: Event) -> bool:
+        """Take a chunk that differs from one before only in its text, if it is such a one, without parsing it."""
+        if event.event is not None or len(event.raw) - len(event.data) > _BARE_EVENT:
+            return False
+        text = self._plain.text(event.data)
+        if text is None:
+            return False
+        self._text.append(text)
+        self.progress += 1
+        if self._folder is not None:
+            self._folder.add_text(self._plain.index, text)
+        else:
+            self._out.append(event.raw)
+        return True
 
     def _take(self, event: Event) -> Outcome | None:
         try:
@@ -192,8 +216,10 @@ class ChatConversation:
         if facts.malformed is not None:
             return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
         self._note(chunk, facts)
-        if len(event.raw) - len(event.data) > _BARE_EVENT and _ID_FIELD.search(event.raw):
-            self._has_ids = True
+        if len(event.raw) - len(event.data) > _BARE_EVENT:
+            self._has_ids = self._has_ids or _ID_FIELD.search(event.raw) is not None
+        elif facts.meaningful:
+            self._plain.learn(event.data, chunk)
         if self._folder is not None:
             self._folder.add(chunk)
         elif "usage" not in chunk or chunk["usage"] is None:
@@ -206,7 +232,7 @@ class ChatConversation:
         return None
 
     def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
-        self._template = chunk
+        self._last_chunk = chunk
         self._text += facts.text
         if facts.finish:
             self._finished.update(facts.finish)
@@ -225,7 +251,7 @@ class ChatConversation:
     def _complete(self) -> Generator[Emit, None, Outcome]:
         if self.usage is None:
             self.usage = self.estimate()
-            estimated = usage_chunk(self._template, self.usage)
+            estimated = usage_chunk(self._last_chunk, self.usage)
             if self._folder is not None:
                 self._folder.add(estimated)
             elif self._request.include_usage and not self._usage_sent:
@@ -259,5 +285,5 @@ class ChatConversation:
         phase = self._phase()
         if phase is Phase.FORWARDED:
             return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
-        slug = "sse_cut_early" if self._template or self._parser.incomplete else "sse_empty"
+        slug = "sse_cut_early" if self._last_chunk or self._parser.incomplete else "sse_empty"
         return Outcome(slug, phase, 200, detail="the stream ended before any content")

@@ -145,17 +145,23 @@ class Connection(asyncio.Protocol):
 
     async def receive(self) -> bytes:
         """What has arrived of the body; waits for at least one byte. ``b""`` at its end. Raises as ``exchange``."""
-        while not self._pieces:
-            if self._complete:
-                return b""
-            if self._failure is not None:
-                raise TransportError(*self._failure)
+        while (data := self.take()) is None:
             try:
                 await self._wait()
             except BaseException:
                 self.abort()
                 raise
+        return data
+
+    def take(self) -> bytes | None:
+        """``receive`` without waiting: None if nothing is here yet."""
         pieces = self._pieces
+        if not pieces:
+            if self._complete:
+                return b""
+            if self._failure is not None:
+                raise TransportError(*self._failure)
+            return None
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._buffered = 0

@@ -42,6 +42,12 @@ class Response:
             raise RuntimeError("the response is closed")
         return await self._connection.receive()
 
+    def take(self) -> bytes | None:
+        """``receive`` without waiting: None if nothing has arrived that was not handed out."""
+        if self._connection is None:
+            raise RuntimeError("the response is closed")
+        return self._connection.take()
+
     def close(self) -> None:
         """Give the connection back if the answer was complete and it may be kept, else close it. Idempotent."""
         connection = self._connection

@@ -48,6 +48,10 @@ class ChatFolder:
                 folded = self._choices[index] = _Choice()
             folded.add(choice)
 
+    def add_text(self, index: int, text: str) -> None:
+        """Take a chunk that only continues the text of a choice it has brought text for before."""
+        self._choices[index].add_text(text)
+
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` as OpenAI writes it, unknown fields included; ``usage`` only if one was sent."""
         completion = {
@@ -86,6 +90,9 @@ class _Choice:
                 _merge(self._logprobs, name, value)
             else:
                 self._extra[name] = value
+
+    def add_text(self, text: str) -> None:
+        _merge(self._message, "content", text)
 
     def _add_delta(self, delta: dict[str, Any]) -> None:
         for name, piece in delta.items():
