@@ -130,6 +130,7 @@ class Attempt:
         finally:
             conversing.close()
             self._watchdog.stop()
+            del self._sink  # it refers back to this attempt, and the account keeps the attempt
             if self._response is not None and not self._handed_over:
                 self._response.close()
 

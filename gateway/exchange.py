@@ -306,3 +306,6 @@ class Exchange:
             services.limits.release(self._admission, self._account.tokens_used(), self._loop.time())
         services.gate.leave(self)
         services.metrics.leave(self._operation.route)
+        # What follows refers back to this exchange: without it, reference counting frees all of it at once.
+        self._interrupter.retire()
+        self._delivery = None

@@ -55,10 +55,18 @@ class Interrupter:
         finally:
             self._task = None
 
+    def retire(self) -> None:
+        """The task is about to end: let go of it, so that no reference cycle is left for the collector."""
+        self._owner = None
+
     def _take(self) -> Exception:
         reason, self._reason = self._reason, None
         assert reason is not None
         return reason
+
+
+def _nobody() -> None:
+    """Whom a stopped watchdog calls."""
 
 
 class Watchdog:
@@ -84,8 +92,9 @@ class Watchdog:
         self._deadline = None
 
     def stop(self) -> None:
-        """Never call ``expired`` again."""
+        """Never call ``expired`` again, and forget it: whoever owns the watchdog is often who it calls."""
         self._deadline = None
+        self._expired = _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

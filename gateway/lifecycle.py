@@ -16,6 +16,10 @@ from gateway.app import Gateway
 CUT_OFF_SECONDS = 5.0
 """How long stragglers have to write their last event after the drain time, and idle connections to close."""
 
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Requests leave no reference cycles behind, so the collector need not look for them every 700 allocations; with the
+default it took a seventh of the CPU at 64 connections."""
+
 T = TypeVar("T")
 
 
@@ -53,6 +57,7 @@ async def serve_until_stopped(gateway: Gateway, announce: Callable[[], None]) ->
         loop.add_signal_handler(number, told_to_stop)
     loop.add_signal_handler(signal.SIGHUP, lambda: gateway.services.tasks.spawn(gateway.reload(), "reload"))
     gc.collect()
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
     announce()
     await stop.wait()

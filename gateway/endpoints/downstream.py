@@ -105,7 +105,7 @@ class Downstream:
 
     async def finish(self) -> None:
         """End the answer."""
-        self.finished = True
+        self._finish()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
@@ -115,7 +115,7 @@ class Downstream:
         self.started = True
         if not self._connection.request_complete:
             self._connection.close_after_answer()
-        self.finished = True
+        self._finish()
         await self._connection.answer(status, prepared, body)
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
@@ -152,8 +152,12 @@ class Downstream:
             await self._begin(message["status"], [*message.get("headers", ()), self._id_header])
             return
         if not message.get("more_body", False):
-            self.finished = True
+            self._finish()
         await self._send(message)
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._on_gone = None  # whoever watches refers to us: no cycle is left for the collector
 
     def _prepare(self, headers: Iterable[Header]) -> list[Header]:
         prepared = [self._id_header]
