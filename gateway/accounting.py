@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.attempt import Attempt
-from gateway.core.pricing import AttemptFacts, Booking, book, format_usd
+from gateway.core.pricing import AttemptCost, AttemptFacts, Booking, book, format_usd
 from gateway.core.routing import Failover, Go
-from gateway.core.types import CostClass, Outcome, Route, Usage, VirtualKey
+from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.delivery import Headers
 from gateway.metrics import FinishedExchange
 from gateway.redaction import fingerprint
 from gateway.services import Services
 from gateway.stores.base import AttemptRecord, Intent, Settlement
 from gateway.translate.commands import Conversation
+
+OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway failed during this attempt")
+"""What an attempt came to if nothing else is known of it."""
+
+_UNKNOWN_COST = AttemptCost(0, "unknown")
 
 
 class Asked(Protocol):
@@ -35,11 +40,10 @@ class Entry:
     attempt: Attempt
     began: float
     ended: float = 0.0
-    outcome: Outcome | None = None
+    outcome: Outcome = OUR_MISTAKE
 
     def line(self) -> dict[str, Any]:
         """What the log says of it. An attempt that went well is told in its request's line."""
-        assert self.outcome is not None
         go, outcome = self.go, self.outcome
         return {
             "attempt": go.number,
@@ -58,7 +62,6 @@ class Entry:
 
     def facts(self) -> AttemptFacts:
         """What the books need. Counting tokens, where nothing was measured, happens here."""
-        assert self.outcome is not None
         conversation, target = self.conversation, self.go.target
         usage = conversation.usage
         counted = usage is None and self.outcome.phase >= 2
@@ -90,8 +93,6 @@ class Account:
         self._failovers = 0
         self._first_at: float | None = None
         self._booking: Booking | None = None
-        self._settled = False
-        self._cost = ""
         self.reserved = False
 
     def intent(self) -> Intent:
@@ -153,14 +154,17 @@ class Account:
 
     def settle(self, status: int) -> bytes:
         """Close the account; a second call changes nothing. Returns what the key pays, in US dollars."""
-        if not self._settled:
-            self._settled = True
-            self._booking = book([entry.facts() for entry in self._entries if entry.outcome is not None])
-            self._cost = format_usd(self._booking.charged)
-            if self.reserved:
-                self._services.ledger.settle(self._settlement(self._booking, status))
-            self._observe(self._booking, status)
-        return self._cost.encode()
+        if self._booking is None:
+            # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
+            booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
+            try:
+                booking = book([entry.facts() for entry in self._entries])
+            finally:
+                self._booking = booking
+                if self.reserved:
+                    self._services.ledger.settle(self._settlement(booking, status))
+                self._observe(booking, status)
+        return format_usd(self._booking.charged).encode()
 
     def _settlement(self, booking: Booking, status: int) -> Settlement:
         records = tuple(
@@ -168,8 +172,8 @@ class Account:
                 upstream=entry.go.target.upstream.name,
                 endpoint=entry.go.endpoint.url,
                 credential=entry.go.credential.name,
-                outcome=entry.outcome.slug if entry.outcome is not None else "internal_error",
-                phase=int(entry.outcome.phase) if entry.outcome is not None else 2,
+                outcome=entry.outcome.slug,
+                phase=int(entry.outcome.phase),
                 cost=cost.amount,
                 reason=cost.reason,
             )
@@ -232,8 +236,8 @@ class Account:
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
             images=usage.images,
-            cost_usd=self._cost,
+            cost_usd=format_usd(booking.charged),
             confidence=booking.confidence,
             ms=round(duration * 1000, 1),
-            **(last.line() if last is not None and last.outcome is not None and last.outcome.ok else {}),
+            **(last.line() if last is not None and last.outcome.ok else {}),
         )

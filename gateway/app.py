@@ -61,6 +61,7 @@ class Gateway:
         self._ledger = ledger
         self._load = load
         self._authenticator = _authenticator(config)
+        self._secrets = set(config.secrets)
         self._lag = 0.0
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
@@ -122,7 +123,8 @@ class Gateway:
         services.snapshot = _snapshot(config, states)
         services.limits.retain(key.name for key in config.keys)
         services.metrics.configure(_labels(config))
-        services.log.redactor = Redactor(config.secrets)
+        self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
+        services.log.redactor = Redactor(self._secrets)
         self._authenticator = _authenticator(config)
         self.config = config
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
@@ -307,6 +309,11 @@ def _fixed(old: Config, new: Config) -> Iterable[str]:
     for name, (before, after) in pairs.items():
         if before != after:
             yield f"{name}: a reload cannot change it; restart the gateway"
+    # A file caught half-written may lack its end: that must not open the doors.
+    if old.requires_key() and not new.requires_key():
+        yield "keys: a reload cannot drop the last virtual key, which would let everybody in; restart the gateway"
+    if old.admin.key and not new.admin.key:
+        yield "admin.key: a reload cannot drop it, which would open the admin routes; restart the gateway"
 
 
 def _room_for(wanted: int) -> int:

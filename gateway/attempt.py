@@ -97,6 +97,7 @@ class Attempt:
         self._last_byte = self._last_progress = self._head_at = self._loop.time()
         self._progress_seen = 0
         self._waiting_until = 0.0
+        self._finished_at: float | None = None
         self.waited = 0.0
         self.bytes_out = 0
         self._handed_over = False
@@ -166,7 +167,12 @@ class Attempt:
     async def _carry_out(self, command: Command) -> Head | None:
         if type(command) is Emit:
             started = self._loop.time()
-            await self._interrupter.wait(self._sink.emit(command.data, command.meaningful))
+            self._waiting_until = self._deadline
+            self._watchdog.watch(self._deadline)
+            try:
+                await self._interrupter.wait(self._sink.emit(command.data, command.meaningful))
+            finally:
+                self._watchdog.rest()
             blocked = self._loop.time() - started  # while the client made us wait, nobody upstream was silent
             self._last_byte += blocked
             self._last_progress += blocked
@@ -230,7 +236,9 @@ class Attempt:
         if wall is not None:
             deadline = min(deadline, self._last_byte + wall)
         if awaiting is Awaiting.FINISH:
-            deadline = min(deadline, self._last_byte + GRACE_AFTER_FINISH)
+            if self._finished_at is None:
+                self._finished_at = self._last_byte
+            deadline = min(deadline, self._finished_at + GRACE_AFTER_FINISH)
         elif self._bound_by_idle:
             if awaiting is Awaiting.IDLE:
                 if self._conversation.progress != self._progress_seen:

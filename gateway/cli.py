@@ -82,11 +82,11 @@ def serve(options: argparse.Namespace) -> int:
 
     async def serving() -> int:
         log = build_log(config)
+        log.bridge_stdlib()
         try:
             for warning in config.warnings:
                 log.warning("config", message=warning)
-            gateway = await Gateway.start(config, log, read_again)
-            return await serve_until_stopped(gateway, lambda: _announce(gateway))
+            return await serve_until_stopped(lambda: Gateway.start(config, log, read_again), _announce)
         finally:
             log.close()
 

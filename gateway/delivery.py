@@ -43,6 +43,7 @@ class Client(Protocol):
     async def error(self, error: GatewayError, headers: Headers = ()) -> None: ...
     async def stream_error(self, error: GatewayError) -> None: ...
     def watch(self, on_gone: Callable[[], None]) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Delivery:
@@ -64,6 +65,7 @@ class Delivery:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._quiet: asyncio.Event | None = None
         self.committed = False
         first = HOLD if stream else heartbeat
         if first > 0:
@@ -73,7 +75,7 @@ class Delivery:
         """Pass on bytes of a stream. The first meaningful ones commit: no other attempt may follow."""
         if meaningful and not self.committed:
             self.committed = True
-            self._stop_beating()
+            await self._stop_beating()
         if self._client.gone:
             return
         if not self._client.started:
@@ -82,7 +84,7 @@ class Delivery:
 
     async def complete(self, answer: bytes | None, headers: Headers = ()) -> None:
         """End a successful answer: ``answer`` is its whole body, or None after a stream."""
-        self._stop_beating()
+        await self._stop_beating()
         if answer is None:
             await self._client.finish()
         elif self._client.started:
@@ -93,7 +95,7 @@ class Delivery:
 
     async def fail(self, error: GatewayError) -> None:
         """End with an error: a true status while the head is held, an event or a body behind a 200 after that."""
-        self._stop_beating()
+        await self._stop_beating()
         if not self._client.started:
             await self._client.error(error, self._headers())
         elif self._stream:
@@ -104,24 +106,35 @@ class Delivery:
 
     def abandon(self) -> None:
         """The client has gone: nothing more is sent."""
-        self._stop_beating()
+        self._hush()
 
     def _start_beating(self) -> None:
         self._timer = None
-        self._beating = self._tasks.spawn(self._keep_alive(), "keep-alive")
+        self._quiet = asyncio.Event()
+        self._beating = self._tasks.spawn(self._keep_alive(self._quiet), "keep-alive")
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, quiet: asyncio.Event) -> None:
         kind = _STREAM if self._stream else _JSON
         if not self._client.started and not self._client.gone:
             await self._client.start(200, (kind, *self._headers()))
-        while not self.committed and not self._client.gone:
+        while not quiet.is_set() and not self._client.gone:
             await self._client.write(self._beat)
-            await asyncio.sleep(self._beat_every)
+            try:
+                async with asyncio.timeout(self._beat_every):
+                    await quiet.wait()
+            except TimeoutError:
+                continue
 
-    def _stop_beating(self) -> None:
+    async def _stop_beating(self) -> None:
+        """No beat comes after this. One that is being written is waited for: half a head would spoil the answer."""
+        self._hush()
+        if self._beating is not None:
+            beating, self._beating = self._beating, None
+            await asyncio.wait({beating})
+
+    def _hush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._beating is not None:
-            self._beating.cancel()
-            self._beating = None
+        if self._quiet is not None:
+            self._quiet.set()

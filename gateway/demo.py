@@ -36,9 +36,11 @@ async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
 
             config = read()
             log = build_log(config)
+            log.bridge_stdlib()
             try:
-                gateway = await Gateway.start(config, log, read)
-                return await serve_until_stopped(gateway, lambda: print_banner(gateway, key))
+                return await serve_until_stopped(
+                    lambda: Gateway.start(config, log, read), lambda gateway: print_banner(gateway, key)
+                )
             finally:
                 log.close()
 

@@ -14,7 +14,7 @@ import asyncio
 from dataclasses import replace
 from typing import Protocol
 
-from gateway.accounting import Account
+from gateway.accounting import OUR_MISTAKE, Account
 from gateway.attempt import Attempt
 from gateway.core.limits import Admission, Refusal
 from gateway.core.routing import Go, Itinerary, Stop, Wait
@@ -34,7 +34,8 @@ READ_ON_AT_ONCE = 200
 STATUS_CLIENT_GONE = 499
 """What the books and metrics call a request whose client left (nginx's number)."""
 
-_OURS = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway failed during this attempt")
+FAREWELL = 5.0
+"""Seconds a client has to take its last words; one that does not read is cut off."""
 
 
 class ClientGone(Exception):
@@ -164,15 +165,20 @@ class Exchange:
         except DrainOver:
             error = server_shutting_down(again=not self._account.sent)
         if error is not None:
-            # An upstream's own words are passed on, and it may repeat the key it was sent.
-            error.message = self._services.log.redactor.text(error.message)
             self._account.settle(error.status)
-            await delivery.fail(error)
+            await self._say_farewell(delivery, error)
             return
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
         conversation = self._conversation
         assert conversation is not None
         await delivery.complete(conversation.answer, ((b"x-gateway-cost-usd", cost),))
+
+    async def _say_farewell(self, delivery: Delivery, error: GatewayError) -> None:
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await delivery.fail(error)
+        except TimeoutError:
+            self._client.abort()
 
     async def _try_targets(self) -> GatewayError | None:
         """Attempt until one succeeds (None) or nothing is left to try (what the client is told)."""
@@ -218,17 +224,20 @@ class Exchange:
             tasks=services.tasks,
         )
         self._account.begin(go, self._conversation, attempt)
-        outcome = _OURS
+        outcome = OUR_MISTAKE
         try:
-            outcome = self._in_context(await attempt.run())
+            outcome = await attempt.run()
         except ClientGone:
             outcome = self._left_by_client(attempt)
         except DrainOver:
             outcome = Outcome("drain_cut", Phase.FORWARDED if self._committed else attempt.phase)
         finally:
             self._go = None
-            itinerary.report(go, outcome, self._loop.time())
-            self._account.end(outcome, itinerary.failovers)
+            outcome = self._in_context(outcome)
+            try:
+                itinerary.report(go, outcome, self._loop.time())
+            finally:
+                self._account.end(outcome, itinerary.failovers)
         return outcome
 
     def _in_context(self, outcome: Outcome) -> Outcome:
@@ -298,14 +307,16 @@ class Exchange:
     def _end(self) -> None:
         """Give everything back. Runs exactly once, whatever happened; what was not settled by now is settled here."""
         services = self._services
-        self._account.settle(500)
-        if self._read_on_timer is not None:
-            self._read_on_timer.cancel()
-            services.gate.reading_on -= 1
-        if self._admission is not None:
-            services.limits.release(self._admission, self._account.tokens_used(), self._loop.time())
-        services.gate.leave(self)
-        services.metrics.leave(self._operation.route)
-        # What follows refers back to this exchange: without it, reference counting frees all of it at once.
-        self._interrupter.retire()
-        self._delivery = None
+        try:
+            self._account.settle(500)
+        finally:
+            if self._read_on_timer is not None:
+                self._read_on_timer.cancel()
+                services.gate.reading_on -= 1
+            if self._admission is not None:
+                services.limits.release(self._admission, self._account.tokens_used(), self._loop.time())
+            services.gate.leave(self)
+            services.metrics.leave(self._operation.route)
+            # What follows refers back to this exchange: without it, reference counting frees all of it at once.
+            self._interrupter.retire()
+            self._delivery = None

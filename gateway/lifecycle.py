@@ -42,10 +42,10 @@ async def until_stopped(serving: Awaitable[None]) -> None:
         return
 
 
-async def serve_until_stopped(gateway: Gateway, announce: Callable[[], None]) -> int:
-    """Serve until SIGTERM or SIGINT, then drain: /readyz answers 503, new requests are refused, running ones finish
-    within the configured time, the rest is ended with an error event. A second signal ends the waiting at once.
-    SIGHUP reloads the configuration. Returns the exit code.
+async def serve_until_stopped(start: Callable[[], Awaitable[Gateway]], announce: Callable[[Gateway], None]) -> int:
+    """Start and serve until SIGTERM or SIGINT, then drain: /readyz answers 503, new requests are refused, running
+    ones finish within the configured time, the rest is ended with an error event. A second signal ends the waiting at
+    once. SIGHUP reloads the configuration. Returns the exit code.
     """
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -55,11 +55,13 @@ async def serve_until_stopped(gateway: Gateway, announce: Callable[[], None]) ->
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload yet, and no reason to die
+    gateway = await start()
     loop.add_signal_handler(signal.SIGHUP, lambda: gateway.services.tasks.spawn(gateway.reload(), "reload"))
     gc.collect()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
-    announce()
+    announce(gateway)
     await stop.wait()
     await _drain(gateway, hurry)
     return 0

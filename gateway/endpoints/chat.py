@@ -30,6 +30,7 @@ class ChatOperation:
     size: int
     count: Callable[[str], int]
     clock: Clock
+    redact: Callable[[bytes], bytes]
     supports: frozenset[str] = frozenset({"chat"})
     route: str = PATH
     _input_tokens: int | None = None
@@ -46,6 +47,7 @@ class ChatOperation:
             wall_seconds=self.clock.wall_ns() / 1_000_000_000,
             count=self.count,
             input_tokens=self.input_tokens,
+            redact=self.redact,
         )
 
     def rough_input_tokens(self) -> int:
@@ -80,7 +82,9 @@ class ChatEndpoint:
             refusal.count(error.status)
             raise
         services = self._services
-        operation = ChatOperation(request, len(body), services.tokenizer.count, services.clock)
+        operation = ChatOperation(
+            request, len(body), services.tokenizer.count, services.clock, services.log.redactor.data
+        )
         await Exchange(
             services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
         ).run()

@@ -23,6 +23,7 @@ from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.image_text import picture_links
+from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
 
 PATH = "/v1/chat/completions"
@@ -33,6 +34,10 @@ IMAGE_EVENT_LIMIT = 32 << 20
 WHOLE_ANSWER_LIMIT = 64 << 20
 ERROR_LIMIT = 1 << 20
 """Bytes of a body that is no event stream, by whether it is a success."""
+
+TEXT_KEPT = 1 << 20
+TEXT_WITH_PICTURES_KEPT = 64 << 20
+"""Characters of an answer that are kept for counting its tokens, or for finding the pictures it is sold by."""
 
 HELD_LIMIT = 1 << 20
 """Bytes that may come before the first content: they are held, in case another upstream must be tried."""
@@ -45,7 +50,10 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 
 
 class ChatConversation:
-    """One attempt. ``count`` counts a text's tokens; ``input_tokens`` those of the request, once for all attempts."""
+    """One attempt. ``count`` counts a text's tokens; ``input_tokens`` those of the request, once for all attempts.
+
+    ``redact`` strikes secrets out of an upstream's own words: it may repeat the key it was sent.
+    """
 
     def __init__(
         self,
@@ -56,6 +64,7 @@ class ChatConversation:
         wall_seconds: float,
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
+        redact: Callable[[bytes], bytes],
     ) -> None:
         self._request = request
         self._target = target
@@ -63,10 +72,11 @@ class ChatConversation:
         self._wall_seconds = wall_seconds
         self._count = count
         self._input_tokens = input_tokens
+        self._redact = redact
         self._paid = target.cost_class is CostClass.PAID
         self._parser = SSEParser(IMAGE_EVENT_LIMIT if self._paid else EVENT_LIMIT)
         self._folder = None if request.stream else ChatFolder()
-        self._text: list[str] = []
+        self._text = ReceivedText(TEXT_WITH_PICTURES_KEPT if self._paid else TEXT_KEPT)
         self._out: list[bytes] = []
         self._last_chunk: dict[str, Any] = {}
         self._finished: set[int] = set()
@@ -83,11 +93,11 @@ class ChatConversation:
     @property
     def images(self) -> int:
         """Pictures in the text so far; only answers sold by the picture are looked through."""
-        return len(picture_links("".join(self._text))) if self._paid else 0
+        return len(picture_links(self._text.text())) if self._paid else 0
 
     def estimate(self) -> Usage:
         """Tokens of the request and of the text received so far."""
-        return Usage(self._input_tokens(), 0, self._count("".join(self._text)), confidence="estimated")
+        return Usage(self._input_tokens(), 0, self._text.tokens(self._count), confidence="estimated")
 
     def converse(self) -> Conversing:
         """Send, then forward or fold until the end."""
@@ -109,24 +119,27 @@ class ChatConversation:
             if not piece:
                 break
             body += piece
-        outcome = classify_answer(
-            head.status,
-            head,
-            bytes(body),
-            dialect=self._target.upstream.dialect,
-            operation=self._target.operation,
-            cost_class=self._target.cost_class,
-            host=self._endpoint.host,
-            wall_seconds=self._wall_seconds,
-        )
+        outcome = self._judge(head, bytes(body))
         if not outcome.ok:
-            return outcome
+            return self._judge(head, self._redact(bytes(body)))
         try:
             events = completion_as_chunks(orjson.loads(body))
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
         trouble = self._feed(b"".join(events))
         return trouble or (yield from self._complete())
+
+    def _judge(self, head: Head, body: bytes) -> Outcome:
+        return classify_answer(
+            head.status,
+            head,
+            body,
+            dialect=self._target.upstream.dialect,
+            operation=self._target.operation,
+            cost_class=self._target.cost_class,
+            host=self._endpoint.host,
+            wall_seconds=self._wall_seconds,
+        )
 
     def _events(self) -> Conversing:
         while not self._ended:
@@ -197,7 +210,7 @@ class ChatConversation:
         text = self._plain.text(event.data)
         if text is None:
             return False
-        self._text.append(text)
+        self._text.add(text)
         self.progress += 1
         if self._folder is not None:
             self._folder.add_text(self._plain.index, text)
@@ -233,7 +246,7 @@ class ChatConversation:
 
     def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         self._last_chunk = chunk
-        self._text += facts.text
+        self._text.extend(facts.text)
         if facts.finish:
             self._finished.update(facts.finish)
         if facts.usage is not None:
@@ -271,7 +284,8 @@ class ChatConversation:
         document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        return classify_error(document, forwarded=self._phase() is Phase.FORWARDED)
+        safe = orjson.loads(self._redact(orjson.dumps(document)))
+        return classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
         phase = self._phase()

@@ -1,0 +1,41 @@
+"""The text of an answer as it comes in, kept for counting tokens and finding pictures, but not without end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+
+class ReceivedText:
+    """``keep``: characters that are kept; of what comes beyond them only the length is known."""
+
+    __slots__ = ("_keep", "_kept", "_pieces", "_total")
+
+    def __init__(self, keep: int) -> None:
+        self._keep = keep
+        self._kept = 0
+        self._total = 0
+        self._pieces: list[str] = []
+
+    def add(self, piece: str) -> None:
+        """Take the next piece."""
+        size = len(piece)
+        self._total += size
+        if self._kept < self._keep:
+            self._kept += size
+            self._pieces.append(piece)
+
+    def extend(self, pieces: Iterable[str]) -> None:
+        """Take several."""
+        for piece in pieces:
+            self.add(piece)
+
+    def text(self) -> str:
+        """What was kept."""
+        return "".join(self._pieces)
+
+    def tokens(self, count: Callable[[str], int]) -> int:
+        """Tokens by ``count`` of what was kept, in proportion for all of it."""
+        if not self._kept:
+            return 0
+        counted = count(self.text())
+        return counted if self._kept == self._total else -(-counted * self._total // self._kept)
