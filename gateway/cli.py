@@ -17,7 +17,7 @@ import orjson
 
 from gateway import __version__
 from gateway.app import Gateway, build_log
-from gateway.config import Config, describe_models, load, unsupported
+from gateway.config import Config, describe_models, load, not_enforced, unsupported
 from gateway.config.addresses import HostPort, host_port
 from gateway.console import models_table, probe_table, read_status, status_text
 from gateway.demo import run_demo
@@ -84,7 +84,7 @@ def serve(options: argparse.Namespace) -> int:
         log = build_log(config)
         log.bridge_stdlib()
         try:
-            for warning in config.warnings:
+            for warning in (*config.warnings, *not_enforced(config)):
                 log.warning("config", message=warning)
             return await serve_until_stopped(lambda: Gateway.start(config, log, read_again), _announce)
         finally:
@@ -125,7 +125,8 @@ def sandbox(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """Validate; with --probe, ask the upstreams as well."""
     config = _config(options)
-    for warning in config.warnings:
+    warnings = [*config.warnings, *not_enforced(config)]
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     refused = unsupported(config)
     for sentence in refused:
@@ -133,10 +134,11 @@ def check(options: argparse.Namespace) -> int:
     source = config.source or "built-in defaults"
     if not options.json:
         on = sum(1 for route in config.routes if route.targets)
-        print(f"{source}: OK, {on} models on, {len(config.keys)} virtual keys, upstreams off: {_names(config.off)}")
+        keys = "1 virtual key" if len(config.keys) == 1 else f"{len(config.keys)} virtual keys"
+        print(f"{source}: OK, {on} models on, {keys}, upstreams off: {_names(config.off)}")
     if not options.probe:
         if options.json:
-            _print_json({"source": str(source), "ok": True, "warnings": [*config.warnings, *refused]})
+            _print_json({"source": str(source), "ok": True, "warnings": [*warnings, *refused]})
         return DONE
     rows = run(_probe(config))
     if options.json:
