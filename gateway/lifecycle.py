@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -24,8 +23,7 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop. A short switch interval keeps the ledger's writer thread from waiting 5 ms for its turn."""
-    sys.setswitchinterval(0.0005)
+    """Run on uvloop."""
     return uvloop.run(main)
 
 
