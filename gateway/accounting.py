@@ -152,8 +152,8 @@ class Account:
         usage = self._booking.usage
         return usage.input_tokens + usage.output_tokens
 
-    def settle(self, status: int) -> bytes:
-        """Close the account; a second call changes nothing. Returns what the key pays, in US dollars."""
+    def settle(self, status: int) -> bytes | None:
+        """Close the account; a second call changes nothing. Returns what the key pays in US dollars, if known."""
         if self._booking is None:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
@@ -164,7 +164,8 @@ class Account:
                 if self.reserved:
                     self._services.ledger.settle(self._settlement(booking, status))
                 self._observe(booking, status)
-        return format_usd(self._booking.charged).encode()
+        known = self._booking.confidence != "unknown"
+        return format_usd(self._booking.charged).encode() if known else None
 
     def _settlement(self, booking: Booking, status: int) -> Settlement:
         records = tuple(

@@ -10,7 +10,8 @@
     OperatorError                    source: the operator's machine; one line that says what to do
     └── StoreError                   the ledger's store cannot be used; says how to recover
 
-Retryability is one fact: ``retry_after`` is set exactly when a second try can help and cannot buy twice.
+Two facts are kept apart: ``retry_after`` says when things may be better, ``should_retry`` whether software may send the
+same request again by itself, which is so only if that can help and cannot buy twice.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ import orjson
 if TYPE_CHECKING:
     from gateway.core.types import Phase
 
+_SHOWN = 64
+
 
 class GatewayError(Exception):
     """An error with everything the client's answer needs.
 
     ``status``: HTTP status. ``type``, ``code``, ``param``: OpenAI's error fields.
-    ``retry_after``: seconds after which the same request may be sent again, or None when it should not be.
+    ``retry_after``: seconds after which the same request may fare better, or None when that is not known.
+    ``again``: False if the request should not be sent again by itself even then. Without ``retry_after`` it never
+    should: ``should_retry`` is what comes of both.
     """
 
     source = "gateway"
@@ -41,6 +46,7 @@ class GatewayError(Exception):
         *,
         param: str | None = None,
         retry_after: float | None = None,
+        again: bool = True,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -49,6 +55,7 @@ class GatewayError(Exception):
         self.message = message
         self.param = param
         self.retry_after = retry_after
+        self.should_retry = again and retry_after is not None
 
     def body(self) -> bytes:
         """The JSON body: ``{"error": {"message", "type", "param", "code"}}``, all four always there."""
@@ -77,7 +84,7 @@ class TransportError(Exception):
     """One attempt's connection failed.
 
     ``slug``: the fault catalogue's name (``connect_refused``, ``dns_error``, ``tls_error``, ``connect_timeout``,
-    ``reused_conn_reset``, ``connection_reset``, ``bad_http``, ``head_too_big``).
+    ``pool_timeout``, ``reused_conn_reset``, ``connection_reset``, ``bad_http``, ``head_too_big``).
     ``phase``: how far it had come (UNSENT before a byte of the request may have left, UNKNOWN after).
     ``detail``: words for the operator's log; never shown to a client.
     """
@@ -105,6 +112,11 @@ class StoreError(OperatorError):
     """The store cannot be used; the message says what to do."""
 
 
+def shorten(text: str) -> str:
+    """``text`` as a message may repeat it: at most 64 characters, and a mark if there were more."""
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
 def invalid_request(message: str, *, param: str | None = None, code: str | None = None) -> ClientError:
     """400: the request itself is wrong; ``param`` names the field."""
     return ClientError(400, "invalid_request_error", code, message, param=param)
@@ -122,7 +134,11 @@ def invalid_api_key() -> ClientError:
 
 def model_not_allowed(model: str) -> ClientError:
     return ClientError(
-        403, "permission_error", "model_not_allowed", f"This key may not use the model '{model}'.", param="model"
+        403,
+        "permission_error",
+        "model_not_allowed",
+        f"This key may not use the model '{shorten(model)}'.",
+        param="model",
     )
 
 
@@ -131,7 +147,7 @@ def model_not_found(model: str) -> ClientError:
         404,
         "invalid_request_error",
         "model_not_found",
-        f"The model '{model}' does not exist here. GET /v1/models lists what this key may use.",
+        f"The model '{shorten(model)}' does not exist here. GET /v1/models lists what this key may use.",
         param="model",
     )
 

@@ -116,7 +116,7 @@ class Exchange:
                 await self._reserve()
             except GatewayError as error:
                 self._account.settle(error.status)
-                await self._client.error(error, self._limit_headers())
+                await self._client.error(error, self._headers())
                 return
             await self._serve()
         finally:
@@ -171,7 +171,7 @@ class Exchange:
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
         conversation = self._conversation
         assert conversation is not None
-        await delivery.complete(conversation.answer, ((b"x-gateway-cost-usd", cost),))
+        await delivery.complete(conversation.answer, () if cost is None else ((b"x-gateway-cost-usd", cost),))
 
     async def _say_farewell(self, delivery: Delivery, error: GatewayError) -> None:
         try:

@@ -29,12 +29,15 @@ _MEANT_WHOEVER_SAYS_IT = frozenset({413, 429})
 """Statuses that proxies give on purpose, with a page of their own."""
 
 _CF_PLAIN = re.compile(rb"\s*error code: \d{3,4}\s*")
-_HTML_START = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|title|center|h1)\b", re.I | re.S)
+# Possessive: a comment ends at its first "-->" and nowhere else, or a row of them could be split in 2^n ways.
+_HTML_START = re.compile(
+    rb"\s*+(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype\s+html|html|head|body|title|center|h1)\b", re.I | re.S
+)
 _WORD_OF_STATUS = frozenset({"conflict", "too_large", "rejected", "content_policy"})
 """Outcomes that end the exchange whoever said them, so that nothing hangs on proof."""
 
 _STATUS_KNOWS_BETTER = frozenset({"upstream_5xx", "upstream_408"})
-"""Vague words such as ``server_error``: beside a 4xx status they add nothing."""
+"""Vague words such as ``server_error`` and ``gateway_timeout``: beside an HTTP status of an error they add nothing."""
 
 _AT_MOST_TO_PARSE = 64 * 1024
 """Bytes of an error's body that are looked at; a 200 is read whole."""
@@ -126,7 +129,7 @@ def _slug(status: int, words: UpstreamWords) -> str:
     """A code that is a known word is more exact than the status; a number beside a status is not."""
     if isinstance(words.code, str):
         by_code = slug_of_code(words.code)
-        if by_code is not None and not (status < 500 and by_code in _STATUS_KNOWS_BETTER):
+        if by_code is not None and by_code not in _STATUS_KNOWS_BETTER:
             return by_code
     by_type = slug_of_type(words.type)
     return by_type if by_type == "key_unfunded" else slug_of_status(status)

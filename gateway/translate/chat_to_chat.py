@@ -23,8 +23,10 @@ from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.image_text import picture_links
+from gateway.wire.nesting import too_deep
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
+from gateway.wire.usage_bounds import believable_usage
 
 PATH = "/v1/chat/completions"
 EVENT_LIMIT = 1 << 20
@@ -80,7 +82,8 @@ class ChatConversation:
         self._out: list[bytes] = []
         self._last_chunk: dict[str, Any] = {}
         self._finished: set[int] = set()
-        self._received = 0
+        self._sent = 0
+        self._received = 0  # bytes, of the request and of the answer
         self._answered = False  # something meaningful has come
         self._ended = False  # the terminator has come
         self._plain = ContentTemplate()
@@ -101,7 +104,9 @@ class ChatConversation:
 
     def converse(self) -> Conversing:
         """Send, then forward or fold until the end."""
-        head = yield Send("POST", PATH, upstream_body(self._request, self._target.model))
+        body = upstream_body(self._request, self._target.model)
+        self._sent = len(body)
+        head = yield Send("POST", PATH, body)
         assert isinstance(head, Head)
         content_type = (head.get(b"content-type") or b"").lower()
         encoding = (head.get(b"content-encoding") or b"identity").lower()
@@ -123,7 +128,7 @@ class ChatConversation:
         if not outcome.ok:
             return self._judge(head, self._redact(bytes(body)))
         try:
-            events = completion_as_chunks(orjson.loads(body))
+            events = completion_as_chunks(_parsed(bytes(body)))
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
         trouble = self._feed(b"".join(events))
@@ -178,6 +183,9 @@ class ChatConversation:
             events = self._parser.feed(data)
         except EventTooBig as error:
             outcome = self._take_all(error.before)
+            if outcome is None and (self._ended or self._all_finished()):
+                self._ended = True  # the answer is whole, and the parser is of no further use
+                return None
             return outcome or Outcome("sse_event_too_big", self._phase(), 200, detail=str(error))
         if self._folder is not None and self._received > WHOLE_ANSWER_LIMIT:
             return Outcome("sse_event_too_big", self._phase(), 200, detail="the folded answer is too big")
@@ -197,8 +205,8 @@ class ChatConversation:
             if is_terminator(event.data):
                 self._ended = True
                 return None
-            if event.data and (outcome := self._take(event)) is not None:
-                return None if self._all_finished() else outcome
+            if event.data and (outcome := self._take(event)) is not None and not self._all_finished():
+                return outcome
         if not self._answered and self._received > HELD_LIMIT:
             return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
         return None
@@ -220,9 +228,9 @@ class ChatConversation:
 
     def _take(self, event: Event) -> Outcome | None:
         try:
-            chunk = orjson.loads(event.data)
-        except orjson.JSONDecodeError as error:
-            return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that is not JSON: {error}")
+            chunk = _parsed(event.data)
+        except ValueError as error:
+            return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
         facts = chunk_facts(chunk, self._request.n, event.event)
         if facts.error is not None:
             return self._error(facts.error)
@@ -262,6 +270,10 @@ class ChatConversation:
         yield Emit(data, meaningful=meaningful)
 
     def _complete(self) -> Generator[Emit, None, Outcome]:
+        if self.usage is not None and not believable_usage(
+            self.usage, self._request, request_bytes=self._sent, answer_bytes=self._received
+        ):
+            self.usage = None
         if self.usage is None:
             self.usage = self.estimate()
             estimated = usage_chunk(self._last_chunk, self.usage)
@@ -301,3 +313,10 @@ class ChatConversation:
             return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
         slug = "sse_cut_early" if self._last_chunk or self._parser.incomplete else "sse_empty"
         return Outcome(slug, phase, 200, detail="the stream ended before any content")
+
+
+def _parsed(data: bytes) -> Any:
+    """The JSON in ``data``. ValueError if there is none, or if it is nested more deeply than we could write it."""
+    if too_deep(data):
+        raise ValueError("nested too deeply")
+    return orjson.loads(data)

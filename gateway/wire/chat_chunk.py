@@ -6,13 +6,14 @@ cannot be true is not believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 
 from gateway.core.types import Usage
+from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.sse import DONE, encode_event
 
 # No answer uses more; a greater figure is a fault and would be charged for.
@@ -20,6 +21,7 @@ _MOST_TOKENS = 100_000_000
 _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 # Both names are in use for a model's thoughts; a relay that sends both sends the same words twice.
 _REASONING = ("reasoning_content", "reasoning")
+_IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
 
 
 class InBandError(NamedTuple):
@@ -229,26 +231,40 @@ def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
     """The events of a stream that says what a whole ``chat.completion`` says, ``[DONE]`` included.
 
     For an upstream that answers with one JSON document to a request for a stream. Raises ValueError, saying what is
-    wrong, if the document is not a completion.
+    wrong, if the document is not a completion, or is nested too deeply to be written.
     """
     choices = completion.get("choices")
     if not isinstance(choices, list):
         raise ValueError("choices is not an array")
-    head = {name: value for name, value in completion.items() if name not in ("choices", "usage", "object")}
-    head["object"] = "chat.completion.chunk"
-    chunks: list[dict[str, Any]] = []
+    if len(choices) > MAX_CHOICES:
+        raise ValueError(f"it has more than {MAX_CHOICES} choices")
+    chunks = _chunks_of(completion, choices)
+    try:
+        events = [encode_event(orjson.dumps(chunk)) for chunk in chunks]
+    except orjson.JSONEncodeError as error:
+        raise ValueError(f"it cannot be written as chunks: {error}") from None
+    return [*events, DONE]
+
+
+def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[str, Any]]:
+    """What stands in every chunk of a stream is repeated if it is short; the other fields come once, ahead."""
+    head: dict[str, Any] = {"object": "chat.completion.chunk"}
+    once: dict[str, Any] = {}
+    for name, value in completion.items():
+        if name not in ("choices", "usage", "object"):
+            repeated = name in _IN_EVERY_CHUNK and (type(value) is int or (type(value) is str and len(value) <= 256))
+            (head if repeated else once)[name] = value
     for position, choice in enumerate(choices):
         if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
             raise ValueError("a choice has no message")
         rest = {name: value for name, value in choice.items() if name not in ("message", "index", "finish_reason")}
         index = choice.get("index", position)
         delta = _message_as_delta(choice["message"])
-        chunks.append({**head, "choices": [{"index": index, "delta": delta, **rest, "finish_reason": None}]})
-        reason = choice.get("finish_reason")
-        chunks.append({**head, "choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
+        extra, once = once, {}
+        yield {**head, **extra, "choices": [{"index": index, "delta": delta, **rest, "finish_reason": None}]}
+        yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": choice.get("finish_reason")}]}
     if completion.get("usage"):
-        chunks.append({**head, "choices": [], "usage": completion["usage"]})
-    return [*(encode_event(orjson.dumps(chunk)) for chunk in chunks), DONE]
+        yield {**head, **once, "choices": [], "usage": completion["usage"]}
 
 
 def _message_as_delta(message: dict[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import ClientError, invalid_request
+from gateway.errors import ClientError, invalid_request, shorten
 
 MAX_CHOICES = 128
+MAX_MODEL_NAME = 256
+"""Characters. Names are kept, logged and shown, so they are held to what the configuration takes for a name."""
 
 _ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 _JSON_NAMES: dict[type, str] = {
@@ -110,7 +112,7 @@ def _value(param: str, rule: str) -> ClientError:
 
 
 def _unknown(name: str) -> ClientError:
-    shown = name if len(name) <= 64 else name[:64] + "…"
+    shown = shorten(name)
     return invalid_request(
         f"Unknown parameter: '{shown}'. This gateway passes on the parameters of OpenAI's chat completions only.",
         param=shown,
@@ -128,10 +130,14 @@ def _string(value: Any, param: str) -> None:
         raise _type(param, "a string", value)
 
 
-def _filled_string(value: Any, param: str) -> None:
+def _model(value: Any, param: str) -> None:
     _string(value, param)
     if not value:
         raise _value(param, "it must not be empty")
+    if len(value) > MAX_MODEL_NAME:
+        raise _value(param, f"it must have at most {MAX_MODEL_NAME} characters")
+    if " " in value or not value.isprintable():  # every blank but the space is unprintable
+        raise _value(param, "it must not hold blanks or characters that cannot be printed")
 
 
 def _object(value: Any, param: str) -> None:
@@ -286,7 +292,7 @@ _FIELDS: dict[str, Check] = {
     "messages": _messages,
     "metadata": _object,
     "modalities": _strings,
-    "model": _filled_string,
+    "model": _model,
     "moderation": _object,
     "n": _integer(1, MAX_CHOICES),
     "parallel_tool_calls": _boolean,

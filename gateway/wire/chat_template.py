@@ -25,7 +25,7 @@ class ContentTemplate:
     def learn(self, data: bytes, chunk: dict[str, Any]) -> None:
         """Take ``chunk``, parsed from ``data``, as the pattern if it is plain: one choice, one text, no end."""
         choices = chunk["choices"]
-        if len(choices) != 1 or chunk.get("usage"):
+        if len(choices) != 1 or chunk.get("usage") is not None:
             return
         choice = choices[0]
         delta = choice.get("delta")

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import ClientError, invalid_request
+from gateway.errors import ClientError, invalid_request, shorten
 
 MAX_VALUES = 100_000
 """The most commas a body may have outside its strings. No chat request comes near; reading millions of tiny values
@@ -22,8 +22,9 @@ would hold up everybody else's requests for seconds."""
 # orjson writes at most 254 levels of nesting though it reads 1,024.
 _ALWAYS_WRITABLE_BRACKETS = 250
 _LONGEST_INT64 = 20  # digits of 2**64 - 1, or of -(2**63) with its sign
-_STRING = re.compile(rb'"[^"\\]*+(?:(?:\\.)++[^"\\]*+)*+"', re.DOTALL)
-_SHOWN = 64
+# Nothing has been parsed yet, so the last string may have no end: it must match all the same, or a body of escaped
+# quotes would be searched from each of them to its end.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 
 def loads_object(body: bytes) -> dict[str, Any]:
@@ -78,12 +79,12 @@ def _int64(digits: str) -> int:
     # The length is looked at first: converting thousands of digits takes quadratic time, and Python refuses to.
     value = int(digits) if len(digits) <= _LONGEST_INT64 else None
     if value is None or not -(1 << 63) <= value < 1 << 64:
-        raise _invalid(f"the integer {_short(digits)} does not fit in 64 bits")
+        raise _invalid(f"the integer {shorten(digits)} does not fit in 64 bits")
     return value
 
 
 def _duplicate(key: str) -> ClientError:
-    name = _short(key)
+    name = shorten(key)
     return invalid_request(f"The request body has the key '{name}' twice.", param=name, code="duplicate_key")
 
 
@@ -93,10 +94,6 @@ def _too_deep() -> ClientError:
 
 def _invalid(reason: str) -> ClientError:
     return invalid_request(f"The request body cannot be read as JSON: {reason}.", code="invalid_json")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 # The standard library's C scanner shows every object's pairs and every integer's digits; orjson shows neither.

@@ -41,6 +41,23 @@ def judge(
     )
 
 
+def html_behind(start: bytes) -> str:
+    """What a page with this start comes to; JSON's own words would make it ``upstream_5xx``."""
+    return judge(502, start + b"<html><body>Bad gateway</body></html>", {}).slug
+
+
+def test_a_page_is_known_by_its_first_tag_behind_any_comments():
+    for start in (b"", b" \n", b"<!-- a --> ", b"<!----><!-- b\n-- --> <!-- <p> -->\n"):
+        assert html_behind(start) == "bad_content_type"
+    for start in (b"x", b"<!-- never ends ", b"<!-- a --> x", b"<p>"):
+        assert html_behind(start) == "upstream_5xx"
+
+
+def test_a_row_of_comments_without_a_page_is_read_once():
+    """Each of 73 could be taken for one comment or for a part of the one before: 2**73 ways, none of which fits."""
+    assert judge(502, b"<!---->" * 73 + b"x", {}).slug == "upstream_5xx"
+
+
 def said(code: object = None, type: str | None = None, message: str = "no") -> bytes:
     return orjson.dumps({"error": {"message": message, "type": type, "param": None, "code": code}})
 

@@ -34,6 +34,11 @@ def chunk(delta: object = None, **choice: object) -> dict:
     }
 
 
+def deep(levels: int) -> object:
+    """A value as orjson reads it and cannot write it, from 255 levels on."""
+    return orjson.loads(b"[" * levels + b"]" * levels)
+
+
 def test_a_content_chunk():
     assert chunk_facts(chunk({"content": " hello"})) == ChunkFacts(meaningful=True, text=(" hello",))
 
@@ -266,11 +271,27 @@ def test_a_whole_completion_as_a_stream():
         ({"choices": None}, "choices is not an array"),
         ({"choices": ["x"]}, "no message"),
         ({"choices": [{"delta": {}}]}, "no message"),
+        ({"choices": [{"message": {}}] * 129}, "more than 128 choices"),
+        ({"choices": [{"message": {"content": "x", "y": deep(300)}}]}, "cannot be written"),
+        ({"choices": [{"message": {}, "y": deep(900)}]}, "cannot be written"),
+        ({"choices": [{"message": {}}], "id": deep(300)}, "cannot be written"),
     ],
 )
 def test_a_document_that_is_no_completion_cannot_become_a_stream(document, fault):
     with pytest.raises(ValueError, match=fault):
         completion_as_chunks(document)
+
+
+def test_a_whole_completions_long_fields_come_once_however_many_choices_it_has():
+    completion = {"id": "i" * 9_000, "model": "m", "citations": ["c" * 9_000], "choices": [{"message": {}}] * 100}
+    events = completion_as_chunks(completion)
+    assert len(b"".join(events)) < 2 * len(orjson.dumps(completion)) + 200 * 150
+    chunks = [orjson.loads(event.removeprefix(b"data: ")) for event in events[:-1]]
+    assert {each["model"] for each in chunks} == {"m"}
+    assert (chunks[0]["id"], chunks[0]["citations"]) == (completion["id"], completion["citations"])
+    assert not any("citations" in each for each in chunks[1:])
+    (only_usage, _) = completion_as_chunks({"citations": ["c"], "choices": [], "usage": {"prompt_tokens": 1}})
+    assert b"citations" in only_usage
 
 
 def test_odd_tool_calls_of_a_whole_completion_pass_as_they_are():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as sdk
 
-from gateway.errors import ClientError
+from gateway.errors import ClientError, model_not_allowed, model_not_found
 from gateway.wire.chat_request import PARAMETERS, parse_chat_request, upstream_body
 
 HELLO = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
@@ -37,6 +37,26 @@ def test_every_parameter_of_the_sdk_is_known_and_only_two_more():
     assert "stream" in theirs
     assert PARAMETERS - theirs == {"thinking", "top_k"}
     assert theirs - PARAMETERS == set()
+
+
+@pytest.mark.parametrize(
+    "model", ["", "m" * 257, "m" * 5_000_000, "a b", "a\tb", "a\n", "w-\x1b[31m", "a\u2028", "\u00a0"]
+)
+def test_a_models_name_is_short_and_can_be_shown(model):
+    error = refusal({**HELLO, "model": model})
+    assert (error.code, error.param) == ("invalid_value", "model")
+    assert len(error.message) < 120
+
+
+@pytest.mark.parametrize("model", ["m", "m" * 256, "openai/gpt-4o:free", "模型", "a*"])
+def test_any_other_name_may_be_a_models(model):
+    assert parse_chat_request({**HELLO, "model": model}).model == model
+
+
+def test_errors_repeat_only_the_beginning_of_a_models_name():
+    for error in (model_not_found("m" * 256), model_not_allowed("m" * 256)):
+        assert f"'{'m' * 64}…'" in error.message
+        assert "m" * 65 not in error.message
 
 
 def test_a_request_with_everything_is_accepted():

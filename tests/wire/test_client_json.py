@@ -123,6 +123,25 @@ def test_bodies_made_to_be_slow_are_refused_before_they_are_parsed():
         assert "more than 100000 values" in refusal(body).message
 
 
+def escaped_quotes(n: int) -> bytes:
+    return b'{"a":[' + b"1," * (MAX_VALUES + 1) + b'"' + b'\\"' * n
+
+
+def test_a_string_without_an_end_is_looked_through_once():
+    """Searched from each of its quotes to its end, this one takes longer than a test may."""
+    assert "more than 100000 values" in refusal(escaped_quotes(1 << 20)).message
+    assert "more than 100000 values" in refusal(escaped_quotes(1 << 20) + b"\\").message
+    within = escaped_quotes(1 << 20).replace(b"1,", b'",",', 50_000)
+    assert "line 1" in refusal(within.replace(b"1,", b"", 10_000)).message
+
+
+@pytest.mark.parametrize("text", [",", '\\",', ",\\\\", '",' * 9, "\n,", "ä,\u2028,"])
+def test_commas_count_outside_strings_only(text):
+    fits = orjson.dumps({"a": [text] * MAX_VALUES})
+    assert loads_object(fits) == {"a": [text] * MAX_VALUES}
+    assert "more than 100000 values" in refusal(orjson.dumps({"a": [text] * (MAX_VALUES + 2)})).message
+
+
 def test_a_hundred_thousand_keys_are_read():
     keys = [b'"k%d":%d' % (number, number) for number in range(100_000)]
     assert len(loads_object(b"{" + b",".join(keys) + b"}")) == 100_000

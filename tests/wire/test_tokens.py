@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from gateway.wire.tokens import count_input, rough_tokens, text_of_request
+from collections import Counter
+
+import pytest
+
+from gateway.tokenizer import Tokenizer
+from gateway.wire.tokens import MOST_COUNTED, count_input, rough_tokens, text_of_request
 
 
 def words(text: str) -> int:
@@ -55,6 +60,48 @@ def test_every_text_the_model_reads_is_counted():
         '[{"type":"function","function":{"name":"f"}}]',
         '{"type":"json_object"}',
     ]
+
+
+def user(text: str) -> dict:
+    return {"role": "user", "content": text}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [user("one two three " * 30_000)] * 48,  # 20 MB in messages of half a megabyte
+        [user("one two three ")] * 50_000,  # many small ones: calling costs more than counting
+        [{"role": "user", "content": [{"type": "text", "text": "one two three "}] * 50_000}],
+    ],
+)
+def test_a_whole_request_has_one_budget(messages):
+    tokenizer = Tokenizer()
+    calls: list[int] = []
+
+    def counted(text: str) -> int:
+        calls.append(len(text))
+        return tokenizer.count(text)
+
+    texts = text_of_request({"messages": messages})
+    tokens = count_input({"messages": messages}, counted)
+    assert len(calls) == 1
+    one_by_one = sum(tokenizer.count(text) * times for text, times in Counter(texts).items())
+    assert tokens == pytest.approx(3 + 3 * len(messages) + one_by_one, rel=0.01)
+
+
+def test_below_its_budget_a_request_is_counted_text_by_text():
+    messages = [user("a b " * 1_000)] * 50
+    texts: list[str] = []
+
+    def counted(text: str) -> int:
+        texts.append(text)
+        return words(text)
+
+    assert count_input({"messages": messages}, counted) == 3 + 50 * (3 + 1 + 2_000)
+    assert texts == ["user", "a b " * 1_000] * 50
+    texts.clear()
+    count_input({"messages": [user("x" * MOST_COUNTED)]}, counted)
+    assert len(texts) == 1
 
 
 def test_a_rough_guess_is_a_quarter_rounded_up():

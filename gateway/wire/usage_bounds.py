@@ -1,0 +1,77 @@
+"""Whether an upstream's figures of usage can be true.
+
+A request is charged by what its upstream says it used. What cannot be checked is believed, but not beyond what the
+bytes on the wire allow: a token of text is at least one byte. Every bound here is generous, so that no true answer
+breaks it; it is there to stop a fault or a lie by orders of magnitude, not to check a bill.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.core.types import Usage
+from gateway.wire.chat_request import ChatRequest
+
+_HIDDEN_INPUT = 30_000
+"""Tokens a provider may set before the client's: its own system prompt and its descriptions of tools."""
+
+_PICTURE = 100_000
+"""Tokens of one picture. A link is short whatever it shows; gpt-4o-mini counts 48,169 for one in highest detail."""
+
+_MEDIUM = 2_000_000
+"""Tokens of a file, a recording, a film, or whatever else a part may name: the largest context window there is."""
+
+_FETCHED = 1_000_000
+"""Tokens a provider may fetch for itself where it was given a search, or tools that it runs on its side."""
+
+_HIDDEN_OUTPUT = 200_000
+"""Tokens of reasoning for a choice without a bound; the longest answers that models may write have 128,000."""
+
+_AROUND_OUTPUT = 1_000
+"""Tokens a choice may have that neither are text nor count against the client's bound: marks, frames of calls."""
+
+
+def believable_usage(usage: Usage, request: ChatRequest, *, request_bytes: int, answer_bytes: int) -> bool:
+    """Whether ``usage`` can be true of an answer to ``request``.
+
+    ``request_bytes``: of the body that was sent. ``answer_bytes``: of the body that was received, frames and all, up
+    to the end of the answer. To be asked once the answer is complete: a usage that came early is compared with too few
+    bytes.
+    """
+    return usage.output_tokens <= _most_output(request, answer_bytes) and (
+        # Nearly every request is within this, and its parts need not be looked at.
+        usage.input_tokens <= request_bytes + _HIDDEN_INPUT
+        or usage.input_tokens <= request_bytes + _HIDDEN_INPUT + _not_in_the_bytes(request.body)
+    )
+
+
+def _most_output(request: ChatRequest, answer_bytes: int) -> int:
+    """Text has been received byte by byte; reasoning may be hidden, and the client's bound includes it.
+
+    But where the client asked for thinking by Anthropic's field, relays may set its budget beside the bound.
+    """
+    hidden = request.max_output_tokens or 0
+    if request.max_output_tokens is None or request.body.get("thinking"):
+        hidden += _HIDDEN_OUTPUT
+    return answer_bytes + request.n * (hidden + _AROUND_OUTPUT)
+
+
+def _not_in_the_bytes(body: dict[str, Any]) -> int:
+    """The most input tokens that need not show in the size of ``body``, which has passed ``parse_chat_request``."""
+    tokens = 0
+    for message in body["messages"]:
+        content = message.get("content")
+        if isinstance(content, list):
+            tokens += sum(_tokens_of_part(part["type"]) for part in content)
+        if message.get("audio"):  # an answer's sound, named by its id
+            tokens += _MEDIUM
+    hosted_tools = any(tool["type"] != "function" for tool in body.get("tools") or ())
+    if hosted_tools or body.get("web_search_options") is not None:
+        tokens += _FETCHED
+    return tokens
+
+
+def _tokens_of_part(kind: str) -> int:
+    if kind in ("text", "refusal"):
+        return 0
+    return _PICTURE if kind == "image_url" else _MEDIUM
