@@ -28,6 +28,9 @@ JITTER = 0.2
 PROBE_LASTS = 30.0
 """Seconds after which a probe that is still under way (a long stream) no longer keeps others from probing."""
 
+GOOD_STANDING = 3
+"""Failures in a row, with which somebody is no longer somebody to rely on (see ``reliable``)."""
+
 UNPROBED_FOR = 60.0
 """Seconds of being half-open after which any request may be the probe: it seems nobody else comes this way."""
 
@@ -55,6 +58,12 @@ class Breaker:
     def seconds_left(self, now: float) -> float:
         """Seconds until a probe may go through; 0 if not open."""
         return max(0.0, self._until - now) if self._opened is not None else 0.0
+
+    def reliable(self, now: float) -> bool:
+        """Whether nothing but a stray failure or two has been seen of late."""
+        if self._opened is not None:
+            return False
+        return self._in_a_row < GOOD_STANDING or self._strikes.total(now) == 0
 
     def admits(self, now: float, *, may_probe: bool) -> bool:
         """Whether a request should come this way. ``may_probe``: whether it may be the one that finds out."""
@@ -99,6 +108,13 @@ class Breaker:
             self._places.add(place)
         if len(self._places) >= self._places_needed and self._too_many(now):
             self._open(now, rng)
+
+    def excuse(self) -> None:
+        """The failures so far turned out to be somebody else's. The places where they were seen are remembered."""
+        if self._opened is None:
+            self._in_a_row = 0
+            self._strikes.clear()
+            self._results.clear()
 
     def open_for(self, seconds: float, now: float) -> None:
         """Open for a time given by somebody else, such as an upstream's Retry-After."""

@@ -23,6 +23,9 @@ BUSY_AGAIN_IN = 0.05
 TRIAL_LASTS = 30.0
 """Seconds for which a key that was refused is tried by one request only."""
 
+SERVED_OF_LATE = 600.0
+"""Seconds for which a key that served one model is not out of use, though all others it was used for are paused."""
+
 MODELS_REMEMBERED = 256
 """Pauses kept per key. A route may end in ``*``, so that clients choose how many models there are."""
 
@@ -69,13 +72,26 @@ class _KeyState:
     trial_until: float = 0.0
     whole: _Cooling | None = None
     by_model: dict[str, _Cooling] = field(default_factory=dict)
+    served: str | None = None  # the last model it served, and when
+    served_at: float = 0.0
+
+    def out(self, now: float) -> _Cooling | None:
+        """What keeps the key out of use: a pause of the whole, or, if each model it is known to be used for has one,
+        the first of those to end."""
+        if self.whole is not None and now < self.whole.until:
+            return self.whole
+        if self.served is not None and now < self.served_at + SERVED_OF_LATE:
+            return None
+        first = min(self.by_model.values(), key=lambda cooling: cooling.until, default=None)
+        return first if first is not None and now < first.until else None
 
 
 @dataclass(frozen=True, slots=True)
 class KeySnapshot:
-    """One key as ``status`` shows it. ``cooling``: why it is left alone as a whole, for ``seconds`` more.
+    """One key as ``status`` shows it. ``cooling``: why it is out of use, as a whole or for every model it was used for
+    of late, for ``seconds`` more.
 
-    ``models``: the same for single models.
+    ``models``: pauses of single models.
     """
 
     name: str
@@ -109,7 +125,7 @@ class CredentialPool:
     def take(
         self, model: str, now: float, rng: Randomness, exclude: Collection[str] = ()
     ) -> Credential | Exhausted | None:
-        """The usable key with the least load for its weight, chosen by chance among equals; ``release`` gives it back.
+        """The usable key least loaded for its weight, among equals by weighted chance. ``release`` gives it back.
 
         ``exclude``: names that must not be taken. None if the pool has no key besides those.
         """
@@ -121,10 +137,10 @@ class CredentialPool:
                 continue
             load = self._states[name].in_flight / credential.weight
             if best is None or load < least:
-                best, least, ties = credential, load, 1
+                best, least, ties = credential, load, credential.weight
             elif load == least:
-                ties += 1
-                if rng.random() * ties < 1.0:
+                ties += credential.weight
+                if rng.random() * ties < credential.weight:
                     best = credential
         if best is None:
             return self.exhaustion(model, now, exclude)
@@ -164,33 +180,37 @@ class CredentialPool:
         if scope is Scope.KEY:
             state.whole = _cooled(state.whole, outcome, now, rng)
         elif scope is Scope.KEY_MODEL:
+            if state.served == model:
+                state.served = None
             cooling = _cooled(state.by_model.pop(model, None), outcome, now, rng)
             if len(state.by_model) >= MODELS_REMEMBERED:
                 del state.by_model[next(iter(state.by_model))]
             state.by_model[model] = cooling
         elif outcome.ok:
+            _serves(state, model, now)
             _forgive(state, model, now)
 
     def answering(self, credential: Credential, model: str, now: float) -> None:
         """An attempt with this key has begun to be answered: the key works."""
         state = self._states[credential.name]
+        _serves(state, model, now)
         if state.whole is not None or state.by_model:
             state.trial_until = 0.0
             _forgive(state, model, now)
 
     def available(self, name: str, now: float) -> bool:
-        """Whether a key is not left alone as a whole."""
-        whole = self._states[name].whole
-        return whole is None or now >= whole.until
+        """Whether a key is in use: neither paused as a whole nor for every model it was used for of late."""
+        return self._states[name].out(now) is None
 
     def snapshot(self, now: float) -> list[KeySnapshot]:
+        outs = {name: state.out(now) for name, state in self._states.items()}
         return [
             KeySnapshot(
                 name=name,
                 in_flight=state.in_flight,
                 max_parallel=self._credentials[name].max_parallel,
-                cooling=state.whole.reason if state.whole is not None and now < state.whole.until else None,
-                seconds=max(0.0, state.whole.until - now) if state.whole is not None else 0.0,
+                cooling=out.reason if (out := outs[name]) is not None else None,
+                seconds=out.until - now if out is not None else 0.0,
                 models={
                     model: (cooling.reason, cooling.until - now)
                     for model, cooling in state.by_model.items()
@@ -227,6 +247,13 @@ def _cooled(before: _Cooling | None, outcome: Outcome, now: float, rng: Randomne
     if under_way and before is not None:
         until = max(before.until, until)
     return _Cooling(pause.reason, until, times)
+
+
+def _serves(state: _KeyState, model: str, now: float) -> None:
+    """Remember one model that the key serves; one that it serves besides its paused models is enough."""
+    cooling = state.by_model.get(model)
+    if cooling is None or now >= cooling.until:
+        state.served, state.served_at = model, now
 
 
 def _forgive(state: _KeyState, model: str, now: float) -> None:

@@ -96,8 +96,10 @@ class Itinerary:
         self._closed_targets: set[int] = set()
         self._closed_endpoints: set[tuple[int, str]] = set()
         self._closed_keys: dict[int, set[str]] = {}
+        self._resting: dict[tuple[str, str], float] = {}  # upstream and model → when it wants to be asked again
         self._visited: set[str] = set()
-        self._owing: set[str] = set()  # upstreams where another try would be a retry
+        self._tried: set[tuple[str, str]] = set()
+        self._owing: dict[str, bool] = {}  # upstream where another try is a retry → unless at a reliable host
         self._overdrawn: set[str] = set()
 
         self._outcomes: list[tuple[Outcome, CostClass]] = []
@@ -161,10 +163,13 @@ class Itinerary:
         if decision is Verdict.FRESH_CONNECTION and go.fresh_connection:
             decision = Verdict.NEXT_ENDPOINT
         name = go.target.upstream.name
-        if RULES[outcome.slug].costs_budget and outcome.phase is not Phase.UNSENT:
-            self._owing.add(name)
+        rule = RULES[outcome.slug]
+        if rule.costs_budget and outcome.phase is not Phase.UNSENT:
+            self._owing[name] = rule.against is not Scope.NOTHING or decision is Verdict.FRESH_CONNECTION
         else:
-            self._owing.discard(name)
+            self._owing.pop(name, None)
+        if rule.against is Scope.ORIGIN and outcome.retry_after is not None:
+            self._resting[name, go.target.model] = now + outcome.retry_after
         match decision:
             case Verdict.DONE | Verdict.STOP:
                 self._over = decision
@@ -214,7 +219,8 @@ class Itinerary:
         if again is None:
             return None
         state = self._state(again.target)
-        if not self._may_retry(again.target, state, now):
+        if self._is_retry(again.target, again.endpoint, state, now) and not state.budget.affords(now):
+            self._close_endpoint(again, self._outcomes[-1][0])
             return None
         state.pool.hold(again.credential)
         return self._go(again.index, again.endpoint, again.credential, now, fresh=True)
@@ -224,12 +230,16 @@ class Itinerary:
         for index, target in enumerate(self._targets):
             if index in self._closed_targets or target.upstream.name in self._overdrawn:
                 continue
+            if self._resting and self._rests(target, now):
+                continue
             state = self._state(target)
-            endpoint = self._endpoint(index, target, state, now, fail_open=fail_open)
-            if endpoint is None:
+            endpoints = self._endpoints(index, target, state, now, fail_open=fail_open)
+            if not endpoints:
                 self._skip(target, "endpoints_ejected")
                 continue
-            if not self._may_retry(target, state, now):
+            endpoint = self._affordable(endpoints, target, state, now)
+            if endpoint is None:
+                self._overdrawn.add(target.upstream.name)
                 continue
             taken = state.pool.take(target.model, now, self._rng, self._closed_keys.get(index, ()))
             if isinstance(taken, Credential):
@@ -239,23 +249,44 @@ class Itinerary:
                 self._skip(target, "keys_busy" if taken.reason == "busy" else SLUG_OF_REASON[taken.reason])
         return None
 
-    def _endpoint(
+    def _endpoints(
         self, index: int, target: Target, state: UpstreamState, now: float, *, fail_open: bool
-    ) -> Endpoint | None:
+    ) -> list[Endpoint]:
         if fail_open:
             endpoints = state.health.every_endpoint(target.model, now)
         else:
             endpoints = state.health.endpoints(target.model, target.cost_class, now)
         if not self._closed_endpoints:
-            return endpoints[0] if endpoints else None
-        return next((one for one in endpoints if (index, one.url) not in self._closed_endpoints), None)
+            return endpoints
+        return [one for one in endpoints if (index, one.url) not in self._closed_endpoints]
 
-    def _may_retry(self, target: Target, state: UpstreamState, now: float) -> bool:
+    def _affordable(
+        self, endpoints: Sequence[Endpoint], target: Target, state: UpstreamState, now: float
+    ) -> Endpoint | None:
+        """The first endpoint; once the retry budget is used up, the first where another try is no retry."""
+        if target.upstream.name not in self._owing or state.budget.affords(now):
+            return endpoints[0]
+        return next((one for one in endpoints if not self._is_retry(target, one, state, now)), None)
+
+    def _is_retry(self, target: Target, endpoint: Endpoint, state: UpstreamState, now: float) -> bool:
+        """Whether to go there repeats what failed at this upstream before.
+
+        Leaving a host that is known to be at fault for one that works, and was not asked yet, repeats nothing
+        (``docs/decisions/005``).
+        """
         name = target.upstream.name
-        if name in self._owing and not state.budget.affords(now):
-            self._overdrawn.add(name)
+        if name not in self._owing:
             return False
-        return True
+        elsewhere = self._owing[name] and (name, endpoint.url) not in self._tried
+        return not (elsewhere and state.health.reliable(endpoint, target.model, now))
+
+    def _rests(self, target: Target, now: float) -> bool:
+        """Whether this exchange was asked by the upstream not to come back with this model yet. It does so all the
+        same where nobody else can serve it: then the host that was not asked is the last way."""
+        asked = (target.upstream.name, target.model)
+        return now < self._resting.get(asked, now) and any(
+            (one.upstream.name, one.model) != asked for one in self._targets
+        )
 
     def _skip(self, target: Target, reason: str) -> None:
         if self._skipped is None:
@@ -265,7 +296,8 @@ class Itinerary:
         target = self._targets[index]
         name = target.upstream.name
         state = self._state(target)
-        is_retry = name in self._owing
+        is_retry = bool(self._owing) and self._is_retry(target, endpoint, state, now)
+        self._tried.add((name, endpoint.url))
         if name not in self._visited:
             self._visited.add(name)
             state.budget.request(now)
@@ -307,10 +339,16 @@ class Itinerary:
         if self._outcomes or self._exhausted:
             exhausted = [(why, self._targets[index].cost_class) for index, why in self._exhausted.items()]
             over = self._over is Verdict.STOP
-            return final_error(self._outcomes, exhausted, model=self._model, over=over, retry_after=self._soonest(now))
+            waits = {"rate_limited": self._soonest(now), "key_unfunded": self._funded_again(now)}
+            return final_error(self._outcomes, exhausted, model=self._model, over=over, waits=waits)
         if not self._targets:
             return not_on_this_route(self._model) if self._other_operations else no_upstream_key(self._model)
         return client_error(Outcome("deadline", Phase.UNSENT), CostClass.TOKENS, model=self._model)
+
+    def _funded_again(self, now: float) -> float:
+        """Seconds until some key of the route whose account is used up is tried again."""
+        found = [self._state(target).pool.exhaustion(target.model, now) for target in self._targets]
+        return min((one.soonest for one in found if one is not None and one.reason == "unfunded"), default=1.0)
 
     def _soonest(self, now: float) -> float:
         """Seconds until some key of the route may be used again."""

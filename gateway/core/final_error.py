@@ -32,12 +32,12 @@ def final_error(
     *,
     model: str,
     over: bool,
-    retry_after: float,
+    waits: Mapping[str, float],
 ) -> GatewayError:
     """The error for all that went wrong. At least one of ``outcomes`` and ``exhausted`` is not empty.
 
     ``outcomes``: of the attempts, in order. ``exhausted``: pools that had no key to offer. ``over``: whether the last
-    outcome left no choice. ``retry_after``: seconds until a limited key is free.
+    outcome left no choice. ``waits``: slug → seconds after which what it speaks of may be over.
     """
     doubts = [pair for pair in outcomes if is_doubtful(*pair)]
     if over:
@@ -48,7 +48,7 @@ def final_error(
         return client_error(*doubts[0], model=model)
     candidates = [*outcomes, *((Outcome(SLUG_OF_REASON[why.reason], Phase.REJECTED), cost) for why, cost in exhausted)]
     best = max(reversed(candidates), key=lambda candidate: telling(candidate[0]))
-    return client_error(*best, model=model, retry_after=retry_after)
+    return client_error(*best, model=model, retry_after=waits.get(best[0].slug))
 
 
 def no_upstream_key(model: str) -> GatewayError:

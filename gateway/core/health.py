@@ -1,8 +1,10 @@
 """What is known of one upstream's endpoints and models: which to try first, which to leave alone.
 
-Endpoints have a breaker each. A model has one too, once it has failed in a way that is not a host's fault: it opens
-only if that was seen at two endpoints or with two keys. An endpoint whose CDN gave up on a model's long answers is
-asked last for that model, and is otherwise as healthy as before.
+Endpoints have a breaker each. A model has one too, once the service behind a host has failed for it: is it the host's
+fault, or the model's everywhere? The host is blamed until the same trouble was seen at a second host (with a second
+key, if there is but one host); then the model is left alone at this upstream, and the hosts serve the others.
+An endpoint whose CDN gave up on a model's long answers is asked last for that model, and is otherwise as healthy as
+before.
 """
 
 from __future__ import annotations
@@ -86,8 +88,16 @@ class UpstreamHealth:
         return self._slow_last(admitted, model, now) if self._slow else admitted
 
     def every_endpoint(self, model: str, now: float) -> list[Endpoint]:
-        """All endpoints, for whoever has no better way: an upstream never loses its last one."""
-        return self._slow_last(list(self._endpoints), model, now)
+        """All endpoints, those in use first, for whoever has no better way: an upstream never loses its last one."""
+        ordered = sorted(self._endpoints, key=lambda one: not self.available(one.url, now))
+        return self._slow_last(ordered, model, now)
+
+    def reliable(self, endpoint: Endpoint, model: str, now: float) -> bool:
+        """Whether there is every reason to believe that the endpoint serves the model well."""
+        cooling = self._models.get(model)
+        if cooling is not None and cooling.state(now) != "closed":
+            return False
+        return self._breakers[endpoint.url].reliable(now) and self._slow.get((endpoint.url, model), now) <= now
 
     def begin(self, endpoint: Endpoint, model: str, now: float) -> Passage:
         self._breakers[endpoint.url].begin(now)
@@ -117,7 +127,11 @@ class UpstreamHealth:
         elif scope is Scope.ENDPOINT_MODEL:
             _remember(self._slow, (passage.endpoint.url, passage.model), now + SLOW_FOR)
         elif scope is Scope.UPSTREAM_MODEL:
-            self._strike_model(passage, credential, outcome, now, rng)
+            self._cooling(passage.model).open_for(MISSING_MODEL_FOR, now)
+        elif scope is Scope.ORIGIN and outcome.retry_after is not None:
+            self._cooling(passage.model).open_for(outcome.retry_after, now)
+        elif scope is Scope.ORIGIN:
+            self._strike_origin(passage, credential, now, rng)
         if _shows_life(outcome):
             breaker.succeed(passage.began, now)
         if outcome.ok and passage.model in self._models:
@@ -139,19 +153,30 @@ class UpstreamHealth:
         if cooling.state(now) == "closed":
             del self._models[passage.model]
 
-    def _strike_model(
-        self, passage: Passage, credential: Credential, outcome: Outcome, now: float, rng: Randomness
-    ) -> None:
-        cooling = self._models.get(passage.model)
+    def _cooling(self, model: str) -> Breaker:
+        cooling = self._models.get(model)
         if cooling is None:
             cooling = Breaker(self._policy, places=2)
-            _remember(self._models, passage.model, cooling)
-        if outcome.slug == "model_missing":
-            cooling.open_for(MISSING_MODEL_FOR, now)
-        elif outcome.retry_after is not None:
-            cooling.open_for(outcome.retry_after, now)
-        else:
-            cooling.strike(f"{passage.endpoint.url} {credential.name}", passage.began, now, rng)
+            _remember(self._models, model, cooling)
+        return cooling
+
+    def _strike_origin(self, passage: Passage, credential: Credential, now: float, rng: Randomness) -> None:
+        """Hold a failure against the model, the host, or both until one of them turns out to be at fault.
+
+        Failures of a host that is ejected already are no news about the model. Those that ejected it are its own, so
+        that the model needs as many again at other hosts.
+        """
+        host = self._breakers[passage.endpoint.url]
+        cooling = self._cooling(passage.model)
+        in_use = host.state(now) == "closed"
+        if in_use or cooling.state(now) != "closed":
+            place = passage.endpoint.url if len(self._endpoints) > 1 else credential.name
+            cooling.strike(place, passage.began, now, rng)
+        if cooling.state(now) != "closed":
+            return
+        host.strike(credential.name, passage.began, now, rng)
+        if in_use and host.state(now) != "closed":
+            cooling.excuse()
 
     def _slow_last(self, endpoints: list[Endpoint], model: str, now: float) -> list[Endpoint]:
         return sorted(endpoints, key=lambda one: self._slow.get((one.url, model), now) > now)
@@ -162,7 +187,8 @@ def _shows_life(outcome: Outcome) -> bool:
     if outcome.ok:
         return True
     rule = RULES[outcome.slug]
-    return outcome.phase is Phase.REJECTED and rule.against is not Scope.ENDPOINT and outcome.slug not in OWN_ENDINGS
+    at_fault = rule.against in (Scope.ENDPOINT, Scope.ORIGIN)
+    return outcome.phase is Phase.REJECTED and not at_fault and outcome.slug not in OWN_ENDINGS
 
 
 def _shown(name: str, breaker: Breaker, now: float) -> BreakerSnapshot:

@@ -42,6 +42,7 @@ class Scope(StrEnum):
     ENDPOINT = "endpoint"
     ENDPOINT_MODEL = "endpoint_model"  # too slow for this model on this host, healthy otherwise
     UPSTREAM_MODEL = "upstream_model"
+    ORIGIN = "origin"  # the host at first; once it was seen at a second host, the model at this upstream
 
 
 class Permission(StrEnum):
@@ -138,7 +139,7 @@ _DOUBTFUL = Told(
     504,
     _UPSTREAM,
     "upstream_outcome_unknown",
-    "The upstream may have done the paid work, but its result did not arrive. It was not bought again.",
+    "The paid work may have been done, but its result did not arrive. Sending it again may buy it once more.",
 )
 
 _SENT_NOTHING = Rule(Phase.UNSENT, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _UNREACHABLE, False, "none")
@@ -162,13 +163,13 @@ RULES: Mapping[str, Rule] = {
     "key_forbidden": Rule(Phase.REJECTED, Verdict.NEXT_CREDENTIAL, Scope.KEY_MODEL, _AUTH, False, "none"),
     "waf_block": Rule(Phase.REJECTED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED, booked="none"),
     "model_missing": Rule(Phase.REJECTED, Verdict.NEXT_TARGET, Scope.UPSTREAM_MODEL, _MISSING, booked="none"),
-    "upstream_408": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW, booked="none"),
+    "upstream_408": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _SLOW, booked="none"),
     "conflict": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _CONFLICT, booked="none"),
     "too_large": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _TOO_LARGE, booked="none"),
     "rejected": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _REJECTED, booked="none"),
     "content_policy": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _REFUSED, booked="billed"),
     "rate_limited": Rule(Phase.REJECTED, Verdict.NEXT_CREDENTIAL, Scope.KEY_MODEL, _LIMITED, False, "none"),
-    "upstream_5xx": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.UPSTREAM_MODEL, _FAILED, booked="none"),
+    "upstream_5xx": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
     "cf_origin_down": Rule(Phase.REJECTED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _UNREACHABLE, False, "none"),
     "cf_unknown": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED, booked="none"),
     "cf_524": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT_MODEL, _SLOW),
@@ -176,18 +177,18 @@ RULES: Mapping[str, Rule] = {
     "bad_json": _GARBLED,
     "redirect": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _INVALID_ANSWER, booked="none"),
     "bad_encoding": _GARBLED,
-    "soft_error": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _FAILED, booked="none"),
-    "empty_response": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.UPSTREAM_MODEL, _EMPTY, booked="none"),
+    "soft_error": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
+    "empty_response": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _EMPTY, booked="none"),
     # Streams
-    "sse_error_first": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _FAILED, booked="none"),
-    "sse_empty": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.UPSTREAM_MODEL, _EMPTY, booked="none"),
+    "sse_error_first": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
+    "sse_empty": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _EMPTY, booked="none"),
     "sse_cut_early": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED),
     "sse_cut_late": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _CUT),
     "sse_truncated": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _CUT),
     "sse_event_too_big": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _INVALID_ANSWER),
     "sse_bad_event": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _INVALID_ANSWER),
     "stall_head": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _SLOW),
-    "stall_content": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW),
+    "stall_content": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _SLOW),
     "stall_idle": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW),
     "stall_finish": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW, booked="billed"),
     "stream_too_long": Rule(Phase.FORWARDED, Verdict.STOP, Scope.NOTHING, _SLOW, booked="billed"),
@@ -281,7 +282,9 @@ def client_error(
     """What the client is told after ``outcome``; never more than it may know of our side.
 
     ``model``: as the client named it. ``retry_after``: seconds until an upstream key is free again, for
-    ``rate_limited`` only: the rate limit is the one upstream failure that a second try cures without buying twice.
+    ``rate_limited`` and ``key_unfunded``. The rate limit is the one upstream failure that a second try cures by itself
+    without buying twice; an account that is used up, or an upstream that asked for peace (503 with Retry-After), is
+    told with a time too, but SDKs shall not come back by themselves.
     """
     told = _told(outcome, cost_class)
     message = told.message.format(model=model)
@@ -290,8 +293,11 @@ def client_error(
         return GatewayFault(told.status, told.type, told.code, message, retry_after=1.0 if harmless else None)
     if told is _LIMITED:
         seconds = retry_after if retry_after is not None else outcome.retry_after
-        held = min(max(1.0 if seconds is None else seconds, 0.1), RETRY_AFTER_CAP)
+        held = _told_wait(1.0 if seconds is None else seconds)
         return UpstreamFault(told.status, told.type, told.code, message, retry_after=held)
+    if told in (_QUOTA, _FAILED):
+        hint = _told_wait(retry_after if told is _QUOTA else outcome.retry_after)
+        return UpstreamFault(told.status, told.type, told.code, message, retry_after=hint, again=False)
     if not told.passes_on:
         return UpstreamFault(told.status, told.type, told.code, message, param="model" if told is _MISSING else None)
     if told is _REFUSED:
@@ -300,6 +306,10 @@ def client_error(
     status = outcome.status if told is _REJECTED and outcome.status in _STATUSES_PASSED_ON else told.status
     code = (outcome.code or told.code) if told is _REJECTED else told.code
     return UpstreamFault(status, outcome.type or told.type, code, outcome.message or message, param=outcome.param)
+
+
+def _told_wait(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, 0.1), RETRY_AFTER_CAP)
 
 
 def telling(outcome: Outcome) -> int:

@@ -2,7 +2,8 @@
 
 Retries at the same upstream stay within a share of its requests over ten seconds; a few may always run at once, so
 that a quiet gateway retries at all (SRE book, ch. 22; Envoy's ``retry_budget``). Going on to another upstream is not a
-retry of this one, and neither is another try after nothing was sent or after a key was refused.
+retry of this one; neither is another try after nothing was sent or after a key was refused, nor the move from a host
+that failed to one that works (``docs/decisions/005``).
 """
 
 from __future__ import annotations

@@ -52,14 +52,19 @@ class RouteTable:
         return allowed(patterns, model)
 
     def visible(self, patterns: Sequence[str]) -> list[str]:
-        """The models a key may use, sorted: names, and patterns of routes that end in ``*``.
+        """The models a key may use and somebody serves, sorted: names, and patterns of routes that end in ``*``.
 
         A key that may use one exact model of such a route sees that model's name.
         """
-        seen = {model for model in self._exact if allowed(patterns, model)}
-        seen.update(route.model for _, route in self._prefixes if allowed(patterns, route.model))
-        seen.update(name for name in patterns if not name.endswith("*") and self.find(name) is not None)
+        seen = {model for model, route in self._exact.items() if route.targets and allowed(patterns, model)}
+        seen.update(route.model for _, route in self._prefixes if route.targets and allowed(patterns, route.model))
+        seen.update(name for name in patterns if not name.endswith("*") and self.offers(name))
         return sorted(seen)
+
+    def offers(self, model: str) -> bool:
+        """Whether any upstream that has a key serves ``model``."""
+        route = self.find(model)
+        return route is not None and bool(route.targets)
 
 
 def allowed(patterns: Sequence[str], model: str) -> bool:

@@ -22,7 +22,7 @@ _URL = re.compile(r"\b(?:https?|wss?|ftp)://[^\s\"'<>)\]}]+", re.I)
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-f:]{3,}\](?::\d+)?", re.I)
 _MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _HOST = re.compile(
-    r"\b(?:[a-z0-9](?:[a-z0-9-]{0,62})\.)+"
+    r"(?<![a-z0-9.-])(?:[a-z0-9](?:[a-z0-9-]{0,62})\.)+"
     r"(?:com|net|org|ai|io|app|dev|cn|cc|site|cloud|xyz|top|internal|local|svc|localdomain)\b(?::\d+)?"
     r"|\blocalhost(?::\d+)?\b",
     re.I,

@@ -40,11 +40,9 @@ def error_headers(error: GatewayError, identifier: str) -> list[Header]:
     request again. They read ``retry-after-ms`` before ``retry-after`` and ignore values that are not above 0.
     """
     headers = [JSON, (b"x-request-id", identifier.encode("ascii"))]
-    if error.retry_after is None:
-        headers.append((b"x-should-retry", b"false"))
-    else:
+    headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+    if error.retry_after is not None:
         headers += (
-            (b"x-should-retry", b"true"),
             (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),
             (b"retry-after-ms", b"%d" % max(1, math.ceil(error.retry_after * 1000))),
         )

@@ -31,7 +31,7 @@ def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> lis
         authenticator, routes = current()
         key = authenticator.authenticate(request.scope["headers"])
         name: str = request.path_params["model"]
-        if not allowed(key.models, name) or routes.find(name) is None:
+        if not allowed(key.models, name) or not routes.offers(name):
             raise model_not_found(name)
         return _json(_model(name, routes))
 

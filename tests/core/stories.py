@@ -63,6 +63,11 @@ class Story:
     def ends(self, slug: str, phase: Phase | None = None, *, retry_after: float | None = None) -> Verdict:
         return self.ends_as(ended(slug, phase, retry_after=retry_after))
 
+    def goes_and_ends(self, slug: str, *, retry_after: float | None = None) -> str:
+        way = self.goes()
+        self.ends(slug, retry_after=retry_after)
+        return way
+
     def ends_as(self, outcome: Outcome) -> Verdict:
         assert self.go is not None
         return self.itinerary.report(self.go, outcome, self.world.now)

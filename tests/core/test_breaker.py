@@ -143,6 +143,20 @@ def test_failures_must_come_from_enough_places() -> None:
     assert breaker.state(0.0) == "open"
 
 
+def test_failures_that_were_somebody_elses_are_forgotten_but_not_where_they_were_seen() -> None:
+    breaker = Breaker(POLICY, places=2)
+    for _ in range(30):
+        breaker.strike("here", 0.0, 0.0, MIDDLE)
+    breaker.excuse()
+    for _ in range(4):
+        breaker.strike("there", 0.0, 0.0, MIDDLE)
+    assert breaker.state(0.0) == "closed"
+    breaker.strike("there", 0.0, 0.0, MIDDLE)
+    assert breaker.state(0.0) == "open"
+    breaker.excuse()
+    assert breaker.state(0.0) == "open"
+
+
 def test_it_can_be_opened_for_a_time_somebody_else_chose() -> None:
     breaker = Breaker(POLICY)
     breaker.open_for(60.0, 0.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.credentials import MODELS_REMEMBERED, TRIAL_LASTS, CredentialPool, Exhausted
+from gateway.core.credentials import MODELS_REMEMBERED, SERVED_OF_LATE, TRIAL_LASTS, CredentialPool, Exhausted
 from gateway.core.types import Credential, Phase
 
 from .builders import Chance, ended, key, upstream
@@ -57,6 +57,15 @@ class TestChoice:
             assert isinstance(taken, Credential)
             first.add(taken.name)
         assert first == {"a", "b", "c"}
+
+    def test_ties_are_broken_by_weight(self) -> None:
+        pool, rng, taken = pool_of(key("heavy", weight=3), key("light")), random.Random(1), list[str]()
+        for _ in range(400):  # one after the other: both are idle each time
+            credential = pool.take("m", 0.0, rng)
+            assert isinstance(credential, Credential)
+            pool.release(credential)
+            taken.append(credential.name)
+        assert 270 < taken.count("heavy") < 330
 
     def test_max_parallel_is_obeyed(self) -> None:
         pool = pool_of(key("a", max_parallel=2))
@@ -216,11 +225,37 @@ def test_what_status_shows() -> None:
     pool.report(take(pool, exclude=("b",)), "m", ended("rate_limited", retry_after=9.0), 0.0, MIDDLE)
     pool.report(take(pool, exclude=("a",)), "m", ended("key_unfunded"), 0.0, MIDDLE)
     first, second = pool.snapshot(1.0)
-    assert (first.name, first.in_flight, first.max_parallel, first.cooling) == ("a", 1, 4, None)
+    assert (first.name, first.in_flight, first.max_parallel, first.cooling) == ("a", 1, 4, "rate_limited")
+    assert first.seconds == 8.0
     assert first.models == {"m": ("rate_limited", 8.0)}
     assert (second.cooling, second.seconds) == ("unfunded", 599.0)
     assert "value-of" not in repr(pool.snapshot(1.0))
-    assert (pool.available("a", 1.0), pool.available("b", 1.0), pool.available("b", 600.0)) == (True, False, True)
+    assert (pool.available("a", 1.0), pool.available("b", 1.0), pool.available("b", 600.0)) == (False, False, True)
+
+
+def test_a_key_is_in_use_as_long_as_it_serves_some_model() -> None:
+    pool = pool_of("a")
+    for model in ("m", "n"):
+        pool.report(take(pool, model=model), model, ended("ok"), 0.0, MIDDLE)
+    fail(pool, "rate_limited", 1.0, model="m", retry_after=3000.0)
+    assert pool.available("a", 1.0)
+    fail(pool, "key_forbidden", 2.0, model="n")
+    assert not pool.available("a", 2.0)
+    [shown] = pool.snapshot(2.0)
+    assert (shown.cooling, shown.seconds) == ("forbidden", 600.0)  # what ends first
+    pool.report(take(pool, model="third"), "third", ended("ok"), 3.0, MIDDLE)
+    assert pool.available("a", 3.0)
+    fail(pool, "key_forbidden", 500.0, model="third")
+    assert not pool.available("a", 500.0)
+    assert pool.available("a", 602.0)  # it may be tried for n again
+
+
+def test_what_a_key_served_long_ago_does_not_count() -> None:
+    pool = pool_of("a")
+    pool.report(take(pool), "m", ended("ok"), 0.0, MIDDLE)
+    fail(pool, "rate_limited", SERVED_OF_LATE - 1.0, model="n", retry_after=60.0)
+    assert pool.available("a", SERVED_OF_LATE - 1.0)
+    assert not pool.available("a", SERVED_OF_LATE)
 
 
 SLUGS = ["ok", "key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "upstream_5xx", "connect_refused"]

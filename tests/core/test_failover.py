@@ -180,27 +180,110 @@ class TestBreakers:
         assert story.goes() == "piapi api.piapi.ai a"
 
 
+class TestOriginTrouble:
+    """Proper answers that say that the service behind the host has failed."""
+
+    @pytest.mark.parametrize("slug", ["upstream_5xx", "sse_error_first", "sse_empty", "empty_response", "soft_error"])
+    def test_a_host_that_keeps_failing_is_left_alone(self, slug: str) -> None:
+        world = chat()
+        for _ in range(5):
+            assert world.used(slug) == ["piapi api.piapi.ai a", "piapi proxy.piapi.ai a"]
+        assert world.used() == ["piapi proxy.piapi.ai a"]
+        assert ("piapi", "https://api.piapi.ai", False) in world.states.endpoints_available(world.now)
+        world.now += 10.0
+        assert world.used() == ["piapi api.piapi.ai a"]
+        assert ("piapi", "https://api.piapi.ai", True) in world.states.endpoints_available(world.now)
+
+    def test_a_model_that_fails_at_both_hosts_moves_to_the_backup(self) -> None:
+        world = chat()
+        for slugs in (["upstream_5xx"] * 2, ["upstream_5xx"] * 2, ["upstream_5xx"]):
+            assert world.used(*slugs)[-1] == "backup api.openai.com b"
+        assert world.used() == ["backup api.openai.com b"]
+        assert all(up for _, _, up in world.states.endpoints_available(world.now))
+
+    def test_the_last_way_stays_open(self) -> None:
+        world = World(target(upstream(hosts=("only",))))
+        for _ in range(10):
+            story = world.exchange()
+            assert story.goes_and_ends("upstream_5xx") == "piapi only a"
+            assert story.stops().code == "upstream_error"
+        assert world.used() == ["piapi only a"]
+
+
+class TestAskedForPeace:
+    """503 with Retry-After."""
+
+    def test_an_exchange_does_not_come_back_to_who_asked_it_not_to(self) -> None:
+        story = chat().exchange()
+        story.goes_and_ends("upstream_5xx", retry_after=20.0)
+        assert story.goes_and_ends("upstream_5xx", retry_after=30.0) == "backup api.openai.com b"
+        error = story.stops()
+        assert (error.status, error.code, error.should_retry) == (502, "upstream_error", False)
+        assert error.retry_after == 30.0
+
+    def test_it_does_once_the_time_is_over(self) -> None:
+        story = chat().exchange()
+        story.goes_and_ends("upstream_5xx", retry_after=20.0)
+        story.goes()
+        story.world.now += 20.0
+        story.ends("upstream_5xx")
+        assert story.goes() == "piapi proxy.piapi.ai a"
+
+    def test_it_does_where_nobody_else_serves_the_model(self) -> None:
+        story = World(target(upstream())).exchange()
+        story.goes_and_ends("upstream_5xx", retry_after=20.0)
+        assert story.goes() == "piapi proxy.piapi.ai a"
+
+
 class TestRetryBudget:
     def test_a_failing_upstream_is_left_for_the_backup_when_retries_run_out(self) -> None:
         world = chat()
         running = [world.exchange() for _ in range(4)]
         for story in running:
-            story.goes()
-            story.ends("stall_content")
+            story.goes_and_ends("sse_event_too_big")
         assert [story.goes() for story in running] == 3 * ["piapi proxy.piapi.ai a"] + ["backup api.openai.com b"]
         for story in running:
             story.ends("ok")
-        assert world.used("stall_content")[-1] == "piapi proxy.piapi.ai a"
+        assert world.used("sse_event_too_big")[-1] == "piapi proxy.piapi.ai a"
 
     def test_without_a_backup_the_answer_comes_now(self) -> None:
         world = World(target(upstream()))
         running = [world.exchange() for _ in range(4)]
         for story in running:
-            story.goes()
-            story.ends("stall_content")
+            story.goes_and_ends("sse_event_too_big")
         for story in running[:3]:
             story.goes()
-        assert running[3].stops().code == "upstream_timeout"
+        assert running[3].stops().code == "upstream_invalid_response"
+
+    def test_to_leave_a_failing_host_for_one_that_works_is_no_retry(self) -> None:
+        world = chat()
+        running = [world.exchange() for _ in range(40)]
+        for story in running:
+            story.goes()
+        for story in running:
+            story.ends("upstream_5xx")
+        assert {story.goes() for story in running} == {"piapi proxy.piapi.ai a"}
+        for story in running:
+            story.ends("ok")
+
+    def test_until_that_one_fails_too(self) -> None:
+        """Five failures show that it is not the host; the others go to the backup at once."""
+        world = chat()
+        running = [world.exchange() for _ in range(40)]
+        for story in running:
+            story.goes()
+        for story in running:
+            story.ends("upstream_5xx")
+        for story in running[:5]:
+            assert story.goes_and_ends("upstream_5xx") == "piapi proxy.piapi.ai a"
+        assert {story.goes() for story in running} == {"backup api.openai.com b"}
+
+    def test_a_host_is_left_for_a_working_one_when_fresh_connections_cost_too_much(self) -> None:
+        world = chat()
+        running = [world.exchange() for _ in range(5)]
+        for story in running:
+            story.goes_and_ends("reused_conn_reset")
+        assert [story.goes().split()[1] for story in running] == ["api.piapi.ai"] * 3 + ["proxy.piapi.ai"] * 2
 
     def test_refused_dials_and_keys_cost_nothing(self) -> None:
         world = World(target(upstream(keys=("a", "z"))), policy=FailoverPolicy(breaker_failures=1000))

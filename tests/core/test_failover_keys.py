@@ -71,22 +71,30 @@ class TestKeys:
         assert story.stops().status == 429
 
     @pytest.mark.parametrize(
-        ("slug", "status", "code"),
+        ("slug", "status", "code", "hint"),
         [
-            ("key_invalid", 502, "upstream_auth_failed"),
-            ("key_forbidden", 502, "upstream_auth_failed"),
-            ("key_unfunded", 503, "upstream_quota_exhausted"),
+            ("key_invalid", 502, "upstream_auth_failed", None),
+            ("key_forbidden", 502, "upstream_auth_failed", None),
+            ("key_unfunded", 503, "upstream_quota_exhausted", 60.0),
         ],
     )
-    def test_a_refused_key_stays_out_of_later_exchanges(self, slug: str, status: int, code: str) -> None:
+    def test_a_refused_key_stays_out_of_later_exchanges(
+        self, slug: str, status: int, code: str, hint: float | None
+    ) -> None:
         world = World(target(upstream()))
         story = world.exchange()
         story.goes()
         story.ends(slug)
         for told in (story.stops(), world.exchange().stops()):
-            assert (told.status, told.code, told.retry_after) == (status, code, None)
+            assert (told.status, told.code, told.retry_after, told.should_retry) == (status, code, hint, False)
         world.now += 600.0
         assert world.exchange().goes() == "piapi api.piapi.ai a"
+
+    def test_a_pool_used_up_names_the_soonest_time(self) -> None:
+        world = World(target(upstream()))
+        world.exchange().goes_and_ends("key_unfunded")
+        world.now += 580.0
+        assert world.exchange().stops().retry_after == pytest.approx(20.0)
 
     def test_a_busy_pool_lets_the_next_target_serve(self) -> None:
         world = World(target(upstream(keys=(key("a", max_parallel=1),))), target(backup()))

@@ -176,7 +176,8 @@ def check_error(exchange: Exchange, stop: Stop) -> None:
     if bought or shown:
         assert error.retry_after is None
     if error.retry_after is not None:
-        assert error.status in (429, 503)
+        assert error.status in (429, 502, 503)
+        assert error.should_retry <= (error.status != 502)
         assert 0.0 < error.retry_after <= 60.0
 
 

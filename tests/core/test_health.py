@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.breaker import GOOD_STANDING
 from gateway.core.health import MODELS_REMEMBERED, SLOW_FOR, UpstreamHealth
 from gateway.core.outcomes import RULES, Scope
 from gateway.core.types import CostClass, FailoverPolicy, Phase
 
-from .builders import Chance, ended, key, upstream
+from .builders import Chance, ended, endpoint, key, upstream
 
 API, PROXY = "https://api.piapi.ai", "https://proxy.piapi.ai"
 A = key("a")
@@ -45,7 +46,10 @@ def test_at_first_the_configured_order_holds() -> None:
     assert order(health(), 0.0) == [API, PROXY]
 
 
-@pytest.mark.parametrize("slug", [slug for slug, rule in RULES.items() if rule.against is Scope.ENDPOINT])
+EJECTING = [slug for slug, rule in RULES.items() if rule.against in (Scope.ENDPOINT, Scope.ORIGIN)]
+
+
+@pytest.mark.parametrize("slug", EJECTING)
 def test_failures_of_a_host_eject_it(slug: str) -> None:
     known = health()
     happens(known, slug, 0.0, times=5)
@@ -54,7 +58,7 @@ def test_failures_of_a_host_eject_it(slug: str) -> None:
     assert known.available(PROXY, 0.0)
 
 
-@pytest.mark.parametrize("slug", [slug for slug, rule in RULES.items() if rule.against is not Scope.ENDPOINT])
+@pytest.mark.parametrize("slug", sorted(set(RULES) - set(EJECTING)))
 def test_other_endings_do_not(slug: str) -> None:
     known = health()
     happens(known, slug, 0.0, times=30)
@@ -70,7 +74,7 @@ def test_a_host_that_answers_properly_is_alive(slug: str) -> None:
     assert known.available(API, 0.0)
 
 
-@pytest.mark.parametrize("slug", ["upstream_5xx", "stall_content", "client_gone_wait", "deadline", "cf_524"])
+@pytest.mark.parametrize("slug", ["client_gone_wait", "deadline", "cf_524", "sse_event_too_big"])
 def test_what_proves_nothing_does_not_interrupt_a_row_of_failures(slug: str) -> None:
     known = health()
     happens(known, "stall_head", 0.0, times=4)
@@ -84,7 +88,7 @@ def test_a_recovered_host_comes_back_with_its_first_content() -> None:
     happens(known, "connect_refused", 0.0, times=5)
     assert order(known, 10.0, cost=CostClass.PAID) == [PROXY]
     assert order(known, 10.0) == [API, PROXY]
-    passage = known.begin(known.every_endpoint("m", 10.0)[0], "m", 10.0)
+    passage = known.begin(endpoint("api.piapi.ai"), "m", 10.0)
     assert order(known, 11.0) == [PROXY]
     known.answering(passage, 11.0)
     assert order(known, 11.0) == [API, PROXY]
@@ -108,21 +112,84 @@ def test_a_model_that_fails_everywhere_is_left_alone() -> None:
     assert len(known.every_endpoint("m", 0.0)) == 2
 
 
-def test_a_model_that_fails_with_one_key_at_one_host_is_not() -> None:
+def test_its_hosts_are_not_blamed_for_it() -> None:
     known = health()
-    happens(known, "upstream_5xx", 0.0, times=30)
-    assert order(known, 0.0) == [API, PROXY]
+    for _ in range(20):
+        happens(known, "upstream_5xx", 0.0)
+        happens(known, "upstream_5xx", 0.0, at=PROXY)
+    assert known.available(API, 0.0)
+    assert known.available(PROXY, 0.0)
+
+
+def test_a_model_that_fails_at_one_host_is_that_hosts_fault_whatever_the_key() -> None:
+    known = health()
+    for name in ("a", "b", "a", "b", "a", "b", "a"):
+        happens(known, "upstream_5xx", 0.0, key_name=name)
+    assert order(known, 0.0) == [PROXY]
+    assert order(known, 0.0, model="other") == [PROXY]
+
+
+def test_with_one_host_only_keys_tell_the_model_from_the_host() -> None:
+    one_host = upstream(hosts=("api.piapi.ai",))
+    known = UpstreamHealth(one_host, FailoverPolicy())
+    happens(known, "upstream_5xx", 0.0, times=4)
     happens(known, "upstream_5xx", 0.0, key_name="b")
     assert order(known, 0.0) == []
+    assert order(known, 0.0, model="other") == [API]
+    known = UpstreamHealth(one_host, FailoverPolicy())
+    happens(known, "upstream_5xx", 0.0, times=5)
+    assert not known.available(API, 0.0)
+
+
+def test_a_stray_failure_elsewhere_does_not_turn_a_hosts_fault_into_the_models() -> None:
+    """Forty requests were under way to a host that broke: its ejection explains them all."""
+    known = health()
+    host = endpoint("api.piapi.ai")
+    for passage in [known.begin(host, "m", 0.0) for _ in range(40)]:
+        known.report(passage, A, ended("upstream_5xx"), 0.1, MIDDLE)
+    happens(known, "upstream_5xx", 0.2, at=PROXY)
+    assert order(known, 0.2) == [PROXY]
+    happens(known, "upstream_5xx", 0.2, at=PROXY, times=4)
+    assert order(known, 0.2) == []
+    assert order(known, 0.2, model="other") == [PROXY]
+
+
+def test_a_paid_failure_that_cost_nothing_is_no_sign_of_life() -> None:
+    known = health()
+    happens(known, "upstream_5xx", 0.0, times=5, phase=Phase.REJECTED)
+    assert not known.available(API, 0.0)
+
+
+def test_who_is_in_use_comes_first_where_there_is_no_better_way() -> None:
+    known = health()
+    happens(known, "upstream_5xx", 0.0, times=5)
+    assert [one.url for one in known.every_endpoint("m", 0.0)] == [PROXY, API]
 
 
 def test_a_success_forgets_a_models_failures() -> None:
     known = health()
     for _ in range(10):
-        happens(known, "upstream_5xx", 0.0, times=3)
+        happens(known, "upstream_5xx", 0.0, times=2)
+        happens(known, "upstream_5xx", 0.0, times=2, at=PROXY)
+        happens(known, "ok", 0.0)
         happens(known, "ok", 0.0, at=PROXY)
     assert order(known, 0.0) == [API, PROXY]
     assert known.snapshot(0.0).models == []
+
+
+def test_whom_to_rely_on() -> None:
+    known = health()
+    api, proxy = endpoint("api.piapi.ai"), endpoint("proxy.piapi.ai")
+    happens(known, "stall_head", 0.0, times=GOOD_STANDING - 1)
+    assert known.reliable(api, "m", 0.0)
+    happens(known, "stall_head", 0.0)
+    assert not known.reliable(api, "m", 0.0)
+    assert known.reliable(api, "m", 60.0)  # nothing was seen of late
+    happens(known, "cf_524", 60.0, at=PROXY)
+    assert not known.reliable(proxy, "m", 60.0)
+    assert known.reliable(proxy, "other", 60.0)
+    happens(known, "model_missing", 60.0, model="gone")
+    assert not known.reliable(proxy, "gone", 60.0)
 
 
 def test_a_missing_model_is_not_asked_for_again_for_a_minute() -> None:
@@ -157,7 +224,7 @@ def test_a_reload_keeps_what_is_known_and_both_sides_learn() -> None:
     after = UpstreamHealth(upstream(hosts=("api.piapi.ai", "new.example")), FailoverPolicy(eject_max=60.0))
     after.adopt(before)
     assert order(after, 0.0) == ["https://new.example"]
-    passage = before.begin(before.every_endpoint("m", 10.0)[0], "m", 10.0)
+    passage = before.begin(endpoint("api.piapi.ai"), "m", 10.0)
     before.report(passage, A, ended("ok"), 11.0, MIDDLE)
     assert after.available(API, 11.0)
 

@@ -43,13 +43,13 @@ ROWS = [
     ("key_forbidden", K, K, Scope.KEY_MODEL, 502, "upstream_auth_failed"),
     ("waf_block", E, E, Scope.ENDPOINT, 502, "upstream_error"),
     ("model_missing", V, V, Scope.UPSTREAM_MODEL, 404, "model_not_found"),
-    ("upstream_408", E, None, Scope.NOTHING, 504, "upstream_timeout"),
+    ("upstream_408", E, None, Scope.ORIGIN, 504, "upstream_timeout"),
     ("conflict", X, X, Scope.NOTHING, 409, "conflict"),
     ("too_large", X, X, Scope.NOTHING, 413, "request_too_large"),
     ("rejected", X, X, Scope.NOTHING, 400, "invalid_request"),
     ("content_policy", X, X, Scope.NOTHING, 400, "content_policy_violation"),
     ("rate_limited", K, K, Scope.KEY_MODEL, 429, "rate_limit_exceeded"),
-    ("upstream_5xx", E, None, Scope.UPSTREAM_MODEL, 502, "upstream_error"),
+    ("upstream_5xx", E, None, Scope.ORIGIN, 502, "upstream_error"),
     ("cf_origin_down", E, E, Scope.ENDPOINT, 502, "upstream_unreachable"),
     ("cf_unknown", E, None, Scope.ENDPOINT, 502, "upstream_error"),
     ("cf_524", E, None, Scope.ENDPOINT_MODEL, 504, "upstream_timeout"),
@@ -57,17 +57,17 @@ ROWS = [
     ("bad_json", E, None, Scope.ENDPOINT, 502, "upstream_invalid_response"),
     ("redirect", E, None, Scope.ENDPOINT, 502, "upstream_invalid_response"),
     ("bad_encoding", E, None, Scope.ENDPOINT, 502, "upstream_invalid_response"),
-    ("soft_error", E, None, Scope.NOTHING, 502, "upstream_error"),
-    ("empty_response", E, None, Scope.UPSTREAM_MODEL, 502, "upstream_empty_response"),
-    ("sse_error_first", E, None, Scope.NOTHING, 502, "upstream_error"),
-    ("sse_empty", E, None, Scope.UPSTREAM_MODEL, 502, "upstream_empty_response"),
+    ("soft_error", E, None, Scope.ORIGIN, 502, "upstream_error"),
+    ("empty_response", E, None, Scope.ORIGIN, 502, "upstream_empty_response"),
+    ("sse_error_first", E, None, Scope.ORIGIN, 502, "upstream_error"),
+    ("sse_empty", E, None, Scope.ORIGIN, 502, "upstream_empty_response"),
     ("sse_cut_early", E, None, Scope.ENDPOINT, 502, "upstream_error"),
     ("sse_cut_late", X, X, Scope.ENDPOINT, 502, "upstream_stream_interrupted"),
     ("sse_truncated", X, X, Scope.ENDPOINT, 502, "upstream_stream_interrupted"),
     ("sse_event_too_big", E, None, Scope.NOTHING, 502, "upstream_invalid_response"),
     ("sse_bad_event", E, None, Scope.ENDPOINT, 502, "upstream_invalid_response"),
     ("stall_head", E, None, Scope.ENDPOINT, 504, "upstream_timeout"),
-    ("stall_content", E, None, Scope.NOTHING, 504, "upstream_timeout"),
+    ("stall_content", E, None, Scope.ORIGIN, 504, "upstream_timeout"),
     ("stall_idle", X, X, Scope.NOTHING, 502, "upstream_stream_interrupted"),
     ("stall_finish", X, X, Scope.NOTHING, 502, "upstream_stream_interrupted"),
     ("stream_too_long", X, X, Scope.NOTHING, 502, "upstream_stream_interrupted"),
@@ -205,6 +205,18 @@ def test_retry_after_of_a_rate_limit_is_capped(asked: float | None, told: float)
 
 def test_the_upstreams_own_retry_after_stands_in() -> None:
     assert client_error(ended("rate_limited", retry_after=7.0), CostClass.TOKENS, model="m").retry_after == 7.0
+
+
+def test_an_account_used_up_is_told_with_a_time_but_not_to_be_sent_again() -> None:
+    error = client_error(ended("key_unfunded"), CostClass.TOKENS, model="m", retry_after=600.0)
+    assert (error.status, error.retry_after, error.should_retry) == (503, 60.0, False)
+
+
+def test_an_overloaded_upstreams_wish_is_passed_on_as_a_hint() -> None:
+    error = client_error(ended("upstream_5xx", retry_after=20.0), CostClass.TOKENS, model="m")
+    assert (error.status, error.retry_after, error.should_retry) == (502, 20.0, False)
+    doubtful = client_error(ended("upstream_5xx", retry_after=20.0), CostClass.PAID, model="m")
+    assert (doubtful.code, doubtful.retry_after) == ("upstream_outcome_unknown", None)
 
 
 def test_a_missing_model_is_named_as_the_client_named_it() -> None:

@@ -113,3 +113,13 @@ def test_what_is_visible_can_be_found_and_used(patterns: list[str]) -> None:
         concrete = f"{model[:-1]}x" if model.endswith("*") else model
         assert TABLE.find(concrete) is not None
         assert allowed(patterns, concrete)
+
+
+def test_a_model_that_nobody_serves_is_not_shown() -> None:
+    """Its upstream has no key: the route is known, for a telling error, but nobody is invited to use it."""
+    table = RouteTable([route("served"), Route("idle", ()), Route("idle-*", ())])
+    assert table.visible(["*", "idle", "idle-one"]) == ["served"]
+    assert table.find("idle") is not None
+    assert not table.offers("idle")
+    assert not table.offers("unheard-of")
+    assert table.offers("served")

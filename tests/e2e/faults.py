@@ -39,7 +39,8 @@ class Fault:
 
     ``next``: who serves when it is played once. ``told``: status, type and code when every upstream plays it.
     ``doubtful``: the upstream may have done work that it bills, so it is booked ``unknown`` on our side.
-    ``retry_after``: what the client is told then. ``config``: YAML that the fault needs.
+    ``retry_after``: what the client is told then; only a rate limit invites SDKs to come back by themselves.
+    ``config``: YAML that the fault needs.
     """
 
     slug: str
@@ -65,8 +66,8 @@ REACHING = (
 
 STATUSES = (
     Fault("key_invalid", "key_invalid", "other key", AUTH),
-    Fault("key_unfunded", "key_unfunded", "other key", QUOTA),
-    Fault("key_unfunded", "insufficient_quota", "other key", QUOTA),
+    Fault("key_unfunded", "key_unfunded", "other key", QUOTA, retry_after="60"),
+    Fault("key_unfunded", "insufficient_quota", "other key", QUOTA, retry_after="60"),
     Fault("key_forbidden", "key_forbidden", "other key", AUTH),
     Fault("waf_block", "waf_block", "proxy", FAILED),
     Fault("model_missing", "model_missing", "backup", MISSING),
@@ -92,7 +93,7 @@ STATUSES = (
     Fault("upstream_5xx", "server_error", "proxy", FAILED),
     Fault("upstream_5xx", "bad_gateway", "proxy", FAILED),
     Fault("upstream_5xx", "status;code=504;shape=piapi", "proxy", FAILED),
-    Fault("upstream_408", "gateway_timeout", "proxy", SLOW),
+    Fault("upstream_5xx", "gateway_timeout", "proxy", FAILED),
     Fault("upstream_5xx", "status;code=529", "proxy", FAILED),
     Fault("cf_origin_down", "cf_origin_down", "proxy", UNREACHABLE),
     Fault("cf_origin_down", "cf_origin_down;code=530;plain=1", "proxy", UNREACHABLE),
@@ -112,13 +113,14 @@ STATUSES = (
     Fault("key_invalid", "soft_error;code=401", "other key", AUTH),
     Fault("rejected", "soft_error;code=400", "nobody", (400, "invalid_request_error", "invalid_request")),
 )
-"""Rows 7 to 25 and 39. A code that is a known word (``gateway_timeout``) tells more than its status."""
+"""Rows 7 to 25 and 39. A code that is a known word tells more than its status, unless it is as vague as
+``gateway_timeout``."""
 
 STREAMS = (
     Fault("sse_error_first", "sse_error_string", "proxy", FAILED),
     Fault("upstream_5xx", "sse_error_first", "proxy", FAILED),
     Fault("upstream_408", "delta_error", "proxy", SLOW),
-    Fault("key_unfunded", "sse_event_error_flat;error=insufficient_quota", "other key", QUOTA),
+    Fault("key_unfunded", "sse_event_error_flat;error=insufficient_quota", "other key", QUOTA, retry_after="60"),
     Fault("sse_empty", "sse_empty", "proxy", EMPTY),
     Fault("sse_empty", "sse_only_done", "proxy", EMPTY),
     Fault("sse_cut_early", "cut_early", "proxy", FAILED, doubtful=True),

@@ -23,6 +23,7 @@ class Refused:
 
     ``config``: YAML over the usual configuration. ``scenario``: what every host plays. ``during``: what is the matter
     meanwhile. ``fields``: of the request, beside model and messages. ``retry``: whether the SDK is told to come again.
+    ``hint``: whether it learns a time, though it is not told to come again.
     ``attempts``: how often an upstream is asked for one request, where that is not just "not at all".
     """
 
@@ -34,6 +35,7 @@ class Refused:
     node: str
     param: str | None = None
     retry: bool = False
+    hint: bool = False
     config: str = ""
     scenario: str = ""
     during: Circumstance | None = None
@@ -234,7 +236,9 @@ ERRORS = (
         config="failover: {unknown_outcome_up_to: 0}",
         attempts=1,
     ),
-    _upstream("quota_exhausted", 503, "upstream_quota_exhausted", "key_unfunded", type=_UNAVAILABLE, attempts=2),
+    _upstream(
+        "quota_exhausted", 503, "upstream_quota_exhausted", "key_unfunded", type=_UNAVAILABLE, attempts=2, hint=True
+    ),
     Refused(
         "overloaded",
         503,

@@ -209,14 +209,24 @@ async def test_503_with_retry_after_cools_the_model_at_all_of_an_upstreams_hosts
     assert [request.role for request in rig.sandbox.requests[2:]] == ["backup", "api"]
 
 
-async def test_when_all_are_overloaded_the_upstream_is_not_given_up_for_its_last_host(rig: Rig) -> None:
-    """Failing open: of the three attempts the last goes to the host that was not asked yet."""
+async def test_when_all_are_overloaded_nobody_is_asked_again_before_the_time_it_named(rig: Rig) -> None:
     rig.for_all_roles("overloaded;retry_after=20")
 
     answer = await rig.chat()
 
     assert (answer.status, answer.error()["code"]) == (502, "upstream_error")
-    assert [request.role for request in rig.sandbox.requests] == ["api", "backup", "proxy"]
+    assert (answer.header("retry-after"), answer.header("x-should-retry")) == ("20", "false")
+    assert [request.role for request in rig.sandbox.requests] == ["api", "backup"]
+
+
+async def test_a_model_with_no_other_upstream_is_still_asked_for_at_the_other_host(rig: Rig) -> None:
+    """Failing open: gpt-4o-image has nowhere else to go."""
+    rig.sandbox.script("overloaded;retry_after=20", role="api")
+
+    answer = await rig.chat(model="gpt-4o-image")
+
+    assert answer.status == 200
+    assert [request.role for request in rig.sandbox.requests] == ["api", "proxy"]
 
 
 def configured(overrides: str) -> str:
@@ -229,5 +239,5 @@ def check_told(fault: Fault, answer: Answer) -> None:
     error = answer.error()
     assert (answer.status, error["type"], error["code"]) == fault.told
     assert answer.header("retry-after") == fault.retry_after
-    assert answer.header("x-should-retry") == ("false" if fault.retry_after is None else "true")
+    assert answer.header("x-should-retry") == ("true" if fault.told[0] == 429 else "false")
     assert error["param"] == ("model" if fault.slug == "model_missing" else None)

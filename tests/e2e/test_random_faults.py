@@ -49,7 +49,7 @@ async def ask(http: httpx2.AsyncClient, number: int) -> Got:
     if response.status_code != 200:
         assert response.headers["content-type"] == "application/json"
         retry = response.headers["x-should-retry"]
-        assert (retry == "true") == ("retry-after" in response.headers)
+        assert retry == "false" or "retry-after" in response.headers
         return Got(f"crowd-{number}", stream, response.status_code, "", error_of(response.json()))
     if stream:
         return read_stream(f"crowd-{number}", response.text, usage="stream_options" in body)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.endpoints.answers import error_headers, header, request_id
-from gateway.errors import invalid_request, rate_limit_exceeded
+from gateway.errors import GatewayError, invalid_request, rate_limit_exceeded
 
 
 @pytest.mark.parametrize("sent", [b"a", b"req_1.2-3_X", b"a" * 128])
@@ -47,6 +47,14 @@ def test_an_error_that_may_be_tried_again_says_when(seconds, whole, thousandths)
     assert headers[b"x-should-retry"] == b"true"
     assert headers[b"retry-after"] == whole
     assert headers[b"retry-after-ms"] == thousandths
+
+
+def test_a_time_alone_does_not_invite_to_try_again():
+    error = GatewayError(503, "service_unavailable_error", "used_up", "no", retry_after=30.0, again=False)
+    headers = dict(error_headers(error, "req_1"))
+    assert (headers[b"x-should-retry"], headers[b"retry-after"]) == (b"false", b"30")
+    unknown = GatewayError(503, "service_unavailable_error", "used_up", "no", again=True)
+    assert not unknown.should_retry  # nobody may be told to come again without being told when
 
 
 def test_any_other_error_says_that_it_may_not():
