@@ -65,7 +65,7 @@ def released(identity: str) -> Settlement:
 async def until(true: Callable[[], bool]) -> None:
     """Wait for what another thread brings about."""
     async with asyncio.timeout(20):
-        while not true():  # noqa: ASYNC110
+        while not true():
             await asyncio.sleep(0.005)
 
 
