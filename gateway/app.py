@@ -18,12 +18,13 @@ from gateway.core.routing import RouteTable, UpstreamStates
 from gateway.core.types import VirtualKey
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.auth import Authenticator
+from gateway.endpoints.browser_guard import BrowserGuard
 from gateway.endpoints.chat import ChatEndpoint
 from gateway.endpoints.dispatch import Dispatch
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.models import model_routes
 from gateway.endpoints.server import RunningServer, start_server
-from gateway.endpoints.server_limits import ServerLimits
+from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import Log
 from gateway.metrics import Metrics
@@ -165,9 +166,17 @@ class Gateway:
                 *model_routes(lambda: (self._authenticator, self.services.snapshot.routes)),
             ],
             self._crashed,
+            BrowserGuard(lambda: not self.config.requires_key(), config.listen.host),
         )
-        admin = Dispatch({}, admin_routes(self._admin_source()), self._crashed)
-        limits = ServerLimits(headers=config.limits.headers)
+        admin = Dispatch(
+            {},
+            admin_routes(self._admin_source()),
+            self._crashed,
+            BrowserGuard(lambda: not self.config.admin.key, config.admin.listen.host),
+        )
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        connections = client_connections(descriptors, RESERVED_DESCRIPTORS)
+        limits = ServerLimits(headers=config.limits.headers, connections=connections)
         for app, place in ((main, config.listen), (admin, config.admin.listen)):
             self._servers.append(
                 await start_server(app, place.host, place.port, limits=limits, on_refused=self._refused)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.core.body_budget import BodyBudget
 from gateway.core.limits import KeyLimits
 from gateway.core.routing import RouteTable, UpstreamStates
 from gateway.core.types import FailoverPolicy
@@ -97,3 +98,4 @@ class Services:
     gate: Gate
     snapshot: Snapshot
     new_id: Callable[[], str] = field(repr=False)
+    bodies: BodyBudget = field(default_factory=BodyBudget)

@@ -6,23 +6,36 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
+from gateway.core.body_budget import BodyBudget, BodyLease
 from gateway.endpoints.answers import request_timeout, request_too_large
 from gateway.endpoints.connection import connection_of
-from gateway.errors import ClientError
+from gateway.errors import ClientError, gateway_overloaded
 
 IDLE = 15.0
 TOTAL = 120.0
+UNCOUNTED = 64 * 1024
+"""Bytes of a body that take nothing from the budget: a connection buffers as much in any case."""
 
 
 class ClientGone(Exception):
     """The client left before its request was complete: there is nobody to answer."""
 
 
-async def read_body(scope: Scope, receive: Receive, limit: int, *, idle: float = IDLE, total: float = TOTAL) -> bytes:
+async def read_body(
+    scope: Scope,
+    receive: Receive,
+    limit: int,
+    *,
+    budget: BodyBudget | None = None,
+    owner: str = "",
+    idle: float = IDLE,
+    total: float = TOTAL,
+) -> bytes:
     """The whole body, at most ``limit`` bytes, with at most ``idle`` seconds between pieces and ``total`` in all.
 
-    Raise 413 ``request_too_large`` (before reading, if the length is announced), 408 ``request_timeout``, 415 for a
-    compressed body, ClientGone.
+    While it is incomplete, what has come of it counts against ``owner`` in ``budget``. Raise 413 ``request_too_large``
+    (before reading, if the length is announced), 408 ``request_timeout``, 415 for a compressed body, 503
+    ``gateway_overloaded`` if the budget has no room, ClientGone.
     """
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -31,7 +44,13 @@ async def read_body(scope: Scope, receive: Receive, limit: int, *, idle: float =
         elif name == b"content-encoding" and value.lower() != b"identity":
             raise _compressed()
     if not connection_of(scope).request_complete:
-        return await _read_slowly(receive, limit, idle, total)
+        if budget is None:
+            return await _read_slowly(receive, limit, idle, total, None)
+        lease = budget.lease(owner)
+        try:
+            return await _read_slowly(receive, limit, idle, total, lease)
+        finally:
+            lease.release()
     message = await receive()  # all is here already: no timer is needed, and one piece is the whole
     if message["type"] != "http.request" or message["more_body"]:
         raise ClientGone
@@ -41,7 +60,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int, *, idle: float =
     return body
 
 
-async def _read_slowly(receive: Receive, limit: int, idle: float, total: float) -> bytes:
+async def _read_slowly(receive: Receive, limit: int, idle: float, total: float, lease: BodyLease | None) -> bytes:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + total
     pieces: list[bytes] = []
@@ -56,6 +75,8 @@ async def _read_slowly(receive: Receive, limit: int, idle: float, total: float) 
                 size += len(pieces[-1])
                 if size > limit:
                     raise request_too_large(limit)
+                if lease is not None and size > UNCOUNTED and not lease.grow(size):
+                    raise gateway_overloaded()
                 if not message["more_body"]:
                     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 timer.reschedule(min(loop.time() + idle, deadline))

@@ -71,7 +71,9 @@ class ChatEndpoint:
         refusal = Refusal(self._services, PATH)
         try:
             key = refusal.key = self._authenticator().authenticate(scope["headers"])
-            body = await read_body(scope, receive, self._services.snapshot.body_limit)
+            body = await read_body(
+                scope, receive, self._services.snapshot.body_limit, budget=self._services.bodies, owner=key.name
+            )
             request = parse_chat_request(loads_object(body))
             refusal.model = request.model
             route = self._route(request.model, key)
@@ -103,5 +105,5 @@ def is_sdk_retry(scope: Scope) -> bool:
     """Whether an OpenAI SDK says that it sends this request again (``x-stainless-retry-count`` ≥ 1)."""
     for name, value in scope["headers"]:
         if name == b"x-stainless-retry-count":
-            return bool(value.isdigit() and int(value) >= 1)
+            return bool(value.isdigit() and value.strip(b"0"))  # a number however long, and not zero
     return False

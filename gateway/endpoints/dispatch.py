@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.endpoints.answers import Headers, header
 from gateway.endpoints.body import ClientGone
+from gateway.endpoints.browser_guard import BrowserGuard
 from gateway.endpoints.downstream import Downstream
 from gateway.errors import ClientError, GatewayError, internal_error
 
@@ -30,7 +31,8 @@ class Dispatch:
     """The ASGI application.
 
     ``hot``: raw path → method → endpoint. ``routes``: Starlette's, with trailing slashes taken at their word.
-    ``on_crash``: told of every exception that no one meant, with the request id.
+    ``on_crash``: told of every exception that no one meant, with the request id. ``guard``: looks at every request
+    first; without one, the listener must ask for a key whatever happens.
     """
 
     def __init__(
@@ -38,14 +40,18 @@ class Dispatch:
         hot: Mapping[str, Mapping[str, Endpoint]],
         routes: Sequence[BaseRoute],
         on_crash: Callable[[str, Exception], None],
+        guard: BrowserGuard | None = None,
     ) -> None:
         self._hot = {path.encode("ascii"): dict(methods) for path, methods in hot.items()}
         self._router = Router(routes, redirect_slashes=False, default=_unknown_url)
         self._on_crash = on_crash
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = Downstream(scope, send)
         try:
+            if self._guard is not None:
+                self._guard.check(scope["method"], scope["headers"])
             methods = self._hot.get(scope["raw_path"])
             if methods is None:
                 scope["app"] = self  # makes Starlette raise its 405 instead of writing it

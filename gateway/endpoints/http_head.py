@@ -19,13 +19,16 @@ _OF_THE_OFFER = frozenset((b"connection", b"upgrade", b"http2-settings"))
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
-def check_request_line(version: str, target: bytes) -> None:
+def check_request_line(method: bytes, version: str, target: bytes) -> None:
     """Raise 400 unless ``target`` is a path with perhaps a query (RFC 9112 §3.2.1), asked for in HTTP/1.0 or 1.1.
 
-    llhttp takes a line without a version for HTTP/0.9, and lets absolute targets and fragments pass.
+    llhttp takes a line without a version for HTTP/0.9, and lets absolute targets and fragments pass. CONNECT never
+    goes with a path (RFC 9110 §9.3.6), and llhttp would take what follows it for another protocol.
     """
     if version not in ("1.1", "1.0"):
         raise malformed_request("its version is neither HTTP/1.1 nor HTTP/1.0")
+    if method == b"CONNECT":
+        raise malformed_request("it asks for a tunnel")
     if not target.startswith(b"/") or b"#" in target:
         raise malformed_request("its target is not a path")
 

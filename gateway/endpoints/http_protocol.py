@@ -84,6 +84,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._content = 0  # bytes of the present body
         self._framing = 0  # bytes that came since the body's last byte of content
         self._ignoring_upgrade = False
+        self._offer_dropped = False  # the head is being read once more, without its offer
         self._still_sending = False
         self._unsent = 0
         self.gone = False
@@ -131,6 +132,8 @@ class GuardedProtocol(HttpToolsProtocol):
             "extensions": {EXTENSION: self},
         }
         self._watchdog.watch(self.loop.time() + self._limits.head_timeout)
+        if len(self.connections) > self._limits.connections + self._limits.refusals:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -203,7 +206,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
-        check_request_line(version, self.url)
+        check_request_line(self.parser.get_method(), version, self.url)
         if self._head_raw + self._segment > self._limits.headers:
             self._check_head_size()  # the body's first bytes may be among these, so this takes a closer look
         if len(self.headers) > self._limits.header_count:
@@ -211,8 +214,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self.expect_100_continue = check_headers(version, self._watched)
         if self.parser.should_upgrade():
             check_upgrade(self._watched)
+            if self._offer_dropped:
+                raise malformed_request("it insists on another protocol")
             self._ignoring_upgrade = True
             return
+        self._offer_dropped = False
         if self._one_too_many:
             raise gateway_overloaded()
         self._watchdog.rest()
@@ -280,7 +286,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Read the same request once more as if nothing had been offered: llhttp took its body for another protocol."""
-        self._ignoring_upgrade = False
+        self._ignoring_upgrade, self._offer_dropped = False, True
         head = without_offer(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(head + rest)

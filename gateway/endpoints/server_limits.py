@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import resource
 from dataclasses import dataclass
 
 
@@ -22,5 +22,18 @@ class ServerLimits:
     """How long a client with more than 64 KiB still to take may take nothing."""
     linger: float = 2.0
     """How long a client that still sends is listened to after a refusal: a reset would destroy the answer."""
-    connections: int = sys.maxsize
-    """What comes while so many are open is answered 503."""
+    connections: int = 16 * 1024
+    """What comes while so many are open is answered 503 …"""
+    refusals: int = 16
+    """… but only so many at a time: an answer needs a descriptor. The rest are closed at once."""
+
+
+def client_connections(descriptors: int, reserved: int) -> int:
+    """How many connections clients may have open: half of what can be, since every request takes one upstream as well.
+
+    ``descriptors``: how many the process may open (RLIMIT_NOFILE, perhaps without limit). ``reserved``: how many of
+    them are for everything else: the ledger, the log, the listeners, the admin's clients.
+    """
+    if descriptors == resource.RLIM_INFINITY:
+        return ServerLimits().connections
+    return max(1, min(ServerLimits().connections, (descriptors - reserved) // 2 - ServerLimits().refusals))

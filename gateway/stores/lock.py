@@ -7,8 +7,10 @@ when the process ends, however it ends; the file stays, and means nothing withou
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from gateway.errors import StoreError
@@ -27,12 +29,7 @@ class StoreLock:
         ``store`` must be a resolved path, so that two names of one file share one lock.
         """
         path = store.with_name(store.name + ".lock")
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(
-                f"{path} cannot be opened: {error.strerror}. Give 'store' a place that can be written."
-            ) from None
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -55,3 +52,24 @@ class StoreLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _open(path: Path) -> int:
+    """Open or make a lock file that is nothing else: it is written to, so what others put in its place could be lost.
+
+    Nothing is written here, as the lock may be another's.
+    """
+    try:
+        # O_NONBLOCK: a pipe must not keep us waiting for its other end.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StoreError(f"{path} is a symbolic link, not the lock of a store. Remove it.") from None
+        raise StoreError(
+            f"{path} cannot be opened: {error.strerror}. Give 'store' a place that can be written."
+        ) from None
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(descriptor)
+        raise StoreError(f"{path} is not a file of its own, so it is not the lock of a store. Remove it.")
+    return descriptor

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -17,6 +19,17 @@ Resolver = Callable[[str, int], Awaitable[list[Address]]]
 """Host and port → addresses in order of preference; raises ``socket.gaierror``."""
 
 _NEGATIVE_ENTRIES = 256
+
+_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether this machine has no descriptor, memory or local port left for a connection: socket(2), connect(2)."""
+    if isinstance(error, socket.gaierror):  # its numbers are of another kind
+        return error.errno == socket.EAI_MEMORY
+    if isinstance(error, ssl.SSLError):  # so are these
+        return False
+    return isinstance(error, OSError) and error.errno in _SHORTAGES
 
 
 async def system_resolver(host: str, port: int) -> list[Address]:
@@ -86,6 +99,8 @@ class SystemDialer:
             if not addresses:
                 raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
         except socket.gaierror as error:
+            if is_shortage(error):  # which says nothing about the name
+                raise
             if len(self._unresolved) >= _NEGATIVE_ENTRIES:
                 self._unresolved.clear()
             self._unresolved[host] = (loop.time() + self._negative_ttl, str(error.strerror or error))
@@ -103,7 +118,10 @@ def _interleaved(addresses: list[Address]) -> list[Address]:
 
 
 async def _connect_first(addresses: list[Address], stagger: float) -> socket.socket:
-    """The first socket to connect; the others are closed. Raises the OSError that came first if none does."""
+    """The first socket to connect; the others are closed.
+
+    If none does, raises the OSError of a shortage, or without one the OSError that came first.
+    """
     if len(addresses) == 1:
         return await _connect(addresses[0])
     loop = asyncio.get_running_loop()
@@ -128,7 +146,8 @@ async def _connect_first(addresses: list[Address], stagger: float) -> socket.soc
                     attempt.result().close()
             if winner is not None:
                 return winner
-        raise failures[0]
+        # Of these, what is short here says most: it speaks of no address in particular.
+        raise next((failure for failure in failures if is_shortage(failure)), failures[0])
     finally:
         for attempt in running:
             attempt.cancel()
@@ -149,6 +168,12 @@ async def _connect(address: Address) -> socket.socket:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         await asyncio.get_running_loop().sock_connect(opened, where)
+    except OSError as error:
+        opened.close()
+        if error.errno == errno.EADDRNOTAVAIL and family == socket.AF_INET6:
+            # A machine without IPv6 says so of every such address; no local port is short.
+            raise OSError(errno.ENETUNREACH, f"{os.strerror(errno.ENETUNREACH)}: no IPv6 address here") from error
+        raise
     except BaseException:
         opened.close()
         raise

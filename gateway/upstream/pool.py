@@ -12,6 +12,7 @@ from gateway.core.types import Endpoint, Phase
 from gateway.errors import TransportError
 from gateway.ports import Dialer
 from gateway.upstream.connection import Connection
+from gateway.upstream.dialer import is_shortage
 from gateway.upstream.request_head import host_header, request_head
 from gateway.upstream.response import Response
 
@@ -52,6 +53,11 @@ class _Shelf:
                 self.idle.move_to_end(connection, last=False)
                 return
             connection.abort()
+
+    def clear(self) -> None:
+        """Close all that rest."""
+        while self.idle:
+            self.idle.popitem()[0].abort()
 
     def rested(self, connection: Connection) -> None:
         if len(self.idle) >= self._max_idle:
@@ -116,8 +122,9 @@ class ConnectionPool:
         ``on_sending``: called once a connection is there and the request is about to leave.
 
         Raises TransportError: UNSENT ``connect_refused`` (and every other failure to connect), ``dns_error``,
-        ``tls_error``, ``connect_timeout``; UNKNOWN ``reused_conn_reset`` (a kept connection was closed without a byte
-        of an answer), ``connection_reset``, ``bad_http``, ``head_too_big``.
+        ``tls_error``, ``connect_timeout``, ``pool_timeout`` (this machine can open no more, which is nobody's fault
+        upstream); UNKNOWN ``reused_conn_reset`` (a kept connection was closed without a byte of an answer),
+        ``connection_reset``, ``bad_http``, ``head_too_big``.
         Raises ValueError, before anything is sent, for what may not stand in a request.
         """
         if self._closed:
@@ -158,7 +165,11 @@ class ConnectionPool:
                 await self._dialer(endpoint, lambda: connection)
             ready = connection.usable
         except (OSError, UnicodeError) as error:
-            raise _dial_error(error) from error
+            failure = _dial_error(error)
+            if failure.slug == "pool_timeout":  # what rests holds what is short
+                for each in self._shelves.values():
+                    each.clear()
+            raise failure from error
         finally:
             if not ready:
                 connection.abort()
@@ -193,7 +204,9 @@ class ConnectionPool:
 
 def _dial_error(error: OSError | UnicodeError) -> TransportError:
     """What a failed dial means. Nothing was sent in any of these cases."""
-    if isinstance(error, (socket.gaierror, UnicodeError)):  # UnicodeError: a label that no DNS name can hold
+    if is_shortage(error):
+        slug = "pool_timeout"
+    elif isinstance(error, (socket.gaierror, UnicodeError)):  # UnicodeError: a label that no DNS name can hold
         slug = "dns_error"
     elif isinstance(error, ssl.SSLError):
         slug = "tls_error"

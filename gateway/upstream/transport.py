@@ -25,6 +25,7 @@ _ERRORS: dict[str, type[httpx2.TransportError]] = {
     "dns_error": httpx2.ConnectError,
     "tls_error": httpx2.ConnectError,
     "connect_timeout": httpx2.ConnectTimeout,
+    "pool_timeout": httpx2.PoolTimeout,
     "reused_conn_reset": httpx2.ReadError,
     "connection_reset": httpx2.ReadError,
     "bad_http": httpx2.RemoteProtocolError,

@@ -24,7 +24,7 @@ def start(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 def raw_request(body: bytes, length: int | None = None) -> bytes:
     """``length``: what the head promises, if that is not the truth."""
-    head = f"POST {PATH} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {ALICE}\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {ALICE}\r\n"
     return f"{head}content-length: {len(body) if length is None else length}\r\n\r\n".encode() + body
 
 

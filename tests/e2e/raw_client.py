@@ -126,7 +126,7 @@ class Client:
         method: str = "POST",
         target: str = PATH,
     ) -> None:
-        fields = {"host": "gateway", "content-type": "application/json", "content-length": str(len(body))}
+        fields = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body))}
         if key is not None:
             fields["authorization"] = f"Bearer {key}"
         fields |= headers or {}

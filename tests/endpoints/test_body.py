@@ -6,12 +6,14 @@ import asyncio
 
 import pytest
 
-from gateway.endpoints.body import ClientGone, read_body
+from gateway.core.body_budget import BodyBudget
+from gateway.endpoints.body import UNCOUNTED, ClientGone, read_body
 
-from .client import message
+from .client import message, until
 from .conftest import front_door
 
 LIMIT = 1_000
+LARGE = 2 * UNCOUNTED
 
 
 @pytest.fixture
@@ -119,3 +121,61 @@ async def test_a_client_that_leaves_before_its_body_is_complete_is_nobody_to_ans
     await looking.wait()
     await client.leave()
     assert isinstance(await ended, ClientGone)
+
+
+@pytest.fixture
+async def accounted(serve):
+    """A server whose endpoint reads bodies of the key named by the request's X-API-Key, and the budget for them."""
+    budget = BodyBudget(4 * LARGE)
+
+    async def endpoint(scope, receive, client):
+        owner = dict(scope["headers"])[b"x-api-key"].decode()
+        body = await read_body(scope, receive, LARGE, budget=budget, owner=owner)
+        await client.respond(200, (), b"%d" % len(body))
+
+    return await serve(front_door(endpoint)), budget
+
+
+def part_of_a_body(key: str, size: int) -> bytes:
+    return f"POST / HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Length: {LARGE}\r\n\r\n".encode() + bytes(size)
+
+
+async def test_unfinished_bodies_of_one_key_are_refused_beyond_its_share_and_others_are_not(accounted, connect):
+    server, budget = accounted
+    unfinished = [await connect(server) for _ in range(2)]
+    for client in unfinished:
+        held = budget.held
+        await client.send(part_of_a_body("greedy", LARGE - 1))
+        await until(lambda held=held: budget.held == held + LARGE - 1)
+    refused = await connect(server)
+    await refused.send(part_of_a_body("greedy", LARGE - 1))
+    answer = await refused.answer()
+    assert answer.status == 503
+    assert answer.error()["code"] == "gateway_overloaded"
+    await refused.closed()
+    assert budget.held == 2 * (LARGE - 1)
+    other = await connect(server)
+    assert (await other.request("POST", "/", bytes(LARGE), "X-API-Key: modest")).status == 200
+    for client in unfinished:
+        await client.send(b"x")
+        assert (await client.answer()).body == b"%d" % LARGE
+    assert budget.held == 0
+
+
+async def test_small_bodies_are_not_counted(accounted, connect):
+    server, budget = accounted
+    client = await connect(server)
+    await client.send(part_of_a_body("a", UNCOUNTED - 1))
+    await until(lambda: server.requests == 1)
+    await asyncio.sleep(0.02)
+    assert budget.held == 0
+    await client.leave()
+
+
+async def test_a_client_that_leaves_in_the_midst_gives_its_room_back(accounted, connect):
+    server, budget = accounted
+    client = await connect(server)
+    await client.send(part_of_a_body("a", LARGE - 1))
+    await until(lambda: budget.held == LARGE - 1)
+    await client.leave()
+    await until(lambda: budget.held == 0)

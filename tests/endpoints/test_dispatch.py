@@ -128,8 +128,19 @@ async def test_a_wrong_method_is_405_and_names_the_right_ones(method, path, allo
     answer = await client.request(method, path)
     assert answer.status == 405
     assert sorted((answer.header("allow") or "").split(", ")) == allow.split(", ")
+    assert answer.header("x-request-id")
+    assert answer.header("x-should-retry") == "false"
     if method != "HEAD":
         assert answer.error()["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/cold"])
+async def test_a_browsers_preflight_is_never_granted(path, client):
+    asks = ("Origin: http://localhost:3000", "Access-Control-Request-Method: POST")
+    answer = await client.request("OPTIONS", path, b"", *asks)
+    assert answer.status == 405
+    assert answer.error()["code"] == "method_not_allowed"
+    assert not [name for name, _ in answer.headers if name.startswith("access-control-")]
 
 
 async def test_head_is_answered_like_get_without_the_body(client):

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 
 from gateway.endpoints.body import ClientGone, read_body
 from gateway.endpoints.downstream import Downstream
+from gateway.endpoints.server_limits import ServerLimits, client_connections
 
 from .client import RawClient, message, until
 from .conftest import front_door
@@ -59,6 +60,8 @@ OTHERS = {
     "an empty Host": b"GET / HTTP/1.1\r\nHost:\r\n\r\n",
     "an absolute target": b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
     "a target of *": b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a tunnel to a path": b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "a tunnel to a path, upgraded": b"CONNECT / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     "a tunnel": b"CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n",
     "a fragment": b"GET /#b HTTP/1.1\r\nHost: a\r\n\r\n",
     "raw bytes in the target": b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -338,6 +341,27 @@ async def test_connections_beyond_the_limit_are_told_so(serve, connect):
     assert (await second.request("POST", "/", b"a")).error()["code"] == "gateway_overloaded"
     await second.closed()
     assert (await first.request("POST", "/", b"a")).status == 200
+
+
+async def test_a_flood_of_connections_is_not_even_answered(serve, connect):
+    """An answer takes a descriptor, so only so many are told; room is there again as soon as somebody leaves."""
+    server = await serve(front_door(echo), connections=1, refusals=1)
+    first, second = await connect(server), await connect(server)
+    assert (await first.request("POST", "/", b"a")).status == 200
+    for _ in range(5):
+        assert await (await connect(server)).closed() == b""
+    assert server.connections == 2
+    assert (await second.request("POST", "/", b"a")).error()["code"] == "gateway_overloaded"
+    await first.leave()
+    await until(lambda: server.connections == 0)
+    assert (await (await connect(server)).request("POST", "/", b"a")).status == 200
+
+
+def test_clients_get_half_of_the_descriptors_that_are_not_reserved():
+    assert client_connections(1024, reserved=64) == 480 - ServerLimits().refusals
+    assert client_connections(64, reserved=64) == 1
+    assert client_connections(1_000_000, reserved=64) == ServerLimits().connections
+    assert client_connections(resource.RLIM_INFINITY, reserved=64) == ServerLimits().connections
 
 
 async def test_an_application_that_fails_to_answer_is_answered_for(serve, connect):

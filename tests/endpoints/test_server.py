@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import os
 import re
+import resource
 import signal
 import socket
 
 import pytest
 
 from gateway.endpoints.server import ListenError, start_server
+from gateway.log import Log
 
 from .client import RawClient, message
 from .conftest import front_door
@@ -115,3 +120,64 @@ async def test_a_server_can_stop_accepting_long_before_it_closes(connect):
     with pytest.raises(OSError):
         await RawClient.connect(server.port)
     await server.close(1)
+
+
+async def test_what_uvicorn_has_to_say_goes_to_the_log():
+    """No handler of its own, no raw lines on stderr: one line of ours, with the traceback."""
+
+    async def broken(scope, receive, send):
+        raise ZeroDivisionError("oh")
+
+    written = io.StringIO()
+    log = Log(stream=written)
+    undo = log.bridge_stdlib()
+    try:
+        server = await start_server(broken, "127.0.0.1", 0)
+        assert b"internal_error" in await get("127.0.0.1", server.port)
+        await server.close(1)
+    finally:
+        undo()
+    log.close()
+    (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert (line["event"], line["level"], line["logger"]) == ("stdlib", "error", "uvicorn.error")
+    assert "ZeroDivisionError: oh" in line["traceback"]
+
+
+async def test_a_machine_out_of_descriptors_does_not_end_the_listening():
+    """On uvloop, the loop that serves: what cannot be accepted is closed at once, and listening goes on."""
+    loop = asyncio.get_running_loop()
+    if not type(loop).__module__.startswith("uvloop"):
+        pytest.skip("asyncio's own loop, which never serves, logs thousands of complaints")
+    complaints: list[object] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    server = await start_server(front_door(hello), "127.0.0.1", 0)
+    flood = [socket.socket() for _ in range(20)]
+    held: list[int] = []
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 20, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for each in flood:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", server.port))
+        for each in flood:
+            assert await asyncio.wait_for(closed(each), 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for descriptor in held:
+            os.close(descriptor)
+        for each in flood:
+            each.close()
+    assert complaints == []
+    assert await get("127.0.0.1", server.port) == b'"hello"'
+    await server.close(1)
+
+
+async def closed(sock: socket.socket) -> bool:
+    """Wait until the other side has closed."""
+    try:
+        return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+    except ConnectionError:
+        return True

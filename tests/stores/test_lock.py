@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,22 @@ def test_a_lock_is_free_once_released_and_releasing_twice_does_nothing(path: Pat
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
     with pytest.raises(StoreError, match=r"nowhere/gateway\.db\.lock cannot be opened: No such file"):
         StoreLock.take(tmp_path / "nowhere" / "gateway.db")
+
+
+@pytest.mark.parametrize("make", [Path.symlink_to, Path.hardlink_to], ids=["symbolic", "hard"])
+def test_a_link_in_the_locks_place_is_refused_and_what_it_leads_to_is_left_alone(path: Path, make: Callable[..., None]):
+    precious = path.with_name("precious")
+    precious.write_text("precious")
+    make(path.with_name(path.name + ".lock"), precious)
+    with pytest.raises(StoreError, match=r"\.lock is .*Remove it"):
+        StoreLock.take(path)
+    assert precious.read_text() == "precious"
+
+
+def test_a_pipe_in_the_locks_place_is_refused(path: Path):
+    os.mkfifo(path.with_name(path.name + ".lock"))
+    with pytest.raises(StoreError, match=r"\.lock is not a file of its own"):
+        StoreLock.take(path)
 
 
 def test_a_killed_gateway_loses_no_reserve_it_acknowledged(path: Path):

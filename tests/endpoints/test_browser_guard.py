@@ -1,0 +1,159 @@
+"""What a web page can and cannot make a listener do that asks for no key."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.endpoints.browser_guard import BrowserGuard, refuse_pages
+from gateway.endpoints.dispatch import Dispatch
+from gateway.endpoints.health import health_routes
+from gateway.errors import ClientError
+
+from .client import Answer, RawClient
+
+JSON = (b"content-type", b"application/json")
+TEXT = (b"content-type", b"text/plain;charset=UTF-8")
+
+
+def verdict(*headers: tuple[bytes, bytes], method: str = "POST", hosts: frozenset[str] = frozenset()) -> int:
+    """The status of the refusal, 200 without one. The Host is ours unless there is one among ``headers``."""
+    if not any(name == b"host" for name, _ in headers):
+        headers = ((b"host", b"127.0.0.1:8400"), *headers)
+    try:
+        refuse_pages(method, headers, hosts)
+    except ClientError as error:
+        return error.status
+    return 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"localhost", b"localhost:8400", b"LocalHost.:8400", b"127.0.0.1", b"127.8.9.1:80", b"[::1]:8400", b"[::1]"],
+)
+def test_names_of_this_machine(host: bytes) -> None:
+    assert verdict((b"host", host)) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"evil.example",
+        b"evil.example:8400",
+        b"localhost.evil.example",
+        b"127.0.0.1.evil.example",
+        b"evil-localhost",
+        b"10.0.0.1:8400",
+        b"0.0.0.0:8400",
+        b"[fe80::1]:8400",
+        b"2130706433",
+    ],
+)
+def test_a_name_that_somebody_pointed_here_is_not_ours(host: bytes) -> None:
+    assert verdict((b"host", host)) == 403
+    assert verdict((b"host", host), method="GET") == 403
+
+
+def test_a_configured_name_is_ours() -> None:
+    hosts = frozenset({"gateway.example", "::2"})
+    assert verdict((b"host", b"Gateway.Example:8400"), hosts=hosts) == 200
+    assert verdict((b"host", b"[::2]:8400"), hosts=hosts) == 200
+    assert verdict((b"host", b"other.example"), hosts=hosts) == 403
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"https://evil.example",
+        b"http://localhost.evil.example",
+        b"null",
+        b"",
+        b"file://",
+        b"localhost",
+        b"evil://localhost",
+    ],
+)
+def test_a_page_from_elsewhere_is_refused_whatever_it_sends(origin: bytes) -> None:
+    assert verdict((b"origin", origin), JSON) == 403
+    assert verdict((b"origin", b"http://localhost"), (b"origin", origin), JSON) == 403
+
+
+def test_what_the_browser_calls_cross_site_is_refused_without_an_origin_too() -> None:
+    assert verdict((b"sec-fetch-site", b"cross-site"), method="GET") == 403
+    assert verdict((b"sec-fetch-site", b"none"), method="GET") == 200
+
+
+@pytest.mark.parametrize("origin", [b"http://localhost:3000", b"http://127.0.0.1", b"https://[::1]:8443"])
+def test_a_page_of_this_machine_must_send_what_needs_a_preflight(origin: bytes) -> None:
+    assert verdict((b"origin", origin), JSON) == 200
+    assert verdict((b"origin", origin), (b"content-type", b"Application/JSON; charset=utf-8")) == 200
+    for content_type in (b"text/plain", b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x"):
+        assert verdict((b"origin", origin), (b"content-type", content_type)) == 415
+    assert verdict((b"origin", origin)) == 415  # a Blob without a type
+    assert verdict((b"origin", origin), method="GET") == 200
+
+
+def test_a_program_may_call_its_body_what_it_likes() -> None:
+    assert verdict((b"content-type", b"application/x-www-form-urlencoded")) == 200  # what curl -d says
+    assert verdict(TEXT) == 200
+    assert verdict() == 200
+
+
+class Shop:
+    """A listener on which every POST buys. ``opened``: it asks for no key."""
+
+    def __init__(self) -> None:
+        self.opened = True
+        self.bought = 0
+        guard = BrowserGuard(lambda: self.opened, "gateway.example")
+        self.app = Dispatch({"/v1/chat/completions": {"POST": self.buy}}, health_routes(list), lambda *_: None, guard)
+
+    async def buy(self, scope, receive, client):
+        self.bought += 1
+        await client.respond(200, (), b"{}")
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+async def client(shop: Shop, serve, connect) -> RawClient:
+    return await connect(await serve(shop.app))
+
+
+async def ask(client: RawClient, host: str, *headers: str) -> Answer:
+    lines = ["POST /v1/chat/completions HTTP/1.1", f"Host: {host}", "Content-Length: 2", *headers]
+    await client.send("\r\n".join(lines).encode() + b"\r\n\r\n{}")
+    return await client.answer()
+
+
+async def test_a_web_page_cannot_buy_anything_where_no_key_is_asked_for(shop: Shop, client: RawClient) -> None:
+    for host, *headers in (
+        ("evil.example", "Origin: https://evil.example", "Content-Type: text/plain"),
+        ("evil.example", "Content-Type: application/json"),  # its name now leads here: the same origin
+        ("127.0.0.1", "Origin: https://evil.example", "Content-Type: text/plain"),
+    ):
+        answer = await ask(client, host, *headers)
+        assert answer.status == 403
+        assert answer.error()["code"] == "foreign_origin"
+        assert answer.error()["type"] == "permission_error"
+        assert answer.header("access-control-allow-origin") is None
+    assert shop.bought == 0
+    assert (await ask(client, "gateway.example")).status == 200
+    assert (await ask(client, "localhost:8400", "Content-Type: application/x-www-form-urlencoded")).status == 200
+    assert shop.bought == 2
+
+
+async def test_ordinary_routes_are_guarded_as_well(client: RawClient) -> None:
+    await client.send(b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+    assert (await client.answer()).error()["code"] == "foreign_origin"
+    assert (await client.request("GET", "/healthz")).status == 200
+
+
+async def test_where_a_key_is_asked_for_any_name_will_do(shop: Shop, client: RawClient) -> None:
+    """Behind a reverse proxy or in a container the gateway cannot know its names. The key is what keeps pages out."""
+    shop.opened = False
+    assert (await ask(client, "api.example", "Origin: https://app.example")).status == 200
+    shop.opened = True
+    assert (await ask(client, "api.example")).status == 403
