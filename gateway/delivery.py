@@ -129,8 +129,8 @@ class Delivery:
         """No beat comes after this. One that is being written is waited for: half a head would spoil the answer."""
         self._hush()
         if self._beating is not None:
-            beating, self._beating = self._beating, None
-            await asyncio.wait({beating})
+            await asyncio.wait({self._beating})
+            self._beating = None  # not before: who is stopped while waiting leaves the waiting to whoever ends it all
 
     def _hush(self) -> None:
         if self._timer is not None:

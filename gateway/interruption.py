@@ -54,6 +54,9 @@ class Interrupter:
             raise self._take() from None
         finally:
             self._task = None
+            if self._cancelled:  # the work ended all the same; the reason is raised by the next wait
+                self._cancelled = False
+                task.uncancel()
 
     def retire(self) -> None:
         """The task is about to end: let go of it, so that no reference cycle is left for the collector."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import yaml
 
 from gateway.sandbox import Sandbox
 
@@ -151,3 +153,81 @@ async def test_a_limit_counted_before_a_reload_counts_after_it(tmp_path: Path, s
         assert [(await ask(client, gateway, chat())).status for _ in range(3)] == [200, 200, 429]
         await by_request(gateway, client)
         assert (await ask(client, gateway, chat())).status == 429
+
+
+def cut(document: dict[str, Any], before: str) -> str:
+    """The file as it is found while it is being written: everything before a top-level field."""
+    text = yaml.safe_dump(document, sort_keys=False)
+    return text[: text.index(f"\n{before}:") + 1]
+
+
+async def _rejected(gateway: Gateway, problem: str) -> None:
+    """SIGHUP, and the log's line that says why nothing has changed."""
+    gateway.signal(signal.SIGHUP)
+    await gateway.err.first(partial(_rejects, problem))
+    assert gateway.events("config_reloaded") == []
+
+
+async def test_a_half_written_file_does_not_open_the_doors(
+    tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient
+) -> None:
+    good = settings(sandbox, tmp_path)
+    write(tmp_path, good)
+    async with Gateway.serve(tmp_path) as gateway, new_client("") as stranger:
+        del stranger.headers["authorization"]
+        for text in (cut(good, "keys"), json.dumps({**good, "keys": []})):
+            write(tmp_path, text)
+            await _rejected(gateway, "keys: a reload cannot drop the last virtual key")
+            gateway.err.lines.clear()
+            refused = await ask(stranger, gateway, chat())
+            assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+            assert (await ask(client, gateway, chat())).status == 200
+        assert len(sandbox.requests) == 2
+        answer = await client.post(f"{gateway.admin}/admin/v1/reload")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "config_rejected")
+        write(tmp_path, good)
+        await by_signal(gateway, client)
+
+
+async def test_the_admin_key_cannot_be_lost(tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient) -> None:
+    key = "admin-0123456789abcdef"
+    good = settings(sandbox, tmp_path)
+    listen = good.pop("admin")
+    write(tmp_path, {**good, "admin": {**listen, "key": key}})
+    async with Gateway.serve(tmp_path) as gateway, new_client(key) as admin:
+        write(tmp_path, {**good, "admin": listen})
+        await _rejected(gateway, "admin.key: a reload cannot drop it")
+        assert (await client.get(f"{gateway.admin}/admin/v1/keys")).status_code == 401
+        assert (await client.post(f"{gateway.admin}/admin/v1/reload")).status_code == 401
+        assert (await admin.get(f"{gateway.admin}/admin/v1/keys")).status_code == 200
+        write(tmp_path, {**good, "admin": {**listen, "key": key + "-changed"}})  # but it can be changed
+        await by_signal(gateway, client)
+        assert (await admin.get(f"{gateway.admin}/admin/v1/keys")).status_code == 401
+
+
+async def test_what_was_secret_stays_so(tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient) -> None:
+    """A key that the new file no longer names is still in use by what runs, and valid at the provider."""
+    write(tmp_path, settings(sandbox, tmp_path))
+    begun = asyncio.Event()
+    async with Gateway.serve(tmp_path) as gateway:
+        repeated = "your keys are piapi-key-one and piapi-key-two"
+        sandbox.script(f"sse_error_late;after_events=4;delay=150;code=400;message={repeated}")
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(ask(client, gateway, chat(stream=True), begun=begun.set))
+            await begun.wait()
+            write(tmp_path, changed(sandbox, tmp_path))
+            await by_signal(gateway, client)
+            assert sandbox.requests[0].ending == "running"
+        broken = json.loads(running.result().events[-1])
+        assert "error" in broken
+        line = await gateway.event("attempt")
+        assert "your keys are [redacted] and [redacted]" in line["detail"]
+
+        sandbox.script(f"rejected;message={repeated}")
+        refused = await ask(client, gateway, chat())
+        assert sandbox.requests[-1].key == "piapi-key-three"
+        assert refused.status == 400
+        assert refused.error["message"].endswith("your keys are [redacted] and [redacted]")
+        assert not [
+            one for one in ("piapi-key-one", "piapi-key-two") if one in running.result().text + gateway.err.text
+        ]

@@ -1,0 +1,225 @@
+"""Upstreams and clients as a driver sees them, and conversations as a test writes them; all in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from virtual_time import VirtualTime
+
+from gateway.attempt import Attempt
+from gateway.core.health import Passage
+from gateway.core.routing import Go
+from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
+from gateway.errors import TransportError
+from gateway.interruption import Interrupter
+from gateway.tasks import TrackedTasks
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Send, Stalled
+
+TIMES = Timeouts(connect=5, head=30, content=60, idle=60)
+SEND = Send("POST", "/v1/chat/completions", b"{}")
+OK = Outcome("ok", Phase.FORWARDED, 200)
+NEVER = 1e9
+
+
+def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a story in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        runner.run(story())
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@dataclass
+class Response:
+    """Pieces of a body, each at its second of the loop's time. ``end``: when the end comes. ``breaks``: or an error."""
+
+    pieces: Sequence[tuple[float, bytes]] = ()
+    end: float = NEVER
+    breaks: TransportError | None = None
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    closed_at: float | None = None
+    bytes_received: int = 0
+    _taken: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return now() >= self.end
+
+    def take(self) -> bytes | None:
+        assert self.closed_at is None
+        if self._taken < len(self.pieces) and self.pieces[self._taken][0] <= now():
+            self._taken += 1
+            return self.pieces[self._taken - 1][1]
+        return b"" if self._taken == len(self.pieces) and self.complete else None
+
+    async def receive(self) -> bytes:
+        while True:
+            if (data := self.take()) is not None:
+                self.bytes_received += len(data)
+                if not data and self.breaks is not None:
+                    raise self.breaks
+                return data
+            next_at = self.pieces[self._taken][0] if self._taken < len(self.pieces) else self.end
+            await asyncio.sleep(max(0.0, next_at - now()))
+
+    def close(self) -> None:
+        if self.closed_at is None:
+            self.closed_at = now()
+
+
+@dataclass
+class Pool:
+    """Answers with these, one after the other; a float in between is the seconds until the next one's head."""
+
+    responses: list[Response | TransportError]
+    dialled_after: float = 0.0
+    head_after: float = 0.0
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def request(
+        self, endpoint: Endpoint, method: str, path: str, headers: Any, body: bytes, *, on_sending: Any, **options: Any
+    ) -> Response:
+        self.asked.append({"method": method, "path": path, "headers": dict(headers), "body": body, **options})
+        await asyncio.sleep(self.dialled_after)
+        on_sending()
+        await asyncio.sleep(self.head_after)
+        answer = self.responses.pop(0)
+        if isinstance(answer, TransportError):
+            raise answer
+        return answer
+
+
+@dataclass
+class Sink:
+    """A client that takes ``seconds`` for each piece that must be waited for."""
+
+    seconds: float = 0.0
+    quick: bool = False
+    got: list[tuple[bytes, bool]] = field(default_factory=list)
+
+    async def emit(self, data: bytes, meaningful: bool) -> None:
+        await asyncio.sleep(self.seconds)
+        self.got.append((data, meaningful))
+
+    def emit_now(self, data: bytes) -> bool:
+        if self.quick:
+            self.got.append((data, True))
+        return self.quick
+
+
+Script = Callable[["Talk"], Conversing]
+
+
+class Talk:
+    """A conversation as a test writes it. ``heard``: what came when."""
+
+    usage: Usage | None = None
+    answer: bytes | None = None
+    images = 0
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self.progress = 0
+        self.heard: list[tuple[float, bytes]] = []
+        self.closed = False
+
+    def converse(self) -> Conversing:
+        try:
+            return (yield from self._script(self))
+        finally:
+            self.closed = True
+
+    def estimate(self) -> Usage:
+        return Usage()
+
+    def hear(self, awaiting: Awaiting) -> Conversing:
+        """Receive one piece; a word (not a comment) is progress. A stall is told by what it was that was awaited."""
+        try:
+            data = yield RECEIVE[awaiting]
+        except Stalled as stall:
+            return Outcome(f"stall_{stall.awaiting}", Phase.ANSWERED, detail=str(stall))
+        assert isinstance(data, bytes)
+        self.heard.append((now(), data))
+        if data and not data.startswith(b":"):
+            self.progress += 1
+        return OK if data else Outcome("sse_truncated", Phase.ANSWERED)
+
+
+def listen(*awaiting: Awaiting) -> Script:
+    """Send, then receive for these reasons, one after the other; the last one for ever."""
+
+    def script(talk: Talk) -> Conversing:
+        yield SEND
+        reasons = iter(awaiting)
+        reason = next(reasons)
+        while True:
+            outcome = yield from talk.hear(reason)
+            if not outcome.ok:
+                return outcome
+            reason = next(reasons, reason)
+
+    return script
+
+
+class Clock:
+    def monotonic(self) -> float:
+        return now()
+
+    def wall_ns(self) -> int:
+        return 0
+
+
+def attempt(
+    script: Script,
+    *responses: Response | TransportError,
+    deadline: float = NEVER,
+    paid: bool = False,
+    wall: float | None = None,
+    times: Timeouts = TIMES,
+    **others: Any,
+) -> Attempt:
+    """One of token-billed chat, or for a picture; its parts are reachable as attributes of the attempt's own."""
+    endpoint = Endpoint("https://api.piapi.ai", "https", "api.piapi.ai", 443, wall=wall)
+    credential = Credential("first", "the-key-itself")
+    upstream = Upstream("piapi", "piapi", (endpoint,), (credential,), times)
+    target = Target(upstream, "gpt-4o", price=Price(image=1) if paid else None)
+    return Attempt(
+        Go(target, endpoint, credential, True, 1, 0, False, Passage(endpoint, "gpt-4o", 0.0)),
+        others.get("talk") or Talk(script),
+        pool=others.get("pool") or cast("Any", Pool(list(responses))),
+        sink=others.get("sink") or Sink(),
+        interrupter=others.get("interrupter") or Interrupter(),
+        deadline=deadline,
+        clock=Clock(),
+        tasks=others.get("tasks", TrackedTasks(no_errors)),
+    )
+
+
+def no_errors(name: str, error: BaseException) -> None:
+    raise AssertionError(name) from error
+
+
+async def ends(running: Attempt) -> tuple[str, float]:
+    """How it ends, and when."""
+    outcome = await running.run()
+    return outcome.slug, now()
+
+
+def every(seconds: float, data: bytes, *, after: float = 0.0, until: float = 10_000.0) -> list[tuple[float, bytes]]:
+    return [(after + seconds * number, data) for number in range(1, int((until - after) / seconds))]
+
+
+def emitting(talk: Talk) -> Conversing:
+    """Pass on everything that comes, to the end."""
+    yield SEND
+    while True:
+        outcome = yield from talk.hear(Awaiting.IDLE)
+        if not outcome.ok:
+            return OK if outcome.slug == "sse_truncated" else outcome
+        yield Emit(talk.heard[-1][1])

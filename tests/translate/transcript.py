@@ -1,0 +1,111 @@
+"""Conversations as transcripts: what a conversation says (``<<``), what it is told (``>>``), what it comes to (``==``).
+
+    << send                     the request goes out
+    >> 200 text/event-stream    a head; any status and content type
+    << receive content          it waits for bytes; the word is what it waits for
+    >> role hello               bytes: pieces by name, put together to one
+    << emit role hello          bytes for the client, told apart into the same pieces
+    >> (end)                    the body's end
+    >> (stall)                  nothing comes for too long
+    >> (reset)                  the connection fails
+    == ok FORWARDED             slug and phase
+
+``transcript`` plays the ``>>`` lines and returns what was said, for comparison with the whole text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from textwrap import dedent
+
+from gateway.core.types import Outcome, Phase
+from gateway.errors import TransportError
+from gateway.translate.commands import Awaiting, Command, Conversation, Emit, Head, Receive, Send, Stalled
+
+Pieces = Mapping[str, bytes]
+Told = Head | bytes | Exception
+
+
+def play(conversation: Conversation, told: Iterable[Told]) -> tuple[list[Command], Outcome]:
+    """Converse to the end as a driver would; ``told`` must be what it asks for, no less."""
+    conversing = conversation.converse()
+    answers = iter(told)
+    said: list[Command] = [next(conversing)]
+    while True:
+        answer = None if isinstance(said[-1], Emit) else next(answers)
+        try:
+            if isinstance(answer, Exception):
+                said.append(conversing.throw(answer))
+            else:
+                said.append(conversing.send(answer))
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return said, outcome
+
+
+def emitted(said: Iterable[Command]) -> bytes:
+    """All that went to the client."""
+    return b"".join(command.data for command in said if isinstance(command, Emit))
+
+
+def transcript(conversation: Conversation, text: str, pieces: Pieces) -> tuple[str, Outcome]:
+    """Play the ``>>`` lines of ``text``; return the transcript as it came out, and the outcome."""
+    told = [line.removeprefix(">> ") for line in lines(text) if line.startswith(">>")]
+    waits: list[Awaiting] = []
+    conversing = conversation.converse()
+    out: list[str] = []
+    command = next(conversing)
+    while True:
+        out.append(f"<< {_written(command, pieces)}")
+        if isinstance(command, Receive):
+            waits.append(command.awaiting)
+        answer: Told | None = None
+        if not isinstance(command, Emit):
+            assert told, "\n".join([*out, "and it was told nothing more"])
+            out.append(f">> {told[0]}")
+            answer = _answer(told.pop(0), waits[-1] if waits else Awaiting.HEAD, pieces)
+        try:
+            command = conversing.throw(answer) if isinstance(answer, Exception) else conversing.send(answer)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            assert not told, "\n".join([*out, f"and it did not wait for {told}"])
+            out.append(f"== {outcome.slug} {outcome.phase.name}")
+            return "\n".join(out), outcome
+
+
+def lines(text: str) -> list[str]:
+    """The lines of a transcript, without what only makes it nice to read."""
+    return [line.rstrip() for line in dedent(text).splitlines() if line.strip()]
+
+
+def _written(command: Command, pieces: Pieces) -> str:
+    if isinstance(command, Send):
+        return "send"
+    if isinstance(command, Receive):
+        return f"receive {command.awaiting}"
+    assert isinstance(command, Emit)
+    names = " ".join(_names(command.data, pieces))
+    return f"emit {names}" if command.meaningful else f"emit aside {names}"
+
+
+def _names(data: bytes, pieces: Pieces) -> Iterator[str]:
+    while data:
+        name = next((name for name, piece in pieces.items() if piece and data.startswith(piece)), None)
+        if name is None:
+            yield repr(data)
+            return
+        yield name
+        data = data[len(pieces[name]) :]
+
+
+def _answer(told: str, awaiting: Awaiting, pieces: Pieces) -> Told:
+    if told == "(end)":
+        return b""
+    if told == "(stall)":
+        return Stalled(awaiting, 60)
+    if told == "(reset)":
+        return TransportError("connection_reset", Phase.ANSWERED, "it was reset")
+    status, _, content_type = told.partition(" ")
+    if status.isdigit():
+        return Head(int(status), ((b"content-type", content_type.encode()),))
+    return b"".join(pieces[name] for name in told.split())
