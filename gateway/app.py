@@ -9,6 +9,7 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway import __version__
@@ -42,6 +43,9 @@ from gateway.upstream.pool import ConnectionPool
 
 RESERVED_DESCRIPTORS = 64
 """File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""
+
+ADMIN_CONNECTIONS = 16
+"""At once, to the admin listener: a scraper or two, a command line or two."""
 
 LAG_EVERY = 0.25
 """Seconds between two looks at how late the event loop is."""
@@ -176,8 +180,9 @@ class Gateway:
         )
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         connections = client_connections(descriptors, RESERVED_DESCRIPTORS)
-        limits = ServerLimits(headers=config.limits.headers, connections=connections)
-        for app, place in ((main, config.listen), (admin, config.admin.listen)):
+        many = ServerLimits(headers=config.limits.headers, connections=connections)
+        few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
+        for app, place, limits in ((main, config.listen, many), (admin, config.admin.listen, few)):
             self._servers.append(
                 await start_server(app, place.host, place.port, limits=limits, on_refused=self._refused)
             )
@@ -328,8 +333,10 @@ def _fixed(old: Config, new: Config) -> Iterable[str]:
 def _room_for(wanted: int) -> int:
     """How many requests may be in flight: a stream costs two descriptors, so half of what the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
+    if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return wanted
     return max(1, min(wanted, (hard - RESERVED_DESCRIPTORS) // 2))
 
 

@@ -131,6 +131,7 @@ class ChatConversation:
             events = completion_as_chunks(_parsed(bytes(body)))
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
+        self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
         trouble = self._feed(b"".join(events))
         return trouble or (yield from self._complete())
 

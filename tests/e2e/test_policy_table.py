@@ -33,7 +33,7 @@ PLAYED_ELSEWHERE = {
     "internal_error": "test_own_endings.py",
 }
 NEVER_AN_OUTCOME = {
-    "pool_timeout": "the connection pool has no limit of its own: admission refuses first",
+    "pool_timeout": "only a shortage of descriptors or ports leads there: tests/upstream/test_shortage.py plays it",
     "stall_finish": "an answer that named its finish reason is complete after two seconds of grace: its outcome is ok",
 }
 
