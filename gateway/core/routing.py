@@ -13,12 +13,17 @@ from gateway.core.upstream_states import UpstreamStates
 __all__ = ["Failover", "Go", "Itinerary", "RouteTable", "Stop", "UpstreamStates", "Wait", "allowed"]
 
 
+MOST_FILLED = 256
+"""Models of routes that end in ``*`` whose filled-in route is remembered; clients choose the names, so not for ever."""
+
+
 class RouteTable:
     """The catalogue's routes. A route's model may end in ``*``: exact names come first, then the longest prefix."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._exact: dict[str, Route] = {}
         self._prefixes: list[tuple[str, Route]] = []
+        self._filled: dict[str, Route] = {}
         for route in routes:
             if route.model.endswith("*"):
                 self._prefixes.append((route.model[:-1], route))
@@ -40,10 +45,17 @@ class RouteTable:
         route = self._exact.get(model)
         if route is not None:
             return route
+        route = self._filled.get(model)
+        if route is not None:
+            return route
         for prefix, pattern in self._prefixes:
             if model.startswith(prefix) and len(model) > len(prefix):
                 rest = model[len(prefix) :]
-                return replace(pattern, targets=tuple(_filled(target, rest) for target in pattern.targets))
+                route = replace(pattern, targets=tuple(_filled(target, rest) for target in pattern.targets))
+                if len(self._filled) >= MOST_FILLED:
+                    self._filled.clear()
+                self._filled[model] = route
+                return route
         return None
 
     @staticmethod

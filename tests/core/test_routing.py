@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.routing import RouteTable, allowed
+from gateway.core.routing import MOST_FILLED, RouteTable, allowed
 from gateway.core.types import Route
 
 from .builders import backup, target, upstream
@@ -123,3 +123,15 @@ def test_a_model_that_nobody_serves_is_not_shown() -> None:
     assert not table.offers("idle")
     assert not table.offers("unheard-of")
     assert table.offers("served")
+
+
+def test_filled_routes_are_remembered_but_not_without_end() -> None:
+    table = RouteTable([route("gpt-4-*", "gpt-4-*")])
+    first = table.find("gpt-4-0")
+    assert first is not None
+    assert table.find("gpt-4-0") is first
+    for number in range(MOST_FILLED):
+        assert table.find(f"gpt-4-{number + 1}") is not None
+    again = table.find("gpt-4-0")
+    assert again == first
+    assert again is not first
