@@ -124,11 +124,12 @@ class ChatConversation:
             if not piece:
                 break
             body += piece
-        outcome = self._judge(head, bytes(body))
+        whole = bytes(body)
+        outcome = self._judge(head, whole)
         if not outcome.ok:
-            return self._judge(head, self._redact(bytes(body)))
+            return self._judge(head, self._redact(whole))
         try:
-            events = completion_as_chunks(_parsed(bytes(body)))
+            events = completion_as_chunks(_parsed(whole))
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
         self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
