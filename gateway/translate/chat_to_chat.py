@@ -92,6 +92,11 @@ class ChatConversation:
         self.progress = 0
         self.usage: Usage | None = None
         self.answer: bytes | None = None
+        self.quality: str | None = None
+        self.size: str | None = None
+        self.stated_cost: int | None = None
+        self.task_id: str | None = None
+        self.note: str | None = None
 
     @property
     def images(self) -> int:

@@ -4,8 +4,12 @@ A conversation is a generator: it yields a command and is sent the command's res
 
     Send(...)      → Head            the request goes out; the answer's head comes back
     Receive(...)   → bytes           the next piece of the body, b"" at its end
-    Sleep(...)     → None
+    Sleep(...)     → None            at most so long: a hint that something happened may end it early
     Emit(...)      → None            bytes for the client; the first meaningful one commits
+    Fetch(...)     → bytes           the picture behind a link; raises ResultUnavailable into the conversation
+    Keep(...)      → str             a link to a picture the gateway keeps
+    Record(...)    → None            a task's id is in the ledger once this returns
+    Respond(...)   → None            the client's whole answer, now; the conversation goes on without it
 
 It returns an ``Outcome``. The driver throws ``Stalled`` into it when a wait took too long and ``TransportError`` when
 the connection failed; a conversation may answer either with an Outcome. It keeps ``usage`` and ``estimate`` current
@@ -19,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from gateway.core.types import Outcome, Usage
+from gateway.core.types import Endpoint, Outcome, Usage
 
 
 class Awaiting(StrEnum):
@@ -33,12 +37,23 @@ class Awaiting(StrEnum):
 
 @dataclass(slots=True)
 class Send:
-    """``path`` is appended to the endpoint's base path; ``headers`` go beside those the driver makes."""
+    """``path`` is appended to the endpoint's base path; ``headers`` go beside those the driver makes, and replace one
+    of the same name.
+
+    ``key_header``: which header carries the upstream's key; ``authorization`` gets ``Bearer`` before it.
+    ``endpoint``: another host of the same upstream, None for the attempt's own. ``within``: seconds the answer's head,
+    and then each piece of its body, may take; None leaves it to the failover policy's timers.
+    ``free``: asking costs nothing and changes nothing, so that an answer that is lost leaves no doubt.
+    """
 
     method: str
     path: str
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    key_header: bytes = b"authorization"
+    endpoint: Endpoint | None = None
+    within: float | None = None
+    free: bool = False
 
 
 @dataclass(slots=True)
@@ -48,15 +63,55 @@ class Receive:
 
 @dataclass(slots=True)
 class Sleep:
+    """``hint``: the name under which somebody may say that waiting longer is of no use (a task's webhook)."""
+
     seconds: float
+    hint: str | None = None
 
 
 @dataclass(slots=True)
 class Emit:
-    """Bytes for the client. ``meaningful``: whether they carry content, so that no other attempt may follow."""
+    """Bytes for the client. ``meaningful``: whether they carry content, so that no other attempt may follow.
+
+    ``optional``: a comment that is left out as long as nothing else has gone to the client.
+    """
 
     data: bytes
     meaningful: bool = True
+    optional: bool = False
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Get the picture behind ``url``, which an upstream named; guarded (upstream/result_fetch.py)."""
+
+    url: str
+
+
+@dataclass(slots=True)
+class Keep:
+    """Keep a picture's bytes and give them a link that cannot be guessed."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class Record:
+    """A paid task was created under ``task_id`` with the attempt's key: the ledger must know before anything else."""
+
+    task_id: str
+
+
+@dataclass(slots=True)
+class Respond:
+    """``status`` and JSON ``body`` for the client, whole and final."""
+
+    status: int
+    body: bytes
+
+
+class ResultUnavailable(Exception):
+    """Thrown into a conversation: a picture that was made cannot be fetched or kept. The message is for the log."""
 
 
 @dataclass(slots=True)
@@ -86,8 +141,9 @@ class Stalled(Exception):
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
 """The commands to receive, ready-made: a stream yields one for every piece."""
 
-Command = Send | Receive | Sleep | Emit
-Conversing = Generator[Command, Head | bytes | None, Outcome]
+Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond
+Result = Head | bytes | str | None
+Conversing = Generator[Command, Result, Outcome]
 
 
 class Conversation(Protocol):
@@ -106,6 +162,19 @@ class Conversation(Protocol):
     def images(self) -> int:
         """Pictures received so far."""
         ...
+
+    quality: str | None
+    size: str | None
+    """Of the pictures that were made, for prices that are tables; None where nothing is known or asked."""
+
+    stated_cost: int | None
+    """Nano-dollars the upstream itself named as this work's cost, None if it named none."""
+
+    task_id: str | None
+    """The upstream's id of the paid task, once it is known."""
+
+    note: str | None
+    """What the client is told in ``x-gateway-note``, if anything."""
 
     def converse(self) -> Conversing: ...
 

@@ -1,0 +1,88 @@
+"""The nouns of picture requests: what a client orders, what it sends along, what comes back."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+PictureKind = Literal["generation", "edit", "variation"]
+PictureFormat = Literal["url", "b64_json"]
+
+STANDARD_SIZES = ("256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792")
+"""OpenAI's sizes over all of its picture models; ``auto`` leaves the choice to the model."""
+
+MOST_PICTURES = 10
+"""OpenAI's bound for ``n``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePicture:
+    """A picture a client sends in: its bytes, or a link to it.
+
+    ``content_type``: of the bytes. ``width``, ``height``: pixels, 0 where they are not known (links).
+    """
+
+    data: bytes = field(default=b"", repr=False)
+    url: str | None = field(default=None, repr=False)
+    content_type: str = "image/png"
+    width: int = 0
+    height: int = 0
+
+    def as_url(self) -> str:
+        """The link, or the bytes as a data URL."""
+        return self.url if self.url is not None else f"data:{self.content_type};base64,{self.as_base64()}"
+
+    def as_base64(self) -> str:
+        """The bytes as base64 text."""
+        return base64.b64encode(self.data).decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class PicturesRequest:
+    """An order for pictures, checked. It is shared by all attempts and never changed.
+
+    ``prompt``: empty only for variations, where whoever speaks to the upstream puts a fixed sentence.
+    ``size``, ``quality``: as the client gave them, None if it did not. ``format``: how it wants the pictures, None for
+    the model's own way. ``partial_images``: how many previews a stream may bring.
+    ``options``: OpenAI's other fields (background, output_format, output_compression, moderation, input_fidelity,
+    style, user, safety_identifier), as an Images API takes them. ``flux``: Flux's own fields, as the client gave them.
+    """
+
+    kind: PictureKind
+    model: str
+    prompt: str = field(repr=False)
+    n: int = 1
+    size: str | None = None
+    quality: str | None = None
+    format: PictureFormat | None = None
+    stream: bool = False
+    partial_images: int = 0
+    images: tuple[SourcePicture, ...] = ()
+    mask: SourcePicture | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    flux: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MadePicture:
+    """A picture that was made: a link, or its bytes as base64 text, or both."""
+
+    url: str | None = None
+    b64: str | None = field(default=None, repr=False)
+    revised_prompt: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFacts:
+    """What is told of an answer beside its pictures; None where it is not known.
+
+    ``size``: ``WIDTHxHEIGHT`` as it was really asked for. ``usage``: OpenAI's usage object, as an Images API named it.
+    """
+
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    usage: Mapping[str, Any] | None = None
