@@ -1,0 +1,189 @@
+"""An order for pictures → the Flux task that PiAPI is to be given. Everything is checked before anything is bought.
+
+Source: PiAPI's documentation, the pages that gateway/catalogue.yaml names. What a client does not say is left to
+PiAPI's own defaults, but for the size of txt2img and the documented defaults of kontext, which are sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from gateway.core.catalogue import FluxFacts, InputRule
+from gateway.core.flux_fields import bad_value, given_fields, read_number, read_text, read_words
+from gateway.core.flux_settings import adapter_settings, outpaint_settings
+from gateway.core.flux_sizes import task_size
+from gateway.core.flux_task_choice import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name
+from gateway.core.pictures import PicturesRequest, SourcePicture
+
+VARIATION_PROMPT = "A variation of this picture: the same subject and style, composed anew."
+"""What redux-variation, which needs a prompt, is told where the client says nothing."""
+
+_SERVICE_MODES = ("public", "private")
+_DATA_URL = re.compile(r"\Adata:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
+_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]++={0,2}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class FluxOrder:
+    """A task, ready to be created. ``model``: PiAPI's name. ``input``, ``config``: as the task API takes them, without
+    ``batch_size`` and the webhook. ``batch``: the most pictures one task makes. ``size``: ``WIDTHxHEIGHT`` as it is
+    asked for, None where PiAPI chooses.
+    """
+
+    model: str
+    task_type: str
+    input: Mapping[str, Any] = field(repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    batch: int = 1
+    size: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where PiAPI reports the end of a task. ``endpoint``: a URL of the gateway's. ``secret``: what PiAPI sends along.
+    ``hint``: the name by which a waiting conversation is woken.
+    """
+
+    endpoint: str = field(repr=False)
+    secret: str = field(repr=False)
+    hint: str = field(repr=False)
+
+
+def flux_order(
+    request: PicturesRequest, upstream_model: str, facts: FluxFacts, painted: SourcePicture | None = None
+) -> FluxOrder:
+    """The task for ``request`` on PiAPI's model ``upstream_model``.
+
+    ``painted``: the picture with its mask painted white, which must be given where the request has a mask.
+    Raises ClientError 400 naming the parameter that is wrong; ValueError if ``painted`` is missing.
+    """
+    task_type = choose_task(request, upstream_model, facts)
+    fields = given_fields(request.flux)
+    task = facts.task_types[task_type]
+    picture = _only_picture(request, fields)
+    if request.mask is not None:
+        if painted is None:
+            raise ValueError("a mask has to be painted into its picture first")
+        picture = painted
+    pictures_wanted(request, upstream_model, facts)
+    width, height = task_size(request.size, fields, task_type, facts)
+    inputs: dict[str, Any] = {"prompt": _prompt(request, fields, task_type)}
+    inputs |= _plain_inputs(fields, task_type, task.inputs)
+    inputs |= {name: side for name, side in (("width", width), ("height", height)) if side is not None}
+    inputs |= adapter_settings(fields, task_type, task, facts)
+    if picture is not None:
+        inputs["image"] = _as_input(picture)
+    if "custom_settings" in task.inputs:
+        sides = (picture.width, picture.height) if picture is not None else (0, 0)
+        inputs["custom_settings"] = outpaint_settings(fields, *sides, facts.max_added_pixels)
+    return FluxOrder(
+        model=upstream_model,
+        task_type=task_type,
+        input=inputs,
+        config=_config(fields),
+        batch=_largest_batch(task.inputs.get("batch_size"), upstream_model),
+        size=f"{width}x{height}" if width is not None and height is not None else None,
+    )
+
+
+def task_body(order: FluxOrder, n: int, webhook: Webhook | None) -> bytes:
+    """The body of ``POST /api/v1/task`` for ``n`` pictures, at most ``order.batch``."""
+    if not 1 <= n <= order.batch:
+        raise ValueError(f"one such task makes 1 to {order.batch} pictures, not {n}")
+    body: dict[str, Any] = {
+        "model": order.model,
+        "task_type": order.task_type,
+        "input": {**order.input, "batch_size": n} if n > 1 else order.input,
+    }
+    config = dict(order.config)
+    if webhook is not None:
+        config["webhook_config"] = {"endpoint": webhook.endpoint, "secret": webhook.secret}
+    if config:
+        body["config"] = config
+    return orjson.dumps(body)
+
+
+def pictures_wanted(request: PicturesRequest, upstream_model: str, facts: FluxFacts) -> int:
+    """How many pictures the client orders: ``n``, or ``batch_size``, Flux's own word for it, where the model has it.
+
+    An ``n`` of 1 cannot be told from none, so it gives way. Raises ClientError 400 for a ``batch_size`` that is out of
+    its bounds, that the model does not have, or that is not the same as ``n``.
+    """
+    value = given_fields(request.flux).get("batch_size")
+    if value is None:
+        return request.n
+    rule = facts.task_types[TEXT_TO_IMAGE].inputs["batch_size"]
+    if upstream_model not in rule.models:
+        able = ", ".join(map(short_name, rule.models))
+        raise bad_value("batch_size", f"only {able} makes several pictures in one task; elsewhere say 'n'")
+    batch = int(read_number(value, rule, "batch_size"))
+    if request.n not in (1, batch):
+        raise bad_value("batch_size", f"'n' says {request.n}, and both mean the number of pictures")
+    return batch
+
+
+def _plain_inputs(fields: Mapping[str, object], task_type: str, rules: Mapping[str, InputRule]) -> dict[str, Any]:
+    """The inputs that are texts and numbers, but for those that others see to: prompt, sides, batch."""
+    inputs: dict[str, Any] = {}
+    for name, rule in rules.items():
+        if name in ("prompt", "width", "height", "batch_size"):
+            continue
+        if rule.kind == "text" and name in fields:
+            inputs[name] = read_text(fields[name], name)
+        elif rule.kind in ("integer", "number") and name in fields:
+            inputs[name] = read_number(fields[name], rule, name)
+        elif task_type == KONTEXT and rule.default is not None:
+            inputs[name] = rule.default
+    return inputs
+
+
+def _prompt(request: PicturesRequest, fields: Mapping[str, object], task_type: str) -> str:
+    if not request.prompt and "prompt" in fields:
+        return read_words(fields["prompt"], "prompt")
+    if not request.prompt and request.kind == "variation" and task_type == VARIATION:
+        return VARIATION_PROMPT
+    return read_words(request.prompt, "prompt")
+
+
+def _only_picture(request: PicturesRequest, fields: Mapping[str, object]) -> SourcePicture | None:
+    """The picture to work on, from the request's own or from ``image`` among Flux's fields."""
+    pictures = list(request.images)
+    if "image" in fields:
+        pictures.append(SourcePicture(url=_checked_image(read_words(fields["image"], "image").strip())))
+    if len(pictures) > 1:
+        raise bad_value("image", "Flux works on one picture only")
+    return pictures[0] if pictures else None
+
+
+def _checked_image(text: str) -> str:
+    if _LINK.fullmatch(text) or _BASE64.fullmatch(_DATA_URL.sub("", text, count=1)):
+        return text
+    raise bad_value("image", "it must be a link (http or https), a data URL or base64 text")
+
+
+def _as_input(picture: SourcePicture) -> str:
+    """Bytes and data URLs as plain base64 text, links as they are; Kontext's page: "url or base64 string"."""
+    if picture.url is None or picture.data:
+        return picture.as_base64()
+    return _DATA_URL.sub("", picture.url, count=1)
+
+
+def _config(fields: Mapping[str, object]) -> dict[str, Any]:
+    mode = fields.get("service_mode")
+    if mode is None:
+        return {}
+    if mode not in _SERVICE_MODES:
+        raise bad_value("service_mode", f"it must be one of {', '.join(_SERVICE_MODES)}")
+    return {"service_mode": mode}
+
+
+def _largest_batch(rule: InputRule | None, upstream_model: str) -> int:
+    if rule is None or upstream_model not in rule.models:
+        return 1
+    return int(rule.maximum or 1)

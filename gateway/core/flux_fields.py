@@ -1,0 +1,134 @@
+"""Reading Flux's own fields: the values a client gave, checked against the catalogue's rules.
+
+A multipart form has nothing but text, so a number or a yes or no written as JSON would write it counts as one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from gateway.core.catalogue import InputRule, Number
+from gateway.errors import ClientError, invalid_request, shorten
+
+_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
+_DIGITS = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_FLAGS = {"true": True, "false": False}
+_INT64 = 1 << 63
+
+
+def bad_value(param: str, rule: str) -> ClientError:
+    """400 ``invalid_value``; ``rule`` says what would be right."""
+    return invalid_request(f"Invalid value for '{param}': {rule}.", param=param, code="invalid_value")
+
+
+def bad_type(param: str, wanted: str) -> ClientError:
+    """400 ``invalid_type``; ``wanted`` has its article (``a number``)."""
+    return invalid_request(f"Invalid type for '{param}': expected {wanted}.", param=param, code="invalid_type")
+
+
+def missing(param: str, reason: str) -> ClientError:
+    """400 ``missing_required_parameter``; ``reason`` is a sentence."""
+    return invalid_request(
+        f"Missing required parameter: '{param}'. {reason}", param=param, code="missing_required_parameter"
+    )
+
+
+def unknown(param: str, known: Collection[str]) -> ClientError:
+    """400 ``unknown_parameter``, with the names that there are."""
+    name = shorten(param)
+    return invalid_request(
+        f"Unknown parameter: '{name}'. There are: {', '.join(known)}.", param=name, code="unknown_parameter"
+    )
+
+
+def given_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that say something: null and an empty list count as not given."""
+    return {name: value for name, value in fields.items() if value is not None and value != []}
+
+
+def read_number(value: object, rule: InputRule, param: str) -> Number:
+    """A finite number within the rule's bounds, an int where its kind is ``integer``. Raises ClientError 400."""
+    whole = rule.kind == "integer"
+    number = _number(value)
+    if number is None:
+        raise bad_type(param, "an integer" if whole else "a number")
+    if whole and isinstance(number, float):
+        if not number.is_integer():
+            raise bad_type(param, "an integer")
+        number = int(number)
+    if isinstance(number, int) and not -_INT64 <= number < _INT64:
+        raise bad_value(param, "it does not fit in 64 bits")
+    within = (
+        (rule.minimum is None or number >= rule.minimum)
+        and (rule.maximum is None or number <= rule.maximum)
+        and (rule.above is None or number > rule.above)
+    )
+    if not within:
+        raise bad_value(param, _bounds(rule))
+    return number
+
+
+def read_text(value: object, param: str) -> str:
+    """Any text. Raises ClientError 400."""
+    if not isinstance(value, str):
+        raise bad_type(param, "a string")
+    return value
+
+
+def read_words(value: object, param: str) -> str:
+    """Text with something in it. Raises ClientError 400."""
+    text = read_text(value, param)
+    if not text.strip():
+        raise bad_value(param, "it must not be empty")
+    return text
+
+
+def read_flag(value: object, param: str) -> bool:
+    """True or false. Raises ClientError 400."""
+    flag = _FLAGS.get(value) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
+        raise bad_type(param, "true or false")
+    return flag
+
+
+def read_object(value: object, members: Collection[str], param: str) -> dict[str, Any]:
+    """An object's members that are given. Raises ClientError 400 for anything else and for members not known."""
+    if not isinstance(value, Mapping):
+        raise bad_type(param, "an object")
+    for name in value:
+        if name not in members:
+            raise unknown(f"{param}.{name}", members)
+    return given_fields(value)
+
+
+def read_list(value: object, most: int, param: str) -> list[Any]:
+    """A list of at most ``most`` items. Raises ClientError 400."""
+    if not isinstance(value, list):
+        raise bad_type(param, "a list of objects")
+    if len(value) > most:
+        raise bad_value(param, f"at most {most} can be used at once")
+    return value
+
+
+def _number(value: object) -> Number | None:
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(value):
+            return None
+        value = int(value) if _DIGITS.fullmatch(value) else float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, int) or math.isfinite(value) else None
+
+
+def _bounds(rule: InputRule) -> str:
+    words = []
+    if rule.above is not None:
+        words.append(f"above {rule.above}")
+    if rule.minimum is not None:
+        words.append(f"at least {rule.minimum}")
+    if rule.maximum is not None:
+        words.append(f"at most {rule.maximum}")
+    return f"it must be {' and '.join(words)}"

@@ -1,0 +1,129 @@
+"""Which Flux task serves an order for pictures.
+
+The client's own ``task_type`` wins, then what the model's name stands for (flux-kontext), then what came along with the
+prompt. Whatever the chosen task has no use for is refused by its name, for it would be paid for and ignored.
+Source: PiAPI's documentation, as gateway/catalogue.yaml cites it; the order of the hints is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from gateway.core.catalogue import FluxFacts, TaskType
+from gateway.core.flux_fields import bad_type, bad_value, given_fields, missing, unknown
+from gateway.core.pictures import PicturesRequest
+from gateway.errors import ClientError, shorten
+
+TEXT_TO_IMAGE = "txt2img"
+KONTEXT = "kontext"
+INPAINT = "fill-inpaint"
+VARIATION = "redux-variation"
+
+_HINTS_WITHOUT_PICTURE = (
+    ("control_net_settings", "controlnet-lora"),
+    ("lora_settings", "txt2img-lora"),
+)
+_HINTS_WITH_PICTURE = (
+    ("mask", INPAINT),
+    ("outpaint", "fill-outpaint"),
+    ("custom_settings", "fill-outpaint"),
+    ("control_net_settings", "controlnet-lora"),
+    ("lora_settings", "img2img-lora"),
+    ("denoise", "img2img"),
+)
+"""What came → the task that is for it; the first that fits decides."""
+
+_AS_FILES = "with a mask, send the picture and the mask as files, not as links, so that one can be laid on the other"
+_FOR_ANY_TASK = ("task_type", "service_mode")
+_SHORT_FOR = {"outpaint": "custom_settings"}
+"""Our own field → the input it becomes."""
+
+
+def choose_task(request: PicturesRequest, upstream_model: str, facts: FluxFacts) -> str:
+    """The task type for ``request`` on PiAPI's model ``upstream_model``.
+
+    Raises ClientError 400 naming the parameter that asks for what cannot be: a task the model does not do, a task type
+    or a field there is not, a field or a picture the task has no use for, no picture where it needs one, a mask that
+    cannot be painted because it or its picture is only a link.
+    """
+    if upstream_model not in facts.models:
+        raise bad_value("model", f"'{shorten(upstream_model)}' is not a Flux model that is known here")
+    fields = given_fields(request.flux)
+    known = known_fields(facts)
+    for name in fields:
+        if name not in known:
+            raise unknown(name, known)
+    task_type, asked_by = _wanted(request, fields, upstream_model, facts)
+    task = facts.task_types[task_type]
+    if upstream_model not in task.models:
+        rule = f"'{task_type}' cannot be done by '{short_name(upstream_model)}', but by {_named(task.models)}"
+        raise bad_value(asked_by, rule)
+    _check_pictures(request, fields, task_type, task)
+    for name in fields:
+        if _SHORT_FOR.get(name, name) not in (*task.inputs, *_FOR_ANY_TASK):
+            raise _useless(name, task_type, facts)
+    return task_type
+
+
+def known_fields(facts: FluxFacts) -> tuple[str, ...]:
+    """Every field of Flux's own that a client may give, for one task or another."""
+    inputs = (name for task in facts.task_types.values() for name in task.inputs)
+    return tuple(dict.fromkeys((*inputs, *_SHORT_FOR, *_FOR_ANY_TASK)))
+
+
+def short_name(model: str) -> str:
+    """PiAPI's name of a model as the catalogue's short names spell it: Qubico/flux1-dev → flux-dev."""
+    return model.rpartition("/")[2].replace("flux1-", "flux-")
+
+
+def _wanted(
+    request: PicturesRequest, fields: Mapping[str, object], upstream_model: str, facts: FluxFacts
+) -> tuple[str, str]:
+    """The task type, one of the catalogue's, and the parameter that asked for it."""
+    explicit = fields.get("task_type")
+    if explicit is not None:
+        if not isinstance(explicit, str):
+            raise bad_type("task_type", "a string")
+        if explicit not in facts.task_types:
+            raise bad_value("task_type", f"'{shorten(explicit)}' is not one of {', '.join(facts.task_types)}")
+        return explicit, "task_type"
+    alias = facts.aliases.get(request.model)
+    if request.kind == "variation":
+        if alias not in (None, VARIATION):
+            raise bad_value("model", f"'{request.model}' stands for '{alias}', variations are '{VARIATION}'")
+        return VARIATION, "model"
+    if alias is not None:
+        return alias, "model"
+    with_picture = request.kind == "edit" or bool(request.images) or "image" in fields
+    came = {*fields, *(("mask",) if request.mask is not None else ())}
+    for name, task_type in _HINTS_WITH_PICTURE if with_picture else _HINTS_WITHOUT_PICTURE:
+        if name in came:
+            return task_type, name
+    if not with_picture:
+        return TEXT_TO_IMAGE, "model"
+    return (KONTEXT if upstream_model in facts.task_types[KONTEXT].models else "img2img"), "model"
+
+
+def _check_pictures(request: PicturesRequest, fields: Mapping[str, object], task_type: str, task: TaskType) -> None:
+    if request.mask is not None and task_type != INPAINT:
+        raise bad_value("mask", f"'{task_type}' takes no mask; '{INPAINT}' does")
+    rule = task.inputs.get("image")
+    if rule is None:
+        if request.images:
+            raise bad_value("image", f"'{task_type}' takes no picture")
+    elif rule.required and not request.images and "image" not in fields:
+        raise missing("image", f"'{task_type}' works on a picture.")
+    # A mask is painted into its picture here, so the bytes of both are needed.
+    if request.mask is not None and not request.mask.data:
+        raise bad_value("mask", _AS_FILES)
+    if request.mask is not None and not (request.images and request.images[0].data):
+        raise bad_value("image", _AS_FILES)
+
+
+def _useless(field: str, task_type: str, facts: FluxFacts) -> ClientError:
+    takers = [name for name, task in facts.task_types.items() if _SHORT_FOR.get(field, field) in task.inputs]
+    return bad_value(field, f"'{task_type}' does not take it; {', '.join(takers)} would")
+
+
+def _named(models: Collection[str]) -> str:
+    return " or ".join(f"'{short_name(model)}' ({model})" for model in models)

@@ -1,0 +1,182 @@
+"""PiAPI's unified task API: what an answer about a task says.
+
+Shapes: the envelope ``{"code", "data", "message"}``; the webhook's ``{"timestamp", "data"}``; the older one with
+``task_result``. Two vocabularies of states are documented and more have been seen, in any case, even with a tab behind
+(``"processing\\t"``), so a state that is not known to be the end is taken for "not yet". What was bought must not be
+lost over a shape: whatever cannot be used is left out, and only what is no task's answer at all is an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gateway.core.pictures import MadePicture
+
+TaskStatus = Literal["running", "done", "failed"]
+
+_DONE = frozenset({"completed", "success", "succeeded", "done", "finished"})
+_FAILED = frozenset({"failed", "failure", "error", "cancelled", "canceled"})
+_OK = 200
+_MOST_POINTS = 1_000_000_000
+"""A hundred dollars. No task costs that; it is a mistake, and the price list knows better."""
+
+_SHORTEST_BASE64 = 64
+"""Characters. Where a link belongs, anything shorter is rather a word that happens to be made of the same letters."""
+
+_MESSAGE_LIMIT = 500
+_DEEPEST = 4
+"""Levels of objects and lists that are searched for an error's words."""
+
+_WORDS_IN = ("message", "raw_message", "detail", "error", "msg", "text", "log")
+_B64_IN = ("b64_json", "image_base64", "base64", "b64")
+_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+_LINK = re.compile(r"https?://[^\s\x00-\x20\x7f\"<>]{1,8192}", re.IGNORECASE)
+_DATA_URL = re.compile(r"\Adata:image/[^,;]{1,64}(?:;[^,;]{1,64}){0,4};base64,", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """``task_id``: empty if the answer names none that can stand in a path. ``pictures``: each once, in order; a task
+    that is done without any was paid for all the same. ``points``: what it took, None where that is not said or cannot
+    be true. ``error``: at most 500 characters, the upstream's own words, not sanitised; only of a task that failed or
+    that is done without a picture.
+    """
+
+    task_id: str
+    status: TaskStatus
+    pictures: tuple[MadePicture, ...] = ()
+    points: int | None = None
+    error: str | None = None
+
+
+def parse_task(document: object) -> TaskState:
+    """What ``document``, parsed JSON, says of a task.
+
+    Raises ValueError if it is not an answer about a task: not an object, an inner ``code`` other than 200 (PiAPI sends
+    errors inside HTTP 200), no ``data``.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    code = document.get("code")
+    if code is not None and code not in (_OK, str(_OK)):
+        raise ValueError("an inner code other than 200")
+    data = document.get("data")
+    if not isinstance(data, dict):
+        raise ValueError("no data")
+    status = _status(data.get("status"))
+    pictures = _pictures(data) if status == "done" else ()
+    return TaskState(
+        task_id=_task_id(data.get("task_id")),
+        status=status,
+        pictures=pictures,
+        points=_points(data),
+        error=_error(data) if status == "failed" or (status == "done" and not pictures) else None,
+    )
+
+
+def _task_id(value: object) -> str:
+    return value if isinstance(value, str) and _TASK_ID.fullmatch(value) else ""
+
+
+def _status(value: object) -> TaskStatus:
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in _DONE:
+        return "done"
+    return "failed" if word in _FAILED else "running"
+
+
+def _pictures(data: dict[str, Any]) -> tuple[MadePicture, ...]:
+    found: dict[str, MadePicture] = {}
+    for output in (data.get("output"), _object(data.get("task_result")).get("task_output")):
+        for picture in _pictures_in(output):
+            found.setdefault(picture.url or picture.b64 or "", picture)
+    return tuple(found.values())
+
+
+def _pictures_in(output: object) -> Iterator[MadePicture]:
+    """``image_url`` and ``image_base64`` beside each other are one picture in two forms."""
+    members = _object(output)
+    candidates = [_picture(members.get("image_url"), members.get("image_base64"))]
+    for name in ("image_url", "image_urls", "images"):
+        value = members.get(name)
+        candidates.extend(map(_picture_of_item, value if isinstance(value, list) else [value]))
+    return filter(None, candidates)
+
+
+def _picture_of_item(item: object) -> MadePicture | None:
+    if not isinstance(item, dict):
+        return _picture(item, None)
+    link = next((item[name] for name in ("url", "image_url") if item.get(name)), None)
+    return _picture(link, next((item[name] for name in _B64_IN if item.get(name)), None))
+
+
+def _picture(link: object, b64: object) -> MadePicture | None:
+    """A picture from where a link belongs (base64 text may stand there) and where base64 text belongs, or None."""
+    url = link.strip() if isinstance(link, str) else ""
+    text = _base64(b64)
+    if _LINK.fullmatch(url):
+        return MadePicture(url=url, b64=text)
+    if text is None and (len(url) >= _SHORTEST_BASE64 or _DATA_URL.match(url)):
+        text = _base64(url)
+    return MadePicture(b64=text) if text is not None else None
+
+
+def _base64(value: object) -> str | None:
+    """Plain base64 text that can be decoded, without a data URL's head and without line breaks."""
+    if not isinstance(value, str):
+        return None
+    text = "".join(_DATA_URL.sub("", value.strip(), count=1).split())
+    text += "=" * (-len(text) % 4)
+    try:
+        return text if base64.b64decode(text, validate=True) else None
+    except ValueError:
+        return None
+
+
+def _points(data: dict[str, Any]) -> int | None:
+    usage = _object(_object(data.get("meta")).get("usage"))
+    consumed = _plausible(usage.get("consume"))
+    return consumed if consumed is not None else _plausible(_object(data.get("task_result")).get("used_credits"))
+
+
+def _plausible(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not 0 <= value <= _MOST_POINTS or value != int(value):
+        return None
+    return int(value)
+
+
+def _error(data: dict[str, Any]) -> str | None:
+    places = (
+        data.get("error"),
+        data.get("detail"),
+        _object(data.get("task_result")).get("error_messages"),
+        data.get("logs"),
+    )
+    words = next(filter(None, (_words(place, _DEEPEST) for place in places)), None)
+    if words is None or len(words) <= _MESSAGE_LIMIT:
+        return words
+    return words[: _MESSAGE_LIMIT - 1] + "…"
+
+
+def _words(value: object, levels: int) -> str | None:
+    """The first words in ``value``, on one line: itself, of its members those that hold words, or its items."""
+    if isinstance(value, str):
+        return " ".join(value.split()) or None
+    if levels == 0:
+        return None
+    inner: list[object] = []
+    if isinstance(value, list):
+        inner = value
+    elif isinstance(value, dict):
+        inner = [value.get(name) for name in _WORDS_IN]
+    return next(filter(None, (_words(item, levels - 1) for item in inner)), None)
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,50 @@
+"""Orders for Flux as tests write them down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.config import load_catalogue
+from gateway.core.catalogue import FluxFacts
+from gateway.core.flux import FluxOrder, Webhook, flux_order, task_body
+from gateway.core.pictures import PicturesRequest, SourcePicture
+from gateway.errors import ClientError
+
+FACTS: FluxFacts = load_catalogue().flux
+SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
+PICTURE = SourcePicture(data=b"a picture", width=1024, height=1024)
+MASK = SourcePicture(data=b"a mask", width=1024, height=1024)
+PAINTED = SourcePicture(data=b"a picture with white in it", width=1024, height=1024)
+LINK = SourcePicture(url="https://pictures.example/cat.png")
+
+
+def wish(kind: Any = "generation", *, model: str = "flux", prompt: str = "a bear", **fields: Any) -> PicturesRequest:
+    """A request. An edit and a variation have a picture unless it is said otherwise."""
+    if kind != "generation":
+        fields.setdefault("images", (PICTURE,))
+    return PicturesRequest(kind, model, prompt, **fields)
+
+
+def order_of(request: PicturesRequest, upstream_model: str = ADVANCED) -> FluxOrder:
+    return flux_order(request, upstream_model, FACTS, PAINTED if request.mask else None)
+
+
+def refusal(request: PicturesRequest, upstream_model: str = ADVANCED) -> ClientError:
+    """The error that the order is refused with, always a 400."""
+    with pytest.raises(ClientError) as caught:
+        order_of(request, upstream_model)
+    assert (caught.value.status, caught.value.type) == (400, "invalid_request_error")
+    return caught.value
+
+
+def linked(url: str) -> tuple[SourcePicture]:
+    return (SourcePicture(url=url),)
+
+
+def body_of(request: Any, model: str = ADVANCED, *, n: int = 1, hook: str | None = None) -> Any:
+    """The JSON that goes upstream. PiAPI's examples have an empty secret."""
+    webhook = None if hook is None else Webhook(hook, "", "hint")
+    return orjson.loads(task_body(order_of(request, model), n, webhook))
