@@ -30,7 +30,10 @@ class Intent:
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One attempt as the books keep it. ``cost``: nano-dollars owed upstream for it, for ``reason``."""
+    """One attempt as the books keep it. ``cost``: nano-dollars owed upstream for it, for ``reason``.
+
+    ``task_id``: the upstream's id of the paid task it created, if it created one.
+    """
 
     upstream: str
     endpoint: str
@@ -39,6 +42,25 @@ class AttemptRecord:
     phase: int
     cost: int = 0
     reason: CostReason = "billed"
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class TaskRecord:
+    """A paid task that exists upstream. Written and committed before it is asked about for the first time.
+
+    ``upstream`` and ``credential``: where it was made, and the name of the upstream's key that made it, the only one
+    that can read it. ``exchange``: the id of the intent it was bought under. ``key``: the virtual key whose task it is.
+    ``model``: as requested. ``at_ns``: Unix time in nanoseconds.
+    """
+
+    task_id: str
+    upstream: str
+    credential: str
+    exchange: str
+    key: str
+    model: str
+    at_ns: int
 
 
 @dataclass(slots=True)
@@ -80,6 +102,20 @@ class Ledger(Protocol):
 
     def settle(self, settlement: Settlement) -> None:
         """Hand over a settlement; never blocks, never raises, committed with the next batch."""
+        ...
+
+    async def record_task(self, record: TaskRecord) -> None:
+        """Return once the record is on the disk. Raise errors.ledger_unavailable() if it cannot be.
+
+        A task that is known already stays whose it was.
+        """
+        ...
+
+    async def find_task(self, task_id: str) -> TaskRecord | None:
+        """The task of that id, the newest if several upstreams have one; sees every record that was acknowledged.
+
+        Raise errors.ledger_unavailable() if the books cannot be read.
+        """
         ...
 
     def usable(self) -> bool:

@@ -1,6 +1,6 @@
-"""Reading the books: what was used, and whether they are right. Read-only, beside a running gateway or without one.
+"""Reading the books: what was used, whose a task is, and whether the books are right.
 
-Everything here blocks: a server calls it in a thread.
+Read-only, beside a running gateway or without one. Everything here blocks: a server calls it in a thread.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
+from gateway.stores.base import TaskRecord
 from gateway.stores.schema import reading
 
 DIMENSIONS: Mapping[str, str | None] = {
@@ -91,6 +92,20 @@ def verify(path: Path) -> Books:
         )
 
 
+def find_task(path: Path, task_id: str) -> TaskRecord | None:
+    """The task of that id, the newest if several upstreams have one. StoreError if the books cannot be read."""
+    with reading(path) as store:
+        try:
+            row = store.execute(
+                "SELECT task_id, upstream, credential, exchange, key, model, at_ns FROM tasks WHERE task_id = ? "
+                "ORDER BY at_ns DESC, rowid DESC LIMIT 1",
+                (task_id,),
+            ).fetchone()
+        except UnicodeEncodeError:  # a lone surrogate: no such text was ever stored
+            return None
+    return None if row is None else TaskRecord(*row)
+
+
 def _sums(
     store: sqlite3.Connection, start_ns: int, end_ns: int, fields: tuple[str, ...], day: str | None = None
 ) -> Iterator[UsageRow]:
@@ -167,11 +182,17 @@ _RULES = (
         "SELECT id FROM settlements WHERE CASE WHEN NOT json_valid(attempts) THEN TRUE ELSE upstream_cost <> "
         "(SELECT coalesce(sum(a.value ->> '$.cost'), 0) FROM json_each(settlements.attempts) AS a) END",
     ),
+    (
+        "task {} was bought for an exchange that has no intent",
+        "SELECT t.task_id FROM tasks AS t WHERE NOT EXISTS (SELECT 1 FROM intents AS i WHERE i.id = t.exchange)",
+    ),
     ("settlement {} fitted no row and was set aside in 'unbookable'", "SELECT id FROM unbookable ORDER BY rowid"),
 )
 """A sentence, and the query for the ids it is true of."""
 
-GUARDS = ("intents_keep_update", "intents_keep_delete", "settlements_keep_update", "settlements_keep_delete")
+GUARDS = tuple(
+    f"{table}_keep_{change}" for table in ("intents", "settlements", "tasks") for change in ("update", "delete")
+)
 """The triggers that make the books append-only."""
 
 

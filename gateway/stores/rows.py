@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.stores.base import Intent, Settlement
+from gateway.stores.base import Intent, Settlement, TaskRecord
 
 MAX_ROWS = 1024
 """Rows a statement; 16 columns of it stay below SQLite's default of 32,766 parameters."""
@@ -43,6 +43,11 @@ def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Set
     _insert(connection, "settlements", [_settlement_row(settlement) for settlement in settlements])
 
 
+def insert_tasks(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> None:
+    """Commit at most MAX_ROWS tasks in one transaction; one its upstream is known for already changes nothing."""
+    _insert(connection, "tasks", [_task_row(record) for record in records])
+
+
 def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: BaseException) -> None:
     """Keep a settlement that ``settlements`` refuses, as text, with the reason."""
     text = repr(settlement).encode("utf-8", "backslashreplace").decode()
@@ -53,9 +58,13 @@ def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: B
 
 
 def close_open_intents(connection: sqlite3.Connection, now_ns: int) -> int:
-    """Settle as ``unknown`` what an earlier process left open; how many there were."""
+    """Settle as ``unknown`` what an earlier process left open; how many there were.
+
+    Each is given the newest task that was created for it, so that somebody can ask what became of it.
+    """
     cursor = connection.execute(
-        "INSERT INTO settlements SELECT id, ?, 'unknown', NULL, NULL, NULL, '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, NULL "
+        "INSERT INTO settlements SELECT id, ?, 'unknown', NULL, NULL, NULL, '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, "
+        "(SELECT t.task_id FROM tasks AS t WHERE t.exchange = i.id ORDER BY t.at_ns DESC, t.rowid DESC LIMIT 1) "
         "FROM intents AS i WHERE NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)",
         (now_ns,),
     )
@@ -76,7 +85,7 @@ def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None
 @cache
 def _statement(table: str, rows: int, columns: int) -> str:
     row = f"({','.join('?' * columns)})"
-    return f"INSERT INTO {table} VALUES {','.join([row] * rows)} ON CONFLICT (id) DO NOTHING"  # noqa: S608
+    return f"INSERT INTO {table} VALUES {','.join([row] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def _intent_row(intent: Intent) -> Row:
@@ -90,6 +99,18 @@ def _intent_row(intent: Intent) -> Row:
         intent.request_id,
         intent.reserved,
         intent.paid,
+    )
+
+
+def _task_row(record: TaskRecord) -> Row:
+    return (
+        record.task_id,
+        record.upstream,
+        record.credential,
+        record.exchange,
+        record.key,
+        record.model,
+        record.at_ns,
     )
 
 

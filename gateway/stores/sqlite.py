@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from pathlib import Path
 from sqlite3 import Connection
@@ -11,16 +12,18 @@ from typing import NamedTuple
 from gateway import errors
 from gateway.errors import StoreError
 from gateway.ports import Clock
-from gateway.stores import rows, schema
-from gateway.stores.base import Intent, Settlement
+from gateway.stores import queries, rows, schema
+from gateway.stores.base import Intent, Settlement, TaskRecord
 from gateway.stores.lock import StoreLock
 from gateway.stores.writer import Batch, Waiter, Writer
 
 MAX_WAITING = 1_000
-"""Intents that may wait for their commit; one more is refused. rows.MAX_ROWS must not be smaller."""
+"""Rows that may wait for their commit; one more intent is refused. rows.MAX_ROWS must not be smaller."""
 
 SETTLE_SECONDS = 0.025
 """How long settlements gather before they are handed over. A killed process leaves at most these as unknown."""
+
+log = logging.getLogger("gateway.stores")
 
 
 def store_path(url: str) -> Path:
@@ -35,6 +38,7 @@ def store_path(url: str) -> Path:
 class _Store(NamedTuple):
     """What ``open`` prepares in a thread."""
 
+    path: Path
     connection: Connection
     lock: StoreLock
     recovered: int
@@ -47,15 +51,16 @@ class SQLiteLedger:
     left open, settled as ``unknown`` when this one started.
     """
 
-    def __init__(self, connection: Connection, lock: StoreLock, recovered: int) -> None:
+    def __init__(self, path: Path, connection: Connection, lock: StoreLock, recovered: int) -> None:
         self.recovered = recovered
+        self._path = path
         self._loop = asyncio.get_running_loop()
         self._lock = lock
         self._writer = Writer(connection, self._deliver_from_writer)
         self._batch = Batch()
         self._hand_over_due = False
         self._settle_timer: asyncio.TimerHandle | None = None
-        self._reserving = 0
+        self._awaited = 0
         self._settling = 0
         self._closed = False
 
@@ -78,7 +83,7 @@ class SQLiteLedger:
     @property
     def pending(self) -> int:
         """Rows handed over and not yet committed."""
-        return self._reserving + self._settling - self._writer.booked
+        return self._awaited + self._settling - self._writer.booked
 
     def usable(self) -> bool:
         """False from a failed commit until one works again (the writer tries four times a second), and once closed."""
@@ -89,16 +94,32 @@ class SQLiteLedger:
 
         Cancelled while waiting, its row may be there or not: the caller settles it as ``released``.
         """
-        if self._reserving >= MAX_WAITING or not self.usable():
+        if self._awaited >= MAX_WAITING or not self.usable():
             raise errors.ledger_unavailable()
-        waiter = self._loop.create_future()
         self._batch.intents.append(intent)
-        self._batch.waiters.append(waiter)
-        self._reserving += 1
-        if not self._hand_over_due:  # one hand-over for all that this turn of the loop brings
-            self._hand_over_due = True
-            self._loop.call_soon(self._hand_over)
-        await waiter
+        await self._commit_of(self._batch.waiters)
+
+    async def record_task(self, record: TaskRecord) -> None:
+        """Return once the record is on the disk; errors.ledger_unavailable() if it is not.
+
+        The task was bought, so it is tried however much waits and however the store has fared; only a closed ledger
+        refuses. Cancelled while waiting, the record is written all the same.
+        """
+        if self._closed:
+            raise errors.ledger_unavailable()
+        self._batch.tasks.append(record)
+        await self._commit_of(self._batch.recorders)
+
+    async def find_task(self, task_id: str) -> TaskRecord | None:
+        """The task of that id, the newest if several upstreams have one. Read in a thread, from the file.
+
+        errors.ledger_unavailable() if it cannot be read.
+        """
+        try:
+            return await self._loop.run_in_executor(None, queries.find_task, self._path, task_id)
+        except StoreError as error:
+            log.error("a task cannot be looked up: %s", error)
+            raise errors.ledger_unavailable() from error
 
     def settle(self, settlement: Settlement) -> None:
         """Take a settlement: never blocks, never raises, committed within SETTLE_SECONDS and a batch's time.
@@ -128,6 +149,16 @@ class SQLiteLedger:
         self._writer.stop()
         self._lock.release()
 
+    def _commit_of(self, waiters: list[Waiter]) -> Waiter:
+        """What to wait for after a row was put into the batch; it becomes one of the batch's ``waiters``."""
+        waiter = self._loop.create_future()
+        waiters.append(waiter)
+        self._awaited += 1
+        if not self._hand_over_due:  # one hand-over for all that this turn of the loop brings
+            self._hand_over_due = True
+            self._loop.call_soon(self._hand_over)
+        return waiter
+
     def _settle_due(self) -> None:
         self._settle_timer = None
         self._hand_over()
@@ -144,7 +175,7 @@ class SQLiteLedger:
             return
 
     def _deliver(self, waiters: list[Waiter], committed: bool) -> None:
-        self._reserving -= len(waiters)
+        self._awaited -= len(waiters)
         for waiter in waiters:
             if waiter.done():  # its task was cancelled
                 continue
@@ -162,7 +193,7 @@ def _open(path: Path, clock: Clock) -> _Store:
         now_ns = clock.wall_ns()
         connection = schema.open_for_writing(path, now_ns)
         try:
-            return _Store(connection, lock, rows.close_open_intents(connection, now_ns))
+            return _Store(path, connection, lock, rows.close_open_intents(connection, now_ns))
         except sqlite3.Error as error:
             connection.close()
             raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error

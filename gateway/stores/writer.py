@@ -1,8 +1,9 @@
 """The one thread that writes the books, from the first batch to the last.
 
-It takes everything that waits, commits the intents together, tells the loop with one wake-up, then commits the
-settlements. A store that fails costs intents their request (nothing was bought yet), but never a settlement: those are
-kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
+It takes everything that waits, commits the intents together, tells the loop with one wake-up, does the same for the
+tasks, then commits the settlements. A store that fails costs intents their request (nothing was bought yet) and is
+admitted to whoever records a task, but it never costs a settlement: those are kept and tried again, and their success,
+or a probe's, is how the writer learns that the store works again.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import sqlite3
 import threading
 import time
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gateway.stores import rows
-from gateway.stores.base import Intent, Settlement
+from gateway.stores.base import Intent, Settlement, TaskRecord
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
@@ -26,23 +28,29 @@ CLOSING_TRIES = 20
 """How often closing tries again to write settlements to a store that fails."""
 
 Waiter = Future[None]
+Entry = TypeVar("Entry", Intent, TaskRecord)
+Insert = Callable[[sqlite3.Connection, Sequence[Entry]], None]
+
+_NAMES = {Intent: "an intent", TaskRecord: "a task"}
 
 log = logging.getLogger("gateway.stores")
 
 
 @dataclass(slots=True)
 class Batch:
-    """What is handed over at once; ``waiters[i]`` waits for ``intents[i]``."""
+    """What is handed over at once; ``waiters[i]`` waits for ``intents[i]``, ``recorders[i]`` for ``tasks[i]``."""
 
     intents: list[Intent] = field(default_factory=list)
     waiters: list[Waiter] = field(default_factory=list)
+    tasks: list[TaskRecord] = field(default_factory=list)
+    recorders: list[Waiter] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
 
 
 class Writer:
     """Owns the connection, and closes it.
 
-    ``deliver(waiters, committed)`` is called in the writer's thread, once or twice a batch. It must not raise.
+    ``deliver(waiters, committed)`` is called in the writer's thread, a few times a batch. It must not raise.
     ``usable``: whether the last try to write worked. ``booked``: settlements that need no more care.
     """
 
@@ -53,7 +61,7 @@ class Writer:
         self._deliver = deliver
         self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._owed: list[Settlement] = []
-        self._waiting: list[Waiter] = []
+        self._waiting: set[Waiter] = set()
         self._synced = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -82,7 +90,7 @@ class Writer:
         finally:
             self.usable = False
             self._ended = True
-            self._deliver(self._waiting, False)
+            self._deliver(list(self._waiting), False)
             self._refuse_rest()
             self._connection.close()
             _log_unbooked(self._owed)
@@ -99,27 +107,34 @@ class Writer:
                 else:
                     batch.intents += item.intents
                     batch.waiters += item.waiters
+                    batch.tasks += item.tasks
+                    batch.recorders += item.recorders
                     batch.settlements += item.settlements
                 item = self._inbox.get_nowait()
         except queue.Empty:
             return batch, stopping
 
     def _commit(self, batch: Batch) -> None:
-        self._waiting = batch.waiters
+        self._waiting = {*batch.waiters, *batch.recorders}
         self._owed += batch.settlements
         if batch.intents:
-            self._reserve(batch.intents, batch.waiters)
+            paid = any(intent.paid for intent in batch.intents)
+            self._acknowledge(rows.insert_intents, batch.intents, batch.waiters, synced=paid)
+        for start in range(0, len(batch.tasks), rows.MAX_ROWS):
+            chunk = slice(start, start + rows.MAX_ROWS)
+            self._acknowledge(rows.insert_tasks, batch.tasks[chunk], batch.recorders[chunk], synced=True)
         if self._owed:
             self._settle()
         elif not self.usable:
             self._probe()
 
-    def _reserve(self, intents: list[Intent], waiters: list[Waiter]) -> None:
+    def _acknowledge(self, insert: Insert[Entry], entries: list[Entry], waiters: list[Waiter], *, synced: bool) -> None:
+        """Commit rows that somebody waits for, and tell. ``synced``: whether they must be on the disk by then."""
         try:
-            self._sync(any(intent.paid for intent in intents))
-            rows.insert_intents(self._connection, intents)
+            self._sync(synced)
+            insert(self._connection, entries)
         except rows.UNFIT:
-            self._reserve_singly(intents, waiters)
+            self._acknowledge_singly(insert, entries, waiters)
         except sqlite3.Error as error:
             self._failed(error)
             self._tell(waiters, False)
@@ -127,15 +142,15 @@ class Writer:
             self._worked()
             self._tell(waiters, True)
 
-    def _reserve_singly(self, intents: list[Intent], waiters: list[Waiter]) -> None:
+    def _acknowledge_singly(self, insert: Insert[Entry], entries: list[Entry], waiters: list[Waiter]) -> None:
         """One of them fits no row: only that one shall fail."""
         written: list[Waiter] = []
         refused: list[Waiter] = []
-        for intent, waiter in zip(intents, waiters, strict=True):
+        for entry, waiter in zip(entries, waiters, strict=True):
             try:
-                rows.insert_intents(self._connection, [intent])
+                insert(self._connection, [entry])
             except rows.UNFIT as error:
-                log.error("an intent fits no row of the ledger: %s", error)
+                log.error("%s fits no row of the ledger: %s", _NAMES[type(entry)], error)
                 refused.append(waiter)
             except sqlite3.Error as error:
                 self._failed(error)
@@ -146,7 +161,7 @@ class Writer:
         self._tell(refused, False)
 
     def _tell(self, waiters: list[Waiter], committed: bool) -> None:
-        self._waiting = []
+        self._waiting.difference_update(waiters)
         if waiters:
             self._deliver(waiters, committed)
 
@@ -213,7 +228,7 @@ class Writer:
             while True:
                 batch = self._inbox.get_nowait()
                 if batch is not None:
-                    self._deliver(batch.waiters, False)
+                    self._deliver(batch.waiters + batch.recorders, False)
                     _log_unbooked(batch.settlements)
         except queue.Empty:
             return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gateway
-from gateway.stores.base import AttemptRecord, Intent, Ledger, Settlement
+from gateway.stores.base import AttemptRecord, Intent, Ledger, Settlement, TaskRecord
 
 EXPENSIVE = AttemptRecord("piapi", "https://api.piapi.ai", "first", "ok", 4, cost=30)
 
@@ -52,6 +52,11 @@ def settlement(identity: str, **changes: Any) -> Settlement:
         confidence="measured",
         status=200,
     )
+    return replace(plain, **changes)
+
+
+def task(task_id: str, exchange: str, **changes: Any) -> TaskRecord:
+    plain = TaskRecord(task_id, "piapi", "first", exchange, "alice", "flux-dev", StoppedClock().wall_ns())
     return replace(plain, **changes)
 
 

@@ -13,7 +13,7 @@ from gateway.stores.base import AttemptRecord
 from gateway.stores.queries import UsageRow, usage, verify
 from gateway.stores.sqlite import SQLiteLedger
 
-from .books import StoppedClock, intent, nothing_pending, released, settlement, tamper
+from .books import StoppedClock, intent, nothing_pending, released, settlement, tamper, task
 
 EVER = 2**63 - 1
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))
@@ -26,7 +26,7 @@ def nanoseconds(text: str, zone: tzinfo = UTC) -> int:
 
 @pytest.fixture
 async def store(path: Path, ledger: SQLiteLedger) -> Path:
-    """Five requests: two of alice, one of bob with pictures, one unknown, one released, one still open."""
+    """Six requests: two of alice, one of bob with pictures, one unknown, one released, one still open."""
     for identity, changes in {
         "a1": {},
         "a2": {"model": "gpt-4o-mini"},
@@ -36,6 +36,7 @@ async def store(path: Path, ledger: SQLiteLedger) -> Path:
         "open": {},
     }.items():
         await ledger.reserve(intent(identity, **changes))
+    await ledger.record_task(task("task-1", "b1"))
     ledger.settle(settlement("a1"))
     ledger.settle(settlement("a2", upstream="backup"))
     ledger.settle(settlement("b1", input_tokens=0, cached_input_tokens=0, output_tokens=0, images=2, charged=1_000))
@@ -181,6 +182,7 @@ async def test_reading_with_no_gateway_and_starting_one_again(store: Path, ledge
         ("UPDATE settlements SET state = 'paid' WHERE id = 'a1'", "settlement a1 is in no known state"),
         ("UPDATE settlements SET upstream_cost = 31 WHERE id = 'a1'", "settlement a1 has attempts whose costs do not"),
         ("UPDATE settlements SET attempts = '[]' WHERE id = 'a1'", "settlement a1 has attempts whose costs do not"),
+        ("UPDATE tasks SET exchange = 'gone' WHERE task_id = 'task-1'", "task task-1 was bought for an exchange that"),
         ("UPDATE settlements SET attempts = '[' WHERE id = 'a1'", "settlement a1 has attempts whose costs do not"),
     ],
 )

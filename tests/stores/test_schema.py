@@ -15,7 +15,7 @@ from gateway.stores.queries import verify
 from gateway.stores.schema import open_for_writing, reading
 from gateway.stores.sqlite import SQLiteLedger
 
-from .books import StoppedClock, intent, rows, settlement, tamper
+from .books import StoppedClock, intent, rows, settlement, tamper, task
 
 
 async def fill(path: Path) -> None:
@@ -23,6 +23,7 @@ async def fill(path: Path) -> None:
     for number in range(300):
         await ledger.reserve(intent(str(number)))
         ledger.settle(settlement(str(number)))
+    await ledger.record_task(task("task-7", "7"))
     await ledger.close()
 
 
@@ -108,13 +109,13 @@ def test_a_file_name_may_hold_anything_a_name_may(tmp_path: Path):
     open_for_writing(path, 7).close()
     assert path.stat().st_size > 0
     with reading(path) as store:
-        assert store.execute("SELECT version, at_ns FROM schema_version").fetchall() == [(1, 7)]
+        assert store.execute("SELECT version, at_ns FROM schema_version").fetchall() == [(1, 7), (2, 7)]
 
 
 def test_opening_again_migrates_nothing(path: Path):
     open_for_writing(path, 7).close()
     open_for_writing(path, 8).close()
-    assert rows(path, "SELECT version, at_ns FROM schema_version") == [(1, 7)]
+    assert rows(path, "SELECT version, at_ns FROM schema_version") == [(1, 7), (2, 7)]
 
 
 def test_readers_cannot_write(path: Path):
@@ -123,7 +124,7 @@ def test_readers_cannot_write(path: Path):
         store.execute("UPDATE probe SET beats = 5")
 
 
-@pytest.mark.parametrize("table", ["intents", "settlements"])
+@pytest.mark.parametrize("table", ["intents", "settlements", "tasks"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET at_ns = 1", "DELETE FROM {}"])
 async def test_the_books_are_append_only_even_for_their_owner(path: Path, table: str, statement: str):
     await fill(path)

@@ -84,7 +84,7 @@ async def test_a_settlement_follows_by_itself_with_all_it_says(ledger: SQLiteLed
     assert row == (
         "a", StoppedClock().wall_ns() + 1, "settled", "piapi", "https://api.piapi.ai", "first",
         '[{"upstream":"piapi","endpoint":"https://api.piapi.ai","credential":"first",'
-        '"outcome":"ok","phase":4,"cost":30,"reason":"billed"}]',
+        '"outcome":"ok","phase":4,"cost":30,"reason":"billed","task_id":null}]',
         10, 4, 5, 0, 40, 30, "measured", 200, "task-7",
     )  # fmt: skip
 
