@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from gateway.account_info import KEY_HEADER, PATH, account_data
 from gateway.core.types import Credential, Endpoint, Upstream
 
 PROBE_TIMEOUT = 15.0
@@ -46,7 +47,7 @@ async def _probe_one(
         "concurrency": None,
     }
     if upstream.dialect == "piapi":
-        path, headers = "/account/info", {"x-api-key": credential.value}
+        path, headers = PATH, {KEY_HEADER: credential.value}
     else:
         path, headers = "/v1/models", {"authorization": f"Bearer {credential.value}"}
     try:
@@ -74,9 +75,9 @@ def _refusal(status: int) -> str:
 
 
 def _account(body: object) -> dict[str, Any]:
-    """Plan, balance and concurrency from PiAPI's ``GET /account/info`` (shape: PiAPI's own command line client)."""
-    data = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(data, dict):
+    """Plan, balance and concurrency from PiAPI's answer, as it states them."""
+    data = account_data(body)
+    if data is None:
         return {"state": "answered without account data"}
     return {
         "plan": data.get("plan"),

@@ -1,0 +1,87 @@
+"""What PiAPI says about an account: ``GET /account/info``, which costs nothing.
+
+Shape: PiAPI's own command line client. How many tasks may run at once differs from plan to plan, so it is asked for and
+never assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from gateway.core.types import Credential, Endpoint, Upstream
+from gateway.errors import TransportError
+from gateway.upstream.pool import ConnectionPool
+
+PATH = "/account/info"
+KEY_HEADER = "x-api-key"
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds, for each host."""
+
+TIMEOUT = 10.0
+"""Seconds for all hosts together."""
+
+MAX_BYTES = 256 * 1024
+"""Of an answer. A real one has about a thousand."""
+
+PLAUSIBLE = range(1, 10_001)
+"""Tasks at once that are believed; anything else is not taken for a limit."""
+
+
+def account_data(document: object) -> Mapping[str, Any] | None:
+    """The account in an answer's parsed JSON, None if there is none."""
+    data = document.get("data") if isinstance(document, dict) else None
+    return data if isinstance(data, dict) else None
+
+
+async def task_limit(pool: ConnectionPool, upstream: Upstream, credential: Credential) -> int | None:
+    """How many tasks the account of ``credential`` may run at once, None if that cannot be learned now.
+
+    The hosts are asked one after the other; each may take its share of what is left of ``TIMEOUT``, so that a silent
+    one does not keep the next from being asked. An OpenAI dialect has no such thing.
+    """
+    if upstream.dialect != "piapi":
+        return None
+    loop = asyncio.get_running_loop()
+    end = loop.time() + TIMEOUT
+    hosts = len(upstream.endpoints)
+    for place, endpoint in enumerate(upstream.endpoints):
+        try:
+            async with asyncio.timeout((end - loop.time()) / (hosts - place)):
+                document = orjson.loads(await _get(pool, endpoint, credential))
+        except (TransportError, TimeoutError, ValueError):  # ValueError: no JSON, or a key no header can hold
+            continue
+        if (limit := _limit(document)) is not None:
+            return limit
+    return None
+
+
+async def _get(pool: ConnectionPool, endpoint: Endpoint, credential: Credential) -> bytes:
+    """The body of a 200; b"" for every other answer and for one that is too big."""
+    headers = (
+        (KEY_HEADER.encode(), credential.value.encode()),
+        (b"accept", b"application/json"),
+        (b"accept-encoding", b"identity"),  # a compressed answer could grow without bound
+    )
+    response = await pool.request(endpoint, "GET", PATH, headers, b"", connect_timeout=CONNECT_TIMEOUT)
+    try:
+        if response.status != 200:
+            return b""
+        body = bytearray()
+        while data := await response.receive():
+            body += data
+            if len(body) > MAX_BYTES:
+                return b""
+        return bytes(body)
+    finally:
+        response.close()
+
+
+def _limit(document: object) -> int | None:
+    data = account_data(document)
+    count = data.get("max_concurrent_task_count") if data is not None else None
+    return count if type(count) is int and count in PLAUSIBLE else None

@@ -1,0 +1,74 @@
+"""The door to each upstream account's tasks: wait for a slot, run, give it back.
+
+Which task goes next is decided by core/task_slots.py; here are the waiting and the asking for the account's limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from gateway.core.task_slots import Account, TaskSlots
+from gateway.core.types import Credential, Upstream
+from gateway.tasks import TrackedTasks
+
+LEARN_AGAIN = 3600.0
+"""Seconds a limit is believed: an account's plan may change."""
+
+ASK_AGAIN = 300.0
+"""Seconds after which an account that did not tell its limit is asked once more."""
+
+Turn = asyncio.Future[None]
+AskLimit = Callable[[Upstream, Credential], Awaitable[int | None]]
+
+
+class TaskGate:
+    """``ask_limit``: how many tasks an account may run at once, None if that cannot be learned now.
+
+    It is asked in the background, so that the first tasks of an account run without waiting for it; until the limit
+    is known there is none. What it raises is reported by ``tasks`` and counts as None. One event loop only.
+    """
+
+    def __init__(self, slots: TaskSlots[Turn], ask_limit: AskLimit, tasks: TrackedTasks) -> None:
+        self._slots = slots
+        self._ask_limit = ask_limit
+        self._tasks = tasks
+        self._ask_at: dict[Account, float] = {}
+
+    @asynccontextmanager
+    async def entered(self, upstream: Upstream, credential: Credential, owner: str) -> AsyncIterator[None]:
+        """Wait until a task of the account may run for ``owner``, a virtual key's name; its slot is held inside.
+
+        Whoever is cancelled while waiting leaves the line.
+        """
+        account = (upstream.name, credential.name)
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._ask_at.get(account, 0.0):
+            self._ask_at[account] = loop.time() + ASK_AGAIN
+            self._tasks.spawn(self._learn(account, upstream, credential), "task-limit")
+        turn: Turn = loop.create_future()
+        if self._slots.ask(account, owner, turn):
+            turn.set_result(None)
+        try:
+            await turn
+            yield
+        finally:
+            follower = self._slots.leave(account, turn)
+            if follower is not None:
+                _let_in(follower)
+
+    async def _learn(self, account: Account, upstream: Upstream, credential: Credential) -> None:
+        """Set the account's limit. If it is not told, the one known before stays."""
+        limit = await self._ask_limit(upstream, credential)
+        if limit is None:
+            return
+        self._ask_at[account] = asyncio.get_running_loop().time() + LEARN_AGAIN
+        for turn in self._slots.learn(account, limit):
+            _let_in(turn)
+
+
+def _let_in(turn: Turn) -> None:
+    """A turn that was cancelled a moment ago has a slot all the same: its owner, once it resumes, passes it on."""
+    if not turn.done():
+        turn.set_result(None)
