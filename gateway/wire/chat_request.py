@@ -8,31 +8,30 @@ data and passes as it is.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from gateway.errors import ClientError, invalid_request, shorten
+from gateway.wire.field_checks import (
+    Check,
+    a_boolean,
+    a_model_name,
+    a_number,
+    a_string,
+    a_string_or,
+    an_array,
+    an_integer,
+    an_object,
+    an_object_with,
+    each,
+    missing,
+    unknown,
+    wrong_value,
+)
 
 MAX_CHOICES = 128
-MAX_MODEL_NAME = 256
-"""Characters. Names are kept, logged and shown, so they are held to what the configuration takes for a name."""
-
 _ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
-_JSON_NAMES: dict[type, str] = {
-    bool: "a boolean",
-    int: "an integer",
-    float: "a number",
-    str: "a string",
-    list: "an array",
-    dict: "an object",
-    type(None): "null",
-}
-
-Check = Callable[[Any, str], None]
 
 
 @dataclass(slots=True)
@@ -61,16 +60,16 @@ def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
     for name, value in body.items():
         check = _FIELDS.get(name)
         if check is None:
-            raise _unknown(name)
+            raise unknown(name, "OpenAI's chat completions")
         if value is not None:
             check(value, name)
     for name in ("model", "messages"):
         if body.get(name) is None:
-            raise _missing(name)
+            raise missing(name)
     stream = body.get("stream") or False
     options = body.get("stream_options")
     if options is not None and not stream:
-        raise _value("stream_options", "it is only allowed when 'stream' is true")
+        raise wrong_value("stream_options", "it is only allowed when 'stream' is true")
     limits = [limit for name in ("max_completion_tokens", "max_tokens") if (limit := body.get(name)) is not None]
     return ChatRequest(
         model=body["model"],
@@ -95,125 +94,15 @@ def upstream_body(request: ChatRequest, model: str) -> bytes:
     )
 
 
-def _missing(param: str) -> ClientError:
-    return invalid_request(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-
-
-def _type(param: str, expected: str, value: Any) -> ClientError:
-    return invalid_request(
-        f"Invalid type for '{param}': expected {expected}, but got {_JSON_NAMES[type(value)]} instead.",
-        param=param,
-        code="invalid_type",
-    )
-
-
-def _value(param: str, rule: str) -> ClientError:
-    return invalid_request(f"Invalid value for '{param}': {rule}.", param=param, code="invalid_value")
-
-
-def _unknown(name: str) -> ClientError:
-    shown = shorten(name)
-    return invalid_request(
-        f"Unknown parameter: '{shown}'. This gateway passes on the parameters of OpenAI's chat completions only.",
-        param=shown,
-        code="unknown_parameter",
-    )
-
-
-def _boolean(value: Any, param: str) -> None:
-    if type(value) is not bool:
-        raise _type(param, "a boolean", value)
-
-
-def _string(value: Any, param: str) -> None:
-    if type(value) is not str:
-        raise _type(param, "a string", value)
-
-
-def _model(value: Any, param: str) -> None:
-    _string(value, param)
-    if not value:
-        raise _value(param, "it must not be empty")
-    if len(value) > MAX_MODEL_NAME:
-        raise _value(param, f"it must have at most {MAX_MODEL_NAME} characters")
-    if " " in value or not value.isprintable():  # every blank but the space is unprintable
-        raise _value(param, "it must not hold blanks or characters that cannot be printed")
-
-
-def _object(value: Any, param: str) -> None:
-    if type(value) is not dict:
-        raise _type(param, "an object", value)
-
-
-def _array(value: Any, param: str) -> None:
-    if type(value) is not list:
-        raise _type(param, "an array", value)
-
-
-def _integer(low: int, high: int | None = None) -> Check:
-    def check(value: Any, param: str) -> None:
-        if type(value) is not int:
-            raise _type(param, "an integer", value)
-        if value < low or (high is not None and value > high):
-            raise _value(param, f"it must be at least {low}" + ("" if high is None else f" and at most {high}"))
-
-    return check
-
-
-def _number(low: float, high: float) -> Check:
-    def check(value: Any, param: str) -> None:
-        if type(value) is not float and type(value) is not int:
-            raise _type(param, "a number", value)
-        if not (math.isfinite(value) and low <= value <= high):
-            raise _value(param, f"it must be a number from {low:g} to {high:g}")
-
-    return check
-
-
-def _each(check: Check) -> Check:
-    def check_all(value: Any, param: str) -> None:
-        _array(value, param)
-        for position, item in enumerate(value):
-            check(item, f"{param}[{position}]")
-
-    return check_all
-
-
-def _string_or(other: Check, expected: str) -> Check:
-    """A string, or what ``other`` accepts; ``expected`` names both."""
-
-    def check(value: Any, param: str) -> None:
-        if type(value) is str:
-            return
-        if type(value) is not list and type(value) is not dict:
-            raise _type(param, expected, value)
-        other(value, param)
-
-    return check
-
-
-def _with(**required: Check) -> Check:
-    """An object that has these fields."""
-
-    def check(value: Any, param: str) -> None:
-        _object(value, param)
-        for name, check_field in required.items():
-            if value.get(name) is None:
-                raise _missing(f"{param}.{name}")
-            check_field(value[name], f"{param}.{name}")
-
-    return check
-
-
 def _stream_options(value: Any, param: str) -> None:
-    _object(value, param)
+    an_object(value, param)
     for name in ("include_usage", "include_obfuscation"):
         if value.get(name) is not None:
-            _boolean(value[name], f"{param}.{name}")
+            a_boolean(value[name], f"{param}.{name}")
 
 
 def _logit_bias(value: Any, param: str) -> None:
-    _object(value, param)
+    an_object(value, param)
     for token, bias in value.items():
         _bias(bias, f"{param}.{token[:64]}")
 
@@ -233,7 +122,7 @@ def _part(value: Any, param: str) -> None:
 
 
 def _tool_call(value: Any, param: str) -> None:
-    _object(value, param)
+    an_object(value, param)
     if value.get("function") is not None:
         _called_function(value["function"], f"{param}.function")
 
@@ -241,87 +130,87 @@ def _tool_call(value: Any, param: str) -> None:
 def _message(value: Any, param: str) -> None:
     _with_role(value, param)
     if value["role"] not in _ROLES:
-        raise _value(f"{param}.role", f"it must be one of {', '.join(sorted(_ROLES))}")
+        raise wrong_value(f"{param}.role", f"it must be one of {', '.join(sorted(_ROLES))}")
     for name, field in value.items():
         if field is not None and (check := _MESSAGE_FIELDS.get(name)) is not None:
             check(field, f"{param}.{name}")
 
 
 def _messages(value: Any, param: str) -> None:
-    _array(value, param)
+    an_array(value, param)
     if not value:
-        raise _value(param, "it must hold at least one message")
+        raise wrong_value(param, "it must hold at least one message")
     for position, message in enumerate(value):
         _message(message, f"{param}[{position}]")
 
 
-_bias = _number(-100, 100)
-_named_type = _with(type=_string)
-_with_role = _with(role=_string)
-_function_tool = _with(function=_with(name=_string))
-_called_function = _with(name=_string, arguments=_string)
-_strings = _each(_string)
+_bias = a_number(-100, 100)
+_named_type = an_object_with(type=a_string)
+_with_role = an_object_with(role=a_string)
+_function_tool = an_object_with(function=an_object_with(name=a_string))
+_called_function = an_object_with(name=a_string, arguments=a_string)
+_strings = each(a_string)
 
 _PARTS: dict[str, Check] = {
-    "text": _with(text=_string),
-    "image_url": _with(image_url=_with(url=_string)),
-    "input_audio": _with(input_audio=_object),
-    "file": _with(file=_object),
-    "refusal": _with(refusal=_string),
+    "text": an_object_with(text=a_string),
+    "image_url": an_object_with(image_url=an_object_with(url=a_string)),
+    "input_audio": an_object_with(input_audio=an_object),
+    "file": an_object_with(file=an_object),
+    "refusal": an_object_with(refusal=a_string),
 }
 
 _MESSAGE_FIELDS: dict[str, Check] = {
-    "content": _string_or(_each(_part), "a string or an array of content parts"),
-    "refusal": _string,
-    "name": _string,
-    "tool_call_id": _string,
-    "tool_calls": _each(_tool_call),
+    "content": a_string_or(each(_part), "a string or an array of content parts"),
+    "refusal": a_string,
+    "name": a_string,
+    "tool_call_id": a_string,
+    "tool_calls": each(_tool_call),
     "function_call": _called_function,
-    "audio": _object,
+    "audio": an_object,
 }
 
 _FIELDS: dict[str, Check] = {
-    "audio": _object,
-    "frequency_penalty": _number(-2, 2),
-    "function_call": _string_or(_with(name=_string), "a string or an object"),
-    "functions": _each(_with(name=_string)),
+    "audio": an_object,
+    "frequency_penalty": a_number(-2, 2),
+    "function_call": a_string_or(an_object_with(name=a_string), "a string or an object"),
+    "functions": each(an_object_with(name=a_string)),
     "logit_bias": _logit_bias,
-    "logprobs": _boolean,
-    "max_completion_tokens": _integer(1),
-    "max_tokens": _integer(1),
+    "logprobs": a_boolean,
+    "max_completion_tokens": an_integer(1),
+    "max_tokens": an_integer(1),
     "messages": _messages,
-    "metadata": _object,
+    "metadata": an_object,
     "modalities": _strings,
-    "model": _model,
-    "moderation": _object,
-    "n": _integer(1, MAX_CHOICES),
-    "parallel_tool_calls": _boolean,
-    "prediction": _object,
-    "presence_penalty": _number(-2, 2),
-    "prompt_cache_key": _string,
-    "prompt_cache_options": _object,
-    "prompt_cache_retention": _string,
-    "reasoning_effort": _string,
+    "model": a_model_name,
+    "moderation": an_object,
+    "n": an_integer(1, MAX_CHOICES),
+    "parallel_tool_calls": a_boolean,
+    "prediction": an_object,
+    "presence_penalty": a_number(-2, 2),
+    "prompt_cache_key": a_string,
+    "prompt_cache_options": an_object,
+    "prompt_cache_retention": a_string,
+    "reasoning_effort": a_string,
     "response_format": _named_type,
-    "safety_identifier": _string,
-    "seed": _integer(-(1 << 63), (1 << 63) - 1),
-    "service_tier": _string,
-    "stop": _string_or(_strings, "a string or an array of strings"),
-    "store": _boolean,
-    "stream": _boolean,
+    "safety_identifier": a_string,
+    "seed": an_integer(-(1 << 63), (1 << 63) - 1),
+    "service_tier": a_string,
+    "stop": a_string_or(_strings, "a string or an array of strings"),
+    "store": a_boolean,
+    "stream": a_boolean,
     "stream_options": _stream_options,
-    "temperature": _number(0, 2),
-    "tool_choice": _string_or(_named_type, "a string or an object"),
-    "tools": _each(_tool),
-    "top_logprobs": _integer(0, 20),
-    "top_p": _number(0, 1),
-    "user": _string,
-    "verbosity": _string,
-    "web_search_options": _object,
+    "temperature": a_number(0, 2),
+    "tool_choice": a_string_or(_named_type, "a string or an object"),
+    "tools": each(_tool),
+    "top_logprobs": an_integer(0, 20),
+    "top_p": a_number(0, 1),
+    "user": a_string,
+    "verbosity": a_string,
+    "web_search_options": an_object,
     # Extended thinking through OpenAI's protocol: https://docs.anthropic.com/en/api/openai-sdk
-    "thinking": _object,
+    "thinking": an_object,
     # A sampling parameter of Anthropic's Messages API that OpenAI's does not have.
-    "top_k": _integer(0),
+    "top_k": an_integer(0),
 }
 
 PARAMETERS = frozenset(_FIELDS)

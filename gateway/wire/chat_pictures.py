@@ -1,0 +1,49 @@
+"""A chat with a model that makes pictures, as the order it stands for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.core.pictures import PicturesRequest
+from gateway.wire.chat_request import ChatRequest
+from gateway.wire.field_checks import wrong_value
+from gateway.wire.pictures_request import MAX_PROMPT
+from gateway.wire.source_pictures import MAX_PICTURES, picture_from_url, too_many_pictures
+
+
+def pictures_from_chat(request: ChatRequest) -> PicturesRequest:
+    """The last user message's text is the prompt, its pictures are what is worked on; one picture is made.
+
+    Earlier messages do not count, for a prompt that nobody wrote would be paid for. Chat's other fields have no meaning
+    here and are let pass, since chat clients send them with every request. Raises ClientError 400 naming ``messages``
+    or the part at fault, or ``n`` if more than one choice is asked for.
+    """
+    if request.n != 1:
+        raise wrong_value("n", "a chat with a picture model has one choice; ask /v1/images/generations for several")
+    parts = _last_user_parts(request.body["messages"])
+    prompt = "\n".join(part["text"] for _, part in parts if part["type"] == "text")
+    if not prompt.strip():
+        raise wrong_value("messages", "the last user message must have text, which is the prompt")
+    if len(prompt) > MAX_PROMPT:
+        raise wrong_value("messages", f"the last user message, the prompt, must have at most {MAX_PROMPT} characters")
+    links = [(param, part["image_url"]["url"]) for param, part in parts if part["type"] == "image_url"]
+    if len(links) > MAX_PICTURES:
+        raise too_many_pictures("messages")
+    images = tuple(picture_from_url(url, f"{param}.image_url.url") for param, url in links)
+    return PicturesRequest(
+        kind="edit" if images else "generation",
+        model=request.model,
+        prompt=prompt,
+        stream=request.stream,
+        images=images,
+    )
+
+
+def _last_user_parts(messages: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The parts of the last user message's content, each with the name of its place; none without such a message."""
+    for position in range(len(messages) - 1, -1, -1):
+        if messages[position]["role"] == "user":
+            content = messages[position].get("content") or []
+            parts = [{"type": "text", "text": content}] if type(content) is str else content
+            return [(f"messages[{position}].content[{place}]", part) for place, part in enumerate(parts)]
+    return []

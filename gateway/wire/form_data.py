@@ -1,0 +1,130 @@
+"""A multipart/form-data body (RFC 7578), read whole: its text fields and its files, in order.
+
+The body is in memory already, within the listener's limit; what is bounded here is what a body of that size could make
+of itself: parts, headers, text. File names are never used: what a file is, its first bytes say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+
+from gateway.errors import ClientError, invalid_request, shorten
+
+MAX_PARTS = 128
+"""Fields and files together. A picture order has at most about 50."""
+
+MAX_PART_HEADERS = 8 << 10
+"""Bytes of all the headers of one part."""
+
+MAX_TEXT = 1 << 20
+"""Bytes of one text field. The longest that is of use is a picture order's ``extra_body``."""
+
+_MOST_HEADERS = 8  # RFC 7578 knows three
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, section 5.1.1
+# Older clients name a file whose name is not ASCII in this way alone (RFC 5987).
+_EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=", re.IGNORECASE)
+
+_REASONS = {
+    "Unexpected end of multipart stream (parser closed)": "it ends before its last boundary",
+    "Boundary not found in first chunk": "it does not begin with the boundary that its content-type names",
+    "Maximum segment count exceeded": f"it has more than {MAX_PARTS} parts",
+    "Maximum segment header length exceeded": f"a part has more than {MAX_PART_HEADERS} bytes of headers",
+    "Maximum segment header count exceeded": f"a part has more than {_MOST_HEADERS} headers",
+    "Segment header failed to decode": "a part's header is not valid UTF-8",
+}
+"""The parser's words, where plainer ones are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormFile:
+    """``name``: of the form's field. ``content_type``: as the client claims, lower case, empty if it claims none."""
+
+    name: str
+    content_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Text fields as (name, text), and files; each in the order of the body. Names may come more than once."""
+
+    fields: list[tuple[str, str]] = field(repr=False)
+    files: list[FormFile]
+
+
+def parse_form(body: bytes, content_type: bytes) -> Form:
+    """Read ``body``; ``content_type`` is the request header's value, which names the boundary.
+
+    Raises ClientError 400 ``invalid_form`` saying what is wrong; ``param`` names the field where one is at fault.
+    """
+    form = Form([], [])
+    try:
+        for segment, data in _parts(body, _boundary(content_type)):
+            name = segment.name or ""
+            if _is_file(segment):
+                form.files.append(FormFile(name, segment.content_type or "", data))
+            else:
+                form.fields.append((name, _text(name, data)))
+    except MultipartError as error:
+        # Nothing but the first argument: others may quote the body.
+        reason = str(error.args[0])
+        raise invalid_form(_REASONS.get(reason, reason[:1].lower() + reason[1:])) from None
+    return form
+
+
+def invalid_form(reason: str, param: str | None = None) -> ClientError:
+    """400: the form cannot be read; ``reason`` is a clause."""
+    return invalid_request(f"The request's form cannot be read: {reason}.", param=param, code="invalid_form")
+
+
+def _boundary(content_type: bytes) -> str:
+    kind, options = parse_options_header(content_type.decode("latin-1"))
+    if kind != "multipart/form-data":
+        raise invalid_form("its content-type must be multipart/form-data")
+    boundary: str = options.get("boundary", "")
+    if _BOUNDARY.fullmatch(boundary) is None:
+        raise invalid_form("its content-type must name a boundary of 1 to 70 of the characters that RFC 2046 allows")
+    return boundary
+
+
+def _parts(body: bytes, boundary: str) -> Iterator[tuple[MultipartSegment, bytes]]:
+    parser = PushMultipartParser(
+        boundary,
+        max_header_size=MAX_PART_HEADERS,
+        max_header_count=_MOST_HEADERS,
+        max_segment_count=MAX_PARTS,
+        strict=True,
+    )
+    segment: MultipartSegment | None = None
+    data = b""
+    for event in parser.parse(body):
+        if isinstance(event, MultipartSegment):
+            segment, data = event, b""
+            if sum(len(name) + len(value) for name, value in event.headerlist) > MAX_PART_HEADERS:
+                raise MultipartError("Maximum segment header length exceeded")
+        elif event is not None:
+            data = bytes(event)  # the body is one chunk, so a part's data is as well
+        else:
+            assert segment is not None
+            yield segment, data
+    parser.close()
+
+
+def _is_file(segment: MultipartSegment) -> bool:
+    if segment.filename is not None or (segment.content_type or "").startswith("image/"):
+        return True
+    return _EXTENDED_FILE_NAME.search(segment.header("Content-Disposition", "")) is not None
+
+
+def _text(name: str, data: bytes) -> str:
+    shown = shorten(name)
+    if len(data) > MAX_TEXT:
+        raise invalid_form(f"its field '{shown}' has more than {MAX_TEXT} bytes", shown)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise invalid_form(f"its field '{shown}' is not valid UTF-8 at byte {error.start}", shown) from None

@@ -1,0 +1,107 @@
+"""A chat with a picture model: its last user message is the order."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from gateway.core.pictures import PicturesRequest, SourcePicture
+from gateway.errors import ClientError
+from gateway.wire.chat_pictures import pictures_from_chat
+from gateway.wire.chat_request import parse_chat_request
+from gateway.wire.pictures_request import MAX_PROMPT
+
+from .test_picture_bytes import drawn
+
+PNG = drawn("png", 3, 2)
+URL = "https://example.com/a.png"
+DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+
+def user(*content: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content[0] if type(content[0]) is str else list(content)}
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def picture(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
+
+
+def order(*messages: dict[str, Any], **fields: Any) -> PicturesRequest:
+    return pictures_from_chat(parse_chat_request({"model": "flux-schnell", "messages": list(messages), **fields}))
+
+
+def refusal(*messages: dict[str, Any], **fields: Any) -> ClientError:
+    with pytest.raises(ClientError) as caught:
+        order(*messages, **fields)
+    assert (caught.value.status, caught.value.code) == (400, "invalid_value")
+    assert f"'{caught.value.param}'" in caught.value.message
+    return caught.value
+
+
+def test_words_alone_are_a_generation():
+    assert order(user("a cat")) == PicturesRequest("generation", "flux-schnell", "a cat")
+
+
+def test_only_the_last_user_message_counts():
+    messages = [
+        {"role": "system", "content": "be brief"},
+        user(text("a dog"), picture(URL)),
+        {"role": "assistant", "content": "![a dog](https://example.com/dog.png)"},
+        user("a cat"),
+        {"role": "assistant", "content": None},
+    ]
+    assert order(*messages) == PicturesRequest("generation", "flux-schnell", "a cat")
+
+
+def test_pictures_make_it_an_edit():
+    request = order(user(picture(URL), text("a hat"), picture(DATA_URL), {"type": "other"}, text("a monocle")))
+    assert (request.kind, request.prompt) == ("edit", "a hat\na monocle")
+    assert request.images == (SourcePicture(url=URL), SourcePicture(PNG, None, "image/png", 3, 2))
+
+
+def test_the_stream_is_as_asked_and_other_fields_mean_nothing():
+    request = order(user("a cat"), stream=True, temperature=0.5, max_tokens=5, seed=7, user="u", n=1)
+    assert request == PicturesRequest("generation", "flux-schnell", "a cat", stream=True)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        user(""),
+        user(" \n"),
+        user(text("")),
+        user(picture(URL)),
+        user(picture(URL), text(" ")),
+        {"role": "user", "content": []},
+        {"role": "user", "content": None},
+        {"role": "user"},
+        user("x" * (MAX_PROMPT + 1)),
+        user(text("x"), *[picture(URL)] * 17),
+    ],
+)
+def test_a_last_message_without_a_usable_prompt_is_refused_whatever_came_before(last):
+    assert refusal(user("a cat"), last).param == "messages"
+
+
+def test_a_chat_without_a_user_is_refused():
+    assert refusal({"role": "system", "content": "a cat"}).param == "messages"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "a.png", "file:///etc/passwd", "data:image/png;base64,x", base64.b64encode(PNG).decode()]
+)
+def test_a_part_that_is_no_picture_is_named(url):
+    error = refusal({"role": "system", "content": "x"}, user(text("a hat"), picture(url)))
+    assert error.param == "messages[1].content[1].image_url.url"
+
+
+def test_several_choices_are_refused():
+    error = refusal(user("a cat"), n=2)
+    assert error.param == "n"
+    assert "/v1/images/generations" in error.message
