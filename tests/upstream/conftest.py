@@ -14,6 +14,9 @@ from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 
+from .fetching import fetcher as fetcher
+from .fetching import pauses as pauses
+
 Ask = Callable[..., Coroutine[Any, Any, Response]]
 
 DIALER = SystemDialer()

@@ -1,0 +1,169 @@
+"""Which links may be followed, and to which addresses: the guard against being sent where others choose.
+
+A link comes from an upstream's answer, and through that from whoever wrote the prompt. It is read here by one strict
+grammar, and what was read is what is connected to, so that no second reader can see another host in it. Addresses are
+judged as the resolver names them, by the very list that is then connected to: a name that changes its mind in between
+(DNS rebinding) is not asked twice.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Literal
+from urllib.parse import quote
+
+from gateway.core.types import Endpoint
+from gateway.errors import shorten
+from gateway.translate.commands import ResultUnavailable
+from gateway.upstream.dialer import Address, Resolver
+
+_LONGEST = 8192
+"""Characters of a link; signed ones take one or two thousand."""
+
+_UNSOUND = re.compile(r"[\x00-\x20\x7f\\]")
+"""Read in one way by some and in another by others: browsers drop or turn them, RFC 3986 knows none of them."""
+
+_LINK = re.compile(r"(https?)://([^/?#]+)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE | re.DOTALL)
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# The ipaddress module's own ``is_global`` differs between patch releases of Python and lets through multicast,
+# NAT64 and 6to4. This is IANA's registry of special-purpose IPv4 addresses, without what is plainly public.
+_SPECIAL_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this host, this network
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # carriers' NAT; also a cloud's metadata (100.100.100.200)
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # not IANA's: the virtual host of Azure, reachable from inside only
+        "169.254.0.0/16",  # link-local; most clouds' metadata (169.254.169.254)
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # protocol assignments; also a cloud's metadata (192.0.0.192)
+        "192.0.2.0/24",  # documentation
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarks
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+    )
+)
+
+_PUBLIC_V6 = IPv6Network("2000::/3")
+"""All that IANA gives out as global unicast. Outside: loopback, mapped (::ffff:0:0/96), NAT64 (64:ff9b::/96),
+unique local (fc00::/7, with metadata at fd00:ec2::254), link-local, site-local, multicast."""
+
+_SPECIAL_V6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments; Teredo, which wraps an IPv4 address
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4, which wraps an IPv4 address
+        "3fff::/20",  # documentation
+    )
+)
+
+
+class LinkRefused(ResultUnavailable):
+    """The guard's word, which asking again does not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A link that may be followed. ``target``: path and query, as they go on the wire."""
+
+    endpoint: Endpoint
+    target: str = field(repr=False)
+
+
+class AddressGuard:
+    """``hosts``: names that links may lead to; ``*.name`` stands for the name and every host below it.
+
+    ``private``: also http, any port, and addresses that are not public; the names hold all the same.
+    """
+
+    def __init__(self, hosts: Sequence[str], private: bool) -> None:
+        names = [host.lower().rstrip(".") for host in hosts]
+        self._exact = frozenset(name.removeprefix("*.") for name in names)
+        self._below = tuple(name[1:] for name in names if name.startswith("*."))
+        self._private = private
+
+    def destination(self, link: str) -> Destination:
+        """Where ``link`` leads. Raises LinkRefused, without repeating the link: it may be signed."""
+        read = None if len(link) > _LONGEST or _UNSOUND.search(link) else _LINK.fullmatch(link)
+        if read is None:
+            raise LinkRefused("the picture's link is not a sound http or https URL")
+        scheme: Literal["http", "https"] = "https" if read[1].lower() == "https" else "http"
+        if scheme == "http" and not self._private:
+            raise LinkRefused("the picture's link is not https")
+        authority = _AUTHORITY.fullmatch(read[2])
+        if authority is None or "@" in read[2]:
+            raise LinkRefused("the picture's link holds more, or less, than a host and a port before its path")
+        host = _host(authority[1])
+        port = int(authority[2] or _DEFAULT_PORTS[scheme])
+        if not (host in self._exact or host.endswith(self._below)):
+            raise LinkRefused(f"the picture's host {shorten(host)!r} is not among images.fetch_hosts")
+        if not 0 < port < 65536 or (port != 443 and not self._private):
+            raise LinkRefused(f"the picture's link names port {port} of {shorten(host)!r}")
+        origin = f"[{host}]" if ":" in host else host
+        return Destination(Endpoint(f"{scheme}://{origin}:{port}", scheme, host, port), _target(read[3], read[4]))
+
+    def guarding(self, resolve: Resolver) -> Resolver:
+        """``resolve``, refusing a name of which even one address may not be connected to: raises LinkRefused."""
+
+        async def guarded(host: str, port: int) -> list[Address]:
+            addresses = await resolve(host, port)
+            for _, where in addresses:
+                if not (self._private or is_public(where[0])):
+                    raise LinkRefused(
+                        f"the picture's host {shorten(host)!r} has the address {where[0]}, not a public one"
+                    )
+            return addresses
+
+        return guarded
+
+
+def is_public(address: str) -> bool:
+    """Whether an address, as a resolver writes it, belongs to the open internet."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv4Address):
+        return not any(parsed in network for network in _SPECIAL_V4)
+    return parsed in _PUBLIC_V6 and not any(parsed in network for network in _SPECIAL_V6)
+
+
+def _host(written: str) -> str:
+    """A host in the one form it is compared and connected in: lower case, ASCII, no dot at its end.
+
+    Whatever ends in a number must be an IPv4 address in its common form. Others (127.1, 0x7f000001, 2130706433) are
+    names to one reader and addresses to the next.
+    """
+    try:
+        if written.startswith("["):
+            return IPv6Address(written[1:-1]).compressed
+        name = written.encode("idna").decode("ascii").lower().removesuffix(".")
+        if _NUMBER.fullmatch(name.rpartition(".")[2]):
+            return str(IPv4Address(name))
+    except ValueError:  # UnicodeError and AddressValueError are such
+        name = ""
+    if not _NAME.fullmatch(name):
+        raise LinkRefused("the picture's link names no sound host")
+    return name
+
+
+def _target(path: str, query: str | None) -> str:
+    try:
+        # Only what is not ASCII is encoded: everything else stands as it was signed.
+        return quote((path or "/") + (query or ""), safe=string.punctuation)
+    except UnicodeError:
+        raise LinkRefused("the picture's link holds half a character") from None
