@@ -1,0 +1,178 @@
+"""Pictures kept as files for a while, so that a client that wants a link gets one.
+
+The name is the secret: 256 random bits, nothing else guards the file. Files age by their modification time, so that
+a restart forgets nothing. Only what carries such a name is ever read or removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.ports import Clock, SystemClock
+from gateway.translate.commands import ResultUnavailable
+from gateway.wire.picture_bytes import picture_type
+
+T = TypeVar("T")
+
+_EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp", "gif": "gif"}
+_TYPES = {extension: f"image/{kind}" for kind, extension in _EXTENSIONS.items()}
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{43}\.(png|jpg|webp|gif)")
+_UNFINISHED = re.compile(r"\.[A-Za-z0-9_-]{43}\.(png|jpg|webp|gif)\.part")
+
+_ABANDONED_NS = 3600 * 1_000_000_000
+"""Nanoseconds after which an unfinished file belongs to a process that died."""
+
+_ADVICE = {
+    errno.ENOSPC: "free space there, or lower images.keep_max",
+    errno.EDQUOT: "free space there, or lower images.keep_max",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    path: Path
+    size: int
+    written_ns: int
+
+
+class KeptImages:
+    """``folder`` is made, for this user alone, when the first picture comes. ``keep``: seconds a picture is kept.
+
+    ``keep_max``: bytes that all pictures together may take; the oldest go first. Several processes may share a folder.
+    Changes are made one after the other, in a thread of their own. ``close`` it.
+    """
+
+    def __init__(self, folder: Path, keep: float, keep_max: int, clock: Clock | None = None) -> None:
+        self._folder = folder
+        self._keep_ns = int(keep * 1_000_000_000)
+        self._keep_max = keep_max
+        self._clock = SystemClock() if clock is None else clock
+        self._changes = ThreadPoolExecutor(1, thread_name_prefix="kept-images")
+
+    async def keep(self, data: bytes) -> str:
+        """Write a picture and return its name; others are removed first where it would not fit.
+
+        The file is whole or not there. Raises ResultUnavailable, in words for the operator, for what is no picture,
+        is larger than ``keep_max`` or cannot be written.
+        """
+        kind = picture_type(data)
+        if kind is None:
+            raise ResultUnavailable("what was to be kept is not a PNG, JPEG, WebP or GIF")
+        if len(data) > self._keep_max:
+            raise ResultUnavailable(
+                f"the picture's {len(data)} bytes are more than images.keep_max allows ({self._keep_max})"
+            )
+        name = f"{secrets.token_urlsafe(32)}.{_EXTENSIONS[kind]}"
+        await self._change(partial(self._write, name, data))
+        return name
+
+    async def read(self, name: str) -> tuple[bytes, str] | None:
+        """A picture and its content type; None for what is not, or no longer, kept under this name."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        data = await asyncio.to_thread(self._read, self._folder / name)
+        return None if data is None else (data, _TYPES[match[1]])
+
+    async def sweep(self) -> int:
+        """Remove what has aged out and what is too much; returns how many pictures that were.
+
+        To be called at the start, and now and then: where nothing new is kept, nothing else removes the old. Raises
+        ResultUnavailable where the folder cannot be read or changed.
+        """
+        return await self._change(partial(self._make_room, 0))
+
+    async def close(self) -> None:
+        """Let the changes under way end; no others may follow."""
+        await asyncio.to_thread(self._changes.shutdown)
+
+    async def _change(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._changes, work)
+        except OSError as error:
+            advice = _ADVICE.get(error.errno or 0, "make images.dir a folder that the gateway may write to")
+            raise ResultUnavailable(f"{self._folder}: {error.strerror or error}; {advice}") from error
+
+    def _write(self, name: str, data: bytes) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_room(len(data))
+        unfinished = self._folder / f".{name}.part"
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                now = self._clock.wall_ns()
+                os.utime(file.fileno(), ns=(now, now))
+            unfinished.rename(self._folder / name)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+            raise
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            with open(path, "rb", opener=_open_carefully) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or self._is_old(status.st_mtime_ns):
+                    return None
+                return file.read()
+        except OSError:  # a name never given out, a picture swept away meanwhile, a folder of that name
+            return None
+
+    def _make_room(self, room: int) -> int:
+        """Remove what is old, and then the oldest until ``room`` bytes more would fit; returns how many."""
+        kept = sorted(self._kept(), key=lambda each: each.written_ns)
+        total = sum(each.size for each in kept)
+        removed = 0
+        for each in kept:
+            if not self._is_old(each.written_ns) and total + room <= self._keep_max:
+                break
+            each.path.unlink(missing_ok=True)
+            total -= each.size
+            removed += 1
+        return removed
+
+    def _kept(self) -> Iterator[_Kept]:
+        """All pictures here. What another process left unfinished is removed in passing."""
+        try:
+            entries = os.scandir(self._folder)
+        except FileNotFoundError:
+            return
+        with entries:
+            for entry in entries:
+                unfinished = _UNFINISHED.fullmatch(entry.name)
+                if unfinished is None and _NAME.fullmatch(entry.name) is None:
+                    continue
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # another process was faster
+                    continue
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                if unfinished is None:
+                    yield _Kept(Path(entry.path), status.st_size, status.st_mtime_ns)
+                elif self._clock.wall_ns() - status.st_mtime_ns > _ABANDONED_NS:
+                    Path(entry.path).unlink(missing_ok=True)
+
+    def _is_old(self, written_ns: int) -> bool:
+        return self._clock.wall_ns() - written_ns >= self._keep_ns
+
+
+def _open_carefully(path: str, flags: int) -> int:
+    """Follows no link, and waits for nobody: under our names there may be a pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

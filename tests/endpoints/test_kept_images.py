@@ -1,0 +1,81 @@
+"""``GET /images/{name}`` over a real socket: the picture, its headers, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.endpoints.dispatch import Dispatch
+from gateway.endpoints.kept_images import kept_image_routes
+
+PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000
+
+
+@pytest.fixture
+async def client(serve, connect):
+    """A client of a front door that keeps one picture. ``client.asked``: the names that were looked for."""
+    asked: list[str] = []
+
+    async def read(name: str) -> tuple[bytes, str] | None:
+        asked.append(name)
+        return (PICTURE, "image/png") if name == "kept.png" else None
+
+    def crashed(request_id: str, error: Exception) -> None:
+        print(f"{request_id}: {error!r}")
+
+    client = await connect(await serve(Dispatch({}, kept_image_routes(read), crashed)))
+    client.asked = asked
+    return client
+
+
+async def test_a_kept_picture_is_served_without_a_key(client):
+    answer = await client.request("GET", "/images/kept.png")
+    assert (answer.status, answer.body) == (200, PICTURE)
+    assert answer.header("content-type") == "image/png"
+    assert answer.header("content-length") == str(len(PICTURE))
+    assert answer.header("cache-control") == "private, max-age=3600, immutable"
+
+
+async def test_a_browser_is_told_to_run_nothing_of_it(client):
+    answer = await client.request("GET", "/images/kept.png")
+    assert answer.header("x-content-type-options") == "nosniff"
+    assert answer.header("content-security-policy") == "default-src 'none'; sandbox"
+
+
+async def test_head_tells_the_same_without_the_picture(client):
+    head = await client.request("HEAD", "/images/kept.png")
+    assert (head.status, head.body) == (200, b"")
+    assert head.header("content-type") == "image/png"
+    assert head.header("content-length") == str(len(PICTURE))
+    assert (await client.request("GET", "/images/kept.png")).body == PICTURE  # the connection is still in step
+
+
+@pytest.mark.parametrize("name", ["gone.png", "..%2fkept.png", "%2e%2e", "kept.png%00", "kept.png%0d%0a", "%ff"])
+async def test_any_other_name_is_not_found_and_not_repeated(client, name):
+    answer = await client.request("GET", f"/images/{name}")
+    assert answer.status == 404
+    error = answer.error()
+    assert (error["type"], error["param"]) == ("invalid_request_error", None)
+    assert "kept.png" not in error["message"] or error["code"] == "unknown_url"
+
+
+async def test_a_picture_that_is_gone_has_a_code_of_its_own(client):
+    answer = await client.request("GET", "/images/gone.png")
+    assert answer.error()["code"] == "image_not_found"
+    assert (await client.request("HEAD", "/images/gone.png")).status == 404
+    assert client.asked == ["gone.png", "gone.png"]
+
+
+@pytest.mark.parametrize("path", ["/images", "/images/", "/images/kept.png/", "/images/a/kept.png"])
+async def test_only_names_right_below_are_looked_for(client, path):
+    answer = await client.request("GET", path)
+    assert answer.status == 404
+    assert answer.error()["code"] == "unknown_url"
+    assert client.asked == []
+
+
+async def test_a_picture_can_only_be_read(client):
+    answer = await client.request("DELETE", "/images/kept.png")
+    assert answer.status == 405
+    assert answer.error()["code"] == "method_not_allowed"
+    assert set((answer.header("allow") or "").split(", ")) == {"GET", "HEAD"}
+    assert client.asked == []
