@@ -1,0 +1,164 @@
+"""OpenAI's mask (transparent means: repaint) brought into the picture itself, as Flux wants it: repaint what is white.
+
+Both files come from a client and may be made to harm: formats are few, pixels are counted before any is decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from PIL import GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from gateway.errors import ClientError, invalid_request
+from gateway.wire.picture_bytes import MAX_PIXELS, dimensions, picture_type
+
+_MOST_SCANS = 100
+"""Of a progressive JPEG; encoders write about ten. Each is a pass over all pixels, however few bytes it has."""
+
+_OPAQUE_FROM = 128
+"""Alpha from which a mask's pixel counts as opaque. Edges are drawn smooth; painting knows only yes and no."""
+
+_FORMATS = tuple(
+    plugin.format
+    for plugin in (
+        PngImagePlugin.PngImageFile,
+        JpegImagePlugin.JpegImageFile,
+        WebPImagePlugin.WebPImageFile,
+        GifImagePlugin.GifImageFile,
+    )
+)
+"""Named by the plugins themselves: once imported, Pillow has no reason to load all the others."""
+
+_RGB_PROFILED = frozenset(("RGB", "RGBA", "P"))
+"""Modes whose colour profile also fits what is written here, which is RGB."""
+
+# Above twice this figure Pillow refuses by itself, above it it warns. Its warnings, of size or of odd metadata, are of
+# no use: sizes are judged here, and a client's file shall not write to our standard error. They cannot be caught where
+# they arise, as filters are not a thread's own.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", module=r"PIL\b")
+
+# What Pillow's readers raise for files that are broken or made to break them.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Warning,  # where somebody has made errors of them
+)
+
+
+def paint_mask(image: bytes, mask: bytes) -> bytes:
+    """``image`` as PNG, white wherever ``mask`` is transparent (alpha below 128), every other pixel as it was.
+
+    Both may be PNG, JPEG, WebP or GIF (a moving one counts as its first picture) and are turned as their EXIF says.
+    Raises ClientError 400 with the param ``image`` or ``mask``: for files that are broken, of another format or above
+    50,000,000 pixels, for a mask without transparency or of another size. Takes up to a few seconds of a core.
+    """
+    with _opened(image, "image") as picture, _opened(mask, "mask") as stencil:
+        if sorted(picture.size) != sorted(stencil.size):  # nothing need be decoded to see that
+            raise _other_size(picture, stencil)
+        with _reading("mask"):
+            transparent = _transparent(stencil)
+        with _reading("image"):
+            painted = _in_colour(picture)
+        if painted.size != transparent.size:
+            raise _other_size(painted, transparent)
+        painted.paste((255,) * len(painted.getbands()), None, transparent)
+        written = io.BytesIO()
+        profile = picture.info.get("icc_profile") if picture.mode in _RGB_PROFILED else None
+        painted.save(written, "PNG", icc_profile=profile)
+    return written.getvalue()
+
+
+class Painter:
+    """Paints in threads of its own, at most ``parallel`` at once: each takes a core and up to some 600 MB."""
+
+    def __init__(self, parallel: int = 2) -> None:
+        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="painting")
+
+    async def paint(self, image: bytes, mask: bytes) -> bytes:
+        """``paint_mask`` beside the event loop; waits for its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, paint_mask, image, mask)
+
+    async def close(self) -> None:
+        """Let go of the threads once what runs has ended; what still waits is cancelled."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+
+@contextmanager
+def _reading(param: str) -> Iterator[None]:
+    """Whatever Pillow says of the file is the client's to know in one form."""
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_many_pixels(param) from None
+    except _BROKEN as error:
+        raise invalid_request(
+            f"The {param} cannot be read: send a complete PNG, JPEG, WebP or GIF.", param=param
+        ) from error
+
+
+@contextmanager
+def _opened(data: bytes, param: str) -> Iterator[Image.Image]:
+    """The picture with its header read and judged, and nothing decoded."""
+    _count_pixels(dimensions(data) or (0, 0), param)  # some of Pillow's readers make room before they tell the size
+    with _reading(param):
+        opened = Image.open(io.BytesIO(data), formats=_FORMATS)
+    with opened:
+        _count_pixels(opened.size, param)  # a GIF's first picture may be larger than its header says
+        if picture_type(data) == "jpeg" and data.count(b"\xff\xda") > _MOST_SCANS:
+            raise invalid_request(f"The {param} is a JPEG of more than {_MOST_SCANS} scans.", param=param)
+        yield opened
+
+
+def _transparent(stencil: Image.Image) -> Image.Image:
+    """255 where the mask is transparent, 0 elsewhere; one band, turned upright."""
+    if not stencil.has_transparency_data:
+        raise invalid_request(
+            "The mask has no alpha channel: send a PNG that is transparent where the image shall be repainted "
+            "and opaque everywhere else.",
+            param="mask",
+        )
+    alpha = stencil.convert("RGBA").getchannel("A")
+    ImageOps.exif_transpose(alpha, in_place=True)
+    return alpha.point([255] * _OPAQUE_FROM + [0] * (256 - _OPAQUE_FROM))
+
+
+def _in_colour(picture: Image.Image) -> Image.Image:
+    """The picture upright as RGB, or as RGBA if it has any transparency of its own."""
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    if picture.mode.startswith("I;16"):
+        picture = picture.point(lambda level: level * (1 / 256)).convert("L")
+    colour = picture if picture.mode == mode else picture.convert(mode)
+    ImageOps.exif_transpose(colour, in_place=True)
+    return colour
+
+
+def _count_pixels(size: tuple[int, int], param: str) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_many_pixels(param)
+
+
+def _too_many_pixels(param: str) -> ClientError:
+    return invalid_request(f"The {param} has more than {MAX_PIXELS:,} pixels: send a smaller one.", param=param)
+
+
+def _other_size(picture: Image.Image, stencil: Image.Image) -> ClientError:
+    return invalid_request(
+        f"The mask is {stencil.width}x{stencil.height} pixels and the image {picture.width}x{picture.height}: "
+        "both must be of the same size.",
+        param="mask",
+    )
