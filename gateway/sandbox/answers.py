@@ -53,7 +53,7 @@ class Sale:
     """What the answer is worth if it is delivered whole. ``flat``: priced by the answer or picture, not by tokens.
 
     ``input_tokens`` include ``cached_tokens`` and ``image_tokens`` (those of pictures sent in).
-    ``done``: the work was done before this answer, so it is billed whole even if the answer does not get through.
+    ``points``: what a task took, 10,000,000 are one dollar; None where nobody says.
     """
 
     model: str
@@ -63,7 +63,7 @@ class Sale:
     images: int = 0
     flat: bool = False
     image_tokens: int = 0
-    done: bool = False
+    points: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

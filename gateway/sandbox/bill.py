@@ -1,8 +1,9 @@
 """What the sandbox would charge: its own account of every sale, to hold the gateway's ledger against.
 
 It bills what it delivered. Tokens: the whole prompt and the completion tokens sent, once a token was sent. Pictures:
-an answer whose picture was sent, or a whole answer without one. An answer that never came costs nothing, unless the
-scenario says ``bought=1``: then the provider did the work, and bills it whole although nobody saw it.
+an answer whose picture was sent, or a whole answer without one. A task is billed when it is done, on the request that
+created it. An answer that never came costs nothing, unless the scenario says ``bought=1``: then the provider did the
+work, and bills it whole although nobody saw it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from gateway.sandbox.answers import Role, Sale
 
 NANO_PER_USD = 1_000_000_000
+POINTS_PER_USD = 10_000_000  # consume 20000 is $0.002 (PiAPI's documentation and price page)
 
 # USD per 1,000,000 tokens: input, cached input, output. PiAPI's page names no price for cached input.
 _PIAPI: Mapping[str, tuple[str, str, str]] = {
@@ -37,8 +39,7 @@ _BACKUP: Mapping[str, tuple[str, str, str]] = {
     "gpt-image-1": ("5.00", "1.25", "40.00"),
 }
 _IMAGE_INPUT = "10.00"  # USD per 1,000,000 tokens of pictures sent to gpt-image-1
-# USD a picture.
-_PICTURES = {"Qubico/flux1-schnell": "0.0015", "Qubico/flux1-dev": "0.015", "Qubico/flux1-dev-advanced": "0.02"}
+# USD an answer.
 _CHAT_PICTURE, _CHAT_NO_PICTURE = "0.02", "0.00066"
 
 
@@ -80,15 +81,17 @@ def amount(role: Role, sale: Sale, output_tokens: int, images: int) -> int | Non
     fresh, cached, output, pictures = (
         Decimal(price) * (NANO_PER_USD // 1_000_000) for price in (*prices, _IMAGE_INPUT)
     )
-    fresh_tokens = sale.input_tokens - sale.cached_tokens - sale.image_tokens
-    inputs = fresh_tokens * fresh + sale.cached_tokens * cached + sale.image_tokens * pictures
+    text_tokens = sale.input_tokens - sale.image_tokens
+    cached_pictures = max(0, sale.cached_tokens - text_tokens)  # of the cached tokens, text comes first
+    fresh_tokens = text_tokens - (sale.cached_tokens - cached_pictures)
+    inputs = fresh_tokens * fresh + sale.cached_tokens * cached + (sale.image_tokens - cached_pictures) * pictures
     total = inputs + output_tokens * output
     return int(total.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def _flat(sale: Sale, images: int) -> Decimal | None:
-    if sale.model.startswith("Qubico/"):
-        return images * Decimal(_PICTURES[sale.model])
+    if sale.points is not None:
+        return Decimal(sale.points) / POINTS_PER_USD
     if sale.model.startswith("gpt-4o-image"):
         return Decimal(_CHAT_PICTURE if images else _CHAT_NO_PICTURE)
     return None

@@ -6,10 +6,12 @@ The first of these that says something decides:
 2. a script queued by a test, the oldest that matches;
 3. the API key: one that contains ``sandbox-invalid`` gets 401, ``sandbox-broke`` 402, ``sandbox-forbidden`` 403,
    ``sandbox-limited`` 429, ``sandbox-flaky`` 500 (the account page minds only the first);
-4. a marker in a user's message, ``[[sandbox: NAME;parameter=value]]`` (for users who cannot reach the header);
+4. a marker in a user's message or a picture's prompt, ``[[sandbox: NAME;parameter=value]]`` (for users who cannot
+   reach the header);
 5. the sandbox's default, which may be ``random_faults``.
 
-A marker or a default with ``role=…`` holds only there, one with ``times=…`` only so often.
+A script, a marker or a default with ``role=…``, ``method=…`` or ``path=…`` (how the path begins) holds only there, a
+marker or a default with ``times=…`` only so often.
 """
 
 from __future__ import annotations
@@ -101,6 +103,7 @@ class Script:
             and self.path in (None, request.path)
             and self.model in (None, request.model)
             and (self.key is None or self.key in (request.key or ""))
+            and _meant(self.choice, request)
         )
 
     def use(self) -> Choice:
@@ -137,7 +140,8 @@ class Choosing:
         for script in self._scripts:
             if SCENARIOS[script.choice.name].early and script.matches(request):
                 return script.use()
-        return self.default if SCENARIOS[self.default.name].early else None
+        early = SCENARIOS[self.default.name].early and self._holds(self.default, "", request)
+        return self.default if early else None
 
     def choose(self, request: RecordedRequest) -> Choice:
         """The scenario for a whole request. Raises ScenarioError for a header or marker that is wrong."""
@@ -156,8 +160,8 @@ class Choosing:
         return self._resolved(self.default) if self._holds(self.default, "", request) else OK
 
     def _holds(self, choice: Choice, name: str, request: RecordedRequest) -> bool:
-        """Whether a marker or default is meant for this role and not used up; ``name`` tells markers apart."""
-        if choice.values["role"] not in ("", request.role):
+        """Whether a marker or default is meant for this request and not used up; ``name`` tells markers apart."""
+        if not _meant(choice, request):
             return False
         times = int(choice.values["times"])
         if times:
@@ -174,11 +178,35 @@ class Choosing:
         return self._random.choice(RANDOM_FAULTS) if self._random.random() < float(choice.values["share"]) else OK
 
 
+def _meant(choice: Choice, request: RecordedRequest) -> bool:
+    """Whether a scenario's own limits let it play on this request."""
+    limits = choice.values
+    return (
+        limits["role"] in ("", request.role)
+        and limits["method"] in ("", request.method)
+        and request.path.startswith(str(limits["path"]))
+    )
+
+
 def _markers(request: RecordedRequest) -> Iterator[str]:
-    if b"[[sandbox:" not in request.body or not isinstance(request.json, dict):
+    if b"[[sandbox:" not in request.body:
         return
-    messages = request.json.get("messages")
+    for text in _words(request):
+        for match in MARKER.finditer(text):
+            yield match[1]
+
+
+def _words(request: RecordedRequest) -> Iterator[str]:
+    """What a user says: messages, or the prompt of a picture in a form, in JSON or in a task's input."""
+    if request.form is not None:
+        yield request.form.get("prompt") or ""
+    content = request.json
+    if not isinstance(content, dict):
+        return
+    messages = content.get("messages")
     for message in messages if isinstance(messages, list) else ():
         if isinstance(message, dict) and message.get("role") == "user":
-            for match in MARKER.finditer(message_text(message)):
-                yield match[1]
+            yield message_text(message)
+    for place in (content, content.get("input")):
+        if isinstance(place, dict) and isinstance(place.get("prompt"), str):
+            yield place["prompt"]

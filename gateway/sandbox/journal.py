@@ -10,6 +10,7 @@ import orjson
 
 from gateway.sandbox.answers import Role, Sale
 from gateway.sandbox.bill import BillLine, amount
+from gateway.sandbox.forms import Form, is_form, parse_form
 from gateway.sandbox.http import Headers, Request
 
 Ending = Literal["running", "complete", "broken_off", "walled", "client_gone"]
@@ -64,8 +65,21 @@ class RecordedRequest:
         except orjson.JSONDecodeError:
             return None
 
+    @cached_property
+    def form(self) -> Form | None:
+        """The body's form, or None; a test compares its fields and files with what a client was given."""
+        content_type = self.request.get(b"content-type") or b""
+        if not is_form(content_type):
+            return None
+        try:
+            return parse_form(content_type, self.request.body)
+        except ValueError:
+            return None
+
     @property
     def model(self) -> str | None:
+        if self.form is not None:
+            return self.form.get("model")
         model = self.json.get("model") if isinstance(self.json, dict) else None
         return model if isinstance(model, str) else None
 

@@ -7,16 +7,37 @@ from dataclasses import dataclass, fields
 
 Value = str | int | float
 
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "task": ("ok", "failed", "nsfw", "never", "empty", "nameless"),
+    "vocabulary": ("docs", "lower", "legacy", "odd"),
+    "shape": ("url", "urls", "images", "base64", "legacy", "data"),
+}
+"""Options that take one of these words. A scenario with a parameter of the same name has its own words for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words).
+    """Chat: ``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words).
+    ``text``: ``words`` | ``u2028`` (with U+2028, U+2029 and U+0085 inside). ``reasoning``: events of
+    ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make,
+    whatever the prompt says. ``cached``: prompt tokens that count as cached, in the Images API too.
 
-    ``text``: ``words`` | ``u2028`` (with U+2028, U+2029 and U+0085 inside). ``cached``: prompt tokens that count as
-    cached. ``reasoning``: events of ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field.
-    ``calls``: tool calls to make, whatever the prompt says. ``variant``: the text of gpt-4o-image (image_chat.py).
-    ``images``: pictures in it. ``polls``: how often a task is asked for before it is done.
-    ``vocabulary``: a task's statuses, ``docs`` | ``lower`` | ``legacy``. ``task``: ``ok`` | ``failed``.
+    gpt-4o-image: ``variant``: its text (image_chat.py). ``images``: pictures in it.
+
+    Images API: ``whole``: 1 answers a streaming request with one JSON body. ``usage``: 0 leaves the usage out.
+    ``link``: 1 answers links instead of base64.
+
+    Tasks, read when one is created: ``polls``: how often it is asked for before it is done. ``ready``: above 0, it is
+    done after so many seconds instead, asked for or not. ``task``: ``ok`` | ``failed`` | ``nsfw`` (failed, for that
+    reason) | ``never`` (done) | ``empty`` (done, without a picture) | ``nameless`` (its creation names no task id).
+    ``vocabulary``: its statuses, ``docs`` | ``lower`` | ``legacy`` | ``odd`` (other case, stray blanks, unknown words).
+    ``shape``: where its pictures are, ``url`` (``image_url``, and ``image_urls`` for several) | ``urls`` | ``images``
+    (objects with a ``url``) | ``base64`` (the first picture only) | ``legacy`` (``task_info`` and ``task_result``) |
+    ``data`` (as ``url``, in an envelope without ``code``). ``consume``: the points it says it took, 0 for a task that
+    does not say, -1 for the true ones. ``concurrency``: tasks a key may have running, as the account page says;
+    ``enforce_concurrency``: 1 refuses one more.
+
+    Links: ``site``: the base URL of links to pictures, "" for the sandbox itself.
     """
 
     chunks: int = 0
@@ -28,9 +49,18 @@ class Options:
     calls: int = 0
     variant: str = "piapi"
     images: int = 1
+    whole: int = 0
+    usage: int = 1
+    link: int = 0
     polls: int = 2
-    vocabulary: str = "docs"
+    ready: float = 0.0
     task: str = "ok"
+    vocabulary: str = "docs"
+    shape: str = "url"
+    consume: int = -1
+    concurrency: int = 5
+    enforce_concurrency: int = 0
+    site: str = ""
 
     @classmethod
     def chosen(cls, values: Mapping[str, Value]) -> Options:

@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from gateway.sandbox.answers import PLAIN, EventStream, Reply, Send, Step
-from gateway.sandbox.http import Headers
+from gateway.sandbox.answers import PLAIN, EventStream, Reply, Send, Step, json_reply
+from gateway.sandbox.http import LAST_CHUNK, Headers, chunk, head
 from gateway.sandbox.playing import Order, pause, play_reply, reply_head
 from gateway.sandbox.refusals import (
     cloudflare_page,
@@ -19,6 +19,8 @@ from gateway.sandbox.refusals import (
 )
 
 _MIB = 1024 * 1024
+_BLOCK = 64 * 1024
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def status(order: Order) -> Iterator[Step]:
@@ -52,8 +54,37 @@ def wall(order: Order) -> Iterator[Step]:
 
 
 def html_200(order: Order) -> Iterator[Step]:
+    """A web page in place of the answer, of whatever ``content_type`` it says it is."""
     page = b"<!DOCTYPE html><html><head><title>Sandbox</title></head><body>This is not JSON.</body></html>"
-    yield from play_reply(order, Reply(200, page, content_type=b"text/html; charset=utf-8"))
+    yield from play_reply(order, Reply(200, page, content_type=order.text("content_type").encode()))
+
+
+def moderation(order: Order) -> Iterator[Step]:
+    """OpenAI's refusal of a picture, in its own words (as users have reported them)."""
+    category = order.text("category")
+    fields = {
+        "message": "Your request was rejected by the safety system. If you believe this is an error, contact us at "
+        f"help.openai.com and include the request ID {order.request_id}. safety_violations=[{category}]. "
+        "(Sandbox: nothing was looked at.)",
+        "type": "image_generation_user_error",
+        "param": "",
+        "code": "moderation_blocked",
+        "moderation_details": {"moderation_stage": order.text("stage"), "categories": [category]},
+    }
+    yield from play_reply(order, json_reply(400, {"error": fields}))
+
+
+def big_picture(order: Order) -> Iterator[Step]:
+    """``mib`` MiB that begin like a PNG; ``announced=0`` does not say how many they are."""
+    size = order.count("mib") * _MIB
+    length = (b"content-length", b"%d" % size)
+    announced = bool(order.count("announced"))
+    yield Send(head(200, order.headers(b"image/png", (length if announced else (b"transfer-encoding", b"chunked"),))))
+    for start in range(0, size, _BLOCK):
+        block = (_PNG if start == 0 else b"").ljust(_BLOCK, b"\x00")
+        yield Send(block if announced else chunk(block))
+    if not announced:
+        yield Send(LAST_CHUNK)
 
 
 def soft_error(order: Order) -> Iterator[Step]:

@@ -47,6 +47,11 @@ def edited(edit: Callable[[Order, list[Event]], Iterable[Event]]) -> Play:
 # Errors that travel as events
 
 
+def _is_chat(events: list[Event]) -> bool:
+    """Whether they are chunks of chat: the Images API has events of its own."""
+    return b'"choices"' in events[0].data
+
+
 def _error_payload(order: Order) -> dict[str, str | None]:
     return error_fields(order.count("code"), code=order.text("error"), message=order.text("message"))
 
@@ -74,7 +79,10 @@ def sse_error_string(order: Order, events: list[Event]) -> Iterable[Event]:
 
 
 def delta_error(order: Order, events: list[Event]) -> Iterable[Event]:
-    """``choices[0].delta = {"error": …}``, then a normal stop and ``[DONE]``."""
+    """``choices[0].delta = {"error": …}``, then a normal stop and ``[DONE]``; a plain error where there is no chat."""
+    if not _is_chat(events):
+        yield from sse_error_string(order, events)
+        return
     yield from events[: order.count("after_events")]
     role = orjson.loads(events[0].data)
     choice = {"index": 0, "delta": {"error": order.text("error")}, "finish_reason": None}
@@ -125,6 +133,9 @@ def usage_mixed(order: Order, events: list[Event]) -> Iterable[Event]:
 def usage_everywhere(order: Order, events: list[Event]) -> Iterable[Event]:
     """A running usage in every chunk; only the last one is true."""
     usage = orjson.loads(order.whole.body).get("usage")
+    if not usage or "prompt_tokens" not in usage:
+        yield from events
+        return
     for event in events:
         partial = {**usage, "completion_tokens": 1, "total_tokens": usage["prompt_tokens"] + 1}
         yield event if event.kind in ("done", "usage") else event.edited(usage=partial)
@@ -141,7 +152,7 @@ def bad_event(order: Order, events: list[Event]) -> Iterable[Event]:
 def wrong_index(order: Order, events: list[Event]) -> Iterable[Event]:
     """A choice nobody asked for."""
     for event in events:
-        if event.kind == "content":
+        if event.kind == "content" and _is_chat([event]):
             choices = orjson.loads(event.data)["choices"]
             yield event.edited(choices=[{**choices[0], "index": order.count("index")}])
         else:
@@ -165,7 +176,7 @@ def huge_event(order: Order) -> Iterator[Step]:
 
 def endless(order: Order, events: list[Event]) -> Iterable[Event]:
     """The answer over and over, until the client has enough."""
-    content = [event for event in events if event.kind == "content"]
+    content = [event for event in events if event.kind == "content"] or events[:1]
     return chain(events[:1], (content[number % len(content)] for number in count()))
 
 

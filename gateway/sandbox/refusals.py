@@ -44,17 +44,27 @@ _CLOUDFLARE: Mapping[int, str] = {
 }
 
 
-def error_fields(status: int, *, type: str = "", code: str = "", message: str = "") -> dict[str, str | None]:
+def error_fields(
+    status: int, *, type: str = "", code: str = "", message: str = "", param: str | None = None
+) -> dict[str, str | None]:
     """OpenAI's four error fields for a status; what is given replaces the usual words."""
     usual_type, usual_code, usual_message = _OPENAI.get(status, ("server_error", None, f"Sandbox: status {status}."))
     if code == "insufficient_quota":
         usual_type, usual_message = code, "Sandbox: you exceeded your current quota."
-    return {"message": message or usual_message, "type": type or usual_type, "param": None, "code": code or usual_code}
+    return {"message": message or usual_message, "type": type or usual_type, "param": param, "code": code or usual_code}
 
 
-def refusal(status: int, *, type: str = "", code: str = "", message: str = "", headers: Headers = ()) -> Reply:
+def refusal(
+    status: int,
+    *,
+    type: str = "",
+    code: str = "",
+    message: str = "",
+    param: str | None = None,
+    headers: Headers = (),
+) -> Reply:
     """``{"error": {message, type, param, code}}``."""
-    fields = error_fields(status, type=type, code=code, message=message)
+    fields = error_fields(status, type=type, code=code, message=message, param=param)
     return json_reply(status, {"error": fields}, headers=headers)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.sandbox.answers import Answer, Reply, json_reply
+from gateway.sandbox.answers import Answer, Reply, Sale, json_reply
 from gateway.sandbox.chat import answer_chat
 from gateway.sandbox.image_chat import answer_image_chat
 from gateway.sandbox.images import answer_images
@@ -15,6 +15,7 @@ from gateway.sandbox.options import Options
 from gateway.sandbox.pictures import picture_by_name
 from gateway.sandbox.refusals import envelope, refusal
 from gateway.sandbox.tasks import TaskDesk
+from gateway.sandbox.webhooks import Webhooks
 
 MODELS = (
     "gpt-4o",
@@ -31,13 +32,18 @@ _BORN = 1_700_000_000
 
 
 class Routes:
-    """Answers honestly. Flux tasks are the only thing it remembers."""
+    """Answers honestly. Tasks are the only thing it remembers. ``sell``, ``changed``: see tasks.py."""
 
-    def __init__(self) -> None:
-        self._tasks = TaskDesk()
+    def __init__(self, sell: Callable[[RecordedRequest, Sale], None], changed: Callable[[], None]) -> None:
+        self.webhooks = Webhooks(changed)
+        self.tasks = TaskDesk(sell, self.webhooks, changed)
 
-    def answer(self, request: RecordedRequest, options: Options, site: str) -> Answer:
-        """``site``: this sandbox's base URL, for links to pictures."""
+    async def close(self) -> None:
+        self.tasks.close()
+        await self.webhooks.close()
+
+    def answer(self, request: RecordedRequest, options: Options, site: str, *, bought: bool = False) -> Answer:
+        """``site``: this sandbox's base URL, for links to pictures. ``bought``: billed whatever becomes of it."""
         path = request.path
         if path.startswith("/files/"):
             return _file(path)
@@ -47,12 +53,12 @@ class Routes:
         if path.startswith(("/api/v1/task", "/account/")) and request.role == "backup":
             return refusal(404, code="not_found", message="Sandbox: the backup provider has no such route.")
         if request.method == "GET":
-            return self._read(request)
+            return self._read(request, options)
         if request.method == "POST":
-            return self._write(request, options, site)
+            return self._write(request, options, options.site or site, bought=bought)
         return refusal(405, code="method_not_allowed", message="Sandbox: this method is not served.")
 
-    def _read(self, request: RecordedRequest) -> Reply:
+    def _read(self, request: RecordedRequest, options: Options) -> Reply:
         path, key = request.path, request.key or ""
         if path == "/v1/models":
             return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
@@ -60,12 +66,12 @@ class Routes:
             name = path.removeprefix("/v1/models/")
             return json_reply(200, _model(name)) if name in MODELS else refusal(404)
         if path == "/account/info":
-            return _account(key)
+            return _account(key, options)
         if path.startswith("/api/v1/task/"):
-            return self._tasks.read(path, key)
+            return self.tasks.read(request)
         return refusal(404, code="not_found", message="Sandbox: there is no such route.")
 
-    def _write(self, request: RecordedRequest, options: Options, site: str) -> Answer:
+    def _write(self, request: RecordedRequest, options: Options, site: str, *, bought: bool) -> Answer:
         path, now = request.path, int(time.time())
         if path == "/v1/chat/completions":
             body = request.json
@@ -76,10 +82,9 @@ class Routes:
                 return answer_image_chat(body, options, id=id, created=now, site=site)
             return answer_chat(body, options, id=id, created=now)
         if path in ("/v1/images/generations", "/v1/images/edits"):
-            return answer_images(request.request, edit=path.endswith("edits"), created=now)
+            return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
         if path == "/api/v1/task":
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-            return self._tasks.create(request.body, request.key or "", options, now=stamp, site=site)
+            return self.tasks.create(request, options, site=site, bought=bought)
         return refusal(404, code="not_found", message="Sandbox: there is no such route.")
 
 
@@ -94,7 +99,7 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _BORN, "owned_by": "sandbox"}
 
 
-def _account(key: str) -> Reply:
+def _account(key: str, options: Options) -> Reply:
     """PiAPI's account page; a key that contains ``sandbox-broke`` has nothing left."""
     credits = 0 if "sandbox-broke" in key else 123_456_789
     data: Mapping[str, Any] = {
@@ -103,7 +108,7 @@ def _account(key: str) -> Reply:
         "plan": "Creator",
         "type": "user",
         "is_enable": True,
-        "max_concurrent_task_count": 5,
+        "max_concurrent_task_count": options.concurrency,
         "wallet": {"mj_remain": 0, "point_remain": credits},
         "equivalent_in_usd": credits / 10_000_000,
         "credit_pack_info": {

@@ -3,9 +3,12 @@
 A scenario is written ``name`` or ``name;parameter=value;…``, for example ``stall_head;seconds=2``,
 ``status;code=429;retry_after=3`` or ``cut;after_events=3;reset=1``. ``seconds=-1`` means for ever.
 
-Every scenario also takes ``role`` (play it only for that role), ``times`` (how often a marker or default plays it, 0
-for always), ``delay`` (milliseconds between events), ``bought=1`` (the provider bills the whole answer even if it
-does not arrive), and everything of ``options.Options``.
+Every scenario also takes ``role`` (play it only for that role), ``method`` (only for GET or POST), ``path`` (only where
+the path begins so), ``times`` (how often a marker or default plays it, 0 for always), ``delay`` (milliseconds between
+events), ``bought=1`` (the provider bills the whole answer even if it does not arrive), and everything of
+``options.Options``. So ``status;code=524;method=POST;path=/api/v1/task`` loses the creation of tasks,
+``reset_before_head;method=GET;path=/api/v1/task;role=api`` what one host says of them, and
+``status;code=403;path=/files/;times=2`` a picture at first.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from gateway.sandbox import plays_answers as answers
 from gateway.sandbox import plays_stream as stream
 from gateway.sandbox import plays_wire as wire
 from gateway.sandbox.answers import ROLES, Framing
-from gateway.sandbox.options import Options, Value
+from gateway.sandbox.options import WORDS, Options, Value
 from gateway.sandbox.playing import Choice, play_honestly
 from gateway.sandbox.plays_stream import Play, edited, framed, stall_where, without
 
@@ -44,7 +47,9 @@ class Scenario:
     early: bool = False
 
 
-_COMMON: Mapping[str, Value] = {"role": "", "times": 0, "delay": 0.0, "bought": 0, **asdict(Options())}
+_LIMITS: Mapping[str, Value] = {"role": "", "method": "", "path": "", "times": 0}
+_COMMON: Mapping[str, Value] = {**_LIMITS, "delay": 0.0, "bought": 0, **asdict(Options())}
+_METHODS = ("GET", "POST")
 
 
 def _whole(name: str, summary: str, row: int | None, play: Play, **values: Value) -> Scenario:
@@ -75,6 +80,10 @@ _TABLE = (
     _whole("image_refused", "gpt-4o-image: words instead of a picture", None, play_honestly, variant="refused"),
     _whole("image_failed", "gpt-4o-image: a failure told in the text", None, play_honestly, variant="failed"),
     _whole("task_failed", "a Flux task that fails", 64, play_honestly, task="failed"),
+    _whole("task_nsfw", "a Flux task that fails for what it shows", 64, play_honestly, task="nsfw"),
+    _whole("task_never", "a Flux task that is never done", 64, play_honestly, task="never"),
+    _whole("task_nameless", "a created task whose id is not told", 63, play_honestly, task="nameless"),
+    _whole("task_odd", "statuses in other words and case", 64, play_honestly, vocabulary="odd", polls=5),
     _whole("random_faults", "a share of requests meets a random fault", None, play_honestly, seed=0, share=0.3),
     # Connections
     _whole("reset_before_head", "the connection ends without an answer", 5, wire.reset_before_head, reset=1),
@@ -99,6 +108,9 @@ _TABLE = (
     _status("too_large", 413, "413", 13),
     _status("rejected", 400, "400", 14),
     _status("unprocessable", 422, "422", 14),
+    _whole(
+        "moderation_blocked", "OpenAI's 400 for a picture", 14, answers.moderation, category="violence", stage="input"
+    ),
     _status("rate_limited", 429, "429 with Retry-After", 15, retry_after="3"),
     _status("rate_limited_bare", 429, "429 without Retry-After", 16),
     _status("rate_limited_garbage", 429, "429 with a senseless Retry-After", 16, retry_after="-1"),
@@ -114,7 +126,7 @@ _TABLE = (
     _whole("cf_524", "Cloudflare's 524 at once", 21, answers.cloudflare, code=524, plain=0),
     _whole("cf_json", "Cloudflare's problem document", 20, answers.cf_json, code=520, retry_after=60),
     _whole("wall", "silence until Cloudflare's 524 (seconds=0: the sandbox's wall)", 21, answers.wall, seconds=0.0),
-    _whole("html_200", "200 with a web page", 22, answers.html_200),
+    _whole("html_200", "200 with a web page", 22, answers.html_200, content_type="text/html; charset=utf-8"),
     _whole("soft_error", "200 around an error", 23, answers.soft_error, code=400, shape="piapi", error="", message=""),
     _whole("bad_json", "200 with JSON that is none", 24, answers.bad_json),
     _whole("truncated_json", "200 with half of a JSON body", 24, answers.truncated_json),
@@ -169,6 +181,7 @@ _TABLE = (
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
+    _whole("big_picture", "bytes without end where a picture should be", 66, answers.big_picture, mib=64, announced=1),
     _events("bad_event", "an event that is no JSON", 40, edited(stream.bad_event), after_events=2, data='{"choices":['),
     _events("wrong_index", "a choice nobody asked for", 40, edited(stream.wrong_index), index=7),
     _events("changing_id", "another id in every chunk", 40, edited(stream.changing_id)),
@@ -192,8 +205,11 @@ def parse_scenario(text: str) -> Choice:
             own = ", ".join([*scenario.values, *_COMMON])
             raise ScenarioError(f"scenario {name!r} has no parameter {parameter!r}; it has: {own}")
         values[parameter] = _converted(parameter, value, values[parameter])
-    if values["role"] not in ("", *ROLES):
-        raise ScenarioError(f"role must be one of {', '.join(ROLES)}, not {values['role']!r}")
+    words = {"role": ROLES, "method": _METHODS}
+    words |= {option: known for option, known in WORDS.items() if option not in scenario.values}
+    for parameter, known in words.items():
+        if values[parameter] not in ("" if parameter in _LIMITS else known[0], *known):
+            raise ScenarioError(f"{parameter} must be one of {', '.join(known)}, not {values[parameter]!r}")
     return Choice(name, MappingProxyType(values))
 
 

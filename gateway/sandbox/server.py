@@ -26,6 +26,8 @@ from gateway.sandbox.connection import Connection
 from gateway.sandbox.journal import Journal, RecordedRequest
 from gateway.sandbox.scenarios import parse_scenario
 from gateway.sandbox.stage import Stage
+from gateway.sandbox.tasks import TaskDesk
+from gateway.sandbox.webhooks import WebhookCall
 
 _BACKLOG = 4096
 
@@ -87,6 +89,7 @@ class Sandbox:
             server.close()
         self._servers.clear()
         await _drop(list(self._stage.connections))
+        await self._stage.routes.close()
         if self._stage.failure is not None:
             raise self._stage.failure
 
@@ -123,9 +126,11 @@ class Sandbox:
     ) -> Script:
         """Queue a scenario for the next ``times`` requests that match (None: for all). Raises ScenarioError.
 
-        ``key`` matches a part of the API key, the others match whole.
+        ``key`` matches a part of the API key, the others match whole. The scenario's own ``role``, ``method``, ``path``
+        (a prefix) and ``times`` hold as well; its ``times`` wins.
         """
-        script = Script(parse_scenario(scenario), role, path, model, key, times)
+        choice = parse_scenario(scenario)
+        script = Script(choice, role, path, model, key, int(choice.values["times"]) or times)
         self._choosing.add(script)
         return script
 
@@ -156,6 +161,16 @@ class Sandbox:
     def billed(self) -> int:
         """The bill's sum in nano-dollars."""
         return self._journal.billed
+
+    @property
+    def tasks(self) -> TaskDesk:
+        """The tasks, for instance ``tasks.most_at_once(key)``."""
+        return self._stage.routes.tasks
+
+    @property
+    def webhooks(self) -> list[WebhookCall]:
+        """The deliveries of webhooks that have ended, in their order."""
+        return list(self._stage.routes.webhooks.calls)
 
     @property
     def protocol_errors(self) -> list[str]:

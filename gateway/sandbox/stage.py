@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from gateway.sandbox.answers import Answer, EventStream, Reply, Role, Step
+from gateway.sandbox.answers import Answer, EventStream, Reply, Role, Sale, Step
 from gateway.sandbox.choosing import OK, Choosing
 from gateway.sandbox.connection import Connection
 from gateway.sandbox.http import BadRequest, Request, head
@@ -52,11 +52,11 @@ class Performance:
         sale = self._order.answer.sale
         if sale is None:
             return
-        if bought or sale.done:
+        if bought:
             tokens, images = sale.output_tokens, sale.images
         whole = ending == "complete"
         delivered = images > 0 or (whole if sale.flat else tokens > 0)
-        if delivered or bought or sale.done:
+        if delivered or bought:
             self._journal.charge(self._recorded, sale, tokens, images, whole=whole)
 
 
@@ -86,7 +86,7 @@ class Stage:
         self._wall = wall
         self._site = site
         self._changed = changed
-        self._routes = Routes()
+        self.routes = Routes(self._sell, changed)
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)
@@ -135,13 +135,18 @@ class Stage:
             choice, problem = OK, refusal(400, code="unknown_scenario", message=f"Sandbox: {error}")
         recorded.scenario = choice.name
         options, site = Options.chosen(choice.values), self._site(connection.role)
+        bought = bool(choice.values["bought"])
 
         def make() -> Answer:
-            return problem or self._routes.answer(recorded, options, site)
+            return problem or self.routes.answer(recorded, options, site, bought=bought)
 
         order = Order(choice, request, recorded.id, role, connection.served, self._wall, make)
         self._changed()
         return Performance(order, recorded, self._journal, self._changed)
+
+    def _sell(self, recorded: RecordedRequest, sale: Sale) -> None:
+        """Bill what was done beside any answer: a task."""
+        self._journal.charge(recorded, sale, 0, sale.images, whole=True)
 
 
 def _role(request: Request, role: Role) -> tuple[Request, Role]:

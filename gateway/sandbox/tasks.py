@@ -1,122 +1,173 @@
-"""PiAPI's unified task API for Flux: create, then ask until it is done.
+"""PiAPI's task API: create, then ask until it is done.
 
-The state machine counts questions instead of seconds: with ``polls=2`` a task is pending at the first, processing at
-the second and done from the third on. Three vocabularies of statuses have been seen in the wild.
+A task counts questions instead of seconds: with ``polls=2`` it is pending at the first, processing at the second and
+done from the third on. With ``ready=SECONDS`` it is done after so long, whether anybody asks or not. It is billed once,
+when it is done; one that failed never is. A webhook it was created with is called at that moment.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from gateway.sandbox.answers import Reply, Sale, json_reply
-from gateway.sandbox.images import whole_number
+from gateway.sandbox.journal import RecordedRequest
 from gateway.sandbox.options import Options
-from gateway.sandbox.pictures import MAX_SIDE, picture_name
+from gateway.sandbox.pictures import picture_name
 from gateway.sandbox.refusals import envelope
+from gateway.sandbox.task_rules import picture_count, picture_size, points, problem
+from gateway.sandbox.task_shapes import TaskView, answer, tell
+from gateway.sandbox.webhooks import Webhooks
 
 _KEPT = 1000
-_NEVER = "0001-01-01T00:00:00Z"
-_MODELS = ("Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced")
-_POINTS = {_MODELS[0]: 15_000, _MODELS[1]: 150_000, _MODELS[2]: 200_000}  # 10,000,000 points are one dollar
-_VOCABULARIES: Mapping[str, tuple[str, str, str, str]] = {
-    "docs": ("Pending", "Processing", "Completed", "Failed"),
-    "lower": ("pending", "processing", "completed", "failed"),
-    "legacy": ("pending", "processing\t", "success", "failed"),
-}
 _ID = re.compile(r"/api/v1/task/([0-9a-f-]{1,64})")
+_FAILURES = {"failed": "task failed", "nsfw": "Sandbox: NSFW content detected"}
 
 
 @dataclass(slots=True)
 class _Task:
-    key: str
+    """``request``: the one that created it. ``began``: the loop's time. ``ended``: Unix seconds, None: it runs."""
+
+    id: str
+    request: RecordedRequest
     body: Mapping[str, Any]
     options: Options
-    created: str
     site: str
+    began: float
+    created: float
     asked: int = 0
-    sold: bool = False
+    ended: float | None = None
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def key(self) -> str:
+        return self.request.key or ""
+
+    @property
+    def failure(self) -> str | None:
+        return _FAILURES.get(self.options.task) if self.ended is not None else None
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        if self.options.task == "empty":
+            return ()
+        width, height = picture_size(self.body)
+        seeds = (f"{self.body['input'].get('prompt', '')}{number}" for number in range(picture_count(self.body)))
+        return tuple(f"{self.site}/files/{picture_name(seed, width, height)}" for seed in seeds)
+
+    @property
+    def points(self) -> int | None:
+        """What was taken for it: the option's, else the true price; a task that failed takes nothing."""
+        if self.failure is not None:
+            return 0
+        return self.options.consume if self.options.consume > 0 else points(self.body)
+
+    def view(self) -> TaskView:
+        if self.ended is not None:
+            progress = 1.0
+        elif self.options.ready > 0:
+            progress = (asyncio.get_running_loop().time() - self.began) / self.options.ready
+        else:
+            progress = self.asked / (self.options.polls + 1)
+        return TaskView(
+            id="" if self.options.task == "nameless" else self.id,
+            body=self.body,
+            vocabulary=self.options.vocabulary,
+            shape=self.options.shape,
+            progress=progress,
+            created=self.created,
+            ended=self.ended,
+            failure=self.failure,
+            links=self.links,
+            points=None if self.options.consume == 0 else self.points,
+        )
 
 
 class TaskDesk:
-    """The tasks of one sandbox, seen only by the key that made them; the oldest are forgotten."""
+    """The tasks of one sandbox, seen only by the key that made them; the oldest are forgotten.
 
-    def __init__(self) -> None:
+    ``sell`` bills a task that is done, on the request that created it. ``changed`` is told when one is done.
+    """
+
+    def __init__(
+        self, sell: Callable[[RecordedRequest, Sale], None], webhooks: Webhooks, changed: Callable[[], None]
+    ) -> None:
+        self._sell = sell
+        self._webhooks = webhooks
+        self._changed = changed
         self._tasks: OrderedDict[str, _Task] = OrderedDict()
+        self._most: dict[str, int] = {}
         self._serial = 0
 
-    def create(self, raw: bytes, key: str, options: Options, *, now: str, site: str) -> Reply:
-        """``now``: RFC 3339. ``site``: where pictures can be fetched. PiAPI answers 200 with an inner code."""
-        try:
-            body = orjson.loads(raw)
-        except orjson.JSONDecodeError:
+    def running(self, key: str) -> int:
+        """How many tasks of a key are not done. One that waits to be asked for runs until it is asked for."""
+        return sum(task.ended is None and task.key == key for task in self._tasks.values())
+
+    def most_at_once(self, key: str) -> int:
+        """The most tasks of a key that ever ran at the same time."""
+        return self._most.get(key, 0)
+
+    def create(self, request: RecordedRequest, options: Options, *, site: str, bought: bool) -> Reply:
+        """``site``: where pictures can be fetched. ``bought``: it is done and billed at once, for an answer that may
+        never arrive. A wrong order is refused under HTTP 200 with an inner code.
+        """
+        body, key = request.json, request.key or ""
+        if body is None:
             return envelope(400, "Sandbox: the body is not JSON", status=400)
-        if not isinstance(body, dict) or body.get("model") not in _MODELS:
-            return envelope(400, "invalid model")
-        if not isinstance(body.get("input"), dict) or not body.get("task_type"):
-            return envelope(400, "Sandbox: task_type and input are needed")
+        if (wrong := problem(body)) is not None:
+            return envelope(400, wrong)
+        if options.enforce_concurrency and self.running(key) >= options.concurrency:
+            return envelope(429, "too many requests", status=429)
+        task = self._start(request, body, options, site)
+        self._most[key] = max(self.most_at_once(key), self.running(key))
+        shown = task.view()
+        if bought or options.task == "nameless":
+            self._finish(task)
+        elif options.ready > 0 and options.task != "never":
+            task.timer = asyncio.get_running_loop().call_later(options.ready, self._finish, task)
+        return json_reply(200, answer(shown))
+
+    def _start(self, request: RecordedRequest, body: Mapping[str, Any], options: Options, site: str) -> _Task:
         self._serial += 1
         id = f"00000000-0000-4000-8000-{self._serial:012x}"
-        self._tasks[id] = _Task(key, body, options, now, site)
+        began = asyncio.get_running_loop().time()
+        task = self._tasks[id] = _Task(id, request, body, options, site, began, time.time())
         while len(self._tasks) > _KEPT:
-            self._tasks.popitem(last=False)
-        return self._show(id, self._tasks[id], 0)
+            _, forgotten = self._tasks.popitem(last=False)
+            _stop(forgotten)
+        return task
 
-    def read(self, path: str, key: str) -> Reply:
-        match = _ID.fullmatch(path)
+    def read(self, request: RecordedRequest) -> Reply:
+        match = _ID.fullmatch(request.path)
         task = self._tasks.get(match[1]) if match else None
-        if match is None or task is None or task.key != key:
+        if task is None or task.key != request.key:
             return envelope(404, "Sandbox: task not found", status=404)
         task.asked += 1
-        return self._show(match[1], task, task.asked)
+        if task.timer is None and task.options.task != "never" and task.asked > task.options.polls:
+            self._finish(task)
+        return json_reply(200, answer(task.view()))
 
-    def _show(self, id: str, task: _Task, asked: int) -> Reply:
-        words = _VOCABULARIES.get(task.options.vocabulary, _VOCABULARIES["docs"])
-        ended = asked > task.options.polls
-        failed = ended and task.options.task == "failed"
-        stage = (3 if failed else 2) if ended else min(asked // 2, 1)
-        done = ended and not failed
-        model = str(task.body["model"])
-        pictures = whole_number(task.body["input"].get("batch_size"), 1, most=4)
-        points = _POINTS[model] * pictures if done else 0
-        data = {
-            "task_id": id,
-            "model": model,
-            "task_type": task.body["task_type"],
-            "status": words[stage],
-            "config": task.body.get("config") or {},
-            "input": task.body["input"],
-            "output": self._output(task, pictures) if done else None,
-            "meta": {
-                "created_at": task.created,
-                "started_at": task.created if asked else _NEVER,
-                "ended_at": task.created if ended else _NEVER,
-                "usage": {"type": "point", "frozen": 0, "consume": points},
-                "is_using_private_pool": False,
-            },
-            "detail": None,
-            "logs": ["internal server error\nstatus code: 500"] if failed else [],
-            "error": {
-                "code": 10000 if failed else 0,
-                "raw_message": "task failed" if failed else "",
-                "message": "task failed" if failed else "",
-                "detail": None,
-            },
-        }
-        sale = None
-        if done and not task.sold:
-            task.sold = True
-            sale = Sale(model, images=pictures, flat=True, done=True)
-        return json_reply(200, {"code": 200, "data": data, "message": "success"}, sale=sale)
+    def close(self) -> None:
+        """Tasks that are not done stay so."""
+        for task in self._tasks.values():
+            _stop(task)
 
-    def _output(self, task: _Task, pictures: int) -> dict[str, Any]:
-        wanted = task.body["input"]
-        width, height = (whole_number(wanted.get(side), 1024, most=MAX_SIDE) for side in ("width", "height"))
-        seeds = (f"{wanted.get('prompt', '')}{number}" for number in range(pictures))
-        urls = [f"{task.site}/files/{picture_name(seed, width, height)}" for seed in seeds]
-        return {"image_url": urls[0], "image_urls": urls if pictures > 1 else None, "image_base64": ""}
+    def _finish(self, task: _Task) -> None:
+        """Done, for better or worse; a second time changes nothing."""
+        if task.ended is not None:
+            return
+        task.ended = time.time()
+        if task.failure is None:
+            self._sell(task.request, Sale(task.body["model"], images=len(task.links), flat=True, points=task.points))
+        self._webhooks.send(task.body.get("config"), task.id, tell(task.view()))
+        self._changed()
+
+
+def _stop(task: _Task) -> None:
+    if task.timer is not None:
+        task.timer.cancel()

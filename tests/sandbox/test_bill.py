@@ -23,6 +23,16 @@ from .client import HELLO, STREAM, Client, ask
         ("api", Sale("claude-sonnet-4-20250514", 4, 0, 4), 4 * 2250 + 4 * 11_250),
         ("api", Sale("gpt-unheard-of", 4, 0, 4), None),
         ("api", Sale("unheard-of", images=1, flat=True), None),
+        ("api", Sale("Qubico/flux1-schnell", images=3, flat=True, points=60_000), 6_000_000),
+        ("proxy", Sale("Qubico/flux1-dev", images=1, flat=True, points=150_000), 15_000_000),
+        ("api", Sale("Qubico/flux1-dev-advanced", images=1, flat=True, points=200_000), 20_000_000),
+        ("api", Sale("kling", images=1, flat=True), None),
+        ("proxy", Sale("gpt-4o-image", 9, 0, 15, images=2, flat=True), 20_000_000),
+        ("proxy", Sale("gpt-4o-image", 9, 0, 15, images=0, flat=True), 660_000),
+        # Ten words at $5, of which four cached at $1.25, 323 picture tokens at $10, 1,056 at $40 (per 1,000,000).
+        ("api", Sale("gpt-image-1", 333, 4, 1056, 1, image_tokens=323), 30_000 + 5_000 + 3_230_000 + 42_240_000),
+        # More is cached than there are words: the rest are tokens of the picture.
+        ("backup", Sale("gpt-image-1", 333, 110, 1056, 1, image_tokens=323), 137_500 + 2_230_000 + 42_240_000),
     ],
 )
 def test_prices(role: Role, sale: Sale, expected: int | None) -> None:
@@ -47,6 +57,34 @@ async def test_whole_answers_are_billed_by_their_usage(sandbox: Sandbox) -> None
     assert sandbox.billed == 2 * whole.amount
     assert "sk-one" not in repr(whole)
     assert "sk-one" not in repr(sandbox.requests[0])
+
+
+PICTURE = {"model": "gpt-image-1", "prompt": "a red fox", "stream": True, "n": 2}
+TASK = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "x", "batch_size": 2}}
+
+
+async def test_each_picture_order_has_one_line(sandbox: Sandbox) -> None:
+    """Three ways to sell pictures, each billed once by its own measure: tokens, points, an answer."""
+    await ask(sandbox, PICTURE, path="/v1/images/generations", key="sk-one")
+    task = await ask(sandbox, TASK, "ok;polls=0", path="/api/v1/task", key="sk-two")
+    for _ in range(2):
+        await ask(sandbox, method="GET", path=f"/api/v1/task/{task.json['data']['task_id']}", key="sk-two")
+    await ask(sandbox, {**STREAM, "model": "gpt-4o-image"}, "ok;images=3", key="sk-three")
+    await ask(sandbox, TASK, "task_failed;bought=1", path="/api/v1/task")
+
+    assert [(line.key, line.images, line.amount) for line in sandbox.bill] == [
+        ("sk-one", 2, 3 * 5_000 + 2 * 1056 * 40_000),
+        ("sk-two", 2, 4_000_000),
+        ("sk-three", 3, 20_000_000),
+    ]
+    assert sandbox.bill[1].request_id == sandbox.requests[1].id, "billed on the request that created it"
+
+
+async def test_of_a_stream_of_pictures_those_that_came_are_billed(sandbox: Sandbox) -> None:
+    for scenario, images in (("cut;after_events=0", []), ("cut;after_events=1", [1]), ("cut;bought=1", [1, 2])):
+        await ask(sandbox, PICTURE, scenario, path="/v1/images/generations")
+        assert [line.images for line in sandbox.bill] == images
+    assert sandbox.bill[0].amount == 15_000 + 42_240_000
 
 
 async def test_a_cut_stream_is_billed_by_what_was_sent(sandbox: Sandbox) -> None:

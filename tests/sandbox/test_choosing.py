@@ -9,6 +9,7 @@ import pytest
 from gateway.sandbox import Sandbox, ScenarioError
 
 from .client import HELLO, ask
+from .test_tasks import TASK
 
 
 def marked(marker: str, role: str = "user") -> dict[str, Any]:
@@ -80,6 +81,54 @@ async def test_a_marker_may_hold_for_one_role_or_so_many_times(sandbox: Sandbox)
 
     two_markers = marked("[[sandbox: status;code=503;role=api]][[sandbox: status;code=429;role=proxy]]")
     assert [await status(sandbox, two_markers, role=role) for role in ("api", "proxy", "backup")] == [503, 429, 200]
+
+
+async def test_scenarios_may_hold_for_a_method_and_a_beginning_of_paths(sandbox: Sandbox) -> None:
+    async def statuses() -> list[int]:
+        created = await ask(sandbox, TASK, path="/api/v1/task")
+        looks = [await ask(sandbox, method="GET", path="/api/v1/task/0", role=role) for role in ("api", "proxy")]
+        return [created.status, *(look.status for look in looks), await status(sandbox)]
+
+    sandbox.set_default("status;code=524;method=POST;path=/api/v1/task;role=api;times=1")
+    assert await statuses() == [524, 404, 404, 200]
+    assert await statuses() == [200, 404, 404, 200]
+
+    sandbox.set_default("status;code=503;method=GET;path=/api/v1/task;role=api")
+    assert await statuses() == [200, 503, 404, 200]
+
+    sandbox.set_default("ok")
+    sandbox.script("status;code=503;method=GET;role=proxy", times=None)
+    assert await statuses() == [200, 404, 503, 200]
+
+
+async def test_a_scripts_own_times_win(sandbox: Sandbox) -> None:
+    script = sandbox.script("status;code=503;times=2")
+
+    assert [await status(sandbox) for _ in range(3)] == [503, 503, 200]
+    assert script.used == 2
+
+
+async def test_an_early_default_holds_only_where_it_is_meant(sandbox: Sandbox) -> None:
+    sandbox.set_default("early_close;path=/api/;times=1")
+
+    assert await status(sandbox) == 200
+    assert [(await ask(sandbox, TASK, path="/api/v1/task")).status for _ in range(2)] == [413, 200]
+
+
+@pytest.mark.parametrize("field", ["prompt", "input"])
+async def test_a_marker_in_the_prompt_of_a_picture_chooses(sandbox: Sandbox, field: str) -> None:
+    prompt = "a fox [[sandbox: status;code=503]]"
+    body = {"prompt": prompt} if field == "prompt" else {"input": {"prompt": prompt}}
+
+    assert await status(sandbox, body, path="/v1/images/generations") == 503
+
+
+async def test_a_marker_in_a_form_chooses(sandbox: Sandbox) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    for name, expected in ((b"prompt", 503), (b"other", 400)):
+        body = part % (name, b"[[sandbox: status;code=503]]") + b"--b--\r\n"
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        assert await status(sandbox, body, path="/v1/images/edits", headers=headers) == expected
 
 
 async def test_the_header_comes_first_then_scripts_then_keys_then_markers_then_the_default() -> None:

@@ -12,6 +12,7 @@ from gateway.sandbox.playing import pause
 from gateway.sandbox.scenarios import parse_scenario
 
 from .client import HELLO, STREAM, ask
+from .test_tasks import TASK
 
 # Rows 1 to 4 are played by closing the port and by TLS, row 6 needs HTTP/2, which the gateway does not speak upstream.
 PLAYED_ROWS = {5, *range(7, 41)}
@@ -51,6 +52,10 @@ def test_below_zero_a_pause_lasts_for_ever() -> None:
         ("stall_head;seconds=", "'seconds' must be float"),
         ("rate_limited;retry_after=1\r\nx: y", "printable"),
         ("ok;role=moon", "role must be one of api, proxy, backup"),
+        ("ok;method=DELETE", "method must be one of GET, POST, not 'DELETE'"),
+        ("ok;task=fialed", "task must be one of ok, failed"),
+        ("ok;vocabulary=", "vocabulary must be one of docs, lower"),
+        ("ok;shape=piapi", "shape must be one of url, urls"),
     ],
 )
 def test_a_typing_error_is_named(text: str, words: str) -> None:
@@ -60,22 +65,37 @@ def test_a_typing_error_is_named(text: str, words: str) -> None:
         Sandbox(scenario=text or "nothing")
 
 
+def test_a_scenario_with_its_own_word_for_shape_keeps_it() -> None:
+    assert parse_scenario("soft_error;shape=openai").values["shape"] == "openai"
+    assert parse_scenario("ok;shape=legacy").values["shape"] == "legacy"
+
+
 FINITE = [name for name in SCENARIOS if name not in ("endless", "random_faults")]
 LOUD = [name for name in FINITE if name not in ("garbage", "reset_before_head")]
 
 
-@pytest.mark.parametrize("content", [HELLO, STREAM], ids=["whole", "stream"])
+CHAT, PICTURES = "/v1/chat/completions", "/v1/images/generations"
+CONTENTS = {
+    "whole": (CHAT, HELLO),
+    "stream": (CHAT, STREAM),
+    "image_chat": (CHAT, {**STREAM, "model": "gpt-4o-image"}),
+    "pictures": (PICTURES, {"model": "gpt-image-1", "prompt": "a fox", "stream": True, "partial_images": 1}),
+    "task": ("/api/v1/task", TASK),
+}
+SHORTER = {"drip": "drip;interval=1;count=2", "big_picture": "big_picture;mib=1"}
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
 @pytest.mark.parametrize("name", FINITE)
-async def test_every_scenario_plays_and_says_it_is_a_simulation(name: str, content: object) -> None:
+async def test_every_scenario_plays_and_says_it_is_a_simulation(name: str, kind: str) -> None:
     """Silences are cut by a short wall, so this also shows that no scenario outlasts Cloudflare."""
-    if name == "drip":
-        name = "drip;interval=1;count=2"
+    path, content = CONTENTS[kind]
     async with Sandbox(wall=0.02) as sandbox:
-        received = await ask(sandbox, content, name)
+        received = await ask(sandbox, content, SHORTER.get(name, name), path=path)
 
         await sandbox.until(lambda: sandbox.open_connections == 0)
         assert sandbox.requests[0].ending != "running"
-        assert sandbox.requests[0].scenario == name.partition(";")[0]
+        assert sandbox.requests[0].scenario == name
         assert sandbox.protocol_errors == []
     if name in LOUD:
         assert b"\r\nx-sandbox: 1\r\n" in received.raw or received.ending == "reset"

@@ -97,8 +97,9 @@ async def test_models(client: openai.AsyncOpenAI) -> None:
 
 
 async def test_images(client: openai.AsyncOpenAI, sandbox: Sandbox) -> None:
-    made = await client.images.generate(model="gpt-image-1", prompt="a red fox", size="1536x1024", quality="low", n=2)
-    edited = await client.images.edit(model="gpt-image-1", prompt="add a hat", image=[b"one", b"two"], size="1024x1024")
+    whole = client.with_options(base_url=f"{sandbox.urls['backup']}/v1")
+    made = await whole.images.generate(model="gpt-image-1", prompt="a red fox", size="1536x1024", quality="low", n=2)
+    edited = await whole.images.edit(model="gpt-image-1", prompt="add a hat", image=[b"one", b"two"], size="1024x1024")
     stream = await client.images.generate(model="gpt-image-1", prompt="a fox", stream=True, partial_images=1)
     events = [event.type async for event in stream]
 
@@ -109,6 +110,7 @@ async def test_images(client: openai.AsyncOpenAI, sandbox: Sandbox) -> None:
     assert edited.usage is not None
     assert edited.usage.input_tokens_details.image_tokens == 646
     assert events == ["image_generation.partial_image", "image_generation.completed"]
-    assert [line.output_tokens for line in sandbox.bill] == [816, 4160, 4160]
-    # Three words at $5, 816 tokens at $40; three words, 646 picture tokens at $10, 4,160 at $40 (per 1,000,000).
-    assert [line.amount for line in sandbox.bill[:2]] == [32_655_000, 15_000 + 6_460_000 + 166_400_000]
+    assert (edited.quality, edited.size) == ("medium", "1024x1024")
+    assert [line.output_tokens for line in sandbox.bill] == [816, 1056, 1056]
+    # Three words at $5, 816 tokens at $40; three words, 646 picture tokens at $10, 1,056 at $40 (per 1,000,000).
+    assert [line.amount for line in sandbox.bill[:2]] == [32_655_000, 15_000 + 6_460_000 + 42_240_000]
