@@ -79,7 +79,7 @@ class Itinerary:
         sdk_retry: bool,
         randomness: Randomness,
         operations: Collection[str],
-        stake: Callable[[Price | None], int | None] = price_at_stake,
+        stake: Callable[[Target], int | None] = price_at_stake,
     ) -> None:
         keyed = [one for one in targets if one.upstream.endpoints and len(states[one.upstream.name].pool)]
         self._targets = [target for target in keyed if target.operation in operations]
@@ -187,7 +187,7 @@ class Itinerary:
         """Whether a paid item that may have been bought already may be bought once more: little money, time left."""
         if self._gambled or permission(outcome, cost_class) is not Permission.BY_PRICE:
             return False
-        stake = self._stake(target.price)
+        stake = self._stake(target)
         return stake is not None and stake <= self._affordable_doubt and now + WORTH_BUYING <= self._deadline
 
     def _close_key(self, go: Go, outcome: Outcome) -> None:

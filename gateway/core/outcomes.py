@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from gateway.core.types import CostClass, Outcome, Phase, Price
+from gateway.core.types import CostClass, Outcome, Phase, Target
 from gateway.errors import GatewayError, GatewayFault, UpstreamFault
 
 Booked = Literal["none", "billed", "unknown", "suspected_duplicate"]
@@ -135,6 +135,13 @@ _CUT = Told(502, _UPSTREAM, "upstream_stream_interrupted", "The upstream broke o
 _GONE = Told(499, _INVALID, "client_closed_request", "The client closed the connection.")
 _DRAINED = Told(503, _UNAVAILABLE, "server_shutting_down", "The gateway is shutting down.")
 _OURS = Told(500, "server_error", "internal_error", "The gateway failed; its log has the request id.")
+_TASK_FAILED = Told(502, _UPSTREAM, "upstream_error", "The upstream's task failed.", passes_on=True)
+_NOT_FETCHED = Told(
+    502,
+    _UPSTREAM,
+    "result_unavailable",
+    "The picture was made and is paid for, but it could not be fetched. Sending the request again buys it again.",
+)
 _DOUBTFUL = Told(
     504,
     _UPSTREAM,
@@ -179,6 +186,11 @@ RULES: Mapping[str, Rule] = {
     "bad_encoding": _GARBLED,
     "soft_error": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
     "empty_response": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _EMPTY, booked="none"),
+    # Tasks and pictures
+    "task_failed": Rule(Phase.REJECTED, Verdict.NEXT_TARGET, Scope.NOTHING, _TASK_FAILED, booked="none"),
+    "task_unknown": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _INVALID_ANSWER),
+    "task_poll": Rule(Phase.UNKNOWN, Verdict.STOP, Scope.NOTHING, _SLOW, False),
+    "asset_unavailable": Rule(Phase.ANSWERED, Verdict.STOP, Scope.NOTHING, _NOT_FETCHED, False, "billed"),
     # Streams
     "sse_error_first": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
     "sse_empty": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _EMPTY, booked="none"),
@@ -216,6 +228,9 @@ OWN_ENDINGS = frozenset(
 )
 """Endings that say nothing about an upstream."""
 
+_CERTAIN = (_REFUSED, _REJECTED, _CONFLICT, _TOO_LARGE, _NOT_FETCHED)
+"""What leaves no doubt whether a paid item was bought, however far the attempt had come."""
+
 _DOUBTFUL_PHASES = (Phase.UNKNOWN, Phase.ANSWERED)
 _STATUSES_PASSED_ON = frozenset({400, 409, 413, 415, 422})
 
@@ -224,7 +239,7 @@ def is_doubtful(outcome: Outcome, cost_class: CostClass) -> bool:
     """Whether a paid item may have been bought without its result having arrived."""
     if cost_class is not CostClass.PAID or outcome.ok or outcome.phase not in _DOUBTFUL_PHASES:
         return False
-    return RULES[outcome.slug].told not in (_REFUSED, _REJECTED, _CONFLICT, _TOO_LARGE)
+    return RULES[outcome.slug].told not in _CERTAIN
 
 
 def permission(outcome: Outcome, cost_class: CostClass) -> Permission:
@@ -264,8 +279,9 @@ def booking(outcome: Outcome, cost_class: CostClass, *, bought_again: bool = Fal
     return RULES[outcome.slug].booked
 
 
-def price_at_stake(price: Price | None) -> int | None:
+def price_at_stake(target: Target) -> int | None:
     """Nano-dollars one paid request may cost at most, or None when the price is unknown."""
+    price = target.price
     if price is None:
         return None
     known = [amount for sizes in price.table.values() for amount in sizes.values()]
@@ -326,7 +342,7 @@ def _told(outcome: Outcome, cost_class: CostClass) -> Told:
     told = RULES[outcome.slug].told
     if outcome.slug in OWN_ENDINGS and outcome.slug != "deadline":
         return told
-    if outcome.phase is Phase.FORWARDED and told is not _REFUSED:
+    if outcome.phase is Phase.FORWARDED and told not in (_REFUSED, _NOT_FETCHED):
         return _CUT
     if is_doubtful(outcome, cost_class) and told is not _EMPTY:
         return _DOUBTFUL

@@ -145,7 +145,7 @@ def check_money(exchange: Exchange, policy: FailoverPolicy) -> None:
         doubts += 1
         assert booking(outcome, go.target.cost_class) == "unknown"
         if number + 1 < len(exchange.gone):
-            stake = price_at_stake(go.target.price)
+            stake = price_at_stake(go.target)
             assert doubts == 1
             assert stake is not None
             assert stake <= policy.unknown_outcome_up_to

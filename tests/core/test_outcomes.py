@@ -22,7 +22,7 @@ from gateway.core.outcomes import (
 )
 from gateway.core.types import CostClass, Outcome, Phase, Price
 
-from .builders import CHEAP, DEAR, TOKENS, ended
+from .builders import CHEAP, DEAR, TOKENS, ended, target, upstream
 
 E, K, V, X = Verdict.NEXT_ENDPOINT, Verdict.NEXT_CREDENTIAL, Verdict.NEXT_TARGET, Verdict.STOP
 FRESH = Verdict.FRESH_CONNECTION
@@ -59,6 +59,10 @@ ROWS = [
     ("bad_encoding", E, None, Scope.ENDPOINT, 502, "upstream_invalid_response"),
     ("soft_error", E, None, Scope.ORIGIN, 502, "upstream_error"),
     ("empty_response", E, None, Scope.ORIGIN, 502, "upstream_empty_response"),
+    ("task_failed", V, V, Scope.NOTHING, 502, "upstream_error"),
+    ("task_unknown", E, None, Scope.ORIGIN, 502, "upstream_invalid_response"),
+    ("task_poll", X, X, Scope.NOTHING, 504, "upstream_timeout"),
+    ("asset_unavailable", X, X, Scope.NOTHING, 502, "result_unavailable"),
     ("sse_error_first", E, None, Scope.ORIGIN, 502, "upstream_error"),
     ("sse_empty", E, None, Scope.ORIGIN, 502, "upstream_empty_response"),
     ("sse_cut_early", E, None, Scope.ENDPOINT, 502, "upstream_error"),
@@ -245,4 +249,4 @@ def test_what_explains_most() -> None:
     ],
 )
 def test_price_at_stake(price: Price | None, stake: int | None) -> None:
-    assert price_at_stake(price) == stake
+    assert price_at_stake(target(upstream(), price=price)) == stake

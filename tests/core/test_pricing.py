@@ -9,33 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.pricing import (
-    MOST_TOKENS,
-    AttemptFacts,
     amount_due,
     believable,
-    book,
     charge,
     format_usd,
+    picture_stake,
     upper_bound,
     usd_number,
 )
-from gateway.core.types import CostClass, Phase, Price, Usage
+from gateway.core.types import Price, Usage
 
-USD = 1_000_000_000
-GPT_4O = Price(input=1_875_000_000, output=7_500_000_000)
-BACKUP = Price(input=2_500_000_000, cached_input=1_250_000_000, output=10_000_000_000)
-GPT_4O_IMAGE = Price(image=20_000_000, no_image=660_000)
-FLUX = Price(image=15_000_000)
-GPT_IMAGE_1 = Price(
-    input=5 * USD,
-    cached_input=1_250_000_000,
-    image_input=10 * USD,
-    output=40 * USD,
-    table={
-        "low": {"1024x1024": 11_000_000, "1536x1024": 16_000_000},
-        "high": {"1024x1024": 167_000_000, "1536x1024": 250_000_000},
-    },
-)
+from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, USAGES, USD, WILD
 
 
 class TestTokens:
@@ -127,164 +111,33 @@ class TestUpperBound:
         assert upper_bound(None, 10, 10) == 0
 
 
-def attempt(slug: str, phase: Phase, **facts: Any) -> AttemptFacts:
-    """A token-billed attempt on gpt-4o: 100 tokens went in, 20 had come back."""
-    given = {
-        "price": GPT_4O,
-        "cost_class": CostClass.TOKENS,
-        "operation": "chat",
-        "usage": None,
-        "estimated": Usage(100, 0, 20, confidence="estimated"),
-    }
-    return AttemptFacts(slug=slug, phase=phase, **(given | facts))
-
-
-def picture(slug: str, phase: Phase, **facts: Any) -> AttemptFacts:
-    """A gpt-4o-image attempt: one picture was asked for."""
-    given = {
-        "price": GPT_4O_IMAGE,
-        "cost_class": CostClass.PAID,
-        "estimated": Usage(30, 0, 5, images=1, confidence="estimated"),
-    }
-    return attempt(slug, phase, **(given | facts))
-
-
-IN_100_OUT_20 = 100 * 1875 + 20 * 7500
-
-
-def reasons(facts: list[AttemptFacts]) -> list[tuple[int, str]]:
-    return [(cost.amount, cost.reason) for cost in book(facts).costs]
-
-
-class TestWhoPaysForTokens:
-    def test_an_answer_that_came_whole_is_charged_by_what_the_upstream_said(self):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, 10))])
-        assert (booking.charged, booking.upstream_cost) == (93_750, 93_750)
-        assert (booking.state, booking.confidence, booking.usage) == ("settled", "measured", Usage(10, 0, 10))
-
-    def test_usage_of_zero_that_was_named_is_zero(self):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage())])
-        assert (booking.charged, booking.confidence) == (0, "measured")
-
-    def test_where_none_was_named_the_count_stands_and_is_marked(self):
-        booking = book([attempt("ok", Phase.FORWARDED, estimated=Usage(100, 0, 20))])
-        assert (booking.charged, booking.confidence) == (IN_100_OUT_20, "estimated")
-
-    @pytest.mark.parametrize("count", [-1, MOST_TOKENS + 1, True, 1.5, float("nan"), "7", None])
-    def test_usage_that_cannot_be_believed_is_no_usage(self, count: Any):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, count))])
-        assert (booking.charged, booking.confidence) == (IN_100_OUT_20, "estimated")
-
-    def test_without_a_price_the_amount_is_unknown(self):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, 10), price=None)])
-        assert (booking.charged, booking.upstream_cost) == (0, 0)
-        assert (booking.state, booking.confidence) == ("settled", "unknown")
-
-    @pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.ANSWERED, Phase.FORWARDED])
-    def test_a_client_that_leaves_pays_for_what_ran(self, phase: Phase):
-        facts = [attempt("client_gone_stream", phase, price=replace(GPT_4O, minimum=USD))]
-        booking = book(facts)
-        assert (booking.charged, booking.state, booking.confidence) == (IN_100_OUT_20, "settled", "estimated")
-        assert reasons(facts) == [(IN_100_OUT_20, "billed")]
-
-    def test_a_client_that_leaves_before_anything_was_sent_pays_nothing(self):
-        booking = book([attempt("client_gone_early", Phase.UNSENT)])
-        assert (booking.charged, booking.upstream_cost, booking.state) == (0, 0, "released")
-
-    def test_an_upstream_that_breaks_off_is_paid_for_what_was_passed_on(self):
-        facts = [attempt("sse_cut_late", Phase.FORWARDED)]
-        booking = book(facts)
-        assert (booking.charged, booking.state, booking.confidence) == (IN_100_OUT_20, "settled", "estimated")
-        assert reasons(facts) == [(IN_100_OUT_20, "unknown")]
-
-    @pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.ANSWERED])
-    def test_a_failure_before_content_is_ours(self, phase: Phase):
-        facts = [attempt("cf_524", phase)]
-        booking = book(facts)
-        assert (booking.charged, booking.usage, booking.state) == (0, Usage(), "settled")
-        assert reasons(facts) == [(IN_100_OUT_20, "unknown")]
-
-    @pytest.mark.parametrize("slug", ["upstream_5xx", "upstream_408", "reused_conn_reset", "cf_unknown", "sse_empty"])
-    def test_an_error_for_an_answer_costs_nobody_anything(self, slug: str):
-        booking = book([attempt(slug, Phase.UNKNOWN)])
-        assert (booking.charged, booking.upstream_cost, booking.state) == (0, 0, "released")
-
-    def test_an_error_after_content_is_a_stream_that_broke_off(self):
-        facts = [attempt("upstream_5xx", Phase.FORWARDED)]
-        assert book(facts).charged == IN_100_OUT_20
-        assert reasons(facts) == [(IN_100_OUT_20, "unknown")]
-
-    @pytest.mark.parametrize("phase", [Phase.UNSENT, Phase.REJECTED])
-    def test_nor_does_what_was_proven_rejected(self, phase: Phase):
-        booking = book([attempt("rate_limited", phase)])
-        assert (booking.charged, booking.upstream_cost, booking.state) == (0, 0, "released")
-
-    def test_after_a_failover_the_key_pays_the_price_of_what_served_it(self):
-        facts = [
-            attempt("connect_refused", Phase.UNSENT),
-            attempt("stall_content", Phase.ANSWERED),
-            attempt("ok", Phase.FORWARDED, price=BACKUP, usage=Usage(100, 0, 20)),
-        ]
-        assert book(facts).charged == 100 * 2500 + 20 * 10_000
-        assert reasons(facts) == [(0, "billed"), (IN_100_OUT_20, "unknown"), (450_000, "billed")]
-
-    def test_no_attempt_no_money(self):
-        booking = book([])
-        assert (booking.charged, booking.costs, booking.state) == (0, (), "released")
-
-
-class TestWhoPaysForPictures:
-    def test_a_picture_that_came(self):
-        booking = book([picture("ok", Phase.FORWARDED, usage=Usage(30, 0, 500), images=2)])
-        assert (booking.charged, booking.upstream_cost, booking.usage.images) == (20_000_000, 20_000_000, 2)
-
-    def test_an_answer_without_one(self):
-        assert book([picture("ok", Phase.FORWARDED, usage=Usage(30, 0, 500))]).charged == 660_000
-
-    @pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.ANSWERED, Phase.FORWARDED])
-    def test_cut_by_the_upstream_before_any_picture_the_key_pays_nothing(self, phase: Phase):
-        facts = [picture("sse_cut_late", phase)]
-        booking = book(facts)
-        assert (booking.charged, booking.state, booking.confidence) == (0, "unknown", "unknown")
-        assert reasons(facts) == [(20_000_000, "unknown")]
-
-    def test_cut_by_the_upstream_after_the_picture_the_key_pays_what_it_received(self):
-        booking = book([picture("sse_cut_late", Phase.FORWARDED, images=1)])
-        assert (booking.charged, booking.state) == (20_000_000, "settled")
+class TestPictureStake:
+    """What is at stake when a picture's fate is unknown: the price of just this order."""
 
     @pytest.mark.parametrize(
-        ("slug", "phase", "reason"),
-        [("client_gone_wait", Phase.UNKNOWN, "unknown"), ("client_gone_stream", Phase.FORWARDED, "billed")],
+        ("quality", "size", "pictures", "stake"),
+        [
+            ("low", "1024x1024", 1, 11_000_000),
+            ("low", "1024x1024", 3, 33_000_000),
+            ("high", "1536x1024", 1, 250_000_000),
+            (None, None, 1, 250_000_000),
+            ("low", "auto", 1, 16_000_000),
+        ],
     )
-    def test_a_client_that_leaves_has_bought_the_picture_all_the_same(self, slug: str, phase: Phase, reason: str):
-        booking = book([picture(slug, phase)])
-        assert (booking.charged, booking.state, booking.confidence) == (20_000_000, "settled", "estimated")
-        assert (booking.costs[0].amount, booking.costs[0].reason) == (20_000_000, reason)
+    def test_a_table_is_asked_for_this_quality_and_size(
+        self, quality: str | None, size: str | None, pictures: int, stake: int
+    ):
+        assert picture_stake(GPT_IMAGE_1, pictures, operation="images", quality=quality, size=size) == stake
 
-    def test_a_picture_refused_in_the_answer_is_an_answer_without_one(self):
-        booking = book([picture("content_policy", Phase.ANSWERED)])
-        assert (booking.charged, booking.upstream_cost, booking.state) == (660_000, 660_000, "settled")
+    def test_an_answer_in_a_chat_costs_the_same_however_many_it_holds(self):
+        assert picture_stake(GPT_4O_IMAGE, 3, operation="chat", quality=None, size=None) == 20_000_000
 
-    def test_a_client_that_leaves_without_a_price_pays_an_unknown_amount(self):
-        booking = book([picture("client_gone_wait", Phase.UNKNOWN, price=None, operation="task")])
-        assert (booking.charged, booking.confidence) == (0, "unknown")
+    def test_tasks_cost_by_the_picture(self):
+        assert picture_stake(FLUX, 4, operation="task", quality=None, size=None) == 60_000_000
 
-    def test_what_may_have_been_bought_twice_is_ours_to_bear(self):
-        facts = [picture("cf_524", Phase.UNKNOWN), picture("ok", Phase.FORWARDED, images=1)]
-        assert book(facts).charged == 20_000_000
-        assert reasons(facts) == [(20_000_000, "suspected_duplicate"), (20_000_000, "billed")]
-
-    def test_sent_elsewhere_but_refused_there_it_was_bought_once_at_most(self):
-        facts = [picture("cf_524", Phase.UNKNOWN), picture("connect_refused", Phase.UNSENT)]
-        assert reasons(facts) == [(20_000_000, "unknown"), (0, "billed")]
-        assert book(facts).state == "unknown"
-
-    def test_a_task_whose_outcome_is_unknown_counts_all_the_pictures_asked_for(self):
-        facts = [picture("bad_json", Phase.UNKNOWN, price=FLUX, operation="task", estimated=Usage(images=3))]
-        assert reasons(facts) == [(45_000_000, "unknown")]
-
-    def test_a_rejected_picture_is_free(self):
-        assert book([picture("upstream_5xx", Phase.REJECTED)]).state == "released"
+    @pytest.mark.parametrize("price", [None, GPT_4O])
+    def test_a_price_that_names_no_picture_says_nothing(self, price: Price | None):
+        assert picture_stake(price, 1, operation="images", quality=None, size=None) is None
 
 
 class TestDollars:
@@ -315,38 +168,6 @@ class TestDollars:
         assert usd_number(nano) == float(format_usd(nano))
 
 
-PRICES = st.builds(
-    Price,
-    input=st.none() | st.integers(0, 10**11),
-    cached_input=st.none() | st.integers(0, 10**11),
-    output=st.none() | st.integers(0, 10**11),
-    image_input=st.none() | st.integers(0, 10**11),
-    image=st.none() | st.integers(0, 10**9),
-    no_image=st.none() | st.integers(0, 10**9),
-    table=st.just({}) | st.just(GPT_IMAGE_1.table),
-    minimum=st.integers(0, 10**7),
-)
-COUNTS = st.integers(0, 100_000)
-USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, image_input_tokens=COUNTS)
-WILD = st.integers() | st.floats() | st.booleans() | st.none() | st.text(max_size=3)
-OPERATIONS = st.sampled_from(["chat", "images", "task"])
-FACTS = st.builds(
-    AttemptFacts,
-    price=st.none() | PRICES,
-    cost_class=st.sampled_from([CostClass.TOKENS, CostClass.PAID]),
-    operation=OPERATIONS,
-    slug=st.sampled_from(
-        ["ok", "client_gone_stream", "sse_cut_late", "cf_524", "upstream_5xx", "rate_limited", "content_policy"]
-    ),
-    phase=st.sampled_from(Phase),
-    usage=st.none() | st.builds(Usage, WILD, WILD, WILD, WILD, image_input_tokens=WILD),
-    estimated=USAGES | st.just(Usage(-1)),
-    images=st.integers(0, 5),
-    quality=st.sampled_from([None, "low", "auto"]),
-    size=st.sampled_from([None, "1024x1024", "9x9"]),
-)
-
-
 @settings(deadline=None)
 @given(PRICES, USAGES, st.integers(0, 5), OPERATIONS)
 def test_no_amount_is_ever_negative_or_anything_but_an_integer(price: Price, usage: Usage, images: int, operation: Any):
@@ -370,20 +191,3 @@ def test_what_cannot_be_believed_is_refused(usage: Usage):
     else:
         with pytest.raises(ValueError, match="whole numbers"):
             charge(GPT_4O, usage)
-
-
-@settings(deadline=None)
-@given(st.lists(FACTS, max_size=4))
-def test_whatever_an_upstream_says_the_books_stay_sane(facts: list[AttemptFacts]):
-    booking = book(facts)
-    assert booking.charged >= 0
-    assert len(booking.costs) == len(facts)
-    for one, cost in zip(facts, booking.costs, strict=True):
-        assert type(cost.amount) is int
-        assert cost.amount >= 0
-        if one.slug != "ok" and one.phase <= Phase.REJECTED:
-            assert cost.amount == 0
-    if booking.state == "released":
-        assert (booking.charged, booking.upstream_cost) == (0, 0)
-    if facts and facts[-1].slug != "ok" and facts[-1].phase <= Phase.REJECTED:
-        assert booking.charged == 0
