@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -9,7 +10,8 @@ import orjson
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.image_chat import VARIANTS
+from gateway.sandbox.image_chat import PAINTED, VARIANTS
+from gateway.wire.image_text import ImageText, ImageTextReader
 
 from .client import ask
 
@@ -25,11 +27,23 @@ async def text_of(sandbox: Sandbox, scenario: str, role: str = "proxy") -> tuple
     payloads = (await ask(sandbox, BODY, scenario, role=role)).payloads
     assert payloads[-1] == b"[DONE]"
     chunks = [orjson.loads(payload) for payload in payloads[:-1]]
-    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if "choices" in chunk]
-    return "".join(delta.get("content") or "" for delta in deltas), chunks
+    return "".join(delta.get("content") or "" for delta in deltas(chunks)), chunks
 
 
-@pytest.mark.parametrize("variant", ["piapi", "a", "b", "c", "d", "e"])
+def deltas(chunks: list[Any]) -> list[dict[str, Any]]:
+    return [chunk["choices"][0]["delta"] for chunk in chunks if "choices" in chunk]
+
+
+async def read(sandbox: Sandbox, variant: str, images: int = 1) -> ImageText:
+    """What the gateway's own parser reads, delta by delta."""
+    _, chunks = await text_of(sandbox, f"ok;variant={variant};images={images}")
+    reader = ImageTextReader()
+    for delta in deltas(chunks):
+        reader.feed(delta.get("content") or "", delta.get("reasoning_content") or "")
+    return reader.result()
+
+
+@pytest.mark.parametrize("variant", sorted(PAINTED - {"base64"}))
 @pytest.mark.parametrize("images", [1, 2])
 async def test_every_good_variant_links_to_real_pictures(sandbox: Sandbox, variant: str, images: int) -> None:
     text, chunks = await text_of(sandbox, f"ok;variant={variant};images={images}")
@@ -46,6 +60,74 @@ async def test_every_good_variant_links_to_real_pictures(sandbox: Sandbox, varia
     assert [line.amount for line in sandbox.bill] == [20_000_000], "one price an answer, however many pictures"
 
 
+async def test_a_picture_travels_in_the_text_itself(sandbox: Sandbox) -> None:
+    text, chunks = await text_of(sandbox, "ok;variant=base64;images=2")
+    pictures = [base64.b64decode(link.removeprefix("data:image/png;base64,")) for link in IMAGE.findall(text)]
+
+    assert len(pictures) == 2
+    assert all(picture[16:24] == (320).to_bytes(4, "big") + (200).to_bytes(4, "big") for picture in pictures)
+    assert not any("iVBOR" in piece and ")" in piece for piece in (d.get("content") or "" for d in deltas(chunks)))
+    assert sandbox.billed == 20_000_000
+
+    huge = {**BODY, "messages": [{"role": "user", "content": "9000x9000"}]}
+    received = await ask(sandbox, huge, "ok;variant=base64", role="proxy")
+    assert b"iVBOR" in received.body, "what it cannot draw it draws smaller"
+
+
+async def test_progress_comes_beside_the_text(sandbox: Sandbox) -> None:
+    text, chunks = await text_of(sandbox, "ok;variant=reasoning")
+    thoughts = [delta["reasoning_content"] for delta in deltas(chunks) if "reasoning_content" in delta]
+
+    assert "".join(thoughts).endswith("生成进度: 70%\n")
+    assert "进度" not in text
+
+    received = await ask(sandbox, BODY, "whole_json;variant=reasoning", role="proxy")
+    message = received.json["choices"][0]["message"]
+    assert message == {"role": "assistant", "content": text, "reasoning_content": "".join(thoughts)}
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("variant", sorted(PAINTED))
+async def test_the_gateway_reads_every_picture(sandbox: Sandbox, variant: str, images: int) -> None:
+    said = await read(sandbox, variant, images)
+
+    assert (len(said.pictures), said.failure, said.refusal) == (images, None, None)
+    assert said.downgraded is (variant == "downgraded")
+    assert said.revised_prompt == (None if variant in ("e", "reasoning") else "draw a fox 320x200")
+    percents = {"piapi": 64, "a": 64, "b": 100, "c": 100, "d": 34, "deltas": 81, "reasoning": 70, "base64": 99}
+    assert said.progress == percents.get(variant)
+
+
+INPUT = "input_moderation (the request did not pass moderation)."
+OUTPUT = "output_moderation (the picture that was made did not pass moderation)."
+NO = "Sandbox: this picture cannot be made; it goes against the rules."
+MODERATED = " Reason: Sandbox: the picture was moderated. Suggestion: Sandbox: change the prompt."
+
+
+@pytest.mark.parametrize(
+    ("variant", "failure", "refusal"),
+    [
+        ("failed", INPUT, None),
+        ("failed_en", OUTPUT + MODERATED, None),
+        ("bare_failed", OUTPUT, None),
+        ("input_moderation", INPUT, None),
+        ("output_moderation", OUTPUT, None),
+        ("terminal", "The generation failed, and no reason was given.", None),
+        ("refused", None, NO),
+        ("text_only", None, NO),
+        ("silent", None, None),
+        ("error_delta", None, None),
+    ],
+)
+async def test_the_gateway_reads_why_there_is_no_picture(
+    sandbox: Sandbox, variant: str, failure: str | None, refusal: str | None
+) -> None:
+    said = await read(sandbox, variant)
+
+    assert (said.pictures, said.failure, said.refusal) == ((), failure, refusal)
+    assert sandbox.billed == 660_000
+
+
 async def test_the_traps_of_the_variants_are_there(sandbox: Sandbox) -> None:
     progress, _ = await text_of(sandbox, "ok;variant=b")
     assert re.search(r"(?<!!)\[100\]\(http", progress)
@@ -53,6 +135,10 @@ async def test_the_traps_of_the_variants_are_there(sandbox: Sandbox) -> None:
 
     address, _ = await text_of(sandbox, "ok;variant=e")
     assert re.search(r"!\[(http[^\]]+)\]\(\1\)", address)
+
+    names, _ = await text_of(sandbox, "ok;variant=deltas")
+    assert re.search(r"!\[(http[^\]]+)\]\(\1\)", names)
+    assert re.search(r"(?<!!)\[在线播放▶️\]\(http", names)
 
     _, chunks = await text_of(sandbox, "ok")
     assert {"index": 0, "delta": {}, "logprobs": None, "finish_reason": None} in [
@@ -65,7 +151,12 @@ async def test_the_traps_of_the_variants_are_there(sandbox: Sandbox) -> None:
     [
         ("failed", "失败原因：input_moderation"),
         ("failed_en", "Reason: "),
+        ("bare_failed", "失败原因：output_moderation"),
+        ("input_moderation", "失败原因：input_moderation"),
+        ("output_moderation", "失败原因：output_moderation"),
+        ("terminal", '"type":"terminal"'),
         ("refused", "cannot be made"),
+        ("text_only", "cannot be made"),
         ("silent", ""),
     ],
 )
@@ -73,7 +164,7 @@ async def test_an_answer_without_a_picture_costs_less(sandbox: Sandbox, variant:
     text, _ = await text_of(sandbox, f"ok;variant={variant}")
 
     assert words in text
-    assert IMAGE.findall(text) == []
+    assert len(IMAGE.findall(text)) == (1 if variant == "bare_failed" else 0), "one order quotes a picture"
     assert [line.amount for line in sandbox.bill] == [660_000]
 
 
@@ -102,18 +193,7 @@ async def test_it_only_comes_as_a_stream(sandbox: Sandbox) -> None:
 
 
 def test_no_variant_is_forgotten_here() -> None:
-    tested = {
-        "piapi",
-        "a",
-        "b",
-        "c",
-        "d",
-        "e",
-        "failed",
-        "failed_en",
-        "refused",
-        "silent",
-        "error_delta",
-        "error_string",
-    }
-    assert set(VARIANTS) == tested
+    painted = {"piapi", "a", "b", "c", "d", "e", "deltas", "reasoning", "base64", "downgraded"}
+    failed = {"failed", "failed_en", "bare_failed", "input_moderation", "output_moderation", "terminal"}
+    assert painted == PAINTED
+    assert set(VARIANTS) == painted | failed | {"refused", "text_only", "silent", "error_delta", "error_string"}

@@ -64,7 +64,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_the_variants_on_the_wire(name):
+def test_the_variants_on_the_wire(name: str) -> None:
     text, links = VARIANTS[name]
     assert picture_links(text) == links
     assert picture_links(text.replace("\n", "\r\n")) == links
@@ -82,13 +82,16 @@ def test_the_variants_on_the_wire(name):
         ("![a](HTTP://EXAMPLE.COM/a.png)", ["HTTP://EXAMPLE.COM/a.png"]),
         (f"[![a]({CDN})]({DOWNLOAD})", [CDN]),
         (f"![no image] and [a link]({CDN})", []),
-        ("![a](data:image/png;base64,AAAA)", []),
+        (f"![a]({CDN} 'it is \"quoted\"')", [CDN]),
+        ("![a](data:image/png;base64,AA+/==)", ["data:image/png;base64,AA+/=="]),
+        ("![a](data:text/html;base64,AAAA)", []),
+        ("![a](data:image/png,AAAA)", []),
         ("![a](/relative.png)", []),
         ("![a](https://example.com/cut-off", []),
         (f"! [a]({CDN})", []),
     ],
 )
-def test_what_markdown_counts_as_an_image(text, links):
+def test_what_markdown_counts_as_an_image(text: str, links: list[str]) -> None:
     assert picture_links(text) == links
 
 
@@ -101,14 +104,14 @@ def test_what_markdown_counts_as_an_image(text, links):
         (f"  ```\n![quoted]({CDN})\n  ```  \n", []),
     ],
 )
-def test_fences_hold_the_prompt_and_no_result(text, links):
+def test_fences_hold_the_prompt_and_no_result(text: str, links: list[str]) -> None:
     assert picture_links(text) == links
 
 
 @pytest.mark.parametrize(
     "unit", ["![", "![a", "![a](", "![a](http://", "![a](http://x(", "```x\n", "![[", '![a](http://x "', "("]
 )
-def test_text_made_to_be_slow_is_read_in_one_pass(unit):
+def test_text_made_to_be_slow_is_read_in_one_pass(unit: str) -> None:
     """A pattern that tried again from every start would need hours for these; they take milliseconds."""
     assert picture_links(unit * (400_000 // len(unit))) == []
 
@@ -118,7 +121,7 @@ def test_text_made_to_be_slow_is_read_in_one_pass(unit):
         st.sampled_from(["![", "]", "(", ")", "https://x", "a", " ", "\n", "```", "<", ">", '"', "!["]), max_size=30
     )
 )
-def test_only_addresses_are_found_and_each_once(parts):
+def test_only_addresses_are_found_and_each_once(parts: list[str]) -> None:
     links = picture_links("".join(parts))
     assert all(link.startswith("https://x") and " " not in link for link in links)
     assert len(set(links)) == len(links)

@@ -1,0 +1,161 @@
+"""Taking the text of gpt-4o-image apart: what was asked of the painter, what is told, what is said about the end.
+
+The text begins with the order as JSON (``prompt``, ``ratio`` …), in a fence or bare. It is the model's own wording of
+what the user wants, so it may quote a picture, or a sentence about failure, and neither is a result. Everything here
+takes time in proportion to the text, whatever the text is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+FENCE = "```"
+
+# A brace alone may open a sentence; an object goes on with a name or ends.
+_LEAD = re.compile(r'\s*+(?P<fence>```[^\n`{]*+\s*+)?(?=\{\s*+["}])')
+_CLOSED_AT_ONCE = re.compile(r"\s*+```")
+_CLOSING_LINE = re.compile(r"^[ \t]*+```[ \t]*+$", re.MULTILINE)
+# Possessive, and closed or not: no character is looked at twice.
+_STRING_OR_BRACE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?P<closed>"?)|[{}]', re.DOTALL)
+_TERMINAL = re.compile(r'\{\s*+"type"\s*+:\s*+"terminal"')
+
+_ORDER_FIELDS = frozenset({"prompt", "ratio", "size", "n", "gen_id", "referenced_image_ids", "transparent_background"})
+_THOUGHTS = frozenset({"think", "thinking", "thought", "reasoning"})
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerParts:
+    """``order``: the JSON of what the painter was asked for, empty if there is none or it cannot be read.
+
+    ``terminal``: the JSON by which the family's backend says that a task has ended, None without one.
+    ``body``: the text outside fences and the order; only there can pictures be results.
+    ``words``: what is told to the reader: the body and fenced text, without JSON and thoughts.
+    """
+
+    order: Mapping[str, Any] = field(repr=False)
+    terminal: Mapping[str, Any] | None
+    body: str = field(repr=False)
+    words: str = field(repr=False)
+
+
+def take_apart(text: str) -> AnswerParts:
+    """The parts of a whole answer. Any text is fit; nothing is raised."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    told = _Told()
+    _read_fences(text[_read_lead(text, told) :], told)
+    terminal, words = told.terminal, "\n".join(told.words)
+    if told.cut_off:
+        words = ""
+    elif terminal is None:
+        terminal, words = _cut_terminal(words)
+    return AnswerParts(told.order, terminal, "\n".join(told.body), words)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was found so far. ``cut_off``: the order has no end, so that nothing but pictures can be told from it."""
+
+    order: Mapping[str, Any] = field(default_factory=dict)
+    terminal: Mapping[str, Any] | None = None
+    body: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    cut_off: bool = False
+
+    def take_object(self, text: str) -> None:
+        """A JSON object that stands where an order stands. What cannot be read is taken for one."""
+        document = _parsed(text)
+        if document.get("type") == "terminal":
+            self.terminal = document
+        elif document and not document.keys() & _ORDER_FIELDS:
+            self.words.append(text)  # an error perhaps: it may be all that is told
+        else:
+            self.order = self.order or document
+
+    def take_block(self, opening: str, lines: list[str]) -> None:
+        """A fenced block that is complete. ``opening``: its first line; ``lines``: what is inside."""
+        content = "\n".join(lines)
+        if content.lstrip().startswith("{"):
+            self.take_object(content)
+        elif opening.strip().lstrip("`").strip().lower() not in _THOUGHTS:
+            self.words += lines
+
+    def take_lines(self, lines: Sequence[str]) -> None:
+        """Lines outside fences."""
+        self.body += lines
+        self.words += lines
+
+
+def _read_lead(text: str, told: _Told) -> int:
+    """Take the JSON at the text's beginning, if there is any. Returns where the rest begins."""
+    found = _LEAD.match(text)
+    if found is None:
+        return 0
+    fenced, start = found["fence"] is not None, found.end()
+    end = _object_end(text, start)
+    if end is None:
+        # A fence that ends hides it as any other does. Otherwise it stays text: it could hide a picture.
+        told.cut_off = not fenced or _CLOSING_LINE.search(text, start) is None
+        return 0
+    told.take_object(text[start:end])
+    closing = (_CLOSED_AT_ONCE.match(text, end) or _CLOSING_LINE.search(text, end)) if fenced else None
+    return closing.end() if closing else end
+
+
+def _read_fences(text: str, told: _Told) -> None:
+    """Take the lines inside fences and outside."""
+    held: list[str] | None = None
+    for line in text.split("\n"):
+        mark = line.strip()
+        if held is not None:
+            if mark == FENCE:
+                told.take_block(held[0], held[1:])
+                held = None
+            else:
+                held.append(line)
+        elif mark.startswith(FENCE) and "`" not in mark[len(FENCE) :]:
+            held = [line]
+        else:
+            told.take_lines((line,))
+    if held is not None:
+        told.take_lines(held)  # a fence that is never closed is text, or it could hide a picture
+
+
+def _object_end(text: str, start: int) -> int | None:
+    """Where the JSON object that begins at ``start`` ends, None if it does not."""
+    depth = 0
+    for piece in _STRING_OR_BRACE.finditer(text, start):
+        mark = text[piece.start()]
+        if mark == "{":
+            depth += 1
+        elif mark == "}":
+            depth -= 1
+            if depth == 0:
+                return piece.end()
+        elif not piece["closed"]:
+            return None
+    return None
+
+
+def _parsed(text: str) -> Mapping[str, Any]:
+    """A JSON object, or an empty one for anything else."""
+    try:
+        document = orjson.loads(text)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _cut_terminal(words: str) -> tuple[Mapping[str, Any] | None, str]:
+    """The terminal JSON that stands bare among words, and the words without it."""
+    found = _TERMINAL.search(words)
+    if found is None:
+        return None, words
+    end = _object_end(words, found.start())
+    if end is None:
+        return {}, words[: found.start()]
+    return _parsed(words[found.start() : end]), words[: found.start()] + words[end:]

@@ -1,0 +1,157 @@
+"""What an Images API says: the events of its streams and its whole answers (OpenAI's, and relays' of it).
+
+Nothing of it is believed unseen: a picture is base64 text that can be read, or a web link; a word is one of OpenAI's;
+a figure is one that can be true.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.types import Usage
+
+EventKind = Literal["partial", "completed", "whole", "other"]
+
+_QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
+_BACKGROUNDS = frozenset({"transparent", "opaque"})
+_FORMATS = frozenset({"png", "webp", "jpeg"})
+_SIZE = re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}")
+_LINK = re.compile(r"https?://[^\s<>\x00-\x1f\x7f]+", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
+
+OUTPUT_TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
+"""Tokens of a square and of an oblong picture of gpt-image-1 by quality
+(https://platform.openai.com/docs/guides/image-generation, "Cost and latency")."""
+
+_MOST_OUTPUT = 100_000
+"""Tokens of one picture that are believed; previews, a hundred each, and sharper models than today's have room."""
+
+_MOST_PICTURE_INPUT = 100_000
+"""Tokens of one picture sent in that are believed."""
+
+_HIDDEN_INPUT = 30_000
+"""Tokens a provider may set before the client's prompt."""
+
+
+class StatedUsage(NamedTuple):
+    """``usage``: the figures. ``document``: the same in OpenAI's form, complete, for the client."""
+
+    usage: Usage
+    document: dict[str, Any]
+
+
+def event_kind(document: dict[str, Any], event: bytes | None) -> EventKind:
+    """What an event is. ``event``: its name; some relays leave that or ``type`` out."""
+    if isinstance(document.get("data"), list):
+        return "whole"
+    name = document.get("type")
+    if not isinstance(name, str):
+        name = (event or b"").decode("latin-1")
+    family, _, what = name.rpartition(".")
+    if family not in ("image_generation", "image_edit"):
+        return "other"
+    return "partial" if what == "partial_image" else "completed" if what == "completed" else "other"
+
+
+def pictures_in(document: dict[str, Any]) -> tuple[MadePicture, ...]:
+    """The pictures of a whole answer; what is no picture among its data is left out."""
+    data = document.get("data")
+    items = data if isinstance(data, list) else []
+    return tuple(picture for item in items if (picture := picture_in(item)) is not None)
+
+
+def picture_in(item: object) -> MadePicture | None:
+    """The picture of an item of a whole answer's data, or of a completed event; None if there is none."""
+    if not isinstance(item, dict):
+        return None
+    words = item.get("revised_prompt")
+    revised = words if isinstance(words, str) and words else None
+    link, text = item.get("url"), item.get("b64_json")
+    at_link = picture_at(link, revised) if isinstance(link, str) else None
+    b64 = base64_text(text) if isinstance(text, str) else None
+    if b64 is None:
+        return at_link
+    return MadePicture(at_link.url if at_link is not None else None, b64, revised)
+
+
+def picture_at(address: str, revised_prompt: str | None = None) -> MadePicture | None:
+    """The picture behind a web link or in a data URL; None for any other address."""
+    if _LINK.fullmatch(address):
+        return MadePicture(address, None, revised_prompt)
+    if _DATA_URL.match(address) and (b64 := base64_text(address)) is not None:
+        return MadePicture(None, b64, revised_prompt)
+    return None
+
+
+def base64_text(text: str) -> str | None:
+    """``text`` without a data URL's head and without line breaks; None if it is empty or is not base64."""
+    if head := _DATA_URL.match(text):
+        text = text[head.end() :]
+    if "\n" in text or "\r" in text:
+        text = "".join(text.split())
+    try:
+        return text if binascii.a2b_base64(text, strict_mode=True) else None
+    except ValueError:  # binascii.Error is one; text that is not ASCII is another
+        return None
+
+
+def facts_in(document: dict[str, Any]) -> PictureFacts:
+    """What an event or a whole answer tells beside its pictures; ``auto`` tells nothing."""
+    size = document.get("size")
+    return PictureFacts(
+        size=size if isinstance(size, str) and _SIZE.fullmatch(size) else None,
+        quality=_word(document.get("quality"), _QUALITIES),
+        background=_word(document.get("background"), _BACKGROUNDS),
+        output_format=_word(document.get("output_format"), _FORMATS),
+    )
+
+
+def usage_in(
+    document: dict[str, Any], *, pictures_sent: int, pictures_asked: int, prompt_bytes: int
+) -> StatedUsage | None:
+    """The ``usage`` of an event or a whole answer; None if it is not there, or cannot be true.
+
+    ``prompt_bytes``: of the prompt as it was sent; a token of text is at least one byte.
+    """
+    stated = document.get("usage")
+    if not isinstance(stated, dict):
+        return None
+    most_input = prompt_bytes + _HIDDEN_INPUT + pictures_sent * _MOST_PICTURE_INPUT
+    tokens = _count(stated.get("input_tokens"), most_input)
+    output = _count(stated.get("output_tokens"), pictures_asked * _MOST_OUTPUT)
+    if tokens is None or output is None:
+        return None
+    given = stated.get("input_tokens_details")
+    details = given if isinstance(given, dict) else {}
+    of_pictures = min(_count(details.get("image_tokens"), most_input) or 0, tokens)
+    cached = min(_count(details.get("cached_tokens"), most_input) or 0, tokens)
+    told: dict[str, Any] = {"text_tokens": tokens - of_pictures, "image_tokens": of_pictures}
+    if cached:
+        told["cached_tokens"] = cached
+    return StatedUsage(
+        Usage(tokens, cached, output, image_input_tokens=of_pictures),
+        {
+            "input_tokens": tokens,
+            "input_tokens_details": told,
+            "output_tokens": output,
+            "total_tokens": tokens + output,
+        },
+    )
+
+
+def likely_output_tokens(size: str | None, quality: str | None) -> int:
+    """Output tokens of one picture of gpt-image-1: of the dearest that ``None`` or an unknown word may stand for."""
+    square, oblong = OUTPUT_TOKENS.get(quality or "", OUTPUT_TOKENS["high"])
+    return square if size == "1024x1024" else oblong
+
+
+def _word(value: object, words: frozenset[str]) -> str | None:
+    return value if isinstance(value, str) and value in words else None
+
+
+def _count(value: object, most: int) -> int | None:
+    return value if type(value) is int and 0 <= value <= most else None

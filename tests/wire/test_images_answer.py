@@ -1,0 +1,175 @@
+"""What an Images API says, believed as far as it can be true."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.types import Usage
+from gateway.wire.images_answer import (
+    base64_text,
+    event_kind,
+    facts_in,
+    likely_output_tokens,
+    picture_at,
+    picture_in,
+    pictures_in,
+    usage_in,
+)
+
+B64 = base64.b64encode(b"a picture").decode()
+LINK = "https://img.theapi.app/temp/1.png"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.mark.parametrize(
+    ("document", "event", "kind"),
+    [
+        ({"type": "image_generation.partial_image"}, None, "partial"),
+        ({"type": "image_edit.partial_image"}, None, "partial"),
+        ({"type": "image_generation.completed"}, b"image_generation.completed", "completed"),
+        ({"type": "image_edit.completed"}, None, "completed"),
+        ({}, b"image_generation.completed", "completed"),
+        ({}, b"image_edit.partial_image", "partial"),
+        ({"type": "image_generation.started"}, None, "other"),
+        ({"type": "response.completed"}, None, "other"),
+        ({"type": "error"}, None, "other"),
+        ({"data": []}, None, "whole"),
+        ({"data": {}}, None, "other"),
+        ({"type": 7}, None, "other"),
+        ({}, None, "other"),
+    ],
+)
+def test_what_an_event_is(document: dict[str, Any], event: bytes | None, kind: str) -> None:
+    assert event_kind(document, event) == kind
+
+
+class TestPictures:
+    def test_of_a_whole_answer(self) -> None:
+        data = [{"b64_json": B64, "revised_prompt": "A cat"}, {"url": LINK}, {"b64_json": B64, "url": LINK}]
+        assert pictures_in({"data": data}) == (
+            MadePicture(None, B64, "A cat"),
+            MadePicture(LINK),
+            MadePicture(LINK, B64),
+        )
+
+    def test_what_is_none_is_left_out(self) -> None:
+        data = [{}, None, 7, {"b64_json": ""}, {"b64_json": "%"}, {"url": "ftp://x/y"}, {"url": 7, "b64_json": 7}]
+        assert pictures_in({"data": data}) == ()
+        assert pictures_in({"data": "none"}) == ()
+
+    def test_a_data_url_is_bytes_wherever_it_stands(self) -> None:
+        address = f"data:image/png;base64,{B64}"
+        assert picture_in({"url": address}) == MadePicture(None, B64)
+        assert picture_in({"b64_json": address}) == MadePicture(None, B64)
+        assert picture_at(address, "A cat") == MadePicture(None, B64, "A cat")
+
+    @pytest.mark.parametrize(
+        "address",
+        ["", "file:///etc/passwd", "https://", "https://a b", "data:text/html;base64,YQ==", "data:image/png,x"],
+    )
+    def test_other_addresses_are_no_pictures(self, address: str) -> None:
+        assert picture_at(address) is None
+
+    def test_base64_may_be_broken_into_lines(self) -> None:
+        assert base64_text(f"{B64[:4]}\r\n{B64[4:]}\n") == B64
+
+    @pytest.mark.parametrize("text", ["", "=", "YQ", "YQ==YQ==", "Größe", "Y-Q_", "data:image/png;base64,"])
+    def test_other_text_is_no_base64(self, text: str) -> None:
+        assert base64_text(text) is None
+
+    @given(st.binary(min_size=1, max_size=64))
+    def test_all_base64_is_read(self, data: bytes) -> None:
+        text = base64.b64encode(data).decode()
+        assert base64_text(text) == text
+
+
+class TestFacts:
+    def test_are_taken_where_they_are_openais_words(self) -> None:
+        told = {"size": "1536x864", "quality": "high", "background": "opaque", "output_format": "webp"}
+        assert facts_in(told) == PictureFacts("1536x864", "high", "opaque", "webp")
+
+    @pytest.mark.parametrize("value", ["auto", "", "x" * 5000, 7, None, ["high"], "1024x1024\r\n", "0x7"])
+    def test_anything_else_tells_nothing(self, value: object) -> None:
+        told = dict.fromkeys(("size", "quality", "background", "output_format"), value)
+        assert facts_in(told) == PictureFacts()
+
+
+def usage(stated: object) -> Any:
+    return usage_in({"usage": stated}, pictures_sent=1, pictures_asked=2, prompt_bytes=100)
+
+
+class TestUsage:
+    def test_as_openai_states_it(self) -> None:
+        found = usage(
+            {
+                "input_tokens": 350,
+                "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
+                "output_tokens": 8320,
+                "total_tokens": 8670,
+            }
+        )
+        assert found.usage == Usage(350, 20, 8320, image_input_tokens=323)
+        assert found.document == {
+            "input_tokens": 350,
+            "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
+            "output_tokens": 8320,
+            "total_tokens": 8670,
+        }
+
+    def test_without_details_all_input_is_text(self) -> None:
+        found = usage({"input_tokens": 5, "output_tokens": 272})
+        assert found.usage == Usage(5, 0, 272)
+        assert found.document["input_tokens_details"] == {"text_tokens": 5, "image_tokens": 0}
+
+    def test_details_are_part_of_the_input(self) -> None:
+        found = usage({"input_tokens": 5, "output_tokens": 1, "input_tokens_details": {"image_tokens": 9}})
+        assert found.usage.image_input_tokens == 5
+
+    @pytest.mark.parametrize(
+        "stated",
+        [
+            None,
+            {},
+            [],
+            {"input_tokens": 5},
+            {"input_tokens": -5, "output_tokens": 272},
+            {"input_tokens": 5, "output_tokens": 2.5},
+            {"input_tokens": True, "output_tokens": 272},
+            {"input_tokens": "5", "output_tokens": 272},
+            {"input_tokens": 5, "output_tokens": 200_001},
+            {"input_tokens": 130_101, "output_tokens": 272},
+        ],
+    )
+    def test_what_cannot_be_true_is_not_believed(self, stated: object) -> None:
+        assert usage(stated) is None
+
+    def test_the_most_that_is_believed(self) -> None:
+        assert usage({"input_tokens": 130_100, "output_tokens": 200_000}) is not None
+
+
+def test_likely_tokens_are_the_dearest_that_may_be_meant() -> None:
+    assert likely_output_tokens("1024x1024", "low") == 272
+    assert likely_output_tokens("1536x1024", "medium") == 1584
+    assert likely_output_tokens("1024x1024", None) == 4160
+    assert likely_output_tokens(None, None) == 6240
+
+
+@settings(max_examples=100)
+@given(JSON)
+def test_nothing_an_upstream_says_breaks_the_reading(value: Any) -> None:
+    names = ("type", "data", "b64_json", "url", "revised_prompt", "size", "quality", "usage")
+    document = dict.fromkeys(names, value)
+    assert event_kind(document, None) in ("partial", "completed", "whole", "other")
+    assert all(picture.url or picture.b64 for picture in pictures_in(document))
+    facts_in(document)
+    usage({"input_tokens": value, "output_tokens": value, "input_tokens_details": value})
