@@ -7,15 +7,19 @@ presenter; several conversations of one request share one presenter, which keeps
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from gateway.core.pictures import MadePicture, PictureFacts
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Result
+from gateway.translate.commands import Command, Keep, Result, ResultUnavailable
 
 Telling = Generator[Command, Result, None]
 Delivering = Generator[Command, Result, tuple[MadePicture, ...]]
+
+_COMMENT_LIMIT = 200
+"""Characters of an upstream's words on its progress that are passed on."""
 
 
 class Presenter(Protocol):
@@ -47,3 +51,22 @@ class Presenter(Protocol):
         of them together, None if nothing.
         """
         ...
+
+
+def linked(picture: MadePicture) -> Generator[Command, Result, MadePicture]:
+    """The picture under a link: its own, or one it is kept under. Raises ResultUnavailable if it cannot be kept."""
+    url: Result = picture.url
+    if url is None:
+        try:
+            data = base64.b64decode(picture.b64 or "", validate=True)
+        except ValueError:  # binascii.Error is one
+            raise ResultUnavailable("the picture's base64 cannot be read") from None
+        url = yield Keep(data)
+    assert isinstance(url, str)
+    return MadePicture(url, None, picture.revised_prompt)
+
+
+def progress_comment(text: str) -> bytes:
+    """A stream's comment that tells how far the work is; one line, whatever ``text`` holds."""
+    words = " ".join(text.split())[:_COMMENT_LIMIT]
+    return b": progress " + words.encode("utf-8", "replace") + b"\n\n"

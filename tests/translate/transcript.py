@@ -1,6 +1,6 @@
 """Conversations as transcripts: what a conversation says (``<<``), what it is told (``>>``), what it comes to (``==``).
 
-    << send                     the request goes out
+    << send                     the request goes out; "send GET to HOST" for one that reads, or names its host
     >> 200 text/event-stream    a head; any status and content type
     << receive content          it waits for bytes; the word is what it waits for
     >> role hello               bytes: pieces by name, put together to one
@@ -8,6 +8,13 @@
     >> (end)                    the body's end
     >> (stall)                  nothing comes for too long
     >> (reset)                  the connection fails
+    << sleep 2 or NAME          it waits; nothing is told. NAME, if there is one, may end the wait
+    << record ID                a task is put on record; nothing is told
+    << respond 200 hello        the client's whole answer; nothing is told
+    << fetch URL                it wants a picture: pieces, or
+    >> (unavailable)            the picture cannot be had
+    << keep hello               it wants bytes kept
+    >> link URL                 where they are kept
     == ok FORWARDED             slug and phase
 
 ``transcript`` plays the ``>>`` lines and returns what was said, for comparison with the whole text.
@@ -20,10 +27,28 @@ from textwrap import dedent
 
 from gateway.core.types import Outcome, Phase
 from gateway.errors import TransportError
-from gateway.translate.commands import Awaiting, Command, Conversation, Emit, Head, Receive, Send, Stalled
+from gateway.translate.commands import (
+    Awaiting,
+    Command,
+    Conversation,
+    Emit,
+    Fetch,
+    Head,
+    Keep,
+    Receive,
+    Record,
+    Respond,
+    ResultUnavailable,
+    Send,
+    Sleep,
+    Stalled,
+)
 
 Pieces = Mapping[str, bytes]
-Told = Head | bytes | Exception
+Told = Head | bytes | str | Exception
+
+UNANSWERED = (Emit, Sleep, Record, Respond)
+"""Commands that come back with nothing."""
 
 
 def play(conversation: Conversation, told: Iterable[Told]) -> tuple[list[Command], Outcome]:
@@ -32,7 +57,7 @@ def play(conversation: Conversation, told: Iterable[Told]) -> tuple[list[Command
     answers = iter(told)
     said: list[Command] = [next(conversing)]
     while True:
-        answer = None if isinstance(said[-1], Emit) else next(answers)
+        answer = None if isinstance(said[-1], UNANSWERED) else next(answers)
         try:
             if isinstance(answer, Exception):
                 said.append(conversing.throw(answer))
@@ -60,7 +85,7 @@ def transcript(conversation: Conversation, text: str, pieces: Pieces) -> tuple[s
         if isinstance(command, Receive):
             waits.append(command.awaiting)
         answer: Told | None = None
-        if not isinstance(command, Emit):
+        if not isinstance(command, UNANSWERED):
             assert told, "\n".join([*out, "and it was told nothing more"])
             out.append(f">> {told[0]}")
             answer = _answer(told.pop(0), waits[-1] if waits else Awaiting.HEAD, pieces)
@@ -79,11 +104,23 @@ def lines(text: str) -> list[str]:
 
 
 def _written(command: Command, pieces: Pieces) -> str:
-    if isinstance(command, Send):
-        return "send"
-    if isinstance(command, Receive):
-        return f"receive {command.awaiting}"
-    assert isinstance(command, Emit)
+    match command:
+        case Send(method="POST", endpoint=None):
+            return "send"
+        case Send():
+            return f"send {command.method}" + ("" if command.endpoint is None else f" to {command.endpoint.host}")
+        case Receive():
+            return f"receive {command.awaiting}"
+        case Sleep():
+            return f"sleep {command.seconds:g}" + ("" if command.hint is None else f" or {command.hint}")
+        case Record():
+            return f"record {command.task_id}"
+        case Respond():
+            return f"respond {command.status} {' '.join(_names(command.body, pieces))}"
+        case Fetch():
+            return f"fetch {command.url}"
+        case Keep():
+            return f"keep {' '.join(_names(command.data, pieces))}"
     names = " ".join(_names(command.data, pieces))
     return f"emit {names}" if command.meaningful else f"emit aside {names}"
 
@@ -103,6 +140,10 @@ def _answer(told: str, awaiting: Awaiting, pieces: Pieces) -> Told:
         return b""
     if told == "(stall)":
         return Stalled(awaiting, 60)
+    if told == "(unavailable)":
+        return ResultUnavailable("it cannot be had")
+    if told.startswith("link "):
+        return told.removeprefix("link ")
     if told == "(reset)":
         return TransportError("connection_reset", Phase.ANSWERED, "it was reset")
     status, _, content_type = told.partition(" ")

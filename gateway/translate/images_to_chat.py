@@ -1,0 +1,216 @@
+"""Pictures asked for, a chat bought: gpt-4o-image, whose answer is a text with links in it.
+
+The order becomes one user message. The answer is a stream of text; what of it are pictures, progress, failures and
+refusals is for ``wire/image_text.py`` to say. One picture is ordered a time, and all that come are delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import gcd
+from typing import Any
+
+import orjson
+
+from gateway.core.classify import classify_error
+from gateway.core.pictures import PictureFacts, PicturesRequest
+from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
+from gateway.core.upstream_words import sanitise
+from gateway.translate.commands import Conversing, Send
+from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
+from gateway.translate.presenting import Presenter
+from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
+from gateway.wire.image_text import ImageTextReader
+from gateway.wire.images_answer import picture_at
+from gateway.wire.received_text import ReceivedText
+from gateway.wire.sse import Event, SSEParser
+from gateway.wire.tokens import count_input
+
+PATH = "/v1/chat/completions"
+
+ANSWER_LIMIT = 64 << 20
+"""Bytes of an answer; pictures may travel as base64 in its text."""
+
+TEXT_KEPT = 1 << 20
+"""Characters of an answer that are kept for counting its tokens."""
+
+MASK_SENTENCE = (
+    "The last image is a mask of the first one: repaint the first image where the mask is transparent, and leave it as "
+    "it is everywhere else."
+)
+
+_MOST_IN_A_RATIO = 21
+"""A ratio of greater numbers says less than the pixels do."""
+
+
+class ImagesToChat(PictureStream):
+    """One attempt at one picture. ``count`` counts a text's tokens."""
+
+    def __init__(
+        self,
+        request: PicturesRequest,
+        target: Target,
+        endpoint: Endpoint,
+        *,
+        presenter: Presenter,
+        wall_seconds: float,
+        count: Callable[[str], int],
+        redact: Callable[[bytes], bytes],
+    ) -> None:
+        super().__init__(
+            request,
+            target,
+            endpoint,
+            presenter=presenter,
+            wall_seconds=wall_seconds,
+            redact=redact,
+            answer_limit=ANSWER_LIMIT,
+        )
+        self._count = count
+        self._reader = ImageTextReader()
+        self._text = ReceivedText(TEXT_KEPT)
+        self._percent: int | None = None
+        self._finish: str | None = None
+        self._judged = False
+        self._body = _order_body(request, target.model)
+        self.size = request.size if request.size != "auto" else None
+        self.facts = PictureFacts(size=self.size)
+
+    @property
+    def images(self) -> int:
+        """Pictures that were made; before the end of the answer, those whose links have come."""
+        return len(self._made) if self._judged else len(self._reader.result().pictures)
+
+    def estimate(self) -> Usage:
+        """One picture, and the tokens of what was sent and of the text received so far."""
+        return Usage(
+            count_input(self._body, self._count),
+            0,
+            self._text.tokens(self._count),
+            images=1,
+            confidence="estimated",
+        )
+
+    def _order(self) -> Send:
+        return Send("POST", PATH, orjson.dumps(self._body))
+
+    def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
+        facts = chunk_facts(document, 1, event)
+        if facts.error is not None:
+            return self._error(facts.error)
+        if facts.malformed is not None:
+            return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
+        if facts.usage is not None:
+            self.usage = facts.usage
+        self._text.extend(facts.text)
+        self._finish = facts.finish.get(0, self._finish)
+        if facts.meaningful:
+            self.progress += 1
+            for choice in document["choices"]:
+                self._read(choice.get("delta") or {})
+            percent = self._reader.progress
+            if percent is not None and percent != self._percent:
+                self._percent = percent
+                yield from self._presenter.progress(f"{percent}%")
+        return None
+
+    def _read(self, delta: dict[str, Any]) -> None:
+        content, refusal = delta.get("content"), delta.get("refusal")
+        thoughts = delta.get("reasoning_content") or delta.get("reasoning")
+        for words in (content, refusal):
+            if isinstance(words, str) and words:
+                self._reader.feed(words)
+        if isinstance(thoughts, str) and thoughts:
+            self._reader.feed("", thoughts)
+
+    def _take_whole(self, document: dict[str, Any]) -> Taking:
+        try:
+            events = completion_as_chunks(document)
+        except ValueError as error:
+            return bad_json(str(error))
+        for event in SSEParser(2 * ANSWER_LIMIT).feed(b"".join(events)):
+            assert isinstance(event, Event)
+            outcome = yield from self._event(event)
+            if outcome is not None:
+                return outcome
+        return None
+
+    def _error(self, error: InBandError) -> Outcome:
+        code = error.code if error.code is not None else error.status
+        document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
+        if code is not None or error.type is not None:
+            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
+        safe = orjson.loads(self._redact(orjson.dumps(document)))
+        return classify_error(safe, forwarded=self._forwarded)
+
+    def _complete(self) -> bool:
+        return self._finish is not None
+
+    def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
+        """Pictures are an answer, also if the stream broke after them. A failure that the text names outright is more
+        telling than the trouble after it; other words are a refusal only if they came to their end."""
+        found = self._reader.result()
+        self._judged = True
+        if found.downgraded:
+            self.note = "downgraded"
+        made = [
+            picture for address in found.pictures if (picture := picture_at(address, found.revised_prompt)) is not None
+        ]
+        if made:
+            if self.usage is not None:
+                self.usage = replace(self.usage, images=len(made))
+            yield from self._deliver(made)
+            return self._delivered()
+        if found.failure is not None:
+            return self._refused(found.failure)
+        if trouble is not None:
+            return trouble
+        if found.refusal is not None or self._finish == "content_filter":
+            return self._refused(found.refusal)
+        slug = "empty_response" if whole else "sse_empty"
+        return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without pictures and without words")
+
+    def _refused(self, reason: str | None) -> Outcome:
+        safe = self._redact((reason or "").encode("utf-8", "replace")).decode("utf-8", "replace")
+        message = sanitise(safe)
+        detail = f"an answer without pictures: {message or 'no reason given'}"
+        return Outcome("content_policy", self._phase(), 200, message=message, detail=detail)
+
+
+def _order_body(request: PicturesRequest, model: str) -> dict[str, Any]:
+    """The chat request: pictures first, then the mask, then the words, as PiAPI's own examples order them."""
+    words = _words(request)
+    sources = [*request.images, *([request.mask] if request.mask is not None else [])]
+    content: str | list[dict[str, Any]] = words
+    if sources:
+        pictures = [{"type": "image_url", "image_url": {"url": source.as_url()}} for source in sources]
+        content = [*pictures, {"type": "text", "text": words}]
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": content}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def _words(request: PicturesRequest) -> str:
+    """The prompt, with what a chat has no field for put in words."""
+    words = request.prompt or VARIATION_PROMPT
+    if request.mask is not None:
+        words = f"{MASK_SENTENCE}\n\n{words}"
+    if request.size is not None and request.size != "auto":
+        words = f"{words}\n\nSize: {request.size}{_ratio(request.size)}."
+    return words
+
+
+def _ratio(size: str) -> str:
+    """`` (3:2)`` for ``1536x1024``; empty where the ratio is no plain one."""
+    width, _, height = size.partition("x")
+    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        return ""
+    across, down = int(width), int(height)
+    common = gcd(across, down)
+    if not common or max(across, down) // common > _MOST_IN_A_RATIO:
+        return ""
+    return f" ({across // common}:{down // common})"

@@ -1,0 +1,168 @@
+"""Pictures asked for, an Images API bought: ``POST /v1/images/generations`` and ``/v1/images/edits`` upstream.
+
+PiAPI's gpt-image-1 is always asked for a stream, which is the only way it answers; other upstreams only where the
+client wants one. All pictures of an order come in one answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from gateway.core.classify import classify_error
+from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
+from gateway.core.upstream_words import error_in
+from gateway.translate.commands import Conversing, Send
+from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
+from gateway.translate.presenting import Presenter
+from gateway.wire.images_answer import (
+    base64_text,
+    event_kind,
+    facts_in,
+    likely_output_tokens,
+    picture_in,
+    pictures_in,
+    usage_in,
+)
+from gateway.wire.images_order import images_order
+
+GENERATIONS = "/v1/images/generations"
+EDITS = "/v1/images/edits"
+
+ANSWER_LIMIT = 200 << 20
+"""Bytes of a whole answer: ten pictures of 4096 × 4096 pixels as base64, and some room."""
+
+_ACCEPT_JSON = (b"accept", b"application/json")
+
+
+class ImagesToImages(PictureStream):
+    """One attempt. ``n``: pictures to be made. ``boundary``: of a multipart body, not to be guessed by the client."""
+
+    def __init__(
+        self,
+        request: PicturesRequest,
+        target: Target,
+        endpoint: Endpoint,
+        *,
+        n: int,
+        presenter: Presenter,
+        wall_seconds: float,
+        redact: Callable[[bytes], bytes],
+        boundary: str,
+    ) -> None:
+        super().__init__(
+            request,
+            target,
+            endpoint,
+            presenter=presenter,
+            wall_seconds=wall_seconds,
+            redact=redact,
+            answer_limit=ANSWER_LIMIT,
+        )
+        self._n = n
+        self._boundary = boundary
+        self._prompt = request.prompt or VARIATION_PROMPT
+        self._sources = len(request.images) + (request.mask is not None)
+
+    def estimate(self) -> Usage:
+        """The pictures asked for, for prices that are tables; their usual tokens, for prices that are not."""
+        tokens = self._n * likely_output_tokens(self.size, self.quality)
+        return Usage(output_tokens=tokens, images=self._n, confidence="estimated")
+
+    def _order(self) -> Send:
+        stream = self._presenter.stream or self._target.upstream.dialect == "piapi"
+        order = images_order(
+            self._request,
+            self._target.model,
+            prompt=self._prompt,
+            n=self._n,
+            stream=stream,
+            partial_images=self._request.partial_images if self._presenter.stream else 0,
+            boundary=self._boundary,
+        )
+        self.size, self.quality = order.size, order.quality
+        self.facts = PictureFacts(size=order.size, quality=order.quality)
+        headers = ((b"content-type", order.content_type), *(() if stream else (_ACCEPT_JSON,)))
+        return Send("POST", GENERATIONS if self._request.kind == "generation" else EDITS, order.body, headers)
+
+    def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
+        kind = event_kind(document, event)
+        if kind == "other":
+            if event == b"error" or document.get("type") == "error" or error_in(document) is not None:
+                safe = orjson.loads(self._redact(orjson.dumps(document)))
+                return classify_error(safe, forwarded=self._forwarded)
+            return None
+        self.progress += 1
+        if kind == "whole":
+            return (yield from self._take_whole(document))
+        self._note(document)
+        if kind == "partial":
+            yield from self._preview(document)
+        elif (picture := picture_in(document)) is not None:
+            yield from self._finished([picture])
+        return None
+
+    def _take_whole(self, document: dict[str, Any]) -> Taking:
+        if not isinstance(document.get("data"), list):
+            return bad_json("it has no data")
+        self._note(document)
+        if pictures := pictures_in(document):
+            yield from self._finished(list(pictures))
+        return None
+
+    def _preview(self, document: dict[str, Any]) -> Taking:
+        """A preview is shown if it can be and goes its way: what was never completed is no picture."""
+        text, index = document.get("b64_json"), document.get("partial_image_index")
+        b64 = base64_text(text) if isinstance(text, str) else None
+        if b64 is not None and self._request.partial_images:
+            place = index if type(index) is int and 0 <= index < 1000 else 0
+            yield from self._noting(self._presenter.partial(b64, place, self.facts))
+        return None
+
+    def _finished(self, pictures: list[MadePicture]) -> Taking:
+        yield from self._deliver(pictures)
+        self._ended = self._complete()  # each picture's event says all there is to say
+        if self.usage is not None:
+            self.usage = replace(self.usage, images=self.images)
+        return None
+
+    def _note(self, document: dict[str, Any]) -> None:
+        """Take down what is told beside the pictures. What the upstream leaves unsaid is as it was asked for.
+
+        Each event's usage is taken for that of the whole request; the last one holds.
+        """
+        told = facts_in(document)
+        self.facts = replace(
+            self.facts,
+            size=told.size or self.facts.size,
+            quality=told.quality or self.facts.quality,
+            background=told.background or self.facts.background,
+            output_format=told.output_format or self.facts.output_format,
+        )
+        self.size, self.quality = self.facts.size, self.facts.quality
+        stated = usage_in(
+            document,
+            pictures_sent=self._sources,
+            pictures_asked=self._n,
+            prompt_bytes=len(self._prompt.encode("utf-8", "replace")),
+        )
+        if stated is not None:
+            self.usage = replace(stated.usage, images=self.images)
+            self.facts = replace(self.facts, usage=stated.document)
+
+    def _complete(self) -> bool:
+        return self.images >= self._n
+
+    def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
+        """Pictures that came are an answer, also if they are fewer than were asked for."""
+        yield from ()
+        if self.images:
+            return self._delivered()
+        if trouble is not None:
+            return trouble
+        slug = "empty_response" if whole else "sse_empty"
+        return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without pictures")

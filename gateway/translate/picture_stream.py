@@ -1,0 +1,268 @@
+"""What conversations about pictures have in common that are answered by a stream: how they read, and how that ends.
+
+A picture that came is delivered, whatever happened to the stream after it: it is bought. Only an answer without any
+picture is a failure, and then the trouble that ended the stream says of what kind.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+import orjson
+
+from gateway.core.classify import classify_answer
+from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
+from gateway.errors import TransportError
+from gateway.translate.commands import (
+    RECEIVE,
+    Awaiting,
+    Command,
+    Conversing,
+    Emit,
+    Head,
+    Result,
+    ResultUnavailable,
+    Send,
+    Stalled,
+)
+from gateway.translate.presenting import Presenter
+from gateway.wire.nesting import too_deep
+from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, is_terminator
+
+T = TypeVar("T")
+Taking = Generator[Command, Result, Outcome | None]
+"""Part of a conversation: it comes back with an Outcome if it met one that ends the answer."""
+
+EVENT_LIMIT = 32 << 20
+"""Bytes one event may have: a picture travels in it as base64."""
+
+ERROR_LIMIT = 1 << 20
+"""Bytes of an error's body that are read."""
+
+VARIATION_PROMPT = "Make a variation of this picture: keep its subject, style and mood, and change the details."
+"""What is asked for where OpenAI's variations know no prompt."""
+
+
+class PictureStream(ABC):
+    """One attempt. ``answer_limit``: bytes of a whole answer, streamed or not.
+
+    ``redact`` strikes secrets out of an upstream's own words: it may repeat the key it was sent.
+    """
+
+    def __init__(
+        self,
+        request: PicturesRequest,
+        target: Target,
+        endpoint: Endpoint,
+        *,
+        presenter: Presenter,
+        wall_seconds: float,
+        redact: Callable[[bytes], bytes],
+        answer_limit: int,
+    ) -> None:
+        self._request = request
+        self._target = target
+        self._endpoint = endpoint
+        self._presenter = presenter
+        self._wall_seconds = wall_seconds
+        self._redact = redact
+        self._limit = answer_limit
+        self._parser = SSEParser(EVENT_LIMIT)
+        self._received = 0  # bytes of the answer
+        self._ended = False  # the terminator has come, or all there was to wait for
+        self._forwarded = False  # something meaningful has gone to the client
+        self._made: list[MadePicture] = []
+        self._undelivered = ""  # why a picture that was made could not be delivered
+        self.pictures: tuple[MadePicture, ...] = ()
+        self.facts = PictureFacts()
+        self.progress = 0
+        self.usage: Usage | None = None
+        self.answer: bytes | None = None
+        self.quality: str | None = None
+        self.size: str | None = None
+        self.stated_cost: int | None = None
+        self.task_id: str | None = None
+        self.note: str | None = None
+
+    @property
+    def images(self) -> int:
+        """Pictures that were made so far: what the upstream charges for."""
+        return len(self._made)
+
+    @abstractmethod
+    def estimate(self) -> Usage:
+        """The pictures asked for, and their tokens as far as they can be told beforehand."""
+
+    @abstractmethod
+    def _order(self) -> Send:
+        """What is sent."""
+
+    @abstractmethod
+    def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
+        """Take one event of the stream. ``event``: its name."""
+
+    @abstractmethod
+    def _take_whole(self, document: dict[str, Any]) -> Taking:
+        """Take a whole answer in one document."""
+
+    @abstractmethod
+    def _complete(self) -> bool:
+        """Whether everything has come, so that nothing that happens to the stream now matters."""
+
+    @abstractmethod
+    def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
+        """Judge what came. ``trouble``: how the answer ended if not as it should. ``whole``: it was no stream."""
+
+    def converse(self) -> Conversing:
+        """Send, read to the end or to the break, deliver what came."""
+        head = yield self._order()
+        assert isinstance(head, Head)
+        content_type = (head.get(b"content-type") or b"").lower()
+        encoding = (head.get(b"content-encoding") or b"identity").lower()
+        whole = head.status != 200 or not content_type.startswith(b"text/event-stream") or encoding != b"identity"
+        trouble = yield from (self._whole(head) if whole else self._events())
+        return (yield from self._conclude(trouble, whole=whole))
+
+    def _whole(self, head: Head) -> Taking:
+        limit = self._limit if head.status == 200 else ERROR_LIMIT
+        body = bytearray()
+        while len(body) <= limit:
+            piece = yield RECEIVE[Awaiting.CONTENT]
+            assert isinstance(piece, bytes)
+            if not piece:
+                break
+            body += piece
+        whole = bytes(body)
+        if not self._judge(head, whole).ok:
+            return self._judge(head, self._redact(whole))
+        try:
+            document = parsed(whole)
+        except ValueError as error:
+            return bad_json(str(error))
+        return (yield from self._take_whole(document))
+
+    def _judge(self, head: Head, body: bytes) -> Outcome:
+        return classify_answer(
+            head.status,
+            head,
+            body,
+            dialect=self._target.upstream.dialect,
+            operation=self._target.operation,
+            cost_class=self._target.cost_class,
+            host=self._endpoint.host,
+            wall_seconds=self._wall_seconds,
+        )
+
+    def _events(self) -> Taking:
+        while not self._ended:
+            try:
+                data = yield RECEIVE[self._awaiting()]
+            except (Stalled, TransportError) as trouble:
+                return None if self._complete() else self._interrupted(trouble)
+            assert isinstance(data, bytes)
+            if not data:
+                return None if self._complete() else self._end_of_stream()
+            outcome = yield from self._feed(data)
+            if outcome is not None:
+                return None if self._complete() else outcome
+        return None
+
+    def _awaiting(self) -> Awaiting:
+        if self._complete():
+            return Awaiting.FINISH
+        return Awaiting.IDLE if self.progress else Awaiting.CONTENT
+
+    def _feed(self, data: bytes) -> Taking:
+        self._received += len(data)
+        too_big: str | None = None
+        try:
+            events = self._parser.feed(data)
+        except EventTooBig as error:
+            events, too_big = error.before, str(error)
+        for event in events:
+            outcome = yield from self._event(event)
+            if outcome is not None or self._ended:
+                return outcome
+        if too_big is None and self._received > self._limit:
+            too_big = f"the answer is bigger than {self._limit} bytes"
+        return None if too_big is None else Outcome("sse_event_too_big", self._phase(), 200, detail=too_big)
+
+    def _event(self, event: Event | Comment) -> Taking:
+        if isinstance(event, Comment):
+            yield from self._presenter.progress("waiting for the upstream")
+            return None
+        if is_terminator(event.data):
+            self._ended = True
+            return None
+        if not event.data:
+            return None
+        try:
+            document = parsed(event.data)
+        except ValueError as error:
+            return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
+        return (yield from self._take(document, event.event))
+
+    def _deliver(self, made: list[MadePicture]) -> Generator[Command, Result, None]:
+        """Hand over pictures that were made. Those that cannot be delivered are made, and charged for, all the same."""
+        self._made += made
+        try:
+            self.pictures += yield from self._noting(self._presenter.deliver(made, self.facts))
+        except ResultUnavailable as missing:
+            self._undelivered = str(missing)
+
+    def _delivered(self) -> Outcome:
+        """What an answer with pictures comes to."""
+        if self.pictures:
+            return Outcome("ok", Phase.FORWARDED, 200)
+        return Outcome("asset_unavailable", self._phase(), 200, detail=self._undelivered)
+
+    def _noting(self, telling: Generator[Command, Result, T]) -> Generator[Command, Result, T]:
+        """Pass on what the presenter says, and note whether any of it commits us."""
+        try:
+            command = next(telling)
+            while True:
+                if isinstance(command, Emit) and command.meaningful:
+                    self._forwarded = True
+                try:
+                    result = yield command
+                except ResultUnavailable as missing:
+                    command = telling.throw(missing)
+                else:
+                    command = telling.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    def _phase(self) -> Phase:
+        return Phase.FORWARDED if self._forwarded else Phase.ANSWERED
+
+    def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
+        if isinstance(trouble, Stalled):
+            return Outcome(f"stall_{trouble.awaiting}", self._phase(), 200, detail=str(trouble))
+        slug = "sse_cut_late" if self._forwarded else "sse_cut_early"
+        return Outcome(slug, self._phase(), 200, detail=f"{trouble.slug}: {trouble.detail}")
+
+    def _end_of_stream(self) -> Outcome:
+        """The upstream closed its stream properly, but had neither brought everything nor said that it had."""
+        if self._forwarded:
+            return Outcome("sse_truncated", Phase.FORWARDED, 200, detail="the stream ended without a picture")
+        slug = "sse_cut_early" if self.progress or self._parser.incomplete else "sse_empty"
+        return Outcome(slug, Phase.ANSWERED, 200, detail="the stream ended before any picture")
+
+
+def bad_json(why: str) -> Outcome:
+    """A whole answer that is not what was asked for."""
+    return Outcome("bad_json", Phase.UNKNOWN, 200, detail=f"no answer about pictures: {why}")
+
+
+def parsed(data: bytes) -> dict[str, Any]:
+    """The JSON object in ``data``. ValueError if there is none, or if it is nested more deeply than is sane."""
+    if too_deep(data):
+        raise ValueError("nested too deeply")
+    document = orjson.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    return document

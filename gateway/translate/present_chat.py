@@ -1,0 +1,89 @@
+"""Pictures as a chat tells them: a message whose content is markdown images, one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.types import Usage
+from gateway.translate.commands import Emit, ResultUnavailable
+from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
+from gateway.wire.chat_chunk import write_usage
+from gateway.wire.sse import DONE, encode_event
+
+_IN_MARKDOWN = {ord(char): f"%{ord(char):02X}" for char in "()<> "}
+"""What would end a markdown link too early, as it is written inside a URL."""
+
+
+class ChatPresenter:
+    """One request's answer as a chat completion.
+
+    ``id``, ``created`` (Unix seconds), ``model``: as every chunk names them. ``include_usage``: the client asked for a
+    usage chunk.
+    """
+
+    def __init__(self, *, id: str, created: int, model: str, stream: bool, include_usage: bool) -> None:
+        self.stream = stream
+        self._named: dict[str, Any] = {"id": id, "created": created, "model": model}
+        self._include_usage = include_usage
+        self._begun = False
+
+    def progress(self, text: str) -> Telling:
+        """A comment in a stream."""
+        if self.stream:
+            yield Emit(progress_comment(text), meaningful=False, optional=True)
+
+    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
+        """Nothing: a chat has no way to take a picture back once a better one is there."""
+        yield from ()
+
+    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts) -> Delivering:
+        """Give each picture a link; in a stream, send it at once. Raises ResultUnavailable if none has one."""
+        delivered: list[MadePicture] = []
+        trouble: ResultUnavailable | None = None
+        for picture in made:
+            try:
+                shown = yield from linked(picture)
+            except ResultUnavailable as error:
+                trouble = error
+                continue
+            delivered.append(shown)
+            if self.stream:
+                begun, self._begun = self._begun, True
+                line = _line(shown)
+                if begun:
+                    yield Emit(self._chunk({"content": f"\n{line}"}))
+                else:
+                    role = self._chunk({"role": "assistant", "content": "", "refusal": None})
+                    yield Emit(role + self._chunk({"content": line}))
+        if trouble is not None and not delivered:
+            raise trouble
+        return tuple(delivered)
+
+    def conclude(self, pictures: Sequence[MadePicture], facts: PictureFacts, usage: Usage | None) -> bytes | None:
+        """The whole completion, or a stream's last chunks and its end."""
+        told = write_usage(usage or Usage())
+        if self.stream:
+            last = self._chunk({}, "stop")
+            if self._include_usage:
+                last += self._event({"choices": [], "usage": told})
+            return last + DONE
+        content = "\n".join(_line(picture) for picture in pictures)
+        message = {"role": "assistant", "content": content, "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        return orjson.dumps({"object": "chat.completion", **self._named, "choices": [choice], "usage": told})
+
+    def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        usage: dict[str, Any] = {"usage": None} if self._include_usage else {}
+        return self._event({"choices": [choice], **usage})
+
+    def _event(self, fields: dict[str, Any]) -> bytes:
+        return encode_event(orjson.dumps({"object": "chat.completion.chunk", **self._named, **fields}))
+
+
+def _line(picture: MadePicture) -> str:
+    return f"![image]({(picture.url or '').translate(_IN_MARKDOWN)})"

@@ -1,0 +1,158 @@
+"""Pictures as OpenAI's Images API tells them: one JSON document, or events.
+
+In a stream every picture comes as base64 unless the client itself asked for links: the SDKs' events have no other
+field for it. A link that is known stands beside. If such a link cannot be followed, the client still gets it: what was
+bought is not lost because we could not bring it into a form nobody asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from gateway.core.pictures import MadePicture, PictureFacts, PictureFormat, PicturesRequest
+from gateway.core.types import Usage
+from gateway.translate.commands import Command, Emit, Fetch, Result, ResultUnavailable
+from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
+from gateway.wire.picture_bytes import picture_type
+from gateway.wire.sse import encode_event
+
+_NO_USAGE: Mapping[str, Any] = {
+    "input_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+    "output_tokens": 0,
+    "total_tokens": 0,
+}
+"""The SDKs' events require a usage, also of upstreams that name none."""
+
+_QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
+_BACKGROUNDS = frozenset({"transparent", "opaque"})
+_FORMATS = frozenset({"png", "webp", "jpeg"})
+"""What the SDKs' events may name; the first two also ``auto``."""
+
+_Bringing = Generator[Command, Result, MadePicture]
+
+
+class ImagesPresenter:
+    """One request's answer in OpenAI's Images form.
+
+    ``created``: Unix seconds. ``format``: how the pictures of a whole answer are told. ``explicit``: whether the client
+    itself chose it, so that it holds for a stream as well.
+    """
+
+    def __init__(self, request: PicturesRequest, *, created: int, format: PictureFormat, explicit: bool) -> None:
+        self.stream = request.stream
+        self._created = created
+        self._format: PictureFormat = format if explicit or not request.stream else "b64_json"
+        self._must_be_base64 = explicit or not request.stream
+        self._family = "image_generation" if request.kind == "generation" else "image_edit"
+
+    def progress(self, text: str) -> Telling:
+        """A comment in a stream."""
+        if self.stream:
+            yield Emit(progress_comment(text), meaningful=False, optional=True)
+
+    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
+        """A preview's event in a stream."""
+        if self.stream:
+            picture = {"b64_json": b64, "partial_image_index": index}
+            yield Emit(self._event("partial_image", picture, facts, b64))
+
+    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts) -> Delivering:
+        """Bring each picture into form; in a stream, send it at once. Raises ResultUnavailable if none could be."""
+        delivered: list[MadePicture] = []
+        trouble: ResultUnavailable | None = None
+        for picture in made:
+            try:
+                brought = yield from (linked(picture) if self._format == "url" else self._as_base64(picture))
+            except ResultUnavailable as error:
+                trouble = error
+                continue
+            delivered.append(brought)
+            if self.stream:
+                yield Emit(self._completed(brought, facts))
+        if trouble is not None and not delivered:
+            raise trouble
+        return tuple(delivered)
+
+    def conclude(self, pictures: Sequence[MadePicture], facts: PictureFacts, usage: Usage | None) -> bytes | None:
+        """The whole document. A stream is complete with its last picture's event: OpenAI's has no ``[DONE]``."""
+        if self.stream:
+            return None
+        document: dict[str, Any] = {"created": self._created, "data": [self._item(picture) for picture in pictures]}
+        for name in ("background", "output_format", "quality", "size"):
+            if (value := getattr(facts, name)) is not None:
+                document[name] = value
+        if (told := _usage(facts, usage)) is not None:
+            document["usage"] = told
+        return orjson.dumps(document)
+
+    def _as_base64(self, picture: MadePicture) -> _Bringing:
+        if picture.b64 is not None:
+            return picture
+        assert picture.url is not None
+        try:
+            data = yield Fetch(picture.url)
+        except ResultUnavailable:
+            if self._must_be_base64:
+                raise
+            return picture
+        assert isinstance(data, bytes)
+        return MadePicture(picture.url, base64.b64encode(data).decode("ascii"), picture.revised_prompt)
+
+    def _item(self, picture: MadePicture) -> dict[str, str]:
+        item = {"url": picture.url} if self._format == "url" else {"b64_json": picture.b64}
+        item["revised_prompt"] = picture.revised_prompt
+        return {name: value for name, value in item.items() if value is not None}
+
+    def _completed(self, picture: MadePicture, facts: PictureFacts) -> bytes:
+        told: dict[str, Any] = {"b64_json": picture.b64, "usage": facts.usage or _NO_USAGE}
+        if picture.url is not None:
+            told["url"] = picture.url
+        if picture.revised_prompt is not None:
+            told["revised_prompt"] = picture.revised_prompt
+        return self._event("completed", told, facts, picture.b64 or "")
+
+    def _event(self, name: str, picture: Mapping[str, Any], facts: PictureFacts, b64: str) -> bytes:
+        """One event with every field the SDKs' types require; ``auto`` where nothing is known."""
+        full = f"{self._family}.{name}"
+        document = {
+            "type": full,
+            **picture,
+            "created_at": self._created,
+            "size": facts.size or "auto",
+            "quality": facts.quality if facts.quality in _QUALITIES else "auto",
+            "background": facts.background if facts.background in _BACKGROUNDS else "auto",
+            "output_format": facts.output_format if facts.output_format in _FORMATS else _format_of(b64),
+        }
+        return encode_event(orjson.dumps(document), full.encode())
+
+
+def _format_of(b64: str) -> str:
+    """By the magic number, which the first 18 bytes hold; ``png`` where nothing is known."""
+    try:
+        kind = picture_type(base64.b64decode(b64[:24], validate=True))
+    except ValueError:  # binascii.Error is one
+        kind = None
+    return kind if kind in _FORMATS else "png"
+
+
+def _usage(facts: PictureFacts, usage: Usage | None) -> Mapping[str, Any] | None:
+    """The upstream's own usage; that of all conversations together where one's alone would say too little."""
+    if usage is None or usage.confidence != "measured" or not (usage.input_tokens or usage.output_tokens):
+        return facts.usage
+    if facts.usage is not None and (facts.usage.get("input_tokens"), facts.usage.get("output_tokens")) == (
+        usage.input_tokens,
+        usage.output_tokens,
+    ):
+        return facts.usage
+    of_pictures = min(usage.image_input_tokens, usage.input_tokens)
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {"text_tokens": usage.input_tokens - of_pictures, "image_tokens": of_pictures},
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }

@@ -1,0 +1,236 @@
+"""One task of PiAPI's task API: created, then asked after until it has ended, on whichever host answers.
+
+A task belongs to the key that made it, not to a host: all hosts of an upstream know it. So a question that fails is
+put to the next host, and nothing that goes wrong between two answers ends the work. Giving up is the driver's, which
+knows the deadline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import cycle
+
+import orjson
+
+from gateway.core.classify import classify_answer
+from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
+from gateway.core.upstream_words import sanitise
+from gateway.errors import TransportError
+from gateway.translate.commands import RECEIVE, Awaiting, Command, Head, Result, Send, Sleep, Stalled
+from gateway.translate.presenting import Telling
+from gateway.wire.task_answer import TaskState, parse_task
+
+PATH = "/api/v1/task"
+KEY_HEADER = b"x-api-key"
+
+ANSWER_LIMIT = 64 << 20
+ERROR_LIMIT = 1 << 20
+"""Bytes of an answer, by whether it is a success; results may travel as base64."""
+
+READ_WITHIN = 30.0
+"""Seconds a question after a task may take; a host that is slower is no better than one that is down."""
+
+GROWTH = 1.5
+SPREAD = 0.2
+"""How the time between two questions grows, and by what share of it chance may shorten or lengthen it."""
+
+LONGEST_ASKED = 60.0
+"""Seconds: the longest Retry-After that is obeyed, since the work is paid for and may be done long before."""
+
+_TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTask:
+    """A task that exists. ``task_id``: fit for a path. ``state``: as the create told it, perhaps already the last.
+
+    ``status``, ``body``: the upstream's answer as it came.
+    """
+
+    task_id: str
+    state: TaskState
+    status: int
+    body: bytes
+
+
+class TaskPolling:
+    """What is said to one upstream about one task.
+
+    ``wall_seconds``: Unix time at the start, for HTTP dates. ``redact`` strikes secrets out of an upstream's words.
+    ``jitter``: a number in [0, 1), a new one each time. ``hint``: the name under which somebody may end a wait early.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        endpoint: Endpoint,
+        *,
+        wall_seconds: float,
+        redact: Callable[[bytes], bytes],
+        jitter: Callable[[], float],
+        hint: str | None = None,
+    ) -> None:
+        self._target = target
+        self._endpoint = endpoint
+        self._wall_seconds = wall_seconds
+        self._redact = redact
+        self._jitter = jitter
+        self._hint = hint
+
+    def create(self, body: bytes) -> Generator[Command, Result, CreatedTask | Outcome]:
+        """Buy a task; the Outcome says why there is none.
+
+        A success without an id that can be asked after is ``task_unknown``: something may run that nobody will find.
+        """
+        head = yield Send("POST", PATH, body, key_header=KEY_HEADER)
+        assert isinstance(head, Head)
+        answer = yield from receive_all(head)
+        outcome = self._judge(head, answer, self._endpoint)
+        if not outcome.ok:
+            return outcome
+        try:
+            state = parse_task(orjson.loads(answer))
+        except ValueError as error:
+            return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail=f"no task in the answer: {error}")
+        if not is_task_id(state.task_id):
+            return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail="no usable task id in the answer")
+        return CreatedTask(state.task_id, state, head.status, answer)
+
+    def until_ended(self, task_id: str, tell: Callable[[], Telling]) -> Generator[Command, Result, TaskState]:
+        """Ask after ``task_id`` until it is done or has failed. ``tell``: what is said before every question.
+
+        The wait grows from ``tasks.poll`` to ``tasks.poll_max``. A host that limits the rate is left alone for twice
+        the wait, or for as long as it asked.
+        """
+        times = self._target.upstream.tasks
+        hosts = cycle(self._hosts())
+        host = next(hosts)
+        interval = times.poll
+        wait = self._spread(interval)
+        while True:
+            yield Sleep(wait, self._hint)
+            yield from tell()
+            answer = yield from self._ask(task_id, host)
+            interval = min(interval * GROWTH, times.poll_max)
+            wait = self._spread(interval)
+            if isinstance(answer, TaskState):
+                if answer.status != "running":
+                    return answer
+                continue
+            host = next(hosts)
+            if answer.slug == "rate_limited":
+                wait = self._spread(2 * interval)
+            if answer.retry_after is not None:
+                wait = max(wait, min(answer.retry_after, LONGEST_ASKED))
+
+    def _ask(self, task_id: str, host: Endpoint) -> Generator[Command, Result, TaskState | Outcome]:
+        """One question. The Outcome of one that failed only tells how to go on."""
+        try:
+            head = yield Send(
+                "GET", task_path(task_id), key_header=KEY_HEADER, endpoint=host, within=READ_WITHIN, free=True
+            )
+            assert isinstance(head, Head)
+            answer = yield from receive_all(head)
+        except TransportError as error:
+            return Outcome(error.slug, error.phase, detail=error.detail)
+        except Stalled as stall:
+            return Outcome(f"stall_{stall.awaiting}", Phase.UNKNOWN, detail=str(stall))
+        outcome = self._judge(head, answer, host)
+        if not outcome.ok:
+            return outcome
+        try:
+            state = parse_task(orjson.loads(answer))
+        except ValueError as error:
+            return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no task in the answer: {error}")
+        if state.task_id not in ("", task_id):
+            return Outcome("bad_json", Phase.UNKNOWN, head.status, detail="the answer is about another task")
+        return state
+
+    def _judge(self, head: Head, answer: bytes, host: Endpoint) -> Outcome:
+        return judge(
+            head, answer, self._target, host, CostClass.PAID, wall_seconds=self._wall_seconds, redact=self._redact
+        )
+
+    def _hosts(self) -> tuple[Endpoint, ...]:
+        """The upstream's hosts, beginning with the one that created the task."""
+        others = (host for host in self._target.upstream.endpoints if host != self._endpoint)
+        return (self._endpoint, *others)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * (1 - SPREAD + 2 * SPREAD * self._jitter())
+
+
+def is_task_id(value: str) -> bool:
+    """Whether ``value`` may stand in a path: ids come from upstreams, and from clients."""
+    return _TASK_ID.fullmatch(value) is not None
+
+
+def task_path(task_id: str) -> str:
+    """Where a task is read. ValueError if the id is none."""
+    if not is_task_id(task_id):
+        raise ValueError("a task id has 1 to 128 letters, digits, '-' and '_'")
+    return f"{PATH}/{task_id}"
+
+
+def receive_all(head: Head) -> Generator[Command, Result, bytes]:
+    """The body of an answer, cut off a little beyond the limit; ``judge`` tells what that means."""
+    limit = ANSWER_LIMIT if 200 <= head.status < 300 else ERROR_LIMIT
+    body = bytearray()
+    while len(body) <= limit:
+        piece = yield RECEIVE[Awaiting.CONTENT]
+        assert isinstance(piece, bytes)
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
+
+
+def judge(
+    head: Head,
+    body: bytes,
+    target: Target,
+    host: Endpoint,
+    cost_class: CostClass,
+    *,
+    wall_seconds: float,
+    redact: Callable[[bytes], bytes],
+) -> Outcome:
+    """What a whole answer of ``host`` means (core/classify.py), without secrets that it may repeat."""
+    if len(body) > ANSWER_LIMIT:
+        return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"an answer of more than {ANSWER_LIMIT} bytes")
+
+    def classified(body: bytes) -> Outcome:
+        return classify_answer(
+            head.status,
+            head,
+            body,
+            dialect=target.upstream.dialect,
+            operation=target.operation,
+            cost_class=cost_class,
+            host=host.host,
+            wall_seconds=wall_seconds,
+        )
+
+    outcome = classified(body)
+    # Secrets stand in words. Where there are none, a big answer need not be searched, which takes seconds.
+    has_words = outcome.message or outcome.type or outcome.param or outcome.code
+    return classified(redact(body)) if has_words else outcome
+
+
+def failure_words(state: TaskState, redact: Callable[[bytes], bytes]) -> str | None:
+    """Why a task failed, as a client may read it; None if nothing was said that is fit to show."""
+    if state.error is None:
+        return None
+    return sanitise(redact(state.error.encode("utf-8", "replace")).decode("utf-8", "replace"))
+
+
+def stated_cost(points: int | None, points_per_usd: int) -> int | None:
+    """Nano-dollars of a finished task, rounded half up; None where the upstream named none.
+
+    ``points``: ``meta.usage.consume``. Zero is what tasks carry that are not billed by points, so it says nothing.
+    """
+    if points is None or points <= 0:
+        return None
+    return (2 * points * NANO_PER_USD + points_per_usd) // (2 * points_per_usd)

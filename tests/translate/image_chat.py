@@ -1,0 +1,101 @@
+"""What the tests of pictures bought from a chat are made of."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gateway.core.pictures import MadePicture
+from gateway.core.types import Outcome
+from gateway.redaction import Redactor
+from gateway.translate.commands import Head, Send
+from gateway.translate.images_to_chat import ImagesToChat
+from gateway.translate.presenting import Presenter
+
+from .chat import HOST, KEY, SOLD_BY_PICTURE, USAGE, chunk, delta
+from .pictures import BLACK, OTHER_URL, URL, PlainPresenter, as_base64, order
+from .transcript import Pieces, lines, transcript
+
+FENCE = '```\n{\n  "prompt": "A black cat",\n  "ratio": "1:1"\n}\n```\n\n'
+STREAM_HEAD = Head(200, ((b"content-type", b"text/event-stream"),))
+
+
+def text(content: str, **fields: Any) -> bytes:
+    return chunk(delta(content=content, **fields))
+
+
+def completion(content: str, finish: str = "stop") -> bytes:
+    message = {"role": "assistant", "content": content}
+    choices = [{"index": 0, "message": message, "finish_reason": finish}]
+    return json.dumps({"id": "chatcmpl-1", "object": "chat.completion", "choices": choices, "usage": USAGE}).encode()
+
+
+PIECES: Pieces = {
+    "role": chunk(delta(role="assistant", content="")),
+    "nothing": chunk(delta()),
+    "fence": text(FENCE),
+    "queuing": text("> ID: `task_1`\n> Queuing."),
+    "15%": text("\n> Progress 15%."),
+    "64%": text("\n> Progress 64%.."),
+    "thought": chunk(delta(reasoning_content="Progress 7%\n")),
+    "image": text(f"\n\n![gen_1]({URL})\n\n"),
+    "other": text(f"![gen_2]({OTHER_URL})\n[Click to download]({OTHER_URL}?download=1)\n"),
+    "inline": text(f"\n![image](data:image/png;base64,{as_base64(BLACK)})\n"),
+    "torn": text("\n![image](data:image/png;base64,abc)\n"),
+    "dalle": text('{"prompt":"A black cat","size":"1024x1024"}'),
+    "failed": text("\n> Generation failed ❌\n> Failure reason: output_moderation\n"),
+    "sorry": text("I cannot make this picture."),
+    "sorry-key": text(f"I cannot make this picture for {KEY}."),
+    "no": chunk(delta(refusal="I will not draw that.")),
+    "finish": chunk(delta("stop")),
+    "filtered": chunk(delta("content_filter")),
+    "usage": chunk(usage=USAGE),
+    "done": b"data: [DONE]\n\n",
+    "comment": b": ping\n\n",
+    "half": text(f"![gen_1]({URL})")[:-9],
+    "nonsense": b"data: {nonsense\n\n",
+    "malformed": b'data: {"choices":{}}\n\n',
+    "error": b'data: {"error":{"message":"It broke","type":"server_error","code":"server_error"}}\n\n',
+    "error-word": b'data: {"error":"generation_failed","code":"generation_failed"}\n\n',
+    "error-delta": chunk(delta(error="timeout")),
+    "whole": completion(f"{FENCE}![gen_1]({URL})"),
+    "whole-sorry": completion("I cannot make this picture."),
+    "whole-empty": completion(""),
+    "whole-odd": b'{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}',
+    "no-completion": b'{"object":"chat.completion"}',
+    "json-error": b'{"error":{"message":"Bad picture","type":"invalid_request_error","code":"invalid_image"}}',
+    "picture": b"picture",
+}
+MADE, OTHER = MadePicture(URL, None, "A black cat"), MadePicture(OTHER_URL, None, "A black cat")
+
+
+def conversation(presenter: Presenter | None = None, **fields: Any) -> ImagesToChat:
+    return ImagesToChat(
+        order(**fields),
+        SOLD_BY_PICTURE,
+        HOST,
+        presenter=presenter or PlainPresenter(),
+        wall_seconds=1_700_000_000.0,
+        count=len,
+        redact=Redactor([KEY]).data,
+    )
+
+
+def body(talk: ImagesToChat) -> dict[str, Any]:
+    command = next(talk.converse())
+    assert isinstance(command, Send)
+    assert (command.method, command.path, command.headers) == ("POST", "/v1/chat/completions", ())
+    document: dict[str, Any] = json.loads(command.body)
+    return document
+
+
+def content(talk: ImagesToChat) -> Any:
+    (message,) = body(talk)["messages"]
+    assert message["role"] == "user"
+    return message["content"]
+
+
+def tell(talk: ImagesToChat, script: str) -> Outcome:
+    said, outcome = transcript(talk, script, PIECES)
+    assert said.split("\n") == lines(script)
+    return outcome

@@ -1,0 +1,91 @@
+"""Orders for pictures, and what the tests of their conversations and presenters are made of."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Generator, Iterable
+from typing import Any, TypeVar
+
+from gateway.core.pictures import MadePicture, PictureFacts, PictureKind, PicturesRequest, SourcePicture
+from gateway.translate.commands import Command, Emit, Result
+from gateway.translate.presenting import Delivering, Telling
+
+T = TypeVar("T")
+
+
+def png(shade: int) -> bytes:
+    """A real PNG of one grey pixel."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes([0, shade]))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def as_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+BLACK, GREY, WHITE = png(0), png(128), png(255)
+URL = "https://storage.theapi.app/image/gen-1.png"
+OTHER_URL = "https://storage.theapi.app/image/gen-2.png"
+KEPT_URL = "http://127.0.0.1:8400/images/kept"
+
+
+def order(kind: PictureKind = "generation", prompt: str = "A cat", **fields: Any) -> PicturesRequest:
+    """An order as the front door would hand it over."""
+    return PicturesRequest(kind, "gpt-image", prompt, **fields)
+
+
+def source(data: bytes = BLACK) -> SourcePicture:
+    return SourcePicture(data, width=1, height=1)
+
+
+def tell(telling: Generator[Command, Result, T], *answers: Result | Exception) -> tuple[list[Command], T]:
+    """Let a presenter speak. ``answers``: for everything it says but ``Emit``, in order."""
+    told = iter(answers)
+    said: list[Command] = []
+    answer: Result | Exception = None
+    while True:
+        try:
+            said.append(telling.throw(answer) if isinstance(answer, Exception) else telling.send(answer))
+        except StopIteration as end:
+            value: T = end.value
+            return said, value
+        answer = None if isinstance(said[-1], Emit) else next(told)
+
+
+class PlainPresenter:
+    """Tells what it was handed in words, so that a conversation's transcript shows just that.
+
+    ``unavailable``: it can deliver none.
+    """
+
+    def __init__(self, stream: bool = False) -> None:
+        self.stream = stream
+        self.delivered: list[tuple[MadePicture, PictureFacts]] = []
+        self.previews: list[tuple[str, int]] = []
+        self.progressed: list[str] = []
+
+    def progress(self, text: str) -> Telling:
+        self.progressed.append(text)
+        yield from ()
+
+    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
+        self.previews.append((b64, index))
+        if self.stream:
+            yield Emit(b"preview")
+
+    def deliver(self, made: Iterable[MadePicture], facts: PictureFacts) -> Delivering:
+        pictures = tuple(made)
+        self.delivered += [(picture, facts) for picture in pictures]
+        if self.stream:
+            yield Emit(b"picture" * len(pictures))
+        return pictures
+
+    def conclude(self, pictures: object, facts: object, usage: object) -> bytes | None:
+        raise AssertionError("a conversation does not conclude")

@@ -1,0 +1,139 @@
+"""Pictures told as a chat completion, read with the types of OpenAI's SDK."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.types import Usage
+from gateway.translate.commands import Command, Emit, Keep, ResultUnavailable
+from gateway.translate.present_chat import ChatPresenter
+
+from .pictures import BLACK, KEPT_URL, OTHER_URL, URL, as_base64, tell
+
+FACTS = PictureFacts()
+NAMED = {"id": "chatcmpl-1", "created": 1_764_000_000, "model": "flux-dev"}
+USAGE = Usage(7, 2, 5, images=1)
+
+
+def presenter(stream: bool = False, include_usage: bool = False) -> ChatPresenter:
+    return ChatPresenter(
+        id="chatcmpl-1", created=1_764_000_000, model="flux-dev", stream=stream, include_usage=include_usage
+    )
+
+
+def chunks(data: bytes) -> list[dict[str, Any]]:
+    """The chunks in bytes of a stream."""
+    found = []
+    for line in filter(None, data.split(b"\n\n")):
+        document = json.loads(line.removeprefix(b"data: "))
+        ChatCompletionChunk.model_validate(document)
+        assert document["object"] == "chat.completion.chunk"
+        assert {name: document[name] for name in NAMED} == NAMED
+        found.append(document)
+    return found
+
+
+def emitted(said: list[Command]) -> bytes:
+    return b"".join(command.data for command in said if isinstance(command, Emit))
+
+
+def test_a_whole_answer_is_a_completion_of_markdown_images() -> None:
+    telling = presenter()
+    made = [MadePicture(URL), MadePicture(None, as_base64(BLACK))]
+    said, pictures = tell(telling.deliver(made, FACTS), KEPT_URL)
+    assert said == [Keep(BLACK)]
+    body = telling.conclude(pictures, FACTS, USAGE)
+    assert body is not None
+    ChatCompletion.model_validate_json(body)
+    assert json.loads(body) == {
+        **NAMED,
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": 0,
+                "message": {
+                    "role": "assistant",
+                    "content": f"![image]({URL})\n![image]({KEPT_URL})",
+                    "refusal": None,
+                },
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 7,
+            "completion_tokens": 5,
+            "total_tokens": 12,
+            "prompt_tokens_details": {"cached_tokens": 2},
+        },
+    }
+
+
+def test_usage_that_nobody_knows_is_zero() -> None:
+    body = presenter().conclude([MadePicture(URL)], FACTS, None)
+    assert body is not None
+    usage = ChatCompletion.model_validate_json(body).usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (0, 0, 0)
+
+
+def test_a_link_cannot_break_out_of_the_markdown() -> None:
+    body = presenter().conclude([MadePicture("https://a.example/x(1) <b>.png")], FACTS, None)
+    assert body is not None
+    content = json.loads(body)["choices"][0]["message"]["content"]
+    assert content == "![image](https://a.example/x%281%29%20%3Cb%3E.png)"
+
+
+def test_a_stream_begins_with_the_role_and_brings_one_picture_a_line() -> None:
+    telling = presenter(stream=True)
+    first, _ = tell(telling.deliver([MadePicture(URL)], FACTS))
+    second, _ = tell(telling.deliver([MadePicture(OTHER_URL)], FACTS))
+    last = telling.conclude([], FACTS, USAGE)
+    assert last is not None
+    assert last.endswith(b"data: [DONE]\n\n")
+    told = chunks(emitted(first) + emitted(second) + last.removesuffix(b"data: [DONE]\n\n"))
+    assert [chunk["choices"][0]["delta"] for chunk in told] == [
+        {"role": "assistant", "content": "", "refusal": None},
+        {"content": f"![image]({URL})"},
+        {"content": f"\n![image]({OTHER_URL})"},
+        {},
+    ]
+    assert [chunk["choices"][0]["finish_reason"] for chunk in told] == [None, None, None, "stop"]
+    assert not any("usage" in chunk for chunk in told)
+
+
+def test_usage_goes_to_who_asked_for_it() -> None:
+    telling = presenter(stream=True, include_usage=True)
+    said, _ = tell(telling.deliver([MadePicture(URL)], FACTS))
+    last = telling.conclude([], FACTS, USAGE)
+    assert last is not None
+    told = chunks(emitted(said) + last.removesuffix(b"data: [DONE]\n\n"))
+    assert [chunk["usage"] for chunk in told[:-1]] == [None, None, None]
+    assert told[-1]["choices"] == []
+    assert told[-1]["usage"]["total_tokens"] == 12
+
+
+def test_a_picture_that_cannot_be_kept_is_left_out() -> None:
+    made = [MadePicture(None, as_base64(BLACK)), MadePicture(URL)]
+    for stream in (False, True):
+        said, pictures = tell(presenter(stream).deliver(made, FACTS), ResultUnavailable("the disk is full"))
+        assert pictures == (MadePicture(URL),)
+        assert len(said) == 1 + stream
+
+
+def test_none_that_can_be_kept() -> None:
+    with pytest.raises(ResultUnavailable, match="the disk is full"):
+        made = [MadePicture(None, as_base64(BLACK))]
+        tell(presenter().deliver(made, FACTS), ResultUnavailable("the disk is full"))
+
+
+def test_progress_is_a_comment_and_previews_are_not_shown() -> None:
+    said, _ = tell(presenter(stream=True).progress("64%"))
+    assert said == [Emit(b": progress 64%\n\n", meaningful=False, optional=True)]
+    assert tell(presenter().progress("64%")) == ([], None)
+    assert tell(presenter(stream=True).partial(as_base64(BLACK), 0, FACTS)) == ([], None)

@@ -1,0 +1,243 @@
+"""Pictures told as OpenAI's Images API tells them, read with the types of its own SDK."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from openai.types import (
+    ImageEditCompletedEvent,
+    ImageGenCompletedEvent,
+    ImageGenPartialImageEvent,
+    ImagesResponse,
+)
+
+from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.types import Usage
+from gateway.translate.commands import Command, Emit, Fetch, Keep, ResultUnavailable
+from gateway.translate.present_images import ImagesPresenter
+
+from .pictures import BLACK, KEPT_URL, OTHER_URL, URL, WHITE, as_base64, order, source, tell
+
+CREATED = 1_764_000_000
+NO_FACTS = PictureFacts()
+GONE = ResultUnavailable("it is gone")
+STATED = {
+    "input_tokens": 10,
+    "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
+    "output_tokens": 4160,
+    "total_tokens": 4170,
+}
+
+
+def presenter(format: Any = "url", explicit: bool = False, **fields: Any) -> ImagesPresenter:
+    return ImagesPresenter(order(**fields), created=CREATED, format=format, explicit=explicit)
+
+
+def events(said: list[Command]) -> list[dict[str, Any]]:
+    """The events that were emitted; the name of each must be its type."""
+    found = []
+    for command in said:
+        if isinstance(command, Emit):
+            name, _, data = command.data.decode().partition("\ndata: ")
+            assert data.endswith("\n\n")
+            document = json.loads(data)
+            assert name == f"event: {document['type']}"
+            assert command.meaningful
+            found.append(document)
+    return found
+
+
+def whole(telling: ImagesPresenter, pictures: Any, facts: PictureFacts = NO_FACTS, usage: Any = None) -> dict[str, Any]:
+    body = telling.conclude(pictures, facts, usage)
+    assert body is not None
+    ImagesResponse.model_validate_json(body)
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
+class TestWholeAnswers:
+    def test_a_link_passes(self) -> None:
+        telling = presenter()
+        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A black cat")], NO_FACTS))
+        assert said == []
+        assert whole(telling, pictures) == {
+            "created": CREATED,
+            "data": [{"url": URL, "revised_prompt": "A black cat"}],
+        }
+
+    def test_bytes_are_kept_where_a_link_is_wanted(self) -> None:
+        telling = presenter()
+        said, pictures = tell(telling.deliver([MadePicture(None, as_base64(BLACK), "A cat")], NO_FACTS), KEPT_URL)
+        assert said == [Keep(BLACK)]
+        assert whole(telling, pictures)["data"] == [{"url": KEPT_URL, "revised_prompt": "A cat"}]
+
+    def test_bytes_pass(self) -> None:
+        telling = presenter("b64_json")
+        said, pictures = tell(telling.deliver([MadePicture(URL, as_base64(BLACK))], NO_FACTS))
+        assert said == []
+        assert whole(telling, pictures)["data"] == [{"b64_json": as_base64(BLACK)}]
+
+    def test_a_link_is_followed_where_bytes_are_wanted(self) -> None:
+        telling = presenter("b64_json", explicit=True)
+        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A cat")], NO_FACTS), BLACK)
+        assert said == [Fetch(URL)]
+        assert whole(telling, pictures)["data"] == [{"b64_json": as_base64(BLACK), "revised_prompt": "A cat"}]
+
+    def test_one_that_cannot_be_had_is_left_out(self) -> None:
+        telling = presenter("b64_json")
+        said, pictures = tell(telling.deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS), GONE, WHITE)
+        assert said == [Fetch(URL), Fetch(OTHER_URL)]
+        assert [item["b64_json"] for item in whole(telling, pictures)["data"]] == [as_base64(WHITE)]
+
+    @pytest.mark.parametrize("explicit", [True, False])
+    def test_none_that_can_be_had(self, explicit: bool) -> None:
+        """In a whole answer the form was chosen by somebody: the client, or the model's custom."""
+        with pytest.raises(ResultUnavailable, match="it is gone"):
+            tell(presenter("b64_json", explicit).deliver([MadePicture(URL)], NO_FACTS), GONE)
+
+    def test_bytes_that_cannot_be_read_are_not_kept(self) -> None:
+        with pytest.raises(ResultUnavailable, match="cannot be read"):
+            tell(presenter().deliver([MadePicture(None, "no base64!")], NO_FACTS))
+
+    def test_no_pictures_are_no_trouble(self) -> None:
+        assert tell(presenter().deliver([], NO_FACTS)) == ([], ())
+
+    def test_all_that_is_known_is_told(self) -> None:
+        facts = PictureFacts("1024x1024", "high", "opaque", "png", STATED)
+        document = whole(presenter(), [MadePicture(URL)], facts)
+        assert {**document, "data": None} == {
+            "created": CREATED,
+            "data": None,
+            "size": "1024x1024",
+            "quality": "high",
+            "background": "opaque",
+            "output_format": "png",
+            "usage": STATED,
+        }
+
+    def test_usage_of_the_upstream_is_told_in_its_own_words(self) -> None:
+        facts = PictureFacts(usage={**STATED, "output_tokens_details": {"image_tokens": 4160, "text_tokens": 0}})
+        usage = Usage(10, 0, 4160, images=1)
+        assert whole(presenter(), [MadePicture(URL)], facts, usage)["usage"] == facts.usage
+
+    def test_usage_of_several_conversations_is_told_together(self) -> None:
+        usage = Usage(30, 0, 8320, images=2, image_input_tokens=12)
+        for facts in (PictureFacts(usage=STATED), NO_FACTS):
+            assert whole(presenter(), [MadePicture(URL)], facts, usage)["usage"] == {
+                "input_tokens": 30,
+                "input_tokens_details": {"text_tokens": 18, "image_tokens": 12},
+                "output_tokens": 8320,
+                "total_tokens": 8350,
+            }
+
+    def test_an_estimate_is_not_told(self) -> None:
+        for usage in (Usage(30, 0, 8320, confidence="estimated"), Usage(images=1), None):
+            assert "usage" not in whole(presenter(), [MadePicture(URL)], NO_FACTS, usage)
+
+    def test_previews_and_progress_are_for_streams(self) -> None:
+        telling = presenter()
+        assert tell(telling.progress("7%")) == ([], None)
+        assert tell(telling.partial(as_base64(BLACK), 0, NO_FACTS)) == ([], None)
+
+
+class TestStreams:
+    def test_a_picture_is_an_event_with_everything_the_sdk_requires(self) -> None:
+        telling = presenter("b64_json", stream=True)
+        picture = MadePicture(None, as_base64(BLACK), "A black cat")
+        said, pictures = tell(telling.deliver([picture], NO_FACTS))
+        (document,) = events(said)
+        event = ImageGenCompletedEvent.model_validate(document)
+        assert (event.type, event.b64_json) == ("image_generation.completed", as_base64(BLACK))
+        assert (event.size, event.quality, event.background, event.output_format) == ("auto", "auto", "auto", "png")
+        assert (event.created_at, event.usage.total_tokens) == (CREATED, 0)
+        assert document["revised_prompt"] == "A black cat"
+        assert "url" not in document
+        assert pictures == (picture,)
+        assert telling.conclude(pictures, NO_FACTS, None) is None
+
+    @pytest.mark.parametrize("kind", ["edit", "variation"])
+    def test_edits_and_variations_have_a_name_of_their_own(self, kind: Any) -> None:
+        telling = presenter("b64_json", kind=kind, images=(source(),), stream=True)
+        facts = PictureFacts("1536x1024", "low", "transparent", "webp", STATED)
+        said, _ = tell(telling.deliver([MadePicture(None, as_base64(BLACK))], facts))
+        event = ImageEditCompletedEvent.model_validate(events(said)[0])
+        assert (event.size, event.quality, event.background, event.output_format) == (
+            "1536x1024",
+            "low",
+            "transparent",
+            "webp",
+        )
+        assert event.usage.model_dump() == STATED
+
+    def test_words_the_sdk_does_not_know_are_not_told(self) -> None:
+        facts = PictureFacts("auto", "standard", "auto", "gif")
+        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(BLACK))], facts))
+        event = ImageGenCompletedEvent.model_validate(events(said)[0])
+        assert (event.quality, event.background, event.output_format) == ("auto", "auto", "png")
+
+    @pytest.mark.parametrize(
+        ("data", "name"),
+        [
+            (b"\xff\xd8\xff\xe0 and the rest of it", "jpeg"),
+            (b"RIFF\x00\x00\x00\x00WEBPVP8 and the rest", "webp"),
+            (b"GIF89a and the rest of the picture", "png"),
+        ],
+    )
+    def test_the_format_is_told_by_the_bytes(self, data: bytes, name: str) -> None:
+        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(data))], NO_FACTS))
+        assert events(said)[0]["output_format"] == name
+
+    def test_text_that_is_no_base64_has_no_format(self) -> None:
+        said, _ = tell(presenter(stream=True).partial("?", 0, NO_FACTS))
+        assert events(said)[0]["output_format"] == "png"
+
+    def test_a_link_is_followed_and_stands_beside(self) -> None:
+        """Also for models whose whole answers are links: the SDK's events need the bytes."""
+        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS), BLACK)
+        assert said[0] == Fetch(URL)
+        (document,) = events(said)
+        assert (document["b64_json"], document["url"]) == (as_base64(BLACK), URL)
+        assert pictures == (MadePicture(URL, as_base64(BLACK)),)
+
+    def test_what_was_bought_is_not_lost_with_the_bytes(self) -> None:
+        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS), GONE)
+        (document,) = events(said)
+        assert (document["b64_json"], document["url"]) == (None, URL)
+        assert pictures == (MadePicture(URL),)
+
+    def test_bytes_the_client_insists_on_are_bytes_or_nothing(self) -> None:
+        telling = presenter("b64_json", explicit=True, stream=True)
+        with pytest.raises(ResultUnavailable):
+            tell(telling.deliver([MadePicture(URL)], NO_FACTS), GONE)
+
+    def test_a_client_that_insists_on_links_gets_links(self) -> None:
+        telling = presenter("url", explicit=True, stream=True)
+        made = [MadePicture(URL), MadePicture(None, as_base64(WHITE))]
+        said, _ = tell(telling.deliver(made, NO_FACTS), KEPT_URL)
+        assert [(each["b64_json"], each["url"]) for each in events(said)] == [(None, URL), (None, KEPT_URL)]
+
+    def test_every_picture_goes_out_as_soon_as_it_is_there(self) -> None:
+        said, _ = tell(
+            presenter(stream=True).deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS), BLACK, WHITE
+        )
+        assert [type(command).__name__ for command in said] == ["Fetch", "Emit", "Fetch", "Emit"]
+
+    def test_a_preview(self) -> None:
+        facts = PictureFacts("1024x1024", "low", "opaque", "png")
+        said, _ = tell(presenter(stream=True).partial(as_base64(BLACK), 2, facts))
+        event = ImageGenPartialImageEvent.model_validate(events(said)[0])
+        assert (event.type, event.b64_json, event.partial_image_index) == (
+            "image_generation.partial_image",
+            as_base64(BLACK),
+            2,
+        )
+        assert (event.size, event.quality) == ("1024x1024", "low")
+
+    def test_progress_is_a_comment_of_one_line(self) -> None:
+        said, _ = tell(presenter(stream=True).progress("7 %\r\n\r\ndata: no event"))
+        assert said == [Emit(b": progress 7 % data: no event\n\n", meaningful=False, optional=True)]
+        (long,), _ = tell(presenter(stream=True).progress("x" * 10_000))
+        assert isinstance(long, Emit)
+        assert len(long.data) < 300
