@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.attempt import Attempt
-from gateway.core.pricing import AttemptCost, AttemptFacts, Booking, book, format_usd
+from gateway.core.booking import AttemptCost, AttemptFacts, Booking, book
+from gateway.core.pricing import format_usd
 from gateway.core.routing import Failover, Go
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.delivery import Headers
 from gateway.metrics import FinishedExchange
 from gateway.redaction import fingerprint
 from gateway.services import Services
-from gateway.stores.base import AttemptRecord, Intent, Settlement
+from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord
 from gateway.translate.commands import Conversation
 
 OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway failed during this attempt")
@@ -39,6 +40,7 @@ class Entry:
     conversation: Conversation
     attempt: Attempt
     began: float
+    leg: int = 0
     ended: float = 0.0
     outcome: Outcome = OUR_MISTAKE
 
@@ -55,6 +57,7 @@ class Entry:
             "phase": int(outcome.phase),
             "upstream_status": outcome.status,
             "detail": outcome.detail or None,
+            "task_id": self.conversation.task_id,
             "bytes_out": self.attempt.bytes_out,
             "bytes_in": self.attempt.bytes_in,
             "attempt_ms": round((self.ended - self.began) * 1000, 1),
@@ -74,6 +77,10 @@ class Entry:
             usage=usage,
             estimated=conversation.estimate() if counted else Usage(),
             images=conversation.images,
+            quality=conversation.quality,
+            size=conversation.size,
+            stated=conversation.stated_cost,
+            leg=self.leg,
         )
 
 
@@ -90,7 +97,6 @@ class Account:
         self._began = services.clock.monotonic()
         self._id = services.new_id()
         self._entries: list[Entry] = []
-        self._failovers = 0
         self._first_at: float | None = None
         self._booking: Booking | None = None
         self.reserved = False
@@ -108,22 +114,35 @@ class Account:
             paid=any(target.cost_class is CostClass.PAID for target in self._route.targets),
         )
 
-    def begin(self, go: Go, conversation: Conversation, attempt: Attempt) -> None:
-        """An attempt starts."""
-        self._entries.append(Entry(go, conversation, attempt, self._services.clock.monotonic()))
+    def begin(self, go: Go, conversation: Conversation, attempt: Attempt, leg: int = 0) -> None:
+        """An attempt of the exchange's leg number ``leg`` starts."""
+        self._entries.append(Entry(go, conversation, attempt, self._services.clock.monotonic(), leg))
 
-    def end(self, outcome: Outcome, failovers: Sequence[Failover]) -> None:
-        """The attempt that was begun last has ended."""
-        entry = self._entries[-1]
+    def end(self, attempt: Attempt, outcome: Outcome, failovers: Sequence[Failover]) -> None:
+        """An attempt that was begun has ended. ``failovers``: the changes of way since its leg last ended one."""
+        entry = next(entry for entry in reversed(self._entries) if entry.attempt is attempt)
         entry.outcome = outcome
         go, services = entry.go, self._services
         services.metrics.attempt(go.target.upstream.name, go.endpoint.url, outcome.slug)
-        for failover in failovers[self._failovers :]:
+        for failover in failovers:
             services.metrics.failover(self._route.model, failover.from_upstream, failover.to_upstream, failover.reason)
-        self._failovers = len(failovers)
         entry.ended = services.clock.monotonic()
         if not outcome.ok:
             services.log.warning("attempt", request_id=self._request_id, **entry.line())
+
+    async def record_task(self, go: Go, task_id: str) -> None:
+        """Return once the ledger knows that this exchange made the task with ``go``'s key."""
+        await self._services.ledger.record_task(
+            TaskRecord(
+                task_id=task_id,
+                upstream=go.target.upstream.name,
+                credential=go.credential.name,
+                exchange=self._id,
+                key=self._key.name,
+                model=self._route.model,
+                at_ns=self._services.clock.wall_ns(),
+            )
+        )
 
     def first_content(self) -> None:
         """The first meaningful bytes went to the client."""
@@ -177,6 +196,7 @@ class Account:
                 phase=int(entry.outcome.phase),
                 cost=cost.amount,
                 reason=cost.reason,
+                task_id=entry.conversation.task_id,
             )
             for entry, cost in zip(self._entries, booking.costs, strict=True)
         )
@@ -198,6 +218,7 @@ class Account:
             upstream_cost=booking.upstream_cost,
             confidence=booking.confidence,
             status=status,
+            task_id=next((record.task_id for record in records if record.task_id is not None), None),
         )
 
     def _observe(self, booking: Booking, status: int) -> None:

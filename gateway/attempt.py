@@ -6,7 +6,8 @@ It holds no rules of its own but the timers of the failover policy: which wait m
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
 from gateway.core.routing import Go
@@ -21,14 +22,22 @@ from gateway.translate.commands import (
     Conversation,
     Conversing,
     Emit,
+    Fetch,
     Head,
+    Keep,
     Receive,
+    Record,
+    Respond,
+    Result,
+    ResultUnavailable,
     Send,
     Sleep,
     Stalled,
 )
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
+
+T = TypeVar("T")
 
 GRACE_AFTER_FINISH = 2.0
 """Seconds an answer that named its finish reason may stay open before it counts as ended (fault row 37)."""
@@ -55,10 +64,31 @@ class DeadlinePassed(Exception):
 class Sink(Protocol):
     """Where a conversation's bytes for the client go."""
 
+    @property
+    def started(self) -> bool:
+        """Whether anything has gone to the client."""
+        ...
+
     async def emit(self, data: bytes, meaningful: bool) -> None: ...
     def emit_now(self, data: bytes) -> bool:
         """``emit`` without waiting; False if it must be waited for, or is the first."""
         ...
+
+
+class Errands(Protocol):
+    """What a conversation may ask for beside talking to its upstream (translate/commands.py)."""
+
+    async def fetch(self, url: str) -> bytes:
+        """Raises ResultUnavailable."""
+        ...
+
+    async def keep(self, data: bytes) -> str:
+        """Raises ResultUnavailable."""
+        ...
+
+    async def record(self, task_id: str) -> None: ...
+    async def respond(self, status: int, body: bytes) -> None: ...
+    async def rest(self, seconds: float, hint: str | None) -> None: ...
 
 
 class Attempt:
@@ -80,11 +110,13 @@ class Attempt:
         deadline: float,
         clock: Clock,
         tasks: TrackedTasks,
+        errands: Errands | None = None,
     ) -> None:
         self._go = go
         self._conversation = conversation
         self._pool = pool
         self._sink = sink
+        self._errands = errands
         self._interrupter = interrupter
         self._deadline = deadline
         self._clock = clock
@@ -97,6 +129,7 @@ class Attempt:
         self._last_byte = self._last_progress = self._head_at = self._loop.time()
         self._progress_seen = 0
         self._waiting_until = 0.0
+        self._within: float | None = None
         self._finished_at: float | None = None
         self.waited = 0.0
         self.bytes_out = 0
@@ -113,6 +146,10 @@ class Attempt:
         """Bytes of the answer's body received so far."""
         return self._response.bytes_received if self._response is not None else 0
 
+    def end_by(self, deadline: float) -> None:
+        """The attempt itself has less time than the whole request: until ``deadline``, the loop's time."""
+        self._deadline = min(self._deadline, deadline)
+
     async def run(self) -> Outcome:
         """Converse to the end. Interruptions other than stalls (client gone, draining) are raised."""
         conversing = self._conversation.converse()
@@ -127,11 +164,14 @@ class Attempt:
         except Stalled as stall:
             return Outcome(f"stall_{stall.awaiting}", self.phase, detail=str(stall))
         except DeadlinePassed:
-            return Outcome("deadline", self.phase, detail="the request's deadline passed")
+            slug = "deadline" if self._conversation.task_id is None else "task_poll"
+            return Outcome(slug, self.phase, detail="the time for it was up")
+        except ResultUnavailable as missing:
+            return Outcome("asset_unavailable", Phase.ANSWERED, detail=str(missing))
         finally:
             conversing.close()
             self._watchdog.stop()
-            del self._sink  # it refers back to this attempt, and the account keeps the attempt
+            del self._sink, self._errands  # they refer back to this attempt, and the account keeps the attempt
             if self._response is not None and not self._handed_over:
                 self._response.close()
 
@@ -140,7 +180,7 @@ class Attempt:
         try:
             command = next(conversing)
             while True:
-                result: Head | bytes | None = None
+                result: Result = None
                 try:
                     if type(command) is Receive:
                         result = self._arrived()
@@ -148,7 +188,7 @@ class Attempt:
                             result = await self._receive(command.awaiting)
                     elif not (type(command) is Emit and self._sink.emit_now(command.data)):
                         result = await self._carry_out(command)
-                except (TransportError, Stalled) as trouble:
+                except (TransportError, Stalled, ResultUnavailable) as trouble:
                     command = conversing.throw(trouble)
                 else:
                     command = conversing.send(result)
@@ -164,31 +204,62 @@ class Attempt:
             self._last_byte = self._loop.time()
         return data
 
-    async def _carry_out(self, command: Command) -> Head | None:
+    async def _carry_out(self, command: Command) -> Result:
         if type(command) is Emit:
+            if command.optional and not self._sink.started:
+                return None
             started = self._loop.time()
-            self._waiting_until = self._deadline
-            self._watchdog.watch(self._deadline)
-            try:
-                await self._interrupter.wait(self._sink.emit(command.data, command.meaningful))
-            finally:
-                self._watchdog.rest()
+            await self._by_deadline(self._sink.emit(command.data, command.meaningful))
             blocked = self._loop.time() - started  # while the client made us wait, nobody upstream was silent
             self._last_byte += blocked
             self._last_progress += blocked
             return None
         if type(command) is Send:
             return await self._send(command)
-        assert type(command) is Sleep
-        await self._interrupter.wait(asyncio.sleep(command.seconds))
+        return await self._by_deadline(self._run_errand(command))
+
+    async def _run_errand(self, command: Command) -> Result:
+        assert self._errands is not None
+        if type(command) is Sleep:
+            started = self._clock.monotonic()
+            await self._errands.rest(command.seconds, command.hint)
+            self.waited += self._clock.monotonic() - started
+        elif type(command) is Fetch:
+            started = self._clock.monotonic()
+            data = await self._errands.fetch(command.url)
+            self.waited += self._clock.monotonic() - started
+            return data
+        elif type(command) is Keep:
+            return await self._errands.keep(command.data)
+        elif type(command) is Record:
+            await self._errands.record(command.task_id)
+        else:
+            assert type(command) is Respond
+            await self._errands.respond(command.status, command.body)
         return None
+
+    async def _by_deadline(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await ``work``, at most until the whole request must have ended."""
+        self._waiting_until = self._deadline
+        self._watchdog.watch(self._deadline)
+        try:
+            return await self._interrupter.wait(work)
+        finally:
+            self._watchdog.rest()
 
     async def _send(self, command: Send) -> Head:
         if self._response is not None:
             self._response.close()
             self._response = None
         upstream, credential = self._go.target.upstream, self._go.credential
-        headers = (*_FIXED_HEADERS, (b"authorization", b"Bearer " + credential.value.encode()), *command.headers)
+        scheme = b"Bearer " if command.key_header == b"authorization" else b""
+        key = (command.key_header, scheme + credential.value.encode())
+        fixed: Sequence[tuple[bytes, bytes]] = _FIXED_HEADERS
+        if command.headers:
+            own = {name for name, _ in command.headers}
+            fixed = [pair for pair in fixed if pair[0] not in own]
+        headers = (*fixed, key, *command.headers)
+        self._within = command.within
         self.bytes_out += len(command.body)
         self._last_byte = self._loop.time()
         self._watch(Awaiting.HEAD)
@@ -196,14 +267,14 @@ class Attempt:
         try:
             response = await self._interrupter.wait(
                 self._pool.request(
-                    self._go.endpoint,
+                    command.endpoint or self._go.endpoint,
                     command.method,
                     command.path,
                     headers,
                     command.body,
                     connect_timeout=upstream.timeouts.connect,
-                    fresh=self._go.fresh_connection,
-                    on_sending=self._sending,
+                    fresh=self._go.fresh_connection and not command.free,
+                    on_sending=_nothing if command.free else self._sending,
                 )
             )
         finally:
@@ -232,6 +303,8 @@ class Attempt:
         self._awaiting = awaiting
         timeouts = self._go.target.upstream.timeouts
         deadline = self._deadline
+        if self._within is not None:
+            deadline = min(deadline, self._last_byte + self._within)
         wall = self._go.endpoint.wall
         if wall is not None:
             deadline = min(deadline, self._last_byte + wall)
@@ -259,6 +332,10 @@ class Attempt:
         else:
             silence = self._loop.time() - self._last_byte
             self._interrupter.interrupt(Stalled(self._awaiting, round(silence, 1)))
+
+
+def _nothing() -> None:
+    """What is free to ask leaves nothing in doubt once it is sent."""
 
 
 async def _read_to_end(response: Response) -> None:

@@ -5,28 +5,28 @@
     attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the itinerary
     settle   what the key pays and what we owe goes to the ledger, then to the metrics; always, exactly once
 
-Settling awaits nothing, so no cancellation and no disconnect can come between.
+Planning and attempting happen in legs (leg.py): one, or several side by side. Settling awaits nothing, so no
+cancellation and no disconnect can come between.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.accounting import OUR_MISTAKE, Account
-from gateway.attempt import Attempt
+from gateway.accounting import Account
 from gateway.core.limits import Admission, Refusal
-from gateway.core.routing import Go, Itinerary, Stop, Wait
-from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey
+from gateway.core.types import CostClass, Route, VirtualKey
 from gateway.delivery import Client, Delivery, Headers
 from gateway.errors import GatewayError, gateway_overloaded, server_shutting_down
-from gateway.interruption import Interrupter
+from gateway.leg import ClientGone as ClientGone
+from gateway.leg import DrainOver as DrainOver
+from gateway.leg import Leg, Surroundings, Work
 from gateway.services import Services, Snapshot
 from gateway.translate.commands import Conversation
 
 READ_ON_SECONDS = 2.0
-READ_ON_BYTES = 1 << 20
 READ_ON_AT_ONCE = 200
 """How long a token-billed stream is read on for its usage after its client left (decision 002)."""
 
@@ -36,14 +36,6 @@ STATUS_CLIENT_GONE = 499
 
 FAREWELL = 5.0
 """Seconds a client has to take its last words; one that does not read is cut off."""
-
-
-class ClientGone(Exception):
-    """The client closed its connection."""
-
-
-class DrainOver(Exception):
-    """The gateway is shutting down and the drain time is over."""
 
 
 class Operation(Protocol):
@@ -58,12 +50,12 @@ class Operation(Protocol):
     def stream(self) -> bool: ...
 
     @property
-    def supports(self) -> frozenset[str]:
-        """The kinds of target operation a conversation exists for."""
+    def works(self) -> Sequence[Work]:
+        """What is to be brought, a leg for each; at least one."""
         ...
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
-        """A fresh conversation for one attempt."""
+    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+        """The whole answer from those that succeeded, in order; of a stream its last bytes, None if none are due."""
         ...
 
     def rough_input_tokens(self) -> int:
@@ -72,7 +64,10 @@ class Operation(Protocol):
 
 
 class Exchange:
-    """One request's life. Make one, ``await run()``, forget it."""
+    """One request's life. Make one, ``await run()``, forget it.
+
+    ``on_response``: called if the client is answered before the work is over.
+    """
 
     def __init__(
         self,
@@ -84,6 +79,7 @@ class Exchange:
         *,
         request_id: str,
         sdk_retry: bool,
+        on_response: Callable[[], None] | None = None,
     ) -> None:
         self._services = services
         self._snapshot: Snapshot = services.snapshot
@@ -94,15 +90,15 @@ class Exchange:
         self._request_id = request_id
         self._sdk_retry = sdk_retry
         self._loop = asyncio.get_running_loop()
-        self._interrupter = Interrupter()
         self._admission: Admission | None = None
-        self._go: Go | None = None
-        self._itinerary: Itinerary | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
-        self._read_on_left = READ_ON_BYTES
         self._account = Account(services, operation, route, key, request_id)
-        self._conversation: Conversation | None = None
+        self._legs: list[Leg] = []
+        self._brought: list[Leg] = []
+        self._stop: Exception | None = None
         self._delivery: Delivery | None = None
+        self._responded = False
+        self._on_response = on_response
 
     async def run(self) -> None:
         """Serve the client. What goes wrong is delivered to it, not raised; only our own mistakes are raised."""
@@ -124,7 +120,7 @@ class Exchange:
 
     def shut_down(self) -> None:
         """The drain time is over: stop what runs."""
-        self._interrupter.interrupt(DrainOver())
+        self._interrupt(DrainOver())
 
     def _admit(self) -> None:
         gate = self._services.gate
@@ -156,8 +152,9 @@ class Exchange:
             tasks=self._services.tasks,
         )
         self._delivery = delivery
+        error: GatewayError | None
         try:
-            error = await self._try_targets()
+            error = await self._walk(delivery)
         except ClientGone:
             self._account.settle(STATUS_CLIENT_GONE)
             delivery.abandon()
@@ -166,12 +163,18 @@ class Exchange:
             error = server_shutting_down(again=not self._account.sent)
         if error is not None:
             self._account.settle(error.status)
-            await self._say_farewell(delivery, error)
+            if not self._responded:
+                await self._say_farewell(delivery, error)
             return
+        served = [conversation for leg in self._brought if (conversation := leg.conversation) is not None]
+        answer = self._operation.conclude(served)
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
-        conversation = self._conversation
-        assert conversation is not None
-        await delivery.complete(conversation.answer, () if cost is None else ((b"x-gateway-cost-usd", cost),))
+        if self._responded:
+            return
+        if answer is not None and self._operation.stream:
+            await delivery.emit(answer, meaningful=True)
+            answer = None
+        await delivery.complete(answer, () if cost is None else ((b"x-gateway-cost-usd", cost),))
 
     async def _say_farewell(self, delivery: Delivery, error: GatewayError) -> None:
         try:
@@ -180,126 +183,95 @@ class Exchange:
         except TimeoutError:
             self._client.abort()
 
-    async def _try_targets(self) -> GatewayError | None:
-        """Attempt until one succeeds (None) or nothing is left to try (what the client is told)."""
-        now = self._loop.time()
-        deadline = now + self._patience()
-        itinerary = self._itinerary = Itinerary(
-            self._route.targets,
-            model=self._route.model,
-            policy=self._snapshot.failover,
-            states=self._snapshot.states,
-            deadline=deadline,
-            sdk_retry=self._sdk_retry,
-            randomness=self._services.randomness,
-            operations=self._operation.supports,
+    async def _walk(self, delivery: Delivery) -> GatewayError | None:
+        """Walk all legs. None if any brought something; those that brought nothing are then forgotten."""
+        surroundings = Surroundings(
+            self._services,
+            self._snapshot,
+            self._route,
+            self._key,
+            self._client,
+            self._account,
+            delivery,
+            self._loop.time() + self._patience(),
+            self._sdk_retry,
+            self._respond,
         )
-        while True:
-            step = itinerary.next(self._loop.time())
-            if isinstance(step, Stop):
-                return step.error
-            if isinstance(step, Wait):
-                await self._interrupter.wait(asyncio.sleep(step.seconds))
-                continue
-            outcome = await self._attempt(itinerary, step, deadline)
-            if outcome.ok:
-                return None
-            if outcome.slug.startswith("client_") or self._client.gone:
-                raise ClientGone
-            if outcome.slug == "drain_cut":
-                raise DrainOver
-
-    async def _attempt(self, itinerary: Itinerary, go: Go, deadline: float) -> Outcome:
-        services = self._services
-        self._go = go
-        self._conversation = self._operation.converse_with(go.target, go.endpoint)
-        attempt = Attempt(
-            go,
-            self._conversation,
-            pool=services.pool,
-            sink=self,
-            interrupter=self._interrupter,
-            deadline=deadline,
-            clock=services.clock,
-            tasks=services.tasks,
-        )
-        self._account.begin(go, self._conversation, attempt)
-        outcome = OUR_MISTAKE
+        self._legs = [Leg(surroundings, work, number) for number, work in enumerate(self._operation.works)]
+        if self._stop is not None:
+            self._interrupt(self._stop)
+        if len(self._legs) == 1:
+            error = await self._legs[0].run()
+            if error is None:
+                self._brought = self._legs
+            return error
+        tasks = self._services.tasks
+        running = [tasks.spawn(_ended(leg), "leg") for leg in self._legs]
         try:
-            outcome = await attempt.run()
-        except ClientGone:
-            outcome = self._left_by_client(attempt)
-        except DrainOver:
-            outcome = Outcome("drain_cut", Phase.FORWARDED if self._committed else attempt.phase)
+            return self._together(await asyncio.gather(*running))
         finally:
-            self._go = None
-            outcome = self._in_context(outcome)
-            try:
-                itinerary.report(go, outcome, self._loop.time())
-            finally:
-                self._account.end(outcome, itinerary.failovers)
-        return outcome
+            for one in running:
+                one.cancel()
+            await asyncio.wait(running)  # a leg keeps its books in order first
 
-    def _in_context(self, outcome: Outcome) -> Outcome:
-        """The driver does not know what the client has seen; the exchange does."""
-        if not outcome.ok and self._committed and outcome.phase is not Phase.FORWARDED:
-            slug = "stream_too_long" if outcome.slug == "deadline" else outcome.slug
-            return replace(outcome, slug=slug, phase=Phase.FORWARDED)
-        return outcome
+    def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
+        """What several legs came to: whatever one of them brought is an answer."""
+        self._brought = [leg for leg, result in zip(self._legs, results, strict=True) if result is None]
+        if self._brought:
+            return None
+        for result in results:
+            if isinstance(result, (ClientGone, DrainOver)):
+                raise result
+        errors = [result for result in results if isinstance(result, GatewayError)]
+        # What may have been bought must not be bought again because another leg failed harmlessly.
+        return next((error for error in errors if not error.should_retry), errors[0])
 
-    def _left_by_client(self, attempt: Attempt) -> Outcome:
-        if self._committed:
-            return Outcome("client_stalled" if self._client.stalled else "client_gone_stream", Phase.FORWARDED)
-        return Outcome("client_gone_wait" if attempt.sent else "client_gone_early", attempt.phase)
-
-    async def emit(self, data: bytes, meaningful: bool) -> None:
-        """The driver's sink: what the conversation has for the client."""
-        assert self._delivery is not None
-        if self._client.gone:
-            self._read_on_left -= len(data)
-            if self._read_on_left < 0 and not self._bought:
-                raise ClientGone
-        if meaningful and not self._committed:
-            self._account.first_content()
-            if self._itinerary is not None and self._go is not None:
-                self._itinerary.answering(self._go, self._loop.time())
-        await self._delivery.emit(data, meaningful)
-
-    def emit_now(self, data: bytes) -> bool:
-        """The driver's sink, the short way: content has gone out before and the client takes it."""
-        return self._committed and not self._client.gone and self._client.write_now(data)
+    async def _respond(self, status: int, body: bytes) -> None:
+        """Answer the client now, while the work goes on."""
+        self._responded = True
+        if not self._client.gone:
+            await self._client.respond(status, self._headers(), body)
+        if self._on_response is not None:
+            self._on_response()
 
     def _client_left(self) -> None:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""
-        if self._bought:
-            return
         gate = self._services.gate
-        if self._committed and gate.reading_on < READ_ON_AT_ONCE:
+        if any(leg.bought for leg in self._legs):
+            return
+        if any(leg.committed for leg in self._legs) and gate.reading_on < READ_ON_AT_ONCE:
             gate.reading_on += 1
-            self._read_on_timer = self._loop.call_later(READ_ON_SECONDS, self._interrupter.interrupt, ClientGone())
+            self._read_on_timer = self._loop.call_later(READ_ON_SECONDS, self._give_up)
         else:
-            self._interrupter.interrupt(ClientGone())
+            self._give_up()
 
-    @property
-    def _bought(self) -> bool:
-        return self._go is not None and self._go.target.cost_class is CostClass.PAID
+    def _give_up(self) -> None:
+        self._interrupt(ClientGone())
 
-    @property
-    def _committed(self) -> bool:
-        return self._delivery is not None and self._delivery.committed
+    def _interrupt(self, reason: Exception) -> None:
+        """Stop the legs; those that have not set out yet will stop at once."""
+        self._stop = self._stop or reason
+        for leg in self._legs:
+            leg.interrupt(reason)
 
     def _patience(self) -> float:
-        """Seconds for all attempts together; the first target's upstream sets them."""
+        """Seconds for all attempts together; the first target's upstream sets them, a task among them its own."""
         targets = self._route.targets
         if not targets:
             return 0.0
         timeouts = targets[0].upstream.timeouts
         if self._operation.stream and targets[0].cost_class is CostClass.TOKENS:
             return timeouts.stream_total
-        return timeouts.total
+        deadlines = [target.upstream.tasks.deadline for target in targets if target.operation == "task"]
+        return max([timeouts.total, *deadlines]) if deadlines else timeouts.total
 
     def _headers(self) -> Headers:
-        return (*self._account.headers(), *self._limit_headers())
+        notes = tuple(
+            (b"x-gateway-note", conversation.note.encode("ascii"))
+            for leg in (self._brought or self._legs)[:1]
+            if (conversation := leg.conversation) is not None and conversation.note is not None
+        )
+        return (*self._account.headers(), *self._limit_headers(), *notes)
 
     def _limit_headers(self) -> Headers:
         return self._services.limits.headers(self._key, self._loop.time())
@@ -318,5 +290,15 @@ class Exchange:
             services.gate.leave(self)
             services.metrics.leave(self._operation.route)
             # What follows refers back to this exchange: without it, reference counting frees all of it at once.
-            self._interrupter.retire()
+            for leg in self._legs:
+                leg.retire()
+            self._legs, self._brought = [], []
             self._delivery = None
+
+
+async def _ended(leg: Leg) -> GatewayError | ClientGone | DrainOver | None:
+    """Run a leg beside others; how it ended is told, not raised."""
+    try:
+        return await leg.run()
+    except (ClientGone, DrainOver) as end:
+        return end

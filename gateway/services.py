@@ -11,10 +11,12 @@ from gateway.core.body_budget import BodyBudget
 from gateway.core.limits import KeyLimits
 from gateway.core.routing import RouteTable, UpstreamStates
 from gateway.core.types import FailoverPolicy
+from gateway.hints import Hints
 from gateway.log import Log
 from gateway.metrics import Metrics
 from gateway.ports import Clock, Randomness
 from gateway.stores.base import Ledger
+from gateway.task_gate import TaskGate
 from gateway.tasks import TrackedTasks
 from gateway.tokenizer import Tokenizer
 from gateway.upstream.pool import ConnectionPool
@@ -24,7 +26,7 @@ from gateway.upstream.pool import ConnectionPool
 class Snapshot:
     """What a configuration means to a request. A reload makes a new one; requests in flight keep theirs.
 
-    ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``: bytes.
+    ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``, ``upload_limit``: bytes of a JSON body and of a form.
     """
 
     routes: RouteTable
@@ -32,6 +34,19 @@ class Snapshot:
     failover: FailoverPolicy
     nonstream_heartbeat: float
     body_limit: int
+    upload_limit: int
+
+
+class Pictures(Protocol):
+    """Where results come from and go to."""
+
+    async def fetch(self, url: str) -> bytes:
+        """The picture behind a link that an upstream named. Raises ResultUnavailable."""
+        ...
+
+    async def keep(self, data: bytes) -> str:
+        """Keep a picture and return its link. Raises ResultUnavailable."""
+        ...
 
 
 class Running(Protocol):
@@ -98,4 +113,7 @@ class Services:
     gate: Gate
     snapshot: Snapshot
     new_id: Callable[[], str] = field(repr=False)
+    task_gate: TaskGate
+    hints: Hints
+    pictures: Pictures
     bodies: BodyBudget = field(default_factory=BodyBudget)

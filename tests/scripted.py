@@ -16,7 +16,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Targ
 from gateway.errors import TransportError
 from gateway.interruption import Interrupter
 from gateway.tasks import TrackedTasks
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Send, Stalled
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, ResultUnavailable, Send, Stalled
 
 TIMES = Timeouts(connect=5, head=30, content=60, idle=60)
 SEND = Send("POST", "/v1/chat/completions", b"{}")
@@ -85,7 +85,8 @@ class Pool:
     async def request(
         self, endpoint: Endpoint, method: str, path: str, headers: Any, body: bytes, *, on_sending: Any, **options: Any
     ) -> Response:
-        self.asked.append({"method": method, "path": path, "headers": dict(headers), "body": body, **options})
+        asked = {"method": method, "path": path, "headers": dict(headers), "body": body, "host": endpoint.host}
+        self.asked.append({**asked, **options})
         await asyncio.sleep(self.dialled_after)
         on_sending()
         await asyncio.sleep(self.head_after)
@@ -103,6 +104,10 @@ class Sink:
     quick: bool = False
     got: list[tuple[bytes, bool]] = field(default_factory=list)
 
+    @property
+    def started(self) -> bool:
+        return bool(self.got)
+
     async def emit(self, data: bytes, meaningful: bool) -> None:
         await asyncio.sleep(self.seconds)
         self.got.append((data, meaningful))
@@ -111,6 +116,36 @@ class Sink:
         if self.quick:
             self.got.append((data, True))
         return self.quick
+
+
+@dataclass
+class Errands:
+    """Runs errands. ``fetched``: what is behind every link, or why it cannot be had; it takes ``seconds``."""
+
+    fetched: bytes | ResultUnavailable = b""
+    seconds: float = 0.0
+    done: list[tuple[str, Any]] = field(default_factory=list)
+
+    async def fetch(self, url: str) -> bytes:
+        await asyncio.sleep(self.seconds)
+        self.done.append(("fetch", url))
+        if isinstance(self.fetched, ResultUnavailable):
+            raise self.fetched
+        return self.fetched
+
+    async def keep(self, data: bytes) -> str:
+        self.done.append(("keep", data))
+        return "http://127.0.0.1/images/kept"
+
+    async def record(self, task_id: str) -> None:
+        self.done.append(("record", task_id))
+
+    async def respond(self, status: int, body: bytes) -> None:
+        self.done.append(("respond", (status, body)))
+
+    async def rest(self, seconds: float, hint: str | None) -> None:
+        self.done.append(("rest", (seconds, hint)))
+        await asyncio.sleep(seconds)
 
 
 Script = Callable[["Talk"], Conversing]
@@ -122,6 +157,11 @@ class Talk:
     usage: Usage | None = None
     answer: bytes | None = None
     images = 0
+    quality: str | None = None
+    size: str | None = None
+    stated_cost: int | None = None
+    task_id: str | None = None
+    note: str | None = None
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -198,6 +238,7 @@ def attempt(
         deadline=deadline,
         clock=Clock(),
         tasks=others.get("tasks", TrackedTasks(no_errors)),
+        errands=others.get("errands") or Errands(),
     )
 
 

@@ -99,6 +99,10 @@ class Talk:
     estimated: Usage = field(default_factory=Usage)
     images: int = 0
     breaks: bool = False
+    quality: str | None = None
+    size: str | None = None
+    stated_cost: int | None = None
+    task_id: str | None = None
 
     def estimate(self) -> Usage:
         if self.breaks:
@@ -144,10 +148,11 @@ def tried(
 ) -> None:
     """One attempt of two seconds; without an outcome it never ended."""
     go = Go(target, HOST, FIRST, True, 1, 0, False, Passage(HOST, "gpt-4o", 0.0))
-    account.begin(go, cast("Any", talk or Talk()), cast("Attempt", driven or Driven()))
+    attempt = cast("Attempt", driven or Driven())
+    account.begin(go, cast("Any", talk or Talk()), attempt)
     told.now += 2
     if outcome is not None:
-        account.end(outcome, failovers)
+        account.end(attempt, outcome, failovers)
 
 
 class TestARequestThatGoesWell:
@@ -200,12 +205,12 @@ class TestAttempts:
     async def test_that_fail_are_counted_logged_and_kept(self, account: Account, told: Told) -> None:
         change = Failover("piapi", "piapi", "upstream_5xx")
         tried(account, told, Outcome("upstream_5xx", Phase.REJECTED, 500, detail="status 500"), failovers=(change,))
-        tried(account, told, talk=Talk(Usage(1000, 0, 10)), failovers=(change,))
+        tried(account, told, talk=Talk(Usage(1000, 0, 10)))
         account.settle(200)
         [settled] = told.settled
         assert [(one.outcome, one.cost) for one in settled.attempts] == [("upstream_5xx", 0), ("ok", 1_020_000)]
         assert told.figure("gateway_upstream_attempts_total", outcome="upstream_5xx") == 1
-        assert told.figure("gateway_failovers_total") == 1  # the second attempt brought no new one
+        assert told.figure("gateway_failovers_total") == 1
         [(level, event, fields), _] = told.lines
         assert (level, event, fields["detail"], fields["attempt_ms"]) == ("warning", "attempt", "status 500", 2000)
         assert fields["upstream_key"] == "first"

@@ -37,7 +37,6 @@ from gateway.core.types import (
     FailoverPolicy,
     Outcome,
     Phase,
-    Price,
     Target,
 )
 from gateway.core.upstream_states import UpstreamState, UpstreamStates

@@ -1,0 +1,272 @@
+"""One walk along a route: plan, attempt, plan again, until something was delivered or nothing is left to try.
+
+A chat has one leg. An order for several pictures has one for each piece of work that is bought by itself; they run
+side by side under one reservation and one settlement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gateway.accounting import OUR_MISTAKE, Account
+from gateway.attempt import Attempt
+from gateway.core.outcomes import client_error
+from gateway.core.routing import Go, Itinerary, Stop, Wait
+from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey
+from gateway.delivery import Client, Delivery
+from gateway.errors import GatewayError
+from gateway.interruption import Interrupter
+from gateway.services import Services, Snapshot
+from gateway.translate.commands import Conversation
+
+READ_ON_BYTES = 1 << 20
+"""How much of a token-billed stream is read on for its usage after its client left (decision 002)."""
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+class DrainOver(Exception):
+    """The gateway is shutting down and the drain time is over."""
+
+
+class Work(Protocol):
+    """What one leg is to bring."""
+
+    @property
+    def supports(self) -> frozenset[str]:
+        """The kinds of target operation a conversation exists for."""
+        ...
+
+    def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
+        """A fresh conversation for one attempt."""
+        ...
+
+    def stake(self, target: Target) -> int | None:
+        """Nano-dollars this work costs at most on a paid target, None if that is not known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the legs of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole."""
+
+    services: Services
+    snapshot: Snapshot
+    route: Route
+    key: VirtualKey
+    client: Client
+    account: Account
+    delivery: Delivery
+    deadline: float
+    sdk_retry: bool
+    respond: Callable[[int, bytes], Awaitable[None]]
+
+
+class Leg:
+    """``number``: which of the exchange's legs it is. ``conversation``: the newest, after success the one that served.
+
+    ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
+    """
+
+    def __init__(self, surroundings: Surroundings, work: Work, number: int = 0) -> None:
+        self._around = surroundings
+        self._work = work
+        self._number = number
+        self._loop = asyncio.get_running_loop()
+        self._interrupter = Interrupter()
+        self._go: Go | None = None
+        self._itinerary: Itinerary | None = None
+        self._failovers = 0
+        self._read_on_left = READ_ON_BYTES
+        self._responded = False
+        self._in_line = False
+        self._hint: str | None = None
+        self._hinting = ExitStack()
+        self.conversation: Conversation | None = None
+        self.committed = False
+
+    @property
+    def bought(self) -> bool:
+        """Whether what is under way was bought, so that it runs to its end even if its client leaves."""
+        return self._go is not None and not self._in_line and self._go.target.cost_class is CostClass.PAID
+
+    def interrupt(self, reason: Exception) -> None:
+        """Stop soon; ``run`` raises ``reason`` once the books are in order."""
+        self._interrupter.interrupt(reason)
+
+    def retire(self) -> None:
+        """Let go of what refers back, so that reference counting frees all at once."""
+        self._interrupter.retire()
+        del self._around
+
+    async def run(self) -> GatewayError | None:
+        """Attempt until one succeeds (None) or nothing is left to try (what the client is told).
+
+        Raises ClientGone, DrainOver.
+        """
+        around = self._around
+        itinerary = self._itinerary = Itinerary(
+            around.route.targets,
+            model=around.route.model,
+            policy=around.snapshot.failover,
+            states=around.snapshot.states,
+            deadline=around.deadline,
+            sdk_retry=around.sdk_retry,
+            randomness=around.services.randomness,
+            operations=self._work.supports,
+            stake=self._work.stake,
+        )
+        while True:
+            step = itinerary.next(self._loop.time())
+            if isinstance(step, Stop):
+                return step.error
+            if isinstance(step, Wait):
+                await self._interrupter.wait(asyncio.sleep(step.seconds))
+                continue
+            outcome = await self._attempt(itinerary, step)
+            if outcome.ok or self._responded:
+                return None  # a client that has its answer is told nothing more, and nothing is bought for it again
+            if outcome.slug.startswith("client_") or around.client.gone:
+                raise ClientGone
+            if outcome.slug == "drain_cut":
+                raise DrainOver
+            if self._may_have_a_task(outcome):
+                return client_error(outcome, CostClass.PAID, model=around.route.model)
+
+    async def _attempt(self, itinerary: Itinerary, go: Go) -> Outcome:
+        around, services = self._around, self._around.services
+        self._go = go
+        self.conversation = self._work.converse_with(go.target, go.endpoint)
+        attempt = Attempt(
+            go,
+            self.conversation,
+            pool=services.pool,
+            sink=self,
+            interrupter=self._interrupter,
+            deadline=around.deadline,
+            clock=services.clock,
+            tasks=services.tasks,
+            errands=self,
+        )
+        around.account.begin(go, self.conversation, attempt, self._number)
+        outcome = OUR_MISTAKE
+        try:
+            outcome = await self._run(attempt, go)
+        except ClientGone:
+            outcome = self._left_by_client(attempt)
+        except DrainOver:
+            outcome = Outcome("drain_cut", Phase.FORWARDED if self.committed else attempt.phase)
+        finally:
+            self._go = None
+            self._hinting.close()
+            outcome = self._in_context(outcome)
+            try:
+                itinerary.report(go, outcome, self._loop.time())
+            finally:
+                news = itinerary.failovers[self._failovers :]
+                self._failovers = len(itinerary.failovers)
+                around.account.end(attempt, outcome, news)
+        return outcome
+
+    async def _run(self, attempt: Attempt, go: Go) -> Outcome:
+        """Run the attempt; one that makes a task waits until the key's account may run another.
+
+        A task's own deadline begins with its turn. Nothing is bought for a client that left before it came.
+        """
+        if go.target.operation != "task":
+            return await attempt.run()
+        upstream = go.target.upstream
+        entered = self._around.services.task_gate.entered(upstream, go.credential, self._around.key.name)
+        self._in_line = True
+        try:
+            async with asyncio.timeout_at(self._around.deadline):
+                await self._interrupter.wait(entered.__aenter__())
+        except TimeoutError:
+            return Outcome("deadline", Phase.UNSENT, detail="other tasks of the account left no room in time")
+        finally:
+            self._in_line = False
+        try:
+            if self._around.client.gone:
+                raise ClientGone
+            attempt.end_by(self._loop.time() + upstream.tasks.deadline)
+            return await attempt.run()
+        finally:
+            await entered.__aexit__(None, None, None)
+
+    def _may_have_a_task(self, outcome: Outcome) -> bool:
+        """Whether a task was created and did not fail: then nothing is bought again, whatever came of it."""
+        known = self.conversation is not None and self.conversation.task_id is not None
+        return known and outcome.phase is not Phase.REJECTED
+
+    def _in_context(self, outcome: Outcome) -> Outcome:
+        """The driver does not know what the client has seen; the leg does."""
+        if not outcome.ok and self.committed and outcome.phase is not Phase.FORWARDED:
+            slug = "stream_too_long" if outcome.slug == "deadline" else outcome.slug
+            return replace(outcome, slug=slug, phase=Phase.FORWARDED)
+        return outcome
+
+    def _left_by_client(self, attempt: Attempt) -> Outcome:
+        if self.committed:
+            stalled = self._around.client.stalled
+            return Outcome("client_stalled" if stalled else "client_gone_stream", Phase.FORWARDED)
+        return Outcome("client_gone_wait" if attempt.sent else "client_gone_early", attempt.phase)
+
+    # The driver's sink: what the conversation has for the client
+
+    @property
+    def started(self) -> bool:
+        return self._around.client.started
+
+    async def emit(self, data: bytes, meaningful: bool) -> None:
+        around = self._around
+        if around.client.gone:
+            self._read_on_left -= len(data)
+            if self._read_on_left < 0 and not self.bought:
+                raise ClientGone
+        if meaningful and not self.committed:
+            around.account.first_content()
+            if self._itinerary is not None and self._go is not None:
+                self._itinerary.answering(self._go, self._loop.time())
+            self.committed = True
+        await around.delivery.emit(data, meaningful)
+
+    def emit_now(self, data: bytes) -> bool:
+        """The short way: content has gone out before and the client takes it."""
+        around = self._around
+        return self.committed and not around.client.gone and around.client.write_now(data)
+
+    # The driver's errands
+
+    async def fetch(self, url: str) -> bytes:
+        return await self._around.services.pictures.fetch(url)
+
+    async def keep(self, data: bytes) -> str:
+        return await self._around.services.pictures.keep(data)
+
+    async def record(self, task_id: str) -> None:
+        assert self._go is not None
+        try:
+            await self._around.account.record_task(self._go, task_id)
+        except GatewayError as trouble:
+            # It is bought: to give up now would lose the picture as well. The log keeps what the ledger could not.
+            self._around.services.log.error("task_not_recorded", task_id=task_id, problem=trouble.message)
+
+    async def respond(self, status: int, body: bytes) -> None:
+        self._responded = True
+        await self._around.respond(status, body)
+
+    async def rest(self, seconds: float, hint: str | None) -> None:
+        if hint is None:
+            await asyncio.sleep(seconds)
+            return
+        hints = self._around.services.hints
+        if hint != self._hint:  # from the first rest on: what comes earlier comes again
+            self._hint = hint
+            self._hinting.enter_context(hints.register(hint))
+        await hints.wait(hint, seconds)
