@@ -3,46 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import resource
-import secrets
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from gateway import __version__
+from gateway.assembly import RESERVED_DESCRIPTORS, build_desk, build_services, labels, log_crash, take_snapshot
 from gateway.config import Config, unsupported
-from gateway.core.limits import KeyLimits
-from gateway.core.routing import RouteTable, UpstreamStates
+from gateway.core.routing import UpstreamStates
 from gateway.core.types import VirtualKey
 from gateway.endpoints.admin import AdminSource, admin_routes
+from gateway.endpoints.admission import Door
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.browser_guard import BrowserGuard
 from gateway.endpoints.chat import ChatEndpoint
-from gateway.endpoints.dispatch import Dispatch
+from gateway.endpoints.dispatch import Dispatch, Endpoint
 from gateway.endpoints.health import health_routes
+from gateway.endpoints.kept_images import kept_image_routes
 from gateway.endpoints.models import model_routes
+from gateway.endpoints.piapi_tasks import PATH as TASKS
+from gateway.endpoints.piapi_tasks import CreateTask
+from gateway.endpoints.pictures import PATHS as PICTURES
+from gateway.endpoints.pictures import PicturesEndpoint
+from gateway.endpoints.read_task import read_task_routes
 from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
+from gateway.endpoints.webhooks import webhook_routes
 from gateway.errors import ConfigError, GatewayError
 from gateway.log import Log
-from gateway.metrics import Metrics
+from gateway.painting import Painter
+from gateway.picture_store import PictureStore
 from gateway.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
 from gateway.redaction import Redactor
 from gateway.reports import parse_period, usage_rows
-from gateway.series import LabelSpace
-from gateway.services import Gate, Services, Snapshot
+from gateway.services import Services
+from gateway.stores.kept_images import KeptImages
 from gateway.stores.sqlite import SQLiteLedger, store_path
-from gateway.tasks import TrackedTasks
-from gateway.tokenizer import Tokenizer
 from gateway.translate.chat_to_chat import PATH as CHAT
 from gateway.upstream.dialer import SystemDialer
-from gateway.upstream.pool import ConnectionPool
-
-RESERVED_DESCRIPTORS = 64
-"""File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""
+from gateway.upstream.result_fetch import ResultFetcher
 
 ADMIN_CONNECTIONS = 16
 """At once, to the admin listener: a scraper or two, a command line or two."""
@@ -59,13 +60,17 @@ class Gateway:
         config: Config,
         services: Services,
         ledger: SQLiteLedger,
+        pictures: PictureStore,
         load: Callable[[], Config],
     ) -> None:
         self.config = config
         self.services = services
         self._ledger = ledger
+        self._pictures = pictures
         self._load = load
         self._authenticator = _authenticator(config)
+        self._painter = Painter()
+        self._desk = build_desk(config, services, self._painter)
         self._secrets = set(config.secrets)
         self._lag = 0.0
         self._reloading = asyncio.Lock()
@@ -89,14 +94,18 @@ class Gateway:
         ledger = await SQLiteLedger.open(store_path(config.store), clock=clock)
         if ledger.recovered:
             log.warning("ledger_recovered", unknown=ledger.recovered)
-        services = _services(config, log, ledger, dialer or SystemDialer(), clock, randomness or system_randomness())
-        gateway = cls(config, services, ledger, load)
+        pictures = _picture_store(config, clock)
+        services = build_services(
+            config, log, ledger, pictures, dialer or SystemDialer(), clock, randomness or system_randomness()
+        )
+        gateway = cls(config, services, ledger, pictures, load)
         try:
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
             raise
         services.tasks.spawn(gateway._watch_lag(), "lag")
+        services.tasks.spawn(pictures.age_out(log), "age-out")
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
 
@@ -125,12 +134,13 @@ class Gateway:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
-        services.snapshot = _snapshot(config, states)
+        services.snapshot = take_snapshot(config, states)
         services.limits.retain(key.name for key in config.keys)
-        services.metrics.configure(_labels(config))
+        services.metrics.configure(labels(config))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
         services.log.redactor = Redactor(self._secrets)
         self._authenticator = _authenticator(config)
+        self._desk = build_desk(config, services, self._painter)
         self.config = config
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
@@ -158,19 +168,24 @@ class Gateway:
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
+        await self._pictures.close()
+        await self._painter.close()
         await self._ledger.close()
 
     async def _listen(self) -> None:
         services, config = self.services, self.config
-        chat = ChatEndpoint(services, lambda: self._authenticator)
         main = Dispatch(
-            {CHAT: {"POST": chat}},
+            self._hot_routes(),
             [
                 *health_routes(self._not_ready),
                 *model_routes(lambda: (self._authenticator, self.services.snapshot.routes)),
+                *read_task_routes(self._door(), lambda: self.config.upstreams),
+                *kept_image_routes(self._pictures.read),
+                *webhook_routes(lambda: self.config.webhook_secret, services.hints.give),
             ],
             self._crashed,
             BrowserGuard(lambda: not self.config.requires_key(), config.listen.host),
+            unguarded=("/images/", "/webhooks/"),
         )
         admin = Dispatch(
             {},
@@ -186,6 +201,20 @@ class Gateway:
             self._servers.append(
                 await start_server(app, place.host, place.port, limits=limits, on_refused=self._refused)
             )
+
+        self._pictures.listening(_for_this_machine(self._servers[0]))
+
+    def _door(self) -> Door:
+        return Door(self.services, lambda: self._authenticator)
+
+    def _hot_routes(self) -> dict[str, dict[str, Endpoint]]:
+        """What buys something: found by the exact path, ahead of everything else."""
+        door = self._door()
+        return {
+            CHAT: {"POST": ChatEndpoint(door, lambda: self._desk)},
+            **{path: {"POST": PicturesEndpoint(door, lambda: self._desk, path)} for path in PICTURES},
+            TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
+        }
 
     def _admin_source(self) -> AdminSource:
         services = self.services
@@ -245,64 +274,17 @@ class Gateway:
             self._lag = max(0.0, loop.time() - due)
 
 
-def exchange_ids(clock: Clock) -> Callable[[], str]:
-    """Twelve hex digits of milliseconds, ten that name this process, ten that count: unique without a system call
-    each, and growing, which keeps the ledger's pages together.
-    """
-    process = secrets.token_hex(5)
-    count = itertools.count(secrets.randbits(32))
-    return lambda: f"{clock.wall_ns() // 1_000_000:012x}{process}{next(count):010x}"
-
-
-def log_crash(log: Log, event: str, crash: BaseException, **fields: str) -> None:
-    """A mistake of ours, with its traceback."""
-    log.error(event, error=repr(crash), traceback="".join(traceback.format_exception(crash)), **fields)
-
-
 def build_log(config: Config) -> Log:
     """The log of the configuration's format and level, on stderr, its secrets struck out."""
     return Log(config.log.format, config.log.level, Redactor(config.secrets), sys.stderr)
 
 
-def _services(
-    config: Config, log: Log, ledger: SQLiteLedger, dialer: Dialer, clock: Clock, randomness: Randomness
-) -> Services:
-    most = _room_for(config.limits.in_flight)
-    tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
-    return Services(
-        clock=clock,
-        randomness=randomness,
-        ledger=ledger,
-        metrics=Metrics(__version__, _labels(config)),
-        log=log,
-        pool=ConnectionPool(dialer),
-        limits=KeyLimits(),
-        tokenizer=Tokenizer(),
-        tasks=tasks,
-        gate=Gate(most),
-        snapshot=_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),
-        new_id=exchange_ids(clock),
-    )
-
-
-def _snapshot(config: Config, states: UpstreamStates) -> Snapshot:
-    return Snapshot(
-        routes=RouteTable(config.routes),
-        states=states,
-        failover=config.failover,
-        nonstream_heartbeat=config.nonstream_heartbeat,
-        body_limit=config.limits.body,
-    )
-
-
-def _labels(config: Config) -> LabelSpace:
-    return LabelSpace(
-        models=frozenset(route.model for route in config.routes),
-        upstreams=frozenset(config.upstreams),
-        endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
-        keys=frozenset(key.name for key in config.keys),
-        teams=frozenset(config.teams) | {key.team for key in config.keys if key.team is not None},
-        routes=frozenset({CHAT}),
+def _picture_store(config: Config, clock: Clock) -> PictureStore:
+    images = config.images
+    return PictureStore(
+        ResultFetcher(images.fetch_hosts, images.fetch_private),
+        KeptImages(images.dir, images.keep, images.keep_max, clock),
+        images.public_url.rstrip("/"),
     )
 
 
@@ -319,6 +301,7 @@ def _fixed(old: Config, new: Config) -> Iterable[str]:
         "log": (old.log, new.log),
         "limits.headers": (old.limits.headers, new.limits.headers),
         "limits.in_flight": (old.limits.in_flight, new.limits.in_flight),
+        "images": (old.images, new.images),
     }
     for name, (before, after) in pairs.items():
         if before != after:
@@ -328,16 +311,6 @@ def _fixed(old: Config, new: Config) -> Iterable[str]:
         yield "keys: a reload cannot drop the last virtual key, which would let everybody in; restart the gateway"
     if old.admin.key and not new.admin.key:
         yield "admin.key: a reload cannot drop it, which would open the admin routes; restart the gateway"
-
-
-def _room_for(wanted: int) -> int:
-    """How many requests may be in flight: a stream costs two descriptors, so half of what the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, (hard - RESERVED_DESCRIPTORS) // 2))
 
 
 def _shown(key: VirtualKey) -> dict[str, Any]:
@@ -352,6 +325,11 @@ def _shown(key: VirtualKey) -> dict[str, Any]:
         "budget": f"{budget.amount / 1e9:g}/{budget.period}" if budget is not None else None,
         "source": "file",
     }
+
+
+def _for_this_machine(server: RunningServer) -> str:
+    """Where a program beside the gateway reaches it; every address at once is none that can be asked."""
+    return f"http://127.0.0.1:{server.port}" if server.host in ("0.0.0.0", "::") else _url(server)  # noqa: S104
 
 
 def _url(server: RunningServer) -> str:

@@ -1,37 +1,51 @@
-"""``POST /v1/chat/completions``: a request becomes an Operation, and the exchange does the rest."""
+"""``POST /v1/chat/completions``: a request becomes an Operation, and the exchange does the rest.
+
+A model that only makes pictures is served as well: the last user message is the order, the answer a markdown image.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope
 
-from gateway.core.types import Endpoint, Route, Target, VirtualKey
-from gateway.endpoints.auth import Authenticator
-from gateway.endpoints.body import ClientGone, read_body
+from gateway.core.outcomes import price_at_stake
+from gateway.core.types import Endpoint, Route, Target
+from gateway.endpoints.admission import Door, is_sdk_retry
+from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
+from gateway.endpoints.picture_desk import PictureDesk
+from gateway.endpoints.picture_operation import PictureOperation
 from gateway.endpoints.refusal import Refusal
-from gateway.errors import GatewayError, model_not_allowed, model_not_found
-from gateway.exchange import STATUS_CLIENT_GONE, Exchange
+from gateway.errors import ClientError
+from gateway.exchange import Exchange
 from gateway.ports import Clock
-from gateway.services import Services
 from gateway.translate.chat_to_chat import PATH, ChatConversation
+from gateway.translate.commands import Conversation
+from gateway.translate.present_chat import ChatPresenter
+from gateway.wire.chat_pictures import pictures_from_chat
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object
 from gateway.wire.tokens import count_input, rough_tokens
 
+_CHAT = frozenset({"chat"})
+
 
 @dataclass(slots=True)
 class ChatOperation:
-    """What a chat client asked. ``size``: bytes of the request. ``count``: counts a text's tokens."""
+    """What a chat client asked. ``size``: bytes of the request. ``count``: counts a text's tokens.
+
+    ``pictures``: the same request as an order for pictures, for targets that make nothing else.
+    """
 
     request: ChatRequest
     size: int
     count: Callable[[str], int]
     clock: Clock
     redact: Callable[[bytes], bytes]
-    supports: frozenset[str] = frozenset({"chat"})
+    pictures: PictureOperation | None = None
+    supports: frozenset[str] = _CHAT
     route: str = PATH
     _input_tokens: int | None = None
 
@@ -39,7 +53,14 @@ class ChatOperation:
     def stream(self) -> bool:
         return self.request.stream
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> ChatConversation:
+    @property
+    def works(self) -> tuple[ChatOperation]:
+        return (self,)
+
+    def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
+        if target.operation != "chat":
+            assert self.pictures is not None
+            return self.pictures.works[0].converse_with(target, endpoint)
         return ChatConversation(
             self.request,
             target,
@@ -49,6 +70,18 @@ class ChatOperation:
             input_tokens=self.input_tokens,
             redact=self.redact,
         )
+
+    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+        conversation = conversations[0]
+        if isinstance(conversation, ChatConversation):
+            return conversation.answer
+        assert self.pictures is not None
+        return self.pictures.conclude(conversations)
+
+    def stake(self, target: Target) -> int | None:
+        if target.operation == "chat" or self.pictures is None:
+            return price_at_stake(target)
+        return self.pictures.works[0].stake(target)
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
@@ -61,49 +94,48 @@ class ChatOperation:
 
 
 class ChatEndpoint:
-    """What answers the route."""
+    """What answers the route. ``desk``: the one of the configuration now in force."""
 
-    def __init__(self, services: Services, authenticator: Callable[[], Authenticator]) -> None:
-        self._services = services
-        self._authenticator = authenticator
+    def __init__(self, door: Door, desk: Callable[[], PictureDesk]) -> None:
+        self._door = door
+        self._desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
-        refusal = Refusal(self._services, PATH)
-        try:
-            key = refusal.key = self._authenticator().authenticate(scope["headers"])
-            body = await read_body(
-                scope, receive, self._services.snapshot.body_limit, budget=self._services.bodies, owner=key.name
-            )
+        door = self._door
+        services = door.services
+        with Refusal(services, PATH) as refusal:
+            key = refusal.key = door.authenticate(scope)
+            body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
             request = parse_chat_request(loads_object(body))
             refusal.model = request.model
-            route = self._route(request.model, key)
-        except ClientGone:
-            refusal.count(STATUS_CLIENT_GONE)
-            raise
-        except GatewayError as error:
-            refusal.count(error.status)
-            raise
-        services = self._services
-        operation = ChatOperation(
-            request, len(body), services.tokenizer.count, services.clock, services.log.redactor.data
-        )
+            route = door.route(request.model, key)
+            operation = ChatOperation(
+                request, len(body), services.tokenizer.count, services.clock, services.log.redactor.data
+            )
+            if any(target.operation != "chat" for target in route.targets):
+                await self._offer_pictures(operation, route)
         await Exchange(
             services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
         ).run()
 
-    def _route(self, model: str, key: VirtualKey) -> Route:
-        routes = self._services.snapshot.routes
-        route = routes.find(model)
-        if route is None:
-            raise model_not_found(model)
-        if not routes.allowed(key.models, model):
-            raise model_not_allowed(model)
-        return route
-
-
-def is_sdk_retry(scope: Scope) -> bool:
-    """Whether an OpenAI SDK says that it sends this request again (``x-stainless-retry-count`` ≥ 1)."""
-    for name, value in scope["headers"]:
-        if name == b"x-stainless-retry-count":
-            return bool(value.isdigit() and value.strip(b"0"))  # a number however long, and not zero
-    return False
+    async def _offer_pictures(self, operation: ChatOperation, route: Route) -> None:
+        """Let targets serve the request that make pictures and nothing else. Raises what is wrong with it as an order,
+        unless another target can serve it as it is.
+        """
+        request = operation.request
+        targets = tuple(target for target in route.targets if target.operation != "chat")
+        presenter = ChatPresenter(
+            id=f"chatcmpl-{self._door.services.new_id()}",
+            created=operation.clock.wall_ns() // 1_000_000_000,
+            model=request.model,
+            stream=request.stream,
+            include_usage=request.include_usage,
+        )
+        try:
+            order = pictures_from_chat(request)
+            operation.pictures = await self._desk().operation(PATH, replace(order, n=1), targets, presenter)
+        except ClientError:
+            if len(targets) == len(route.targets):
+                raise
+        else:
+            operation.supports = operation.supports | {target.operation for target in targets}

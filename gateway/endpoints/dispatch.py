@@ -32,7 +32,8 @@ class Dispatch:
 
     ``hot``: raw path → method → endpoint. ``routes``: Starlette's, with trailing slashes taken at their word.
     ``on_crash``: told of every exception that no one meant, with the request id. ``guard``: looks at every request
-    first; without one, the listener must ask for a key whatever happens.
+    first; without one, the listener must ask for a key whatever happens. ``unguarded``: how paths begin that a guard
+    lets be, because what follows is a secret of its own.
     """
 
     def __init__(
@@ -41,16 +42,18 @@ class Dispatch:
         routes: Sequence[BaseRoute],
         on_crash: Callable[[str, Exception], None],
         guard: BrowserGuard | None = None,
+        unguarded: tuple[str, ...] = (),
     ) -> None:
         self._hot = {path.encode("ascii"): dict(methods) for path, methods in hot.items()}
         self._router = Router(routes, redirect_slashes=False, default=_unknown_url)
         self._on_crash = on_crash
         self._guard = guard
+        self._unguarded = tuple(prefix.encode("ascii") for prefix in unguarded)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = Downstream(scope, send)
         try:
-            if self._guard is not None:
+            if self._guard is not None and not scope["raw_path"].startswith(self._unguarded):
                 self._guard.check(scope["method"], scope["headers"])
             methods = self._hot.get(scope["raw_path"])
             if methods is None:

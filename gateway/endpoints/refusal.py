@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from gateway.core.types import Usage, VirtualKey
+from gateway.endpoints.body import ClientGone
+from gateway.errors import GatewayError
+from gateway.exchange import STATUS_CLIENT_GONE
 from gateway.metrics import FinishedExchange
 from gateway.services import Services
 
 
 @dataclass(slots=True)
 class Refusal:
-    """What is known so far of a request that may be refused. ``model`` is as the client named it."""
+    """What is known so far of a request that may be refused. ``model`` is as the client named it.
+
+    As a context: a refusal raised inside is counted, and raised on.
+    """
 
     services: Services
     route: str
@@ -21,6 +28,17 @@ class Refusal:
 
     def __post_init__(self) -> None:
         self.began = self.services.clock.monotonic()
+
+    def __enter__(self) -> Refusal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, GatewayError):
+            self.count(error.status)
+        elif isinstance(error, ClientGone):
+            self.count(STATUS_CLIENT_GONE)
 
     def count(self, status: int) -> None:
         """The request was refused with this status."""

@@ -94,7 +94,8 @@ class TestThePrice:
 
 class TestFailures:
     @pytest.mark.parametrize("scenario", ["server_error", "rate_limited;retry_after=60", "bad_gateway", "overloaded"])
-    async def test_that_piapi_answers_with_a_status_cost_nothing(self, rig: Rig, scenario: str) -> None:
+    async def test_that_piapi_answers_with_a_status_cost_nothing(self, gateway: StartGateway, scenario: str) -> None:
+        rig = await gateway("upstreams: {backup: {keys: []}}")
         rig.for_all_roles(scenario)
 
         answer = await rig.chat(**ASKED)

@@ -105,7 +105,13 @@ class Shop:
         self.opened = True
         self.bought = 0
         guard = BrowserGuard(lambda: self.opened, "gateway.example")
-        self.app = Dispatch({"/v1/chat/completions": {"POST": self.buy}}, health_routes(list), lambda *_: None, guard)
+        self.app = Dispatch(
+            {"/v1/chat/completions": {"POST": self.buy}, "/webhooks/secret": {"POST": self.buy}},
+            health_routes(list),
+            lambda *_: None,
+            guard,
+            unguarded=("/webhooks/",),
+        )
 
     async def buy(self, scope, receive, client):
         self.bought += 1
@@ -122,8 +128,8 @@ async def client(shop: Shop, serve, connect) -> RawClient:
     return await connect(await serve(shop.app))
 
 
-async def ask(client: RawClient, host: str, *headers: str) -> Answer:
-    lines = ["POST /v1/chat/completions HTTP/1.1", f"Host: {host}", "Content-Length: 2", *headers]
+async def ask(client: RawClient, host: str, *headers: str, path: str = "/v1/chat/completions") -> Answer:
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Length: 2", *headers]
     await client.send("\r\n".join(lines).encode() + b"\r\n\r\n{}")
     return await client.answer()
 
@@ -157,3 +163,9 @@ async def test_where_a_key_is_asked_for_any_name_will_do(shop: Shop, client: Raw
     assert (await ask(client, "api.example", "Origin: https://app.example")).status == 200
     shop.opened = True
     assert (await ask(client, "api.example")).status == 403
+
+
+async def test_what_is_a_secret_itself_may_be_asked_for_under_any_name(shop: Shop, client: RawClient) -> None:
+    """A webhook comes from outside, under the name the gateway has there."""
+    assert (await ask(client, "gateway.public.example", path="/webhooks/secret")).status == 200
+    assert (await ask(client, "gateway.public.example", path="/webhooks")).status == 403

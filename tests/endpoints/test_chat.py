@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.endpoints.chat import is_sdk_retry
+from gateway.endpoints.admission import is_sdk_retry
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""A configuration → the parts a running gateway shares. With app.py the only file that knows the concrete ones."""
+
+from __future__ import annotations
+
+import itertools
+import resource
+import secrets
+import traceback
+from collections.abc import Callable
+from functools import partial
+
+from gateway import __version__
+from gateway.account_info import task_limit
+from gateway.config import Config
+from gateway.core.limits import KeyLimits
+from gateway.core.routing import RouteTable, UpstreamStates
+from gateway.core.task_slots import TaskSlots
+from gateway.endpoints.piapi_tasks import PATH as TASKS
+from gateway.endpoints.picture_desk import PictureDesk
+from gateway.endpoints.picture_operation import PictureTools
+from gateway.endpoints.pictures import PATHS as PICTURES
+from gateway.endpoints.read_task import PATH as TASK
+from gateway.hints import Hints
+from gateway.log import Log
+from gateway.metrics import Metrics
+from gateway.painting import Painter
+from gateway.ports import Clock, Dialer, Randomness
+from gateway.series import LabelSpace
+from gateway.services import Gate, Pictures, Services, Snapshot
+from gateway.stores.base import Ledger
+from gateway.task_gate import TaskGate
+from gateway.tasks import TrackedTasks
+from gateway.tokenizer import Tokenizer
+from gateway.translate.chat_to_chat import PATH as CHAT
+from gateway.upstream.pool import ConnectionPool
+
+RESERVED_DESCRIPTORS = 64
+"""File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""
+
+
+def build_services(
+    config: Config,
+    log: Log,
+    ledger: Ledger,
+    pictures: Pictures,
+    dialer: Dialer,
+    clock: Clock,
+    randomness: Randomness,
+) -> Services:
+    """Everything that outlives a request."""
+    most = _room_for(config.limits.in_flight)
+    tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
+    pool = ConnectionPool(dialer)
+    return Services(
+        clock=clock,
+        randomness=randomness,
+        ledger=ledger,
+        metrics=Metrics(__version__, labels(config)),
+        log=log,
+        pool=pool,
+        limits=KeyLimits(),
+        tokenizer=Tokenizer(),
+        tasks=tasks,
+        gate=Gate(most),
+        snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),
+        new_id=exchange_ids(clock),
+        task_gate=TaskGate(TaskSlots(), partial(task_limit, pool), tasks),
+        hints=Hints(),
+        pictures=pictures,
+    )
+
+
+def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
+    """What the configuration means to the requests from now on."""
+    return Snapshot(
+        routes=RouteTable(config.routes),
+        states=states,
+        failover=config.failover,
+        nonstream_heartbeat=config.nonstream_heartbeat,
+        body_limit=config.limits.body,
+        upload_limit=config.limits.upload,
+    )
+
+
+def labels(config: Config) -> LabelSpace:
+    """The values that metrics' labels may take."""
+    return LabelSpace(
+        models=frozenset(route.model for route in config.routes),
+        upstreams=frozenset(config.upstreams),
+        endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
+        keys=frozenset(key.name for key in config.keys),
+        teams=frozenset(config.teams) | {key.team for key in config.keys if key.team is not None},
+        routes=frozenset({CHAT, *PICTURES, TASKS, TASK}),
+    )
+
+
+def build_desk(config: Config, services: Services, painter: Painter) -> PictureDesk:
+    """What turns picture requests into operations under this configuration."""
+    tools = PictureTools(
+        count=services.tokenizer.count,
+        redact=lambda data: services.log.redactor.data(data),
+        wall_seconds=lambda: services.clock.wall_ns() / 1_000_000_000,
+        jitter=services.randomness.random,
+        points_per_usd=config.points_per_usd,
+        webhook_base=config.images.public_url.rstrip("/"),
+        webhook_secret=config.webhook_secret,
+    )
+    return PictureDesk(config.flux, tools, painter)
+
+
+def exchange_ids(clock: Clock) -> Callable[[], str]:
+    """Twelve hex digits of milliseconds, ten that name this process, ten that count: unique without a system call
+    each, and growing, which keeps the ledger's pages together.
+    """
+    process = secrets.token_hex(5)
+    count = itertools.count(secrets.randbits(32))
+    return lambda: f"{clock.wall_ns() // 1_000_000:012x}{process}{next(count):010x}"
+
+
+def log_crash(log: Log, event: str, crash: BaseException, **fields: str) -> None:
+    """A mistake of ours, with its traceback."""
+    log.error(event, error=repr(crash), traceback="".join(traceback.format_exception(crash)), **fields)
+
+
+def _room_for(wanted: int) -> int:
+    """How many requests may be in flight: a stream costs two descriptors, so half of what the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return wanted
+    return max(1, min(wanted, (hard - RESERVED_DESCRIPTORS) // 2))

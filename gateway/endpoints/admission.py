@@ -1,0 +1,42 @@
+"""What every route that buys something asks first: who is it, and which model may it use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import Scope
+
+from gateway.core.types import Route, VirtualKey
+from gateway.endpoints.auth import Authenticator
+from gateway.errors import model_not_allowed, model_not_found
+from gateway.services import Services
+
+
+class Door:
+    """``authenticator``: the one of the configuration now in force."""
+
+    def __init__(self, services: Services, authenticator: Callable[[], Authenticator]) -> None:
+        self.services = services
+        self._authenticator = authenticator
+
+    def authenticate(self, scope: Scope) -> VirtualKey:
+        """Raises the one 401."""
+        return self._authenticator().authenticate(scope["headers"])
+
+    def route(self, model: str, key: VirtualKey) -> Route:
+        """Raises 404 for a model nobody knows, 403 for one this key may not use."""
+        routes = self.services.snapshot.routes
+        route = routes.find(model)
+        if route is None:
+            raise model_not_found(model)
+        if not routes.allowed(key.models, model):
+            raise model_not_allowed(model)
+        return route
+
+
+def is_sdk_retry(scope: Scope) -> bool:
+    """Whether an OpenAI SDK says that it sends this request again (``x-stainless-retry-count`` ≥ 1)."""
+    for name, value in scope["headers"]:
+        if name == b"x-stainless-retry-count":
+            return bool(value.isdigit() and value.strip(b"0"))  # a number however long, and not zero
+    return False

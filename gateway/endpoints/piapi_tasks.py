@@ -1,0 +1,178 @@
+"""PiAPI's own task API with pooled keys: ``POST /api/v1/task`` and ``GET /api/v1/task/{id}``.
+
+A create is an exchange like any other, which lives on until the task has ended and its cost is known. A task belongs to
+the virtual key that made it, and is read with the upstream key that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope
+
+from gateway.core.pricing import picture_stake
+from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
+from gateway.endpoints.admission import Door, is_sdk_retry
+from gateway.endpoints.body import read_body
+from gateway.endpoints.downstream import Downstream
+from gateway.endpoints.picture_operation import PictureTools
+from gateway.endpoints.refusal import Refusal
+from gateway.errors import ClientError, invalid_request, model_not_allowed, model_not_found
+from gateway.exchange import Exchange
+from gateway.translate.commands import Conversation
+from gateway.translate.task_relay import TaskRelay
+from gateway.wire.client_json import loads_object
+from gateway.wire.tokens import rough_tokens
+
+PATH = "/api/v1/task"
+
+MOST_NAME = 256
+"""Characters of a model's or task type's name: names are kept and shown."""
+
+_FIELDS = frozenset({"model", "task_type", "input", "config"})
+_CONFIG = frozenset({"webhook_config", "service_mode"})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOperation:
+    """A task as a client wrote it. ``pictures``: how many it asks for, by its own ``batch_size``."""
+
+    body: Mapping[str, Any]
+    pictures: int
+    tools: PictureTools
+    size: int
+    route: str = PATH
+    stream: bool = False
+    supports: frozenset[str] = frozenset({"task"})
+
+    @property
+    def works(self) -> tuple[TaskOperation]:
+        return (self,)
+
+    def converse_with(self, target: Target, endpoint: Endpoint) -> TaskRelay:
+        tools = self.tools
+        return TaskRelay(
+            orjson.dumps({**self.body, "model": target.model}),
+            target,
+            endpoint,
+            pictures=self.pictures,
+            wall_seconds=tools.wall_seconds(),
+            redact=tools.redact,
+            points_per_usd=tools.points_per_usd,
+            jitter=tools.jitter,
+        )
+
+    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+        """Nothing: the client has had its answer."""
+        return None
+
+    def stake(self, target: Target) -> int | None:
+        return picture_stake(target.price, self.pictures, operation="task", quality=None, size=None)
+
+    def rough_input_tokens(self) -> int:
+        return rough_tokens(self.size)
+
+
+class CreateTask:
+    """What answers the POST. ``tools``, ``upstreams``: of the configuration now in force."""
+
+    def __init__(
+        self, door: Door, tools: Callable[[], PictureTools], upstreams: Callable[[], Mapping[str, Upstream]]
+    ) -> None:
+        self._door = door
+        self._tools = tools
+        self._upstreams = upstreams
+
+    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+        door = self._door
+        services = door.services
+        with Refusal(services, PATH) as refusal:
+            key = refusal.key = door.authenticate(scope)
+            raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+            body = checked_task(loads_object(raw))
+            refusal.model = body["model"]
+            route = self._route(body["model"], key)
+        operation = TaskOperation(body, _pictures(body), self._tools(), len(raw))
+        answered = asyncio.Event()
+        exchange = Exchange(
+            services,
+            operation,
+            route,
+            key,
+            client,
+            request_id=client.request_id,
+            sdk_retry=is_sdk_retry(scope),
+            on_response=answered.set,
+        )
+        # The connection is free for the next request as soon as this one is answered; the task is followed beyond.
+        running = services.tasks.spawn(exchange.run(), "task")
+        running.add_done_callback(lambda _: answered.set())
+        await answered.wait()
+        if running.done():
+            running.result()
+
+    def _route(self, model: str, key: VirtualKey) -> Route:
+        """The catalogue's route, or for what the catalogue does not know PiAPI itself, without a price."""
+        services = self._door.services
+        if not services.snapshot.routes.allowed(key.models, model):
+            raise model_not_allowed(model)
+        found = services.snapshot.routes.find(model)
+        if found is not None:
+            targets = tuple(target for target in found.targets if target.operation == "task")
+            if not targets:
+                raise model_not_found(model)
+            return Route(found.model, targets, found.notes)
+        upstreams = [one for one in self._upstreams().values() if one.dialect == "piapi" and one.credentials]
+        if not upstreams:
+            raise model_not_found(model)
+        return Route(model, tuple(Target(upstream, model, "task", None) for upstream in upstreams))
+
+
+def checked_task(body: dict[str, Any]) -> dict[str, Any]:
+    """What may go to PiAPI. Raises ClientError 400 naming the field.
+
+    A callback is not passed on: it would be the gateway's upstream key that makes PiAPI call whatever a client names.
+    """
+    for name in body:
+        if name not in _FIELDS:
+            raise _unknown(name)
+    for name in ("model", "task_type"):
+        value = body.get(name)
+        if type(value) is not str or not value or len(value) > MOST_NAME or not value.isprintable() or " " in value:
+            raise _wrong(name, f"it must be a name of at most {MOST_NAME} characters, without blanks")
+    if type(body.get("input")) is not dict:
+        raise _wrong("input", "it must be an object")
+    config = body.get("config")
+    if config is None:
+        return {name: value for name, value in body.items() if name != "config"}
+    return {**body, "config": _checked_config(config)}
+
+
+def _checked_config(config: object) -> dict[str, Any]:
+    """Its ``service_mode``, if it has one."""
+    if not isinstance(config, dict):
+        raise _wrong("config", "it must be an object")
+    for name in config:
+        if name not in _CONFIG:
+            raise _unknown(f"config.{name}")
+    webhook = config.get("webhook_config")
+    if webhook is not None and (type(webhook) is not dict or webhook.get("endpoint")):
+        raise _wrong("config.webhook_config", f"webhooks are not passed on: ask GET {PATH}/{{id}} instead")
+    return {name: value for name, value in config.items() if name != "webhook_config"}
+
+
+def _pictures(body: Mapping[str, Any]) -> int:
+    batch = body["input"].get("batch_size")
+    return batch if type(batch) is int and 1 <= batch <= 10 else 1
+
+
+def _unknown(name: str) -> ClientError:
+    return invalid_request(f"Unknown parameter: '{name[:64]}'.", param=name[:64], code="unknown_parameter")
+
+
+def _wrong(name: str, rule: str) -> ClientError:
+    return invalid_request(f"Invalid value for '{name}': {rule}.", param=name, code="invalid_value")

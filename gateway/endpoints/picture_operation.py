@@ -1,0 +1,162 @@
+"""A picture order as the exchange runs it: which legs it has, and which conversation each target asks for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from gateway.core.flux import FluxOrder, Webhook
+from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.pricing import picture_stake
+from gateway.core.types import CostClass, Endpoint, Target, Usage
+from gateway.translate.commands import Conversation
+from gateway.translate.images_to_chat import ImagesToChat
+from gateway.translate.images_to_images import ImagesToImages
+from gateway.translate.images_to_task import ImagesToTask
+from gateway.translate.presenting import Presenter
+from gateway.wire.tokens import rough_tokens
+
+PictureConversation = ImagesToChat | ImagesToImages | ImagesToTask
+
+
+@dataclass(frozen=True, slots=True)
+class PictureTools:
+    """What the conversations need beside the order. ``wall_seconds``: Unix time. ``jitter``: from 0 to 1.
+
+    ``webhook_base``: where PiAPI reaches this gateway, or empty; ``webhook_secret`` what it then says.
+    """
+
+    count: Callable[[str], int]
+    redact: Callable[[bytes], bytes]
+    wall_seconds: Callable[[], float]
+    jitter: Callable[[], float]
+    points_per_usd: int
+    webhook_base: str = ""
+    webhook_secret: str = ""
+
+    def webhook(self) -> Webhook | None:
+        """A new address that only the upstream is told, or None where webhooks are off."""
+        if not self.webhook_base or not self.webhook_secret:
+            return None
+        token = secrets.token_urlsafe(32)
+        return Webhook(f"{self.webhook_base}/webhooks/piapi/{token}", self.webhook_secret, token)
+
+
+@dataclass(frozen=True, slots=True)
+class PictureWork:
+    """One leg: ``pictures`` of the order."""
+
+    request: PicturesRequest
+    pictures: int
+    presenter: Presenter
+    tools: PictureTools
+    orders: Mapping[str, FluxOrder]
+    supports: frozenset[str] = frozenset({"chat", "images", "task"})
+
+    def converse_with(self, target: Target, endpoint: Endpoint) -> PictureConversation:
+        tools = self.tools
+        now = tools.wall_seconds()
+        if target.operation == "task":
+            return ImagesToTask(
+                self.orders[target.model],
+                target,
+                endpoint,
+                n=self.pictures,
+                presenter=self.presenter,
+                wall_seconds=now,
+                redact=tools.redact,
+                points_per_usd=tools.points_per_usd,
+                jitter=tools.jitter,
+                webhook=tools.webhook(),
+            )
+        if target.operation == "images":
+            return ImagesToImages(
+                self.request,
+                target,
+                endpoint,
+                n=self.pictures,
+                presenter=self.presenter,
+                wall_seconds=now,
+                redact=tools.redact,
+                boundary=secrets.token_hex(16),
+            )
+        return ImagesToChat(
+            self.request,
+            target,
+            endpoint,
+            presenter=self.presenter,
+            wall_seconds=now,
+            count=tools.count,
+            redact=tools.redact,
+        )
+
+    def stake(self, target: Target) -> int | None:
+        request = self.request
+        return picture_stake(
+            target.price, self.pictures, operation=target.operation, quality=request.quality, size=request.size
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOperation:
+    """What a client ordered. ``route``: the path it asked."""
+
+    route: str
+    request: PicturesRequest
+    presenter: Presenter
+    works: Sequence[PictureWork]
+
+    @property
+    def stream(self) -> bool:
+        return self.presenter.stream
+
+    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+        served = cast("Sequence[PictureConversation]", conversations)
+        pictures: list[MadePicture] = [picture for one in served for picture in one.pictures]
+        return self.presenter.conclude(pictures, _common(served), _sum([one.usage for one in served]))
+
+    def rough_input_tokens(self) -> int:
+        return rough_tokens(len(self.request.prompt))
+
+
+def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Those that make pictures: Images APIs, tasks, and chats that are sold by the picture."""
+    return tuple(one for one in targets if one.operation != "chat" or one.cost_class is CostClass.PAID)
+
+
+def split(total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder]) -> list[int]:
+    """How many pictures each leg is to bring, so that every target could bring a leg's at once."""
+    room = {"chat": 1, "images": total}
+    most = max(1, min(room.get(one.operation) or orders[one.model].batch for one in targets))
+    return [min(most, total - done) for done in range(0, total, most)]
+
+
+def _sum(usages: Sequence[Usage | None]) -> Usage | None:
+    """What is known of all together; None as soon as one leg's usage is not known."""
+    known = [usage for usage in usages if usage is not None]
+    if not known or len(known) < len(usages):
+        return None
+    return replace(
+        known[0],
+        input_tokens=sum(one.input_tokens for one in known),
+        cached_input_tokens=sum(one.cached_input_tokens for one in known),
+        output_tokens=sum(one.output_tokens for one in known),
+        images=sum(one.images for one in known),
+        image_input_tokens=sum(one.image_input_tokens for one in known),
+    )
+
+
+def _common(served: Sequence[PictureConversation]) -> PictureFacts:
+    """The facts that hold for every leg's pictures; usage objects of several legs cannot be told as one."""
+    facts = [one.facts for one in served]
+    first = facts[0]
+    if len(facts) == 1:
+        return first
+    return PictureFacts(
+        size=first.size if all(one.size == first.size for one in facts) else None,
+        quality=first.quality if all(one.quality == first.quality for one in facts) else None,
+        background=first.background if all(one.background == first.background for one in facts) else None,
+        output_format=first.output_format if all(one.output_format == first.output_format for one in facts) else None,
+    )

@@ -1,0 +1,104 @@
+"""OpenAI's picture routes: a request becomes an order, and the exchange does the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from starlette.types import Receive, Scope
+
+from gateway.core.pictures import PictureKind, PicturesRequest
+from gateway.core.types import Route
+from gateway.endpoints.admission import Door, is_sdk_retry
+from gateway.endpoints.body import read_body
+from gateway.endpoints.downstream import Downstream
+from gateway.endpoints.picture_desk import PictureDesk
+from gateway.endpoints.picture_operation import PictureOperation, usable_targets
+from gateway.endpoints.refusal import Refusal
+from gateway.errors import ClientError, invalid_request
+from gateway.exchange import Exchange
+from gateway.translate.present_images import ImagesPresenter
+from gateway.wire.client_json import loads_object
+from gateway.wire.form_data import parse_form
+from gateway.wire.form_fields import unbracket
+from gateway.wire.pictures_request import parse_pictures_request
+
+PATHS: Mapping[str, PictureKind] = {
+    "/v1/images/generations": "generation",
+    "/v1/images/edits": "edit",
+    "/v1/images/variations": "variation",
+}
+
+OFF_THE_LOOP = 256 * 1024
+"""Bytes from which a form is taken apart in a thread: it would hold up everybody's streams."""
+
+
+class PicturesEndpoint:
+    """What answers one of the routes. ``desk``: the one of the configuration now in force."""
+
+    def __init__(self, door: Door, desk: Callable[[], PictureDesk], path: str) -> None:
+        self._door = door
+        self._desk = desk
+        self._path = path
+        self._kind = PATHS[path]
+
+    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+        door = self._door
+        with Refusal(door.services, self._path) as refusal:
+            key = refusal.key = door.authenticate(scope)
+            request = await self._read(scope, receive, key.name)
+            refusal.model = request.model
+            route = door.route(request.model, key)
+            targets = usable_targets(route.targets)
+            if route.targets and not targets:
+                raise _makes_no_pictures(request.model)
+            route = Route(route.model, targets, route.notes)
+            operation = await self._operation(request, route)
+        services = door.services
+        await Exchange(
+            services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
+        ).run()
+
+    async def _read(self, scope: Scope, receive: Receive, owner: str) -> PicturesRequest:
+        services = self._door.services
+        content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+        form = content_type.lower().startswith(b"multipart/form-data")
+        limit = services.snapshot.upload_limit if form else services.snapshot.body_limit
+        body = await read_body(scope, receive, limit, budget=services.bodies, owner=owner)
+        if len(body) > OFF_THE_LOOP:
+            return await asyncio.to_thread(self._parse, body, content_type, form)
+        return self._parse(body, content_type, form)
+
+    def _parse(self, body: bytes, content_type: bytes, form: bool) -> PicturesRequest:
+        if not form:
+            return parse_pictures_request(self._kind, loads_object(body))
+        parsed = parse_form(body, content_type)
+        return parse_pictures_request(self._kind, unbracket(parsed.fields), parsed.files)
+
+    async def _operation(self, request: PicturesRequest, route: Route) -> PictureOperation:
+        # gpt-image-1 answers as it does at OpenAI; where it stands in for another model, pictures get links of ours.
+        first = route.targets[0] if route.targets else None
+        relayed = first is not None and first.operation == "images" and first.model == request.model
+        if relayed and request.format == "url":
+            raise invalid_request(
+                f"Invalid value for 'response_format': '{request.model}' gives its pictures as b64_json only.",
+                param="response_format",
+                code="invalid_value",
+            )
+        presenter = ImagesPresenter(
+            request,
+            created=self._door.services.clock.wall_ns() // 1_000_000_000,
+            format=request.format or ("b64_json" if relayed else "url"),
+            explicit=request.format is not None,
+        )
+        return await self._desk().operation(self._path, request, route.targets, presenter)
+
+
+def _makes_no_pictures(model: str) -> ClientError:
+    return ClientError(
+        404,
+        "invalid_request_error",
+        "model_not_found",
+        f"The model '{model}' makes no pictures: use it at /v1/chat/completions.",
+        param="model",
+    )

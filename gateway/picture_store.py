@@ -1,0 +1,55 @@
+"""Where pictures come from and go to: fetched behind links that upstreams name, kept under links of our own."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.log import Log
+from gateway.stores.kept_images import KeptImages
+from gateway.translate.commands import ResultUnavailable
+from gateway.upstream.result_fetch import ResultFetcher
+
+SWEEP_EVERY = 600.0
+"""Seconds between two looks at which kept pictures have aged out."""
+
+
+class PictureStore:
+    """Where results come from and go to: fetched from an upstream's image host, kept here under a link of our own.
+
+    ``public_url``: where clients reach the kept ones, or empty: then it is the listener's own address.
+    """
+
+    def __init__(self, fetcher: ResultFetcher, kept: KeptImages, public_url: str) -> None:
+        self._fetcher = fetcher
+        self._kept = kept
+        self._public_url = public_url
+        self.base_url = public_url
+
+    def listening(self, url: str) -> None:
+        """The main listener's own address, for links while no public one is configured."""
+        self.base_url = self._public_url or url
+
+    async def fetch(self, url: str) -> bytes:
+        """The picture behind an upstream's link. Raises ResultUnavailable."""
+        return await self._fetcher.fetch(url)
+
+    async def keep(self, data: bytes) -> str:
+        """Keep a picture and return its link. Raises ResultUnavailable."""
+        return f"{self.base_url}/images/{await self._kept.keep(data)}"
+
+    async def read(self, name: str) -> tuple[bytes, str] | None:
+        """A kept picture and its content type."""
+        return await self._kept.read(name)
+
+    async def age_out(self, log: Log) -> None:
+        """Remove what is too old or too much, now and then, for ever."""
+        while True:
+            try:
+                await self._kept.sweep()
+            except ResultUnavailable as trouble:
+                log.error("kept_images", problem=str(trouble))
+            await asyncio.sleep(SWEEP_EVERY)
+
+    async def close(self) -> None:
+        await self._fetcher.close()
+        await self._kept.close()
