@@ -18,6 +18,7 @@ from gateway.lifecycle import serve_until_stopped
 from gateway.sandbox import Sandbox
 
 MODEL = "gpt-4o-mini"
+PICTURE_MODEL = "flux-schnell"
 
 
 async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
@@ -56,6 +57,14 @@ def print_banner(gateway: Gateway, key: str) -> None:
         f"{{'authorization': 'Bearer {key}', 'content-type': 'application/json'}}); "
         "print(json.load(http.urlopen(ask))['choices'][0]['message']['content'])"
     )
+    order = f"{{'model': '{PICTURE_MODEL}', 'prompt': 'a lighthouse', 'response_format': 'b64_json'}}"
+    draw = (
+        "import base64, json, urllib.request as http; "
+        f"ask = http.Request('{url}/v1/images/generations', json.dumps({order}).encode(), "
+        f"{{'authorization': 'Bearer {key}', 'content-type': 'application/json'}}); "
+        "made = json.load(http.urlopen(ask))['data'][0]['b64_json']; "
+        "print(open('picture.png', 'wb').write(base64.b64decode(made)), 'bytes in picture.png')"
+    )
     print(
         f"""
 piapi-gateway DEMO: no upstream key is set, so the answers come from a built-in SANDBOX. Nothing is bought.
@@ -72,6 +81,10 @@ curl -sN {url}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-
 Try it with Python:
 
 python3 -c "{python}"
+
+Draw a picture, into picture.png:
+
+python3 -c "{draw}"
 
 Stop with Ctrl-C.
 """,
@@ -97,9 +110,12 @@ def _demo_config(
                 "piapi": {
                     "endpoints": [{"url": urls["api"], "wall": "120s"}, {"url": urls["proxy"]}],
                     "keys": ["sandbox-key-one", "sandbox-key-two"],
+                    "tasks": {"poll": "300ms", "poll_max": "1s"},
                 },
                 "backup": {"endpoints": [{"url": urls["backup"]}], "keys": ["sandbox-key-backup"]},
             },
+            # The sandbox hands out links to its own pictures, which are on this machine.
+            "images": {"dir": str(folder / "images"), "fetch_hosts": ["127.0.0.1"], "fetch_private": True},
             "teams": {"demo": {}},
             "keys": [{"name": "demo", "team": "demo", "key": key}],
         }
