@@ -19,8 +19,13 @@ IMPURE_MODULES = {
     "asyncio", "datetime", "http", "httpx2", "io", "logging", "os", "pathlib", "random", "secrets", "select", "shutil",
     "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uvicorn",
 }  # fmt: skip
-# Pure parts of impure modules: parsing a date is not asking the clock.
-PURE_EXCEPTIONS = {("gateway/core/retry_after.py", "datetime")}
+# Pure parts of impure modules: parsing a date, or knowing a calendar, is not asking the clock.
+PURE_EXCEPTIONS = {
+    ("gateway/core/retry_after.py", "datetime"),
+    ("gateway/core/calendar.py", "datetime"),
+    ("gateway/core/budgets.py", "datetime"),
+    ("gateway/core/budget_refusals.py", "datetime"),
+}
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

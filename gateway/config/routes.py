@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
@@ -24,13 +24,13 @@ class Routes:
     def usable(self) -> tuple[Route, ...]:
         """The same routes with only those targets whose upstream has a key; a route may be left with none."""
         return tuple(
-            Route(route.model, tuple(target for target in route.targets if target.upstream.credentials), route.notes)
+            replace(route, targets=tuple(target for target in route.targets if target.upstream.credentials))
             for route in self.declared
         )
 
 
 def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> Routes:
-    """Merge name by name. An entry of the file replaces all targets of the built-in one; notes and plan stay."""
+    """Merge name by name. An entry of the file replaces all targets of the built-in one; what else is known stays."""
     builder = _Builder(user, builtin, upstreams)
     mine, base = user.sections.models, builtin.sections.models
     declared = []
@@ -44,7 +44,8 @@ def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream])
         if plan is not None:
             plans[model] = plan
         shown = (*([f"PiAPI: {plan}"] if plan else []), *(notes or []))
-        declared.append(Route(model, builder.targets(model, section, layer), shown))
+        targets = builder.targets(model, section, layer)
+        declared.append(Route(model, targets, shown, builder.max_output(model, section)))
     return Routes(tuple(declared), plans)
 
 
@@ -54,6 +55,7 @@ class _Builder:
         self._known = frozenset(known_names(user, builtin))
         self._any_name = user.document.is_broken(("upstreams",))
         self._prices: dict[_PriceKey, PriceSection] = {}
+        self._outputs = {model: section.max_output for model, section in builtin.sections.models.items()}
         for model, section in builtin.sections.models.items():
             for target in section.targets:
                 if target.price is not None:
@@ -77,6 +79,15 @@ class _Builder:
             price = target.price or self._prices.get(_price_key(model, target))
             found.append(Target(upstream, target.model or model, target.operation, _price(price)))
         return tuple(found)
+
+    def max_output(self, model: str, section: ModelSection) -> int | None:
+        """What the model's own entry says, or the built-in one of that name, or the built-in ones of its targets."""
+        own = section.max_output or self._outputs.get(model)
+        if own is not None:
+            return own
+        # Any target may serve, so all must be known.
+        known = [limit for target in section.targets if (limit := self._outputs.get(target.model or model)) is not None]
+        return max(known) if len(known) == len(section.targets) else None
 
 
 def _price_key(model: str, target: TargetSection) -> _PriceKey:

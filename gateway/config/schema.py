@@ -37,6 +37,10 @@ Store = Annotated[str, PlainValidator(addresses.store)]
 SharedState = Annotated[str, PlainValidator(addresses.shared_state)]
 
 
+MOST_OUTPUT = 10_000_000
+"""Tokens: what ``max_output`` takes at most; no model comes near it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """Stands in for the value of an unknown key, so that the error can name the known ones."""
@@ -150,9 +154,12 @@ class TargetSection(Section):
 
 
 class ModelSection(Section):
+    """``max_output``: tokens the model can write at most in one choice; what a budget reserves for."""
+
     targets: Annotated[list[TargetSection], Field(min_length=1)]
     notes: list[FilledText] | None = None
     plan: FilledText | None = None
+    max_output: Annotated[int, PlainValidator(values.whole_number(1, MOST_OUTPUT))] | None = None
 
 
 class TeamSection(Section):

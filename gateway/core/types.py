@@ -131,11 +131,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A model as clients name it (``*`` may end it) and its targets in order."""
+    """A model as clients name it (``*`` may end it) and its targets in order.
+
+    ``max_output``: tokens the model can write at most in one choice, None if that is not known.
+    """
 
     model: str
     targets: tuple[Target, ...]
     notes: tuple[str, ...] = ()
+    max_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,3 +98,49 @@ class TestModels:
     def test_a_pattern_is_its_targets_model_unless_one_is_named(self, load_text):
         config = load_text("models: {'o9-*': {targets: [{upstream: backup}, {upstream: piapi, model: x/o9-*}]}}", KEYS)
         assert [target.model for target in route(config, "o9-*").targets] == ["o9-*", "x/o9-*"]
+
+
+class TestLongestAnswers:
+    def test_the_built_in_models_say_how_much_they_can_write(self, load_text):
+        config = load_text("", KEYS)
+        known = {route.model: route.max_output for route in config.routes if route.max_output is not None}
+        assert known == {
+            "gpt-4o": 16_384,
+            "gpt-4o-mini": 16_384,
+            "gpt-4.1": 32_768,
+            "gpt-4.1-mini": 32_768,
+            "gpt-4.1-nano": 32_768,
+            "claude-3-7-sonnet-20250219": 64_000,
+            "claude-sonnet-4-20250514": 64_000,
+            "gpt-3.5-turbo": 4096,
+        }
+        assert {route.model: route.max_output for route in config.declared if route.max_output} == known
+
+    def test_an_entry_says_it_itself_or_the_built_in_one_of_its_name_does(self, load_text):
+        config = load_text(
+            """
+            models:
+              gpt-4o: {targets: [{upstream: backup, model: deployment-7}]}
+              gpt-4o-mini: {max_output: 1000, targets: [{upstream: backup}]}
+              house: {max_output: 8192, targets: [{upstream: piapi, model: gpt-4o}]}
+            """,
+            KEYS,
+        )
+        assert [route(config, name).max_output for name in ("gpt-4o", "gpt-4o-mini", "house")] == [16_384, 1000, 8192]
+
+    def test_a_new_name_takes_the_longest_of_its_targets_if_all_are_known(self, load_text):
+        config = load_text(
+            """
+            models:
+              cheap: {targets: [{upstream: piapi, model: gpt-4o-mini}, {upstream: backup, model: gpt-4.1-nano}]}
+              mixed: {targets: [{upstream: piapi, model: gpt-4o-mini}, {upstream: backup, model: house-9}]}
+            """,
+            KEYS,
+        )
+        assert [route(config, name).max_output for name in ("cheap", "mixed")] == [32_768, None]
+
+    def test_nonsense_is_reported(self, faults):
+        text = "models: {gpt-4o: {max_output: 0, targets: [{upstream: backup}]}}"
+        assert faults(text, KEYS) == [
+            "config.yaml:1:31: models.gpt-4o.max_output: expected a whole number from 1 to 10000000"
+        ]

@@ -1,0 +1,72 @@
+"""Why a budget does not let a request in, and what its client is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Literal
+
+from gateway.core.calendar import Period, PeriodKind, iso_time
+from gateway.core.pricing import format_usd
+from gateway.core.types import Budget
+from gateway.errors import ClientError, LimitError, shorten
+
+Holder = tuple[Literal["key", "team"], str]
+"""Who has a budget: ``("key", name)`` or ``("team", name)``."""
+
+_A_PERIOD: dict[PeriodKind, str] = {"day": "a day", "month": "a month", "total": "in total"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exceeded:
+    """``holder`` has not enough left in ``period`` of its ``limit``.
+
+    ``asked``: the most that the request can cost, None if that is unknown. ``charged`` and ``reserved``: what others
+    have used. ``zone``: whose time the client is told. Money is nano-dollars.
+    """
+
+    holder: Holder
+    limit: Budget
+    period: Period
+    asked: int | None
+    charged: int
+    reserved: int
+    zone: tzinfo
+
+    def message(self) -> str:
+        """A sentence or two for the client: which budget, what is used of it, and when it begins anew."""
+        kind, name = self.holder
+        asks = "" if self.asked is None else f"; this request may cost up to {_usd(self.asked)}"
+        end = self.period.end_ns
+        anew = "It does not begin anew." if end is None else f"It begins anew at {iso_time(end, self.zone)}."
+        return (
+            f"The budget of the {kind} '{name}' is {_usd(self.limit.amount)} {_A_PERIOD[self.limit.period]}, of which "
+            f"{_usd(self.charged)} are spent and {_usd(self.reserved)} reserved by running requests{asks}. {anew}"
+        )
+
+    def error(self) -> LimitError:
+        """429 ``insufficient_quota``: sending the same again helps only once somebody has acted, or much later."""
+        return LimitError(429, "insufficient_quota", "insufficient_quota", self.message())
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """``holder`` has a budget, and what the request may cost is unknown."""
+
+    holder: Holder
+
+    def error(self, model: str) -> ClientError:
+        """403 ``model_not_allowed``. ``model``: as the client named it."""
+        kind, name = self.holder
+        return ClientError(
+            403,
+            "permission_error",
+            "model_not_allowed",
+            f"The price of the model '{shorten(model)}' is unknown, so it cannot be used on the budget of the {kind} "
+            f"'{name}'. Whoever runs this gateway can set its price, or allow_unpriced.",
+            param="model",
+        )
+
+
+def _usd(nano: int) -> str:
+    return f"${format_usd(nano)}"

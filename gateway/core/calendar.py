@@ -1,0 +1,64 @@
+"""The periods that budgets are for: calendar days and months of a time zone, and all of time.
+
+Times are Unix nanoseconds. The days of a zone follow one another without gap or overlap, whatever its clocks do: a day
+begins when its midnight first strikes, or, where clocks are put forward over midnight, when they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Literal
+
+PeriodKind = Literal["day", "month", "total"]
+
+_NANO = 1_000_000_000
+_SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From ``start_ns`` to before ``end_ns``; None: it never ends. ``start_ns`` tells it from others of its kind."""
+
+    kind: PeriodKind
+    start_ns: int
+    end_ns: int | None
+
+
+TOTAL = Period("total", 0, None)
+
+
+def period_at(kind: PeriodKind, wall_ns: int, zone: tzinfo) -> Period:
+    """The period that ``wall_ns`` falls into. Raises OverflowError or ValueError beyond the years 1 to 9999."""
+    if kind == "total":
+        return TOTAL
+    today = datetime.fromtimestamp(wall_ns // _NANO, zone).date()
+    first = today if kind == "day" else today.replace(day=1)
+    # Clocks put back over midnight show yesterday's date again; put forward over it, today's before its midnight.
+    if wall_ns >= _begins(_next(kind, first), zone):
+        first = _next(kind, first)
+    elif wall_ns < _begins(first, zone):
+        first = _previous(kind, first)
+    return Period(kind, _begins(first, zone), _begins(_next(kind, first), zone))
+
+
+def iso_time(wall_ns: int, zone: tzinfo) -> str:
+    """RFC 3339, to the second: ``2026-11-22T08:47:01Z``, ``2026-12-01T00:00:00+01:00``."""
+    return datetime.fromtimestamp(wall_ns // _NANO, zone).isoformat().replace("+00:00", "Z")
+
+
+def _begins(day: date, zone: tzinfo) -> int:
+    """A day's first midnight; one that no clock shows counts by the offset before the clocks were put forward."""
+    return (datetime(day.year, day.month, day.day, tzinfo=zone) - _EPOCH) // _SECOND * _NANO
+
+
+def _next(kind: PeriodKind, first: date) -> date:
+    """The first day of the period after the one whose first day is given."""
+    return first + _DAY if kind == "day" else (first.replace(day=28) + 4 * _DAY).replace(day=1)
+
+
+def _previous(kind: PeriodKind, first: date) -> date:
+    before = first - _DAY
+    return before if kind == "day" else before.replace(day=1)

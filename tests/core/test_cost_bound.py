@@ -1,0 +1,157 @@
+"""The most a request can cost: as long as it keeps its bounds, what is charged afterwards is never more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.cost_bound import DEFAULT_MAX_OUTPUT, Asked, cost_bound, most_output
+from gateway.core.pricing import amount_due, charge
+from gateway.core.types import OperationName, Price, Target, Usage
+
+from .builders import backup, target, upstream
+from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, USD
+
+CENT = USD // 100
+
+
+def priced(price: Price | None, operation: OperationName = "chat") -> Target:
+    return target(upstream(), "model", price=price, operation=operation)
+
+
+class TestOutput:
+    @pytest.mark.parametrize(
+        ("asked", "limit", "most"),
+        [
+            (None, None, DEFAULT_MAX_OUTPUT),
+            (None, 4096, 4096),
+            (100, 4096, 100),
+            (100_000, 4096, 4096),  # a model does not write more than it can
+            (100_000, None, 100_000),
+        ],
+    )
+    def test_the_clients_bound_or_the_models_whichever_is_less(self, asked: int | None, limit: int | None, most: int):
+        assert most_output(asked, limit) == most
+        assert most_output(asked, limit, choices=3) == 3 * most
+
+    def test_thinking_may_come_on_top_of_the_clients_bound_but_not_of_the_models(self):
+        assert most_output(1_000, None, beside=16_000) == 17_000
+        assert most_output(1_000, 64_000, beside=16_000) == 17_000
+        assert most_output(1_000, 8_192, choices=2, beside=16_000) == 16_384
+        assert most_output(None, 8_192, beside=16_000) == 8_192
+
+
+class TestChat:
+    def test_input_and_output_at_the_dearest_target(self):
+        asked = Asked(input_tokens=1_000_000, output_tokens=2_000_000)
+        piapi, other = target(upstream(), price=GPT_4O), target(backup(), price=BACKUP)
+        assert cost_bound([piapi], asked) == 1_875_000_000 + 2 * 7_500_000_000
+        assert cost_bound([piapi, other], asked) == cost_bound([other], asked) == 2_500_000_000 + 2 * 10_000_000_000
+
+    def test_a_chat_that_is_sold_by_the_picture_costs_a_picture_however_long_it_is(self):
+        asked = Asked(input_tokens=10**6, output_tokens=10**6)
+        assert cost_bound([priced(GPT_4O_IMAGE)], asked) == 2 * CENT
+
+    def test_a_chat_that_a_maker_of_pictures_may_serve_costs_what_either_takes(self):
+        asked = Asked(input_tokens=10, output_tokens=10)
+        assert cost_bound([priced(GPT_4O), priced(FLUX, "task")], asked) == 15_000_000
+        assert cost_bound([priced(GPT_4O), priced(FLUX, "task")], replace(asked, output_tokens=10**6)) > USD
+
+    def test_a_minimum_is_part_of_it(self):
+        assert cost_bound([priced(replace(GPT_4O, minimum=CENT))], Asked(1, 1)) == CENT
+
+    def test_nothing_is_bought_where_nobody_serves(self):
+        assert cost_bound([], Asked(10, 10)) == 0
+
+
+class TestUnknown:
+    @pytest.mark.parametrize(
+        ("price", "operation"),
+        [
+            (None, "chat"),
+            (None, "task"),
+            (Price(minimum=CENT), "chat"),
+            (Price(input=USD), "chat"),
+            (Price(output=USD), "images"),
+            (Price(table=GPT_IMAGE_1.table), "chat"),
+            (Price(no_image=CENT), "images"),
+        ],
+    )
+    def test_one_target_without_a_whole_price_makes_the_bound_unknown(
+        self, price: Price | None, operation: OperationName
+    ):
+        assert cost_bound([priced(price, operation)], Asked(10, 10)) is None
+        assert cost_bound([priced(GPT_4O), priced(price, operation)], Asked(10, 10)) is None
+
+    def test_free_is_known(self):
+        assert cost_bound([priced(Price(input=0, output=0))], Asked(10, 10)) == 0
+
+
+class TestPictures:
+    def test_tasks_and_chats_cost_the_price_of_every_picture(self):
+        assert cost_bound([priced(FLUX, "task")], Asked(legs=(4, 2))) == 6 * 15_000_000
+        assert cost_bound([priced(GPT_4O_IMAGE)], Asked(legs=(1, 1, 1))) == 6 * CENT
+
+    def test_every_leg_may_go_to_the_dearest_target(self):
+        asked = Asked(legs=(1, 1), quality="high", size="1024x1024")
+        both = [priced(GPT_4O_IMAGE), priced(GPT_IMAGE_1, "images")]
+        assert cost_bound(both, asked) == cost_bound(both[1:], asked)
+        assert cost_bound(both[1:], asked) == 2 * (167_000_000 + 500_000)
+
+    def test_what_is_left_to_the_upstream_counts_as_its_dearest_choice(self):
+        bound = cost_bound([priced(GPT_IMAGE_1, "images")], Asked())
+        assert bound == 250_000_000 + 500_000
+
+    def test_prompt_sources_and_previews_come_on_top_where_tokens_are_billed(self):
+        plain = Asked(quality="low", size="1024x1024")
+        images, task = [priced(GPT_IMAGE_1, "images")], [priced(FLUX, "task")]
+        alone = cost_bound(images, plain)
+        assert alone is not None
+        asked = replace(plain, input_tokens=500, sources=2, previews=3)
+        assert cost_bound(images, asked) == alone + 2_500 * 10_000 + 300 * 40_000
+        assert cost_bound(images, replace(asked, faithful=True)) == alone + 14_500 * 10_000 + 300 * 40_000
+        assert cost_bound(task, asked) == cost_bound(task, plain)
+
+    def test_without_a_list_the_tokens_of_the_largest_picture_count(self):
+        by_tokens = Price(input=5 * USD, output=40 * USD)
+        assert cost_bound([priced(by_tokens, "images")], Asked(legs=(2,))) == 2 * 6240 * 40_000
+
+    @pytest.mark.parametrize(
+        ("quality", "size", "output"),
+        [
+            ("low", "1024x1024", 272),
+            ("low", "1536x1024", 408),
+            ("high", "1024x1024", 4160),
+            ("high", "1536x1024", 6240),
+        ],
+    )
+    def test_a_bill_by_tokens_stays_within_the_rounded_price_list(self, quality: str, size: str, output: int):
+        bound = cost_bound([priced(GPT_IMAGE_1, "images")], Asked(quality=quality, size=size))
+        assert bound is not None
+        assert charge(GPT_IMAGE_1, Usage(0, 0, output, images=1), operation="images") <= bound
+
+
+WHOLE = PRICES.map(lambda price: replace(price, input=price.input or 0, output=price.output or 0, table={}))
+TOKENS = st.integers(0, 10**6)
+
+
+@given(st.lists(WHOLE, min_size=1, max_size=3), OPERATIONS, TOKENS, TOKENS, st.data())
+def test_no_charge_within_the_bounds_is_above_the_bound(
+    prices: list[Price], operation: OperationName, most_in: int, most_out: int, data: st.DataObject
+):
+    bound = cost_bound([priced(price, operation) for price in prices], Asked(most_in, most_out))
+    used = data.draw(st.integers(0, most_in))
+    usage = Usage(
+        input_tokens=used,
+        cached_input_tokens=data.draw(st.integers(0, used)),
+        output_tokens=data.draw(st.integers(0, most_out if operation == "chat" else 6240)),
+        images=1,
+        image_input_tokens=data.draw(st.integers(0, used)),
+    )
+    due = amount_due(data.draw(st.sampled_from(prices)), usage, operation=operation)
+    assert bound is not None
+    assert due is not None
+    assert 0 <= due <= bound
