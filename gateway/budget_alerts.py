@@ -1,0 +1,250 @@
+"""Tells the operator's webhook that a budget was crossed, signed as Standard Webhooks describes.
+
+    POST <budget_alerts.webhook>
+    webhook-id: msg_…                 the same for every try, so that a receiver can tell repetitions
+    webhook-timestamp: 1795337221     of this try
+    webhook-signature: v1,<base64 of HMAC-SHA256(secret, "id.timestamp.body")>
+
+    {"type": "budget.crossed", "timestamp": "2026-11-22T08:47:01Z", "data": {"key": "alice", "percent": 80,
+     "budget_usd": "50.00", "used_usd": "40.12", "period": "month", "period_start": "2026-11-01T00:00:00Z"}}
+
+``key`` or ``team`` names whose budget it is; ``period_start`` is null for a total. An alert is sent aside from any
+request; what cannot be delivered in five tries is logged and forgotten. The metrics and the log tell a crossing too.
+
+Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md (1.0.0)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+import httpx2
+import orjson
+
+from gateway import __version__
+from gateway.core.budgets import Crossing
+from gateway.core.calendar import iso_time
+from gateway.core.pricing import format_usd
+from gateway.core.retry_after import parse_retry_after
+from gateway.errors import OperatorError
+from gateway.log import Log
+from gateway.ports import Clock, Randomness
+from gateway.tasks import TrackedTasks
+from gateway.upstream.pool import ConnectionPool
+from gateway.upstream.transport import PoolTransport
+
+TRY_SECONDS = 10.0
+"""For one try, from connecting to the answer's head."""
+
+PAUSES = (5.0, 30.0, 120.0, 600.0)
+"""Seconds before each further try, a little more by chance. A receiver that asks for a longer rest gets it."""
+
+LONGEST_PAUSE = 900.0
+
+MOST_PENDING = 256
+"""Alerts that are not delivered yet; what comes beyond is dropped, and the log says so."""
+
+MOST_AT_ONCE = 8
+
+_SECRET_PREFIX = "whsec_"  # noqa: S105  # what comes before a secret is none
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where alerts go, and the key that signs them. The address may hold a secret as well."""
+
+    url: str = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One message. ``subject``: what the log says of it."""
+
+    webhook: Webhook
+    id: str
+    body: bytes
+    subject: dict[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a try did not deliver. ``rest``: seconds the receiver asked for. ``final``: it wants no more of them."""
+
+    trouble: str
+    rest: float = 0.0
+    final: bool = False
+
+
+class AlertSender:
+    """Sends alerts once ``configure`` has said where to. One event loop only.
+
+    ``sleep``: waits between tries, seconds.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        clock: Clock,
+        randomness: Randomness,
+        log: Log,
+        tasks: TrackedTasks,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._clock = clock
+        self._randomness = randomness
+        self._log = log
+        self._tasks = tasks
+        self._sleep = sleep
+        self._webhook: Webhook | None = None
+        self._pending: set[asyncio.Task[bool]] = set()
+        self._resting: set[asyncio.Task[Any]] = set()
+        self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
+        self._closing = False
+        self._client = httpx2.AsyncClient(
+            transport=PoolTransport(pool),
+            timeout=TRY_SECONDS,
+            trust_env=False,
+            headers={"user-agent": f"piapi-gateway/{__version__}", "content-type": "application/json"},
+        )
+
+    def configure(self, url: str, secret: str) -> None:
+        """Send to ``url`` from now on, or nothing if it is empty. Alerts under way stay on theirs.
+
+        Raises OperatorError for a secret that cannot be one; then nothing has changed.
+        """
+        self._webhook = Webhook(url, signing_key(secret)) if url else None
+
+    def tell(self, crossing: Crossing) -> None:
+        """Send an alert in the background; never blocks, never raises."""
+        if self._webhook is None or self._closing:
+            return
+        subject: dict[str, str | int] = {crossing.holder[0]: crossing.holder[1], "percent": crossing.percent}
+        if len(self._pending) >= MOST_PENDING:
+            self._log.error("budget_alert_dropped", reason="too many are waiting", **subject)
+            return
+        body = crossing_body(crossing, self._clock.wall_ns())
+        alert = Alert(self._webhook, f"msg_{secrets.token_hex(16)}", body, subject)
+        task = self._tasks.spawn(self._deliver(alert), "budget-alert")
+        self._pending.add(task)
+        task.add_done_callback(self._pending.discard)
+
+    async def close(self, patience: float = 5.0) -> None:
+        """Let tries that run end, ``patience`` seconds at most; what then is not delivered is given up."""
+        self._closing = True
+        pending = list(self._pending)
+        for task in pending:
+            if task in self._resting:
+                task.cancel()
+        if pending:
+            _, late = await asyncio.wait(pending, timeout=patience)
+            for task in late:
+                task.cancel()
+            ends = await asyncio.gather(*pending, return_exceptions=True)
+            if unsent := sum(end is not True for end in ends):
+                self._log.warning("budget_alerts_given_up", number=unsent, reason="the gateway stops")
+        await self._client.aclose()
+
+    async def _deliver(self, alert: Alert) -> bool:
+        """Whether the receiver took it, now or in a later try."""
+        tries = 0
+        while True:
+            async with self._at_once:
+                failure = await self._send(alert)
+            tries += 1
+            if failure is None:
+                self._log.info("budget_alert_sent", id=alert.id, tries=tries, **alert.subject)
+                return True
+            final = failure.final or tries > len(PAUSES)
+            say = self._log.error if final else self._log.warning
+            say("budget_alert_failed", id=alert.id, tries=tries, reason=failure.trouble, final=final, **alert.subject)
+            if final or self._closing:
+                return False
+            pause = PAUSES[tries - 1] * (1 + self._randomness.random() / 5)
+            await self._rest(max(pause, min(failure.rest, LONGEST_PAUSE)))
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep so that ``close`` knows."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._resting.add(task)
+        try:
+            await self._sleep(seconds)
+        finally:
+            self._resting.discard(task)
+
+    async def _send(self, alert: Alert) -> Failure | None:
+        """One try. Anything but a 2xx is a failure; no redirect is followed, and no body is read."""
+        webhook = alert.webhook
+        seconds = self._clock.wall_ns() // 1_000_000_000
+        headers = {
+            "webhook-id": alert.id,
+            "webhook-timestamp": str(seconds),
+            "webhook-signature": signature(webhook.key, alert.id, seconds, alert.body),
+        }
+        try:
+            async with (
+                asyncio.timeout(TRY_SECONDS),
+                self._client.stream("POST", webhook.url, content=alert.body, headers=headers) as answer,
+            ):
+                status, rest = answer.status_code, answer.headers.get("retry-after")
+        except (httpx2.HTTPError, TimeoutError) as error:
+            return Failure(f"{type(error).__name__}: {error}")
+        if 200 <= status < 300:
+            return None
+        if status == 410 and self._webhook == webhook:
+            self._webhook = None  # the receiver has done with us, as the specification has it; a reload asks again
+        return Failure(f"status {status}", parse_retry_after(rest, wall_seconds=seconds) or 0.0, status == 410)
+
+
+def signing_key(secret: str) -> bytes:
+    """The bytes that sign: those that ``whsec_<base64>`` stands for, or else the text itself.
+
+    Raises OperatorError where nothing readable follows the prefix.
+    """
+    if not secret.startswith(_SECRET_PREFIX):
+        return secret.encode()
+    text = secret.removeprefix(_SECRET_PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise OperatorError("budget_alerts.secret: what follows whsec_ must be base64; a plain secret goes without it")
+    return key
+
+
+def signature(key: bytes, id: str, seconds: int, body: bytes) -> str:
+    """``v1,<base64>``: a symmetric signature over the id, the time of the try and the body."""
+    signed = hmac.new(key, f"{id}.{seconds}.".encode() + body, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(signed).decode('ascii')}"
+
+
+def crossing_body(crossing: Crossing, wall_ns: int) -> bytes:
+    """The JSON of an alert that is raised now. Amounts are exact decimals in text."""
+    kind, name = crossing.holder
+    period = crossing.period
+    return orjson.dumps(
+        {
+            "type": "budget.crossed",
+            "timestamp": iso_time(wall_ns, UTC),
+            "data": {
+                kind: name,
+                "percent": crossing.percent,
+                "budget_usd": format_usd(crossing.limit.amount),
+                "used_usd": format_usd(crossing.charged),
+                "period": period.kind,
+                "period_start": None if period.end_ns is None else iso_time(period.start_ns, UTC),
+            },
+        }
+    )
