@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gateway.core.types import Confidence
 from gateway.core.types import CostReason as CostReason
 from gateway.core.types import State as State
+from gateway.errors import OperatorError
 
 
 @dataclass(slots=True)
@@ -88,6 +90,57 @@ class Settlement:
     task_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What became of an exchange whose outcome was unknown. One per exchange; the first one counts.
+
+    ``charged``, ``upstream_cost``: nano-dollars; they and ``images`` take the place of the settlement's.
+    ``upstream``, ``credential``: who was found to have done the work; None leaves it to what the settlement says.
+    ``reason``: words for the operator, such as ``task completed``.
+    """
+
+    id: str
+    at_ns: int
+    state: Literal["settled", "released"]
+    charged: int
+    upstream_cost: int
+    images: int
+    reason: str
+    upstream: str | None = None
+    credential: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownExchange:
+    """An exchange of unknown outcome that nobody has corrected yet. ``at_ns``: when it came in.
+
+    ``reserved``: nano-dollars. ``tasks``: those that were created for it and can be asked for; in order of creation.
+    """
+
+    id: str
+    at_ns: int
+    key: str
+    team: str | None
+    model: str
+    reserved: int
+    tasks: tuple[TaskRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An exchange that holds ``reserved`` nano-dollars of its key's and team's budgets. ``at_ns``: when it came in."""
+
+    id: str
+    at_ns: int
+    key: str
+    team: str | None
+    reserved: int
+
+
+class NotUnknown(OperatorError):
+    """Only an exchange of unknown outcome can be corrected, and this one is not there or has another state."""
+
+
 class Ledger(Protocol):
     """Append-only books. Writing is group-committed by one writer."""
 
@@ -113,6 +166,34 @@ class Ledger(Protocol):
 
     async def find_task(self, task_id: str) -> TaskRecord | None:
         """The task of that id, the newest if several upstreams have one; sees every record that was acknowledged.
+
+        Raise errors.ledger_unavailable() if the books cannot be read.
+        """
+        ...
+
+    async def correct(self, correction: Correction) -> bool:
+        """Write down what became of an exchange of unknown outcome; False if that was known already.
+
+        Raise NotUnknown if it has another state, errors.ledger_unavailable() if it cannot be written.
+        """
+        ...
+
+    async def unknown_exchanges(self, since_ns: int) -> list[UnknownExchange]:
+        """The exchanges that came in at ``since_ns`` or later, are of unknown outcome and not corrected; oldest first.
+
+        Raise errors.ledger_unavailable() if the books cannot be read.
+        """
+        ...
+
+    async def held(self, now_ns: int) -> list[Held]:
+        """The exchanges that are open, or unknown and not corrected, and came in less than a day ago; oldest first.
+
+        Raise errors.ledger_unavailable() if the books cannot be read.
+        """
+        ...
+
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+        """Nano-dollars charged for what came in at ``start_ns`` or later, by key and team; those of 0 may be missing.
 
         Raise errors.ledger_unavailable() if the books cannot be read.
         """

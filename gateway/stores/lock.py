@@ -1,19 +1,30 @@
 """One writer at a time: an exclusive lock on a file beside the store, held for as long as its owner lives.
 
-SQLite before 3.51.3 can corrupt a write-ahead log when two connections write or checkpoint at the same moment
-(https://sqlite.org/wal.html#walresetbug). So nobody opens a store for writing without this lock. The kernel drops it
-when the process ends, however it ends; the file stays, and means nothing without the lock.
+SQLite 3.7.0 to 3.51.2, save 3.50.7 and 3.44.6, can corrupt a write-ahead log when two connections write or checkpoint
+at the same moment (https://sqlite.org/wal.html#walresetbug), and Python often comes with one of these. So nobody opens
+a store for writing without this lock, the process that holds it has one writing connection, and all others
+(``schema.reading``) are read-only: they can neither write nor checkpoint. The kernel drops the lock when the process
+ends, however it ends; the file stays, and means nothing without the lock.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import stat
 from pathlib import Path
 
 from gateway.errors import StoreError
+from gateway.stores.files import beside, open_own
+
+
+class StoreInUse(StoreError):
+    """Another process holds the lock. ``holder``: its id, as text."""
+
+    def __init__(self, store: Path, holder: str) -> None:
+        super().__init__(
+            f"{store} is being written by process {holder}. Stop that gateway, or give this one a 'store' of its own."
+        )
+        self.holder = holder
 
 
 class StoreLock:
@@ -24,12 +35,12 @@ class StoreLock:
 
     @classmethod
     def take(cls, store: Path) -> StoreLock:
-        """Lock ``<store>.lock`` for this process. StoreError if another holds it or the file cannot be made.
+        """Lock ``<store>.lock`` for this process. StoreInUse if another holds it, StoreError if it cannot be made.
 
         ``store`` must be a resolved path, so that two names of one file share one lock.
         """
-        path = store.with_name(store.name + ".lock")
-        descriptor = _open(path)
+        path = beside(store, "lock")
+        descriptor = open_own(path, "lock")  # nothing is written to it yet: the lock may be another's
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -39,10 +50,7 @@ class StoreLock:
                 raise StoreError(
                     f"{path} cannot be locked: {error.strerror}. Keep the store on a local disk."
                 ) from None
-            raise StoreError(
-                f"{store} is being written by process {holder or '(unknown)'}. "
-                "Stop that gateway, or give this one a 'store' of its own."
-            ) from None
+            raise StoreInUse(store, holder or "(unknown)") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(descriptor)
@@ -52,24 +60,3 @@ class StoreLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-
-def _open(path: Path) -> int:
-    """Open or make a lock file that is nothing else: it is written to, so what others put in its place could be lost.
-
-    Nothing is written here, as the lock may be another's.
-    """
-    try:
-        # O_NONBLOCK: a pipe must not keep us waiting for its other end.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise StoreError(f"{path} is a symbolic link, not the lock of a store. Remove it.") from None
-        raise StoreError(
-            f"{path} cannot be opened: {error.strerror}. Give 'store' a place that can be written."
-        ) from None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-        os.close(descriptor)
-        raise StoreError(f"{path} is not a file of its own, so it is not the lock of a store. Remove it.")
-    return descriptor

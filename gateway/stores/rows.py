@@ -7,6 +7,7 @@ ignores: eleven prepared statements a table serve every size of batch.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +21,8 @@ MAX_ROWS = 1024
 """Rows a statement; 16 columns of it stay below SQLite's default of 32,766 parameters."""
 
 Row = tuple[Any, ...]
+
+log = logging.getLogger("gateway.stores")
 
 UNFIT = (
     sqlite3.IntegrityError,  # a CHECK, a NOT NULL, or a value of another type than the column's
@@ -38,14 +41,41 @@ def insert_intents(connection: sqlite3.Connection, intents: Sequence[Intent]) ->
     _insert(connection, "intents", [_intent_row(intent) for intent in intents])
 
 
-def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> None:
-    """Commit at most MAX_ROWS settlements in one transaction; an id already settled changes nothing."""
-    _insert(connection, "settlements", [_settlement_row(settlement) for settlement in settlements])
+def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+    """Commit at most MAX_ROWS settlements in one transaction; an id already settled changes nothing.
+
+    Returns how many were new.
+    """
+    return _insert(connection, "settlements", [_settlement_row(settlement) for settlement in settlements])
 
 
 def insert_tasks(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> None:
     """Commit at most MAX_ROWS tasks in one transaction; one its upstream is known for already changes nothing."""
     _insert(connection, "tasks", [_task_row(record) for record in records])
+
+
+def book(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+    """Commit at most MAX_ROWS settlements; those that fit no row are set aside, the others are booked all the same.
+
+    Returns how many were new.
+    """
+    try:
+        return insert_settlements(connection, settlements)
+    except UNFIT as problem:
+        if len(settlements) > 1:
+            return sum(book(connection, [settlement]) for settlement in settlements)
+        log.error("a settlement fits no row of the ledger and is kept in 'unbookable': %s", problem)
+        set_aside(connection, settlements[0], problem)
+        return 0
+
+
+def book_late(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+    """Commit settlements that an earlier process could not, on the disk when this returns; how many were new."""
+    connection.execute("PRAGMA synchronous = FULL")
+    chunks = (settlements[start : start + MAX_ROWS] for start in range(0, len(settlements), MAX_ROWS))
+    new = sum(book(connection, chunk) for chunk in chunks)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return new
 
 
 def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: BaseException) -> None:
@@ -76,10 +106,11 @@ def beat(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE probe SET beats = beats + 1")
 
 
-def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> None:
+def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> int:
     size = 1 << (len(rows) - 1).bit_length()
     rows.extend([rows[-1]] * (size - len(rows)))
-    connection.execute(_statement(table, size, len(rows[0])), [value for row in rows for value in row])
+    values = [value for row in rows for value in row]
+    return connection.execute(_statement(table, size, len(rows[0])), values).rowcount
 
 
 @cache

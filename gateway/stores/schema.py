@@ -56,8 +56,9 @@ def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A read-only connection inside one transaction, so that all its answers are of one moment.
 
-    Works beside a running gateway and without one. StoreError: no such store, damaged, another program's, or of
-    another version; also for whatever fails while the connection is in use.
+    It can neither write nor copy the log into the file, not even when it is the last to leave: see ``lock.py`` for why
+    only one connection may. Works beside a running gateway and without one. StoreError: no such store, damaged, another
+    program's, or of another version; also for whatever fails while the connection is in use.
     """
     path = path.resolve()
     if not os.path.exists(path):  # unlike Path.exists, False where looking is forbidden

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gateway import errors
 from gateway.errors import StoreError
 from gateway.ports import Clock
-from gateway.stores import queries, rows, schema
-from gateway.stores.base import Intent, Settlement, TaskRecord
+from gateway.stores import balances, corrections, pruning, queries, rows, schema, standing
+from gateway.stores.base import Correction, Held, Intent, Settlement, TaskRecord, UnknownExchange
+from gateway.stores.jobs import Job
 from gateway.stores.lock import StoreLock
+from gateway.stores.spill import Spill
 from gateway.stores.writer import Batch, Waiter, Writer
+
+T = TypeVar("T")
+A = TypeVar("A")
 
 MAX_WAITING = 1_000
 """Rows that may wait for their commit; one more intent is refused. rows.MAX_ROWS must not be smaller."""
@@ -41,22 +49,26 @@ class _Store(NamedTuple):
     path: Path
     connection: Connection
     lock: StoreLock
+    spill: Spill
+    booked_late: int
     recovered: int
 
 
 class SQLiteLedger:
     """Append-only books in one file; implements ``stores.base.Ledger``.
 
-    Every method but ``open`` belongs to the loop it was opened on. ``recovered``: intents an earlier process had
-    left open, settled as ``unknown`` when this one started.
+    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``recovered``: intents
+    an earlier process had left open, settled as ``unknown`` when this one started. ``booked_late``: settlements that
+    it had to leave in the spill file, read in by this one.
     """
 
-    def __init__(self, path: Path, connection: Connection, lock: StoreLock, recovered: int) -> None:
-        self.recovered = recovered
-        self._path = path
+    def __init__(self, store: _Store) -> None:
+        self.path = store.path
+        self.recovered = store.recovered
+        self.booked_late = store.booked_late
         self._loop = asyncio.get_running_loop()
-        self._lock = lock
-        self._writer = Writer(connection, self._deliver_from_writer)
+        self._lock = store.lock
+        self._writer = Writer(store.connection, store.spill, self._deliver_from_writer)
         self._batch = Batch()
         self._hand_over_due = False
         self._settle_timer: asyncio.TimerHandle | None = None
@@ -66,7 +78,8 @@ class SQLiteLedger:
 
     @classmethod
     async def open(cls, path: Path, *, clock: Clock) -> SQLiteLedger:
-        """Lock the store, check it, bring it up to date, settle what was left open, start the writer.
+        """Lock the store, check it, bring it up to date, read in what was spilled, settle what was left open, start the
+        writer.
 
         StoreError, with words on how to recover: in use by another process, damaged, not a store, too new.
         """
@@ -76,7 +89,7 @@ class SQLiteLedger:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unused)
             raise
-        ledger = cls(*store)
+        ledger = cls(store)
         ledger._writer.start()
         return ledger
 
@@ -115,11 +128,69 @@ class SQLiteLedger:
 
         errors.ledger_unavailable() if it cannot be read.
         """
+        return await self._read(queries.find_task, task_id, "a task cannot be looked up")
+
+    async def unknown_exchanges(self, since_ns: int) -> list[UnknownExchange]:
+        """See ``standing.unknown_exchanges``. errors.ledger_unavailable() if the file cannot be read."""
+        return await self._read(standing.unknown_exchanges, since_ns, "what is unknown cannot be looked up")
+
+    async def held(self, now_ns: int) -> list[Held]:
+        """See ``standing.held``. errors.ledger_unavailable() if the file cannot be read."""
+        return await self._read(standing.held, now_ns, "what is held cannot be looked up")
+
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+        """See ``standing.charged_since``; settlements still ``pending`` are not in it.
+
+        errors.ledger_unavailable() if the file cannot be read.
+        """
+        return await self._read(standing.charged_since, start_ns, "what was charged cannot be looked up")
+
+    async def correct(self, correction: Correction) -> bool:
+        """Return once the correction is on the disk; False if the exchange had one already.
+
+        Everything settled before the call is known by then. NotUnknown if the exchange is not of unknown outcome,
+        ValueError for amounts no row holds, errors.ledger_unavailable() if it cannot be written.
+        """
         try:
-            return await self._loop.run_in_executor(None, queries.find_task, self._path, task_id)
-        except StoreError as error:
-            log.error("a task cannot be looked up: %s", error)
-            raise errors.ledger_unavailable() from error
+            return await self.write(partial(corrections.correct, correction=correction))
+        except rows.UNFIT as error:
+            raise ValueError(f"the correction of {correction.id} fits no row of the ledger: {error}") from error
+
+    async def record_balances(self, snapshots: Sequence[balances.Balance]) -> None:
+        """Return once the snapshots are on the disk; errors.ledger_unavailable() if they cannot be written."""
+        await self.write(partial(balances.record, balances=snapshots))
+
+    async def prune(self, before_ns: int, now_ns: int) -> pruning.Pruned:
+        """Remove what came in before ``before_ns``, rounded down to an hour of UTC, and is settled or released.
+
+        Usage stays as it is, to the hour. Works in small steps, between which requests are served; cancelled, or
+        stopped by errors.ledger_unavailable(), it has done a part, and can be asked again. The file does not shrink:
+        its pages are used again.
+        """
+        before_ns = pruning.prunable_before(before_ns, now_ns)
+        settled = released = 0
+        place: pruning.Place | None = pruning.Place()
+        while place is not None:
+            batch, place = await self.write(
+                partial(pruning.prune_batch, now_ns=now_ns, before_ns=before_ns, place=place)
+            )
+            settled += batch.settled
+            released += batch.released
+        return pruning.Pruned(before_ns, settled, released)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in the writer's thread, in a transaction that is on the disk when this returns; see ``Job``.
+
+        It runs after everything that was handed over before. Raises what it raises, and errors.ledger_unavailable()
+        if the store cannot be written. Cancelled while waiting, it was done or not.
+        """
+        if self._closed:
+            raise errors.ledger_unavailable()
+        job = Job(work)
+        self._batch.jobs.append(job)
+        self._hand_over_soon()
+        result: T = await asyncio.wrap_future(job.done)
+        return result
 
     def settle(self, settlement: Settlement) -> None:
         """Take a settlement: never blocks, never raises, committed within SETTLE_SECONDS and a batch's time.
@@ -154,10 +225,21 @@ class SQLiteLedger:
         waiter = self._loop.create_future()
         waiters.append(waiter)
         self._awaited += 1
+        self._hand_over_soon()
+        return waiter
+
+    def _hand_over_soon(self) -> None:
         if not self._hand_over_due:  # one hand-over for all that this turn of the loop brings
             self._hand_over_due = True
             self._loop.call_soon(self._hand_over)
-        return waiter
+
+    async def _read(self, query: Callable[[Path, A], T], argument: A, failure: str) -> T:
+        """Ask the file in a thread. ``failure``: what the log says, with the reason, if it cannot be read."""
+        try:
+            return await self._loop.run_in_executor(None, query, self.path, argument)
+        except StoreError as error:
+            log.error("%s: %s", failure, error)
+            raise errors.ledger_unavailable() from error
 
     def _settle_due(self) -> None:
         self._settle_timer = None
@@ -188,22 +270,29 @@ class SQLiteLedger:
 def _open(path: Path, clock: Clock) -> _Store:
     """Lock first, so that of two gateways started at once only one checks and migrates."""
     path = path.resolve()
-    lock = StoreLock.take(path)
-    try:
+    with ExitStack() as undo:
+        lock = StoreLock.take(path)
+        undo.callback(lock.release)
         now_ns = clock.wall_ns()
         connection = schema.open_for_writing(path, now_ns)
+        undo.callback(connection.close)
+        spill = Spill.open(path)
+        undo.callback(spill.close)
         try:
-            return _Store(path, connection, lock, rows.close_open_intents(connection, now_ns))
+            booked_late = rows.book_late(connection, spill.read())
+            if spill.filled:
+                spill.empty()
+            store = _Store(path, connection, lock, spill, booked_late, rows.close_open_intents(connection, now_ns))
         except sqlite3.Error as error:
-            connection.close()
             raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
-    except BaseException:
-        lock.release()
-        raise
+        undo.pop_all()
+    return store
 
 
 def _close_unused(opening: asyncio.Future[_Store]) -> None:
     """Whoever wanted the store was cancelled while it was being opened."""
     if not opening.cancelled() and opening.exception() is None:
-        opening.result().connection.close()
-        opening.result().lock.release()
+        store = opening.result()
+        store.connection.close()
+        store.spill.close()
+        store.lock.release()

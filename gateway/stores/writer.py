@@ -1,9 +1,9 @@
 """The one thread that writes the books, from the first batch to the last.
 
 It takes everything that waits, commits the intents together, tells the loop with one wake-up, does the same for the
-tasks, then commits the settlements. A store that fails costs intents their request (nothing was bought yet) and is
-admitted to whoever records a task, but it never costs a settlement: those are kept and tried again, and their success,
-or a probe's, is how the writer learns that the store works again.
+tasks, then commits the settlements and, last, carries out jobs. A store that fails costs intents their request (nothing
+was bought yet) and is admitted to whoever records a task, but it never costs a settlement: those are put into the spill
+file, kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import TypeVar
 
 from gateway.stores import rows
 from gateway.stores.base import Intent, Settlement, TaskRecord
+from gateway.stores.jobs import Job
+from gateway.stores.spill import Spill
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
@@ -45,23 +47,29 @@ class Batch:
     tasks: list[TaskRecord] = field(default_factory=list)
     recorders: list[Waiter] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
 
 
 class Writer:
-    """Owns the connection, and closes it.
+    """Owns the connection and the spill file, and closes them.
 
     ``deliver(waiters, committed)`` is called in the writer's thread, a few times a batch. It must not raise.
     ``usable``: whether the last try to write worked. ``booked``: settlements that need no more care.
     """
 
-    def __init__(self, connection: sqlite3.Connection, deliver: Callable[[list[Waiter], bool], None]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, spill: Spill, deliver: Callable[[list[Waiter], bool], None]
+    ) -> None:
         self.usable = True
         self.booked = 0
         self._connection = connection
+        self._spill = spill
         self._deliver = deliver
         self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._owed: list[Settlement] = []
+        self._spilled = 0
         self._waiting: set[Waiter] = set()
+        self._jobs: list[Job] = []
         self._synced = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -91,9 +99,13 @@ class Writer:
             self.usable = False
             self._ended = True
             self._deliver(list(self._waiting), False)
+            _refuse(self._jobs)
             self._refuse_rest()
             self._connection.close()
-            _log_unbooked(self._owed)
+            self._spill_owed()
+            self._spill.close()
+            _log_spilled(self._owed[: self._spilled], self._spill)
+            _log_unbooked(self._owed[self._spilled :])
 
     def _take(self) -> tuple[Batch, bool]:
         """Wait for work, or for the time to retry; all that waits becomes one batch. The flag: stop after it."""
@@ -110,12 +122,14 @@ class Writer:
                     batch.tasks += item.tasks
                     batch.recorders += item.recorders
                     batch.settlements += item.settlements
+                    batch.jobs += item.jobs
                 item = self._inbox.get_nowait()
         except queue.Empty:
             return batch, stopping
 
     def _commit(self, batch: Batch) -> None:
         self._waiting = {*batch.waiters, *batch.recorders}
+        self._jobs = batch.jobs
         self._owed += batch.settlements
         if batch.intents:
             paid = any(intent.paid for intent in batch.intents)
@@ -127,6 +141,8 @@ class Writer:
             self._settle()
         elif not self.usable:
             self._probe()
+        for job in batch.jobs:
+            self._carry_out(job)
 
     def _acknowledge(self, insert: Insert[Entry], entries: list[Entry], waiters: list[Waiter], *, synced: bool) -> None:
         """Commit rows that somebody waits for, and tell. ``synced``: whether they must be on the disk by then."""
@@ -166,29 +182,43 @@ class Writer:
             self._deliver(waiters, committed)
 
     def _settle(self) -> None:
-        """Commit what is owed, oldest first, until done or the store fails."""
+        """Commit what is owed, oldest first, until done or the store fails.
+
+        What was spilled is on the disk, and must be there in the store as well before the spill file is emptied.
+        """
         while self._owed:
             chunk = self._owed[: rows.MAX_ROWS]
             try:
-                self._sync(False)
-                try:
-                    rows.insert_settlements(self._connection, chunk)
-                except rows.UNFIT:
-                    for settlement in chunk:
-                        self._settle_one(settlement)
+                self._sync(self._spill.filled)
+                rows.book(self._connection, chunk)
             except sqlite3.Error as error:
                 self._failed(error)
+                self._spill_owed()
                 return
             del self._owed[: len(chunk)]
+            self._spilled = max(0, self._spilled - len(chunk))
             self.booked += len(chunk)
             self._worked()
+        if self._spill.filled:
+            self._spill.empty()
 
-    def _settle_one(self, settlement: Settlement) -> None:
+    def _spill_owed(self) -> None:
+        """Put on the disk, outside of the store, what is owed and not there yet."""
+        unsafe = self._owed[self._spilled :]
+        if unsafe and self._spill.append(unsafe):
+            self._spilled = len(self._owed)
+
+    def _carry_out(self, job: Job) -> None:
+        """Jobs can be asked for again, so a store that is known to fail is not tried with each of them."""
+        if not self.usable:
+            job.refuse()
+            return
         try:
-            rows.insert_settlements(self._connection, [settlement])
-        except rows.UNFIT as problem:
-            log.error("a settlement fits no row of the ledger and is kept in 'unbookable': %s", problem)
-            rows.set_aside(self._connection, settlement, problem)
+            self._sync(True)
+            job.run(self._connection)
+        except sqlite3.Error as error:
+            self._failed(error)
+            job.refuse()
 
     def _probe(self) -> None:
         try:
@@ -229,9 +259,20 @@ class Writer:
                 batch = self._inbox.get_nowait()
                 if batch is not None:
                     self._deliver(batch.waiters + batch.recorders, False)
+                    _refuse(batch.jobs)
                     _log_unbooked(batch.settlements)
         except queue.Empty:
             return
+
+
+def _refuse(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.refuse()
+
+
+def _log_spilled(settlements: list[Settlement], spill: Spill) -> None:
+    for settlement in settlements:
+        log.error("not booked yet, the next start will, from %s: %r", spill.path, settlement)
 
 
 def _log_unbooked(settlements: list[Settlement]) -> None:

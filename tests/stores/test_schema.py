@@ -17,6 +17,9 @@ from gateway.stores.sqlite import SQLiteLedger
 
 from .books import StoppedClock, intent, rows, settlement, tamper, task
 
+VERSIONS = range(1, 8)
+"""Of the schema: one for each numbered script."""
+
 
 async def fill(path: Path) -> None:
     ledger = await SQLiteLedger.open(path, clock=StoppedClock())
@@ -47,6 +50,14 @@ async def test_a_page_of_garbage(path: Path):
     message = await refused(path)
     assert "damaged" in message
     assert ".recover" in message
+
+
+async def test_one_changed_byte_at_the_head_of_a_page(path: Path):
+    await fill(path)
+    content = bytearray(path.read_bytes())
+    content[3 * 4096] ^= 0x04  # a leaf of a tree is now none of SQLite's kinds of page
+    path.write_bytes(content)
+    assert "damaged" in await refused(path)
 
 
 async def test_half_a_file(path: Path):
@@ -109,13 +120,15 @@ def test_a_file_name_may_hold_anything_a_name_may(tmp_path: Path):
     open_for_writing(path, 7).close()
     assert path.stat().st_size > 0
     with reading(path) as store:
-        assert store.execute("SELECT version, at_ns FROM schema_version").fetchall() == [(1, 7), (2, 7)]
+        assert store.execute("SELECT version, at_ns FROM schema_version").fetchall() == [
+            (version, 7) for version in VERSIONS
+        ]
 
 
 def test_opening_again_migrates_nothing(path: Path):
     open_for_writing(path, 7).close()
     open_for_writing(path, 8).close()
-    assert rows(path, "SELECT version, at_ns FROM schema_version") == [(1, 7), (2, 7)]
+    assert rows(path, "SELECT version, at_ns FROM schema_version") == [(version, 7) for version in VERSIONS]
 
 
 def test_readers_cannot_write(path: Path):

@@ -200,7 +200,9 @@ async def test_the_files_are_for_their_owner_only(path: Path):
         await ledger.close()
     finally:
         os.umask(before)
-    assert modes == dict.fromkeys(("gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.db.lock"), 0o600)
+    assert modes == dict.fromkeys(
+        ("gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.db.lock", "gateway.db.spill"), 0o600
+    )
 
 
 async def test_an_opening_that_is_cancelled_lets_go_of_the_store(path: Path):

@@ -238,7 +238,7 @@ async def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_its_r
     assert await ledger.find_task("task-7") == task("task-7", "new")
     await ledger.close()
 
-    assert rows(path, "SELECT version, at_ns FROM schema_version") == [(1, 5), (2, NOW)]
+    assert rows(path, "SELECT version, at_ns FROM schema_version WHERE version < 3") == [(1, 5), (2, NOW)]
     books = verify(path)
     assert (books.settled, books.unknown, books.open, books.problems) == (3, 1, 0, [])
     found = usage(path, since_ns=0, until_ns=2**63 - 1, by=["key"], time_zone=UTC)

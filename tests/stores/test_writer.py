@@ -13,6 +13,7 @@ from gateway.errors import GatewayFault
 from gateway.stores import rows as statements
 from gateway.stores import schema, writer
 from gateway.stores.queries import verify
+from gateway.stores.spill import Spill
 from gateway.stores.sqlite import SQLiteLedger
 
 from .books import StoppedClock, child, intent, nothing_pending, released, rows, settlement, until
@@ -146,7 +147,7 @@ async def test_more_settlements_than_one_statement_takes(ledger: SQLiteLedger, p
     assert rows(path, "SELECT count(*), sum(charged) FROM settlements") == [(count, 40 * count)]
 
 
-async def test_closing_over_a_store_that_stays_locked_leaves_the_settlement_in_the_log(
+async def test_closing_over_a_store_that_stays_locked_leaves_the_settlement_to_the_next_start(
     ledger: SQLiteLedger, path: Path, caplog
 ):
     await ledger.reserve(intent("a"))
@@ -154,7 +155,24 @@ async def test_closing_over_a_store_that_stays_locked_leaves_the_settlement_in_t
         stranger.execute("BEGIN IMMEDIATE")
         ledger.settle(settlement("a"))
         await ledger.close()
-    assert "not booked" in caplog.text
+    assert "not booked yet, the next start will" in caplog.text
+    assert "id='a'" in caplog.text
+    again = await SQLiteLedger.open(path, clock=StoppedClock())
+    assert (again.booked_late, again.recovered) == (1, 0)
+    await again.close()
+    assert rows(path, "SELECT id, state, charged FROM settlements") == [("a", "settled", 40)]
+
+
+async def test_with_nowhere_to_write_to_closing_leaves_the_settlement_in_the_log(
+    ledger: SQLiteLedger, path: Path, caplog, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Spill, "append", lambda spill, settlements: False)
+    await ledger.reserve(intent("a"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        ledger.settle(settlement("a"))
+        await ledger.close()
+    assert "not booked, and unknown from the next start on" in caplog.text
     assert "id='a'" in caplog.text
     again = await SQLiteLedger.open(path, clock=StoppedClock())
     assert again.recovered == 1

@@ -1,0 +1,131 @@
+"""What keys are made of: random bits for the user, and a keyed hash of them for the store.
+
+Who steals the store without the pepper cannot even try guesses against it; who has both still faces 256 random bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+from gateway.errors import StoreError
+
+PREFIX = "gw-"
+"""What every key begins with: the log's redaction, and secret scanners, know it by that."""
+
+PEPPER_BYTES = 32
+PEPPER_VARIABLE = "GATEWAY_KEY_PEPPER"
+"""The environment variable that may hold the pepper in hexadecimal instead of the file."""
+
+_LOST = (
+    "The keys in the store cannot be checked without it. Restore it from a backup, or set "
+    f"{PEPPER_VARIABLE} to its bytes in hexadecimal. If it is lost for good, revoke every key: then a new one is made."
+)
+
+
+def new_key() -> str:
+    """A key to give away: ``gw-`` and 256 random bits. It can be shown now and never again."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+class Pepper:
+    """The secret that keys are hashed with. Its bytes are shown nowhere."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def digest(self, key: bytes) -> bytes:
+        """HMAC-SHA256 under the pepper of the key's SHA-256; 32 bytes."""
+        return self.digest_of(hashlib.sha256(key).digest())
+
+    def digest_of(self, sha256: bytes) -> bytes:
+        """The same, for whoever has the SHA-256 of a key already."""
+        return hmac.digest(self._secret, sha256, "sha256")
+
+    @property
+    def mark(self) -> bytes:
+        """32 bytes that tell this pepper from others and say nothing else about it."""
+        return hmac.digest(self._secret, b"the mark of a pepper", "sha256")
+
+
+def open_pepper(store: Path, from_environment: str | None, mark: bytes | None) -> Pepper:
+    """The pepper of a store: from the environment if it is set there, else from ``<store>.pepper``, made if need be.
+
+    ``store``: the store's file. ``from_environment``: the value of GATEWAY_KEY_PEPPER, if any. ``mark``: of the pepper
+    the keys in use were hashed with, None if there is none. To be called under the StoreLock. Raises StoreError, with
+    words on what to do: the pepper is lost, another one, of a wrong form, or readable by other users.
+    """
+    store = store.resolve()
+    path = store.with_name(f"{store.name}.pepper")
+    if from_environment:
+        pepper, source = Pepper(_from_hexadecimal(from_environment)), PEPPER_VARIABLE
+    else:
+        secret = _read(path)
+        if secret is None:
+            if mark is not None:
+                raise StoreError(f"{path} is missing. {_LOST}")
+            secret = _make(path)
+        pepper, source = Pepper(secret), str(path)
+    if mark is not None and not hmac.compare_digest(pepper.mark, mark):
+        raise StoreError(f"{source} is not the pepper that the keys in {store} were made with. {_LOST}")
+    return pepper
+
+
+def _from_hexadecimal(text: str) -> bytes:
+    if not re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text.strip()) or len(text.strip()) < 2 * PEPPER_BYTES:
+        raise StoreError(
+            f"{PEPPER_VARIABLE} is not the hexadecimal form of at least {PEPPER_BYTES} bytes. "
+            "Make one with: openssl rand -hex 32"
+        )
+    return bytes.fromhex(text.strip())
+
+
+def _read(path: Path) -> bytes | None:
+    """The file's bytes, None if there is none. StoreError if others could have read them, or they are too few."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}. It must be a file of the gateway's user.") from None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"{path} is not a file. {_LOST}")
+        if status.st_mode & 0o077:
+            raise StoreError(
+                f"{path} can be read or changed by other users (mode {stat.S_IMODE(status.st_mode):04o}). "
+                f"If nobody has, run: chmod 600 {path}"
+            )
+        secret = file.read(PEPPER_BYTES + 1)
+    if len(secret) != PEPPER_BYTES:
+        raise StoreError(
+            f"{path} does not hold {PEPPER_BYTES} bytes. {_LOST} With no keys in use, remove the file instead."
+        )
+    return secret
+
+
+def _make(path: Path) -> bytes:
+    """A new pepper, on the disk when this returns."""
+    secret = secrets.token_bytes(PEPPER_BYTES)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(descriptor)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be made: {error.strerror}. The pepper of the keys belongs there.") from None
+    return secret
