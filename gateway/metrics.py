@@ -7,7 +7,7 @@ Money is kept in whole nano-dollars and divided at the scrape, so that the count
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -70,6 +70,29 @@ class Sources:
     upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]]
     pending: Callable[[], int]
     lag: Callable[[], float]
+    money: Callable[[], MoneySources]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetFigure:
+    """A budget at a scrape. ``key``: empty for a team's own. Money is nano-dollars; ``used`` is what was charged."""
+
+    key: str
+    team: str | None
+    amount: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class MoneySources:
+    """``budgets``: every one there is. ``charged``: key, team, nano-dollars of the current month, by the ledger.
+
+    ``auth_failures``: requests with a missing or wrong key.
+    """
+
+    budgets: Sequence[BudgetFigure] = ()
+    charged: Sequence[tuple[str, str | None, int]] = ()
+    auth_failures: int = 0
 
 
 class Metrics(Collector):
@@ -102,6 +125,12 @@ class Metrics(Collector):
             "gateway_failovers_total",
             "Changes of upstream, endpoint or key.",
             ("model", "from", "to", "reason"),
+            kept=1,
+        )
+        self._crossed = counts(
+            "gateway_budget_crossed_total",
+            "Budgets of which a percentage was used up; key is empty for a team's.",
+            ("key", "team", "percent"),
             kept=1,
         )
         self._duration = Family(
@@ -137,9 +166,10 @@ class Metrics(Collector):
         upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]],
         pending: Callable[[], int],
         lag: Callable[[], float],
+        money: Callable[[], MoneySources],
     ) -> None:
         """Say whom to ask at a scrape (see ``Sources``)."""
-        self._sources = Sources(endpoints, upstream_keys, pending, lag)
+        self._sources = Sources(endpoints, upstream_keys, pending, lag, money)
 
     def observe(self, finished: FinishedExchange) -> None:
         """Count a request that has ended. Once for each, from the place that settles it."""
@@ -170,6 +200,12 @@ class Metrics(Collector):
         labels = (_known(upstream, space.upstreams), _known(endpoint, space.endpoints), outcome)
         self._attempts.of(labels).value += 1
 
+    def budget_crossed(self, key: str, team: str | None, percent: int) -> None:
+        """Count a budget that was crossed. ``key``: empty for a team's own."""
+        space = self._space
+        labels = (_known(key, space.keys) if key else "", _known(team or NO_TEAM, space.teams), str(percent))
+        self._crossed.of(labels).value += 1
+
     def failover(self, model: str, from_: str, to: str, reason: str) -> None:
         """Count a change from one upstream to another, or to another endpoint or key of the same (equal names)."""
         space = self._space
@@ -194,7 +230,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """For the registry: every family as it is now."""
-        counted = (self._requests, self._tokens, self._images, self._attempts, self._failovers)
+        counted = (self._requests, self._tokens, self._images, self._attempts, self._failovers, self._crossed)
         money = (self._cost, self._upstream_cost)
         distributions = (self._duration, self._first_token, self._overhead)
         for family in counted:
@@ -219,6 +255,7 @@ class Metrics(Collector):
         yield _gauge("gateway_build_info", "Always 1; its label is the version.", ("version",), [((self._version,), 1)])
         if self._sources is not None:
             yield from _from_sources(self._sources)
+            yield from _of_money(self._sources.money())
 
     def _count_usage(self, usage: Usage, key: str, team: str, model: str, upstream: str) -> None:
         if usage.input_tokens:
@@ -276,3 +313,42 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
     yield _gauge(
         "gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), sources.lag())]
     )
+
+
+def _of_money(money: MoneySources) -> Iterator[Metric]:
+    keys = [one for one in money.budgets if one.key]
+    teams = [one for one in money.budgets if not one.key]
+    owner = ("key", "team")
+    yield _gauge(
+        "gateway_key_budget_usd",
+        "A key's budget for its period, in US dollars.",
+        owner,
+        (((one.key, one.team or NO_TEAM), usd_number(one.amount)) for one in keys),
+    )
+    yield _gauge(
+        "gateway_key_budget_used_usd",
+        "What of a key's budget is charged in the current period, in US dollars.",
+        owner,
+        (((one.key, one.team or NO_TEAM), usd_number(one.used)) for one in keys),
+    )
+    yield _gauge(
+        "gateway_team_budget_usd",
+        "A team's budget for its period, in US dollars.",
+        ("team",),
+        (((one.team or NO_TEAM,), usd_number(one.amount)) for one in teams),
+    )
+    yield _gauge(
+        "gateway_team_budget_used_usd",
+        "What of a team's budget is charged in the current period, in US dollars.",
+        ("team",),
+        (((one.team or NO_TEAM,), usd_number(one.used)) for one in teams),
+    )
+    yield _gauge(
+        "gateway_ledger_charged_usd",
+        "What the ledger says a key was charged in the current calendar month, in US dollars.",
+        owner,
+        (((key, team or NO_TEAM), usd_number(nano)) for key, team, nano in money.charged),
+    )
+    failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
+    failures.add_metric((), money.auth_failures)
+    yield failures

@@ -1,0 +1,106 @@
+"""The budgets while the gateway runs: asked before a request is let in, told how it ended, heard by whoever watches.
+
+What is decided is core/budgets.py's; here the decisions become errors, log lines, metrics and alerts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from gateway.core.budget_refusals import Exceeded, Holder, Unpriced
+from gateway.core.budgets import UNKNOWN_HELD_NS, Budgets, BudgetState, Crossing, Reservation
+from gateway.core.pricing import format_usd
+from gateway.core.types import State, VirtualKey
+from gateway.log import Log
+from gateway.metrics import Metrics
+
+
+class Alerts(Protocol):
+    """Where crossings are sent (gateway/budget_alerts.py)."""
+
+    def tell(self, crossing: Crossing) -> None: ...
+
+
+class BudgetKeeper:
+    """``team_of``: a key's team, for metrics. ``allow_unpriced``: whether keys with a budget may use models without a
+    price; a reload may change it.
+    """
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        *,
+        log: Log,
+        metrics: Metrics,
+        alerts: Alerts,
+        team_of: Callable[[str], str | None],
+        allow_unpriced: bool,
+    ) -> None:
+        self.budgets = budgets
+        self.allow_unpriced = allow_unpriced
+        self._log = log
+        self._metrics = metrics
+        self._alerts = alerts
+        self._team_of = team_of
+
+    def limited(self, key: VirtualKey, wall_ns: int) -> bool:
+        """Whether the key or its team has a budget, so that it matters what a request may cost."""
+        return any(self.budgets.state(holder, wall_ns) is not None for holder in holders_of(key))
+
+    def reserve(self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int) -> Reservation:
+        """Reserve on the key and its team. ``id``: the exchange's; ``wall_ns``: its intent's time.
+
+        ``amount``: nano-dollars the request costs at most, None if its price is unknown.
+        Raises LimitError 429 ``insufficient_quota``, ClientError 403 for a model without a price.
+        """
+        answer = self.budgets.reserve(id, holders_of(key), amount, wall_ns, allow_unpriced=self.allow_unpriced)
+        if isinstance(answer, Exceeded):
+            self._log.warning("budget_denied", key=key.name, holder="/".join(answer.holder), model=model)
+            raise answer.error()
+        if isinstance(answer, Unpriced):
+            raise answer.error(model)
+        return answer
+
+    def settle(self, reservation: Reservation, state: State, charged: int) -> None:
+        """The request has ended as the ledger's row says. What is unknown is held for a day from its intent."""
+        if state == "unknown" and charged == 0 and reservation.amount:
+            self.budgets.hold(reservation, reservation.admitted_ns + UNKNOWN_HELD_NS)
+        else:
+            self.tell(self.budgets.settle(reservation, charged))
+
+    def expire(self, wall_ns: int) -> None:
+        """Give up what was held for a day without becoming known, and say so."""
+        for reservation in self.budgets.expire(wall_ns):
+            self._log.warning(
+                "unknown_released",
+                exchange=reservation.id,
+                holders=["/".join(holder) for holder in reservation.holders],
+                reserved_usd=format_usd(reservation.amount),
+                advice="compare with PiAPI's bill: piapi-gateway usage --reconcile",
+            )
+
+    def tell(self, crossings: Iterable[Crossing]) -> None:
+        """Budgets were crossed: into the log, the metrics, and to the webhook."""
+        for crossing in crossings:
+            kind, name = crossing.holder
+            key, team = (name, self._team_of(name)) if kind == "key" else ("", name)
+            self._log.warning(
+                "budget_crossed",
+                holder=f"{kind}/{name}",
+                percent=crossing.percent,
+                budget_usd=format_usd(crossing.limit.amount),
+                period=crossing.limit.period,
+                used_usd=format_usd(crossing.charged),
+            )
+            self._metrics.budget_crossed(key, team, crossing.percent)
+            self._alerts.tell(crossing)
+
+    def states(self, wall_ns: int) -> list[BudgetState]:
+        """Every budget there is, for the metrics."""
+        return self.budgets.states(wall_ns)
+
+
+def holders_of(key: VirtualKey) -> tuple[Holder, ...]:
+    """Whose budgets a request of this key counts against."""
+    return (("key", key.name),) if key.team is None else (("key", key.name), ("team", key.team))
