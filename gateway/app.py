@@ -10,10 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 from gateway import __version__
-from gateway.assembly import RESERVED_DESCRIPTORS, build_desk, build_services, labels, log_crash, take_snapshot
+from gateway.assembly import (
+    RESERVED_DESCRIPTORS,
+    build_desk,
+    build_key_desk,
+    build_services,
+    labels,
+    log_crash,
+    take_snapshot,
+)
 from gateway.config import Config, unsupported
+from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.routing import UpstreamStates
-from gateway.core.types import VirtualKey
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.admission import Door
 from gateway.endpoints.auth import Authenticator
@@ -32,7 +40,9 @@ from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.errors import ConfigError, GatewayError
+from gateway.key_ring import KeyRing
 from gateway.log import Log
+from gateway.metrics import MoneySources
 from gateway.painting import Painter
 from gateway.picture_store import PictureStore
 from gateway.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
@@ -40,6 +50,7 @@ from gateway.redaction import Redactor
 from gateway.reports import parse_period, usage_rows
 from gateway.services import Services
 from gateway.stores.kept_images import KeptImages
+from gateway.stores.keys import StoredKey
 from gateway.stores.sqlite import SQLiteLedger, store_path
 from gateway.translate.chat_to_chat import PATH as CHAT
 from gateway.upstream.dialer import SystemDialer
@@ -61,6 +72,7 @@ class Gateway:
         services: Services,
         ledger: SQLiteLedger,
         pictures: PictureStore,
+        ring: KeyRing,
         load: Callable[[], Config],
     ) -> None:
         self.config = config
@@ -68,7 +80,9 @@ class Gateway:
         self._ledger = ledger
         self._pictures = pictures
         self._load = load
-        self._authenticator = _authenticator(config)
+        self._ring = ring
+        self._ring.on_change = self._key_changed
+        self._authenticator = Authenticator(ring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
         self._painter = Painter()
         self._desk = build_desk(config, services, self._painter)
         self._secrets = set(config.secrets)
@@ -94,11 +108,17 @@ class Gateway:
         ledger = await SQLiteLedger.open(store_path(config.store), clock=clock)
         if ledger.recovered:
             log.warning("ledger_recovered", unknown=ledger.recovered)
+        try:
+            ring = await KeyRing.open(ledger.path, config.key_pepper, clock)
+        except BaseException:
+            await ledger.close()
+            raise
+        ring.configure(config.keys)
         pictures = _picture_store(config, clock)
-        services = build_services(
-            config, log, ledger, pictures, dialer or SystemDialer(), clock, randomness or system_randomness()
-        )
-        gateway = cls(config, services, ledger, pictures, load)
+        dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
+        services = build_services(config, log, ledger, pictures, ring.keys, dialer, clock, randomness)
+        gateway = cls(config, services, ledger, pictures, ring, load)
+        gateway._warn_of_shadowed_keys()
         try:
             await gateway._listen()
         except BaseException:
@@ -126,7 +146,7 @@ class Gateway:
     async def _reload(self) -> list[str]:
         try:
             config = await asyncio.to_thread(self._load)
-            if problems := [*unsupported(config), *_fixed(self.config, config)]:
+            if problems := [*unsupported(config), *_fixed(self.config, config, self._ring.any_stored)]:
                 raise ConfigError(problems)
         except ConfigError as error:
             self.services.log.error("config_rejected", problems=error.problems)
@@ -135,13 +155,14 @@ class Gateway:
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
         services.snapshot = take_snapshot(config, states)
-        services.limits.retain(key.name for key in config.keys)
-        services.metrics.configure(labels(config))
+        self._ring.configure(config.keys)
+        services.limits.retain(key.name for key in self._ring.keys)
+        services.metrics.configure(labels(config, self._ring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
         services.log.redactor = Redactor(self._secrets)
-        self._authenticator = _authenticator(config)
         self._desk = build_desk(config, services, self._painter)
         self.config = config
+        self._warn_of_shadowed_keys()
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
 
@@ -184,7 +205,7 @@ class Gateway:
                 *webhook_routes(lambda: self.config.webhook_secret, services.hints.give),
             ],
             self._crashed,
-            BrowserGuard(lambda: not self.config.requires_key(), config.listen.host),
+            BrowserGuard(lambda: not self._requires_key(), config.listen.host),
             unguarded=("/images/", "/webhooks/"),
         )
         admin = Dispatch(
@@ -223,6 +244,7 @@ class Gateway:
             upstream_keys=lambda: services.snapshot.states.keys_available(services.clock.monotonic()),
             pending=lambda: self._ledger.pending,
             lag=lambda: self._lag,
+            money=lambda: MoneySources(auth_failures=self._authenticator.failures),
         )
         return AdminSource(
             admin_key=lambda: self.config.admin.key or None,
@@ -230,9 +252,25 @@ class Gateway:
             metrics=services.metrics.render,
             usage=self._usage,
             upstreams=self._upstreams,
-            keys=lambda: [_shown(key) for key in self.config.keys],
+            keys=build_key_desk(lambda: self.config, self._ledger, self._ring, services.clock),
             reload=self.reload,
         )
+
+    def _requires_key(self) -> bool:
+        return self.config.requires_key(stored_keys=self._ring.any_stored)
+
+    def _key_changed(self, key: StoredKey) -> None:
+        services = self.services
+        services.metrics.configure(labels(self.config, self._ring.keys))
+        services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
+
+    def _warn_of_shadowed_keys(self) -> None:
+        for name in self._ring.shadowed:
+            self.services.log.warning(
+                "key_shadowed",
+                key=name,
+                message="the configuration file has a key of this name, so the stored one is off",
+            )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
         now_ns = self.services.clock.wall_ns()
@@ -288,12 +326,8 @@ def _picture_store(config: Config, clock: Clock) -> PictureStore:
     )
 
 
-def _authenticator(config: Config) -> Authenticator:
-    return Authenticator({key.digest: key for key in config.keys}, config.requires_key())
-
-
-def _fixed(old: Config, new: Config) -> Iterable[str]:
-    """What a reload cannot change, as sentences."""
+def _fixed(old: Config, new: Config, any_stored: bool) -> Iterable[str]:
+    """What a reload cannot change, as sentences. ``any_stored``: the store has keys of its own."""
     pairs = {
         "listen": (old.listen, new.listen),
         "admin.listen": (old.admin.listen, new.admin.listen),
@@ -307,24 +341,10 @@ def _fixed(old: Config, new: Config) -> Iterable[str]:
         if before != after:
             yield f"{name}: a reload cannot change it; restart the gateway"
     # A file caught half-written may lack its end: that must not open the doors.
-    if old.requires_key() and not new.requires_key():
+    if old.requires_key(stored_keys=any_stored) and not new.requires_key(stored_keys=any_stored):
         yield "keys: a reload cannot drop the last virtual key, which would let everybody in; restart the gateway"
     if old.admin.key and not new.admin.key:
         yield "admin.key: a reload cannot drop it, which would open the admin routes; restart the gateway"
-
-
-def _shown(key: VirtualKey) -> dict[str, Any]:
-    budget = key.budget
-    return {
-        "name": key.name,
-        "team": key.team,
-        "models": list(key.models),
-        "rpm": key.rpm,
-        "tpm": key.tpm,
-        "parallel": key.parallel,
-        "budget": f"{budget.amount / 1e9:g}/{budget.period}" if budget is not None else None,
-        "source": "file",
-    }
 
 
 def _for_this_machine(server: RunningServer) -> str:

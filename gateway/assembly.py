@@ -6,21 +6,26 @@ import itertools
 import resource
 import secrets
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gateway import __version__
 from gateway.account_info import task_limit
-from gateway.config import Config
+from gateway.config import Config, budget, duration
 from gateway.core.limits import KeyLimits
 from gateway.core.routing import RouteTable, UpstreamStates
 from gateway.core.task_slots import TaskSlots
+from gateway.core.types import VirtualKey
 from gateway.endpoints.piapi_tasks import PATH as TASKS
 from gateway.endpoints.picture_desk import PictureDesk
 from gateway.endpoints.picture_operation import PictureTools
 from gateway.endpoints.pictures import PATHS as PICTURES
 from gateway.endpoints.read_task import PATH as TASK
 from gateway.hints import Hints
+from gateway.key_book import KeyBook
+from gateway.key_desk import KeyDesk
+from gateway.key_fields import KeyRules
+from gateway.key_ring import KeyRing
 from gateway.log import Log
 from gateway.metrics import Metrics
 from gateway.painting import Painter
@@ -28,6 +33,8 @@ from gateway.ports import Clock, Dialer, Randomness
 from gateway.series import LabelSpace
 from gateway.services import Gate, Pictures, Services, Snapshot
 from gateway.stores.base import Ledger
+from gateway.stores.keys import KeyStore
+from gateway.stores.sqlite import SQLiteLedger
 from gateway.task_gate import TaskGate
 from gateway.tasks import TrackedTasks
 from gateway.tokenizer import Tokenizer
@@ -43,6 +50,7 @@ def build_services(
     log: Log,
     ledger: Ledger,
     pictures: Pictures,
+    keys: Sequence[VirtualKey],
     dialer: Dialer,
     clock: Clock,
     randomness: Randomness,
@@ -55,7 +63,7 @@ def build_services(
         clock=clock,
         randomness=randomness,
         ledger=ledger,
-        metrics=Metrics(__version__, labels(config)),
+        metrics=Metrics(__version__, labels(config, keys)),
         log=log,
         pool=pool,
         limits=KeyLimits(),
@@ -82,15 +90,32 @@ def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
     )
 
 
-def labels(config: Config) -> LabelSpace:
-    """The values that metrics' labels may take."""
+def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
+    """The values that metrics' labels may take. ``keys``: those of the file and of the store."""
     return LabelSpace(
         models=frozenset(route.model for route in config.routes),
         upstreams=frozenset(config.upstreams),
         endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
-        keys=frozenset(key.name for key in config.keys),
-        teams=frozenset(config.teams) | {key.team for key in config.keys if key.team is not None},
+        keys=frozenset(key.name for key in keys),
+        teams=frozenset(config.teams) | {key.team for key in keys if key.team is not None},
         routes=frozenset({CHAT, *PICTURES, TASKS, TASK}),
+    )
+
+
+def key_rules(config: Config) -> KeyRules:
+    """What this configuration says about virtual keys."""
+    return KeyRules(config.keys, frozenset(config.teams), config.time_zone, budget, duration)
+
+
+def build_key_desk(config: Callable[[], Config], ledger: SQLiteLedger, ring: KeyRing, clock: Clock) -> KeyDesk:
+    """What the admin API does with virtual keys. ``config``: the one in force."""
+
+    def rules() -> KeyRules:
+        return key_rules(config())
+
+    book = KeyBook(ledger.path, rules=rules, wall_ns=clock.wall_ns)
+    return KeyDesk(
+        book, KeyStore(ledger), rules=rules, pepper=lambda: ring.pepper, wall_ns=clock.wall_ns, apply=ring.change
     )
 
 

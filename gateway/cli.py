@@ -22,7 +22,8 @@ from gateway.config.addresses import HostPort, host_port
 from gateway.console import models_table, probe_table, read_status, status_text
 from gateway.demo import run_demo
 from gateway.endpoints.server import ListenError
-from gateway.errors import ConfigError, OperatorError
+from gateway.errors import ConfigError, GatewayError, OperatorError
+from gateway.key_commands import add_key_parsers, obey
 from gateway.lifecycle import run, serve_until_stopped, until_stopped
 from gateway.probe import probe
 from gateway.reports import FIELDS, parse_fields, parse_period, usage_csv, usage_rows, usage_table
@@ -176,6 +177,17 @@ def usage(options: argparse.Namespace) -> int:
     return DONE
 
 
+def keys(options: argparse.Namespace) -> int:
+    """Virtual keys."""
+    try:
+        print(obey(_servable(options), options))
+    except GatewayError as error:
+        if error.status == 400:
+            raise UsageError(f"keys: {error.message}") from None
+        raise OperatorError(error.message) from None
+    return DONE
+
+
 def ledger_verify(options: argparse.Namespace) -> int:
     """Check the books."""
     books = verify(store_path(_servable(options).store))
@@ -299,6 +311,8 @@ def _parser() -> argparse.ArgumentParser:
     checked.add_argument("--json", action="store_true", help="for scripts")
     listed = command("models", models, "list the models in force, their targets in order and their prices")
     listed.add_argument("--json", action="store_true", help="for scripts")
+    for action in add_key_parsers(commands):
+        _finish(action, keys)
     spent = command("usage", usage, "show what was spent, from the ledger")
     spent.add_argument(
         "--since", default="30d", metavar="WHEN", help="an age (30d, 12h) or a date; default: %(default)s"

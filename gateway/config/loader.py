@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.config.assemble import assemble
@@ -13,6 +14,7 @@ from gateway.config.problems import Place, Problems
 from gateway.config.settings import Config
 from gateway.config.tree import read_tree
 from gateway.errors import ConfigError
+from gateway.key_material import PEPPER_VARIABLE
 
 MAX_BYTES = 4 * 1024**2
 
@@ -34,7 +36,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     config = assemble(user, builtin, path)
     if problems:
         raise ConfigError(problems.lines())
-    return config
+    pepper = environ.get(PEPPER_VARIABLE, "").strip()
+    return replace(config, key_pepper=pepper, secrets=config.secrets | {pepper}) if pepper else config
 
 
 def _read(path: Path, problems: Problems) -> str:

@@ -73,6 +73,7 @@ class Config:
     ``routes`` holds only targets that can be used; ``declared`` also those whose upstream is in ``off`` (it has no
     key). ``plans``: model → the PiAPI plan it needs. ``secrets``: every secret value, so that it can be struck out
     wherever it might appear. ``source``: the file read, or None. ``warnings``: what is allowed but hardly meant.
+    ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty; no file has it, as it must not lie beside the keys.
     In a target's model a final ``*`` stands for what the route's own ``*`` stood for.
     """
 
@@ -104,6 +105,7 @@ class Config:
     off: tuple[str, ...]
     source: Path | None
     warnings: tuple[str, ...]
+    key_pepper: str = field(repr=False, default="")
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -1,4 +1,4 @@
-"""The admin listener: metrics, usage, upstreams, keys of the file, reload. It shares nothing with the main listener."""
+"""The admin listener: metrics, usage, upstreams, keys, reload. It shares nothing with the main listener."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.endpoints.admin_keys import key_routes
 from gateway.errors import ClientError, GatewayFault, StoreError, invalid_request
+from gateway.key_desk import KeyDesk
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
 class AdminSource:
-    """What the admin routes show and do; each a callable of the running gateway.
+    """What the admin routes show and do; all but ``keys`` callables of the running gateway.
 
     ``reload``: re-read the configuration; returns its problems, none if it is in force now.
     ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
@@ -30,7 +32,7 @@ class AdminSource:
     metrics: Callable[[str], tuple[bytes, str]]
     usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
     upstreams: Callable[[], dict[str, Any]]
-    keys: Callable[[], list[dict[str, Any]]]
+    keys: KeyDesk
     reload: Callable[[], Awaitable[list[str]]]
 
 
@@ -41,7 +43,7 @@ def admin_routes(source: AdminSource) -> list[Route]:
         Route("/metrics", admin.guarded(admin.metrics, unless=source.open_metrics)),
         Route("/admin/v1/usage", admin.guarded(admin.usage)),
         Route("/admin/v1/upstreams", admin.guarded(admin.upstreams)),
-        Route("/admin/v1/keys", admin.guarded(admin.keys)),
+        *key_routes(source.keys, admin.guarded),
         Route("/admin/v1/reload", admin.guarded(admin.reload), methods=["POST"]),
     ]
 
@@ -80,9 +82,6 @@ class _Admin:
 
     async def upstreams(self, _: Request) -> Response:
         return _json(self._source.upstreams())
-
-    async def keys(self, _: Request) -> Response:
-        return _json({"object": "list", "data": self._source.keys()})
 
     async def reload(self, _: Request) -> Response:
         problems = await self._source.reload()

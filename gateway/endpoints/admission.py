@@ -20,8 +20,8 @@ class Door:
         self._authenticator = authenticator
 
     def authenticate(self, scope: Scope) -> VirtualKey:
-        """Raises the one 401."""
-        return self._authenticator().authenticate(scope["headers"])
+        """Raises the one 401, or 429 for an address from which too many keys failed."""
+        return self._authenticator().authenticate(scope)
 
     def route(self, model: str, key: VirtualKey) -> Route:
         """Raises 404 for a model nobody knows, 403 for one this key may not use."""

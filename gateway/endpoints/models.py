@@ -23,13 +23,13 @@ def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> lis
 
     async def list_models(request: Request) -> Response:
         authenticator, routes = current()
-        key = authenticator.authenticate(request.scope["headers"])
+        key = authenticator.authenticate(request.scope)
         return _json({"object": "list", "data": [_model(name, routes) for name in routes.visible(key.models)]})
 
     async def retrieve_model(request: Request) -> Response:
         """A model that the key may not use is answered as one that does not exist."""
         authenticator, routes = current()
-        key = authenticator.authenticate(request.scope["headers"])
+        key = authenticator.authenticate(request.scope)
         name: str = request.path_params["model"]
         if not allowed(key.models, name) or not routes.offers(name):
             raise model_not_found(name)

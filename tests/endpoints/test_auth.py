@@ -6,9 +6,10 @@ import hashlib
 
 import pytest
 
+from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
 from gateway.endpoints.auth import ANONYMOUS, Authenticator
-from gateway.errors import ClientError
+from gateway.errors import GatewayError
 
 
 def digest(key: bytes) -> bytes:
@@ -51,36 +52,103 @@ AMBIGUOUS = [
 ]
 
 
+class Clock:
+    """Monotonic seconds, at the test's will."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def authenticator(keys=KEYS, required=True, clock=None):
+    return Authenticator(keys.get, lambda: required, AuthThrottle(), clock or Clock())
+
+
+def scope(headers, address="192.0.2.1"):
+    return {"type": "http", "headers": [(b"host", b"a"), *headers], "client": (address, 50_000)}
+
+
+def refusal(found: Authenticator, headers, address="192.0.2.1"):
+    """How a request is refused: status and body."""
+    with pytest.raises(GatewayError) as caught:
+        found.authenticate(scope(headers, address))
+    return caught.value.status, caught.value.body()
+
+
+MISSING = refusal(authenticator({}), [])
+
+
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize(("headers", "who"), GOOD)
 def test_a_known_key_is_its_owner_however_it_is_sent(headers, who, required):
-    assert Authenticator(KEYS, required).authenticate([(b"host", b"a"), *headers]) is who
+    assert authenticator(required=required).authenticate(scope(headers)) is who
 
 
 @pytest.mark.parametrize("headers", BAD + AMBIGUOUS)
 def test_everything_else_is_the_same_401(headers):
-    with pytest.raises(ClientError) as caught:
-        Authenticator(KEYS, required=True).authenticate(headers)
-    with pytest.raises(ClientError) as missing:
-        Authenticator({}, required=True).authenticate([])
-    assert caught.value.status == 401
-    assert caught.value.body() == missing.value.body()
+    assert MISSING[0] == 401
+    assert refusal(authenticator(), headers) == MISSING
 
 
 @pytest.mark.parametrize("headers", BAD)
 def test_while_authentication_is_off_an_unknown_sender_is_anonymous(headers):
     """The SDKs cannot be used without some key, so one that nobody knows must do no harm."""
-    assert Authenticator(KEYS, required=False).authenticate(headers) is ANONYMOUS
+    off = authenticator(required=False)
+    for _ in range(50):
+        assert off.authenticate(scope(headers)) is ANONYMOUS
+    assert (off.failures, off.throttled) == (0, 0)
     assert ANONYMOUS.models == ("*",)
 
 
 @pytest.mark.parametrize("headers", AMBIGUOUS)
 def test_two_of_a_kind_are_refused_even_then(headers):
-    with pytest.raises(ClientError):
-        Authenticator(KEYS, required=False).authenticate(headers)
+    assert refusal(authenticator(required=False), headers) == MISSING
 
 
 def test_the_digest_of_nothing_is_nobodys_key():
     nobody = VirtualKey("nobody", digest(b""))
-    with pytest.raises(ClientError):
-        Authenticator({nobody.digest: nobody}, required=True).authenticate([])
+    assert refusal(authenticator({nobody.digest: nobody}), []) == MISSING
+
+
+def test_whoever_guesses_is_made_to_wait_and_learns_nothing_meanwhile():
+    clock = Clock()
+    door = authenticator(clock=clock)
+    for number in range(10):
+        assert refusal(door, [bearer(b"guess %d" % number)]) == MISSING
+    wrong = refusal(door, [bearer(b"another guess")])
+    assert wrong[0] == 429
+    assert refusal(door, [bearer(b"sk-alice")]) == wrong, "not even the right key is told from a wrong one"
+    assert refusal(door, [(b"x-api-key", b"sk-bob")]) == wrong
+    assert (door.failures, door.throttled) == (13, 3)
+    assert door.authenticate(scope([bearer(b"sk-alice")], "198.51.100.7")) is ALICE, "elsewhere nobody has to wait"
+    clock.now += 60.0
+    assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+
+
+def test_who_shares_the_address_of_a_guesser_goes_on_working():
+    door = authenticator()
+    assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+    for number in range(30):
+        refusal(door, [bearer(b"guess %d" % number)])
+    assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+
+
+def test_a_probe_that_sends_no_key_locks_nobody_out():
+    door = authenticator()
+    for _ in range(30):
+        assert refusal(door, []) == MISSING
+        assert refusal(door, [(b"authorization", b"Basic c2s6")]) == MISSING
+    assert door.authenticate(scope([bearer(b"sk-bob")])) is BOB
+    assert (door.failures, door.throttled) == (60, 0)
+
+
+def test_a_client_without_an_address_is_one_like_any_other():
+    """As behind a Unix socket."""
+    door = authenticator()
+    assert door.authenticate({**scope([bearer(b"sk-bob")]), "client": None}) is BOB
+
+
+def bearer(key: bytes):
+    return b"authorization", b"Bearer " + key

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.routing import RouteTable
 from gateway.core.types import Endpoint, Target, Upstream, VirtualKey
 from gateway.core.types import Route as ModelRoute
@@ -41,7 +42,7 @@ class Door:
         self.crashes: list[tuple[str, Exception]] = []
         self.reasons: list[str] = []
         keys = {key.digest: key for key in (ALICE, FLUX_ONLY)}
-        self.authenticator = Authenticator(keys, required=True)
+        self.authenticator = Authenticator(keys.get, lambda: True, AuthThrottle(), lambda: 0.0)
         self.app = Dispatch(
             {"/v1/chat/completions": {"POST": self.chat}},
             [

@@ -1,0 +1,242 @@
+"""A virtual key as JSON has it: what may be set, checked; and what is shown, which is everything but the key itself.
+
+    {"name", "source": "store" | "file", "state": "active" | "expired" | "revoked", "team", "models", "rpm", "tpm",
+     "parallel", "budget": "50/month", "budget_used_usd", "budget_reserved_usd", "budget_left_usd", "budget_renews",
+     "team_budget": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}, "expires", "note", "created",
+     "revoked", "old_key_until"}
+
+Moments are RFC 3339 in UTC; what is not set, or not known, is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from gateway.core.budgets import BudgetState
+from gateway.core.calendar import iso_time
+from gateway.core.pricing import format_usd, usd_number
+from gateway.core.types import Budget, VirtualKey
+from gateway.errors import ClientError, invalid_request, shorten
+from gateway.stores.keys import KeySettings, StoredKey
+from gateway.wire.field_checks import a_string, an_integer, each, wrong_value
+
+MOST = 10**15
+"""The highest limit taken; nobody comes near it, and every reader of JSON keeps it exact."""
+
+MOST_MODELS = 1_000
+
+_NANO = 1_000_000_000
+_LATEST_NS = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOMENT = "expected a time from now, such as 90d or 12h, or a date, such as 2030-01-31 or 2030-01-31T08:00"
+
+_a_limit = an_integer(1, MOST)
+_strings = each(a_string)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRules:
+    """What the configuration in force says about keys.
+
+    ``teams``: those it names; a key may be of another only while it names none. ``zone``: of dates without one.
+    ``budget``: ``50/month`` → Budget; ``duration``: ``90d`` → seconds; both raise ValueError with words.
+    """
+
+    file_keys: tuple[VirtualKey, ...]
+    teams: Collection[str]
+    zone: tzinfo
+    budget: Callable[[object], Budget]
+    duration: Callable[[object], float]
+
+
+def read_settings(fields: Mapping[str, Any], rules: KeyRules, now_ns: int) -> dict[str, Any]:
+    """What a client wants set → arguments of KeySettings. A field that is null goes back to what it is by default.
+
+    Raises ClientError 400 with ``param`` for an unknown field, and for a value that makes no sense.
+    """
+    refuse_unknown(fields, _READERS)
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        argument, default, read = _READERS[name]
+        found[argument] = default if value is None else read(value, rules, now_ns)
+    try:
+        KeySettings(**found)
+    except ValueError as error:
+        raise as_refusal(error) from None
+    return found
+
+
+def refuse_unknown(fields: Iterable[str], known: Collection[str]) -> None:
+    """Raises ClientError 400 ``unknown_parameter`` for the first name that is not known."""
+    for name in fields:
+        if name not in known:
+            shown = shorten(name)
+            raise invalid_request(
+                f"Unknown parameter: '{shown}'. Known are {', '.join(known)}.", param=shown, code="unknown_parameter"
+            )
+
+
+def as_refusal(error: ValueError) -> ClientError:
+    """A ValueError whose message is ``field: rule`` → 400 with ``param``."""
+    name, _, rule = str(error).partition(": ")
+    return wrong_value(name, rule)
+
+
+def read_grace(value: object, rules: KeyRules) -> int:
+    """How long the key before a rotation still works → nanoseconds. Raises ClientError 400."""
+    a_string(value, "grace")
+    try:
+        return _whole_ns(rules.duration(value))
+    except ValueError as error:
+        raise wrong_value("grace", str(error)) from None
+
+
+def _team(value: Any, rules: KeyRules, _: int) -> str:
+    a_string(value, "team")
+    if rules.teams and value not in rules.teams:
+        # As in the configuration file: where teams are named, another name is more likely a slip than a team.
+        raise wrong_value("team", f"the configuration names no such team, only {', '.join(sorted(rules.teams))}")
+    return str(value)
+
+
+def _models(value: Any, _: KeyRules, __: int) -> tuple[str, ...]:
+    _strings(value, "models")
+    if len(value) > MOST_MODELS:
+        raise wrong_value("models", f"at most {MOST_MODELS} are taken")
+    return tuple(value)
+
+
+def _budget(value: Any, rules: KeyRules, _: int) -> Budget:
+    a_string(value, "budget")
+    try:
+        return rules.budget(value)
+    except ValueError as error:
+        raise wrong_value("budget", str(error)) from None
+
+
+def _limit(name: str) -> Callable[[Any, KeyRules, int], int]:
+    def read(value: Any, _: KeyRules, __: int) -> int:
+        _a_limit(value, name)
+        return int(value)
+
+    return read
+
+
+def _expires(value: Any, rules: KeyRules, now_ns: int) -> int:
+    a_string(value, "expires")
+    try:
+        moment = now_ns + _whole_ns(rules.duration(value))
+    except ValueError:
+        moment = _date(value, rules.zone)
+    if not now_ns < moment <= _LATEST_NS:
+        raise wrong_value("expires", "the moment must lie ahead, and before the year 2262")
+    return moment
+
+
+def _whole_ns(seconds: float) -> int:
+    """Seconds → nanoseconds, to the millisecond, as finer ones cannot be written."""
+    return round(seconds * 1000) * 1_000_000
+
+
+def _date(text: str, zone: tzinfo) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
+        since = moment.astimezone(UTC) - _EPOCH
+    except (ValueError, OverflowError):
+        raise wrong_value("expires", _MOMENT) from None
+    return (since.days * 86400 + since.seconds) * _NANO
+
+
+def _note(value: Any, _: KeyRules, __: int) -> str:
+    a_string(value, "note")
+    return str(value)
+
+
+_READERS: dict[str, tuple[str, Any, Callable[[Any, KeyRules, int], Any]]] = {
+    "team": ("team", None, _team),
+    "models": ("models", ("*",), _models),
+    "budget": ("budget", None, _budget),
+    "rpm": ("rpm", None, _limit("rpm")),
+    "tpm": ("tpm", None, _limit("tpm")),
+    "parallel": ("parallel", None, _limit("parallel")),
+    "expires": ("expires_at_ns", None, _expires),
+    "note": ("note", "", _note),
+}
+"""Field → argument of KeySettings, its default, and what reads it."""
+
+SETTINGS = tuple(_READERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """The budgets a key draws on; None where there is none, or nobody keeps them at the moment."""
+
+    own: BudgetState | None
+    team: BudgetState | None
+
+
+def show_file_key(key: VirtualKey, spending: Spending) -> dict[str, Any]:
+    """A key of the configuration file."""
+    return {
+        **_described(key, "file", "active", spending),
+        "expires": None,
+        "note": "",
+        "created": None,
+        "revoked": None,
+        "old_key_until": None,
+    }
+
+
+def show_stored_key(key: StoredKey, spending: Spending, now_ns: int) -> dict[str, Any]:
+    """A key of the store."""
+    state = "revoked" if key.revoked_at_ns is not None else "active" if key.active(now_ns) else "expired"
+    old_until = key.old_until_ns if key.old_until_ns is not None and now_ns < key.old_until_ns else None
+    return {
+        **_described(key.virtual_key(), "store", state, spending),
+        "expires": _moment(key.settings.expires_at_ns),
+        "note": key.settings.note,
+        "created": _moment(key.created_at_ns),
+        "revoked": _moment(key.revoked_at_ns),
+        "old_key_until": _moment(old_until) if state == "active" else None,
+    }
+
+
+def budget_text(budget: Budget | None) -> str | None:
+    """As it is written: ``50/month``, ``0.5/day``; exact."""
+    return None if budget is None else f"{format_usd(budget.amount).rstrip('0').rstrip('.')}/{budget.period}"
+
+
+def _described(key: VirtualKey, source: str, state: str, spending: Spending) -> dict[str, Any]:
+    return {
+        "name": key.name,
+        "source": source,
+        "state": state,
+        "team": key.team,
+        "models": list(key.models),
+        "rpm": key.rpm,
+        "tpm": key.tpm,
+        "parallel": key.parallel,
+        "budget": budget_text(key.budget),
+        **{f"budget_{name}": value for name, value in _spent(spending.own).items()},
+        "team_budget": None
+        if spending.team is None
+        else {"budget": budget_text(spending.team.limit), **_spent(spending.team)},
+    }
+
+
+def _spent(state: BudgetState | None) -> dict[str, Any]:
+    return {
+        "used_usd": None if state is None else usd_number(state.charged),
+        "reserved_usd": None if state is None else usd_number(state.reserved),
+        "left_usd": None if state is None else usd_number(state.left),
+        "renews": None if state is None else _moment(state.period.end_ns),
+    }
+
+
+def _moment(wall_ns: int | None) -> str | None:
+    return None if wall_ns is None else iso_time(wall_ns, UTC)

@@ -1,0 +1,118 @@
+"""The virtual keys of a store that no gateway is running on: read as they are, written under the store's lock."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import tzinfo
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.core.budget_refusals import Holder
+from gateway.core.budgets import UNKNOWN_HELD_NS, Budgets
+from gateway.core.calendar import PeriodKind
+from gateway.core.types import Budget
+from gateway.errors import StoreError
+from gateway.key_book import KeyBook
+from gateway.key_desk import KeyDesk
+from gateway.key_fields import KeyRules
+from gateway.key_material import open_pepper
+from gateway.stores.jobs import Job
+from gateway.stores.keys import KeyStore, list_keys, pepper_mark
+from gateway.stores.lock import StoreLock
+from gateway.stores.schema import open_for_writing
+from gateway.stores.standing import charged_since, held
+
+T = TypeVar("T")
+
+
+def reading_book(
+    store: Path, rules: KeyRules, team_budgets: Mapping[str, Budget], wall_ns: Callable[[], int]
+) -> KeyBook:
+    """To look at the keys; what is used of their budgets comes from the ledger. Raises StoreError."""
+    book = partial(KeyBook, store, rules=lambda: rules, wall_ns=wall_ns)
+    if not store.exists():
+        return book()
+    now_ns = wall_ns()
+    limits: dict[Holder, Budget] = {("team", name): budget for name, budget in team_budgets.items()}
+    limits |= {("key", key.name): key.budget for key in rules.file_keys if key.budget is not None}
+    limits |= {("key", name): budget for name, budget in _stored_budgets(store).items() if ("key", name) not in limits}
+    budgets = read_budgets(store, limits, rules.zone, now_ns)
+    return book(budget=lambda holder: budgets.state(holder, now_ns))
+
+
+@contextmanager
+def writing_desk(store: Path, rules: KeyRules, pepper: str, wall_ns: Callable[[], int]) -> Iterator[KeyDesk]:
+    """To change the keys, while this process has the store's lock. ``pepper``: see ``open_pepper``.
+
+    Raises StoreInUse if another has it, StoreError.
+    """
+    store = store.resolve()
+    lock = StoreLock.take(store)
+    try:
+        with closing(open_for_writing(store, wall_ns())) as connection:
+            connection.execute("PRAGMA synchronous = FULL")  # what is told as done is on the disk
+            yield KeyDesk(
+                KeyBook(store, rules=lambda: rules, wall_ns=wall_ns),
+                KeyStore(DirectWriter(connection, store)),
+                rules=lambda: rules,
+                pepper=lambda: open_pepper(store, pepper, pepper_mark(store)),
+                wall_ns=wall_ns,
+            )
+    finally:
+        lock.release()
+
+
+class DirectWriter:
+    """The one writer of a store that nobody serves from: runs jobs at once, in the caller's thread."""
+
+    def __init__(self, connection: sqlite3.Connection, store: Path) -> None:
+        self._connection = connection
+        self._store = store
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction; raise what it raises, StoreError if the store cannot be written."""
+        job = Job(work)
+        try:
+            job.run(self._connection)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"{self._store} cannot be written: {error}. Check its disk and who else has it open."
+            ) from error
+        result: T = job.done.result()
+        return result
+
+
+def read_budgets(store: Path, limits: Mapping[Holder, Budget], zone: tzinfo, now_ns: int) -> Budgets:
+    """The budgets, with what the ledger says of them at this moment. Raises StoreError."""
+    budgets = Budgets(zone, now_ns)
+    budgets.configure(limits, now_ns)
+    charged: dict[Holder, dict[PeriodKind, int]] = {holder: {} for holder in limits}
+    for kind, period in budgets.periods(now_ns).items():
+        if not any(limit.period == kind for limit in limits.values()):
+            continue
+        for (key, team), amount in charged_since(store, period.start_ns).items():
+            for holder in _holders(key, team):
+                if holder in limits:
+                    charged[holder][kind] = charged[holder].get(kind, 0) + amount
+    for holder, amounts in charged.items():
+        budgets.load(holder, amounts)
+    for row in held(store, now_ns):
+        budgets.restore(row.id, _holders(row.key, row.team), row.reserved, row.at_ns, row.at_ns + UNKNOWN_HELD_NS)
+    return budgets
+
+
+def _holders(key: str, team: str | None) -> list[Holder]:
+    return [("key", key)] if team is None else [("key", key), ("team", team)]
+
+
+def _stored_budgets(store: Path) -> dict[str, Budget]:
+    """The budgets of all keys of the store that were not revoked."""
+    found: dict[str, Budget] = {}
+    page = list_keys(store)
+    while page:
+        found |= {key.name: key.settings.budget for key in page if key.settings.budget is not None}
+        page = list_keys(store, after=page[-1].name)
+    return found

@@ -1,0 +1,107 @@
+"""The virtual keys in force: those of the configuration file and those of the store, found by their keyed hash.
+
+All of them are in memory, as teams are small. A request's key is hashed twice (SHA-256, then HMAC under the pepper) and
+looked up once; nothing that can be timed depends on how near a guess was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.core.types import VirtualKey
+from gateway.key_material import Pepper, open_pepper
+from gateway.ports import Clock
+from gateway.stores.keys import StoredKey, list_keys, load_active, pepper_mark
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """``until_ns``: Unix time in nanoseconds from which it opens nothing any more; None: never."""
+
+    key: VirtualKey
+    until_ns: int | None
+
+
+class KeyRing:
+    """``stored``: the store's keys. ``any_stored``: whether it has, or ever had, one.
+
+    ``on_change``: told of every key that ``change`` has changed, when it is in force.
+    """
+
+    def __init__(self, pepper: Pepper, stored: Iterable[StoredKey], any_stored: bool, clock: Clock) -> None:
+        self.pepper = pepper
+        self.any_stored = any_stored
+        self.on_change: Callable[[StoredKey], None] = lambda _: None
+        self._clock = clock
+        self._stored = {key.name: key for key in stored}
+        self._file_keys: tuple[VirtualKey, ...] = ()
+        self._file_names: frozenset[str] = frozenset()
+        self._index: dict[bytes, _Entry] = {}
+        self._changing = asyncio.Lock()
+        self._rebuild()
+
+    @classmethod
+    async def open(cls, store: Path, pepper: str, clock: Clock) -> KeyRing:
+        """Read the store's keys, and its pepper unless ``pepper`` gives it in hexadecimal; the caller has the lock.
+
+        Raises StoreError, with words on what to do.
+        """
+        return await asyncio.to_thread(cls._open, store, pepper, clock)
+
+    @classmethod
+    def _open(cls, store: Path, pepper: str, clock: Clock) -> KeyRing:
+        opened = open_pepper(store, pepper, pepper_mark(store))
+        any_stored = bool(list_keys(store, limit=1, include_revoked=True))
+        return cls(opened, load_active(store, clock.wall_ns()), any_stored, clock)
+
+    @property
+    def keys(self) -> tuple[VirtualKey, ...]:
+        """Every key, each name once; also those revoked while we ran, as requests of theirs may still run."""
+        stored = (key for key in self._stored.values() if key.name not in self._file_names)
+        return (*self._file_keys, *(key.virtual_key() for key in stored))
+
+    @property
+    def shadowed(self) -> tuple[str, ...]:
+        """Names of stored keys that open nothing, because the file has a key of that name."""
+        used = (key.name for key in self._stored.values() if key.revoked_at_ns is None)
+        return tuple(name for name in used if name in self._file_names)
+
+    def configure(self, file_keys: Iterable[VirtualKey]) -> None:
+        """Take these keys of the file, and no others of it, from now on."""
+        self._file_keys = tuple(file_keys)
+        self._file_names = frozenset(key.name for key in self._file_keys)
+        self._rebuild()
+
+    def find(self, digest: bytes) -> VirtualKey | None:
+        """The key whose SHA-256 is ``digest``, if it opens anything at this moment."""
+        entry = self._index.get(self.pepper.digest_of(digest))
+        if entry is None or (entry.until_ns is not None and self._clock.wall_ns() >= entry.until_ns):
+            return None
+        return entry.key
+
+    async def change(self, work: Callable[[], Awaitable[StoredKey]]) -> StoredKey:
+        """Change the store by ``work``; what comes of it is in force when this returns. Raises what ``work`` raises."""
+        async with self._changing:  # one at a time, or an older state of a key could be put over a newer one
+            key = await work()
+            self._stored[key.name] = key
+            self.any_stored = True
+            self._rebuild()
+        self.on_change(key)
+        return key
+
+    def _rebuild(self) -> None:
+        """Swap the index whole: a look-up sees all of a change or nothing of it."""
+        index: dict[bytes, _Entry] = {}
+        for key in self._stored.values():
+            if key.revoked_at_ns is not None or key.name in self._file_names:
+                continue
+            known, expires = key.virtual_key(), key.settings.expires_at_ns
+            index[key.digest] = _Entry(known, expires)
+            if key.old_digest is not None and key.old_until_ns is not None:
+                until = key.old_until_ns if expires is None else min(key.old_until_ns, expires)
+                index[key.old_digest] = _Entry(known, until)
+        index.update((self.pepper.digest_of(key.digest), _Entry(key, None)) for key in self._file_keys)
+        self._index = index
