@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Protocol, cast
 
 from gateway.core.flux import FluxOrder, Webhook
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
@@ -99,14 +99,31 @@ class PictureWork:
         )
 
 
+class Preparation(Protocol):
+    """What must be done before the legs set out."""
+
+    async def run(self) -> None:
+        """Raises ClientError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PictureOperation:
-    """What a client ordered. ``route``: the path it asked."""
+    """What a client ordered. ``route``: the path it asked. ``preparation``: what takes long, if anything does."""
 
     route: str
     request: PicturesRequest
     presenter: Presenter
     works: Sequence[PictureWork]
+    preparation: Preparation | None = None
+
+    @property
+    def prepares(self) -> bool:
+        return self.preparation is not None
+
+    async def prepare(self) -> None:
+        if self.preparation is not None:
+            await self.preparation.run()
 
     @property
     def stream(self) -> bool:
@@ -129,7 +146,7 @@ def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
 def split(total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder]) -> list[int]:
     """How many pictures each leg is to bring, so that every target could bring a leg's at once."""
     room = {"chat": 1, "images": total}
-    most = max(1, min(room.get(one.operation) or orders[one.model].batch for one in targets))
+    most = max(1, min((room.get(one.operation) or orders[one.model].batch for one in targets), default=1))
     return [min(most, total - done) for done in range(0, total, most)]
 
 
