@@ -21,7 +21,7 @@ from gateway.translate.commands import Conversing, Send
 from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
-from gateway.wire.image_text import ImageTextReader
+from gateway.wire.image_text import MOST_TEXT, ImageTextReader
 from gateway.wire.images_answer import picture_at
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import Event, SSEParser
@@ -29,11 +29,12 @@ from gateway.wire.tokens import count_input
 
 PATH = "/v1/chat/completions"
 
-ANSWER_LIMIT = 64 << 20
-"""Bytes of an answer; pictures may travel as base64 in its text."""
+ANSWER_LIMIT = 48 << 20
+"""Bytes of an answer; a picture may travel as base64 in its text."""
 
-TEXT_KEPT = 1 << 20
-"""Characters of an answer that are kept for counting its tokens."""
+TEXT_KEPT = 1 << 16
+"""Characters of an answer that are kept for counting its tokens. The picture is sold by the piece: more exactly is not
+worth the time that counting a picture's base64 takes."""
 
 MASK_SENTENCE = (
     "The last image is a mask of the first one: repaint the first image where the mask is transparent, and leave it as "
@@ -62,6 +63,7 @@ class ImagesToChat(PictureStream):
             request,
             target,
             endpoint,
+            n=1,
             presenter=presenter,
             wall_seconds=wall_seconds,
             redact=redact,
@@ -79,8 +81,11 @@ class ImagesToChat(PictureStream):
 
     @property
     def images(self) -> int:
-        """Pictures that were made; before the end of the answer, those whose links have come."""
-        return len(self._made) if self._judged else len(self._reader.result().pictures)
+        """Pictures that were made; before the end of the answer, those whose links have come.
+
+        All of them, also beyond the one that was asked for: what is charged for is the answer.
+        """
+        return self._made if self._judged else len(self._reader.result().pictures)
 
     def estimate(self) -> Usage:
         """One picture, and the tokens of what was sent and of the text received so far."""
@@ -103,12 +108,14 @@ class ImagesToChat(PictureStream):
             return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
         if facts.usage is not None:
             self.usage = facts.usage
-        self._text.extend(facts.text)
+        self._text.extend(piece[:TEXT_KEPT] for piece in facts.text)
         self._finish = facts.finish.get(0, self._finish)
         if facts.meaningful:
             self.progress += 1
             for choice in document["choices"]:
                 self._read(choice.get("delta") or {})
+            if self._reader.too_long:
+                return Outcome("sse_event_too_big", self._phase(), 200, detail=f"more than {MOST_TEXT} characters")
             percent = self._reader.progress
             if percent is not None and percent != self._percent:
                 self._percent = percent
@@ -141,8 +148,7 @@ class ImagesToChat(PictureStream):
         document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        safe = orjson.loads(self._redact(orjson.dumps(document)))
-        return classify_error(safe, forwarded=self._forwarded)
+        return classify_error(document, forwarded=self._forwarded, redact=self._redact)
 
     def _complete(self) -> bool:
         return self._finish is not None
@@ -173,9 +179,10 @@ class ImagesToChat(PictureStream):
 
     def _refused(self, reason: str | None) -> Outcome:
         safe = self._redact((reason or "").encode("utf-8", "replace")).decode("utf-8", "replace")
-        message = sanitise(safe)
-        detail = f"an answer without pictures: {message or 'no reason given'}"
-        return Outcome("content_policy", self._phase(), 200, message=message, detail=detail)
+        # The model's own words quote the prompt as often as not: they are for the client, not for the log.
+        return Outcome(
+            "content_policy", self._phase(), 200, message=sanitise(safe), detail="an answer without pictures"
+        )
 
 
 def _order_body(request: PicturesRequest, model: str) -> dict[str, Any]:
