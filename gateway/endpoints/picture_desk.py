@@ -14,6 +14,7 @@ from gateway.core.types import Target
 from gateway.endpoints.picture_operation import PictureOperation, PictureTools, PictureWork, split
 from gateway.errors import invalid_request
 from gateway.painting import Painter
+from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
 
 
@@ -48,12 +49,14 @@ class PictureDesk:
             # An order for Flux that somebody else is to bring is still one for Flux.
             orders.setdefault(upstream_model, self._order(light, upstream_model))
             total = pictures_wanted(request, upstream_model, self.flux)
+        shared: dict[str, bytes] = {}
         works = [
-            PictureWork(request, pictures, presenter, self.tools, orders) for pictures in split(total, targets, orders)
+            PictureWork(request, pictures, presenter, self.tools, orders, shared)
+            for pictures in split(total, targets, orders)
         ]
         if light is request:
             return PictureOperation(path, request, presenter, works)
-        return PictureOperation(path, request, presenter, works, Preparation(self, request, models, orders))
+        return PictureOperation(path, request, presenter, works, Preparation(self, request, targets, orders, shared))
 
     def _order(self, light: PicturesRequest, model: str) -> FluxOrder:
         return flux_order(light, model, self.flux, painted=light.images[0] if light.mask and light.images else None)
@@ -69,14 +72,20 @@ class Preparation:
 
     desk: PictureDesk
     request: PicturesRequest
-    models: list[str]
+    targets: tuple[Target, ...]
     orders: dict[str, FluxOrder]
+    shared: dict[str, bytes]
 
     async def run(self) -> None:
         """Put the true orders in place of the light ones. Raises ClientError for a mask that does not fit."""
         painted: SourcePicture | None = None
         request, desk = self.request, self.desk
-        for model in self.models:
+        for target in self.targets:
+            model = target.model
+            if target.operation == "chat":
+                await asyncio.to_thread(chat_order, request, model, self.shared)
+            if target.operation != "task":
+                continue
             if painted is None and request.mask is not None and desk.needs_painting(request, model):
                 data = await desk.painter.paint(request.images[0].data, request.mask.data)
                 painted = replace(request.images[0], data=data, content_type="image/png")

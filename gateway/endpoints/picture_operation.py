@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
@@ -46,13 +46,14 @@ class PictureTools:
 
 @dataclass(frozen=True, slots=True)
 class PictureWork:
-    """One leg: ``pictures`` of the order."""
+    """One leg: ``pictures`` of the order. ``shared``: what all legs and attempts send, where they send the same."""
 
     request: PicturesRequest
     pictures: int
     presenter: Presenter
     tools: PictureTools
     orders: Mapping[str, FluxOrder]
+    shared: MutableMapping[str, bytes]
     supports: frozenset[str] = frozenset({"chat", "images", "task"})
 
     def converse_with(self, target: Target, endpoint: Endpoint) -> PictureConversation:
@@ -90,6 +91,7 @@ class PictureWork:
             wall_seconds=now,
             count=tools.count,
             redact=tools.redact,
+            shared=self.shared,
         )
 
     def stake(self, target: Target) -> int | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from starlette.types import Receive, Scope
 
+from gateway.core.body_budget import BodyLease
 from gateway.core.pictures import PictureKind, PicturesRequest
 from gateway.core.types import Route
 from gateway.endpoints.admission import Door, is_sdk_retry
@@ -35,8 +36,9 @@ OFF_THE_LOOP = 256 * 1024
 """Bytes from which a form is taken apart in a thread: it would hold up everybody's streams."""
 
 
-HELD_TIMES = 3
-"""How often the bytes of a form are in memory while it is worked on: as they are, as text, and as what is sent."""
+HELD_TIMES = 2
+"""How often the bytes of pictures are in memory while they are worked on, as they are and as text; every leg may write
+them once more."""
 
 
 class PicturesEndpoint:
@@ -52,7 +54,8 @@ class PicturesEndpoint:
         door, services = self._door, self._door.services
         with Refusal(services, self._path) as refusal, ExitStack() as held:
             key = refusal.key = door.authenticate(scope)
-            request = await self._read(scope, receive, key.name, held)
+            request, lease = await self._read(scope, receive, key.name)
+            held.callback(lease.release)
             refusal.model = request.model
             route = door.route(request.model, key)
             targets = usable_targets(route.targets)
@@ -60,26 +63,32 @@ class PicturesEndpoint:
                 raise _makes_no_pictures(request.model)
             route = replace(route, targets=targets)
             operation = self._operation(request, route)
+            copies = HELD_TIMES + len(operation.works)
+            if not lease.grow(copies * sum(len(picture.data) for picture in request.images)):
+                raise gateway_overloaded()
             holding = held.pop_all()
         with holding:
             await Exchange(
                 services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
             ).run()
 
-    async def _read(self, scope: Scope, receive: Receive, owner: str, held: ExitStack) -> PicturesRequest:
-        """``held``: gives back the room that the pictures take, once they are of no further use."""
+    async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[PicturesRequest, BodyLease]:
+        """The request, and the room that its pictures are to take until they are of no further use."""
         services = self._door.services
         content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         form = content_type.lower().startswith(b"multipart/form-data")
         limit = services.snapshot.upload_limit if form else services.snapshot.body_limit
         body = await read_body(scope, receive, limit, budget=services.bodies, owner=owner)
-        if len(body) <= OFF_THE_LOOP:
-            return self._parse(body, content_type, form)
         lease = services.bodies.lease(owner)
-        held.callback(lease.release)
-        if not lease.grow(HELD_TIMES * len(body)):
+        if len(body) <= OFF_THE_LOOP:
+            return self._parse(body, content_type, form), lease
+        if not lease.grow(len(body)):
             raise gateway_overloaded()
-        return await asyncio.to_thread(self._parse, body, content_type, form)
+        try:
+            return await asyncio.to_thread(self._parse, body, content_type, form), lease
+        except ClientError:
+            lease.release()
+            raise
 
     def _parse(self, body: bytes, content_type: bytes, form: bool) -> PicturesRequest:
         if not form:

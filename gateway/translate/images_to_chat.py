@@ -6,7 +6,7 @@ refusals is for ``wire/image_text.py`` to say. One picture is ordered a time, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from math import gcd
 from typing import Any
@@ -41,12 +41,17 @@ MASK_SENTENCE = (
     "it is everywhere else."
 )
 
+_HEADER = 4096
+"""Bytes of a picture that hold its size."""
+
 _MOST_IN_A_RATIO = 21
 """A ratio of greater numbers says less than the pixels do."""
 
 
 class ImagesToChat(PictureStream):
-    """One attempt at one picture. ``count`` counts a text's tokens."""
+    """One attempt at one picture. ``count`` counts a text's tokens. ``shared``: what all attempts of a request send, by
+    model: it may be large, so it is written once.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class ImagesToChat(PictureStream):
         wall_seconds: float,
         count: Callable[[str], int],
         redact: Callable[[bytes], bytes],
+        shared: MutableMapping[str, bytes] | None = None,
     ) -> None:
         super().__init__(
             request,
@@ -75,7 +81,7 @@ class ImagesToChat(PictureStream):
         self._percent: int | None = None
         self._finish: str | None = None
         self._judged = False
-        self._body = _order_body(request, target.model)
+        self._shared = {} if shared is None else shared
         self.size = request.size if request.size != "auto" else None
         self.facts = PictureFacts(size=self.size)
 
@@ -90,7 +96,7 @@ class ImagesToChat(PictureStream):
     def estimate(self) -> Usage:
         """One picture, and the tokens of what was sent and of the text received so far."""
         return Usage(
-            count_input(self._body, self._count),
+            count_input(_order_body(_beginnings(self._request), self._target.model), self._count),
             0,
             self._text.tokens(self._count),
             images=1,
@@ -98,7 +104,7 @@ class ImagesToChat(PictureStream):
         )
 
     def _order(self) -> Send:
-        return Send("POST", PATH, orjson.dumps(self._body))
+        return Send("POST", PATH, chat_order(self._request, self._target.model, self._shared))
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
         facts = chunk_facts(document, 1, event)
@@ -183,6 +189,20 @@ class ImagesToChat(PictureStream):
         return Outcome(
             "content_policy", self._phase(), 200, message=sanitise(safe), detail="an answer without pictures"
         )
+
+
+def chat_order(request: PicturesRequest, model: str, shared: MutableMapping[str, bytes]) -> bytes:
+    """What is sent for an order, taken from ``shared`` or put there."""
+    if model not in shared:
+        shared[model] = orjson.dumps(_order_body(request, model))
+    return shared[model]
+
+
+def _beginnings(request: PicturesRequest) -> PicturesRequest:
+    """The same order with as much of its pictures as tells their size, which is what their tokens depend on."""
+    pictures = tuple(replace(picture, data=picture.data[:_HEADER]) for picture in request.images)
+    mask = request.mask and replace(request.mask, data=request.mask.data[:_HEADER])
+    return replace(request, images=pictures, mask=mask)
 
 
 def _order_body(request: PicturesRequest, model: str) -> dict[str, Any]:

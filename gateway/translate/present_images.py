@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.pictures import MadePicture, PictureFacts, PictureFormat, PicturesRequest
+from gateway.core.pictures import MOST_PICTURES, MadePicture, PictureFacts, PictureFormat, PicturesRequest
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Result, ResultUnavailable
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
@@ -72,8 +72,9 @@ class ImagesPresenter:
     def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
         """Bring each picture into form; in a stream, send it at once, and return it without its bytes.
 
-        Pictures beyond ``asked`` are not fetched: where links are told, or may stand in for bytes, theirs are;
-        otherwise those that came as a link alone are left out, as are all that would go beyond ``MOST_BYTES``.
+        All that came are delivered, also beyond ``asked``, but no more than OpenAI's bound for an order are fetched:
+        after it, links stand in where they may, and are left out where the client wants bytes, as are pictures that
+        would go beyond ``MOST_BYTES``.
         Raises ResultUnavailable if none could be delivered.
         """
         delivered: list[MadePicture] = []
@@ -83,7 +84,7 @@ class ImagesPresenter:
                 if self._format == "url":
                     brought = yield from linked(picture)
                 else:
-                    brought = yield from self._as_base64(picture, fetch=place < asked)
+                    brought = yield from self._as_base64(picture, fetch=place < max(asked, MOST_PICTURES))
             except ResultUnavailable as error:
                 trouble = error
                 continue
@@ -114,7 +115,7 @@ class ImagesPresenter:
         assert picture.url is not None
         try:
             if not fetch:
-                raise ResultUnavailable("a picture beyond those that were asked for is not fetched")
+                raise ResultUnavailable("too many pictures in one answer: the others are not fetched")
             self._take_up(0)
             data = yield Fetch(picture.url)
             assert isinstance(data, bytes)

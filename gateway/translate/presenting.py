@@ -40,8 +40,7 @@ class Presenter(Protocol):
         """Bring pictures into the form the client asked for (``Fetch`` a link's bytes, ``Keep`` bytes under a link),
         and, in a stream, send them. Returns those that could be delivered, in order.
 
-        ``asked``: how many were asked for. Pictures beyond them are delivered where that costs nothing more than
-        telling a link, but none is fetched.
+        ``asked``: how many were asked for. Pictures beyond them are delivered as well, as far as that is sane.
         Raises ResultUnavailable if none could. Pictures that could not, beside others that could, are left out.
         """
         ...

@@ -148,15 +148,15 @@ class TestAStream:
         assert files_asked(rig) == ["api"]
         assert (await rig.row()).charged == PICTURE
 
-    async def test_tells_of_pictures_beyond_the_order_by_their_links(self, rig: Rig) -> None:
+    async def test_tells_of_pictures_beyond_the_order_as_well(self, rig: Rig) -> None:
         rig.sandbox.script("ok;images=3", path="/v1/chat/completions")
 
         answer = await order(rig, stream=True)
 
         events = [json.loads(payload) for payload in answer.payloads]
         assert [event["url"] for event in events] == sandbox_links(rig, 3)
-        assert [bool(event["b64_json"]) for event in events] == [True, False, False]
-        assert files_asked(rig) == ["api"]
+        assert [bool(event["b64_json"]) for event in events] == [True, True, True]
+        assert files_asked(rig) == ["api"] * 3
 
     async def test_gives_links_to_who_asked_for_links(self, rig: Rig) -> None:
         answer = await order(rig, stream=True, response_format="url")

@@ -106,14 +106,14 @@ class TestBase64FromALink:
         assert (row.images, row.outcomes) == (3, ["ok"])
         assert row.charged == row.upstream_cost == rig.sandbox.billed  # for all that were made
 
-    async def test_is_not_fetched_for_pictures_that_nobody_asked_for(self, rig: Rig) -> None:
-        """gpt-4o-image may bring more than one; as links they cost nothing more, as bytes they would."""
+    async def test_of_more_pictures_than_were_asked_for_is_each_ones_own_too(self, rig: Rig) -> None:
+        """gpt-4o-image may bring more than one."""
         rig.sandbox.script("ok;images=3", path=CHAT)
 
         answer = await order(rig, response_format="b64_json")
 
-        assert pictures_in(answer) == [sandbox_picture(sandbox_links(rig)[0])]
-        assert files_asked(rig) == ["api"]
+        assert pictures_in(answer) == [sandbox_picture(link) for link in sandbox_links(rig, 3)]
+        assert files_asked(rig) == ["api"] * 3
 
     async def test_is_what_gpt_image_1_gives_also_where_its_relay_has_links(self, rig: Rig) -> None:
         rig.sandbox.script("ok;link=1")

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.core.pictures import MOST_READ, MadePicture, PictureFacts
+from gateway.core.pictures import MOST_PICTURES, MOST_READ, MadePicture, PictureFacts
 from gateway.translate import picture_stream, present_images
 from gateway.translate.commands import Command, Emit, Fetch, Head, Keep, ResultUnavailable
 from gateway.translate.present_chat import ChatPresenter
@@ -73,18 +73,19 @@ class TestCharges:
 
 
 class TestFetching:
-    def test_no_more_than_was_asked_for(self) -> None:
+    def test_all_that_came_up_to_what_an_order_may_ask_for(self) -> None:
         made = [MadePicture(link) for link in LINKS[:30]]
-        said, pictures = tell(presenter().deliver(made, NO_FACTS, 2), BLACK, WHITE)
-        assert fetched(said) == LINKS[:2]
-        assert [picture.b64 for picture in pictures] == [as_base64(BLACK), as_base64(WHITE)]
+        said, pictures = tell(presenter().deliver(made, NO_FACTS, 2), *[BLACK] * MOST_PICTURES)
+        assert fetched(said) == LINKS[:MOST_PICTURES]
+        assert [picture.b64 for picture in pictures] == [as_base64(BLACK)] * MOST_PICTURES
 
     def test_beyond_it_a_stream_may_tell_links(self) -> None:
-        made = [MadePicture(URL), MadePicture(OTHER_URL)]
-        said, pictures = tell(presenter("url", explicit=False, stream=True).deliver(made, NO_FACTS, 1), BLACK)
-        assert fetched(said) == [URL]
-        assert [picture.url for picture in pictures] == [URL, OTHER_URL]
-        assert sum(isinstance(command, Emit) for command in said) == 2
+        made = [MadePicture(link) for link in LINKS[:12]]
+        told = presenter("url", explicit=False, stream=True).deliver(made, NO_FACTS, 1)
+        said, pictures = tell(told, *[BLACK] * MOST_PICTURES)
+        assert fetched(said) == LINKS[:MOST_PICTURES]
+        assert [picture.url for picture in pictures] == LINKS[:12]
+        assert sum(isinstance(command, Emit) for command in said) == 12
 
     def test_links_and_bytes_at_hand_are_never_left_out(self) -> None:
         made = [MadePicture(URL), MadePicture(None, as_base64(BLACK))]
@@ -97,8 +98,8 @@ class TestFetching:
     def test_every_leg_of_an_order_has_its_own(self) -> None:
         shared = presenter(n=2)
         for link in LINKS[:2]:
-            said, pictures = tell(shared.deliver([MadePicture(link), MadePicture(URL)], NO_FACTS, 1), BLACK)
-            assert (fetched(said), len(pictures)) == ([link], 1)
+            said, pictures = tell(shared.deliver([MadePicture(link), MadePicture(URL)], NO_FACTS, 1), BLACK, WHITE)
+            assert (fetched(said), len(pictures)) == ([link, URL], 2)
 
 
 class TestMemory:
