@@ -63,6 +63,10 @@ class Entry:
             "attempt_ms": round((self.ended - self.began) * 1000, 1),
         }
 
+    def _came(self) -> bool:
+        """Whether what was made counts, delivered or not: not where we ourselves broke off."""
+        return self.outcome.slug not in ("drain_cut", "deadline", "internal_error")
+
     def facts(self) -> AttemptFacts:
         """What the books need. Counting tokens, where nothing was measured, happens here."""
         conversation, target = self.conversation, self.go.target
@@ -76,7 +80,7 @@ class Entry:
             phase=self.outcome.phase,
             usage=usage,
             estimated=conversation.estimate() if counted else Usage(),
-            images=conversation.images,
+            images=conversation.images if self._came() else conversation.delivered,
             quality=conversation.quality,
             size=conversation.size,
             stated=conversation.stated_cost,

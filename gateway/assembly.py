@@ -130,7 +130,13 @@ def build_desk(config: Config, services: Services, painter: Painter) -> PictureD
         webhook_base=config.images.public_url.rstrip("/"),
         webhook_secret=config.webhook_secret,
     )
-    return PictureDesk(config.flux, tools, painter)
+    tasks = {
+        route.model: target.model
+        for route in config.declared
+        for target in reversed(route.targets)
+        if target.operation == "task"
+    }
+    return PictureDesk(config.flux, tasks, tools, painter)
 
 
 def exchange_ids(clock: Clock) -> Callable[[], str]:

@@ -94,7 +94,7 @@ class Errands(Protocol):
 class Attempt:
     """One try at one target through one endpoint with one key.
 
-    ``deadline``: the loop's time at which the whole request must have ended.
+    ``deadline``: the loop's time at which it must have ended; it may be moved before ``run``.
     After ``run``: ``waited`` is the seconds spent waiting for the upstream, ``bytes_out`` and ``bytes_in`` its traffic;
     ``sent`` says whether anything may have left for the upstream.
     """
@@ -118,7 +118,7 @@ class Attempt:
         self._sink = sink
         self._errands = errands
         self._interrupter = interrupter
-        self._deadline = deadline
+        self.deadline = deadline
         self._clock = clock
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
@@ -146,10 +146,6 @@ class Attempt:
         """Bytes of the answer's body received so far."""
         return self._response.bytes_received if self._response is not None else 0
 
-    def end_by(self, deadline: float) -> None:
-        """The attempt itself has less time than the whole request: until ``deadline``, the loop's time."""
-        self._deadline = min(self._deadline, deadline)
-
     async def run(self) -> Outcome:
         """Converse to the end. Interruptions other than stalls (client gone, draining) are raised."""
         conversing = self._conversation.converse()
@@ -164,8 +160,7 @@ class Attempt:
         except Stalled as stall:
             return Outcome(f"stall_{stall.awaiting}", self.phase, detail=str(stall))
         except DeadlinePassed:
-            slug = "deadline" if self._conversation.task_id is None else "task_poll"
-            return Outcome(slug, self.phase, detail="the time for it was up")
+            return self._too_late()
         except ResultUnavailable as missing:
             return Outcome("asset_unavailable", Phase.ANSWERED, detail=str(missing))
         finally:
@@ -174,6 +169,16 @@ class Attempt:
             del self._sink, self._errands  # they refer back to this attempt, and the account keeps the attempt
             if self._response is not None and not self._handed_over:
                 self._response.close()
+
+    def _too_late(self) -> Outcome:
+        """The deadline passed: before there was a task, before it was done, or before its pictures were here."""
+        if self._conversation.task_id is None:
+            return Outcome("deadline", self.phase, detail="the request's deadline passed")
+        if self._conversation.images:
+            return Outcome(
+                "asset_unavailable", Phase.ANSWERED, detail="the deadline passed while pictures were fetched"
+            )
+        return Outcome("task_poll", self.phase, detail="the task was not done by the deadline")
 
     async def _converse(self, conversing: Conversing) -> Outcome:
         """Carry out one command after the other; most of a stream's need no waiting, and no timer then."""
@@ -240,8 +245,8 @@ class Attempt:
 
     async def _by_deadline(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``, at most until the whole request must have ended."""
-        self._waiting_until = self._deadline
-        self._watchdog.watch(self._deadline)
+        self._waiting_until = self.deadline
+        self._watchdog.watch(self.deadline)
         try:
             return await self._interrupter.wait(work)
         finally:
@@ -302,7 +307,7 @@ class Attempt:
     def _watch(self, awaiting: Awaiting) -> None:
         self._awaiting = awaiting
         timeouts = self._go.target.upstream.timeouts
-        deadline = self._deadline
+        deadline = self.deadline
         if self._within is not None:
             deadline = min(deadline, self._last_byte + self._within)
         wall = self._go.endpoint.wall
@@ -327,7 +332,7 @@ class Attempt:
         self._watchdog.watch(deadline)
 
     def _expired(self) -> None:
-        if self._waiting_until >= self._deadline:
+        if self._waiting_until >= self.deadline:
             self._interrupter.interrupt(DeadlinePassed())
         else:
             silence = self._loop.time() - self._last_byte

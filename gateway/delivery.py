@@ -93,11 +93,22 @@ class Delivery:
         else:
             await self._client.respond(200, (_JSON, *self._headers(), *headers), answer)
 
-    async def fail(self, error: GatewayError) -> None:
+    async def respond(self, status: int, body: bytes) -> None:
+        """Send a whole answer while the work goes on; nothing follows it."""
+        await self._stop_beating()
+        if self._client.gone:
+            return
+        if self._client.started:
+            await self._client.write(body)
+            await self._client.finish()
+        else:
+            await self._client.respond(status, (_JSON, *self._headers()), body)
+
+    async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
         """End with an error: a true status while the head is held, an event or a body behind a 200 after that."""
         await self._stop_beating()
         if not self._client.started:
-            await self._client.error(error, self._headers())
+            await self._client.error(error, (*self._headers(), *headers))
         elif self._stream:
             await self._client.stream_error(error)
         else:

@@ -19,7 +19,7 @@ from gateway.accounting import Account
 from gateway.core.limits import Admission, Refusal
 from gateway.core.types import CostClass, Route, VirtualKey
 from gateway.delivery import Client, Delivery, Headers
-from gateway.errors import GatewayError, gateway_overloaded, server_shutting_down
+from gateway.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.leg import ClientGone as ClientGone
 from gateway.leg import DrainOver as DrainOver
 from gateway.leg import Leg, Surroundings, Work
@@ -48,6 +48,18 @@ class Operation(Protocol):
 
     @property
     def stream(self) -> bool: ...
+
+    @property
+    def prepares(self) -> bool:
+        """Whether there is anything to ``prepare``."""
+        ...
+
+    async def prepare(self) -> None:
+        """What takes long and must be done before anything is bought, once the request has been let in.
+
+        Raises ClientError.
+        """
+        ...
 
     @property
     def works(self) -> Sequence[Work]:
@@ -109,6 +121,11 @@ class Exchange:
                 self._admit()
                 services.gate.enter(self)
                 self._client.watch(self._client_left)
+                if self._operation.prepares:
+                    await self._operation.prepare()
+                    if self._client.gone:
+                        self._account.settle(STATUS_CLIENT_GONE)
+                        return
                 await self._reserve()
             except GatewayError as error:
                 self._account.settle(error.status)
@@ -162,9 +179,9 @@ class Exchange:
         except DrainOver:
             error = server_shutting_down(again=not self._account.sent)
         if error is not None:
-            self._account.settle(error.status)
+            cost = self._account.settle(error.status)
             if not self._responded:
-                await self._say_farewell(delivery, error)
+                await self._say_farewell(delivery, error, _cost_header(cost))
             return
         served = [conversation for leg in self._brought if (conversation := leg.conversation) is not None]
         answer = self._operation.conclude(served)
@@ -174,12 +191,12 @@ class Exchange:
         if answer is not None and self._operation.stream:
             await delivery.emit(answer, meaningful=True)
             answer = None
-        await delivery.complete(answer, () if cost is None else ((b"x-gateway-cost-usd", cost),))
+        await delivery.complete(answer, _cost_header(cost))
 
-    async def _say_farewell(self, delivery: Delivery, error: GatewayError) -> None:
+    async def _say_farewell(self, delivery: Delivery, error: GatewayError, headers: Headers) -> None:
         try:
             async with asyncio.timeout(FAREWELL):
-                await delivery.fail(error)
+                await delivery.fail(error, headers)
         except TimeoutError:
             self._client.abort()
 
@@ -206,13 +223,14 @@ class Exchange:
                 self._brought = self._legs
             return error
         tasks = self._services.tasks
-        running = [tasks.spawn(_ended(leg), "leg") for leg in self._legs]
+        running = [tasks.spawn(leg.ended(), "leg") for leg in self._legs]
         try:
-            return self._together(await asyncio.gather(*running))
+            await asyncio.wait(running)  # all of them: what one buys is not lost by another's mistake
         finally:
             for one in running:
                 one.cancel()
-            await asyncio.wait(running)  # a leg keeps its books in order first
+            await asyncio.gather(*running, return_exceptions=True)  # each keeps its books in order first
+        return self._together([_result(one) for one in running])
 
     def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
         """What several legs came to: whatever one of them brought is an answer."""
@@ -224,13 +242,16 @@ class Exchange:
                 raise result
         errors = [result for result in results if isinstance(result, GatewayError)]
         # What may have been bought must not be bought again because another leg failed harmlessly.
-        return next((error for error in errors if not error.should_retry), errors[0])
+        doubts = (error for error in errors if error.code == "upstream_outcome_unknown")
+        final = (error for error in errors if not error.should_retry)
+        return next(doubts, None) or next(final, errors[0])
 
     async def _respond(self, status: int, body: bytes) -> None:
-        """Answer the client now, while the work goes on."""
+        """Answer the client now, while the work goes on: from here on the request is over for all but the books."""
         self._responded = True
-        if not self._client.gone:
-            await self._client.respond(status, self._headers(), body)
+        assert self._delivery is not None
+        await self._delivery.respond(status, body)
+        self._release_admission()
         if self._on_response is not None:
             self._on_response()
 
@@ -238,6 +259,9 @@ class Exchange:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""
         gate = self._services.gate
         if any(leg.bought for leg in self._legs):
+            for leg in self._legs:
+                if not leg.bought:
+                    leg.interrupt(ClientGone())
             return
         if any(leg.committed for leg in self._legs) and gate.reading_on < READ_ON_AT_ONCE:
             gate.reading_on += 1
@@ -276,6 +300,11 @@ class Exchange:
     def _limit_headers(self) -> Headers:
         return self._services.limits.headers(self._key, self._loop.time())
 
+    def _release_admission(self) -> None:
+        admission, self._admission = self._admission, None
+        if admission is not None:
+            self._services.limits.release(admission, self._account.tokens_used(), self._loop.time())
+
     def _end(self) -> None:
         """Give everything back. Runs exactly once, whatever happened; what was not settled by now is settled here."""
         services = self._services
@@ -285,8 +314,7 @@ class Exchange:
             if self._read_on_timer is not None:
                 self._read_on_timer.cancel()
                 services.gate.reading_on -= 1
-            if self._admission is not None:
-                services.limits.release(self._admission, self._account.tokens_used(), self._loop.time())
+            self._release_admission()
             services.gate.leave(self)
             services.metrics.leave(self._operation.route)
             # What follows refers back to this exchange: without it, reference counting frees all of it at once.
@@ -296,9 +324,12 @@ class Exchange:
             self._delivery = None
 
 
-async def _ended(leg: Leg) -> GatewayError | ClientGone | DrainOver | None:
-    """Run a leg beside others; how it ended is told, not raised."""
-    try:
-        return await leg.run()
-    except (ClientGone, DrainOver) as end:
-        return end
+def _cost_header(cost: bytes | None) -> Headers:
+    return () if cost is None else ((b"x-gateway-cost-usd", cost),)
+
+
+def _result(
+    leg: asyncio.Task[GatewayError | ClientGone | DrainOver | None],
+) -> GatewayError | ClientGone | DrainOver | None:
+    """How a leg ended. A mistake of ours has been logged as the task's and counts as one that brought nothing."""
+    return leg.result() if leg.exception() is None else internal_error()

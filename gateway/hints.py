@@ -43,6 +43,10 @@ class Hints:
         given.clear()
         return True
 
+    def waits(self, name: str) -> bool:
+        """Whether hints may be given under ``name`` now."""
+        return name in self._given
+
     def give(self, name: str) -> bool:
         """End the wait under ``name``, or else its next one at once. False if nobody has registered it."""
         given = self._given.get(name)

@@ -27,6 +27,10 @@ READ_ON_BYTES = 1 << 20
 """How much of a token-billed stream is read on for its usage after its client left (decision 002)."""
 
 
+SHORTEST_REST = 0.3
+"""Seconds between two polls at least, however many hints come."""
+
+
 class ClientGone(Exception):
     """The client closed its connection."""
 
@@ -103,7 +107,8 @@ class Leg:
     def retire(self) -> None:
         """Let go of what refers back, so that reference counting frees all at once."""
         self._interrupter.retire()
-        del self._around
+        if self._go is None:
+            del self._around
 
     async def run(self) -> GatewayError | None:
         """Attempt until one succeeds (None) or nothing is left to try (what the client is told).
@@ -123,6 +128,8 @@ class Leg:
             stake=self._work.stake,
         )
         while True:
+            if around.client.gone:
+                raise ClientGone  # before a key is taken, or anything bought, for nobody
             step = itinerary.next(self._loop.time())
             if isinstance(step, Stop):
                 return step.error
@@ -138,6 +145,13 @@ class Leg:
                 raise DrainOver
             if self._may_have_a_task(outcome):
                 return client_error(outcome, CostClass.PAID, model=around.route.model)
+
+    async def ended(self) -> GatewayError | ClientGone | DrainOver | None:
+        """``run`` for a leg beside others: how it ended is told, not raised."""
+        try:
+            return await self.run()
+        except (ClientGone, DrainOver) as end:
+            return end
 
     async def _attempt(self, itinerary: Itinerary, go: Go) -> Outcome:
         around, services = self._around, self._around.services
@@ -194,7 +208,7 @@ class Leg:
         try:
             if self._around.client.gone:
                 raise ClientGone
-            attempt.end_by(self._loop.time() + upstream.tasks.deadline)
+            attempt.deadline = self._loop.time() + upstream.tasks.deadline
             return await attempt.run()
         finally:
             await entered.__aexit__(None, None, None)
@@ -269,4 +283,5 @@ class Leg:
         if hint != self._hint:  # from the first rest on: what comes earlier comes again
             self._hint = hint
             self._hinting.enter_context(hints.register(hint))
-        await hints.wait(hint, seconds)
+        await asyncio.sleep(min(SHORTEST_REST, seconds))  # whoever may give hints may not make us poll without end
+        await hints.wait(hint, max(0.0, seconds - SHORTEST_REST))

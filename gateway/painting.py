@@ -106,9 +106,7 @@ def _reading(param: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels(param) from None
     except _BROKEN as error:
-        raise invalid_request(
-            f"The {param} cannot be read: send a complete PNG, JPEG, WebP or GIF.", param=param
-        ) from error
+        raise _unusable(f"The {param} cannot be read: send a complete PNG, JPEG, WebP or GIF.", param) from error
 
 
 @contextmanager
@@ -120,17 +118,17 @@ def _opened(data: bytes, param: str) -> Iterator[Image.Image]:
     with opened:
         _count_pixels(opened.size, param)  # a GIF's first picture may be larger than its header says
         if picture_type(data) == "jpeg" and data.count(b"\xff\xda") > _MOST_SCANS:
-            raise invalid_request(f"The {param} is a JPEG of more than {_MOST_SCANS} scans.", param=param)
+            raise _unusable(f"The {param} is a JPEG of more than {_MOST_SCANS} scans.", param)
         yield opened
 
 
 def _transparent(stencil: Image.Image) -> Image.Image:
     """255 where the mask is transparent, 0 elsewhere; one band, turned upright."""
     if not stencil.has_transparency_data:
-        raise invalid_request(
+        raise _unusable(
             "The mask has no alpha channel: send a PNG that is transparent where the image shall be repainted "
             "and opaque everywhere else.",
-            param="mask",
+            "mask",
         )
     alpha = stencil.convert("RGBA").getchannel("A")
     ImageOps.exif_transpose(alpha, in_place=True)
@@ -153,12 +151,16 @@ def _count_pixels(size: tuple[int, int], param: str) -> None:
 
 
 def _too_many_pixels(param: str) -> ClientError:
-    return invalid_request(f"The {param} has more than {MAX_PIXELS:,} pixels: send a smaller one.", param=param)
+    return _unusable(f"The {param} has more than {MAX_PIXELS:,} pixels: send a smaller one.", param)
 
 
 def _other_size(picture: Image.Image, stencil: Image.Image) -> ClientError:
-    return invalid_request(
+    return _unusable(
         f"The mask is {stencil.width}x{stencil.height} pixels and the image {picture.width}x{picture.height}: "
         "both must be of the same size.",
-        param="mask",
+        "mask",
     )
+
+
+def _unusable(message: str, param: str) -> ClientError:
+    return invalid_request(message, param=param, code="invalid_value")

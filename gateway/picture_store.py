@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.log import Log
-from gateway.stores.kept_images import KeptImages
+from gateway.stores.kept_images import KeptFile, KeptImages
 from gateway.translate.commands import ResultUnavailable
 from gateway.upstream.result_fetch import ResultFetcher
 
@@ -37,9 +37,9 @@ class PictureStore:
         """Keep a picture and return its link. Raises ResultUnavailable."""
         return f"{self.base_url}/images/{await self._kept.keep(data)}"
 
-    async def read(self, name: str) -> tuple[bytes, str] | None:
-        """A kept picture and its content type."""
-        return await self._kept.read(name)
+    async def open(self, name: str) -> KeptFile | None:
+        """A kept picture, to be read and closed; None if there is none of this name."""
+        return await self._kept.open(name)
 
     async def age_out(self, log: Log) -> None:
         """Remove what is too old or too much, now and then, for ever."""

@@ -68,8 +68,8 @@ class Redactor:
         return self._everything.sub(MASK, text)
 
     def data(self, data: bytes) -> bytes:
-        """The same for UTF-8 bytes."""
-        return self._everything_bytes.sub(MASK.encode(), data)
+        """The same for UTF-8 bytes: ``data`` itself where there is nothing to hide, which is found out far faster."""
+        return self._everything_bytes.sub(MASK.encode(), data) if self.touches(data) else data
 
 
 def _forms(secret: str) -> set[str]:

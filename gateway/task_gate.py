@@ -16,6 +16,9 @@ from gateway.tasks import TrackedTasks
 LEARN_AGAIN = 3600.0
 """Seconds a limit is believed: an account's plan may change."""
 
+FIRST_ANSWER = 3.0
+"""Seconds that an account's first tasks wait to learn its limit."""
+
 ASK_AGAIN = 300.0
 """Seconds after which an account that did not tell its limit is asked once more."""
 
@@ -26,8 +29,9 @@ AskLimit = Callable[[Upstream, Credential], Awaitable[int | None]]
 class TaskGate:
     """``ask_limit``: how many tasks an account may run at once, None if that cannot be learned now.
 
-    It is asked in the background, so that the first tasks of an account run without waiting for it; until the limit
-    is known there is none. What it raises is reported by ``tasks`` and counts as None. One event loop only.
+    The first tasks of an account wait for the answer, at most ``FIRST_ANSWER`` seconds, or a burst at the start would
+    be refused upstream; later it is asked in the background. While no limit is known there is none. What it raises is
+    reported by ``tasks`` and counts as None. One event loop only.
     """
 
     def __init__(self, slots: TaskSlots[Turn], ask_limit: AskLimit, tasks: TrackedTasks) -> None:
@@ -35,6 +39,7 @@ class TaskGate:
         self._ask_limit = ask_limit
         self._tasks = tasks
         self._ask_at: dict[Account, float] = {}
+        self._first: dict[Account, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def entered(self, upstream: Upstream, credential: Credential, owner: str) -> AsyncIterator[None]:
@@ -46,7 +51,10 @@ class TaskGate:
         loop = asyncio.get_running_loop()
         if loop.time() >= self._ask_at.get(account, 0.0):
             self._ask_at[account] = loop.time() + ASK_AGAIN
-            self._tasks.spawn(self._learn(account, upstream, credential), "task-limit")
+            learning = self._tasks.spawn(self._learn(account, upstream, credential), "task-limit")
+            self._first.setdefault(account, learning)
+        if not self._first[account].done():
+            await asyncio.wait({self._first[account]}, timeout=FIRST_ANSWER)
         turn: Turn = loop.create_future()
         if self._slots.ask(account, owner, turn):
             turn.set_result(None)

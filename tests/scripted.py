@@ -157,6 +157,7 @@ class Talk:
     usage: Usage | None = None
     answer: bytes | None = None
     images = 0
+    delivered = 0
     quality: str | None = None
     size: str | None = None
     stated_cost: int | None = None

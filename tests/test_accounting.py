@@ -98,6 +98,7 @@ class Talk:
     usage: Usage | None = None
     estimated: Usage = field(default_factory=Usage)
     images: int = 0
+    delivered: int = 0
     breaks: bool = False
     quality: str | None = None
     size: str | None = None

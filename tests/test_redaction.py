@@ -115,3 +115,14 @@ def test_no_secret_survives_anywhere(secrets: list[str], around: list[str]):
 def test_touching_and_replacing_agree(text: str):
     redactor = Redactor(["abcdefgh", "12345678"])
     assert redactor.touches(text.encode()) == (redactor.data(text.encode()) != text.encode())
+
+
+@given(st.text(alphabet="abSK sk-gwBearer0123456789+\\n", max_size=60))
+def test_bytes_are_changed_exactly_where_text_is(text: str):
+    redactor = Redactor(["0123456789", "abSKabSK"])
+    assert redactor.data(text.encode()) == redactor.text(text).encode()
+
+
+def test_bytes_without_anything_to_hide_are_given_back_as_they_are():
+    data = b"iVBORw0KGgo" * 1000
+    assert Redactor(["0123456789"]).data(data) is data

@@ -59,19 +59,16 @@ class House:
 
     async def knowing(self) -> House:
         """Wait until the first answer about the limit is in."""
-        await self.work("opener", 1.0)
+        await self.work("opener", 0.5)
         self.came.clear()
         return self
 
 
-def test_until_the_limit_is_known_nobody_waits_and_then_those_who_come_do() -> None:
+def test_the_first_tasks_wait_to_learn_the_limit_and_obey_it() -> None:
     async def story() -> None:
         house = House([2])
-        early = [house.start("alice") for _ in range(4)]
-        await asyncio.sleep(1)
-        late = house.start("bob")
-        await asyncio.gather(*early, late)
-        assert house.came == [("alice", 0)] * 4 + [("bob", 10)]
+        await asyncio.gather(*(house.start("alice") for _ in range(4)))
+        assert house.came == [("alice", 0.5)] * 2 + [("alice", 10.5)] * 2
         assert house.asked == [0], "one question for all"
         assert (house.slots.running(ACCOUNT), house.slots.waiting(ACCOUNT)) == (0, 0)
 
@@ -90,7 +87,7 @@ def test_those_who_wait_come_in_by_turns() -> None:
 def test_accounts_are_doors_of_their_own() -> None:
     async def story() -> None:
         house = await House([1]).knowing()
-        await house.work("opener", 1.0, SECOND)
+        await house.work("opener", 0.5, SECOND)
         house.came.clear()
         await asyncio.gather(house.start("alice"), house.start("bob", credential=SECOND))
         assert house.came == [("alice", 2), ("bob", 2)]

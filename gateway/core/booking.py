@@ -92,7 +92,7 @@ def book(attempts: Sequence[AttemptFacts]) -> Booking:
       of zero that the upstream did name is zero.
     - A client that leaves pays for what ran: the tokens so far, or the price of the picture it had ordered.
     - An upstream that breaks off is paid by the key only for what was passed on: nothing before content, the tokens
-      after it, a picture only if it came. On our side it is booked at the estimate, reason ``unknown``.
+      after it, a picture only if it came to the client. On our side it is booked at the estimate, reason ``unknown``.
     - What was proven rejected costs nobody anything; a picture refused in the middle of an answer is an answer that
       holds none.
     - A paid item whose outcome is unknown and that was then sent elsewhere is a ``suspected_duplicate``, ours to bear.
@@ -202,7 +202,7 @@ def _settle(last: AttemptFacts) -> tuple[Usage, int | None] | None:
     if last.cost_class is CostClass.TOKENS:
         if by_client or last.phase is Phase.FORWARDED:
             return usage, _due(last, usage, last.images)
-    elif last.images:
+    elif last.images and (by_client or last.phase is Phase.FORWARDED):
         return usage, _due(last, usage, last.images)
     elif by_client:
         estimated = replace(usage, confidence="estimated")
@@ -230,6 +230,8 @@ def _cost(facts: AttemptFacts, ran_later: bool) -> AttemptCost:
     """
     if not _sent(facts):
         return _FREE
+    if facts.slug == "empty_response" and facts.stated is not None:
+        return AttemptCost(facts.stated, "billed")  # done, without anything to show for it; its price is known
     reason = booking(Outcome(facts.slug, facts.phase), facts.cost_class, bought_again=ran_later)
     if reason == "none":
         if facts.phase is not Phase.FORWARDED:

@@ -8,7 +8,9 @@ it is the provider's own word, which means JSON; a page made by something on the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import orjson
 
@@ -42,6 +44,20 @@ _STATUS_KNOWS_BETTER = frozenset({"upstream_5xx", "upstream_408"})
 _AT_MOST_TO_PARSE = 64 * 1024
 """Bytes of an error's body that are looked at; a 200 is read whole."""
 
+_AT_MOST_TO_SHOW = 16 * 1024
+"""Characters of one of an error's words that are searched for secrets. Far fewer are shown, so that none that is cut
+in two here is ever seen."""
+
+_ABOUT_US = frozenset(
+    {"key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "model_missing", "upstream_5xx", "upstream_408"}
+)
+"""Outcomes whose words are about our key, our account or the host, which operators need in the log. The words of all
+others are about the request (why it was refused, what was wrong with it) and may quote its prompt, so that the log gets
+the plain names beside them alone; the client, whose prompt it is, gets the words."""
+
+Redact = Callable[[bytes], bytes]
+"""Strikes secrets out of UTF-8 text: an upstream may repeat the key it was sent."""
+
 
 def classify_answer(
     status: int,
@@ -53,14 +69,16 @@ def classify_answer(
     cost_class: CostClass,
     host: str,
     wall_seconds: float,
+    redact: Redact | None = None,
 ) -> Outcome:
     """Judge a complete answer that is not a 200 event stream.
 
     ``host``: the endpoint's name. ``wall_seconds``: Unix time now, for HTTP dates. An answer that is a usable JSON
-    document comes back as ``ok`` in phase ANSWERED.
+    document comes back as ``ok`` in phase ANSWERED. ``redact``: for the error's words, which is faster than to search
+    the whole body.
     """
     if 200 <= status < 300:
-        return _successful(status, headers, body)
+        return read_success(status, headers, body, redact=redact)[0]
     if status < 400:
         return Outcome("redirect", Phase.UNKNOWN, status, detail=f"status {status}")
     document, is_json = _parse_error(body[:_AT_MOST_TO_PARSE])
@@ -81,14 +99,16 @@ def classify_answer(
     return _outcome(
         slug,
         _phase(slug, proven=is_json and (status < 500 or word_is_final), word_is_final=word_is_final),
-        words,
+        _struck(words, redact),
         status=status,
         retry_after=asked_wait(headers, wall_seconds=wall_seconds) if status in (429, 503) else None,
         detail=f"status {status}{'' if is_json else ', not JSON'}{_ray(headers)}",
     )
 
 
-def classify_error(document: object, *, forwarded: bool = False, fallback: str = "sse_error_first") -> Outcome:
+def classify_error(
+    document: object, *, forwarded: bool = False, fallback: str = "sse_error_first", redact: Redact | None = None
+) -> Outcome:
     """Judge an error that came inside a 200: a stream's event (whole, or only its error object), or a JSON body.
 
     ``forwarded``: whether content had already gone to the client. ``fallback``: the slug if the inner code and type
@@ -102,27 +122,39 @@ def classify_error(document: object, *, forwarded: bool = False, fallback: str =
         phase = Phase.FORWARDED
     elif phase is Phase.UNKNOWN:
         phase = Phase.ANSWERED
-    return _outcome(slug, phase, words, status=200, retry_after=None, detail="an error inside a 200")
+    return _outcome(slug, phase, _struck(words, redact), status=200, retry_after=None, detail="an error inside a 200")
 
 
-def _successful(status: int, headers: Headers, body: bytes) -> Outcome:
+def read_success(
+    status: int, headers: Headers, body: bytes, *, redact: Redact | None = None
+) -> tuple[Outcome, dict[str, Any]]:
+    """Judge a whole answer of status 2xx as ``classify_answer`` does. Also the document: empty if there is none."""
+    document: dict[str, Any] = {}
+    if (trouble := _unreadable(status, headers, body)) is not None:
+        return trouble, document
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        slug = "bad_json" if b"json" in _content_type(headers) else "bad_content_type"
+        return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON"), document
+    if not isinstance(found, dict):
+        return Outcome("bad_json", Phase.UNKNOWN, status, detail="JSON, but not an object"), document
+    document = found
+    if error_in(document) is not None:
+        return replace(classify_error(document, fallback="soft_error", redact=redact), status=status), document
+    return Outcome("ok", Phase.ANSWERED, status), document
+
+
+def _unreadable(status: int, headers: Headers, body: bytes) -> Outcome | None:
+    """What is wrong with an answer that need not be parsed to tell."""
     encoding = (headers.get(b"content-encoding") or b"identity").strip().lower()
     if encoding not in (b"identity", b""):
         return Outcome("bad_encoding", Phase.UNKNOWN, status, detail="an encoding that was not asked for")
-    if not body.strip():
+    if not body or body.isspace():
         return Outcome("empty_response", Phase.ANSWERED, status, detail="an empty body")
     if _is_html(headers, body):
         return Outcome("bad_content_type", Phase.UNKNOWN, status, detail=f"an HTML page{_ray(headers)}")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        slug = "bad_json" if b"json" in _content_type(headers) else "bad_content_type"
-        return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON")
-    if not isinstance(document, dict):
-        return Outcome("bad_json", Phase.UNKNOWN, status, detail="JSON, but not an object")
-    if error_in(document) is not None:
-        return replace(classify_error(document, fallback="soft_error"), status=status)
-    return Outcome("ok", Phase.ANSWERED, status)
+    return None
 
 
 def _slug(status: int, words: UpstreamWords) -> str:
@@ -200,11 +232,29 @@ def _ray(headers: Headers) -> str:
     return "" if ray is None else f", cf-ray {plain_name(ray.decode('latin-1')) or 'unreadable'}"
 
 
+def _struck(words: UpstreamWords, redact: Redact | None) -> UpstreamWords:
+    """The words without secrets."""
+    if redact is None:
+        return words
+
+    def struck(text: str) -> str:
+        return redact(text[:_AT_MOST_TO_SHOW].encode("utf-8", "replace")).decode("utf-8", "replace")
+
+    return UpstreamWords(
+        message=struck(words.message) if words.message is not None else None,
+        type=struck(words.type) if words.type is not None else None,
+        param=struck(words.param) if words.param is not None else None,
+        code=struck(words.code) if isinstance(words.code, str) else words.code,
+    )
+
+
 def _outcome(
     slug: str, phase: Phase, words: UpstreamWords, *, status: int, retry_after: float | None, detail: str
 ) -> Outcome:
     message = sanitise(words.message)
-    said = f": {message}" if message else ""
+    code = words.code if isinstance(words.code, int) else plain_name(words.code)
+    names = "".join(f", {name} {word}" for name, word in (("code", code), ("type", plain_name(words.type))) if word)
+    said = f": {message}" if message and slug in _ABOUT_US else ""
     return Outcome(
         slug,
         phase,
@@ -214,5 +264,5 @@ def _outcome(
         type=plain_name(words.type),
         param=plain_param(words.param),
         code=plain_name(words.code),
-        detail=f"{detail}{said}",
+        detail=f"{detail}{names}{said}",
     )

@@ -6,7 +6,6 @@ PiAPI's own defaults, but for the size of txt2img and the documented defaults of
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.core.catalogue import FluxFacts, InputRule
-from gateway.core.flux_fields import bad_value, given_fields, read_number, read_text, read_words
+from gateway.core.flux_fields import bad_value, given_fields, read_number, read_picture, read_text, read_words
 from gateway.core.flux_settings import adapter_settings, outpaint_settings
 from gateway.core.flux_sizes import task_size
 from gateway.core.flux_task_choice import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name
@@ -24,9 +23,6 @@ VARIATION_PROMPT = "A variation of this picture: the same subject and style, com
 """What redux-variation, which needs a prompt, is told where the client says nothing."""
 
 _SERVICE_MODES = ("public", "private")
-_DATA_URL = re.compile(r"\Adata:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
-_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]++={0,2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +116,8 @@ def pictures_wanted(request: PicturesRequest, upstream_model: str, facts: FluxFa
         return request.n
     rule = facts.task_types[TEXT_TO_IMAGE].inputs["batch_size"]
     if upstream_model not in rule.models:
+        if value == 1:
+            return request.n  # what every task makes
         able = ", ".join(map(short_name, rule.models))
         raise bad_value("batch_size", f"only {able} makes several pictures in one task; elsewhere say 'n'")
     batch = int(read_number(value, rule, "batch_size"))
@@ -155,23 +153,14 @@ def _only_picture(request: PicturesRequest, fields: Mapping[str, object]) -> Sou
     """The picture to work on, from the request's own or from ``image`` among Flux's fields."""
     pictures = list(request.images)
     if "image" in fields:
-        pictures.append(SourcePicture(url=_checked_image(read_words(fields["image"], "image").strip())))
+        pictures.append(SourcePicture(url=read_picture(fields["image"], "image")))
     if len(pictures) > 1:
         raise bad_value("image", "Flux works on one picture only")
     return pictures[0] if pictures else None
 
 
-def _checked_image(text: str) -> str:
-    if _LINK.fullmatch(text) or _BASE64.fullmatch(_DATA_URL.sub("", text, count=1)):
-        return text
-    raise bad_value("image", "it must be a link (http or https), a data URL or base64 text")
-
-
 def _as_input(picture: SourcePicture) -> str:
-    """Bytes and data URLs as plain base64 text, links as they are; Kontext's page: "url or base64 string"."""
-    if picture.url is None or picture.data:
-        return picture.as_base64()
-    return _DATA_URL.sub("", picture.url, count=1)
+    return picture.as_base64() if picture.url is None or picture.data else read_picture(picture.url, "image")
 
 
 def _config(fields: Mapping[str, object]) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from gateway.errors import ClientError, invalid_request, shorten
 
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _DIGITS = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_DATA_URL = re.compile(r"\Adata:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
+_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/\s]++={0,2}", re.ASCII)
 _FLAGS = {"true": True, "false": False}
 _INT64 = 1 << 63
 
@@ -84,6 +87,17 @@ def read_words(value: object, param: str) -> str:
     if not text.strip():
         raise bad_value(param, "it must not be empty")
     return text
+
+
+def read_picture(value: object, param: str) -> str:
+    """A link, or bytes as plain base64 text (Kontext's page: "url or base64 string"); a data URL's head is taken off.
+
+    Raises ClientError 400.
+    """
+    text = _DATA_URL.sub("", read_words(value, param).strip(), count=1)
+    if _LINK.fullmatch(text) or _BASE64.fullmatch(text):
+        return text
+    raise bad_value(param, "it must be a link (http or https), a data URL or base64 text")
 
 
 def read_flag(value: object, param: str) -> bool:

@@ -15,7 +15,16 @@ from typing import Any
 import orjson
 
 from gateway.core.catalogue import FluxFacts, InputRule, TaskType
-from gateway.core.flux_fields import bad_value, missing, read_flag, read_list, read_number, read_object, read_words
+from gateway.core.flux_fields import (
+    bad_value,
+    missing,
+    read_flag,
+    read_list,
+    read_number,
+    read_object,
+    read_picture,
+    read_words,
+)
 from gateway.errors import ClientError, shorten
 
 Settings = list[dict[str, Any]]
@@ -53,7 +62,7 @@ _CONTROL = _Adapter(
     "ControlNet",
     "control_net_settings",
     "control_type",
-    {"control_image": read_words, "control_strength": _strength, "return_preprocessed_image": read_flag},
+    {"control_image": read_picture, "control_strength": _strength, "return_preprocessed_image": read_flag},
     "extra_controls",
 )
 

@@ -40,11 +40,13 @@ def task_size(
             raise bad_value("size", f"'{task_type}' takes no size; leave it out or say 'auto'")
         return None, None
     width, height = (_side(name, fields, rules) for name in ("width", "height"))
+    if size == "auto" and width is None and height is None:
+        return _SIDE, _SIDE
     if wanted is not None:
         if width not in (None, wanted[0]) or height not in (None, wanted[1]):
             raise bad_value("size", "width and height, which are given too, say something else")
         if width is None and height is None:
-            return _within(wanted, facts.max_pixels)
+            return _within(wanted, facts.max_pixels, strict=task_type == TEXT_TO_IMAGE)
         width, height = wanted
     if task_type == TEXT_TO_IMAGE:
         if (width or _SIDE) * (height or _SIDE) > facts.max_pixels:
@@ -64,12 +66,15 @@ def largest_same_shape(width: int, height: int, max_pixels: int) -> tuple[int, i
     return across * times, down * times
 
 
-def _within(wanted: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+def _within(wanted: tuple[int, int], max_pixels: int, *, strict: bool) -> tuple[int, int]:
+    """``wanted`` as Flux can paint it. ``strict``: the task has a bound; Kontext's page names none."""
     width, height = wanted
     if width * height <= max_pixels:
         return wanted
     if f"{width}x{height}" in STANDARD_SIZES:
         return largest_same_shape(width, height, max_pixels)
+    if not strict:
+        return wanted
     raise _too_large("size", width, height, max_pixels)
 
 

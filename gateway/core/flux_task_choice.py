@@ -87,11 +87,9 @@ def _wanted(
         if explicit not in facts.task_types:
             raise bad_value("task_type", f"'{shorten(explicit)}' is not one of {', '.join(facts.task_types)}")
         return explicit, "task_type"
-    alias = facts.aliases.get(request.model)
     if request.kind == "variation":
-        if alias not in (None, VARIATION):
-            raise bad_value("model", f"'{request.model}' stands for '{alias}', variations are '{VARIATION}'")
         return VARIATION, "model"
+    alias = facts.aliases.get(request.model)
     if alias is not None:
         return alias, "model"
     with_picture = request.kind == "edit" or bool(request.images) or "image" in fields
@@ -101,7 +99,9 @@ def _wanted(
             return task_type, name
     if not with_picture:
         return TEXT_TO_IMAGE, "model"
-    return (KONTEXT if upstream_model in facts.task_types[KONTEXT].models else "img2img"), "model"
+    kontext = facts.task_types[KONTEXT]
+    fits = upstream_model in kontext.models and all(name in (*kontext.inputs, *_FOR_ANY_TASK) for name in fields)
+    return (KONTEXT if fits else "img2img"), "model"
 
 
 def _check_pictures(request: PicturesRequest, fields: Mapping[str, object], task_type: str, task: TaskType) -> None:

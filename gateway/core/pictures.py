@@ -16,6 +16,9 @@ STANDARD_SIZES = ("256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "
 MOST_PICTURES = 10
 """OpenAI's bound for ``n``."""
 
+MOST_READ = 32
+"""Pictures of one answer that are read. Some models make more than were asked for, but not without end."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourcePicture:

@@ -64,15 +64,23 @@ def _amount(
     due: int | None
     if price.image is not None and operation == "chat":
         due = price.image if pictures else (price.no_image or 0)
-    elif price.table and not (usage.confidence == "measured" and (usage.input_tokens or usage.output_tokens)):
+    elif price.table and not (_by_tokens(price) and _measured(usage)):
         due = pictures * _dearest(price, quality, size)
-    elif price.input is not None or price.output is not None:
+    elif _by_tokens(price):
         due = _for_tokens(price, usage)
     elif price.image is not None:
         due = pictures * price.image
     else:
         due = None
     return due if due is None or not succeeded else max(due, price.minimum)
+
+
+def _by_tokens(price: Price) -> bool:
+    return price.input is not None or price.output is not None
+
+
+def _measured(usage: Usage) -> bool:
+    return usage.confidence == "measured" and bool(usage.input_tokens or usage.output_tokens)
 
 
 def charge(

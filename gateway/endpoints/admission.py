@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.types import Scope
 
+from gateway.core.limits import Refusal
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.errors import model_not_allowed, model_not_found
@@ -22,6 +25,18 @@ class Door:
     def authenticate(self, scope: Scope) -> VirtualKey:
         """Raises the one 401, or 429 for an address from which too many keys failed."""
         return self._authenticator().authenticate(scope)
+
+    @contextmanager
+    def limited(self, key: VirtualKey) -> Iterator[None]:
+        """One request of the key's, under its limits; exchanges see to that themselves. Raises LimitError."""
+        limits, loop = self.services.limits, asyncio.get_running_loop()
+        admission = limits.admit(key, 0, loop.time())
+        if isinstance(admission, Refusal):
+            raise admission.error()
+        try:
+            yield
+        finally:
+            limits.release(admission, None, loop.time())
 
     def route(self, model: str, key: VirtualKey) -> Route:
         """Raises 404 for a model nobody knows, 403 for one this key may not use."""

@@ -5,8 +5,9 @@ A model that only makes pictures is served as well: the last user message is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.types import Receive, Scope
 
@@ -24,7 +25,7 @@ from gateway.ports import Clock
 from gateway.translate.chat_to_chat import PATH, ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.present_chat import ChatPresenter
-from gateway.wire.chat_pictures import pictures_from_chat
+from gateway.wire.chat_pictures import CHAT_FLUX_FIELDS, flux_fields, pictures_from_chat
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object
 from gateway.wire.tokens import count_input, rough_tokens
@@ -52,6 +53,14 @@ class ChatOperation:
     @property
     def stream(self) -> bool:
         return self.request.stream
+
+    @property
+    def prepares(self) -> bool:
+        return self.pictures is not None and self.pictures.prepares
+
+    async def prepare(self) -> None:
+        if self.pictures is not None:
+            await self.pictures.prepare()
 
     @property
     def works(self) -> tuple[ChatOperation]:
@@ -106,19 +115,27 @@ class ChatEndpoint:
         with Refusal(services, PATH) as refusal:
             key = refusal.key = door.authenticate(scope)
             body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-            request = parse_chat_request(loads_object(body))
+            document = loads_object(body)
+            flux = self._flux(document)
+            request = parse_chat_request(document)
             refusal.model = request.model
             route = door.route(request.model, key)
             operation = ChatOperation(
                 request, len(body), services.tokenizer.count, services.clock, services.log.redactor.data
             )
             if any(target.operation != "chat" for target in route.targets):
-                await self._offer_pictures(operation, route)
+                self._offer_pictures(operation, route, flux)
         await Exchange(
             services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
         ).run()
 
-    async def _offer_pictures(self, operation: ChatOperation, route: Route) -> None:
+    def _flux(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Flux's own fields, taken out of what is asked of a Flux model; elsewhere they are unknown parameters."""
+        if CHAT_FLUX_FIELDS.isdisjoint(document) or document.get("model") not in self._desk().flux_models:
+            return {}
+        return flux_fields(document)
+
+    def _offer_pictures(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
         """Let targets serve the request that make pictures and nothing else. Raises what is wrong with it as an order,
         unless another target can serve it as it is.
         """
@@ -132,8 +149,8 @@ class ChatEndpoint:
             include_usage=request.include_usage,
         )
         try:
-            order = pictures_from_chat(request)
-            operation.pictures = await self._desk().operation(PATH, replace(order, n=1), targets, presenter)
+            order = pictures_from_chat(request, flux)
+            operation.pictures = self._desk().operation(PATH, replace(order, n=1), targets, presenter)
         except ClientError:
             if len(targets) == len(route.targets):
                 raise

@@ -1,17 +1,40 @@
-"""``GET /images/{name}``: pictures the gateway keeps. The name is the secret, so no key is asked for."""
+"""``GET /images/{name}``: a picture the gateway keeps, for whoever knows its name.
+
+There is no key to check: the name cannot be guessed, and a browser that shows the picture could not send one. Pictures
+go out in pieces as their readers take them, so that slow readers cost no memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from gateway.errors import ClientError
+from gateway.errors import ClientError, gateway_overloaded
 
-Read = Callable[[str], Awaitable[tuple[bytes, str] | None]]
-"""A picture's name → its bytes and content type, or None if no such picture is kept."""
+PIECE = 256 * 1024
+"""Bytes read, and written, at a time."""
+
+READERS_AT_ONCE = 64
+"""Each holds a descriptor and a piece."""
+
+
+class Kept(Protocol):
+    """A picture that is being read. ``size``: bytes."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def content_type(self) -> str: ...
+    async def read(self, most: int) -> bytes: ...
+    def close(self) -> None: ...
+
+
+Open = Callable[[str], Awaitable[Kept | None]]
 
 _HEADERS = {
     # No shared cache may keep what only holders of the name may see. A name never stands for another picture.
@@ -22,11 +45,41 @@ _HEADERS = {
 }
 
 
-def kept_image_routes(read: Read) -> list[Route]:
-    """The one route; it answers HEAD as well. ``read`` alone judges names: any text may come."""
+class _Readers:
+    """How many pictures are being sent."""
+
+    count = 0
+
+
+class _Sending(StreamingResponse):
+    """One picture on its way. The file is closed however the sending ends, also if it never begins."""
+
+    def __init__(self, kept: Kept, readers: _Readers) -> None:
+        super().__init__(self._pieces(), 200, {**_HEADERS, "content-length": str(kept.size)}, kept.content_type)
+        self._kept = kept
+        self._readers = readers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._readers.count += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._readers.count -= 1
+            self._kept.close()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        while piece := await self._kept.read(PIECE):
+            yield piece
+
+
+def kept_image_routes(opened: Open) -> list[Route]:
+    """The one route; it answers HEAD as well. ``opened`` alone judges names: any text may come."""
+    readers = _Readers()
 
     async def kept_image(request: Request) -> Response:
-        kept = await read(request.path_params["name"])
+        if readers.count >= READERS_AT_ONCE:
+            raise gateway_overloaded()
+        kept = await opened(request.path_params["name"])
         if kept is None:
             raise ClientError(
                 404,
@@ -34,7 +87,6 @@ def kept_image_routes(read: Read) -> list[Route]:
                 "image_not_found",
                 "There is no such picture here. Pictures are kept for a limited time only.",
             )
-        data, content_type = kept
-        return Response(data, 200, _HEADERS, content_type)
+        return _Sending(kept, readers)
 
     return [Route("/images/{name}", kept_image, methods=["GET"])]

@@ -33,6 +33,9 @@ PATH = "/api/v1/task"
 MOST_NAME = 256
 """Characters of a model's or task type's name: names are kept and shown."""
 
+MOST_IN_A_BATCH = 4
+"""Pictures of one Flux task (PiAPI's page Text to Image)."""
+
 _FIELDS = frozenset({"model", "task_type", "input", "config"})
 _CONFIG = frozenset({"webhook_config", "service_mode"})
 
@@ -47,7 +50,11 @@ class TaskOperation:
     size: int
     route: str = PATH
     stream: bool = False
+    prepares: bool = False
     supports: frozenset[str] = frozenset({"task"})
+
+    async def prepare(self) -> None:
+        """Nothing: the task goes as it came."""
 
     @property
     def works(self) -> tuple[TaskOperation]:
@@ -96,7 +103,8 @@ class CreateTask:
             body = checked_task(loads_object(raw))
             refusal.model = body["model"]
             route = self._route(body["model"], key)
-        operation = TaskOperation(body, _pictures(body), self._tools(), len(raw))
+            pictures = _pictures(body["input"]) if self._is_flux(body["model"]) else 1
+        operation = TaskOperation(body, pictures, self._tools(), len(raw))
         answered = asyncio.Event()
         exchange = Exchange(
             services,
@@ -115,6 +123,10 @@ class CreateTask:
         if running.done():
             running.result()
 
+    def _is_flux(self, model: str) -> bool:
+        """Whether the catalogue has it; other models of PiAPI have their own words, and no price here."""
+        return self._door.services.snapshot.routes.find(model) is not None
+
     def _route(self, model: str, key: VirtualKey) -> Route:
         """The catalogue's route, or for what the catalogue does not know PiAPI itself, without a price."""
         services = self._door.services
@@ -123,7 +135,7 @@ class CreateTask:
         found = services.snapshot.routes.find(model)
         if found is not None:
             targets = tuple(target for target in found.targets if target.operation == "task")
-            if not targets:
+            if found.targets and not targets:
                 raise model_not_found(model)
             return Route(found.model, targets, found.notes)
         upstreams = [one for one in self._upstreams().values() if one.dialect == "piapi" and one.credentials]
@@ -165,9 +177,12 @@ def _checked_config(config: object) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name != "webhook_config"}
 
 
-def _pictures(body: Mapping[str, Any]) -> int:
-    batch = body["input"].get("batch_size")
-    return batch if type(batch) is int and 1 <= batch <= 10 else 1
+def _pictures(given: Mapping[str, Any]) -> int:
+    """How many pictures a Flux task is to make; each is paid for. Raises ClientError 400."""
+    batch = given.get("batch_size", 1)
+    if type(batch) is not int or not 1 <= batch <= MOST_IN_A_BATCH:
+        raise _wrong("input.batch_size", f"it must be a whole number from 1 to {MOST_IN_A_BATCH}")
+    return batch
 
 
 def _unknown(name: str) -> ClientError:

@@ -2,57 +2,103 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.core.catalogue import FluxFacts
 from gateway.core.flux import FluxOrder, flux_order, pictures_wanted
 from gateway.core.flux_task_choice import choose_task
-from gateway.core.pictures import PicturesRequest
+from gateway.core.pictures import PicturesRequest, SourcePicture
 from gateway.core.types import Target
 from gateway.endpoints.picture_operation import PictureOperation, PictureTools, PictureWork, split
 from gateway.errors import invalid_request
 from gateway.painting import Painter
+from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
 
 
 @dataclass(frozen=True, slots=True)
 class PictureDesk:
-    """One configuration's."""
+    """One configuration's. ``flux_models``: every model with a task behind it, also one whose upstream has no key at
+    present → PiAPI's name of it. What may be ordered does not depend on who can bring it.
+    """
 
     flux: FluxFacts
+    flux_models: Mapping[str, str]
     tools: PictureTools
     painter: Painter
 
-    async def operation(
+    def operation(
         self, path: str, request: PicturesRequest, targets: tuple[Target, ...], presenter: Presenter
     ) -> PictureOperation:
-        """Everything that can be wrong with the order is found here, before anything is bought. Raises ClientError."""
-        orders = await self._orders(request, targets)
-        if request.flux and not orders:
+        """Everything that can be wrong with the order is found here, before anything is bought, but for what only
+        looking into the pictures tells: that is the operation's to ``prepare``. Raises ClientError.
+        """
+        models = list(dict.fromkeys(target.model for target in targets if target.operation == "task"))
+        upstream_model = self.flux_models.get(request.model)
+        if upstream_model is None and request.flux and not models:
             name = next(iter(request.flux))
             raise invalid_request(
                 f"Unknown parameter: '{name}'. Only Flux models take it.", param=name, code="unknown_parameter"
             )
+        light = _light(request)
+        orders = {model: self._order(light, model) for model in models}
         total = request.n
-        for target in targets:
-            if target.operation == "task":
-                total = pictures_wanted(request, target.model, self.flux)
-                break
+        if upstream_model is not None:
+            # An order for Flux that somebody else is to bring is still one for Flux.
+            orders.setdefault(upstream_model, self._order(light, upstream_model))
+            total = pictures_wanted(request, upstream_model, self.flux)
+        shared: dict[str, bytes] = {}
         works = [
-            PictureWork(request, pictures, presenter, self.tools, orders) for pictures in split(total, targets, orders)
+            PictureWork(request, pictures, presenter, self.tools, orders, shared)
+            for pictures in split(total, targets, orders)
         ]
-        return PictureOperation(path, request, presenter, works)
+        if light is request:
+            return PictureOperation(path, request, presenter, works)
+        return PictureOperation(path, request, presenter, works, Preparation(self, request, targets, orders, shared))
 
-    async def _orders(self, request: PicturesRequest, targets: tuple[Target, ...]) -> dict[str, FluxOrder]:
-        orders: dict[str, FluxOrder] = {}
-        for target in targets:
-            if target.operation != "task" or target.model in orders:
+    def _order(self, light: PicturesRequest, model: str) -> FluxOrder:
+        return flux_order(light, model, self.flux, painted=light.images[0] if light.mask and light.images else None)
+
+    def needs_painting(self, request: PicturesRequest, model: str) -> bool:
+        """Whether the task wants the mask as white pixels of its picture."""
+        return request.mask is not None and choose_task(request, model, self.flux) == "fill-inpaint"
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What of an order takes long: painting a mask into its picture, writing pictures as text. Once, for all legs."""
+
+    desk: PictureDesk
+    request: PicturesRequest
+    targets: tuple[Target, ...]
+    orders: dict[str, FluxOrder]
+    shared: dict[str, bytes]
+
+    async def run(self) -> None:
+        """Put the true orders in place of the light ones. Raises ClientError for a mask that does not fit."""
+        painted: SourcePicture | None = None
+        request, desk = self.request, self.desk
+        for target in self.targets:
+            model = target.model
+            if target.operation == "chat":
+                await asyncio.to_thread(chat_order, request, model, self.shared)
+            if target.operation != "task":
                 continue
-            painted = None
-            if choose_task(request, target.model, self.flux) == "fill-inpaint" and request.mask is not None:
-                image, mask = request.images[0], request.mask
-                if image.data and mask.data:
-                    data = await self.painter.paint(image.data, mask.data)
-                    painted = replace(image, data=data, content_type="image/png")
-            orders[target.model] = flux_order(request, target.model, self.flux, painted)
-        return orders
+            if painted is None and request.mask is not None and desk.needs_painting(request, model):
+                data = await desk.painter.paint(request.images[0].data, request.mask.data)
+                painted = replace(request.images[0], data=data, content_type="image/png")
+            self.orders[model] = await asyncio.to_thread(flux_order, request, model, desk.flux, painted)
+
+
+def _light(request: PicturesRequest) -> PicturesRequest:
+    """The same order with next to nothing in its pictures: what is checked of them was read before."""
+    if not any(picture.data for picture in (*request.images, *((request.mask,) if request.mask else ()))):
+        return request
+
+    def lightened(picture: SourcePicture) -> SourcePicture:
+        return replace(picture, data=picture.data[:1])
+
+    mask = lightened(request.mask) if request.mask is not None else None
+    return replace(request, images=tuple(map(lightened, request.images)), mask=mask)

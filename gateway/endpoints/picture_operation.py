@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Protocol, cast
 
 from gateway.core.flux import FluxOrder, Webhook
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
@@ -46,13 +46,14 @@ class PictureTools:
 
 @dataclass(frozen=True, slots=True)
 class PictureWork:
-    """One leg: ``pictures`` of the order."""
+    """One leg: ``pictures`` of the order. ``shared``: what all legs and attempts send, where they send the same."""
 
     request: PicturesRequest
     pictures: int
     presenter: Presenter
     tools: PictureTools
     orders: Mapping[str, FluxOrder]
+    shared: MutableMapping[str, bytes]
     supports: frozenset[str] = frozenset({"chat", "images", "task"})
 
     def converse_with(self, target: Target, endpoint: Endpoint) -> PictureConversation:
@@ -90,6 +91,7 @@ class PictureWork:
             wall_seconds=now,
             count=tools.count,
             redact=tools.redact,
+            shared=self.shared,
         )
 
     def stake(self, target: Target) -> int | None:
@@ -99,14 +101,31 @@ class PictureWork:
         )
 
 
+class Preparation(Protocol):
+    """What must be done before the legs set out."""
+
+    async def run(self) -> None:
+        """Raises ClientError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PictureOperation:
-    """What a client ordered. ``route``: the path it asked."""
+    """What a client ordered. ``route``: the path it asked. ``preparation``: what takes long, if anything does."""
 
     route: str
     request: PicturesRequest
     presenter: Presenter
     works: Sequence[PictureWork]
+    preparation: Preparation | None = None
+
+    @property
+    def prepares(self) -> bool:
+        return self.preparation is not None
+
+    async def prepare(self) -> None:
+        if self.preparation is not None:
+            await self.preparation.run()
 
     @property
     def stream(self) -> bool:
@@ -129,7 +148,7 @@ def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
 def split(total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder]) -> list[int]:
     """How many pictures each leg is to bring, so that every target could bring a leg's at once."""
     room = {"chat": 1, "images": total}
-    most = max(1, min(room.get(one.operation) or orders[one.model].batch for one in targets))
+    most = max(1, min((room.get(one.operation) or orders[one.model].batch for one in targets), default=1))
     return [min(most, total - done) for done in range(0, total, most)]
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 
 from starlette.types import Receive, Scope
 
+from gateway.core.body_budget import BodyLease
 from gateway.core.pictures import PictureKind, PicturesRequest
 from gateway.core.types import Route
 from gateway.endpoints.admission import Door, is_sdk_retry
@@ -15,7 +18,7 @@ from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.picture_desk import PictureDesk
 from gateway.endpoints.picture_operation import PictureOperation, usable_targets
 from gateway.endpoints.refusal import Refusal
-from gateway.errors import ClientError, invalid_request
+from gateway.errors import ClientError, gateway_overloaded, invalid_request
 from gateway.exchange import Exchange
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object
@@ -33,6 +36,11 @@ OFF_THE_LOOP = 256 * 1024
 """Bytes from which a form is taken apart in a thread: it would hold up everybody's streams."""
 
 
+HELD_TIMES = 2
+"""How often the bytes of pictures are in memory while they are worked on, as they are and as text; every leg may write
+them once more."""
+
+
 class PicturesEndpoint:
     """What answers one of the routes. ``desk``: the one of the configuration now in force."""
 
@@ -43,31 +51,44 @@ class PicturesEndpoint:
         self._kind = PATHS[path]
 
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
-        door = self._door
-        with Refusal(door.services, self._path) as refusal:
+        door, services = self._door, self._door.services
+        with Refusal(services, self._path) as refusal, ExitStack() as held:
             key = refusal.key = door.authenticate(scope)
-            request = await self._read(scope, receive, key.name)
+            request, lease = await self._read(scope, receive, key.name)
+            held.callback(lease.release)
             refusal.model = request.model
             route = door.route(request.model, key)
             targets = usable_targets(route.targets)
             if route.targets and not targets:
                 raise _makes_no_pictures(request.model)
-            route = Route(route.model, targets, route.notes)
-            operation = await self._operation(request, route)
-        services = door.services
-        await Exchange(
-            services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
-        ).run()
+            route = replace(route, targets=targets)
+            operation = self._operation(request, route)
+            copies = HELD_TIMES + len(operation.works)
+            if not lease.grow(copies * sum(len(picture.data) for picture in request.images)):
+                raise gateway_overloaded()
+            holding = held.pop_all()
+        with holding:
+            await Exchange(
+                services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
+            ).run()
 
-    async def _read(self, scope: Scope, receive: Receive, owner: str) -> PicturesRequest:
+    async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[PicturesRequest, BodyLease]:
+        """The request, and the room that its pictures are to take until they are of no further use."""
         services = self._door.services
         content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         form = content_type.lower().startswith(b"multipart/form-data")
         limit = services.snapshot.upload_limit if form else services.snapshot.body_limit
         body = await read_body(scope, receive, limit, budget=services.bodies, owner=owner)
-        if len(body) > OFF_THE_LOOP:
-            return await asyncio.to_thread(self._parse, body, content_type, form)
-        return self._parse(body, content_type, form)
+        lease = services.bodies.lease(owner)
+        if len(body) <= OFF_THE_LOOP:
+            return self._parse(body, content_type, form), lease
+        if not lease.grow(len(body)):
+            raise gateway_overloaded()
+        try:
+            return await asyncio.to_thread(self._parse, body, content_type, form), lease
+        except ClientError:
+            lease.release()
+            raise
 
     def _parse(self, body: bytes, content_type: bytes, form: bool) -> PicturesRequest:
         if not form:
@@ -75,7 +96,7 @@ class PicturesEndpoint:
         parsed = parse_form(body, content_type)
         return parse_pictures_request(self._kind, unbracket(parsed.fields), parsed.files)
 
-    async def _operation(self, request: PicturesRequest, route: Route) -> PictureOperation:
+    def _operation(self, request: PicturesRequest, route: Route) -> PictureOperation:
         # gpt-image-1 answers as it does at OpenAI; where it stands in for another model, pictures get links of ours.
         first = route.targets[0] if route.targets else None
         relayed = first is not None and first.operation == "images" and first.model == request.model
@@ -91,7 +112,7 @@ class PicturesEndpoint:
             format=request.format or ("b64_json" if relayed else "url"),
             explicit=request.format is not None,
         )
-        return await self._desk().operation(self._path, request, route.targets, presenter)
+        return self._desk().operation(self._path, request, route.targets, presenter)
 
 
 def _makes_no_pictures(model: str) -> ClientError:

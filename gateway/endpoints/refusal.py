@@ -24,6 +24,7 @@ class Refusal:
     route: str
     key: VirtualKey | None = None
     model: str | None = None
+    upstream: str | None = None
     began: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +48,7 @@ class Refusal:
             FinishedExchange(
                 route=self.route,
                 model=found.model if found is not None else None,
-                upstream=None,
+                upstream=self.upstream,
                 status=status,
                 key=self.key.name if self.key is not None else None,
                 team=self.key.team if self.key is not None else None,

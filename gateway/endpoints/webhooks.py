@@ -17,20 +17,26 @@ from gateway.endpoints.body import read_body
 from gateway.errors import ClientError
 
 MOST_BYTES = 1 << 20
-"""A task's description with pictures as base64 may be large; nothing of it is kept."""
+"""A task's description with pictures as base64 may be large; nothing of it is kept, and it is read only for who knows
+the token and the secret."""
 
 
-def webhook_routes(secret: Callable[[], str], give: Callable[[str], bool]) -> list[Route]:
-    """``secret``: what PiAPI was told to send, empty while webhooks are off. ``give``: passes the hint on; False for a
-    token nobody waits under.
+def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give: Callable[[str], bool]) -> list[Route]:
+    """``secret``: what PiAPI was told to send, empty while webhooks are off. ``waits``: whether anybody waits under a
+    token. ``give``: passes the hint on; False once nobody waits.
     """
 
     async def task_changed(request: Request) -> Response:
-        await read_body(request.scope, request.receive, MOST_BYTES, idle=5.0, total=10.0)
         wanted = secret().encode()
         sent = request.headers.get("x-webhook-secret", "").encode()
         known = hmac.compare_digest(sent, wanted) and bool(wanted)
-        if not known or not give(request.path_params["token"]):
+        token = request.path_params["token"]
+        if known and waits(token):
+            await read_body(request.scope, request.receive, MOST_BYTES, idle=5.0, total=10.0)
+            known = give(token)
+        else:
+            known = False
+        if not known:
             raise ClientError(404, "invalid_request_error", "unknown_url", "Nothing waits for this webhook.")
         return Response(b"{}", media_type="application/json")
 

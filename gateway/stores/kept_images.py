@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from gateway.ports import Clock, SystemClock
 from gateway.translate.commands import ResultUnavailable
@@ -46,6 +46,22 @@ class _Kept:
     path: Path
     size: int
     written_ns: int
+
+
+class KeptFile:
+    """A kept picture that is being read; it stays whole even if it is swept away meanwhile. ``size``: bytes."""
+
+    def __init__(self, file: BinaryIO, size: int, content_type: str) -> None:
+        self._file = file
+        self.size = size
+        self.content_type = content_type
+
+    async def read(self, most: int) -> bytes:
+        """The next bytes, at most so many; ``b""`` at the end."""
+        return await asyncio.to_thread(self._file.read, most)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class KeptImages:
@@ -79,13 +95,12 @@ class KeptImages:
         await self._change(partial(self._write, name, data))
         return name
 
-    async def read(self, name: str) -> tuple[bytes, str] | None:
-        """A picture and its content type; None for what is not, or no longer, kept under this name."""
+    async def open(self, name: str) -> KeptFile | None:
+        """A picture, to be read in pieces; None for what is not, or no longer, kept under this name. Close it."""
         match = _NAME.fullmatch(name)
         if match is None:
             return None
-        data = await asyncio.to_thread(self._read, self._folder / name)
-        return None if data is None else (data, _TYPES[match[1]])
+        return await asyncio.to_thread(self._open, self._folder / name, _TYPES[match[1]])
 
     async def sweep(self) -> int:
         """Remove what has aged out and what is too much; returns how many pictures that were.
@@ -124,15 +139,16 @@ class KeptImages:
                 unfinished.unlink()
             raise
 
-    def _read(self, path: Path) -> bytes | None:
+    def _open(self, path: Path, content_type: str) -> KeptFile | None:
         try:
-            with open(path, "rb", opener=_open_carefully) as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or self._is_old(status.st_mtime_ns):
-                    return None
-                return file.read()
+            file = open(path, "rb", opener=_open_carefully)  # noqa: SIM115  # whoever asked closes it
         except OSError:  # a name never given out, a picture swept away meanwhile, a folder of that name
             return None
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or self._is_old(status.st_mtime_ns):
+            file.close()
+            return None
+        return KeptFile(file, status.st_size, content_type)
 
     def _make_room(self, room: int) -> int:
         """Remove what is old, and then the oldest until ``room`` bytes more would fit; returns how many."""

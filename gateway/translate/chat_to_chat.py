@@ -103,6 +103,11 @@ class ChatConversation:
         """Pictures in the text so far; only answers sold by the picture are looked through."""
         return len(picture_links(self._text.text())) if self._paid else 0
 
+    @property
+    def delivered(self) -> int:
+        """Text goes to the client as it comes."""
+        return self.images
+
     def estimate(self) -> Usage:
         """Tokens of the request and of the text received so far."""
         return Usage(self._input_tokens(), 0, self._text.tokens(self._count), confidence="estimated")

@@ -163,6 +163,11 @@ class Conversation(Protocol):
         """Pictures received so far."""
         ...
 
+    @property
+    def delivered(self) -> int:
+        """Of those, the ones that were handed to the client, or kept for its answer."""
+        ...
+
     quality: str | None
     size: str | None
     """Of the pictures that were made, for prices that are tables; None where nothing is known or asked."""

@@ -6,7 +6,7 @@ refusals is for ``wire/image_text.py`` to say. One picture is ordered a time, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from math import gcd
 from typing import Any
@@ -21,7 +21,7 @@ from gateway.translate.commands import Conversing, Send
 from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
-from gateway.wire.image_text import ImageTextReader
+from gateway.wire.image_text import MOST_TEXT, ImageTextReader
 from gateway.wire.images_answer import picture_at
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import Event, SSEParser
@@ -29,23 +29,29 @@ from gateway.wire.tokens import count_input
 
 PATH = "/v1/chat/completions"
 
-ANSWER_LIMIT = 64 << 20
-"""Bytes of an answer; pictures may travel as base64 in its text."""
+ANSWER_LIMIT = 48 << 20
+"""Bytes of an answer; a picture may travel as base64 in its text."""
 
-TEXT_KEPT = 1 << 20
-"""Characters of an answer that are kept for counting its tokens."""
+TEXT_KEPT = 1 << 16
+"""Characters of an answer that are kept for counting its tokens. The picture is sold by the piece: more exactly is not
+worth the time that counting a picture's base64 takes."""
 
 MASK_SENTENCE = (
     "The last image is a mask of the first one: repaint the first image where the mask is transparent, and leave it as "
     "it is everywhere else."
 )
 
+_HEADER = 4096
+"""Bytes of a picture that hold its size."""
+
 _MOST_IN_A_RATIO = 21
 """A ratio of greater numbers says less than the pixels do."""
 
 
 class ImagesToChat(PictureStream):
-    """One attempt at one picture. ``count`` counts a text's tokens."""
+    """One attempt at one picture. ``count`` counts a text's tokens. ``shared``: what all attempts of a request send, by
+    model: it may be large, so it is written once.
+    """
 
     def __init__(
         self,
@@ -57,11 +63,13 @@ class ImagesToChat(PictureStream):
         wall_seconds: float,
         count: Callable[[str], int],
         redact: Callable[[bytes], bytes],
+        shared: MutableMapping[str, bytes] | None = None,
     ) -> None:
         super().__init__(
             request,
             target,
             endpoint,
+            n=1,
             presenter=presenter,
             wall_seconds=wall_seconds,
             redact=redact,
@@ -73,19 +81,22 @@ class ImagesToChat(PictureStream):
         self._percent: int | None = None
         self._finish: str | None = None
         self._judged = False
-        self._body = _order_body(request, target.model)
+        self._shared = {} if shared is None else shared
         self.size = request.size if request.size != "auto" else None
         self.facts = PictureFacts(size=self.size)
 
     @property
     def images(self) -> int:
-        """Pictures that were made; before the end of the answer, those whose links have come."""
-        return len(self._made) if self._judged else len(self._reader.result().pictures)
+        """Pictures that were made; before the end of the answer, those whose links have come.
+
+        All of them, also beyond the one that was asked for: what is charged for is the answer.
+        """
+        return self._made if self._judged else len(self._reader.result().pictures)
 
     def estimate(self) -> Usage:
         """One picture, and the tokens of what was sent and of the text received so far."""
         return Usage(
-            count_input(self._body, self._count),
+            count_input(_order_body(_beginnings(self._request), self._target.model), self._count),
             0,
             self._text.tokens(self._count),
             images=1,
@@ -93,7 +104,7 @@ class ImagesToChat(PictureStream):
         )
 
     def _order(self) -> Send:
-        return Send("POST", PATH, orjson.dumps(self._body))
+        return Send("POST", PATH, chat_order(self._request, self._target.model, self._shared))
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
         facts = chunk_facts(document, 1, event)
@@ -103,12 +114,14 @@ class ImagesToChat(PictureStream):
             return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
         if facts.usage is not None:
             self.usage = facts.usage
-        self._text.extend(facts.text)
+        self._text.extend(piece[:TEXT_KEPT] for piece in facts.text)
         self._finish = facts.finish.get(0, self._finish)
         if facts.meaningful:
             self.progress += 1
             for choice in document["choices"]:
                 self._read(choice.get("delta") or {})
+            if self._reader.too_long:
+                return Outcome("sse_event_too_big", self._phase(), 200, detail=f"more than {MOST_TEXT} characters")
             percent = self._reader.progress
             if percent is not None and percent != self._percent:
                 self._percent = percent
@@ -141,8 +154,7 @@ class ImagesToChat(PictureStream):
         document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        safe = orjson.loads(self._redact(orjson.dumps(document)))
-        return classify_error(safe, forwarded=self._forwarded)
+        return classify_error(document, forwarded=self._forwarded, redact=self._redact)
 
     def _complete(self) -> bool:
         return self._finish is not None
@@ -173,9 +185,24 @@ class ImagesToChat(PictureStream):
 
     def _refused(self, reason: str | None) -> Outcome:
         safe = self._redact((reason or "").encode("utf-8", "replace")).decode("utf-8", "replace")
-        message = sanitise(safe)
-        detail = f"an answer without pictures: {message or 'no reason given'}"
-        return Outcome("content_policy", self._phase(), 200, message=message, detail=detail)
+        # The model's own words quote the prompt as often as not: they are for the client, not for the log.
+        return Outcome(
+            "content_policy", self._phase(), 200, message=sanitise(safe), detail="an answer without pictures"
+        )
+
+
+def chat_order(request: PicturesRequest, model: str, shared: MutableMapping[str, bytes]) -> bytes:
+    """What is sent for an order, taken from ``shared`` or put there."""
+    if model not in shared:
+        shared[model] = orjson.dumps(_order_body(request, model))
+    return shared[model]
+
+
+def _beginnings(request: PicturesRequest) -> PicturesRequest:
+    """The same order with as much of its pictures as tells their size, which is what their tokens depend on."""
+    pictures = tuple(replace(picture, data=picture.data[:_HEADER]) for picture in request.images)
+    mask = request.mask and replace(request.mask, data=request.mask.data[:_HEADER])
+    return replace(request, images=pictures, mask=mask)
 
 
 def _order_body(request: PicturesRequest, model: str) -> dict[str, Any]:

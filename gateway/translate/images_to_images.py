@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from gateway.core.classify import classify_error
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
@@ -34,7 +32,7 @@ GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
 
 ANSWER_LIMIT = 200 << 20
-"""Bytes of a whole answer: ten pictures of 4096 × 4096 pixels as base64, and some room."""
+"""Bytes of a stream: ten pictures of 4096 × 4096 pixels as base64, and their previews."""
 
 _ACCEPT_JSON = (b"accept", b"application/json")
 
@@ -58,14 +56,15 @@ class ImagesToImages(PictureStream):
             request,
             target,
             endpoint,
+            n=n,
             presenter=presenter,
             wall_seconds=wall_seconds,
             redact=redact,
             answer_limit=ANSWER_LIMIT,
         )
-        self._n = n
         self._boundary = boundary
         self._prompt = request.prompt or VARIATION_PROMPT
+        self._stated: Usage | None = None  # the upstream's figures, which are of all pictures together
         self._sources = len(request.images) + (request.mask is not None)
 
     def estimate(self) -> Usage:
@@ -87,14 +86,13 @@ class ImagesToImages(PictureStream):
         self.size, self.quality = order.size, order.quality
         self.facts = PictureFacts(size=order.size, quality=order.quality)
         headers = ((b"content-type", order.content_type), *(() if stream else (_ACCEPT_JSON,)))
-        return Send("POST", GENERATIONS if self._request.kind == "generation" else EDITS, order.body, headers)
+        return Send("POST", EDITS if self._request.images or self._request.mask else GENERATIONS, order.body, headers)
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
         kind = event_kind(document, event)
         if kind == "other":
             if event == b"error" or document.get("type") == "error" or error_in(document) is not None:
-                safe = orjson.loads(self._redact(orjson.dumps(document)))
-                return classify_error(safe, forwarded=self._forwarded)
+                return classify_error(document, forwarded=self._forwarded, redact=self._redact)
             return None
         self.progress += 1
         if kind == "whole":
@@ -124,10 +122,10 @@ class ImagesToImages(PictureStream):
         return None
 
     def _finished(self, pictures: list[MadePicture]) -> Taking:
+        self._account_for(self.images + len(pictures))
         yield from self._deliver(pictures)
         self._ended = self._complete()  # each picture's event says all there is to say
-        if self.usage is not None:
-            self.usage = replace(self.usage, images=self.images)
+        self._account_for(self.images)
         return None
 
     def _note(self, document: dict[str, Any]) -> None:
@@ -151,8 +149,18 @@ class ImagesToImages(PictureStream):
             prompt_bytes=len(self._prompt.encode("utf-8", "replace")),
         )
         if stated is not None:
-            self.usage = replace(stated.usage, images=self.images)
+            self._stated = stated.usage
+            self._account_for(self.images)
             self.facts = replace(self.facts, usage=stated.document)
+
+    def _account_for(self, pictures: int) -> None:
+        """Keep ``usage`` at what so many pictures took: should the answer break off here, the others are not paid."""
+        if self._stated is None:
+            return
+        self.usage = replace(self._stated, images=self.images)
+        if 0 < pictures < self._n:
+            output = self._stated.output_tokens * pictures // self._n
+            self.usage = replace(self.usage, output_tokens=output, confidence="estimated")
 
     def _complete(self) -> bool:
         return self.images >= self._n
@@ -161,6 +169,8 @@ class ImagesToImages(PictureStream):
         """Pictures that came are an answer, also if they are fewer than were asked for."""
         yield from ()
         if self.images:
+            if trouble is None:
+                self._account_for(self._n)  # that there are no more pictures is the upstream's word, and so is this
             return self._delivered()
         if trouble is not None:
             return trouble

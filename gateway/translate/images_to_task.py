@@ -49,6 +49,7 @@ class ImagesToTask:
         webhook: Webhook | None,
     ) -> None:
         self._order = order
+        self._target = target
         self._n = n
         self._presenter = presenter
         self._redact = redact
@@ -70,6 +71,11 @@ class ImagesToTask:
         self.task_id: str | None = None
         self.note: str | None = None
 
+    @property
+    def delivered(self) -> int:
+        """Pictures that were handed over."""
+        return min(len(self.pictures), self.images)
+
     def estimate(self) -> Usage:
         """The pictures asked for: a task is sold by them."""
         return Usage(images=self._n, confidence="estimated")
@@ -86,14 +92,15 @@ class ImagesToTask:
             state = yield from self._polling.until_ended(created.task_id, self._tell)
         if state.status == "failed":
             return self._failed(state)
-        self.stated_cost = stated_cost(state.points, self._points_per_usd)
-        self.images = len(state.pictures)
+        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._n)
+        self.images = min(len(state.pictures), self._n)  # what is charged for; delivered are all
         self.progress += self.images
         if not state.pictures:
-            words = failure_words(state, self._redact) or "no reason given"
-            return Outcome("empty_response", Phase.ANSWERED, 200, detail=f"the task is done without a picture: {words}")
+            message = failure_words(state, self._redact)
+            detail = "the task is done without a picture"
+            return Outcome("empty_response", Phase.ANSWERED, 200, message=message, detail=detail)
         try:
-            self.pictures = yield from self._presenter.deliver(state.pictures, self.facts)
+            self.pictures = yield from self._presenter.deliver(state.pictures, self.facts, self._n)
         except ResultUnavailable as missing:
             return Outcome("asset_unavailable", Phase.ANSWERED, 200, detail=str(missing))
         return _OK
@@ -102,9 +109,13 @@ class ImagesToTask:
         yield from self._presenter.progress("processing")
 
     def _failed(self, state: TaskState) -> Outcome:
-        """PiAPI does not charge for tasks that failed, so whatever the reason, nothing was bought."""
+        """PiAPI does not charge for tasks that failed, so whatever the reason, nothing was bought.
+
+        Its words are for the client alone: they may quote the prompt, which is not for the log. An operator finds them
+        where the task is read by its id.
+        """
         message = failure_words(state, self._redact)
         said = state.error or ""
         slug = "content_policy" if _REFUSED.search(said) else "rate_limited" if _LIMITED.search(said) else "task_failed"
-        detail = f"the task failed: {message}" if message else "the task failed and did not say why"
+        detail = "the task failed" if message else "the task failed and did not say why"
         return Outcome(slug, Phase.REJECTED, 200, message=message, detail=detail)

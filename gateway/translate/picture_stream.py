@@ -6,13 +6,14 @@ picture is a failure, and then the trouble that ended the stream says of what ki
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import orjson
 
-from gateway.core.classify import classify_answer
+from gateway.core.classify import classify_answer, read_success
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.errors import TransportError
@@ -29,7 +30,7 @@ from gateway.translate.commands import (
     Stalled,
 )
 from gateway.translate.presenting import Presenter
-from gateway.wire.nesting import too_deep
+from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, is_terminator
 
 T = TypeVar("T")
@@ -37,17 +38,23 @@ Taking = Generator[Command, Result, Outcome | None]
 """Part of a conversation: it comes back with an Outcome if it met one that ends the answer."""
 
 EVENT_LIMIT = 32 << 20
-"""Bytes one event may have: a picture travels in it as base64."""
+"""Bytes one event may have: a picture travels in it as base64. A PNG of 4096 × 4096 pixels has some 20 MB."""
 
-ERROR_LIMIT = 1 << 20
-"""Bytes of an error's body that are read."""
+WHOLE_LIMIT = 128 << 20
+"""Bytes a whole answer in one document may have, which has to be in memory at once: ten pictures of 9 MB as base64.
+Streams may have more."""
+
+ERROR_LIMIT = 1 << 18
+"""Bytes of an error's body that are read; a quarter of it is looked at (core/classify.py)."""
+
+_JSON_START = re.compile(rb"\s*+[{\[]")
 
 VARIATION_PROMPT = "Make a variation of this picture: keep its subject, style and mood, and change the details."
 """What is asked for where OpenAI's variations know no prompt."""
 
 
 class PictureStream(ABC):
-    """One attempt. ``answer_limit``: bytes of a whole answer, streamed or not.
+    """One attempt. ``n``: pictures it is to bring. ``answer_limit``: bytes of an answer, streamed or not.
 
     ``redact`` strikes secrets out of an upstream's own words: it may repeat the key it was sent.
     """
@@ -58,6 +65,7 @@ class PictureStream(ABC):
         target: Target,
         endpoint: Endpoint,
         *,
+        n: int,
         presenter: Presenter,
         wall_seconds: float,
         redact: Callable[[bytes], bytes],
@@ -66,6 +74,7 @@ class PictureStream(ABC):
         self._request = request
         self._target = target
         self._endpoint = endpoint
+        self._n = n
         self._presenter = presenter
         self._wall_seconds = wall_seconds
         self._redact = redact
@@ -74,7 +83,7 @@ class PictureStream(ABC):
         self._received = 0  # bytes of the answer
         self._ended = False  # the terminator has come, or all there was to wait for
         self._forwarded = False  # something meaningful has gone to the client
-        self._made: list[MadePicture] = []
+        self._made = 0  # pictures that were handed to the presenter
         self._undelivered = ""  # why a picture that was made could not be delivered
         self.pictures: tuple[MadePicture, ...] = ()
         self.facts = PictureFacts()
@@ -89,8 +98,13 @@ class PictureStream(ABC):
 
     @property
     def images(self) -> int:
-        """Pictures that were made so far: what the upstream charges for."""
-        return len(self._made)
+        """Pictures that were made so far and are charged for: no more than were asked for, however many came."""
+        return min(self._made, self._n)
+
+    @property
+    def delivered(self) -> int:
+        """Of those, the ones that were handed over."""
+        return min(len(self.pictures), self.images)
 
     @abstractmethod
     def estimate(self) -> Usage:
@@ -127,7 +141,7 @@ class PictureStream(ABC):
         return (yield from self._conclude(trouble, whole=whole))
 
     def _whole(self, head: Head) -> Taking:
-        limit = self._limit if head.status == 200 else ERROR_LIMIT
+        limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else ERROR_LIMIT
         body = bytearray()
         while len(body) <= limit:
             piece = yield RECEIVE[Awaiting.CONTENT]
@@ -135,16 +149,23 @@ class PictureStream(ABC):
             if not piece:
                 break
             body += piece
+        if len(body) > limit and head.status == 200:
+            return bad_json(f"it is bigger than {limit} bytes")
         whole = bytes(body)
-        if not self._judge(head, whole).ok:
-            return self._judge(head, self._redact(whole))
+        body.clear()
+        if not 200 <= head.status < 300:
+            return self._judge_error(head, whole)
         try:
-            document = parsed(whole)
+            check_shape(whole)
         except ValueError as error:
             return bad_json(str(error))
+        outcome, document = read_success(head.status, head, whole, redact=self._redact)
+        if not outcome.ok:
+            return outcome
+        del whole  # what is big in it is in the document now
         return (yield from self._take_whole(document))
 
-    def _judge(self, head: Head, body: bytes) -> Outcome:
+    def _judge_error(self, head: Head, body: bytes) -> Outcome:
         return classify_answer(
             head.status,
             head,
@@ -154,6 +175,7 @@ class PictureStream(ABC):
             cost_class=self._target.cost_class,
             host=self._endpoint.host,
             wall_seconds=self._wall_seconds,
+            redact=self._redact,
         )
 
     def _events(self) -> Taking:
@@ -207,9 +229,10 @@ class PictureStream(ABC):
 
     def _deliver(self, made: list[MadePicture]) -> Generator[Command, Result, None]:
         """Hand over pictures that were made. Those that cannot be delivered are made, and charged for, all the same."""
-        self._made += made
+        asked = max(0, self._n - self._made)
+        self._made += len(made)
         try:
-            self.pictures += yield from self._noting(self._presenter.deliver(made, self.facts))
+            self.pictures += yield from self._noting(self._presenter.deliver(made, self.facts, asked))
         except ResultUnavailable as missing:
             self._undelivered = str(missing)
 
@@ -259,10 +282,22 @@ def bad_json(why: str) -> Outcome:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The JSON object in ``data``. ValueError if there is none, or if it is nested more deeply than is sane."""
-    if too_deep(data):
-        raise ValueError("nested too deeply")
+    """The JSON object in ``data``. ValueError if there is none, or if its shape is not sane."""
+    check_shape(data)
     document = orjson.loads(data)
     if not isinstance(document, dict):
         raise ValueError("not an object")
     return document
+
+
+def check_shape(data: bytes) -> None:
+    """ValueError if the JSON in ``data`` has far more members than an answer about pictures, or is nested too deeply.
+
+    What does not begin as JSON does is let pass: the parser sees at once that it is none.
+    """
+    if _JSON_START.match(data) is None:
+        return
+    if too_crowded(data):
+        raise ValueError("too many members")
+    if too_deep(data):
+        raise ValueError("nested too deeply")

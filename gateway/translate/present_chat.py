@@ -40,7 +40,7 @@ class ChatPresenter:
         """Nothing: a chat has no way to take a picture back once a better one is there."""
         yield from ()
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts) -> Delivering:
+    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
         """Give each picture a link; in a stream, send it at once. Raises ResultUnavailable if none has one."""
         delivered: list[MadePicture] = []
         trouble: ResultUnavailable | None = None

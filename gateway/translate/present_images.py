@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from gateway.core.pictures import MadePicture, PictureFacts, PictureFormat, PicturesRequest
+from gateway.core.pictures import MOST_PICTURES, MadePicture, PictureFacts, PictureFormat, PicturesRequest
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Result, ResultUnavailable
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
@@ -33,6 +34,9 @@ _BACKGROUNDS = frozenset({"transparent", "opaque"})
 _FORMATS = frozenset({"png", "webp", "jpeg"})
 """What the SDKs' events may name; the first two also ``auto``."""
 
+MOST_BYTES = 128 << 20
+"""Bytes of pictures that one request's answer may hold, or that are fetched for it: they are in memory together."""
+
 _Bringing = Generator[Command, Result, MadePicture]
 
 
@@ -41,6 +45,9 @@ class ImagesPresenter:
 
     ``created``: Unix seconds. ``format``: how the pictures of a whole answer are told. ``explicit``: whether the client
     itself chose it, so that it holds for a stream as well.
+
+    Its only state is how many bytes the request may still take up: of pictures fetched, and of those a whole answer
+    gathers. A fetch that is under way may go beyond ``MOST_BYTES`` by itself, since nobody knows its size before.
     """
 
     def __init__(self, request: PicturesRequest, *, created: int, format: PictureFormat, explicit: bool) -> None:
@@ -48,6 +55,7 @@ class ImagesPresenter:
         self._created = created
         self._format: PictureFormat = format if explicit or not request.stream else "b64_json"
         self._must_be_base64 = explicit or not request.stream
+        self._bytes_left = MOST_BYTES
         self._family = "image_generation" if request.kind == "generation" else "image_edit"
 
     def progress(self, text: str) -> Telling:
@@ -61,17 +69,26 @@ class ImagesPresenter:
             picture = {"b64_json": b64, "partial_image_index": index}
             yield Emit(self._event("partial_image", picture, facts, b64))
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts) -> Delivering:
-        """Bring each picture into form; in a stream, send it at once. Raises ResultUnavailable if none could be."""
+    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
+        """Bring each picture into form; in a stream, send it at once, and return it without its bytes.
+
+        All that came are delivered, also beyond ``asked``, but no more than OpenAI's bound for an order are fetched:
+        after it, links stand in where they may, and are left out where the client wants bytes, as are pictures that
+        would go beyond ``MOST_BYTES``.
+        Raises ResultUnavailable if none could be delivered.
+        """
         delivered: list[MadePicture] = []
         trouble: ResultUnavailable | None = None
-        for picture in made:
+        for place, picture in enumerate(made):
             try:
-                brought = yield from (linked(picture) if self._format == "url" else self._as_base64(picture))
+                if self._format == "url":
+                    brought = yield from linked(picture)
+                else:
+                    brought = yield from self._as_base64(picture, fetch=place < max(asked, MOST_PICTURES))
             except ResultUnavailable as error:
                 trouble = error
                 continue
-            delivered.append(brought)
+            delivered.append(replace(brought, b64=None) if self.stream else brought)
             if self.stream:
                 yield Emit(self._completed(brought, facts))
         if trouble is not None and not delivered:
@@ -90,18 +107,30 @@ class ImagesPresenter:
             document["usage"] = told
         return orjson.dumps(document)
 
-    def _as_base64(self, picture: MadePicture) -> _Bringing:
+    def _as_base64(self, picture: MadePicture, *, fetch: bool) -> _Bringing:
         if picture.b64 is not None:
+            if not self.stream:  # a stream sends it and forgets it
+                self._take_up(len(picture.b64) * 3 // 4)
             return picture
         assert picture.url is not None
         try:
+            if not fetch:
+                raise ResultUnavailable("too many pictures in one answer: the others are not fetched")
+            self._take_up(0)
             data = yield Fetch(picture.url)
+            assert isinstance(data, bytes)
+            self._take_up(len(data))
         except ResultUnavailable:
             if self._must_be_base64:
                 raise
             return picture
-        assert isinstance(data, bytes)
         return MadePicture(picture.url, base64.b64encode(data).decode("ascii"), picture.revised_prompt)
+
+    def _take_up(self, size: int) -> None:
+        """Raises ResultUnavailable if so many bytes more are too many; then, as before them, others may still fit."""
+        if size > self._bytes_left or self._bytes_left == 0:
+            raise ResultUnavailable(f"the request's pictures have more than {MOST_BYTES} bytes")
+        self._bytes_left -= size
 
     def _item(self, picture: MadePicture) -> dict[str, str]:
         item = {"url": picture.url} if self._format == "url" else {"b64_json": picture.b64}

@@ -7,7 +7,7 @@ presenter; several conversations of one request share one presenter, which keeps
 
 from __future__ import annotations
 
-import base64
+import binascii
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
@@ -36,10 +36,11 @@ class Presenter(Protocol):
         """Pass on a preview, if the client asked for a stream that can carry it."""
         ...
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts) -> Delivering:
+    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
         """Bring pictures into the form the client asked for (``Fetch`` a link's bytes, ``Keep`` bytes under a link),
         and, in a stream, send them. Returns those that could be delivered, in order.
 
+        ``asked``: how many were asked for. Pictures beyond them are delivered as well, as far as that is sane.
         Raises ResultUnavailable if none could. Pictures that could not, beside others that could, are left out.
         """
         ...
@@ -58,7 +59,7 @@ def linked(picture: MadePicture) -> Generator[Command, Result, MadePicture]:
     url: Result = picture.url
     if url is None:
         try:
-            data = base64.b64decode(picture.b64 or "", validate=True)
+            data = binascii.a2b_base64(picture.b64 or "", strict_mode=True)
         except ValueError:  # binascii.Error is one
             raise ResultUnavailable("the picture's base64 cannot be read") from None
         url = yield Keep(data)

@@ -11,23 +11,25 @@ import re
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any
 
-import orjson
-
-from gateway.core.classify import classify_answer
+from gateway.core.classify import classify_answer, read_success
+from gateway.core.pricing import picture_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
 from gateway.core.upstream_words import sanitise
 from gateway.errors import TransportError
 from gateway.translate.commands import RECEIVE, Awaiting, Command, Head, Result, Send, Sleep, Stalled
 from gateway.translate.presenting import Telling
+from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.task_answer import TaskState, parse_task
 
 PATH = "/api/v1/task"
 KEY_HEADER = b"x-api-key"
 
-ANSWER_LIMIT = 64 << 20
+ANSWER_LIMIT = 32 << 20
 ERROR_LIMIT = 1 << 20
-"""Bytes of an answer, by whether it is a success; results may travel as base64."""
+"""Bytes of an answer, by whether it is a success; results may travel as base64: four pictures of a megapixel, which is
+all a task makes, have less than 24 MB even without any compression."""
 
 READ_WITHIN = 30.0
 """Seconds a question after a task may take; a host that is slower is no better than one that is down."""
@@ -39,6 +41,10 @@ SPREAD = 0.2
 LONGEST_ASKED = 60.0
 """Seconds: the longest Retry-After that is obeyed, since the work is paid for and may be done long before."""
 
+MOST_TIMES_THE_PRICE = 20
+"""How many times its known price a task's own word on its cost may come to: the dearest settings of a Flux task cost
+some times the cheapest, and whatever is beyond is a mistake."""
+
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
@@ -46,13 +52,14 @@ _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 class CreatedTask:
     """A task that exists. ``task_id``: fit for a path. ``state``: as the create told it, perhaps already the last.
 
-    ``status``, ``body``: the upstream's answer as it came.
+    ``status``, ``body``, ``document``: the upstream's answer as it came, and its JSON.
     """
 
     task_id: str
     state: TaskState
     status: int
     body: bytes
+    document: dict[str, Any]
 
 
 class TaskPolling:
@@ -87,16 +94,16 @@ class TaskPolling:
         head = yield Send("POST", PATH, body, key_header=KEY_HEADER)
         assert isinstance(head, Head)
         answer = yield from receive_all(head)
-        outcome = self._judge(head, answer, self._endpoint)
+        outcome, document = self._judge(head, answer, self._endpoint)
         if not outcome.ok:
             return outcome
         try:
-            state = parse_task(orjson.loads(answer))
+            state = parse_task(document)
         except ValueError as error:
             return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail=f"no task in the answer: {error}")
         if not is_task_id(state.task_id):
             return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail="no usable task id in the answer")
-        return CreatedTask(state.task_id, state, head.status, answer)
+        return CreatedTask(state.task_id, state, head.status, answer, document)
 
     def until_ended(self, task_id: str, tell: Callable[[], Telling]) -> Generator[Command, Result, TaskState]:
         """Ask after ``task_id`` until it is done or has failed. ``tell``: what is said before every question.
@@ -137,18 +144,18 @@ class TaskPolling:
             return Outcome(error.slug, error.phase, detail=error.detail)
         except Stalled as stall:
             return Outcome(f"stall_{stall.awaiting}", Phase.UNKNOWN, detail=str(stall))
-        outcome = self._judge(head, answer, host)
+        outcome, document = self._judge(head, answer, host)
         if not outcome.ok:
             return outcome
         try:
-            state = parse_task(orjson.loads(answer))
+            state = parse_task(document)
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no task in the answer: {error}")
         if state.task_id not in ("", task_id):
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail="the answer is about another task")
         return state
 
-    def _judge(self, head: Head, answer: bytes, host: Endpoint) -> Outcome:
+    def _judge(self, head: Head, answer: bytes, host: Endpoint) -> tuple[Outcome, dict[str, Any]]:
         return judge(
             head, answer, self._target, host, CostClass.PAID, wall_seconds=self._wall_seconds, redact=self._redact
         )
@@ -196,27 +203,36 @@ def judge(
     *,
     wall_seconds: float,
     redact: Callable[[bytes], bytes],
-) -> Outcome:
-    """What a whole answer of ``host`` means (core/classify.py), without secrets that it may repeat."""
-    if len(body) > ANSWER_LIMIT:
-        return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"an answer of more than {ANSWER_LIMIT} bytes")
+) -> tuple[Outcome, dict[str, Any]]:
+    """What a whole answer of ``host`` means (core/classify.py), without secrets that it may repeat.
 
-    def classified(body: bytes) -> Outcome:
-        return classify_answer(
-            head.status,
-            head,
-            body,
-            dialect=target.upstream.dialect,
-            operation=target.operation,
-            cost_class=cost_class,
-            host=host.host,
-            wall_seconds=wall_seconds,
-        )
+    Also the document of a success, empty if it holds none that is fit to be read on, and written.
+    """
+    if 200 <= head.status < 300:
+        if len(body) > ANSWER_LIMIT:
+            return _unfit(head, f"an answer of more than {ANSWER_LIMIT} bytes"), {}
+        if too_crowded(body):
+            return _unfit(head, "an answer of too many members"), {}
+        outcome, document = read_success(head.status, head, body, redact=redact)
+        if document and too_deep(body):
+            return _unfit(head, "an answer nested too deeply"), {}
+        return outcome, document
+    outcome = classify_answer(
+        head.status,
+        head,
+        body,
+        dialect=target.upstream.dialect,
+        operation=target.operation,
+        cost_class=cost_class,
+        host=host.host,
+        wall_seconds=wall_seconds,
+        redact=redact,
+    )
+    return outcome, {}
 
-    outcome = classified(body)
-    # Secrets stand in words. Where there are none, a big answer need not be searched, which takes seconds.
-    has_words = outcome.message or outcome.type or outcome.param or outcome.code
-    return classified(redact(body)) if has_words else outcome
+
+def _unfit(head: Head, why: str) -> Outcome:
+    return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=why)
 
 
 def failure_words(state: TaskState, redact: Callable[[bytes], bytes]) -> str | None:
@@ -226,11 +242,15 @@ def failure_words(state: TaskState, redact: Callable[[bytes], bytes]) -> str | N
     return sanitise(redact(state.error.encode("utf-8", "replace")).decode("utf-8", "replace"))
 
 
-def stated_cost(points: int | None, points_per_usd: int) -> int | None:
-    """Nano-dollars of a finished task, rounded half up; None where the upstream named none.
+def stated_cost(points: int | None, points_per_usd: int, target: Target, pictures: int) -> int | None:
+    """Nano-dollars of a finished task, rounded half up; None where the upstream named none that can be believed, so
+    that the price counts.
 
     ``points``: ``meta.usage.consume``. Zero is what tasks carry that are not billed by points, so it says nothing.
+    ``pictures``: how many were asked for; a known price for them bounds what is believed.
     """
     if points is None or points <= 0:
         return None
-    return (2 * points * NANO_PER_USD + points_per_usd) // (2 * points_per_usd)
+    cost = (2 * points * NANO_PER_USD + points_per_usd) // (2 * points_per_usd)
+    price = picture_stake(target.price, max(pictures, 1), operation="task", quality=None, size=None)
+    return None if price and cost > MOST_TIMES_THE_PRICE * price else cost

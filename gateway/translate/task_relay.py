@@ -1,12 +1,14 @@
 """PiAPI's own task API, passed on: ``POST /api/v1/task`` and ``GET /api/v1/task/{id}`` on either side.
 
-The upstream's JSON reaches the client as it came. A create is followed to its end after the client has its answer, for
-only the last state names what the task cost.
+The upstream's JSON reaches the client as it came, but for what is ours in it: secrets, and the address at which the
+gateway itself is told of a task's end (``webhook_config``). A create is followed to its end after the client has its
+answer, for only the last state names what the task cost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -23,6 +25,7 @@ from gateway.translate.task_polling import (
     stated_cost,
     task_path,
 )
+from gateway.wire.nesting import too_crowded, too_deep
 
 _OF_THE_TASK = frozenset({"ok", "model_missing", "rejected", "conflict", "content_policy", "soft_error"})
 """Answers to a read that are about the task. The others are about our key, the host or the way there."""
@@ -51,6 +54,7 @@ class TaskRelay:
         jitter: Callable[[], float],
     ) -> None:
         self._body = body
+        self._target = target
         self._pictures = pictures
         self._redact = redact
         self._points_per_usd = points_per_usd
@@ -65,6 +69,11 @@ class TaskRelay:
         self.task_id: str | None = None
         self.note: str | None = None
 
+    @property
+    def delivered(self) -> int:
+        """What was made: the client asks PiAPI for it."""
+        return self.images
+
     def estimate(self) -> Usage:
         """The pictures asked for."""
         return Usage(images=self._pictures, confidence="estimated")
@@ -77,15 +86,16 @@ class TaskRelay:
         self.task_id = created.task_id
         yield Record(created.task_id)
         self.progress += 1
-        yield Respond(created.status, created.body)
+        yield Respond(created.status, _for_client(created.body, created.document, self._redact))
         state = created.state
         if state.status == "running":
             state = yield from self._polling.until_ended(created.task_id, _nothing)
         if state.status == "failed":
             message = failure_words(state, self._redact)
-            return Outcome("task_failed", Phase.REJECTED, 200, message=message, detail=message or "the task failed")
-        self.stated_cost = stated_cost(state.points, self._points_per_usd)
-        self.images = len(state.pictures)
+            # Its words may quote the prompt, so the log does without; whoever has the task's id can read them there.
+            return Outcome("task_failed", Phase.REJECTED, 200, message=message, detail="the task failed")
+        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._pictures)
+        self.images = min(len(state.pictures), self._pictures)
         return Outcome("ok", Phase.FORWARDED, created.status)
 
 
@@ -119,16 +129,21 @@ class TaskRead:
         self.task_id: str | None = task_id
         self.note: str | None = None
 
+    @property
+    def delivered(self) -> int:
+        """What was made: the client asks PiAPI for it."""
+        return self.images
+
     def estimate(self) -> Usage:
         """Nothing: reading is free."""
         return Usage()
 
     def converse(self) -> Conversing:
-        """Ask once; what the upstream says of the task goes to the client unchanged, refusals included."""
+        """Ask once; what the upstream says of the task goes to the client, refusals included."""
         head = yield Send("GET", self._path, key_header=KEY_HEADER, within=READ_WITHIN, free=True)
         assert isinstance(head, Head)
         body = yield from receive_all(head)
-        outcome = judge(
+        outcome, document = judge(
             head,
             body,
             self._target,
@@ -137,18 +152,40 @@ class TaskRead:
             wall_seconds=self._wall_seconds,
             redact=self._redact,
         )
-        if outcome.slug in _OF_THE_TASK and _is_object(body):
+        told = document or _error_document(body)
+        if outcome.slug in _OF_THE_TASK and told:
             self.progress += 1
-            yield Respond(head.status, body)
+            yield Respond(head.status, _for_client(body, told, self._redact))
             return Outcome("ok", Phase.FORWARDED, head.status)
         return outcome
 
 
-def _is_object(body: bytes) -> bool:
+def _for_client(body: bytes, document: dict[str, Any], redact: Callable[[bytes], bytes]) -> bytes:
+    """The upstream's answer without what is ours. ``document``: its JSON.
+
+    JSON with escapes is written anew: a name or a secret could hide behind them from a search.
+    """
+    if b"webhook_config" in body or b"\\" in body:
+        body = orjson.dumps(_without_webhooks(document))
+    return redact(body)
+
+
+def _without_webhooks(value: Any) -> Any:
+    """A copy without any ``webhook_config``. ``value`` is nested no more deeply than wire/nesting.py allows."""
+    if isinstance(value, dict):
+        return {name: _without_webhooks(inner) for name, inner in value.items() if name != "webhook_config"}
+    return [_without_webhooks(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _error_document(body: bytes) -> dict[str, Any]:
+    """The JSON object of an error's answer; empty if there is none that is fit to be written."""
+    if too_crowded(body) or too_deep(body):
+        return {}
     try:
-        return isinstance(orjson.loads(body), dict)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return False
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _nothing() -> Telling:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.core.pictures import PicturesRequest
 from gateway.wire.chat_request import ChatRequest
 from gateway.wire.field_checks import wrong_value
-from gateway.wire.pictures_request import MAX_PROMPT
+from gateway.wire.pictures_request import FLUX_FIELDS, MAX_PROMPT
 from gateway.wire.source_pictures import MAX_PICTURES, picture_from_url, too_many_pictures
 
+CHAT_FLUX_FIELDS = frozenset(FLUX_FIELDS) - {"seed"}
+"""Fields that a chat with a Flux model may have beside a chat's own; ``seed`` is a chat's own, sent by habit."""
 
-def pictures_from_chat(request: ChatRequest) -> PicturesRequest:
+
+def flux_fields(body: dict[str, Any]) -> dict[str, Any]:
+    """Take Flux's fields out of a chat request's body, which is changed; null counts as not given."""
+    return {name: value for name in CHAT_FLUX_FIELDS & body.keys() if (value := body.pop(name)) is not None}
+
+
+def pictures_from_chat(request: ChatRequest, flux: Mapping[str, Any] | None = None) -> PicturesRequest:
     """The last user message's text is the prompt, its pictures are what is worked on; one picture is made.
 
     Earlier messages do not count, for a prompt that nobody wrote would be paid for. Chat's other fields have no meaning
-    here and are let pass, since chat clients send them with every request. Raises ClientError 400 naming ``messages``
-    or the part at fault, or ``n`` if more than one choice is asked for.
+    here and are let pass, since chat clients send them with every request. ``flux``: Flux's own fields.
+
+    Raises ClientError 400 naming ``messages`` or the part at fault, or ``n`` if more than one choice is asked for.
     """
     if request.n != 1:
         raise wrong_value("n", "a chat with a picture model has one choice; ask /v1/images/generations for several")
@@ -36,6 +46,7 @@ def pictures_from_chat(request: ChatRequest) -> PicturesRequest:
         prompt=prompt,
         stream=request.stream,
         images=images,
+        flux=flux or {},
     )
 
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from gateway.wire.image_parts import FENCE, AnswerParts
 
 MOST_WORDS = 1000
 """Characters of a reason that are passed on."""
+
+_MOST_SEARCHED = 1 << 16
+"""Characters that are searched for a reason. Real answers have some hundreds."""
 
 _MARKS = re.compile(
     r"generation failed|生成失败|failure reason|失败原因|(?<!\w)(?:input|output)_moderation(?!\w)", re.IGNORECASE
@@ -46,11 +50,11 @@ _PROGRESS = re.compile(
 
 def failure_of(parts: AnswerParts) -> str | None:
     """What an answer without a picture says about why its making failed, None if it does not say that it did."""
-    words = parts.words
+    words = parts.words[:_MOST_SEARCHED]
     if parts.terminal is None and _MARKS.search(words) is None:
         return None
     told = []
-    if code := _code(parts):
+    if code := _code(words, parts.terminal):
         meaning = _MEANINGS.get(code.lower())
         told.append(f"{code} ({meaning})" if meaning else code)
     if reason := _REASON.search(words):
@@ -64,7 +68,7 @@ def failure_of(parts: AnswerParts) -> str | None:
 
 def refusal_of(parts: AnswerParts) -> str | None:
     """What an answer without a picture says in plain words, None if it says nothing but its progress."""
-    kept = (line for line in parts.words.split("\n") if not line.strip() or _is_speech(line))
+    kept = (line for line in parts.words[:_MOST_SEARCHED].split("\n") if not line.strip() or _is_speech(line))
     return "\n".join(kept).strip()[:MOST_WORDS].rstrip() or None
 
 
@@ -73,18 +77,18 @@ def outside_quotes(text: str) -> str:
     return "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(">"))
 
 
-def _code(parts: AnswerParts) -> str | None:
+def _code(words: str, terminal: Mapping[str, Any] | None) -> str | None:
     """The failure's short name: from the line that gives the reason, else any known one, else the terminal JSON's."""
-    if (found := _CODE.search(parts.words)) and (code := found[1].strip()):
+    if (found := _CODE.search(words)) and (code := found[1].strip()):
         return code
-    if found := _MODERATION.search(parts.words):
+    if found := _MODERATION.search(words):
         return found[0]
-    if parts.terminal is None:
+    if terminal is None:
         return None
-    code = parts.terminal.get("code")
+    code = terminal.get("code")
     if isinstance(code, str) and code.strip().lower() not in _NO_CODES:
         return code.strip()
-    return "output_moderation" if parts.terminal.get("is_output_rejection") is True else None
+    return "output_moderation" if terminal.get("is_output_rejection") is True else None
 
 
 def _sentence(text: str) -> str:

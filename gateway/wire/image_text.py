@@ -8,8 +8,11 @@ a picture the user sent. An answer can come in any number of pieces: ``ImageText
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gateway.core.pictures import MOST_READ
+from gateway.wire.base64_text import Words, put_back, set_aside, without_runs
 from gateway.wire.image_failures import failure_of, outside_quotes, refusal_of
 from gateway.wire.image_parts import AnswerParts, take_apart
 from gateway.wire.image_progress import ProgressReader
@@ -19,7 +22,7 @@ _IMAGE = re.compile(
     r"""!\[[^\[\]]*+(?:\[[^\[\]]*+\][^\[\]]*+)*+\]  # alternative text: a name, a URL, brackets one level deep
         \(\s*+<?
         ( https?://[^()<>\s]++(?:\([^()\s]*+\)[^()<>\s]*+)*+  # the address, parentheses one level deep
-        | data:image/[\w.+-]++;base64,[\w+/=-]++  # or the picture itself
+        | data:image/[\w.+-]++;base64,[\w+/=\ue000-]++  # or the picture itself
         )
         >?(?:\s++(?:"[^"]*+"|'[^']*+'))?+\s*+\)    # a title
     """,
@@ -31,13 +34,17 @@ _FROM_DALLE = re.compile(_DALLE_HOST, re.IGNORECASE)
 _DALLE_LINK = re.compile(_DALLE_HOST + r"""[^\s()<>\[\]"'`*]++""", re.IGNORECASE)
 _AFTER_A_LINK = ".,;:!?。，；：！？"
 
+MOST_TEXT = 1 << 18
+"""Characters that an answer may have beside the base64 of its pictures: far more than a prompt and all progress."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageText:
     """What an answer says.
 
-    ``pictures``: addresses (https, http) or data URLs, each once, in order. ``failure``, ``refusal``: why there is no
-    picture, at most one of the two; both None beside a picture, and where the text says nothing at all.
+    ``pictures``: addresses (https, http) or data URLs, each once, in order, the first ``MOST_READ``.
+    ``failure``, ``refusal``: why there is no picture, at most one of the two; both None beside a picture, and where
+    the text says nothing at all.
     ``progress``: the newest percent. ``revised_prompt``: the prompt of the order the text begins with.
     ``downgraded``: DALL·E made the picture, or seems to have: its orders have a ``size`` and no ``ratio``.
     """
@@ -53,23 +60,31 @@ class ImageText:
 class ImageTextReader:
     """An answer that comes in pieces; how it is split makes no difference. Feeding costs time by the piece's length.
 
-    The content is kept whole until the reader goes: whoever feeds it bounds it.
+    The content is kept until the reader goes. Whoever feeds it bounds the pictures in it; the words the reader bounds
+    itself: once there are more than ``MOST_TEXT`` characters of them it is ``too_long``, and takes nothing more.
     """
 
-    __slots__ = ("_content", "_pieces", "_thoughts")
+    __slots__ = ("_content", "_pieces", "_thoughts", "_thoughts_room", "_words", "too_long")
 
     def __init__(self) -> None:
+        self.too_long = False
+        self._words = Words()
         self._pieces: list[str] = []
         self._content = ProgressReader()
         self._thoughts = ProgressReader(thoughts=True)
+        self._thoughts_room = MOST_TEXT  # beyond it nothing more is told: thoughts have no pictures
 
     def feed(self, content: str, reasoning: str = "") -> None:
         """Take the next piece of the text, of the thoughts beside it (``reasoning_content``), or of both."""
-        if content:
-            self._pieces.append(content)
-            self._content.feed(content)
-        if reasoning:
-            self._thoughts.feed(reasoning)
+        if content and not self.too_long:
+            words = self._words.add(content)
+            self.too_long = self._words.count > MOST_TEXT
+            if not self.too_long:
+                self._pieces.append(content)
+                self._content.feed(words)
+        if reasoning and self._thoughts_room > 0:
+            self._thoughts.feed(reasoning[: self._thoughts_room])
+            self._thoughts_room -= len(reasoning)
 
     @property
     def progress(self) -> int | None:
@@ -91,25 +106,29 @@ def read_answer(text: str, reasoning: str = "") -> ImageText:
 
 def picture_links(text: str) -> list[str]:
     """The pictures in ``text``, as ``read_answer`` finds them."""
-    return _pictures(take_apart(text))
+    shorter, runs = set_aside(text)
+    return _pictures(take_apart(shorter), runs)
 
 
 def _read(text: str, progress: int | None) -> ImageText:
-    parts = take_apart(text)
+    shorter, runs = set_aside(text)
+    parts = take_apart(shorter)
     prompt = parts.order.get("prompt")
-    revised = prompt if isinstance(prompt, str) else None
-    if pictures := _pictures(parts):
+    revised = without_runs(prompt) if isinstance(prompt, str) else None
+    if pictures := _pictures(parts, runs):
         dalle_order = "size" in parts.order and "ratio" not in parts.order
         downgraded = dalle_order or any(_FROM_DALLE.match(picture) for picture in pictures)
         return ImageText(tuple(pictures), None, None, progress, revised, downgraded)
     failure = failure_of(parts)
-    return ImageText((), failure, refusal_of(parts) if failure is None else None, progress, revised, False)
+    refusal = refusal_of(parts) if failure is None else None
+    failure, refusal = (None if words is None else without_runs(words) for words in (failure, refusal))
+    return ImageText((), failure, refusal, progress, revised, False)
 
 
-def _pictures(parts: AnswerParts) -> list[str]:
+def _pictures(parts: AnswerParts, runs: Sequence[str]) -> list[str]:
     """The markdown images; a link to DALL·E's store will do where there is none, for it can be nothing else."""
     found = _IMAGE.findall(parts.body)
     if not found:
         links = _DALLE_LINK.findall(outside_quotes(parts.body))
         found = [link.rstrip(_AFTER_A_LINK) for link in links]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(put_back(picture, runs) for picture in found))[:MOST_READ]

@@ -6,13 +6,14 @@ a figure is one that can be true.
 
 from __future__ import annotations
 
-import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.pictures import MOST_READ, MadePicture, PictureFacts
 from gateway.core.types import Usage
+from gateway.wire.base64_text import is_base64
 
 EventKind = Literal["partial", "completed", "whole", "other"]
 
@@ -58,10 +59,10 @@ def event_kind(document: dict[str, Any], event: bytes | None) -> EventKind:
 
 
 def pictures_in(document: dict[str, Any]) -> tuple[MadePicture, ...]:
-    """The pictures of a whole answer; what is no picture among its data is left out."""
+    """The first ``MOST_READ`` pictures of a whole answer; what is no picture among its data is left out."""
     data = document.get("data")
-    items = data if isinstance(data, list) else []
-    return tuple(picture for item in items if (picture := picture_in(item)) is not None)
+    found: Iterator[MadePicture | None] = map(picture_in, data if isinstance(data, list) else [])
+    return tuple(islice((picture for picture in found if picture is not None), MOST_READ))
 
 
 def picture_in(item: object) -> MadePicture | None:
@@ -93,10 +94,7 @@ def base64_text(text: str) -> str | None:
         text = text[head.end() :]
     if "\n" in text or "\r" in text:
         text = "".join(text.split())
-    try:
-        return text if binascii.a2b_base64(text, strict_mode=True) else None
-    except ValueError:  # binascii.Error is one; text that is not ASCII is another
-        return None
+    return text if is_base64(text) else None
 
 
 def facts_in(document: dict[str, Any]) -> PictureFacts:

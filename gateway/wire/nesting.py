@@ -12,20 +12,38 @@ from itertools import accumulate
 MAX_DEPTH = 200
 """Levels of arrays and objects that an upstream's document may have. Real answers have about ten."""
 
+MOST_MEMBERS = 300_000
+"""Commas and opening brackets that an answer about pictures may have. What is big in it is a few long texts; millions
+of small things would only fill the memory, many times over what they are on the wire."""
+
+_FIRST_LOOK = 1 << 16
+
 # Possessive, and closed or not: no bytes are looked at twice, whatever comes.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # An opening bracket becomes +1, a closing one -1 (as a signed byte); everything else is left out.
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_BETWEEN_MEMBERS = bytes(byte for byte in range(256) if byte not in b",[{")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[{]}")
 
 
 def too_deep(data: bytes) -> bool:
     """Whether the JSON document ``data`` has more than ``MAX_DEPTH`` levels. Takes time in proportion to its size.
 
-    Usual documents are done with counting their brackets; only one that has very many is looked at closely. The answer
-    means nothing for bytes that are not JSON.
+    Usual documents are done with counting their brackets; only one that has very many is looked at closely, and the
+    beginning of it first, which is enough for what is made of nothing else. The answer means nothing for bytes that
+    are not JSON.
     """
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
+    return _deepest(data[:_FIRST_LOOK]) > MAX_DEPTH or _deepest(data) > MAX_DEPTH
+
+
+def too_crowded(data: bytes) -> bool:
+    """Whether the JSON document ``data`` may have more than ``MOST_MEMBERS`` members."""
+    return len(data.translate(None, _BETWEEN_MEMBERS)) > MOST_MEMBERS
+
+
+def _deepest(data: bytes) -> int:
+    """The deepest level of the document, or of its beginning."""
     steps = memoryview(_STRING.sub(b"", data).translate(_STEPS, _NO_BRACKETS)).cast("b")
-    return max(accumulate(steps), default=0) > MAX_DEPTH
+    return max(accumulate(steps), default=0)

@@ -129,7 +129,7 @@ def _texts(value: Any, name: str) -> list[tuple[str, str]]:
 
 def _flux(given: Mapping[str, Any]) -> dict[str, Any]:
     """Flux's own fields. PiAPI keeps ``service_mode`` in ``config``, beside what no client may choose."""
-    flux = {name: given[name] for name in _FLUX if name in given}
+    flux = {name: given[name] for name in FLUX_FIELDS if name in given}
     mode = given.get("config", {}).get("service_mode")
     if mode is not None:
         if "service_mode" in flux:
@@ -215,10 +215,11 @@ _OPTIONS: dict[str, Check] = {
     "user": a_string,
 }
 
-_FLUX = (
+FLUX_FIELDS = (
     *("task_type", "negative_prompt", "denoise", "guidance_scale", "width", "height", "steps", "seed", "batch_size"),
     *("lora_settings", "control_net_settings", "custom_settings", "outpaint", "service_mode"),
 )
+"""Flux's own fields, as its task API and this gateway name them."""
 
 _FIELDS: dict[str, Check] = {
     "image": _pictures,
@@ -233,7 +234,7 @@ _FIELDS: dict[str, Check] = {
     "size": _size,
     "stream": a_boolean,
     **_OPTIONS,
-    **dict.fromkeys(_FLUX, _left_to_flux),
+    **dict.fromkeys(FLUX_FIELDS, _left_to_flux),
     "config": _config,
 }
 

@@ -8,13 +8,14 @@ lost over a shape: whatever cannot be used is left out, and only what is no task
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Literal
 
-from gateway.core.pictures import MadePicture
+from gateway.core.pictures import MOST_READ, MadePicture
+from gateway.wire.base64_text import is_base64
 
 TaskStatus = Literal["running", "done", "failed"]
 
@@ -27,9 +28,14 @@ _MOST_POINTS = 1_000_000_000
 _SHORTEST_BASE64 = 64
 """Characters. Where a link belongs, anything shorter is rather a word that happens to be made of the same letters."""
 
-_MESSAGE_LIMIT = 500
+_MESSAGE_LIMIT = 2_000
+"""Characters: several times what is shown, so that a secret that is cut in two is never among it."""
+
 _DEEPEST = 4
 """Levels of objects and lists that are searched for an error's words."""
+
+_LONGEST_WORDS = 16_384
+"""Characters of one text that are looked at for an error's words."""
 
 _WORDS_IN = ("message", "raw_message", "detail", "error", "msg", "text", "log")
 _B64_IN = ("b64_json", "image_base64", "base64", "b64")
@@ -40,10 +46,11 @@ _DATA_URL = re.compile(r"\Adata:image/[^,;]{1,64}(?:;[^,;]{1,64}){0,4};base64,",
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """``task_id``: empty if the answer names none that can stand in a path. ``pictures``: each once, in order; a task
-    that is done without any was paid for all the same. ``points``: what it took, None where that is not said or cannot
-    be true. ``error``: at most 500 characters, the upstream's own words, not sanitised; only of a task that failed or
-    that is done without a picture.
+    """``task_id``: empty if the answer names none that can stand in a path.
+
+    ``pictures``: each once, in order, the first ``MOST_READ`` of them; a task that is done without any was paid for all
+    the same. ``points``: what it took, None where that is not said or cannot be true. ``error``: at most 2,000
+    characters, the upstream's own words, not sanitised; only of a task that failed or is done without a picture.
     """
 
     task_id: str
@@ -91,20 +98,45 @@ def _status(value: object) -> TaskStatus:
 
 def _pictures(data: dict[str, Any]) -> tuple[MadePicture, ...]:
     found: dict[str, MadePicture] = {}
-    for output in (data.get("output"), _object(data.get("task_result")).get("task_output")):
-        for picture in _pictures_in(output):
-            found.setdefault(picture.url or picture.b64 or "", picture)
+    outputs = (data.get("output"), _object(data.get("task_result")).get("task_output"))
+    for picture in chain.from_iterable(map(_pictures_in, outputs)):
+        found.setdefault(picture.url or picture.b64 or "", picture)
+        if len(found) == MOST_READ:
+            break
     return tuple(found.values())
 
 
 def _pictures_in(output: object) -> Iterator[MadePicture]:
-    """``image_url`` and ``image_base64`` beside each other are one picture in two forms."""
+    """``image_url`` and ``image_base64`` beside each other are one picture in two forms.
+
+    ``image_url`` may name one of ``image_urls`` once more with another query (a signature, an expiry). That is one
+    picture as well, unless the very same link stands there: then the query is what tells the pictures apart.
+    """
     members = _object(output)
-    candidates = [_picture(members.get("image_url"), members.get("image_base64"))]
-    for name in ("image_url", "image_urls", "images"):
-        value = members.get(name)
-        candidates.extend(map(_picture_of_item, value if isinstance(value, list) else [value]))
-    return filter(None, candidates)
+    first = _picture(members.get("image_url"), members.get("image_base64"))
+    if first is not None:
+        yield first
+    yield from _listed(members.get("image_url"))
+    repeated = _path(first.url) if first is not None and first.url is not None else None
+    listed = list(_listed(members.get("image_urls")))
+    if first is not None and any(picture.url == first.url for picture in listed):
+        repeated = None
+    for picture in listed:
+        if repeated is not None and _path(picture.url) == repeated:
+            repeated = None  # once: a second one of that path is another picture
+        else:
+            yield picture
+    yield from _listed(members.get("images"))
+
+
+def _listed(value: object) -> Iterator[MadePicture]:
+    """The pictures of a list, or the only one where there is no list."""
+    found = map(_picture_of_item, value if isinstance(value, list) else [value])
+    return islice(filter(None, found), MOST_READ)
+
+
+def _path(url: str | None) -> str | None:
+    return None if url is None else url.partition("?")[0]
 
 
 def _picture_of_item(item: object) -> MadePicture | None:
@@ -131,10 +163,7 @@ def _base64(value: object) -> str | None:
         return None
     text = "".join(_DATA_URL.sub("", value.strip(), count=1).split())
     text += "=" * (-len(text) % 4)
-    try:
-        return text if base64.b64decode(text, validate=True) else None
-    except ValueError:
-        return None
+    return text if is_base64(text) else None
 
 
 def _points(data: dict[str, Any]) -> int | None:
@@ -167,7 +196,7 @@ def _error(data: dict[str, Any]) -> str | None:
 def _words(value: object, levels: int) -> str | None:
     """The first words in ``value``, on one line: itself, of its members those that hold words, or its items."""
     if isinstance(value, str):
-        return " ".join(value.split()) or None
+        return " ".join(value[:_LONGEST_WORDS].split()) or None
     if levels == 0:
         return None
     inner: list[object] = []

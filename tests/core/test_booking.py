@@ -140,6 +140,16 @@ class TestWhoPaysForPictures:
         assert (booking.charged, booking.state) == (20_000_000, "settled")
 
     @pytest.mark.parametrize(
+        ("slug", "phase"),
+        [("sse_cut_early", Phase.ANSWERED), ("deadline", Phase.UNKNOWN), ("drain_cut", Phase.UNKNOWN)],
+    )
+    def test_a_picture_that_came_to_us_and_not_to_the_client_is_not_paid_by_the_key(self, slug: str, phase: Phase):
+        facts = [picture(slug, phase, images=1)]
+        booking = book(facts)
+        assert (booking.charged, booking.usage.images, booking.state) == (0, 0, "unknown")
+        assert reasons(facts) == [(20_000_000, "unknown")]
+
+    @pytest.mark.parametrize(
         ("slug", "phase", "reason"),
         [("client_gone_wait", Phase.UNKNOWN, "unknown"), ("client_gone_stream", Phase.FORWARDED, "billed")],
     )
@@ -245,6 +255,11 @@ class TestTasks:
         booking = book([self.task("task_poll", Phase.UNKNOWN)])
         assert (booking.charged, booking.state) == (0, "unknown")
         assert [(cost.amount, cost.reason) for cost in booking.costs] == [(15_000_000, "unknown")]
+
+    def test_a_task_done_without_a_picture_costs_us_what_it_says_and_the_key_nothing(self):
+        booking = book([self.task("empty_response", Phase.ANSWERED, stated=15_000_000)])
+        assert (booking.charged, booking.upstream_cost, booking.state) == (0, 15_000_000, "settled")
+        assert booking.costs[0].reason == "billed"
 
     def test_a_picture_that_was_made_but_not_fetched_is_charged(self):
         booking = book([self.task("asset_unavailable", Phase.ANSWERED, images=1, stated=2_000_000)])

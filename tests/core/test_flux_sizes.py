@@ -113,17 +113,20 @@ class TestTextToImage:
 
 
 class TestKontext:
-    @pytest.mark.parametrize("size", [None, "auto"])
-    def test_auto_is_what_piapi_documents_and_its_width_is_not_known(self, size):
-        assert asked(size, "kontext") == (None, 1024, None)
+    def test_what_is_left_out_is_what_piapi_documents_and_its_width_is_not_known(self):
+        assert asked(None, "kontext") == (None, 1024, None)
+
+    def test_auto_is_a_square(self):
+        assert asked("auto", "kontext") == (1024, 1024, "1024x1024")
 
     def test_sides_have_no_documented_bound_here(self):
         assert asked(None, "kontext", width=1536, height=1024) == (1536, 1024, "1536x1024")
         assert asked(None, "kontext", width=768) == (768, 1024, "768x1024")
         assert asked(None, "kontext", height=768) == (None, 768, None)
 
-    def test_a_size_has_one(self):
-        assert refusal(wish("edit", size="1600x1200")).param == "size"
+    def test_a_size_has_none_either_but_openais_own_become_what_flux_is_made_for(self):
+        assert asked("1600x1200", "kontext") == (1600, 1200, "1600x1200")
+        assert asked("1536x1024", "kontext") == (1248, 832, "1248x832")
 
 
 class TestOtherTasks:

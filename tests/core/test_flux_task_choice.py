@@ -97,10 +97,8 @@ class TestTheNameDecides:
     def test_a_variation_by_the_name_for_variations(self):
         assert chosen(wish("variation", model="flux-redux", prompt="")) == "redux-variation"
 
-    def test_a_variation_by_a_name_for_something_else(self):
-        error = refused(wish("variation", model="flux-kontext", prompt=""))
-        assert (error.param, error.code) == ("model", "invalid_value")
-        assert "'kontext'" in error.message
+    def test_a_variation_is_one_whatever_the_name_stands_for(self):
+        assert choose_task(wish("variation", model="flux-kontext", prompt=""), ADVANCED, FACTS) == "redux-variation"
 
     @pytest.mark.parametrize(
         ("flux", "param"),

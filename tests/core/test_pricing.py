@@ -96,6 +96,11 @@ class TestPictures:
     ):
         assert charge(GPT_IMAGE_1, Usage(), operation="images", images=1, quality=quality, size=size) == nano
 
+    def test_a_table_is_the_price_where_tokens_have_none(self):
+        price = Price(table={"low": {"1024x1024": 11_000_000}})
+        usage = Usage(10, 0, 272, images=1)
+        assert charge(price, usage, operation="images", quality="low", size="1024x1024") == 11_000_000
+
 
 class TestUpperBound:
     def test_tokens(self):

@@ -34,6 +34,7 @@ class Row:
     upstream_cost: int
     confidence: str
     status: int
+    task_id: str | None
 
     @property
     def outcomes(self) -> list[str]:
@@ -43,6 +44,27 @@ class Row:
     def costs(self) -> list[tuple[int, str]]:
         """What each attempt costs us upstream, and for what reason."""
         return [(attempt["cost"], attempt["reason"]) for attempt in self.attempts]
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """A task that an upstream was paid for: whose it is, and with which upstream key it was made."""
+
+    task_id: str
+    upstream: str
+    credential: str
+    exchange: str
+    key: str
+    model: str
+
+
+def read_tasks(path: Path) -> list[TaskRow]:
+    """Every task that was created, in their order."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+        found = store.execute(
+            "SELECT task_id, upstream, credential, exchange, key, model FROM tasks ORDER BY at_ns, rowid"
+        ).fetchall()
+    return [TaskRow(*row) for row in found]
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from gateway.tokenizer import Tokenizer
 from gateway.upstream.dialer import client_context
 
 from .harness import ROLES, Rig
+from .node_sdk import Node, running_node
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -78,3 +79,10 @@ async def gateway(
 async def rig(gateway: StartGateway) -> Rig:
     """A gateway as it is without overrides."""
     return await gateway()
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Node]:
+    """The official SDK for JavaScript."""
+    with running_node() as running:
+        yield running

@@ -161,13 +161,6 @@ class Rig:
         for role in ROLES:
             self.sandbox.script(scenario, role=role, times=None)
 
-    async def reconfigure(self, overrides: str) -> None:
-        """Merge YAML over the configuration file and have it read again: for what is known only once it runs."""
-        path = self.folder / "config.yaml"
-        document = merged(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(overrides))
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
-        assert await self.gateway.reload() == []
-
     # Looking
 
     def tasks(self) -> list[TaskRow]:
@@ -219,11 +212,14 @@ class Rig:
         """Stop, then look at what no request may leave behind."""
         for sdk in self._sdks:
             await sdk.close()
-        await eventually(lambda: len(self.gateway.services.gate) == 0, "no request in flight")
-        await eventually(lambda: self.gateway._ledger.pending == 0, "nothing owed to the ledger")
-        figures = await self.figures()
-        await self.gateway.close()
-        await asyncio.to_thread(self.log.close)
+        try:
+            await eventually(lambda: len(self.gateway.services.gate) == 0, "no request in flight")
+            await eventually(lambda: self.gateway._ledger.pending == 0, "nothing owed to the ledger")
+            figures = await self.figures()
+        finally:  # a gateway left open would keep its threads, and the loop from ending
+            self.gateway.cut_off()
+            await self.gateway.close()
+            await asyncio.to_thread(self.log.close)
         await self.sandbox.until(lambda: self.sandbox.open_connections == 0)
         self._check_books(figures)
         self._check_log()

@@ -172,6 +172,11 @@ class Client:
             self._h11.receive_data(await asyncio.wait_for(self._reader.read(1 << 16), PATIENCE))
         return event
 
+    def again(self) -> None:
+        """The answer has been read; another request may follow on this connection."""
+        self._h11.start_next_cycle()
+        self.received = b""
+
     def leave(self) -> None:
         """Hang up at once."""
         self._writer.transport.abort()

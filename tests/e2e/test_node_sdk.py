@@ -1,74 +1,25 @@
-"""The official OpenAI SDK for JavaScript against the whole gateway: tests/node/asker.mjs asks, Python looks.
+"""The official OpenAI SDK for JavaScript against the whole gateway.
 
 Without Node or its packages (scripts/node_sdk.sh) these tests skip.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .conftest import StartGateway
-from .harness import ALICE, MESSAGES, PATIENCE, PROMPT, Rig
+from .harness import PROMPT, Rig
+from .node_sdk import Node
 from .sdk_errors import ERRORS, Refused
 
-FOLDER = Path(__file__).parents[1] / "node"
 WORDS = f"Sandbox ✓ This is a simulated answer; no model was asked. You said: {PROMPT}"
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {"n": {}}}}}
     for name in ("get_weather", "get_tide")
 ]
-
-
-class Node:
-    """One Node process for all tests; each asks its own gateway through it."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    async def ask(self, rig: Rig, check: str, *, fields: Any = None, headers: Any = None, **options: Any) -> Any:
-        """The report of one check (asker.mjs says what is in it)."""
-        order = {
-            "check": check,
-            "options": {"baseURL": rig.url, "apiKey": ALICE, **options},
-            "fields": {"model": "gpt-4o", "messages": MESSAGES, **(fields or {})},
-            "headers": headers or {},
-        }
-        return await asyncio.wait_for(asyncio.to_thread(self._exchange, json.dumps(order)), 2 * PATIENCE)
-
-    def _exchange(self, line: str) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        report = self._process.stdout.readline()
-        assert report, "Node has ended"
-        return json.loads(report)
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[Node]:
-    executable = shutil.which("node")
-    if executable is None:
-        pytest.skip("node is not installed: the JavaScript SDK is NOT tested")
-    if not (FOLDER / "node_modules" / "openai").is_dir():
-        pytest.skip(
-            "run scripts/node_sdk.sh first: the openai npm package is missing, the JavaScript SDK is NOT tested"
-        )
-    with subprocess.Popen(
-        [executable, "asker.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-    ) as process:
-        try:
-            yield Node(process)
-        finally:
-            process.kill()
 
 
 def said(chunks: list[Any], index: int = 0) -> str:

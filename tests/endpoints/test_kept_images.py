@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from gateway.endpoints.dispatch import Dispatch
@@ -10,19 +12,37 @@ from gateway.endpoints.kept_images import kept_image_routes
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000
 
 
+class Kept:
+    """A picture that is read from memory."""
+
+    size = len(PICTURE)
+    content_type = "image/png"
+    open = 0
+
+    def __init__(self) -> None:
+        Kept.open += 1
+        self._file = io.BytesIO(PICTURE)
+
+    async def read(self, most: int) -> bytes:
+        return self._file.read(min(most, 1000))
+
+    def close(self) -> None:
+        Kept.open -= 1
+
+
 @pytest.fixture
 async def client(serve, connect):
     """A client of a front door that keeps one picture. ``client.asked``: the names that were looked for."""
     asked: list[str] = []
 
-    async def read(name: str) -> tuple[bytes, str] | None:
+    async def opened(name: str) -> Kept | None:
         asked.append(name)
-        return (PICTURE, "image/png") if name == "kept.png" else None
+        return Kept() if name == "kept.png" else None
 
     def crashed(request_id: str, error: Exception) -> None:
         print(f"{request_id}: {error!r}")
 
-    client = await connect(await serve(Dispatch({}, kept_image_routes(read), crashed)))
+    client = await connect(await serve(Dispatch({}, kept_image_routes(opened), crashed)))
     client.asked = asked
     return client
 
@@ -79,3 +99,9 @@ async def test_a_picture_can_only_be_read(client):
     assert answer.error()["code"] == "method_not_allowed"
     assert set((answer.header("allow") or "").split(", ")) == {"GET", "HEAD"}
     assert client.asked == []
+
+
+async def test_whatever_is_read_is_closed_again(client):
+    await client.request("HEAD", "/images/kept.png")
+    await client.request("GET", "/images/kept.png")
+    assert Kept.open == 0

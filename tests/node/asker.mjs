@@ -1,12 +1,12 @@
 // Asks the gateway through OpenAI's SDK for JavaScript, as told: one JSON request a line on stdin, one JSON report a
 // line on stdout.
 //
-//   in   {"check": "whole" | "stream" | "fold" | "models", "options": {…of the client}, "fields": {…of the request},
-//         "headers": {…}}
+//   in   {"check": "whole" | "stream" | "fold" | "models" | "generate" | "edit", "options": {…of the client},
+//         "fields": {…of the request; files are {"base64": …, "name": …}}, "headers": {…}}
 //   out  {"ok": true, …what the SDK made of the answer} or {"ok": false, "error": {…what it threw}}
 
 import { createInterface } from "node:readline";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const checks = {
   async whole(client, fields, options) {
@@ -41,7 +41,41 @@ const checks = {
     }
     return { names };
   },
+
+  async generate(client, fields, options) {
+    return told(await client.images.generate(fields, options));
+  },
+
+  async edit(client, fields, options) {
+    return told(await client.images.edit(await withFiles(fields), options));
+  },
 };
+
+// An answer, or the events of a stream.
+async function told(answer) {
+  if (!(Symbol.asyncIterator in answer)) {
+    return { answer };
+  }
+  const events = [];
+  for await (const event of answer) {
+    events.push(event);
+  }
+  return { events };
+}
+
+async function withFiles(value) {
+  if (Array.isArray(value)) {
+    return Promise.all(value.map(withFiles));
+  }
+  if (typeof value !== "object" || value === null) {
+    return value;
+  }
+  if ("base64" in value) {
+    return toFile(Buffer.from(value.base64, "base64"), value.name, { type: "image/png" });
+  }
+  const entries = Object.entries(value).map(async ([name, member]) => [name, await withFiles(member)]);
+  return Object.fromEntries(await Promise.all(entries));
+}
 
 function described(error) {
   const { name, status, type, code, param, message, requestID, chunks } = error;

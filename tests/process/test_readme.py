@@ -25,7 +25,7 @@ def python_block(containing: str) -> str:
 async def test_three_lines_make_the_picture_that_is_shown(tmp_path: Path) -> None:
     client = "\n".join(python_block("chat.completions").splitlines()[:3])
     lines = python_block("images.generate")
-    assert len(lines.splitlines()) == 3
+    assert len([line for line in lines.splitlines() if line]) == 3
 
     async with a_demo(tmp_path) as demo:
         found = re.search(r"OPENAI_BASE_URL=(\S+) OPENAI_API_KEY=(\S+)", demo.out.text)

@@ -211,7 +211,7 @@ async def test_what_was_secret_stays_so(tmp_path: Path, sandbox: Sandbox, client
     begun = asyncio.Event()
     async with Gateway.serve(tmp_path) as gateway:
         repeated = "your keys are piapi-key-one and piapi-key-two"
-        sandbox.script(f"sse_error_late;after_events=4;delay=150;code=400;message={repeated}")
+        sandbox.script(f"sse_error_late;after_events=4;delay=150;code=500;message={repeated}")
         async with asyncio.TaskGroup() as group:
             running = group.create_task(ask(client, gateway, chat(stream=True), begun=begun.set))
             await begun.wait()

@@ -80,7 +80,7 @@ class PlainPresenter:
         if self.stream:
             yield Emit(b"preview")
 
-    def deliver(self, made: Iterable[MadePicture], facts: PictureFacts) -> Delivering:
+    def deliver(self, made: Iterable[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
         pictures = tuple(made)
         self.delivered += [(picture, facts) for picture in pictures]
         if self.stream:

@@ -73,7 +73,16 @@ def failed(words: str) -> bytes:
     return task("failed", error={"code": 10000, "raw_message": "", "message": words, "detail": None})
 
 
+def shown(body: bytes) -> bytes:
+    """An answer as a client of the relay sees it: without the gateway's own webhook."""
+    document = orjson.loads(body)
+    del document["data"]["config"]["webhook_config"]
+    return orjson.dumps(document)
+
+
 PIECES: Pieces = {
+    "pending-shown": shown(task("pending", consume=20_000)),
+    "done-shown": shown(done()),
     "pending": task("pending", consume=20_000),
     "processing": task("Processing"),
     "staged": task("Staged"),
@@ -133,7 +142,7 @@ class Easel:
     def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
         yield Emit(b64.encode())
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts) -> Delivering:
+    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
         for picture in made:
             data = picture.b64.encode() if picture.url is None and picture.b64 else b""
             if picture.url is not None:

@@ -39,6 +39,26 @@ class TestBrokenStreams:
         )
         assert (talk.images, len(talk.pictures)) == (2, 2)
 
+    @pytest.mark.parametrize(("end", "usage"), [("(reset)", (181, "estimated")), ("done", (272, "measured"))])
+    def test_what_was_broken_off_is_not_counted_for_the_client(self, end: str, usage: tuple[int, str]) -> None:
+        """The usage is told for all three pictures; two of them came."""
+        talk = conversation(n=3)
+        tell(
+            talk,
+            f"""
+            << send
+            >> 200 text/event-stream
+            << receive content
+            >> black white
+            << receive idle
+            >> {end}
+            == ok FORWARDED
+            """,
+        )
+        assert talk.usage is not None
+        assert (talk.usage.output_tokens, talk.usage.confidence) == usage
+        assert (talk.usage.input_tokens, talk.usage.images) == (9, 2)
+
     @pytest.mark.parametrize(
         ("told", "end", "slug"),
         [

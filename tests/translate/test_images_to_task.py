@@ -310,7 +310,7 @@ class TestFailing:
         said, outcome = play(talk, [*pending * 5, *whole(failed("task failed"))])
         assert (outcome.slug, outcome.phase, outcome.status) == ("task_failed", Phase.REJECTED, 200)
         assert outcome.message == "task failed"
-        assert outcome.detail == "the task failed: task failed"
+        assert outcome.detail == "the task failed"
         assert (talk.task_id, talk.images) == (ID, 0)
         assert sum(isinstance(command, Send) for command in said) == 6
 

@@ -45,7 +45,7 @@ def emitted(said: list[Command]) -> bytes:
 def test_a_whole_answer_is_a_completion_of_markdown_images() -> None:
     telling = presenter()
     made = [MadePicture(URL), MadePicture(None, as_base64(BLACK))]
-    said, pictures = tell(telling.deliver(made, FACTS), KEPT_URL)
+    said, pictures = tell(telling.deliver(made, FACTS, 2), KEPT_URL)
     assert said == [Keep(BLACK)]
     body = telling.conclude(pictures, FACTS, USAGE)
     assert body is not None
@@ -91,8 +91,8 @@ def test_a_link_cannot_break_out_of_the_markdown() -> None:
 
 def test_a_stream_begins_with_the_role_and_brings_one_picture_a_line() -> None:
     telling = presenter(stream=True)
-    first, _ = tell(telling.deliver([MadePicture(URL)], FACTS))
-    second, _ = tell(telling.deliver([MadePicture(OTHER_URL)], FACTS))
+    first, _ = tell(telling.deliver([MadePicture(URL)], FACTS, 2))
+    second, _ = tell(telling.deliver([MadePicture(OTHER_URL)], FACTS, 2))
     last = telling.conclude([], FACTS, USAGE)
     assert last is not None
     assert last.endswith(b"data: [DONE]\n\n")
@@ -109,7 +109,7 @@ def test_a_stream_begins_with_the_role_and_brings_one_picture_a_line() -> None:
 
 def test_usage_goes_to_who_asked_for_it() -> None:
     telling = presenter(stream=True, include_usage=True)
-    said, _ = tell(telling.deliver([MadePicture(URL)], FACTS))
+    said, _ = tell(telling.deliver([MadePicture(URL)], FACTS, 2))
     last = telling.conclude([], FACTS, USAGE)
     assert last is not None
     told = chunks(emitted(said) + last.removesuffix(b"data: [DONE]\n\n"))
@@ -121,7 +121,7 @@ def test_usage_goes_to_who_asked_for_it() -> None:
 def test_a_picture_that_cannot_be_kept_is_left_out() -> None:
     made = [MadePicture(None, as_base64(BLACK)), MadePicture(URL)]
     for stream in (False, True):
-        said, pictures = tell(presenter(stream).deliver(made, FACTS), ResultUnavailable("the disk is full"))
+        said, pictures = tell(presenter(stream).deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
         assert pictures == (MadePicture(URL),)
         assert len(said) == 1 + stream
 
@@ -129,7 +129,7 @@ def test_a_picture_that_cannot_be_kept_is_left_out() -> None:
 def test_none_that_can_be_kept() -> None:
     with pytest.raises(ResultUnavailable, match="the disk is full"):
         made = [MadePicture(None, as_base64(BLACK))]
-        tell(presenter().deliver(made, FACTS), ResultUnavailable("the disk is full"))
+        tell(presenter().deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
 
 
 def test_progress_is_a_comment_and_previews_are_not_shown() -> None:

@@ -60,7 +60,7 @@ def whole(telling: ImagesPresenter, pictures: Any, facts: PictureFacts = NO_FACT
 class TestWholeAnswers:
     def test_a_link_passes(self) -> None:
         telling = presenter()
-        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A black cat")], NO_FACTS))
+        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A black cat")], NO_FACTS, 2))
         assert said == []
         assert whole(telling, pictures) == {
             "created": CREATED,
@@ -69,25 +69,25 @@ class TestWholeAnswers:
 
     def test_bytes_are_kept_where_a_link_is_wanted(self) -> None:
         telling = presenter()
-        said, pictures = tell(telling.deliver([MadePicture(None, as_base64(BLACK), "A cat")], NO_FACTS), KEPT_URL)
+        said, pictures = tell(telling.deliver([MadePicture(None, as_base64(BLACK), "A cat")], NO_FACTS, 2), KEPT_URL)
         assert said == [Keep(BLACK)]
         assert whole(telling, pictures)["data"] == [{"url": KEPT_URL, "revised_prompt": "A cat"}]
 
     def test_bytes_pass(self) -> None:
         telling = presenter("b64_json")
-        said, pictures = tell(telling.deliver([MadePicture(URL, as_base64(BLACK))], NO_FACTS))
+        said, pictures = tell(telling.deliver([MadePicture(URL, as_base64(BLACK))], NO_FACTS, 2))
         assert said == []
         assert whole(telling, pictures)["data"] == [{"b64_json": as_base64(BLACK)}]
 
     def test_a_link_is_followed_where_bytes_are_wanted(self) -> None:
         telling = presenter("b64_json", explicit=True)
-        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A cat")], NO_FACTS), BLACK)
+        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A cat")], NO_FACTS, 2), BLACK)
         assert said == [Fetch(URL)]
         assert whole(telling, pictures)["data"] == [{"b64_json": as_base64(BLACK), "revised_prompt": "A cat"}]
 
     def test_one_that_cannot_be_had_is_left_out(self) -> None:
         telling = presenter("b64_json")
-        said, pictures = tell(telling.deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS), GONE, WHITE)
+        said, pictures = tell(telling.deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS, 2), GONE, WHITE)
         assert said == [Fetch(URL), Fetch(OTHER_URL)]
         assert [item["b64_json"] for item in whole(telling, pictures)["data"]] == [as_base64(WHITE)]
 
@@ -95,14 +95,14 @@ class TestWholeAnswers:
     def test_none_that_can_be_had(self, explicit: bool) -> None:
         """In a whole answer the form was chosen by somebody: the client, or the model's custom."""
         with pytest.raises(ResultUnavailable, match="it is gone"):
-            tell(presenter("b64_json", explicit).deliver([MadePicture(URL)], NO_FACTS), GONE)
+            tell(presenter("b64_json", explicit).deliver([MadePicture(URL)], NO_FACTS, 2), GONE)
 
     def test_bytes_that_cannot_be_read_are_not_kept(self) -> None:
         with pytest.raises(ResultUnavailable, match="cannot be read"):
-            tell(presenter().deliver([MadePicture(None, "no base64!")], NO_FACTS))
+            tell(presenter().deliver([MadePicture(None, "no base64!")], NO_FACTS, 2))
 
     def test_no_pictures_are_no_trouble(self) -> None:
-        assert tell(presenter().deliver([], NO_FACTS)) == ([], ())
+        assert tell(presenter().deliver([], NO_FACTS, 2)) == ([], ())
 
     def test_all_that_is_known_is_told(self) -> None:
         facts = PictureFacts("1024x1024", "high", "opaque", "png", STATED)
@@ -146,7 +146,7 @@ class TestStreams:
     def test_a_picture_is_an_event_with_everything_the_sdk_requires(self) -> None:
         telling = presenter("b64_json", stream=True)
         picture = MadePicture(None, as_base64(BLACK), "A black cat")
-        said, pictures = tell(telling.deliver([picture], NO_FACTS))
+        said, pictures = tell(telling.deliver([picture], NO_FACTS, 2))
         (document,) = events(said)
         event = ImageGenCompletedEvent.model_validate(document)
         assert (event.type, event.b64_json) == ("image_generation.completed", as_base64(BLACK))
@@ -154,14 +154,14 @@ class TestStreams:
         assert (event.created_at, event.usage.total_tokens) == (CREATED, 0)
         assert document["revised_prompt"] == "A black cat"
         assert "url" not in document
-        assert pictures == (picture,)
+        assert pictures == (MadePicture(None, None, "A black cat"),)  # sent, and not kept any longer
         assert telling.conclude(pictures, NO_FACTS, None) is None
 
     @pytest.mark.parametrize("kind", ["edit", "variation"])
     def test_edits_and_variations_have_a_name_of_their_own(self, kind: Any) -> None:
         telling = presenter("b64_json", kind=kind, images=(source(),), stream=True)
         facts = PictureFacts("1536x1024", "low", "transparent", "webp", STATED)
-        said, _ = tell(telling.deliver([MadePicture(None, as_base64(BLACK))], facts))
+        said, _ = tell(telling.deliver([MadePicture(None, as_base64(BLACK))], facts, 2))
         event = ImageEditCompletedEvent.model_validate(events(said)[0])
         assert (event.size, event.quality, event.background, event.output_format) == (
             "1536x1024",
@@ -173,7 +173,7 @@ class TestStreams:
 
     def test_words_the_sdk_does_not_know_are_not_told(self) -> None:
         facts = PictureFacts("auto", "standard", "auto", "gif")
-        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(BLACK))], facts))
+        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(BLACK))], facts, 2))
         event = ImageGenCompletedEvent.model_validate(events(said)[0])
         assert (event.quality, event.background, event.output_format) == ("auto", "auto", "png")
 
@@ -186,7 +186,7 @@ class TestStreams:
         ],
     )
     def test_the_format_is_told_by_the_bytes(self, data: bytes, name: str) -> None:
-        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(data))], NO_FACTS))
+        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(data))], NO_FACTS, 2))
         assert events(said)[0]["output_format"] == name
 
     def test_text_that_is_no_base64_has_no_format(self) -> None:
@@ -195,14 +195,14 @@ class TestStreams:
 
     def test_a_link_is_followed_and_stands_beside(self) -> None:
         """Also for models whose whole answers are links: the SDK's events need the bytes."""
-        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS), BLACK)
+        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS, 2), BLACK)
         assert said[0] == Fetch(URL)
         (document,) = events(said)
         assert (document["b64_json"], document["url"]) == (as_base64(BLACK), URL)
-        assert pictures == (MadePicture(URL, as_base64(BLACK)),)
+        assert pictures == (MadePicture(URL),)
 
     def test_what_was_bought_is_not_lost_with_the_bytes(self) -> None:
-        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS), GONE)
+        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS, 2), GONE)
         (document,) = events(said)
         assert (document["b64_json"], document["url"]) == (None, URL)
         assert pictures == (MadePicture(URL),)
@@ -210,17 +210,17 @@ class TestStreams:
     def test_bytes_the_client_insists_on_are_bytes_or_nothing(self) -> None:
         telling = presenter("b64_json", explicit=True, stream=True)
         with pytest.raises(ResultUnavailable):
-            tell(telling.deliver([MadePicture(URL)], NO_FACTS), GONE)
+            tell(telling.deliver([MadePicture(URL)], NO_FACTS, 2), GONE)
 
     def test_a_client_that_insists_on_links_gets_links(self) -> None:
         telling = presenter("url", explicit=True, stream=True)
         made = [MadePicture(URL), MadePicture(None, as_base64(WHITE))]
-        said, _ = tell(telling.deliver(made, NO_FACTS), KEPT_URL)
+        said, _ = tell(telling.deliver(made, NO_FACTS, 2), KEPT_URL)
         assert [(each["b64_json"], each["url"]) for each in events(said)] == [(None, URL), (None, KEPT_URL)]
 
     def test_every_picture_goes_out_as_soon_as_it_is_there(self) -> None:
         said, _ = tell(
-            presenter(stream=True).deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS), BLACK, WHITE
+            presenter(stream=True).deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS, 2), BLACK, WHITE
         )
         assert [type(command).__name__ for command in said] == ["Fetch", "Emit", "Fetch", "Emit"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.types import Endpoint, Outcome, Phase, Target, TaskTimes, Usage
+from gateway.core.types import Endpoint, Outcome, Phase, Price, Target, TaskTimes, Usage
 from gateway.errors import TransportError
 from gateway.translate.commands import Awaiting, Command, Conversing, Head, Send, Sleep, Stalled
 from gateway.translate.presenting import Telling
@@ -23,8 +23,10 @@ from gateway.translate.task_polling import (
 )
 from gateway.wire.task_answer import TaskState
 
-from .tasks import API, FLUX, ID, KEY, PIECES, PROXY, REDACT, WALL_SECONDS, done, task, tell, whole
+from .tasks import API, FLUX, ID, KEY, PIECES, POINTS_PER_USD, PROXY, REDACT, WALL_SECONDS, done, task, tell, whole
 from .transcript import Told, play
+
+UNPRICED = replace(FLUX, price=None)
 
 
 class Waiting:
@@ -51,6 +53,8 @@ class Waiting:
         )
         self.task_id: str | None = ID
         self.state: TaskState | None = None
+
+    delivered = 0
 
     def estimate(self) -> Usage:
         return Usage()
@@ -262,7 +266,31 @@ def test_ids_that_cannot(id: str) -> None:
     ],
 )
 def test_points_are_nano_dollars_rounded_half_up(points: int | None, per_usd: int, cost: int | None) -> None:
-    assert stated_cost(points, per_usd) == cost
+    assert stated_cost(points, per_usd, UNPRICED, 1) == cost
+
+
+@pytest.mark.parametrize(
+    ("points", "pictures", "cost"),
+    [
+        (3_000_000, 1, 300_000_000),
+        (3_000_001, 1, None),
+        (3_000_001, 0, None),
+        (12_000_000, 4, 1_200_000_000),
+        (12_000_001, 4, None),
+        (1_000_000_000, 1, None),
+    ],
+)
+def test_points_are_believed_up_to_twenty_times_the_price(points: int, pictures: int, cost: int | None) -> None:
+    """Of 15 million nano-dollars a picture; beyond that the price counts, which is what None leads to."""
+    assert stated_cost(points, POINTS_PER_USD, FLUX, pictures) == cost
+
+
+def test_a_model_without_a_price_is_believed_as_far_as_a_hundred_dollars() -> None:
+    assert stated_cost(1_000_000_000, POINTS_PER_USD, UNPRICED, 1) == 100_000_000_000
+
+
+def test_a_price_of_nothing_says_nothing_about_what_a_task_may_cost() -> None:
+    assert stated_cost(20_000, POINTS_PER_USD, replace(FLUX, price=Price(image=0)), 1) == 2_000_000
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from .tasks import (
     answer,
     done,
     failed,
+    shown,
     task,
     tell,
     whole,
@@ -60,7 +61,7 @@ class TestCreating:
             << send
             >> 200: pending
             << record {ID}
-            << respond 200 pending
+            << respond 200 pending-shown
             << sleep 2
             << send GET to api.piapi.ai
             >> (reset)
@@ -90,7 +91,7 @@ class TestCreating:
             << send
             >> 200: done
             << record {ID}
-            << respond 200 done
+            << respond 200 done-shown
             == ok FORWARDED
             """,
         )
@@ -119,7 +120,8 @@ class TestCreating:
         talk = relay()
         said, outcome = play(talk, [*whole(task("pending")), *whole(failed(f"too many requests {KEY}"))])
         assert (outcome.slug, outcome.phase) == ("task_failed", Phase.REJECTED)
-        assert outcome.message == outcome.detail == "too many requests [redacted]"
+        assert outcome.message == "too many requests [redacted]"
+        assert outcome.detail == "the task failed"
         assert (talk.task_id, talk.images, talk.stated_cost) == (ID, 0, None)
         assert sum(isinstance(command, Respond) for command in said) == 1
 
@@ -162,7 +164,7 @@ class TestReading:
         assert isinstance(ask, Send)
         assert (ask.method, ask.path, ask.key_header) == ("GET", f"/api/v1/task/{ID}", b"x-api-key")
         assert (ask.endpoint, ask.within, ask.free) == (None, 30.0, True)
-        assert said[-1] == Respond(200, done())
+        assert said[-1] == Respond(200, shown(done()))
         assert outcome.ok
         assert (talk.task_id, talk.images, talk.stated_cost) == (ID, 0, None)
         assert talk.estimate() == Usage()
@@ -170,8 +172,8 @@ class TestReading:
     @pytest.mark.parametrize(
         ("body", "status"),
         [
-            (PIECES["pending"], 200),
-            (PIECES["failed"], 200),
+            (PIECES["pending-shown"], 200),
+            (shown(PIECES["failed"]), 200),
             (PIECES["missing"], 404),
             (PIECES["missing"], 200),
             (PIECES["refused"], 400),
@@ -183,6 +185,41 @@ class TestReading:
         said, outcome = play(read(), whole(body, status))
         assert said[-1] == Respond(status, body)
         assert (outcome.slug, outcome.status) == ("ok", status)
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            answer(None, code=404, message=f"no task of {KEY}"),
+            json.dumps({"code": 404, "message": "no task", "data": {"webhook_config": {"secret": "ours"}}}).encode(),
+            json.dumps({"code": 404, "message": "no", "data": [{"webhook_config": "ours"}]}).encode(),
+            b'{"code": 404, "message": "no", "data": {"webhook\\u005fconfig": "ours"}}',
+            f'{{"code": 404, "message": "\\u{ord(KEY[0]):04x}{KEY[1:]}"}}'.encode(),
+        ],
+    )
+    def test_what_is_ours_is_not_passed_on(self, body: bytes) -> None:
+        """Also where the upstream spells it with escapes."""
+        said, outcome = play(read(), whole(body, 404))
+        assert outcome.ok
+        assert isinstance(said[-1], Respond)
+        document = json.loads(said[-1].body)
+        assert document["code"] == 404
+        assert not any(word in str(document) for word in (KEY, KEY[1:], "webhook_config", "ours"))
+
+    def test_a_big_result_is_searched_for_secrets_as_well(self) -> None:
+        big = done(image_base64="iVBORw0KGgo=" * 400_000, note=f"by {KEY}")
+        said, _ = play(read(), whole(big))
+        assert isinstance(said[-1], Respond)
+        told = json.loads(said[-1].body)["data"]["output"]
+        assert told == {"image_base64": "iVBORw0KGgo=" * 400_000, "note": "by [redacted]"}
+
+    @pytest.mark.parametrize("status", [200, 400])
+    @pytest.mark.parametrize(
+        "body", [b'{"a":' + b"[" * 300 + b"]" * 300 + b"}", b'{"a":[' + b"0," * 400_000 + b"0]}"], ids=["deep", "many"]
+    )
+    def test_what_nobody_could_write_again_is_not_passed_on(self, body: bytes, status: int) -> None:
+        said, outcome = play(read(), whole(body, status))
+        assert outcome.slug == ("bad_json" if status == 200 else "rejected")
+        assert not any(isinstance(command, Respond) for command in said)
 
     @pytest.mark.parametrize(
         ("body", "status", "slug"),

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.pictures import PicturesRequest, SourcePicture
 from gateway.errors import ClientError
-from gateway.wire.chat_pictures import pictures_from_chat
+from gateway.wire.chat_pictures import flux_fields, pictures_from_chat
 from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.pictures_request import MAX_PROMPT
 
@@ -105,3 +105,16 @@ def test_several_choices_are_refused():
     error = refusal(user("a cat"), n=2)
     assert error.param == "n"
     assert "/v1/images/generations" in error.message
+
+
+class TestFluxFields:
+    """What extra_body may add to a chat with a Flux model."""
+
+    def test_are_taken_out_of_the_body(self):
+        body = {"model": "flux-dev", "messages": [], "seed": 7, "steps": 20, "denoise": None, "lora_settings": []}
+        assert flux_fields(body) == {"steps": 20, "lora_settings": []}
+        assert body == {"model": "flux-dev", "messages": [], "seed": 7}
+
+    def test_go_with_the_order(self):
+        request = parse_chat_request({"model": "flux-dev", "messages": [{"role": "user", "content": "a cat"}]})
+        assert pictures_from_chat(request, {"steps": 20}).flux == {"steps": 20}

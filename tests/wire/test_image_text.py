@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.image_text import picture_links
+from gateway.core.pictures import MOST_READ
+from gateway.wire.image_text import MOST_TEXT, ImageTextReader, picture_links, read_answer
 
 PIAPI = "https://storage.theapi.app/image/gen-26c1c535-9b8a-4986-af98-0d02f207c456.png"
 SIGNED = (
@@ -125,3 +126,38 @@ def test_only_addresses_are_found_and_each_once(parts: list[str]) -> None:
     links = picture_links("".join(parts))
     assert all(link.startswith("https://x") and " " not in link for link in links)
     assert len(set(links)) == len(links)
+
+
+def test_words_without_end_are_not_taken_in() -> None:
+    reader = ImageTextReader()
+    reader.feed("![x](https://a.example/1.png)\n" + "data:image/png;base64," + "iVBORw0KGgo" * 200_000 + "\n")
+    assert not reader.too_long
+    reader.feed("id\n" * (MOST_TEXT // 3))
+    assert reader.too_long
+    reader.feed("![y](https://a.example/2.png)")
+    assert reader.result().pictures == ("https://a.example/1.png",)
+
+
+def test_thoughts_without_end_are_not_taken_in() -> None:
+    reader = ImageTextReader()
+    reader.feed("", "Progress 7%\n")
+    reader.feed("", " " * MOST_TEXT)
+    reader.feed("", "Progress 9%\n")
+    assert reader.result().progress == 7
+
+
+def test_no_more_pictures_are_read_than_any_answer_has() -> None:
+    many = "\n".join(f"![x](https://a.example/{number}.png)" for number in range(1000))
+    assert read_answer(many).pictures == tuple(f"https://a.example/{number}.png" for number in range(MOST_READ))
+    assert len(picture_links(many)) == MOST_READ
+
+
+def test_a_reason_is_looked_for_where_reasons_stand() -> None:
+    assert read_answer("I am sorry. " + "so " * 20_000 + "\nGeneration failed").failure is not None
+    assert read_answer("I am sorry. " + "so " * 60_000 + "\nGeneration failed").failure is None
+
+
+@pytest.mark.parametrize("words", ["I cannot show {}.", "Generation failed\nReason: no {}."])
+def test_words_are_told_without_megabytes_of_base64(words: str) -> None:
+    answer = read_answer(words.format("base64," + "iVBORw0KGgo" * 1000))
+    assert (answer.failure or answer.refusal or "").endswith("base64,….")

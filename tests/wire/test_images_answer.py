@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.pictures import MOST_READ, MadePicture, PictureFacts
 from gateway.core.types import Usage
 from gateway.wire.images_answer import (
     base64_text,
@@ -173,3 +173,9 @@ def test_nothing_an_upstream_says_breaks_the_reading(value: Any) -> None:
     assert all(picture.url or picture.b64 for picture in pictures_in(document))
     facts_in(document)
     usage({"input_tokens": value, "output_tokens": value, "input_tokens_details": value})
+
+
+def test_pictures_without_end_are_not_read() -> None:
+    links = [f"https://a.example/{number}.png" for number in range(1000)]
+    document = {"data": [None, *({"url": link} for link in links)]}
+    assert [picture.url for picture in pictures_in(document)] == links[:MOST_READ]

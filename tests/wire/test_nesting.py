@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.chat_fold import ChatFolder
-from gateway.wire.nesting import MAX_DEPTH, too_deep
+from gateway.wire.nesting import MAX_DEPTH, MOST_MEMBERS, too_crowded, too_deep
 
 
 def nested(opening: bytes, depth: int, closing: bytes, inner: bytes = b"1") -> bytes:
@@ -70,3 +70,16 @@ def test_the_depth_is_the_documents(value, around):
 @given(st.text('[]{}":,\\x', max_size=80), st.integers(0, 300))
 def test_any_bytes_are_answered(text, brackets):
     assert too_deep(b"[" * brackets + text.encode()) in (True, False)
+
+
+def test_a_document_of_very_many_members_is_crowded():
+    assert not too_crowded(orjson.dumps({"b64_json": "iVBORw0KGgo" * 1_000_000}))
+    assert not too_crowded(orjson.dumps([0] * MOST_MEMBERS))
+    assert too_crowded(orjson.dumps([0] * (MOST_MEMBERS + 1)))
+    assert too_crowded(b"[" * (MOST_MEMBERS + 1))
+    assert too_crowded(orjson.dumps([{}] * MOST_MEMBERS))
+
+
+def test_what_is_nothing_but_depth_is_told_by_its_beginning():
+    assert too_deep(b"[" * (32 << 20))
+    assert too_deep(b'{"a":"' + b"x" * (1 << 17) + b'","b":' + nested(b"[", MAX_DEPTH, b"]") + b"}")

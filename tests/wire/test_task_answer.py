@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.pictures import MadePicture
+from gateway.core.pictures import MOST_READ, MadePicture
 from gateway.wire.task_answer import TaskState, parse_task
 
 CREATED = {
@@ -256,8 +256,8 @@ class TestErrors:
             del members[place]
 
     def test_a_long_one_is_cut(self):
-        assert parse_task(answer("failed", detail="x" * 500)).error == "x" * 500
-        assert parse_task(answer("failed", detail="x" * 501)).error == "x" * 499 + "…"
+        assert parse_task(answer("failed", detail="x" * 2_000)).error == "x" * 2_000
+        assert parse_task(answer("failed", detail="x" * 2_001)).error == "x" * 1_999 + "…"
 
     def test_depth_is_not_followed_for_ever(self):
         nested: Any = "words"
@@ -337,3 +337,40 @@ def test_anything_is_read_or_refused(document):
 )
 def test_an_envelope_around_anything_is_read(status, members):
     check({"code": 200, "data": {**members, "status": status}})
+
+
+@pytest.mark.parametrize(
+    ("output", "links"),
+    [
+        ({"image_url": "https://a.example/1.png", "image_urls": ["https://a.example/1.png?sig=1"]}, ["1.png"]),
+        ({"image_url": "https://a.example/1.png?e=1", "image_urls": ["https://a.example/1.png?e=2"]}, ["1.png?e=1"]),
+        (
+            {
+                "image_url": "https://a.example/?id=1",
+                "image_urls": ["https://a.example/?id=1", "https://a.example/?id=2"],
+            },
+            ["?id=1", "?id=2"],
+        ),
+        (
+            {"image_url": "https://a.example/", "image_urls": ["https://a.example/?id=1", "https://a.example/?id=2"]},
+            ["", "?id=2"],
+        ),
+        ({"image_urls": ["https://a.example/?id=1", "https://a.example/?id=2"]}, ["?id=1", "?id=2"]),
+        ({"image_url": ["https://a.example/1.png", "https://a.example/2.png"]}, ["1.png", "2.png"]),
+    ],
+)
+def test_one_picture_under_two_links_is_one(output: dict[str, object], links: list[str]) -> None:
+    state = parse_task({"data": {"status": "completed", "output": output}})
+    assert [picture.url for picture in state.pictures] == [f"https://a.example/{link}" for link in links]
+
+
+def test_pictures_without_end_are_not_read() -> None:
+    links = [f"https://a.example/{number}.png" for number in range(1000)]
+    for output in ({"image_urls": links}, {"images": links}, {"image_urls": links[:20], "images": links[20:]}):
+        state = parse_task({"data": {"status": "completed", "output": output}})
+        assert [picture.url for picture in state.pictures] == links[:MOST_READ]
+
+
+def test_words_without_end_are_not_read() -> None:
+    state = parse_task({"data": {"status": "failed", "detail": " " * 20_000 + "too late"}})
+    assert state.error is None

@@ -1,0 +1,176 @@
+"""What the tests of pictures share: pictures to send, what was bought upstream for them, what came back."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from openai.types import ImagesResponse
+from PIL import Image
+
+from gateway.sandbox.journal import RecordedRequest
+
+from .harness import PIAPI_KEY, PROMPT, Rig, get
+
+CHAT, GENERATIONS, EDITS, TASK = "/v1/chat/completions", "/v1/images/generations", "/v1/images/edits", "/api/v1/task"
+SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
+
+PICTURE = 20_000_000
+"""Nano-dollars of an answer of gpt-4o-image with a picture."""
+
+FLUX_PRICES = {SCHNELL: 2_000_000, DEV: 15_000_000, ADVANCED: 20_000_000}
+"""Nano-dollars of one picture."""
+
+LORA: dict[str, Any] = {"lora_settings": [{"lora_type": "mjv6", "lora_strength": 0.8}]}
+CONTROL: dict[str, Any] = {
+    "control_net_settings": [
+        {
+            "control_type": "depth",
+            "control_image": "https://example.com/depth.png",
+            "control_strength": 0.45,
+            "return_preprocessed_image": True,
+        }
+    ]
+}
+
+BACKUP_ONLY = """
+upstreams: {piapi: {keys: []}}
+models:
+  flux-dev:
+    targets:
+    - upstream: backup
+      model: gpt-image-1
+      operation: images
+      price: {input: 5.00, image_input: 10.00, output: 40.00}
+"""
+"""PiAPI is off, and flux-dev is sold by the backup's Images API as well."""
+
+
+def picture(width: int = 64, height: int = 48, colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+    """A PNG in one colour."""
+    return _encoded(Image.new("RGB", (width, height), colour))
+
+
+def mask(width: int = 64, height: int = 48) -> bytes:
+    """A PNG whose left half is transparent: that is to be painted anew."""
+    stencil = Image.new("RGBA", (width, height), (0, 0, 0, 255))
+    stencil.paste((0, 0, 0, 0), (0, 0, width // 2, height))
+    return _encoded(stencil)
+
+
+def _encoded(made: Image.Image) -> bytes:
+    written = io.BytesIO()
+    made.save(written, "PNG")
+    return written.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    """The picture, once it is known to be a whole PNG."""
+    found = Image.open(io.BytesIO(data), formats=["PNG"])
+    found.load()
+    return found
+
+
+def as_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def from_base64(text: str | None) -> bytes:
+    """Bytes of base64 text, or of a data URL."""
+    assert text
+    return base64.b64decode(text.rpartition(",")[2], validate=True)
+
+
+SOURCE, OTHER_SOURCE, MASK = picture(), picture(colour=(30, 30, 200)), mask()
+
+
+async def delivered(answer: ImagesResponse) -> list[Image.Image]:
+    """The pictures of an answer: fetched where they are links, decoded where they are base64."""
+    assert answer.data
+    assert all((one.url is None) is not (one.b64_json is None) for one in answer.data)
+    return [opened(await get(one.url) if one.url else from_base64(one.b64_json)) for one in answer.data]
+
+
+def bought(rig: Rig) -> list[RecordedRequest]:
+    """The requests that buy something, in their order: no polls, no fetches of results, no account pages."""
+    return [request for request in rig.sandbox.requests if request.method == "POST"]
+
+
+def tokens_price(prompt: str = PROMPT, *, sources: int = 0, pictures: int = 1) -> int:
+    """Nano-dollars of squares of gpt-image-1 of medium quality, after what the sandbox says they take: a token a word
+    at $5, 323 tokens a picture sent in at $10, 1,056 a picture made at $40 per 1,000,000."""
+    return len(prompt.split()) * 5_000 + sources * 323 * 10_000 + pictures * 1056 * 40_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the table of routes and models.
+
+    ``buys``: the upstream's path. ``task_type``, ``flux``: of a task, with PiAPI's name for the model. ``extra``: of
+    the request. ``masked``: a mask comes along. ``cost``: nano-dollars. ``pixels``: of the picture that comes.
+    """
+
+    model: str
+    buys: str
+    cost: int
+    task_type: str = ""
+    flux: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    masked: bool = False
+    pixels: tuple[int, int] = (1024, 1024)
+    upstream: str = "piapi"
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.model, self.task_type, self.upstream if self.upstream == "backup" else "")))
+
+
+def flux(
+    model: str, task_type: str, name: str, /, *, masked: bool = False, pixels: Sequence[int] = (), **extra: Any
+) -> Cell:
+    """A task, under the name ``model``; ``name`` is PiAPI's own. Without ``pixels`` its picture is as large as the one
+    it works on, or 1024x1024."""
+    made = tuple(pixels) or ((1024, 1024) if task_type in _ITS_OWN_SIZE else (64, 48))
+    return Cell(model, TASK, FLUX_PRICES[name], task_type, name, extra, masked, (made[0], made[1]))
+
+
+_ITS_OWN_SIZE = ("txt2img", "txt2img-lora", "kontext")
+
+
+def relayed(model: str, path: str, cost: int, upstream: str = "piapi") -> Cell:
+    """A sale by an Images API."""
+    return Cell(model, path, cost, upstream=upstream)
+
+
+def by_the_backup(path: str, cost: int) -> tuple[Cell, ...]:
+    """One model of each kind, sold by the backup's Images API."""
+    return tuple(relayed(model, path, cost, "backup") for model in ("gpt-4o-image", "gpt-image-1", "flux-dev"))
+
+
+def cells(*wanted: Cell) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("cell", wanted, ids=str)
+
+
+def check_what_was_bought(rig: Rig, cell: Cell) -> RecordedRequest:
+    """One order, to the right place, for the right model."""
+    [order] = bought(rig)
+    assert (order.path, order.role) == (cell.buys, "backup" if cell.upstream == "backup" else "api")
+    if cell.task_type:
+        assert (order.json["model"], order.json["task_type"]) == (cell.flux, cell.task_type)
+        assert order.key == PIAPI_KEY
+    else:
+        assert order.model == ("gpt-4o-image" if cell.buys == CHAT else "gpt-image-1")
+    return order
+
+
+async def check_books(rig: Rig, cell: Cell, *, pictures: int = 1) -> None:
+    """One exchange, with the right charge, and the same in the metrics and on the sandbox's bill."""
+    row = await rig.row()
+    assert (row.model, row.upstream, row.images) == (cell.model, cell.upstream, pictures)
+    assert (row.charged, row.upstream_cost, row.status, row.state) == (cell.cost, cell.cost, 200, "settled")
+    assert rig.sandbox.billed == cell.cost
+    labels = {"model": cell.model, "upstream": cell.upstream, "key": "alice"}
+    assert (await rig.figures()).total("gateway_images_total", **labels) == pictures

@@ -1,0 +1,240 @@
+"""Pictures that the gateway keeps: where only bytes are at hand and a link is wanted, it lends one of its own."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox.pictures import picture_name
+
+from .conftest import StartGateway
+from .harness import PROMPT, Answer, Rig, eventually
+from .raw_orders import fetched, order, sandbox_picture
+
+BY_THE_BACKUP = "upstreams: {piapi: {keys: []}}"
+NAME = re.compile(r"[A-Za-z0-9_-]{43}\.png")
+PNG = sandbox_picture("/" + picture_name(f"{PROMPT}0", 1024, 1024))
+
+
+def link_in(answer: Answer) -> str:
+    [item] = answer.json()["data"]
+    link: str = item["url"]
+    return link
+
+
+def folder(rig: Rig) -> Path:
+    return rig.folder / "images"
+
+
+def kept(rig: Rig) -> list[str]:
+    return sorted(entry.name for entry in folder(rig).iterdir())
+
+
+class TestALinkOfOurOwn:
+    async def test_leads_to_the_picture_without_any_key(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+
+        answer = await order(rig)
+
+        link = link_in(answer)
+        assert link.startswith(f"{rig.gateway.main_url}/images/")
+        assert NAME.fullmatch(link.rpartition("/")[2])
+        shown = await fetched(link)
+        assert (shown.status, shown.header("content-type")) == (200, "image/png")
+        assert shown.body == PNG
+        assert shown.header("x-content-type-options") == "nosniff"
+        assert "private" in (shown.header("cache-control") or "")
+
+    async def test_answers_head_as_it_would_answer_get(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+        link = link_in(await order(rig))
+
+        shown, asked = await fetched(link), await fetched(link, "HEAD")
+
+        assert (asked.status, asked.body) == (200, b"")
+        for name in ("content-type", "content-length", "cache-control"):
+            assert asked.header(name) == shown.header(name)
+        assert asked.header("content-length") == str(len(PNG))
+
+    async def test_names_the_public_address_where_there_is_one(self, gateway: StartGateway) -> None:
+        rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{public_url: 'https://pictures.example.com/gateway/'}}")
+
+        link = link_in(await order(rig))
+
+        assert link.startswith("https://pictures.example.com/gateway/images/")
+        assert kept(rig) == [link.rpartition("/")[2]]
+
+    async def test_is_another_one_for_every_picture(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+
+        answer = await order(rig, n=3)
+
+        links = [item["url"] for item in answer.json()["data"]]
+        assert len(set(links)) == 3
+        assert kept(rig) == sorted(link.rpartition("/")[2] for link in links)
+
+    async def test_is_for_nobody_else_on_the_machine_to_read(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+        link = link_in(await order(rig))
+
+        assert stat.S_IMODE(folder(rig).stat().st_mode) == 0o700
+        assert stat.S_IMODE((folder(rig) / link.rpartition("/")[2]).stat().st_mode) == 0o600
+
+    async def test_is_on_the_main_listener_only(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+        link = link_in(await order(rig))
+
+        elsewhere = await fetched(link.replace(rig.gateway.main_url, rig.gateway.admin_url))
+
+        assert elsewhere.status == 404
+
+    async def test_is_needed_only_where_a_link_is_wanted(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+
+        answer = await order(rig, response_format="b64_json")
+        await order(rig, model="gpt-image-1")
+        await order(rig, stream=True)
+
+        assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == PNG
+        assert not folder(rig).exists()
+
+    async def test_does_not_stand_for_a_link_that_the_upstream_has(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+        rig.sandbox.script("ok;link=1")
+
+        link = link_in(await order(rig))
+
+        assert link.startswith(f"{rig.sandbox.urls['backup']}/files/")
+        assert not folder(rig).exists()
+
+    async def test_is_shown_by_pages_that_hold_it(self, gateway: StartGateway) -> None:
+        """A chat's page shows the markdown image; where no key is asked for, pages are kept from everything else."""
+        rig = await gateway(f"{BY_THE_BACKUP}\nauth: none")
+        link = link_in(await order(rig))
+        page = {"sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}
+
+        shown = await fetched(link, headers=page)
+        models = await fetched(f"{rig.gateway.main_url}/v1/models", headers=page)
+
+        assert (shown.status, shown.body) == (200, PNG)
+        assert models.status == 403
+
+
+class TestNoSuchPicture:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "A" * 43 + ".png",
+            "A" * 43,
+            "../gateway.db",
+            "..%2Fgateway.db",
+            "%2e%2e/%2e%2e/etc/passwd",
+            ".",
+            "a.png",
+            "x" * 5000,
+            "%00.png",
+        ],
+    )
+    async def test_is_a_404_like_any_other(self, gateway: StartGateway, name: str) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+        await order(rig)
+
+        answer = await fetched(f"{rig.gateway.main_url}/images/{name}")
+
+        assert answer.status == 404
+        assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+        assert b"SQLite" not in answer.body
+
+    async def test_one_character_off_finds_nothing(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+        link = link_in(await order(rig))
+        other = "B" if link[-5] == "A" else "A"
+
+        assert (await fetched(f"{link[:-5]}{other}.png")).status == 404
+        assert (await fetched(link.replace(".png", ".jpg"))).status == 404
+        assert (await fetched(link)).status == 200
+
+    async def test_not_even_through_a_link_somebody_laid_into_the_folder(self, gateway: StartGateway) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+        await order(rig)
+        name = "B" * 43 + ".png"
+        (folder(rig) / name).symlink_to(rig.folder / "gateway.db")
+
+        assert (await fetched(f"{rig.gateway.main_url}/images/{name}")).status == 404
+
+
+class TestKeeping:
+    async def test_ends_after_a_while(self, gateway: StartGateway) -> None:
+        rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{keep: 1h}}")
+        first = link_in(await order(rig))
+        path = folder(rig) / first.rpartition("/")[2]
+        almost = path.stat().st_mtime - 3_590
+        os.utime(path, (almost, almost))
+        assert (await fetched(first)).status == 200
+        os.utime(path, (almost - 20, almost - 20))
+
+        assert (await fetched(first)).status == 404
+        second = link_in(await order(rig))
+
+        assert kept(rig) == [second.rpartition("/")[2]]  # the old one's file is gone, too
+
+    async def test_ends_while_nothing_new_comes(self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("gateway.picture_store.SWEEP_EVERY", 0.02)
+        rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{keep: 1h}}")
+        link = link_in(await order(rig))
+        os.utime(folder(rig) / link.rpartition("/")[2], (0, 0))
+
+        await eventually(lambda: kept(rig) == [], "the old picture to be removed")
+
+        assert (await fetched(link)).status == 404
+
+    async def test_outlives_a_restart(self, gateway: StartGateway, tmp_path: Path) -> None:
+        shared = f"{BY_THE_BACKUP}\nimages: {{dir: '{tmp_path / 'shared'}'}}"
+        link = link_in(await order(await gateway(shared)))
+
+        again = await gateway(shared)
+
+        shown = await fetched(f"{again.gateway.main_url}/images/{link.rpartition('/')[2]}")
+        assert (shown.status, shown.body) == (200, PNG)
+
+    async def test_makes_room_by_removing_the_oldest(self, gateway: StartGateway) -> None:
+        rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{keep_max: {len(PNG) * 5 // 2}B}}")
+        links = []
+        for age in (300, 200, 100):
+            links.append(link_in(await order(rig)))
+            path = folder(rig) / links[-1].rpartition("/")[2]
+            written = path.stat().st_mtime - age
+            os.utime(path, (written, written))
+
+        assert [(await fetched(link)).status for link in links] == [404, 200, 200]
+
+
+class TestAPictureThatCannotBeKept:
+    @pytest.mark.parametrize("trouble", ["no folder", "too large"])
+    @pytest.mark.parametrize("way", ["images", "chat", "chat stream"])
+    async def test_is_paid_for_in_vain_and_says_so(
+        self, gateway: StartGateway, tmp_path: Path, trouble: str, way: str
+    ) -> None:
+        (tmp_path / "a file").write_text("in the way")
+        config = {"no folder": f"dir: '{tmp_path / 'a file' / 'images'}'", "too large": "keep_max: 1KiB"}[trouble]
+        rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{{config}}}")
+
+        if way == "images":
+            answer = await order(rig)
+        else:
+            answer = await rig.chat(model="gpt-image-1", stream=way == "chat stream")
+
+        assert (answer.status, answer.error()["code"]) == (502, "result_unavailable")
+        assert answer.header("x-should-retry") == "false"
+        assert str(tmp_path) not in answer.error()["message"]
+        assert len(rig.sandbox.requests) == 1
+        row = await rig.row()
+        assert row.outcomes == ["asset_unavailable"]
+        assert row.charged == row.upstream_cost == rig.sandbox.billed > 0
+        [line] = await rig.log_lines("attempt")
+        assert {"no folder": "images.dir", "too large": "images.keep_max"}[trouble] in line["detail"]
