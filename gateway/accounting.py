@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from gateway.attempt import Attempt
 from gateway.core.booking import AttemptCost, AttemptFacts, Booking, book
+from gateway.core.budgets import Reservation
 from gateway.core.pricing import format_usd
 from gateway.core.routing import Failover, Go
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
@@ -89,7 +90,10 @@ class Entry:
 
 
 class Account:
-    """Opened with the request, settled once. ``reserved``: whether an intent row may stand in the ledger."""
+    """Opened with the request, settled once. ``reserved``: whether an intent row may stand in the ledger.
+
+    ``id``: the exchange's. ``reservation``: what it holds of its budgets, None until it does.
+    """
 
     def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:
         self._services = services
@@ -99,22 +103,24 @@ class Account:
         self._request_id = request_id
         self._loop = asyncio.get_running_loop()
         self._began = services.clock.monotonic()
-        self._id = services.new_id()
+        self.id = services.new_id()
         self._entries: list[Entry] = []
         self._first_at: float | None = None
         self._booking: Booking | None = None
         self.reserved = False
+        self.reservation: Reservation | None = None
 
-    def intent(self) -> Intent:
-        """The row that is committed before an upstream is called."""
+    def intent(self, at_ns: int) -> Intent:
+        """The row that is committed before an upstream is called. ``at_ns``: when its budgets were asked."""
         return Intent(
-            id=self._id,
-            at_ns=self._services.clock.wall_ns(),
+            id=self.id,
+            at_ns=at_ns,
             key=self._key.name,
             team=self._key.team,
             route=self._operation.route,
             model=self._route.model,
             request_id=self._request_id,
+            reserved=self.reservation.amount if self.reservation is not None else 0,
             paid=any(target.cost_class is CostClass.PAID for target in self._route.targets),
         )
 
@@ -141,7 +147,7 @@ class Account:
                 task_id=task_id,
                 upstream=go.target.upstream.name,
                 credential=go.credential.name,
-                exchange=self._id,
+                exchange=self.id,
                 key=self._key.name,
                 model=self._route.model,
                 at_ns=self._services.clock.wall_ns(),
@@ -186,6 +192,8 @@ class Account:
                 self._booking = booking
                 if self.reserved:
                     self._services.ledger.settle(self._settlement(booking, status))
+                if self.reservation is not None:
+                    self._services.budgets.settle(self.reservation, booking.state, booking.charged)
                 self._observe(booking, status)
         known = self._booking.confidence != "unknown"
         return format_usd(self._booking.charged).encode() if known else None
@@ -207,7 +215,7 @@ class Account:
         last = records[-1] if records else None
         usage = booking.usage
         return Settlement(
-            id=self._id,
+            id=self.id,
             at_ns=self._services.clock.wall_ns(),
             state=booking.state,
             upstream=last.upstream if last else None,

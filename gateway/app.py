@@ -14,11 +14,13 @@ from gateway.assembly import (
     RESERVED_DESCRIPTORS,
     build_desk,
     build_key_desk,
+    build_money,
     build_services,
     labels,
     log_crash,
     take_snapshot,
 )
+from gateway.budget_alerts import signing_key
 from gateway.config import Config, unsupported
 from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.routing import UpstreamStates
@@ -39,10 +41,9 @@ from gateway.endpoints.read_task import read_task_routes
 from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.errors import ConfigError, GatewayError
+from gateway.errors import ConfigError, GatewayError, OperatorError
 from gateway.key_ring import KeyRing
 from gateway.log import Log
-from gateway.metrics import MoneySources
 from gateway.painting import Painter
 from gateway.picture_store import PictureStore
 from gateway.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
@@ -83,6 +84,7 @@ class Gateway:
         self._ring = ring
         self._ring.on_change = self._key_changed
         self._authenticator = Authenticator(ring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
+        self._money = build_money(lambda: self.config, services, ring, lambda: self._authenticator.failures)
         self._painter = Painter()
         self._desk = build_desk(config, services, self._painter)
         self._secrets = set(config.secrets)
@@ -108,6 +110,8 @@ class Gateway:
         ledger = await SQLiteLedger.open(store_path(config.store), clock=clock)
         if ledger.recovered:
             log.warning("ledger_recovered", unknown=ledger.recovered)
+        if ledger.booked_late:
+            log.warning("ledger_booked_late", settlements=ledger.booked_late)
         try:
             ring = await KeyRing.open(ledger.path, config.key_pepper, clock)
         except BaseException:
@@ -116,15 +120,17 @@ class Gateway:
         ring.configure(config.keys)
         pictures = _picture_store(config, clock)
         dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
-        services = build_services(config, log, ledger, pictures, ring.keys, dialer, clock, randomness)
+        services = build_services(config, log, ledger, pictures, ring, dialer, clock, randomness)
         gateway = cls(config, services, ledger, pictures, ring, load)
         gateway._warn_of_shadowed_keys()
         try:
+            await gateway._money.load()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
             raise
         services.tasks.spawn(gateway._watch_lag(), "lag")
+        services.tasks.spawn(gateway._money.watch(), "money")
         services.tasks.spawn(pictures.age_out(log), "age-out")
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
@@ -148,6 +154,10 @@ class Gateway:
             config = await asyncio.to_thread(self._load)
             if problems := [*unsupported(config), *_fixed(self.config, config, self._ring.any_stored)]:
                 raise ConfigError(problems)
+            signing_key(config.budget_alerts.secret)
+        except OperatorError as error:
+            self.services.log.error("config_rejected", problems=[str(error)])
+            return [str(error)]
         except ConfigError as error:
             self.services.log.error("config_rejected", problems=error.problems)
             return error.problems
@@ -162,6 +172,9 @@ class Gateway:
         services.log.redactor = Redactor(self._secrets)
         self._desk = build_desk(config, services, self._painter)
         self.config = config
+        services.budgets.allow_unpriced = config.allow_unpriced
+        services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
+        self._money.changed()
         self._warn_of_shadowed_keys()
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
@@ -187,6 +200,7 @@ class Gateway:
     async def close(self, timeout: float = 5.0) -> None:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
+        await self.services.budgets.alerts.close()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._pictures.close()
@@ -244,7 +258,7 @@ class Gateway:
             upstream_keys=lambda: services.snapshot.states.keys_available(services.clock.monotonic()),
             pending=lambda: self._ledger.pending,
             lag=lambda: self._lag,
-            money=lambda: MoneySources(auth_failures=self._authenticator.failures),
+            money=self._money.figures,
         )
         return AdminSource(
             admin_key=lambda: self.config.admin.key or None,
@@ -252,7 +266,9 @@ class Gateway:
             metrics=services.metrics.render,
             usage=self._usage,
             upstreams=self._upstreams,
-            keys=build_key_desk(lambda: self.config, self._ledger, self._ring, services.clock),
+            keys=build_key_desk(
+                lambda: self.config, self._ledger, self._ring, services.budgets.budgets, services.clock
+            ),
             reload=self.reload,
         )
 
@@ -262,6 +278,7 @@ class Gateway:
     def _key_changed(self, key: StoredKey) -> None:
         services = self.services
         services.metrics.configure(labels(self.config, self._ring.keys))
+        self._money.changed()
         services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
 
     def _warn_of_shadowed_keys(self) -> None:
@@ -336,6 +353,7 @@ def _fixed(old: Config, new: Config, any_stored: bool) -> Iterable[str]:
         "limits.headers": (old.limits.headers, new.limits.headers),
         "limits.in_flight": (old.limits.in_flight, new.limits.in_flight),
         "images": (old.images, new.images),
+        "time_zone": (str(old.time_zone), str(new.time_zone)),
     }
     for name, (before, after) in pairs.items():
         if before != after:

@@ -11,11 +11,15 @@ from functools import partial
 
 from gateway import __version__
 from gateway.account_info import task_limit
+from gateway.budget_alerts import AlertSender
+from gateway.budget_keeper import BudgetKeeper
 from gateway.config import Config, budget, duration
+from gateway.core.budget_refusals import Holder
+from gateway.core.budgets import Budgets, BudgetState
 from gateway.core.limits import KeyLimits
 from gateway.core.routing import RouteTable, UpstreamStates
 from gateway.core.task_slots import TaskSlots
-from gateway.core.types import VirtualKey
+from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.piapi_tasks import PATH as TASKS
 from gateway.endpoints.picture_desk import PictureDesk
 from gateway.endpoints.picture_operation import PictureTools
@@ -28,6 +32,7 @@ from gateway.key_fields import KeyRules
 from gateway.key_ring import KeyRing
 from gateway.log import Log
 from gateway.metrics import Metrics
+from gateway.money import Money
 from gateway.painting import Painter
 from gateway.ports import Clock, Dialer, Randomness
 from gateway.series import LabelSpace
@@ -50,20 +55,31 @@ def build_services(
     log: Log,
     ledger: Ledger,
     pictures: Pictures,
-    keys: Sequence[VirtualKey],
+    ring: KeyRing,
     dialer: Dialer,
     clock: Clock,
     randomness: Randomness,
 ) -> Services:
-    """Everything that outlives a request."""
+    """Everything that outlives a request. Raises OperatorError for a secret of budget alerts that cannot be one."""
     most = _room_for(config.limits.in_flight)
     tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
     pool = ConnectionPool(dialer)
+    metrics = Metrics(__version__, labels(config, ring.keys))
+    alerts = AlertSender(pool, clock, randomness, log, tasks)
+    alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
+    budgets = BudgetKeeper(
+        Budgets(config.time_zone, clock.wall_ns()),
+        log=log,
+        metrics=metrics,
+        alerts=alerts,
+        team_of=lambda name: next((key.team for key in ring.keys if key.name == name), None),
+        allow_unpriced=config.allow_unpriced,
+    )
     return Services(
         clock=clock,
         randomness=randomness,
         ledger=ledger,
-        metrics=Metrics(__version__, labels(config, keys)),
+        metrics=metrics,
         log=log,
         pool=pool,
         limits=KeyLimits(),
@@ -74,6 +90,7 @@ def build_services(
         new_id=exchange_ids(clock),
         task_gate=TaskGate(TaskSlots(), partial(task_limit, pool), tasks),
         hints=Hints(),
+        budgets=budgets,
         pictures=pictures,
     )
 
@@ -107,15 +124,38 @@ def key_rules(config: Config) -> KeyRules:
     return KeyRules(config.keys, frozenset(config.teams), config.time_zone, budget, duration)
 
 
-def build_key_desk(config: Callable[[], Config], ledger: SQLiteLedger, ring: KeyRing, clock: Clock) -> KeyDesk:
+def build_key_desk(
+    config: Callable[[], Config], ledger: SQLiteLedger, ring: KeyRing, budgets: Budgets, clock: Clock
+) -> KeyDesk:
     """What the admin API does with virtual keys. ``config``: the one in force."""
 
     def rules() -> KeyRules:
         return key_rules(config())
 
-    book = KeyBook(ledger.path, rules=rules, wall_ns=clock.wall_ns)
+    def budget_of(holder: Holder) -> BudgetState | None:
+        return budgets.state(holder, clock.wall_ns())
+
+    book = KeyBook(ledger.path, rules=rules, wall_ns=clock.wall_ns, budget=budget_of)
     return KeyDesk(
         book, KeyStore(ledger), rules=rules, pepper=lambda: ring.pepper, wall_ns=clock.wall_ns, apply=ring.change
+    )
+
+
+def build_money(
+    config: Callable[[], Config], services: Services, ring: KeyRing, auth_failures: Callable[[], int]
+) -> Money:
+    """The budgets' life. ``config``: the one in force."""
+
+    def teams() -> dict[str, Budget]:
+        return {team.name: team.budget for team in config().teams.values() if team.budget is not None}
+
+    return Money(
+        services.budgets,
+        services.ledger,
+        services.clock,
+        keys=lambda: ring.keys,
+        teams=teams,
+        auth_failures=auth_failures,
     )
 
 

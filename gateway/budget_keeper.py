@@ -19,7 +19,9 @@ from gateway.metrics import Metrics
 class Alerts(Protocol):
     """Where crossings are sent (gateway/budget_alerts.py)."""
 
+    def configure(self, url: str, secret: str) -> None: ...
     def tell(self, crossing: Crossing) -> None: ...
+    async def close(self) -> None: ...
 
 
 class BudgetKeeper:
@@ -41,7 +43,7 @@ class BudgetKeeper:
         self.allow_unpriced = allow_unpriced
         self._log = log
         self._metrics = metrics
-        self._alerts = alerts
+        self.alerts = alerts
         self._team_of = team_of
 
     def limited(self, key: VirtualKey, wall_ns: int) -> bool:
@@ -94,7 +96,7 @@ class BudgetKeeper:
                 used_usd=format_usd(crossing.charged),
             )
             self._metrics.budget_crossed(key, team, crossing.percent)
-            self._alerts.tell(crossing)
+            self.alerts.tell(crossing)
 
     def states(self, wall_ns: int) -> list[BudgetState]:
         """Every budget there is, for the metrics."""

@@ -17,7 +17,7 @@ import orjson
 
 from gateway import __version__
 from gateway.app import Gateway, build_log
-from gateway.config import Config, describe_models, load, not_enforced, unsupported
+from gateway.config import Config, describe_models, load, unsupported
 from gateway.config.addresses import HostPort, host_port
 from gateway.console import models_table, probe_table, read_status, status_text
 from gateway.demo import run_demo
@@ -85,7 +85,7 @@ def serve(options: argparse.Namespace) -> int:
         log = build_log(config)
         log.bridge_stdlib()
         try:
-            for warning in (*config.warnings, *not_enforced(config)):
+            for warning in config.warnings:
                 log.warning("config", message=warning)
             return await serve_until_stopped(lambda: Gateway.start(config, log, read_again), _announce)
         finally:
@@ -126,7 +126,7 @@ def sandbox(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """Validate; with --probe, ask the upstreams as well."""
     config = _config(options)
-    warnings = [*config.warnings, *not_enforced(config)]
+    warnings = list(config.warnings)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     refused = unsupported(config)

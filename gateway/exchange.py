@@ -70,6 +70,10 @@ class Operation(Protocol):
         """The whole answer from those that succeeded, in order; of a stream its last bytes, None if none are due."""
         ...
 
+    def cost_bound(self, route: Route) -> int | None:
+        """Nano-dollars the request can cost at most, whichever target serves it; None if a price is unknown."""
+        ...
+
     def rough_input_tokens(self) -> int:
         """A quick estimate, for the tokens-a-minute limit."""
         ...
@@ -152,12 +156,19 @@ class Exchange:
         self._admission = answer
 
     async def _reserve(self) -> None:
-        """Commit the intent row: from here on the books know of this request, whatever happens to the process."""
-        self._account.reserved = True  # even if this await is cut off: the row may have been committed
+        """Reserve on the budgets, in one step, and commit the intent row: from here on the books know of this request,
+        whatever happens to the process.
+        """
+        services, account, key = self._services, self._account, self._key
+        at_ns = services.clock.wall_ns()
+        limited = services.budgets.limited(key, at_ns)  # without any budget nobody need know what it may cost
+        most = self._operation.cost_bound(self._route) if limited else 0
+        account.reservation = services.budgets.reserve(account.id, key, self._route.model, most, at_ns)
+        account.reserved = True  # even if the await is cut off: the row may have been committed
         try:
-            await self._services.ledger.reserve(self._account.intent())
+            await services.ledger.reserve(account.intent(at_ns))
         except GatewayError:
-            self._account.reserved = False
+            account.reserved = False
             raise
 
     async def _serve(self) -> None:

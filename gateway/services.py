@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.budget_keeper import BudgetKeeper
 from gateway.core.body_budget import BodyBudget
 from gateway.core.limits import KeyLimits
 from gateway.core.routing import RouteTable, UpstreamStates
@@ -115,5 +116,6 @@ class Services:
     new_id: Callable[[], str] = field(repr=False)
     task_gate: TaskGate
     hints: Hints
+    budgets: BudgetKeeper
     pictures: Pictures
     bodies: BodyBudget = field(default_factory=BodyBudget)

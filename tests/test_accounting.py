@@ -305,5 +305,6 @@ async def test_an_attempt_that_never_ended_counts_as_our_mistake(account: Accoun
 async def test_an_intent_says_whether_it_may_cost_by_the_piece(told: Told) -> None:
     for targets, paid in (((BILLED,), False), ((BILLED, PICTURE), True)):
         account = Account(told.services, Asked(), Route("gpt-4o", targets), ALICE, "req-1")
-        intent = account.intent()
+        intent = account.intent(7)
         assert (intent.paid, intent.id, intent.key, intent.team) == (paid, "exchange-1", "alice", "growth")
+        assert (intent.at_ns, intent.reserved) == (7, 0)

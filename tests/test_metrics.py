@@ -10,9 +10,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.core.types import Usage
-from gateway.metrics import FinishedExchange, Metrics
+from gateway.metrics import BudgetFigure, FinishedExchange, Metrics, MoneySources
 from gateway.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
 
+USD = 1_000_000_000
 CHAT = "/v1/chat/completions"
 API = "https://api.piapi.ai"
 SPACE = LabelSpace(
@@ -70,7 +71,13 @@ def all_that_the_contract_names(metrics: Metrics) -> None:
         upstream_keys=lambda: [("piapi", "second", False)],
         pending=lambda: 7,
         lag=lambda: 0.25,
+        money=lambda: MoneySources(
+            budgets=[BudgetFigure("alice", "growth", 50 * USD, 40 * USD), BudgetFigure("", "growth", 500 * USD, 0)],
+            charged=[("alice", "growth", 7 * USD)],
+            auth_failures=3,
+        ),
     )
+    metrics.budget_crossed("alice", "growth", 80)
     metrics.enter(CHAT)
     metrics.attempt("piapi", API, "cf_524")
     metrics.failover("gpt-4o", "piapi", "backup", "cf_524")
@@ -110,6 +117,13 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(metr
         "gateway_requests_in_flight": {"route"},
         "gateway_ledger_rows_pending": set(),
         "gateway_event_loop_lag_seconds": set(),
+        "gateway_key_budget_usd": {"key", "team"},
+        "gateway_key_budget_used_usd": {"key", "team"},
+        "gateway_team_budget_usd": {"team"},
+        "gateway_team_budget_used_usd": {"team"},
+        "gateway_budget_crossed_total": {"key", "team", "percent"},
+        "gateway_ledger_charged_usd": {"key", "team"},
+        "gateway_auth_failures_total": set(),
         "gateway_build_info": {"version"},
     }
 
@@ -136,6 +150,17 @@ def test_gauges_are_asked_at_the_scrape(metrics: Metrics):
     assert value(metrics, "gateway_ledger_rows_pending") == 7
     assert value(metrics, "gateway_event_loop_lag_seconds") == 0.25
     assert value(metrics, "gateway_build_info", version="1.2.3") == 1
+
+
+def test_money_is_told_by_budget_and_by_the_ledger(metrics: Metrics):
+    all_that_the_contract_names(metrics)
+    assert value(metrics, "gateway_key_budget_usd", key="alice", team="growth") == 50
+    assert value(metrics, "gateway_key_budget_used_usd", key="alice", team="growth") == 40
+    assert value(metrics, "gateway_team_budget_usd", team="growth") == 500
+    assert value(metrics, "gateway_team_budget_used_usd", team="growth") == 0
+    assert value(metrics, "gateway_ledger_charged_usd", key="alice", team="growth") == 7
+    assert value(metrics, "gateway_budget_crossed_total", key="alice", team="growth", percent="80") == 1
+    assert value(metrics, "gateway_auth_failures_total") == 3
 
 
 def test_requests_in_flight_go_up_and_down(metrics: Metrics):

@@ -9,7 +9,7 @@ The built-in catalogue, gateway/catalogue.yaml, goes the same way and lies benea
 from gateway.config.catalogue import Catalogue, load_catalogue
 from gateway.config.loader import load
 from gateway.config.settings import Config
-from gateway.config.summary import describe_models, describe_price, not_enforced, unsupported, usd
+from gateway.config.summary import describe_models, describe_price, unsupported, usd
 from gateway.config.values import budget, duration
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "duration",
     "load",
     "load_catalogue",
-    "not_enforced",
     "unsupported",
     "usd",
 ]

@@ -73,16 +73,3 @@ def unsupported(config: Config) -> list[str]:
     if config.shared_state != "memory://":
         found.append("shared_state: Redis is not supported yet; write memory://.")
     return found
-
-
-def not_enforced(config: Config) -> list[str]:
-    """What the file may say and this version reads but does not act on yet, one plain sentence each."""
-    found = []
-    if keys := [key.name for key in config.keys if key.budget is not None]:
-        names = ", ".join(keys)
-        found.append(f"keys: the budgets of {names} are not enforced by this version; rpm, tpm and parallel are.")
-    if teams := [team.name for team in config.teams.values() if team.budget is not None]:
-        found.append(f"teams: the budgets of {', '.join(teams)} are not enforced by this version.")
-    if config.budget_alerts.webhook:
-        found.append("budget_alerts: this version sends none, as it enforces no budgets.")
-    return found

@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope
 
+from gateway.core.cost_bound import Asked, cost_bound, most_output
 from gateway.core.outcomes import price_at_stake
 from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Door, is_sdk_retry
@@ -91,6 +92,22 @@ class ChatOperation:
         if target.operation == "chat" or self.pictures is None:
             return price_at_stake(target)
         return self.pictures.works[0].stake(target)
+
+    def cost_bound(self, route: Route) -> int | None:
+        request = self.request
+        thinking = request.body.get("thinking")
+        beside = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+        asked = Asked(
+            input_tokens=self.input_tokens(),
+            output_tokens=most_output(
+                request.max_output_tokens,
+                route.max_output,
+                request.n,
+                beside if type(beside) is int and beside > 0 else 0,
+            ),
+            sources=len(self.pictures.request.images) if self.pictures is not None else 0,
+        )
+        return cost_bound([target for target in route.targets if target.operation in self.supports], asked)
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)

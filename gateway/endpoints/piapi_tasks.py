@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 from starlette.types import Receive, Scope
 
+from gateway.core.cost_bound import Asked, cost_bound
 from gateway.core.pricing import picture_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Door, is_sdk_retry
@@ -80,6 +81,9 @@ class TaskOperation:
     def stake(self, target: Target) -> int | None:
         return picture_stake(target.price, self.pictures, operation="task", quality=None, size=None)
 
+    def cost_bound(self, route: Route) -> int | None:
+        return cost_bound(route.targets, Asked(legs=(self.pictures,)))
+
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
 
@@ -137,7 +141,7 @@ class CreateTask:
             targets = tuple(target for target in found.targets if target.operation == "task")
             if found.targets and not targets:
                 raise model_not_found(model)
-            return Route(found.model, targets, found.notes)
+            return replace(found, targets=targets)
         upstreams = [one for one in self._upstreams().values() if one.dialect == "piapi" and one.credentials]
         if not upstreams:
             raise model_not_found(model)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
+from gateway.core.cost_bound import Asked, cost_bound
 from gateway.core.flux import FluxOrder, Webhook
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.pricing import picture_stake
-from gateway.core.types import CostClass, Endpoint, Target, Usage
+from gateway.core.types import CostClass, Endpoint, Route, Target, Usage
 from gateway.translate.commands import Conversation
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages
@@ -135,6 +136,19 @@ class PictureOperation:
         served = cast("Sequence[PictureConversation]", conversations)
         pictures: list[MadePicture] = [picture for one in served for picture in one.pictures]
         return self.presenter.conclude(pictures, _common(served), _sum([one.usage for one in served]))
+
+    def cost_bound(self, route: Route) -> int | None:
+        request = self.request
+        asked = Asked(
+            input_tokens=self.works[0].tools.count(request.prompt),
+            legs=[work.pictures for work in self.works],
+            sources=len(request.images) + (request.mask is not None),
+            faithful=request.options.get("input_fidelity") == "high",
+            previews=request.partial_images,
+            quality=request.quality,
+            size=request.size,
+        )
+        return cost_bound(route.targets, asked)
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(len(self.request.prompt))

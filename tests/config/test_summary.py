@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import describe_models, describe_price, load, not_enforced, unsupported, usd
+from gateway.config import describe_models, describe_price, load, unsupported, usd
 from gateway.core.types import Price
 
 
@@ -75,22 +75,3 @@ def test_what_is_accepted_but_cannot_be_served_yet(load_text):
     assert [sentence.partition(":")[0] for sentence in sentences] == ["workers", "store", "shared_state"]
     assert all(sentence.endswith(".") and "hunter" not in sentence for sentence in sentences)
     assert {"hunter2", "hunter3"} <= config.secrets
-
-
-def test_budgets_are_read_but_their_owner_is_told_that_nothing_enforces_them(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(
-        "teams: {growth: {budget: 500/month}, quiet: {}}\n"
-        "keys:\n"
-        "  - {name: alice, key: gw-alice-0123456789abcdef, budget: 50/month}\n"
-        "  - {name: bob, key: gw-bob-0123456789abcdef}\n"
-        "budget_alerts: {webhook: 'https://example.com/hook', secret: whsec_0123456789abcdef}\n",
-        encoding="utf-8",
-    )
-    keys, teams, alerts = not_enforced(load(path, {}))
-    assert "alice" in keys
-    assert "bob" not in keys
-    assert "growth" in teams
-    assert "quiet" not in teams
-    assert alerts.startswith("budget_alerts:")
-    assert not_enforced(load(None, {})) == []
