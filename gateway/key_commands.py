@@ -9,27 +9,22 @@ import argparse
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
+from gateway.admin_client import AdminClient, by_the_one_writer
 from gateway.assembly import key_rules
 from gateway.config import Config
 from gateway.core.pricing import format_usd
-from gateway.errors import OperatorError, invalid_request
+from gateway.errors import invalid_request
 from gateway.key_book import KeyBook
 from gateway.key_desk import GRACE, KeyDesk
 from gateway.key_fields import SETTINGS
 from gateway.key_local import reading_book, writing_desk
-from gateway.key_remote import NoGateway, RemoteKeys
-from gateway.stores.lock import StoreInUse
+from gateway.key_remote import RemoteKeys
 from gateway.stores.sqlite import store_path
 from gateway.tables import render
-
-PATIENCE = 5.0
-"""Seconds to wait for another command, or for a gateway that is starting: both have the store's lock for a moment."""
-
-_PAUSE = 0.05
 
 Shown = dict[str, Any]
 Book = KeyBook | RemoteKeys
@@ -52,21 +47,10 @@ def obey(config: Config, options: argparse.Namespace) -> str:
 
 
 async def _answer(config: Config, options: argparse.Namespace) -> Any:
-    """Ask the gateway; without one, do it here; while the store is another's, try again for a while."""
+    """The gateway's answer; without one, our own."""
     url = f"http://{config.admin.listen}"
-    remote = RemoteKeys(url, config.admin.key)
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await options.work(remote, options)
-        except NoGateway:
-            pass
-        try:
-            return await _here(config, options)
-        except StoreInUse as busy:
-            if time.monotonic() >= deadline:
-                _give_up(url, busy)
-        await asyncio.sleep(_PAUSE)
+    remote = RemoteKeys(AdminClient(url, config.admin.key))
+    return await by_the_one_writer(url, lambda: options.work(remote, options), lambda: _here(config, options))
 
 
 async def _here(config: Config, options: argparse.Namespace) -> Any:
@@ -76,13 +60,6 @@ async def _here(config: Config, options: argparse.Namespace) -> Any:
         return await options.work(reading_book(store, rules, teams, time.time_ns), options)
     with writing_desk(store, rules, config.key_pepper, time.time_ns) as desk:
         return await options.work(desk, options)
-
-
-def _give_up(url: str, busy: StoreInUse) -> NoReturn:
-    raise OperatorError(
-        f"the store is in use by process {busy.holder}, but no gateway answers at {url}. If that process is a gateway, "
-        "call this with the configuration it runs with (--config), or stop it; if it is another command, try again."
-    ) from None
 
 
 async def _list(book: Book, options: argparse.Namespace) -> list[Shown]:
@@ -289,6 +266,6 @@ def _models(given: str) -> list[str]:
 
 
 def _name(given: str) -> str:
-    if given in ("", ".", ".."):
-        raise argparse.ArgumentTypeError(f"'{given}' is no name of a key")
+    if given in ("", ".", "..") or not given.isprintable():
+        raise argparse.ArgumentTypeError(f"{given!a} is no name of a key")
     return given

@@ -37,8 +37,8 @@ def reading_book(
         return book()
     now_ns = wall_ns()
     limits: dict[Holder, Budget] = {("team", name): budget for name, budget in team_budgets.items()}
-    limits |= {("key", key.name): key.budget for key in rules.file_keys if key.budget is not None}
-    limits |= {("key", name): budget for name, budget in _stored_budgets(store).items() if ("key", name) not in limits}
+    in_force: dict[str, Budget | None] = {**_stored_budgets(store), **{key.name: key.budget for key in rules.file_keys}}
+    limits |= {("key", name): budget for name, budget in in_force.items() if budget is not None}
     budgets = read_budgets(store, limits, rules.zone, now_ns)
     return book(budget=lambda holder: budgets.state(holder, now_ns))
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway import key_commands
+from gateway import admin_client
 from gateway.cli import main
 from gateway.sandbox import Sandbox
 from gateway.stores.lock import StoreLock
@@ -316,13 +316,15 @@ def test_bad_usage_is_told_in_one_line_with_exit_code_2(
         told = obeyed(capsys, *line.split())
         assert (told.code, told.out, told.err.count("\n")) == (2 if hint else 1, "", 1), (line, told)
         assert (hint or "no key named 'x'") in told.err, line
+    odd = obeyed(capsys, "show", "a\nb")
+    assert (odd.code, odd.err.count("\n")) == (2, 1)
 
 
 def test_a_store_in_use_by_somebody_who_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(key_commands, "PATIENCE", 0.2)
+    monkeypatch.setattr(admin_client, "PATIENCE", 0.2)
     write(tmp_path, {"admin": {"listen": "127.0.0.1:1"}})
     lock = StoreLock.take((tmp_path / "gateway.db").resolve())
     told = obeyed(capsys, "create", "carol")
