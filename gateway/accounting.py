@@ -142,17 +142,21 @@ class Account:
 
     async def record_task(self, go: Go, task_id: str) -> None:
         """Return once the ledger knows that this exchange made the task with ``go``'s key."""
-        await self._services.ledger.record_task(
-            TaskRecord(
-                task_id=task_id,
-                upstream=go.target.upstream.name,
-                credential=go.credential.name,
-                exchange=self.id,
-                key=self._key.name,
-                model=self._route.model,
-                at_ns=self._services.clock.wall_ns(),
-            )
+        services = self._services
+        record = TaskRecord(
+            task_id=task_id,
+            upstream=go.target.upstream.name,
+            credential=go.credential.name,
+            exchange=self.id,
+            key=self._key.name,
+            model=self._route.model,
+            at_ns=services.clock.wall_ns(),
         )
+        began = services.clock.monotonic()
+        try:
+            await services.ledger.record_task(record)
+        finally:
+            services.metrics.ledger_wait("task", services.clock.monotonic() - began)
 
     def first_content(self) -> None:
         """The first meaningful bytes went to the client."""
@@ -193,7 +197,7 @@ class Account:
                 if self.reserved:
                     self._services.ledger.settle(self._settlement(booking, status))
                 if self.reservation is not None:
-                    self._services.budgets.settle(self.reservation, booking.state, booking.charged)
+                    self._services.budgets.settle(self.reservation, booking)
                 self._observe(booking, status)
         known = self._booking.confidence != "unknown"
         return format_usd(self._booking.charged).encode() if known else None

@@ -12,6 +12,7 @@ from typing import Any
 from gateway import __version__
 from gateway.assembly import (
     RESERVED_DESCRIPTORS,
+    build_book_desk,
     build_desk,
     build_key_desk,
     build_money,
@@ -20,7 +21,6 @@ from gateway.assembly import (
     log_crash,
     take_snapshot,
 )
-from gateway.budget_alerts import signing_key
 from gateway.config import Config, unsupported
 from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.routing import UpstreamStates
@@ -41,7 +41,7 @@ from gateway.endpoints.read_task import read_task_routes
 from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.errors import ConfigError, GatewayError, OperatorError
+from gateway.errors import ConfigError, GatewayError
 from gateway.key_ring import KeyRing
 from gateway.log import Log
 from gateway.painting import Painter
@@ -112,15 +112,15 @@ class Gateway:
             log.warning("ledger_recovered", unknown=ledger.recovered)
         if ledger.booked_late:
             log.warning("ledger_booked_late", settlements=ledger.booked_late)
+        pictures = _picture_store(config, clock)
+        dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
         try:
             ring = await KeyRing.open(ledger.path, config.key_pepper, clock)
+            ring.configure(config.keys)
+            services = build_services(config, log, ledger, pictures, ring, dialer, clock, randomness)
         except BaseException:
             await ledger.close()
             raise
-        ring.configure(config.keys)
-        pictures = _picture_store(config, clock)
-        dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
-        services = build_services(config, log, ledger, pictures, ring, dialer, clock, randomness)
         gateway = cls(config, services, ledger, pictures, ring, load)
         gateway._warn_of_shadowed_keys()
         try:
@@ -154,10 +154,6 @@ class Gateway:
             config = await asyncio.to_thread(self._load)
             if problems := [*unsupported(config), *_fixed(self.config, config, self._ring.any_stored)]:
                 raise ConfigError(problems)
-            signing_key(config.budget_alerts.secret)
-        except OperatorError as error:
-            self.services.log.error("config_rejected", problems=[str(error)])
-            return [str(error)]
         except ConfigError as error:
             self.services.log.error("config_rejected", problems=error.problems)
             return error.problems
@@ -269,6 +265,7 @@ class Gateway:
             keys=build_key_desk(
                 lambda: self.config, self._ledger, self._ring, services.budgets.budgets, services.clock
             ),
+            books=build_book_desk(lambda: self.config, self._ledger, services),
             reload=self.reload,
         )
 

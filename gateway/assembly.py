@@ -11,6 +11,7 @@ from functools import partial
 
 from gateway import __version__
 from gateway.account_info import task_limit
+from gateway.book_desk import BookDesk
 from gateway.budget_alerts import AlertSender
 from gateway.budget_keeper import BudgetKeeper
 from gateway.config import Config, budget, duration
@@ -138,6 +139,18 @@ def build_key_desk(
     book = KeyBook(ledger.path, rules=rules, wall_ns=clock.wall_ns, budget=budget_of)
     return KeyDesk(
         book, KeyStore(ledger), rules=rules, pepper=lambda: ring.pepper, wall_ns=clock.wall_ns, apply=ring.change
+    )
+
+
+def build_book_desk(config: Callable[[], Config], ledger: SQLiteLedger, services: Services) -> BookDesk:
+    """What the admin API does to the books. ``config``: the one in force."""
+    return BookDesk(
+        ledger,
+        services.pool,
+        upstreams=lambda: config().upstreams.values(),
+        points_per_usd=lambda: config().points_per_usd,
+        zone=lambda: config().time_zone,
+        wall_ns=services.clock.wall_ns,
     )
 
 

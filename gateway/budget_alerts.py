@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets
@@ -35,7 +34,7 @@ from gateway.core.budgets import Crossing
 from gateway.core.calendar import iso_time
 from gateway.core.pricing import format_usd
 from gateway.core.retry_after import parse_retry_after
-from gateway.errors import OperatorError
+from gateway.core.signing import signing_key
 from gateway.log import Log
 from gateway.ports import Clock, Randomness
 from gateway.tasks import TrackedTasks
@@ -121,7 +120,7 @@ class AlertSender:
     def configure(self, url: str, secret: str) -> None:
         """Send to ``url`` from now on, or nothing if it is empty. Alerts under way stay on theirs.
 
-        Raises OperatorError for a secret that cannot be one; then nothing has changed.
+        Raises ValueError for a secret that cannot be one; then nothing has changed.
         """
         self._webhook = Webhook(url, signing_key(secret)) if url else None
 
@@ -205,23 +204,6 @@ class AlertSender:
         if status == 410 and self._webhook == webhook:
             self._webhook = None  # the receiver has done with us, as the specification has it; a reload asks again
         return Failure(f"status {status}", parse_retry_after(rest, wall_seconds=seconds) or 0.0, status == 410)
-
-
-def signing_key(secret: str) -> bytes:
-    """The bytes that sign: those that ``whsec_<base64>`` stands for, or else the text itself.
-
-    Raises OperatorError where nothing readable follows the prefix.
-    """
-    if not secret.startswith(_SECRET_PREFIX):
-        return secret.encode()
-    text = secret.removeprefix(_SECRET_PREFIX).rstrip("=")
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except binascii.Error:
-        key = b""
-    if not key:
-        raise OperatorError("budget_alerts.secret: what follows whsec_ must be base64; a plain secret goes without it")
-    return key
 
 
 def signature(key: bytes, id: str, seconds: int, body: bytes) -> str:

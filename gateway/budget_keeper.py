@@ -6,12 +6,13 @@ What is decided is core/budgets.py's; here the decisions become errors, log line
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
+from gateway.core.booking import Booking
 from gateway.core.budget_refusals import Exceeded, Holder, Unpriced
 from gateway.core.budgets import UNKNOWN_HELD_NS, Budgets, BudgetState, Crossing, Reservation
 from gateway.core.pricing import format_usd
-from gateway.core.types import State, VirtualKey
+from gateway.core.types import VirtualKey
 from gateway.log import Log
 from gateway.metrics import Metrics
 
@@ -46,9 +47,17 @@ class BudgetKeeper:
         self.alerts = alerts
         self._team_of = team_of
 
-    def limited(self, key: VirtualKey, wall_ns: int) -> bool:
-        """Whether the key or its team has a budget, so that it matters what a request may cost."""
-        return any(self.budgets.state(holder, wall_ns) is not None for holder in holders_of(key))
+    def limited(self, key: VirtualKey, model: str, wall_ns: int) -> bool:
+        """Whether the key or its team has a budget, so that it matters what a request may cost.
+
+        Raises LimitError if nothing is left of one: that is said before anybody counts, which may take long.
+        """
+        states = [self.budgets.state(holder, wall_ns) for holder in holders_of(key)]
+        if any(state is not None and state.left == 0 and state.limit.amount for state in states):
+            probe = self.budgets.reserve("", holders_of(key), 1, wall_ns)
+            if isinstance(probe, Exceeded):
+                self._denied(probe, key, model)
+        return any(state is not None for state in states)
 
     def reserve(self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int) -> Reservation:
         """Reserve on the key and its team. ``id``: the exchange's; ``wall_ns``: its intent's time.
@@ -58,18 +67,34 @@ class BudgetKeeper:
         """
         answer = self.budgets.reserve(id, holders_of(key), amount, wall_ns, allow_unpriced=self.allow_unpriced)
         if isinstance(answer, Exceeded):
-            self._log.warning("budget_denied", key=key.name, holder="/".join(answer.holder), model=model)
-            raise answer.error()
+            self._denied(answer, key, model)
         if isinstance(answer, Unpriced):
             raise answer.error(model)
+        assert isinstance(answer, Reservation)
         return answer
 
-    def settle(self, reservation: Reservation, state: State, charged: int) -> None:
-        """The request has ended as the ledger's row says. What is unknown is held for a day from its intent."""
-        if state == "unknown" and charged == 0 and reservation.amount:
-            self.budgets.hold(reservation, reservation.admitted_ns + UNKNOWN_HELD_NS)
+    def _denied(self, exceeded: Exceeded, key: VirtualKey, model: str) -> NoReturn:
+        self._log.warning("budget_denied", key=key.name, holder="/".join(exceeded.holder), model=model)
+        raise exceeded.error()
+
+    def settle(self, reservation: Reservation, booking: Booking) -> None:
+        """The request has ended as it is booked. What is unknown is held for a day from its intent: of a request that
+        was never answered what its attempts had at stake, at most what was reserved.
+        """
+        until_ns = reservation.admitted_ns + UNKNOWN_HELD_NS
+        doubtful = booking.upstream_cost if booking.state == "unknown" else booking.in_doubt
+        doubtful = min(doubtful, max(0, reservation.amount - booking.charged))
+        if doubtful:
+            self.tell(self.budgets.settle_in_part(reservation, booking.charged, doubtful, until_ns))
         else:
-            self.tell(self.budgets.settle(reservation, charged))
+            self.tell(self.budgets.settle(reservation, booking.charged))
+
+    def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:
+        """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not."""
+        if amount is None:
+            limited = any(self.budgets.state(holder, wall_ns) is not None for holder in reservation.holders)
+            return self.allow_unpriced or not limited
+        return self.budgets.top_up(reservation, amount, wall_ns) is None
 
     def expire(self, wall_ns: int) -> None:
         """Give up what was held for a day without becoming known, and say so."""

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from gateway.accounting import Account
 from gateway.core.limits import Admission, Refusal
-from gateway.core.types import CostClass, Route, VirtualKey
+from gateway.core.types import CostClass, Route, Target, VirtualKey
 from gateway.delivery import Client, Delivery, Headers
 from gateway.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.leg import ClientGone as ClientGone
@@ -70,10 +70,6 @@ class Operation(Protocol):
         """The whole answer from those that succeeded, in order; of a stream its last bytes, None if none are due."""
         ...
 
-    def cost_bound(self, route: Route) -> int | None:
-        """Nano-dollars the request can cost at most, whichever target serves it; None if a price is unknown."""
-        ...
-
     def rough_input_tokens(self) -> int:
         """A quick estimate, for the tokens-a-minute limit."""
         ...
@@ -112,6 +108,8 @@ class Exchange:
         self._legs: list[Leg] = []
         self._brought: list[Leg] = []
         self._stop: Exception | None = None
+        self._exact = False
+        self._bounds: list[int] = []
         self._delivery: Delivery | None = None
         self._responded = False
         self._on_response = on_response
@@ -161,15 +159,18 @@ class Exchange:
         """
         services, account, key = self._services, self._account, self._key
         at_ns = services.clock.wall_ns()
-        limited = services.budgets.limited(key, at_ns)  # without any budget nobody need know what it may cost
-        most = self._operation.cost_bound(self._route) if limited else 0
+        self._exact = services.budgets.limited(key, self._route.model, at_ns)
+        most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
         account.reservation = services.budgets.reserve(account.id, key, self._route.model, most, at_ns)
         account.reserved = True  # even if the await is cut off: the row may have been committed
+        began = services.clock.monotonic()
         try:
             await services.ledger.reserve(account.intent(at_ns))
         except GatewayError:
             account.reserved = False
             raise
+        finally:
+            services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
 
     async def _serve(self) -> None:
         delivery = Delivery(
@@ -224,6 +225,7 @@ class Exchange:
             self._loop.time() + self._patience(),
             self._sdk_retry,
             self._respond,
+            self._may_cost,
         )
         self._legs = [Leg(surroundings, work, number) for number, work in enumerate(self._operation.works)]
         if self._stop is not None:
@@ -242,6 +244,27 @@ class Exchange:
                 one.cancel()
             await asyncio.gather(*running, return_exceptions=True)  # each keeps its books in order first
         return self._together([_result(one) for one in running])
+
+    def _bounds_by(self, target: Target) -> int | None:
+        """What the whole request can cost at most if ``target``, which comes first, serves it; None if unknown."""
+        bounds = [work.cost_bound(target, exact=self._exact) for work in self._operation.works]
+        self._bounds = [bound or 0 for bound in bounds]
+        return None if None in bounds else sum(self._bounds)
+
+    def _may_cost(self, leg: int, target: Target) -> bool:
+        """Reserve what a dearer target than the first may cost; False if the budgets have not so much left."""
+        reservation = self._account.reservation
+        if target is self._route.targets[0] or reservation is None:
+            return True
+        bound = self._operation.works[leg].cost_bound(target, exact=self._exact)
+        bounds = [*self._bounds]
+        bounds[leg] = max(bounds[leg], bound or 0)
+        now_ns = self._services.clock.wall_ns()
+        most = None if bound is None else sum(bounds)
+        if not self._services.budgets.top_up(reservation, most, now_ns):
+            return False
+        self._bounds = bounds
+        return True
 
     def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
         """What several legs came to: whatever one of them brought is an answer."""

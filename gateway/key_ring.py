@@ -16,6 +16,9 @@ from gateway.key_material import Pepper, open_pepper
 from gateway.ports import Clock
 from gateway.stores.keys import StoredKey, list_keys, load_active, pepper_mark
 
+REMEMBERED_NS = 600 * 1_000_000_000
+"""How long a revoked key is still named in metrics: the longest that most requests run."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -59,8 +62,13 @@ class KeyRing:
 
     @property
     def keys(self) -> tuple[VirtualKey, ...]:
-        """Every key, each name once; also those revoked while we ran, as requests of theirs may still run."""
-        stored = (key for key in self._stored.values() if key.name not in self._file_names)
+        """Every key, each name once; also those revoked a moment ago, as requests of theirs may still run."""
+        since_ns = self._clock.wall_ns() - REMEMBERED_NS
+        stored = (
+            key
+            for key in self._stored.values()
+            if key.name not in self._file_names and (key.revoked_at_ns is None or key.revoked_at_ns >= since_ns)
+        )
         return (*self._file_keys, *(key.virtual_key() for key in stored))
 
     @property

@@ -51,6 +51,13 @@ class Work(Protocol):
         """A fresh conversation for one attempt."""
         ...
 
+    def cost_bound(self, target: Target, *, exact: bool) -> int | None:
+        """Nano-dollars this work can cost at most if ``target`` serves it, None if its price is unknown.
+
+        ``exact``: whether input is to be counted, which takes long, or a quick guess will do.
+        """
+        ...
+
     def stake(self, target: Target) -> int | None:
         """Nano-dollars this work costs at most on a paid target, None if that is not known."""
         ...
@@ -58,7 +65,10 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the legs of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole."""
+    """What the legs of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole.
+
+    ``may_cost``: whether the budgets let a leg, by its number, be served by a target; what that may cost is reserved.
+    """
 
     services: Services
     snapshot: Snapshot
@@ -70,6 +80,7 @@ class Surroundings:
     deadline: float
     sdk_retry: bool
     respond: Callable[[int, bytes], Awaitable[None]]
+    may_cost: Callable[[int, Target], bool]
 
 
 class Leg:
@@ -135,6 +146,9 @@ class Leg:
                 return step.error
             if isinstance(step, Wait):
                 await self._interrupter.wait(asyncio.sleep(step.seconds))
+                continue
+            if not around.may_cost(self._number, step.target):
+                itinerary.report(step, Outcome("budget_denied", Phase.UNSENT), self._loop.time())
                 continue
             outcome = await self._attempt(itinerary, step)
             if outcome.ok or self._responded:

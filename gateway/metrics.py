@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -22,7 +23,7 @@ from prometheus_client.utils import floatToGoString
 
 from gateway.core.pricing import usd_number
 from gateway.core.types import CostReason, Usage
-from gateway.series import ANONYMOUS, NO_TEAM, OTHER, Count, Distribution, Family, LabelSpace
+from gateway.series import ANONYMOUS, MAX_SERIES, NO_TEAM, OTHER, Count, Distribution, Family, LabelSpace
 
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900)
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120)
@@ -30,6 +31,7 @@ OVERHEAD_BUCKETS = (
     *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075),
     *(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
+LEDGER_WAIT_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 UpstreamCost = tuple[str, str, CostReason, int]
 """Upstream, model, reason, nano-dollars."""
@@ -151,6 +153,12 @@ class Metrics(Collector):
             ("route",),
             partial(Distribution, OVERHEAD_BUCKETS),
         )
+        self._ledger_wait = Family(
+            "gateway_ledger_wait_seconds",
+            "Seconds a request waited until the ledger had committed a row of it.",
+            ("row",),
+            partial(Distribution, LEDGER_WAIT_BUCKETS),
+        )
         self.configure(space)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -200,6 +208,10 @@ class Metrics(Collector):
         labels = (_known(upstream, space.upstreams), _known(endpoint, space.endpoints), outcome)
         self._attempts.of(labels).value += 1
 
+    def ledger_wait(self, row: Literal["intent", "task"], seconds: float) -> None:
+        """Time a request has waited for a commit, from handing the row over until it went on."""
+        self._ledger_wait.of((row,)).observe(seconds)
+
     def budget_crossed(self, key: str, team: str | None, percent: int) -> None:
         """Count a budget that was crossed. ``key``: empty for a team's own."""
         space = self._space
@@ -232,7 +244,7 @@ class Metrics(Collector):
         """For the registry: every family as it is now."""
         counted = (self._requests, self._tokens, self._images, self._attempts, self._failovers, self._crossed)
         money = (self._cost, self._upstream_cost)
-        distributions = (self._duration, self._first_token, self._overhead)
+        distributions = (self._duration, self._first_token, self._overhead, self._ledger_wait)
         for family in counted:
             yield _counter(family, float)
         for family in money:
@@ -316,7 +328,7 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
 
 
 def _of_money(money: MoneySources) -> Iterator[Metric]:
-    keys = [one for one in money.budgets if one.key]
+    keys = [one for one in money.budgets if one.key][:MAX_SERIES]
     teams = [one for one in money.budgets if not one.key]
     owner = ("key", "team")
     yield _gauge(
@@ -347,7 +359,7 @@ def _of_money(money: MoneySources) -> Iterator[Metric]:
         "gateway_ledger_charged_usd",
         "What the ledger says a key was charged in the current calendar month, in US dollars.",
         owner,
-        (((key, team or NO_TEAM), usd_number(nano)) for key, team, nano in money.charged),
+        (((key, team or NO_TEAM), usd_number(nano)) for key, team, nano in money.charged[:MAX_SERIES]),
     )
     failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
     failures.add_metric((), money.auth_failures)

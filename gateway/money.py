@@ -50,7 +50,10 @@ class Money:
         used: dict[Holder, dict[str, int]] = {}
         periods = budgets.periods(now_ns)
         for kind, period in periods.items():
-            for (key, team), nano in (await self._ledger.charged_since(period.start_ns)).items():
+            charged = await self._ledger.charged_since(period.start_ns)
+            if kind == "month":
+                self._charged = charged
+            for (key, team), nano in charged.items():
                 for holder in holders_of(VirtualKey(key, team=team)):
                     sums = used.setdefault(holder, {})
                     sums[kind] = sums.get(kind, 0) + nano
@@ -84,7 +87,8 @@ class Money:
     def figures(self) -> MoneySources:
         """What the metrics show: every budget, and the month by the ledger for every key, from zero."""
         keys = {key.name: key for key in self._keys()}
-        charged = {(key.name, key.team): 0 for key in keys.values()} | dict(self._charged)
+        charged = {(key.name, key.team): 0 for key in keys.values()}
+        charged.update((owner, nano) for owner, nano in self._charged.items() if nano or owner in charged)
         return MoneySources(
             budgets=list(self._budgets(keys)),
             charged=[(key, team, nano) for (key, team), nano in charged.items()],

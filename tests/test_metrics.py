@@ -78,6 +78,7 @@ def all_that_the_contract_names(metrics: Metrics) -> None:
         ),
     )
     metrics.budget_crossed("alice", "growth", 80)
+    metrics.ledger_wait("intent", 0.0003)
     metrics.enter(CHAT)
     metrics.attempt("piapi", API, "cf_524")
     metrics.failover("gpt-4o", "piapi", "backup", "cf_524")
@@ -102,6 +103,7 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(metr
         "gateway_request_duration_seconds": {"route", "model", "upstream"},
         "gateway_time_to_first_token_seconds": {"model", "upstream"},
         "gateway_overhead_seconds": {"route"},
+        "gateway_ledger_wait_seconds": {"row"},
     }
     assert seen == {
         "gateway_requests_total": {"route", "model", "upstream", "status", "key", "team"},
@@ -126,6 +128,16 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(metr
         "gateway_auth_failures_total": set(),
         "gateway_build_info": {"version"},
     }
+
+
+def test_how_long_requests_wait_for_the_ledger_is_told_by_what_they_wait_for(metrics: Metrics):
+    for seconds in (0.0004, 0.005, 0.0051):
+        metrics.ledger_wait("intent", seconds)
+    metrics.ledger_wait("task", 7.0)
+    assert value(metrics, "gateway_ledger_wait_seconds_bucket", row="intent", le="0.005") == 2
+    assert value(metrics, "gateway_ledger_wait_seconds_count", row="intent") == 3
+    assert value(metrics, "gateway_ledger_wait_seconds_bucket", row="task", le="5.0") == 0
+    assert value(metrics, "gateway_ledger_wait_seconds_count", row="task") == 1
 
 
 def test_a_finished_exchange_is_counted_everywhere(metrics: Metrics):

@@ -15,6 +15,7 @@ from gateway.config.routes import build_routes
 from gateway.config.schema import FileSection
 from gateway.config.settings import AdminConfig, BudgetAlerts, Config, ImagesConfig, Limits, LogConfig, Team
 from gateway.config.upstreams import build_upstreams
+from gateway.core.signing import signing_key
 from gateway.core.types import FailoverPolicy, Upstream, VirtualKey
 
 RESERVED_KEY_NAMES = frozenset({"anonymous", "other"})
@@ -88,6 +89,10 @@ def _check_dependencies(user: Layer) -> None:
     sections = user.sections
     if sections.budget_alerts.webhook and not sections.budget_alerts.secret:
         user.report(("budget_alerts", "secret"), "a secret is needed to sign what goes to the webhook")
+    try:
+        signing_key(sections.budget_alerts.secret)
+    except ValueError as error:
+        user.report(("budget_alerts", "secret"), str(error))
     if sections.webhook_secret and not sections.images.public_url:
         user.report(("webhook_secret",), "PiAPI can only call back if images.public_url says where; set it too")
     if sections.failover.breaker.eject > sections.failover.breaker.eject_max:

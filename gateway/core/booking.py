@@ -65,7 +65,8 @@ _FREE = AttemptCost(0, "billed")
 
 @dataclass(slots=True)
 class Booking:
-    """A finished exchange in the books.
+    """A finished exchange in the books. ``in_doubt``: nano-dollars of legs whose outcome is unknown, beside others that
+    are settled: the key is not charged for them, but they stay reserved.
 
     ``charged``: nano-dollars the key pays, for ``usage``. ``costs``: one for each attempt, in order.
     ``confidence``: of ``charged``; ``unknown`` if the price is not known, or whether anything was bought.
@@ -76,6 +77,7 @@ class Booking:
     costs: tuple[AttemptCost, ...]
     confidence: Confidence
     state: State
+    in_doubt: int = 0
 
     @property
     def upstream_cost(self) -> int:
@@ -113,7 +115,9 @@ def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Bo
     states = {one.state for one in bookings}
     state: State = "settled" if "settled" in states else "unknown" if "unknown" in states else "released"
     counted = [one for one in bookings if one.state == state]
-    confidences = {one.confidence for one in counted}
+    doubtful = [one for one in bookings if one.state == "unknown"]
+    in_doubt = sum(one.upstream_cost for one in doubtful) if state == "settled" else 0
+    confidences = {one.confidence for one in counted} | ({"estimated"} if in_doubt else set())
     confidence: Confidence = next(
         (worst for worst in ("unknown", "estimated") if worst in confidences),
         "measured",
@@ -127,7 +131,7 @@ def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Bo
         "measured" if confidence == "measured" else "estimated",
         sum(one.image_input_tokens for one in usages),
     )
-    return Booking(sum(one.charged for one in bookings), usage, costs, confidence, state)
+    return Booking(sum(one.charged for one in bookings), usage, costs, confidence, state, in_doubt)
 
 
 def _book_leg(attempts: Sequence[AttemptFacts]) -> Booking:

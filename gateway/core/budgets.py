@@ -222,6 +222,32 @@ class Budgets:
         if reservation.open:
             self._held[reservation.id] = (reservation, until_ns)
 
+    def settle_in_part(self, reservation: Reservation, charged: int, doubtful: int, until_ns: int) -> list[Crossing]:
+        """The request has ended and costs ``charged``; of what more it may have bought, ``doubtful`` stays reserved."""
+        crossings = self.settle(reservation, charged)
+        accounts = [(holder, account) for holder, account in reservation._accounts]
+        rest = Reservation(reservation.id, reservation.holders, _whole(doubtful), reservation.admitted_ns, accounts)
+        self._held[rest.id] = (rest, until_ns)
+        return crossings
+
+    def top_up(self, reservation: Reservation, amount: int, wall_ns: int) -> Exceeded | None:
+        """Reserve ``amount`` in all for a request that is under way, or refuse and leave it as it was."""
+        more = _whole(amount) - reservation.amount
+        if more <= 0 or not reservation.open:
+            return None
+        periods = self.periods(wall_ns)
+        for holder in reservation.holders:
+            limit = self._book(holder).limit
+            if limit is None:
+                continue
+            account = self._book(holder).account(periods[limit.period])
+            if account.charged + account.reserved + more > limit.amount:
+                return Exceeded(holder, limit, account.period, more, account.charged, account.reserved, self._zone)
+        for _, account in reservation._accounts:
+            account.reserved += more
+        reservation.amount = amount
+        return None
+
     def resolve(self, id: str, charged: int) -> list[Crossing] | None:
         """The outcome of a held request is known now. As ``settle``; None if it is not held (any more)."""
         held = self._held.get(id)

@@ -131,6 +131,13 @@ _REFUSED = Told(
     passes_on=True,
 )
 _OVERLOADED = Told(503, _UNAVAILABLE, "gateway_overloaded", "The gateway has no free connection. Try again shortly.")
+_SPENT = Told(
+    429,
+    "insufficient_quota",
+    "insufficient_quota",
+    "What is left of the budget is not enough for the other ways to serve this request.",
+    8,
+)
 _CUT = Told(502, _UPSTREAM, "upstream_stream_interrupted", "The upstream broke off in the middle of its answer.")
 _GONE = Told(499, _INVALID, "client_closed_request", "The client closed the connection.")
 _DRAINED = Told(503, _UNAVAILABLE, "server_shutting_down", "The gateway is shutting down.")
@@ -159,6 +166,7 @@ RULES: Mapping[str, Rule] = {
     "dns_error": _SENT_NOTHING,
     "tls_error": _SENT_NOTHING,
     "connect_timeout": _SENT_NOTHING,
+    "budget_denied": Rule(Phase.UNSENT, Verdict.NEXT_TARGET, Scope.NOTHING, _SPENT, False, "none"),
     "pool_timeout": Rule(Phase.UNSENT, Verdict.STOP, Scope.NOTHING, _OVERLOADED, False, "none"),
     "reused_conn_reset": Rule(Phase.UNKNOWN, Verdict.FRESH_CONNECTION, Scope.NOTHING, _FAILED, booked="none"),
     "connection_reset": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _FAILED),

@@ -14,6 +14,9 @@ from gateway.endpoints.auth import Authenticator
 from gateway.errors import model_not_allowed, model_not_found
 from gateway.services import Services
 
+SOON = 0.25
+"""Seconds within which a key is taken to be what it was: a revoked one must be refused within a second."""
+
 
 class Door:
     """``authenticator``: the one of the configuration now in force."""
@@ -25,6 +28,15 @@ class Door:
     def authenticate(self, scope: Scope) -> VirtualKey:
         """Raises the one 401, or 429 for an address from which too many keys failed."""
         return self._authenticator().authenticate(scope)
+
+    def still(self, scope: Scope, key: VirtualKey, began: float) -> VirtualKey:
+        """The key once more, if reading the request took so long that it may have been revoked or changed meanwhile.
+
+        ``began``: the loop's time when it was first looked at. Raises the one 401.
+        """
+        if asyncio.get_running_loop().time() - began < SOON:
+            return key
+        return self.authenticate(scope)
 
     @contextmanager
     def limited(self, key: VirtualKey) -> Iterator[None]:

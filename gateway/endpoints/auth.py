@@ -19,7 +19,7 @@ class Authenticator:
     """``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
     without a valid key is refused at this moment. ``monotonic``: seconds.
 
-    ``failures``: requests refused so far, for metrics; ``throttled``: those of them whose key was not even looked at.
+    ``failures``: requests refused so far, for metrics; ``throttled``: those of them that were told to slow down.
 
     Looking up by digest leaks nothing by its timing: what an attacker can choose is the key, not its hash
     (CVE-2026-42208 is what comes of asking a database with the key itself).
@@ -56,17 +56,19 @@ class Authenticator:
         return self._checked(sent, digest, ambiguous, _address(scope))
 
     def _checked(self, sent: bytes, digest: bytes, ambiguous: bool, address: str) -> VirtualKey:
+        """A valid key passes whatever came from its address before: behind one address may be a whole office, and a key
+        of 256 bits is not found by trying. What the throttle bounds is the noise, and what a failure may learn.
+        """
         now = self._monotonic()
         throttled = self._throttle.check(address, digest, now)
-        if throttled is not None and sent:
-            self.failures += 1
-            self.throttled += 1
-            raise throttled.error()
         key = self._find(digest)
         if key is not None and sent and not ambiguous:
             self._throttle.succeeded(address, digest, now)
             return key
         self.failures += 1
+        if throttled is not None and sent:
+            self.throttled += 1
+            raise throttled.error()
         # Who sends no key guesses none: a probe that has lost its key must not lock out its whole office.
         if sent:
             self._throttle.failed(address, digest, now)

@@ -5,6 +5,7 @@ A model that only makes pictures is served as well: the last user message is the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +30,7 @@ from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.chat_pictures import CHAT_FLUX_FIELDS, flux_fields, pictures_from_chat
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object
-from gateway.wire.tokens import count_input, rough_tokens
+from gateway.wire.tokens import count_input, most_input, rough_tokens
 
 _CHAT = frozenset({"chat"})
 
@@ -38,7 +39,8 @@ _CHAT = frozenset({"chat"})
 class ChatOperation:
     """What a chat client asked. ``size``: bytes of the request. ``count``: counts a text's tokens.
 
-    ``pictures``: the same request as an order for pictures, for targets that make nothing else.
+    ``pictures``: the same request as an order for pictures, for targets that make nothing else. ``max_output``: tokens
+    the model can write at most, None if that is not known.
     """
 
     request: ChatRequest
@@ -47,6 +49,7 @@ class ChatOperation:
     clock: Clock
     redact: Callable[[bytes], bytes]
     pictures: PictureOperation | None = None
+    max_output: int | None = None
     supports: frozenset[str] = _CHAT
     route: str = PATH
     _input_tokens: int | None = None
@@ -93,21 +96,17 @@ class ChatOperation:
             return price_at_stake(target)
         return self.pictures.works[0].stake(target)
 
-    def cost_bound(self, route: Route) -> int | None:
+    def cost_bound(self, target: Target, *, exact: bool) -> int | None:
+        if target.operation != "chat" and self.pictures is not None:
+            return self.pictures.works[0].cost_bound(target, exact=exact)
         request = self.request
         thinking = request.body.get("thinking")
         beside = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
-        asked = Asked(
-            input_tokens=self.input_tokens(),
-            output_tokens=most_output(
-                request.max_output_tokens,
-                route.max_output,
-                request.n,
-                beside if type(beside) is int and beside > 0 else 0,
-            ),
-            sources=len(self.pictures.request.images) if self.pictures is not None else 0,
+        outputs = most_output(
+            request.max_output_tokens, self.max_output, request.n, beside if type(beside) is int and beside > 0 else 0
         )
-        return cost_bound([target for target in route.targets if target.operation in self.supports], asked)
+        inputs = most_input(request.body, self.count, target.model) if exact else self.rough_input_tokens()
+        return cost_bound((target,), Asked(input_tokens=inputs, output_tokens=outputs))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
@@ -131,14 +130,21 @@ class ChatEndpoint:
         services = door.services
         with Refusal(services, PATH) as refusal:
             key = refusal.key = door.authenticate(scope)
+            began = asyncio.get_running_loop().time()
             body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+            key = refusal.key = door.still(scope, key, began)
             document = loads_object(body)
             flux = self._flux(document)
             request = parse_chat_request(document)
             refusal.model = request.model
             route = door.route(request.model, key)
             operation = ChatOperation(
-                request, len(body), services.tokenizer.count, services.clock, services.log.redactor.data
+                request,
+                len(body),
+                services.tokenizer.count,
+                services.clock,
+                services.log.redactor.data,
+                max_output=route.max_output,
             )
             if any(target.operation != "chat" for target in route.targets):
                 self._offer_pictures(operation, route, flux)

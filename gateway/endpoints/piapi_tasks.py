@@ -81,8 +81,8 @@ class TaskOperation:
     def stake(self, target: Target) -> int | None:
         return picture_stake(target.price, self.pictures, operation="task", quality=None, size=None)
 
-    def cost_bound(self, route: Route) -> int | None:
-        return cost_bound(route.targets, Asked(legs=(self.pictures,)))
+    def cost_bound(self, target: Target, *, exact: bool) -> int | None:
+        return cost_bound((target,), Asked(legs=(self.pictures,)))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
@@ -103,7 +103,9 @@ class CreateTask:
         services = door.services
         with Refusal(services, PATH) as refusal:
             key = refusal.key = door.authenticate(scope)
+            began = asyncio.get_running_loop().time()
             raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+            key = refusal.key = door.still(scope, key, began)
             body = checked_task(loads_object(raw))
             refusal.model = body["model"]
             route = self._route(body["model"], key)

@@ -11,7 +11,7 @@ from gateway.core.cost_bound import Asked, cost_bound
 from gateway.core.flux import FluxOrder, Webhook
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.pricing import picture_stake
-from gateway.core.types import CostClass, Endpoint, Route, Target, Usage
+from gateway.core.types import CostClass, Endpoint, Target, Usage
 from gateway.translate.commands import Conversation
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages
@@ -95,6 +95,19 @@ class PictureWork:
             shared=self.shared,
         )
 
+    def cost_bound(self, target: Target, *, exact: bool) -> int | None:
+        request = self.request
+        asked = Asked(
+            input_tokens=len(request.prompt.encode()),
+            legs=(self.pictures,),
+            sources=len(request.images) + (request.mask is not None),
+            faithful=request.options.get("input_fidelity") == "high",
+            previews=request.partial_images,
+            quality=request.quality,
+            size=request.size,
+        )
+        return cost_bound((target,), asked)
+
     def stake(self, target: Target) -> int | None:
         request = self.request
         return picture_stake(
@@ -136,19 +149,6 @@ class PictureOperation:
         served = cast("Sequence[PictureConversation]", conversations)
         pictures: list[MadePicture] = [picture for one in served for picture in one.pictures]
         return self.presenter.conclude(pictures, _common(served), _sum([one.usage for one in served]))
-
-    def cost_bound(self, route: Route) -> int | None:
-        request = self.request
-        asked = Asked(
-            input_tokens=self.works[0].tools.count(request.prompt),
-            legs=[work.pictures for work in self.works],
-            sources=len(request.images) + (request.mask is not None),
-            faithful=request.options.get("input_fidelity") == "high",
-            previews=request.partial_images,
-            quality=request.quality,
-            size=request.size,
-        )
-        return cost_bound(route.targets, asked)
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(len(self.request.prompt))

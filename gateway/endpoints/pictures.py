@@ -54,8 +54,10 @@ class PicturesEndpoint:
         door, services = self._door, self._door.services
         with Refusal(services, self._path) as refusal, ExitStack() as held:
             key = refusal.key = door.authenticate(scope)
+            began = asyncio.get_running_loop().time()
             request, lease = await self._read(scope, receive, key.name)
             held.callback(lease.release)
+            key = refusal.key = door.still(scope, key, began)
             refusal.model = request.model
             route = door.route(request.model, key)
             targets = usable_targets(route.targets)

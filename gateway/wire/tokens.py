@@ -38,6 +38,17 @@ def rough_tokens(n_bytes: int) -> int:
     return -(-n_bytes // _BYTES_PER_TOKEN)
 
 
+COUNTED_EXACTLY = 32 * 1024
+"""Bytes of text up to which counting takes a few milliseconds."""
+
+_OPENAIS = ("gpt-", "chatgpt-", "o1", "o3", "o4")
+_DEAREST_PICTURE = 4_000
+_DEAREST_PICTURE_MINI = 48_169
+"""Tokens of the largest picture in high detail: 85 and 170 a tile (at most 8) for gpt-4o, up to 1,536 patches times
+2.46 for the small models of gpt-4.1, 2,833 and 5,667 a tile for gpt-4o-mini (OpenAI's guide "Images and vision").
+"""
+
+
 def text_of_request(body: dict[str, Any]) -> list[str]:
     """Every piece of text in a chat request that the model reads. ``body`` has passed ``parse_chat_request``."""
     pieces = [piece for message in body["messages"] for piece in _text_of_message(message)]
@@ -60,6 +71,25 @@ def count_input(body: dict[str, Any], count: Callable[[str], int]) -> int:
         tokens += _PER_MESSAGE + (_PER_NAME if message.get("name") else 0)
         tokens += sum(_picture_tokens(part) for part in _parts(message))
     return tokens
+
+
+def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) -> int:
+    """Input tokens of a chat request at most, for what must not be underestimated. ``model``: the upstream's name.
+
+    Short texts are counted, as in ``count_input``; for long ones their bytes stand in, since no text has more tokens
+    than bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds. Pictures count as the
+    dearest the model knows, and models that are not OpenAI's, whose tokens are others, half as much again.
+    """
+    texts = text_of_request(body)
+    size = sum(len(text.encode()) for text in texts)
+    parts = [part for message in body["messages"] for part in _parts(message)]
+    pictures = [part["type"] for part in parts].count("image_url")
+    others = sum(len(orjson.dumps(part)) for part in parts if part["type"] not in ("text", "refusal", "image_url"))
+    spoken: int = count_input(body, count) if size <= COUNTED_EXACTLY else size + _PER_MESSAGE * len(body["messages"])
+    if not model.startswith(_OPENAIS):
+        spoken += spoken // 2
+    dearest = _DEAREST_PICTURE_MINI if "4o-mini" in model else _DEAREST_PICTURE
+    return spoken + others + pictures * dearest
 
 
 def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:

@@ -331,3 +331,51 @@ class TestStarting:
             ALICE: (10 * USD, 2 * USD, 3 * USD, 5 * USD),
             GROWTH: (50 * USD, 2 * USD, 3 * USD, 45 * USD),
         }
+
+
+class TestTopUp:
+    """A request goes on to a dearer way than it was let in for."""
+
+    def test_what_it_may_cost_more_is_reserved_or_refused(self):
+        budgets = Budgets(UTC, NOW)
+        budgets.configure({ALICE: Budget(100, "day")}, NOW)
+        reservation = budgets.reserve("one", [ALICE], 40, NOW)
+        assert isinstance(reservation, Reservation)
+        assert budgets.top_up(reservation, 90, NOW) is None
+        assert budgets.used(ALICE, "day", NOW) == (0, 90)
+        refused = budgets.top_up(reservation, 120, NOW)
+        assert isinstance(refused, Exceeded)
+        assert budgets.used(ALICE, "day", NOW) == (0, 90)
+        budgets.settle(reservation, 30)
+        assert budgets.used(ALICE, "day", NOW) == (30, 0)
+
+    def test_less_changes_nothing_and_neither_does_what_has_ended(self):
+        budgets = Budgets(UTC, NOW)
+        reservation = budgets.reserve("one", [ALICE], 40, NOW)
+        assert isinstance(reservation, Reservation)
+        assert budgets.top_up(reservation, 10, NOW) is None
+        assert budgets.used(ALICE, "day", NOW) == (0, 40)
+        budgets.settle(reservation, 0)
+        assert budgets.top_up(reservation, 90, NOW) is None
+        assert budgets.used(ALICE, "day", NOW) == (0, 0)
+
+
+class TestSettlingInPart:
+    """Some of what was ordered came, and some may have been bought without coming."""
+
+    def test_what_is_in_doubt_stays_reserved_until_it_is_given_up(self):
+        budgets = Budgets(UTC, NOW)
+        reservation = budgets.reserve("one", [ALICE], 30, NOW)
+        assert isinstance(reservation, Reservation)
+        budgets.settle_in_part(reservation, 15, 15, NOW + UNKNOWN_HELD_NS)
+        assert budgets.used(ALICE, "total", NOW) == (15, 15)
+        assert [one.amount for one in budgets.expire(NOW + UNKNOWN_HELD_NS)] == [15]
+        assert budgets.used(ALICE, "total", NOW) == (15, 0)
+
+    def test_it_may_be_resolved_before(self):
+        budgets = Budgets(UTC, NOW)
+        reservation = budgets.reserve("one", [ALICE], 30, NOW)
+        assert isinstance(reservation, Reservation)
+        budgets.settle_in_part(reservation, 15, 15, NOW + UNKNOWN_HELD_NS)
+        budgets.resolve("one", 10)
+        assert budgets.used(ALICE, "total", NOW) == (25, 0)

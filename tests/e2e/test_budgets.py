@@ -155,3 +155,53 @@ async def test_keys_show_what_is_left(gateway: StartGateway) -> None:
     alice = next(key for key in shown if key["name"] == "alice")
     assert alice["budget"] == "0.03/day"
     assert (alice["budget_used_usd"], alice["budget_left_usd"]) == (0.015, 0.015)
+
+
+PICTURE = 20_000_000
+"""gpt-4o-image at PiAPI; its backup may take twelve times as much."""
+
+
+async def test_a_dearer_way_is_reserved_for_only_when_it_is_taken(gateway: StartGateway) -> None:
+    rig = await gateway(budget("0.2/day"))
+
+    answers = await asyncio.gather(*(order(rig, model="gpt-4o-image") for _ in range(20)))
+
+    assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 10
+    assert sum(row.charged for row in await rig.rows(10)) == 10 * PICTURE
+
+
+async def test_a_way_that_the_budget_cannot_pay_is_not_taken(gateway: StartGateway) -> None:
+    rig = await gateway(budget("0.1/day"))
+    rig.sandbox.script("server_error", role="api", times=None)
+    rig.sandbox.script("server_error", role="proxy", times=None)
+
+    answer = await order(rig, model="gpt-4o-image")
+
+    assert "backup" not in {request.role for request in rig.sandbox.requests}
+    assert (answer.status, answer.header("x-should-retry")) == (429, "false")
+    assert answer.error()["code"] == "insufficient_quota"
+    assert (await rig.row()).charged == 0
+
+
+async def test_the_lost_leg_of_an_order_stays_reserved(gateway: StartGateway) -> None:
+    """One picture came, the other may have been bought."""
+    rig = await gateway(budget("0.03/day") + "failover: {unknown_outcome_up_to: 0}\n")
+    rig.sandbox.script("reset_before_head;method=POST;path=/api/v1/task", times=1)
+
+    assert (await order(rig, n=2)).status == 200
+
+    row = await rig.row()
+    assert (row.charged, row.confidence) == (DEV, "estimated")
+    assert (await order(rig)).status == 429
+
+
+async def test_a_budget_that_is_set_later_knows_what_runs(gateway: StartGateway) -> None:
+    rig = await gateway(budget("1/day"))
+    rig.sandbox.script("ok;polls=60;method=POST;path=/api/v1/task", times=None)
+    running = [asyncio.ensure_future(order(rig, key=BOB)) for _ in range(3)]  # noqa: TID251
+    await rig.sandbox.until(lambda: sum(request.method == "POST" for request in rig.sandbox.requests) == 3)
+
+    holders = rig.gateway.services.budgets.budgets
+    assert holders.used(("key", "bob"), "day", rig.gateway.services.clock.wall_ns()) == (0, 3 * DEV)
+
+    assert [answer.status for answer in await asyncio.gather(*running)] == [200] * 3

@@ -37,6 +37,7 @@ PLAYED_ELSEWHERE = {
     "internal_error": "test_own_endings.py",
 }
 NEVER_AN_OUTCOME = {
+    "budget_denied": "no attempt is made: test_budgets.py",
     "pool_timeout": "only a shortage of descriptors or ports leads there: tests/upstream/test_shortage.py plays it",
     "stall_finish": "an answer that named its finish reason is complete after two seconds of grace: its outcome is ok",
 }

@@ -1,0 +1,67 @@
+"""What became of an exchange whose outcome was unknown, by what its upstream tells of its tasks later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.core.pricing import amount_due
+from gateway.core.types import Price, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """A task that has ended. ``images``: the pictures it made.
+
+    ``stated``: nano-dollars the upstream named for it, None if it named none. ``price``: of the target that made it.
+    """
+
+    done: bool
+    images: int = 0
+    stated: int | None = None
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How the exchange is booked instead. Amounts are nano-dollars. ``reason``: words for the operator."""
+
+    state: Literal["settled", "released"]
+    charged: int
+    upstream_cost: int
+    images: int
+    reason: str
+
+
+def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
+    """What is known now; None as long as a task has not ended (None among ``tasks``), or if there is none to go by.
+
+    What its tasks cost is charged to the key: it was ordered, and it can be fetched by the tasks' ids. A task that
+    failed costs nothing. ``other_cost``: what attempts without a task are booked at; it stays ours, and in doubt.
+    """
+    ended = [task for task in tasks if task is not None]
+    if not ended or len(ended) < len(tasks):
+        return None
+    done = [task for task in ended if task.done]
+    if not done:
+        return Finding("released", 0, other_cost, 0, f"{_tasks(len(ended))} failed")
+    amounts = [_amount(task) for task in done]
+    charged = sum(amount for amount in amounts if amount is not None)
+    reason = f"{_tasks(len(done))} completed"
+    if len(done) < len(ended):
+        reason += f", {len(ended) - len(done)} failed"
+    if None in amounts:
+        reason += ", price unknown"
+    return Finding("settled", charged, charged + other_cost, sum(task.images for task in done), reason)
+
+
+def _amount(task: TaskEnd) -> int | None:
+    """What the upstream named comes before the price of the pictures, as in every booking."""
+    if task.stated is not None:
+        return task.stated
+    return amount_due(task.price, Usage(images=task.images), operation="task")
+
+
+def _tasks(number: int) -> str:
+    return "task" if number == 1 else f"{number} tasks"

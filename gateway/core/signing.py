@@ -1,0 +1,25 @@
+"""The key that signs webhooks, as Standard Webhooks writes it (https://www.standardwebhooks.com)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+_PREFIX = "whsec_"
+
+
+def signing_key(secret: str) -> bytes:
+    """The bytes that sign: those that ``whsec_<base64>`` stands for, or else the text itself.
+
+    Raises ValueError where nothing readable follows the prefix.
+    """
+    if not secret.startswith(_PREFIX):
+        return secret.encode()
+    text = secret.removeprefix(_PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        key = b""
+    if not key:
+        raise ValueError("what follows whsec_ must be base64; a plain secret goes without it")
+    return key
