@@ -7,14 +7,16 @@ never assumed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import orjson
 
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.errors import TransportError
 from gateway.upstream.pool import ConnectionPool
+
+T = TypeVar("T")
 
 PATH = "/account/info"
 KEY_HEADER = "x-api-key"
@@ -39,7 +41,14 @@ def account_data(document: object) -> Mapping[str, Any] | None:
 
 
 async def task_limit(pool: ConnectionPool, upstream: Upstream, credential: Credential) -> int | None:
-    """How many tasks the account of ``credential`` may run at once, None if that cannot be learned now.
+    """How many tasks the account of ``credential`` may run at once, None if that cannot be learned now."""
+    return await ask_account(pool, upstream, credential, _limit)
+
+
+async def ask_account(
+    pool: ConnectionPool, upstream: Upstream, credential: Credential, read: Callable[[Mapping[str, Any]], T | None]
+) -> T | None:
+    """What ``read`` finds in the account of ``credential``, None if no host tells it now.
 
     The hosts are asked one after the other; each may take its share of what is left of ``TIMEOUT``, so that a silent
     one does not keep the next from being asked. An OpenAI dialect has no such thing.
@@ -55,8 +64,9 @@ async def task_limit(pool: ConnectionPool, upstream: Upstream, credential: Crede
                 document = orjson.loads(await _get(pool, endpoint, credential))
         except (TransportError, TimeoutError, ValueError):  # ValueError: no JSON, or a key no header can hold
             continue
-        if (limit := _limit(document)) is not None:
-            return limit
+        data = account_data(document)
+        if data is not None and (found := read(data)) is not None:
+            return found
     return None
 
 
@@ -81,7 +91,6 @@ async def _get(pool: ConnectionPool, endpoint: Endpoint, credential: Credential)
         response.close()
 
 
-def _limit(document: object) -> int | None:
-    data = account_data(document)
-    count = data.get("max_concurrent_task_count") if data is not None else None
+def _limit(data: Mapping[str, Any]) -> int | None:
+    count = data.get("max_concurrent_task_count")
     return count if type(count) is int and count in PLAUSIBLE else None

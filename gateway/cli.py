@@ -19,20 +19,20 @@ from gateway import __version__
 from gateway.app import Gateway, build_log
 from gateway.config import Config, describe_models, load, unsupported
 from gateway.config.addresses import HostPort, host_port
-from gateway.console import models_table, probe_table, read_status, status_text
+from gateway.console import Told, models_table, probe_table, read_status, status_text
 from gateway.demo import run_demo
 from gateway.endpoints.server import ListenError
 from gateway.errors import ConfigError, GatewayError, OperatorError
 from gateway.key_commands import add_key_parsers, obey
+from gateway.ledger_commands import add_ledger_parsers
+from gateway.ledger_commands import obey as look_after
 from gateway.lifecycle import run, serve_until_stopped, until_stopped
 from gateway.probe import probe
-from gateway.reports import FIELDS, parse_fields, parse_period, usage_csv, usage_rows, usage_table
 from gateway.sandbox import SCENARIOS, ScenarioError, run_sandbox
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import store_path
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.transport import PoolTransport
+from gateway.usage_commands import add_usage_parser, usage
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 DEFAULT_CONFIG = Path("config.yaml")
@@ -159,42 +159,19 @@ def models(options: argparse.Namespace) -> int:
     return DONE
 
 
-def usage(options: argparse.Namespace) -> int:
+def spent(options: argparse.Namespace) -> int:
     """Spend from the ledger."""
-    config = _servable(options)
-    try:
-        by = parse_fields(options.by)
-        period = parse_period(options.since, options.until, time.time_ns(), config.time_zone)
-    except ValueError as error:
-        raise UsageError(f"usage: {error}") from None
-    rows = usage_rows(store_path(config.store), period, by, config.time_zone)
-    if options.format == "json":
-        _print_json(rows)
-    elif options.format == "csv":
-        print(usage_csv(rows, by), end="")
-    else:
-        print(usage_table(rows, by))
-    return DONE
+    return _tell("usage", usage, options)
+
+
+def books(options: argparse.Namespace) -> int:
+    """The ledger itself."""
+    return _tell("ledger", look_after, options)
 
 
 def keys(options: argparse.Namespace) -> int:
     """Virtual keys."""
-    try:
-        print(obey(_servable(options), options))
-    except GatewayError as error:
-        if error.status == 400:
-            raise UsageError(f"keys: {error.message}") from None
-        raise OperatorError(error.message) from None
-    return DONE
-
-
-def ledger_verify(options: argparse.Namespace) -> int:
-    """Check the books."""
-    books = verify(store_path(_servable(options).store))
-    print(f"settled {books.settled}, released {books.released}, unknown {books.unknown}, open {books.open}")
-    for problem in books.problems:
-        print(f"ledger: {problem}", file=sys.stderr)
-    return FAILED if books.problems else DONE
+    return _tell("keys", lambda config, options: Told(obey(config, options)), options)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -210,6 +187,20 @@ def status(options: argparse.Namespace) -> int:
         if options.watch:  # that is how one stops watching
             return DONE
         raise
+
+
+def _tell(name: str, work: Callable[[Config, argparse.Namespace], Told], options: argparse.Namespace) -> int:
+    """Print what a command has to say. What makes no sense is a UsageError, what cannot be done an OperatorError."""
+    try:
+        told = work(_servable(options), options)
+    except GatewayError as error:
+        if error.status == 400:
+            raise UsageError(f"{name}: {error.message}") from None
+        raise OperatorError(error.message) from None
+    print(told.text)
+    for sentence in (*told.notes, *told.problems):
+        print(f"{name}: {sentence}", file=sys.stderr)
+    return FAILED if told.problems else DONE
 
 
 def _show_status(config: Config, options: argparse.Namespace) -> None:
@@ -313,20 +304,9 @@ def _parser() -> argparse.ArgumentParser:
     listed.add_argument("--json", action="store_true", help="for scripts")
     for action in add_key_parsers(commands):
         _finish(action, keys)
-    spent = command("usage", usage, "show what was spent, from the ledger")
-    spent.add_argument(
-        "--since", default="30d", metavar="WHEN", help="an age (30d, 12h) or a date; default: %(default)s"
-    )
-    spent.add_argument("--until", metavar="WHEN", help="an age or a date; default: now")
-    spent.add_argument(
-        "--by", default="key,model", metavar="FIELDS", help=f"of {','.join(FIELDS)}; default: %(default)s"
-    )
-    spent.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
-    books = commands.add_parser("ledger", help="look after the ledger", description="Look after the ledger.")
-    verifying = books.add_subparsers(metavar="ACTION", required=True).add_parser(
-        "verify", help="check the books", description="Check the books; exit 0 if they are consistent."
-    )
-    _finish(verifying, ledger_verify)
+    _finish(add_usage_parser(commands), spent)
+    for action in add_ledger_parsers(commands):
+        _finish(action, books)
     shown = command("status", status, "show a running gateway's endpoints, keys and work in flight")
     shown.add_argument("--watch", action="store_true", help="redraw until interrupted")
     shown.add_argument("--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between redraws")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 
@@ -15,6 +15,14 @@ ADMIN_TIMEOUT = 5.0
 """Seconds."""
 
 _PRICES = ("input", "cached_input", "output", "image_input", "image", "no_image", "minimum")
+
+
+class Told(NamedTuple):
+    """What a command has to say. ``problems``: it has failed, at least in part; one sentence each, as ``notes``."""
+
+    text: str
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 def models_table(rows: Sequence[Mapping[str, Any]]) -> str:

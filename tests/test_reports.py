@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import random
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -24,13 +28,14 @@ from gateway.reports import (
     usage_rows,
     usage_table,
 )
-from gateway.stores.base import Intent, Settlement
+from gateway.stores.base import Intent, Settlement, State
 from gateway.stores.sqlite import SQLiteLedger
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 NOW = int(datetime(2026, 11, 22, 10, 30, tzinfo=UTC).timestamp()) * SECOND
 BERLIN = ZoneInfo("Europe/Berlin")
+KOLKATA = ZoneInfo("Asia/Kolkata")
 
 
 def at(*moment: int, zone: tzinfo = UTC) -> int:
@@ -192,3 +197,136 @@ def test_rows_of_the_ledger(books: Path) -> None:
 def test_rows_of_fields_that_do_not_exist(books: Path) -> None:
     with pytest.raises(ValueError, match="cannot group by 'colour'"):
         usage_rows(books, Period(0, NOW), ["colour"], UTC)
+
+
+class Asked(NamedTuple):
+    """One request as the books have it. ``charged``: nano-dollars."""
+
+    id: str
+    at_ns: int
+    key: str
+    team: str | None
+    model: str
+    upstream: str | None
+    state: State
+    charged: int
+
+
+def _requests() -> Iterator[Asked]:
+    """Around the night in which Berlin's clocks were put back, four an hour, and one on either side of each edge."""
+    start, chance = at(2026, 10, 23, 21), random.Random(4)
+    moments = [start + number * 900 * SECOND for number in range(4 * 80)]
+    for edge in (at(2026, 10, 25, zone=BERLIN), at(2026, 10, 26, zone=BERLIN), at(2026, 10, 25, zone=KOLKATA)):
+        moments += [edge - 1, edge]
+    for number, moment in enumerate(moments):
+        key = chance.choice(["alice", "bob", "carol"])
+        state: State = chance.choice(["settled", "settled", "settled", "unknown", "released"])
+        yield Asked(
+            id=f"x{number}",
+            at_ns=moment,
+            key=key,
+            team={"alice": "growth", "bob": "growth"}.get(key),
+            model=chance.choice(["gpt-4o", "flux-dev"]),
+            upstream=chance.choice(["piapi", "backup", None]),
+            state=state,
+            charged=0 if state == "released" else chance.randrange(10**9),
+        )
+
+
+REQUESTS = list(_requests())
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("many") / "gateway.db"
+    asyncio.run(_write(path))
+    return path
+
+
+async def _write(path: Path) -> None:
+    ledger = await SQLiteLedger.open(path, clock=SystemClock())
+    for one in REQUESTS:
+        await ledger.reserve(Intent(one.id, one.at_ns, one.key, one.team, "chat", one.model, one.id))
+        free = one.state == "released"
+        ledger.settle(
+            Settlement(
+                id=one.id, at_ns=one.at_ns, state=one.state, upstream=one.upstream, endpoint=None, credential=None,
+                attempts=(), input_tokens=0 if free else 3, cached_input_tokens=0 if free else 1,
+                output_tokens=0 if free else 2, images=0 if free else 1, charged=one.charged, upstream_cost=0,
+                confidence="measured", status=200,
+            )
+        )  # fmt: skip
+    await ledger.reserve(Intent("open", at(2026, 10, 25), "alice", None, "chat", "gpt-4o", "open"))
+    await ledger.close()
+
+
+def expected(period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, Any]]:
+    """The same from the requests one by one, by the calendar of the standard library."""
+    groups: dict[tuple[str | None, ...], list[Asked]] = {}
+    for one in REQUESTS:
+        if period.since_ns <= one.at_ns < period.until_ns and one.state != "released":
+            day = datetime.fromtimestamp(one.at_ns // SECOND, zone).date().isoformat()
+            groups.setdefault(tuple({**one._asdict(), "day": day}[field] for field in by), []).append(one)
+    in_order = sorted(groups.items(), key=lambda group: [(value is not None, value or "") for value in group[0]])
+    return [
+        {
+            **dict(zip(by, values, strict=True)),
+            "requests": len(ones),
+            "input_tokens": 3 * len(ones),
+            "cached_input_tokens": len(ones),
+            "output_tokens": 2 * len(ones),
+            "images": len(ones),
+            "cost_usd": sum(one.charged for one in ones) / 10**9,
+        }
+        for values, ones in in_order
+    ]
+
+
+@pytest.mark.parametrize("zone", [UTC, BERLIN, KOLKATA], ids=str)
+def test_every_combination_of_fields_adds_up(many: Path, zone: tzinfo) -> None:
+    period = parse_period("2026-10-24", "2026-10-27", NOW, zone)
+    for number in range(len(FIELDS) + 1):
+        for by in combinations(FIELDS, number):
+            rows = usage_rows(many, period, by, zone)
+            assert rows == expected(period, by, zone), by
+            assert [list(row) for row in rows] == [[*by, *FIGURES]] * len(rows)
+            assert csv_columns(usage_csv(rows, by)) == [*by, *FIGURES]
+
+
+def csv_columns(text: str) -> list[str]:
+    return next(csv.reader(text.splitlines()))
+
+
+def test_columns_stand_in_the_order_of_the_fields(many: Path) -> None:
+    period = parse_period("2026-10-24", "2026-10-25", NOW, BERLIN)
+    by = ["day", "upstream", "key"]
+    rows = usage_rows(many, period, by, BERLIN)
+    assert rows == expected(period, by, BERLIN)
+    assert list(rows[0]) == [*by, *FIGURES]
+    assert csv_columns(usage_csv(rows, by)) == [*by, *FIGURES]
+
+
+EDGES = (
+    at(2026, 10, 25, zone=BERLIN),
+    at(2026, 10, 26, zone=BERLIN),
+    at(2026, 10, 25, zone=KOLKATA),
+    at(2026, 10, 25, 0, 15),
+    at(2026, 10, 25, 1),
+)
+
+
+@pytest.mark.parametrize("zone", [BERLIN, KOLKATA], ids=str)
+def test_a_period_begins_with_its_first_nanosecond_and_ends_before_its_last(many: Path, zone: tzinfo) -> None:
+    for edge in EDGES:
+        for nudge in (-1, 0, 1):
+            for period in (Period(0, edge + nudge), Period(edge + nudge, NOW)):
+                assert usage_rows(many, period, ["day"], zone) == expected(period, ["day"], zone)
+                assert usage_rows(many, period, [], zone) == expected(period, [], zone)
+
+
+def test_the_day_on_which_the_clocks_are_put_back_has_twenty_five_hours(many: Path) -> None:
+    day = parse_period("2026-10-25", "2026-10-26", NOW, BERLIN)
+    assert day.until_ns - day.since_ns == 25 * 3600 * SECOND
+    [row] = usage_rows(many, day, ["day"], BERLIN)
+    assert row["day"] == "2026-10-25"
+    assert [row] == expected(day, ["day"], BERLIN)

@@ -1,4 +1,4 @@
-"""The admin listener: metrics, usage, upstreams, keys, reload. It shares nothing with the main listener."""
+"""The admin listener: metrics, usage, upstreams, keys, books, reload. It shares nothing with the main listener."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.book_desk import BookDesk
+from gateway.endpoints.admin_books import book_routes
+from gateway.endpoints.admin_json import Handler
 from gateway.endpoints.admin_keys import key_routes
 from gateway.errors import ClientError, GatewayFault, StoreError, invalid_request
 from gateway.key_desk import KeyDesk
 
-Handler = Callable[[Request], Awaitable[Response]]
-
 
 @dataclass(frozen=True, slots=True)
 class AdminSource:
-    """What the admin routes show and do; all but ``keys`` callables of the running gateway.
+    """What the admin routes show and do; all but ``keys`` and ``books`` callables of the running gateway.
 
     ``reload``: re-read the configuration; returns its problems, none if it is in force now.
     ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
@@ -33,6 +34,7 @@ class AdminSource:
     usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
     upstreams: Callable[[], dict[str, Any]]
     keys: KeyDesk
+    books: BookDesk
     reload: Callable[[], Awaitable[list[str]]]
 
 
@@ -44,6 +46,7 @@ def admin_routes(source: AdminSource) -> list[Route]:
         Route("/admin/v1/usage", admin.guarded(admin.usage)),
         Route("/admin/v1/upstreams", admin.guarded(admin.upstreams)),
         *key_routes(source.keys, admin.guarded),
+        *book_routes(source.books, admin.guarded),
         Route("/admin/v1/reload", admin.guarded(admin.reload), methods=["POST"]),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -87,13 +88,15 @@ class RecordedRequest:
 class Journal:
     """``history``: how many requests and bill lines are kept; ``billed`` counts all of them, in nano-dollars.
 
-    ``running``: requests whose answers have not ended yet.
+    ``drawn``: the same by API key, what the backup sold left out. ``running``: requests whose answers have not ended
+    yet.
     """
 
     def __init__(self, history: int) -> None:
         self.requests: list[RecordedRequest] = []
         self.bill: list[BillLine] = []
         self.billed = 0
+        self.drawn: Counter[str] = Counter()
         self.running = 0
         self._history = history
         self._serial = 0
@@ -126,6 +129,8 @@ class Journal:
         )
         self.bill.append(line)
         self.billed += nano_dollars or 0
+        if line.role != "backup":
+            self.drawn[line.key] += nano_dollars or 0
         _trim(self.bill, self._history)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from gateway.sandbox.answers import Answer, Reply, Sale, json_reply
+from gateway.sandbox.bill import NANO_PER_USD, POINTS_PER_USD
 from gateway.sandbox.chat import answer_chat
 from gateway.sandbox.image_chat import answer_image_chat
 from gateway.sandbox.images import answer_images
@@ -29,12 +32,20 @@ MODELS = (
     "gpt-image-1",
 )
 _BORN = 1_700_000_000
+_POINTS = 123_456_789
+"""On every account at first."""
 
 
 class Routes:
-    """Answers honestly. Tasks are the only thing it remembers. ``sell``, ``changed``: see tasks.py."""
+    """Answers honestly. Tasks are the only thing it remembers. ``sell``, ``changed``: see tasks.py.
 
-    def __init__(self, sell: Callable[[RecordedRequest, Sale], None], changed: Callable[[], None]) -> None:
+    ``drawn``: nano-dollars that PiAPI sold so far, by API key.
+    """
+
+    def __init__(
+        self, sell: Callable[[RecordedRequest, Sale], None], changed: Callable[[], None], drawn: Counter[str]
+    ) -> None:
+        self._drawn = drawn
         self.webhooks = Webhooks(changed)
         self.tasks = TaskDesk(sell, self.webhooks, changed)
 
@@ -66,7 +77,7 @@ class Routes:
             name = path.removeprefix("/v1/models/")
             return json_reply(200, _model(name)) if name in MODELS else refusal(404)
         if path == "/account/info":
-            return _account(key, options)
+            return _account(key, options, self._drawn[key])
         if path.startswith("/api/v1/task/"):
             return self.tasks.read(request)
         return refusal(404, code="not_found", message="Sandbox: there is no such route.")
@@ -99,22 +110,25 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": _BORN, "owned_by": "sandbox"}
 
 
-def _account(key: str, options: Options) -> Reply:
-    """PiAPI's account page; a key that contains ``sandbox-broke`` has nothing left."""
-    credits = 0 if "sandbox-broke" in key else 123_456_789
+def _account(key: str, options: Options, drawn: int) -> Reply:
+    """PiAPI's account page: every key has an account of its own; one that contains ``sandbox-broke`` is empty.
+
+    ``drawn``: nano-dollars. What comes to less than a point is drawn as a whole one.
+    """
+    credits = 0 if "sandbox-broke" in key else _POINTS - -(-drawn * POINTS_PER_USD // NANO_PER_USD)
     data: Mapping[str, Any] = {
-        "id": "sandbox-account",
+        "id": f"sandbox-{sha256(key.encode()).hexdigest()[:12]}",
         "name": "Sandbox",
         "plan": "Creator",
         "type": "user",
         "is_enable": True,
         "max_concurrent_task_count": options.concurrency,
         "wallet": {"mj_remain": 0, "point_remain": credits},
-        "equivalent_in_usd": credits / 10_000_000,
+        "equivalent_in_usd": credits / POINTS_PER_USD,
         "credit_pack_info": {
             "available_credits": credits,
-            "used_credits": 0,
-            "total_credits": credits,
+            "used_credits": max(0, _POINTS - credits),
+            "total_credits": _POINTS,
             "frozen_credits": 0,
             "expired_credits": 0,
             "inactive_credits": 0,

@@ -86,7 +86,7 @@ class Stage:
         self._wall = wall
         self._site = site
         self._changed = changed
-        self.routes = Routes(self._sell, changed)
+        self.routes = Routes(self._sell, changed, journal.drawn)
 
     def opened(self, connection: Connection) -> None:
         self.connections.add(connection)

@@ -115,6 +115,7 @@ class UnknownExchange:
     """An exchange of unknown outcome that nobody has corrected yet. ``at_ns``: when it came in.
 
     ``reserved``: nano-dollars. ``tasks``: those that were created for it and can be asked for; in order of creation.
+    ``other_cost``: nano-dollars that its attempts without a task are booked at upstream, for whatever reason.
     """
 
     id: str
@@ -124,6 +125,7 @@ class UnknownExchange:
     model: str
     reserved: int
     tasks: tuple[TaskRecord, ...]
+    other_cost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

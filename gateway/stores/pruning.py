@@ -1,6 +1,6 @@
 """Letting old rows go: what is over leaves the tables, what it adds up to stays in the roll-up.
 
-The statements run in the writer's transaction. Which rows may leave is enforced by the store's own triggers
+Removing runs in the writer's transaction. Which rows may leave is enforced by the store's own triggers
 (``0006_pruning.sql``); here they are found.
 """
 
@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 
+from gateway.stores.schema import reading
 from gateway.stores.sums import HOUR, NS
 
 BATCH = 100
 """Exchanges a transaction: a few milliseconds, so that requests hardly wait."""
+
+
+_OVER = (
+    "FROM intents AS i JOIN settlements AS s ON s.id = i.id LEFT JOIN corrections AS c ON c.id = i.id "
+    "WHERE coalesce(c.state, s.state) <> 'unknown'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,17 @@ def prunable_before(before_ns: int, now_ns: int) -> int:
     return moment - moment % (HOUR * NS)
 
 
+def prunable(path: Path, before_ns: int) -> Pruned:
+    """What pruning before ``before_ns``, a full hour, would remove now. Blocks, reads only; raises StoreError."""
+    with reading(path) as store:
+        settled, released = store.execute(
+            "SELECT count(*) FILTER (WHERE coalesce(c.state, s.state) = 'settled'), "
+            f"count(*) FILTER (WHERE coalesce(c.state, s.state) = 'released') {_OVER} AND i.at_ns < ?",
+            (before_ns,),
+        ).fetchone()
+    return Pruned(before_ns, settled, released)
+
+
 def prune_batch(
     connection: sqlite3.Connection, now_ns: int, before_ns: int, place: Place
 ) -> tuple[Pruned, Place | None]:
@@ -47,10 +66,8 @@ def prune_batch(
     left, and where the next batch begins, None if there is none.
     """
     found = connection.execute(
-        "SELECT i.id, i.at_ns, i.rowid, coalesce(c.state, s.state) "
-        "FROM intents AS i JOIN settlements AS s ON s.id = i.id LEFT JOIN corrections AS c ON c.id = i.id "
-        "WHERE (i.at_ns, i.rowid) > (?, ?) AND i.at_ns < ? AND coalesce(c.state, s.state) <> 'unknown' "
-        "ORDER BY i.at_ns, i.rowid LIMIT ?",
+        f"SELECT i.id, i.at_ns, i.rowid, coalesce(c.state, s.state) {_OVER} "
+        "AND (i.at_ns, i.rowid) > (?, ?) AND i.at_ns < ? ORDER BY i.at_ns, i.rowid LIMIT ?",
         (place.at_ns, place.row, before_ns, BATCH),
     ).fetchall()
     if not found:

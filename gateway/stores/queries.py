@@ -50,6 +50,7 @@ class Books:
     """How many exchanges ended how, corrections applied. ``open``: intents not settled yet.
 
     ``problems``: one sentence each. ``pruned``: exchanges, counted nowhere else, of which only the sums are kept.
+    ``corrected``: exchanges whose outcome was unknown at first, counted by what it turned out to be.
     """
 
     settled: int
@@ -58,6 +59,7 @@ class Books:
     open: int
     problems: list[str]
     pruned: int = 0
+    corrected: int = 0
 
 
 def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_zone: tzinfo) -> list[UsageRow]:
@@ -101,6 +103,7 @@ def verify(path: Path) -> Books:
             open=still_open,
             problems=list(problems(store)),
             pruned=store.execute("SELECT coalesce(sum(settled + released), 0) FROM prunes").fetchone()[0],
+            corrected=store.execute("SELECT count(*) FROM corrections").fetchone()[0],
         )
 
 

@@ -45,12 +45,14 @@ def unknown_exchanges(path: Path, since_ns: int) -> list[UnknownExchange]:
     """The exchanges that came in at ``since_ns`` or later, are of unknown outcome and not corrected; oldest first."""
     with reading(path) as store:
         rows = store.execute(
-            f"SELECT i.id, i.at_ns, i.key, i.team, i.model, i.reserved {_IN_DOUBT} ORDER BY 2, 1",
+            "SELECT i.id, i.at_ns, i.key, i.team, i.model, i.reserved, "  # noqa: S608
+            "(SELECT coalesce(sum(a.value ->> '$.cost'), 0) FROM json_each(s.attempts) AS a "
+            f"WHERE a.value ->> '$.task_id' IS NULL) {_IN_DOUBT} ORDER BY 2, 1",
             (since_ns,),
         ).fetchall()
         return [
-            UnknownExchange(identity, at_ns, key, team, model, reserved, _tasks(store, identity))
-            for identity, at_ns, key, team, model, reserved in rows
+            UnknownExchange(identity, at_ns, key, team, model, reserved, _tasks(store, identity), other_cost)
+            for identity, at_ns, key, team, model, reserved, other_cost in rows
         ]
 
 

@@ -266,6 +266,24 @@ async def test_the_account_page(sandbox: Sandbox) -> None:
     assert (await account("sk-test", "backup")).status == 404
 
 
+async def test_what_is_bought_is_drawn_from_the_account_of_its_key(sandbox: Sandbox) -> None:
+    async def account(key: str) -> Any:
+        return (await ask(sandbox, method="GET", path="/account/info", key=key)).json["data"]
+
+    before = await account("sk-test")
+    await finished(sandbox)
+    await ask(sandbox, {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]})
+    await ask(sandbox, {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}, role="backup")
+    after, other = await account("sk-test"), await account("sk-other")
+
+    task, chat, _ = (line.amount for line in sandbox.bill)
+    points = -(-(task + chat) // 100)
+    assert before["credit_pack_info"]["available_credits"] - after["credit_pack_info"]["available_credits"] == points
+    assert round((before["equivalent_in_usd"] - after["equivalent_in_usd"]) * 10_000_000) == points
+    assert other["wallet"] == before["wallet"]
+    assert other["id"] != before["id"]
+
+
 async def test_routes_that_are_not_there(sandbox: Sandbox) -> None:
     assert (await ask(sandbox, {}, path="/v1/nothing")).status == 404
     assert (await ask(sandbox, method="GET", path="/v1/nothing")).status == 404

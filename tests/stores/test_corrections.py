@@ -61,7 +61,7 @@ async def test_a_correction_takes_the_place_of_what_was_settled(books: SQLiteLed
     assert await ledger.correct(correction("found", upstream="piapi", credential="first"))
     counted = verify(path)
     assert (counted.settled, counted.released, counted.unknown, counted.open) == (2, 1, 1, 1)
-    assert counted.problems == []
+    assert (counted.corrected, counted.problems) == (1, [])
     assert used(path, "upstream") == [UsageRow({"upstream": "piapi"}, 3, 30, 12, 15, 2, 55)]
     assert rows(path, "SELECT state, charged FROM settlements WHERE id = 'found'") == [("unknown", 0)], "as written"
 
@@ -164,7 +164,7 @@ async def test_what_is_unknown_can_be_asked_for_with_its_tasks(books: SQLiteLedg
         UnknownExchange("found", NOW, "alice", "growth", "gpt-4o", 100, ()),
         UnknownExchange(
             "lost", NOW, "alice", "growth", "gpt-4o", 100,
-            (task("task-1", "lost", at_ns=NOW + 1), task("task-2", "lost", at_ns=NOW + 2)),
+            (task("task-1", "lost", at_ns=NOW + 1), task("task-2", "lost", at_ns=NOW + 2)), other_cost=30,
         ),
         UnknownExchange(
             "told", NOW + 1, "bob", None, "gpt-4o", 100,

@@ -13,7 +13,7 @@ import pytest
 from gateway.errors import GatewayFault
 from gateway.stores import pruning
 from gateway.stores.base import Correction
-from gateway.stores.pruning import Pruned
+from gateway.stores.pruning import Pruned, prunable
 from gateway.stores.queries import usage, verify
 from gateway.stores.sqlite import SQLiteLedger
 
@@ -46,6 +46,15 @@ async def store(ledger: SQLiteLedger, path: Path) -> Path:
             await exchange(ledger, f"{when}-{ending}", at_ns, ending)
     await nothing_pending(ledger)
     return path
+
+
+async def test_what_would_leave_can_be_counted_first(store: Path, ledger: SQLiteLedger):
+    assert prunable(store, HORIZON - HOUR_NS) == Pruned(HORIZON - HOUR_NS)
+    planned = prunable(store, HORIZON)
+    assert planned == Pruned(HORIZON, settled=2, released=1)
+    assert rows(store, "SELECT count(*) FROM intents") == [10], "nothing left by looking"
+    assert await ledger.prune(HORIZON, LATER) == planned
+    assert prunable(store, HORIZON) == Pruned(HORIZON)
 
 
 async def test_what_is_old_and_over_leaves_with_all_that_belongs_to_it(store: Path, ledger: SQLiteLedger):

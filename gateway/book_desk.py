@@ -1,0 +1,143 @@
+"""What can be done to the books, for the admin API of a running gateway and for the command line without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any, Protocol
+
+from gateway.account_info import ask_account
+from gateway.balance_report import balance_rows
+from gateway.core.calendar import iso_time
+from gateway.core.types import Credential, Upstream
+from gateway.reports import parse_moment, parse_period
+from gateway.stores.balances import Balance, balance_periods
+from gateway.stores.pruning import Pruned, prunable, prunable_before
+from gateway.upstream.pool import ConnectionPool
+from gateway.wire.account_answer import account_id, balance_nano
+
+KEPT_NS = 3 * 24 * 3600 * 1_000_000_000
+"""What came in less than so long ago is never pruned. An outcome may become known for a day, and PiAPI keeps a task's
+pictures for three (doc.qubico.ai, output storage), in which its owner may still ask for them."""
+
+SINCE = "30d"
+"""How far a report reaches back if nobody says."""
+
+Shown = dict[str, Any]
+
+
+class Books(Protocol):
+    """The ledger, where it can be written."""
+
+    path: Path
+
+    async def record_balances(self, snapshots: Sequence[Balance]) -> None: ...
+    async def prune(self, before_ns: int, now_ns: int) -> Pruned: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an account said of itself. ``nano``: nano-dollars that are left. ``account``: its id, if it has one."""
+
+    nano: int
+    account: str | None
+
+
+def would_prune(path: Path, before: str, now_ns: int, zone: tzinfo) -> Shown:
+    """``BookDesk.prune`` as a dry run, for which reading the books is enough. Blocks."""
+    before_ns = prunable_before(_horizon(before, now_ns, zone), now_ns)
+    return _shown(prunable(path, before_ns), dry_run=True)
+
+
+class BookDesk:
+    """``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
+
+    Results are as JSON has them; times are UTC, money is US dollars. Methods raise StoreError, or
+    errors.ledger_unavailable(), if the books cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        ledger: Books,
+        pool: ConnectionPool,
+        *,
+        upstreams: Callable[[], Iterable[Upstream]],
+        points_per_usd: Callable[[], int],
+        zone: Callable[[], tzinfo],
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._ledger = ledger
+        self._pool = pool
+        self._upstreams = upstreams
+        self._points_per_usd = points_per_usd
+        self._zone = zone
+        self._wall_ns = wall_ns
+
+    async def reconcile(self, since: str | None = None, until: str | None = None) -> Shown:
+        """Ask every account of PiAPI's what is left on it, write that down, and hold what was drawn between all such
+        snapshots of the period against the ledger.
+
+        ``data``: rows as ``balance_report`` describes them. ``unanswered``: the upstreams' keys whose account told
+        nothing. Raises ValueError for moments that are none.
+        """
+        now_ns = self._wall_ns()
+        period = parse_period(since or SINCE, until, now_ns, self._zone())
+        asked = [
+            (upstream, credential)
+            for upstream in self._upstreams()
+            if upstream.dialect == "piapi"
+            for credential in upstream.credentials
+        ]
+        told = await asyncio.gather(*(self._ask(upstream, credential) for upstream, credential in asked))
+        taken: dict[Balance, str | None] = {}
+        unanswered: list[Shown] = []
+        for (upstream, credential), answer in zip(asked, told, strict=True):
+            if answer is None:
+                unanswered.append({"upstream": upstream.name, "upstream_key": credential.name})
+            else:
+                taken[Balance(upstream.name, credential.name, now_ns, answer.nano)] = answer.account
+        await self._ledger.record_balances(list(taken))
+        periods = await asyncio.to_thread(balance_periods, self._ledger.path, period.since_ns, period.until_ns)
+        return {
+            "object": "reconciliation",
+            "at": iso_time(now_ns, UTC),
+            "unanswered": unanswered,
+            "data": balance_rows(periods, taken),
+        }
+
+    async def prune(self, before: str, *, dry_run: bool) -> Shown:
+        """Let go of the rows from before a moment, or only count them; what they add up to stays in every report.
+
+        What is unknown or open stays, and so does everything younger than KEPT_NS. ``before`` of the result: the full
+        hour up to which rows could go. Raises ValueError for a moment that is none.
+        """
+        now_ns, zone = self._wall_ns(), self._zone()
+        if dry_run:
+            return await asyncio.to_thread(would_prune, self._ledger.path, before, now_ns, zone)
+        return _shown(await self._ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
+
+    async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
+        points_per_usd = self._points_per_usd()
+
+        def read(data: Any) -> _Told | None:
+            nano = balance_nano(data, points_per_usd)
+            return None if nano is None else _Told(nano, account_id(data))
+
+        return await ask_account(self._pool, upstream, credential, read)
+
+
+def _horizon(before: str, now_ns: int, zone: tzinfo) -> int:
+    return min(parse_moment(before, now_ns, zone), now_ns - KEPT_NS)
+
+
+def _shown(pruned: Pruned, *, dry_run: bool) -> Shown:
+    return {
+        "object": "pruning",
+        "dry_run": dry_run,
+        "before": iso_time(pruned.before_ns, UTC),
+        "settled": pruned.settled,
+        "released": pruned.released,
+    }

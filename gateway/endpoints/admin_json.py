@@ -1,0 +1,46 @@
+"""What the admin API's routes have in common: JSON in, JSON out, and each behind the admin key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.endpoints.body import read_body
+from gateway.errors import GatewayFault, StoreError
+from gateway.wire.client_json import loads_object
+
+MOST_BYTES = 256 * 1024
+"""Of a body: room for a thousand models' names."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+Guard = Callable[[Handler], Handler]
+"""Puts a handler behind the admin key."""
+
+Work = Callable[[Request], Awaitable[Any]]
+
+
+def answering(works: Mapping[str, Work]) -> Handler:
+    """What the method's work returns, as JSON; a store that cannot be used is told as 503, with words on what to do.
+
+    ``works``: by method; HEAD is answered as GET is.
+    """
+
+    async def handle(request: Request) -> Response:
+        try:
+            result = await works["GET" if request.method == "HEAD" else request.method](request)
+        except StoreError as error:
+            raise GatewayFault(503, "service_unavailable_error", "ledger_unavailable", str(error)) from None
+        # Some answers hold a key: nobody on the way may keep them.
+        return Response(orjson.dumps(result), media_type="application/json", headers={"cache-control": "no-store"})
+
+    return handle
+
+
+async def body_fields(request: Request) -> dict[str, Any]:
+    """The body's fields; no body has none. Raises ClientError."""
+    body = await read_body(request.scope, request.receive, MOST_BYTES)
+    return loads_object(body) if body.strip() else {}

@@ -1,0 +1,112 @@
+"""Asking an upstream about a task that it has: with the key that made it, on whichever of its hosts answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from gateway.attempt import Attempt
+from gateway.core.health import Passage
+from gateway.core.outcomes import client_error
+from gateway.core.routing import Go
+from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target, Upstream
+from gateway.errors import UpstreamFault
+from gateway.interruption import Interrupter
+from gateway.services import Services
+from gateway.stores.base import TaskRecord
+from gateway.translate.task_relay import TaskRead
+
+WITHIN = 30.0
+"""Seconds for all of an upstream's hosts together."""
+
+
+class TaskReading:
+    """One question. ``attempts``: how many hosts were asked."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.attempts = 0
+
+    async def ask(self, upstreams: Mapping[str, Upstream], record: TaskRecord) -> tuple[int, bytes]:
+        """The status and the JSON that the upstream answers about the task, without what is ours.
+
+        ``upstreams``: of the configuration now in force. Raises UpstreamFault when no host answers, or the key is gone.
+        """
+        upstream = upstreams.get(record.upstream)
+        keys = upstream.credentials if upstream is not None else ()
+        credential = next((one for one in keys if one.name == record.credential), None)
+        if upstream is None or credential is None:
+            message = "The upstream key that made this task is no longer configured."
+            raise UpstreamFault(502, "upstream_error", "upstream_auth_failed", message)
+        target = Target(upstream, record.model, "task")
+        deadline = asyncio.get_running_loop().time() + WITHIN
+        outcome: Outcome | None = None
+        for endpoint in upstream.endpoints:
+            self.attempts += 1
+            answer = _Answer()
+            outcome = await self._attempt(target, endpoint, credential, record.task_id, answer, deadline)
+            self._services.metrics.attempt(upstream.name, endpoint.url, outcome.slug)
+            if answer.given is not None:
+                return answer.given
+        assert outcome is not None  # an upstream has at least one endpoint
+        raise client_error(outcome, CostClass.READ, model=record.model)
+
+    async def _attempt(
+        self,
+        target: Target,
+        endpoint: Endpoint,
+        credential: Credential,
+        task_id: str,
+        answer: _Answer,
+        deadline: float,
+    ) -> Outcome:
+        services = self._services
+        passage = Passage(endpoint, target.model, 0.0)
+        attempt = Attempt(
+            Go(target, endpoint, credential, False, self.attempts, 0, False, passage),
+            TaskRead(
+                task_id,
+                target,
+                endpoint,
+                wall_seconds=services.clock.wall_ns() / 1_000_000_000,
+                redact=services.log.redactor.data,
+            ),
+            pool=services.pool,
+            sink=answer,
+            interrupter=Interrupter(),
+            deadline=deadline,
+            clock=services.clock,
+            tasks=services.tasks,
+            errands=answer,
+        )
+        return await attempt.run()
+
+
+class _Answer:
+    """Takes what the conversation responds; it asks for nothing else."""
+
+    started = False
+
+    def __init__(self) -> None:
+        self.given: tuple[int, bytes] | None = None
+
+    async def respond(self, status: int, body: bytes) -> None:
+        self.given = (status, body)
+
+    async def emit(self, data: bytes, meaningful: bool) -> None:
+        raise NotImplementedError
+
+    def emit_now(self, data: bytes) -> bool:
+        return False
+
+    async def fetch(self, url: str) -> bytes:
+        raise NotImplementedError
+
+    async def keep(self, data: bytes) -> str:
+        raise NotImplementedError
+
+    async def record(self, task_id: str) -> None:
+        raise NotImplementedError
+
+    async def rest(self, seconds: float, hint: str | None) -> None:
+        raise NotImplementedError
