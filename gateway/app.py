@@ -47,6 +47,7 @@ from gateway.log import Log
 from gateway.painting import Painter
 from gateway.picture_store import PictureStore
 from gateway.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
+from gateway.reconciler import Reconciler
 from gateway.redaction import Redactor
 from gateway.reports import parse_period, usage_rows
 from gateway.services import Services
@@ -131,6 +132,7 @@ class Gateway:
             raise
         services.tasks.spawn(gateway._watch_lag(), "lag")
         services.tasks.spawn(gateway._money.watch(), "money")
+        services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(pictures.age_out(log), "age-out")
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
@@ -267,6 +269,15 @@ class Gateway:
             ),
             books=build_book_desk(lambda: self.config, self._ledger, services),
             reload=self.reload,
+        )
+
+    def _reconciler(self) -> Reconciler:
+        keeper = self.services.budgets
+        return Reconciler(
+            self.services,
+            upstreams=lambda: self.config.upstreams,
+            points_per_usd=lambda: self.config.points_per_usd,
+            resolved=lambda exchange, charged: keeper.tell(keeper.budgets.resolve(exchange, charged) or ()),
         )
 
     def _requires_key(self) -> bool:

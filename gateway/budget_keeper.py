@@ -100,7 +100,7 @@ class BudgetKeeper:
         """Give up what was held for a day without becoming known, and say so."""
         for reservation in self.budgets.expire(wall_ns):
             self._log.warning(
-                "unknown_released",
+                "hold_released",
                 exchange=reservation.id,
                 holders=["/".join(holder) for holder in reservation.holders],
                 reserved_usd=format_usd(reservation.amount),

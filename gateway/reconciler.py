@@ -1,0 +1,156 @@
+"""Asks what became of exchanges whose outcome is unknown: PiAPI knows every task by its id.
+
+An outcome is unknown when an upstream fell silent after the work was ordered, or when this process was killed. While
+such an exchange is younger than a day, its tasks are asked after now and then; once they have ended, the ledger is
+corrected, and whoever holds its reservation is told. What is older is reported, and stays unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import orjson
+
+from gateway.core.budgets import UNKNOWN_HELD_NS
+from gateway.core.pricing import format_usd
+from gateway.core.reconciling import Finding, TaskEnd, find
+from gateway.core.types import Target, Upstream
+from gateway.errors import GatewayError, UpstreamFault
+from gateway.services import Services
+from gateway.stores.base import Correction, TaskRecord, UnknownExchange
+from gateway.task_reading import TaskReading
+from gateway.translate.task_polling import stated_cost
+from gateway.wire.task_answer import parse_task
+
+EVERY = 600.0
+"""Seconds between two rounds; the first one comes at once."""
+
+REPORTED_NS = 2 * UNKNOWN_HELD_NS
+"""How long after it came in an exchange that stays unknown may still be reported: once by each process that sees it."""
+
+
+class Reconciler:
+    """``upstreams``, ``points_per_usd``: of the configuration now in force.
+
+    ``resolved``: told of each exchange that is corrected, and what its key is charged, in nano-dollars.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        upstreams: Callable[[], Mapping[str, Upstream]],
+        points_per_usd: Callable[[], int],
+        resolved: Callable[[str, int], None],
+    ) -> None:
+        self._services = services
+        self._upstreams = upstreams
+        self._points_per_usd = points_per_usd
+        self._resolved = resolved
+        self._reported: set[str] = set()
+
+    async def run(self) -> None:
+        """One round after the other, for ever. A ledger that cannot be used has said so; the next round tries again."""
+        while True:
+            try:
+                await self.look()
+            except GatewayError:
+                pass
+            await asyncio.sleep(EVERY)
+
+    async def look(self) -> None:
+        """One round. Raises errors.ledger_unavailable()."""
+        now_ns = self._services.clock.wall_ns()
+        unknown = await self._services.ledger.unknown_exchanges(now_ns - REPORTED_NS + 1)
+        young_since = now_ns - UNKNOWN_HELD_NS
+        self._report([exchange for exchange in unknown if exchange.at_ns <= young_since])
+        silent: set[tuple[str, str]] = set()
+        for exchange in unknown:
+            if exchange.at_ns > young_since:
+                await self._look_at(exchange, silent)
+
+    def _report(self, old: Sequence[UnknownExchange]) -> None:
+        """Say once of each that it will stay unknown."""
+        for exchange in old:
+            if exchange.id not in self._reported:
+                self._services.log.warning(
+                    "unknown_released",
+                    exchange=exchange.id,
+                    key=exchange.key,
+                    team=exchange.team,
+                    model=exchange.model,
+                    reserved_usd=format_usd(exchange.reserved),
+                    task_ids=[record.task_id for record in exchange.tasks],
+                    advice="compare with PiAPI's bill: piapi-gateway usage --reconcile",
+                )
+        self._reported = {exchange.id for exchange in old}
+
+    async def _look_at(self, exchange: UnknownExchange, silent: set[tuple[str, str]]) -> None:
+        """``silent``: upstreams' keys that got no answer in this round; they are left alone until the next."""
+        ends: list[TaskEnd | None] = []
+        for record in exchange.tasks:
+            place = (record.upstream, record.credential)
+            if place in silent:
+                return
+            try:
+                ends.append(await self._ask(record))
+            except UpstreamFault as fault:
+                self._services.log.warning(
+                    "reconciling", task_id=record.task_id, upstream=record.upstream, code=fault.code
+                )
+                silent.add(place)
+                return
+        finding = find(ends, exchange.other_cost)
+        if finding is not None:
+            doer = next((task for task, end in zip(exchange.tasks, ends, strict=True) if end and end.done), None)
+            await self._correct(exchange, finding, doer)
+
+    async def _correct(self, exchange: UnknownExchange, finding: Finding, doer: TaskRecord | None) -> None:
+        """``doer``: a task that was done, None if none was."""
+        services = self._services
+        correction = Correction(
+            id=exchange.id,
+            at_ns=services.clock.wall_ns(),
+            state=finding.state,
+            charged=finding.charged,
+            upstream_cost=finding.upstream_cost,
+            images=finding.images,
+            reason=finding.reason,
+            upstream=None if doer is None else doer.upstream,
+            credential=None if doer is None else doer.credential,
+        )
+        if not await services.ledger.correct(correction):
+            return
+        services.log.info(
+            "reconciled",
+            exchange=exchange.id,
+            key=exchange.key,
+            model=exchange.model,
+            state=finding.state,
+            reason=finding.reason,
+            cost_usd=format_usd(finding.charged),
+            task_ids=[record.task_id for record in exchange.tasks],
+        )
+        self._resolved(exchange.id, finding.charged)
+
+    async def _ask(self, record: TaskRecord) -> TaskEnd | None:
+        """How the task ended; None if it has not, as far as is known now. Raises UpstreamFault if nobody answers."""
+        _, body = await TaskReading(self._services).ask(self._upstreams(), record)
+        try:
+            state = parse_task(orjson.loads(body))
+        except ValueError:  # "no such task", say: PiAPI may know better in ten minutes
+            return None
+        if state.status == "running" or state.task_id not in ("", record.task_id):
+            return None
+        target, pictures = self._target(record), len(state.pictures)
+        stated = stated_cost(state.points, self._points_per_usd(), target, pictures)
+        return TaskEnd(state.status == "done", pictures, stated, target.price)
+
+    def _target(self, record: TaskRecord) -> Target:
+        """What the catalogue sends such tasks to, for its price; there may be none."""
+        route = self._services.snapshot.routes.find(record.model)
+        for target in route.targets if route is not None else ():
+            if target.operation == "task" and target.upstream.name == record.upstream:
+                return target
+        return Target(self._upstreams()[record.upstream], record.model, "task")
