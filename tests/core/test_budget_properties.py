@@ -43,6 +43,7 @@ class Request:
     starts: dict[PeriodKind, int]
     held_until: int | None = None
     charged: int | None = None
+    in_part: bool = False
     crossings: list[Crossing] = field(default_factory=list)
 
 
@@ -101,6 +102,34 @@ class Spending(RuleBasedStateMachine):
             self.end(request, charged, self.budgets.settle(request.reservation, charged))
             assert self.budgets.settle(request.reservation, charged) == []
 
+    @rule(data=st.data(), amount=AMOUNTS)
+    def one_goes_on_to_a_dearer_way(self, data: st.DataObject, amount: int) -> None:
+        if (request := self.pick(data, [one for one in self.open if one.held_until is None])) is None:
+            return
+        before = request.reservation.amount
+        more = amount - before
+        starts = {kind: period_at(kind, self.latest, UTC).start_ns for kind in KINDS}
+        fits = more <= 0 or all(
+            sum(self.sums(holder, LIMITS[holder].period, starts[LIMITS[holder].period])[:2]) + more
+            <= LIMITS[holder].amount
+            for holder in request.reservation.holders
+            if holder in LIMITS
+        )
+        assert (self.budgets.top_up(request.reservation, amount, self.now) is None) == fits
+        assert request.reservation.amount == (max(before, amount) if fits else before)
+
+    @rule(data=st.data(), charged=AMOUNTS, doubtful=st.integers(1, 20), hours=st.integers(0, 24))
+    def one_comes_in_part(self, data: st.DataObject, charged: int, doubtful: int, hours: int) -> None:
+        if (request := self.pick(data, [one for one in self.open if one.held_until is None])) is None:
+            return
+        charged = min(charged, request.reservation.amount)
+        doubtful = min(doubtful, request.reservation.amount - charged)
+        until = self.now + hours * HOUR
+        self.end(request, charged, self.budgets.settle_in_part(request.reservation, charged, doubtful, until))
+        request.in_part = True
+        rest, _ = self.budgets._held[request.reservation.id]
+        self.requests.append(Request(rest, request.starts, until))
+
     @rule(data=st.data())
     def one_is_released(self, data: st.DataObject) -> None:
         if (request := self.pick(data, self.open)) is not None:
@@ -115,7 +144,7 @@ class Spending(RuleBasedStateMachine):
 
     @rule(data=st.data(), charged=AMOUNTS)
     def one_is_found_again(self, data: st.DataObject, charged: int) -> None:
-        if (request := self.pick(data, self.requests)) is not None:
+        if (request := self.pick(data, [one for one in self.requests if not one.in_part])) is not None:
             held = request.charged is None and request.held_until is not None
             crossings = self.budgets.resolve(request.reservation.id, charged)
             assert (crossings is not None) == held
