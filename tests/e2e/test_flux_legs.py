@@ -99,6 +99,7 @@ class TestWhenSomeFail:
             charged=2 * DEV,
             costs=[(DEV, "unknown"), (DEV, "billed"), (DEV, "billed")],
             images=2,
+            confidence="estimated",
         )
         assert row.upstream_cost == rig.sandbox.billed
 
