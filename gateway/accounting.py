@@ -110,8 +110,11 @@ class Account:
         self.reserved = False
         self.reservation: Reservation | None = None
 
-    def intent(self, at_ns: int) -> Intent:
-        """The row that is committed before an upstream is called. ``at_ns``: when its budgets were asked."""
+    def intent(self, at_ns: int, pieces: int = 1) -> Intent:
+        """The row that is committed before an upstream is called.
+
+        ``at_ns``: when its budgets were asked. ``pieces``: how many are bought each by itself.
+        """
         return Intent(
             id=self.id,
             at_ns=at_ns,
@@ -122,6 +125,7 @@ class Account:
             request_id=self._request_id,
             reserved=self.reservation.amount if self.reservation is not None else 0,
             paid=any(target.cost_class is CostClass.PAID for target in self._route.targets),
+            pieces=pieces,
         )
 
     def begin(self, go: Go, conversation: Conversation, attempt: Attempt, leg: int = 0) -> None:

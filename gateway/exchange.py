@@ -165,7 +165,7 @@ class Exchange:
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
-            await services.ledger.reserve(account.intent(at_ns))
+            await services.ledger.reserve(account.intent(at_ns, len(self._operation.works)))
         except GatewayError:
             account.reserved = False
             raise

@@ -87,7 +87,12 @@ class Reconciler:
         self._reported = {exchange.id for exchange in old}
 
     async def _look_at(self, exchange: UnknownExchange, silent: set[tuple[str, str]]) -> None:
-        """``silent``: upstreams' keys that got no answer in this round; they are left alone until the next."""
+        """``silent``: upstreams' keys that got no answer in this round; they are left alone until the next.
+
+        A killed process may have bought pieces whose task it could not write down: then the rest does not tell all.
+        """
+        if exchange.untold:
+            return
         ends: list[TaskEnd | None] = []
         for record in exchange.tasks:
             place = (record.upstream, record.credential)

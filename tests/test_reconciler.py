@@ -109,9 +109,12 @@ class World:
         return str(answer["data"]["task_id"])
 
     async def in_doubt(self, id: str, *tasks: str, key: str = "first", **changes: Any) -> None:
-        """An exchange whose outcome is unknown, with its tasks. ``changes``: of the settlement, and ``at_ns``."""
-        ledger, at_ns = self.shared.ledger, changes.pop("at_ns", NOW)
-        await ledger.reserve(Intent(id, at_ns, "alice", "growth", "/v1/images/generations", "flux-dev", id, 2 * DEV))
+        """An exchange whose outcome is unknown, with its tasks. ``changes``: of the settlement, and ``at_ns``,
+        ``pieces``.
+        """
+        ledger, at_ns, pieces = self.shared.ledger, changes.pop("at_ns", NOW), changes.pop("pieces", 1)
+        route = "/v1/images/generations"
+        await ledger.reserve(Intent(id, at_ns, "alice", "growth", route, "flux-dev", id, 2 * DEV, pieces=pieces))
         for task in tasks:
             await ledger.record_task(TaskRecord(task, "piapi", key, id, "alice", "flux-dev", at_ns))
         plain: dict[str, Any] = {
@@ -191,6 +194,16 @@ async def test_a_task_that_was_done_is_charged_at_what_it_cost(world: World) -> 
     ]
     [asked] = [request for request in world.sandbox.requests if request.method == "GET"]
     assert (asked.path, asked.key) == (f"/api/v1/task/{task}", "the-first-key")
+
+
+async def test_a_piece_that_may_have_been_bought_without_a_trace_leaves_it_in_doubt(world: World) -> None:
+    """Killed between the first task of two and the second: what is known is not all."""
+    await world.in_doubt("half", await world.order(DONE), pieces=2)
+    await world.in_doubt("both", await world.order(DONE), await world.order(DONE), pieces=2)
+    await world.reconciler.look()
+    assert world.resolved == [("both", 2 * DEV)]
+    [half] = await world.unknown()
+    assert (half.id, half.untold) == ("half", 1)
 
 
 async def test_with_the_key_that_made_it(world: World) -> None:

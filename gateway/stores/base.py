@@ -17,6 +17,7 @@ class Intent:
     """Written and committed before an upstream is called. ``id`` is the exchange's; ``reserved`` is nano-dollars.
 
     ``at_ns``: Unix time in nanoseconds. ``paid``: pictures and tasks; their intent is synced to disk (FULL).
+    ``pieces``: how many are bought each by itself.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Intent:
     request_id: str
     reserved: int = 0
     paid: bool = False
+    pieces: int = 1
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ class UnknownExchange:
 
     ``reserved``: nano-dollars. ``tasks``: those that were created for it and can be asked for; in order of creation.
     ``other_cost``: nano-dollars that its attempts without a task are booked at upstream, for whatever reason.
+    ``untold``: pieces that may have been bought without leaving a task, as the process was killed meanwhile.
     """
 
     id: str
@@ -126,6 +129,7 @@ class UnknownExchange:
     reserved: int
     tasks: tuple[TaskRecord, ...]
     other_cost: int = 0
+    untold: int = 0
 
 
 @dataclass(frozen=True, slots=True)

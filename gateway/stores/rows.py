@@ -130,6 +130,7 @@ def _intent_row(intent: Intent) -> Row:
         intent.request_id,
         intent.reserved,
         intent.paid,
+        intent.pieces,
     )
 
 

@@ -47,13 +47,11 @@ def unknown_exchanges(path: Path, since_ns: int) -> list[UnknownExchange]:
         rows = store.execute(
             "SELECT i.id, i.at_ns, i.key, i.team, i.model, i.reserved, "  # noqa: S608
             "(SELECT coalesce(sum(a.value ->> '$.cost'), 0) FROM json_each(s.attempts) AS a "
-            f"WHERE a.value ->> '$.task_id' IS NULL) {_IN_DOUBT} ORDER BY 2, 1",
+            f"WHERE a.value ->> '$.task_id' IS NULL), CASE s.attempts WHEN '[]' THEN i.pieces ELSE 0 END {_IN_DOUBT} "
+            "ORDER BY 2, 1",
             (since_ns,),
         ).fetchall()
-        return [
-            UnknownExchange(identity, at_ns, key, team, model, reserved, _tasks(store, identity), other_cost)
-            for identity, at_ns, key, team, model, reserved, other_cost in rows
-        ]
+        return [_unknown(store, *row) for row in rows]
 
 
 def charged_since(path: Path, start_ns: int) -> dict[tuple[str, str | None], int]:
@@ -64,6 +62,23 @@ def charged_since(path: Path, start_ns: int) -> dict[tuple[str, str | None], int
     with reading(path) as store:
         sums = add_up(store, start_ns, _EVER, ("key", "nullif(team, '')"), pruned_ns=pruned_before(store))
     return {(key or "", team): figures[_CHARGED] for (key, team), figures in sums.items()}
+
+
+def _unknown(
+    store: sqlite3.Connection,
+    identity: str,
+    at_ns: int,
+    key: str,
+    team: str | None,
+    model: str,
+    reserved: int,
+    other_cost: int,
+    pieces: int,
+) -> UnknownExchange:
+    """``pieces``: those that must have left a task each, if the tasks are to tell all."""
+    tasks = _tasks(store, identity)
+    untold = max(0, pieces - len(tasks))
+    return UnknownExchange(identity, at_ns, key, team, model, reserved, tasks, other_cost, untold)
 
 
 def _tasks(store: sqlite3.Connection, exchange: str) -> tuple[TaskRecord, ...]:

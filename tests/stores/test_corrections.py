@@ -161,7 +161,7 @@ async def test_what_is_unknown_can_be_asked_for_with_its_tasks(books: SQLiteLedg
     books.settle(unknown("told", attempts=(told, told)))
     await nothing_pending(books)
     assert await books.unknown_exchanges(0) == [
-        UnknownExchange("found", NOW, "alice", "growth", "gpt-4o", 100, ()),
+        UnknownExchange("found", NOW, "alice", "growth", "gpt-4o", 100, (), untold=1),
         UnknownExchange(
             "lost", NOW, "alice", "growth", "gpt-4o", 100,
             (task("task-1", "lost", at_ns=NOW + 1), task("task-2", "lost", at_ns=NOW + 2)), other_cost=30,

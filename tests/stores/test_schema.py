@@ -17,7 +17,7 @@ from gateway.stores.sqlite import SQLiteLedger
 
 from .books import StoppedClock, intent, rows, settlement, tamper, task
 
-VERSIONS = range(1, 8)
+VERSIONS = range(1, 9)
 """Of the schema: one for each numbered script."""
 
 
