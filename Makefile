@@ -49,6 +49,13 @@ format: $(VENV)/.dev ## rewrite the code's layout
 bench: $(VENV)/.dev ## measure speed and memory, beside nginx and a direct run
 	@$(BIN)/python -m bench
 
+MINUTES ?= 10
+KILLS ?= 1000
+soak: $(VENV)/.dev ## try to break the books: steady traffic, crowds, kills (MINUTES=10 KILLS=1000)
+	@$(BIN)/python -m soak steady --minutes $(MINUTES)
+	@$(BIN)/python -m soak budget
+	@$(BIN)/python -m soak kills --count $(KILLS)
+
 lock: $(VENV)/.dev ## renew the hash-locked requirements
 	@for set in build base dev; do scripts/lock.sh $(BIN)/uv $$set; done
 
