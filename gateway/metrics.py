@@ -135,6 +135,12 @@ class Metrics(Collector):
             ("key", "team", "percent"),
             kept=1,
         )
+        self._make_distributions()
+        self.configure(space)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def _make_distributions(self) -> None:
         self._duration = Family(
             "gateway_request_duration_seconds",
             "Seconds from a request's arrival to its end.",
@@ -159,9 +165,6 @@ class Metrics(Collector):
             ("row",),
             partial(Distribution, LEDGER_WAIT_BUCKETS),
         )
-        self.configure(space)
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
     def configure(self, space: LabelSpace) -> None:
         """Take other label values from now on, after a reload. What was counted stays."""
