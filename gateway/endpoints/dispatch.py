@@ -64,7 +64,7 @@ class Dispatch:
             else:
                 await client.error(*_wrong_method(scope, ", ".join(sorted(methods))))
         except GatewayError as error:
-            await client.fail(error)
+            await client.fail(error, _attempts(scope))
         except (ClientGone, ClientDisconnect):
             pass
         except HTTPException as error:
@@ -75,6 +75,11 @@ class Dispatch:
         except Exception as crash:  # noqa: BLE001  # the one place: the client is told, the log has the rest
             self._on_crash(client.request_id, crash)
             await client.fail(internal_error())
+
+
+def _attempts(scope: Scope) -> Headers:
+    """What is refused before anything was tried says so, on the routes whose answers tell of attempts."""
+    return ((b"x-gateway-attempts", b"0"),) if scope["raw_path"].startswith((b"/v1/", b"/api/")) else ()
 
 
 async def _unknown_url(scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,4 +98,4 @@ def _wrong_method(scope: Scope, allowed: str) -> tuple[ClientError, Headers]:
         "method_not_allowed",
         f"{scope['method']} is not possible on {path}, only {allowed}.",
     )
-    return error, (header("allow", allowed),)
+    return error, (header("allow", allowed), *_attempts(scope))

@@ -131,12 +131,12 @@ class Downstream:
         await self.write(b"data: " + error.body() + b"\n\n")
         await self.finish()
 
-    async def fail(self, error: GatewayError) -> None:
+    async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
         """Tell of an error in the way that is still open; cut the connection if none is."""
         if self.gone or self.finished:
             return
         if not self.started:
-            await self.error(error)
+            await self.error(error, headers)
         elif self._streaming:
             await self.stream_error(error)
         else:

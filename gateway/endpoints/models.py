@@ -49,4 +49,4 @@ def _model(name: str, routes: RouteTable) -> dict[str, Any]:
 
 
 def _json(value: object) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
+    return Response(orjson.dumps(value), headers={"x-gateway-attempts": "0"}, media_type="application/json")

@@ -22,23 +22,15 @@ from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.picture_operation import PictureTools
 from gateway.endpoints.refusal import Refusal
-from gateway.errors import ClientError, invalid_request, model_not_allowed, model_not_found
+from gateway.errors import model_not_allowed, model_not_found
 from gateway.exchange import Exchange
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object
+from gateway.wire.task_request import checked_task, pictures_of_task
 from gateway.wire.tokens import rough_tokens
 
 PATH = "/api/v1/task"
-
-MOST_NAME = 256
-"""Characters of a model's or task type's name: names are kept and shown."""
-
-MOST_IN_A_BATCH = 4
-"""Pictures of one Flux task (PiAPI's page Text to Image)."""
-
-_FIELDS = frozenset({"model", "task_type", "input", "config"})
-_CONFIG = frozenset({"webhook_config", "service_mode"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +101,7 @@ class CreateTask:
             body = checked_task(loads_object(raw))
             refusal.model = body["model"]
             route = self._route(body["model"], key)
-            pictures = _pictures(body["input"]) if self._is_flux(body["model"]) else 1
+            pictures = pictures_of_task(body["input"]) if self._is_flux(body["model"]) else 1
         operation = TaskOperation(body, pictures, self._tools(), len(raw))
         answered = asyncio.Event()
         exchange = Exchange(
@@ -148,52 +140,3 @@ class CreateTask:
         if not upstreams:
             raise model_not_found(model)
         return Route(model, tuple(Target(upstream, model, "task", None) for upstream in upstreams))
-
-
-def checked_task(body: dict[str, Any]) -> dict[str, Any]:
-    """What may go to PiAPI. Raises ClientError 400 naming the field.
-
-    A callback is not passed on: it would be the gateway's upstream key that makes PiAPI call whatever a client names.
-    """
-    for name in body:
-        if name not in _FIELDS:
-            raise _unknown(name)
-    for name in ("model", "task_type"):
-        value = body.get(name)
-        if type(value) is not str or not value or len(value) > MOST_NAME or not value.isprintable() or " " in value:
-            raise _wrong(name, f"it must be a name of at most {MOST_NAME} characters, without blanks")
-    if type(body.get("input")) is not dict:
-        raise _wrong("input", "it must be an object")
-    config = body.get("config")
-    if config is None:
-        return {name: value for name, value in body.items() if name != "config"}
-    return {**body, "config": _checked_config(config)}
-
-
-def _checked_config(config: object) -> dict[str, Any]:
-    """Its ``service_mode``, if it has one."""
-    if not isinstance(config, dict):
-        raise _wrong("config", "it must be an object")
-    for name in config:
-        if name not in _CONFIG:
-            raise _unknown(f"config.{name}")
-    webhook = config.get("webhook_config")
-    if webhook is not None and (type(webhook) is not dict or webhook.get("endpoint")):
-        raise _wrong("config.webhook_config", f"webhooks are not passed on: ask GET {PATH}/{{id}} instead")
-    return {name: value for name, value in config.items() if name != "webhook_config"}
-
-
-def _pictures(given: Mapping[str, Any]) -> int:
-    """How many pictures a Flux task is to make; each is paid for. Raises ClientError 400."""
-    batch = given.get("batch_size", 1)
-    if type(batch) is not int or not 1 <= batch <= MOST_IN_A_BATCH:
-        raise _wrong("input.batch_size", f"it must be a whole number from 1 to {MOST_IN_A_BATCH}")
-    return batch
-
-
-def _unknown(name: str) -> ClientError:
-    return invalid_request(f"Unknown parameter: '{name[:64]}'.", param=name[:64], code="unknown_parameter")
-
-
-def _wrong(name: str, rule: str) -> ClientError:
-    return invalid_request(f"Invalid value for '{name}': {rule}.", param=name, code="invalid_value")

@@ -11,7 +11,7 @@ from gateway.core.cost_bound import Asked, cost_bound
 from gateway.core.flux import FluxOrder, Webhook
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.pricing import picture_stake
-from gateway.core.types import CostClass, Endpoint, Target, Usage
+from gateway.core.types import Endpoint, Target, Usage
 from gateway.translate.commands import Conversation
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages
@@ -152,18 +152,6 @@ class PictureOperation:
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(len(self.request.prompt))
-
-
-def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """Those that make pictures: Images APIs, tasks, and chats that are sold by the picture."""
-    return tuple(one for one in targets if one.operation != "chat" or one.cost_class is CostClass.PAID)
-
-
-def split(total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder]) -> list[int]:
-    """How many pictures each leg is to bring, so that every target could bring a leg's at once."""
-    room = {"chat": 1, "images": total}
-    most = max(1, min((room.get(one.operation) or orders[one.model].batch for one in targets), default=1))
-    return [min(most, total - done) for done in range(0, total, most)]
 
 
 def _sum(usages: Sequence[Usage | None]) -> Usage | None:

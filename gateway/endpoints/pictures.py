@@ -10,13 +10,14 @@ from dataclasses import replace
 from starlette.types import Receive, Scope
 
 from gateway.core.body_budget import BodyLease
+from gateway.core.picture_legs import usable_targets
 from gateway.core.pictures import PictureKind, PicturesRequest
 from gateway.core.types import Route
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.picture_desk import PictureDesk
-from gateway.endpoints.picture_operation import PictureOperation, usable_targets
+from gateway.endpoints.picture_operation import PictureOperation
 from gateway.endpoints.refusal import Refusal
 from gateway.errors import ClientError, gateway_overloaded, invalid_request
 from gateway.exchange import Exchange

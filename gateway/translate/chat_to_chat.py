@@ -18,6 +18,7 @@ from gateway.core.classify import classify_answer, classify_error
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
 from gateway.errors import TransportError
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled
+from gateway.translate.receiving import receive_body
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
 from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
@@ -127,14 +128,7 @@ class ChatConversation:
     def _whole(self, head: Head) -> Conversing:
         """An answer that is no stream: an error, or the whole completion in one document."""
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else ERROR_LIMIT
-        body = bytearray()
-        while len(body) <= limit:
-            piece = yield RECEIVE[Awaiting.CONTENT]
-            assert isinstance(piece, bytes)
-            if not piece:
-                break
-            body += piece
-        whole = bytes(body)
+        whole = yield from receive_body(limit)
         outcome = self._judge(head, whole)
         if not outcome.ok:
             return self._judge(head, self._redact(whole))

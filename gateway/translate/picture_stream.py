@@ -30,6 +30,7 @@ from gateway.translate.commands import (
     Stalled,
 )
 from gateway.translate.presenting import Presenter
+from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, is_terminator
 
@@ -142,17 +143,9 @@ class PictureStream(ABC):
 
     def _whole(self, head: Head) -> Taking:
         limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else ERROR_LIMIT
-        body = bytearray()
-        while len(body) <= limit:
-            piece = yield RECEIVE[Awaiting.CONTENT]
-            assert isinstance(piece, bytes)
-            if not piece:
-                break
-            body += piece
-        if len(body) > limit and head.status == 200:
+        whole = yield from receive_body(limit)
+        if len(whole) > limit and head.status == 200:
             return bad_json(f"it is bigger than {limit} bytes")
-        whole = bytes(body)
-        body.clear()
         if not 200 <= head.status < 300:
             return self._judge_error(head, whole)
         try:

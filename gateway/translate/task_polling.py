@@ -18,8 +18,9 @@ from gateway.core.pricing import picture_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
 from gateway.core.upstream_words import sanitise
 from gateway.errors import TransportError
-from gateway.translate.commands import RECEIVE, Awaiting, Command, Head, Result, Send, Sleep, Stalled
+from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled
 from gateway.translate.presenting import Telling
+from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.task_answer import TaskState, parse_task
 
@@ -184,14 +185,7 @@ def task_path(task_id: str) -> str:
 def receive_all(head: Head) -> Generator[Command, Result, bytes]:
     """The body of an answer, cut off a little beyond the limit; ``judge`` tells what that means."""
     limit = ANSWER_LIMIT if 200 <= head.status < 300 else ERROR_LIMIT
-    body = bytearray()
-    while len(body) <= limit:
-        piece = yield RECEIVE[Awaiting.CONTENT]
-        assert isinstance(piece, bytes)
-        if not piece:
-            break
-        body += piece
-    return bytes(body)
+    return (yield from receive_body(limit))
 
 
 def judge(

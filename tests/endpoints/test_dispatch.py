@@ -107,6 +107,33 @@ async def test_an_unknown_path_is_404_and_slashes_are_taken_at_their_word(path, 
     assert answer.error()["code"] in ("unknown_url", "model_not_found")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "attempts"),
+    [
+        ("GET", "/v1/models", 200, ["0"]),
+        ("GET", "/v1/models/gpt-4o", 200, ["0"]),
+        ("GET", "/v1/models/gpt-9", 404, ["0"]),
+        ("GET", "/v1/nothing", 404, ["0"]),
+        ("GET", "/api/v1/nothing", 404, ["0"]),
+        ("DELETE", "/v1/models", 405, ["0"]),
+        ("GET", "/v1/chat/completions", 405, ["0"]),
+        ("GET", "/healthz", 200, []),
+        ("GET", "/nothing", 404, []),
+    ],
+)
+async def test_what_needed_no_upstream_tells_of_no_attempts(method, path, status, attempts, client):
+    answer = await client.request(method, path, b"", "Authorization: Bearer sk-alice")
+    assert answer.status == status
+    assert [value for name, value in answer.headers if name == "x-gateway-attempts"] == attempts
+
+
+async def test_a_refusal_before_any_attempt_tells_of_none(door, client):
+    door.raises = rate_limit_exceeded("Slow down.", 1.0)
+    answer = await client.request("POST", "/v1/chat/completions", b"{}")
+    assert answer.status == 429
+    assert answer.header("x-gateway-attempts") == "0"
+
+
 async def test_an_encoded_path_is_not_the_hot_route(client):
     answer = await client.request("POST", "/v1/%63hat/completions", b"{}")
     assert answer.error()["code"] == "unknown_url"

@@ -1,0 +1,20 @@
+"""Which targets can make pictures, and how an order for several is cut into legs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gateway.core.flux import FluxOrder
+from gateway.core.types import CostClass, Target
+
+
+def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Those that make pictures: Images APIs, tasks, and chats that are sold by the picture."""
+    return tuple(one for one in targets if one.operation != "chat" or one.cost_class is CostClass.PAID)
+
+
+def split(total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder]) -> list[int]:
+    """How many pictures each leg is to bring, so that every target could bring a leg's at once."""
+    room = {"chat": 1, "images": total}
+    most = max(1, min((room.get(one.operation) or orders[one.model].batch for one in targets), default=1))
+    return [min(most, total - done) for done in range(0, total, most)]

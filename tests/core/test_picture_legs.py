@@ -1,0 +1,37 @@
+"""Which targets make pictures, and how an order for several is cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.flux import FluxOrder
+from gateway.core.picture_legs import split, usable_targets
+from gateway.core.types import Endpoint, Price, Target, Upstream
+
+PIAPI = Upstream("piapi", "piapi", (Endpoint("https://api.example", "https", "api.example", 443),), ())
+CHAT = Target(PIAPI, "gpt-4o-image", price=Price(image=10_000_000))
+IMAGES = Target(PIAPI, "gpt-image-1", "images")
+FLUX = Target(PIAPI, "Qubico/flux1-schnell", "task")
+ORDERS = {FLUX.model: FluxOrder(FLUX.model, "txt2img", {}, batch=4)}
+
+
+def test_a_chat_makes_pictures_only_where_it_is_sold_by_the_picture():
+    talk = Target(PIAPI, "gpt-4o")
+    assert usable_targets((CHAT, talk, IMAGES, FLUX)) == (CHAT, IMAGES, FLUX)
+
+
+@pytest.mark.parametrize(
+    ("total", "targets", "legs"),
+    [
+        (3, (IMAGES,), [3]),
+        (3, (CHAT,), [1, 1, 1]),
+        (10, (FLUX,), [4, 4, 2]),
+        (4, (FLUX,), [4]),
+        (3, (FLUX, IMAGES), [3]),
+        (6, (IMAGES, FLUX), [4, 2]),
+        (2, (FLUX, IMAGES, CHAT), [1, 1]),
+        (2, (), [1, 1]),
+    ],
+)
+def test_a_leg_is_no_more_than_every_target_could_bring_at_once(total, targets, legs):
+    assert split(total, targets, ORDERS) == legs
