@@ -7,8 +7,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from virtual_time import VirtualTime
-
 from gateway.attempt import Attempt
 from gateway.core.health import Passage
 from gateway.core.routing import Go
@@ -17,6 +15,7 @@ from gateway.errors import TransportError
 from gateway.interruption import Interrupter
 from gateway.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, ResultUnavailable, Send, Stalled
+from tests.virtual_time import VirtualTime
 
 TIMES = Timeouts(connect=5, head=30, content=60, idle=60)
 SEND = Send("POST", "/v1/chat/completions", b"{}")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
-from upstream.peer import Do, Peer
 
 from gateway import account_info
 from gateway.account_info import MAX_BYTES, task_limit
@@ -14,6 +13,7 @@ from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.sandbox import Sandbox
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
+from tests.upstream.peer import Do, Peer
 
 KEY = Credential("first", "key-one")
 

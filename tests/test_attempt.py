@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from scripted import (
+
+from gateway.attempt import GRACE_AFTER_FINISH
+from gateway.core.types import Phase
+from gateway.translate.commands import Awaiting, Conversing, Emit
+from tests.scripted import (
     NEVER,
     SEND,
     Pool,
@@ -18,10 +22,6 @@ from scripted import (
     now,
     play,
 )
-
-from gateway.attempt import GRACE_AFTER_FINISH
-from gateway.core.types import Phase
-from gateway.translate.commands import Awaiting, Conversing, Emit
 
 
 class TestHowLongAWaitMayLast:

@@ -7,7 +7,14 @@ import gc
 import weakref
 
 import pytest
-from scripted import (
+
+from gateway.attempt import LINGER, Attempt
+from gateway.core.types import Outcome, Phase
+from gateway.errors import TransportError
+from gateway.interruption import Interrupter
+from gateway.tasks import TrackedTasks
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Head, Send, Sleep
+from tests.scripted import (
     NEVER,
     OK,
     SEND,
@@ -23,13 +30,6 @@ from scripted import (
     now,
     play,
 )
-
-from gateway.attempt import LINGER, Attempt
-from gateway.core.types import Outcome, Phase
-from gateway.errors import TransportError
-from gateway.interruption import Interrupter
-from gateway.tasks import TrackedTasks
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Head, Send, Sleep
 
 
 class TestWhatIsLeftBehind:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from scripted import OK, Errands, Pool, Response, Sink, Talk, attempt, ends, play
 
 from gateway.core.types import Endpoint, Outcome, Phase
 from gateway.translate.commands import (
@@ -19,6 +18,7 @@ from gateway.translate.commands import (
     Sleep,
     Stalled,
 )
+from tests.scripted import OK, Errands, Pool, Response, Sink, Talk, attempt, ends, play
 
 PROXY = Endpoint("https://proxy.piapi.ai", "https", "proxy.piapi.ai", 443)
 ASK = Send("GET", "/api/v1/task/1", key_header=b"x-api-key", endpoint=PROXY, within=30, free=True)

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import trustme
-from upstream.peer import Do, Peer, Script
 
 from gateway import budget_alerts
 from gateway.budget_alerts import PAUSES, AlertSender, signature
@@ -26,6 +25,7 @@ from gateway.log import Log
 from gateway.tasks import TrackedTasks
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
+from tests.upstream.peer import Do, Peer, Script
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")

@@ -6,9 +6,9 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from scripted import now, play
 
 from gateway.hints import Hints
+from tests.scripted import now, play
 
 
 def test_a_hint_ends_the_wait() -> None:

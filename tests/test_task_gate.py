@@ -7,12 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from scripted import now, play
-
 from gateway.core.task_slots import TaskSlots
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.task_gate import ASK_AGAIN, LEARN_AGAIN, TaskGate, Turn
 from gateway.tasks import TrackedTasks
+from tests.scripted import now, play
 
 FIRST, SECOND = Credential("first", "the-key-itself"), Credential("second", "another-key")
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://a", "https", "a", 443),), (FIRST, SECOND))

@@ -255,7 +255,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from gateway.stores.keys import KeySettings, KeyStore
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import StoppedClock
+from tests.stores.books import StoppedClock
 
 async def main():
     ledger = await SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock())

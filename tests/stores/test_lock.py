@@ -22,7 +22,7 @@ import asyncio, os, sys
 from pathlib import Path
 from gateway.ports import SystemClock
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import intent, settlement
+from tests.stores.books import intent, settlement
 
 async def main():
     path, name, sender = sys.argv[1], sys.argv[2], int(sys.argv[3])

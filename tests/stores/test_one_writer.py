@@ -27,7 +27,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import StoppedClock, intent
+from tests.stores.books import StoppedClock, intent
 
 async def main():
     ledger = await SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock())

@@ -223,7 +223,7 @@ from pathlib import Path
 from gateway.stores import rows as statements
 from gateway.stores import schema, writer
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import StoppedClock, intent, settlement, until
+from tests.stores.books import StoppedClock, intent, settlement, until
 
 schema.BUSY_SECONDS = writer.RETRY_SECONDS = 0.01
 
@@ -248,7 +248,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from gateway.stores.spill import Spill
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import StoppedClock
+from tests.stores.books import StoppedClock
 
 Spill.empty = lambda spill: os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock()))
@@ -309,7 +309,7 @@ from gateway.errors import GatewayFault
 from gateway.ports import SystemClock
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import intent, settlement
+from tests.stores.books import intent, settlement
 
 folder = Path(sys.argv[1])
 path = folder / "gateway.db"

@@ -169,7 +169,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import StoppedClock, intent, task
+from tests.stores.books import StoppedClock, intent, task
 
 async def main():
     ledger = await SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock())

@@ -212,7 +212,7 @@ from pathlib import Path
 from gateway.errors import GatewayFault
 from gateway.ports import SystemClock
 from gateway.stores.sqlite import SQLiteLedger
-from stores.books import intent, settlement
+from tests.stores.books import intent, settlement
 
 async def main():
     path = Path(sys.argv[1])
