@@ -21,7 +21,7 @@ from statistics import quantiles
 
 import uvloop
 
-from gateway.ports import SystemClock
+from gateway.runtime.ports import SystemClock
 from gateway.stores.base import AttemptRecord, Intent, Settlement
 from gateway.stores.sqlite import SQLiteLedger
 

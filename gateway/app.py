@@ -46,10 +46,10 @@ from gateway.key_ring import KeyRing
 from gateway.log import Log
 from gateway.painting import Painter
 from gateway.picture_store import PictureStore
-from gateway.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
 from gateway.reconciler import Reconciler
 from gateway.redaction import Redactor
 from gateway.reports import parse_period, usage_rows
+from gateway.runtime.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
 from gateway.services import Services
 from gateway.stores.kept_images import KeptImages
 from gateway.stores.keys import StoredKey

@@ -26,7 +26,6 @@ from gateway.endpoints.picture_desk import PictureDesk
 from gateway.endpoints.picture_operation import PictureTools
 from gateway.endpoints.pictures import PATHS as PICTURES
 from gateway.endpoints.read_task import PATH as TASK
-from gateway.hints import Hints
 from gateway.key_book import KeyBook
 from gateway.key_desk import KeyDesk
 from gateway.key_fields import KeyRules
@@ -35,14 +34,15 @@ from gateway.log import Log
 from gateway.metrics import Metrics
 from gateway.money import Money
 from gateway.painting import Painter
-from gateway.ports import Clock, Dialer, Randomness
+from gateway.runtime.ports import Clock, Dialer, Randomness
+from gateway.runtime.tasks import TrackedTasks
+from gateway.runtime.wakeups import Hints
 from gateway.series import LabelSpace
 from gateway.services import Gate, Pictures, Services, Snapshot
 from gateway.stores.base import Ledger
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
 from gateway.task_gate import TaskGate
-from gateway.tasks import TrackedTasks
 from gateway.tokenizer import Tokenizer
 from gateway.translate.chat_to_chat import PATH as CHAT
 from gateway.upstream.pool import ConnectionPool

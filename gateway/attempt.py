@@ -13,9 +13,9 @@ from gateway import __version__
 from gateway.core.routing import Go
 from gateway.core.types import CostClass, Outcome, Phase
 from gateway.errors import TransportError
-from gateway.interruption import Interrupter, Watchdog
-from gateway.ports import Clock
-from gateway.tasks import TrackedTasks
+from gateway.runtime.interruption import Interrupter, Watchdog
+from gateway.runtime.ports import Clock
+from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import (
     Awaiting,
     Command,

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from gateway.book_desk import BookDesk
 from gateway.config import Config
-from gateway.ports import SystemClock
+from gateway.runtime.ports import SystemClock
 from gateway.stores.schema import reading
 from gateway.stores.sqlite import SQLiteLedger, store_path
 from gateway.upstream.dialer import SystemDialer

@@ -36,8 +36,8 @@ from gateway.core.pricing import format_usd
 from gateway.core.retry_after import parse_retry_after
 from gateway.core.signing import signing_key
 from gateway.log import Log
-from gateway.ports import Clock, Randomness
-from gateway.tasks import TrackedTasks
+from gateway.runtime.ports import Clock, Randomness
+from gateway.runtime.tasks import TrackedTasks
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.transport import PoolTransport
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.errors import GatewayError
-from gateway.tasks import TrackedTasks
+from gateway.runtime.tasks import TrackedTasks
 
 HOLD = 10.0
 """Seconds a stream's head may be held back (failover policy, Rule 2)."""

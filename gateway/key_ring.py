@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.core.types import VirtualKey
 from gateway.key_material import Pepper, open_pepper
-from gateway.ports import Clock
+from gateway.runtime.ports import Clock
 from gateway.stores.keys import StoredKey, list_keys, load_active, pepper_mark
 
 REMEMBERED_NS = 600 * 1_000_000_000

@@ -19,7 +19,7 @@ from gateway.core.routing import Go, Itinerary, Stop, Wait
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey
 from gateway.delivery import Client, Delivery
 from gateway.errors import GatewayError
-from gateway.interruption import Interrupter
+from gateway.runtime.interruption import Interrupter
 from gateway.services import Services, Snapshot
 from gateway.translate.commands import Conversation
 

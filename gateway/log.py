@@ -19,8 +19,8 @@ from typing import Any, Literal, TextIO
 
 from gateway.line_writer import HELD_AT_MOST, LineWriter
 from gateway.log_lines import Record, json_line, text_line
-from gateway.ports import Clock, SystemClock
 from gateway.redaction import Redactor
+from gateway.runtime.ports import Clock, SystemClock
 
 Format = Literal["json", "text"]
 Level = Literal["debug", "info", "warning", "error"]

@@ -11,7 +11,7 @@ from gateway.core.budgets import UNKNOWN_HELD_NS
 from gateway.core.types import Budget, VirtualKey
 from gateway.errors import GatewayError
 from gateway.metrics import BudgetFigure, MoneySources
-from gateway.ports import Clock
+from gateway.runtime.ports import Clock
 from gateway.stores.base import Ledger
 
 LOOK_EVERY = 5.0

@@ -12,13 +12,13 @@ from gateway.core.body_budget import BodyBudget
 from gateway.core.limits import KeyLimits
 from gateway.core.routing import RouteTable, UpstreamStates
 from gateway.core.types import FailoverPolicy
-from gateway.hints import Hints
 from gateway.log import Log
 from gateway.metrics import Metrics
-from gateway.ports import Clock, Randomness
+from gateway.runtime.ports import Clock, Randomness
+from gateway.runtime.tasks import TrackedTasks
+from gateway.runtime.wakeups import Hints
 from gateway.stores.base import Ledger
 from gateway.task_gate import TaskGate
-from gateway.tasks import TrackedTasks
 from gateway.tokenizer import Tokenizer
 from gateway.upstream.pool import ConnectionPool
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from gateway.core.task_slots import Account, TaskSlots
 from gateway.core.types import Credential, Upstream
-from gateway.tasks import TrackedTasks
+from gateway.runtime.tasks import TrackedTasks
 
 LEARN_AGAIN = 3600.0
 """Seconds a limit is believed: an account's plan may change."""

@@ -11,7 +11,7 @@ from gateway.core.outcomes import client_error
 from gateway.core.routing import Go
 from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target, Upstream
 from gateway.errors import UpstreamFault
-from gateway.interruption import Interrupter
+from gateway.runtime.interruption import Interrupter
 from gateway.services import Services
 from gateway.stores.base import TaskRecord
 from gateway.translate.task_relay import TaskRead

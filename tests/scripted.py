@@ -12,8 +12,8 @@ from gateway.core.health import Passage
 from gateway.core.routing import Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
 from gateway.errors import TransportError
-from gateway.interruption import Interrupter
-from gateway.tasks import TrackedTasks
+from gateway.runtime.interruption import Interrupter
+from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, ResultUnavailable, Send, Stalled
 from tests.virtual_time import VirtualTime
 

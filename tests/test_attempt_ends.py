@@ -11,8 +11,8 @@ import pytest
 from gateway.attempt import LINGER, Attempt
 from gateway.core.types import Outcome, Phase
 from gateway.errors import TransportError
-from gateway.interruption import Interrupter
-from gateway.tasks import TrackedTasks
+from gateway.runtime.interruption import Interrupter
+from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Head, Send, Sleep
 from tests.scripted import (
     NEVER,

@@ -22,7 +22,7 @@ from gateway.core.calendar import TOTAL, Period
 from gateway.core.signing import signing_key
 from gateway.core.types import Budget
 from gateway.log import Log
-from gateway.tasks import TrackedTasks
+from gateway.runtime.tasks import TrackedTasks
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.upstream.peer import Do, Peer, Script

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.delivery import Client, Delivery, Headers
 from gateway.errors import GatewayError, internal_error
-from gateway.tasks import TrackedTasks
+from gateway.runtime.tasks import TrackedTasks
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 PING = b": ping\n\n"

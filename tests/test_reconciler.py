@@ -22,13 +22,13 @@ from gateway.core.types import Credential, Endpoint, Price, Route, Target, Upstr
 from gateway.metrics import Metrics
 from gateway.reconciler import Reconciler
 from gateway.redaction import Redactor
+from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
 from gateway.series import LabelSpace
 from gateway.services import Services
 from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange
 from gateway.stores.queries import UsageRow, usage, verify
 from gateway.stores.sqlite import SQLiteLedger
-from gateway.tasks import TrackedTasks
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 

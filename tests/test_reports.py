@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ports import SystemClock
 from gateway.reports import (
     FIELDS,
     FIGURES,
@@ -28,6 +27,7 @@ from gateway.reports import (
     usage_rows,
     usage_table,
 )
+from gateway.runtime.ports import SystemClock
 from gateway.stores.base import Intent, Settlement, State
 from gateway.stores.sqlite import SQLiteLedger
 

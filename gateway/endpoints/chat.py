@@ -23,7 +23,7 @@ from gateway.endpoints.picture_operation import PictureOperation
 from gateway.endpoints.refusal import Refusal
 from gateway.errors import ClientError
 from gateway.exchange import Exchange
-from gateway.ports import Clock
+from gateway.runtime.ports import Clock
 from gateway.translate.chat_to_chat import PATH, ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.present_chat import ChatPresenter

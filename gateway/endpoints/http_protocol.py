@@ -39,7 +39,7 @@ from gateway.endpoints.http_head import WATCHED, check_headers, check_request_li
 from gateway.endpoints.server_limits import ServerLimits
 from gateway.endpoints.unsent import unsent_bytes
 from gateway.errors import GatewayError, gateway_overloaded
-from gateway.interruption import Watchdog
+from gateway.runtime.interruption import Watchdog
 
 
 class Stage(Enum):

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from gateway.ports import Clock, SystemClock
+from gateway.runtime.ports import Clock, SystemClock
 from gateway.translate.commands import ResultUnavailable
 from gateway.wire.picture_bytes import picture_type
 

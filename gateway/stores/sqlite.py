@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from gateway import errors
 from gateway.errors import StoreError
-from gateway.ports import Clock
+from gateway.runtime.ports import Clock
 from gateway.stores import balances, corrections, pruning, queries, rows, schema, standing
 from gateway.stores.base import Correction, Held, Intent, Settlement, TaskRecord, UnknownExchange
 from gateway.stores.jobs import Job

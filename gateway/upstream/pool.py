@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.types import Endpoint, Phase
 from gateway.errors import TransportError
-from gateway.ports import Dialer
+from gateway.runtime.ports import Dialer
 from gateway.upstream.connection import Connection
 from gateway.upstream.dialer import is_shortage
 from gateway.upstream.request_head import host_header, request_head

@@ -17,7 +17,7 @@ import pytest
 
 from gateway import admin_client
 from gateway.cli import main
-from gateway.ports import SystemClock
+from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
 from gateway.stores.base import Intent, Settlement, State
 from gateway.stores.lock import StoreLock

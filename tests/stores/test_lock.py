@@ -20,7 +20,7 @@ from .books import StoppedClock, child, rows
 SERVING = """
 import asyncio, os, sys
 from pathlib import Path
-from gateway.ports import SystemClock
+from gateway.runtime.ports import SystemClock
 from gateway.stores.sqlite import SQLiteLedger
 from tests.stores.books import intent, settlement
 

@@ -306,7 +306,7 @@ DISK_FULL = """
 import asyncio, os, signal, subprocess, sys
 from pathlib import Path
 from gateway.errors import GatewayFault
-from gateway.ports import SystemClock
+from gateway.runtime.ports import SystemClock
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import SQLiteLedger
 from tests.stores.books import intent, settlement

@@ -210,7 +210,7 @@ FULL_DISK = """
 import asyncio, os, resource, sys
 from pathlib import Path
 from gateway.errors import GatewayFault
-from gateway.ports import SystemClock
+from gateway.runtime.ports import SystemClock
 from gateway.stores.sqlite import SQLiteLedger
 from tests.stores.books import intent, settlement
 

@@ -16,7 +16,7 @@ import trustme
 
 from gateway.core.types import Endpoint, Phase
 from gateway.errors import TransportError
-from gateway.ports import Dialer
+from gateway.runtime.ports import Dialer
 from gateway.upstream.connection import BUFFER_LIMIT
 from gateway.upstream.dialer import Address, Resolver, SystemDialer, client_context, system_resolver
 from gateway.upstream.pool import ConnectionPool

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from gateway.hints import Hints
+from gateway.runtime.wakeups import Hints
 from tests.scripted import now, play
 
 

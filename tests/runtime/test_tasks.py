@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from gateway.tasks import TrackedTasks
+from gateway.runtime.tasks import TrackedTasks
 
 
 class Trouble(Exception):

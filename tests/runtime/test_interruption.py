@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from gateway.interruption import Interrupter, Watchdog
+from gateway.runtime.interruption import Interrupter, Watchdog
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

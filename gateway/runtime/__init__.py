@@ -1,0 +1,1 @@
+"""What asyncio lacks: a clock to pass in, tracked tasks, interruption, wakeups."""
