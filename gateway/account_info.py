@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 import orjson
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Credential, Endpoint, Upstream
-from gateway.errors import TransportError
 from gateway.upstream.pool import ConnectionPool
 
 T = TypeVar("T")

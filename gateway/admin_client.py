@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import httpx2
 
-from gateway.errors import GatewayError, OperatorError
+from gateway.core.errors import GatewayError, OperatorError
 from gateway.stores.lock import StoreInUse
 
 T = TypeVar("T")

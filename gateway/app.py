@@ -23,6 +23,7 @@ from gateway.assembly import (
 )
 from gateway.config import Config, unsupported
 from gateway.core.auth_throttle import AuthThrottle
+from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.routing import UpstreamStates
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.admission import Door
@@ -41,7 +42,6 @@ from gateway.endpoints.read_task import read_task_routes
 from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.errors import ConfigError, GatewayError
 from gateway.key_ring import KeyRing
 from gateway.log import Log
 from gateway.painting import Painter

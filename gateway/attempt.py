@@ -10,9 +10,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
+from gateway.core.errors import TransportError
 from gateway.core.routing import Go
 from gateway.core.types import CostClass, Outcome, Phase
-from gateway.errors import TransportError
 from gateway.runtime.interruption import Interrupter, Watchdog
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks

@@ -20,9 +20,9 @@ from gateway.app import Gateway, build_log
 from gateway.config import Config, describe_models, load, unsupported
 from gateway.config.addresses import HostPort, host_port
 from gateway.console import Told, models_table, probe_table, read_status, status_text
+from gateway.core.errors import ConfigError, GatewayError, OperatorError
 from gateway.demo import run_demo
 from gateway.endpoints.server import ListenError
-from gateway.errors import ConfigError, GatewayError, OperatorError
 from gateway.key_commands import add_key_parsers, obey
 from gateway.ledger_commands import add_ledger_parsers
 from gateway.ledger_commands import obey as look_after

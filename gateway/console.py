@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import httpx2
 
 from gateway.config import Config
-from gateway.errors import OperatorError
+from gateway.core.errors import OperatorError
 from gateway.tables import render
 
 ADMIN_TIMEOUT = 5.0

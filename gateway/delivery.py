@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.runtime.tasks import TrackedTasks
 
 HOLD = 10.0

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.accounting import Account
+from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.limits import Admission, Refusal
 from gateway.core.types import CostClass, Route, Target, VirtualKey
 from gateway.delivery import Client, Delivery, Headers
-from gateway.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.leg import ClientGone as ClientGone
 from gateway.leg import DrainOver as DrainOver
 from gateway.leg import Leg, Surroundings, Work

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.core.budget_refusals import Holder
 from gateway.core.budgets import BudgetState
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.key_fields import KeyRules, Spending, show_file_key, show_stored_key
 from gateway.stores.keys import KeyMissing, StoredKey, find_key, list_keys
 

@@ -16,8 +16,8 @@ import orjson
 from gateway.admin_client import AdminClient, by_the_one_writer
 from gateway.assembly import key_rules
 from gateway.config import Config
+from gateway.core.errors import invalid_request
 from gateway.core.pricing import format_usd
-from gateway.errors import invalid_request
 from gateway.key_book import KeyBook
 from gateway.key_desk import GRACE, KeyDesk
 from gateway.key_fields import SETTINGS

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.key_book import KeyBook, Shown, not_found
 from gateway.key_fields import SETTINGS, KeyRules, as_refusal, read_grace, read_settings, refuse_unknown
 from gateway.key_material import Pepper, new_key

@@ -13,8 +13,8 @@ from typing import TypeVar
 from gateway.core.budget_refusals import Holder
 from gateway.core.budgets import UNKNOWN_HELD_NS, Budgets
 from gateway.core.calendar import PeriodKind
+from gateway.core.errors import StoreError
 from gateway.core.types import Budget
-from gateway.errors import StoreError
 from gateway.key_book import KeyBook
 from gateway.key_desk import KeyDesk
 from gateway.key_fields import KeyRules

@@ -13,7 +13,7 @@ import secrets
 import stat
 from pathlib import Path
 
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 
 PREFIX = "gw-"
 """What every key begins with: the log's redaction, and secret scanners, know it by that."""

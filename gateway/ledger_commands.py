@@ -13,8 +13,8 @@ from gateway.book_desk import would_prune
 from gateway.book_local import local_desk
 from gateway.config import Config
 from gateway.console import Told
+from gateway.core.errors import invalid_request
 from gateway.endpoints.admin_books import PRUNE
-from gateway.errors import invalid_request
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import store_path
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from gateway.budget_keeper import BudgetKeeper, holders_of
 from gateway.core.budget_refusals import Holder
 from gateway.core.budgets import UNKNOWN_HELD_NS
+from gateway.core.errors import GatewayError
 from gateway.core.types import Budget, VirtualKey
-from gateway.errors import GatewayError
 from gateway.metrics import BudgetFigure, MoneySources
 from gateway.runtime.ports import Clock
 from gateway.stores.base import Ledger

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from PIL import GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from gateway.errors import ClientError, invalid_request
+from gateway.core.errors import ClientError, invalid_request
 from gateway.wire.picture_bytes import MAX_PIXELS, dimensions, picture_type
 
 _MOST_SCANS = 100

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 import orjson
 
 from gateway.core.budgets import UNKNOWN_HELD_NS
+from gateway.core.errors import GatewayError, UpstreamFault
 from gateway.core.pricing import format_usd
 from gateway.core.reconciling import Finding, TaskEnd, find
 from gateway.core.types import Target, Upstream
-from gateway.errors import GatewayError, UpstreamFault
 from gateway.services import Services
 from gateway.stores.base import Correction, TaskRecord, UnknownExchange
 from gateway.task_reading import TaskReading

@@ -15,8 +15,8 @@ from gateway.book_desk import SINCE
 from gateway.book_local import local_desk
 from gateway.config import Config
 from gateway.console import Told
+from gateway.core.errors import OperatorError, invalid_request
 from gateway.endpoints.admin_books import RECONCILE
-from gateway.errors import OperatorError, invalid_request
 from gateway.reports import FIELDS, parse_fields, parse_period, usage_csv, usage_rows, usage_table
 from gateway.stores.sqlite import store_path
 

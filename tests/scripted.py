@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from gateway.attempt import Attempt
+from gateway.core.errors import TransportError
 from gateway.core.health import Passage
 from gateway.core.routing import Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
-from gateway.errors import TransportError
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, ResultUnavailable, Send, Stalled

@@ -9,8 +9,8 @@ import weakref
 import pytest
 
 from gateway.attempt import LINGER, Attempt
+from gateway.core.errors import TransportError
 from gateway.core.types import Outcome, Phase
-from gateway.errors import TransportError
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Head, Send, Sleep

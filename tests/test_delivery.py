@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gateway.core.errors import GatewayError, internal_error
 from gateway.delivery import Client, Delivery, Headers
-from gateway.errors import GatewayError, internal_error
 from gateway.runtime.tasks import TrackedTasks
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 from gateway.key_material import Pepper, new_key, open_pepper
 from gateway.redaction import Redactor
 

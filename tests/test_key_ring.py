@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.errors import StoreError
 from gateway.core.types import Budget, VirtualKey
-from gateway.errors import StoreError
 from gateway.key_material import Pepper, new_key
 from gateway.key_ring import KeyRing
 from gateway.stores.keys import KeyMissing, KeySettings, KeyStore, StoredKey

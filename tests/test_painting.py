@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gateway import painting
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.painting import Painter, paint_mask
 
 WHITE = (255, 255, 255)
@@ -280,7 +280,7 @@ def test_any_damage_is_either_borne_or_refused(seed: str, changes: list[tuple[in
 
 IN_LITTLE_MEMORY = """
 import pathlib, resource
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.painting import paint_mask
 from tests.test_painting import GIF_BOMB, HOLE, RED, WEBP_BOMB, png_header
 

@@ -16,7 +16,7 @@ from gateway.config.problems import Problems
 from gateway.config.schema import ModelSection
 from gateway.config.tree import Node, read_tree
 from gateway.core.catalogue import FluxFacts
-from gateway.errors import ConfigError
+from gateway.core.errors import ConfigError
 
 FILE = "catalogue.yaml"
 

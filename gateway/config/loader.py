@@ -13,7 +13,7 @@ from gateway.config.layer import check
 from gateway.config.problems import Place, Problems
 from gateway.config.settings import Config
 from gateway.config.tree import read_tree
-from gateway.errors import ConfigError
+from gateway.core.errors import ConfigError
 from gateway.key_material import PEPPER_VARIABLE
 
 MAX_BYTES = 4 * 1024**2

@@ -19,7 +19,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gateway.errors import LimitError, rate_limit_exceeded
+from gateway.core.errors import LimitError, rate_limit_exceeded
 
 MOST_FAILURES = 10
 """In one window, per address."""

@@ -7,9 +7,9 @@ from datetime import tzinfo
 from typing import Literal
 
 from gateway.core.calendar import Period, PeriodKind, iso_time
+from gateway.core.errors import ClientError, LimitError, shorten
 from gateway.core.pricing import format_usd
 from gateway.core.types import Budget
-from gateway.errors import ClientError, LimitError, shorten
 
 Holder = tuple[Literal["key", "team"], str]
 """Who has a budget: ``("key", name)`` or ``("team", name)``."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from gateway.core.chance import Randomness
 from gateway.core.credentials import BUSY_AGAIN_IN, Exhausted
+from gateway.core.errors import GatewayError
 from gateway.core.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
 from gateway.core.outcomes import (
     RULES,
@@ -40,7 +41,6 @@ from gateway.core.types import (
     Target,
 )
 from gateway.core.upstream_states import UpstreamState, UpstreamStates
-from gateway.errors import GatewayError
 
 MOST_DIALS = 4
 """Attempts that sent nothing do not count as attempts, but there are no more of them than this."""

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.core.credentials import Exhausted, Reason
+from gateway.core.errors import GatewayError, UpstreamFault
 from gateway.core.outcomes import client_error, is_doubtful, telling
 from gateway.core.types import CostClass, Outcome, Phase
-from gateway.errors import GatewayError, UpstreamFault
 
 SLUG_OF_REASON: Mapping[Reason, str] = {
     "busy": "rate_limited",

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.core.catalogue import FluxFacts, InputRule, TaskType
+from gateway.core.errors import ClientError, shorten
 from gateway.core.flux_fields import (
     bad_value,
     missing,
@@ -25,7 +26,6 @@ from gateway.core.flux_fields import (
     read_picture,
     read_words,
 )
-from gateway.errors import ClientError, shorten
 
 Settings = list[dict[str, Any]]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Literal
 
+from gateway.core.errors import LimitError
 from gateway.core.types import VirtualKey
-from gateway.errors import LimitError
 
 WINDOW = 60.0
 """Seconds."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from gateway.core.errors import GatewayError, GatewayFault, UpstreamFault
 from gateway.core.types import CostClass, Outcome, Phase, Target
-from gateway.errors import GatewayError, GatewayFault, UpstreamFault
 
 Booked = Literal["none", "billed", "unknown", "suspected_duplicate"]
 

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.book_desk import BookDesk
+from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
 from gateway.endpoints.admin_books import book_routes
 from gateway.endpoints.admin_json import Handler
 from gateway.endpoints.admin_keys import key_routes
-from gateway.errors import ClientError, GatewayFault, StoreError, invalid_request
 from gateway.key_desk import KeyDesk
 
 

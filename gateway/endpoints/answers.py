@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.errors import ClientError, GatewayError
+from gateway.core.errors import ClientError, GatewayError
 
 Header = tuple[bytes, bytes]
 Headers = Sequence[Header]

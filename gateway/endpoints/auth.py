@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from starlette.types import Scope
 
 from gateway.core.auth_throttle import AuthThrottle
+from gateway.core.errors import invalid_api_key
 from gateway.core.types import VirtualKey
-from gateway.errors import invalid_api_key
 
 ANONYMOUS = VirtualKey("anonymous")
 """Who asks while authentication is off: may use everything, without limits."""

@@ -7,9 +7,9 @@ import asyncio
 from starlette.types import Receive, Scope
 
 from gateway.core.body_budget import BodyBudget, BodyLease
+from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.endpoints.answers import request_timeout, request_too_large
 from gateway.endpoints.connection import connection_of
-from gateway.errors import ClientError, gateway_overloaded
 
 IDLE = 15.0
 TOTAL = 120.0

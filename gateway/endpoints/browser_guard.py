@@ -15,8 +15,8 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+from gateway.core.errors import ClientError
 from gateway.endpoints.answers import Header
-from gateway.errors import ClientError
 
 _BUYS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS"))
 

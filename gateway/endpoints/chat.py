@@ -13,6 +13,7 @@ from typing import Any
 from starlette.types import Receive, Scope
 
 from gateway.core.cost_bound import Asked, cost_bound, most_output
+from gateway.core.errors import ClientError
 from gateway.core.outcomes import price_at_stake
 from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Door, is_sdk_retry
@@ -21,7 +22,6 @@ from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.picture_desk import PictureDesk
 from gateway.endpoints.picture_operation import PictureOperation
 from gateway.endpoints.refusal import Refusal
-from gateway.errors import ClientError
 from gateway.exchange import Exchange
 from gateway.runtime.ports import Clock
 from gateway.translate.chat_to_chat import PATH, ChatConversation

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Message, Scope, Send
 
+from gateway.core.errors import GatewayError
 from gateway.endpoints.answers import JSON, Header, Headers, error_headers, request_id
 from gateway.endpoints.connection import connection_of
-from gateway.errors import GatewayError
 
 _NEVER = frozenset(
     (

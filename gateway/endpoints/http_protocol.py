@@ -25,6 +25,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.core.errors import GatewayError, gateway_overloaded
 from gateway.endpoints.answers import (
     Header,
     error_headers,
@@ -38,7 +39,6 @@ from gateway.endpoints.http_cycle import Cycle, Writer
 from gateway.endpoints.http_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
 from gateway.endpoints.server_limits import ServerLimits
 from gateway.endpoints.unsent import unsent_bytes
-from gateway.errors import GatewayError, gateway_overloaded
 from gateway.runtime.interruption import Watchdog
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import ClientError, gateway_overloaded
+from gateway.core.errors import ClientError, gateway_overloaded
 
 PIECE = 256 * 1024
 """Bytes read, and written, at a time."""

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
+from gateway.core.errors import model_not_found
 from gateway.core.routing import RouteTable, allowed
 from gateway.endpoints.auth import Authenticator
-from gateway.errors import model_not_found
 
 CREATED = 1_735_689_600
 """2025-01-01: OpenAI's clients want a time, and upstreams name none."""

@@ -15,6 +15,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from gateway.core.cost_bound import Asked, cost_bound
+from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.pricing import picture_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Door, is_sdk_retry
@@ -22,7 +23,6 @@ from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.picture_operation import PictureTools
 from gateway.endpoints.refusal import Refusal
-from gateway.errors import model_not_allowed, model_not_found
 from gateway.exchange import Exchange
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay

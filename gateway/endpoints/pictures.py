@@ -10,6 +10,7 @@ from dataclasses import replace
 from starlette.types import Receive, Scope
 
 from gateway.core.body_budget import BodyLease
+from gateway.core.errors import ClientError, gateway_overloaded, invalid_request
 from gateway.core.picture_legs import usable_targets
 from gateway.core.pictures import PictureKind, PicturesRequest
 from gateway.core.types import Route
@@ -19,7 +20,6 @@ from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.picture_desk import PictureDesk
 from gateway.endpoints.picture_operation import PictureOperation
 from gateway.endpoints.refusal import Refusal
-from gateway.errors import ClientError, gateway_overloaded, invalid_request
 from gateway.exchange import Exchange
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Upstream
 from gateway.endpoints.admission import Door
 from gateway.endpoints.answers import Header, error_headers
 from gateway.endpoints.refusal import Refusal
-from gateway.errors import ClientError, GatewayError
 from gateway.stores.base import TaskRecord
 from gateway.task_reading import TaskReading
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from gateway.core.errors import GatewayError
 from gateway.core.types import Usage, VirtualKey
 from gateway.endpoints.body import ClientGone
-from gateway.errors import GatewayError
 from gateway.exchange import STATUS_CLIENT_GONE
 from gateway.metrics import FinishedExchange
 from gateway.services import Services

@@ -17,9 +17,9 @@ from email.utils import formatdate
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway.core.errors import GatewayError
 from gateway.endpoints.http_protocol import GuardedProtocol
 from gateway.endpoints.server_limits import ServerLimits
-from gateway.errors import GatewayError
 
 BACKLOG = 2048
 STOP_TIME = 1.0

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from gateway.core.errors import OperatorError
 from gateway.core.types import Confidence
 from gateway.core.types import CostReason as CostReason
 from gateway.core.types import State as State
-from gateway.errors import OperatorError
 
 
 @dataclass(slots=True)

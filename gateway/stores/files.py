@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 
 
 def beside(store: Path, ending: str) -> Path:

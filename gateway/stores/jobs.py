@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from gateway import errors
-from gateway.errors import OperatorError
+from gateway.core import errors
+from gateway.core.errors import OperatorError
 from gateway.stores import rows
 
 Work = Callable[[sqlite3.Connection], Any]

@@ -15,8 +15,8 @@ from typing import Any, Protocol, TypeVar
 
 import orjson
 
+from gateway.core.errors import OperatorError, StoreError
 from gateway.core.types import Budget, VirtualKey
-from gateway.errors import OperatorError, StoreError
 from gateway.stores.schema import reading
 
 T = TypeVar("T")

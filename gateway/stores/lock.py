@@ -13,7 +13,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 from gateway.stores.files import beside, open_own
 
 

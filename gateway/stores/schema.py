@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 
 APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 from gateway.stores.base import AttemptRecord, Settlement
 from gateway.stores.files import beside, open_own
 

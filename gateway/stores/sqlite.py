@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import NamedTuple, TypeVar
 
-from gateway import errors
-from gateway.errors import StoreError
+from gateway.core import errors
+from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores import balances, corrections, pruning, queries, rows, schema, standing
 from gateway.stores.base import Correction, Held, Intent, Settlement, TaskRecord, UnknownExchange

@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 
 from gateway.core.classify import classify_answer, classify_error
+from gateway.core.errors import TransportError
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
-from gateway.errors import TransportError
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled
 from gateway.translate.receiving import receive_body
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import orjson
 
 from gateway.core.classify import classify_answer, read_success
+from gateway.core.errors import TransportError
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
-from gateway.errors import TransportError
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,

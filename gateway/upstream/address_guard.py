@@ -16,8 +16,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Literal
 from urllib.parse import quote
 
+from gateway.core.errors import shorten
 from gateway.core.types import Endpoint
-from gateway.errors import shorten
 from gateway.translate.commands import ResultUnavailable
 from gateway.upstream.dialer import Address, Resolver
 

@@ -16,8 +16,8 @@ from typing import Protocol, cast
 
 import httptools
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Phase
-from gateway.errors import TransportError
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One read more (at most as large again) may be on its way."""

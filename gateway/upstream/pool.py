@@ -8,8 +8,8 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.errors import TransportError
 from gateway.runtime.ports import Dialer
 from gateway.upstream.connection import Connection
 from gateway.upstream.dialer import is_shortage

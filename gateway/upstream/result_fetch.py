@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from gateway.errors import TransportError
+from gateway.core.errors import TransportError
 from gateway.translate.commands import ResultUnavailable
 from gateway.upstream.address_guard import AddressGuard, Destination, LinkRefused
 from gateway.upstream.dialer import Resolver, SystemDialer, system_resolver

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import httpx2
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint
-from gateway.errors import TransportError
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import ClientError, invalid_request, shorten
+from gateway.core.errors import ClientError, invalid_request, shorten
 
 MAX_VALUES = 100_000
 """The most commas a body may have outside its strings. No chat request comes near; reading millions of tiny values

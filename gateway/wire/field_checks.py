@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gateway.errors import ClientError, invalid_request, shorten
+from gateway.core.errors import ClientError, invalid_request, shorten
 
 MAX_MODEL_NAME = 256
 """Characters. Names are kept, logged and shown, so they are held to what the configuration takes for a name."""

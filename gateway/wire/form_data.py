@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from gateway.errors import ClientError, invalid_request, shorten
+from gateway.core.errors import ClientError, invalid_request, shorten
 
 MAX_PARTS = 128
 """Fields and files together. A picture order has at most about 50."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.errors import ClientError, invalid_request, shorten
+from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.wire.client_json import loads_object
 from gateway.wire.form_data import invalid_form
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import binascii
 import re
 
+from gateway.core.errors import ClientError
 from gateway.core.pictures import SourcePicture
-from gateway.errors import ClientError
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.picture_bytes import MAX_PIXELS, dimensions, picture_type
 

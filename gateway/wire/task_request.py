@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.errors import ClientError, invalid_request
+from gateway.core.errors import ClientError, invalid_request
 
 MOST_NAME = 256
 """Characters of a model's or task type's name: names are kept and shown."""

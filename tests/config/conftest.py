@@ -9,7 +9,7 @@ from textwrap import dedent
 import pytest
 
 from gateway.config import Config, load
-from gateway.errors import ConfigError
+from gateway.core.errors import ConfigError
 
 Load = Callable[..., Config]
 Faults = Callable[..., list[str]]

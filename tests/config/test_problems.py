@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import load
-from gateway.errors import ConfigError
+from gateway.core.errors import ConfigError
 
 
 def test_all_problems_at_once_sorted_by_place(faults):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from gateway.config import Config, load
 from gateway.config.schema import FileSection
+from gateway.core.errors import ConfigError
 from gateway.core.types import Budget
-from gateway.errors import ConfigError
 
 LINE = re.compile(r"(config|catalogue)\.yaml:[1-9][0-9]*:[1-9][0-9]*: \S.*")
 ENVIRON = {"PIAPI_API_KEY": "one", "A": "text", "B": ""}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from gateway.core.errors import GatewayError
 from gateway.core.failover import Itinerary
 from gateway.core.outcomes import Verdict
 from gateway.core.routing import Go, Stop, UpstreamStates, Wait
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Target
-from gateway.errors import GatewayError
 
 from .builders import CHEAP, DEAR, Chance, backup, ended, target, upstream
 

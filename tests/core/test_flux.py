@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.errors import ClientError
 from gateway.core.flux import VARIATION_PROMPT, Webhook, flux_order, pictures_wanted, task_body
 from gateway.core.flux_task_choice import known_fields
-from gateway.errors import ClientError
 
 from .flux_orders import (
     ADVANCED,

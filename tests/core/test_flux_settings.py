@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.core.errors import ClientError
 from gateway.core.flux import flux_order
 from gateway.core.pictures import SourcePicture
-from gateway.errors import ClientError
 
 from .flux_orders import ADVANCED, FACTS, LINK, order_of, refusal, wish
 

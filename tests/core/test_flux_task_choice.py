@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from gateway.core.errors import ClientError
 from gateway.core.flux_task_choice import choose_task, known_fields, short_name
 from gateway.core.pictures import SourcePicture
-from gateway.errors import ClientError
 
 from .flux_orders import ADVANCED, DEV, FACTS, LINK, MASK, PICTURE, SCHNELL, wish
 

@@ -7,9 +7,9 @@ import hashlib
 import pytest
 
 from gateway.core.auth_throttle import AuthThrottle
+from gateway.core.errors import GatewayError
 from gateway.core.types import VirtualKey
 from gateway.endpoints.auth import ANONYMOUS, Authenticator
-from gateway.errors import GatewayError
 
 
 def digest(key: bytes) -> bytes:

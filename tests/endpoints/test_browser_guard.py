@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.errors import ClientError
 from gateway.endpoints.browser_guard import BrowserGuard, refuse_pages
 from gateway.endpoints.dispatch import Dispatch
 from gateway.endpoints.health import health_routes
-from gateway.errors import ClientError
 
 from .client import Answer, RawClient
 

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from gateway.core.auth_throttle import AuthThrottle
+from gateway.core.errors import invalid_request, rate_limit_exceeded
 from gateway.core.routing import RouteTable
 from gateway.core.types import Endpoint, Target, Upstream, VirtualKey
 from gateway.core.types import Route as ModelRoute
@@ -16,7 +17,6 @@ from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.dispatch import Dispatch
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.models import model_routes
-from gateway.errors import invalid_request, rate_limit_exceeded
 
 from .client import until
 from .test_auth import ALICE, digest

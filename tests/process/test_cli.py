@@ -19,7 +19,7 @@ import pytest
 from gateway.cli import main
 from gateway.config import load
 from gateway.console import read_status
-from gateway.errors import OperatorError
+from gateway.core.errors import OperatorError
 from gateway.sandbox import SCENARIOS, Sandbox
 
 from .running import (

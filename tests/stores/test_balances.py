@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import GatewayFault
+from gateway.core.errors import GatewayFault
 from gateway.stores.balances import Balance, BalancePeriod, balance_periods
 from gateway.stores.base import AttemptRecord, Correction
 from gateway.stores.sqlite import SQLiteLedger

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.core.budgets import UNKNOWN_HELD_NS
-from gateway.errors import GatewayFault
+from gateway.core.errors import GatewayFault
 from gateway.stores.base import AttemptRecord, Correction, Held, Ledger, NotUnknown, TaskRecord, UnknownExchange
 from gateway.stores.queries import UsageRow, usage, verify
 from gateway.stores.sqlite import SQLiteLedger

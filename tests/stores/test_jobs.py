@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import GatewayFault, OperatorError
+from gateway.core.errors import GatewayFault, OperatorError
 from gateway.stores import schema, writer
 from gateway.stores.sqlite import SQLiteLedger
 

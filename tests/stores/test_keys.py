@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from gateway.core.errors import GatewayFault, StoreError
 from gateway.core.types import Budget, VirtualKey
-from gateway.errors import GatewayFault, StoreError
 from gateway.key_material import Pepper, new_key
 from gateway.stores import schema
 from gateway.stores.keys import (

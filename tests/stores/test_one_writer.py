@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 from gateway.stores import schema
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import SQLiteLedger

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import GatewayFault
+from gateway.core.errors import GatewayFault
 from gateway.stores import pruning
 from gateway.stores.base import Correction
 from gateway.stores.pruning import Pruned, prunable

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 from gateway.stores.queries import verify
 from gateway.stores.schema import open_for_writing, reading
 from gateway.stores.sqlite import SQLiteLedger

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import gateway
-from gateway.errors import StoreError
+from gateway.core.errors import StoreError
 from gateway.stores import rows as statements
 from gateway.stores import schema, writer
 from gateway.stores.base import AttemptRecord, Settlement
@@ -305,7 +305,7 @@ async def test_what_was_spilled_and_fits_no_row_is_set_aside(path: Path):
 DISK_FULL = """
 import asyncio, os, signal, subprocess, sys
 from pathlib import Path
-from gateway.errors import GatewayFault
+from gateway.core.errors import GatewayFault
 from gateway.runtime.ports import SystemClock
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import SQLiteLedger

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import GatewayFault, StoreError
+from gateway.core.errors import GatewayFault, StoreError
 from gateway.stores import rows as statements
 from gateway.stores.base import Ledger
 from gateway.stores.queries import verify

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import GatewayFault, StoreError
+from gateway.core.errors import GatewayFault, StoreError
 from gateway.stores import rows as statements
 from gateway.stores import schema
 from gateway.stores.base import AttemptRecord, Ledger

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import GatewayFault
+from gateway.core.errors import GatewayFault
 from gateway.stores import rows as statements
 from gateway.stores import schema, writer
 from gateway.stores.queries import verify
@@ -209,7 +209,7 @@ async def test_a_writer_that_dies_of_a_defect_leaves_nobody_waiting(
 FULL_DISK = """
 import asyncio, os, resource, sys
 from pathlib import Path
-from gateway.errors import GatewayFault
+from gateway.core.errors import GatewayFault
 from gateway.runtime.ports import SystemClock
 from gateway.stores.sqlite import SQLiteLedger
 from tests.stores.books import intent, settlement

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Usage
-from gateway.errors import TransportError
 from gateway.translate.commands import Send, Stalled
 
 from .chat import ASKING, ESTIMATED, INPUT_TOKENS, PIECES, STREAM, STREAM_HEAD, conversation, folded, tell

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.core.errors import TransportError
 from gateway.core.flux import Webhook, task_body
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Phase, Usage
-from gateway.errors import TransportError
 from gateway.translate.commands import Head, Record, Send, Sleep
 from gateway.translate.present_images import ImagesPresenter
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Outcome, Phase, Price, Target, TaskTimes, Usage
-from gateway.errors import TransportError
 from gateway.translate.commands import Awaiting, Command, Conversing, Head, Send, Sleep, Stalled
 from gateway.translate.presenting import Telling
 from gateway.translate.task_polling import (

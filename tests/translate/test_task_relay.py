@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Phase, Usage
-from gateway.errors import TransportError
 from gateway.translate.commands import Awaiting, Head, Record, Respond, Send, Stalled
 from gateway.translate.task_relay import TaskRead, TaskRelay
 

@@ -25,8 +25,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import dedent
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Outcome, Phase
-from gateway.errors import TransportError
 from gateway.translate.commands import (
     Awaiting,
     Command,

@@ -10,7 +10,7 @@ import h11
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import TransportError
+from gateway.core.errors import TransportError
 from gateway.upstream.pool import ConnectionPool
 
 from .conftest import DIALER, read_all

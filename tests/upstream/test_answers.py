@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Phase
-from gateway.errors import TransportError
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.errors import TransportError
 from gateway.upstream.connection import BUFFER_LIMIT, Connection
 from gateway.upstream.pool import ConnectionPool
 

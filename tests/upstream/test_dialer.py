@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import trustme
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.errors import TransportError
 from gateway.runtime.ports import Dialer
 from gateway.upstream.connection import BUFFER_LIMIT
 from gateway.upstream.dialer import Address, Resolver, SystemDialer, client_context, system_resolver

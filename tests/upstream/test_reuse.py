@@ -7,8 +7,8 @@ import dataclasses
 
 import pytest
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Phase
-from gateway.errors import TransportError
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 

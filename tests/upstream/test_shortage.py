@@ -15,8 +15,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.errors import TransportError
 from gateway.upstream import dialer as dialling
 from gateway.upstream.dialer import Address, SystemDialer
 from gateway.upstream.pool import ConnectionPool

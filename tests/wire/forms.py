@@ -15,7 +15,7 @@ import httpx2
 import openai
 import pytest
 
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 
 BOUNDARY = "----formdata-0123456789"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}".encode()

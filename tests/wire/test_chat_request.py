@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as sdk
 
-from gateway.errors import ClientError, model_not_allowed, model_not_found
+from gateway.core.errors import ClientError, model_not_allowed, model_not_found
 from gateway.wire.chat_request import PARAMETERS, parse_chat_request, upstream_body
 
 HELLO = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.wire.client_json import MAX_VALUES, loads_object
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.wire.field_checks import (
     a_boolean,
     a_model_name,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.wire.form_data import MAX_PART_HEADERS, MAX_PARTS, MAX_TEXT, FormFile, parse_form
 
 from .forms import (

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.wire.form_data import parse_form
 from gateway.wire.form_fields import unbracket
 

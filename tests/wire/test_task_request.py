@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.errors import ClientError
+from gateway.core.errors import ClientError
 from gateway.wire.task_request import MOST_IN_A_BATCH, MOST_NAME, checked_task, pictures_of_task
 
 TASK = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a bear"}}
