@@ -21,7 +21,7 @@ IMPURE_MODULES = {
 }  # fmt: skip
 # Pure parts of impure modules: parsing a date, or knowing a calendar, is not asking the clock.
 PURE_EXCEPTIONS = {
-    ("gateway/core/retry_after.py", "datetime"),
+    ("gateway/core/outcomes/retry_after.py", "datetime"),
     ("gateway/core/calendar.py", "datetime"),
     ("gateway/core/budgets.py", "datetime"),
     ("gateway/core/budget_refusals.py", "datetime"),

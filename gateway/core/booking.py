@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.core.outcomes import booking
+from gateway.core.outcomes.table import booking
 from gateway.core.pricing import amount_due, believable
 from gateway.core.types import (
     Confidence,

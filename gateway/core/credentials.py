@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.core.chance import Randomness
-from gateway.core.outcomes import RULES, Scope
-from gateway.core.retry_after import LONGEST, SHORTEST
+from gateway.core.outcomes.retry_after import LONGEST, SHORTEST
+from gateway.core.outcomes.table import RULES, Scope
 from gateway.core.types import Credential, Outcome, Upstream
 
 Reason = Literal["rate_limited", "busy", "unfunded", "forbidden", "invalid"]

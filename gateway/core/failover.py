@@ -20,7 +20,7 @@ from gateway.core.chance import Randomness
 from gateway.core.credentials import BUSY_AGAIN_IN, Exhausted
 from gateway.core.errors import GatewayError
 from gateway.core.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
-from gateway.core.outcomes import (
+from gateway.core.outcomes.table import (
     RULES,
     Permission,
     Scope,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from gateway.core.credentials import Exhausted, Reason
 from gateway.core.errors import GatewayError, UpstreamFault
-from gateway.core.outcomes import client_error, is_doubtful, telling
+from gateway.core.outcomes.table import client_error, is_doubtful, telling
 from gateway.core.types import CostClass, Outcome, Phase
 
 SLUG_OF_REASON: Mapping[Reason, str] = {

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from gateway.core.breaker import Breaker, State
 from gateway.core.chance import Randomness
-from gateway.core.outcomes import OWN_ENDINGS, RULES, Scope
+from gateway.core.outcomes.table import OWN_ENDINGS, RULES, Scope
 from gateway.core.types import CostClass, Credential, Endpoint, FailoverPolicy, Outcome, Phase, Upstream
 
 K = TypeVar("K")

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from gateway.core.classify import classify_answer, classify_error
 from gateway.core.errors import TransportError
+from gateway.core.outcomes.classify import classify_answer, classify_error
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled
 from gateway.translate.receiving import receive_body

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from gateway.core.classify import classify_error
+from gateway.core.outcomes.classify import classify_error
+from gateway.core.outcomes.upstream_error import sanitise
 from gateway.core.pictures import PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
-from gateway.core.upstream_words import sanitise
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
 from gateway.translate.presenting import Presenter

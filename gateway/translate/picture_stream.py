@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from gateway.core.classify import classify_answer, read_success
 from gateway.core.errors import TransportError
+from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import (

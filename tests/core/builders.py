@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.outcomes import RULES
+from gateway.core.outcomes.table import RULES
 from gateway.core.types import Credential, Dialect, Endpoint, OperationName, Outcome, Phase, Price, Target, Upstream
 
 CHEAP = Price(image=20_000_000, no_image=660_000)

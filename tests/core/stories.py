@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core.errors import GatewayError
 from gateway.core.failover import Itinerary
-from gateway.core.outcomes import Verdict
+from gateway.core.outcomes.table import Verdict
 from gateway.core.routing import Go, Stop, UpstreamStates, Wait
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Target
 

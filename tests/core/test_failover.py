@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.outcomes import Verdict
+from gateway.core.outcomes.table import Verdict
 from gateway.core.routing import Failover
 from gateway.core.types import FailoverPolicy, Outcome, Phase
 

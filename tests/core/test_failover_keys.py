@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.outcomes import RULES, Verdict
+from gateway.core.outcomes.table import RULES, Verdict
 from gateway.core.routing import Failover, Stop, Wait
 from gateway.core.types import FailoverPolicy
 

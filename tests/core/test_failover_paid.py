@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.failover import Itinerary
-from gateway.core.outcomes import RULES, SAFETY, Permission, Verdict
+from gateway.core.outcomes.table import RULES, SAFETY, Permission, Verdict
 from gateway.core.routing import Go
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.failover import LONGEST_HOLD, MOST_DIALS, Itinerary
-from gateway.core.outcomes import RULES, Verdict, booking, is_doubtful, price_at_stake
+from gateway.core.outcomes.table import RULES, Verdict, booking, is_doubtful, price_at_stake
 from gateway.core.retry_budget import ALWAYS_ALLOWED
 from gateway.core.routing import Go, Stop, UpstreamStates, Wait
 from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Target

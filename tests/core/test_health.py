@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.breaker import GOOD_STANDING
 from gateway.core.health import MODELS_REMEMBERED, SLOW_FOR, UpstreamHealth
-from gateway.core.outcomes import RULES, Scope
+from gateway.core.outcomes.table import RULES, Scope
 from gateway.core.types import CostClass, FailoverPolicy, Phase
 
 from .builders import Chance, ended, endpoint, key, upstream

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 import yaml
 
-from gateway.core.outcomes import RULES
+from gateway.core.outcomes.table import RULES
 
 from .conftest import StartGateway
 from .faults import AFTER_CONTENT, BEFORE_CONTENT, TWO_KEYS, Fault, LateFault

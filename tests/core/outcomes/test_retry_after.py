@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.retry_after import LONGEST, SHORTEST, asked_wait, parse_retry_after
+from gateway.core.outcomes.retry_after import LONGEST, SHORTEST, asked_wait, parse_retry_after
 
 NOON = 1_795_348_800.0  # Sun, 22 Nov 2026 12:00:00 GMT
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from gateway.core.error_codes import slug_of_code, slug_of_status, slug_of_type
-from gateway.core.outcomes import RULES
-from gateway.core.retry_after import Headers, asked_wait
+from gateway.core.outcomes.error_codes import slug_of_code, slug_of_status, slug_of_type
+from gateway.core.outcomes.retry_after import Headers, asked_wait
+from gateway.core.outcomes.table import RULES
+from gateway.core.outcomes.upstream_error import UpstreamWords, error_in, plain_name, plain_param, sanitise, words_of
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
-from gateway.core.upstream_words import UpstreamWords, error_in, plain_name, plain_param, sanitise, words_of
 
 BYPASS_HOST = "proxy.piapi.ai"
 """PiAPI's host without Cloudflare: a Cloudflare page from there is PiAPI relaying its own upstream's trouble."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.core.classify import classify_answer, classify_error
+from gateway.core.outcomes.classify import classify_answer, classify_error
 from gateway.core.types import CostClass, Outcome
 
 JSON = {b"content-type": b"application/json"}

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.outcomes import RULES, Scope, Verdict, client_error, verdict
+from gateway.core.outcomes.table import RULES, Scope, Verdict, client_error, verdict
 from gateway.core.types import CostClass
-
-from .builders import ended
+from tests.core.builders import ended
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "outcomes.md"
 HEAD = "| outcome | what happened | where next | the client is told in the end | held against |"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.upstream_words import (
+from gateway.core.outcomes.upstream_error import (
     MESSAGE_LIMIT,
     UpstreamWords,
     error_in,

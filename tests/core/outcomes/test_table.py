@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from gateway.core.outcomes import (
+from gateway.core.outcomes.table import (
     OWN_ENDINGS,
     RULES,
     SAFETY,
@@ -21,8 +21,7 @@ from gateway.core.outcomes import (
     verdict,
 )
 from gateway.core.types import CostClass, Outcome, Phase, Price
-
-from .builders import CHEAP, DEAR, TOKENS, ended, target, upstream
+from tests.core.builders import CHEAP, DEAR, TOKENS, ended, target, upstream
 
 E, K, V, X = Verdict.NEXT_ENDPOINT, Verdict.NEXT_CREDENTIAL, Verdict.NEXT_TARGET, Verdict.STOP
 FRESH = Verdict.FRESH_CONNECTION

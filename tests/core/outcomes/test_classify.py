@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.classify import classify_answer, classify_error
-from gateway.core.outcomes import RULES
+from gateway.core.outcomes.classify import classify_answer, classify_error
+from gateway.core.outcomes.table import RULES
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
 
 NOON = 1_795_348_800.0
