@@ -11,7 +11,7 @@ from gateway.attempt import Attempt
 from gateway.core.booking import AttemptCost, AttemptFacts, Booking, book
 from gateway.core.budgets import Reservation
 from gateway.core.pricing import format_usd
-from gateway.core.routing import Failover, Go
+from gateway.core.routing.route_table import Failover, Go
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.delivery import Headers
 from gateway.metrics import FinishedExchange

@@ -24,7 +24,7 @@ from gateway.assembly import (
 from gateway.config import Config, unsupported
 from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.errors import ConfigError, GatewayError
-from gateway.core.routing import UpstreamStates
+from gateway.core.routing.route_table import UpstreamStates
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.admission import Door
 from gateway.endpoints.auth import Authenticator

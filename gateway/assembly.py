@@ -18,7 +18,7 @@ from gateway.config import Config, budget, duration
 from gateway.core.budget_refusals import Holder
 from gateway.core.budgets import Budgets, BudgetState
 from gateway.core.limits import KeyLimits
-from gateway.core.routing import RouteTable, UpstreamStates
+from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.task_slots import TaskSlots
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.piapi_tasks import PATH as TASKS

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
 from gateway.core.errors import TransportError
-from gateway.core.routing import Go
+from gateway.core.routing.route_table import Go
 from gateway.core.types import CostClass, Outcome, Phase
 from gateway.runtime.interruption import Interrupter, Watchdog
 from gateway.runtime.ports import Clock

@@ -16,7 +16,7 @@ from gateway.accounting import OUR_MISTAKE, Account
 from gateway.attempt import Attempt
 from gateway.core.errors import GatewayError
 from gateway.core.outcomes.table import client_error
-from gateway.core.routing import Go, Itinerary, Stop, Wait
+from gateway.core.routing.route_table import Go, Itinerary, Stop, Wait
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey
 from gateway.delivery import Client, Delivery
 from gateway.runtime.interruption import Interrupter

@@ -10,7 +10,7 @@ from typing import Protocol
 from gateway.budget_keeper import BudgetKeeper
 from gateway.core.body_budget import BodyBudget
 from gateway.core.limits import KeyLimits
-from gateway.core.routing import RouteTable, UpstreamStates
+from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import FailoverPolicy
 from gateway.log import Log
 from gateway.metrics import Metrics

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from gateway.attempt import Attempt
 from gateway.core.errors import UpstreamFault
-from gateway.core.health import Passage
 from gateway.core.outcomes.table import client_error
-from gateway.core.routing import Go
+from gateway.core.routing.health import Passage
+from gateway.core.routing.route_table import Go
 from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target, Upstream
 from gateway.runtime.interruption import Interrupter
 from gateway.services import Services

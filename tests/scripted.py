@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from gateway.attempt import Attempt
 from gateway.core.errors import TransportError
-from gateway.core.health import Passage
-from gateway.core.routing import Go
+from gateway.core.routing.health import Passage
+from gateway.core.routing.route_table import Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks

@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.accounting import OUR_MISTAKE, Account
 from gateway.attempt import Attempt
-from gateway.core.health import Passage
-from gateway.core.routing import Failover, Go
+from gateway.core.routing.health import Passage
+from gateway.core.routing.route_table import Failover, Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Route, Target, Upstream, Usage, VirtualKey
 from gateway.metrics import Metrics
 from gateway.series import LabelSpace

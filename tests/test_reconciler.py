@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from gateway import reconciler as module
-from gateway.core.routing import RouteTable
+from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Credential, Endpoint, Price, Route, Target, Upstream
 from gateway.metrics import Metrics
 from gateway.reconciler import Reconciler

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
 from gateway.core.errors import model_not_found
-from gateway.core.routing import RouteTable, allowed
+from gateway.core.routing.route_table import RouteTable, allowed
 from gateway.endpoints.auth import Authenticator
 
 CREATED = 1_735_689_600

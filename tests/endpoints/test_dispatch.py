@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.errors import invalid_request, rate_limit_exceeded
-from gateway.core.routing import RouteTable
+from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Endpoint, Target, Upstream, VirtualKey
 from gateway.core.types import Route as ModelRoute
 from gateway.endpoints.auth import Authenticator

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.routing import MOST_FILLED, RouteTable, allowed
+from gateway.core.routing.route_table import MOST_FILLED, RouteTable, allowed
 from gateway.core.types import Route
-
-from .builders import backup, target, upstream
+from tests.core.builders import backup, target, upstream
 
 
 def route(model: str, *asked: str) -> Route:

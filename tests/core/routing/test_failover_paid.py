@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.failover import Itinerary
 from gateway.core.outcomes.table import RULES, SAFETY, Permission, Verdict
-from gateway.core.routing import Go
+from gateway.core.routing.failover import Itinerary
+from gateway.core.routing.route_table import Go
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price
+from tests.core.builders import CHEAP, DEAR, TOKENS, Chance, backup, ended, target, upstream
 
-from .builders import CHEAP, DEAR, TOKENS, Chance, backup, ended, target, upstream
 from .stories import POLICY, World, picture
 
 

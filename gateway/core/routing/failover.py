@@ -17,9 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from gateway.core.chance import Randomness
-from gateway.core.credentials import BUSY_AGAIN_IN, Exhausted
 from gateway.core.errors import GatewayError
-from gateway.core.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
 from gateway.core.outcomes.table import (
     RULES,
     Permission,
@@ -30,7 +28,10 @@ from gateway.core.outcomes.table import (
     price_at_stake,
     verdict,
 )
-from gateway.core.steps import Failover, Go, Stop, Wait
+from gateway.core.routing.credentials import BUSY_AGAIN_IN, Exhausted
+from gateway.core.routing.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
+from gateway.core.routing.steps import Failover, Go, Stop, Wait
+from gateway.core.routing.upstream_state import UpstreamState, UpstreamStates
 from gateway.core.types import (
     CostClass,
     Credential,
@@ -40,7 +41,6 @@ from gateway.core.types import (
     Phase,
     Target,
 )
-from gateway.core.upstream_states import UpstreamState, UpstreamStates
 
 MOST_DIALS = 4
 """Attempts that sent nothing do not count as attempts, but there are no more of them than this."""

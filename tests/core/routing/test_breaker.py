@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.breaker import PROBE_LASTS, UNPROBED_FOR, Breaker
+from gateway.core.routing.breaker import PROBE_LASTS, UNPROBED_FOR, Breaker
 from gateway.core.types import FailoverPolicy
-
-from .builders import Chance
+from tests.core.builders import Chance
 
 POLICY = FailoverPolicy()
 MIDDLE = Chance(0.5)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.retry_budget import ALWAYS_ALLOWED, WINDOW, RetryBudget
-from gateway.core.rolling import RollingCount
+from gateway.core.routing.retry_budget import ALWAYS_ALLOWED, WINDOW, RetryBudget
+from gateway.core.routing.rolling_count import RollingCount
 
 
 def test_a_few_retries_may_always_run_at_once() -> None:

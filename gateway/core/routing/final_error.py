@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.core.credentials import Exhausted, Reason
 from gateway.core.errors import GatewayError, UpstreamFault
 from gateway.core.outcomes.table import client_error, is_doubtful, telling
+from gateway.core.routing.credentials import Exhausted, Reason
 from gateway.core.types import CostClass, Outcome, Phase
 
 SLUG_OF_REASON: Mapping[Reason, str] = {

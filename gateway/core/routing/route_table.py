@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from gateway.core.failover import Itinerary
-from gateway.core.steps import Failover, Go, Stop, Wait
+from gateway.core.routing.failover import Itinerary
+from gateway.core.routing.steps import Failover, Go, Stop, Wait
+from gateway.core.routing.upstream_state import UpstreamStates
 from gateway.core.types import Route, Target
-from gateway.core.upstream_states import UpstreamStates
 
 __all__ = ["Failover", "Go", "Itinerary", "RouteTable", "Stop", "UpstreamStates", "Wait", "allowed"]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal
 
 from gateway.core.chance import Randomness
-from gateway.core.rolling import RollingCount
+from gateway.core.routing.rolling_count import RollingCount
 from gateway.core.types import FailoverPolicy
 
 State = Literal["closed", "open", "half_open"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.core.errors import GatewayError
-from gateway.core.health import Passage
+from gateway.core.routing.health import Passage
 from gateway.core.types import Credential, Endpoint, Target
 
 

@@ -8,7 +8,7 @@ that failed to one that works (``docs/decisions/005``).
 
 from __future__ import annotations
 
-from gateway.core.rolling import RollingCount
+from gateway.core.routing.rolling_count import RollingCount
 
 WINDOW = 10.0
 """Seconds."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.core.routing import UpstreamStates
+from gateway.core.routing.route_table import UpstreamStates
 from gateway.core.types import FailoverPolicy
+from tests.core.builders import Chance, backup, ended, upstream
 
-from .builders import Chance, backup, ended, upstream
 from .stories import chat
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from gateway.core.errors import GatewayError
-from gateway.core.failover import Itinerary
 from gateway.core.outcomes.table import Verdict
-from gateway.core.routing import Go, Stop, UpstreamStates, Wait
+from gateway.core.routing.failover import Itinerary
+from gateway.core.routing.route_table import Go, Stop, UpstreamStates, Wait
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Target
-
-from .builders import CHEAP, DEAR, Chance, backup, ended, target, upstream
+from tests.core.builders import CHEAP, DEAR, Chance, backup, ended, target, upstream
 
 POLICY = FailoverPolicy()
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.credentials import MODELS_REMEMBERED, SERVED_OF_LATE, TRIAL_LASTS, CredentialPool, Exhausted
+from gateway.core.routing.credentials import MODELS_REMEMBERED, SERVED_OF_LATE, TRIAL_LASTS, CredentialPool, Exhausted
 from gateway.core.types import Credential, Phase
-
-from .builders import Chance, ended, key, upstream
+from tests.core.builders import Chance, ended, key, upstream
 
 MIDDLE = Chance(0.5)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.outcomes.table import Verdict
-from gateway.core.routing import Failover
+from gateway.core.routing.route_table import Failover
 from gateway.core.types import FailoverPolicy, Outcome, Phase
+from tests.core.builders import backup, target, upstream
 
-from .builders import backup, target, upstream
 from .stories import World, chat
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.breaker import GOOD_STANDING
-from gateway.core.health import MODELS_REMEMBERED, SLOW_FOR, UpstreamHealth
 from gateway.core.outcomes.table import RULES, Scope
+from gateway.core.routing.breaker import GOOD_STANDING
+from gateway.core.routing.health import MODELS_REMEMBERED, SLOW_FOR, UpstreamHealth
 from gateway.core.types import CostClass, FailoverPolicy, Phase
-
-from .builders import Chance, ended, endpoint, key, upstream
+from tests.core.builders import Chance, ended, endpoint, key, upstream
 
 API, PROXY = "https://api.piapi.ai", "https://proxy.piapi.ai"
 A = key("a")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.core.credentials import CredentialPool
-from gateway.core.health import UpstreamHealth
-from gateway.core.retry_budget import RetryBudget
+from gateway.core.routing.credentials import CredentialPool
+from gateway.core.routing.health import UpstreamHealth
+from gateway.core.routing.retry_budget import RetryBudget
 from gateway.core.types import FailoverPolicy, Upstream
 
 

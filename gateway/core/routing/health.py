@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.core.breaker import Breaker, State
 from gateway.core.chance import Randomness
 from gateway.core.outcomes.table import OWN_ENDINGS, RULES, Scope
+from gateway.core.routing.breaker import Breaker, State
 from gateway.core.types import CostClass, Credential, Endpoint, FailoverPolicy, Outcome, Phase, Upstream
 
 K = TypeVar("K")

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.failover import LONGEST_HOLD, MOST_DIALS, Itinerary
 from gateway.core.outcomes.table import RULES, Verdict, booking, is_doubtful, price_at_stake
-from gateway.core.retry_budget import ALWAYS_ALLOWED
-from gateway.core.routing import Go, Stop, UpstreamStates, Wait
+from gateway.core.routing.failover import LONGEST_HOLD, MOST_DIALS, Itinerary
+from gateway.core.routing.retry_budget import ALWAYS_ALLOWED
+from gateway.core.routing.route_table import Go, Stop, UpstreamStates, Wait
 from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Target
-
-from .builders import CHEAP, DEAR, TOKENS, backup, key, target, upstream
+from tests.core.builders import CHEAP, DEAR, TOKENS, backup, key, target, upstream
 
 PRICES = {"tokens": TOKENS, "cheap": CHEAP, "dear": Price(image=0, table=DEAR.table)}
 PIAPI = upstream(keys=(key("a", max_parallel=2), key("z", weight=2)))

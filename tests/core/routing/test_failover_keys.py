@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.outcomes.table import RULES, Verdict
-from gateway.core.routing import Failover, Stop, Wait
+from gateway.core.routing.route_table import Failover, Stop, Wait
 from gateway.core.types import FailoverPolicy
+from tests.core.builders import backup, key, target, upstream
 
-from .builders import backup, key, target, upstream
 from .stories import World, chat
 
 
