@@ -22,8 +22,8 @@ from gateway.assembly import (
     take_snapshot,
 )
 from gateway.config import Config, unsupported
-from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.errors import ConfigError, GatewayError
+from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.admission import Door

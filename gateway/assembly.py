@@ -17,9 +17,9 @@ from gateway.budget_keeper import BudgetKeeper
 from gateway.config import Config, budget, duration
 from gateway.core.budget_refusals import Holder
 from gateway.core.budgets import Budgets, BudgetState
-from gateway.core.limits import KeyLimits
+from gateway.core.limits.key_limits import KeyLimits
+from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
-from gateway.core.task_slots import TaskSlots
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.piapi_tasks import PATH as TASKS
 from gateway.endpoints.picture_desk import PictureDesk

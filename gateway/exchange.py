@@ -17,7 +17,7 @@ from typing import Protocol
 
 from gateway.accounting import Account
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
-from gateway.core.limits import Admission, Refusal
+from gateway.core.limits.key_limits import Admission, Refusal
 from gateway.core.types import CostClass, Route, Target, VirtualKey
 from gateway.delivery import Client, Delivery, Headers
 from gateway.leg import ClientGone as ClientGone

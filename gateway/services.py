@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.budget_keeper import BudgetKeeper
-from gateway.core.body_budget import BodyBudget
-from gateway.core.limits import KeyLimits
+from gateway.core.limits.body_memory import BodyBudget
+from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import FailoverPolicy
 from gateway.log import Log

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from gateway.core.task_slots import Account, TaskSlots
+from gateway.core.limits.task_slots import Account, TaskSlots
 from gateway.core.types import Credential, Upstream
 from gateway.runtime.tasks import TrackedTasks
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from gateway.core.task_slots import TaskSlots
+from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.runtime.tasks import TrackedTasks
 from gateway.task_gate import ASK_AGAIN, LEARN_AGAIN, TaskGate, Turn

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from starlette.types import Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
-from gateway.core.limits import Refusal
+from gateway.core.limits.key_limits import Refusal
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.services import Services

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Scope
 
-from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.errors import invalid_api_key
+from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
 
 ANONYMOUS = VirtualKey("anonymous")

@@ -6,8 +6,8 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-from gateway.core.body_budget import BodyBudget, BodyLease
 from gateway.core.errors import ClientError, gateway_overloaded
+from gateway.core.limits.body_memory import BodyBudget, BodyLease
 from gateway.endpoints.answers import request_timeout, request_too_large
 from gateway.endpoints.connection import connection_of
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from starlette.types import Receive, Scope
 
-from gateway.core.body_budget import BodyLease
 from gateway.core.errors import ClientError, gateway_overloaded, invalid_request
+from gateway.core.limits.body_memory import BodyLease
 from gateway.core.picture_legs import usable_targets
 from gateway.core.pictures import PictureKind, PicturesRequest
 from gateway.core.types import Route

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.errors import GatewayError
+from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
 from gateway.endpoints.auth import ANONYMOUS, Authenticator
 

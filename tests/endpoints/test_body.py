@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.core.body_budget import BodyBudget
+from gateway.core.limits.body_memory import BodyBudget
 from gateway.endpoints.body import UNCOUNTED, ClientGone, read_body
 
 from .client import message, until

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from gateway.core.auth_throttle import AuthThrottle
 from gateway.core.errors import invalid_request, rate_limit_exceeded
+from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Endpoint, Target, Upstream, VirtualKey
 from gateway.core.types import Route as ModelRoute

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.core.task_slots import TaskSlots
+from gateway.core.limits.task_slots import TaskSlots
 
 FIRST, SECOND = ("piapi", "first"), ("piapi", "second")
 

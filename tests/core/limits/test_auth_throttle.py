@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from gateway.core.auth_throttle import MOST_FAILURES, WELCOME, WINDOW, AuthThrottle, Throttled, place_of
+from gateway.core.limits.auth_throttle import MOST_FAILURES, WELCOME, WINDOW, AuthThrottle, Throttled, place_of
 
 GUESSER = "203.0.113.7"
 

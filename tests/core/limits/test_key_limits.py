@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.limits import GRAIN, WINDOW, Admission, KeyLimits, Refusal, SlidingWindow
+from gateway.core.limits.key_limits import GRAIN, WINDOW, Admission, KeyLimits, Refusal, SlidingWindow
 from gateway.core.types import VirtualKey
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from gateway.core.body_budget import BodyBudget, BodyLease
+from gateway.core.limits.body_memory import BodyBudget, BodyLease
 
 
 def test_a_body_that_is_alone_always_has_room() -> None:
