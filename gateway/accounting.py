@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.attempt import Attempt
-from gateway.core.booking import AttemptCost, AttemptFacts, Booking, book
-from gateway.core.budgets import Reservation
-from gateway.core.pricing import format_usd
+from gateway.core.pricing.budgets import Reservation
+from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, book
+from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import Failover, Go
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.delivery import Headers

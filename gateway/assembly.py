@@ -15,10 +15,10 @@ from gateway.book_desk import BookDesk
 from gateway.budget_alerts import AlertSender
 from gateway.budget_keeper import BudgetKeeper
 from gateway.config import Config, budget, duration
-from gateway.core.budget_refusals import Holder
-from gateway.core.budgets import Budgets, BudgetState
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
+from gateway.core.pricing.budget_errors import Holder
+from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.piapi_tasks import PATH as TASKS

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-from gateway.core.calendar import iso_time
-from gateway.core.pricing import format_usd, usd_number
+from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.prices import format_usd, usd_number
 from gateway.stores.balances import Balance, BalancePeriod
 from gateway.tables import render
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from gateway.account_info import ask_account
 from gateway.balance_report import balance_rows
-from gateway.core.calendar import iso_time
+from gateway.core.pricing.calendar import iso_time
 from gateway.core.types import Credential, Upstream
 from gateway.reports import parse_moment, parse_period
 from gateway.stores.balances import Balance, balance_periods

@@ -30,10 +30,10 @@ import httpx2
 import orjson
 
 from gateway import __version__
-from gateway.core.budgets import Crossing
-from gateway.core.calendar import iso_time
 from gateway.core.outcomes.retry_after import parse_retry_after
-from gateway.core.pricing import format_usd
+from gateway.core.pricing.budgets import Crossing
+from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.prices import format_usd
 from gateway.core.signing import signing_key
 from gateway.log import Log
 from gateway.runtime.ports import Clock, Randomness

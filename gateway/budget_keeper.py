@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NoReturn, Protocol
 
-from gateway.core.booking import Booking
-from gateway.core.budget_refusals import Exceeded, Holder, Unpriced
-from gateway.core.budgets import UNKNOWN_HELD_NS, Budgets, BudgetState, Crossing, Reservation
-from gateway.core.pricing import format_usd
+from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, BudgetState, Crossing, Reservation
+from gateway.core.pricing.charges import Booking
+from gateway.core.pricing.prices import format_usd
 from gateway.core.types import VirtualKey
 from gateway.log import Log
 from gateway.metrics import Metrics

@@ -17,7 +17,7 @@ from gateway.admin_client import AdminClient, by_the_one_writer
 from gateway.assembly import key_rules
 from gateway.config import Config
 from gateway.core.errors import invalid_request
-from gateway.core.pricing import format_usd
+from gateway.core.pricing.prices import format_usd
 from gateway.key_book import KeyBook
 from gateway.key_desk import GRACE, KeyDesk
 from gateway.key_fields import SETTINGS

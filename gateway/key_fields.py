@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from gateway.core.budgets import BudgetState
-from gateway.core.calendar import iso_time
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.pricing import format_usd, usd_number
+from gateway.core.pricing.budgets import BudgetState
+from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.prices import format_usd, usd_number
 from gateway.core.types import Budget, VirtualKey
 from gateway.stores.keys import KeySettings, StoredKey
 from gateway.wire.field_checks import a_string, an_integer, each, wrong_value

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.core.budget_refusals import Holder
-from gateway.core.budgets import UNKNOWN_HELD_NS, Budgets
-from gateway.core.calendar import PeriodKind
 from gateway.core.errors import StoreError
+from gateway.core.pricing.budget_errors import Holder
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets
+from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.types import Budget
 from gateway.key_book import KeyBook
 from gateway.key_desk import KeyDesk

@@ -21,7 +21,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from gateway.core.pricing import usd_number
+from gateway.core.pricing.prices import usd_number
 from gateway.core.types import CostReason, Usage
 from gateway.series import ANONYMOUS, MAX_SERIES, NO_TEAM, OTHER, Count, Distribution, Family, LabelSpace
 

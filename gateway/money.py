@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gateway.budget_keeper import BudgetKeeper, holders_of
-from gateway.core.budget_refusals import Holder
-from gateway.core.budgets import UNKNOWN_HELD_NS
 from gateway.core.errors import GatewayError
+from gateway.core.pricing.budget_errors import Holder
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.core.types import Budget, VirtualKey
 from gateway.metrics import BudgetFigure, MoneySources
 from gateway.runtime.ports import Clock

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
-from gateway.core.budgets import UNKNOWN_HELD_NS
 from gateway.core.errors import GatewayError, UpstreamFault
-from gateway.core.pricing import format_usd
-from gateway.core.reconciling import Finding, TaskEnd, find
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
+from gateway.core.pricing.prices import format_usd
+from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
 from gateway.core.types import Target, Upstream
 from gateway.services import Services
 from gateway.stores.base import Correction, TaskRecord, UnknownExchange

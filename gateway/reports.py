@@ -11,7 +11,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from gateway.core.pricing import format_usd, usd_number
+from gateway.core.pricing.prices import format_usd, usd_number
 from gateway.stores.queries import UsageRow, usage
 from gateway.tables import render
 

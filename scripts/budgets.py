@@ -22,9 +22,9 @@ IMPURE_MODULES = {
 # Pure parts of impure modules: parsing a date, or knowing a calendar, is not asking the clock.
 PURE_EXCEPTIONS = {
     ("gateway/core/outcomes/retry_after.py", "datetime"),
-    ("gateway/core/calendar.py", "datetime"),
-    ("gateway/core/budgets.py", "datetime"),
-    ("gateway/core/budget_refusals.py", "datetime"),
+    ("gateway/core/pricing/calendar.py", "datetime"),
+    ("gateway/core/pricing/budgets.py", "datetime"),
+    ("gateway/core/pricing/budget_errors.py", "datetime"),
 }
 
 

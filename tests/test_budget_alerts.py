@@ -17,8 +17,8 @@ import trustme
 
 from gateway import budget_alerts
 from gateway.budget_alerts import PAUSES, AlertSender, signature
-from gateway.core.budgets import Crossing
-from gateway.core.calendar import TOTAL, Period
+from gateway.core.pricing.budgets import Crossing
+from gateway.core.pricing.calendar import TOTAL, Period
 from gateway.core.signing import signing_key
 from gateway.core.types import Budget
 from gateway.log import Log

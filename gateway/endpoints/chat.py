@@ -12,9 +12,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope
 
-from gateway.core.cost_bound import Asked, cost_bound, most_output
 from gateway.core.errors import ClientError
 from gateway.core.outcomes.table import price_at_stake
+from gateway.core.pricing.cost_bound import Asked, cost_bound, most_output
 from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body

@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope
 
-from gateway.core.cost_bound import Asked, cost_bound
 from gateway.core.errors import model_not_allowed, model_not_found
-from gateway.core.pricing import picture_stake
+from gateway.core.pricing.cost_bound import Asked, cost_bound
+from gateway.core.pricing.prices import picture_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from gateway.core.budgets import UNKNOWN_HELD_NS
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.stores.base import Held, TaskRecord, UnknownExchange
 from gateway.stores.schema import reading
 from gateway.stores.sums import FIGURES, add_up, pruned_before

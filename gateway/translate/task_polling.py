@@ -16,7 +16,7 @@ from typing import Any
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.outcomes.upstream_error import sanitise
-from gateway.core.pricing import picture_stake
+from gateway.core.pricing.prices import picture_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
 from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled
 from gateway.translate.presenting import Telling

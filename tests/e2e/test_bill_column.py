@@ -63,7 +63,7 @@ from typing import Any
 import openai
 import pytest
 
-from gateway.core.budgets import BudgetState
+from gateway.core.pricing.budgets import BudgetState
 from soak.books import rows_after
 
 from .conftest import StartGateway

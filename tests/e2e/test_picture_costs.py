@@ -7,7 +7,7 @@ import io
 import openai
 import pytest
 
-from gateway.core.pricing import format_usd
+from gateway.core.pricing.prices import format_usd
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig

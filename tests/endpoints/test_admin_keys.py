@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.config import budget, duration
-from gateway.core.budget_refusals import Holder
-from gateway.core.budgets import Budgets
+from gateway.core.pricing.budget_errors import Holder
+from gateway.core.pricing.budgets import Budgets
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.dispatch import Dispatch

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.budgets import UNKNOWN_HELD_NS
 from gateway.core.errors import GatewayFault
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.stores.base import AttemptRecord, Correction, Held, Ledger, NotUnknown, TaskRecord, UnknownExchange
 from gateway.stores.queries import UsageRow, usage, verify
 from gateway.stores.sqlite import SQLiteLedger

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.calendar import TOTAL, Period, PeriodKind, iso_time, period_at
+from gateway.core.pricing.calendar import TOTAL, Period, PeriodKind, iso_time, period_at
 
 NANO = 1_000_000_000
 HOUR = 3600 * NANO

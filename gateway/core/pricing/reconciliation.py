@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.core.pricing import amount_due
+from gateway.core.pricing.prices import amount_due
 from gateway.core.types import Price, Usage
 
 

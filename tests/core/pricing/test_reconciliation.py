@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.reconciling import Finding, TaskEnd, find
+from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
 from gateway.core.types import Price
 
 FLUX = Price(image=15_000_000)

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.core.budget_refusals import Exceeded, Holder
-from gateway.core.budgets import PERCENTS, Budgets, Crossing, Reservation
-from gateway.core.calendar import PeriodKind, period_at
+from gateway.core.pricing.budget_errors import Exceeded, Holder
+from gateway.core.pricing.budgets import PERCENTS, Budgets, Crossing, Reservation
+from gateway.core.pricing.calendar import PeriodKind, period_at
 from gateway.core.types import Budget
 
 NOON = int(datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()) * 1_000_000_000  # a month's last day

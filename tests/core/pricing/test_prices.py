@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.pricing import (
+from gateway.core.pricing.prices import (
     amount_due,
     believable,
     charge,

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from gateway.core.budget_refusals import Exceeded, Holder, Unpriced
-from gateway.core.calendar import Period, PeriodKind, period_at
+from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
+from gateway.core.pricing.calendar import Period, PeriodKind, period_at
 from gateway.core.types import Budget
 
 PERCENTS = (80, 100)

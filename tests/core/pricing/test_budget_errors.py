@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from gateway.core.budget_refusals import Exceeded, Unpriced
-from gateway.core.calendar import TOTAL, period_at
+from gateway.core.pricing.budget_errors import Exceeded, Unpriced
+from gateway.core.pricing.calendar import TOTAL, period_at
 from gateway.core.types import Budget
 
 from .prices import USD

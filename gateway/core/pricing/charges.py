@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gateway.core.outcomes.table import booking
-from gateway.core.pricing import amount_due, believable
+from gateway.core.pricing.prices import amount_due, believable
 from gateway.core.types import (
     Confidence,
     CostClass,

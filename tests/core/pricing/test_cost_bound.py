@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cost_bound import DEFAULT_MAX_OUTPUT, Asked, cost_bound, most_output
-from gateway.core.pricing import amount_due, charge
+from gateway.core.pricing.cost_bound import DEFAULT_MAX_OUTPUT, Asked, cost_bound, most_output
+from gateway.core.pricing.prices import amount_due, charge
 from gateway.core.types import OperationName, Price, Target, Usage
+from tests.core.builders import backup, target, upstream
 
-from .builders import backup, target, upstream
 from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, USD
 
 CENT = USD // 100

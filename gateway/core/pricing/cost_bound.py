@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.core.pricing import picture_stake, upper_bound
+from gateway.core.pricing.prices import picture_stake, upper_bound
 from gateway.core.types import Price, Target
 
 DEFAULT_MAX_OUTPUT = 32_768

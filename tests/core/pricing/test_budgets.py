@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.core.budget_refusals import Exceeded, Holder, Unpriced
-from gateway.core.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation
+from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation
 from gateway.core.types import Budget
 
 from .prices import USD

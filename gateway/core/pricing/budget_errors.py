@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Literal
 
-from gateway.core.calendar import Period, PeriodKind, iso_time
 from gateway.core.errors import ClientError, LimitError, shorten
-from gateway.core.pricing import format_usd
+from gateway.core.pricing.calendar import Period, PeriodKind, iso_time
+from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget
 
 Holder = tuple[Literal["key", "team"], str]

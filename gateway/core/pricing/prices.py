@@ -1,4 +1,4 @@
-"""What a request costs: usage × price. Who pays it is gateway/core/booking.py's.
+"""What a request costs: usage × price. Who pays it is gateway/core/pricing/charges.py's.
 
 Everything is integers of nano-dollars; token prices are nano-dollars per 1,000,000 tokens, and a sum is rounded
 half up once.

@@ -1,0 +1,1 @@
+"""Money, decided: prices, charges, bounds, budgets and their calendar."""
