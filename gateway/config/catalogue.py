@@ -15,8 +15,8 @@ from gateway.config.layer import Layer, check
 from gateway.config.problems import Problems
 from gateway.config.schema import ModelSection
 from gateway.config.tree import Node, read_tree
-from gateway.core.catalogue import FluxFacts
 from gateway.core.errors import ConfigError
+from gateway.core.images.flux_catalogue import FluxFacts
 
 FILE = "catalogue.yaml"
 

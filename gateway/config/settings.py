@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gateway.config.addresses import HostPort
-from gateway.core.catalogue import FluxFacts
+from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualKey
 
 

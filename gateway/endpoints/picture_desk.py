@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gateway.core.catalogue import FluxFacts
 from gateway.core.errors import invalid_request
-from gateway.core.flux import FluxOrder, flux_order, pictures_wanted
-from gateway.core.flux_task_choice import choose_task
-from gateway.core.picture_legs import split
-from gateway.core.pictures import PicturesRequest, SourcePicture
+from gateway.core.images.flux import FluxOrder, flux_order, pictures_wanted
+from gateway.core.images.flux_catalogue import FluxFacts
+from gateway.core.images.flux_task_type import choose_task
+from gateway.core.images.splitting import split
+from gateway.core.images.types import PicturesRequest, SourcePicture
 from gateway.core.types import Target
 from gateway.endpoints.picture_operation import PictureOperation, PictureTools, PictureWork
 from gateway.painting import Painter

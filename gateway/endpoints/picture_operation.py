@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
-from gateway.core.flux import FluxOrder, Webhook
-from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.images.flux import FluxOrder, Webhook
+from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.pricing.cost_bound import Asked, cost_bound
 from gateway.core.pricing.prices import picture_stake
 from gateway.core.types import Endpoint, Target, Usage

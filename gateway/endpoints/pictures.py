@@ -10,9 +10,9 @@ from dataclasses import replace
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError, gateway_overloaded, invalid_request
+from gateway.core.images.splitting import usable_targets
+from gateway.core.images.types import PictureKind, PicturesRequest
 from gateway.core.limits.body_memory import BodyLease
-from gateway.core.picture_legs import usable_targets
-from gateway.core.pictures import PictureKind, PicturesRequest
 from gateway.core.types import Route
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
+from gateway.core.images.types import PictureFacts, PicturesRequest
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import sanitise
-from gateway.core.pictures import PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import error_in
-from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from gateway.core.flux import FluxOrder, Webhook, task_body
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.images.flux import FluxOrder, Webhook, task_body
+from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Record, ResultUnavailable
 from gateway.translate.presenting import Presenter, Telling

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import orjson
 
 from gateway.core.errors import TransportError
+from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.outcomes.classify import classify_answer, read_success
-from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import (
     RECEIVE,

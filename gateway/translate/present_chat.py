@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit, ResultUnavailable
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment

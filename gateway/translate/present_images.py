@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.pictures import MOST_PICTURES, MadePicture, PictureFacts, PictureFormat, PicturesRequest
+from gateway.core.images.types import MOST_PICTURES, MadePicture, PictureFacts, PictureFormat, PicturesRequest
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Result, ResultUnavailable
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment

@@ -11,7 +11,7 @@ import binascii
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Keep, Result, ResultUnavailable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.pictures import PicturesRequest
+from gateway.core.images.types import PicturesRequest
 from gateway.wire.chat_request import ChatRequest
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.pictures_request import FLUX_FIELDS, MAX_PROMPT

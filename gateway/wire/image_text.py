@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.core.pictures import MOST_READ
+from gateway.core.images.types import MOST_READ
 from gateway.wire.base64_text import Words, put_back, set_aside, without_runs
 from gateway.wire.image_failures import failure_of, outside_quotes, refusal_of
 from gateway.wire.image_parts import AnswerParts, take_apart

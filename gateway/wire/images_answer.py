@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from gateway.core.pictures import MOST_READ, MadePicture, PictureFacts
+from gateway.core.images.types import MOST_READ, MadePicture, PictureFacts
 from gateway.core.types import Usage
 from gateway.wire.base64_text import is_base64
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.core.pictures import PicturesRequest, SourcePicture
+from gateway.core.images.types import PicturesRequest, SourcePicture
 
 _NEAREST: Mapping[str, str] = {
     "256x256": "1024x1024",

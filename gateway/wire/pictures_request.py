@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.pictures import MOST_PICTURES, PictureKind, PicturesRequest, SourcePicture
+from gateway.core.images.types import MOST_PICTURES, PictureKind, PicturesRequest, SourcePicture
 from gateway.wire.field_checks import (
     Check,
     a_boolean,

@@ -9,7 +9,7 @@ import binascii
 import re
 
 from gateway.core.errors import ClientError
-from gateway.core.pictures import SourcePicture
+from gateway.core.images.types import SourcePicture
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.picture_bytes import MAX_PIXELS, dimensions, picture_type
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal
 
-from gateway.core.pictures import MOST_READ, MadePicture
+from gateway.core.images.types import MOST_READ, MadePicture
 from gateway.wire.base64_text import is_base64
 
 TaskStatus = Literal["running", "done", "failed"]

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from gateway.config import load, load_catalogue
-from gateway.core.catalogue import InputRule
+from gateway.core.images.flux_catalogue import InputRule
 from gateway.core.types import CostClass
 
 CREATOR_ONLY = {"gpt-4o", "claude-3-7-sonnet-20250219", "claude-sonnet-4-20250514"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.core.pictures import MadePicture
+from gateway.core.images.types import MadePicture
 from gateway.core.types import Outcome
 from gateway.redaction import Redactor
 from gateway.translate.commands import Head, Send

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.pictures import MadePicture
+from gateway.core.images.types import MadePicture
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream
 from gateway.redaction import Redactor
 from gateway.translate.commands import Send

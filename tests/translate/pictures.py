@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
-from gateway.core.pictures import MadePicture, PictureFacts, PictureKind, PicturesRequest, SourcePicture
+from gateway.core.images.types import MadePicture, PictureFacts, PictureKind, PicturesRequest, SourcePicture
 from gateway.translate.commands import Command, Emit, Result
 from gateway.translate.presenting import Delivering, Telling
 

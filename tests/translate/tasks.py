@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from gateway.core.flux import FluxOrder, Webhook
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.images.flux import FluxOrder, Webhook
+from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
 from gateway.redaction import Redactor
 from gateway.translate.commands import Conversation, Emit, Fetch, Head

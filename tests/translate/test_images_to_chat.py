@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.pictures import MadePicture, PictureFacts, SourcePicture
+from gateway.core.images.types import MadePicture, PictureFacts, SourcePicture
 from gateway.core.types import Usage
 from gateway.translate.images_to_chat import MASK_SENTENCE
 from gateway.translate.picture_stream import VARIATION_PROMPT

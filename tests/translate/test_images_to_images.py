@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.pictures import MadePicture, PictureFacts, SourcePicture
+from gateway.core.images.types import MadePicture, PictureFacts, SourcePicture
 from gateway.core.types import Usage
 from gateway.translate.commands import Head
 from gateway.translate.picture_stream import VARIATION_PROMPT

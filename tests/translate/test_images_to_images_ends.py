@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Target, Usage
 from gateway.translate import picture_stream
 

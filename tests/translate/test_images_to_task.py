@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import TransportError
-from gateway.core.flux import Webhook, task_body
-from gateway.core.pictures import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.images.flux import Webhook, task_body
+from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.types import Phase, Usage
 from gateway.translate.commands import Head, Record, Send, Sleep
 from gateway.translate.present_images import ImagesPresenter

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Keep, ResultUnavailable
 from gateway.translate.present_chat import ChatPresenter

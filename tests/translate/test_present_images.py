@@ -13,7 +13,7 @@ from openai.types import (
     ImagesResponse,
 )
 
-from gateway.core.pictures import MadePicture, PictureFacts
+from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Keep, ResultUnavailable
 from gateway.translate.present_images import ImagesPresenter

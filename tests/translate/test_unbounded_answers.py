@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.core.pictures import MOST_PICTURES, MOST_READ, MadePicture, PictureFacts
+from gateway.core.images.types import MOST_PICTURES, MOST_READ, MadePicture, PictureFacts
 from gateway.translate import picture_stream, present_images
 from gateway.translate.commands import Command, Emit, Fetch, Head, Keep, ResultUnavailable
 from gateway.translate.present_chat import ChatPresenter

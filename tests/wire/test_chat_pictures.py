@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.core.pictures import PicturesRequest, SourcePicture
+from gateway.core.images.types import PicturesRequest, SourcePicture
 from gateway.wire.chat_pictures import flux_fields, pictures_from_chat
 from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.pictures_request import MAX_PROMPT

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.pictures import MOST_READ
+from gateway.core.images.types import MOST_READ
 from gateway.wire.image_text import MOST_TEXT, ImageTextReader, picture_links, read_answer
 
 PIAPI = "https://storage.theapi.app/image/gen-26c1c535-9b8a-4986-af98-0d02f207c456.png"

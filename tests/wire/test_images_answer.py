@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.pictures import MOST_READ, MadePicture, PictureFacts
+from gateway.core.images.types import MOST_READ, MadePicture, PictureFacts
 from gateway.core.types import Usage
 from gateway.wire.images_answer import (
     base64_text,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.pictures import PictureKind, PicturesRequest, SourcePicture
+from gateway.core.images.types import PictureKind, PicturesRequest, SourcePicture
 from gateway.wire.images_order import ImagesOrder, images_order
 
 PICTURE = b"\x89PNG\r\n\x1a\n--edge\x00\xff"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openai.types import image_create_variation_params, image_edit_params, image_generate_params
 
 from gateway.core.errors import ClientError
-from gateway.core.pictures import MOST_PICTURES, STANDARD_SIZES, SourcePicture
+from gateway.core.images.types import MOST_PICTURES, STANDARD_SIZES, SourcePicture
 from gateway.wire.form_data import FormFile, parse_form
 from gateway.wire.form_fields import unbracket
 from gateway.wire.pictures_request import MAX_PROMPT, PARAMETERS, parse_pictures_request

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ClientError
-from gateway.core.pictures import SourcePicture
+from gateway.core.images.types import SourcePicture
 from gateway.wire.source_pictures import MAX_LINK, picture_from_bytes, picture_from_text, picture_from_url
 
 from .forms import refused_with

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.pictures import MOST_READ, MadePicture
+from gateway.core.images.types import MOST_READ, MadePicture
 from gateway.wire.task_answer import TaskState, parse_task
 
 CREATED = {

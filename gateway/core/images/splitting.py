@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.core.flux import FluxOrder
+from gateway.core.images.flux import FluxOrder
 from gateway.core.types import CostClass, Target
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.flux import FluxOrder
-from gateway.core.picture_legs import split, usable_targets
+from gateway.core.images.flux import FluxOrder
+from gateway.core.images.splitting import split, usable_targets
 from gateway.core.types import Endpoint, Price, Target, Upstream
 
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://api.example", "https", "api.example", 443),), ())

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from gateway.core.catalogue import FluxFacts, InputRule, TaskType
 from gateway.core.errors import ClientError, shorten
-from gateway.core.flux_fields import (
+from gateway.core.images.flux_catalogue import FluxFacts, InputRule, TaskType
+from gateway.core.images.flux_fields import (
     bad_value,
     missing,
     read_flag,

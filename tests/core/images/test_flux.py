@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import ClientError
-from gateway.core.flux import VARIATION_PROMPT, Webhook, flux_order, pictures_wanted, task_body
-from gateway.core.flux_task_choice import known_fields
+from gateway.core.images.flux import VARIATION_PROMPT, Webhook, flux_order, pictures_wanted, task_body
+from gateway.core.images.flux_task_type import known_fields
 
 from .flux_orders import (
     ADVANCED,

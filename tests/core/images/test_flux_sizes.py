@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.flux_sizes import largest_same_shape
-from gateway.core.pictures import STANDARD_SIZES
+from gateway.core.images.flux_sizes import largest_same_shape
+from gateway.core.images.types import STANDARD_SIZES
 
 from .flux_orders import DEV, order_of, refusal, wish
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from gateway.core.catalogue import FluxFacts, TaskType
 from gateway.core.errors import ClientError, shorten
-from gateway.core.flux_fields import bad_type, bad_value, given_fields, missing, unknown
-from gateway.core.pictures import PicturesRequest
+from gateway.core.images.flux_catalogue import FluxFacts, TaskType
+from gateway.core.images.flux_fields import bad_type, bad_value, given_fields, missing, unknown
+from gateway.core.images.types import PicturesRequest
 
 TEXT_TO_IMAGE = "txt2img"
 KONTEXT = "kontext"

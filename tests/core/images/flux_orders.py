@@ -8,10 +8,10 @@ import orjson
 import pytest
 
 from gateway.config import load_catalogue
-from gateway.core.catalogue import FluxFacts
 from gateway.core.errors import ClientError
-from gateway.core.flux import FluxOrder, Webhook, flux_order, task_body
-from gateway.core.pictures import PicturesRequest, SourcePicture
+from gateway.core.images.flux import FluxOrder, Webhook, flux_order, task_body
+from gateway.core.images.flux_catalogue import FluxFacts
+from gateway.core.images.types import PicturesRequest, SourcePicture
 
 FACTS: FluxFacts = load_catalogue().flux
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"

@@ -10,8 +10,8 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gateway.core.catalogue import InputRule, Number
 from gateway.core.errors import ClientError, invalid_request, shorten
+from gateway.core.images.flux_catalogue import InputRule, Number
 
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _DIGITS = re.compile(r"-?[0-9]{1,20}", re.ASCII)

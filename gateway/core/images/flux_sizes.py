@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 from math import gcd, isqrt, lcm
 
-from gateway.core.catalogue import FluxFacts, InputRule
 from gateway.core.errors import ClientError
-from gateway.core.flux_fields import bad_value, read_number
-from gateway.core.flux_task_choice import TEXT_TO_IMAGE
-from gateway.core.pictures import STANDARD_SIZES
+from gateway.core.images.flux_catalogue import FluxFacts, InputRule
+from gateway.core.images.flux_fields import bad_value, read_number
+from gateway.core.images.flux_task_type import TEXT_TO_IMAGE
+from gateway.core.images.types import STANDARD_SIZES
 
 _SIDE = 1024
 """What ``auto`` is, for a task whose sides have no default of their own."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.core.flux import flux_order
-from gateway.core.pictures import SourcePicture
+from gateway.core.images.flux import flux_order
+from gateway.core.images.types import SourcePicture
 
 from .flux_orders import ADVANCED, FACTS, LINK, order_of, refusal, wish
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.catalogue import InputRule
 from gateway.core.errors import ClientError
-from gateway.core.flux_fields import given_fields, read_number, read_object, read_text
+from gateway.core.images.flux_catalogue import InputRule
+from gateway.core.images.flux_fields import given_fields, read_number, read_object, read_text
 
 NUMBER, INTEGER = InputRule("number"), InputRule("integer")
 JSON = st.recursive(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.core.flux_task_choice import choose_task, known_fields, short_name
-from gateway.core.pictures import SourcePicture
+from gateway.core.images.flux_task_type import choose_task, known_fields, short_name
+from gateway.core.images.types import SourcePicture
 
 from .flux_orders import ADVANCED, DEV, FACTS, LINK, MASK, PICTURE, SCHNELL, wish
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 
-from gateway.core.catalogue import FluxFacts, InputRule
-from gateway.core.flux_fields import bad_value, given_fields, read_number, read_picture, read_text, read_words
-from gateway.core.flux_settings import adapter_settings, outpaint_settings
-from gateway.core.flux_sizes import task_size
-from gateway.core.flux_task_choice import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name
-from gateway.core.pictures import PicturesRequest, SourcePicture
+from gateway.core.images.flux_catalogue import FluxFacts, InputRule
+from gateway.core.images.flux_fields import bad_value, given_fields, read_number, read_picture, read_text, read_words
+from gateway.core.images.flux_settings import adapter_settings, outpaint_settings
+from gateway.core.images.flux_sizes import task_size
+from gateway.core.images.flux_task_type import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name
+from gateway.core.images.types import PicturesRequest, SourcePicture
 
 VARIATION_PROMPT = "A variation of this picture: the same subject and style, composed anew."
 """What redux-variation, which needs a prompt, is told where the client says nothing."""
