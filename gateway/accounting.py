@@ -14,10 +14,10 @@ from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import Failover, Go
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.delivery import Headers
-from gateway.metrics import FinishedExchange
-from gateway.redaction import fingerprint
 from gateway.services import Services
 from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord
+from gateway.telemetry.metrics import FinishedExchange
+from gateway.telemetry.redaction import fingerprint
 from gateway.translate.commands import Conversation
 
 OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway failed during this attempt")

@@ -43,17 +43,17 @@ from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.key_ring import KeyRing
-from gateway.log import Log
 from gateway.painting import Painter
 from gateway.picture_store import PictureStore
 from gateway.reconciler import Reconciler
-from gateway.redaction import Redactor
 from gateway.reports import parse_period, usage_rows
 from gateway.runtime.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
 from gateway.services import Services
 from gateway.stores.kept_images import KeptImages
 from gateway.stores.keys import StoredKey
 from gateway.stores.sqlite import SQLiteLedger, store_path
+from gateway.telemetry.log import Log
+from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import PATH as CHAT
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.result_fetch import ResultFetcher

@@ -30,19 +30,19 @@ from gateway.key_book import KeyBook
 from gateway.key_desk import KeyDesk
 from gateway.key_fields import KeyRules
 from gateway.key_ring import KeyRing
-from gateway.log import Log
-from gateway.metrics import Metrics
 from gateway.money import Money
 from gateway.painting import Painter
 from gateway.runtime.ports import Clock, Dialer, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Hints
-from gateway.series import LabelSpace
 from gateway.services import Gate, Pictures, Services, Snapshot
 from gateway.stores.base import Ledger
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
 from gateway.task_gate import TaskGate
+from gateway.telemetry.log import Log
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.series import LabelSpace
 from gateway.tokenizer import Tokenizer
 from gateway.translate.chat_to_chat import PATH as CHAT
 from gateway.upstream.pool import ConnectionPool

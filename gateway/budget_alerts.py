@@ -35,9 +35,9 @@ from gateway.core.pricing.budgets import Crossing
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import format_usd
 from gateway.core.signing import signing_key
-from gateway.log import Log
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
+from gateway.telemetry.log import Log
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.transport import PoolTransport
 

@@ -13,8 +13,8 @@ from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, BudgetState, 
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import VirtualKey
-from gateway.log import Log
-from gateway.metrics import Metrics
+from gateway.telemetry.log import Log
+from gateway.telemetry.metrics import Metrics
 
 
 class Alerts(Protocol):

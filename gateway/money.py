@@ -10,9 +10,9 @@ from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.core.types import Budget, VirtualKey
-from gateway.metrics import BudgetFigure, MoneySources
 from gateway.runtime.ports import Clock
 from gateway.stores.base import Ledger
+from gateway.telemetry.metrics import BudgetFigure, MoneySources
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the ledger's month, and at what is held too long."""

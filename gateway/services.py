@@ -12,13 +12,13 @@ from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import FailoverPolicy
-from gateway.log import Log
-from gateway.metrics import Metrics
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Hints
 from gateway.stores.base import Ledger
 from gateway.task_gate import TaskGate
+from gateway.telemetry.log import Log
+from gateway.telemetry.metrics import Metrics
 from gateway.tokenizer import Tokenizer
 from gateway.upstream.pool import ConnectionPool
 

@@ -13,10 +13,10 @@ from gateway.attempt import Attempt
 from gateway.core.routing.health import Passage
 from gateway.core.routing.route_table import Failover, Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Route, Target, Upstream, Usage, VirtualKey
-from gateway.metrics import Metrics
-from gateway.series import LabelSpace
 from gateway.services import Services
 from gateway.stores.base import AttemptRecord, Settlement
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.series import LabelSpace
 
 CHAT = "/v1/chat/completions"
 HOST = Endpoint("https://api.piapi.ai", "https", "api.piapi.ai", 443)

@@ -21,8 +21,8 @@ from gateway.core.pricing.budgets import Crossing
 from gateway.core.pricing.calendar import TOTAL, Period
 from gateway.core.signing import signing_key
 from gateway.core.types import Budget
-from gateway.log import Log
 from gateway.runtime.tasks import TrackedTasks
+from gateway.telemetry.log import Log
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.upstream.peer import Do, Peer, Script

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.core.errors import StoreError
 from gateway.key_material import Pepper, new_key, open_pepper
-from gateway.redaction import Redactor
+from gateway.telemetry.redaction import Redactor
 
 
 @pytest.fixture

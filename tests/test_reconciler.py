@@ -19,16 +19,16 @@ import pytest
 from gateway import reconciler as module
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Credential, Endpoint, Price, Route, Target, Upstream
-from gateway.metrics import Metrics
 from gateway.reconciler import Reconciler
-from gateway.redaction import Redactor
 from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
-from gateway.series import LabelSpace
 from gateway.services import Services
 from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange
 from gateway.stores.queries import UsageRow, usage, verify
 from gateway.stores.sqlite import SQLiteLedger
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.redaction import Redactor
+from gateway.telemetry.series import LabelSpace
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 

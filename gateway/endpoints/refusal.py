@@ -9,8 +9,8 @@ from gateway.core.errors import GatewayError
 from gateway.core.types import Usage, VirtualKey
 from gateway.endpoints.body import ClientGone
 from gateway.exchange import STATUS_CLIENT_GONE
-from gateway.metrics import FinishedExchange
 from gateway.services import Services
+from gateway.telemetry.metrics import FinishedExchange
 
 
 @dataclass(slots=True)

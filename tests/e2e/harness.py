@@ -25,11 +25,11 @@ import yaml
 
 from gateway.app import Gateway
 from gateway.config import Config, load
-from gateway.log import Log
-from gateway.redaction import Redactor
 from gateway.sandbox import Sandbox
 from gateway.sandbox.answers import Role
 from gateway.stores.queries import verify
+from gateway.telemetry.log import Log
+from gateway.telemetry.redaction import Redactor
 
 from .books import Figures as Figures
 from .books import Row as Row

@@ -14,7 +14,7 @@ import socket
 import pytest
 
 from gateway.endpoints.server import ListenError, start_server
-from gateway.log import Log
+from gateway.telemetry.log import Log
 
 from .client import RawClient, message
 from .conftest import front_door

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
-from gateway.redaction import Redactor
+from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Head
 from gateway.wire.chat_chunk import usage_chunk

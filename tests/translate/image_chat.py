@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.core.images.types import MadePicture
 from gateway.core.types import Outcome
-from gateway.redaction import Redactor
+from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Head, Send
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.presenting import Presenter

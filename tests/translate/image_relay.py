@@ -8,7 +8,7 @@ import orjson
 
 from gateway.core.images.types import MadePicture
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream
-from gateway.redaction import Redactor
+from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Send
 from gateway.translate.images_to_images import ImagesToImages
 from gateway.translate.presenting import Presenter

@@ -14,7 +14,7 @@ import orjson
 from gateway.core.images.flux import FluxOrder, Webhook
 from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
-from gateway.redaction import Redactor
+from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Conversation, Emit, Fetch, Head
 from gateway.translate.images_to_task import ImagesToTask
 from gateway.translate.presenting import Delivering, Presenter, Telling

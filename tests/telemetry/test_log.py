@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.types import Credential
-from gateway.line_writer import LineWriter
-from gateway.log import Log
-from gateway.log_lines import LINE_CAP
-from gateway.redaction import MASK, Redactor
+from gateway.telemetry.line_writer import LineWriter
+from gateway.telemetry.log import Log
+from gateway.telemetry.log_lines import LINE_CAP
+from gateway.telemetry.redaction import MASK, Redactor
 
 CANARY = "0123456789canary"
 

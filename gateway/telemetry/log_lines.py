@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from gateway.redaction import MASK, Redactor
+from gateway.telemetry.redaction import MASK, Redactor
 
 LINE_CAP = 4096
 """Bytes of a line, its end included. A longer one is cut and says so."""

@@ -1,4 +1,4 @@
-"""Counters and histograms in plain dictionaries, bounded in number. gateway/metrics.py puts them on the wire.
+"""Counters and histograms in plain dictionaries, bounded in number. gateway/telemetry/metrics.py puts them on the wire.
 
 A family holds at most ``MAX_SERIES`` label sets. What comes beyond is folded into one whose labels are ``other``, so
 that sums stay true, and every such fold is counted. Written and read by one thread.

@@ -4,8 +4,8 @@
     {"ts":"2026-11-22T08:47:01.123Z","level":"info","event":"attempt","request_id":"req_1",…}
     08:47:01 info attempt request_id=req_1 upstream=piapi outcome=ok ms=12.5
 
-Lines hold no secrets (gateway/redaction.py), no raw control characters, and at most ``LINE_CAP`` bytes. The caller
-pays for making the line; a thread writes it (gateway/line_writer.py).
+Lines hold no secrets (gateway/telemetry/redaction.py), no raw control characters, and at most ``LINE_CAP`` bytes. The caller
+pays for making the line; a thread writes it (gateway/telemetry/line_writer.py).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
-from gateway.line_writer import HELD_AT_MOST, LineWriter
-from gateway.log_lines import Record, json_line, text_line
-from gateway.redaction import Redactor
 from gateway.runtime.ports import Clock, SystemClock
+from gateway.telemetry.line_writer import HELD_AT_MOST, LineWriter
+from gateway.telemetry.log_lines import Record, json_line, text_line
+from gateway.telemetry.redaction import Redactor
 
 Format = Literal["json", "text"]
 Level = Literal["debug", "info", "warning", "error"]

@@ -10,8 +10,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.core.types import Usage
-from gateway.metrics import BudgetFigure, FinishedExchange, Metrics, MoneySources
-from gateway.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
+from gateway.telemetry.metrics import BudgetFigure, FinishedExchange, Metrics, MoneySources
+from gateway.telemetry.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
 
 USD = 1_000_000_000
 CHAT = "/v1/chat/completions"

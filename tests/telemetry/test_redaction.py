@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.redaction import MASK, MIN_SECRET, Redactor, fingerprint
+from gateway.telemetry.redaction import MASK, MIN_SECRET, Redactor, fingerprint
 
 CANARY = '0123abcd/canary+key=="\\é'
 
