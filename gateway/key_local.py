@@ -22,8 +22,8 @@ from gateway.key_material import open_pepper
 from gateway.stores.jobs import Job
 from gateway.stores.keys import KeyStore, list_keys, pepper_mark
 from gateway.stores.lock import StoreLock
+from gateway.stores.open_exchanges import charged_since, held
 from gateway.stores.schema import open_for_writing
-from gateway.stores.standing import charged_since, held
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 
+from gateway.stores.rollup import pruned_before
 from gateway.stores.schema import reading
-from gateway.stores.sums import pruned_before
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from typing import NamedTuple, TypeVar
 from gateway.core import errors
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
-from gateway.stores import balances, corrections, pruning, queries, rows, schema, standing
+from gateway.stores import balances, corrections, pruning, queries, schema
+from gateway.stores import inserts as rows
+from gateway.stores import open_exchanges as standing
 from gateway.stores.base import Correction, Held, Intent, Settlement, TaskRecord, UnknownExchange
 from gateway.stores.jobs import Job
 from gateway.stores.lock import StoreLock

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.stores import rows
+from gateway.stores import inserts as rows
 from gateway.stores.base import Intent, Settlement, TaskRecord
 from gateway.stores.jobs import Job
 from gateway.stores.spill import Spill

@@ -17,7 +17,7 @@ import pytest
 
 import gateway
 from gateway.core.errors import StoreError
-from gateway.stores import rows as statements
+from gateway.stores import inserts as statements
 from gateway.stores import schema, writer
 from gateway.stores.base import AttemptRecord, Settlement
 from gateway.stores.queries import verify
@@ -220,7 +220,7 @@ async def test_what_was_spilled_is_on_the_disk_in_the_store_before_the_spill_fil
 LEAVING_A_SPILL = """
 import asyncio, os, signal, sqlite3, sys
 from pathlib import Path
-from gateway.stores import rows as statements
+from gateway.stores import inserts as statements
 from gateway.stores import schema, writer
 from gateway.stores.sqlite import SQLiteLedger
 from tests.stores.books import StoppedClock, intent, settlement, until

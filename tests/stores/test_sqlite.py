@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.stores import rows as statements
+from gateway.stores import inserts as statements
 from gateway.stores.base import Ledger
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import MAX_WAITING, SQLiteLedger, store_path

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.stores import rows as statements
+from gateway.stores import inserts as statements
 from gateway.stores import schema
 from gateway.stores.base import AttemptRecord, Ledger
 from gateway.stores.queries import UsageRow, usage, verify

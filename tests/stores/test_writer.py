@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
-from gateway.stores import rows as statements
+from gateway.stores import inserts as statements
 from gateway.stores import schema, writer
 from gateway.stores.queries import verify
 from gateway.stores.spill import Spill

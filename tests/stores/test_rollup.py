@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.stores import corrections, pruning, rows, schema
+from gateway.stores import corrections, pruning, schema
+from gateway.stores import inserts as rows
 from gateway.stores.base import Correction
+from gateway.stores.open_exchanges import charged_since
 from gateway.stores.queries import UsageRow, usage, verify
-from gateway.stores.standing import charged_since
-from gateway.stores.sums import DAY, HOUR, NS, Piece, split
+from gateway.stores.rollup import DAY, HOUR, NS, Piece, split
 
 from .books import intent, old_store, settlement
 from .books import rows as found_rows
