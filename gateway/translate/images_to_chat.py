@@ -18,7 +18,7 @@ from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import sanitise
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Send
-from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
+from gateway.translate.image_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
 from gateway.wire.image_text import MOST_TEXT, ImageTextReader

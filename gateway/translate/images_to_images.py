@@ -15,7 +15,7 @@ from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import error_in
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Send
-from gateway.translate.picture_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
+from gateway.translate.image_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.images_answer import (
     base64_text,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from openai.types import ImagesResponse
 
-from gateway.translate.picture_stream import VARIATION_PROMPT
+from gateway.translate.image_stream import VARIATION_PROMPT
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig

@@ -6,8 +6,8 @@ import pytest
 
 from gateway.core.images.types import MadePicture, PictureFacts, SourcePicture
 from gateway.core.types import Usage
+from gateway.translate.image_stream import VARIATION_PROMPT
 from gateway.translate.images_to_chat import MASK_SENTENCE
-from gateway.translate.picture_stream import VARIATION_PROMPT
 from gateway.translate.present_chat import ChatPresenter
 
 from .chat import KEY

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.images.types import MadePicture, PictureFacts, SourcePicture
 from gateway.core.types import Usage
 from gateway.translate.commands import Head
-from gateway.translate.picture_stream import VARIATION_PROMPT
+from gateway.translate.image_stream import VARIATION_PROMPT
 from gateway.translate.present_images import ImagesPresenter
 
 from .image_relay import (

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Target, Usage
-from gateway.translate import picture_stream
+from gateway.translate import image_stream as picture_stream
 
 from .chat import KEY
 from .image_relay import (

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from gateway.core.images.types import MOST_PICTURES, MOST_READ, MadePicture, PictureFacts
-from gateway.translate import picture_stream, present_images
+from gateway.translate import image_stream as picture_stream
+from gateway.translate import present_images
 from gateway.translate.commands import Command, Emit, Fetch, Head, Keep, ResultUnavailable
 from gateway.translate.present_chat import ChatPresenter
 from gateway.translate.present_images import ImagesPresenter
