@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gateway import __version__
-from gateway.account_info import task_limit
 from gateway.book_desk import BookDesk
 from gateway.budget_alerts import AlertSender
 from gateway.budget_keeper import BudgetKeeper
@@ -39,13 +38,14 @@ from gateway.services import Gate, Pictures, Services, Snapshot
 from gateway.stores.base import Ledger
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
-from gateway.task_gate import TaskGate
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
 from gateway.tokenizer import Tokenizer
 from gateway.translate.chat_to_chat import PATH as CHAT
+from gateway.upstream.account import task_limit
 from gateway.upstream.pool import ConnectionPool
+from gateway.upstream.task_limiter import TaskGate
 
 RESERVED_DESCRIPTORS = 64
 """File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx2
 
-from gateway.account_info import KEY_HEADER, PATH, account_data
 from gateway.core.types import Credential, Endpoint, Upstream
+from gateway.upstream.account import KEY_HEADER, PATH, account_data
 
 PROBE_TIMEOUT = 15.0
 """Seconds for one answer."""

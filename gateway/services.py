@@ -16,11 +16,11 @@ from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Hints
 from gateway.stores.base import Ledger
-from gateway.task_gate import TaskGate
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.tokenizer import Tokenizer
 from gateway.upstream.pool import ConnectionPool
+from gateway.upstream.task_limiter import TaskGate
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from functools import partial
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.runtime.tasks import TrackedTasks
-from gateway.task_gate import ASK_AGAIN, LEARN_AGAIN, TaskGate, Turn
+from gateway.upstream.task_limiter import ASK_AGAIN, LEARN_AGAIN, TaskGate, Turn
 from tests.scripted import now, play
 
 FIRST, SECOND = Credential("first", "the-key-itself"), Credential("second", "another-key")

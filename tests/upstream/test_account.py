@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway import account_info
-from gateway.account_info import MAX_BYTES, task_limit
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.sandbox import Sandbox
+from gateway.upstream import account as account_info
+from gateway.upstream.account import MAX_BYTES, task_limit
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.upstream.peer import Do, Peer
