@@ -42,7 +42,7 @@ from gateway.endpoints.read_task import read_task_routes
 from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
-from gateway.key_ring import KeyRing
+from gateway.keys.keyring import KeyRing
 from gateway.painting import Painter
 from gateway.picture_store import PictureStore
 from gateway.reconciler import Reconciler

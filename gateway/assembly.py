@@ -25,10 +25,10 @@ from gateway.endpoints.picture_desk import PictureDesk
 from gateway.endpoints.picture_operation import PictureTools
 from gateway.endpoints.pictures import PATHS as PICTURES
 from gateway.endpoints.read_task import PATH as TASK
-from gateway.key_book import KeyBook
-from gateway.key_desk import KeyDesk
-from gateway.key_fields import KeyRules
-from gateway.key_ring import KeyRing
+from gateway.keys.fields import KeyRules
+from gateway.keys.key_book import KeyBook
+from gateway.keys.keyring import KeyRing
+from gateway.keys.service import KeyDesk
 from gateway.money import Money
 from gateway.painting import Painter
 from gateway.runtime.ports import Clock, Dialer, Randomness

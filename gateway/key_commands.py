@@ -18,11 +18,11 @@ from gateway.assembly import key_rules
 from gateway.config import Config
 from gateway.core.errors import invalid_request
 from gateway.core.pricing.prices import format_usd
-from gateway.key_book import KeyBook
-from gateway.key_desk import GRACE, KeyDesk
-from gateway.key_fields import SETTINGS
 from gateway.key_local import reading_book, writing_desk
 from gateway.key_remote import RemoteKeys
+from gateway.keys.fields import SETTINGS
+from gateway.keys.key_book import KeyBook
+from gateway.keys.service import GRACE, KeyDesk
 from gateway.stores.sqlite import store_path
 from gateway.tables import render
 

@@ -15,10 +15,10 @@ from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets
 from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.types import Budget
-from gateway.key_book import KeyBook
-from gateway.key_desk import KeyDesk
-from gateway.key_fields import KeyRules
-from gateway.key_material import open_pepper
+from gateway.keys.fields import KeyRules
+from gateway.keys.hashing import open_pepper
+from gateway.keys.key_book import KeyBook
+from gateway.keys.service import KeyDesk
 from gateway.stores.jobs import Job
 from gateway.stores.keys import KeyStore, list_keys, pepper_mark
 from gateway.stores.lock import StoreLock

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.admin_client import AdminClient
-from gateway.key_book import MOST_LISTED
+from gateway.keys.key_book import MOST_LISTED
 
 PATH = "/admin/v1/keys"
 

@@ -17,7 +17,7 @@ from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_r
 from gateway.endpoints.admin_books import book_routes
 from gateway.endpoints.admin_json import Handler
 from gateway.endpoints.admin_keys import key_routes
-from gateway.key_desk import KeyDesk
+from gateway.keys.service import KeyDesk
 
 
 @dataclass(frozen=True, slots=True)

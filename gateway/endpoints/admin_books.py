@@ -10,7 +10,7 @@ from starlette.routing import Route
 from gateway.book_desk import BookDesk
 from gateway.core.errors import invalid_request
 from gateway.endpoints.admin_json import Guard, answering, body_fields
-from gateway.key_fields import refuse_unknown
+from gateway.keys.fields import refuse_unknown
 from gateway.wire.field_checks import a_boolean, a_string, missing
 
 RECONCILE = "/admin/v1/reconcile"

@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from gateway.endpoints.admin_json import Guard, Work, answering, body_fields
-from gateway.key_book import MOST_LISTED
-from gateway.key_desk import KeyDesk
-from gateway.key_fields import refuse_unknown
+from gateway.keys.fields import refuse_unknown
+from gateway.keys.key_book import MOST_LISTED
+from gateway.keys.service import KeyDesk
 from gateway.wire.field_checks import wrong_value
 
 PATH = "/admin/v1/keys"

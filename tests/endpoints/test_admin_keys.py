@@ -17,10 +17,10 @@ from gateway.core.pricing.budgets import Budgets
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.dispatch import Dispatch
-from gateway.key_book import KeyBook
-from gateway.key_desk import KeyDesk
-from gateway.key_fields import KeyRules
-from gateway.key_ring import KeyRing
+from gateway.keys.fields import KeyRules
+from gateway.keys.key_book import KeyBook
+from gateway.keys.keyring import KeyRing
+from gateway.keys.service import KeyDesk
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.core.errors import GatewayFault, StoreError
 from gateway.core.types import Budget, VirtualKey
-from gateway.key_material import Pepper, new_key
+from gateway.keys.hashing import Pepper, new_key
 from gateway.stores import schema
 from gateway.stores.keys import (
     KeyExists,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.core.types import VirtualKey
-from gateway.key_material import Pepper, open_pepper
+from gateway.keys.hashing import Pepper, open_pepper
 from gateway.runtime.ports import Clock
 from gateway.stores.keys import StoredKey, list_keys, load_active, pepper_mark
 

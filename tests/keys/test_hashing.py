@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreError
-from gateway.key_material import Pepper, new_key, open_pepper
+from gateway.keys.hashing import Pepper, new_key, open_pepper
 from gateway.telemetry.redaction import Redactor
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.core.errors import StoreError
 from gateway.core.types import Budget, VirtualKey
-from gateway.key_material import Pepper, new_key
-from gateway.key_ring import KeyRing
+from gateway.keys.hashing import Pepper, new_key
+from gateway.keys.keyring import KeyRing
 from gateway.stores.keys import KeyMissing, KeySettings, KeyStore, StoredKey
 from gateway.stores.sqlite import SQLiteLedger
 

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.core.errors import ClientError
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import BudgetState
-from gateway.key_fields import KeyRules, Spending, show_file_key, show_stored_key
+from gateway.keys.fields import KeyRules, Spending, show_file_key, show_stored_key
 from gateway.stores.keys import KeyMissing, StoredKey, find_key, list_keys
 
 MOST_LISTED = 500
