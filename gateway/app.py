@@ -21,6 +21,7 @@ from gateway.assembly import (
     log_crash,
     take_snapshot,
 )
+from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, unsupported
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
@@ -46,7 +47,6 @@ from gateway.keys.keyring import KeyRing
 from gateway.painting import Painter
 from gateway.picture_store import PictureStore
 from gateway.reconciler import Reconciler
-from gateway.reports import parse_period, usage_rows
 from gateway.runtime.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
 from gateway.services import Services
 from gateway.stores.kept_images import KeptImages

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gateway import __version__
-from gateway.book_desk import BookDesk
-from gateway.budget_alerts import AlertSender
-from gateway.budget_keeper import BudgetKeeper
+from gateway.billing.alerts import AlertSender
+from gateway.billing.budgets import BudgetKeeper
+from gateway.billing.ledger import BookDesk
+from gateway.billing.money import Money
 from gateway.config import Config, budget, duration
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
@@ -29,7 +30,6 @@ from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import KeyRing
 from gateway.keys.service import KeyDesk
-from gateway.money import Money
 from gateway.painting import Painter
 from gateway.runtime.ports import Clock, Dialer, Randomness
 from gateway.runtime.tasks import TrackedTasks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.book_desk import BookDesk
+from gateway.billing.ledger import BookDesk
 from gateway.config import Config
 from gateway.runtime.ports import SystemClock
 from gateway.stores.schema import reading

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.admin_client import AdminClient, by_the_one_writer
-from gateway.book_desk import would_prune
+from gateway.billing.ledger import would_prune
 from gateway.book_local import local_desk
 from gateway.config import Config
 from gateway.console import Told

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.budget_keeper import BudgetKeeper
+from gateway.billing.budgets import BudgetKeeper
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.routing.route_table import RouteTable, UpstreamStates

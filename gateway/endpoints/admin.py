@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.book_desk import BookDesk
+from gateway.billing.ledger import BookDesk
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
 from gateway.endpoints.admin_books import book_routes
 from gateway.endpoints.admin_json import Handler

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from gateway.book_desk import BookDesk
+from gateway.billing.ledger import BookDesk
 from gateway.core.errors import invalid_request
 from gateway.endpoints.admin_json import Guard, answering, body_fields
 from gateway.keys.fields import refuse_unknown

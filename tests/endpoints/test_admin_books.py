@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from gateway.book_desk import BookDesk
+from gateway.billing.ledger import BookDesk
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.dispatch import Dispatch

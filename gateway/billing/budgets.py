@@ -18,7 +18,7 @@ from gateway.telemetry.metrics import Metrics
 
 
 class Alerts(Protocol):
-    """Where crossings are sent (gateway/budget_alerts.py)."""
+    """Where crossings are sent (gateway/billing/alerts.py)."""
 
     def configure(self, url: str, secret: str) -> None: ...
     def tell(self, crossing: Crossing) -> None: ...

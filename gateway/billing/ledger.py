@@ -9,10 +9,10 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Protocol
 
-from gateway.balance_report import balance_rows
+from gateway.billing.balances import balance_rows
+from gateway.billing.usage import parse_moment, parse_period
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.types import Credential, Upstream
-from gateway.reports import parse_moment, parse_period
 from gateway.stores.balances import Balance, balance_periods
 from gateway.stores.pruning import Pruned, prunable, prunable_before
 from gateway.upstream.account import ask_account

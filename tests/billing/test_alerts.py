@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway import budget_alerts
-from gateway.budget_alerts import PAUSES, AlertSender, signature
+from gateway.billing import alerts as budget_alerts
+from gateway.billing.alerts import PAUSES, AlertSender, signature
 from gateway.core.pricing.budgets import Crossing
 from gateway.core.pricing.calendar import TOTAL, Period
 from gateway.core.signing import signing_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from gateway.budget_keeper import BudgetKeeper, holders_of
+from gateway.billing.budgets import BudgetKeeper, holders_of
 from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from gateway.balance_report import COLUMNS, FIRST, PRUNED, TOPPED_UP, balance_rows, reconciliation_csv
-from gateway.balance_report import reconciliation_table as table
+from gateway.billing.balances import COLUMNS, FIRST, PRUNED, TOPPED_UP, balance_rows, reconciliation_csv
+from gateway.billing.balances import reconciliation_table as table
 from gateway.stores.balances import Balance, BalancePeriod
 
 HOUR = 3600 * 10**9

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.reports import (
+from gateway.billing.usage import (
     FIELDS,
     FIGURES,
     Period,

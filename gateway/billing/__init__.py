@@ -1,0 +1,1 @@
+"""What requests cost, kept and told: budgets, the ledger's service, alerts, usage reports, balances."""
