@@ -22,15 +22,15 @@ from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.piapi_tasks import PATH as TASKS
-from gateway.endpoints.picture_desk import PictureDesk
-from gateway.endpoints.picture_operation import PictureTools
 from gateway.endpoints.pictures import PATHS as PICTURES
 from gateway.endpoints.read_task import PATH as TASK
+from gateway.images.mask import Painter
+from gateway.images.operation import PictureTools
+from gateway.images.orders import PictureDesk
 from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import KeyRing
 from gateway.keys.service import KeyDesk
-from gateway.painting import Painter
 from gateway.runtime.ports import Clock, Dialer, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Hints

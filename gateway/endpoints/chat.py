@@ -19,10 +19,10 @@ from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
-from gateway.endpoints.picture_desk import PictureDesk
-from gateway.endpoints.picture_operation import PictureOperation
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange import Exchange
+from gateway.images.operation import PictureOperation
+from gateway.images.orders import PictureDesk
 from gateway.runtime.ports import Clock
 from gateway.translate.chat_to_chat import PATH, ChatConversation
 from gateway.translate.commands import Conversation

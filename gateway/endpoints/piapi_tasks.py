@@ -21,9 +21,9 @@ from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
-from gateway.endpoints.picture_operation import PictureTools
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange import Exchange
+from gateway.images.operation import PictureTools
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object

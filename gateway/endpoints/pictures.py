@@ -17,10 +17,10 @@ from gateway.core.types import Route
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
-from gateway.endpoints.picture_desk import PictureDesk
-from gateway.endpoints.picture_operation import PictureOperation
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange import Exchange
+from gateway.images.operation import PictureOperation
+from gateway.images.orders import PictureDesk
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object
 from gateway.wire.form_data import parse_form

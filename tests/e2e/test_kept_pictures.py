@@ -184,7 +184,7 @@ class TestKeeping:
         assert kept(rig) == [second.rpartition("/")[2]]  # the old one's file is gone, too
 
     async def test_ends_while_nothing_new_comes(self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.picture_store.SWEEP_EVERY", 0.02)
+        monkeypatch.setattr("gateway.images.results.SWEEP_EVERY", 0.02)
         rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{keep: 1h}}")
         link = link_in(await order(rig))
         os.utime(folder(rig) / link.rpartition("/")[2], (0, 0))

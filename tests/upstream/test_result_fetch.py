@@ -243,7 +243,7 @@ BOMBS = """
 import asyncio, pathlib, resource, socket
 from gateway.translate.commands import ResultUnavailable
 from gateway.upstream.result_fetch import FetchLimits, ResultFetcher
-from tests.test_painting import png_header
+from tests.images.test_mask import png_header
 
 async def loopback(host, port):
     return [(socket.AF_INET, ("127.0.0.1", port))]

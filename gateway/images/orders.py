@@ -13,8 +13,8 @@ from gateway.core.images.flux_task_type import choose_task
 from gateway.core.images.splitting import split
 from gateway.core.images.types import PicturesRequest, SourcePicture
 from gateway.core.types import Target
-from gateway.endpoints.picture_operation import PictureOperation, PictureTools, PictureWork
-from gateway.painting import Painter
+from gateway.images.mask import Painter
+from gateway.images.operation import PictureOperation, PictureTools, PictureWork
 from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
 

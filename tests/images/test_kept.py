@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.stores.kept_images import KeptImages
+from gateway.images.kept import KeptImages
 from gateway.translate.commands import ResultUnavailable
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 92

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.stores.kept_images import KeptFile, KeptImages
+from gateway.images.kept import KeptFile, KeptImages
 from gateway.telemetry.log import Log
 from gateway.translate.commands import ResultUnavailable
 from gateway.upstream.result_fetch import ResultFetcher

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gateway import painting
 from gateway.core.errors import ClientError
-from gateway.painting import Painter, paint_mask
+from gateway.images import mask as painting
+from gateway.images.mask import Painter, paint_mask
 
 WHITE = (255, 255, 255)
 TURNED = Image.Exif()
@@ -281,8 +281,8 @@ def test_any_damage_is_either_borne_or_refused(seed: str, changes: list[tuple[in
 IN_LITTLE_MEMORY = """
 import pathlib, resource
 from gateway.core.errors import ClientError
-from gateway.painting import paint_mask
-from tests.test_painting import GIF_BOMB, HOLE, RED, WEBP_BOMB, png_header
+from gateway.images.mask import paint_mask
+from tests.images.test_mask import GIF_BOMB, HOLE, RED, WEBP_BOMB, png_header
 
 used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 64 * 1024 * 1024,) * 2)

@@ -1,0 +1,1 @@
+"""Images around a request: orders for them, masks, results fetched and kept."""
