@@ -43,13 +43,13 @@ from gateway.endpoints.read_task import read_task_routes
 from gateway.endpoints.server import RunningServer, start_server
 from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
+from gateway.exchange.reconciler import Reconciler
+from gateway.exchange.services import Services
 from gateway.images.kept import KeptImages
 from gateway.images.mask import Painter
 from gateway.images.results import PictureStore
 from gateway.keys.keyring import KeyRing
-from gateway.reconciler import Reconciler
 from gateway.runtime.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
-from gateway.services import Services
 from gateway.stores.keys import StoredKey
 from gateway.stores.sqlite import SQLiteLedger, store_path
 from gateway.telemetry.log import Log

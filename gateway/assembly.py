@@ -24,6 +24,8 @@ from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.piapi_tasks import PATH as TASKS
 from gateway.endpoints.pictures import PATHS as PICTURES
 from gateway.endpoints.read_task import PATH as TASK
+from gateway.exchange.services import Gate, Pictures, Services, Snapshot
+from gateway.exchange.tokenizer import Tokenizer
 from gateway.images.mask import Painter
 from gateway.images.operation import PictureTools
 from gateway.images.orders import PictureDesk
@@ -34,14 +36,12 @@ from gateway.keys.service import KeyDesk
 from gateway.runtime.ports import Clock, Dialer, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Hints
-from gateway.services import Gate, Pictures, Services, Snapshot
 from gateway.stores.base import Ledger
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
-from gateway.tokenizer import Tokenizer
 from gateway.translate.chat_to_chat import PATH as CHAT
 from gateway.upstream.account import task_limit
 from gateway.upstream.pool import ConnectionPool

@@ -12,7 +12,7 @@ from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.limits.key_limits import Refusal
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
-from gateway.services import Services
+from gateway.exchange.services import Services
 
 SOON = 0.25
 """Seconds within which a key is taken to be what it was: a revoked one must be refused within a second."""

@@ -20,7 +20,7 @@ from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.refusal import Refusal
-from gateway.exchange import Exchange
+from gateway.exchange.exchange import Exchange
 from gateway.images.operation import PictureOperation
 from gateway.images.orders import PictureDesk
 from gateway.runtime.ports import Clock

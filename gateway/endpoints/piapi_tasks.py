@@ -22,7 +22,7 @@ from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.body import read_body
 from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.refusal import Refusal
-from gateway.exchange import Exchange
+from gateway.exchange.exchange import Exchange
 from gateway.images.operation import PictureTools
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay

@@ -13,8 +13,8 @@ from gateway.core.types import Upstream
 from gateway.endpoints.admission import Door
 from gateway.endpoints.answers import Header, error_headers
 from gateway.endpoints.refusal import Refusal
+from gateway.exchange.task_lookup import TaskReading
 from gateway.stores.base import TaskRecord
-from gateway.task_reading import TaskReading
 
 PATH = "/api/v1/task/{id}"
 

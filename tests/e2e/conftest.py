@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from gateway.exchange.tokenizer import Tokenizer
 from gateway.sandbox import Sandbox
-from gateway.tokenizer import Tokenizer
 from gateway.upstream.dialer import client_context
 
 from .harness import ROLES, Rig

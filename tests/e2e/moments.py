@@ -9,8 +9,8 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.accounting import Entry
-from gateway.exchange import Exchange
+from gateway.exchange.accounting import Entry
+from gateway.exchange.exchange import Exchange
 
 from .harness import ALICE, PATH, Rig, eventually
 

@@ -195,8 +195,8 @@ class TestMidStream:
     async def test_when_too_many_are_read_on_the_next_is_cut_off_at_once(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.exchange.READ_ON_AT_ONCE", 1)
-        monkeypatch.setattr("gateway.exchange.READ_ON_SECONDS", 60.0)
+        monkeypatch.setattr("gateway.exchange.exchange.READ_ON_AT_ONCE", 1)
+        monkeypatch.setattr("gateway.exchange.exchange.READ_ON_SECONDS", 60.0)
         rig.sandbox.script("stall_mid", times=None)
         gate = rig.gateway.services.gate
         for expected in (1, 0):
@@ -288,7 +288,7 @@ async def stripped(rig: Rig) -> dict[str, int]:
 async def test_a_thousand_clients_that_leave_leave_nothing_behind(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
-    monkeypatch.setattr("gateway.exchange.READ_ON_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.exchange.exchange.READ_ON_SECONDS", 0.05)
     chance = random.Random(1)
     assert (await rig.chat(stream=True)).status == 200
     before = await stripped(rig)

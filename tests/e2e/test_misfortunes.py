@@ -35,7 +35,7 @@ async def everything_was_given_back(rig: Rig) -> None:
 
 
 class TestBookingThatFails:
-    @pytest.mark.parametrize("place", ["gateway.accounting.book", "gateway.accounting.Entry.facts"])
+    @pytest.mark.parametrize("place", ["gateway.exchange.accounting.book", "gateway.exchange.accounting.Entry.facts"])
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     async def test_leaves_nothing_behind(
         self, stream: bool, place: str, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
@@ -63,7 +63,7 @@ class TestBookingThatFails:
         rig.expected_crashes = True
         rig.sandbox.script("stall_head")
         with monkeypatch.context() as patch:
-            patch.setattr("gateway.accounting.book", fail)
+            patch.setattr("gateway.exchange.accounting.book", fail)
             async with rig.client() as client:
                 await client.send(chat_body())
                 await rig.sandbox.until(lambda: len(rig.sandbox.requests) == 1)
@@ -79,8 +79,8 @@ class TestBookingThatFails:
         rig = await gateway(ONE_AT_A_TIME)
         rig.expected_crashes = True
         with monkeypatch.context() as patch:
-            patch.setattr("gateway.accounting.book", fail)
-            patch.setattr("gateway.exchange.Delivery", fail)  # fails after the intent is written
+            patch.setattr("gateway.exchange.accounting.book", fail)
+            patch.setattr("gateway.exchange.exchange.Delivery", fail)  # fails after the intent is written
             assert (await rig.chat()).status == 500
         row = await rig.row()
         assert (row.state, row.attempts, row.status) == ("unknown", [], 500)
@@ -134,7 +134,7 @@ class TestGuestsThatNeverLeave:
         self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The deadline binds the wait for the client as well; and its last words are not waited for long."""
-        monkeypatch.setattr("gateway.exchange.FAREWELL", 0.2)
+        monkeypatch.setattr("gateway.exchange.exchange.FAREWELL", 0.2)
         rig = await gateway(f"{ONE_AT_A_TIME}\nupstreams: {{piapi: {{timeouts: {{stream_total: 1s}}}}}}")
         rig.sandbox.script("endless")
         reader = SlowReader(rig)
@@ -157,8 +157,8 @@ class TestGuestsThatNeverLeave:
     async def test_an_upstream_that_comments_for_ever_after_the_finish_is_not_listened_to(
         self, stream: bool, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.attempt.GRACE_AFTER_FINISH", 0.3)
-        monkeypatch.setattr("gateway.attempt.LINGER", 0.1)
+        monkeypatch.setattr("gateway.exchange.attempt.GRACE_AFTER_FINISH", 0.3)
+        monkeypatch.setattr("gateway.exchange.attempt.LINGER", 0.1)
         rig = await gateway(ONE_AT_A_TIME)
         rig.sandbox.script(f"drip;{SHORT};after_events={FINISHED};interval=20")
         answer = await rig.chat(stream=stream)

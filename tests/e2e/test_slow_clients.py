@@ -108,7 +108,7 @@ class TestSlowReaders:
         self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("gateway.app.ServerLimits", partial(ServerLimits, write_stall=0.3))
-        monkeypatch.setattr("gateway.exchange.READ_ON_SECONDS", 0.1)
+        monkeypatch.setattr("gateway.exchange.exchange.READ_ON_SECONDS", 0.1)
         rig = await gateway()
         rig.sandbox.script("endless")
         reader = SlowReader(rig)

@@ -213,8 +213,8 @@ class TestSilence:
 class TestTheHeadThatIsHeldBack:
     @pytest.fixture(autouse=True)
     def _short_hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.delivery.HOLD", 0.1)
-        monkeypatch.setattr("gateway.delivery.PING_EVERY", 0.05)
+        monkeypatch.setattr("gateway.exchange.delivery.HOLD", 0.1)
+        monkeypatch.setattr("gateway.exchange.delivery.PING_EVERY", 0.05)
 
     async def test_goes_out_with_comments_when_the_upstream_is_slow(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head;seconds=0.4")
@@ -264,7 +264,7 @@ class TestAClientThatLeaves:
     async def test_mid_stream_pays_for_what_ran_and_the_upstream_is_cut_off(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.exchange.READ_ON_SECONDS", 0.1)
+        monkeypatch.setattr("gateway.exchange.exchange.READ_ON_SECONDS", 0.1)
         rig.sandbox.script("endless;delay=5")
         async with rig.client() as client:
             await client.send(chat_body(**UNASKED))

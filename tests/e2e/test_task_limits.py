@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 from openai.types import ImagesResponse
 
-from gateway.exchange import Exchange
+from gateway.exchange.exchange import Exchange
 
 from .conftest import StartGateway
 from .faults import SECOND_KEY, TWO_KEYS

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from gateway.runtime.wakeups import Hints
-from tests.scripted import now, play
+from tests.exchange.scripted import now, play
 
 
 def test_a_hint_ends_the_wait() -> None:

@@ -11,7 +11,7 @@ from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.runtime.tasks import TrackedTasks
 from gateway.upstream.task_limiter import ASK_AGAIN, LEARN_AGAIN, TaskGate, Turn
-from tests.scripted import now, play
+from tests.exchange.scripted import now, play
 
 FIRST, SECOND = Credential("first", "the-key-itself"), Credential("second", "another-key")
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://a", "https", "a", 443),), (FIRST, SECOND))

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from gateway.tokenizer import Tokenizer
+from gateway.exchange.tokenizer import Tokenizer
 from gateway.wire.tokens import MOST_COUNTED, count_input, rough_tokens, text_of_request
 
 

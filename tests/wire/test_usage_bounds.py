@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.core.types import Usage
-from gateway.tokenizer import Tokenizer
+from gateway.exchange.tokenizer import Tokenizer
 from gateway.wire.chat_chunk import read_usage
 from gateway.wire.chat_request import ChatRequest, parse_chat_request, upstream_body
 from gateway.wire.tokens import count_input

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from gateway import reconciler as module
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Credential, Endpoint, Price, Route, Target, Upstream
-from gateway.reconciler import Reconciler
+from gateway.exchange import reconciler as module
+from gateway.exchange.reconciler import Reconciler
+from gateway.exchange.services import Services
 from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
-from gateway.services import Services
 from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange
 from gateway.stores.queries import UsageRow, usage, verify
 from gateway.stores.sqlite import SQLiteLedger

@@ -17,9 +17,9 @@ from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
 from gateway.core.types import Target, Upstream
-from gateway.services import Services
+from gateway.exchange.services import Services
+from gateway.exchange.task_lookup import TaskReading
 from gateway.stores.base import Correction, TaskRecord, UnknownExchange
-from gateway.task_reading import TaskReading
 from gateway.translate.task_polling import stated_cost
 from gateway.wire.task_answer import parse_task
 

@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.accounting import OUR_MISTAKE, Account
-from gateway.attempt import Attempt
 from gateway.core.routing.health import Passage
 from gateway.core.routing.route_table import Failover, Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Route, Target, Upstream, Usage, VirtualKey
-from gateway.services import Services
+from gateway.exchange.accounting import OUR_MISTAKE, Account
+from gateway.exchange.attempt import Attempt
+from gateway.exchange.services import Services
 from gateway.stores.base import AttemptRecord, Settlement
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
@@ -252,7 +252,7 @@ class TestAMistakeOfOursWhileBooking:
         def book(_: Any) -> Any:
             raise Mistake
 
-        monkeypatch.setattr("gateway.accounting.book", book)
+        monkeypatch.setattr("gateway.exchange.accounting.book", book)
         return Talk()
 
     async def test_is_raised_after_the_row_was_settled_as_unknown(

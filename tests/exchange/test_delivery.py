@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import GatewayError, internal_error
-from gateway.delivery import Client, Delivery, Headers
+from gateway.exchange.delivery import Client, Delivery, Headers
 from gateway.runtime.tasks import TrackedTasks
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
@@ -125,8 +125,8 @@ async def tasks() -> AsyncIterator[TrackedTasks]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.delivery.HOLD", SOON)
-    monkeypatch.setattr("gateway.delivery.PING_EVERY", SOON)
+    monkeypatch.setattr("gateway.exchange.delivery.HOLD", SOON)
+    monkeypatch.setattr("gateway.exchange.delivery.PING_EVERY", SOON)
 
 
 class Attempts:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from gateway.attempt import Attempt
 from gateway.core.errors import UpstreamFault
 from gateway.core.outcomes.table import client_error
 from gateway.core.routing.health import Passage
 from gateway.core.routing.route_table import Go
 from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target, Upstream
+from gateway.exchange.attempt import Attempt
+from gateway.exchange.services import Services
 from gateway.runtime.interruption import Interrupter
-from gateway.services import Services
 from gateway.stores.base import TaskRecord
 from gateway.translate.task_relay import TaskRead
 

@@ -12,15 +12,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gateway.accounting import OUR_MISTAKE, Account
-from gateway.attempt import Attempt
 from gateway.core.errors import GatewayError
 from gateway.core.outcomes.table import client_error
 from gateway.core.routing.route_table import Go, Itinerary, Stop, Wait
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey
-from gateway.delivery import Client, Delivery
+from gateway.exchange.accounting import OUR_MISTAKE, Account
+from gateway.exchange.attempt import Attempt
+from gateway.exchange.delivery import Client, Delivery
+from gateway.exchange.services import Services, Snapshot
 from gateway.runtime.interruption import Interrupter
-from gateway.services import Services, Snapshot
 from gateway.translate.commands import Conversation
 
 READ_ON_BYTES = 1 << 20

@@ -8,13 +8,13 @@ import weakref
 
 import pytest
 
-from gateway.attempt import LINGER, Attempt
 from gateway.core.errors import TransportError
 from gateway.core.types import Outcome, Phase
+from gateway.exchange.attempt import LINGER, Attempt
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Head, Send, Sleep
-from tests.scripted import (
+from tests.exchange.scripted import (
     NEVER,
     OK,
     SEND,

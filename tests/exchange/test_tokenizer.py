@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import tiktoken
 
-from gateway import tokenizer
-from gateway.tokenizer import Tokenizer
+from gateway.exchange import tokenizer
+from gateway.exchange.tokenizer import Tokenizer
 from gateway.wire.tokens import MOST_COUNTED
 
 VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"

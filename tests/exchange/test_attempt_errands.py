@@ -18,7 +18,7 @@ from gateway.translate.commands import (
     Sleep,
     Stalled,
 )
-from tests.scripted import OK, Errands, Pool, Response, Sink, Talk, attempt, ends, play
+from tests.exchange.scripted import OK, Errands, Pool, Response, Sink, Talk, attempt, ends, play
 
 PROXY = Endpoint("https://proxy.piapi.ai", "https", "proxy.piapi.ai", 443)
 ASK = Send("GET", "/api/v1/task/1", key_header=b"x-api-key", endpoint=PROXY, within=30, free=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.attempt import GRACE_AFTER_FINISH
 from gateway.core.types import Phase
+from gateway.exchange.attempt import GRACE_AFTER_FINISH
 from gateway.translate.commands import Awaiting, Conversing, Emit
-from tests.scripted import (
+from tests.exchange.scripted import (
     NEVER,
     SEND,
     Pool,

@@ -12,13 +12,13 @@ from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import FailoverPolicy
+from gateway.exchange.tokenizer import Tokenizer
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Hints
 from gateway.stores.base import Ledger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
-from gateway.tokenizer import Tokenizer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.task_limiter import TaskGate
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from gateway.attempt import Attempt
 from gateway.core.errors import TransportError
 from gateway.core.routing.health import Passage
 from gateway.core.routing.route_table import Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
+from gateway.exchange.attempt import Attempt
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, ResultUnavailable, Send, Stalled

@@ -15,15 +15,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from gateway.accounting import Account
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.limits.key_limits import Admission, Refusal
 from gateway.core.types import CostClass, Route, Target, VirtualKey
-from gateway.delivery import Client, Delivery, Headers
-from gateway.leg import ClientGone as ClientGone
-from gateway.leg import DrainOver as DrainOver
-from gateway.leg import Leg, Surroundings, Work
-from gateway.services import Services, Snapshot
+from gateway.exchange.accounting import Account
+from gateway.exchange.delivery import Client, Delivery, Headers
+from gateway.exchange.services import Services, Snapshot
+from gateway.exchange.subrequest import ClientGone as ClientGone
+from gateway.exchange.subrequest import DrainOver as DrainOver
+from gateway.exchange.subrequest import Leg, Surroundings, Work
 from gateway.translate.commands import Conversation
 
 READ_ON_SECONDS = 2.0

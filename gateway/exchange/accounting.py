@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.attempt import Attempt
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, book
 from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import Failover, Go
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
-from gateway.delivery import Headers
-from gateway.services import Services
+from gateway.exchange.attempt import Attempt
+from gateway.exchange.delivery import Headers
+from gateway.exchange.services import Services
 from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord
 from gateway.telemetry.metrics import FinishedExchange
 from gateway.telemetry.redaction import fingerprint
