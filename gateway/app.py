@@ -29,9 +29,7 @@ from gateway.core.routing.route_table import UpstreamStates
 from gateway.endpoints.admin import AdminSource, admin_routes
 from gateway.endpoints.admission import Door
 from gateway.endpoints.auth import Authenticator
-from gateway.endpoints.browser_guard import BrowserGuard
 from gateway.endpoints.chat import ChatEndpoint
-from gateway.endpoints.dispatch import Dispatch, Endpoint
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.kept_images import kept_image_routes
 from gateway.endpoints.models import model_routes
@@ -40,8 +38,6 @@ from gateway.endpoints.piapi_tasks import CreateTask
 from gateway.endpoints.pictures import PATHS as PICTURES
 from gateway.endpoints.pictures import PicturesEndpoint
 from gateway.endpoints.read_task import read_task_routes
-from gateway.endpoints.server import RunningServer, start_server
-from gateway.endpoints.server_limits import ServerLimits, client_connections
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
@@ -50,6 +46,10 @@ from gateway.images.mask import Painter
 from gateway.images.results import PictureStore
 from gateway.keys.keyring import KeyRing
 from gateway.runtime.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
+from gateway.server.browser_guard import BrowserGuard
+from gateway.server.dispatch import Dispatch, Endpoint
+from gateway.server.limits import ServerLimits, client_connections
+from gateway.server.listener import RunningServer, start_server
 from gateway.stores.keys import StoredKey
 from gateway.stores.sqlite import SQLiteLedger, store_path
 from gateway.telemetry.log import Log

@@ -22,13 +22,13 @@ from gateway.config.addresses import HostPort, host_port
 from gateway.console import Told, models_table, probe_table, read_status, status_text
 from gateway.core.errors import ConfigError, GatewayError, OperatorError
 from gateway.demo import run_demo
-from gateway.endpoints.server import ListenError
 from gateway.key_commands import add_key_parsers, obey
 from gateway.ledger_commands import add_ledger_parsers
 from gateway.ledger_commands import obey as look_after
 from gateway.lifecycle import run, serve_until_stopped, until_stopped
 from gateway.probe import probe
 from gateway.sandbox import SCENARIOS, ScenarioError, run_sandbox
+from gateway.server.listener import ListenError
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.transport import PoolTransport

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.endpoints.body import read_body
+from gateway.server.body import read_body
 from gateway.wire.client_json import loads_object
 
 MOST_BYTES = 256 * 1024

@@ -17,13 +17,13 @@ from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import Asked, cost_bound, most_output
 from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Door, is_sdk_retry
-from gateway.endpoints.body import read_body
-from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import PictureOperation
 from gateway.images.orders import PictureDesk
 from gateway.runtime.ports import Clock
+from gateway.server.body import read_body
+from gateway.server.downstream import Downstream
 from gateway.translate.chat_to_chat import PATH, ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.present_chat import ChatPresenter

@@ -19,11 +19,11 @@ from gateway.core.pricing.cost_bound import Asked, cost_bound
 from gateway.core.pricing.prices import picture_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Door, is_sdk_retry
-from gateway.endpoints.body import read_body
-from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import PictureTools
+from gateway.server.body import read_body
+from gateway.server.downstream import Downstream
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object

@@ -15,12 +15,12 @@ from gateway.core.images.types import PictureKind, PicturesRequest
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.types import Route
 from gateway.endpoints.admission import Door, is_sdk_retry
-from gateway.endpoints.body import read_body
-from gateway.endpoints.downstream import Downstream
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import PictureOperation
 from gateway.images.orders import PictureDesk
+from gateway.server.body import read_body
+from gateway.server.downstream import Downstream
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object
 from gateway.wire.form_data import parse_form

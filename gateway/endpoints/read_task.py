@@ -11,9 +11,9 @@ from starlette.routing import Route
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Upstream
 from gateway.endpoints.admission import Door
-from gateway.endpoints.answers import Header, error_headers
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.task_lookup import TaskReading
+from gateway.server.headers import Header, error_headers
 from gateway.stores.base import TaskRecord
 
 PATH = "/api/v1/task/{id}"

@@ -7,9 +7,9 @@ from types import TracebackType
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage, VirtualKey
-from gateway.endpoints.body import ClientGone
 from gateway.exchange.exchange import STATUS_CLIENT_GONE
 from gateway.exchange.services import Services
+from gateway.server.body import ClientGone
 from gateway.telemetry.metrics import FinishedExchange
 
 

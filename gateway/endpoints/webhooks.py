@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.errors import ClientError
-from gateway.endpoints.body import read_body
+from gateway.server.body import read_body
 
 MOST_BYTES = 1 << 20
 """A task's description with pictures as base64 may be large; nothing of it is kept, and it is read only for who knows

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.endpoints.downstream import Downstream
+from gateway.server.downstream import Downstream
 from gateway.translate.chat_to_chat import ChatConversation
 
 from .conftest import StartGateway

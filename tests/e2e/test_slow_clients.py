@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
-from gateway.endpoints.body import read_body
-from gateway.endpoints.server_limits import ServerLimits
+from gateway.server.body import read_body
+from gateway.server.limits import ServerLimits
 from gateway.upstream.connection import BUFFER_LIMIT
 
 from .conftest import StartGateway

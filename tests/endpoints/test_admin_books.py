@@ -15,15 +15,14 @@ import pytest
 from gateway.billing.ledger import BookDesk
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.endpoints.admin import AdminSource, admin_routes
-from gateway.endpoints.dispatch import Dispatch
 from gateway.sandbox import Sandbox
+from gateway.server.dispatch import Dispatch
 from gateway.stores.base import AttemptRecord, Intent, Settlement
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import SQLiteLedger
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
-
-from .client import Answer, RawClient
+from tests.server.client import Answer, RawClient
 
 RECONCILE, PRUNE = "/admin/v1/reconcile", "/admin/v1/prune"
 ADMIN_KEY = "admin-0123456789abcdef"

@@ -16,15 +16,14 @@ from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.admin import AdminSource, admin_routes
-from gateway.endpoints.dispatch import Dispatch
 from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import KeyRing
 from gateway.keys.service import KeyDesk
+from gateway.server.dispatch import Dispatch
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
-
-from .client import Answer, RawClient
+from tests.server.client import Answer, RawClient
 
 KEYS = "/admin/v1/keys"
 ADMIN_KEY = "admin-0123456789abcdef"

@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from gateway.endpoints.dispatch import Dispatch
 from gateway.endpoints.kept_images import kept_image_routes
+from gateway.server.dispatch import Dispatch
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000
 

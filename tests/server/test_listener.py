@@ -13,7 +13,7 @@ import socket
 
 import pytest
 
-from gateway.endpoints.server import ListenError, start_server
+from gateway.server.listener import ListenError, start_server
 from gateway.telemetry.log import Log
 
 from .client import RawClient, message

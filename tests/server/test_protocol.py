@@ -10,9 +10,9 @@ import weakref
 import pytest
 from starlette.types import Receive, Scope
 
-from gateway.endpoints.body import ClientGone, read_body
-from gateway.endpoints.downstream import Downstream
-from gateway.endpoints.server_limits import ServerLimits, client_connections
+from gateway.server.body import ClientGone, read_body
+from gateway.server.downstream import Downstream
+from gateway.server.limits import ServerLimits, client_connections
 
 from .client import RawClient, message, until
 from .conftest import front_door
@@ -377,7 +377,7 @@ async def test_an_application_that_fails_to_answer_is_answered_for(serve, connec
 
 
 async def test_refusals_are_told_to_the_operator(connect):
-    from gateway.endpoints.server import start_server
+    from gateway.server.listener import start_server
 
     told = []
     server = await start_server(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from starlette.types import Message, Scope, Send
 
 from gateway.core.errors import GatewayError
-from gateway.endpoints.answers import JSON, Header, Headers, error_headers, request_id
-from gateway.endpoints.connection import connection_of
+from gateway.server.connection import connection_of
+from gateway.server.headers import JSON, Header, Headers, error_headers, request_id
 
 _NEVER = frozenset(
     (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.endpoints.browser_guard import BrowserGuard, refuse_pages
-from gateway.endpoints.dispatch import Dispatch
 from gateway.endpoints.health import health_routes
+from gateway.server.browser_guard import BrowserGuard, refuse_pages
+from gateway.server.dispatch import Dispatch
 
 from .client import Answer, RawClient
 

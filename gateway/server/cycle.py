@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway.core.errors import internal_error
-from gateway.endpoints.answers import Header, error_headers, request_id
+from gateway.server.headers import Header, error_headers, request_id
 
 
 class Writer:

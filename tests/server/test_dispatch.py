@@ -14,12 +14,12 @@ from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Endpoint, Target, Upstream, VirtualKey
 from gateway.core.types import Route as ModelRoute
 from gateway.endpoints.auth import Authenticator
-from gateway.endpoints.dispatch import Dispatch
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.models import model_routes
+from gateway.server.dispatch import Dispatch
+from tests.endpoints.test_auth import ALICE, digest
 
 from .client import until
-from .test_auth import ALICE, digest
 
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://api.example", "https", "api.example", 443),), ())
 BACKUP = Upstream("backup", "openai", PIAPI.endpoints, ())

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.core.limits.body_memory import BodyBudget
-from gateway.endpoints.body import UNCOUNTED, ClientGone, read_body
+from gateway.server.body import UNCOUNTED, ClientGone, read_body
 
 from .client import message, until
 from .conftest import front_door

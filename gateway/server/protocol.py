@@ -26,7 +26,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway.core.errors import GatewayError, gateway_overloaded
-from gateway.endpoints.answers import (
+from gateway.runtime.interruption import Watchdog
+from gateway.server.connection import EXTENSION
+from gateway.server.cycle import Cycle, Writer
+from gateway.server.headers import (
     Header,
     error_headers,
     headers_too_large,
@@ -34,12 +37,9 @@ from gateway.endpoints.answers import (
     request_id,
     request_timeout,
 )
-from gateway.endpoints.connection import EXTENSION
-from gateway.endpoints.http_cycle import Cycle, Writer
-from gateway.endpoints.http_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
-from gateway.endpoints.server_limits import ServerLimits
-from gateway.endpoints.unsent import unsent_bytes
-from gateway.runtime.interruption import Watchdog
+from gateway.server.limits import ServerLimits
+from gateway.server.request_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
+from gateway.server.unsent import unsent_bytes
 
 
 class Stage(Enum):

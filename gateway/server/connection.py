@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Protocol, cast
 
-from gateway.endpoints.answers import Header
+from gateway.server.headers import Header
 
 EXTENSION = "piapi.connection"
 

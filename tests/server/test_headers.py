@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayError, invalid_request, rate_limit_exceeded
-from gateway.endpoints.answers import error_headers, header, request_id
+from gateway.server.headers import error_headers, header, request_id
 
 
 @pytest.mark.parametrize("sent", [b"a", b"req_1.2-3_X", b"a" * 128])

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.endpoints.answers import Header, malformed_request
+from gateway.server.headers import Header, malformed_request
 
 WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
 """The headers that the checks want to see, names in lower case."""

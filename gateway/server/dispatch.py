@@ -15,10 +15,10 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.errors import ClientError, GatewayError, internal_error
-from gateway.endpoints.answers import Headers, header
-from gateway.endpoints.body import ClientGone
-from gateway.endpoints.browser_guard import BrowserGuard
-from gateway.endpoints.downstream import Downstream
+from gateway.server.body import ClientGone
+from gateway.server.browser_guard import BrowserGuard
+from gateway.server.downstream import Downstream
+from gateway.server.headers import Headers, header
 
 Endpoint = Callable[[Scope, Receive, Downstream], Awaitable[None]]
 """Answers through the Downstream, or raises a GatewayError before it has answered."""

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import pytest
 from starlette.types import ASGIApp
 
-from gateway.endpoints.dispatch import Dispatch, Endpoint
-from gateway.endpoints.server import RunningServer, start_server
-from gateway.endpoints.server_limits import ServerLimits
+from gateway.server.dispatch import Dispatch, Endpoint
+from gateway.server.limits import ServerLimits
+from gateway.server.listener import RunningServer, start_server
 
 from .client import RawClient
 

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from gateway.core.errors import UpstreamFault, gateway_overloaded, internal_error
-from gateway.endpoints.body import read_body
+from gateway.server.body import read_body
 
 from .client import message, until
 from .conftest import front_door

@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.core.limits.body_memory import BodyBudget, BodyLease
-from gateway.endpoints.answers import request_timeout, request_too_large
-from gateway.endpoints.connection import connection_of
+from gateway.server.connection import connection_of
+from gateway.server.headers import request_timeout, request_too_large
 
 IDLE = 15.0
 TOTAL = 120.0

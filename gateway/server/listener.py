@@ -18,8 +18,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.core.errors import GatewayError
-from gateway.endpoints.http_protocol import GuardedProtocol
-from gateway.endpoints.server_limits import ServerLimits
+from gateway.server.limits import ServerLimits
+from gateway.server.protocol import GuardedProtocol
 
 BACKLOG = 2048
 STOP_TIME = 1.0

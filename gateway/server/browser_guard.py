@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from gateway.core.errors import ClientError
-from gateway.endpoints.answers import Header
+from gateway.server.headers import Header
 
 _BUYS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS"))
 
