@@ -31,13 +31,13 @@ from gateway.endpoints.admission import Door
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.chat import ChatEndpoint
 from gateway.endpoints.health import health_routes
-from gateway.endpoints.kept_images import kept_image_routes
+from gateway.endpoints.image_files import kept_image_routes
+from gateway.endpoints.images import PATHS as PICTURES
+from gateway.endpoints.images import PicturesEndpoint
 from gateway.endpoints.models import model_routes
-from gateway.endpoints.piapi_tasks import PATH as TASKS
-from gateway.endpoints.piapi_tasks import CreateTask
-from gateway.endpoints.pictures import PATHS as PICTURES
-from gateway.endpoints.pictures import PicturesEndpoint
-from gateway.endpoints.read_task import read_task_routes
+from gateway.endpoints.task_status import read_task_routes
+from gateway.endpoints.tasks import PATH as TASKS
+from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services

@@ -21,9 +21,9 @@ from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Budget, VirtualKey
-from gateway.endpoints.piapi_tasks import PATH as TASKS
-from gateway.endpoints.pictures import PATHS as PICTURES
-from gateway.endpoints.read_task import PATH as TASK
+from gateway.endpoints.images import PATHS as PICTURES
+from gateway.endpoints.task_status import PATH as TASK
+from gateway.endpoints.tasks import PATH as TASKS
 from gateway.exchange.services import Gate, Pictures, Services, Snapshot
 from gateway.exchange.tokenizer import Tokenizer
 from gateway.images.mask import Painter

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from gateway.endpoints.kept_images import kept_image_routes
+from gateway.endpoints.image_files import kept_image_routes
 from gateway.server.dispatch import Dispatch
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000
