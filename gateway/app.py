@@ -26,7 +26,7 @@ from gateway.config import Config, unsupported
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
-from gateway.endpoints.admin import AdminSource, admin_routes
+from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.endpoints.admission import Door
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.chat import ChatEndpoint

@@ -14,7 +14,7 @@ from gateway.book_local import local_desk
 from gateway.config import Config
 from gateway.console import Told
 from gateway.core.errors import invalid_request
-from gateway.endpoints.admin_books import PRUNE
+from gateway.endpoints.admin.ledger import PRUNE
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import store_path
 

@@ -17,7 +17,7 @@ from gateway.book_local import local_desk
 from gateway.config import Config
 from gateway.console import Told
 from gateway.core.errors import OperatorError, invalid_request
-from gateway.endpoints.admin_books import RECONCILE
+from gateway.endpoints.admin.ledger import RECONCILE
 from gateway.stores.sqlite import store_path
 
 BY = "key,model"

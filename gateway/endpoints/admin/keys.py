@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.routing import Route
 
-from gateway.endpoints.admin_json import Guard, Work, answering, body_fields
+from gateway.endpoints.admin.json_body import Guard, Work, answering, body_fields
 from gateway.keys.fields import refuse_unknown
 from gateway.keys.key_book import MOST_LISTED
 from gateway.keys.service import KeyDesk

@@ -15,7 +15,7 @@ from gateway.config import budget, duration
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets
 from gateway.core.types import Budget, VirtualKey
-from gateway.endpoints.admin import AdminSource, admin_routes
+from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import KeyRing

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.billing.ledger import BookDesk
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
-from gateway.endpoints.admin import AdminSource, admin_routes
+from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.sandbox import Sandbox
 from gateway.server.dispatch import Dispatch
 from gateway.stores.base import AttemptRecord, Intent, Settlement

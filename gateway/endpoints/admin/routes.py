@@ -14,9 +14,9 @@ from starlette.routing import Route
 
 from gateway.billing.ledger import BookDesk
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
-from gateway.endpoints.admin_books import book_routes
-from gateway.endpoints.admin_json import Handler
-from gateway.endpoints.admin_keys import key_routes
+from gateway.endpoints.admin.json_body import Handler
+from gateway.endpoints.admin.keys import key_routes
+from gateway.endpoints.admin.ledger import book_routes
 from gateway.keys.service import KeyDesk
 
 

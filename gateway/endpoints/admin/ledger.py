@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from gateway.billing.ledger import BookDesk
 from gateway.core.errors import invalid_request
-from gateway.endpoints.admin_json import Guard, answering, body_fields
+from gateway.endpoints.admin.json_body import Guard, answering, body_fields
 from gateway.keys.fields import refuse_unknown
 from gateway.wire.field_checks import a_boolean, a_string, missing
 
