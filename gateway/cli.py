@@ -16,7 +16,7 @@ from typing import NoReturn
 import orjson
 
 from gateway import __version__
-from gateway.app import Gateway, build_log
+from gateway.app.gateway import Gateway, build_log
 from gateway.config import Config, describe_models, load, unsupported
 from gateway.config.addresses import HostPort, host_port
 from gateway.console import Told, models_table, probe_table, read_status, status_text

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gateway.app import Gateway, build_log
+from gateway.app.gateway import Gateway, build_log
 from gateway.config import Config, load
 from gateway.lifecycle import serve_until_stopped
 from gateway.sandbox import Sandbox

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from gateway.admin_client import AdminClient, by_the_one_writer
-from gateway.assembly import key_rules
+from gateway.app.assembly import key_rules
 from gateway.config import Config
 from gateway.core.errors import invalid_request
 from gateway.core.pricing.prices import format_usd

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from gateway.app import Gateway
+from gateway.app.gateway import Gateway
 
 CUT_OFF_SECONDS = 5.0
 """How long stragglers have to write their last event after the drain time, and idle connections to close."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx2
 
-from gateway.app import Gateway, build_log
+from gateway.app.gateway import Gateway, build_log
 from gateway.config import Config, load
 from gateway.sandbox import Sandbox
 

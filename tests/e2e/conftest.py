@@ -60,7 +60,7 @@ async def gateway(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[StartGateway]:
     """Starts gateways from YAML that is merged over ``harness.base_config``. At the end each is closed and checked."""
-    monkeypatch.setattr("gateway.assembly.Tokenizer", lambda: tokenizer)
+    monkeypatch.setattr("gateway.app.assembly.Tokenizer", lambda: tokenizer)
     monkeypatch.setattr("gateway.upstream.dialer.client_context", lambda: authorities)
     rigs: list[Rig] = []
 

@@ -23,7 +23,7 @@ from typing import Any
 import openai
 import yaml
 
-from gateway.app import Gateway
+from gateway.app.gateway import Gateway
 from gateway.config import Config, load
 from gateway.sandbox import Sandbox
 from gateway.sandbox.answers import Role

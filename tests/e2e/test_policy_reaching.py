@@ -78,7 +78,7 @@ async def resolve(host: str, port: int) -> list[Address]:
 
 @pytest.fixture
 def stub_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.app.SystemDialer", lambda: SystemDialer(resolve=resolve))
+    monkeypatch.setattr("gateway.app.gateway.SystemDialer", lambda: SystemDialer(resolve=resolve))
 
 
 @pytest.mark.usefixtures("stub_resolver")

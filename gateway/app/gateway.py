@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway import __version__
-from gateway.assembly import (
+from gateway.app.assembly import (
     RESERVED_DESCRIPTORS,
     build_book_desk,
     build_desk,

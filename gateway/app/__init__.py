@@ -1,0 +1,1 @@
+"""The composition: a configuration becomes a running gateway, is reloaded, drained and closed."""
