@@ -101,7 +101,7 @@ def gateway_server(folder: Path, upstream_port: int, *, profile: Path | None = N
     config = folder / "config.yaml"
     config.write_text(json.dumps(_gateway_config(folder, upstream_port)))
     python = [sys.executable, *(("-m", "cProfile", "-o", str(profile)) if profile else ())]
-    command = [*python, "-m", "gateway.cli", "serve", "--config", str(config)]
+    command = [*python, "-m", "gateway", "serve", "--config", str(config)]
     with _process(command, folder, "gateway", server_core()) as process:
         line = _first_line(process, folder / "gateway.log")
         url = next((word for word in line.split() if word.startswith("http://")), "")

@@ -156,7 +156,7 @@ def base_config(folder: Path, sandbox: Sandbox, keys: Sequence[Mapping[str, Any]
 def _command(*words: str | Path) -> list[str]:
     """The command line of the very code that is imported here; the last word is the folder of the configuration."""
     *command, folder = words
-    return [sys.executable, "-m", "gateway.cli", *map(str, command), "--config", str(Path(folder) / "config.yaml")]
+    return [sys.executable, "-m", "gateway", *map(str, command), "--config", str(Path(folder) / "config.yaml")]
 
 
 def _surroundings(folder: Path) -> dict[str, Any]:

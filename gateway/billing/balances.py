@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
+from gateway.cli.tables import render
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import format_usd, usd_number
 from gateway.stores.balances import Balance, BalancePeriod
-from gateway.tables import render
 
 MONEY = ("balance_then_usd", "balance_now_usd", "drawn_usd", "owed_usd", "difference_usd")
 COLUMNS = ("upstream", "upstream_keys", "since", "until", *MONEY, "note")

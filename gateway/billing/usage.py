@@ -11,9 +11,9 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+from gateway.cli.tables import render
 from gateway.core.pricing.prices import format_usd, usd_number
 from gateway.stores.queries import UsageRow, usage
-from gateway.tables import render
 
 FIELDS = ("key", "team", "model", "upstream", "day")
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from gateway.cli import main
+from gateway.cli.main import main
+from gateway.cli.status import read_status
 from gateway.config import load
-from gateway.console import read_status
 from gateway.core.errors import OperatorError
 from gateway.sandbox import SCENARIOS, Sandbox
 

@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway import admin_client
-from gateway.cli import main
+from gateway.cli import admin_client
+from gateway.cli.main import main
 from gateway.sandbox import Sandbox
 from gateway.stores.lock import StoreLock
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from gateway import admin_client
-from gateway.cli import main
+from gateway.cli import admin_client
+from gateway.cli.main import main
 from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
 from gateway.stores.base import Intent, Settlement, State

@@ -9,13 +9,13 @@ from typing import Any
 
 import orjson
 
-from gateway.admin_client import AdminClient, by_the_one_writer
 from gateway.billing.balances import reconciliation_csv, reconciliation_table
 from gateway.billing.ledger import SINCE
 from gateway.billing.usage import FIELDS, parse_fields, parse_period, usage_csv, usage_rows, usage_table
-from gateway.book_local import local_desk
+from gateway.cli.admin_client import AdminClient, by_the_one_writer
+from gateway.cli.local_store import local_desk
+from gateway.cli.status import Told
 from gateway.config import Config
-from gateway.console import Told
 from gateway.core.errors import OperatorError, invalid_request
 from gateway.endpoints.admin.ledger import RECONCILE
 from gateway.stores.sqlite import store_path

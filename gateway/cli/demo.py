@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from gateway.app.gateway import Gateway, build_log
+from gateway.cli.process import serve_until_stopped
 from gateway.config import Config, load
-from gateway.lifecycle import serve_until_stopped
 from gateway.sandbox import Sandbox
 
 MODEL = "gpt-4o-mini"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.tables import render
+from gateway.cli.tables import render
 
 
 def test_columns_line_up_numbers_to_the_right() -> None:

@@ -13,18 +13,18 @@ from typing import Any
 
 import orjson
 
-from gateway.admin_client import AdminClient, by_the_one_writer
 from gateway.app.assembly import key_rules
+from gateway.cli.admin_client import AdminClient, by_the_one_writer
+from gateway.cli.key_local import reading_book, writing_desk
+from gateway.cli.key_remote import RemoteKeys
+from gateway.cli.tables import render
 from gateway.config import Config
 from gateway.core.errors import invalid_request
 from gateway.core.pricing.prices import format_usd
-from gateway.key_local import reading_book, writing_desk
-from gateway.key_remote import RemoteKeys
 from gateway.keys.fields import SETTINGS
 from gateway.keys.key_book import KeyBook
 from gateway.keys.service import GRACE, KeyDesk
 from gateway.stores.sqlite import store_path
-from gateway.tables import render
 
 Shown = dict[str, Any]
 Book = KeyBook | RemoteKeys

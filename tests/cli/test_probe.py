@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from gateway.cli.probe import probe
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
-from gateway.probe import probe
 from gateway.sandbox import Sandbox
 from gateway.sandbox.answers import Role
 

@@ -17,22 +17,22 @@ import orjson
 
 from gateway import __version__
 from gateway.app.gateway import Gateway, build_log
+from gateway.cli.demo import run_demo
+from gateway.cli.keys import add_key_parsers, obey
+from gateway.cli.ledger import add_ledger_parsers
+from gateway.cli.ledger import obey as look_after
+from gateway.cli.probe import probe
+from gateway.cli.process import run, serve_until_stopped, until_stopped
+from gateway.cli.status import Told, models_table, probe_table, read_status, status_text
+from gateway.cli.usage import add_usage_parser, usage
 from gateway.config import Config, describe_models, load, unsupported
 from gateway.config.addresses import HostPort, host_port
-from gateway.console import Told, models_table, probe_table, read_status, status_text
 from gateway.core.errors import ConfigError, GatewayError, OperatorError
-from gateway.demo import run_demo
-from gateway.key_commands import add_key_parsers, obey
-from gateway.ledger_commands import add_ledger_parsers
-from gateway.ledger_commands import obey as look_after
-from gateway.lifecycle import run, serve_until_stopped, until_stopped
-from gateway.probe import probe
 from gateway.sandbox import SCENARIOS, ScenarioError, run_sandbox
 from gateway.server.listener import ListenError
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.transport import PoolTransport
-from gateway.usage_commands import add_usage_parser, usage
 
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 DEFAULT_CONFIG = Path("config.yaml")

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gateway.admin_client import AdminClient, by_the_one_writer
 from gateway.billing.ledger import would_prune
-from gateway.book_local import local_desk
+from gateway.cli.admin_client import AdminClient, by_the_one_writer
+from gateway.cli.local_store import local_desk
+from gateway.cli.status import Told
 from gateway.config import Config
-from gateway.console import Told
 from gateway.core.errors import invalid_request
 from gateway.endpoints.admin.ledger import PRUNE
 from gateway.stores.queries import verify

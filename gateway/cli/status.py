@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import httpx2
 
+from gateway.cli.tables import render
 from gateway.config import Config
 from gateway.core.errors import OperatorError
-from gateway.tables import render
 
 ADMIN_TIMEOUT = 5.0
 """Seconds."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from gateway.admin_client import AdminClient
+from gateway.cli.admin_client import AdminClient
 from gateway.keys.key_book import MOST_LISTED
 
 PATH = "/admin/v1/keys"
