@@ -33,7 +33,7 @@ from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import KeyRing
 from gateway.keys.service import KeyDesk
-from gateway.runtime.ports import Clock, Dialer, Randomness
+from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Hints
 from gateway.stores.base import Ledger
@@ -44,6 +44,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
 from gateway.translate.chat_to_chat import PATH as CHAT
 from gateway.upstream.account import task_limit
+from gateway.upstream.dialer import Dialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.task_limiter import TaskGate
 

@@ -45,7 +45,7 @@ from gateway.images.kept import KeptImages
 from gateway.images.mask import Painter
 from gateway.images.results import PictureStore
 from gateway.keys.keyring import KeyRing
-from gateway.runtime.ports import Clock, Dialer, Randomness, SystemClock, system_randomness
+from gateway.runtime.ports import Clock, Randomness, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.dispatch import Dispatch, Endpoint
 from gateway.server.limits import ServerLimits, client_connections
@@ -55,7 +55,7 @@ from gateway.stores.sqlite import SQLiteLedger, store_path
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import PATH as CHAT
-from gateway.upstream.dialer import SystemDialer
+from gateway.upstream.dialer import Dialer, SystemDialer
 from gateway.upstream.result_fetch import ResultFetcher
 
 ADMIN_CONNECTIONS = 16

@@ -9,15 +9,12 @@ snapshots of its balance.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-from gateway.cli.tables import render
 from gateway.core.pricing.calendar import iso_time
-from gateway.core.pricing.prices import format_usd, usd_number
+from gateway.core.pricing.prices import usd_number
 from gateway.stores.balances import Balance, BalancePeriod
 
 MONEY = ("balance_then_usd", "balance_now_usd", "drawn_usd", "owed_usd", "difference_usd")
@@ -47,20 +44,6 @@ def balance_rows(periods: Iterable[BalancePeriod], taken: Mapping[Balance, str |
             firsts.setdefault(shared[key], (balance, []))[1].append(balance.credential)
     rows += [_first_row(balance, keys) for balance, keys in firsts.values()]
     return sorted(rows, key=lambda row: (row["upstream"], row["upstream_keys"][0], row["since"] or ""))
-
-
-def reconciliation_table(rows: Sequence[Row]) -> str:
-    """For eyes."""
-    return render([_as_text(row) for row in rows], COLUMNS, right=frozenset(MONEY))
-
-
-def reconciliation_csv(rows: Sequence[Row]) -> str:
-    """The same columns as CSV, with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(_as_text, rows))
-    return text.getvalue()
 
 
 def _shared(taken: Mapping[Balance, str | None]) -> dict[_Key, _Key]:
@@ -114,8 +97,3 @@ def _first_row(balance: Balance, keys: list[str]) -> Row:
         "balance_now_usd": usd_number(balance.nano),
         "note": FIRST,
     }
-
-
-def _as_text(row: Row) -> Row:
-    money = {name: None if row[name] is None else format_usd(round(row[name] * 1e9)) for name in MONEY}
-    return {**row, **money, "upstream_keys": ", ".join(row["upstream_keys"])}

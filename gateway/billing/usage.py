@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.tables import render
-from gateway.core.pricing.prices import format_usd, usd_number
+from gateway.core.pricing.prices import usd_number
 from gateway.stores.queries import UsageRow, usage
 
 FIELDS = ("key", "team", "model", "upstream", "day")
@@ -78,26 +75,6 @@ def usage_rows(path: Path, period: Period, by: Sequence[str], zone: tzinfo) -> l
     fields = parse_fields(",".join(by))
     rows = usage(path, since_ns=period.since_ns, until_ns=period.until_ns, by=fields, time_zone=zone)
     return [_as_dict(row, fields) for row in rows]
-
-
-def usage_table(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
-    """For eyes, with a line of totals."""
-    shown = [{**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))} for row in rows]
-    if len(rows) > 1 and by:
-        total: dict[str, Any] = {name: sum(row[name] for row in rows) for name in FIGURES[:-1]}
-        cost = sum(round(row["cost_usd"] * 1e9) for row in rows)
-        shown.append({by[0]: "total", **total, "cost_usd": format_usd(cost)})
-    return render(shown, [*by, *FIGURES], right=frozenset(FIGURES))
-
-
-def usage_csv(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
-    """The JSON's columns as CSV, with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*by, *FIGURES], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))})
-    return text.getvalue()
 
 
 def _as_dict(row: UsageRow, fields: Sequence[str]) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from gateway.billing.balances import reconciliation_csv, reconciliation_table
 from gateway.billing.ledger import SINCE
-from gateway.billing.usage import FIELDS, parse_fields, parse_period, usage_csv, usage_rows, usage_table
+from gateway.billing.usage import FIELDS, parse_fields, parse_period, usage_rows
 from gateway.cli.admin_client import AdminClient, by_the_one_writer
 from gateway.cli.local_store import local_desk
 from gateway.cli.status import Told
+from gateway.cli.tables import reconciliation_csv, reconciliation_table, usage_csv, usage_table
 from gateway.config import Config
 from gateway.core.errors import OperatorError, invalid_request
 from gateway.endpoints.admin.ledger import RECONCILE

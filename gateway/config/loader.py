@@ -14,7 +14,7 @@ from gateway.config.problems import Place, Problems
 from gateway.config.settings import Config
 from gateway.config.tree import read_tree
 from gateway.core.errors import ConfigError
-from gateway.keys.hashing import PEPPER_VARIABLE
+from gateway.core.signing import PEPPER_VARIABLE
 
 MAX_BYTES = 4 * 1024**2
 

@@ -9,6 +9,7 @@
     ConfigError                      source: the operator; the command ends with exit code 2
     OperatorError                    source: the operator's machine; one line that says what to do
     └── StoreError                   the ledger's store cannot be used; says how to recover
+    ResultUnavailable                an image that was made cannot be fetched or kept; for the log
 
 Two facts are kept apart: ``retry_after`` says when things may be better, ``should_retry`` whether software may send the
 same request again by itself, which is so only if that can help and cannot buy twice.
@@ -189,3 +190,7 @@ def server_shutting_down(*, again: bool = True) -> GatewayFault:
 
 def internal_error() -> GatewayFault:
     return GatewayFault(500, "server_error", "internal_error", "The gateway failed; its log has the request id.")
+
+
+class ResultUnavailable(Exception):
+    """Thrown into a conversation: a picture that was made cannot be fetched or kept. The message is for the log."""

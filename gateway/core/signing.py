@@ -7,6 +7,9 @@ import binascii
 
 _PREFIX = "whsec_"
 
+PEPPER_VARIABLE = "GATEWAY_KEY_PEPPER"
+"""The environment variable that may hold the pepper of virtual keys in hexadecimal instead of the file."""
+
 
 def signing_key(secret: str) -> bytes:
     """The bytes that sign: those that ``whsec_<base64>`` stands for, or else the text itself.

@@ -9,6 +9,15 @@ from typing import Literal
 
 NANO_PER_USD = 1_000_000_000
 
+OTHER = "other"
+"""The label of what is outside the configured values."""
+
+ANONYMOUS = "anonymous"
+"""The name of the key where none is asked for."""
+
+NO_TEAM = ""
+"""The label of keys without a team."""
+
 Dialect = Literal["piapi", "openai"]
 OperationName = Literal["chat", "images", "task"]
 Confidence = Literal["measured", "estimated", "unknown"]

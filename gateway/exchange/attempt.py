@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
-from gateway.core.errors import TransportError
+from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.route_table import Go
 from gateway.core.types import CostClass, Outcome, Phase
 from gateway.runtime.interruption import Interrupter, Watchdog
@@ -29,7 +29,6 @@ from gateway.translate.commands import (
     Record,
     Respond,
     Result,
-    ResultUnavailable,
     Send,
     Sleep,
     Stalled,

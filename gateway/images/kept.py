@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from gateway.core.errors import ResultUnavailable
 from gateway.runtime.ports import Clock, SystemClock
-from gateway.translate.commands import ResultUnavailable
 from gateway.wire.picture_bytes import picture_type
 
 T = TypeVar("T")

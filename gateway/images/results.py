@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.core.errors import ResultUnavailable
 from gateway.images.kept import KeptFile, KeptImages
 from gateway.telemetry.log import Log
-from gateway.translate.commands import ResultUnavailable
 from gateway.upstream.result_fetch import ResultFetcher
 
 SWEEP_EVERY = 600.0

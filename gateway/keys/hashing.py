@@ -14,14 +14,12 @@ import stat
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.core.signing import PEPPER_VARIABLE
 
 PREFIX = "gw-"
 """What every key begins with: the log's redaction, and secret scanners, know it by that."""
 
 PEPPER_BYTES = 32
-PEPPER_VARIABLE = "GATEWAY_KEY_PEPPER"
-"""The environment variable that may hold the pepper in hexadecimal instead of the file."""
-
 _LOST = (
     "The keys in the store cannot be checked without it. Restore it from a backup, or set "
     f"{PEPPER_VARIABLE} to its bytes in hexadecimal. If it is lost for good, revoke every key: then a new one is made."

@@ -6,13 +6,9 @@ it whole. ``Clock`` is what code outside a loop's callbacks asks.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Callable
 from typing import Protocol
-
-from gateway.core.types import Endpoint
 
 
 class Clock(Protocol):
@@ -46,11 +42,3 @@ class Randomness(Protocol):
 def system_randomness() -> random.Random:
     """For jitter and for choosing among equals; secrets come from ``secrets``."""
     return random.Random()  # noqa: S311
-
-
-class Dialer(Protocol):
-    """Opens one connection; raises OSError, ssl.SSLError or TimeoutError-free cancellation as asyncio does."""
-
-    async def __call__(
-        self, endpoint: Endpoint, protocol_factory: Callable[[], asyncio.Protocol]
-    ) -> tuple[asyncio.Transport, asyncio.Protocol]: ...

@@ -4,8 +4,8 @@
     {"ts":"2026-11-22T08:47:01.123Z","level":"info","event":"attempt","request_id":"req_1",…}
     08:47:01 info attempt request_id=req_1 upstream=piapi outcome=ok ms=12.5
 
-Lines hold no secrets (gateway/telemetry/redaction.py), no raw control characters, and at most ``LINE_CAP`` bytes. The caller
-pays for making the line; a thread writes it (gateway/telemetry/line_writer.py).
+Lines hold no secrets (redaction.py), no raw control characters, and at most ``LINE_CAP`` bytes. The caller pays for
+making the line; a thread writes it (line_writer.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The metrics of the gateway, for Prometheus. The only file that knows prometheus_client.
 
-What is observed goes into plain dictionaries (gateway/telemetry/series.py) on the event loop; a scrape turns them into text.
+What is observed goes into plain dictionaries (series.py) on the event loop; a scrape turns them into text.
 Labels take configured values only; anything else, and what is missing, is ``other``. A missing team is empty.
 Money is kept in whole nano-dollars and divided at the scrape, so that the counters follow the ledger exactly.
 """
@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from gateway.core.pricing.prices import usd_number
-from gateway.core.types import CostReason, Usage
-from gateway.telemetry.series import ANONYMOUS, MAX_SERIES, NO_TEAM, OTHER, Count, Distribution, Family, LabelSpace
+from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER, CostReason, Usage
+from gateway.telemetry.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
 
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900)
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120)

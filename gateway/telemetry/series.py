@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-OTHER = "other"
-ANONYMOUS = "anonymous"
-NO_TEAM = ""
+from gateway.core.types import OTHER
 
 MAX_SERIES = 2_000
 

@@ -110,10 +110,6 @@ class Respond:
     body: bytes
 
 
-class ResultUnavailable(Exception):
-    """Thrown into a conversation: a picture that was made cannot be fetched or kept. The message is for the log."""
-
-
 @dataclass(slots=True)
 class Head:
     """An answer's head. Header names are lower case."""

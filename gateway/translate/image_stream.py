@@ -13,22 +13,11 @@ from typing import Any, TypeVar
 
 import orjson
 
-from gateway.core.errors import TransportError
+from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
-from gateway.translate.commands import (
-    RECEIVE,
-    Awaiting,
-    Command,
-    Conversing,
-    Emit,
-    Head,
-    Result,
-    ResultUnavailable,
-    Send,
-    Stalled,
-)
+from gateway.translate.commands import RECEIVE, Awaiting, Command, Conversing, Emit, Head, Result, Send, Stalled
 from gateway.translate.presenting import Presenter
 from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep

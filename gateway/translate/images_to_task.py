@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.images.flux import FluxOrder, Webhook, task_body
 from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
-from gateway.translate.commands import Conversing, Record, ResultUnavailable
+from gateway.translate.commands import Conversing, Record
 from gateway.translate.presenting import Presenter, Telling
 from gateway.translate.task_polling import TaskPolling, failure_words, stated_cost
 from gateway.wire.task_answer import TaskState

@@ -7,9 +7,10 @@ from typing import Any
 
 import orjson
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
-from gateway.translate.commands import Emit, ResultUnavailable
+from gateway.translate.commands import Emit
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
 from gateway.wire.chat_chunk import write_usage
 from gateway.wire.sse import DONE, encode_event

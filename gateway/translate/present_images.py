@@ -14,9 +14,10 @@ from typing import Any
 
 import orjson
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MOST_PICTURES, MadePicture, PictureFacts, PictureFormat, PicturesRequest
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Emit, Fetch, Result, ResultUnavailable
+from gateway.translate.commands import Command, Emit, Fetch, Result
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
 from gateway.wire.picture_bytes import picture_type
 from gateway.wire.sse import encode_event

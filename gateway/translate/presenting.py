@@ -11,9 +11,10 @@ import binascii
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Keep, Result, ResultUnavailable
+from gateway.translate.commands import Command, Keep, Result
 
 Telling = Generator[Command, Result, None]
 Delivering = Generator[Command, Result, tuple[MadePicture, ...]]

@@ -16,9 +16,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Literal
 from urllib.parse import quote
 
-from gateway.core.errors import shorten
+from gateway.core.errors import ResultUnavailable, shorten
 from gateway.core.types import Endpoint
-from gateway.translate.commands import ResultUnavailable
 from gateway.upstream.dialer import Address, Resolver
 
 _LONGEST = 8192

@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from gateway.core.types import Endpoint
 
@@ -21,6 +22,14 @@ Resolver = Callable[[str, int], Awaitable[list[Address]]]
 _NEGATIVE_ENTRIES = 256
 
 _SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
+
+
+class Dialer(Protocol):
+    """Opens one connection; raises OSError or ssl.SSLError as asyncio does, and never TimeoutError."""
+
+    async def __call__(
+        self, endpoint: Endpoint, protocol_factory: Callable[[], asyncio.Protocol]
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]: ...
 
 
 def is_shortage(error: BaseException) -> bool:
@@ -49,7 +58,7 @@ def client_context() -> ssl.SSLContext:
 
 
 class SystemDialer:
-    """Implements ``ports.Dialer``.
+    """Dials with the machine's own resolver and sockets; implements ``Dialer``.
 
     ``ssl_context``: for authorities of one's own; it must verify. ``stagger``: seconds one address is given before
     the next is tried beside it (RFC 8305, section 5: 250 ms). ``negative_ttl``: seconds a failed look-up is

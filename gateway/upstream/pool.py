@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.runtime.ports import Dialer
 from gateway.upstream.connection import Connection
-from gateway.upstream.dialer import is_shortage
+from gateway.upstream.dialer import Dialer, is_shortage
 from gateway.upstream.request_head import host_header, request_head
 from gateway.upstream.response import Response
 

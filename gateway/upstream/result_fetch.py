@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
-from gateway.core.errors import TransportError
-from gateway.translate.commands import ResultUnavailable
+from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.upstream.address_guard import AddressGuard, Destination, LinkRefused
 from gateway.upstream.dialer import Resolver, SystemDialer, system_resolver
 from gateway.upstream.pool import ConnectionPool

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 from typing import Any
 
-from gateway.billing.balances import COLUMNS, FIRST, PRUNED, TOPPED_UP, balance_rows, reconciliation_csv
-from gateway.billing.balances import reconciliation_table as table
+from gateway.billing.balances import COLUMNS, FIRST, PRUNED, TOPPED_UP, balance_rows
+from gateway.cli.tables import reconciliation_csv
+from gateway.cli.tables import reconciliation_table as table
 from gateway.stores.balances import Balance, BalancePeriod
 
 HOUR = 3600 * 10**9

@@ -16,17 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing.usage import (
-    FIELDS,
-    FIGURES,
-    Period,
-    parse_fields,
-    parse_moment,
-    parse_period,
-    usage_csv,
-    usage_rows,
-    usage_table,
-)
+from gateway.billing.usage import FIELDS, FIGURES, Period, parse_fields, parse_moment, parse_period, usage_rows
+from gateway.cli.tables import usage_csv, usage_table
 from gateway.runtime.ports import SystemClock
 from gateway.stores.base import Intent, Settlement, State
 from gateway.stores.sqlite import SQLiteLedger

@@ -7,14 +7,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from gateway.core.errors import TransportError
+from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.health import Passage
 from gateway.core.routing.route_table import Go
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
 from gateway.exchange.attempt import Attempt
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, ResultUnavailable, Send, Stalled
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Send, Stalled
 from tests.virtual_time import VirtualTime
 
 TIMES = Timeouts(connect=5, head=30, content=60, idle=60)

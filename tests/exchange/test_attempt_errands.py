@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.types import Endpoint, Outcome, Phase
-from gateway.translate.commands import (
-    Awaiting,
-    Conversing,
-    Emit,
-    Fetch,
-    Keep,
-    Record,
-    Respond,
-    ResultUnavailable,
-    Send,
-    Sleep,
-    Stalled,
-)
+from gateway.translate.commands import Awaiting, Conversing, Emit, Fetch, Keep, Record, Respond, Send, Sleep, Stalled
 from tests.exchange.scripted import OK, Errands, Pool, Response, Sink, Talk, attempt, ends, play
 
 PROXY = Endpoint("https://proxy.piapi.ai", "https", "proxy.piapi.ai", 443)

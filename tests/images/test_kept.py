@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.errors import ResultUnavailable
 from gateway.images.kept import KeptImages
-from gateway.translate.commands import ResultUnavailable
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 92
 JPEG = b"\xff\xd8\xff\xe0" + b"j" * 96

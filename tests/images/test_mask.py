@@ -303,7 +303,7 @@ def test_bombs_are_refused_in_little_memory() -> None:
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
     )
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["image True", "mask True"] * 4

@@ -118,5 +118,5 @@ def child(script: str, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ
-        | {"PYTHONPATH": os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[1])))},
+        | {"PYTHONPATH": os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[2])))},
     )

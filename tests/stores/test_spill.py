@@ -366,7 +366,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path):
     namespace = ["unshare", "--mount", "sh", "-c", mount, str(tmp_path)]
     if shutil.which("unshare") is None or subprocess.run([*namespace, "true"], capture_output=True).returncode:
         pytest.skip("this user may not mount a file system")
-    packages = os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[1])))
+    packages = os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[2])))
     done = subprocess.run(
         [*namespace, sys.executable, "-c", DISK_FULL, str(tmp_path), "watch"],
         capture_output=True,

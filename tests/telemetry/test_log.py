@@ -282,7 +282,7 @@ class TestUnreadStream:
 
     def test_a_process_whose_log_nobody_reads_still_ends(self):
         code = (
-            "from gateway.log import Log\n"
+            "from gateway.telemetry.log import Log\n"
             "log = Log()\n"
             "for number in range(2000): log.info('line', text='x' * 500)\n"
             "print('done', flush=True)\n"
@@ -302,7 +302,7 @@ class TestUnreadStream:
 
 
 def test_what_was_logged_last_is_written_at_exit():
-    code = "from gateway.log import Log\nlog = Log()\nfor n in range(300): log.info('line', n=n)\n"
+    code = "from gateway.telemetry.log import Log\nlog = Log()\nfor n in range(300): log.info('line', n=n)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=_environment(), timeout=30, check=True)
     assert [json.loads(line)["n"] for line in done.stderr.splitlines()] == list(range(300))
 
@@ -397,4 +397,4 @@ class TestBridge:
 
 
 def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

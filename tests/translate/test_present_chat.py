@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Emit, Keep, ResultUnavailable
+from gateway.translate.commands import Command, Emit, Keep
 from gateway.translate.present_chat import ChatPresenter
 
 from .pictures import BLACK, KEPT_URL, OTHER_URL, URL, as_base64, tell

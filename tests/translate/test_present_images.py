@@ -13,9 +13,10 @@ from openai.types import (
     ImagesResponse,
 )
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MadePicture, PictureFacts
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Emit, Fetch, Keep, ResultUnavailable
+from gateway.translate.commands import Command, Emit, Fetch, Keep
 from gateway.translate.present_images import ImagesPresenter
 
 from .pictures import BLACK, KEPT_URL, OTHER_URL, URL, WHITE, as_base64, order, source, tell

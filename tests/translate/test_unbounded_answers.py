@@ -8,10 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MOST_PICTURES, MOST_READ, MadePicture, PictureFacts
 from gateway.translate import image_stream as picture_stream
 from gateway.translate import present_images
-from gateway.translate.commands import Command, Emit, Fetch, Head, Keep, ResultUnavailable
+from gateway.translate.commands import Command, Emit, Fetch, Head, Keep
 from gateway.translate.present_chat import ChatPresenter
 from gateway.translate.present_images import ImagesPresenter
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import dedent
 
-from gateway.core.errors import TransportError
+from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.types import Outcome, Phase
 from gateway.translate.commands import (
     Awaiting,
@@ -38,7 +38,6 @@ from gateway.translate.commands import (
     Receive,
     Record,
     Respond,
-    ResultUnavailable,
     Send,
     Sleep,
     Stalled,

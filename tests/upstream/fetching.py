@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.translate.commands import ResultUnavailable
+from gateway.core.errors import ResultUnavailable
 from gateway.upstream.dialer import Address, Resolver, client_context
 from gateway.upstream.result_fetch import FetchLimits, ResultFetcher
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.translate.commands import ResultUnavailable
+from gateway.core.errors import ResultUnavailable
 from gateway.upstream.dialer import Address
 
 from .fetching import OK, PNG, Made, Pauses, answer, link, once, trouble
@@ -241,7 +241,7 @@ async def test_closing_ends_what_runs(fetcher: Made) -> None:
 
 BOMBS = """
 import asyncio, pathlib, resource, socket
-from gateway.translate.commands import ResultUnavailable
+from gateway.core.errors import ResultUnavailable
 from gateway.upstream.result_fetch import FetchLimits, ResultFetcher
 from tests.images.test_mask import png_header
 

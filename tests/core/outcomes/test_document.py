@@ -10,7 +10,7 @@ from gateway.core.outcomes.table import RULES, Scope, Verdict, client_error, ver
 from gateway.core.types import CostClass
 from tests.core.builders import ended
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "outcomes.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "outcomes.md"
 HEAD = "| outcome | what happened | where next | the client is told in the end | held against |"
 
 WHERE_NEXT = {

@@ -20,7 +20,7 @@ from bench.clients import BenchError
 from bench.report import Goal, Row, data, markdown, text
 from bench.servers import mock_server
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
