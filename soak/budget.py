@@ -1,6 +1,6 @@
 """A crowd on small budgets: thousands of parallel requests from several processes, and not a nano-dollar too much.
 
-Half of the crowd orders pictures at a fixed price with one key whose budget is enough for exactly ten. The other half
+Half of the crowd orders images at a fixed price with one key whose budget is enough for exactly ten. The other half
 chats, each process with a key of its own, on the budget of their team; once the crowd is gone the rest of that budget
 is spent one chat at a time, which shows that nothing stayed reserved.
 """
@@ -21,15 +21,15 @@ import httpx2
 from gateway.sandbox import Sandbox
 from soak import audit, books, process
 from soak.clients import http_client
-from soak.orders import CHAT, PICTURES
+from soak.orders import CHAT, IMAGES
 from soak.process import SoakError
 from soak.report import Report, progress
 
 PROCESSES = 4
 
-PICTURE = 20_000_000
+IMAGE = 20_000_000
 BOUGHT = 10
-"""Nano-dollars of a picture, and how many the painter's budget is for."""
+"""Nano-dollars of an image, and how many the painter's budget is for."""
 
 TEAM_BUDGET = 500_000
 """Nano-dollars for all chats: enough for some forty, of which some twenty can be reserved at once."""
@@ -40,7 +40,7 @@ KEYS: list[dict[str, str]] = [
     {"name": "painter", "key": PAINTER, "budget": "0.20/total"},
     *({"name": f"chatter-{number}", "key": key, "team": "crowd"} for number, key in enumerate(CHATTERS)),
 ]
-_PAINT = {"name": "picture", "path": PICTURES, "key": PAINTER, "body": {"model": "gpt-4o-image", "prompt": "a lamp"}}
+_PAINT = {"name": "image", "path": IMAGES, "key": PAINTER, "body": {"model": "gpt-4o-image", "prompt": "a lamp"}}
 _TALK: dict[str, Any] = {
     "model": "gpt-4o-mini",
     "max_tokens": 50,
@@ -76,9 +76,9 @@ async def run(folder: Path, requests: int) -> Report:
         problems.append(f"ledger verify: {said}")
     figures = {
         **{f"answered {name}": f"{number:,}" for name, number in sorted(answered.items())},
-        "pictures: budget, charged": f"{PICTURE * BOUGHT:,}, {spent.get('painter', 0):,} nano-dollars",
+        "images: budget, charged": f"{IMAGE * BOUGHT:,}, {spent.get('painter', 0):,} nano-dollars",
         "chats: budget, charged": f"{TEAM_BUDGET:,}, {chats:,} nano-dollars",
-        "overspent": f"{max(0, spent.get('painter', 0) - PICTURE * BOUGHT) + max(0, chats - TEAM_BUDGET):,}",
+        "overspent": f"{max(0, spent.get('painter', 0) - IMAGE * BOUGHT) + max(0, chats - TEAM_BUDGET):,}",
         "seconds": f"{time.monotonic() - began:.0f}",
     }
     return Report(f"{requests:,} parallel requests on small budgets", figures, problems)
@@ -151,8 +151,8 @@ async def _spend_the_rest(client: httpx2.AsyncClient, url: str) -> Counter[str]:
 
 
 def _wrong_answers(answered: Counter[str], requests: int) -> list[str]:
-    """Ten pictures and no other; everything else is refused for the budget's sake."""
-    expected = {"picture 200": BOUGHT, "picture 429 insufficient_quota": requests // 2 - BOUGHT}
+    """Ten images and no other; everything else is refused for the budget's sake."""
+    expected = {"image 200": BOUGHT, "image 429 insufficient_quota": requests // 2 - BOUGHT}
     problems = [
         f"answered '{name}': {answered[name]} times, not {count}"
         for name, count in expected.items()
@@ -163,15 +163,15 @@ def _wrong_answers(answered: Counter[str], requests: int) -> list[str]:
     return problems
 
 
-def _wrong_sums(rows: list[audit.Row], pictures: int, chats: int, billed: int) -> list[str]:
+def _wrong_sums(rows: list[audit.Row], images: int, chats: int, billed: int) -> list[str]:
     problems = []
-    if pictures != PICTURE * BOUGHT:
-        problems.append(f"pictures were charged {pictures}, their budget is {PICTURE * BOUGHT}")
+    if images != IMAGE * BOUGHT:
+        problems.append(f"images were charged {images}, their budget is {IMAGE * BOUGHT}")
     if chats > TEAM_BUDGET:
         problems.append(f"chats were charged {chats}, the team's budget is {TEAM_BUDGET}")
     dearest = max((row.reserved for row in rows if row.key != "painter"), default=0)
     if TEAM_BUDGET - chats >= dearest:
         problems.append(f"{TEAM_BUDGET - chats} of the team's budget was left, and {dearest} was refused")
-    if pictures + chats != billed:
-        problems.append(f"charged were {pictures + chats}, the upstream's bill is {billed}")
+    if images + chats != billed:
+        problems.append(f"charged were {images + chats}, the upstream's bill is {billed}")
     return problems

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-CHAT, PICTURES, TASK = "/v1/chat/completions", "/v1/images/generations", "/api/v1/task"
+CHAT, IMAGES, TASK = "/v1/chat/completions", "/v1/images/generations", "/api/v1/task"
 
 MARKER = re.compile(rb"soak-\d{7}")
 
@@ -97,12 +97,12 @@ KINDS: tuple[Kind, ...] = (
     Kind("chat, streamed", CHAT, {"model": "gpt-4o", "stream": True, "n": 2}, (*_CHATS, *_BROKEN), weight=4),
     Kind("gpt-4o-image, chat", CHAT, {"model": "gpt-4o-image"}, _PAINTED),
     Kind("gpt-4o-image, chat", CHAT, {"model": "gpt-4o-image", "stream": True}, _PAINTED),
-    Kind("gpt-4o-image", PICTURES, {"model": "gpt-4o-image"}, _PAINTED),
-    Kind("gpt-4o-image", PICTURES, {"model": "gpt-4o-image", "n": 2}, _PAINTED),
-    Kind("gpt-image-1", PICTURES, {"model": "gpt-image-1", "quality": "low"}, _MADE),
-    Kind("gpt-image-1", PICTURES, {"model": "gpt-image-1", "quality": "high", "size": "1024x1024"}, _MADE, weight=1),
-    Kind("Flux", PICTURES, {"model": "flux-schnell", "size": "256x256"}, _TASKS),
-    Kind("Flux", PICTURES, {"model": "flux-dev", "size": "256x256", "n": 2}, _TASKS),
+    Kind("gpt-4o-image", IMAGES, {"model": "gpt-4o-image"}, _PAINTED),
+    Kind("gpt-4o-image", IMAGES, {"model": "gpt-4o-image", "n": 2}, _PAINTED),
+    Kind("gpt-image-1", IMAGES, {"model": "gpt-image-1", "quality": "low"}, _MADE),
+    Kind("gpt-image-1", IMAGES, {"model": "gpt-image-1", "quality": "high", "size": "1024x1024"}, _MADE, weight=1),
+    Kind("Flux", IMAGES, {"model": "flux-schnell", "size": "256x256"}, _TASKS),
+    Kind("Flux", IMAGES, {"model": "flux-dev", "size": "256x256", "n": 2}, _TASKS),
     Kind("task relay", TASK, {"model": "Qubico/flux1-schnell", "task_type": "txt2img"}, _TASKS, weight=3),
 )
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import httpx2
 
 from soak.clients import ask
-from soak.orders import CHAT, PICTURES, TASK, Kind, Order
+from soak.orders import CHAT, IMAGES, TASK, Kind, Order
 
 KINDS: tuple[Kind, ...] = (
     Kind("chat, whole", CHAT, {"model": "gpt-4o-mini"}, weight=8),
     Kind("chat, streamed", CHAT, {"model": "gpt-4o", "stream": True}, weight=8),
-    Kind("gpt-4o-image", PICTURES, {"model": "gpt-4o-image"}, weight=1),
-    Kind("gpt-image-1", PICTURES, {"model": "gpt-image-1", "quality": "low"}, weight=1),
-    Kind("Flux", PICTURES, {"model": "flux-schnell", "size": "256x256"}, weight=1),
+    Kind("gpt-4o-image", IMAGES, {"model": "gpt-4o-image"}, weight=1),
+    Kind("gpt-image-1", IMAGES, {"model": "gpt-image-1", "quality": "low"}, weight=1),
+    Kind("Flux", IMAGES, {"model": "flux-schnell", "size": "256x256"}, weight=1),
     Kind("task relay", TASK, {"model": "Qubico/flux1-schnell", "task_type": "txt2img"}, weight=1),
     Kind("unknown model", CHAT, {}, weight=1),
     Kind("senseless", CHAT, {"model": 7}, weight=1),

@@ -21,14 +21,14 @@ from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Budget, VirtualKey
-from gateway.endpoints.images import PATHS as PICTURES
+from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.task_status import PATH as TASK
 from gateway.endpoints.tasks import PATH as TASKS
-from gateway.exchange.services import Gate, Pictures, Services, Snapshot
+from gateway.exchange.services import Gate, Images, Services, Snapshot
 from gateway.exchange.tokenizer import Tokenizer
 from gateway.images.mask import Painter
-from gateway.images.operation import PictureTools
-from gateway.images.orders import PictureDesk
+from gateway.images.operation import ImageTools
+from gateway.images.orders import ImageDesk
 from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import KeyRing
@@ -56,7 +56,7 @@ def build_services(
     config: Config,
     log: Log,
     ledger: Ledger,
-    pictures: Pictures,
+    images: Images,
     ring: KeyRing,
     dialer: Dialer,
     clock: Clock,
@@ -93,7 +93,7 @@ def build_services(
         task_gate=TaskGate(TaskSlots(), partial(task_limit, pool), tasks),
         hints=Hints(),
         budgets=budgets,
-        pictures=pictures,
+        images=images,
     )
 
 
@@ -117,7 +117,7 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
         endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
         keys=frozenset(key.name for key in keys),
         teams=frozenset(config.teams) | {key.team for key in keys if key.team is not None},
-        routes=frozenset({CHAT, *PICTURES, TASKS, TASK}),
+        routes=frozenset({CHAT, *IMAGES, TASKS, TASK}),
     )
 
 
@@ -173,9 +173,9 @@ def build_money(
     )
 
 
-def build_desk(config: Config, services: Services, painter: Painter) -> PictureDesk:
-    """What turns picture requests into operations under this configuration."""
-    tools = PictureTools(
+def build_desk(config: Config, services: Services, painter: Painter) -> ImageDesk:
+    """What turns image requests into operations under this configuration."""
+    tools = ImageTools(
         count=services.tokenizer.count,
         redact=lambda data: services.log.redactor.data(data),
         wall_seconds=lambda: services.clock.wall_ns() / 1_000_000_000,
@@ -190,7 +190,7 @@ def build_desk(config: Config, services: Services, painter: Painter) -> PictureD
         for target in reversed(route.targets)
         if target.operation == "task"
     }
-    return PictureDesk(config.flux, tasks, tools, painter)
+    return ImageDesk(config.flux, tasks, tools, painter)
 
 
 def exchange_ids(clock: Clock) -> Callable[[], str]:

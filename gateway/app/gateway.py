@@ -32,8 +32,8 @@ from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.chat import ChatEndpoint
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
-from gateway.endpoints.images import PATHS as PICTURES
-from gateway.endpoints.images import PicturesEndpoint
+from gateway.endpoints.images import PATHS as IMAGES
+from gateway.endpoints.images import ImagesEndpoint
 from gateway.endpoints.models import model_routes
 from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import PATH as TASKS
@@ -43,7 +43,7 @@ from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.images.kept import KeptImages
 from gateway.images.mask import Painter
-from gateway.images.results import PictureStore
+from gateway.images.results import ImageStore
 from gateway.keys.keyring import KeyRing
 from gateway.runtime.ports import Clock, Randomness, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
@@ -73,14 +73,14 @@ class Gateway:
         config: Config,
         services: Services,
         ledger: SQLiteLedger,
-        pictures: PictureStore,
+        images: ImageStore,
         ring: KeyRing,
         load: Callable[[], Config],
     ) -> None:
         self.config = config
         self.services = services
         self._ledger = ledger
-        self._pictures = pictures
+        self._images = images
         self._load = load
         self._ring = ring
         self._ring.on_change = self._key_changed
@@ -113,16 +113,16 @@ class Gateway:
             log.warning("ledger_recovered", unknown=ledger.recovered)
         if ledger.booked_late:
             log.warning("ledger_booked_late", settlements=ledger.booked_late)
-        pictures = _picture_store(config, clock)
+        images = _image_store(config, clock)
         dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
         try:
             ring = await KeyRing.open(ledger.path, config.key_pepper, clock)
             ring.configure(config.keys)
-            services = build_services(config, log, ledger, pictures, ring, dialer, clock, randomness)
+            services = build_services(config, log, ledger, images, ring, dialer, clock, randomness)
         except BaseException:
             await ledger.close()
             raise
-        gateway = cls(config, services, ledger, pictures, ring, load)
+        gateway = cls(config, services, ledger, images, ring, load)
         gateway._warn_of_shadowed_keys()
         try:
             await gateway._money.load()
@@ -133,7 +133,7 @@ class Gateway:
         services.tasks.spawn(gateway._watch_lag(), "lag")
         services.tasks.spawn(gateway._money.watch(), "money")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
-        services.tasks.spawn(pictures.age_out(log), "age-out")
+        services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
 
@@ -201,7 +201,7 @@ class Gateway:
         await self.services.budgets.alerts.close()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
-        await self._pictures.close()
+        await self._images.close()
         await self._painter.close()
         await self._ledger.close()
 
@@ -213,7 +213,7 @@ class Gateway:
                 *health_routes(self._not_ready),
                 *model_routes(lambda: (self._authenticator, self.services.snapshot.routes)),
                 *read_task_routes(self._door(), lambda: self.config.upstreams),
-                *kept_image_routes(self._pictures.open),
+                *kept_image_routes(self._images.open),
                 *webhook_routes(lambda: self.config.webhook_secret, services.hints.waits, services.hints.give),
             ],
             self._crashed,
@@ -235,7 +235,7 @@ class Gateway:
                 await start_server(app, place.host, place.port, limits=limits, on_refused=self._refused)
             )
 
-        self._pictures.listening(_for_this_machine(self._servers[0]))
+        self._images.listening(_for_this_machine(self._servers[0]))
 
     def _door(self) -> Door:
         return Door(self.services, lambda: self._authenticator)
@@ -245,7 +245,7 @@ class Gateway:
         door = self._door()
         return {
             CHAT: {"POST": ChatEndpoint(door, lambda: self._desk)},
-            **{path: {"POST": PicturesEndpoint(door, lambda: self._desk, path)} for path in PICTURES},
+            **{path: {"POST": ImagesEndpoint(door, lambda: self._desk, path)} for path in IMAGES},
             TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
         }
 
@@ -342,9 +342,9 @@ def build_log(config: Config) -> Log:
     return Log(config.log.format, config.log.level, Redactor(config.secrets), sys.stderr)
 
 
-def _picture_store(config: Config, clock: Clock) -> PictureStore:
+def _image_store(config: Config, clock: Clock) -> ImageStore:
     images = config.images
-    return PictureStore(
+    return ImageStore(
         ResultFetcher(images.fetch_hosts, images.fetch_private),
         KeptImages(images.dir, images.keep, images.keep_max, clock),
         images.public_url.rstrip("/"),

@@ -21,7 +21,7 @@ from gateway.wire.account_answer import account_id, balance_nano
 
 KEPT_NS = 3 * 24 * 3600 * 1_000_000_000
 """What came in less than so long ago is never pruned. An outcome may become known for a day, and PiAPI keeps a task's
-pictures for three (doc.qubico.ai, output storage), in which its owner may still ask for them."""
+images for three (doc.qubico.ai, output storage), in which its owner may still ask for them."""
 
 SINCE = "30d"
 """How far a report reaches back if nobody says."""

@@ -18,7 +18,7 @@ from gateway.config import Config, load
 from gateway.sandbox import Sandbox
 
 MODEL = "gpt-4o-mini"
-PICTURE_MODEL = "flux-schnell"
+IMAGE_MODEL = "flux-schnell"
 
 
 async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
@@ -57,13 +57,13 @@ def print_banner(gateway: Gateway, key: str) -> None:
         f"{{'authorization': 'Bearer {key}', 'content-type': 'application/json'}}); "
         "print(json.load(http.urlopen(ask))['choices'][0]['message']['content'])"
     )
-    order = f"{{'model': '{PICTURE_MODEL}', 'prompt': 'a lighthouse', 'response_format': 'b64_json'}}"
+    order = f"{{'model': '{IMAGE_MODEL}', 'prompt': 'a lighthouse', 'response_format': 'b64_json'}}"
     draw = (
         "import base64, json, urllib.request as http; "
         f"ask = http.Request('{url}/v1/images/generations', json.dumps({order}).encode(), "
         f"{{'authorization': 'Bearer {key}', 'content-type': 'application/json'}}); "
         "made = json.load(http.urlopen(ask))['data'][0]['b64_json']; "
-        "print(open('picture.png', 'wb').write(base64.b64decode(made)), 'bytes in picture.png')"
+        "print(open('image.png', 'wb').write(base64.b64decode(made)), 'bytes in image.png')"
     )
     print(
         f"""
@@ -82,7 +82,7 @@ Try it with Python:
 
 python3 -c "{python}"
 
-Draw a picture, into picture.png:
+Draw an image, into image.png:
 
 python3 -c "{draw}"
 
@@ -114,7 +114,7 @@ def _demo_config(
                 },
                 "backup": {"endpoints": [{"url": urls["backup"]}], "keys": ["sandbox-key-backup"]},
             },
-            # The sandbox hands out links to its own pictures, which are on this machine.
+            # The sandbox hands out links to its own images, which are on this machine.
             "images": {"dir": str(folder / "images"), "fetch_hosts": ["127.0.0.1"], "fetch_private": True},
             "teams": {"demo": {}},
             "keys": [{"name": "demo", "team": "demo", "key": key}],

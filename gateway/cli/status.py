@@ -114,5 +114,5 @@ def _price(price: Mapping[str, Any]) -> str:
     parts = [f"{name} {price[name]}" for name in _PRICES if name in price]
     if "table" in price:
         amounts = [amount for sizes in price["table"].values() for amount in sizes.values()]
-        parts.append(f"a picture {min(amounts, key=float)} to {max(amounts, key=float)}")
+        parts.append(f"an image {min(amounts, key=float)} to {max(amounts, key=float)}")
     return ", ".join(parts)

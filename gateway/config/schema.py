@@ -130,7 +130,7 @@ class UpstreamSection(Section):
 
 
 class PriceSection(Section):
-    """US dollars: per 1M tokens, an answer or picture, or (``minimum``) a request."""
+    """US dollars: per 1M tokens, an answer or image, or (``minimum``) a request."""
 
     input: Money | None = None
     cached_input: Money | None = None

@@ -193,4 +193,4 @@ def internal_error() -> GatewayFault:
 
 
 class ResultUnavailable(Exception):
-    """Thrown into a conversation: a picture that was made cannot be fetched or kept. The message is for the log."""
+    """Thrown into a conversation: an image that was made cannot be fetched or kept. The message is for the log."""

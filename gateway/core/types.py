@@ -47,8 +47,8 @@ class CostClass(StrEnum):
 class Price:
     """What a target costs. Token prices are nano-dollars per 1,000,000 tokens, the others nano-dollars apiece.
 
-    ``image``: an answer with at least one picture (or, for tasks, each picture). ``no_image``: an answer without.
-    ``table``: quality → size → nano-dollars a picture. ``minimum``: nano-dollars a request that succeeded.
+    ``image``: an answer with at least one image (or, for tasks, each image). ``no_image``: an answer without.
+    ``table``: quality → size → nano-dollars an image. ``minimum``: nano-dollars a request that succeeded.
     None means unknown, 0 means free.
     """
 
@@ -124,7 +124,7 @@ class Upstream:
 class Target:
     """One way to serve a model. ``price`` None means the price is unknown.
 
-    ``cost_class``: PAID for pictures and tasks, however they travel; TOKENS for what is billed by usage.
+    ``cost_class``: PAID for images and tasks, however they travel; TOKENS for what is billed by usage.
     """
 
     upstream: Upstream
@@ -176,7 +176,7 @@ class VirtualKey:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What an answer used. ``input_tokens`` includes ``cached_input_tokens`` and ``image_input_tokens``, the tokens of
-    pictures sent in (OpenAI's way of counting).
+    images sent in (OpenAI's way of counting).
     """
 
     input_tokens: int = 0

@@ -1,6 +1,6 @@
 """``POST /v1/chat/completions``: a request becomes an Operation, and the exchange does the rest.
 
-A model that only makes pictures is served as well: the last user message is the order, the answer a markdown image.
+A model that only makes images is served as well: the last user message is the order, the answer a markdown image.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
-from gateway.images.operation import PictureOperation
-from gateway.images.orders import PictureDesk
+from gateway.images.operation import ImageOperation
+from gateway.images.orders import ImageDesk
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.translate.chat_to_chat import PATH, ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.present_chat import ChatPresenter
-from gateway.wire.chat_pictures import CHAT_FLUX_FIELDS, flux_fields, pictures_from_chat
+from gateway.wire.chat_images import CHAT_FLUX_FIELDS, flux_fields, images_from_chat
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object
 from gateway.wire.tokens import count_input, most_input, rough_tokens
@@ -39,7 +39,7 @@ _CHAT = frozenset({"chat"})
 class ChatOperation:
     """What a chat client asked. ``size``: bytes of the request. ``count``: counts a text's tokens.
 
-    ``pictures``: the same request as an order for pictures, for targets that make nothing else. ``max_output``: tokens
+    ``images``: the same request as an order for images, for targets that make nothing else. ``max_output``: tokens
     the model can write at most, None if that is not known.
     """
 
@@ -48,7 +48,7 @@ class ChatOperation:
     count: Callable[[str], int]
     clock: Clock
     redact: Callable[[bytes], bytes]
-    pictures: PictureOperation | None = None
+    images: ImageOperation | None = None
     max_output: int | None = None
     supports: frozenset[str] = _CHAT
     route: str = PATH
@@ -60,11 +60,11 @@ class ChatOperation:
 
     @property
     def prepares(self) -> bool:
-        return self.pictures is not None and self.pictures.prepares
+        return self.images is not None and self.images.prepares
 
     async def prepare(self) -> None:
-        if self.pictures is not None:
-            await self.pictures.prepare()
+        if self.images is not None:
+            await self.images.prepare()
 
     @property
     def works(self) -> tuple[ChatOperation]:
@@ -72,8 +72,8 @@ class ChatOperation:
 
     def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
         if target.operation != "chat":
-            assert self.pictures is not None
-            return self.pictures.works[0].converse_with(target, endpoint)
+            assert self.images is not None
+            return self.images.works[0].converse_with(target, endpoint)
         return ChatConversation(
             self.request,
             target,
@@ -88,17 +88,17 @@ class ChatOperation:
         conversation = conversations[0]
         if isinstance(conversation, ChatConversation):
             return conversation.answer
-        assert self.pictures is not None
-        return self.pictures.conclude(conversations)
+        assert self.images is not None
+        return self.images.conclude(conversations)
 
     def stake(self, target: Target) -> int | None:
-        if target.operation == "chat" or self.pictures is None:
+        if target.operation == "chat" or self.images is None:
             return price_at_stake(target)
-        return self.pictures.works[0].stake(target)
+        return self.images.works[0].stake(target)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        if target.operation != "chat" and self.pictures is not None:
-            return self.pictures.works[0].cost_bound(target, exact=exact)
+        if target.operation != "chat" and self.images is not None:
+            return self.images.works[0].cost_bound(target, exact=exact)
         request = self.request
         thinking = request.body.get("thinking")
         beside = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
@@ -121,7 +121,7 @@ class ChatOperation:
 class ChatEndpoint:
     """What answers the route. ``desk``: the one of the configuration now in force."""
 
-    def __init__(self, door: Door, desk: Callable[[], PictureDesk]) -> None:
+    def __init__(self, door: Door, desk: Callable[[], ImageDesk]) -> None:
         self._door = door
         self._desk = desk
 
@@ -147,7 +147,7 @@ class ChatEndpoint:
                 max_output=route.max_output,
             )
             if any(target.operation != "chat" for target in route.targets):
-                self._offer_pictures(operation, route, flux)
+                self._offer_images(operation, route, flux)
         await Exchange(
             services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
         ).run()
@@ -158,8 +158,8 @@ class ChatEndpoint:
             return {}
         return flux_fields(document)
 
-    def _offer_pictures(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
-        """Let targets serve the request that make pictures and nothing else. Raises what is wrong with it as an order,
+    def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
+        """Let targets serve the request that make images and nothing else. Raises what is wrong with it as an order,
         unless another target can serve it as it is.
         """
         request = operation.request
@@ -172,8 +172,8 @@ class ChatEndpoint:
             include_usage=request.include_usage,
         )
         try:
-            order = pictures_from_chat(request, flux)
-            operation.pictures = self._desk().operation(PATH, replace(order, n=1), targets, presenter)
+            order = images_from_chat(request, flux)
+            operation.images = self._desk().operation(PATH, replace(order, n=1), targets, presenter)
         except ClientError:
             if len(targets) == len(route.targets):
                 raise

@@ -1,6 +1,6 @@
-"""``GET /images/{name}``: a picture the gateway keeps, for whoever knows its name.
+"""``GET /images/{name}``: an image the gateway keeps, for whoever knows its name.
 
-There is no key to check: the name cannot be guessed, and a browser that shows the picture could not send one. Pictures
+There is no key to check: the name cannot be guessed, and a browser that shows the image could not send one. Images
 go out in pieces as their readers take them, so that slow readers cost no memory.
 """
 
@@ -24,7 +24,7 @@ READERS_AT_ONCE = 64
 
 
 class Kept(Protocol):
-    """A picture that is being read. ``size``: bytes."""
+    """An image that is being read. ``size``: bytes."""
 
     @property
     def size(self) -> int: ...
@@ -37,22 +37,22 @@ class Kept(Protocol):
 Open = Callable[[str], Awaitable[Kept | None]]
 
 _HEADERS = {
-    # No shared cache may keep what only holders of the name may see. A name never stands for another picture.
+    # No shared cache may keep what only holders of the name may see. A name never stands for another image.
     "cache-control": "private, max-age=3600, immutable",
-    # The bytes come from elsewhere: a browser is to show them as the picture they are said to be, and to run nothing.
+    # The bytes come from elsewhere: a browser is to show them as the image they are said to be, and to run nothing.
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; sandbox",
 }
 
 
 class _Readers:
-    """How many pictures are being sent."""
+    """How many images are being sent."""
 
     count = 0
 
 
 class _Sending(StreamingResponse):
-    """One picture on its way. The file is closed however the sending ends, also if it never begins."""
+    """One image on its way. The file is closed however the sending ends, also if it never begins."""
 
     def __init__(self, kept: Kept, readers: _Readers) -> None:
         super().__init__(self._pieces(), 200, {**_HEADERS, "content-length": str(kept.size)}, kept.content_type)
@@ -85,7 +85,7 @@ def kept_image_routes(opened: Open) -> list[Route]:
                 404,
                 "invalid_request_error",
                 "image_not_found",
-                "There is no such picture here. Pictures are kept for a limited time only.",
+                "There is no such image here. Images are kept for a limited time only.",
             )
         return _Sending(kept, readers)
 

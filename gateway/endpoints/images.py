@@ -1,4 +1,4 @@
-"""OpenAI's picture routes: a request becomes an order, and the exchange does the rest."""
+"""OpenAI's image routes: a request becomes an order, and the exchange does the rest."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError, gateway_overloaded, invalid_request
 from gateway.core.images.splitting import usable_targets
-from gateway.core.images.types import PictureKind, PicturesRequest
+from gateway.core.images.types import ImageKind, ImagesRequest
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.types import Route
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
-from gateway.images.operation import PictureOperation
-from gateway.images.orders import PictureDesk
+from gateway.images.operation import ImageOperation
+from gateway.images.orders import ImageDesk
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object
 from gateway.wire.form_data import parse_form
 from gateway.wire.form_fields import unbracket
-from gateway.wire.pictures_request import parse_pictures_request
+from gateway.wire.images_request import parse_images_request
 
-PATHS: Mapping[str, PictureKind] = {
+PATHS: Mapping[str, ImageKind] = {
     "/v1/images/generations": "generation",
     "/v1/images/edits": "edit",
     "/v1/images/variations": "variation",
@@ -38,14 +38,14 @@ OFF_THE_LOOP = 256 * 1024
 
 
 HELD_TIMES = 2
-"""How often the bytes of pictures are in memory while they are worked on, as they are and as text; every leg may write
+"""How often the bytes of images are in memory while they are worked on, as they are and as text; every leg may write
 them once more."""
 
 
-class PicturesEndpoint:
+class ImagesEndpoint:
     """What answers one of the routes. ``desk``: the one of the configuration now in force."""
 
-    def __init__(self, door: Door, desk: Callable[[], PictureDesk], path: str) -> None:
+    def __init__(self, door: Door, desk: Callable[[], ImageDesk], path: str) -> None:
         self._door = door
         self._desk = desk
         self._path = path
@@ -63,11 +63,11 @@ class PicturesEndpoint:
             route = door.route(request.model, key)
             targets = usable_targets(route.targets)
             if route.targets and not targets:
-                raise _makes_no_pictures(request.model)
+                raise _makes_no_images(request.model)
             route = replace(route, targets=targets)
             operation = self._operation(request, route)
             copies = HELD_TIMES + len(operation.works)
-            if not lease.grow(copies * sum(len(picture.data) for picture in request.images)):
+            if not lease.grow(copies * sum(len(image.data) for image in request.images)):
                 raise gateway_overloaded()
             holding = held.pop_all()
         with holding:
@@ -75,8 +75,8 @@ class PicturesEndpoint:
                 services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
             ).run()
 
-    async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[PicturesRequest, BodyLease]:
-        """The request, and the room that its pictures are to take until they are of no further use."""
+    async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[ImagesRequest, BodyLease]:
+        """The request, and the room that its images are to take until they are of no further use."""
         services = self._door.services
         content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         form = content_type.lower().startswith(b"multipart/form-data")
@@ -93,19 +93,19 @@ class PicturesEndpoint:
             lease.release()
             raise
 
-    def _parse(self, body: bytes, content_type: bytes, form: bool) -> PicturesRequest:
+    def _parse(self, body: bytes, content_type: bytes, form: bool) -> ImagesRequest:
         if not form:
-            return parse_pictures_request(self._kind, loads_object(body))
+            return parse_images_request(self._kind, loads_object(body))
         parsed = parse_form(body, content_type)
-        return parse_pictures_request(self._kind, unbracket(parsed.fields), parsed.files)
+        return parse_images_request(self._kind, unbracket(parsed.fields), parsed.files)
 
-    def _operation(self, request: PicturesRequest, route: Route) -> PictureOperation:
-        # gpt-image-1 answers as it does at OpenAI; where it stands in for another model, pictures get links of ours.
+    def _operation(self, request: ImagesRequest, route: Route) -> ImageOperation:
+        # gpt-image-1 answers as it does at OpenAI; where it stands in for another model, images get links of ours.
         first = route.targets[0] if route.targets else None
         relayed = first is not None and first.operation == "images" and first.model == request.model
         if relayed and request.format == "url":
             raise invalid_request(
-                f"Invalid value for 'response_format': '{request.model}' gives its pictures as b64_json only.",
+                f"Invalid value for 'response_format': '{request.model}' gives its images as b64_json only.",
                 param="response_format",
                 code="invalid_value",
             )
@@ -118,11 +118,11 @@ class PicturesEndpoint:
         return self._desk().operation(self._path, request, route.targets, presenter)
 
 
-def _makes_no_pictures(model: str) -> ClientError:
+def _makes_no_images(model: str) -> ClientError:
     return ClientError(
         404,
         "invalid_request_error",
         "model_not_found",
-        f"The model '{model}' makes no pictures: use it at /v1/chat/completions.",
+        f"The model '{model}' makes no images: use it at /v1/chat/completions.",
         param="model",
     )

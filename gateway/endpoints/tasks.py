@@ -16,18 +16,18 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.pricing.cost_bound import Asked, cost_bound
-from gateway.core.pricing.prices import picture_stake
+from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Door, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
-from gateway.images.operation import PictureTools
+from gateway.images.operation import ImageTools
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object
-from gateway.wire.task_request import checked_task, pictures_of_task
+from gateway.wire.task_request import checked_task, images_of_task
 from gateway.wire.tokens import rough_tokens
 
 PATH = "/api/v1/task"
@@ -35,11 +35,11 @@ PATH = "/api/v1/task"
 
 @dataclass(frozen=True, slots=True)
 class TaskOperation:
-    """A task as a client wrote it. ``pictures``: how many it asks for, by its own ``batch_size``."""
+    """A task as a client wrote it. ``images``: how many it asks for, by its own ``batch_size``."""
 
     body: Mapping[str, Any]
-    pictures: int
-    tools: PictureTools
+    images: int
+    tools: ImageTools
     size: int
     route: str = PATH
     stream: bool = False
@@ -59,7 +59,7 @@ class TaskOperation:
             orjson.dumps({**self.body, "model": target.model}),
             target,
             endpoint,
-            pictures=self.pictures,
+            images=self.images,
             wall_seconds=tools.wall_seconds(),
             redact=tools.redact,
             points_per_usd=tools.points_per_usd,
@@ -71,10 +71,10 @@ class TaskOperation:
         return None
 
     def stake(self, target: Target) -> int | None:
-        return picture_stake(target.price, self.pictures, operation="task", quality=None, size=None)
+        return image_stake(target.price, self.images, operation="task", quality=None, size=None)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        return cost_bound((target,), Asked(legs=(self.pictures,)))
+        return cost_bound((target,), Asked(legs=(self.images,)))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
@@ -84,7 +84,7 @@ class CreateTask:
     """What answers the POST. ``tools``, ``upstreams``: of the configuration now in force."""
 
     def __init__(
-        self, door: Door, tools: Callable[[], PictureTools], upstreams: Callable[[], Mapping[str, Upstream]]
+        self, door: Door, tools: Callable[[], ImageTools], upstreams: Callable[[], Mapping[str, Upstream]]
     ) -> None:
         self._door = door
         self._tools = tools
@@ -101,8 +101,8 @@ class CreateTask:
             body = checked_task(loads_object(raw))
             refusal.model = body["model"]
             route = self._route(body["model"], key)
-            pictures = pictures_of_task(body["input"]) if self._is_flux(body["model"]) else 1
-        operation = TaskOperation(body, pictures, self._tools(), len(raw))
+            images = images_of_task(body["input"]) if self._is_flux(body["model"]) else 1
+        operation = TaskOperation(body, images, self._tools(), len(raw))
         answered = asyncio.Event()
         exchange = Exchange(
             services,

@@ -17,7 +17,7 @@ from gateway.core.errors import ClientError
 from gateway.server.body import read_body
 
 MOST_BYTES = 1 << 20
-"""A task's description with pictures as base64 may be large; nothing of it is kept, and it is read only for who knows
+"""A task's description with images as base64 may be large; nothing of it is kept, and it is read only for who knows
 the token and the secret."""
 
 

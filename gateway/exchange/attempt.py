@@ -170,13 +170,11 @@ class Attempt:
                 self._response.close()
 
     def _too_late(self) -> Outcome:
-        """The deadline passed: before there was a task, before it was done, or before its pictures were here."""
+        """The deadline passed: before there was a task, before it was done, or before its images were here."""
         if self._conversation.task_id is None:
             return Outcome("deadline", self.phase, detail="the request's deadline passed")
         if self._conversation.images:
-            return Outcome(
-                "asset_unavailable", Phase.ANSWERED, detail="the deadline passed while pictures were fetched"
-            )
+            return Outcome("asset_unavailable", Phase.ANSWERED, detail="the deadline passed while images were fetched")
         return Outcome("task_poll", self.phase, detail="the task was not done by the deadline")
 
     async def _converse(self, conversing: Conversing) -> Outcome:

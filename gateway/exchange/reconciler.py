@@ -148,9 +148,9 @@ class Reconciler:
             return None
         if state.status == "running" or state.task_id not in ("", record.task_id):
             return None
-        target, pictures = self._target(record), len(state.pictures)
-        stated = stated_cost(state.points, self._points_per_usd(), target, pictures)
-        return TaskEnd(state.status == "done", pictures, stated, target.price)
+        target, images = self._target(record), len(state.images)
+        stated = stated_cost(state.points, self._points_per_usd(), target, images)
+        return TaskEnd(state.status == "done", images, stated, target.price)
 
     def _target(self, record: TaskRecord) -> Target:
         """What the catalogue sends such tasks to, for its price; there may be none."""

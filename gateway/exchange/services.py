@@ -38,15 +38,15 @@ class Snapshot:
     upload_limit: int
 
 
-class Pictures(Protocol):
+class Images(Protocol):
     """Where results come from and go to."""
 
     async def fetch(self, url: str) -> bytes:
-        """The picture behind a link that an upstream named. Raises ResultUnavailable."""
+        """The image behind a link that an upstream named. Raises ResultUnavailable."""
         ...
 
     async def keep(self, data: bytes) -> str:
-        """Keep a picture and return its link. Raises ResultUnavailable."""
+        """Keep an image and return its link. Raises ResultUnavailable."""
         ...
 
 
@@ -117,5 +117,5 @@ class Services:
     task_gate: TaskGate
     hints: Hints
     budgets: BudgetKeeper
-    pictures: Pictures
+    images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)

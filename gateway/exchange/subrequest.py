@@ -1,6 +1,6 @@
 """One walk along a route: plan, attempt, plan again, until something was delivered or nothing is left to try.
 
-A chat has one leg. An order for several pictures has one for each piece of work that is bought by itself; they run
+A chat has one leg. An order for several images has one for each piece of work that is bought by itself; they run
 side by side under one reservation and one settlement.
 """
 
@@ -272,17 +272,17 @@ class Leg:
     # The driver's errands
 
     async def fetch(self, url: str) -> bytes:
-        return await self._around.services.pictures.fetch(url)
+        return await self._around.services.images.fetch(url)
 
     async def keep(self, data: bytes) -> str:
-        return await self._around.services.pictures.keep(data)
+        return await self._around.services.images.keep(data)
 
     async def record(self, task_id: str) -> None:
         assert self._go is not None
         try:
             await self._around.account.record_task(self._go, task_id)
         except GatewayError as trouble:
-            # It is bought: to give up now would lose the picture as well. The log keeps what the ledger could not.
+            # It is bought: to give up now would lose the image as well. The log keeps what the ledger could not.
             self._around.services.log.error("task_not_recorded", task_id=task_id, problem=trouble.message)
 
     async def respond(self, status: int, body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Pictures kept as files for a while, so that a client that wants a link gets one.
+"""Images kept as files for a while, so that a client that wants a link gets one.
 
 The name is the secret: 256 random bits, nothing else guards the file. Files age by their modification time, so that
 a restart forgets nothing. Only what carries such a name is ever read or removed.
@@ -22,7 +22,7 @@ from typing import BinaryIO, TypeVar
 
 from gateway.core.errors import ResultUnavailable
 from gateway.runtime.ports import Clock, SystemClock
-from gateway.wire.picture_bytes import picture_type
+from gateway.wire.image_bytes import image_type
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class _Kept:
 
 
 class KeptFile:
-    """A kept picture that is being read; it stays whole even if it is swept away meanwhile. ``size``: bytes."""
+    """A kept image that is being read; it stays whole even if it is swept away meanwhile. ``size``: bytes."""
 
     def __init__(self, file: BinaryIO, size: int, content_type: str) -> None:
         self._file = file
@@ -65,9 +65,9 @@ class KeptFile:
 
 
 class KeptImages:
-    """``folder`` is made, for this user alone, when the first picture comes. ``keep``: seconds a picture is kept.
+    """``folder`` is made, for this user alone, when the first image comes. ``keep``: seconds an image is kept.
 
-    ``keep_max``: bytes that all pictures together may take; the oldest go first. Several processes may share a folder.
+    ``keep_max``: bytes that all images together may take; the oldest go first. Several processes may share a folder.
     Changes are made one after the other, in a thread of their own. ``close`` it.
     """
 
@@ -79,31 +79,31 @@ class KeptImages:
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="kept-images")
 
     async def keep(self, data: bytes) -> str:
-        """Write a picture and return its name; others are removed first where it would not fit.
+        """Write an image and return its name; others are removed first where it would not fit.
 
-        The file is whole or not there. Raises ResultUnavailable, in words for the operator, for what is no picture,
+        The file is whole or not there. Raises ResultUnavailable, in words for the operator, for what is no image,
         is larger than ``keep_max`` or cannot be written.
         """
-        kind = picture_type(data)
+        kind = image_type(data)
         if kind is None:
             raise ResultUnavailable("what was to be kept is not a PNG, JPEG, WebP or GIF")
         if len(data) > self._keep_max:
             raise ResultUnavailable(
-                f"the picture's {len(data)} bytes are more than images.keep_max allows ({self._keep_max})"
+                f"the image's {len(data)} bytes are more than images.keep_max allows ({self._keep_max})"
             )
         name = f"{secrets.token_urlsafe(32)}.{_EXTENSIONS[kind]}"
         await self._change(partial(self._write, name, data))
         return name
 
     async def open(self, name: str) -> KeptFile | None:
-        """A picture, to be read in pieces; None for what is not, or no longer, kept under this name. Close it."""
+        """An image, to be read in pieces; None for what is not, or no longer, kept under this name. Close it."""
         match = _NAME.fullmatch(name)
         if match is None:
             return None
         return await asyncio.to_thread(self._open, self._folder / name, _TYPES[match[1]])
 
     async def sweep(self) -> int:
-        """Remove what has aged out and what is too much; returns how many pictures that were.
+        """Remove what has aged out and what is too much; returns how many images that were.
 
         To be called at the start, and now and then: where nothing new is kept, nothing else removes the old. Raises
         ResultUnavailable where the folder cannot be read or changed.
@@ -142,7 +142,7 @@ class KeptImages:
     def _open(self, path: Path, content_type: str) -> KeptFile | None:
         try:
             file = open(path, "rb", opener=_open_carefully)  # noqa: SIM115  # whoever asked closes it
-        except OSError:  # a name never given out, a picture swept away meanwhile, a folder of that name
+        except OSError:  # a name never given out, an image swept away meanwhile, a folder of that name
             return None
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or self._is_old(status.st_mtime_ns):
@@ -164,7 +164,7 @@ class KeptImages:
         return removed
 
     def _kept(self) -> Iterator[_Kept]:
-        """All pictures here. What another process left unfinished is removed in passing."""
+        """All images here. What another process left unfinished is removed in passing."""
         try:
             entries = os.scandir(self._folder)
         except FileNotFoundError:

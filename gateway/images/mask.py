@@ -1,4 +1,4 @@
-"""OpenAI's mask (transparent means: repaint) brought into the picture itself, as Flux wants it: repaint what is white.
+"""OpenAI's mask (transparent means: repaint) brought into the image itself, as Flux wants it: repaint what is white.
 
 Both files come from a client and may be made to harm: formats are few, pixels are counted before any is decoded.
 """
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from PIL import GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from gateway.core.errors import ClientError, invalid_request
-from gateway.wire.picture_bytes import MAX_PIXELS, dimensions, picture_type
+from gateway.wire.image_bytes import MAX_PIXELS, dimensions, image_type
 
 _MOST_SCANS = 100
 """Of a progressive JPEG; encoders write about ten. Each is a pass over all pixels, however few bytes it has."""
@@ -63,22 +63,22 @@ _BROKEN = (
 def paint_mask(image: bytes, mask: bytes) -> bytes:
     """``image`` as PNG, white wherever ``mask`` is transparent (alpha below 128), every other pixel as it was.
 
-    Both may be PNG, JPEG, WebP or GIF (a moving one counts as its first picture) and are turned as their EXIF says.
+    Both may be PNG, JPEG, WebP or GIF (a moving one counts as its first image) and are turned as their EXIF says.
     Raises ClientError 400 with the param ``image`` or ``mask``: for files that are broken, of another format or above
     50,000,000 pixels, for a mask without transparency or of another size. Takes up to a few seconds of a core.
     """
-    with _opened(image, "image") as picture, _opened(mask, "mask") as stencil:
-        if sorted(picture.size) != sorted(stencil.size):  # nothing need be decoded to see that
-            raise _other_size(picture, stencil)
+    with _opened(image, "image") as opened, _opened(mask, "mask") as stencil:
+        if sorted(opened.size) != sorted(stencil.size):  # nothing need be decoded to see that
+            raise _other_size(opened, stencil)
         with _reading("mask"):
             transparent = _transparent(stencil)
         with _reading("image"):
-            painted = _in_colour(picture)
+            painted = _in_colour(opened)
         if painted.size != transparent.size:
             raise _other_size(painted, transparent)
         painted.paste((255,) * len(painted.getbands()), None, transparent)
         written = io.BytesIO()
-        profile = picture.info.get("icc_profile") if picture.mode in _RGB_PROFILED else None
+        profile = opened.info.get("icc_profile") if opened.mode in _RGB_PROFILED else None
         painted.save(written, "PNG", icc_profile=profile)
     return written.getvalue()
 
@@ -111,13 +111,13 @@ def _reading(param: str) -> Iterator[None]:
 
 @contextmanager
 def _opened(data: bytes, param: str) -> Iterator[Image.Image]:
-    """The picture with its header read and judged, and nothing decoded."""
+    """The image with its header read and judged, and nothing decoded."""
     _count_pixels(dimensions(data) or (0, 0), param)  # some of Pillow's readers make room before they tell the size
     with _reading(param):
         opened = Image.open(io.BytesIO(data), formats=_FORMATS)
     with opened:
-        _count_pixels(opened.size, param)  # a GIF's first picture may be larger than its header says
-        if picture_type(data) == "jpeg" and data.count(b"\xff\xda") > _MOST_SCANS:
+        _count_pixels(opened.size, param)  # a GIF's first image may be larger than its header says
+        if image_type(data) == "jpeg" and data.count(b"\xff\xda") > _MOST_SCANS:
             raise _unusable(f"The {param} is a JPEG of more than {_MOST_SCANS} scans.", param)
         yield opened
 
@@ -135,12 +135,12 @@ def _transparent(stencil: Image.Image) -> Image.Image:
     return alpha.point([255] * _OPAQUE_FROM + [0] * (256 - _OPAQUE_FROM))
 
 
-def _in_colour(picture: Image.Image) -> Image.Image:
-    """The picture upright as RGB, or as RGBA if it has any transparency of its own."""
-    mode = "RGBA" if picture.has_transparency_data else "RGB"
-    if picture.mode.startswith("I;16"):
-        picture = picture.point(lambda level: level * (1 / 256)).convert("L")
-    colour = picture if picture.mode == mode else picture.convert(mode)
+def _in_colour(image: Image.Image) -> Image.Image:
+    """The image upright as RGB, or as RGBA if it has any transparency of its own."""
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    if image.mode.startswith("I;16"):
+        image = image.point(lambda level: level * (1 / 256)).convert("L")
+    colour = image if image.mode == mode else image.convert(mode)
     ImageOps.exif_transpose(colour, in_place=True)
     return colour
 
@@ -154,9 +154,9 @@ def _too_many_pixels(param: str) -> ClientError:
     return _unusable(f"The {param} has more than {MAX_PIXELS:,} pixels: send a smaller one.", param)
 
 
-def _other_size(picture: Image.Image, stencil: Image.Image) -> ClientError:
+def _other_size(image: Image.Image, stencil: Image.Image) -> ClientError:
     return _unusable(
-        f"The mask is {stencil.width}x{stencil.height} pixels and the image {picture.width}x{picture.height}: "
+        f"The mask is {stencil.width}x{stencil.height} pixels and the image {image.width}x{image.height}: "
         "both must be of the same size.",
         "mask",
     )

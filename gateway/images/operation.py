@@ -1,4 +1,4 @@
-"""A picture order as the exchange runs it: which legs it has, and which conversation each target asks for."""
+"""An image order as the exchange runs it: which legs it has, and which conversation each target asks for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from gateway.core.images.flux import FluxOrder, Webhook
-from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import Asked, cost_bound
-from gateway.core.pricing.prices import picture_stake
+from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Target, Usage
 from gateway.translate.commands import Conversation
 from gateway.translate.images_to_chat import ImagesToChat
@@ -19,11 +19,11 @@ from gateway.translate.images_to_task import ImagesToTask
 from gateway.translate.presenting import Presenter
 from gateway.wire.tokens import rough_tokens
 
-PictureConversation = ImagesToChat | ImagesToImages | ImagesToTask
+ImageConversation = ImagesToChat | ImagesToImages | ImagesToTask
 
 
 @dataclass(frozen=True, slots=True)
-class PictureTools:
+class ImageTools:
     """What the conversations need beside the order. ``wall_seconds``: Unix time. ``jitter``: from 0 to 1.
 
     ``webhook_base``: where PiAPI reaches this gateway, or empty; ``webhook_secret`` what it then says.
@@ -46,18 +46,18 @@ class PictureTools:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureWork:
-    """One leg: ``pictures`` of the order. ``shared``: what all legs and attempts send, where they send the same."""
+class ImageWork:
+    """One leg: ``images`` of the order. ``shared``: what all legs and attempts send, where they send the same."""
 
-    request: PicturesRequest
-    pictures: int
+    request: ImagesRequest
+    images: int
     presenter: Presenter
-    tools: PictureTools
+    tools: ImageTools
     orders: Mapping[str, FluxOrder]
     shared: MutableMapping[str, bytes]
     supports: frozenset[str] = frozenset({"chat", "images", "task"})
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> PictureConversation:
+    def converse_with(self, target: Target, endpoint: Endpoint) -> ImageConversation:
         tools = self.tools
         now = tools.wall_seconds()
         if target.operation == "task":
@@ -65,7 +65,7 @@ class PictureWork:
                 self.orders[target.model],
                 target,
                 endpoint,
-                n=self.pictures,
+                n=self.images,
                 presenter=self.presenter,
                 wall_seconds=now,
                 redact=tools.redact,
@@ -78,7 +78,7 @@ class PictureWork:
                 self.request,
                 target,
                 endpoint,
-                n=self.pictures,
+                n=self.images,
                 presenter=self.presenter,
                 wall_seconds=now,
                 redact=tools.redact,
@@ -99,7 +99,7 @@ class PictureWork:
         request = self.request
         asked = Asked(
             input_tokens=len(request.prompt.encode()),
-            legs=(self.pictures,),
+            legs=(self.images,),
             sources=len(request.images) + (request.mask is not None),
             faithful=request.options.get("input_fidelity") == "high",
             previews=request.partial_images,
@@ -110,8 +110,8 @@ class PictureWork:
 
     def stake(self, target: Target) -> int | None:
         request = self.request
-        return picture_stake(
-            target.price, self.pictures, operation=target.operation, quality=request.quality, size=request.size
+        return image_stake(
+            target.price, self.images, operation=target.operation, quality=request.quality, size=request.size
         )
 
 
@@ -124,13 +124,13 @@ class Preparation(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PictureOperation:
+class ImageOperation:
     """What a client ordered. ``route``: the path it asked. ``preparation``: what takes long, if anything does."""
 
     route: str
-    request: PicturesRequest
+    request: ImagesRequest
     presenter: Presenter
-    works: Sequence[PictureWork]
+    works: Sequence[ImageWork]
     preparation: Preparation | None = None
 
     @property
@@ -146,9 +146,9 @@ class PictureOperation:
         return self.presenter.stream
 
     def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
-        served = cast("Sequence[PictureConversation]", conversations)
-        pictures: list[MadePicture] = [picture for one in served for picture in one.pictures]
-        return self.presenter.conclude(pictures, _common(served), _sum([one.usage for one in served]))
+        served = cast("Sequence[ImageConversation]", conversations)
+        images: list[MadeImage] = [image for one in served for image in one.made_images]
+        return self.presenter.conclude(images, _common(served), _sum([one.usage for one in served]))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(len(self.request.prompt))
@@ -169,13 +169,13 @@ def _sum(usages: Sequence[Usage | None]) -> Usage | None:
     )
 
 
-def _common(served: Sequence[PictureConversation]) -> PictureFacts:
-    """The facts that hold for every leg's pictures; usage objects of several legs cannot be told as one."""
+def _common(served: Sequence[ImageConversation]) -> ImageFacts:
+    """The facts that hold for every leg's images; usage objects of several legs cannot be told as one."""
     facts = [one.facts for one in served]
     first = facts[0]
     if len(facts) == 1:
         return first
-    return PictureFacts(
+    return ImageFacts(
         size=first.size if all(one.size == first.size for one in facts) else None,
         quality=first.quality if all(one.quality == first.quality for one in facts) else None,
         background=first.background if all(one.background == first.background for one in facts) else None,

@@ -1,4 +1,4 @@
-"""From a checked request for pictures to the operation that brings them; shared by the picture and chat routes."""
+"""From a checked request for images to the operation that brings them; shared by the image and chat routes."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.core.errors import invalid_request
-from gateway.core.images.flux import FluxOrder, flux_order, pictures_wanted
+from gateway.core.images.flux import FluxOrder, flux_order, images_wanted
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.images.flux_task_type import choose_task
 from gateway.core.images.splitting import split
-from gateway.core.images.types import PicturesRequest, SourcePicture
+from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Target
 from gateway.images.mask import Painter
-from gateway.images.operation import PictureOperation, PictureTools, PictureWork
+from gateway.images.operation import ImageOperation, ImageTools, ImageWork
 from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
 
 
 @dataclass(frozen=True, slots=True)
-class PictureDesk:
+class ImageDesk:
     """One configuration's. ``flux_models``: every model with a task behind it, also one whose upstream has no key at
     present → PiAPI's name of it. What may be ordered does not depend on who can bring it.
     """
 
     flux: FluxFacts
     flux_models: Mapping[str, str]
-    tools: PictureTools
+    tools: ImageTools
     painter: Painter
 
     def operation(
-        self, path: str, request: PicturesRequest, targets: tuple[Target, ...], presenter: Presenter
-    ) -> PictureOperation:
+        self, path: str, request: ImagesRequest, targets: tuple[Target, ...], presenter: Presenter
+    ) -> ImageOperation:
         """Everything that can be wrong with the order is found here, before anything is bought, but for what only
-        looking into the pictures tells: that is the operation's to ``prepare``. Raises ClientError.
+        looking into the images tells: that is the operation's to ``prepare``. Raises ClientError.
         """
         models = list(dict.fromkeys(target.model for target in targets if target.operation == "task"))
         upstream_model = self.flux_models.get(request.model)
@@ -49,37 +49,37 @@ class PictureDesk:
         if upstream_model is not None:
             # An order for Flux that somebody else is to bring is still one for Flux.
             orders.setdefault(upstream_model, self._order(light, upstream_model))
-            total = pictures_wanted(request, upstream_model, self.flux)
+            total = images_wanted(request, upstream_model, self.flux)
         shared: dict[str, bytes] = {}
         works = [
-            PictureWork(request, pictures, presenter, self.tools, orders, shared)
-            for pictures in split(total, targets, orders)
+            ImageWork(request, images, presenter, self.tools, orders, shared)
+            for images in split(total, targets, orders)
         ]
         if light is request:
-            return PictureOperation(path, request, presenter, works)
-        return PictureOperation(path, request, presenter, works, Preparation(self, request, targets, orders, shared))
+            return ImageOperation(path, request, presenter, works)
+        return ImageOperation(path, request, presenter, works, Preparation(self, request, targets, orders, shared))
 
-    def _order(self, light: PicturesRequest, model: str) -> FluxOrder:
+    def _order(self, light: ImagesRequest, model: str) -> FluxOrder:
         return flux_order(light, model, self.flux, painted=light.images[0] if light.mask and light.images else None)
 
-    def needs_painting(self, request: PicturesRequest, model: str) -> bool:
-        """Whether the task wants the mask as white pixels of its picture."""
+    def needs_painting(self, request: ImagesRequest, model: str) -> bool:
+        """Whether the task wants the mask as white pixels of its image."""
         return request.mask is not None and choose_task(request, model, self.flux) == "fill-inpaint"
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What of an order takes long: painting a mask into its picture, writing pictures as text. Once, for all legs."""
+    """What of an order takes long: painting a mask into its image, writing images as text. Once, for all legs."""
 
-    desk: PictureDesk
-    request: PicturesRequest
+    desk: ImageDesk
+    request: ImagesRequest
     targets: tuple[Target, ...]
     orders: dict[str, FluxOrder]
     shared: dict[str, bytes]
 
     async def run(self) -> None:
         """Put the true orders in place of the light ones. Raises ClientError for a mask that does not fit."""
-        painted: SourcePicture | None = None
+        painted: SourceImage | None = None
         request, desk = self.request, self.desk
         for target in self.targets:
             model = target.model
@@ -93,13 +93,13 @@ class Preparation:
             self.orders[model] = await asyncio.to_thread(flux_order, request, model, desk.flux, painted)
 
 
-def _light(request: PicturesRequest) -> PicturesRequest:
-    """The same order with next to nothing in its pictures: what is checked of them was read before."""
-    if not any(picture.data for picture in (*request.images, *((request.mask,) if request.mask else ()))):
+def _light(request: ImagesRequest) -> ImagesRequest:
+    """The same order with next to nothing in its images: what is checked of them was read before."""
+    if not any(image.data for image in (*request.images, *((request.mask,) if request.mask else ()))):
         return request
 
-    def lightened(picture: SourcePicture) -> SourcePicture:
-        return replace(picture, data=picture.data[:1])
+    def lightened(image: SourceImage) -> SourceImage:
+        return replace(image, data=image.data[:1])
 
     mask = lightened(request.mask) if request.mask is not None else None
     return replace(request, images=tuple(map(lightened, request.images)), mask=mask)

@@ -1,4 +1,4 @@
-"""Where pictures come from and go to: fetched behind links that upstreams name, kept under links of our own."""
+"""Where images come from and go to: fetched behind links that upstreams name, kept under links of our own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gateway.telemetry.log import Log
 from gateway.upstream.result_fetch import ResultFetcher
 
 SWEEP_EVERY = 600.0
-"""Seconds between two looks at which kept pictures have aged out."""
+"""Seconds between two looks at which kept images have aged out."""
 
 
-class PictureStore:
+class ImageStore:
     """Where results come from and go to: fetched from an upstream's image host, kept here under a link of our own.
 
     ``public_url``: where clients reach the kept ones, or empty: then it is the listener's own address.
@@ -30,15 +30,15 @@ class PictureStore:
         self.base_url = self._public_url or url
 
     async def fetch(self, url: str) -> bytes:
-        """The picture behind an upstream's link. Raises ResultUnavailable."""
+        """The image behind an upstream's link. Raises ResultUnavailable."""
         return await self._fetcher.fetch(url)
 
     async def keep(self, data: bytes) -> str:
-        """Keep a picture and return its link. Raises ResultUnavailable."""
+        """Keep an image and return its link. Raises ResultUnavailable."""
         return f"{self.base_url}/images/{await self._kept.keep(data)}"
 
     async def open(self, name: str) -> KeptFile | None:
-        """A kept picture, to be read and closed; None if there is none of this name."""
+        """A kept image, to be read and closed; None if there is none of this name."""
         return await self._kept.open(name)
 
     async def age_out(self, log: Log) -> None:

@@ -50,9 +50,9 @@ Step = Send | Pause | Close
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """What the answer is worth if it is delivered whole. ``flat``: priced by the answer or picture, not by tokens.
+    """What the answer is worth if it is delivered whole. ``flat``: priced by the answer or image, not by tokens.
 
-    ``input_tokens`` include ``cached_tokens`` and ``image_tokens`` (those of pictures sent in).
+    ``input_tokens`` include ``cached_tokens`` and ``image_tokens`` (those of images sent in).
     ``points``: what a task took, 10,000,000 are one dollar; None where nobody says.
     """
 

@@ -1,7 +1,7 @@
 """What the sandbox would charge: its own account of every sale, to hold the gateway's ledger against.
 
-It bills what it delivered. Tokens: the whole prompt and the completion tokens sent, once a token was sent. Pictures:
-an answer whose picture was sent, or a whole answer without one. A task is billed when it is done, on the request that
+It bills what it delivered. Tokens: the whole prompt and the completion tokens sent, once a token was sent. Images:
+an answer whose image was sent, or a whole answer without one. A task is billed when it is done, on the request that
 created it. An answer that never came costs nothing, unless the scenario says ``bought=1``: then the provider did the
 work, and bills it whole although nobody saw it.
 """
@@ -38,9 +38,9 @@ _BACKUP: Mapping[str, tuple[str, str, str]] = {
     "claude-sonnet-4-20250514": ("3.00", "0.30", "15.00"),
     "gpt-image-1": ("5.00", "1.25", "40.00"),
 }
-_IMAGE_INPUT = "10.00"  # USD per 1,000,000 tokens of pictures sent to gpt-image-1
+_IMAGE_INPUT = "10.00"  # USD per 1,000,000 tokens of images sent to gpt-image-1
 # USD an answer.
-_CHAT_PICTURE, _CHAT_NO_PICTURE = "0.02", "0.00066"
+_CHAT_IMAGE, _CHAT_NO_IMAGE = "0.02", "0.00066"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +78,13 @@ def amount(role: Role, sale: Sale, output_tokens: int, images: int) -> int | Non
     prices = token_price(role, sale.model)
     if prices is None:
         return None
-    fresh, cached, output, pictures = (
+    fresh, cached, output, image_input = (
         Decimal(price) * (NANO_PER_USD // 1_000_000) for price in (*prices, _IMAGE_INPUT)
     )
     text_tokens = sale.input_tokens - sale.image_tokens
-    cached_pictures = max(0, sale.cached_tokens - text_tokens)  # of the cached tokens, text comes first
-    fresh_tokens = text_tokens - (sale.cached_tokens - cached_pictures)
-    inputs = fresh_tokens * fresh + sale.cached_tokens * cached + (sale.image_tokens - cached_pictures) * pictures
+    cached_images = max(0, sale.cached_tokens - text_tokens)  # of the cached tokens, text comes first
+    fresh_tokens = text_tokens - (sale.cached_tokens - cached_images)
+    inputs = fresh_tokens * fresh + sale.cached_tokens * cached + (sale.image_tokens - cached_images) * image_input
     total = inputs + output_tokens * output
     return int(total.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
@@ -93,5 +93,5 @@ def _flat(sale: Sale, images: int) -> Decimal | None:
     if sale.points is not None:
         return Decimal(sale.points) / POINTS_PER_USD
     if sale.model.startswith("gpt-4o-image"):
-        return Decimal(_CHAT_PICTURE if images else _CHAT_NO_PICTURE)
+        return Decimal(_CHAT_IMAGE if images else _CHAT_NO_IMAGE)
     return None

@@ -2,7 +2,7 @@
 
 Tokens by a simple rule, so that anybody can check a bill by hand. A completion token is a piece of text as it is cut
 for streaming: a word with its leading blank, or a piece of a tool call's arguments. A prompt counts 3 tokens, plus 4
-and its words for every message, plus 85 for every picture in it.
+and its words for every message, plus 85 for every image in it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The first of these that says something decides:
 2. a script queued by a test, the oldest that matches;
 3. the API key: one that contains ``sandbox-invalid`` gets 401, ``sandbox-broke`` 402, ``sandbox-forbidden`` 403,
    ``sandbox-limited`` 429, ``sandbox-flaky`` 500 (the account page minds only the first);
-4. a marker in a user's message or a picture's prompt, ``[[sandbox: NAME;parameter=value]]`` (for users who cannot
+4. a marker in a user's message or an image's prompt, ``[[sandbox: NAME;parameter=value]]`` (for users who cannot
    reach the header);
 5. the sandbox's default, which may be ``random_faults``.
 
@@ -197,7 +197,7 @@ def _markers(request: RecordedRequest) -> Iterator[str]:
 
 
 def _words(request: RecordedRequest) -> Iterator[str]:
-    """What a user says: messages, or the prompt of a picture in a form, in JSON or in a task's input."""
+    """What a user says: messages, or the prompt of an image in a form, in JSON or in a task's input."""
     if request.form is not None:
         yield request.form.get("prompt") or ""
     content = request.json

@@ -1,4 +1,4 @@
-"""gpt-image-1 over the Images API: base64 PNGs, usage, and streaming events with partial pictures.
+"""gpt-image-1 over the Images API: base64 PNGs, usage, and streaming events with partial images.
 
 PiAPI's relay (the roles ``api`` and ``proxy``) only streams; the backup does both.
 """
@@ -13,18 +13,18 @@ from typing import Any
 import orjson
 
 from gateway.sandbox.answers import Answer, Event, EventStream, Reply, Sale, json_reply
+from gateway.sandbox.drawing import image_by_name, image_name
 from gateway.sandbox.forms import is_form
 from gateway.sandbox.journal import RecordedRequest
 from gateway.sandbox.options import Options
-from gateway.sandbox.pictures import picture_by_name, picture_name
 from gateway.sandbox.refusals import refusal
 
 _SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _QUALITIES = ("low", "medium", "high")
-# Output tokens of a square and of an oblong picture, by quality (OpenAI's image token table, seen in its guide).
+# Output tokens of a square and of an oblong image, by quality (OpenAI's image token table, seen in its guide).
 _TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
 _USUAL_MODEL = "gpt-image-1"
-_SOURCE_TOKENS = 323  # of a picture sent in
+_SOURCE_TOKENS = 323  # of an image sent in
 _MOST_SOURCES = 16
 _FILES = ("image", "image[]", "mask")
 
@@ -35,7 +35,7 @@ Json = Mapping[str, Any]
 class _Work:
     """An order as it is carried out: ``size`` and ``quality`` resolved.
 
-    ``family``: of the events' names. ``partial``: previews a picture. ``sources``: pictures sent in.
+    ``family``: of the events' names. ``partial``: previews an image. ``sources``: images sent in.
     """
 
     family: str
@@ -54,7 +54,7 @@ class _Work:
 
     @property
     def names(self) -> Iterator[str]:
-        return (picture_name(f"{self.prompt}{number}", *self.sides) for number in range(self.count))
+        return (image_name(f"{self.prompt}{number}", *self.sides) for number in range(self.count))
 
     def usage(self, cached: int) -> dict[str, Any]:
         width, height = self.sides
@@ -116,14 +116,14 @@ def _answer(work: _Work, options: Options, created: int, site: str) -> EventStre
 
 
 def _item(name: str, site: str | None) -> dict[str, str]:
-    """One picture: a link below ``site``, or base64."""
+    """One image: a link below ``site``, or base64."""
     if site is not None:
         return {"url": f"{site}/files/{name}"}
-    return {"b64_json": base64.b64encode(picture_by_name(name) or b"").decode()}
+    return {"b64_json": base64.b64encode(image_by_name(name) or b"").decode()}
 
 
 def _events(work: _Work, told: Json, data: list[dict[str, str]], spent: Json, tokens: int) -> Iterator[Event]:
-    """Partial pictures, then the finished ones; no ``[DONE]`` (OpenAI's images streaming reference).
+    """Partial images, then the finished ones; no ``[DONE]`` (OpenAI's images streaming reference).
 
     Each finished one comes with the usage of them all.
     """
@@ -174,7 +174,7 @@ def _number(value: object, *, least: int, most: int) -> int | None:
 
 
 def _fields(request: RecordedRequest) -> tuple[dict[str, Any] | None, int]:
-    """The fields, and how many pictures to edit came with them; None for a body that is neither JSON nor a form."""
+    """The fields, and how many images to edit came with them; None for a body that is neither JSON nor a form."""
     if is_form(request.get(b"content-type") or b""):
         form = request.form
         if form is None or any(file.name not in _FILES for file in form.files):

@@ -22,22 +22,22 @@ class Options:
     ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make,
     whatever the prompt says. ``cached``: prompt tokens that count as cached, in the Images API too.
 
-    gpt-4o-image: ``variant``: its text (image_chat.py). ``images``: pictures in it.
+    gpt-4o-image: ``variant``: its text (image_chat.py). ``images``: images in it.
 
     Images API: ``whole``: 1 answers a streaming request with one JSON body. ``usage``: 0 leaves the usage out.
     ``link``: 1 answers links instead of base64.
 
     Tasks, read when one is created: ``polls``: how often it is asked for before it is done. ``ready``: above 0, it is
     done after so many seconds instead, asked for or not. ``task``: ``ok`` | ``failed`` | ``nsfw`` (failed, for that
-    reason) | ``never`` (done) | ``empty`` (done, without a picture) | ``nameless`` (its creation names no task id).
+    reason) | ``never`` (done) | ``empty`` (done, without an image) | ``nameless`` (its creation names no task id).
     ``vocabulary``: its statuses, ``docs`` | ``lower`` | ``legacy`` | ``odd`` (other case, stray blanks, unknown words).
-    ``shape``: where its pictures are, ``url`` (``image_url``, and ``image_urls`` for several) | ``urls`` | ``images``
-    (objects with a ``url``) | ``base64`` (the first picture only) | ``legacy`` (``task_info`` and ``task_result``) |
+    ``shape``: where its images are, ``url`` (``image_url``, and ``image_urls`` for several) | ``urls`` | ``images``
+    (objects with a ``url``) | ``base64`` (the first image only) | ``legacy`` (``task_info`` and ``task_result``) |
     ``data`` (as ``url``, in an envelope without ``code``). ``consume``: the points it says it took, 0 for a task that
     does not say, -1 for the true ones. ``concurrency``: tasks a key may have running, as the account page says;
     ``enforce_concurrency``: 1 refuses one more.
 
-    Links: ``site``: the base URL of links to pictures, "" for the sandbox itself.
+    Links: ``site``: the base URL of links to images, "" for the sandbox itself.
     """
 
     chunks: int = 0

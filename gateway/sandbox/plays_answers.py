@@ -60,7 +60,7 @@ def html_200(order: Order) -> Iterator[Step]:
 
 
 def moderation(order: Order) -> Iterator[Step]:
-    """OpenAI's refusal of a picture, in its own words (as users have reported them)."""
+    """OpenAI's refusal of an image, in its own words (as users have reported them)."""
     category = order.text("category")
     fields = {
         "message": "Your request was rejected by the safety system. If you believe this is an error, contact us at "
@@ -74,7 +74,7 @@ def moderation(order: Order) -> Iterator[Step]:
     yield from play_reply(order, json_reply(400, {"error": fields}))
 
 
-def big_picture(order: Order) -> Iterator[Step]:
+def big_image(order: Order) -> Iterator[Step]:
     """``mib`` MiB that begin like a PNG; ``announced=0`` does not say how many they are."""
     size = order.count("mib") * _MIB
     length = (b"content-length", b"%d" % size)

@@ -11,11 +11,11 @@ from typing import Any
 from gateway.sandbox.answers import Answer, Reply, Sale, json_reply
 from gateway.sandbox.bill import NANO_PER_USD, POINTS_PER_USD
 from gateway.sandbox.chat import answer_chat
+from gateway.sandbox.drawing import image_by_name
 from gateway.sandbox.image_chat import answer_image_chat
 from gateway.sandbox.images import answer_images
 from gateway.sandbox.journal import RecordedRequest
 from gateway.sandbox.options import Options
-from gateway.sandbox.pictures import picture_by_name
 from gateway.sandbox.refusals import envelope, refusal
 from gateway.sandbox.tasks import TaskDesk
 from gateway.sandbox.webhooks import Webhooks
@@ -54,7 +54,7 @@ class Routes:
         await self.webhooks.close()
 
     def answer(self, request: RecordedRequest, options: Options, site: str, *, bought: bool = False) -> Answer:
-        """``site``: this sandbox's base URL, for links to pictures. ``bought``: billed whatever becomes of it."""
+        """``site``: this sandbox's base URL, for links to images. ``bought``: billed whatever becomes of it."""
         path = request.path
         if path.startswith("/files/"):
             return _file(path)
@@ -100,10 +100,10 @@ class Routes:
 
 
 def _file(path: str) -> Reply:
-    picture = picture_by_name(path.removeprefix("/files/"))
-    if picture is None:
+    image = image_by_name(path.removeprefix("/files/"))
+    if image is None:
         return refusal(404, code="not_found", message="Sandbox: there is no such file.")
-    return Reply(200, picture, content_type=b"image/png")
+    return Reply(200, image, content_type=b"image/png")
 
 
 def _model(name: str) -> dict[str, Any]:

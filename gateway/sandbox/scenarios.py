@@ -8,7 +8,7 @@ the path begins so), ``times`` (how often a marker or default plays it, 0 for al
 events), ``bought=1`` (the provider bills the whole answer even if it does not arrive), and everything of
 ``options.Options``. So ``status;code=524;method=POST;path=/api/v1/task`` loses the creation of tasks,
 ``reset_before_head;method=GET;path=/api/v1/task;role=api`` what one host says of them, and
-``status;code=403;path=/files/;times=2`` a picture at first.
+``status;code=403;path=/files/;times=2`` an image at first.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _TABLE = (
     _whole("reasoning", "reasoning_content before the content", None, play_honestly, reasoning=5),
     _whole("refusal", "a refusal in the refusal field", None, play_honestly, refusal=1),
     _whole("tool_calls", "two parallel tool calls, whatever the prompt", None, play_honestly, calls=2),
-    _whole("image_refused", "gpt-4o-image: words instead of a picture", None, play_honestly, variant="refused"),
+    _whole("image_refused", "gpt-4o-image: words instead of an image", None, play_honestly, variant="refused"),
     _whole("image_failed", "gpt-4o-image: a failure told in the text", None, play_honestly, variant="failed"),
     _whole("task_failed", "a Flux task that fails", 64, play_honestly, task="failed"),
     _whole("task_nsfw", "a Flux task that fails for what it shows", 64, play_honestly, task="nsfw"),
@@ -109,7 +109,7 @@ _TABLE = (
     _status("rejected", 400, "400", 14),
     _status("unprocessable", 422, "422", 14),
     _whole(
-        "moderation_blocked", "OpenAI's 400 for a picture", 14, answers.moderation, category="violence", stage="input"
+        "moderation_blocked", "OpenAI's 400 for an image", 14, answers.moderation, category="violence", stage="input"
     ),
     _status("rate_limited", 429, "429 with Retry-After", 15, retry_after="3"),
     _status("rate_limited_bare", 429, "429 without Retry-After", 16),
@@ -181,7 +181,7 @@ _TABLE = (
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
-    _whole("big_picture", "bytes without end where a picture should be", 66, answers.big_picture, mib=64, announced=1),
+    _whole("big_picture", "bytes without end where an image should be", 66, answers.big_image, mib=64, announced=1),
     _events("bad_event", "an event that is no JSON", 40, edited(stream.bad_event), after_events=2, data='{"choices":['),
     _events("wrong_index", "a choice nobody asked for", 40, edited(stream.wrong_index), index=7),
     _events("changing_id", "another id in every chunk", 40, edited(stream.changing_id)),

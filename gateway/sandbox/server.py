@@ -6,7 +6,7 @@
         assert [request.key for request in sandbox.requests] == ["sk-one"]
         assert sandbox.bill[0].amount == 101_250
 
-It is loudly a simulation: every answer carries ``x-sandbox: 1``, every text says so, every picture has it drawn on.
+It is loudly a simulation: every answer carries ``x-sandbox: 1``, every text says so, every image has it drawn on.
 One listener a role: ``api`` stands behind a simulated Cloudflare which gives up after ``wall`` seconds of silence,
 ``proxy`` is the same without it, ``backup`` bills at OpenAI's prices. The prefix ``/role/NAME`` of a path overrides
 the listener's role, so that one port can play all three. Which scenario a request meets: see choosing.py.

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.sandbox.pictures import MAX_SIDE
+from gateway.sandbox.drawing import MAX_SIDE
 
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
 OTHERS = ("kling", "luma", "hailuo", "midjourney")
-"""Some of PiAPI's models that are not Flux: taken whatever their input, drawn as one picture, priced by nobody."""
+"""Some of PiAPI's models that are not Flux: taken whatever their input, drawn as one image, priced by nobody."""
 
-_POINTS = {SCHNELL: 20_000, DEV: 150_000, ADVANCED: 200_000}  # a picture; 10,000,000 points are one dollar
+_POINTS = {SCHNELL: 20_000, DEV: 150_000, ADVANCED: 200_000}  # an image; 10,000,000 points are one dollar
 _SIDE = 1024
 _MOST_PIXELS = 1_048_576
-_MOST_PICTURES = 4
+_MOST_IMAGES = 4
 _MOST_STEPS = 40  # of kontext
 _COMMON = frozenset({"prompt", "negative_prompt", "denoise", "guidance_scale", "steps", "seed"})
 _ADVANCED = frozenset({"lora_settings", "control_net_settings"})
@@ -97,8 +97,8 @@ def _wrong_numbers(wanted: Mapping[str, Any], model: str, task_type: str) -> str
         if value is not None and (type(value) not in (int, float) or not least <= value <= most):
             return f"Sandbox: {name} is from {least} to {most}"
     batch = wanted.get("batch_size", 1)
-    if type(batch) is not int or not 1 <= batch <= (_MOST_PICTURES if model == SCHNELL else 1):
-        return f"Sandbox: batch_size is from 1 to {_MOST_PICTURES}, for schnell only"
+    if type(batch) is not int or not 1 <= batch <= (_MOST_IMAGES if model == SCHNELL else 1):
+        return f"Sandbox: batch_size is from 1 to {_MOST_IMAGES}, for schnell only"
     for name in _SIDES & wanted.keys():
         if type(wanted[name]) is not int or not 1 <= wanted[name] <= MAX_SIDE:
             return f"Sandbox: {name} is from 1 to {MAX_SIDE}"
@@ -128,7 +128,7 @@ def _wrong_margins(wanted: Mapping[str, Any]) -> str | None:
 
 
 def is_image(value: object) -> bool:
-    """Whether it may be a picture: a link, or base64 with or without the head of a data URL."""
+    """Whether it may be an image: a link, or base64 with or without the head of a data URL."""
     if not isinstance(value, str) or value.startswith(("http://", "https://")):
         return isinstance(value, str)
     try:
@@ -142,7 +142,7 @@ def _payload(value: str) -> str:
 
 
 def source_size(image: str | None) -> tuple[int, int]:
-    """Width and height of a PNG sent as base64; no picture, or what is behind a link, counts as 1024x1024."""
+    """Width and height of a PNG sent as base64; no image, or what is behind a link, counts as 1024x1024."""
     if not image or image.startswith(("http://", "https://")):
         return _SIDE, _SIDE
     data = base64.b64decode(_payload(image)[:32])
@@ -152,15 +152,15 @@ def source_size(image: str | None) -> tuple[int, int]:
 
 
 def _painted_size(wanted: Mapping[str, Any]) -> tuple[int, int]:
-    """The picture and what is painted around it."""
+    """The image and what is painted around it."""
     (margins,) = wanted["custom_settings"]
     width, height = source_size(wanted["image"])
     left, right, top, bottom = (margins.get(f"outpaint_{side}", 0) for side in ("left", "right", "top", "bottom"))
     return width + left + right, height + top + bottom
 
 
-def picture_size(body: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height of the pictures a good order brings: as asked for, or as its picture, 1024x1024 else."""
+def image_size(body: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height of the images a good order brings: as asked for, or as its image, 1024x1024 else."""
     wanted = body["input"]
     if body["model"] in OTHERS:
         return _SIDE, _SIDE
@@ -171,11 +171,11 @@ def picture_size(body: Mapping[str, Any]) -> tuple[int, int]:
     return max(1, min(width, MAX_SIDE)), max(1, min(height, MAX_SIDE))
 
 
-def picture_count(body: Mapping[str, Any]) -> int:
+def image_count(body: Mapping[str, Any]) -> int:
     return 1 if body["model"] in OTHERS else int(body["input"].get("batch_size", 1))
 
 
 def points(body: Mapping[str, Any]) -> int | None:
     """What a good order costs in points, None where nobody says."""
     price = _POINTS.get(body["model"])
-    return None if price is None else price * picture_count(body)
+    return None if price is None else price * image_count(body)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.sandbox.pictures import picture_by_name
+from gateway.sandbox.drawing import image_by_name
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -26,7 +26,7 @@ class TaskView:
     """All that can be told of a task at one moment.
 
     ``progress``: 0 at its creation, 1 when it is done. ``created``, ``ended``: Unix seconds. ``failure``: why it
-    failed, None if it did not. ``links``: its pictures. ``points``: what it says it took, None if it does not say.
+    failed, None if it did not. ``links``: its images. ``points``: what it says it took, None if it does not say.
     """
 
     id: str
@@ -109,7 +109,7 @@ def _legacy(view: TaskView) -> dict[str, Any]:
 
 
 def _output(view: TaskView) -> dict[str, Any]:
-    """A task that is done without a picture has empty fields, whatever its shape."""
+    """A task that is done without an image has empty fields, whatever its shape."""
     links = view.links
     first = links[0] if links else ""
     if view.shape == "urls":
@@ -117,8 +117,8 @@ def _output(view: TaskView) -> dict[str, Any]:
     if view.shape == "images":
         return {"images": [{"url": link} for link in links]}
     if view.shape == "base64":
-        picture = picture_by_name(first.rpartition("/")[2]) or b""
-        return {"image_url": "", "image_base64": base64.b64encode(picture).decode()}
+        image = image_by_name(first.rpartition("/")[2]) or b""
+        return {"image_url": "", "image_base64": base64.b64encode(image).decode()}
     return {"image_url": first, "image_urls": list(links) if len(links) > 1 else None, "image_base64": ""}
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.answers import Reply, Sale, json_reply
+from gateway.sandbox.drawing import image_name
 from gateway.sandbox.journal import RecordedRequest
 from gateway.sandbox.options import Options
-from gateway.sandbox.pictures import picture_name
 from gateway.sandbox.refusals import envelope
-from gateway.sandbox.task_rules import picture_count, picture_size, points, problem
+from gateway.sandbox.task_rules import image_count, image_size, points, problem
 from gateway.sandbox.task_shapes import TaskView, answer, tell
 from gateway.sandbox.webhooks import Webhooks
 
@@ -56,9 +56,9 @@ class _Task:
     def links(self) -> tuple[str, ...]:
         if self.options.task == "empty":
             return ()
-        width, height = picture_size(self.body)
-        seeds = (f"{self.body['input'].get('prompt', '')}{number}" for number in range(picture_count(self.body)))
-        return tuple(f"{self.site}/files/{picture_name(seed, width, height)}" for seed in seeds)
+        width, height = image_size(self.body)
+        seeds = (f"{self.body['input'].get('prompt', '')}{number}" for number in range(image_count(self.body)))
+        return tuple(f"{self.site}/files/{image_name(seed, width, height)}" for seed in seeds)
 
     @property
     def points(self) -> int | None:
@@ -113,7 +113,7 @@ class TaskDesk:
         return self._most.get(key, 0)
 
     def create(self, request: RecordedRequest, options: Options, *, site: str, bought: bool) -> Reply:
-        """``site``: where pictures can be fetched. ``bought``: it is done and billed at once, for an answer that may
+        """``site``: where images can be fetched. ``bought``: it is done and billed at once, for an answer that may
         never arrive. A wrong order is refused under HTTP 200 with an inner code.
         """
         body, key = request.json, request.key or ""

@@ -16,7 +16,7 @@ from gateway.core.types import State as State
 class Intent:
     """Written and committed before an upstream is called. ``id`` is the exchange's; ``reserved`` is nano-dollars.
 
-    ``at_ns``: Unix time in nanoseconds. ``paid``: pictures and tasks; their intent is synced to disk (FULL).
+    ``at_ns``: Unix time in nanoseconds. ``paid``: images and tasks; their intent is synced to disk (FULL).
     ``pieces``: how many are bought each by itself.
     """
 

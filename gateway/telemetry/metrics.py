@@ -119,7 +119,7 @@ class Metrics(Collector):
         self._tokens = counts(
             "gateway_tokens_total", "Tokens charged for; input includes cached_input.", (*owner, "type"), kept=1
         )
-        self._images = counts("gateway_images_total", "Pictures charged for.", owner)
+        self._images = counts("gateway_images_total", "Images charged for.", owner)
         self._attempts = counts(
             "gateway_upstream_attempts_total", "Attempts upstream.", ("upstream", "endpoint", "outcome"), kept=1
         )

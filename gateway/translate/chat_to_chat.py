@@ -23,7 +23,7 @@ from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, comple
 from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
-from gateway.wire.image_text import picture_links
+from gateway.wire.image_text import image_links
 from gateway.wire.nesting import too_deep
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
@@ -32,15 +32,15 @@ from gateway.wire.usage_bounds import believable_usage
 PATH = "/v1/chat/completions"
 EVENT_LIMIT = 1 << 20
 IMAGE_EVENT_LIMIT = 32 << 20
-"""Bytes one event may have; pictures may travel as base64 in the text."""
+"""Bytes one event may have; images may travel as base64 in the text."""
 
 WHOLE_ANSWER_LIMIT = 64 << 20
 ERROR_LIMIT = 1 << 20
 """Bytes of a body that is no event stream, by whether it is a success."""
 
 TEXT_KEPT = 1 << 20
-TEXT_WITH_PICTURES_KEPT = 64 << 20
-"""Characters of an answer that are kept for counting its tokens, or for finding the pictures it is sold by."""
+TEXT_WITH_IMAGES_KEPT = 64 << 20
+"""Characters of an answer that are kept for counting its tokens, or for finding the images it is sold by."""
 
 HELD_LIMIT = 1 << 20
 """Bytes that may come before the first content: they are held, in case another upstream must be tried."""
@@ -79,7 +79,7 @@ class ChatConversation:
         self._paid = target.cost_class is CostClass.PAID
         self._parser = SSEParser(IMAGE_EVENT_LIMIT if self._paid else EVENT_LIMIT)
         self._folder = None if request.stream else ChatFolder()
-        self._text = ReceivedText(TEXT_WITH_PICTURES_KEPT if self._paid else TEXT_KEPT)
+        self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
         self._out: list[bytes] = []
         self._last_chunk: dict[str, Any] = {}
         self._finished: set[int] = set()
@@ -101,8 +101,8 @@ class ChatConversation:
 
     @property
     def images(self) -> int:
-        """Pictures in the text so far; only answers sold by the picture are looked through."""
-        return len(picture_links(self._text.text())) if self._paid else 0
+        """Images in the text so far; only answers sold by the image are looked through."""
+        return len(image_links(self._text.text())) if self._paid else 0
 
     @property
     def delivered(self) -> int:

@@ -6,8 +6,8 @@ A conversation is a generator: it yields a command and is sent the command's res
     Receive(...)   → bytes           the next piece of the body, b"" at its end
     Sleep(...)     → None            at most so long: a hint that something happened may end it early
     Emit(...)      → None            bytes for the client; the first meaningful one commits
-    Fetch(...)     → bytes           the picture behind a link; raises ResultUnavailable into the conversation
-    Keep(...)      → str             a link to a picture the gateway keeps
+    Fetch(...)     → bytes           the image behind a link; raises ResultUnavailable into the conversation
+    Keep(...)      → str             a link to an image the gateway keeps
     Record(...)    → None            a task's id is in the ledger once this returns
     Respond(...)   → None            the client's whole answer, now; the conversation goes on without it
 
@@ -83,14 +83,14 @@ class Emit:
 
 @dataclass(slots=True)
 class Fetch:
-    """Get the picture behind ``url``, which an upstream named; guarded (upstream/result_fetch.py)."""
+    """Get the image behind ``url``, which an upstream named; guarded (upstream/result_fetch.py)."""
 
     url: str
 
 
 @dataclass(slots=True)
 class Keep:
-    """Keep a picture's bytes and give them a link that cannot be guessed."""
+    """Keep an image's bytes and give them a link that cannot be guessed."""
 
     data: bytes
 
@@ -156,7 +156,7 @@ class Conversation(Protocol):
 
     @property
     def images(self) -> int:
-        """Pictures received so far."""
+        """Images received so far."""
         ...
 
     @property
@@ -166,7 +166,7 @@ class Conversation(Protocol):
 
     quality: str | None
     size: str | None
-    """Of the pictures that were made, for prices that are tables; None where nothing is known or asked."""
+    """Of the images that were made, for prices that are tables; None where nothing is known or asked."""
 
     stated_cost: int | None
     """Nano-dollars the upstream itself named as this work's cost, None if it named none."""

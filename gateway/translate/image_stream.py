@@ -1,7 +1,7 @@
-"""What conversations about pictures have in common that are answered by a stream: how they read, and how that ends.
+"""What conversations about images have in common that are answered by a stream: how they read, and how that ends.
 
-A picture that came is delivered, whatever happened to the stream after it: it is bought. Only an answer without any
-picture is a failure, and then the trouble that ended the stream says of what kind.
+An image that came is delivered, whatever happened to the stream after it: it is bought. Only an answer without any
+image is a failure, and then the trouble that ended the stream says of what kind.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from gateway.core.errors import ResultUnavailable, TransportError
-from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import RECEIVE, Awaiting, Command, Conversing, Emit, Head, Result, Send, Stalled
@@ -28,10 +28,10 @@ Taking = Generator[Command, Result, Outcome | None]
 """Part of a conversation: it comes back with an Outcome if it met one that ends the answer."""
 
 EVENT_LIMIT = 32 << 20
-"""Bytes one event may have: a picture travels in it as base64. A PNG of 4096 × 4096 pixels has some 20 MB."""
+"""Bytes one event may have: an image travels in it as base64. A PNG of 4096 × 4096 pixels has some 20 MB."""
 
 WHOLE_LIMIT = 128 << 20
-"""Bytes a whole answer in one document may have, which has to be in memory at once: ten pictures of 9 MB as base64.
+"""Bytes a whole answer in one document may have, which has to be in memory at once: ten images of 9 MB as base64.
 Streams may have more."""
 
 ERROR_LIMIT = 1 << 18
@@ -39,19 +39,19 @@ ERROR_LIMIT = 1 << 18
 
 _JSON_START = re.compile(rb"\s*+[{\[]")
 
-VARIATION_PROMPT = "Make a variation of this picture: keep its subject, style and mood, and change the details."
+VARIATION_PROMPT = "Make a variation of this image: keep its subject, style and mood, and change the details."
 """What is asked for where OpenAI's variations know no prompt."""
 
 
-class PictureStream(ABC):
-    """One attempt. ``n``: pictures it is to bring. ``answer_limit``: bytes of an answer, streamed or not.
+class ImageStream(ABC):
+    """One attempt. ``n``: images it is to bring. ``answer_limit``: bytes of an answer, streamed or not.
 
     ``redact`` strikes secrets out of an upstream's own words: it may repeat the key it was sent.
     """
 
     def __init__(
         self,
-        request: PicturesRequest,
+        request: ImagesRequest,
         target: Target,
         endpoint: Endpoint,
         *,
@@ -73,10 +73,10 @@ class PictureStream(ABC):
         self._received = 0  # bytes of the answer
         self._ended = False  # the terminator has come, or all there was to wait for
         self._forwarded = False  # something meaningful has gone to the client
-        self._made = 0  # pictures that were handed to the presenter
-        self._undelivered = ""  # why a picture that was made could not be delivered
-        self.pictures: tuple[MadePicture, ...] = ()
-        self.facts = PictureFacts()
+        self._made = 0  # images that were handed to the presenter
+        self._undelivered = ""  # why an image that was made could not be delivered
+        self.made_images: tuple[MadeImage, ...] = ()
+        self.facts = ImageFacts()
         self.progress = 0
         self.usage: Usage | None = None
         self.answer: bytes | None = None
@@ -88,17 +88,17 @@ class PictureStream(ABC):
 
     @property
     def images(self) -> int:
-        """Pictures that were made so far and are charged for: no more than were asked for, however many came."""
+        """Images that were made so far and are charged for: no more than were asked for, however many came."""
         return min(self._made, self._n)
 
     @property
     def delivered(self) -> int:
         """Of those, the ones that were handed over."""
-        return min(len(self.pictures), self.images)
+        return min(len(self.made_images), self.images)
 
     @abstractmethod
     def estimate(self) -> Usage:
-        """The pictures asked for, and their tokens as far as they can be told beforehand."""
+        """The images asked for, and their tokens as far as they can be told beforehand."""
 
     @abstractmethod
     def _order(self) -> Send:
@@ -209,18 +209,18 @@ class PictureStream(ABC):
             return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
         return (yield from self._take(document, event.event))
 
-    def _deliver(self, made: list[MadePicture]) -> Generator[Command, Result, None]:
-        """Hand over pictures that were made. Those that cannot be delivered are made, and charged for, all the same."""
+    def _deliver(self, made: list[MadeImage]) -> Generator[Command, Result, None]:
+        """Hand over images that were made. Those that cannot be delivered are made, and charged for, all the same."""
         asked = max(0, self._n - self._made)
         self._made += len(made)
         try:
-            self.pictures += yield from self._noting(self._presenter.deliver(made, self.facts, asked))
+            self.made_images += yield from self._noting(self._presenter.deliver(made, self.facts, asked))
         except ResultUnavailable as missing:
             self._undelivered = str(missing)
 
     def _delivered(self) -> Outcome:
-        """What an answer with pictures comes to."""
-        if self.pictures:
+        """What an answer with images comes to."""
+        if self.made_images:
             return Outcome("ok", Phase.FORWARDED, 200)
         return Outcome("asset_unavailable", self._phase(), 200, detail=self._undelivered)
 
@@ -253,14 +253,14 @@ class PictureStream(ABC):
     def _end_of_stream(self) -> Outcome:
         """The upstream closed its stream properly, but had neither brought everything nor said that it had."""
         if self._forwarded:
-            return Outcome("sse_truncated", Phase.FORWARDED, 200, detail="the stream ended without a picture")
+            return Outcome("sse_truncated", Phase.FORWARDED, 200, detail="the stream ended without an image")
         slug = "sse_cut_early" if self.progress or self._parser.incomplete else "sse_empty"
-        return Outcome(slug, Phase.ANSWERED, 200, detail="the stream ended before any picture")
+        return Outcome(slug, Phase.ANSWERED, 200, detail="the stream ended before any image")
 
 
 def bad_json(why: str) -> Outcome:
     """A whole answer that is not what was asked for."""
-    return Outcome("bad_json", Phase.UNKNOWN, 200, detail=f"no answer about pictures: {why}")
+    return Outcome("bad_json", Phase.UNKNOWN, 200, detail=f"no answer about images: {why}")
 
 
 def parsed(data: bytes) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def check_shape(data: bytes) -> None:
-    """ValueError if the JSON in ``data`` has far more members than an answer about pictures, or is nested too deeply.
+    """ValueError if the JSON in ``data`` has far more members than an answer about images, or is nested too deeply.
 
     What does not begin as JSON does is let pass: the parser sees at once that it is none.
     """

@@ -1,7 +1,7 @@
-"""Pictures asked for, a chat bought: gpt-4o-image, whose answer is a text with links in it.
+"""Images asked for, a chat bought: gpt-4o-image, whose answer is a text with links in it.
 
-The order becomes one user message. The answer is a stream of text; what of it are pictures, progress, failures and
-refusals is for ``wire/image_text.py`` to say. One picture is ordered a time, and all that come are delivered.
+The order becomes one user message. The answer is a stream of text; what of it are images, progress, failures and
+refusals is for ``wire/image_text.py`` to say. One image is ordered a time, and all that come are delivered.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 
 import orjson
 
-from gateway.core.images.types import PictureFacts, PicturesRequest
+from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import sanitise
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Send
-from gateway.translate.image_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
+from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
 from gateway.wire.image_text import MOST_TEXT, ImageTextReader
-from gateway.wire.images_answer import picture_at
+from gateway.wire.images_answer import image_at
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import Event, SSEParser
 from gateway.wire.tokens import count_input
@@ -30,11 +30,11 @@ from gateway.wire.tokens import count_input
 PATH = "/v1/chat/completions"
 
 ANSWER_LIMIT = 48 << 20
-"""Bytes of an answer; a picture may travel as base64 in its text."""
+"""Bytes of an answer; an image may travel as base64 in its text."""
 
 TEXT_KEPT = 1 << 16
-"""Characters of an answer that are kept for counting its tokens. The picture is sold by the piece: more exactly is not
-worth the time that counting a picture's base64 takes."""
+"""Characters of an answer that are kept for counting its tokens. The image is sold by the piece: more exactly is not
+worth the time that counting an image's base64 takes."""
 
 MASK_SENTENCE = (
     "The last image is a mask of the first one: repaint the first image where the mask is transparent, and leave it as "
@@ -42,20 +42,20 @@ MASK_SENTENCE = (
 )
 
 _HEADER = 4096
-"""Bytes of a picture that hold its size."""
+"""Bytes of an image that hold its size."""
 
 _MOST_IN_A_RATIO = 21
 """A ratio of greater numbers says less than the pixels do."""
 
 
-class ImagesToChat(PictureStream):
-    """One attempt at one picture. ``count`` counts a text's tokens. ``shared``: what all attempts of a request send, by
+class ImagesToChat(ImageStream):
+    """One attempt at one image. ``count`` counts a text's tokens. ``shared``: what all attempts of a request send, by
     model: it may be large, so it is written once.
     """
 
     def __init__(
         self,
-        request: PicturesRequest,
+        request: ImagesRequest,
         target: Target,
         endpoint: Endpoint,
         *,
@@ -83,18 +83,18 @@ class ImagesToChat(PictureStream):
         self._judged = False
         self._shared = {} if shared is None else shared
         self.size = request.size if request.size != "auto" else None
-        self.facts = PictureFacts(size=self.size)
+        self.facts = ImageFacts(size=self.size)
 
     @property
     def images(self) -> int:
-        """Pictures that were made; before the end of the answer, those whose links have come.
+        """Images that were made; before the end of the answer, those whose links have come.
 
         All of them, also beyond the one that was asked for: what is charged for is the answer.
         """
-        return self._made if self._judged else len(self._reader.result().pictures)
+        return self._made if self._judged else len(self._reader.result().images)
 
     def estimate(self) -> Usage:
-        """One picture, and the tokens of what was sent and of the text received so far."""
+        """One image, and the tokens of what was sent and of the text received so far."""
         return Usage(
             count_input(_order_body(_beginnings(self._request), self._target.model), self._count),
             0,
@@ -160,15 +160,13 @@ class ImagesToChat(PictureStream):
         return self._finish is not None
 
     def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
-        """Pictures are an answer, also if the stream broke after them. A failure that the text names outright is more
+        """Images are an answer, also if the stream broke after them. A failure that the text names outright is more
         telling than the trouble after it; other words are a refusal only if they came to their end."""
         found = self._reader.result()
         self._judged = True
         if found.downgraded:
             self.note = "downgraded"
-        made = [
-            picture for address in found.pictures if (picture := picture_at(address, found.revised_prompt)) is not None
-        ]
+        made = [image for address in found.images if (image := image_at(address, found.revised_prompt)) is not None]
         if made:
             if self.usage is not None:
                 self.usage = replace(self.usage, images=len(made))
@@ -181,38 +179,36 @@ class ImagesToChat(PictureStream):
         if found.refusal is not None or self._finish == "content_filter":
             return self._refused(found.refusal)
         slug = "empty_response" if whole else "sse_empty"
-        return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without pictures and without words")
+        return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without images and without words")
 
     def _refused(self, reason: str | None) -> Outcome:
         safe = self._redact((reason or "").encode("utf-8", "replace")).decode("utf-8", "replace")
         # The model's own words quote the prompt as often as not: they are for the client, not for the log.
-        return Outcome(
-            "content_policy", self._phase(), 200, message=sanitise(safe), detail="an answer without pictures"
-        )
+        return Outcome("content_policy", self._phase(), 200, message=sanitise(safe), detail="an answer without images")
 
 
-def chat_order(request: PicturesRequest, model: str, shared: MutableMapping[str, bytes]) -> bytes:
+def chat_order(request: ImagesRequest, model: str, shared: MutableMapping[str, bytes]) -> bytes:
     """What is sent for an order, taken from ``shared`` or put there."""
     if model not in shared:
         shared[model] = orjson.dumps(_order_body(request, model))
     return shared[model]
 
 
-def _beginnings(request: PicturesRequest) -> PicturesRequest:
-    """The same order with as much of its pictures as tells their size, which is what their tokens depend on."""
-    pictures = tuple(replace(picture, data=picture.data[:_HEADER]) for picture in request.images)
+def _beginnings(request: ImagesRequest) -> ImagesRequest:
+    """The same order with as much of its images as tells their size, which is what their tokens depend on."""
+    images = tuple(replace(image, data=image.data[:_HEADER]) for image in request.images)
     mask = request.mask and replace(request.mask, data=request.mask.data[:_HEADER])
-    return replace(request, images=pictures, mask=mask)
+    return replace(request, images=images, mask=mask)
 
 
-def _order_body(request: PicturesRequest, model: str) -> dict[str, Any]:
-    """The chat request: pictures first, then the mask, then the words, as PiAPI's own examples order them."""
+def _order_body(request: ImagesRequest, model: str) -> dict[str, Any]:
+    """The chat request: images first, then the mask, then the words, as PiAPI's own examples order them."""
     words = _words(request)
     sources = [*request.images, *([request.mask] if request.mask is not None else [])]
     content: str | list[dict[str, Any]] = words
     if sources:
-        pictures = [{"type": "image_url", "image_url": {"url": source.as_url()}} for source in sources]
-        content = [*pictures, {"type": "text", "text": words}]
+        images = [{"type": "image_url", "image_url": {"url": source.as_url()}} for source in sources]
+        content = [*images, {"type": "text", "text": words}]
     return {
         "model": model,
         "messages": [{"role": "user", "content": content}],
@@ -221,7 +217,7 @@ def _order_body(request: PicturesRequest, model: str) -> dict[str, Any]:
     }
 
 
-def _words(request: PicturesRequest) -> str:
+def _words(request: ImagesRequest) -> str:
     """The prompt, with what a chat has no field for put in words."""
     words = request.prompt or VARIATION_PROMPT
     if request.mask is not None:

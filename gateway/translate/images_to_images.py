@@ -1,7 +1,7 @@
-"""Pictures asked for, an Images API bought: ``POST /v1/images/generations`` and ``/v1/images/edits`` upstream.
+"""Images asked for, an Images API bought: ``POST /v1/images/generations`` and ``/v1/images/edits`` upstream.
 
 PiAPI's gpt-image-1 is always asked for a stream, which is the only way it answers; other upstreams only where the
-client wants one. All pictures of an order come in one answer.
+client wants one. All images of an order come in one answer.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import error_in
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Send
-from gateway.translate.image_stream import VARIATION_PROMPT, PictureStream, Taking, bad_json
+from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.images_answer import (
     base64_text,
     event_kind,
     facts_in,
+    image_in,
+    images_in,
     likely_output_tokens,
-    picture_in,
-    pictures_in,
     usage_in,
 )
 from gateway.wire.images_order import images_order
@@ -32,17 +32,17 @@ GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
 
 ANSWER_LIMIT = 200 << 20
-"""Bytes of a stream: ten pictures of 4096 × 4096 pixels as base64, and their previews."""
+"""Bytes of a stream: ten images of 4096 × 4096 pixels as base64, and their previews."""
 
 _ACCEPT_JSON = (b"accept", b"application/json")
 
 
-class ImagesToImages(PictureStream):
-    """One attempt. ``n``: pictures to be made. ``boundary``: of a multipart body, not to be guessed by the client."""
+class ImagesToImages(ImageStream):
+    """One attempt. ``n``: images to be made. ``boundary``: of a multipart body, not to be guessed by the client."""
 
     def __init__(
         self,
-        request: PicturesRequest,
+        request: ImagesRequest,
         target: Target,
         endpoint: Endpoint,
         *,
@@ -64,11 +64,11 @@ class ImagesToImages(PictureStream):
         )
         self._boundary = boundary
         self._prompt = request.prompt or VARIATION_PROMPT
-        self._stated: Usage | None = None  # the upstream's figures, which are of all pictures together
+        self._stated: Usage | None = None  # the upstream's figures, which are of all images together
         self._sources = len(request.images) + (request.mask is not None)
 
     def estimate(self) -> Usage:
-        """The pictures asked for, for prices that are tables; their usual tokens, for prices that are not."""
+        """The images asked for, for prices that are tables; their usual tokens, for prices that are not."""
         tokens = self._n * likely_output_tokens(self.size, self.quality)
         return Usage(output_tokens=tokens, images=self._n, confidence="estimated")
 
@@ -84,7 +84,7 @@ class ImagesToImages(PictureStream):
             boundary=self._boundary,
         )
         self.size, self.quality = order.size, order.quality
-        self.facts = PictureFacts(size=order.size, quality=order.quality)
+        self.facts = ImageFacts(size=order.size, quality=order.quality)
         headers = ((b"content-type", order.content_type), *(() if stream else (_ACCEPT_JSON,)))
         return Send("POST", EDITS if self._request.images or self._request.mask else GENERATIONS, order.body, headers)
 
@@ -100,20 +100,20 @@ class ImagesToImages(PictureStream):
         self._note(document)
         if kind == "partial":
             yield from self._preview(document)
-        elif (picture := picture_in(document)) is not None:
-            yield from self._finished([picture])
+        elif (image := image_in(document)) is not None:
+            yield from self._finished([image])
         return None
 
     def _take_whole(self, document: dict[str, Any]) -> Taking:
         if not isinstance(document.get("data"), list):
             return bad_json("it has no data")
         self._note(document)
-        if pictures := pictures_in(document):
-            yield from self._finished(list(pictures))
+        if images := images_in(document):
+            yield from self._finished(list(images))
         return None
 
     def _preview(self, document: dict[str, Any]) -> Taking:
-        """A preview is shown if it can be and goes its way: what was never completed is no picture."""
+        """A preview is shown if it can be and goes its way: what was never completed is no image."""
         text, index = document.get("b64_json"), document.get("partial_image_index")
         b64 = base64_text(text) if isinstance(text, str) else None
         if b64 is not None and self._request.partial_images:
@@ -121,15 +121,15 @@ class ImagesToImages(PictureStream):
             yield from self._noting(self._presenter.partial(b64, place, self.facts))
         return None
 
-    def _finished(self, pictures: list[MadePicture]) -> Taking:
-        self._account_for(self.images + len(pictures))
-        yield from self._deliver(pictures)
-        self._ended = self._complete()  # each picture's event says all there is to say
+    def _finished(self, images: list[MadeImage]) -> Taking:
+        self._account_for(self.images + len(images))
+        yield from self._deliver(images)
+        self._ended = self._complete()  # each image's event says all there is to say
         self._account_for(self.images)
         return None
 
     def _note(self, document: dict[str, Any]) -> None:
-        """Take down what is told beside the pictures. What the upstream leaves unsaid is as it was asked for.
+        """Take down what is told beside the images. What the upstream leaves unsaid is as it was asked for.
 
         Each event's usage is taken for that of the whole request; the last one holds.
         """
@@ -144,8 +144,8 @@ class ImagesToImages(PictureStream):
         self.size, self.quality = self.facts.size, self.facts.quality
         stated = usage_in(
             document,
-            pictures_sent=self._sources,
-            pictures_asked=self._n,
+            images_sent=self._sources,
+            images_asked=self._n,
             prompt_bytes=len(self._prompt.encode("utf-8", "replace")),
         )
         if stated is not None:
@@ -153,26 +153,26 @@ class ImagesToImages(PictureStream):
             self._account_for(self.images)
             self.facts = replace(self.facts, usage=stated.document)
 
-    def _account_for(self, pictures: int) -> None:
-        """Keep ``usage`` at what so many pictures took: should the answer break off here, the others are not paid."""
+    def _account_for(self, images: int) -> None:
+        """Keep ``usage`` at what so many images took: should the answer break off here, the others are not paid."""
         if self._stated is None:
             return
         self.usage = replace(self._stated, images=self.images)
-        if 0 < pictures < self._n:
-            output = self._stated.output_tokens * pictures // self._n
+        if 0 < images < self._n:
+            output = self._stated.output_tokens * images // self._n
             self.usage = replace(self.usage, output_tokens=output, confidence="estimated")
 
     def _complete(self) -> bool:
         return self.images >= self._n
 
     def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
-        """Pictures that came are an answer, also if they are fewer than were asked for."""
+        """Images that came are an answer, also if they are fewer than were asked for."""
         yield from ()
         if self.images:
             if trouble is None:
-                self._account_for(self._n)  # that there are no more pictures is the upstream's word, and so is this
+                self._account_for(self._n)  # that there are no more images is the upstream's word, and so is this
             return self._delivered()
         if trouble is not None:
             return trouble
         slug = "empty_response" if whole else "sse_empty"
-        return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without pictures")
+        return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without images")

@@ -1,4 +1,4 @@
-"""Pictures asked for, a Flux task bought: PiAPI's task API behind OpenAI's image routes.
+"""Images asked for, a Flux task bought: PiAPI's task API behind OpenAI's image routes.
 
 The task's id is in the ledger before anything else happens, so that work that is paid for is never lost; from then on
 nothing is bought again, however often a question after the task fails.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.flux import FluxOrder, Webhook, task_body
-from gateway.core.images.types import MadePicture, PictureFacts
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Record
 from gateway.translate.presenting import Presenter, Telling
@@ -30,7 +30,7 @@ _LIMITED = re.compile(r"too[ _]many[ _]requests|rate[ _-]?limit", re.I)
 class ImagesToTask:
     """One attempt at one task.
 
-    ``n``: pictures this task is to make, at most ``order.batch``. ``points_per_usd``: of the upstream's own billing.
+    ``n``: images this task is to make, at most ``order.batch``. ``points_per_usd``: of the upstream's own billing.
     ``redact`` strikes secrets out of an upstream's words. ``jitter``: a number in [0, 1), a new one each time.
     ``webhook``: where the upstream reports the end, which hurries the next question; None if it cannot.
     """
@@ -60,8 +60,8 @@ class ImagesToTask:
         self._polling = TaskPolling(
             target, endpoint, wall_seconds=wall_seconds, redact=redact, jitter=jitter, hint=hint
         )
-        self.pictures: tuple[MadePicture, ...] = ()
-        self.facts = PictureFacts(size=order.size)
+        self.made_images: tuple[MadeImage, ...] = ()
+        self.facts = ImageFacts(size=order.size)
         self.images = 0
         self.progress = 0
         self.usage: Usage | None = None
@@ -74,11 +74,11 @@ class ImagesToTask:
 
     @property
     def delivered(self) -> int:
-        """Pictures that were handed over."""
-        return min(len(self.pictures), self.images)
+        """Images that were handed over."""
+        return min(len(self.made_images), self.images)
 
     def estimate(self) -> Usage:
-        """The pictures asked for: a task is sold by them."""
+        """The images asked for: a task is sold by them."""
         return Usage(images=self._n, confidence="estimated")
 
     def converse(self) -> Conversing:
@@ -94,14 +94,14 @@ class ImagesToTask:
         if state.status == "failed":
             return self._failed(state)
         self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._n)
-        self.images = min(len(state.pictures), self._n)  # what is charged for; delivered are all
+        self.images = min(len(state.images), self._n)  # what is charged for; delivered are all
         self.progress += self.images
-        if not state.pictures:
+        if not state.images:
             message = failure_words(state, self._redact)
-            detail = "the task is done without a picture"
+            detail = "the task is done without an image"
             return Outcome("empty_response", Phase.ANSWERED, 200, message=message, detail=detail)
         try:
-            self.pictures = yield from self._presenter.deliver(state.pictures, self.facts, self._n)
+            self.made_images = yield from self._presenter.deliver(state.images, self.facts, self._n)
         except ResultUnavailable as missing:
             return Outcome("asset_unavailable", Phase.ANSWERED, 200, detail=str(missing))
         return _OK

@@ -1,4 +1,4 @@
-"""Pictures as a chat tells them: a message whose content is markdown images, one a line."""
+"""Images as a chat tells them: a message whose content is markdown images, one a line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.types import MadePicture, PictureFacts
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
@@ -37,17 +37,17 @@ class ChatPresenter:
         if self.stream:
             yield Emit(progress_comment(text), meaningful=False, optional=True)
 
-    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
-        """Nothing: a chat has no way to take a picture back once a better one is there."""
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
+        """Nothing: a chat has no way to take an image back once a better one is there."""
         yield from ()
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
-        """Give each picture a link; in a stream, send it at once. Raises ResultUnavailable if none has one."""
-        delivered: list[MadePicture] = []
+    def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
+        """Give each image a link; in a stream, send it at once. Raises ResultUnavailable if none has one."""
+        delivered: list[MadeImage] = []
         trouble: ResultUnavailable | None = None
-        for picture in made:
+        for image in made:
             try:
-                shown = yield from linked(picture)
+                shown = yield from linked(image)
             except ResultUnavailable as error:
                 trouble = error
                 continue
@@ -64,7 +64,7 @@ class ChatPresenter:
             raise trouble
         return tuple(delivered)
 
-    def conclude(self, pictures: Sequence[MadePicture], facts: PictureFacts, usage: Usage | None) -> bytes | None:
+    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
         """The whole completion, or a stream's last chunks and its end."""
         told = write_usage(usage or Usage())
         if self.stream:
@@ -72,7 +72,7 @@ class ChatPresenter:
             if self._include_usage:
                 last += self._event({"choices": [], "usage": told})
             return last + DONE
-        content = "\n".join(_line(picture) for picture in pictures)
+        content = "\n".join(_line(image) for image in images)
         message = {"role": "assistant", "content": content, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return orjson.dumps({"object": "chat.completion", **self._named, "choices": [choice], "usage": told})
@@ -86,5 +86,5 @@ class ChatPresenter:
         return encode_event(orjson.dumps({"object": "chat.completion.chunk", **self._named, **fields}))
 
 
-def _line(picture: MadePicture) -> str:
-    return f"![image]({(picture.url or '').translate(_IN_MARKDOWN)})"
+def _line(image: MadeImage) -> str:
+    return f"![image]({(image.url or '').translate(_IN_MARKDOWN)})"

@@ -1,6 +1,6 @@
-"""Pictures as OpenAI's Images API tells them: one JSON document, or events.
+"""Images as OpenAI's Images API tells them: one JSON document, or events.
 
-In a stream every picture comes as base64 unless the client itself asked for links: the SDKs' events have no other
+In a stream every image comes as base64 unless the client itself asked for links: the SDKs' events have no other
 field for it. A link that is known stands beside. If such a link cannot be followed, the client still gets it: what was
 bought is not lost because we could not bring it into a form nobody asked for.
 """
@@ -15,11 +15,11 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.types import MOST_PICTURES, MadePicture, PictureFacts, PictureFormat, PicturesRequest
+from gateway.core.images.types import MOST_IMAGES, ImageFacts, ImageFormat, ImagesRequest, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Result
 from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
-from gateway.wire.picture_bytes import picture_type
+from gateway.wire.image_bytes import image_type
 from gateway.wire.sse import encode_event
 
 _NO_USAGE: Mapping[str, Any] = {
@@ -36,25 +36,25 @@ _FORMATS = frozenset({"png", "webp", "jpeg"})
 """What the SDKs' events may name; the first two also ``auto``."""
 
 MOST_BYTES = 128 << 20
-"""Bytes of pictures that one request's answer may hold, or that are fetched for it: they are in memory together."""
+"""Bytes of images that one request's answer may hold, or that are fetched for it: they are in memory together."""
 
-_Bringing = Generator[Command, Result, MadePicture]
+_Bringing = Generator[Command, Result, MadeImage]
 
 
 class ImagesPresenter:
     """One request's answer in OpenAI's Images form.
 
-    ``created``: Unix seconds. ``format``: how the pictures of a whole answer are told. ``explicit``: whether the client
+    ``created``: Unix seconds. ``format``: how the images of a whole answer are told. ``explicit``: whether the client
     itself chose it, so that it holds for a stream as well.
 
-    Its only state is how many bytes the request may still take up: of pictures fetched, and of those a whole answer
+    Its only state is how many bytes the request may still take up: of images fetched, and of those a whole answer
     gathers. A fetch that is under way may go beyond ``MOST_BYTES`` by itself, since nobody knows its size before.
     """
 
-    def __init__(self, request: PicturesRequest, *, created: int, format: PictureFormat, explicit: bool) -> None:
+    def __init__(self, request: ImagesRequest, *, created: int, format: ImageFormat, explicit: bool) -> None:
         self.stream = request.stream
         self._created = created
-        self._format: PictureFormat = format if explicit or not request.stream else "b64_json"
+        self._format: ImageFormat = format if explicit or not request.stream else "b64_json"
         self._must_be_base64 = explicit or not request.stream
         self._bytes_left = MOST_BYTES
         self._family = "image_generation" if request.kind == "generation" else "image_edit"
@@ -64,28 +64,28 @@ class ImagesPresenter:
         if self.stream:
             yield Emit(progress_comment(text), meaningful=False, optional=True)
 
-    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
         """A preview's event in a stream."""
         if self.stream:
-            picture = {"b64_json": b64, "partial_image_index": index}
-            yield Emit(self._event("partial_image", picture, facts, b64))
+            image = {"b64_json": b64, "partial_image_index": index}
+            yield Emit(self._event("partial_image", image, facts, b64))
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
-        """Bring each picture into form; in a stream, send it at once, and return it without its bytes.
+    def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
+        """Bring each image into form; in a stream, send it at once, and return it without its bytes.
 
         All that came are delivered, also beyond ``asked``, but no more than OpenAI's bound for an order are fetched:
-        after it, links stand in where they may, and are left out where the client wants bytes, as are pictures that
+        after it, links stand in where they may, and are left out where the client wants bytes, as are images that
         would go beyond ``MOST_BYTES``.
         Raises ResultUnavailable if none could be delivered.
         """
-        delivered: list[MadePicture] = []
+        delivered: list[MadeImage] = []
         trouble: ResultUnavailable | None = None
-        for place, picture in enumerate(made):
+        for place, image in enumerate(made):
             try:
                 if self._format == "url":
-                    brought = yield from linked(picture)
+                    brought = yield from linked(image)
                 else:
-                    brought = yield from self._as_base64(picture, fetch=place < max(asked, MOST_PICTURES))
+                    brought = yield from self._as_base64(image, fetch=place < max(asked, MOST_IMAGES))
             except ResultUnavailable as error:
                 trouble = error
                 continue
@@ -96,11 +96,11 @@ class ImagesPresenter:
             raise trouble
         return tuple(delivered)
 
-    def conclude(self, pictures: Sequence[MadePicture], facts: PictureFacts, usage: Usage | None) -> bytes | None:
-        """The whole document. A stream is complete with its last picture's event: OpenAI's has no ``[DONE]``."""
+    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
+        """The whole document. A stream is complete with its last image's event: OpenAI's has no ``[DONE]``."""
         if self.stream:
             return None
-        document: dict[str, Any] = {"created": self._created, "data": [self._item(picture) for picture in pictures]}
+        document: dict[str, Any] = {"created": self._created, "data": [self._item(image) for image in images]}
         for name in ("background", "output_format", "quality", "size"):
             if (value := getattr(facts, name)) is not None:
                 document[name] = value
@@ -108,50 +108,50 @@ class ImagesPresenter:
             document["usage"] = told
         return orjson.dumps(document)
 
-    def _as_base64(self, picture: MadePicture, *, fetch: bool) -> _Bringing:
-        if picture.b64 is not None:
+    def _as_base64(self, image: MadeImage, *, fetch: bool) -> _Bringing:
+        if image.b64 is not None:
             if not self.stream:  # a stream sends it and forgets it
-                self._take_up(len(picture.b64) * 3 // 4)
-            return picture
-        assert picture.url is not None
+                self._take_up(len(image.b64) * 3 // 4)
+            return image
+        assert image.url is not None
         try:
             if not fetch:
-                raise ResultUnavailable("too many pictures in one answer: the others are not fetched")
+                raise ResultUnavailable("too many images in one answer: the others are not fetched")
             self._take_up(0)
-            data = yield Fetch(picture.url)
+            data = yield Fetch(image.url)
             assert isinstance(data, bytes)
             self._take_up(len(data))
         except ResultUnavailable:
             if self._must_be_base64:
                 raise
-            return picture
-        return MadePicture(picture.url, base64.b64encode(data).decode("ascii"), picture.revised_prompt)
+            return image
+        return MadeImage(image.url, base64.b64encode(data).decode("ascii"), image.revised_prompt)
 
     def _take_up(self, size: int) -> None:
         """Raises ResultUnavailable if so many bytes more are too many; then, as before them, others may still fit."""
         if size > self._bytes_left or self._bytes_left == 0:
-            raise ResultUnavailable(f"the request's pictures have more than {MOST_BYTES} bytes")
+            raise ResultUnavailable(f"the request's images have more than {MOST_BYTES} bytes")
         self._bytes_left -= size
 
-    def _item(self, picture: MadePicture) -> dict[str, str]:
-        item = {"url": picture.url} if self._format == "url" else {"b64_json": picture.b64}
-        item["revised_prompt"] = picture.revised_prompt
+    def _item(self, image: MadeImage) -> dict[str, str]:
+        item = {"url": image.url} if self._format == "url" else {"b64_json": image.b64}
+        item["revised_prompt"] = image.revised_prompt
         return {name: value for name, value in item.items() if value is not None}
 
-    def _completed(self, picture: MadePicture, facts: PictureFacts) -> bytes:
-        told: dict[str, Any] = {"b64_json": picture.b64, "usage": facts.usage or _NO_USAGE}
-        if picture.url is not None:
-            told["url"] = picture.url
-        if picture.revised_prompt is not None:
-            told["revised_prompt"] = picture.revised_prompt
-        return self._event("completed", told, facts, picture.b64 or "")
+    def _completed(self, image: MadeImage, facts: ImageFacts) -> bytes:
+        told: dict[str, Any] = {"b64_json": image.b64, "usage": facts.usage or _NO_USAGE}
+        if image.url is not None:
+            told["url"] = image.url
+        if image.revised_prompt is not None:
+            told["revised_prompt"] = image.revised_prompt
+        return self._event("completed", told, facts, image.b64 or "")
 
-    def _event(self, name: str, picture: Mapping[str, Any], facts: PictureFacts, b64: str) -> bytes:
+    def _event(self, name: str, image: Mapping[str, Any], facts: ImageFacts, b64: str) -> bytes:
         """One event with every field the SDKs' types require; ``auto`` where nothing is known."""
         full = f"{self._family}.{name}"
         document = {
             "type": full,
-            **picture,
+            **image,
             "created_at": self._created,
             "size": facts.size or "auto",
             "quality": facts.quality if facts.quality in _QUALITIES else "auto",
@@ -164,13 +164,13 @@ class ImagesPresenter:
 def _format_of(b64: str) -> str:
     """By the magic number, which the first 18 bytes hold; ``png`` where nothing is known."""
     try:
-        kind = picture_type(base64.b64decode(b64[:24], validate=True))
+        kind = image_type(base64.b64decode(b64[:24], validate=True))
     except ValueError:  # binascii.Error is one
         kind = None
     return kind if kind in _FORMATS else "png"
 
 
-def _usage(facts: PictureFacts, usage: Usage | None) -> Mapping[str, Any] | None:
+def _usage(facts: ImageFacts, usage: Usage | None) -> Mapping[str, Any] | None:
     """The upstream's own usage; that of all conversations together where one's alone would say too little."""
     if usage is None or usage.confidence != "measured" or not (usage.input_tokens or usage.output_tokens):
         return facts.usage
@@ -179,10 +179,10 @@ def _usage(facts: PictureFacts, usage: Usage | None) -> Mapping[str, Any] | None
         usage.output_tokens,
     ):
         return facts.usage
-    of_pictures = min(usage.image_input_tokens, usage.input_tokens)
+    of_images = min(usage.image_input_tokens, usage.input_tokens)
     return {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"text_tokens": usage.input_tokens - of_pictures, "image_tokens": of_pictures},
+        "input_tokens_details": {"text_tokens": usage.input_tokens - of_images, "image_tokens": of_images},
         "output_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }

@@ -1,6 +1,6 @@
-"""How pictures are told to a client: what every conversation about pictures asks of a presenter.
+"""How images are told to a client: what every conversation about images asks of a presenter.
 
-The source of the pictures (a chat, an Images API, a task) and the shape of the answer (OpenAI's Images answer, a chat
+The source of the images (a chat, an Images API, a task) and the shape of the answer (OpenAI's Images answer, a chat
 completion; whole or as events) vary independently. A conversation speaks to its upstream and hands what came to the
 presenter; several conversations of one request share one presenter, which keeps no state of them.
 """
@@ -12,12 +12,12 @@ from collections.abc import Generator, Sequence
 from typing import Protocol
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.types import MadePicture, PictureFacts
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Keep, Result
 
 Telling = Generator[Command, Result, None]
-Delivering = Generator[Command, Result, tuple[MadePicture, ...]]
+Delivering = Generator[Command, Result, tuple[MadeImage, ...]]
 
 _COMMENT_LIMIT = 200
 """Characters of an upstream's words on its progress that are passed on."""
@@ -33,39 +33,39 @@ class Presenter(Protocol):
         """Tell how far the work is: an optional comment of a stream; nothing in a whole answer."""
         ...
 
-    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
         """Pass on a preview, if the client asked for a stream that can carry it."""
         ...
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
-        """Bring pictures into the form the client asked for (``Fetch`` a link's bytes, ``Keep`` bytes under a link),
+    def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
+        """Bring images into the form the client asked for (``Fetch`` a link's bytes, ``Keep`` bytes under a link),
         and, in a stream, send them. Returns those that could be delivered, in order.
 
-        ``asked``: how many were asked for. Pictures beyond them are delivered as well, as far as that is sane.
-        Raises ResultUnavailable if none could. Pictures that could not, beside others that could, are left out.
+        ``asked``: how many were asked for. Images beyond them are delivered as well, as far as that is sane.
+        Raises ResultUnavailable if none could. Images that could not, beside others that could, are left out.
         """
         ...
 
-    def conclude(self, pictures: Sequence[MadePicture], facts: PictureFacts, usage: Usage | None) -> bytes | None:
+    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
         """The whole answer's body; for a stream its last bytes, or None if nothing is missing.
 
-        ``pictures``: as ``deliver`` returned them, of all conversations in order. ``usage``: what is known of all
+        ``images``: as ``deliver`` returned them, of all conversations in order. ``usage``: what is known of all
         of them together, None if nothing.
         """
         ...
 
 
-def linked(picture: MadePicture) -> Generator[Command, Result, MadePicture]:
-    """The picture under a link: its own, or one it is kept under. Raises ResultUnavailable if it cannot be kept."""
-    url: Result = picture.url
+def linked(image: MadeImage) -> Generator[Command, Result, MadeImage]:
+    """The image under a link: its own, or one it is kept under. Raises ResultUnavailable if it cannot be kept."""
+    url: Result = image.url
     if url is None:
         try:
-            data = binascii.a2b_base64(picture.b64 or "", strict_mode=True)
+            data = binascii.a2b_base64(image.b64 or "", strict_mode=True)
         except ValueError:  # binascii.Error is one
-            raise ResultUnavailable("the picture's base64 cannot be read") from None
+            raise ResultUnavailable("the image's base64 cannot be read") from None
         url = yield Keep(data)
     assert isinstance(url, str)
-    return MadePicture(url, None, picture.revised_prompt)
+    return MadeImage(url, None, image.revised_prompt)
 
 
 def progress_comment(text: str) -> bytes:

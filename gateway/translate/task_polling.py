@@ -16,7 +16,7 @@ from typing import Any
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.outcomes.upstream_error import sanitise
-from gateway.core.pricing.prices import picture_stake
+from gateway.core.pricing.prices import image_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
 from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled
 from gateway.translate.presenting import Telling
@@ -29,7 +29,7 @@ KEY_HEADER = b"x-api-key"
 
 ANSWER_LIMIT = 32 << 20
 ERROR_LIMIT = 1 << 20
-"""Bytes of an answer, by whether it is a success; results may travel as base64: four pictures of a megapixel, which is
+"""Bytes of an answer, by whether it is a success; results may travel as base64: four images of a megapixel, which is
 all a task makes, have less than 24 MB even without any compression."""
 
 READ_WITHIN = 30.0
@@ -236,15 +236,15 @@ def failure_words(state: TaskState, redact: Callable[[bytes], bytes]) -> str | N
     return sanitise(redact(state.error.encode("utf-8", "replace")).decode("utf-8", "replace"))
 
 
-def stated_cost(points: int | None, points_per_usd: int, target: Target, pictures: int) -> int | None:
+def stated_cost(points: int | None, points_per_usd: int, target: Target, images: int) -> int | None:
     """Nano-dollars of a finished task, rounded half up; None where the upstream named none that can be believed, so
     that the price counts.
 
     ``points``: ``meta.usage.consume``. Zero is what tasks carry that are not billed by points, so it says nothing.
-    ``pictures``: how many were asked for; a known price for them bounds what is believed.
+    ``images``: how many were asked for; a known price for them bounds what is believed.
     """
     if points is None or points <= 0:
         return None
     cost = (2 * points * NANO_PER_USD + points_per_usd) // (2 * points_per_usd)
-    price = picture_stake(target.price, max(pictures, 1), operation="task", quality=None, size=None)
+    price = image_stake(target.price, max(images, 1), operation="task", quality=None, size=None)
     return None if price and cost > MOST_TIMES_THE_PRICE * price else cost

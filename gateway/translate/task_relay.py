@@ -34,7 +34,7 @@ _OF_THE_TASK = frozenset({"ok", "model_missing", "rejected", "conflict", "conten
 class TaskRelay:
     """One attempt at creating a client's own task.
 
-    ``body``: the client's JSON, checked. ``pictures``: how many it asks for, 0 where the model makes none.
+    ``body``: the client's JSON, checked. ``images``: how many it asks for, 0 where the model makes none.
     ``wall_seconds``: Unix time at the start. ``redact`` strikes secrets out of an upstream's words.
     ``points_per_usd``: of the upstream's own billing. ``jitter``: a number in [0, 1), a new one each time.
 
@@ -47,7 +47,7 @@ class TaskRelay:
         target: Target,
         endpoint: Endpoint,
         *,
-        pictures: int,
+        images: int,
         wall_seconds: float,
         redact: Callable[[bytes], bytes],
         points_per_usd: int,
@@ -55,7 +55,7 @@ class TaskRelay:
     ) -> None:
         self._body = body
         self._target = target
-        self._pictures = pictures
+        self._images = images
         self._redact = redact
         self._points_per_usd = points_per_usd
         self._polling = TaskPolling(target, endpoint, wall_seconds=wall_seconds, redact=redact, jitter=jitter)
@@ -75,8 +75,8 @@ class TaskRelay:
         return self.images
 
     def estimate(self) -> Usage:
-        """The pictures asked for."""
-        return Usage(images=self._pictures, confidence="estimated")
+        """The images asked for."""
+        return Usage(images=self._images, confidence="estimated")
 
     def converse(self) -> Conversing:
         """Create, answer the client, ask until the task has ended."""
@@ -94,8 +94,8 @@ class TaskRelay:
             message = failure_words(state, self._redact)
             # Its words may quote the prompt, so the log does without; whoever has the task's id can read them there.
             return Outcome("task_failed", Phase.REJECTED, 200, message=message, detail="the task failed")
-        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._pictures)
-        self.images = min(len(state.pictures), self._pictures)
+        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._images)
+        self.images = min(len(state.images), self._images)
         return Outcome("ok", Phase.FORWARDED, created.status)
 
 

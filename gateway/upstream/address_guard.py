@@ -99,19 +99,19 @@ class AddressGuard:
         """Where ``link`` leads. Raises LinkRefused, without repeating the link: it may be signed."""
         read = None if len(link) > _LONGEST or _UNSOUND.search(link) else _LINK.fullmatch(link)
         if read is None:
-            raise LinkRefused("the picture's link is not a sound http or https URL")
+            raise LinkRefused("the image's link is not a sound http or https URL")
         scheme: Literal["http", "https"] = "https" if read[1].lower() == "https" else "http"
         if scheme == "http" and not self._private:
-            raise LinkRefused("the picture's link is not https")
+            raise LinkRefused("the image's link is not https")
         authority = _AUTHORITY.fullmatch(read[2])
         if authority is None or "@" in read[2]:
-            raise LinkRefused("the picture's link holds more, or less, than a host and a port before its path")
+            raise LinkRefused("the image's link holds more, or less, than a host and a port before its path")
         host = _host(authority[1])
         port = int(authority[2] or _DEFAULT_PORTS[scheme])
         if not (host in self._exact or host.endswith(self._below)):
-            raise LinkRefused(f"the picture's host {shorten(host)!r} is not among images.fetch_hosts")
+            raise LinkRefused(f"the image's host {shorten(host)!r} is not among images.fetch_hosts")
         if not 0 < port < 65536 or (port != 443 and not self._private):
-            raise LinkRefused(f"the picture's link names port {port} of {shorten(host)!r}")
+            raise LinkRefused(f"the image's link names port {port} of {shorten(host)!r}")
         origin = f"[{host}]" if ":" in host else host
         return Destination(Endpoint(f"{scheme}://{origin}:{port}", scheme, host, port), _target(read[3], read[4]))
 
@@ -123,7 +123,7 @@ class AddressGuard:
             for _, where in addresses:
                 if not (self._private or is_public(where[0])):
                     raise LinkRefused(
-                        f"the picture's host {shorten(host)!r} has the address {where[0]}, not a public one"
+                        f"the image's host {shorten(host)!r} has the address {where[0]}, not a public one"
                     )
             return addresses
 
@@ -156,7 +156,7 @@ def _host(written: str) -> str:
     except ValueError:  # UnicodeError and AddressValueError are such
         name = ""
     if not _NAME.fullmatch(name):
-        raise LinkRefused("the picture's link names no sound host")
+        raise LinkRefused("the image's link names no sound host")
     return name
 
 
@@ -165,4 +165,4 @@ def _target(path: str, query: str | None) -> str:
         # Only what is not ASCII is encoded: everything else stands as it was signed.
         return quote((path or "/") + (query or ""), safe=string.punctuation)
     except UnicodeError:
-        raise LinkRefused("the picture's link holds half a character") from None
+        raise LinkRefused("the image's link holds half a character") from None

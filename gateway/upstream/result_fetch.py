@@ -1,4 +1,4 @@
-"""Fetching pictures that an upstream made and left behind a link: without credentials, bounded in size and time."""
+"""Fetching images that an upstream made and left behind a link: without credentials, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.upstream.address_guard import AddressGuard, Destination, LinkRefuse
 from gateway.upstream.dialer import Resolver, SystemDialer, system_resolver
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
-from gateway.wire.picture_bytes import picture_type
+from gateway.wire.image_bytes import image_type
 
 _HEADERS = (
     (b"accept", b"image/png, image/jpeg, image/webp, image/gif"),
@@ -26,14 +26,14 @@ _HEADERS = (
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 _MAY_PASS = frozenset((403, 404, 408, 425, 429))
-"""Beside all 5xx. Image hosts answer 403 and 404 for seconds until a new picture has reached every edge."""
+"""Beside all 5xx. Image hosts answer 403 and 404 for seconds until a new image has reached every edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """``size``: bytes of a picture. ``total``, ``silence``, ``connect``: seconds for everything but waiting for a
+    """``size``: bytes of an image. ``total``, ``silence``, ``connect``: seconds for everything but waiting for a
     turn, without a byte, and until a connection stands. ``parallel``: fetches at once, so that at most that many
-    pictures are in memory here. ``pauses``: seconds before the second try, the third, …
+    images are in memory here. ``pauses``: seconds before the second try, the third, …
     """
 
     size: int = 50 * 1024 * 1024
@@ -85,7 +85,7 @@ class ResultFetcher:
                 async with asyncio.timeout(self._limits.total):
                     return await self._try_again(url)
             except TimeoutError:
-                raise ResultUnavailable(f"the picture did not come within {self._limits.total:g} s") from None
+                raise ResultUnavailable(f"the image did not come within {self._limits.total:g} s") from None
 
     async def close(self) -> None:
         """Close every connection; fetches that still run raise ResultUnavailable."""
@@ -104,7 +104,7 @@ class ResultFetcher:
         raise ResultUnavailable(f"{trouble}; tried {1 + len(self._limits.pauses)} times")
 
     async def _follow(self, url: str) -> bytes:
-        """One try: from the link, over redirects each of which is checked like the link, to the picture."""
+        """One try: from the link, over redirects each of which is checked like the link, to the image."""
         for _ in range(1 + self._limits.redirects):
             destination = self._guard.destination(url)
             try:
@@ -112,7 +112,7 @@ class ResultFetcher:
                     response = await self._ask(destination)
                 try:
                     if response.status not in _REDIRECTS:
-                        return await self._picture(response)
+                        return await self._image(response)
                     url = _redirected(url, response)
                 finally:
                     response.close()
@@ -120,7 +120,7 @@ class ResultFetcher:
                 raise _MayPass(f"{destination.endpoint.host}: {error}") from None
             except TimeoutError:
                 raise _MayPass(f"{destination.endpoint.host} fell silent for {self._limits.silence:g} s") from None
-        raise LinkRefused(f"the picture's link was redirected more than {self._limits.redirects} times")
+        raise LinkRefused(f"the image's link was redirected more than {self._limits.redirects} times")
 
     async def _ask(self, destination: Destination) -> Response:
         if self._closed:
@@ -135,18 +135,18 @@ class ResultFetcher:
             fresh=True,
         )
 
-    async def _picture(self, response: Response) -> bytes:
+    async def _image(self, response: Response) -> bytes:
         if response.status in _MAY_PASS or response.status >= 500:
-            raise _MayPass(f"the picture's host answered {response.status}")
+            raise _MayPass(f"the image's host answered {response.status}")
         if response.status != 200:
-            raise ResultUnavailable(f"the picture's host answered {response.status}")
+            raise ResultUnavailable(f"the image's host answered {response.status}")
         for name, value in response.headers:
             if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
-                raise ResultUnavailable("the picture came compressed, which was not asked for")
+                raise ResultUnavailable("the image came compressed, which was not asked for")
             if name == b"content-length" and int(value) > self._limits.size:
                 raise self._too_large()
         data = await self._read(response)
-        if picture_type(data) is None:
+        if image_type(data) is None:
             raise ResultUnavailable("what came is not a PNG, JPEG, WebP or GIF")
         return data
 
@@ -162,7 +162,7 @@ class ResultFetcher:
             whole.write(piece)
 
     def _too_large(self) -> ResultUnavailable:
-        return ResultUnavailable(f"the picture is larger than {self._limits.size} bytes")
+        return ResultUnavailable(f"the image is larger than {self._limits.size} bytes")
 
 
 def _redirected(url: str, response: Response) -> str:
@@ -173,4 +173,4 @@ def _redirected(url: str, response: Response) -> str:
                 return urljoin(url, value.decode("utf-8"))
             except ValueError:  # UnicodeDecodeError is one
                 break
-    raise ResultUnavailable(f"the picture's host answered {response.status} and no place to go to")
+    raise ResultUnavailable(f"the image's host answered {response.status} and no place to go to")

@@ -1,6 +1,6 @@
 """Base64 as text: whether something is it, and how a text of many words is read that has megabytes of it inside.
 
-Nothing is decoded here, and nothing looks at each letter with a pattern: pictures have tens of millions of them.
+Nothing is decoded here, and nothing looks at each letter with a pattern: images have tens of millions of them.
 """
 
 from __future__ import annotations

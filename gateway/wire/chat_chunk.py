@@ -40,7 +40,7 @@ class InBandError(NamedTuple):
 class ChunkFacts(NamedTuple):
     """What matters of one chunk.
 
-    ``meaningful``: it carries something a reader would miss (text, a refusal, thoughts, a tool call, sound, a picture);
+    ``meaningful``: it carries something a reader would miss (text, a refusal, thoughts, a tool call, sound, an image);
     a role or an empty delta is not that. ``text``: the pieces of text, for estimating tokens.
     ``finish``: choice index → finish reason. ``usage``: None unless it is there and believable.
     ``usage_only``: it has no choice and exists for its usage. ``malformed``: what is wrong with it, None if nothing is.

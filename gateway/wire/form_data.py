@@ -15,13 +15,13 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 from gateway.core.errors import ClientError, invalid_request, shorten
 
 MAX_PARTS = 128
-"""Fields and files together. A picture order has at most about 50."""
+"""Fields and files together. An image order has at most about 50."""
 
 MAX_PART_HEADERS = 8 << 10
 """Bytes of all the headers of one part."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of one text field. The longest that is of use is a picture order's ``extra_body``."""
+"""Bytes of one text field. The longest that is of use is an image order's ``extra_body``."""
 
 _MOST_HEADERS = 8  # RFC 7578 knows three
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, section 5.1.1

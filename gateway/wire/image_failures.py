@@ -1,4 +1,4 @@
-"""Why gpt-4o-image made no picture, in its own words.
+"""Why gpt-4o-image made no image, in its own words.
 
 The family of relays tells failures inside an answer of status 200 that ends as if all were well. A failure has one of
 a few known marks; any other words that are no progress are the model's refusal.
@@ -30,7 +30,7 @@ _SUGGESTION = re.compile(r"^[> \t*]*+(?:suggestion|建议)[ \t*]*+[:：][ \t*]*+
 _MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         "input_moderation": "the request did not pass moderation",
-        "output_moderation": "the picture that was made did not pass moderation",
+        "output_moderation": "the image that was made did not pass moderation",
     }
 )
 _NO_CODES = frozenset({"", "other"})
@@ -49,7 +49,7 @@ _PROGRESS = re.compile(
 
 
 def failure_of(parts: AnswerParts) -> str | None:
-    """What an answer without a picture says about why its making failed, None if it does not say that it did."""
+    """What an answer without an image says about why its making failed, None if it does not say that it did."""
     words = parts.words[:_MOST_SEARCHED]
     if parts.terminal is None and _MARKS.search(words) is None:
         return None
@@ -67,7 +67,7 @@ def failure_of(parts: AnswerParts) -> str | None:
 
 
 def refusal_of(parts: AnswerParts) -> str | None:
-    """What an answer without a picture says in plain words, None if it says nothing but its progress."""
+    """What an answer without an image says in plain words, None if it says nothing but its progress."""
     kept = (line for line in parts.words[:_MOST_SEARCHED].split("\n") if not line.strip() or _is_speech(line))
     return "\n".join(kept).strip()[:MOST_WORDS].rstrip() or None
 

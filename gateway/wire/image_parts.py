@@ -1,7 +1,7 @@
 """Taking the text of gpt-4o-image apart: what was asked of the painter, what is told, what is said about the end.
 
 The text begins with the order as JSON (``prompt``, ``ratio`` …), in a fence or bare. It is the model's own wording of
-what the user wants, so it may quote a picture, or a sentence about failure, and neither is a result. Everything here
+what the user wants, so it may quote an image, or a sentence about failure, and neither is a result. Everything here
 takes time in proportion to the text, whatever the text is.
 """
 
@@ -33,7 +33,7 @@ class AnswerParts:
     """``order``: the JSON of what the painter was asked for, empty if there is none or it cannot be read.
 
     ``terminal``: the JSON by which the family's backend says that a task has ended, None without one.
-    ``body``: the text outside fences and the order; only there can pictures be results.
+    ``body``: the text outside fences and the order; only there can images be results.
     ``words``: what is told to the reader: the body and fenced text, without JSON and thoughts.
     """
 
@@ -58,7 +58,7 @@ def take_apart(text: str) -> AnswerParts:
 
 @dataclass(slots=True)
 class _Told:
-    """What was found so far. ``cut_off``: the order has no end, so that nothing but pictures can be told from it."""
+    """What was found so far. ``cut_off``: the order has no end, so that nothing but images can be told from it."""
 
     order: Mapping[str, Any] = field(default_factory=dict)
     terminal: Mapping[str, Any] | None = None
@@ -98,7 +98,7 @@ def _read_lead(text: str, told: _Told) -> int:
     fenced, start = found["fence"] is not None, found.end()
     end = _object_end(text, start)
     if end is None:
-        # A fence that ends hides it as any other does. Otherwise it stays text: it could hide a picture.
+        # A fence that ends hides it as any other does. Otherwise it stays text: it could hide an image.
         told.cut_off = not fenced or _CLOSING_LINE.search(text, start) is None
         return 0
     told.take_object(text[start:end])
@@ -122,7 +122,7 @@ def _read_fences(text: str, told: _Told) -> None:
         else:
             told.take_lines((line,))
     if held is not None:
-        told.take_lines(held)  # a fence that is never closed is text, or it could hide a picture
+        told.take_lines(held)  # a fence that is never closed is text, or it could hide an image
 
 
 def _object_end(text: str, start: int) -> int | None:

@@ -1,8 +1,8 @@
-"""What gpt-4o-image answers: pictures, a failure, or a refusal, all of it as text.
+"""What gpt-4o-image answers: images, a failure, or a refusal, all of it as text.
 
-PiAPI's answer is markdown: the order as JSON, progress lines, then each picture as an image, often with a link to
+PiAPI's answer is markdown: the order as JSON, progress lines, then each image as an image, often with a link to
 download it beside. Only the images are results: a plain link such as ``[100](…)`` is progress, and the order may quote
-a picture the user sent. An answer can come in any number of pieces: ``ImageTextReader`` takes them as they come.
+an image the user sent. An answer can come in any number of pieces: ``ImageTextReader`` takes them as they come.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ _IMAGE = re.compile(
     r"""!\[[^\[\]]*+(?:\[[^\[\]]*+\][^\[\]]*+)*+\]  # alternative text: a name, a URL, brackets one level deep
         \(\s*+<?
         ( https?://[^()<>\s]++(?:\([^()\s]*+\)[^()<>\s]*+)*+  # the address, parentheses one level deep
-        | data:image/[\w.+-]++;base64,[\w+/=\ue000-]++  # or the picture itself
+        | data:image/[\w.+-]++;base64,[\w+/=\ue000-]++  # or the image itself
         )
         >?(?:\s++(?:"[^"]*+"|'[^']*+'))?+\s*+\)    # a title
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# Where DALL·E's own pictures are kept: PiAPI says that an order may be downgraded to it.
+# Where DALL·E's own images are kept: PiAPI says that an order may be downgraded to it.
 _DALLE_HOST = r"https?://oaidalleapiprod[\w-]*+\.blob\.core\.windows\.net(?::\d++)?(?=[/?])"
 _FROM_DALLE = re.compile(_DALLE_HOST, re.IGNORECASE)
 _DALLE_LINK = re.compile(_DALLE_HOST + r"""[^\s()<>\[\]"'`*]++""", re.IGNORECASE)
 _AFTER_A_LINK = ".,;:!?。，；：！？"
 
 MOST_TEXT = 1 << 18
-"""Characters that an answer may have beside the base64 of its pictures: far more than a prompt and all progress."""
+"""Characters that an answer may have beside the base64 of its images: far more than a prompt and all progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageText:
     """What an answer says.
 
-    ``pictures``: addresses (https, http) or data URLs, each once, in order, the first ``MOST_READ``.
-    ``failure``, ``refusal``: why there is no picture, at most one of the two; both None beside a picture, and where
+    ``images``: addresses (https, http) or data URLs, each once, in order, the first ``MOST_READ``.
+    ``failure``, ``refusal``: why there is no image, at most one of the two; both None beside an image, and where
     the text says nothing at all.
     ``progress``: the newest percent. ``revised_prompt``: the prompt of the order the text begins with.
-    ``downgraded``: DALL·E made the picture, or seems to have: its orders have a ``size`` and no ``ratio``.
+    ``downgraded``: DALL·E made the image, or seems to have: its orders have a ``size`` and no ``ratio``.
     """
 
-    pictures: tuple[str, ...] = field(default=(), repr=False)
+    images: tuple[str, ...] = field(default=(), repr=False)
     failure: str | None = None
     refusal: str | None = None
     progress: int | None = None
@@ -60,7 +60,7 @@ class ImageText:
 class ImageTextReader:
     """An answer that comes in pieces; how it is split makes no difference. Feeding costs time by the piece's length.
 
-    The content is kept until the reader goes. Whoever feeds it bounds the pictures in it; the words the reader bounds
+    The content is kept until the reader goes. Whoever feeds it bounds the images in it; the words the reader bounds
     itself: once there are more than ``MOST_TEXT`` characters of them it is ``too_long``, and takes nothing more.
     """
 
@@ -72,7 +72,7 @@ class ImageTextReader:
         self._pieces: list[str] = []
         self._content = ProgressReader()
         self._thoughts = ProgressReader(thoughts=True)
-        self._thoughts_room = MOST_TEXT  # beyond it nothing more is told: thoughts have no pictures
+        self._thoughts_room = MOST_TEXT  # beyond it nothing more is told: thoughts have no images
 
     def feed(self, content: str, reasoning: str = "") -> None:
         """Take the next piece of the text, of the thoughts beside it (``reasoning_content``), or of both."""
@@ -104,10 +104,10 @@ def read_answer(text: str, reasoning: str = "") -> ImageText:
     return reader.result()
 
 
-def picture_links(text: str) -> list[str]:
-    """The pictures in ``text``, as ``read_answer`` finds them."""
+def image_links(text: str) -> list[str]:
+    """The images in ``text``, as ``read_answer`` finds them."""
     shorter, runs = set_aside(text)
-    return _pictures(take_apart(shorter), runs)
+    return _images(take_apart(shorter), runs)
 
 
 def _read(text: str, progress: int | None) -> ImageText:
@@ -115,20 +115,20 @@ def _read(text: str, progress: int | None) -> ImageText:
     parts = take_apart(shorter)
     prompt = parts.order.get("prompt")
     revised = without_runs(prompt) if isinstance(prompt, str) else None
-    if pictures := _pictures(parts, runs):
+    if images := _images(parts, runs):
         dalle_order = "size" in parts.order and "ratio" not in parts.order
-        downgraded = dalle_order or any(_FROM_DALLE.match(picture) for picture in pictures)
-        return ImageText(tuple(pictures), None, None, progress, revised, downgraded)
+        downgraded = dalle_order or any(_FROM_DALLE.match(image) for image in images)
+        return ImageText(tuple(images), None, None, progress, revised, downgraded)
     failure = failure_of(parts)
     refusal = refusal_of(parts) if failure is None else None
     failure, refusal = (None if words is None else without_runs(words) for words in (failure, refusal))
     return ImageText((), failure, refusal, progress, revised, False)
 
 
-def _pictures(parts: AnswerParts, runs: Sequence[str]) -> list[str]:
+def _images(parts: AnswerParts, runs: Sequence[str]) -> list[str]:
     """The markdown images; a link to DALL·E's store will do where there is none, for it can be nothing else."""
     found = _IMAGE.findall(parts.body)
     if not found:
         links = _DALLE_LINK.findall(outside_quotes(parts.body))
         found = [link.rstrip(_AFTER_A_LINK) for link in links]
-    return list(dict.fromkeys(put_back(picture, runs) for picture in found))[:MOST_READ]
+    return list(dict.fromkeys(put_back(image, runs) for image in found))[:MOST_READ]

@@ -1,6 +1,6 @@
 """What an Images API says: the events of its streams and its whole answers (OpenAI's, and relays' of it).
 
-Nothing of it is believed unseen: a picture is base64 text that can be read, or a web link; a word is one of OpenAI's;
+Nothing of it is believed unseen: an image is base64 text that can be read, or a web link; a word is one of OpenAI's;
 a figure is one that can be true.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Literal, NamedTuple
 
-from gateway.core.images.types import MOST_READ, MadePicture, PictureFacts
+from gateway.core.images.types import MOST_READ, ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.wire.base64_text import is_base64
 
@@ -25,14 +25,14 @@ _LINK = re.compile(r"https?://[^\s<>\x00-\x1f\x7f]+", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 OUTPUT_TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
-"""Tokens of a square and of an oblong picture of gpt-image-1 by quality
+"""Tokens of a square and of an oblong image of gpt-image-1 by quality
 (https://platform.openai.com/docs/guides/image-generation, "Cost and latency")."""
 
 _MOST_OUTPUT = 100_000
-"""Tokens of one picture that are believed; previews, a hundred each, and sharper models than today's have room."""
+"""Tokens of one image that are believed; previews, a hundred each, and sharper models than today's have room."""
 
-_MOST_PICTURE_INPUT = 100_000
-"""Tokens of one picture sent in that are believed."""
+_MOST_IMAGE_INPUT = 100_000
+"""Tokens of one image sent in that are believed."""
 
 _HIDDEN_INPUT = 30_000
 """Tokens a provider may set before the client's prompt."""
@@ -58,33 +58,33 @@ def event_kind(document: dict[str, Any], event: bytes | None) -> EventKind:
     return "partial" if what == "partial_image" else "completed" if what == "completed" else "other"
 
 
-def pictures_in(document: dict[str, Any]) -> tuple[MadePicture, ...]:
-    """The first ``MOST_READ`` pictures of a whole answer; what is no picture among its data is left out."""
+def images_in(document: dict[str, Any]) -> tuple[MadeImage, ...]:
+    """The first ``MOST_READ`` images of a whole answer; what is no image among its data is left out."""
     data = document.get("data")
-    found: Iterator[MadePicture | None] = map(picture_in, data if isinstance(data, list) else [])
-    return tuple(islice((picture for picture in found if picture is not None), MOST_READ))
+    found: Iterator[MadeImage | None] = map(image_in, data if isinstance(data, list) else [])
+    return tuple(islice((image for image in found if image is not None), MOST_READ))
 
 
-def picture_in(item: object) -> MadePicture | None:
-    """The picture of an item of a whole answer's data, or of a completed event; None if there is none."""
+def image_in(item: object) -> MadeImage | None:
+    """The image of an item of a whole answer's data, or of a completed event; None if there is none."""
     if not isinstance(item, dict):
         return None
     words = item.get("revised_prompt")
     revised = words if isinstance(words, str) and words else None
     link, text = item.get("url"), item.get("b64_json")
-    at_link = picture_at(link, revised) if isinstance(link, str) else None
+    at_link = image_at(link, revised) if isinstance(link, str) else None
     b64 = base64_text(text) if isinstance(text, str) else None
     if b64 is None:
         return at_link
-    return MadePicture(at_link.url if at_link is not None else None, b64, revised)
+    return MadeImage(at_link.url if at_link is not None else None, b64, revised)
 
 
-def picture_at(address: str, revised_prompt: str | None = None) -> MadePicture | None:
-    """The picture behind a web link or in a data URL; None for any other address."""
+def image_at(address: str, revised_prompt: str | None = None) -> MadeImage | None:
+    """The image behind a web link or in a data URL; None for any other address."""
     if _LINK.fullmatch(address):
-        return MadePicture(address, None, revised_prompt)
+        return MadeImage(address, None, revised_prompt)
     if _DATA_URL.match(address) and (b64 := base64_text(address)) is not None:
-        return MadePicture(None, b64, revised_prompt)
+        return MadeImage(None, b64, revised_prompt)
     return None
 
 
@@ -97,10 +97,10 @@ def base64_text(text: str) -> str | None:
     return text if is_base64(text) else None
 
 
-def facts_in(document: dict[str, Any]) -> PictureFacts:
-    """What an event or a whole answer tells beside its pictures; ``auto`` tells nothing."""
+def facts_in(document: dict[str, Any]) -> ImageFacts:
+    """What an event or a whole answer tells beside its images; ``auto`` tells nothing."""
     size = document.get("size")
-    return PictureFacts(
+    return ImageFacts(
         size=size if isinstance(size, str) and _SIZE.fullmatch(size) else None,
         quality=_word(document.get("quality"), _QUALITIES),
         background=_word(document.get("background"), _BACKGROUNDS),
@@ -108,9 +108,7 @@ def facts_in(document: dict[str, Any]) -> PictureFacts:
     )
 
 
-def usage_in(
-    document: dict[str, Any], *, pictures_sent: int, pictures_asked: int, prompt_bytes: int
-) -> StatedUsage | None:
+def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, prompt_bytes: int) -> StatedUsage | None:
     """The ``usage`` of an event or a whole answer; None if it is not there, or cannot be true.
 
     ``prompt_bytes``: of the prompt as it was sent; a token of text is at least one byte.
@@ -118,20 +116,20 @@ def usage_in(
     stated = document.get("usage")
     if not isinstance(stated, dict):
         return None
-    most_input = prompt_bytes + _HIDDEN_INPUT + pictures_sent * _MOST_PICTURE_INPUT
+    most_input = prompt_bytes + _HIDDEN_INPUT + images_sent * _MOST_IMAGE_INPUT
     tokens = _count(stated.get("input_tokens"), most_input)
-    output = _count(stated.get("output_tokens"), pictures_asked * _MOST_OUTPUT)
+    output = _count(stated.get("output_tokens"), images_asked * _MOST_OUTPUT)
     if tokens is None or output is None:
         return None
     given = stated.get("input_tokens_details")
     details = given if isinstance(given, dict) else {}
-    of_pictures = min(_count(details.get("image_tokens"), most_input) or 0, tokens)
+    of_images = min(_count(details.get("image_tokens"), most_input) or 0, tokens)
     cached = min(_count(details.get("cached_tokens"), most_input) or 0, tokens)
-    told: dict[str, Any] = {"text_tokens": tokens - of_pictures, "image_tokens": of_pictures}
+    told: dict[str, Any] = {"text_tokens": tokens - of_images, "image_tokens": of_images}
     if cached:
         told["cached_tokens"] = cached
     return StatedUsage(
-        Usage(tokens, cached, output, image_input_tokens=of_pictures),
+        Usage(tokens, cached, output, image_input_tokens=of_images),
         {
             "input_tokens": tokens,
             "input_tokens_details": told,
@@ -142,7 +140,7 @@ def usage_in(
 
 
 def likely_output_tokens(size: str | None, quality: str | None) -> int:
-    """Output tokens of one picture of gpt-image-1: of the dearest that ``None`` or an unknown word may stand for."""
+    """Output tokens of one image of gpt-image-1: of the dearest that ``None`` or an unknown word may stand for."""
     square, oblong = OUTPUT_TOKENS.get(quality or "", OUTPUT_TOKENS["high"])
     return square if size == "1024x1024" else oblong
 

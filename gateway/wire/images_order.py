@@ -1,6 +1,6 @@
-"""An order for pictures as an Images API reads it: ``POST /v1/images/generations`` and ``/v1/images/edits``.
+"""An order for images as an Images API reads it: ``POST /v1/images/generations`` and ``/v1/images/edits``.
 
-Generations are JSON. Edits are multipart where every picture is at hand as bytes; where one is a link, they are
+Generations are JSON. Edits are multipart where every image is at hand as bytes; where one is a link, they are
 OpenAI's JSON form of edits (``images: [{"image_url": …}]``): following a client's link is the upstream's business.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.core.images.types import PicturesRequest, SourcePicture
+from gateway.core.images.types import ImagesRequest, SourceImage
 
 _NEAREST: Mapping[str, str] = {
     "256x256": "1024x1024",
@@ -37,7 +37,7 @@ class ImagesOrder(NamedTuple):
 
 
 def images_order(
-    request: PicturesRequest, model: str, *, prompt: str, n: int, stream: bool, partial_images: int, boundary: str
+    request: ImagesRequest, model: str, *, prompt: str, n: int, stream: bool, partial_images: int, boundary: str
 ) -> ImagesOrder:
     """Write the order. ``model``: the upstream's name. ``partial_images``: previews wanted, only with ``stream``.
 
@@ -71,9 +71,9 @@ def _asked(value: object) -> str | None:
 
 
 def _multipart(
-    fields: Mapping[str, Any], images: tuple[SourcePicture, ...], mask: SourcePicture | None, boundary: bytes
+    fields: Mapping[str, Any], images: tuple[SourceImage, ...], mask: SourceImage | None, boundary: bytes
 ) -> bytes:
-    """RFC 7578. One picture is ``image``, several are ``image[]`` each, as OpenAI's SDKs send them."""
+    """RFC 7578. One image is ``image``, several are ``image[]`` each, as OpenAI's SDKs send them."""
     name = "image" if len(images) == 1 else "image[]"
     pieces: list[bytes] = []
     for field, value in fields.items():
@@ -90,11 +90,11 @@ def _as_text(value: object) -> bytes:
     return value.encode() if isinstance(value, str) else orjson.dumps(value)
 
 
-def _file(field: str, stem: str, picture: SourcePicture) -> Iterator[bytes]:
+def _file(field: str, stem: str, image: SourceImage) -> Iterator[bytes]:
     """One part. Its file name is ours: the client's own is nobody's business, and may be anything."""
-    ending = _FILE_ENDINGS.get(picture.content_type)
-    content_type = picture.content_type if ending else "application/octet-stream"
+    ending = _FILE_ENDINGS.get(image.content_type)
+    content_type = image.content_type if ending else "application/octet-stream"
     yield f'content-disposition: form-data; name="{field}"; filename="{stem}.{ending or "bin"}"\r\n'.encode()
     yield f"content-type: {content_type}\r\n\r\n".encode()
-    yield picture.data
+    yield image.data
     yield b"\r\n"

@@ -13,7 +13,7 @@ MAX_DEPTH = 200
 """Levels of arrays and objects that an upstream's document may have. Real answers have about ten."""
 
 MOST_MEMBERS = 300_000
-"""Commas and opening brackets that an answer about pictures may have. What is big in it is a few long texts; millions
+"""Commas and opening brackets that an answer about images may have. What is big in it is a few long texts; millions
 of small things would only fill the memory, many times over what they are on the wire."""
 
 _FIRST_LOOK = 1 << 16

@@ -1,4 +1,4 @@
-"""The text of an answer as it comes in, kept for counting tokens and finding pictures, but not without end."""
+"""The text of an answer as it comes in, kept for counting tokens and finding images, but not without end."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, Literal
 
-from gateway.core.images.types import MOST_READ, MadePicture
+from gateway.core.images.types import MOST_READ, MadeImage
 from gateway.wire.base64_text import is_base64
 
 TaskStatus = Literal["running", "done", "failed"]
@@ -48,14 +48,14 @@ _DATA_URL = re.compile(r"\Adata:image/[^,;]{1,64}(?:;[^,;]{1,64}){0,4};base64,",
 class TaskState:
     """``task_id``: empty if the answer names none that can stand in a path.
 
-    ``pictures``: each once, in order, the first ``MOST_READ`` of them; a task that is done without any was paid for all
+    ``images``: each once, in order, the first ``MOST_READ`` of them; a task that is done without any was paid for all
     the same. ``points``: what it took, None where that is not said or cannot be true. ``error``: at most 2,000
-    characters, the upstream's own words, not sanitised; only of a task that failed or is done without a picture.
+    characters, the upstream's own words, not sanitised; only of a task that failed or is done without an image.
     """
 
     task_id: str
     status: TaskStatus
-    pictures: tuple[MadePicture, ...] = ()
+    images: tuple[MadeImage, ...] = ()
     points: int | None = None
     error: str | None = None
 
@@ -75,13 +75,13 @@ def parse_task(document: object) -> TaskState:
     if not isinstance(data, dict):
         raise ValueError("no data")
     status = _status(data.get("status"))
-    pictures = _pictures(data) if status == "done" else ()
+    images = _images(data) if status == "done" else ()
     return TaskState(
         task_id=_task_id(data.get("task_id")),
         status=status,
-        pictures=pictures,
+        images=images,
         points=_points(data),
-        error=_error(data) if status == "failed" or (status == "done" and not pictures) else None,
+        error=_error(data) if status == "failed" or (status == "done" and not images) else None,
     )
 
 
@@ -96,42 +96,42 @@ def _status(value: object) -> TaskStatus:
     return "failed" if word in _FAILED else "running"
 
 
-def _pictures(data: dict[str, Any]) -> tuple[MadePicture, ...]:
-    found: dict[str, MadePicture] = {}
+def _images(data: dict[str, Any]) -> tuple[MadeImage, ...]:
+    found: dict[str, MadeImage] = {}
     outputs = (data.get("output"), _object(data.get("task_result")).get("task_output"))
-    for picture in chain.from_iterable(map(_pictures_in, outputs)):
-        found.setdefault(picture.url or picture.b64 or "", picture)
+    for image in chain.from_iterable(map(_images_in, outputs)):
+        found.setdefault(image.url or image.b64 or "", image)
         if len(found) == MOST_READ:
             break
     return tuple(found.values())
 
 
-def _pictures_in(output: object) -> Iterator[MadePicture]:
-    """``image_url`` and ``image_base64`` beside each other are one picture in two forms.
+def _images_in(output: object) -> Iterator[MadeImage]:
+    """``image_url`` and ``image_base64`` beside each other are one image in two forms.
 
     ``image_url`` may name one of ``image_urls`` once more with another query (a signature, an expiry). That is one
-    picture as well, unless the very same link stands there: then the query is what tells the pictures apart.
+    image as well, unless the very same link stands there: then the query is what tells the images apart.
     """
     members = _object(output)
-    first = _picture(members.get("image_url"), members.get("image_base64"))
+    first = _image(members.get("image_url"), members.get("image_base64"))
     if first is not None:
         yield first
     yield from _listed(members.get("image_url"))
     repeated = _path(first.url) if first is not None and first.url is not None else None
     listed = list(_listed(members.get("image_urls")))
-    if first is not None and any(picture.url == first.url for picture in listed):
+    if first is not None and any(image.url == first.url for image in listed):
         repeated = None
-    for picture in listed:
-        if repeated is not None and _path(picture.url) == repeated:
-            repeated = None  # once: a second one of that path is another picture
+    for image in listed:
+        if repeated is not None and _path(image.url) == repeated:
+            repeated = None  # once: a second one of that path is another image
         else:
-            yield picture
+            yield image
     yield from _listed(members.get("images"))
 
 
-def _listed(value: object) -> Iterator[MadePicture]:
-    """The pictures of a list, or the only one where there is no list."""
-    found = map(_picture_of_item, value if isinstance(value, list) else [value])
+def _listed(value: object) -> Iterator[MadeImage]:
+    """The images of a list, or the only one where there is no list."""
+    found = map(_image_of_item, value if isinstance(value, list) else [value])
     return islice(filter(None, found), MOST_READ)
 
 
@@ -139,22 +139,22 @@ def _path(url: str | None) -> str | None:
     return None if url is None else url.partition("?")[0]
 
 
-def _picture_of_item(item: object) -> MadePicture | None:
+def _image_of_item(item: object) -> MadeImage | None:
     if not isinstance(item, dict):
-        return _picture(item, None)
+        return _image(item, None)
     link = next((item[name] for name in ("url", "image_url") if item.get(name)), None)
-    return _picture(link, next((item[name] for name in _B64_IN if item.get(name)), None))
+    return _image(link, next((item[name] for name in _B64_IN if item.get(name)), None))
 
 
-def _picture(link: object, b64: object) -> MadePicture | None:
-    """A picture from where a link belongs (base64 text may stand there) and where base64 text belongs, or None."""
+def _image(link: object, b64: object) -> MadeImage | None:
+    """An image from where a link belongs (base64 text may stand there) and where base64 text belongs, or None."""
     url = link.strip() if isinstance(link, str) else ""
     text = _base64(b64)
     if _LINK.fullmatch(url):
-        return MadePicture(url=url, b64=text)
+        return MadeImage(url=url, b64=text)
     if text is None and (len(url) >= _SHORTEST_BASE64 or _DATA_URL.match(url)):
         text = _base64(url)
-    return MadePicture(b64=text) if text is not None else None
+    return MadeImage(b64=text) if text is not None else None
 
 
 def _base64(value: object) -> str | None:

@@ -11,7 +11,7 @@ MOST_NAME = 256
 """Characters of a model's or task type's name: names are kept and shown."""
 
 MOST_IN_A_BATCH = 4
-"""Pictures of one Flux task (PiAPI's page Text to Image)."""
+"""Images of one Flux task (PiAPI's page Text to Image)."""
 
 _FIELDS = frozenset({"model", "task_type", "input", "config"})
 _CONFIG = frozenset({"webhook_config", "service_mode"})
@@ -50,8 +50,8 @@ def _checked_config(config: object) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name != "webhook_config"}
 
 
-def pictures_of_task(given: Mapping[str, Any]) -> int:
-    """How many pictures a Flux task is to make; each is paid for. Raises ClientError 400."""
+def images_of_task(given: Mapping[str, Any]) -> int:
+    """How many images a Flux task is to make; each is paid for. Raises ClientError 400."""
     batch = given.get("batch_size", 1)
     if type(batch) is not int or not 1 <= batch <= MOST_IN_A_BATCH:
         raise _wrong("input.batch_size", f"it must be a whole number from 1 to {MOST_IN_A_BATCH}")

@@ -1,7 +1,7 @@
 """How many tokens a chat request comes to, for reservations, limits, and answers whose upstream names no usage.
 
 The rules are OpenAI's: three tokens around each message, one for a name, three to prime the answer (OpenAI cookbook,
-"How to count tokens with tiktoken"); pictures by tiles (https://platform.openai.com/docs/guides/images-vision,
+"How to count tokens with tiktoken"); images by tiles (https://platform.openai.com/docs/guides/images-vision,
 "Calculating costs"). Where a rule is not published (tools, files, sound), what is sent is counted as text.
 """
 
@@ -15,9 +15,9 @@ import orjson
 _PER_MESSAGE = 3
 _PER_NAME = 1
 _PRIMING = 3
-# gpt-4o's figures: 85 for a picture, 170 for each tile of 512 pixels in high detail. A picture of unknown size is
+# gpt-4o's figures: 85 for an image, 170 for each tile of 512 pixels in high detail. An image of unknown size is
 # taken for 1024 x 1024, which is scaled to 768 x 768: four tiles.
-_PICTURE = 85
+_IMAGE = 85
 _TILE = 170
 _TILES_OF_UNKNOWN_SIZE = 4
 _BYTES_PER_TOKEN = 4
@@ -42,9 +42,9 @@ COUNTED_EXACTLY = 32 * 1024
 """Bytes of text up to which counting takes a few milliseconds."""
 
 _OPENAIS = ("gpt-", "chatgpt-", "o1", "o3", "o4")
-_DEAREST_PICTURE = 4_000
-_DEAREST_PICTURE_MINI = 48_169
-"""Tokens of the largest picture in high detail: 85 and 170 a tile (at most 8) for gpt-4o, up to 1,536 patches times
+_DEAREST_IMAGE = 4_000
+_DEAREST_IMAGE_MINI = 48_169
+"""Tokens of the largest image in high detail: 85 and 170 a tile (at most 8) for gpt-4o, up to 1,536 patches times
 2.46 for the small models of gpt-4.1, 2,833 and 5,667 a tile for gpt-4o-mini (OpenAI's guide "Images and vision").
 """
 
@@ -57,7 +57,7 @@ def text_of_request(body: dict[str, Any]) -> list[str]:
 
 
 def count_input(body: dict[str, Any], count: Callable[[str], int]) -> int:
-    """Input tokens of a chat request. Pictures are counted, not fetched.
+    """Input tokens of a chat request. Images are counted, not fetched.
 
     ``count`` counts a text's tokens and bounds its own work for each. To bound the sum of it, a request of more than
     ``MOST_COUNTED`` characters, or of a great many small texts, is given to it as one text: an estimate.
@@ -69,7 +69,7 @@ def count_input(body: dict[str, Any], count: Callable[[str], int]) -> int:
     tokens = _PRIMING + sum(map(count, texts))
     for message in messages:
         tokens += _PER_MESSAGE + (_PER_NAME if message.get("name") else 0)
-        tokens += sum(_picture_tokens(part) for part in _parts(message))
+        tokens += sum(_image_tokens(part) for part in _parts(message))
     return tokens
 
 
@@ -77,19 +77,19 @@ def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) ->
     """Input tokens of a chat request at most, for what must not be underestimated. ``model``: the upstream's name.
 
     Short texts are counted, as in ``count_input``; for long ones their bytes stand in, since no text has more tokens
-    than bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds. Pictures count as the
+    than bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds. Images count as the
     dearest the model knows, and models that are not OpenAI's, whose tokens are others, half as much again.
     """
     texts = text_of_request(body)
     size = sum(len(text.encode()) for text in texts)
     parts = [part for message in body["messages"] for part in _parts(message)]
-    pictures = [part["type"] for part in parts].count("image_url")
+    images = [part["type"] for part in parts].count("image_url")
     others = sum(len(orjson.dumps(part)) for part in parts if part["type"] not in ("text", "refusal", "image_url"))
     spoken: int = count_input(body, count) if size <= COUNTED_EXACTLY else size + _PER_MESSAGE * len(body["messages"])
     if not model.startswith(_OPENAIS):
         spoken += spoken // 2
-    dearest = _DEAREST_PICTURE_MINI if "4o-mini" in model else _DEAREST_PICTURE
-    return spoken + others + pictures * dearest
+    dearest = _DEAREST_IMAGE_MINI if "4o-mini" in model else _DEAREST_IMAGE
+    return spoken + others + images * dearest
 
 
 def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -97,12 +97,12 @@ def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
     return content if isinstance(content, list) else []
 
 
-def _picture_tokens(part: dict[str, Any]) -> int:
+def _image_tokens(part: dict[str, Any]) -> int:
     if part["type"] != "image_url":
         return 0
     if part["image_url"].get("detail") == "low":
-        return _PICTURE
-    return _PICTURE + _TILE * _TILES_OF_UNKNOWN_SIZE
+        return _IMAGE
+    return _IMAGE + _TILE * _TILES_OF_UNKNOWN_SIZE
 
 
 def _text_of_message(message: dict[str, Any]) -> Iterator[str]:

@@ -15,8 +15,8 @@ from gateway.wire.chat_request import ChatRequest
 _HIDDEN_INPUT = 30_000
 """Tokens a provider may set before the client's: its own system prompt and its descriptions of tools."""
 
-_PICTURE = 100_000
-"""Tokens of one picture. A link is short whatever it shows; gpt-4o-mini counts 48,169 for one in highest detail."""
+_IMAGE = 100_000
+"""Tokens of one image. A link is short whatever it shows; gpt-4o-mini counts 48,169 for one in highest detail."""
 
 _MEDIUM = 2_000_000
 """Tokens of a file, a recording, a film, or whatever else a part may name: the largest context window there is."""
@@ -74,4 +74,4 @@ def _not_in_the_bytes(body: dict[str, Any]) -> int:
 def _tokens_of_part(kind: str) -> int:
     if kind in ("text", "refusal"):
         return 0
-    return _PICTURE if kind == "image_url" else _MEDIUM
+    return _IMAGE if kind == "image_url" else _MEDIUM

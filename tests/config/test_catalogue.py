@@ -135,14 +135,14 @@ def test_claude_has_no_backup(routes):
     assert [target.upstream.name for target in routes["claude-sonnet-4-20250514"].targets] == ["piapi"]
 
 
-def test_pictures_over_chat_and_their_backup(routes):
+def test_images_over_chat_and_their_backup(routes):
     piapi, backup = routes["gpt-4o-image"].targets
     assert (piapi.operation, piapi.price.image, piapi.price.no_image) == ("chat", nano("0.02"), nano("0.00066"))
     assert piapi.cost_class is CostClass.PAID
     assert (backup.model, backup.operation) == ("gpt-image-1", "images")
 
 
-def test_pictures_by_the_images_api(routes):
+def test_images_by_the_images_api(routes):
     for target in routes["gpt-image-1"].targets:
         price = target.price
         assert target.operation == "images"
@@ -202,7 +202,7 @@ class TestFlux:
         takers = {name for name, task in self.facts.task_types.items() if "width" in task.inputs}
         assert takers == {"txt2img", "kontext"}
 
-    def test_which_tasks_need_a_picture(self):
+    def test_which_tasks_need_an_image(self):
         needy = {
             n for n, task in self.facts.task_types.items() if task.inputs.get("image", InputRule("image")).required
         }

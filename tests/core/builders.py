@@ -6,7 +6,7 @@ from gateway.core.outcomes.table import RULES
 from gateway.core.types import Credential, Dialect, Endpoint, OperationName, Outcome, Phase, Price, Target, Upstream
 
 CHEAP = Price(image=20_000_000, no_image=660_000)
-"""gpt-4o-image: two cents a picture."""
+"""gpt-4o-image: two cents an image."""
 
 DEAR = Price(table={"high": {"1024x1024": 167_000_000, "1536x1024": 250_000_000}, "low": {"1024x1024": 11_000_000}})
 """gpt-image-1: up to 25 cents."""

@@ -21,26 +21,26 @@ ASK = "method=GET;path=/api/v1/task"
 """For scenarios: the creation of tasks, and what is asked of them later."""
 
 SCHNELL, DEV, ADVANCED = 2_000_000, 15_000_000, 20_000_000
-"""Nano-dollars a picture, by the price list."""
+"""Nano-dollars an image, by the price list."""
 
-PICTURE = "a bear in the rain"
+IMAGE = "a bear in the rain"
 
 
 async def order(rig: Rig, model: str = "flux-dev", **fields: Any) -> ImagesResponse:
-    """Ask for pictures; raises what the SDK raises."""
-    answer: ImagesResponse = await rig.openai().images.generate(**{"model": model, "prompt": PICTURE, **fields})
+    """Ask for images; raises what the SDK raises."""
+    answer: ImagesResponse = await rig.openai().images.generate(**{"model": model, "prompt": IMAGE, **fields})
     return answer
 
 
 async def refused(rig: Rig, model: str = "flux-dev", **fields: Any) -> openai.APIStatusError:
-    """Ask for pictures that will not come: the SDK's exception."""
+    """Ask for images that will not come: the SDK's exception."""
     with pytest.raises(openai.APIStatusError) as caught:
         await order(rig, model, **fields)
     return caught.value
 
 
 def links(answer: ImagesResponse) -> list[str]:
-    return [picture.url or "" for picture in answer.data or ()]
+    return [image.url or "" for image in answer.data or ()]
 
 
 def created(rig: Rig) -> list[RecordedRequest]:

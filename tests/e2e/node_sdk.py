@@ -37,7 +37,7 @@ class Node:
         )
 
     async def paint(self, rig: Rig, check: str, **fields: Any) -> Any:
-        """The report of one check of pictures; a field or a list of ``file``s is sent as such."""
+        """The report of one check of images; a field or a list of ``file``s is sent as such."""
         options = {"baseURL": rig.url, "apiKey": ALICE}
         return await self._report({"check": check, "options": options, "fields": fields, "headers": {}})
 
@@ -54,7 +54,7 @@ class Node:
         return json.loads(report)
 
 
-def file(data: bytes, name: str = "picture.png") -> dict[str, str]:
+def file(data: bytes, name: str = "image.png") -> dict[str, str]:
     """A file as ``Node.paint`` takes it."""
     return {"base64": base64.b64encode(data).decode(), "name": name}
 

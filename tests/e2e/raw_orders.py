@@ -1,4 +1,4 @@
-"""Picture orders over raw HTTP, the sandbox's own pictures, fetching without pauses, and a canary."""
+"""Image orders over raw HTTP, the sandbox's own images, fetching without pauses, and a canary."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import openai
 
 from gateway.sandbox.answers import Role
-from gateway.sandbox.pictures import picture_by_name, picture_name
+from gateway.sandbox.drawing import image_by_name, image_name
 
 from .harness import ALICE, PROMPT, Answer, Client, Rig
 
@@ -21,33 +21,33 @@ GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
 VARIATIONS = "/v1/images/variations"
 
-PICTURE, NO_PICTURE = 20_000_000, 660_000
-"""Nano-dollars for an answer of PiAPI's gpt-4o-image with pictures, and for one without."""
+IMAGE, NO_IMAGE = 20_000_000, 660_000
+"""Nano-dollars for an answer of PiAPI's gpt-4o-image with images, and for one without."""
 
 TABLE = {
     "low": {"1024x1024": 11_000_000, "1024x1536": 16_000_000, "1536x1024": 16_000_000},
     "medium": {"1024x1024": 42_000_000, "1024x1536": 63_000_000, "1536x1024": 63_000_000},
     "high": {"1024x1024": 167_000_000, "1024x1536": 250_000_000, "1536x1024": 250_000_000},
 }
-"""Nano-dollars for a picture of gpt-image-1 (PiAPI's documentation, GPT-4o Image Generation API)."""
+"""Nano-dollars for an image of gpt-image-1 (PiAPI's documentation, GPT-4o Image Generation API)."""
 
 
-def sandbox_picture(link: str) -> bytes:
+def sandbox_image(link: str) -> bytes:
     """The PNG behind one of the sandbox's links."""
-    picture = picture_by_name(link.rpartition("/")[2])
-    assert picture is not None
-    return picture
+    image = image_by_name(link.rpartition("/")[2])
+    assert image is not None
+    return image
 
 
 PIAPI: tuple[Role, ...] = ("api", "proxy")
 WORDS = len(PROMPT.split())
 """Tokens the sandbox counts for the usual prompt."""
 
-BY_BACKUP = sandbox_picture("/" + picture_name(f"{PROMPT}0", 1024, 1024))
+BY_BACKUP = sandbox_image("/" + image_name(f"{PROMPT}0", 1024, 1024))
 """What the backup makes of it."""
 
 BACKUP_COST = WORDS * 5_000 + 1056 * 40_000
-"""Nano-dollars for that: a picture of medium quality."""
+"""Nano-dollars for that: an image of medium quality."""
 
 ATTEMPTS = "gateway_upstream_attempts_total"
 FAILOVERS = "gateway_failovers_total"
@@ -65,7 +65,7 @@ async def order(
 ) -> Answer:
     """One order over raw HTTP; ``fields`` are added to model and prompt, ``body`` stands in place of all of them.
 
-    The connection is closed after it: a stream of pictures has no ``[DONE]`` by which its end is known.
+    The connection is closed after it: a stream of images has no ``[DONE]`` by which its end is known.
     """
     headers = {"content-type": content_type, "connection": "close"}
     async with rig.client() as client:
@@ -91,12 +91,12 @@ def sandbox_links(
     rig: Rig, count: int = 1, *, prompt: str = PROMPT, role: Role = "api", size: tuple[int, int] = (1024, 1024)
 ) -> list[str]:
     """The links that the sandbox's answer to ``prompt`` holds."""
-    names = (picture_name(f"{prompt}{number}", *size) for number in range(count))
+    names = (image_name(f"{prompt}{number}", *size) for number in range(count))
     return [f"{rig.sandbox.urls[role]}/files/{name}" for name in names]
 
 
 def files_asked(rig: Rig) -> list[str]:
-    """The roles at which pictures were asked for, in order."""
+    """The roles at which images were asked for, in order."""
     return [request.role for request in rig.sandbox.requests if request.path.startswith("/files/")]
 
 
@@ -106,13 +106,13 @@ def orders_asked(rig: Rig) -> list[str]:
 
 
 def without_pauses(rig: Rig) -> list[float]:
-    """From now on nobody waits between two tries for a picture; what would have been waited is told."""
+    """From now on nobody waits between two tries for an image; what would have been waited is told."""
     waited: list[float] = []
 
     async def pause(seconds: float) -> None:
         waited.append(seconds)
 
-    rig.gateway._pictures._fetcher._sleep = pause
+    rig.gateway._images._fetcher._sleep = pause
     return waited
 
 

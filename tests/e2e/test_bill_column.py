@@ -11,28 +11,28 @@ row  bill     test
 5    T 0      e2e/test_policy_reaching.py::test_a_kept_connection_that_was_closed_is_replaced_once_at_the_same_host
 5    P ?      test_a_kept_connection_that_breaks_under_an_order
 7-10 T 0      e2e/test_policy_table.py::test_played_by_all
-7-10 P 0      test_what_a_dear_picture_costs
+7-10 P 0      test_what_a_dear_image_costs
 11   T 0      e2e/test_policy_table.py::test_played_by_all
-11   P ?      test_what_a_dear_picture_costs
+11   P ?      test_what_a_dear_image_costs
 12-16 T 0     e2e/test_policy_table.py::test_played_once
-12-16 P 0     test_what_a_dear_picture_costs
+12-16 P 0     test_what_a_dear_image_costs
 17,18 T 0     e2e/test_policy_table.py::test_played_by_all
-17,18 P ?     test_what_a_dear_picture_costs e2e/test_picture_costs.py::test_a_status_that_is_an_error
-19   0        e2e/test_policy_table.py::test_played_by_all test_what_a_dear_picture_costs
+17,18 P ?     test_what_a_dear_image_costs e2e/test_image_costs.py::test_a_status_that_is_an_error
+19   0        e2e/test_policy_table.py::test_played_by_all test_what_a_dear_image_costs
 20   T 0      e2e/test_policy_table.py::test_played_by_all
-20   P ?      test_what_a_dear_picture_costs
-21,22,24 ?    e2e/test_policy_table.py::test_played_by_all test_what_a_dear_picture_costs
-23,26 inner   e2e/test_policy_table.py::test_played_by_all test_what_a_dear_picture_costs
+20   P ?      test_what_a_dear_image_costs
+21,22,24 ?    e2e/test_policy_table.py::test_played_by_all test_what_a_dear_image_costs
+23,26 inner   e2e/test_policy_table.py::test_played_by_all test_what_a_dear_image_costs
 25   0        e2e/test_policy_table.py::test_played_by_all
 27,28 T 0     e2e/test_policy_table.py::test_played_by_all e2e/test_stream_breaks.py::test_before_content_are_invisible
-27,28 P ?     test_what_a_dear_picture_costs
+27,28 P ?     test_what_a_dear_image_costs
 29,31 e       e2e/test_policy_table.py::test_played_after_content e2e/test_bill_phases.py::test_of_a_chat
 30   U/e      test_what_is_odd_about_a_whole_stream_costs_nothing_more
 32   e        e2e/test_streams.py::test_is_counted_where_the_upstream_sends_none
 33-35 U       test_what_is_odd_about_a_whole_stream_costs_nothing_more
 36-38,40 e    e2e/test_policy_table.py::test_played_after_content
 37   0 0 e U  e2e/test_stream_breaks.py::test_after_content_ends_the_stream_with_an_error e2e/test_streams.py::test_a_finished_answer_that_stays_open_is_ended_after_a_grace
-39   ?        e2e/test_policy_table.py::test_played_by_all test_what_a_dear_picture_costs
+39   ?        e2e/test_policy_table.py::test_played_by_all test_what_a_dear_image_costs
 41   0        e2e/test_clients_leaving.py::test_while_the_upstream_is_dialled
 42   T e      e2e/test_clients_leaving.py::test_pays_for_the_question
 42   P        e2e/test_bill_phases.py::test_from_gpt_4o_image (it runs to its end and is charged)
@@ -47,7 +47,7 @@ row  bill     test
 63   ?        e2e/test_flux_hosts.py::test_is_never_made_twice_when_more_is_at_stake
 64   U        e2e/test_flux_tasks.py::test_is_created_once_asked_after_and_charged_by_its_points e2e/test_bill_phases.py::test_of_a_task
 65   once     e2e/test_task_webhooks.py::test_what_it_says_is_not_believed
-66   U        e2e/test_picture_results.py::test_for_ever_costs_a_task_its_points
+66   U        e2e/test_image_results.py::test_for_ever_costs_a_task_its_points
 67   0        test_what_we_refuse_ourselves_leaves_no_row
 68   limit    process/test_soak_budget.py::test_a_crowd_of_four_processes_overspends_nothing
 """  # noqa: E501
@@ -68,10 +68,10 @@ from soak.books import rows_after
 
 from .conftest import StartGateway
 from .harness import ALICE, PROMPT, Answer, Rig
-from .raw_orders import PICTURE, TABLE, order, orders_asked
+from .raw_orders import IMAGE, TABLE, order, orders_asked
 
 HIGH = TABLE["high"]["1024x1024"]
-"""Nano-dollars that a dear picture may cost: too much to be tried again in doubt."""
+"""Nano-dollars that a dear image may cost: too much to be tried again in doubt."""
 
 BUDGETED = f"""
 keys: [{{name: alice, team: growth, key: {ALICE}, budget: 0.30/day}}]
@@ -79,7 +79,7 @@ upstreams:
   piapi:
     keys: [{{name: first, value: sk-piapi-aaabbbcccdddeeefff}}, {{name: second, value: sk-piapi-second-hhhiiijjjkkk}}]
 """
-"""Enough for one dear picture, not for two."""
+"""Enough for one dear image, not for two."""
 
 
 def test_every_test_of_the_table_exists() -> None:
@@ -98,7 +98,7 @@ def the_budget(rig: Rig) -> BudgetState:
     return state
 
 
-async def dear_picture(rig: Rig, **fields: Any) -> Answer:
+async def dear_image(rig: Rig, **fields: Any) -> Answer:
     return await order(rig, model="gpt-image-1", quality="high", size="1024x1024", **fields)
 
 
@@ -142,14 +142,14 @@ async def dear_picture(rig: Rig, **fields: Any) -> Answer:
         (39, "?", "bomb;mib=16"),
     ],
 )
-async def test_what_a_dear_picture_costs(row: int, bill: str, scenario: str, gateway: StartGateway) -> None:
+async def test_what_a_dear_image_costs(row: int, bill: str, scenario: str, gateway: StartGateway) -> None:
     """Whoever is asked plays it. Nothing is charged in any case; in doubt the reservation stays, and nobody else is
     asked.
     """
     rig = await gateway(BUDGETED)
     rig.for_all_roles(scenario)
 
-    answer = await dear_picture(rig)
+    answer = await dear_image(rig)
 
     assert answer.status >= 400
     assert answer.header("x-should-retry") == ("true" if answer.status == 429 else "false")
@@ -170,13 +170,13 @@ async def test_what_a_dear_picture_costs(row: int, bill: str, scenario: str, gat
         (40, "?", "bad_event;after_events=0"),
     ],
 )
-async def test_what_a_dear_picture_that_is_streamed_costs(
+async def test_what_a_dear_image_that_is_streamed_costs(
     row: int, bill: str, scenario: str, gateway: StartGateway
 ) -> None:
     rig = await gateway(BUDGETED)
     rig.for_all_roles(scenario)
 
-    answer = await dear_picture(rig, stream=True)
+    answer = await dear_image(rig, stream=True)
 
     assert answer.status >= 400
     await check_bill(rig, bill)
@@ -199,9 +199,9 @@ async def check_bill(rig: Rig, bill: str) -> None:
 async def test_what_is_in_doubt_leaves_no_room_for_another(gateway: StartGateway) -> None:
     rig = await gateway(BUDGETED)
     rig.sandbox.script("cf_524;bought=1", role="api")
-    assert (await dear_picture(rig)).error()["code"] == "upstream_outcome_unknown"
+    assert (await dear_image(rig)).error()["code"] == "upstream_outcome_unknown"
 
-    refused = await dear_picture(rig)
+    refused = await dear_image(rig)
 
     assert (refused.status, refused.error()["code"]) == (429, "insufficient_quota")
     assert orders_asked(rig) == ["api"]
@@ -210,10 +210,10 @@ async def test_what_is_in_doubt_leaves_no_room_for_another(gateway: StartGateway
 async def test_a_kept_connection_that_breaks_under_an_order(gateway: StartGateway) -> None:
     """Row 5: what may have been bought is not ordered again on a fresh connection."""
     rig = await gateway(BUDGETED.replace("0.30", "1"))
-    assert (await dear_picture(rig)).status == 200
+    assert (await dear_image(rig)).status == 200
     rig.sandbox.script("reset_before_head", role="api")
 
-    answer = await dear_picture(rig)
+    answer = await dear_image(rig)
 
     assert (answer.status, answer.error()["code"]) == (504, "upstream_outcome_unknown")
     _, row = await rig.rows(2)
@@ -274,14 +274,14 @@ class TestReSendsOfTheSdk:
         assert len(rig.sandbox.bill) == 1
 
     async def test_an_sdk_that_loses_patience_pays_for_what_it_started(self, rig: Rig) -> None:
-        """A picture whose client has left runs to its end and is charged, and so is the one ordered instead."""
+        """An image whose client has left runs to its end and is charged, and so is the one ordered instead."""
         rig.sandbox.script("stall_head;seconds=1", model="gpt-4o-image")
         sdk = rig.openai(max_retries=1, timeout=0.4)
         await asyncio.wait_for(sdk.images.generate(model="gpt-4o-image", prompt=PROMPT, response_format="url"), 20)
         rows = await rig.rows(2)
         assert sorted(row.status for row in rows) == [200, 499]
-        assert [(row.state, row.charged, row.images) for row in rows] == [("settled", PICTURE, 1)] * 2
-        assert [line.amount for line in rig.sandbox.bill] == [PICTURE] * 2
+        assert [(row.state, row.charged, row.images) for row in rows] == [("settled", IMAGE, 1)] * 2
+        assert [line.amount for line in rig.sandbox.bill] == [IMAGE] * 2
 
     async def test_a_chat_that_was_given_up_is_charged_for_its_question_only(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head")

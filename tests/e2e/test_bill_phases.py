@@ -15,16 +15,16 @@ import pytest
 from gateway.sandbox import Sandbox
 from soak.audit import Line, Row, audit
 from soak.books import rows_after
-from soak.orders import CHAT, MARKER, PICTURES, TASK
+from soak.orders import CHAT, IMAGES, MARKER, TASK
 
 from .conftest import StartGateway
 from .harness import ALICE, PIAPI_KEY, Answer, Client, Rig, eventually
 from .moments import nothing_in_flight, received
-from .raw_orders import PICTURE
+from .raw_orders import IMAGE
 from .streams import SHORT
 
 DEV = 15_000_000
-"""Nano-dollars of a picture of flux-dev."""
+"""Nano-dollars of an image of flux-dev."""
 
 PATIENT = """
 keys: [{name: alice, team: growth, key: gw-alice-000111222333444555, budget: 100/day}]
@@ -39,8 +39,8 @@ def chat(model: str = "gpt-4o", **fields: Any) -> Callable[[str], tuple[str, Bod
     return lambda words: (CHAT, {"model": model, "messages": [{"role": "user", "content": words}], **fields})
 
 
-def pictures(model: str, **fields: Any) -> Callable[[str], tuple[str, Body]]:
-    return lambda words: (PICTURES, {"model": model, "prompt": words, **fields})
+def images(model: str, **fields: Any) -> Callable[[str], tuple[str, Body]]:
+    return lambda words: (IMAGES, {"model": model, "prompt": words, **fields})
 
 
 def task(words: str) -> tuple[str, Body]:
@@ -140,7 +140,7 @@ class TestClientsThatLeave:
         assert rows[-1].confidence == ("measured" if stream else "estimated")
 
     @pytest.mark.parametrize(
-        "make", [chat("gpt-4o-image", stream=True), pictures("gpt-4o-image")], ids=["chat", "images"]
+        "make", [chat("gpt-4o-image", stream=True), images("gpt-4o-image")], ids=["chat", "images"]
     )
     async def test_from_gpt_4o_image(self, make: Callable[[str], tuple[str, Body]], bench: Bench) -> None:
         """It is bought: it runs to its end and costs what it costs, whenever its client left."""
@@ -150,12 +150,12 @@ class TestClientsThatLeave:
             await bench.leave(make, scenario, bench.has_come(part))
         rows = await bench.audited()
         assert len(rows) > 5
-        assert {(row.state, row.confidence, row.charged) for row in rows} == {("settled", "measured", PICTURE)}
+        assert {(row.state, row.confidence, row.charged) for row in rows} == {("settled", "measured", IMAGE)}
 
     async def test_from_gpt_image_1(self, bench: Bench) -> None:
         rig = bench.rig
         for fields in ({}, {"stream": True, "partial_images": 2}):
-            make = pictures("gpt-image-1", quality="low", size="1024x1024", **fields)
+            make = images("gpt-image-1", quality="low", size="1024x1024", **fields)
             await bench.leave(make, "stall_head;seconds=0.2", bench.asks_for("/v1/images"))
         await bench.leave(make, "slow;delay=60", bench.has_come(b"some bytes"))
         rows = await bench.audited()
@@ -163,8 +163,8 @@ class TestClientsThatLeave:
         assert {(row.state, row.confidence) for row in rows} == {("settled", "measured")}
 
     async def test_from_a_task(self, bench: Bench) -> None:
-        """While it is created, while it is made, while its picture is fetched, and while it is relayed."""
-        make = pictures("flux-dev", response_format="b64_json")
+        """While it is created, while it is made, while its image is fetched, and while it is relayed."""
+        make = images("flux-dev", response_format="b64_json")
         created, asked = "method=POST;path=/api/v1/task", "/api/v1/task/"
         await bench.leave(make, f"stall_head;seconds=0.2;{created}", bench.asks_for("/api/v1/task"))
         bench.rig.sandbox.script("stall_head;seconds=0.2;method=GET;path=/api/v1/task/")
@@ -195,20 +195,20 @@ class TestUpstreamsThatBreakOff:
 
     @pytest.mark.parametrize("bought", [0, 1], ids=["unbilled", "billed"])
     @pytest.mark.parametrize(
-        "make", [chat("gpt-4o-image", stream=True), pictures("gpt-4o-image")], ids=["chat", "images"]
+        "make", [chat("gpt-4o-image", stream=True), images("gpt-4o-image")], ids=["chat", "images"]
     )
     async def test_of_gpt_4o_image(self, make: Callable[[str], tuple[str, Body]], bought: int, bench: Bench) -> None:
-        """The client pays for one picture if it got one, and for nothing else; what may have been bought is named."""
+        """The client pays for one image if it got one, and for nothing else; what may have been bought is named."""
         parts = await beginnings(bench.rig.sandbox, chat("gpt-4o-image"), "ok")
         for events in range(0, len(parts), max(1, len(parts) // 10)):
             await bench.ask(make, f"cut;after_events={events};delay=1;bought={bought};role=api")
         rows = await bench.audited()
-        assert {row.charged for row in rows if row.state == "settled"} <= {PICTURE, 0}
+        assert {row.charged for row in rows if row.state == "settled"} <= {IMAGE, 0}
         assert any(attempt.reason == "suspected_duplicate" for row in rows for attempt in row.attempts)
-        assert any(len(row.attempts) == 1 and row.charged == PICTURE for row in rows)
+        assert any(len(row.attempts) == 1 and row.charged == IMAGE for row in rows)
 
     async def test_of_gpt_image_1(self, bench: Bench) -> None:
-        make = pictures("gpt-image-1", quality="low", size="1024x1024", stream=True, partial_images=2)
+        make = images("gpt-image-1", quality="low", size="1024x1024", stream=True, partial_images=2)
         for at in (0, 1, 200, 5_000):
             await bench.ask(make, f"cut_bytes;at={at};bought=1;role=api")
         rows = await bench.audited()
@@ -216,7 +216,7 @@ class TestUpstreamsThatBreakOff:
 
     async def test_of_a_task(self, bench: Bench) -> None:
         """An order that broke off may have been bought; questions and fetches are free, and asked again."""
-        make = pictures("flux-dev", response_format="b64_json")
+        make = images("flux-dev", response_format="b64_json")
         for at in (0, 1, 60):
             await bench.ask(make, f"cut_bytes;at={at};bought=1;method=POST;path=/api/v1/task;role=api")
         for at in (0, 40):

@@ -157,7 +157,7 @@ async def test_keys_show_what_is_left(gateway: StartGateway) -> None:
     assert (alice["budget_used_usd"], alice["budget_left_usd"]) == (0.015, 0.015)
 
 
-PICTURE = 20_000_000
+IMAGE = 20_000_000
 """gpt-4o-image at PiAPI; its backup may take twelve times as much."""
 
 
@@ -167,7 +167,7 @@ async def test_a_dearer_way_is_reserved_for_only_when_it_is_taken(gateway: Start
     answers = await asyncio.gather(*(order(rig, model="gpt-4o-image") for _ in range(20)))
 
     assert sorted(answer.status for answer in answers) == [200] * 10 + [429] * 10
-    assert sum(row.charged for row in await rig.rows(10)) == 10 * PICTURE
+    assert sum(row.charged for row in await rig.rows(10)) == 10 * IMAGE
 
 
 async def test_a_way_that_the_budget_cannot_pay_is_not_taken(gateway: StartGateway) -> None:
@@ -184,7 +184,7 @@ async def test_a_way_that_the_budget_cannot_pay_is_not_taken(gateway: StartGatew
 
 
 async def test_the_lost_leg_of_an_order_stays_reserved(gateway: StartGateway) -> None:
-    """One picture came, the other may have been bought."""
+    """One image came, the other may have been bought."""
     rig = await gateway(budget("0.03/day") + "failover: {unknown_outcome_up_to: 0}\n")
     rig.sandbox.script("reset_before_head;method=POST;path=/api/v1/task", times=1)
 

@@ -18,7 +18,7 @@ from .harness import ROLES, Answer, Rig, Row, chat_body, eventually
 from .moments import applications_running, connect, nothing_in_flight, raw_request, received, silent_port, start
 
 INPUT, OUTPUT = 1_875, 7_500  # nano-dollars a token of gpt-4o on PiAPI
-PICTURE = 20_000_000
+IMAGE = 20_000_000
 
 
 async def ask_and_leave(rig: Rig, when: Callable[[], Any], **fields: Any) -> None:
@@ -131,17 +131,17 @@ class TestWhileWaiting:
         assert rig.sandbox.requests[-1].ending == "client_gone"
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-    async def test_a_picture_is_bought_already_and_runs_to_its_end(self, stream: bool, rig: Rig) -> None:
+    async def test_an_image_is_bought_already_and_runs_to_its_end(self, stream: bool, rig: Rig) -> None:
         rig.sandbox.script("slow;delay=15", model="gpt-4o-image")
         await ask_and_leave(rig, lambda: rig.sandbox.in_flight == 1, model="gpt-4o-image", stream=stream)
         row = await rig.row()
         await check_left(rig, row, "ok")
-        assert (row.state, row.images, row.charged, row.upstream_cost) == ("settled", 1, PICTURE, PICTURE)
-        assert rig.sandbox.billed == PICTURE
+        assert (row.state, row.images, row.charged, row.upstream_cost) == ("settled", 1, IMAGE, IMAGE)
+        assert rig.sandbox.billed == IMAGE
         await rig.sandbox.until_idle()
         assert rig.sandbox.requests[0].ending == "complete"
 
-    async def test_a_picture_that_fails_after_its_client_left_is_not_bought_again(self, rig: Rig) -> None:
+    async def test_an_image_that_fails_after_its_client_left_is_not_bought_again(self, rig: Rig) -> None:
         rig.sandbox.script("status;code=500;delay=0", model="gpt-4o-image", role="proxy")
         rig.sandbox.script("wall;seconds=0.3", model="gpt-4o-image", role="api")
         await ask_and_leave(rig, lambda: rig.sandbox.in_flight == 1, model="gpt-4o-image")

@@ -69,7 +69,7 @@ async def test_forty_at_once_are_served_by_the_other_host_and_not_by_the_dearer_
     assert (await rig.figures()).total(HOST_GAUGE, endpoint=rig.sandbox.urls["api"]) == 0
 
 
-async def test_forty_pictures_at_twenty_at_once_are_all_served(gateway: StartGateway) -> None:
+async def test_forty_images_at_twenty_at_once_are_all_served(gateway: StartGateway) -> None:
     """They have no other upstream, and a failure that PiAPI itself reports costs nothing."""
     rig = await gateway(TWO_KEYS)
     rig.sandbox.script("server_error", role="api", times=None)

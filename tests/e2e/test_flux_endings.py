@@ -8,7 +8,7 @@ import json
 import pytest
 
 from .books import read_rows
-from .flux import CREATE, DEV, PICTURE, asked, check, created, hold, links, order
+from .flux import CREATE, DEV, IMAGE, asked, check, created, hold, links, order
 from .harness import Client, Rig, eventually
 from .moments import nothing_in_flight, start
 
@@ -16,8 +16,8 @@ GENERATIONS = "/v1/images/generations"
 
 
 async def ask_raw(client: Client, **fields: object) -> None:
-    """Ask for a picture on a connection that can be left."""
-    body = json.dumps({"model": "flux-dev", "prompt": PICTURE, **fields}).encode()
+    """Ask for an image on a connection that can be left."""
+    body = json.dumps({"model": "flux-dev", "prompt": IMAGE, **fields}).encode()
     await client.send(body, target=GENERATIONS)
 
 
@@ -38,7 +38,7 @@ async def test_the_ledger_knows_the_task_before_anybody_asks_after_it(rig: Rig) 
 
 
 class TestAClientThatLeaves:
-    async def test_in_mid_task_pays_for_the_picture_it_ordered(self, rig: Rig) -> None:
+    async def test_in_mid_task_pays_for_the_image_it_ordered(self, rig: Rig) -> None:
         held = hold(rig)
         async with rig.client() as client:
             await ask_raw(client)
@@ -68,7 +68,7 @@ class TestAClientThatLeaves:
         assert (row.outcomes, row.state, row.charged, row.upstream_cost) == (["task_failed"], "released", 0, 0)
         assert row.status == 499
 
-    async def test_with_several_pictures_on_the_way(self, rig: Rig) -> None:
+    async def test_with_several_images_on_the_way(self, rig: Rig) -> None:
         held = hold(rig)
         async with rig.client() as client:
             await ask_raw(client, n=3)
@@ -90,13 +90,13 @@ class TestShuttingDown:
         assert await rig.gateway.drained(5)
         await check(rig)
 
-    @pytest.mark.parametrize("pictures", [1, 2])
-    async def test_a_task_that_does_not_is_written_down_by_its_id(self, pictures: int, rig: Rig) -> None:
+    @pytest.mark.parametrize("images", [1, 2])
+    async def test_a_task_that_does_not_is_written_down_by_its_id(self, images: int, rig: Rig) -> None:
         hold(rig)
         async with rig.client() as client:
-            await ask_raw(client, n=pictures)
-            await rig.sandbox.until(lambda: len(asked(rig)) >= pictures)
-            await eventually(lambda: len(rig.tasks()) == pictures, "every task in the ledger")
+            await ask_raw(client, n=images)
+            await rig.sandbox.until(lambda: len(asked(rig)) >= images)
+            await eventually(lambda: len(rig.tasks()) == images, "every task in the ledger")
             rig.gateway.drain()
             rig.gateway.cut_off()
             answer = await client.rest(await client.head())
@@ -105,9 +105,9 @@ class TestShuttingDown:
         assert answer.header("x-should-retry") == "false"
         row = await check(
             rig,
-            outcomes=["drain_cut"] * pictures,
+            outcomes=["drain_cut"] * images,
             charged=0,
-            costs=[(DEV, "unknown")] * pictures,
+            costs=[(DEV, "unknown")] * images,
             images=0,
             state="unknown",
             confidence="unknown",
@@ -117,9 +117,9 @@ class TestShuttingDown:
         assert {attempt["task_id"] for attempt in row.attempts} == {task.task_id for task in rig.tasks()}
 
 
-async def test_a_stream_ends_with_its_picture(rig: Rig) -> None:
+async def test_a_stream_ends_with_its_image(rig: Rig) -> None:
     rig.sandbox.script(f"ok;polls=4;{CREATE}")
-    stream = await rig.openai().images.generate(model="flux-dev", prompt=PICTURE, stream=True)
+    stream = await rig.openai().images.generate(model="flux-dev", prompt=IMAGE, stream=True)
 
     (event,) = [event async for event in stream]
 

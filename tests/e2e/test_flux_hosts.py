@@ -187,22 +187,22 @@ class TestACreationWithoutAnAnswer:
             moved=[("piapi", "cf_524")],
         )
 
-    @pytest.mark.parametrize(("pictures", "creations"), [(2, 2), (4, 1)])
-    async def test_the_stake_is_that_of_all_its_pictures(
-        self, pictures: int, creations: int, gateway: StartGateway
+    @pytest.mark.parametrize(("images", "creations"), [(2, 2), (4, 1)])
+    async def test_the_stake_is_that_of_all_its_images(
+        self, images: int, creations: int, gateway: StartGateway
     ) -> None:
-        """Half a cent for a picture of half the price is a chance worth taking, for four of them it is not."""
+        """Half a cent for an image of half the price is a chance worth taking, for four of them it is not."""
         rig = await gateway("failover: {unknown_outcome_up_to: 0.005}")
         rig.sandbox.script(f"cf_524;{CREATE}", role="api")
 
         if creations == 1:
-            assert (await refused(rig, "flux-schnell", n=pictures)).code == "upstream_outcome_unknown"
+            assert (await refused(rig, "flux-schnell", n=images)).code == "upstream_outcome_unknown"
         else:
-            assert len(links(await order(rig, "flux-schnell", n=pictures))) == pictures
+            assert len(links(await order(rig, "flux-schnell", n=images))) == images
 
         assert len(created(rig)) == creations
         row = await rig.row()
-        assert row.costs[0] == (pictures * SCHNELL, "unknown" if creations == 1 else "suspected_duplicate")
+        assert row.costs[0] == (images * SCHNELL, "unknown" if creations == 1 else "suspected_duplicate")
 
     async def test_that_never_reached_anybody_costs_nothing(self, rig: Rig) -> None:
         rig.sandbox.script(f"cf_origin_down;{CREATE}", role="api")

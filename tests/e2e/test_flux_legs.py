@@ -1,4 +1,4 @@
-"""Several Flux pictures at once: which tasks they become, and what follows when some of them fail."""
+"""Several Flux images at once: which tasks they become, and what follows when some of them fail."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ CAREFUL = "failover: {unknown_outcome_up_to: 0.01}"
 
 class TestWhichTasksAnOrderBecomes:
     @pytest.mark.parametrize(
-        ("pictures", "batches"),
+        ("images", "batches"),
         [(1, [1]), (3, [3]), (4, [4]), (5, [1, 4]), (6, [2, 4]), (10, [2, 4, 4])],
     )
-    async def test_schnell_makes_up_to_four_a_task(self, pictures: int, batches: list[int], rig: Rig) -> None:
-        assert len(links(await order(rig, "flux-schnell", n=pictures))) == pictures
+    async def test_schnell_makes_up_to_four_a_task(self, images: int, batches: list[int], rig: Rig) -> None:
+        assert len(links(await order(rig, "flux-schnell", n=images))) == images
 
         assert sorted(request.json["input"].get("batch_size", 1) for request in created(rig)) == batches
         row = await check(
             rig,
             outcomes=["ok"] * len(batches),
-            charged=pictures * SCHNELL,
+            charged=images * SCHNELL,
             costs=[(batch * SCHNELL, "billed") for batch in batches],
-            images=pictures,
+            images=images,
         )
         assert {task.exchange for task in rig.tasks()} == {row.id}
         assert len(rig.tasks()) == len(batches)

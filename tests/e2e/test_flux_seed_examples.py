@@ -16,12 +16,12 @@ from openai.types import ImagesResponse
 from gateway.config.catalogue import flux_facts
 
 from .harness import PIAPI_KEY, Rig
-from .picture_orders import ADVANCED, DEV, FLUX_PRICES, SCHNELL, TASK, bought, delivered
+from .image_orders import ADVANCED, DEV, FLUX_PRICES, SCHNELL, TASK, bought, delivered
 
 CAT = "https://i.ibb.co/J7ZNgSG/01.jpg"
 SIGN = "https://piapi.ai/dashboard/flux/input_example.png"
 GIRL = "https://i.ibb.co/TH7xMvd/girl-mask.png"
-CONTROL_PICTURE = "https://i.ibb.co/yX07dwV/Comfy-UI-controlnet.webp"
+CONTROL_IMAGE = "https://i.ibb.co/yX07dwV/Comfy-UI-controlnet.webp"
 POSE = "https://i.ibb.co/vkCbMZY/3-pose-1024.jpg"
 SPIDERMAN = {"prompt": "spiderman", "lora_settings": [{"lora_type": "mjv6"}]}
 
@@ -30,7 +30,7 @@ SPIDERMAN = {"prompt": "spiderman", "lora_settings": [{"lora_type": "mjv6"}]}
 class Example:
     """``model``, ``task_type``, ``input``: as they are documented. ``alias``: a short name that stands for them.
 
-    ``fields``: how the client says it, where not in the task's own words. ``made``: pixels of the sandbox's picture.
+    ``fields``: how the client says it, where not in the task's own words. ``made``: pixels of the sandbox's image.
     """
 
     page: str
@@ -61,7 +61,7 @@ def controlled(control: str, lora: str, strength: float) -> dict[str, Any]:
         "control_net_settings": [
             {
                 "control_type": control,
-                "control_image": CONTROL_PICTURE,
+                "control_image": CONTROL_IMAGE,
                 "control_strength": strength,
                 "return_preprocessed_image": True,
             }

@@ -62,35 +62,35 @@ class TestATaskThatSucceeds:
 
     @pytest.mark.parametrize("wanted", ["url", "b64_json"])
     @pytest.mark.parametrize("shape", ["url", "urls", "images", "base64", "legacy", "data"])
-    async def test_wherever_its_picture_stands(self, shape: str, wanted: str, rig: Rig) -> None:
+    async def test_wherever_its_image_stands(self, shape: str, wanted: str, rig: Rig) -> None:
         rig.sandbox.script(f"ok;shape={shape};{CREATE}")
 
         answer = await order(rig, size="512x256", response_format=wanted)
 
-        [picture] = answer.data or []
+        [image] = answer.data or []
         if wanted == "url":
-            assert picture.url is not None
-            kept_here = picture.url.startswith(f"{rig.gateway.main_url}/images/")
+            assert image.url is not None
+            kept_here = image.url.startswith(f"{rig.gateway.main_url}/images/")
             assert kept_here == (shape == "base64")
             async with httpx2.AsyncClient() as http:
-                found = await http.get(picture.url)
+                found = await http.get(image.url)
             assert (found.status_code, found.headers["content-type"]) == (200, "image/png")
             data = found.content
         else:
-            assert picture.url is None
-            data = base64.b64decode(picture.b64_json or "")
+            assert image.url is None
+            data = base64.b64decode(image.b64_json or "")
         assert data[:4] == b"\x89PNG"
         assert (int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) == (512, 256)
         await check(rig)
 
     @pytest.mark.parametrize("shape", ["url", "urls", "images", "legacy"])
-    async def test_all_pictures_of_a_batch_wherever_they_stand(self, shape: str, rig: Rig) -> None:
+    async def test_all_images_of_a_batch_wherever_they_stand(self, shape: str, rig: Rig) -> None:
         rig.sandbox.script(f"ok;shape={shape};{CREATE}")
 
         answer = await order(rig, "flux-schnell", n=4, size="256x256", response_format="b64_json")
 
-        pictures = [base64.b64decode(picture.b64_json or "") for picture in answer.data or ()]
-        assert len(pictures) == len(set(pictures)) == 4
+        images = [base64.b64decode(image.b64_json or "") for image in answer.data or ()]
+        assert len(images) == len(set(images)) == 4
         (create,) = created(rig)
         assert create.json["input"]["batch_size"] == 4
         await check(rig, charged=4 * SCHNELL, costs=[(4 * SCHNELL, "billed")], images=4)
@@ -100,7 +100,7 @@ class TestATaskThatSucceeds:
         await order(rig)
         await check(rig, charged=1_234_500, costs=[(1_234_500, "billed")])
 
-    async def test_without_points_the_price_list_counts_its_pictures(self, rig: Rig) -> None:
+    async def test_without_points_the_price_list_counts_its_images(self, rig: Rig) -> None:
         rig.sandbox.script(f"ok;consume=0;{CREATE}")
         assert len(links(await order(rig, "flux-schnell", n=3))) == 3
         total = 3 * SCHNELL
@@ -135,7 +135,7 @@ class TestATaskThatFails:
         assert line["task_id"] == row.task_id
         assert "task failed" in line["detail"]
 
-    async def test_with_a_backup_the_backup_makes_the_picture(self, gateway: StartGateway) -> None:
+    async def test_with_a_backup_the_backup_makes_the_image(self, gateway: StartGateway) -> None:
         rig = await gateway(BACKUP_TOO)
         rig.sandbox.script(f"task_failed;{CREATE}")
 
@@ -226,7 +226,7 @@ class TestATaskThatIsNeverDone:
 
 
 class TestATaskThatIsDone:
-    async def test_without_a_picture_is_an_empty_answer(self, rig: Rig) -> None:
+    async def test_without_an_image_is_an_empty_answer(self, rig: Rig) -> None:
         """The upstream says that it is done and takes its price: that is our loss, and not bought a second time."""
         rig.sandbox.script(f"ok;task=empty;{CREATE}")
 
@@ -247,7 +247,7 @@ class TestATaskThatIsDone:
         assert row.task_id is not None
         assert row.upstream_cost == rig.sandbox.billed
 
-    async def test_but_its_picture_cannot_be_fetched(self, rig: Rig) -> None:
+    async def test_but_its_image_cannot_be_fetched(self, rig: Rig) -> None:
         """It was made and is paid for; to say anything else would be a lie, to buy it again would be worse."""
         rig.sandbox.script("status;code=410;path=/files/", times=None)
 

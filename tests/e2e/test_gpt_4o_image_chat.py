@@ -12,14 +12,14 @@ from .conftest import StartGateway
 from .harness import Rig, chat_body
 from .streams import direct, is_whole, plain
 
-PICTURE, NO_PICTURE = 20_000_000, 660_000
+IMAGE, NO_IMAGE = 20_000_000, 660_000
 ASKED: dict[str, Any] = {"model": "gpt-4o-image", "stream": True}
-WITH_A_PICTURE = ("piapi", "a", "b", "c", "d", "e")
+WITH_AN_IMAGE = ("piapi", "a", "b", "c", "d", "e")
 WITHOUT = ("refused", "failed", "failed_en")
 
 
 class TestTheText:
-    @pytest.mark.parametrize("variant", [*WITH_A_PICTURE, *WITHOUT])
+    @pytest.mark.parametrize("variant", [*WITH_AN_IMAGE, *WITHOUT])
     async def test_passes_unchanged(self, rig: Rig, variant: str) -> None:
         expected = plain((await direct(rig.sandbox, f"ok;variant={variant}", **ASKED)).body)
         task = rig.sandbox.requests[0].id.rpartition("-")[2].encode()
@@ -39,18 +39,18 @@ class TestTheText:
         assert folded["choices"][0]["message"]["content"] == streamed.replace(first, second)
         assert folded["choices"][0]["finish_reason"] == "stop"
         assert all(request.json["stream"] for request in rig.sandbox.requests)
-        assert [row.charged for row in await rig.rows(2)] == [PICTURE] * 2
+        assert [row.charged for row in await rig.rows(2)] == [IMAGE] * 2
 
 
 class TestThePrice:
-    @pytest.mark.parametrize("variant", WITH_A_PICTURE)
-    async def test_of_an_answer_with_a_picture(self, rig: Rig, variant: str) -> None:
+    @pytest.mark.parametrize("variant", WITH_AN_IMAGE)
+    async def test_of_an_answer_with_an_image(self, rig: Rig, variant: str) -> None:
         rig.sandbox.script(f"ok;variant={variant}")
 
         await rig.chat(**ASKED)
 
         row = await rig.row()
-        assert (row.charged, row.images, row.state, row.paid) == (PICTURE, 1, "settled", True)
+        assert (row.charged, row.images, row.state, row.paid) == (IMAGE, 1, "settled", True)
         assert row.charged == rig.sandbox.billed
 
     async def test_is_the_same_for_several(self, rig: Rig) -> None:
@@ -60,10 +60,10 @@ class TestThePrice:
 
         assert answer.text.count("![") == 3
         row = await rig.row()
-        assert (row.charged, row.images) == (PICTURE, 3)
+        assert (row.charged, row.images) == (IMAGE, 3)
         figures = await rig.figures()
         assert figures.total("gateway_images_total", model="gpt-4o-image", key="alice") == 3
-        assert figures.nano("gateway_cost_usd_total", model="gpt-4o-image") == PICTURE
+        assert figures.nano("gateway_cost_usd_total", model="gpt-4o-image") == IMAGE
 
     @pytest.mark.parametrize("variant", WITHOUT)
     async def test_of_an_answer_without(self, rig: Rig, variant: str) -> None:
@@ -73,18 +73,18 @@ class TestThePrice:
 
         assert is_whole(answer)
         row = await rig.row()
-        assert (row.charged, row.images, row.status) == (NO_PICTURE, 0, 200)
+        assert (row.charged, row.images, row.status) == (NO_IMAGE, 0, 200)
         assert row.charged == rig.sandbox.billed
         assert len(rig.sandbox.requests) == 1
 
-    async def test_a_prompt_that_quotes_a_picture_is_none(self, rig: Rig) -> None:
+    async def test_a_prompt_that_quotes_an_image_is_none(self, rig: Rig) -> None:
         rig.sandbox.script("ok;variant=failed")
-        messages = [{"role": "user", "content": "like ![this](https://example.com/picture.png)"}]
+        messages = [{"role": "user", "content": "like ![this](https://example.com/image.png)"}]
 
         answer = await rig.chat(**ASKED, messages=messages)
 
         assert "![this]" in answer.text
-        assert (await rig.row()).charged == NO_PICTURE
+        assert (await rig.row()).charged == NO_IMAGE
 
     async def test_is_told_where_it_is_known_before_the_body(self, rig: Rig) -> None:
         answer = await rig.chat(model="gpt-4o-image")
@@ -112,7 +112,7 @@ class TestFailures:
 
         assert is_whole(answer)
         row = await rig.row()
-        assert row.costs == [(0, "billed"), (PICTURE, "billed")]
+        assert row.costs == [(0, "billed"), (IMAGE, "billed")]
 
     @pytest.mark.parametrize("code", ["moderation_blocked", "content_policy_violation"])
     async def test_of_moderation_are_the_users(self, rig: Rig, code: str) -> None:
@@ -145,8 +145,8 @@ class TestFailures:
         assert is_whole(answer)
         assert "![" in answer.text
         row = await rig.row()
-        assert row.charged == PICTURE
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "billed")]
+        assert row.charged == IMAGE
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]
 
     async def test_after_text_end_the_stream(self, rig: Rig) -> None:
         rig.sandbox.script("cut;after_events=4", role="api")
@@ -156,20 +156,20 @@ class TestFailures:
         assert answer.stream_error()["code"] == "upstream_stream_interrupted"
         assert len(rig.sandbox.requests) == 1
         row = await rig.row()
-        assert (row.charged, row.images) == (0, 0)  # what the upstream cut off holds no picture
-        assert row.costs == [(PICTURE, "unknown")]
+        assert (row.charged, row.images) == (0, 0)  # what the upstream cut off holds no image
+        assert row.costs == [(IMAGE, "unknown")]
 
-    async def test_after_the_picture_are_charged(self, rig: Rig) -> None:
+    async def test_after_the_image_are_charged(self, rig: Rig) -> None:
         events = (await direct(rig.sandbox, "ok", **ASKED)).body.split(b"\n\n")
-        picture = next(number for number, event in enumerate(events, 1) if b"![" in event)
-        rig.sandbox.script(f"cut;after_events={picture}", role="api")
+        image = next(number for number, event in enumerate(events, 1) if b"![" in event)
+        rig.sandbox.script(f"cut;after_events={image}", role="api")
 
         answer = await rig.chat(**ASKED)
 
         assert "![" in b"".join(answer.events[:-1]).decode()
         assert answer.stream_error()["code"] == "upstream_stream_interrupted"
         row = await rig.row()
-        assert (row.charged, row.images) == (PICTURE, 1)
+        assert (row.charged, row.images) == (IMAGE, 1)
 
 
 class TestDoubt:
@@ -182,12 +182,12 @@ class TestDoubt:
         assert answer.status == 200
         row = await rig.row()
         assert row.outcomes == ["cf_524", "ok"]
-        assert (row.charged, row.upstream_cost) == (PICTURE, 2 * PICTURE)
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "billed")]
+        assert (row.charged, row.upstream_cost) == (IMAGE, 2 * IMAGE)
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]
         assert row.upstream_cost == rig.sandbox.billed  # the provider did take it twice
         figures = await rig.figures()
-        assert figures.nano("gateway_upstream_cost_usd_total", reason="suspected_duplicate") == PICTURE
-        assert figures.nano("gateway_cost_usd_total") == PICTURE
+        assert figures.nano("gateway_upstream_cost_usd_total", reason="suspected_duplicate") == IMAGE
+        assert figures.nano("gateway_cost_usd_total") == IMAGE
 
     async def test_but_only_once(self, rig: Rig) -> None:
         rig.for_all_roles("cf_524;bought=1")
@@ -215,14 +215,14 @@ class TestDoubt:
         assert len(rig.sandbox.requests) == 1
         row = await rig.row()
         assert (row.charged, row.state) == (0, "unknown")
-        assert row.costs == [(PICTURE, "unknown")]
+        assert row.costs == [(IMAGE, "unknown")]
 
     async def test_what_was_never_sent_is_free_to_go_elsewhere(self, gateway: StartGateway) -> None:
         rig = await gateway("failover: {unknown_outcome_up_to: 0}")
         await rig.sandbox.refuse("api")
 
         assert is_whole(await rig.chat(**ASKED))
-        assert (await rig.row()).costs == [(0, "billed"), (PICTURE, "billed")]
+        assert (await rig.row()).costs == [(0, "billed"), (IMAGE, "billed")]
 
     async def test_what_cloudflare_never_passed_on_too(self, gateway: StartGateway) -> None:
         rig = await gateway("failover: {unknown_outcome_up_to: 0}")
@@ -232,7 +232,7 @@ class TestDoubt:
 
 
 class TestTime:
-    async def test_chats_timers_do_not_bind_pictures(self, gateway: StartGateway) -> None:
+    async def test_chats_timers_do_not_bind_images(self, gateway: StartGateway) -> None:
         rig = await gateway("upstreams: {piapi: {timeouts: {head: 50ms, content: 50ms, idle: 50ms}}}")
         for scenario in ("stall_head;seconds=0.2", "stall_before_content;seconds=0.2", "stall_mid;seconds=0.2"):
             rig.sandbox.script(scenario)
@@ -251,12 +251,12 @@ class TestTime:
         assert is_whole(await rig.chat(**ASKED))
         row = await rig.row()
         assert row.outcomes == ["stall_head", "ok"]
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "billed")]
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]
 
 
 class TestAClientThatLeaves:
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-    async def test_before_anything_came_has_bought_the_picture(self, rig: Rig, stream: bool) -> None:
+    async def test_before_anything_came_has_bought_the_image(self, rig: Rig, stream: bool) -> None:
         rig.sandbox.script("stall_head;seconds=0.2")
         async with rig.client() as client:
             await client.send(chat_body(model="gpt-4o-image", stream=stream))
@@ -266,7 +266,7 @@ class TestAClientThatLeaves:
         row = await rig.row()
 
         assert rig.sandbox.requests[0].ending == "complete"
-        assert (row.charged, row.images, row.status, row.state) == (PICTURE, 1, 499, "settled")
+        assert (row.charged, row.images, row.status, row.state) == (IMAGE, 1, 499, "settled")
         assert row.outcomes == ["ok"]
 
     async def test_in_the_middle_too(self, rig: Rig) -> None:
@@ -280,7 +280,7 @@ class TestAClientThatLeaves:
         row = await rig.row()
 
         assert rig.sandbox.requests[0].ending == "complete"
-        assert (row.charged, row.images, row.status) == (PICTURE, 1, 499)
+        assert (row.charged, row.images, row.status) == (IMAGE, 1, 499)
         assert len(rig.sandbox.requests) == 1
 
     async def test_pays_nothing_for_what_failed_and_is_not_bought_again_for_nobody(self, rig: Rig) -> None:
@@ -293,5 +293,5 @@ class TestAClientThatLeaves:
         row = await rig.row()
 
         assert (row.outcomes, row.charged, row.status, row.state) == (["cf_524"], 0, 499, "unknown")
-        assert row.costs == [(PICTURE, "unknown")]
+        assert row.costs == [(IMAGE, "unknown")]
         assert len(rig.sandbox.requests) == 1

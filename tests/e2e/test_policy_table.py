@@ -27,7 +27,7 @@ PLAYED_ELSEWHERE = {
     "task_failed": "test_flux_tasks.py",
     "task_unknown": "test_flux_tasks.py",
     "task_poll": "test_flux_tasks.py",
-    "asset_unavailable": "test_picture_results.py",
+    "asset_unavailable": "test_image_results.py",
     "client_gone_early": "test_clients_leaving.py",
     "client_gone_wait": "test_clients_leaving.py",
     "client_gone_stream": "test_clients_leaving.py",

@@ -46,7 +46,7 @@ def client_gone(rig: Rig) -> list[bool]:
 
 
 async def came(orders: Iterable[asyncio.Task[ImagesResponse]]) -> int:
-    """How many pictures the orders brought in all."""
+    """How many images the orders brought in all."""
     return sum(len(links(answer)) for answer in await asyncio.gather(*orders))
 
 

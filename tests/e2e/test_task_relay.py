@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import StartGateway
 from .faults import SECOND_KEY, TWO_KEYS
-from .flux import ASK, CREATE, DEV, PICTURE, SCHNELL, TASKS, asked, check, created, hold, links, order
+from .flux import ASK, CREATE, DEV, IMAGE, SCHNELL, TASKS, asked, check, created, hold, links, order
 from .harness import ALICE, FLUX_ONLY, PIAPI_KEY, Answer, Rig
 from .moments import nothing_in_flight
 
@@ -19,7 +19,7 @@ KLING = {"model": "kling", "task_type": "video_generation", "input": {"prompt": 
 
 
 def flux(model: str = "Qubico/flux1-dev", **fields: Any) -> dict[str, Any]:
-    return {"model": model, "task_type": "txt2img", "input": {"prompt": PICTURE}, **fields}
+    return {"model": model, "task_type": "txt2img", "input": {"prompt": IMAGE}, **fields}
 
 
 async def create(rig: Rig, body: Any = None, *, key: str | None = ALICE, **headers: str) -> Answer:
@@ -96,7 +96,7 @@ class TestCreating:
         row = await check(rig, charged=3 * SCHNELL, costs=[(3 * SCHNELL, "billed")], images=3)
         assert row.model == "flux-schnell"
 
-    async def test_of_a_batch_that_names_no_points_by_the_pictures_that_came(self, rig: Rig) -> None:
+    async def test_of_a_batch_that_names_no_points_by_the_images_that_came(self, rig: Rig) -> None:
         rig.sandbox.script(f"ok;consume=0;{CREATE}")
         body = flux("Qubico/flux1-schnell")
         body["input"]["batch_size"] = 4
@@ -214,7 +214,7 @@ class TestCreatingThatGoesWrong:
         assert len(created(rig)) == 1
 
     async def test_an_order_that_piapi_refuses(self, rig: Rig) -> None:
-        answer = await create(rig, flux(input={"prompt": PICTURE, "guidance_scale": 9}))
+        answer = await create(rig, flux(input={"prompt": IMAGE, "guidance_scale": 9}))
         assert answer.status == 400
         assert "guidance_scale" in answer.error()["message"]
         row = await rig.row()
@@ -324,7 +324,7 @@ class TestReading:
         assert (answer.status, answer.error()["code"]) == (502, "upstream_error")
         assert [request.role for request in rig.sandbox.requests[-2:]] == ["api", "proxy"]
 
-    async def test_a_task_made_for_a_picture_can_be_read_as_well(self, rig: Rig) -> None:
+    async def test_a_task_made_for_an_image_can_be_read_as_well(self, rig: Rig) -> None:
         (link,) = links(await order(rig))
         (task,) = rig.tasks()
         assert (await read(rig, task.task_id)).json()["data"]["output"]["image_url"] == link

@@ -36,13 +36,13 @@ async def with_webhooks(gateway: StartGateway) -> Rig:
     )
 
 
-async def waiting(rig: Rig, pictures: int = 1) -> tuple[asyncio.Task[ImagesResponse], list[str]]:
+async def waiting(rig: Rig, images: int = 1) -> tuple[asyncio.Task[ImagesResponse], list[str]]:
     """An order whose tasks wait for their webhooks, and the paths those have, in the order of creation."""
-    ordering = start(order(rig, n=pictures))
-    await rig.sandbox.until(lambda: len(created(rig)) == pictures)
+    ordering = start(order(rig, n=images))
+    await rig.sandbox.until(lambda: len(created(rig)) == images)
     endpoints = [request.json["config"]["webhook_config"]["endpoint"] for request in created(rig)]
     hints = rig.gateway.services.hints
-    await eventually(lambda: len(hints._given) == pictures, "somebody to wait for every webhook")
+    await eventually(lambda: len(hints._given) == images, "somebody to wait for every webhook")
     return ordering, [urlsplit(endpoint).path for endpoint in endpoints]
 
 
@@ -61,7 +61,7 @@ async def knock(rig: Rig, path: str, secret: str | None = SECRET, body: bytes = 
         return await client.rest(await client.head())
 
 
-async def test_a_webhook_brings_the_picture_long_before_the_next_poll(gateway: StartGateway) -> None:
+async def test_a_webhook_brings_the_image_long_before_the_next_poll(gateway: StartGateway) -> None:
     rig = await with_webhooks(gateway)
     rig.sandbox.script(f"ok;ready=1;{CREATE}")
 

@@ -1,4 +1,4 @@
-"""``GET /images/{name}`` over a real socket: the picture, its headers, and nothing else."""
+"""``GET /images/{name}`` over a real socket: the image, its headers, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import pytest
 from gateway.endpoints.image_files import kept_image_routes
 from gateway.server.dispatch import Dispatch
 
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 1000
 
 
 class Kept:
-    """A picture that is read from memory."""
+    """An image that is read from memory."""
 
-    size = len(PICTURE)
+    size = len(IMAGE)
     content_type = "image/png"
     open = 0
 
     def __init__(self) -> None:
         Kept.open += 1
-        self._file = io.BytesIO(PICTURE)
+        self._file = io.BytesIO(IMAGE)
 
     async def read(self, most: int) -> bytes:
         return self._file.read(min(most, 1000))
@@ -32,7 +32,7 @@ class Kept:
 
 @pytest.fixture
 async def client(serve, connect):
-    """A client of a front door that keeps one picture. ``client.asked``: the names that were looked for."""
+    """A client of a front door that keeps one image. ``client.asked``: the names that were looked for."""
     asked: list[str] = []
 
     async def opened(name: str) -> Kept | None:
@@ -47,11 +47,11 @@ async def client(serve, connect):
     return client
 
 
-async def test_a_kept_picture_is_served_without_a_key(client):
+async def test_a_kept_image_is_served_without_a_key(client):
     answer = await client.request("GET", "/images/kept.png")
-    assert (answer.status, answer.body) == (200, PICTURE)
+    assert (answer.status, answer.body) == (200, IMAGE)
     assert answer.header("content-type") == "image/png"
-    assert answer.header("content-length") == str(len(PICTURE))
+    assert answer.header("content-length") == str(len(IMAGE))
     assert answer.header("cache-control") == "private, max-age=3600, immutable"
 
 
@@ -61,12 +61,12 @@ async def test_a_browser_is_told_to_run_nothing_of_it(client):
     assert answer.header("content-security-policy") == "default-src 'none'; sandbox"
 
 
-async def test_head_tells_the_same_without_the_picture(client):
+async def test_head_tells_the_same_without_the_image(client):
     head = await client.request("HEAD", "/images/kept.png")
     assert (head.status, head.body) == (200, b"")
     assert head.header("content-type") == "image/png"
-    assert head.header("content-length") == str(len(PICTURE))
-    assert (await client.request("GET", "/images/kept.png")).body == PICTURE  # the connection is still in step
+    assert head.header("content-length") == str(len(IMAGE))
+    assert (await client.request("GET", "/images/kept.png")).body == IMAGE  # the connection is still in step
 
 
 @pytest.mark.parametrize("name", ["gone.png", "..%2fkept.png", "%2e%2e", "kept.png%00", "kept.png%0d%0a", "%ff"])
@@ -78,7 +78,7 @@ async def test_any_other_name_is_not_found_and_not_repeated(client, name):
     assert "kept.png" not in error["message"] or error["code"] == "unknown_url"
 
 
-async def test_a_picture_that_is_gone_has_a_code_of_its_own(client):
+async def test_an_image_that_is_gone_has_a_code_of_its_own(client):
     answer = await client.request("GET", "/images/gone.png")
     assert answer.error()["code"] == "image_not_found"
     assert (await client.request("HEAD", "/images/gone.png")).status == 404
@@ -93,7 +93,7 @@ async def test_only_names_right_below_are_looked_for(client, path):
     assert client.asked == []
 
 
-async def test_a_picture_can_only_be_read(client):
+async def test_an_image_can_only_be_read(client):
     answer = await client.request("DELETE", "/images/kept.png")
     assert answer.status == 405
     assert answer.error()["code"] == "method_not_allowed"

@@ -224,7 +224,7 @@ def attempt(
     times: Timeouts = TIMES,
     **others: Any,
 ) -> Attempt:
-    """One of token-billed chat, or for a picture; its parts are reachable as attributes of the attempt's own."""
+    """One of token-billed chat, or for an image; its parts are reachable as attributes of the attempt's own."""
     endpoint = Endpoint("https://api.piapi.ai", "https", "api.piapi.ai", 443, wall=wall)
     credential = Credential("first", "the-key-itself")
     upstream = Upstream("piapi", "piapi", (endpoint,), (credential,), times)

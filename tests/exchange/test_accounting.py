@@ -23,7 +23,7 @@ HOST = Endpoint("https://api.piapi.ai", "https", "api.piapi.ai", 443)
 FIRST = Credential("first", "the-key-itself")
 PIAPI = Upstream("piapi", "piapi", (HOST,), (FIRST,))
 BILLED = Target(PIAPI, "gpt-4o", price=Price(input=1_000_000_000, output=2_000_000_000))  # a dollar a million
-PICTURE = Target(PIAPI, "gpt-4o-image", price=Price(image=20_000_000))
+IMAGE = Target(PIAPI, "gpt-4o-image", price=Price(image=20_000_000))
 ALICE = VirtualKey("alice", team="growth")
 OK = Outcome("ok", Phase.FORWARDED, 200)
 
@@ -303,7 +303,7 @@ async def test_an_attempt_that_never_ended_counts_as_our_mistake(account: Accoun
 
 
 async def test_an_intent_says_whether_it_may_cost_by_the_piece(told: Told) -> None:
-    for targets, paid in (((BILLED,), False), ((BILLED, PICTURE), True)):
+    for targets, paid in (((BILLED,), False), ((BILLED, IMAGE), True)):
         account = Account(told.services, Asked(), Route("gpt-4o", targets), ALICE, "req-1")
         intent = account.intent(7)
         assert (intent.paid, intent.id, intent.key, intent.team) == (paid, "exchange-1", "alice", "growth")

@@ -91,7 +91,7 @@ class TestHowLongAWaitMayLast:
         play(story)
 
     def test_silence_since_the_head_for_what_is_paid_by_the_piece_has_no_bound_but_the_deadline(self) -> None:
-        """Giving up on a picture that is being painted would mean buying it twice."""
+        """Giving up on an image that is being painted would mean buying it twice."""
 
         async def story() -> None:
             pool = Pool([Response([(500, b"one"), (1500, b"two")])], head_after=200)

@@ -52,7 +52,7 @@ class TestErrands:
 
         play(story)
 
-    def test_a_picture_that_cannot_be_had_is_the_conversations_to_answer(self) -> None:
+    def test_an_image_that_cannot_be_had_is_the_conversations_to_answer(self) -> None:
         def script(talk: Talk) -> Conversing:
             try:
                 yield Fetch("https://img.example/1.png")

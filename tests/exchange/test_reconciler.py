@@ -36,7 +36,7 @@ NOW = 1_700_000_000_000_000_000
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR
 DEV = 15_000_000
-"""Nano-dollars of a picture by flux-dev, in the catalogue as in the sandbox."""
+"""Nano-dollars of an image by flux-dev, in the catalogue as in the sandbox."""
 
 ORDER = {"model": "Qubico/flux1-dev", "task_type": "txt2img", "input": {"prompt": "a bear"}}
 

@@ -1,4 +1,4 @@
-"""Pictures kept as files: who may read them, when they go, and what a full or foreign folder does."""
+"""Images kept as files: who may read them, when they go, and what a full or foreign folder does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOUR = 3600.0
 
 
 async def read(images: KeptImages, name: str) -> tuple[bytes, str] | None:
-    """The whole picture and its content type, or None."""
+    """The whole image and its content type, or None."""
     kept = await images.open(name)
     if kept is None:
         return None
@@ -122,7 +122,7 @@ async def test_nobody_else_on_the_machine_may_look(opened: Opened, folder: Path)
     assert permissions(folder / name) == 0o600
 
 
-async def test_equal_pictures_have_names_of_their_own(opened: Opened) -> None:
+async def test_equal_images_have_names_of_their_own(opened: Opened) -> None:
     images = opened()
     assert len(set(await asyncio.gather(*(images.keep(PNG) for _ in range(8))))) == 8
 
@@ -160,7 +160,7 @@ async def test_a_name_that_was_not_given_out_opens_nothing(opened: Opened, folde
     assert await read(images, name) is not None
 
 
-async def test_a_picture_ages_out(opened: Opened, folder: Path, clock: Wall) -> None:
+async def test_an_image_ages_out(opened: Opened, folder: Path, clock: Wall) -> None:
     images = opened(keep=HOUR)
     name = await images.keep(PNG)
     clock.now += HOUR - 1
@@ -191,7 +191,7 @@ async def test_the_oldest_make_room_for_the_newest(opened: Opened, clock: Wall) 
     assert [await read(images, name) is not None for name in kept] == [False, False, True, True, True]
 
 
-async def test_a_picture_larger_than_all_may_be_together_is_refused(opened: Opened, folder: Path) -> None:
+async def test_an_image_larger_than_all_may_be_together_is_refused(opened: Opened, folder: Path) -> None:
     images = opened(keep_max=99)
     with pytest.raises(ResultUnavailable, match=r"100 bytes are more than images\.keep_max allows \(99\)"):
         await images.keep(PNG)
@@ -200,7 +200,7 @@ async def test_a_picture_larger_than_all_may_be_together_is_refused(opened: Open
     assert await read(exactly, await exactly.keep(PNG)) is not None
 
 
-async def test_what_is_no_picture_is_refused(opened: Opened) -> None:
+async def test_what_is_no_image_is_refused(opened: Opened) -> None:
     with pytest.raises(ResultUnavailable, match="not a PNG, JPEG, WebP or GIF"):
         await opened().keep(b"<svg onload=alert(1)>")
 
@@ -257,7 +257,7 @@ async def test_two_gateways_may_share_a_folder(opened: Opened, folder: Path, clo
     assert left < set(kept)
 
 
-async def test_there_is_nothing_to_sweep_before_the_first_picture(opened: Opened, folder: Path) -> None:
+async def test_there_is_nothing_to_sweep_before_the_first_image(opened: Opened, folder: Path) -> None:
     assert await opened().sweep() == 0
     assert not exists(folder)
 

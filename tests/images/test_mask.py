@@ -26,17 +26,17 @@ TURNED = Image.Exif()
 TURNED[0x0112] = 6  # to be turned a quarter to the right
 
 
-def encoded(picture: Image.Image, format: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
     written = io.BytesIO()
-    picture.save(written, format, **options)
+    image.save(written, format, **options)
     return written.getvalue()
 
 
 def decoded(data: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(data))
-    assert picture.format == "PNG"
-    picture.load()
-    return picture
+    image = Image.open(io.BytesIO(data))
+    assert image.format == "PNG"
+    image.load()
+    return image
 
 
 def mask(width: int = 4, height: int = 4, *holes: tuple[int, int], alpha: int = 0) -> Image.Image:
@@ -97,8 +97,8 @@ def test_half_transparent_pixels_go_to_the_nearer_side(alpha: int, colour: tuple
     ],
 )
 def test_every_kind_of_png_can_be_painted(mode: str, colour: object, becomes: tuple[int, ...]) -> None:
-    picture = Image.new(mode, (4, 4), colour)  # type: ignore[arg-type]
-    painted = decoded(paint_mask(encoded(picture), HOLE))
+    image = Image.new(mode, (4, 4), colour)  # type: ignore[arg-type]
+    painted = decoded(paint_mask(encoded(image), HOLE))
     assert painted.getpixel((0, 0)) == becomes
     assert painted.getpixel((1, 0)) == (255,) * len(becomes)
 
@@ -144,7 +144,7 @@ def test_transparency_is_found_wherever_a_format_keeps_it(stencil: bytes) -> Non
     assert painted.getpixel((0, 0)) == (200, 0, 0)
 
 
-def test_of_a_moving_picture_the_first_counts() -> None:
+def test_of_a_moving_image_the_first_counts() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ((10, 0, 0), (0, 10, 0))]
     moving = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert decoded(paint_mask(moving, HOLE)).getpixel((0, 0)) == (10, 0, 0)

@@ -52,8 +52,8 @@ async def test_every_metric_of_the_contract_with_its_labels(
     write(tmp_path, settings(sandbox, tmp_path))
     async with Gateway.serve(tmp_path) as gateway:
         sandbox.script("server_error", role="api")
-        picture = await ask(client, gateway, chat("a red cube", model="gpt-4o-image"))
-        assert picture.status == 200
+        image = await ask(client, gateway, chat("a red cube", model="gpt-4o-image"))
+        assert image.status == 200
         sandbox.script("server_error", role="api")
         assert (await ask(client, gateway, chat(stream=True))).events[-1] == "[DONE]"
         assert (await ask(client, gateway, chat(model="no-such-model"))).status == 404

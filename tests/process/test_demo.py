@@ -48,10 +48,10 @@ async def test_the_banner_says_what_it_is_and_its_lines_work_when_pasted(tmp_pat
         python = await pasted(await demo.out.first(lambda line: line.startswith("python3 -c ")))
         assert (python.code, python.err) == (0, "")
         assert "sandbox" in python.out.lower()
-        draw = next(line for line in banner.splitlines() if line.startswith("python3 -c ") and "picture.png" in line)
+        draw = next(line for line in banner.splitlines() if line.startswith("python3 -c ") and "image.png" in line)
         drawn = await pasted(f"cd {tmp_path} && {draw}")
         assert (drawn.code, drawn.err) == (0, "")
-        assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "image.png").read_bytes().startswith(b"\x89PNG")
         found = re.search(r"OPENAI_BASE_URL=(\S+) OPENAI_API_KEY=(\S+)", banner)
         assert found is not None
         metrics = re.search(r"metrics +(\S+)", banner)
@@ -65,7 +65,7 @@ async def test_the_banner_says_what_it_is_and_its_lines_work_when_pasted(tmp_pat
         demo.signal(signal.SIGTERM)
         assert await demo.wait() == 0
         assert demo.err.text == ""
-    assert files(tmp_path) == ["config.yaml", "picture.png"]  # its ledger is gone with it
+    assert files(tmp_path) == ["config.yaml", "image.png"]  # its ledger is gone with it
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed: the demo's curl line is NOT tried")

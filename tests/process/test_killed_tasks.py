@@ -13,15 +13,15 @@ from gateway.sandbox import Sandbox
 
 from .running import PATIENCE, Gateway, new_client, rows, settings, write
 
-PICTURES = {"model": "flux-dev", "prompt": "a bear", "n": 2}
+IMAGES = {"model": "flux-dev", "prompt": "a bear", "n": 2}
 TASK = {"model": "Qubico/flux1-dev", "task_type": "txt2img", "input": {"prompt": "a bear"}}
 
 
-async def test_pictures_that_were_being_made(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_images_that_were_being_made(tmp_path: Path, sandbox: Sandbox) -> None:
     sandbox.set_default("task_never")
     write(tmp_path, settings(sandbox, tmp_path))
     async with Gateway.serve(tmp_path) as gateway, new_client() as client:
-        ordering = asyncio.gather(client.post(f"{gateway.url}/v1/images/generations", json=PICTURES))
+        ordering = asyncio.gather(client.post(f"{gateway.url}/v1/images/generations", json=IMAGES))
         async with asyncio.timeout(PATIENCE):
             while rows(tmp_path, "SELECT count(*) FROM tasks") != [2]:
                 await asyncio.sleep(0.01)

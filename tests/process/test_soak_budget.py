@@ -11,6 +11,6 @@ async def test_a_crowd_of_four_processes_overspends_nothing(tmp_path: Path) -> N
     report = await budget.run(tmp_path, 400)
 
     assert report.ok, report.text()
-    assert report.figures["answered picture 200"] == "10"
-    assert report.figures["answered picture 429 insufficient_quota"] == "190"
+    assert report.figures["answered image 200"] == "10"
+    assert report.figures["answered image 429 insufficient_quota"] == "190"
     assert report.figures["overspent"] == "0"

@@ -29,9 +29,9 @@ from .client import HELLO, STREAM, Client, ask
         ("api", Sale("kling", images=1, flat=True), None),
         ("proxy", Sale("gpt-4o-image", 9, 0, 15, images=2, flat=True), 20_000_000),
         ("proxy", Sale("gpt-4o-image", 9, 0, 15, images=0, flat=True), 660_000),
-        # Ten words at $5, of which four cached at $1.25, 323 picture tokens at $10, 1,056 at $40 (per 1,000,000).
+        # Ten words at $5, of which four cached at $1.25, 323 image tokens at $10, 1,056 at $40 (per 1,000,000).
         ("api", Sale("gpt-image-1", 333, 4, 1056, 1, image_tokens=323), 30_000 + 5_000 + 3_230_000 + 42_240_000),
-        # More is cached than there are words: the rest are tokens of the picture.
+        # More is cached than there are words: the rest are tokens of the image.
         ("backup", Sale("gpt-image-1", 333, 110, 1056, 1, image_tokens=323), 137_500 + 2_230_000 + 42_240_000),
     ],
 )
@@ -59,13 +59,13 @@ async def test_whole_answers_are_billed_by_their_usage(sandbox: Sandbox) -> None
     assert "sk-one" not in repr(sandbox.requests[0])
 
 
-PICTURE = {"model": "gpt-image-1", "prompt": "a red fox", "stream": True, "n": 2}
+IMAGE = {"model": "gpt-image-1", "prompt": "a red fox", "stream": True, "n": 2}
 TASK = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "x", "batch_size": 2}}
 
 
-async def test_each_picture_order_has_one_line(sandbox: Sandbox) -> None:
-    """Three ways to sell pictures, each billed once by its own measure: tokens, points, an answer."""
-    await ask(sandbox, PICTURE, path="/v1/images/generations", key="sk-one")
+async def test_each_image_order_has_one_line(sandbox: Sandbox) -> None:
+    """Three ways to sell images, each billed once by its own measure: tokens, points, an answer."""
+    await ask(sandbox, IMAGE, path="/v1/images/generations", key="sk-one")
     task = await ask(sandbox, TASK, "ok;polls=0", path="/api/v1/task", key="sk-two")
     for _ in range(2):
         await ask(sandbox, method="GET", path=f"/api/v1/task/{task.json['data']['task_id']}", key="sk-two")
@@ -80,9 +80,9 @@ async def test_each_picture_order_has_one_line(sandbox: Sandbox) -> None:
     assert sandbox.bill[1].request_id == sandbox.requests[1].id, "billed on the request that created it"
 
 
-async def test_of_a_stream_of_pictures_those_that_came_are_billed(sandbox: Sandbox) -> None:
+async def test_of_a_stream_of_images_those_that_came_are_billed(sandbox: Sandbox) -> None:
     for scenario, images in (("cut;after_events=0", []), ("cut;after_events=1", [1]), ("cut;bought=1", [1, 2])):
-        await ask(sandbox, PICTURE, scenario, path="/v1/images/generations")
+        await ask(sandbox, IMAGE, scenario, path="/v1/images/generations")
         assert [line.images for line in sandbox.bill] == images
     assert sandbox.bill[0].amount == 15_000 + 42_240_000
 

@@ -116,7 +116,7 @@ async def test_an_early_default_holds_only_where_it_is_meant(sandbox: Sandbox) -
 
 
 @pytest.mark.parametrize("field", ["prompt", "input"])
-async def test_a_marker_in_the_prompt_of_a_picture_chooses(sandbox: Sandbox, field: str) -> None:
+async def test_a_marker_in_the_prompt_of_an_image_chooses(sandbox: Sandbox, field: str) -> None:
     prompt = "a fox [[sandbox: status;code=503]]"
     body = {"prompt": prompt} if field == "prompt" else {"input": {"prompt": prompt}}
 

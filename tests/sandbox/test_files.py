@@ -1,4 +1,4 @@
-"""The host of the pictures, and what can go wrong there without touching anything else."""
+"""The host of the images, and what can go wrong there without touching anything else."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from gateway.sandbox import Sandbox
 
 from .client import HELLO, Received, ask
 
-PICTURE = "/files/gen-1-64x32.png"
+IMAGE = "/files/gen-1-64x32.png"
 
 
-async def fetch(sandbox: Sandbox, path: str = PICTURE) -> Received:
+async def fetch(sandbox: Sandbox, path: str = IMAGE) -> Received:
     return await ask(sandbox, method="GET", path=path, key=None)
 
 
@@ -28,7 +28,7 @@ async def test_gone_for_ever(sandbox: Sandbox) -> None:
 
 
 async def test_moved(sandbox: Sandbox) -> None:
-    sandbox.script(f"redirect;path={PICTURE};location=/files/gen-2-8x8.png")
+    sandbox.script(f"redirect;path={IMAGE};location=/files/gen-2-8x8.png")
     moved = await fetch(sandbox)
 
     assert (moved.status, moved.headers[b"location"]) == (302, b"/files/gen-2-8x8.png")

@@ -1,4 +1,4 @@
-"""gpt-4o-image: every variant of its text, and links that lead to real pictures."""
+"""gpt-4o-image: every variant of its text, and links that lead to real images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def read(sandbox: Sandbox, variant: str, images: int = 1) -> ImageText:
 
 @pytest.mark.parametrize("variant", sorted(PAINTED - {"base64"}))
 @pytest.mark.parametrize("images", [1, 2])
-async def test_every_good_variant_links_to_real_pictures(sandbox: Sandbox, variant: str, images: int) -> None:
+async def test_every_good_variant_links_to_real_images(sandbox: Sandbox, variant: str, images: int) -> None:
     text, chunks = await text_of(sandbox, f"ok;variant={variant};images={images}")
     links = IMAGE.findall(text)
 
@@ -57,15 +57,15 @@ async def test_every_good_variant_links_to_real_pictures(sandbox: Sandbox, varia
         png = await ask(sandbox, method="GET", path=link.removeprefix(sandbox.urls["proxy"]), key=None, role="proxy")
         assert png.body.startswith(b"\x89PNG")
         assert png.body[16:24] == (320).to_bytes(4, "big") + (200).to_bytes(4, "big")
-    assert [line.amount for line in sandbox.bill] == [20_000_000], "one price an answer, however many pictures"
+    assert [line.amount for line in sandbox.bill] == [20_000_000], "one price an answer, however many images"
 
 
-async def test_a_picture_travels_in_the_text_itself(sandbox: Sandbox) -> None:
+async def test_an_image_travels_in_the_text_itself(sandbox: Sandbox) -> None:
     text, chunks = await text_of(sandbox, "ok;variant=base64;images=2")
-    pictures = [base64.b64decode(link.removeprefix("data:image/png;base64,")) for link in IMAGE.findall(text)]
+    images = [base64.b64decode(link.removeprefix("data:image/png;base64,")) for link in IMAGE.findall(text)]
 
-    assert len(pictures) == 2
-    assert all(picture[16:24] == (320).to_bytes(4, "big") + (200).to_bytes(4, "big") for picture in pictures)
+    assert len(images) == 2
+    assert all(image[16:24] == (320).to_bytes(4, "big") + (200).to_bytes(4, "big") for image in images)
     assert not any("iVBOR" in piece and ")" in piece for piece in (d.get("content") or "" for d in deltas(chunks)))
     assert sandbox.billed == 20_000_000
 
@@ -88,10 +88,10 @@ async def test_progress_comes_beside_the_text(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize("variant", sorted(PAINTED))
-async def test_the_gateway_reads_every_picture(sandbox: Sandbox, variant: str, images: int) -> None:
+async def test_the_gateway_reads_every_image(sandbox: Sandbox, variant: str, images: int) -> None:
     said = await read(sandbox, variant, images)
 
-    assert (len(said.pictures), said.failure, said.refusal) == (images, None, None)
+    assert (len(said.images), said.failure, said.refusal) == (images, None, None)
     assert said.downgraded is (variant == "downgraded")
     assert said.revised_prompt == (None if variant in ("e", "reasoning") else "draw a fox 320x200")
     percents = {"piapi": 64, "a": 64, "b": 100, "c": 100, "d": 34, "deltas": 81, "reasoning": 70, "base64": 99}
@@ -99,9 +99,9 @@ async def test_the_gateway_reads_every_picture(sandbox: Sandbox, variant: str, i
 
 
 INPUT = "input_moderation (the request did not pass moderation)."
-OUTPUT = "output_moderation (the picture that was made did not pass moderation)."
-NO = "Sandbox: this picture cannot be made; it goes against the rules."
-MODERATED = " Reason: Sandbox: the picture was moderated. Suggestion: Sandbox: change the prompt."
+OUTPUT = "output_moderation (the image that was made did not pass moderation)."
+NO = "Sandbox: this image cannot be made; it goes against the rules."
+MODERATED = " Reason: Sandbox: the image was moderated. Suggestion: Sandbox: change the prompt."
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ MODERATED = " Reason: Sandbox: the picture was moderated. Suggestion: Sandbox: c
         ("error_delta", None, None),
     ],
 )
-async def test_the_gateway_reads_why_there_is_no_picture(
+async def test_the_gateway_reads_why_there_is_no_image(
     sandbox: Sandbox, variant: str, failure: str | None, refusal: str | None
 ) -> None:
     said = await read(sandbox, variant)
 
-    assert (said.pictures, said.failure, said.refusal) == ((), failure, refusal)
+    assert (said.images, said.failure, said.refusal) == ((), failure, refusal)
     assert sandbox.billed == 660_000
 
 
@@ -160,11 +160,11 @@ async def test_the_traps_of_the_variants_are_there(sandbox: Sandbox) -> None:
         ("silent", ""),
     ],
 )
-async def test_an_answer_without_a_picture_costs_less(sandbox: Sandbox, variant: str, words: str) -> None:
+async def test_an_answer_without_an_image_costs_less(sandbox: Sandbox, variant: str, words: str) -> None:
     text, _ = await text_of(sandbox, f"ok;variant={variant}")
 
     assert words in text
-    assert len(IMAGE.findall(text)) == (1 if variant == "bare_failed" else 0), "one order quotes a picture"
+    assert len(IMAGE.findall(text)) == (1 if variant == "bare_failed" else 0), "one order quotes an image"
     assert [line.amount for line in sandbox.bill] == [660_000]
 
 
@@ -177,7 +177,7 @@ async def test_errors_inside_the_stream(sandbox: Sandbox) -> None:
     assert chunks[-1] == {"error": "generation_failed", "code": "generation_failed"}
 
 
-async def test_a_picture_cut_off_is_not_billed_unless_it_was_bought(sandbox: Sandbox) -> None:
+async def test_an_image_cut_off_is_not_billed_unless_it_was_bought(sandbox: Sandbox) -> None:
     await ask(sandbox, BODY, "cut;after_events=5")
     assert sandbox.bill == []
 

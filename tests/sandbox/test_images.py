@@ -1,4 +1,4 @@
-"""The Images API: what it takes, what it refuses, and every way in which its pictures come back."""
+"""The Images API: what it takes, what it refuses, and every way in which its images come back."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ async def test_a_whole_answer(sandbox: Sandbox, given: dict[str, Any], size: str
         "output_tokens": tokens,
         "total_tokens": 3 + tokens,
     }
-    pictures = [base64.b64decode(item["b64_json"]) for item in answer["data"]]
-    assert len(set(pictures)) == given.get("n", 1)
-    assert {f"{width}x{height}" for width, height in map(sides, pictures)} == {size}
+    images = [base64.b64decode(item["b64_json"]) for item in answer["data"]]
+    assert len(set(images)) == given.get("n", 1)
+    assert {f"{width}x{height}" for width, height in map(sides, images)} == {size}
     assert [line.amount for line in sandbox.bill] == [15_000 + tokens * 40_000]
 
 
@@ -147,7 +147,7 @@ async def test_other_refusals(sandbox: Sandbox) -> None:
     assert (await make(sandbox, [])).status == 400
     for images in (None, "x", [], ["x"], [{"file_id": "1"}], EDIT["images"] * 17):
         assert (await make(sandbox, {**EDIT, "images": images}, path=PATHS["edit"])).status == 400
-    wrong = b'--b\r\nContent-Disposition: form-data; name="picture"; filename="x"\r\n\r\nx\r\n--b--'
+    wrong = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\nx\r\n--b--'
     for body in (wrong, b"no form"):
         headers = {"content-type": "multipart/form-data; boundary=b"}
         assert (await make(sandbox, body, path=PATHS["edit"], headers=headers)).status == 400

@@ -74,12 +74,12 @@ FINITE = [name for name in SCENARIOS if name not in ("endless", "random_faults")
 LOUD = [name for name in FINITE if name not in ("garbage", "reset_before_head")]
 
 
-CHAT, PICTURES = "/v1/chat/completions", "/v1/images/generations"
+CHAT, IMAGES = "/v1/chat/completions", "/v1/images/generations"
 CONTENTS = {
     "whole": (CHAT, HELLO),
     "stream": (CHAT, STREAM),
     "image_chat": (CHAT, {**STREAM, "model": "gpt-4o-image"}),
-    "pictures": (PICTURES, {"model": "gpt-image-1", "prompt": "a fox", "stream": True, "partial_images": 1}),
+    "images": (IMAGES, {"model": "gpt-image-1", "prompt": "a fox", "stream": True, "partial_images": 1}),
     "task": ("/api/v1/task", TASK),
 }
 SHORTER = {"drip": "drip;interval=1;count=2", "big_picture": "big_picture;mib=1"}

@@ -112,5 +112,5 @@ async def test_images(client: openai.AsyncOpenAI, sandbox: Sandbox) -> None:
     assert events == ["image_generation.partial_image", "image_generation.completed"]
     assert (edited.quality, edited.size) == ("medium", "1024x1024")
     assert [line.output_tokens for line in sandbox.bill] == [816, 1056, 1056]
-    # Three words at $5, 816 tokens at $40; three words, 646 picture tokens at $10, 1,056 at $40 (per 1,000,000).
+    # Three words at $5, 816 tokens at $40; three words, 646 image tokens at $10, 1,056 at $40 (per 1,000,000).
     assert [line.amount for line in sandbox.bill[:2]] == [32_655_000, 15_000 + 6_460_000 + 42_240_000]

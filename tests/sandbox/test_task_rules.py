@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.pictures import picture
-from gateway.sandbox.task_rules import picture_count, picture_size, points, problem
+from gateway.sandbox.drawing import image
+from gateway.sandbox.task_rules import image_count, image_size, points, problem
 
 from .client import ask
 
 LINK = "https://i.example.com/girl-mask.png"
-SMALL = base64.b64encode(picture(64, 48)).decode()
+SMALL = base64.b64encode(image(64, 48)).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(40)).decode()
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
 LORA = [{"lora_type": "mjv6", "lora_strength": 1}]
@@ -33,7 +33,7 @@ def outpaint(image: str = LINK, **margins: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("body", "size", "pictures", "cost"),
+    ("body", "size", "images", "cost"),
     [
         (order(DEV, "txt2img"), (1024, 1024), 1, 150_000),
         (order(DEV, "txt2img", width=1280, height=768, denoise=0.7, guidance_scale=3), (1280, 768), 1, 150_000),
@@ -59,9 +59,9 @@ def outpaint(image: str = LINK, **margins: int) -> dict[str, Any]:
         (order("kling", "video_generation", aspect_ratio="1:1"), (1024, 1024), 1, None),
     ],
 )
-def test_good_orders(body: Any, size: tuple[int, int], pictures: int, cost: int | None) -> None:
+def test_good_orders(body: Any, size: tuple[int, int], images: int, cost: int | None) -> None:
     assert problem(body) is None
-    assert (picture_size(body), picture_count(body), points(body)) == (size, pictures, cost)
+    assert (image_size(body), image_count(body), points(body)) == (size, images, cost)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_good_orders(body: Any, size: tuple[int, int], pictures: int, cost: int 
         (order(ADVANCED, "fill-inpaint", image=LINK, mask=LINK), "unknown input 'mask'"),
         (order(DEV, "img2img", image=LINK, width=512), "unknown input 'width'"),
         (order(DEV, "img2img"), "an image is needed"),
-        (order(DEV, "img2img", image="no picture"), "failed to get valid image"),
+        (order(DEV, "img2img", image="no image"), "failed to get valid image"),
         (order(DEV, "img2img", image=5), "failed to get valid image"),
         (order(ADVANCED, "txt2img-lora"), "lora_settings takes from 1 to 1"),
         (order(ADVANCED, "txt2img-lora", lora_settings=LORA * 2), "lora_settings takes from 1 to 1"),

@@ -32,7 +32,7 @@ async def finished(sandbox: Sandbox, content: Any = None, scenario: str = "ok") 
 
 
 async def size_of(sandbox: Sandbox, link: str) -> tuple[int, int]:
-    """Width and height of the picture behind a link of the sandbox."""
+    """Width and height of the image behind a link of the sandbox."""
     assert link.startswith(f"{sandbox.url}/files/")
     png = (await ask(sandbox, method="GET", path=link.removeprefix(sandbox.url), key=None)).body
     return sides(png)
@@ -74,7 +74,7 @@ async def test_every_odd_word_is_seen(sandbox: Sandbox) -> None:
     assert words == ["staged", "warming up", "RETRY", " Processing", "processing\t", " COMPLETED "]
 
 
-async def test_a_batch_has_several_pictures(sandbox: Sandbox) -> None:
+async def test_a_batch_has_several_images(sandbox: Sandbox) -> None:
     data = await finished(sandbox, SCHNELL)
 
     assert len(set(data["output"]["image_urls"])) == 3
@@ -154,7 +154,7 @@ async def test_a_task_that_is_never_done(sandbox: Sandbox) -> None:
     assert sandbox.bill == []
 
 
-async def test_a_task_that_is_done_without_a_picture(sandbox: Sandbox) -> None:
+async def test_a_task_that_is_done_without_an_image(sandbox: Sandbox) -> None:
     data = await finished(sandbox, scenario="ok;task=empty")
 
     assert (data["status"], data["output"]["image_url"]) == ("Completed", "")

@@ -26,7 +26,7 @@ def nanoseconds(text: str, zone: tzinfo = UTC) -> int:
 
 @pytest.fixture
 async def store(path: Path, ledger: SQLiteLedger) -> Path:
-    """Six requests: two of alice, one of bob with pictures, one unknown, one released, one still open."""
+    """Six requests: two of alice, one of bob with images, one unknown, one released, one still open."""
     for identity, changes in {
         "a1": {},
         "a2": {"model": "gpt-4o-mini"},

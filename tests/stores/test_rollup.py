@@ -54,7 +54,7 @@ class Story:
 
     @property
     def figures(self) -> tuple[int, int, int]:
-        """Pictures, charge and upstream cost as they count in the end."""
+        """Images, charge and upstream cost as they count in the end."""
         images, charged, cost = self.amounts
         if self.ends == "released":
             return 0, 0, 0

@@ -127,10 +127,10 @@ async def test_paid_intents_are_synced_to_disk_and_nothing_else_is(
     watch("insert_settlements")
     normal, full = 1, 2
     await ledger.reserve(intent("chat"))
-    await ledger.reserve(intent("picture", paid=True))
-    ledger.settle(settlement("picture"))
+    await ledger.reserve(intent("image", paid=True))
+    ledger.settle(settlement("image"))
     await nothing_pending(ledger)
-    await asyncio.gather(ledger.reserve(intent("chat2")), ledger.reserve(intent("picture2", paid=True)))
+    await asyncio.gather(ledger.reserve(intent("chat2")), ledger.reserve(intent("image2", paid=True)))
     assert seen == [
         ("insert_intents", normal),
         ("insert_intents", full),

@@ -22,7 +22,7 @@ KEY = "piapi-0123456789abcdefghijklmnopqrstuvwxyz"
 HOST = Endpoint("https://api.piapi.ai", "https", "api.piapi.ai", 443)
 PIAPI = Upstream("piapi", "piapi", (HOST,), (Credential("first", KEY),))
 BILLED = Target(PIAPI, "gpt-4o-upstream", price=Price(input=1, output=1))
-SOLD_BY_PICTURE = Target(PIAPI, "gpt-4o-image", price=Price(image=20_000_000, no_image=660_000))
+SOLD_BY_IMAGE = Target(PIAPI, "gpt-4o-image", price=Price(image=20_000_000, no_image=660_000))
 STREAM_HEAD = Head(200, ((b"content-type", b"text/event-stream"),))
 INPUT_TOKENS = 7
 ESTIMATED = Usage(INPUT_TOKENS, 0, 11, confidence="estimated")

@@ -1,19 +1,19 @@
-"""What the tests of pictures bought from a chat are made of."""
+"""What the tests of images bought from a chat are made of."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from gateway.core.images.types import MadePicture
+from gateway.core.images.types import MadeImage
 from gateway.core.types import Outcome
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Head, Send
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.presenting import Presenter
 
-from .chat import HOST, KEY, SOLD_BY_PICTURE, USAGE, chunk, delta
-from .pictures import BLACK, OTHER_URL, URL, PlainPresenter, as_base64, order
+from .chat import HOST, KEY, SOLD_BY_IMAGE, USAGE, chunk, delta
+from .images import BLACK, OTHER_URL, URL, PlainPresenter, as_base64, order
 from .transcript import Pieces, lines, transcript
 
 FENCE = '```\n{\n  "prompt": "A black cat",\n  "ratio": "1:1"\n}\n```\n\n'
@@ -44,8 +44,8 @@ PIECES: Pieces = {
     "torn": text("\n![image](data:image/png;base64,abc)\n"),
     "dalle": text('{"prompt":"A black cat","size":"1024x1024"}'),
     "failed": text("\n> Generation failed ❌\n> Failure reason: output_moderation\n"),
-    "sorry": text("I cannot make this picture."),
-    "sorry-key": text(f"I cannot make this picture for {KEY}."),
+    "sorry": text("I cannot make this image."),
+    "sorry-key": text(f"I cannot make this image for {KEY}."),
     "no": chunk(delta(refusal="I will not draw that.")),
     "finish": chunk(delta("stop")),
     "filtered": chunk(delta("content_filter")),
@@ -59,20 +59,20 @@ PIECES: Pieces = {
     "error-word": b'data: {"error":"generation_failed","code":"generation_failed"}\n\n',
     "error-delta": chunk(delta(error="timeout")),
     "whole": completion(f"{FENCE}![gen_1]({URL})"),
-    "whole-sorry": completion("I cannot make this picture."),
+    "whole-sorry": completion("I cannot make this image."),
     "whole-empty": completion(""),
     "whole-odd": b'{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}',
     "no-completion": b'{"object":"chat.completion"}',
-    "json-error": b'{"error":{"message":"Bad picture","type":"invalid_request_error","code":"invalid_image"}}',
-    "picture": b"picture",
+    "json-error": b'{"error":{"message":"Bad image","type":"invalid_request_error","code":"invalid_image"}}',
+    "shown": b"image",
 }
-MADE, OTHER = MadePicture(URL, None, "A black cat"), MadePicture(OTHER_URL, None, "A black cat")
+MADE, OTHER = MadeImage(URL, None, "A black cat"), MadeImage(OTHER_URL, None, "A black cat")
 
 
 def conversation(presenter: Presenter | None = None, **fields: Any) -> ImagesToChat:
     return ImagesToChat(
         order(**fields),
-        SOLD_BY_PICTURE,
+        SOLD_BY_IMAGE,
         HOST,
         presenter=presenter or PlainPresenter(),
         wall_seconds=1_700_000_000.0,

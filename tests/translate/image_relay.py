@@ -1,4 +1,4 @@
-"""What the tests of pictures bought from an Images API are made of."""
+"""What the tests of images bought from an Images API are made of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.images.types import MadePicture
+from gateway.core.images.types import MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Send
@@ -14,7 +14,7 @@ from gateway.translate.images_to_images import ImagesToImages
 from gateway.translate.presenting import Presenter
 
 from .chat import HOST, KEY, PIAPI
-from .pictures import BLACK, GREY, URL, WHITE, PlainPresenter, as_base64, order
+from .images import BLACK, GREY, URL, WHITE, PlainPresenter, as_base64, order
 from .transcript import Pieces, lines, transcript
 
 PRICE = Price(input=1, output=1)
@@ -62,16 +62,16 @@ PIECES: Pieces = {
     "whole": document({"b64_json": as_base64(BLACK), "revised_prompt": "A black cat"}, usage=USAGE, **TOLD),
     "links": document({"url": URL}, {"url": "no link"}),
     "whole-event": b"data: " + document({"b64_json": as_base64(BLACK)}, usage=USAGE) + b"\n\n",
-    "no-pictures": document(),
+    "no-images": document(),
     "no-data": b'{"created":1}',
     "deep-body": b'{"data":' + b"[" * 300 + b"]" * 300 + b"}",
     "inner-400": b'{"code":400,"message":"bad size","data":null}',
     "refused": b'{"error":{"message":"Your request was rejected.","type":"image_generation_user_error",'
     b'"code":"moderation_blocked"}}',
-    "picture": b"picture",
+    "image": b"image",
     "shown": b"preview",
 }
-BLACK_PICTURE, WHITE_PICTURE = MadePicture(None, as_base64(BLACK)), MadePicture(None, as_base64(WHITE))
+BLACK_IMAGE, WHITE_IMAGE = MadeImage(None, as_base64(BLACK)), MadeImage(None, as_base64(WHITE))
 
 
 def conversation(

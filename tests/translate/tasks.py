@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.core.images.flux import FluxOrder, Webhook
-from gateway.core.images.types import MadePicture, PictureFacts
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Conversation, Emit, Fetch, Head
@@ -139,20 +139,20 @@ class Easel:
     def progress(self, text: str) -> Telling:
         yield Emit(b": " + text.encode() + b"\n\n", meaningful=False, optional=True)
 
-    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
         yield Emit(b64.encode())
 
-    def deliver(self, made: Sequence[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
-        for picture in made:
-            data = picture.b64.encode() if picture.url is None and picture.b64 else b""
-            if picture.url is not None:
-                fetched = yield Fetch(picture.url)
+    def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
+        for image in made:
+            data = image.b64.encode() if image.url is None and image.b64 else b""
+            if image.url is not None:
+                fetched = yield Fetch(image.url)
                 assert isinstance(fetched, bytes)
                 data = fetched
             yield Emit(data)
         return tuple(made)
 
-    def conclude(self, pictures: Sequence[MadePicture], facts: PictureFacts, usage: Usage | None) -> bytes | None:
+    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
         return None
 
 

@@ -17,7 +17,7 @@ from .chat import (
     INPUT_TOKENS,
     KEY,
     PIECES,
-    SOLD_BY_PICTURE,
+    SOLD_BY_IMAGE,
     STREAM,
     STREAM_HEAD,
     USAGE,
@@ -239,12 +239,12 @@ class TestBounds:
         assert talk.usage == Usage(INPUT_TOKENS, 0, 3000, confidence="estimated")
 
 
-class TestPictures:
-    LINK = "![picture](https://storage.theapi.app/one.png)"
+class TestImages:
+    LINK = "![image](https://storage.theapi.app/one.png)"
 
-    def test_only_answers_that_are_sold_by_the_picture_are_looked_through(self) -> None:
+    def test_only_answers_that_are_sold_by_the_image_are_looked_through(self) -> None:
         told: list[Head | bytes] = [STREAM_HEAD, chunk(delta(content=self.LINK)), PIECES["finish"], PIECES["done"]]
-        for target, images in ((SOLD_BY_PICTURE, 1), (BILLED, 0)):
+        for target, images in ((SOLD_BY_IMAGE, 1), (BILLED, 0)):
             talk = conversation(target, **STREAM)
             _, outcome = play(talk, told)
             assert (outcome.ok, talk.images) == (True, images)

@@ -1,10 +1,10 @@
-"""Pictures bought from a chat: conversations as transcripts (see ``transcript.py``)."""
+"""Images bought from a chat: conversations as transcripts (see ``transcript.py``)."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.core.images.types import MadePicture, PictureFacts, SourcePicture
+from gateway.core.images.types import ImageFacts, MadeImage, SourceImage
 from gateway.core.types import Usage
 from gateway.translate.image_stream import VARIATION_PROMPT
 from gateway.translate.images_to_chat import MASK_SENTENCE
@@ -12,7 +12,7 @@ from gateway.translate.present_chat import ChatPresenter
 
 from .chat import KEY
 from .image_chat import MADE, OTHER, PIECES, STREAM_HEAD, body, content, conversation, tell
-from .pictures import BLACK, KEPT_URL, URL, WHITE, PlainPresenter, as_base64, source
+from .images import BLACK, KEPT_URL, URL, WHITE, PlainPresenter, as_base64, source
 from .transcript import play, transcript
 
 
@@ -43,15 +43,15 @@ class TestOrders:
         assert content(talk) == said
         assert talk.size == talk.facts.size == (None if size == "auto" else size)
 
-    def test_pictures_come_before_the_words(self) -> None:
-        images = (source(), SourcePicture(url=URL))
+    def test_images_come_before_the_words(self) -> None:
+        images = (source(), SourceImage(url=URL))
         assert content(conversation(kind="edit", images=images)) == [
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{as_base64(BLACK)}"}},
             {"type": "image_url", "image_url": {"url": URL}},
             {"type": "text", "text": "A cat"},
         ]
 
-    def test_a_mask_is_one_more_picture_and_is_explained(self) -> None:
+    def test_a_mask_is_one_more_image_and_is_explained(self) -> None:
         talk = conversation(kind="edit", images=(source(),), mask=source(WHITE), size="1024x1024")
         first, mask, words = content(talk)
         assert first["image_url"]["url"].endswith(as_base64(BLACK))
@@ -69,11 +69,11 @@ class TestOrders:
         assert (before.images, before.confidence, before.output_tokens) == (1, "estimated", 0)
         assert before.input_tokens >= len("A cat")
         transcript(talk, ">> 200 text/event-stream\n>> queuing sorry\n>> (end)", PIECES)
-        assert talk.estimate().output_tokens == len("> ID: `task_1`\n> Queuing.I cannot make this picture.")
+        assert talk.estimate().output_tokens == len("> ID: `task_1`\n> Queuing.I cannot make this image.")
         assert talk.estimate().input_tokens == before.input_tokens
 
 
-class TestPictures:
+class TestImages:
     def test_one_for_a_whole_answer(self) -> None:
         presenter = PlainPresenter()
         talk = conversation(presenter)
@@ -93,8 +93,8 @@ class TestPictures:
             == ok FORWARDED
             """,
         )
-        assert talk.pictures == (MADE,)
-        assert presenter.delivered == [(MADE, PictureFacts())]
+        assert talk.made_images == (MADE,)
+        assert presenter.delivered == [(MADE, ImageFacts())]
         assert [words for words in presenter.progressed if "%" in words] == ["15%", "64%"]
         assert (talk.images, talk.usage, talk.note, talk.answer) == (1, None, None, None)
 
@@ -111,11 +111,11 @@ class TestPictures:
             >> usage
             << receive finish
             >> done
-            << emit picture picture
+            << emit shown shown
             == ok FORWARDED
             """,
         )
-        assert talk.pictures == (MADE, OTHER)
+        assert talk.made_images == (MADE, OTHER)
         assert talk.usage == Usage(11, 0, 5, images=2)
 
     def test_bytes_in_the_text(self) -> None:
@@ -131,9 +131,9 @@ class TestPictures:
             """,
         )
         assert outcome.status == 200
-        assert talk.pictures == (MadePicture(None, as_base64(BLACK)),)
+        assert talk.made_images == (MadeImage(None, as_base64(BLACK)),)
 
-    def test_bytes_that_cannot_be_read_are_no_picture(self) -> None:
+    def test_bytes_that_cannot_be_read_are_no_image(self) -> None:
         talk = conversation()
         tell(
             talk,
@@ -147,7 +147,7 @@ class TestPictures:
         )
         assert talk.images == 0
 
-    def test_pictures_are_known_while_they_come(self) -> None:
+    def test_images_are_known_while_they_come(self) -> None:
         """For a client that leaves in the middle."""
         talk = conversation()
         conversing = talk.converse()
@@ -174,7 +174,7 @@ class TestPictures:
         )
         assert talk.note == "downgraded"
 
-    def test_a_picture_that_cannot_be_kept_is_paid_for_all_the_same(self) -> None:
+    def test_an_image_that_cannot_be_kept_is_paid_for_all_the_same(self) -> None:
         telling = ChatPresenter(id="chatcmpl-1", created=1, model="gpt-4o-image", stream=False, include_usage=False)
         for answer, slug in (("(unavailable)", "asset_unavailable"), (f"link {KEPT_URL}", "ok")):
             talk = conversation(telling)
@@ -183,7 +183,7 @@ class TestPictures:
             assert (outcome.slug, talk.images) == (slug, 1)
 
     @pytest.mark.parametrize("end", ["(end)", "(reset)", "(stall)", "error", "nonsense", "malformed", "failed done"])
-    def test_a_picture_that_came_is_delivered_whatever_comes_after(self, end: str) -> None:
+    def test_an_image_that_came_is_delivered_whatever_comes_after(self, end: str) -> None:
         talk = conversation()
         tell(
             talk,
@@ -197,7 +197,7 @@ class TestPictures:
             == ok FORWARDED
             """,
         )
-        assert talk.pictures == (MADE,)
+        assert talk.made_images == (MADE,)
 
     @pytest.mark.parametrize("end", ["(end)", "(reset)", "(stall)", "error", "done"])
     def test_after_the_finish_nothing_matters(self, end: str) -> None:
@@ -215,14 +215,14 @@ class TestPictures:
         )
 
 
-class TestAnswersWithoutPictures:
+class TestAnswersWithoutImages:
     @pytest.mark.parametrize(
         ("pieces", "reason"),
         [
             ("fence failed finish done", "output_moderation"),
-            ("sorry finish done", "I cannot make this picture."),
+            ("sorry finish done", "I cannot make this image."),
             ("no finish done", "I will not draw that."),
-            ("sorry filtered done", "I cannot make this picture."),
+            ("sorry filtered done", "I cannot make this image."),
         ],
     )
     def test_failures_and_refusals_tell_their_reason(self, pieces: str, reason: str) -> None:
@@ -240,7 +240,7 @@ class TestAnswersWithoutPictures:
         assert outcome.status == 200
         assert outcome.message is not None
         assert reason in outcome.message
-        assert (talk.images, talk.pictures) == (0, ())
+        assert (talk.images, talk.made_images) == (0, ())
 
     def test_a_filter_need_not_say_why(self) -> None:
         outcome = tell(
@@ -293,7 +293,7 @@ class TestAnswersWithoutPictures:
         ],
     )
     def test_streams_that_bring_nothing(self, told: str, awaiting: str, end: str, slug: str) -> None:
-        """Words that broke off are no refusal: the picture may have been on its way."""
+        """Words that broke off are no refusal: the image may have been on its way."""
         talk = conversation()
         tell(
             talk,
@@ -351,7 +351,7 @@ class TestWholeAnswers:
             """,
         )
         if slug == "ok":
-            assert talk.pictures == (MADE,)
+            assert talk.made_images == (MADE,)
             assert talk.usage == Usage(11, 0, 5, images=1)
 
     def test_an_error_of_piapis_is_proof(self) -> None:
@@ -367,7 +367,7 @@ class TestWholeAnswers:
             == rejected REJECTED
             """,
         )
-        assert outcome.message == "Bad picture"
+        assert outcome.message == "Bad image"
 
 
 def test_how_the_stream_is_split_makes_no_difference() -> None:
@@ -376,4 +376,4 @@ def test_how_the_stream_is_split_makes_no_difference() -> None:
         talk = conversation()
         pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
         _, outcome = play(talk, [STREAM_HEAD, *pieces])
-        assert (outcome.slug, talk.pictures) == ("ok", (MADE, OTHER))
+        assert (outcome.slug, talk.made_images) == ("ok", (MADE, OTHER))

@@ -1,4 +1,4 @@
-"""Pictures bought from an Images API: conversations as transcripts (see ``transcript.py``)."""
+"""Images bought from an Images API: conversations as transcripts (see ``transcript.py``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.images.types import MadePicture, PictureFacts, SourcePicture
+from gateway.core.images.types import ImageFacts, MadeImage, SourceImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Head
 from gateway.translate.image_stream import VARIATION_PROMPT
@@ -15,16 +15,16 @@ from gateway.translate.present_images import ImagesPresenter
 
 from .image_relay import (
     AT_OPENAI,
-    BLACK_PICTURE,
+    BLACK_IMAGE,
     PIECES,
     USAGE,
-    WHITE_PICTURE,
+    WHITE_IMAGE,
     conversation,
     event,
     sent,
     tell,
 )
-from .pictures import BLACK, GREY, KEPT_URL, URL, PlainPresenter, as_base64, order, source
+from .images import BLACK, GREY, KEPT_URL, URL, PlainPresenter, as_base64, order, source
 from .transcript import play, transcript
 
 
@@ -60,7 +60,7 @@ class TestOrders:
         assert said.encode() in command.body
 
     def test_a_link_goes_upstream_as_a_link(self) -> None:
-        command = sent(conversation(kind="edit", images=(SourcePicture(url=URL),)))
+        command = sent(conversation(kind="edit", images=(SourceImage(url=URL),)))
         assert (command.path, command.headers) == ("/v1/images/edits", ((b"content-type", b"application/json"),))
         assert json.loads(command.body)["images"] == [{"image_url": URL}]
 
@@ -68,7 +68,7 @@ class TestOrders:
         talk = conversation(size="1792x1024", quality="hd")
         sent(talk)
         assert (talk.size, talk.quality) == ("1536x1024", "high")
-        assert talk.facts == PictureFacts("1536x1024", "high")
+        assert talk.facts == ImageFacts("1536x1024", "high")
         assert talk.estimate() == Usage(output_tokens=6240, images=1, confidence="estimated")
         vague = conversation(n=3, size="auto", quality="standard")
         sent(vague)
@@ -77,7 +77,7 @@ class TestOrders:
 
 
 class TestStreams:
-    def test_a_picture_for_a_whole_answer(self) -> None:
+    def test_an_image_for_a_whole_answer(self) -> None:
         presenter = PlainPresenter()
         talk = conversation(presenter=presenter, size="auto")
         tell(
@@ -92,12 +92,12 @@ class TestStreams:
             == ok FORWARDED
             """,
         )
-        assert talk.pictures == (BLACK_PICTURE,)
+        assert talk.made_images == (BLACK_IMAGE,)
         assert talk.images == 1
         assert talk.usage == Usage(9, 0, 272, images=1)
         assert (talk.size, talk.quality) == ("1024x1024", "low")
-        assert talk.facts == PictureFacts("1024x1024", "low", "opaque", "png", USAGE)
-        assert presenter.delivered == [(BLACK_PICTURE, talk.facts)]
+        assert talk.facts == ImageFacts("1024x1024", "low", "opaque", "png", USAGE)
+        assert presenter.delivered == [(BLACK_IMAGE, talk.facts)]
         assert presenter.previews == []
         assert len(presenter.progressed) == 1
         assert talk.answer is None
@@ -115,15 +115,15 @@ class TestStreams:
             << emit shown
             << receive idle
             >> bad-preview black
-            << emit picture
+            << emit image
             << receive idle
             >> white
-            << emit picture
+            << emit image
             == ok FORWARDED
             """,
         )
         assert presenter.previews == [(as_base64(GREY), 1)]
-        assert talk.pictures == (BLACK_PICTURE, WHITE_PICTURE)
+        assert talk.made_images == (BLACK_IMAGE, WHITE_IMAGE)
         assert talk.usage == Usage(9, 0, 272, images=2)
 
     def test_edits_have_events_of_their_own(self) -> None:
@@ -161,20 +161,20 @@ class TestStreams:
         assert (outcome.slug, talk.usage, talk.facts.usage) == ("ok", None, None)
         assert (talk.quality, talk.images) == ("low", 1)
 
-    def test_pictures_through_a_real_presenter(self) -> None:
+    def test_images_through_a_real_presenter(self) -> None:
         """A conversation hands its presenter's commands on, and their answers back."""
         telling = ImagesPresenter(order(), created=1, format="url", explicit=True)
         talk = conversation(presenter=telling)
         head = Head(200, ((b"content-type", b"text/event-stream"),))
         said, outcome = play(talk, [head, PIECES["black"], KEPT_URL])
         assert outcome.slug == "ok"
-        assert talk.pictures == (MadePicture(KEPT_URL),)
-        body = telling.conclude(talk.pictures, talk.facts, talk.usage)
+        assert talk.made_images == (MadeImage(KEPT_URL),)
+        body = telling.conclude(talk.made_images, talk.facts, talk.usage)
         assert body is not None
         assert json.loads(body)["data"] == [{"url": KEPT_URL}]
         assert len(said) == 3
 
-    def test_pictures_that_cannot_be_kept_are_paid_for_all_the_same(self) -> None:
+    def test_images_that_cannot_be_kept_are_paid_for_all_the_same(self) -> None:
         telling = ImagesPresenter(order(), created=1, format="url", explicit=True)
         talk = conversation(n=2, presenter=telling)
         unkept = transcript(
@@ -189,4 +189,4 @@ class TestStreams:
             PIECES,
         )[1]
         assert (unkept.slug, unkept.phase.name, unkept.detail) == ("asset_unavailable", "ANSWERED", "it cannot be had")
-        assert (talk.images, talk.pictures) == (2, ())
+        assert (talk.images, talk.made_images) == (2, ())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.images.types import MadePicture, PictureFacts
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Target, Usage
-from gateway.translate import image_stream as picture_stream
+from gateway.translate import image_stream as image_stream
 
 from .chat import KEY
 from .image_relay import (
@@ -17,13 +17,13 @@ from .image_relay import (
     conversation,
     tell,
 )
-from .pictures import BLACK, URL, PlainPresenter, as_base64
+from .images import BLACK, URL, PlainPresenter, as_base64
 from .transcript import transcript
 
 
 class TestBrokenStreams:
     @pytest.mark.parametrize("end", ["(end)", "(reset)", "(stall)", "done", "error", "nonsense"])
-    def test_some_of_the_pictures_are_an_answer(self, end: str) -> None:
+    def test_some_of_the_images_are_an_answer(self, end: str) -> None:
         talk = conversation(n=3)
         tell(
             talk,
@@ -37,11 +37,11 @@ class TestBrokenStreams:
             == ok FORWARDED
             """,
         )
-        assert (talk.images, len(talk.pictures)) == (2, 2)
+        assert (talk.images, len(talk.made_images)) == (2, 2)
 
     @pytest.mark.parametrize(("end", "usage"), [("(reset)", (181, "estimated")), ("done", (272, "measured"))])
     def test_what_was_broken_off_is_not_counted_for_the_client(self, end: str, usage: tuple[int, str]) -> None:
-        """The usage is told for all three pictures; two of them came."""
+        """The usage is told for all three images; two of them came."""
         talk = conversation(n=3)
         tell(
             talk,
@@ -88,7 +88,7 @@ class TestBrokenStreams:
         )
         assert (talk.images, talk.usage) == (0, None)
 
-    def test_a_preview_is_no_picture(self) -> None:
+    def test_a_preview_is_no_image(self) -> None:
         talk = conversation(partial_images=1)
         tell(
             talk,
@@ -124,7 +124,7 @@ class TestBrokenStreams:
         )
 
     def test_events_and_answers_have_a_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(picture_stream, "EVENT_LIMIT", 100)
+        monkeypatch.setattr(image_stream, "EVENT_LIMIT", 100)
         for pieces in ("black", "unknown black"):
             tell(
                 conversation(),
@@ -206,9 +206,9 @@ class TestWholeAnswers:
             == ok FORWARDED
             """,
         )
-        assert talk.pictures == (MadePicture(None, as_base64(BLACK), "A black cat"),)
+        assert talk.made_images == (MadeImage(None, as_base64(BLACK), "A black cat"),)
         assert talk.usage == Usage(9, 0, 272, images=1)
-        assert talk.facts == PictureFacts("1024x1024", "low", "opaque", "png", USAGE)
+        assert talk.facts == ImageFacts("1024x1024", "low", "opaque", "png", USAGE)
 
     def test_for_a_client_that_wants_a_stream(self) -> None:
         tell(
@@ -220,7 +220,7 @@ class TestWholeAnswers:
             >> whole
             << receive content
             >> (end)
-            << emit picture
+            << emit image
             == ok FORWARDED
             """,
         )
@@ -228,12 +228,12 @@ class TestWholeAnswers:
     def test_links(self) -> None:
         talk = conversation(n=2)
         _, outcome = transcript(talk, ">> 200 application/json\n>> links\n>> (end)", PIECES)
-        assert (outcome.slug, talk.pictures, talk.usage) == ("ok", (MadePicture(URL),), None)
+        assert (outcome.slug, talk.made_images, talk.usage) == ("ok", (MadeImage(URL),), None)
 
     @pytest.mark.parametrize(
         ("body", "slug", "phase"),
         [
-            ("no-pictures", "empty_response", "ANSWERED"),
+            ("no-images", "empty_response", "ANSWERED"),
             ("no-data", "bad_json", "UNKNOWN"),
             ("deep-body", "bad_json", "UNKNOWN"),
             ("inner-400", "rejected", "REJECTED"),
@@ -270,7 +270,7 @@ class TestWholeAnswers:
         assert outcome.message == "Your request was rejected."
 
     def test_errors_are_not_read_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(picture_stream, "ERROR_LIMIT", 100)
+        monkeypatch.setattr(image_stream, "ERROR_LIMIT", 100)
         tell(
             conversation(),
             """

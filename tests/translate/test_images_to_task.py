@@ -1,4 +1,4 @@
-"""Pictures bought as Flux tasks: conversations as transcripts (see ``transcript.py`` and ``tasks.py``)."""
+"""Images bought as Flux tasks: conversations as transcripts (see ``transcript.py`` and ``tasks.py``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.errors import TransportError
 from gateway.core.images.flux import Webhook, task_body
-from gateway.core.images.types import MadePicture, PictureFacts, PicturesRequest
+from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.types import Phase, Usage
 from gateway.translate.commands import Head, Record, Send, Sleep
 from gateway.translate.present_images import ImagesPresenter
@@ -19,7 +19,7 @@ from .tasks import API, ID, KEY, LINK, ORDER, SECOND_LINK, answer, conversation,
 from .transcript import play
 
 
-def test_a_picture_from_order_to_delivery() -> None:
+def test_an_image_from_order_to_delivery() -> None:
     talk = conversation()
     tell(
         talk,
@@ -53,15 +53,15 @@ def test_a_picture_from_order_to_delivery() -> None:
         == ok FORWARDED
         """,
     )
-    assert [picture.url for picture in talk.pictures] == [LINK]
-    assert talk.facts == PictureFacts(size="1024x1024")
+    assert [image.url for image in talk.made_images] == [LINK]
+    assert talk.facts == ImageFacts(size="1024x1024")
     assert (talk.task_id, talk.images, talk.size) == (ID, 1, "1024x1024")
     assert talk.stated_cost == 15_000_000
     assert (talk.usage, talk.answer, talk.note) == (None, None, None)
 
 
 def test_links_are_told_as_openai_tells_them() -> None:
-    request = PicturesRequest("generation", "flux-dev", "a bear")
+    request = ImagesRequest("generation", "flux-dev", "a bear")
     presenter = ImagesPresenter(request, created=1, format="url", explicit=False)
     talk = conversation(presenter=presenter)
     tell(
@@ -76,13 +76,13 @@ def test_links_are_told_as_openai_tells_them() -> None:
         == ok FORWARDED
         """,
     )
-    body = presenter.conclude(talk.pictures, talk.facts, talk.usage)
+    body = presenter.conclude(talk.made_images, talk.facts, talk.usage)
     assert body is not None
     assert json.loads(body) == {"created": 1, "data": [{"url": LINK}], "size": "1024x1024"}
 
 
 def test_what_goes_to_the_upstream() -> None:
-    said, _ = play(conversation(), [*whole(task("pending")), *whole(done()), b"a picture"])
+    said, _ = play(conversation(), [*whole(task("pending")), *whole(done()), b"an image"])
     create, poll = (command for command in said if isinstance(command, Send))
     assert (create.method, create.path, create.key_header) == ("POST", "/api/v1/task", b"x-api-key")
     assert create.body == task_body(ORDER, 1, None)
@@ -95,7 +95,7 @@ def test_what_goes_to_the_upstream() -> None:
 def test_a_webhook_goes_along_and_may_end_the_waits() -> None:
     webhook = Webhook(endpoint="https://gateway.example/hooks/7", secret="a secret", hint="task-7")
     talk = conversation(webhook=webhook)
-    said, _ = play(talk, [*whole(task("pending")), *whole(task("processing")), *whole(done()), b"a picture"])
+    said, _ = play(talk, [*whole(task("pending")), *whole(task("processing")), *whole(done()), b"an image"])
     assert isinstance(said[0], Send)
     assert said[0].body == task_body(ORDER, 1, webhook)
     assert [command.hint for command in said if isinstance(command, Sleep)] == ["task-7", "task-7"]
@@ -122,7 +122,7 @@ def test_a_create_that_is_done_at_once_is_recorded_all_the_same() -> None:
 def test_both_vocabularies_in_any_case_with_stray_white_space(status: str) -> None:
     talk = conversation()
     ended = task(status, output={"image_url": LINK})
-    said, outcome = play(talk, [*whole(task("processing\t")), *whole(ended), b"a picture"])
+    said, outcome = play(talk, [*whole(task("processing\t")), *whole(ended), b"an image"])
     assert outcome.ok
     assert talk.images == 1
     assert sum(isinstance(command, Sleep) for command in said) == 1
@@ -136,8 +136,8 @@ def test_failure_in_any_spelling(status: str) -> None:
     assert outcome.message is None
 
 
-class TestPictures:
-    """The places where pictures have been seen."""
+class TestImages:
+    """The places where images have been seen."""
 
     @pytest.mark.parametrize(
         "output",
@@ -150,9 +150,9 @@ class TestPictures:
     )
     def test_a_link(self, output: dict[str, Any]) -> None:
         talk = conversation()
-        _, outcome = play(talk, [*whole(done(**output)), b"a picture"])
+        _, outcome = play(talk, [*whole(done(**output)), b"an image"])
         assert outcome.ok
-        assert [picture.url for picture in talk.pictures] == [LINK]
+        assert [image.url for image in talk.made_images] == [LINK]
 
     def test_a_batch_is_one_task_with_several(self) -> None:
         talk = conversation(n=2, order=replace(ORDER, batch=4))
@@ -178,7 +178,7 @@ class TestPictures:
         talk = conversation()
         _, outcome = play(talk, whole(done(image_url="", image_base64="iVBORw0KGgo=")))
         assert outcome.ok
-        assert [(picture.url, picture.b64) for picture in talk.pictures] == [(None, "iVBORw0KGgo=")]
+        assert [(image.url, image.b64) for image in talk.made_images] == [(None, "iVBORw0KGgo=")]
 
     def test_the_legacy_shape(self) -> None:
         legacy = answer(
@@ -195,15 +195,15 @@ class TestPictures:
             }
         )
         talk = conversation()
-        _, outcome = play(talk, [*whole(task("pending")), *whole(legacy), b"a picture"])
+        _, outcome = play(talk, [*whole(task("pending")), *whole(legacy), b"an image"])
         assert outcome.ok
-        assert talk.pictures == (MadePicture(url=LINK),)
+        assert talk.made_images == (MadeImage(url=LINK),)
 
     def test_none_at_all(self) -> None:
         talk = conversation()
         _, outcome = play(talk, whole(done(consume=150_000, image_url="", image_base64="")))
         assert (outcome.slug, outcome.phase) == ("empty_response", Phase.ANSWERED)
-        assert (talk.images, talk.stated_cost, talk.pictures) == (0, 15_000_000, ())
+        assert (talk.images, talk.stated_cost, talk.made_images) == (0, 15_000_000, ())
 
     def test_made_but_not_to_be_had(self) -> None:
         talk = conversation()
@@ -218,18 +218,18 @@ class TestPictures:
             == asset_unavailable ANSWERED
             """,
         )
-        assert (talk.images, talk.stated_cost, talk.pictures) == (1, 15_000_000, ())
+        assert (talk.images, talk.stated_cost, talk.made_images) == (1, 15_000_000, ())
 
 
 class TestCost:
     def test_the_upstreams_own_word_counts_once_the_task_is_done(self) -> None:
         talk = conversation()
-        play(talk, [*whole(task("pending", consume=20_000)), *whole(done(consume=200_000)), b"a picture"])
+        play(talk, [*whole(task("pending", consume=20_000)), *whole(done(consume=200_000)), b"an image"])
         assert talk.stated_cost == 20_000_000
 
     def test_where_it_says_nothing_the_price_counts(self) -> None:
         talk = conversation()
-        play(talk, [*whole(done(consume=0)), b"a picture"])
+        play(talk, [*whole(done(consume=0)), b"an image"])
         assert talk.stated_cost is None
         assert talk.images == 1
 
@@ -326,7 +326,7 @@ class TestFailing:
             "NSFW content detected",
             "violates our content policy",
             "content_policy",
-            "the picture may be sensitive",
+            "the image may be sensitive",
             "图片包含敏感内容",
         ],
     )
@@ -365,7 +365,7 @@ def test_interrupted_between_two_questions_the_books_know_the_task() -> None:
     assert talk.task_id == ID
     assert isinstance(conversing.send(None), Sleep)
     conversing.close()
-    assert (talk.task_id, talk.images, talk.stated_cost, talk.pictures) == (ID, 0, None, ())
+    assert (talk.task_id, talk.images, talk.stated_cost, talk.made_images) == (ID, 0, None, ())
 
 
 def test_a_host_that_dies_in_mid_task_costs_nothing_but_a_question() -> None:

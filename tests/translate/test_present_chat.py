@@ -1,4 +1,4 @@
-"""Pictures told as a chat completion, read with the types of OpenAI's SDK."""
+"""Images told as a chat completion, read with the types of OpenAI's SDK."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.types import MadePicture, PictureFacts
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Keep
 from gateway.translate.present_chat import ChatPresenter
 
-from .pictures import BLACK, KEPT_URL, OTHER_URL, URL, as_base64, tell
+from .images import BLACK, KEPT_URL, OTHER_URL, URL, as_base64, tell
 
-FACTS = PictureFacts()
+FACTS = ImageFacts()
 NAMED = {"id": "chatcmpl-1", "created": 1_764_000_000, "model": "flux-dev"}
 USAGE = Usage(7, 2, 5, images=1)
 
@@ -45,10 +45,10 @@ def emitted(said: list[Command]) -> bytes:
 
 def test_a_whole_answer_is_a_completion_of_markdown_images() -> None:
     telling = presenter()
-    made = [MadePicture(URL), MadePicture(None, as_base64(BLACK))]
-    said, pictures = tell(telling.deliver(made, FACTS, 2), KEPT_URL)
+    made = [MadeImage(URL), MadeImage(None, as_base64(BLACK))]
+    said, images = tell(telling.deliver(made, FACTS, 2), KEPT_URL)
     assert said == [Keep(BLACK)]
-    body = telling.conclude(pictures, FACTS, USAGE)
+    body = telling.conclude(images, FACTS, USAGE)
     assert body is not None
     ChatCompletion.model_validate_json(body)
     assert json.loads(body) == {
@@ -76,7 +76,7 @@ def test_a_whole_answer_is_a_completion_of_markdown_images() -> None:
 
 
 def test_usage_that_nobody_knows_is_zero() -> None:
-    body = presenter().conclude([MadePicture(URL)], FACTS, None)
+    body = presenter().conclude([MadeImage(URL)], FACTS, None)
     assert body is not None
     usage = ChatCompletion.model_validate_json(body).usage
     assert usage is not None
@@ -84,16 +84,16 @@ def test_usage_that_nobody_knows_is_zero() -> None:
 
 
 def test_a_link_cannot_break_out_of_the_markdown() -> None:
-    body = presenter().conclude([MadePicture("https://a.example/x(1) <b>.png")], FACTS, None)
+    body = presenter().conclude([MadeImage("https://a.example/x(1) <b>.png")], FACTS, None)
     assert body is not None
     content = json.loads(body)["choices"][0]["message"]["content"]
     assert content == "![image](https://a.example/x%281%29%20%3Cb%3E.png)"
 
 
-def test_a_stream_begins_with_the_role_and_brings_one_picture_a_line() -> None:
+def test_a_stream_begins_with_the_role_and_brings_one_image_a_line() -> None:
     telling = presenter(stream=True)
-    first, _ = tell(telling.deliver([MadePicture(URL)], FACTS, 2))
-    second, _ = tell(telling.deliver([MadePicture(OTHER_URL)], FACTS, 2))
+    first, _ = tell(telling.deliver([MadeImage(URL)], FACTS, 2))
+    second, _ = tell(telling.deliver([MadeImage(OTHER_URL)], FACTS, 2))
     last = telling.conclude([], FACTS, USAGE)
     assert last is not None
     assert last.endswith(b"data: [DONE]\n\n")
@@ -110,7 +110,7 @@ def test_a_stream_begins_with_the_role_and_brings_one_picture_a_line() -> None:
 
 def test_usage_goes_to_who_asked_for_it() -> None:
     telling = presenter(stream=True, include_usage=True)
-    said, _ = tell(telling.deliver([MadePicture(URL)], FACTS, 2))
+    said, _ = tell(telling.deliver([MadeImage(URL)], FACTS, 2))
     last = telling.conclude([], FACTS, USAGE)
     assert last is not None
     told = chunks(emitted(said) + last.removesuffix(b"data: [DONE]\n\n"))
@@ -119,17 +119,17 @@ def test_usage_goes_to_who_asked_for_it() -> None:
     assert told[-1]["usage"]["total_tokens"] == 12
 
 
-def test_a_picture_that_cannot_be_kept_is_left_out() -> None:
-    made = [MadePicture(None, as_base64(BLACK)), MadePicture(URL)]
+def test_an_image_that_cannot_be_kept_is_left_out() -> None:
+    made = [MadeImage(None, as_base64(BLACK)), MadeImage(URL)]
     for stream in (False, True):
-        said, pictures = tell(presenter(stream).deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
-        assert pictures == (MadePicture(URL),)
+        said, images = tell(presenter(stream).deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
+        assert images == (MadeImage(URL),)
         assert len(said) == 1 + stream
 
 
 def test_none_that_can_be_kept() -> None:
     with pytest.raises(ResultUnavailable, match="the disk is full"):
-        made = [MadePicture(None, as_base64(BLACK))]
+        made = [MadeImage(None, as_base64(BLACK))]
         tell(presenter().deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
 
 

@@ -1,4 +1,4 @@
-"""Pictures told as OpenAI's Images API tells them, read with the types of its own SDK."""
+"""Images told as OpenAI's Images API tells them, read with the types of its own SDK."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from openai.types import (
 )
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.types import MadePicture, PictureFacts
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Keep
 from gateway.translate.present_images import ImagesPresenter
 
-from .pictures import BLACK, KEPT_URL, OTHER_URL, URL, WHITE, as_base64, order, source, tell
+from .images import BLACK, KEPT_URL, OTHER_URL, URL, WHITE, as_base64, order, source, tell
 
 CREATED = 1_764_000_000
-NO_FACTS = PictureFacts()
+NO_FACTS = ImageFacts()
 GONE = ResultUnavailable("it is gone")
 STATED = {
     "input_tokens": 10,
@@ -50,8 +50,8 @@ def events(said: list[Command]) -> list[dict[str, Any]]:
     return found
 
 
-def whole(telling: ImagesPresenter, pictures: Any, facts: PictureFacts = NO_FACTS, usage: Any = None) -> dict[str, Any]:
-    body = telling.conclude(pictures, facts, usage)
+def whole(telling: ImagesPresenter, images: Any, facts: ImageFacts = NO_FACTS, usage: Any = None) -> dict[str, Any]:
+    body = telling.conclude(images, facts, usage)
     assert body is not None
     ImagesResponse.model_validate_json(body)
     document: dict[str, Any] = json.loads(body)
@@ -61,53 +61,53 @@ def whole(telling: ImagesPresenter, pictures: Any, facts: PictureFacts = NO_FACT
 class TestWholeAnswers:
     def test_a_link_passes(self) -> None:
         telling = presenter()
-        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A black cat")], NO_FACTS, 2))
+        said, images = tell(telling.deliver([MadeImage(URL, revised_prompt="A black cat")], NO_FACTS, 2))
         assert said == []
-        assert whole(telling, pictures) == {
+        assert whole(telling, images) == {
             "created": CREATED,
             "data": [{"url": URL, "revised_prompt": "A black cat"}],
         }
 
     def test_bytes_are_kept_where_a_link_is_wanted(self) -> None:
         telling = presenter()
-        said, pictures = tell(telling.deliver([MadePicture(None, as_base64(BLACK), "A cat")], NO_FACTS, 2), KEPT_URL)
+        said, images = tell(telling.deliver([MadeImage(None, as_base64(BLACK), "A cat")], NO_FACTS, 2), KEPT_URL)
         assert said == [Keep(BLACK)]
-        assert whole(telling, pictures)["data"] == [{"url": KEPT_URL, "revised_prompt": "A cat"}]
+        assert whole(telling, images)["data"] == [{"url": KEPT_URL, "revised_prompt": "A cat"}]
 
     def test_bytes_pass(self) -> None:
         telling = presenter("b64_json")
-        said, pictures = tell(telling.deliver([MadePicture(URL, as_base64(BLACK))], NO_FACTS, 2))
+        said, images = tell(telling.deliver([MadeImage(URL, as_base64(BLACK))], NO_FACTS, 2))
         assert said == []
-        assert whole(telling, pictures)["data"] == [{"b64_json": as_base64(BLACK)}]
+        assert whole(telling, images)["data"] == [{"b64_json": as_base64(BLACK)}]
 
     def test_a_link_is_followed_where_bytes_are_wanted(self) -> None:
         telling = presenter("b64_json", explicit=True)
-        said, pictures = tell(telling.deliver([MadePicture(URL, revised_prompt="A cat")], NO_FACTS, 2), BLACK)
+        said, images = tell(telling.deliver([MadeImage(URL, revised_prompt="A cat")], NO_FACTS, 2), BLACK)
         assert said == [Fetch(URL)]
-        assert whole(telling, pictures)["data"] == [{"b64_json": as_base64(BLACK), "revised_prompt": "A cat"}]
+        assert whole(telling, images)["data"] == [{"b64_json": as_base64(BLACK), "revised_prompt": "A cat"}]
 
     def test_one_that_cannot_be_had_is_left_out(self) -> None:
         telling = presenter("b64_json")
-        said, pictures = tell(telling.deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS, 2), GONE, WHITE)
+        said, images = tell(telling.deliver([MadeImage(URL), MadeImage(OTHER_URL)], NO_FACTS, 2), GONE, WHITE)
         assert said == [Fetch(URL), Fetch(OTHER_URL)]
-        assert [item["b64_json"] for item in whole(telling, pictures)["data"]] == [as_base64(WHITE)]
+        assert [item["b64_json"] for item in whole(telling, images)["data"]] == [as_base64(WHITE)]
 
     @pytest.mark.parametrize("explicit", [True, False])
     def test_none_that_can_be_had(self, explicit: bool) -> None:
         """In a whole answer the form was chosen by somebody: the client, or the model's custom."""
         with pytest.raises(ResultUnavailable, match="it is gone"):
-            tell(presenter("b64_json", explicit).deliver([MadePicture(URL)], NO_FACTS, 2), GONE)
+            tell(presenter("b64_json", explicit).deliver([MadeImage(URL)], NO_FACTS, 2), GONE)
 
     def test_bytes_that_cannot_be_read_are_not_kept(self) -> None:
         with pytest.raises(ResultUnavailable, match="cannot be read"):
-            tell(presenter().deliver([MadePicture(None, "no base64!")], NO_FACTS, 2))
+            tell(presenter().deliver([MadeImage(None, "no base64!")], NO_FACTS, 2))
 
-    def test_no_pictures_are_no_trouble(self) -> None:
+    def test_no_images_are_no_trouble(self) -> None:
         assert tell(presenter().deliver([], NO_FACTS, 2)) == ([], ())
 
     def test_all_that_is_known_is_told(self) -> None:
-        facts = PictureFacts("1024x1024", "high", "opaque", "png", STATED)
-        document = whole(presenter(), [MadePicture(URL)], facts)
+        facts = ImageFacts("1024x1024", "high", "opaque", "png", STATED)
+        document = whole(presenter(), [MadeImage(URL)], facts)
         assert {**document, "data": None} == {
             "created": CREATED,
             "data": None,
@@ -119,14 +119,14 @@ class TestWholeAnswers:
         }
 
     def test_usage_of_the_upstream_is_told_in_its_own_words(self) -> None:
-        facts = PictureFacts(usage={**STATED, "output_tokens_details": {"image_tokens": 4160, "text_tokens": 0}})
+        facts = ImageFacts(usage={**STATED, "output_tokens_details": {"image_tokens": 4160, "text_tokens": 0}})
         usage = Usage(10, 0, 4160, images=1)
-        assert whole(presenter(), [MadePicture(URL)], facts, usage)["usage"] == facts.usage
+        assert whole(presenter(), [MadeImage(URL)], facts, usage)["usage"] == facts.usage
 
     def test_usage_of_several_conversations_is_told_together(self) -> None:
         usage = Usage(30, 0, 8320, images=2, image_input_tokens=12)
-        for facts in (PictureFacts(usage=STATED), NO_FACTS):
-            assert whole(presenter(), [MadePicture(URL)], facts, usage)["usage"] == {
+        for facts in (ImageFacts(usage=STATED), NO_FACTS):
+            assert whole(presenter(), [MadeImage(URL)], facts, usage)["usage"] == {
                 "input_tokens": 30,
                 "input_tokens_details": {"text_tokens": 18, "image_tokens": 12},
                 "output_tokens": 8320,
@@ -135,7 +135,7 @@ class TestWholeAnswers:
 
     def test_an_estimate_is_not_told(self) -> None:
         for usage in (Usage(30, 0, 8320, confidence="estimated"), Usage(images=1), None):
-            assert "usage" not in whole(presenter(), [MadePicture(URL)], NO_FACTS, usage)
+            assert "usage" not in whole(presenter(), [MadeImage(URL)], NO_FACTS, usage)
 
     def test_previews_and_progress_are_for_streams(self) -> None:
         telling = presenter()
@@ -144,10 +144,10 @@ class TestWholeAnswers:
 
 
 class TestStreams:
-    def test_a_picture_is_an_event_with_everything_the_sdk_requires(self) -> None:
+    def test_an_image_is_an_event_with_everything_the_sdk_requires(self) -> None:
         telling = presenter("b64_json", stream=True)
-        picture = MadePicture(None, as_base64(BLACK), "A black cat")
-        said, pictures = tell(telling.deliver([picture], NO_FACTS, 2))
+        image = MadeImage(None, as_base64(BLACK), "A black cat")
+        said, images = tell(telling.deliver([image], NO_FACTS, 2))
         (document,) = events(said)
         event = ImageGenCompletedEvent.model_validate(document)
         assert (event.type, event.b64_json) == ("image_generation.completed", as_base64(BLACK))
@@ -155,14 +155,14 @@ class TestStreams:
         assert (event.created_at, event.usage.total_tokens) == (CREATED, 0)
         assert document["revised_prompt"] == "A black cat"
         assert "url" not in document
-        assert pictures == (MadePicture(None, None, "A black cat"),)  # sent, and not kept any longer
-        assert telling.conclude(pictures, NO_FACTS, None) is None
+        assert images == (MadeImage(None, None, "A black cat"),)  # sent, and not kept any longer
+        assert telling.conclude(images, NO_FACTS, None) is None
 
     @pytest.mark.parametrize("kind", ["edit", "variation"])
     def test_edits_and_variations_have_a_name_of_their_own(self, kind: Any) -> None:
         telling = presenter("b64_json", kind=kind, images=(source(),), stream=True)
-        facts = PictureFacts("1536x1024", "low", "transparent", "webp", STATED)
-        said, _ = tell(telling.deliver([MadePicture(None, as_base64(BLACK))], facts, 2))
+        facts = ImageFacts("1536x1024", "low", "transparent", "webp", STATED)
+        said, _ = tell(telling.deliver([MadeImage(None, as_base64(BLACK))], facts, 2))
         event = ImageEditCompletedEvent.model_validate(events(said)[0])
         assert (event.size, event.quality, event.background, event.output_format) == (
             "1536x1024",
@@ -173,8 +173,8 @@ class TestStreams:
         assert event.usage.model_dump() == STATED
 
     def test_words_the_sdk_does_not_know_are_not_told(self) -> None:
-        facts = PictureFacts("auto", "standard", "auto", "gif")
-        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(BLACK))], facts, 2))
+        facts = ImageFacts("auto", "standard", "auto", "gif")
+        said, _ = tell(presenter(stream=True).deliver([MadeImage(None, as_base64(BLACK))], facts, 2))
         event = ImageGenCompletedEvent.model_validate(events(said)[0])
         assert (event.quality, event.background, event.output_format) == ("auto", "auto", "png")
 
@@ -183,11 +183,11 @@ class TestStreams:
         [
             (b"\xff\xd8\xff\xe0 and the rest of it", "jpeg"),
             (b"RIFF\x00\x00\x00\x00WEBPVP8 and the rest", "webp"),
-            (b"GIF89a and the rest of the picture", "png"),
+            (b"GIF89a and the rest of the image", "png"),
         ],
     )
     def test_the_format_is_told_by_the_bytes(self, data: bytes, name: str) -> None:
-        said, _ = tell(presenter(stream=True).deliver([MadePicture(None, as_base64(data))], NO_FACTS, 2))
+        said, _ = tell(presenter(stream=True).deliver([MadeImage(None, as_base64(data))], NO_FACTS, 2))
         assert events(said)[0]["output_format"] == name
 
     def test_text_that_is_no_base64_has_no_format(self) -> None:
@@ -196,37 +196,37 @@ class TestStreams:
 
     def test_a_link_is_followed_and_stands_beside(self) -> None:
         """Also for models whose whole answers are links: the SDK's events need the bytes."""
-        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS, 2), BLACK)
+        said, images = tell(presenter("url", stream=True).deliver([MadeImage(URL)], NO_FACTS, 2), BLACK)
         assert said[0] == Fetch(URL)
         (document,) = events(said)
         assert (document["b64_json"], document["url"]) == (as_base64(BLACK), URL)
-        assert pictures == (MadePicture(URL),)
+        assert images == (MadeImage(URL),)
 
     def test_what_was_bought_is_not_lost_with_the_bytes(self) -> None:
-        said, pictures = tell(presenter("url", stream=True).deliver([MadePicture(URL)], NO_FACTS, 2), GONE)
+        said, images = tell(presenter("url", stream=True).deliver([MadeImage(URL)], NO_FACTS, 2), GONE)
         (document,) = events(said)
         assert (document["b64_json"], document["url"]) == (None, URL)
-        assert pictures == (MadePicture(URL),)
+        assert images == (MadeImage(URL),)
 
     def test_bytes_the_client_insists_on_are_bytes_or_nothing(self) -> None:
         telling = presenter("b64_json", explicit=True, stream=True)
         with pytest.raises(ResultUnavailable):
-            tell(telling.deliver([MadePicture(URL)], NO_FACTS, 2), GONE)
+            tell(telling.deliver([MadeImage(URL)], NO_FACTS, 2), GONE)
 
     def test_a_client_that_insists_on_links_gets_links(self) -> None:
         telling = presenter("url", explicit=True, stream=True)
-        made = [MadePicture(URL), MadePicture(None, as_base64(WHITE))]
+        made = [MadeImage(URL), MadeImage(None, as_base64(WHITE))]
         said, _ = tell(telling.deliver(made, NO_FACTS, 2), KEPT_URL)
         assert [(each["b64_json"], each["url"]) for each in events(said)] == [(None, URL), (None, KEPT_URL)]
 
-    def test_every_picture_goes_out_as_soon_as_it_is_there(self) -> None:
+    def test_every_image_goes_out_as_soon_as_it_is_there(self) -> None:
         said, _ = tell(
-            presenter(stream=True).deliver([MadePicture(URL), MadePicture(OTHER_URL)], NO_FACTS, 2), BLACK, WHITE
+            presenter(stream=True).deliver([MadeImage(URL), MadeImage(OTHER_URL)], NO_FACTS, 2), BLACK, WHITE
         )
         assert [type(command).__name__ for command in said] == ["Fetch", "Emit", "Fetch", "Emit"]
 
     def test_a_preview(self) -> None:
-        facts = PictureFacts("1024x1024", "low", "opaque", "png")
+        facts = ImageFacts("1024x1024", "low", "opaque", "png")
         said, _ = tell(presenter(stream=True).partial(as_base64(BLACK), 2, facts))
         event = ImageGenPartialImageEvent.model_validate(events(said)[0])
         assert (event.type, event.b64_json, event.partial_image_index) == (

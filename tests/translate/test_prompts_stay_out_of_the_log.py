@@ -1,4 +1,4 @@
-"""An upstream's words about a picture may quote its prompt: the client is told them, the log is not.
+"""An upstream's words about an image may quote its prompt: the client is told them, the log is not.
 
 ``Outcome.detail`` is what is logged (core/types.py).
 """
@@ -25,7 +25,7 @@ def relay() -> TaskRelay:
         b"{}",
         tasks.FLUX,
         tasks.API,
-        pictures=1,
+        images=1,
         wall_seconds=tasks.WALL_SECONDS,
         redact=tasks.REDACT,
         points_per_usd=tasks.POINTS_PER_USD,

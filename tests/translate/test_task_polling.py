@@ -270,7 +270,7 @@ def test_points_are_nano_dollars_rounded_half_up(points: int | None, per_usd: in
 
 
 @pytest.mark.parametrize(
-    ("points", "pictures", "cost"),
+    ("points", "images", "cost"),
     [
         (3_000_000, 1, 300_000_000),
         (3_000_001, 1, None),
@@ -280,9 +280,9 @@ def test_points_are_nano_dollars_rounded_half_up(points: int | None, per_usd: in
         (1_000_000_000, 1, None),
     ],
 )
-def test_points_are_believed_up_to_twenty_times_the_price(points: int, pictures: int, cost: int | None) -> None:
-    """Of 15 million nano-dollars a picture; beyond that the price counts, which is what None leads to."""
-    assert stated_cost(points, POINTS_PER_USD, FLUX, pictures) == cost
+def test_points_are_believed_up_to_twenty_times_the_price(points: int, images: int, cost: int | None) -> None:
+    """Of 15 million nano-dollars an image; beyond that the price counts, which is what None leads to."""
+    assert stated_cost(points, POINTS_PER_USD, FLUX, images) == cost
 
 
 def test_a_model_without_a_price_is_believed_as_far_as_a_hundred_dollars() -> None:

@@ -35,12 +35,12 @@ from .transcript import play
 BODY = b'{"model":"Qubico/flux1-dev","task_type":"txt2img","input":{"prompt":"a bear"}}'
 
 
-def relay(pictures: int = 1) -> TaskRelay:
+def relay(images: int = 1) -> TaskRelay:
     return TaskRelay(
         BODY,
         FLUX,
         API,
-        pictures=pictures,
+        images=images,
         wall_seconds=WALL_SECONDS,
         redact=REDACT,
         points_per_usd=POINTS_PER_USD,
@@ -97,14 +97,14 @@ class TestCreating:
         )
         assert talk.stated_cost == 15_000_000
 
-    def test_every_picture_counts(self) -> None:
-        talk = relay(pictures=2)
+    def test_every_image_counts(self) -> None:
+        talk = relay(images=2)
         play(talk, whole(done(image_urls=[LINK, SECOND_LINK])))
         assert talk.images == 2
         assert talk.estimate() == Usage(images=2, confidence="estimated")
 
-    def test_a_result_that_is_no_picture(self) -> None:
-        talk = relay(pictures=0)
+    def test_a_result_that_is_no_image(self) -> None:
+        talk = relay(images=0)
         _, outcome = play(talk, whole(done(consume=2_600_000, video_url="https://img.theapi.app/a.mp4")))
         assert outcome.ok
         assert (talk.images, talk.stated_cost) == (0, 260_000_000)

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.types import MOST_PICTURES, MOST_READ, MadePicture, PictureFacts
-from gateway.translate import image_stream as picture_stream
+from gateway.core.images.types import MOST_IMAGES, MOST_READ, ImageFacts, MadeImage
+from gateway.translate import image_stream as image_stream
 from gateway.translate import present_images
 from gateway.translate.commands import Command, Emit, Fetch, Head, Keep
 from gateway.translate.present_chat import ChatPresenter
@@ -18,11 +18,11 @@ from gateway.translate.present_images import ImagesPresenter
 
 from . import image_chat, image_relay, tasks
 from .chat import KEY
-from .pictures import BLACK, OTHER_URL, URL, WHITE, as_base64, order, tell
+from .images import BLACK, OTHER_URL, URL, WHITE, as_base64, order, tell
 from .transcript import Told, play
 
 LINKS = [f"https://img.theapi.app/temp/{number}.png" for number in range(1000)]
-NO_FACTS = PictureFacts()
+NO_FACTS = ImageFacts()
 STREAM = Head(200, ((b"content-type", b"text/event-stream"),))
 WHOLE = Head(200, ((b"content-type", b"application/json"),))
 
@@ -38,14 +38,14 @@ def fetched(said: list[Command]) -> list[str]:
 class TestCharges:
     """What is charged for is what was asked for, however much came. All that came goes to the client."""
 
-    def test_a_task_with_a_thousand_pictures(self) -> None:
+    def test_a_task_with_a_thousand_images(self) -> None:
         talk = tasks.conversation(n=2, order=replace(tasks.ORDER, batch=4), presenter=presenter("url"))
         _, outcome = play(talk, tasks.whole(tasks.done(image_urls=LINKS)))
         assert outcome.ok
         assert talk.images == talk.delivered == 2
-        assert [picture.url for picture in talk.pictures] == LINKS[:MOST_READ]
+        assert [image.url for image in talk.made_images] == LINKS[:MOST_READ]
 
-    def test_an_images_api_with_a_thousand_pictures(self) -> None:
+    def test_an_images_api_with_a_thousand_images(self) -> None:
         talk = image_relay.conversation(n=2, presenter=presenter("url"))
         document = image_relay.document(*({"url": link} for link in LINKS), usage=image_relay.USAGE)
         _, outcome = play(talk, [WHOLE, document, b""])
@@ -53,22 +53,22 @@ class TestCharges:
         assert talk.images == talk.delivered == 2
         assert talk.usage is not None
         assert talk.usage.images == 2
-        assert len(talk.pictures) == MOST_READ
+        assert len(talk.made_images) == MOST_READ
 
-    def test_a_chat_with_a_thousand_pictures_is_one_answer(self) -> None:
+    def test_a_chat_with_a_thousand_images_is_one_answer(self) -> None:
         talk = image_chat.conversation(presenter=presenter("url"))
         text = image_chat.text("\n".join(f"![x]({link})" for link in LINKS))
         _, outcome = play(talk, [STREAM, text, b""])
         assert outcome.ok
-        assert talk.images == len(talk.pictures) == MOST_READ
+        assert talk.images == len(talk.made_images) == MOST_READ
 
     def test_a_task_that_names_a_cost_out_of_all_proportion(self) -> None:
         talk = tasks.conversation()
-        _, outcome = play(talk, [*tasks.whole(tasks.done(consume=1_000_000_000)), b"a picture"])
+        _, outcome = play(talk, [*tasks.whole(tasks.done(consume=1_000_000_000)), b"an image"])
         assert outcome.ok
         assert (talk.images, talk.stated_cost) == (1, None)
 
-    def test_a_task_that_is_done_without_a_picture_has_its_cost_all_the_same(self) -> None:
+    def test_a_task_that_is_done_without_an_image_has_its_cost_all_the_same(self) -> None:
         talk = tasks.conversation()
         _, outcome = play(talk, tasks.whole(tasks.done(consume=200_000, image_url="")))
         assert (outcome.slug, talk.images, talk.stated_cost) == ("empty_response", 0, 20_000_000)
@@ -76,36 +76,36 @@ class TestCharges:
 
 class TestFetching:
     def test_all_that_came_up_to_what_an_order_may_ask_for(self) -> None:
-        made = [MadePicture(link) for link in LINKS[:30]]
-        said, pictures = tell(presenter().deliver(made, NO_FACTS, 2), *[BLACK] * MOST_PICTURES)
-        assert fetched(said) == LINKS[:MOST_PICTURES]
-        assert [picture.b64 for picture in pictures] == [as_base64(BLACK)] * MOST_PICTURES
+        made = [MadeImage(link) for link in LINKS[:30]]
+        said, images = tell(presenter().deliver(made, NO_FACTS, 2), *[BLACK] * MOST_IMAGES)
+        assert fetched(said) == LINKS[:MOST_IMAGES]
+        assert [image.b64 for image in images] == [as_base64(BLACK)] * MOST_IMAGES
 
     def test_beyond_it_a_stream_may_tell_links(self) -> None:
-        made = [MadePicture(link) for link in LINKS[:12]]
+        made = [MadeImage(link) for link in LINKS[:12]]
         told = presenter("url", explicit=False, stream=True).deliver(made, NO_FACTS, 1)
-        said, pictures = tell(told, *[BLACK] * MOST_PICTURES)
-        assert fetched(said) == LINKS[:MOST_PICTURES]
-        assert [picture.url for picture in pictures] == LINKS[:12]
+        said, images = tell(told, *[BLACK] * MOST_IMAGES)
+        assert fetched(said) == LINKS[:MOST_IMAGES]
+        assert [image.url for image in images] == LINKS[:12]
         assert sum(isinstance(command, Emit) for command in said) == 12
 
     def test_links_and_bytes_at_hand_are_never_left_out(self) -> None:
-        made = [MadePicture(URL), MadePicture(None, as_base64(BLACK))]
+        made = [MadeImage(URL), MadeImage(None, as_base64(BLACK))]
         assert len(tell(presenter("url").deliver(made, NO_FACTS, 1), URL)[1]) == 2
         assert len(tell(presenter().deliver(made[1:] * 3, NO_FACTS, 1))[1]) == 3
         chat = ChatPresenter(id="c", created=1, model="m", stream=False, include_usage=False)
-        said, pictures = tell(chat.deliver(made, NO_FACTS, 1), URL)
-        assert (said, len(pictures)) == ([Keep(BLACK)], 2)
+        said, images = tell(chat.deliver(made, NO_FACTS, 1), URL)
+        assert (said, len(images)) == ([Keep(BLACK)], 2)
 
     def test_every_leg_of_an_order_has_its_own(self) -> None:
         shared = presenter(n=2)
         for link in LINKS[:2]:
-            said, pictures = tell(shared.deliver([MadePicture(link), MadePicture(URL)], NO_FACTS, 1), BLACK, WHITE)
-            assert (fetched(said), len(pictures)) == ([link, URL], 2)
+            said, images = tell(shared.deliver([MadeImage(link), MadeImage(URL)], NO_FACTS, 1), BLACK, WHITE)
+            assert (fetched(said), len(images)) == ([link, URL], 2)
 
 
 class TestMemory:
-    """A request's pictures have a budget of bytes, whichever legs they come from."""
+    """A request's images have a budget of bytes, whichever legs they come from."""
 
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,30 +113,30 @@ class TestMemory:
 
     def test_a_second_leg_finds_it_used_up(self) -> None:
         shared = presenter(n=3)
-        assert len(tell(shared.deliver([MadePicture(URL)], NO_FACTS, 1), BLACK)[1]) == 1
+        assert len(tell(shared.deliver([MadeImage(URL)], NO_FACTS, 1), BLACK)[1]) == 1
         with pytest.raises(ResultUnavailable, match="more than"):
-            tell(shared.deliver([MadePicture(OTHER_URL)], NO_FACTS, 1), WHITE)
+            tell(shared.deliver([MadeImage(OTHER_URL)], NO_FACTS, 1), WHITE)
         with pytest.raises(ResultUnavailable, match="more than"):
-            tell(shared.deliver([MadePicture(None, as_base64(WHITE))], NO_FACTS, 1))
+            tell(shared.deliver([MadeImage(None, as_base64(WHITE))], NO_FACTS, 1))
 
     def test_what_fits_is_delivered(self) -> None:
-        made = [MadePicture(None, as_base64(BLACK)), MadePicture(None, as_base64(WHITE)), MadePicture(OTHER_URL)]
-        said, pictures = tell(presenter(n=3).deliver(made, NO_FACTS, 3), WHITE)
-        assert [picture.b64 for picture in pictures] == [as_base64(BLACK)]
+        made = [MadeImage(None, as_base64(BLACK)), MadeImage(None, as_base64(WHITE)), MadeImage(OTHER_URL)]
+        said, images = tell(presenter(n=3).deliver(made, NO_FACTS, 3), WHITE)
+        assert [image.b64 for image in images] == [as_base64(BLACK)]
         assert fetched(said) == [OTHER_URL]
 
     def test_nothing_is_fetched_once_it_is_used_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(present_images, "MOST_BYTES", len(BLACK))
         shared = presenter(n=3)
-        tell(shared.deliver([MadePicture(URL)], NO_FACTS, 1), BLACK)
+        tell(shared.deliver([MadeImage(URL)], NO_FACTS, 1), BLACK)
         with pytest.raises(ResultUnavailable, match="more than"):
-            tell(shared.deliver([MadePicture(OTHER_URL)], NO_FACTS, 1))
+            tell(shared.deliver([MadeImage(OTHER_URL)], NO_FACTS, 1))
 
     def test_a_stream_keeps_nothing_that_it_has_sent(self) -> None:
-        made = [MadePicture(URL, as_base64(BLACK)), MadePicture(None, as_base64(WHITE))]
-        said, pictures = tell(presenter(stream=True).deliver(made, NO_FACTS, 2))
+        made = [MadeImage(URL, as_base64(BLACK)), MadeImage(None, as_base64(WHITE))]
+        said, images = tell(presenter(stream=True).deliver(made, NO_FACTS, 2))
         assert sum(isinstance(command, Emit) for command in said) == 2
-        assert pictures == (MadePicture(URL), MadePicture())
+        assert images == (MadeImage(URL), MadeImage())
 
 
 class TestReading:
@@ -169,9 +169,9 @@ class TestReading:
         assert outcome.slug == ("bad_json" if content_type == b"application/json" else "bad_content_type")
 
     def test_a_whole_answer_that_is_bigger_than_any(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(picture_stream, "WHOLE_LIMIT", 100)
+        monkeypatch.setattr(image_stream, "WHOLE_LIMIT", 100)
         _, outcome = play(image_relay.conversation(), [WHOLE, image_relay.PIECES["whole"]])
-        assert (outcome.slug, outcome.detail) == ("bad_json", "no answer about pictures: it is bigger than 100 bytes")
+        assert (outcome.slug, outcome.detail) == ("bad_json", "no answer about images: it is bigger than 100 bytes")
 
     @pytest.mark.parametrize("stream", [True, False])
     def test_an_answer_of_a_million_members(self, stream: bool) -> None:
@@ -196,7 +196,7 @@ class TestReading:
         _, outcome = play(talk, told)
         assert (outcome.slug, talk.images) == ("sse_event_too_big", 0)
 
-    def test_a_picture_that_came_before_it_is_delivered(self) -> None:
+    def test_an_image_that_came_before_it_is_delivered(self) -> None:
         talk = image_chat.conversation(presenter=presenter("url"))
         _, outcome = play(talk, [STREAM, image_chat.text(f"![x]({URL})\n"), image_chat.text("id\n" * 100_000)])
         assert (outcome.slug, talk.images) == ("ok", 1)

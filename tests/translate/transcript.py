@@ -11,8 +11,8 @@
     << sleep 2 or NAME          it waits; nothing is told. NAME, if there is one, may end the wait
     << record ID                a task is put on record; nothing is told
     << respond 200 hello        the client's whole answer; nothing is told
-    << fetch URL                it wants a picture: pieces, or
-    >> (unavailable)            the picture cannot be had
+    << fetch URL                it wants an image: pieces, or
+    >> (unavailable)            the image cannot be had
     << keep hello               it wants bytes kept
     >> link URL                 where they are kept
     == ok FORWARDED             slug and phase

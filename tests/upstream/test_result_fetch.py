@@ -1,4 +1,4 @@
-"""Fetching what an upstream made: the picture, or one of many reasons why there is none."""
+"""Fetching what an upstream made: the image, or one of many reasons why there is none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .fetching import OK, PNG, Made, Pauses, answer, link, once, trouble
 from .peer import Do, Peer, Script
 
 
-async def test_a_picture_comes_as_it_is_and_nothing_is_said_of_us(fetcher: Made, pauses: Pauses) -> None:
+async def test_an_image_comes_as_it_is_and_nothing_is_said_of_us(fetcher: Made, pauses: Pauses) -> None:
     async with Peer(OK) as peer:
         assert await fetcher().fetch(link(peer, "/a.png?sig=%2B")) == PNG
         head = peer.requests[0].lower()
@@ -40,25 +40,25 @@ async def test_each_fetch_has_a_connection_of_its_own(fetcher: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [PNG, b"\xff\xd8\xff\xe0" + bytes(90), b"RIFF\x60\x00\x00\x00WEBPVP8 " + bytes(90), b"GIF89a" + bytes(90)],
     ids=["png", "jpeg", "webp", "gif"],
 )
-async def test_what_a_picture_is_shows_in_its_first_bytes(fetcher: Made, picture: bytes) -> None:
-    async with Peer(once(answer(200, picture, "content-type: text/html"))) as peer:
-        assert await fetcher().fetch(link(peer)) == picture
+async def test_what_an_image_is_shows_in_its_first_bytes(fetcher: Made, image: bytes) -> None:
+    async with Peer(once(answer(200, image, "content-type: text/html"))) as peer:
+        assert await fetcher().fetch(link(peer)) == image
 
 
 @pytest.mark.parametrize(
     "page", [b"", b"<html>challenge</html>", b"<svg/>", b"BM" + bytes(90), b"%PDF", PNG[1:]], ids=lambda page: page[:6]
 )
-async def test_anything_else_is_no_picture_whatever_it_is_called(fetcher: Made, pauses: Pauses, page: bytes) -> None:
+async def test_anything_else_is_no_image_whatever_it_is_called(fetcher: Made, pauses: Pauses, page: bytes) -> None:
     async with Peer(once(answer(200, page, "content-type: image/png"))) as peer:
         assert await trouble(fetcher(), link(peer)) == "what came is not a PNG, JPEG, WebP or GIF"
         assert len(peer.requests) == 1
 
 
-async def test_a_picture_comes_in_any_framing(fetcher: Made) -> None:
+async def test_an_image_comes_in_any_framing(fetcher: Made) -> None:
     chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     chunked += b"".join(b"%x\r\n%b\r\n" % (1, PNG[at : at + 1]) for at in range(len(PNG))) + b"0\r\n\r\n"
     until_closed: Script = [Do.REQUEST, b"HTTP/1.1 200 OK\r\n\r\n" + PNG, Do.EOF]
@@ -70,7 +70,7 @@ async def test_a_picture_comes_in_any_framing(fetcher: Made) -> None:
 # What may pass, and what does not
 
 
-async def test_a_host_that_refuses_twice_and_then_has_the_picture(fetcher: Made, pauses: Pauses) -> None:
+async def test_a_host_that_refuses_twice_and_then_has_the_image(fetcher: Made, pauses: Pauses) -> None:
     async with Peer(once(answer(403, b"not yet")), once(answer(403)), OK) as peer:
         assert await fetcher().fetch(link(peer)) == PNG
         assert len(peer.requests) == peer.accepted == 3
@@ -81,7 +81,7 @@ async def test_a_host_that_refuses_twice_and_then_has_the_picture(fetcher: Made,
 async def test_three_refusals_are_enough(fetcher: Made, pauses: Pauses, status: int) -> None:
     async with Peer(once(answer(status))) as peer:
         reason = await trouble(fetcher(), link(peer, "/a?secret"))
-        assert reason == f"the picture's host answered {status}; tried 3 times"
+        assert reason == f"the image's host answered {status}; tried 3 times"
         assert len(peer.requests) == 3
     assert pauses == [0.5, 1.5]
 
@@ -90,7 +90,7 @@ async def test_three_refusals_are_enough(fetcher: Made, pauses: Pauses, status: 
 async def test_other_refusals_are_final(fetcher: Made, pauses: Pauses, status: int) -> None:
     head = b"HTTP/1.1 %d Whatever\r\n\r\n" % status if status in (204, 304) else answer(status, PNG)
     async with Peer(once(head)) as peer:
-        assert await trouble(fetcher(), link(peer)) == f"the picture's host answered {status}"
+        assert await trouble(fetcher(), link(peer)) == f"the image's host answered {status}"
         assert len(peer.requests) == 1
     assert pauses == []
 
@@ -165,7 +165,7 @@ async def test_a_host_that_trickles_is_cut_off_in_the_end(fetcher: Made) -> None
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
         fetching = fetcher(limits={"total": 0.2, "silence": 5})
         url = f"http://img.test:{server.sockets[0].getsockname()[1]}/a.png"
-        assert await trouble(fetching, url) == "the picture did not come within 0.2 s"
+        assert await trouble(fetching, url) == "the image did not come within 0.2 s"
         await asyncio.wait_for(left.wait(), 5)
 
 
@@ -174,7 +174,7 @@ async def test_a_host_that_trickles_is_cut_off_in_the_end(fetcher: Made) -> None
 
 async def test_an_announced_size_is_judged_before_a_byte_is_read(fetcher: Made, pauses: Pauses) -> None:
     async with Peer([Do.REQUEST, b"HTTP/1.1 200 OK\r\ncontent-length: 52428801\r\n\r\n"]) as peer:
-        assert await trouble(fetcher(), link(peer)) == "the picture is larger than 52428800 bytes"
+        assert await trouble(fetcher(), link(peer)) == "the image is larger than 52428800 bytes"
         await peer.until_gone()
     assert pauses == []
 
@@ -185,7 +185,7 @@ async def test_a_size_that_was_not_announced_is_counted(fetcher: Made, pauses: P
     more: Script = [Do.REQUEST, b"HTTP/1.1 200 OK\r\n\r\n", PNG, b"!"]
     async with Peer(whole, more) as peer:
         assert await fetcher(limits=limits).fetch(link(peer)) == PNG
-        assert await trouble(fetcher(limits=limits), link(peer)) == f"the picture is larger than {len(PNG)} bytes"
+        assert await trouble(fetcher(limits=limits), link(peer)) == f"the image is larger than {len(PNG)} bytes"
         await peer.until_gone()
     assert pauses == []
 
@@ -193,7 +193,7 @@ async def test_a_size_that_was_not_announced_is_counted(fetcher: Made, pauses: P
 @pytest.mark.parametrize("encoding", ["br", "gzip", "zstd", "deflate", "identity, br", "x-unknown"])
 async def test_what_comes_compressed_is_refused_unread(fetcher: Made, pauses: Pauses, encoding: str) -> None:
     async with Peer(once(answer(200, PNG, f"content-encoding: {encoding}"))) as peer:
-        assert await trouble(fetcher(), link(peer)) == "the picture came compressed, which was not asked for"
+        assert await trouble(fetcher(), link(peer)) == "the image came compressed, which was not asked for"
     assert pauses == []
 
 
@@ -288,7 +288,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to its limit")
 def test_bombs_do_not_go_off_in_little_memory() -> None:
-    """In a process that has room for one picture of the largest size and little more."""
+    """In a process that has room for one image of the largest size and little more."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", BOMBS],
         capture_output=True,
@@ -299,6 +299,6 @@ def test_bombs_do_not_go_off_in_little_memory() -> None:
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         "header True",
-        "brotli the picture came compressed, which was not asked for",
-        "endless the picture is larger than 52428800 bytes",
+        "brotli the image came compressed, which was not asked for",
+        "endless the image is larger than 52428800 bytes",
     ]

@@ -30,7 +30,7 @@ async def test_three_redirects_are_followed_and_the_fourth_is_not(fetcher: Made,
         assert [head.split(b" ")[1] for head in peer.requests] == [b"/a.png", b"/b", b"/c", b"/c?d"]
     async with Peer(moved("/around")) as peer:
         reason = await trouble(fetcher(), link(peer))
-        assert reason == "the picture's link was redirected more than 3 times"
+        assert reason == "the image's link was redirected more than 3 times"
         assert len(peer.requests) == 4
     assert pauses == []
 
@@ -76,7 +76,7 @@ async def test_a_redirect_to_anywhere_else_is_refused(fetcher: Made, pauses: Pau
 async def test_a_redirect_to_nowhere(fetcher: Made) -> None:
     for head in (answer(302), answer(302, b"", "location: /\x7f").replace(b"\x7f", b"\xff")):
         async with Peer(once(head)) as peer:
-            assert await trouble(fetcher(), link(peer)) == "the picture's host answered 302 and no place to go to"
+            assert await trouble(fetcher(), link(peer)) == "the image's host answered 302 and no place to go to"
 
 
 async def test_cookies_are_never_taken_along(fetcher: Made) -> None:
@@ -164,7 +164,7 @@ async def test_a_name_that_turns_inside_between_two_tries_is_caught(
         internet.port = peer.port
         fetching = fetcher(private=False, resolver=names, ssl_context=trusting)
         reason = await trouble(fetching, "https://img.test/a.png")
-        assert reason == "the picture's host 'img.test' has the address 127.0.0.1, not a public one"
+        assert reason == "the image's host 'img.test' has the address 127.0.0.1, not a public one"
         assert peer.accepted == 1
     assert internet.reached == [(ADDRESS, 443)]
     assert pauses == [0.5]

@@ -29,13 +29,13 @@ def test_what_could_not_be_decoded_is_none(text: str) -> None:
     ("text", "words"),
     [
         ("", ""),
-        ("no picture at all", "no picture at all"),
+        ("no image at all", "no image at all"),
         ("![x](data:image/png;base64,AAAA) and on", "![x](data:image/png;base64,) and on"),
         ("base64,AAAAbase64,", "base64,,"),
         ("base64,AA base64,BB base6", "base64, base64, base6"),
     ],
 )
-def test_words_are_what_is_not_in_a_picture_however_they_are_split(text: str, words: str) -> None:
+def test_words_are_what_is_not_in_an_image_however_they_are_split(text: str, words: str) -> None:
     for first in range(len(text) + 1):
         for second in range(first, len(text) + 1):
             reader = Words()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.wire.image_text import ImageText, ImageTextReader, picture_links, read_answer
+from gateway.wire.image_text import ImageText, ImageTextReader, image_links, read_answer
 
 PIAPI = "https://storage.theapi.app/image/gen-26c1c535-9b8a-4986-af98-0d02f207c456.png"
 SIGNED = (
@@ -18,7 +18,7 @@ DOWNLOAD = f"{SITE}/download/20250623/VqWUYzWhHIONRij5YTYWIPG5SudtB0.png"
 DALLE = "https://oaidalleapiprodscus.blob.core.windows.net/private/org-1/user-1/img-1.png?st=2025&sig=a%2B%3D"
 PNG = "data:image/png;base64,iVBORw0KGgo+/A=="
 
-WITH_PICTURES = {
+WITH_IMAGES = {
     "PiAPI, 2025-04, as documented": (
         '```\n{\n  "prompt": "...",\n  "ratio": "1:1"\n}\n```\n\n\n\n> ID: `task_{ID}`\n> Queuing.\n> Generating.....\n'
         f"> Progress 15%.\n> Progress 64%..\n> Generation complete ✅\n\n> gen_id: `gen_01`\n\n![gen_01]({PIAPI})",
@@ -46,7 +46,7 @@ WITH_PICTURES = {
         f"![gen_a]({FIRST})\n\n[点击下载]({DOWNLOAD})",
         ImageText((FIRST,), progress=100, revised_prompt="猫"),
     ),
-    "D: bare JSON that quotes a picture and speaks of failure, bold percents": (
+    "D: bare JSON that quotes an image and speaks of failure, bold percents": (
         f'{{\n  "prompt": "like ![this]({SECOND}), {{titled}} \\"Generation failed\\"",\n'
         '  "referenced_image_ids": ["file-1"]\n}\n\n> 进度 **2%**\n\n\n> 进度 **34%**\n\n\n'
         f"![file_000000007a5451f7b4c098cb3d95dace]({FIRST})\n[下载⏬]({DOWNLOAD})",
@@ -63,7 +63,7 @@ WITH_PICTURES = {
         f"[在线播放▶️]({SITE}/20251013/a7a7.mp4)",
         ImageText((FIRST,), progress=81, revised_prompt="x"),
     ),
-    "the picture itself": (
+    "the image itself": (
         f"> 进度 99%\n\n![image]({PNG})\n\n![again]({PNG})",
         ImageText((PNG,), progress=99),
     ),
@@ -76,10 +76,10 @@ WITH_PICTURES = {
         ImageText((DALLE,), revised_prompt="x", downgraded=True),
     ),
     "the downgrade: DALL·E's store, as a link": (
-        f"> Generating...[100]({DALLE.replace('img-1', 'preview')})\n\n[Your picture]({DALLE}), or {DALLE}.",
+        f"> Generating...[100]({DALLE.replace('img-1', 'preview')})\n\n[Your image]({DALLE}), or {DALLE}.",
         ImageText((DALLE,), downgraded=True),
     ),
-    "a failure before the picture that came after all": (
+    "a failure before the image that came after all": (
         f"> 生成失败 ❌\n> 失败原因：input_moderation\n\nOnce more:\n\n![x]({FIRST})",
         ImageText((FIRST,)),
     ),
@@ -92,7 +92,7 @@ MODERATED_VERBATIM = (
 )
 RATE_LIMITED = "I wasn't able to generate the image because there's a rate limit in place. Please wait a few minutes."
 INPUT = "input_moderation (the request did not pass moderation)."
-OUTPUT = "output_moderation (the picture that was made did not pass moderation)."
+OUTPUT = "output_moderation (the image that was made did not pass moderation)."
 
 FAILED = {
     "moderated, verbatim": (MODERATED_VERBATIM, INPUT),
@@ -121,7 +121,7 @@ FAILED = {
         '> 排队中\n```\n{"code": "timeout", "type": "terminal"}\n```',
         "timeout.",
     ),
-    "terminal JSON, the picture was rejected": (
+    "terminal JSON, the image was rejected": (
         '```\n{"type":"terminal","code":"other","is_output_rejection":true}\n```',
         OUTPUT,
     ),
@@ -177,8 +177,8 @@ SILENT = {
     "an order cut off behind a backslash": '{"prompt": "x\\',
     "an order in a fence that cannot be read": '```\n{"prompt": "x" "y"}\n```',
     "an order without its last brace": '```json\n{"prompt": "Generation failed"\n```',
-    "a picture cut off": "> 进度 100\n\n![gen_a](https://example.com/cut-",
-    "a picture that leads nowhere": "![chart](sandbox:/mnt/data/chart.png)",
+    "an image cut off": "> 进度 100\n\n![gen_a](https://example.com/cut-",
+    "an image that leads nowhere": "![chart](sandbox:/mnt/data/chart.png)",
     "links only": f"[Click to download]({DOWNLOAD})",
 }
 
@@ -197,12 +197,12 @@ def split_everywhere(text: str) -> None:
     assert reader.result() == whole
 
 
-@pytest.mark.parametrize("name", WITH_PICTURES)
-def test_answers_with_pictures(name: str) -> None:
-    text, said = WITH_PICTURES[name]
+@pytest.mark.parametrize("name", WITH_IMAGES)
+def test_answers_with_images(name: str) -> None:
+    text, said = WITH_IMAGES[name]
 
     assert read_answer(text) == said
-    assert picture_links(text) == list(said.pictures)
+    assert image_links(text) == list(said.images)
     assert read_answer(text.replace("\n", "\r\n")) == said
     split_everywhere(text)
 
@@ -212,7 +212,7 @@ def test_failures_told_in_the_text(name: str) -> None:
     text, reason = FAILED[name]
     said = read_answer(text)
 
-    assert (said.failure, said.refusal, said.pictures, said.downgraded) == (reason, None, (), False)
+    assert (said.failure, said.refusal, said.images, said.downgraded) == (reason, None, (), False)
     split_everywhere(text[:700])
 
 
@@ -221,7 +221,7 @@ def test_refusals_in_words(name: str) -> None:
     text, words = REFUSED[name]
     said = read_answer(text)
 
-    assert (said.failure, said.refusal, said.pictures, said.downgraded) == (None, words, (), False)
+    assert (said.failure, said.refusal, said.images, said.downgraded) == (None, words, (), False)
     split_everywhere(text[:700])
 
 
@@ -230,7 +230,7 @@ def test_answers_that_say_nothing(name: str) -> None:
     text = SILENT[name]
     said = read_answer(text)
 
-    assert (said.failure, said.refusal, said.pictures, said.downgraded) == (None, None, (), False)
+    assert (said.failure, said.refusal, said.images, said.downgraded) == (None, None, (), False)
     split_everywhere(text)
 
 
@@ -253,7 +253,7 @@ def test_answers_that_say_nothing(name: str) -> None:
 def test_the_prompt_is_the_orders(order: str, prompt: str | None) -> None:
     said = read_answer(f"{order}\n![x]({FIRST})")
 
-    assert (said.revised_prompt, said.pictures, said.downgraded) == (prompt, (FIRST,), False)
+    assert (said.revised_prompt, said.images, said.downgraded) == (prompt, (FIRST,), False)
 
 
 @pytest.mark.parametrize(
@@ -266,20 +266,20 @@ def test_the_prompt_is_the_orders(order: str, prompt: str | None) -> None:
         ("other.blob.core.windows.net", False),
     ],
 )
-def test_a_bare_link_is_a_picture_only_from_the_store_of_dalle(host: str, is_the_store: bool) -> None:
+def test_a_bare_link_is_an_image_only_from_the_store_of_dalle(host: str, is_the_store: bool) -> None:
     link = f"https://{host}/img.png?sig=1"
 
     said = read_answer(f"Here: {link}。")
 
-    assert (said.pictures, said.downgraded) == (((link,), True) if is_the_store else ((), False))
+    assert (said.images, said.downgraded) == (((link,), True) if is_the_store else ((), False))
     assert read_answer(f"![x]({link})").downgraded is is_the_store
 
 
-def test_a_link_to_the_store_beside_a_picture_is_none() -> None:
+def test_a_link_to_the_store_beside_an_image_is_none() -> None:
     assert read_answer(f"![x]({FIRST})\n[more]({DALLE})") == ImageText((FIRST,))
 
 
-def test_a_prompt_and_a_picture_stay_out_of_logs() -> None:
+def test_a_prompt_and_an_image_stay_out_of_logs() -> None:
     order = orjson.dumps({"prompt": "a secret"}).decode()
     shown = repr(read_answer(f"{order}\n![x]({PNG})"))
 

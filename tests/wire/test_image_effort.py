@@ -58,7 +58,7 @@ def test_text_made_to_be_slow_is_read_in_one_pass(unit: str, beginning: str) -> 
     """A pattern that tried again from every start would need hours for these; they take milliseconds."""
     text = beginning + unit * (120_000 // len(unit))
 
-    assert read_answer(text, text).pictures == ()
+    assert read_answer(text, text).images == ()
 
 
 @pytest.mark.timeout(60)
@@ -73,7 +73,7 @@ def test_as_much_as_may_come_in_single_characters_costs_as_much_as_it_is_long(un
     assert reader.result() == read_answer(text)
 
 
-def test_a_picture_of_many_megabytes_in_the_text_is_taken_in_stride() -> None:
-    picture = "data:image/png;base64," + "iVBORw0KGgo/+" * 2_000_000
+def test_an_image_of_many_megabytes_in_the_text_is_taken_in_stride() -> None:
+    image = "data:image/png;base64," + "iVBORw0KGgo/+" * 2_000_000
 
-    assert read_answer(f"![x]({picture})").pictures == (picture,)
+    assert read_answer(f"![x]({image})").images == (image,)

@@ -1,4 +1,4 @@
-"""What holds for the reading of any text: it raises nothing, no split matters, and pictures are found."""
+"""What holds for the reading of any text: it raises nothing, no split matters, and images are found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.wire.image_text import ImageTextReader, picture_links, read_answer
+from gateway.wire.image_text import ImageTextReader, image_links, read_answer
 
 SITE = "https://filesystem.site/cdn/"
 SHREDS = (
@@ -45,12 +45,12 @@ def test_any_text_by_any_split_says_the_same_as_whole(text: str, thoughts: str, 
         reader.feed("", piece)
 
     assert reader.result() == whole
-    assert list(whole.pictures) == picture_links(text)
-    assert len(set(whole.pictures)) == len(whole.pictures)
-    assert [bool(whole.pictures), whole.failure is not None, whole.refusal is not None].count(True) <= 1
+    assert list(whole.images) == image_links(text)
+    assert len(set(whole.images)) == len(whole.images)
+    assert [bool(whole.images), whole.failure is not None, whole.refusal is not None].count(True) <= 1
     assert all(words is None or 0 < len(words) <= 1000 for words in (whole.failure, whole.refusal))
     assert whole.progress is None or 0 <= whole.progress <= 100
-    orjson.dumps([whole.revised_prompt, whole.failure, whole.refusal, whole.pictures])
+    orjson.dumps([whole.revised_prompt, whole.failure, whole.refusal, whole.images])
 
 
 def pieces(text: str, data: st.DataObject) -> list[str]:
@@ -73,13 +73,13 @@ def pieces(text: str, data: st.DataObject) -> list[str]:
         max_size=5,
     ),
 )
-def test_exactly_the_planted_pictures_are_found(prompt: str, fence: str, planted: list[tuple[str, str, str]]) -> None:
-    """The order quotes a picture and fences, and every sort of link stands between the pictures."""
+def test_exactly_the_planted_images_are_found(prompt: str, fence: str, planted: list[tuple[str, str, str]]) -> None:
+    """The order quotes an image and fences, and every sort of link stands between the images."""
     order = orjson.dumps({"prompt": f"{prompt}\n```\n![quoted]({SITE}quoted.png) Generation failed"}).decode()
     text = fence % order + "".join(f"![{name}]({SITE}{file}){after}" for name, file, after in planted)
 
     said = read_answer(text)
 
-    assert said.pictures == tuple(dict.fromkeys(SITE + file for _, file, _ in planted))
+    assert said.images == tuple(dict.fromkeys(SITE + file for _, file, _ in planted))
     assert said.revised_prompt == orjson.loads(order)["prompt"]
     assert (said.failure, said.refusal) == (None, None)

@@ -1,4 +1,4 @@
-"""The pictures in what gpt-4o-image answers, in each of the forms seen on the wire."""
+"""The images in what gpt-4o-image answers, in each of the forms seen on the wire."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.images.types import MOST_READ
-from gateway.wire.image_text import MOST_TEXT, ImageTextReader, picture_links, read_answer
+from gateway.wire.image_text import MOST_TEXT, ImageTextReader, image_links, read_answer
 
 PIAPI = "https://storage.theapi.app/image/gen-26c1c535-9b8a-4986-af98-0d02f207c456.png"
 SIGNED = (
@@ -30,7 +30,7 @@ VARIANTS = {
         f"![gen_01jqwtksnne8mtahpxcdyzna0m]({SIGNED})",
         [SIGNED],
     ),
-    "June 2025, two pictures, progress link, download links": (
+    "June 2025, two images, progress link, download links": (
         PROMPT + ">🕐 Queuing........\n\n>⚡ Generating...\n\n>🏃 Progress 7....13....57...[100](" + SIGNED + ")\n\n"
         f"> ✅ Generation complete\n\n\n![gen_a]({CDN})\n\n[Click to download]({DOWNLOAD})\n\n"
         f"![gen_b]({CDN_2})\n\n[Click to download]({DOWNLOAD})",
@@ -67,8 +67,8 @@ VARIANTS = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_variants_on_the_wire(name: str) -> None:
     text, links = VARIANTS[name]
-    assert picture_links(text) == links
-    assert picture_links(text.replace("\n", "\r\n")) == links
+    assert image_links(text) == links
+    assert image_links(text.replace("\n", "\r\n")) == links
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_variants_on_the_wire(name: str) -> None:
     ],
 )
 def test_what_markdown_counts_as_an_image(text: str, links: list[str]) -> None:
-    assert picture_links(text) == links
+    assert image_links(text) == links
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_what_markdown_counts_as_an_image(text: str, links: list[str]) -> None:
     ],
 )
 def test_fences_hold_the_prompt_and_no_result(text: str, links: list[str]) -> None:
-    assert picture_links(text) == links
+    assert image_links(text) == links
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_fences_hold_the_prompt_and_no_result(text: str, links: list[str]) -> No
 )
 def test_text_made_to_be_slow_is_read_in_one_pass(unit: str) -> None:
     """A pattern that tried again from every start would need hours for these; they take milliseconds."""
-    assert picture_links(unit * (400_000 // len(unit))) == []
+    assert image_links(unit * (400_000 // len(unit))) == []
 
 
 @given(
@@ -123,7 +123,7 @@ def test_text_made_to_be_slow_is_read_in_one_pass(unit: str) -> None:
     )
 )
 def test_only_addresses_are_found_and_each_once(parts: list[str]) -> None:
-    links = picture_links("".join(parts))
+    links = image_links("".join(parts))
     assert all(link.startswith("https://x") and " " not in link for link in links)
     assert len(set(links)) == len(links)
 
@@ -135,7 +135,7 @@ def test_words_without_end_are_not_taken_in() -> None:
     reader.feed("id\n" * (MOST_TEXT // 3))
     assert reader.too_long
     reader.feed("![y](https://a.example/2.png)")
-    assert reader.result().pictures == ("https://a.example/1.png",)
+    assert reader.result().images == ("https://a.example/1.png",)
 
 
 def test_thoughts_without_end_are_not_taken_in() -> None:
@@ -146,10 +146,10 @@ def test_thoughts_without_end_are_not_taken_in() -> None:
     assert reader.result().progress == 7
 
 
-def test_no_more_pictures_are_read_than_any_answer_has() -> None:
+def test_no_more_images_are_read_than_any_answer_has() -> None:
     many = "\n".join(f"![x](https://a.example/{number}.png)" for number in range(1000))
-    assert read_answer(many).pictures == tuple(f"https://a.example/{number}.png" for number in range(MOST_READ))
-    assert len(picture_links(many)) == MOST_READ
+    assert read_answer(many).images == tuple(f"https://a.example/{number}.png" for number in range(MOST_READ))
+    assert len(image_links(many)) == MOST_READ
 
 
 def test_a_reason_is_looked_for_where_reasons_stand() -> None:

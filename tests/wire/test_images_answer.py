@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.images.types import MOST_READ, MadePicture, PictureFacts
+from gateway.core.images.types import MOST_READ, ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.wire.images_answer import (
     base64_text,
     event_kind,
     facts_in,
+    image_at,
+    image_in,
+    images_in,
     likely_output_tokens,
-    picture_at,
-    picture_in,
-    pictures_in,
     usage_in,
 )
 
-B64 = base64.b64encode(b"a picture").decode()
+B64 = base64.b64encode(b"an image").decode()
 LINK = "https://img.theapi.app/temp/1.png"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -53,32 +53,32 @@ def test_what_an_event_is(document: dict[str, Any], event: bytes | None, kind: s
     assert event_kind(document, event) == kind
 
 
-class TestPictures:
+class TestImages:
     def test_of_a_whole_answer(self) -> None:
         data = [{"b64_json": B64, "revised_prompt": "A cat"}, {"url": LINK}, {"b64_json": B64, "url": LINK}]
-        assert pictures_in({"data": data}) == (
-            MadePicture(None, B64, "A cat"),
-            MadePicture(LINK),
-            MadePicture(LINK, B64),
+        assert images_in({"data": data}) == (
+            MadeImage(None, B64, "A cat"),
+            MadeImage(LINK),
+            MadeImage(LINK, B64),
         )
 
     def test_what_is_none_is_left_out(self) -> None:
         data = [{}, None, 7, {"b64_json": ""}, {"b64_json": "%"}, {"url": "ftp://x/y"}, {"url": 7, "b64_json": 7}]
-        assert pictures_in({"data": data}) == ()
-        assert pictures_in({"data": "none"}) == ()
+        assert images_in({"data": data}) == ()
+        assert images_in({"data": "none"}) == ()
 
     def test_a_data_url_is_bytes_wherever_it_stands(self) -> None:
         address = f"data:image/png;base64,{B64}"
-        assert picture_in({"url": address}) == MadePicture(None, B64)
-        assert picture_in({"b64_json": address}) == MadePicture(None, B64)
-        assert picture_at(address, "A cat") == MadePicture(None, B64, "A cat")
+        assert image_in({"url": address}) == MadeImage(None, B64)
+        assert image_in({"b64_json": address}) == MadeImage(None, B64)
+        assert image_at(address, "A cat") == MadeImage(None, B64, "A cat")
 
     @pytest.mark.parametrize(
         "address",
         ["", "file:///etc/passwd", "https://", "https://a b", "data:text/html;base64,YQ==", "data:image/png,x"],
     )
-    def test_other_addresses_are_no_pictures(self, address: str) -> None:
-        assert picture_at(address) is None
+    def test_other_addresses_are_no_images(self, address: str) -> None:
+        assert image_at(address) is None
 
     def test_base64_may_be_broken_into_lines(self) -> None:
         assert base64_text(f"{B64[:4]}\r\n{B64[4:]}\n") == B64
@@ -96,16 +96,16 @@ class TestPictures:
 class TestFacts:
     def test_are_taken_where_they_are_openais_words(self) -> None:
         told = {"size": "1536x864", "quality": "high", "background": "opaque", "output_format": "webp"}
-        assert facts_in(told) == PictureFacts("1536x864", "high", "opaque", "webp")
+        assert facts_in(told) == ImageFacts("1536x864", "high", "opaque", "webp")
 
     @pytest.mark.parametrize("value", ["auto", "", "x" * 5000, 7, None, ["high"], "1024x1024\r\n", "0x7"])
     def test_anything_else_tells_nothing(self, value: object) -> None:
         told = dict.fromkeys(("size", "quality", "background", "output_format"), value)
-        assert facts_in(told) == PictureFacts()
+        assert facts_in(told) == ImageFacts()
 
 
 def usage(stated: object) -> Any:
-    return usage_in({"usage": stated}, pictures_sent=1, pictures_asked=2, prompt_bytes=100)
+    return usage_in({"usage": stated}, images_sent=1, images_asked=2, prompt_bytes=100)
 
 
 class TestUsage:
@@ -170,12 +170,12 @@ def test_nothing_an_upstream_says_breaks_the_reading(value: Any) -> None:
     names = ("type", "data", "b64_json", "url", "revised_prompt", "size", "quality", "usage")
     document = dict.fromkeys(names, value)
     assert event_kind(document, None) in ("partial", "completed", "whole", "other")
-    assert all(picture.url or picture.b64 for picture in pictures_in(document))
+    assert all(image.url or image.b64 for image in images_in(document))
     facts_in(document)
     usage({"input_tokens": value, "output_tokens": value, "input_tokens_details": value})
 
 
-def test_pictures_without_end_are_not_read() -> None:
+def test_images_without_end_are_not_read() -> None:
     links = [f"https://a.example/{number}.png" for number in range(1000)]
     document = {"data": [None, *({"url": link} for link in links)]}
-    assert [picture.url for picture in pictures_in(document)] == links[:MOST_READ]
+    assert [image.url for image in images_in(document)] == links[:MOST_READ]

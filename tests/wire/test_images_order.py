@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from gateway.core.images.types import PictureKind, PicturesRequest, SourcePicture
+from gateway.core.images.types import ImageKind, ImagesRequest, SourceImage
 from gateway.wire.images_order import ImagesOrder, images_order
 
-PICTURE = b"\x89PNG\r\n\x1a\n--edge\x00\xff"
+IMAGE = b"\x89PNG\r\n\x1a\n--edge\x00\xff"
 LINK = "https://example.com/cat.png"
 
 
 def written(
-    kind: PictureKind = "generation", n: int = 1, stream: bool = False, partial: int = 0, **f: Any
+    kind: ImageKind = "generation", n: int = 1, stream: bool = False, partial: int = 0, **f: Any
 ) -> ImagesOrder:
-    request = PicturesRequest(kind, "gpt-image-1", "A cat", **f)
+    request = ImagesRequest(kind, "gpt-image-1", "A cat", **f)
     return images_order(
         request, "gpt-image-up", prompt="A cat", n=n, stream=stream, partial_images=partial, boundary="bound-7"
     )
@@ -90,10 +90,10 @@ def test_qualities_of_older_models_are_translated(given: str, sent: str, known: 
     assert (json.loads(order.body)["quality"], order.quality) == (sent, known)
 
 
-def test_an_edit_of_one_picture_is_a_form() -> None:
-    order = written("edit", images=(SourcePicture(PICTURE),), stream=True, options={"output_compression": 80})
+def test_an_edit_of_one_image_is_a_form() -> None:
+    order = written("edit", images=(SourceImage(IMAGE),), stream=True, options={"output_compression": 80})
     assert order.content_type == b"multipart/form-data; boundary=bound-7"
-    *fields, picture = parts_of(order)
+    *fields, image = parts_of(order)
     assert {name_of(part): part.get_payload() for part in fields} == {
         "model": "gpt-image-up",
         "prompt": "A cat",
@@ -101,17 +101,17 @@ def test_an_edit_of_one_picture_is_a_form() -> None:
         "output_compression": "80",
         "stream": "true",
     }
-    assert (name_of(picture), picture.get_filename(), picture.get_content_type()) == (
+    assert (name_of(image), image.get_filename(), image.get_content_type()) == (
         "image",
         "image-1.png",
         "image/png",
     )
-    assert b"\r\n\r\n" + PICTURE + b"\r\n--bound-7--\r\n" in order.body
+    assert b"\r\n\r\n" + IMAGE + b"\r\n--bound-7--\r\n" in order.body
 
 
-def test_an_edit_of_several_pictures_with_a_mask() -> None:
-    images = (SourcePicture(PICTURE), SourcePicture(b"two", content_type="image/jpeg"))
-    files = parts_of(written("edit", images=images, mask=SourcePicture(b"mask")))[3:]
+def test_an_edit_of_several_images_with_a_mask() -> None:
+    images = (SourceImage(IMAGE), SourceImage(b"two", content_type="image/jpeg"))
+    files = parts_of(written("edit", images=images, mask=SourceImage(b"mask")))[3:]
     assert [(name_of(part), part.get_filename(), part.get_payload(decode=True)) for part in files[1:]] == [
         ("image[]", "image-2.jpg", b"two"),
         ("mask", "mask.png", b"mask"),
@@ -120,8 +120,8 @@ def test_an_edit_of_several_pictures_with_a_mask() -> None:
 
 
 def test_a_content_type_that_is_none_cannot_add_headers() -> None:
-    picture = SourcePicture(b"one", content_type="image/png\r\nx-evil: 1")
-    (part,) = parts_of(written("edit", images=(picture,)))[3:]
+    image = SourceImage(b"one", content_type="image/png\r\nx-evil: 1")
+    (part,) = parts_of(written("edit", images=(image,)))[3:]
     assert (part.get_filename(), part.get_content_type()) == ("image-1.bin", "application/octet-stream")
     assert part["x-evil"] is None
 
@@ -129,7 +129,7 @@ def test_a_content_type_that_is_none_cannot_add_headers() -> None:
 @pytest.mark.parametrize("linked", ["image", "mask"])
 def test_one_link_makes_the_whole_edit_json(linked: str) -> None:
     """A client's link is followed by the upstream, not by us."""
-    at_hand, at_link = SourcePicture(b"one"), SourcePicture(url=LINK)
+    at_hand, at_link = SourceImage(b"one"), SourceImage(url=LINK)
     image, mask = (at_link, at_hand) if linked == "image" else (at_hand, at_link)
     order = written("edit", images=(image,), mask=mask)
     assert order.content_type == b"application/json"
@@ -140,5 +140,5 @@ def test_one_link_makes_the_whole_edit_json(linked: str) -> None:
 
 
 def test_a_link_alone() -> None:
-    document = json.loads(written("edit", images=(SourcePicture(url=LINK),)).body)
+    document = json.loads(written("edit", images=(SourceImage(url=LINK),)).body)
     assert document == {"model": "gpt-image-up", "prompt": "A cat", "n": 1, "images": [{"image_url": LINK}]}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.images.types import MOST_READ, MadePicture
+from gateway.core.images.types import MOST_READ, MadeImage
 from gateway.wire.task_answer import TaskState, parse_task
 
 CREATED = {
@@ -55,10 +55,10 @@ def answer(status: Any = "completed", **members: Any) -> dict[str, Any]:
     return {"code": 200, "data": {"task_id": "t-1", "status": status, **members}, "message": "success"}
 
 
-def pictures(output: Any, **members: Any) -> list[tuple[str | None, str | None]]:
+def images(output: Any, **members: Any) -> list[tuple[str | None, str | None]]:
     state = parse_task(answer(output=output, **members))
     assert state.status == "done"
-    return [(picture.url, picture.b64) for picture in state.pictures]
+    return [(image.url, image.b64) for image in state.images]
 
 
 class TestPiapisExamples:
@@ -67,7 +67,7 @@ class TestPiapisExamples:
 
     def test_a_task_that_is_done(self):
         assert parse_task(KONTEXT) == TaskState(
-            "8718d5c1-aae9-4cd5-a243-84eeb1e01117", "done", (MadePicture(url=KONTEXT_LINK),), 200000
+            "8718d5c1-aae9-4cd5-a243-84eeb1e01117", "done", (MadeImage(url=KONTEXT_LINK),), 200000
         )
 
     def test_a_webhook_has_no_code(self):
@@ -85,12 +85,12 @@ class TestPiapisExamples:
             },
         }
         assert parse_task({"code": 200, "data": data, "message": ""}) == TaskState(
-            "a62ba0d0-184f-xxxx79f", "done", (MadePicture(url=B),), 30
+            "a62ba0d0-184f-xxxx79f", "done", (MadeImage(url=B),), 30
         )
 
     def test_the_newer_shape_with_the_older_words(self):
         state = parse_task(answer("success", output={"image_url": A, "image_base64": ""}, meta={"created_at": "2024"}))
-        assert state == TaskState("t-1", "done", (MadePicture(url=A),))
+        assert state == TaskState("t-1", "done", (MadeImage(url=A),))
 
 
 class TestStates:
@@ -114,12 +114,12 @@ class TestStates:
         assert parse_task(answer(word)).status == "running"
 
     @pytest.mark.parametrize("word", ["pending", "failed"])
-    def test_pictures_count_only_of_a_task_that_is_done(self, word):
-        assert parse_task(answer(word, output={"image_url": A})).pictures == ()
+    def test_images_count_only_of_a_task_that_is_done(self, word):
+        assert parse_task(answer(word, output={"image_url": A})).images == ()
 
-    def test_done_without_a_picture_is_done_and_paid_for(self):
-        state = parse_task(answer(output=None, meta={"usage": {"consume": 7}}, error={"message": "no picture"}))
-        assert state == TaskState("t-1", "done", (), 7, "no picture")
+    def test_done_without_an_image_is_done_and_paid_for(self):
+        state = parse_task(answer(output=None, meta={"usage": {"consume": 7}}, error={"message": "no image"}))
+        assert state == TaskState("t-1", "done", (), 7, "no image")
 
 
 class TestIds:
@@ -135,7 +135,7 @@ class TestIds:
         assert parse_task({"code": 200, "data": {}}) == TaskState("", "running")
 
 
-class TestPictures:
+class TestImages:
     @pytest.mark.parametrize(
         ("output", "found"),
         [
@@ -165,13 +165,13 @@ class TestPictures:
         ],
     )
     def test_wherever_they_stand(self, output, found):
-        assert pictures(output) == found
-        assert pictures(None, task_result={"task_output": output}) == found
+        assert images(output) == found
+        assert images(None, task_result={"task_output": output}) == found
 
     def test_both_shapes_at_once(self):
         old = {"task_output": {"image_url": A}}
-        assert pictures({"image_url": B}, task_result=old) == [(B, None), (A, None)]
-        assert pictures({"image_url": A}, task_result=old) == [(A, None)]
+        assert images({"image_url": B}, task_result=old) == [(B, None), (A, None)]
+        assert images({"image_url": A}, task_result=old) == [(A, None)]
 
     @pytest.mark.parametrize(
         "output",
@@ -195,8 +195,8 @@ class TestPictures:
             {"images": [None, 5, [A], {}, {"url": 5}, {"url": {"url": A}}]},
         ],
     )
-    def test_what_is_no_picture_is_left_out(self, output):
-        assert pictures(output) == []
+    def test_what_is_no_image_is_left_out(self, output):
+        assert images(output) == []
 
 
 class TestPoints:
@@ -320,8 +320,8 @@ def check(document: object) -> None:
         return
     assert state.points is None or 0 <= state.points <= 10**9
     assert state.error is None or 0 < len(state.error) <= 500
-    assert all(picture.url or picture.b64 for picture in state.pictures)
-    assert not state.pictures or state.status == "done"
+    assert all(image.url or image.b64 for image in state.images)
+    assert not state.images or state.status == "done"
 
 
 @settings(max_examples=200)
@@ -359,16 +359,16 @@ def test_an_envelope_around_anything_is_read(status, members):
         ({"image_url": ["https://a.example/1.png", "https://a.example/2.png"]}, ["1.png", "2.png"]),
     ],
 )
-def test_one_picture_under_two_links_is_one(output: dict[str, object], links: list[str]) -> None:
+def test_one_image_under_two_links_is_one(output: dict[str, object], links: list[str]) -> None:
     state = parse_task({"data": {"status": "completed", "output": output}})
-    assert [picture.url for picture in state.pictures] == [f"https://a.example/{link}" for link in links]
+    assert [image.url for image in state.images] == [f"https://a.example/{link}" for link in links]
 
 
-def test_pictures_without_end_are_not_read() -> None:
+def test_images_without_end_are_not_read() -> None:
     links = [f"https://a.example/{number}.png" for number in range(1000)]
     for output in ({"image_urls": links}, {"images": links}, {"image_urls": links[:20], "images": links[20:]}):
         state = parse_task({"data": {"status": "completed", "output": output}})
-        assert [picture.url for picture in state.pictures] == links[:MOST_READ]
+        assert [image.url for image in state.images] == links[:MOST_READ]
 
 
 def test_words_without_end_are_not_read() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.wire.task_request import MOST_IN_A_BATCH, MOST_NAME, checked_task, pictures_of_task
+from gateway.wire.task_request import MOST_IN_A_BATCH, MOST_NAME, checked_task, images_of_task
 
 TASK = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a bear"}}
 
@@ -44,12 +44,12 @@ def test_anything_else_is_refused_by_its_name(changed, param, code):
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
 
 
-@pytest.mark.parametrize(("given", "pictures"), [({}, 1), ({"batch_size": 1}, 1), ({"batch_size": MOST_IN_A_BATCH}, 4)])
-def test_a_task_makes_one_picture_or_its_batch(given, pictures):
-    assert pictures_of_task(given) == pictures
+@pytest.mark.parametrize(("given", "images"), [({}, 1), ({"batch_size": 1}, 1), ({"batch_size": MOST_IN_A_BATCH}, 4)])
+def test_a_task_makes_one_image_or_its_batch(given, images):
+    assert images_of_task(given) == images
 
 
 @pytest.mark.parametrize("batch", [0, -1, MOST_IN_A_BATCH + 1, True, "2", 2.0, None])
 def test_no_other_batch_is_counted(batch):
     with pytest.raises(ClientError, match=r"input\.batch_size"):
-        pictures_of_task({"batch_size": batch})
+        images_of_task({"batch_size": batch})

@@ -25,15 +25,15 @@ def test_a_name_costs_one_beside_its_text():
     assert count_input({"messages": [{"role": "user", "name": "ada", "content": "hi"}]}, words) == 3 + (3 + 1 + 1 + 2)
 
 
-def test_pictures_cost_by_tiles_and_their_bytes_cost_nothing():
-    def picture(**detail: str) -> dict:
+def test_images_cost_by_tiles_and_their_bytes_cost_nothing():
+    def image(**detail: str) -> dict:
         return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A A " * 1000, **detail}}
 
     for part, tokens in [
-        (picture(detail="low"), 85),
-        (picture(detail="high"), 765),
-        (picture(detail="auto"), 765),
-        (picture(), 765),
+        (image(detail="low"), 85),
+        (image(detail="high"), 765),
+        (image(detail="auto"), 765),
+        (image(), 765),
         ({"type": "file", "file": {"file_data": "a b c"}}, 0),
     ]:
         body = {"messages": [{"role": "user", "content": [part, {"type": "text", "text": "look here"}, part]}]}

@@ -1,4 +1,4 @@
-"""An order for pictures → the Flux task that PiAPI is to be given. Everything is checked before anything is bought.
+"""An order for images → the Flux task that PiAPI is to be given. Everything is checked before anything is bought.
 
 Source: PiAPI's documentation, the pages that gateway/catalogue.yaml names. What a client does not say is left to
 PiAPI's own defaults, but for the size of txt2img and the documented defaults of kontext, which are sent.
@@ -13,13 +13,13 @@ from typing import Any
 import orjson
 
 from gateway.core.images.flux_catalogue import FluxFacts, InputRule
-from gateway.core.images.flux_fields import bad_value, given_fields, read_number, read_picture, read_text, read_words
+from gateway.core.images.flux_fields import bad_value, given_fields, read_image, read_number, read_text, read_words
 from gateway.core.images.flux_settings import adapter_settings, outpaint_settings
 from gateway.core.images.flux_sizes import task_size
 from gateway.core.images.flux_task_type import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name
-from gateway.core.images.types import PicturesRequest, SourcePicture
+from gateway.core.images.types import ImagesRequest, SourceImage
 
-VARIATION_PROMPT = "A variation of this picture: the same subject and style, composed anew."
+VARIATION_PROMPT = "A variation of this image: the same subject and style, composed anew."
 """What redux-variation, which needs a prompt, is told where the client says nothing."""
 
 _SERVICE_MODES = ("public", "private")
@@ -28,7 +28,7 @@ _SERVICE_MODES = ("public", "private")
 @dataclass(frozen=True, slots=True)
 class FluxOrder:
     """A task, ready to be created. ``model``: PiAPI's name. ``input``, ``config``: as the task API takes them, without
-    ``batch_size`` and the webhook. ``batch``: the most pictures one task makes. ``size``: ``WIDTHxHEIGHT`` as it is
+    ``batch_size`` and the webhook. ``batch``: the most images one task makes. ``size``: ``WIDTHxHEIGHT`` as it is
     asked for, None where PiAPI chooses.
     """
 
@@ -52,31 +52,31 @@ class Webhook:
 
 
 def flux_order(
-    request: PicturesRequest, upstream_model: str, facts: FluxFacts, painted: SourcePicture | None = None
+    request: ImagesRequest, upstream_model: str, facts: FluxFacts, painted: SourceImage | None = None
 ) -> FluxOrder:
     """The task for ``request`` on PiAPI's model ``upstream_model``.
 
-    ``painted``: the picture with its mask painted white, which must be given where the request has a mask.
+    ``painted``: the image with its mask painted white, which must be given where the request has a mask.
     Raises ClientError 400 naming the parameter that is wrong; ValueError if ``painted`` is missing.
     """
     task_type = choose_task(request, upstream_model, facts)
     fields = given_fields(request.flux)
     task = facts.task_types[task_type]
-    picture = _only_picture(request, fields)
+    image = _only_image(request, fields)
     if request.mask is not None:
         if painted is None:
-            raise ValueError("a mask has to be painted into its picture first")
-        picture = painted
-    pictures_wanted(request, upstream_model, facts)
+            raise ValueError("a mask has to be painted into its image first")
+        image = painted
+    images_wanted(request, upstream_model, facts)
     width, height = task_size(request.size, fields, task_type, facts)
     inputs: dict[str, Any] = {"prompt": _prompt(request, fields, task_type)}
     inputs |= _plain_inputs(fields, task_type, task.inputs)
     inputs |= {name: side for name, side in (("width", width), ("height", height)) if side is not None}
     inputs |= adapter_settings(fields, task_type, task, facts)
-    if picture is not None:
-        inputs["image"] = _as_input(picture)
+    if image is not None:
+        inputs["image"] = _as_input(image)
     if "custom_settings" in task.inputs:
-        sides = (picture.width, picture.height) if picture is not None else (0, 0)
+        sides = (image.width, image.height) if image is not None else (0, 0)
         inputs["custom_settings"] = outpaint_settings(fields, *sides, facts.max_added_pixels)
     return FluxOrder(
         model=upstream_model,
@@ -89,9 +89,9 @@ def flux_order(
 
 
 def task_body(order: FluxOrder, n: int, webhook: Webhook | None) -> bytes:
-    """The body of ``POST /api/v1/task`` for ``n`` pictures, at most ``order.batch``."""
+    """The body of ``POST /api/v1/task`` for ``n`` images, at most ``order.batch``."""
     if not 1 <= n <= order.batch:
-        raise ValueError(f"one such task makes 1 to {order.batch} pictures, not {n}")
+        raise ValueError(f"one such task makes 1 to {order.batch} images, not {n}")
     body: dict[str, Any] = {
         "model": order.model,
         "task_type": order.task_type,
@@ -105,8 +105,8 @@ def task_body(order: FluxOrder, n: int, webhook: Webhook | None) -> bytes:
     return orjson.dumps(body)
 
 
-def pictures_wanted(request: PicturesRequest, upstream_model: str, facts: FluxFacts) -> int:
-    """How many pictures the client orders: ``n``, or ``batch_size``, Flux's own word for it, where the model has it.
+def images_wanted(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -> int:
+    """How many images the client orders: ``n``, or ``batch_size``, Flux's own word for it, where the model has it.
 
     An ``n`` of 1 cannot be told from none, so it gives way. Raises ClientError 400 for a ``batch_size`` that is out of
     its bounds, that the model does not have, or that is not the same as ``n``.
@@ -119,10 +119,10 @@ def pictures_wanted(request: PicturesRequest, upstream_model: str, facts: FluxFa
         if value == 1:
             return request.n  # what every task makes
         able = ", ".join(map(short_name, rule.models))
-        raise bad_value("batch_size", f"only {able} makes several pictures in one task; elsewhere say 'n'")
+        raise bad_value("batch_size", f"only {able} makes several images in one task; elsewhere say 'n'")
     batch = int(read_number(value, rule, "batch_size"))
     if request.n not in (1, batch):
-        raise bad_value("batch_size", f"'n' says {request.n}, and both mean the number of pictures")
+        raise bad_value("batch_size", f"'n' says {request.n}, and both mean the number of images")
     return batch
 
 
@@ -141,7 +141,7 @@ def _plain_inputs(fields: Mapping[str, object], task_type: str, rules: Mapping[s
     return inputs
 
 
-def _prompt(request: PicturesRequest, fields: Mapping[str, object], task_type: str) -> str:
+def _prompt(request: ImagesRequest, fields: Mapping[str, object], task_type: str) -> str:
     if not request.prompt and "prompt" in fields:
         return read_words(fields["prompt"], "prompt")
     if not request.prompt and request.kind == "variation" and task_type == VARIATION:
@@ -149,18 +149,18 @@ def _prompt(request: PicturesRequest, fields: Mapping[str, object], task_type: s
     return read_words(request.prompt, "prompt")
 
 
-def _only_picture(request: PicturesRequest, fields: Mapping[str, object]) -> SourcePicture | None:
-    """The picture to work on, from the request's own or from ``image`` among Flux's fields."""
-    pictures = list(request.images)
+def _only_image(request: ImagesRequest, fields: Mapping[str, object]) -> SourceImage | None:
+    """The image to work on, from the request's own or from ``image`` among Flux's fields."""
+    images = list(request.images)
     if "image" in fields:
-        pictures.append(SourcePicture(url=read_picture(fields["image"], "image")))
-    if len(pictures) > 1:
-        raise bad_value("image", "Flux works on one picture only")
-    return pictures[0] if pictures else None
+        images.append(SourceImage(url=read_image(fields["image"], "image")))
+    if len(images) > 1:
+        raise bad_value("image", "Flux works on one image only")
+    return images[0] if images else None
 
 
-def _as_input(picture: SourcePicture) -> str:
-    return picture.as_base64() if picture.url is None or picture.data else read_picture(picture.url, "image")
+def _as_input(image: SourceImage) -> str:
+    return image.as_base64() if image.url is None or image.data else read_image(image.url, "image")
 
 
 def _config(fields: Mapping[str, object]) -> dict[str, Any]:

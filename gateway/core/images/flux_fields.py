@@ -89,7 +89,7 @@ def read_words(value: object, param: str) -> str:
     return text
 
 
-def read_picture(value: object, param: str) -> str:
+def read_image(value: object, param: str) -> str:
     """A link, or bytes as plain base64 text (Kontext's page: "url or base64 string"); a data URL's head is taken off.
 
     Raises ClientError 400.

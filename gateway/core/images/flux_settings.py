@@ -20,10 +20,10 @@ from gateway.core.images.flux_fields import (
     bad_value,
     missing,
     read_flag,
+    read_image,
     read_list,
     read_number,
     read_object,
-    read_picture,
     read_words,
 )
 
@@ -62,7 +62,7 @@ _CONTROL = _Adapter(
     "ControlNet",
     "control_net_settings",
     "control_type",
-    {"control_image": read_picture, "control_strength": _strength, "return_preprocessed_image": read_flag},
+    {"control_image": read_image, "control_strength": _strength, "return_preprocessed_image": read_flag},
     "extra_controls",
 )
 
@@ -90,7 +90,7 @@ def adapter_settings(fields: Mapping[str, object], task_type: str, task: TaskTyp
 def outpaint_settings(fields: Mapping[str, object], width: int, height: int, max_added_pixels: int) -> Settings:
     """The input ``custom_settings``, from the client's own or from its ``outpaint: {left, right, top, bottom}``.
 
-    ``width``, ``height``: of the picture, 0 where they are not known; then the least that can be added is looked at.
+    ``width``, ``height``: of the image, 0 where they are not known; then the least that can be added is looked at.
     Raises ClientError 400: both or neither given, a negative side, nothing to add, more than ``max_added_pixels``.
     """
     if _OUTPAINT in fields and "custom_settings" in fields:

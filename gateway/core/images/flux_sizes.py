@@ -1,4 +1,4 @@
-"""The size of a Flux picture: what the client asked for, as the task takes it.
+"""The size of a Flux image: what the client asked for, as the task takes it.
 
 Source: PiAPI's documentation. Only txt2img and kontext take a size; width × height of txt2img is at most 1,048,576.
 OpenAI's larger standard sizes are shrunk in their shape, so that clients with a fixed list of sizes can be served.

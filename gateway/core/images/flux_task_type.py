@@ -1,4 +1,4 @@
-"""Which Flux task serves an order for pictures.
+"""Which Flux task serves an order for images.
 
 The client's own ``task_type`` wins, then what the model's name stands for (flux-kontext), then what came along with the
 prompt. Whatever the chosen task has no use for is refused by its name, for it would be paid for and ignored.
@@ -12,18 +12,18 @@ from collections.abc import Collection, Mapping
 from gateway.core.errors import ClientError, shorten
 from gateway.core.images.flux_catalogue import FluxFacts, TaskType
 from gateway.core.images.flux_fields import bad_type, bad_value, given_fields, missing, unknown
-from gateway.core.images.types import PicturesRequest
+from gateway.core.images.types import ImagesRequest
 
 TEXT_TO_IMAGE = "txt2img"
 KONTEXT = "kontext"
 INPAINT = "fill-inpaint"
 VARIATION = "redux-variation"
 
-_HINTS_WITHOUT_PICTURE = (
+_HINTS_WITHOUT_IMAGE = (
     ("control_net_settings", "controlnet-lora"),
     ("lora_settings", "txt2img-lora"),
 )
-_HINTS_WITH_PICTURE = (
+_HINTS_WITH_IMAGE = (
     ("mask", INPAINT),
     ("outpaint", "fill-outpaint"),
     ("custom_settings", "fill-outpaint"),
@@ -33,18 +33,18 @@ _HINTS_WITH_PICTURE = (
 )
 """What came → the task that is for it; the first that fits decides."""
 
-_AS_FILES = "with a mask, send the picture and the mask as files, not as links, so that one can be laid on the other"
+_AS_FILES = "with a mask, send the image and the mask as files, not as links, so that one can be laid on the other"
 _FOR_ANY_TASK = ("task_type", "service_mode")
 _SHORT_FOR = {"outpaint": "custom_settings"}
 """Our own field → the input it becomes."""
 
 
-def choose_task(request: PicturesRequest, upstream_model: str, facts: FluxFacts) -> str:
+def choose_task(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -> str:
     """The task type for ``request`` on PiAPI's model ``upstream_model``.
 
     Raises ClientError 400 naming the parameter that asks for what cannot be: a task the model does not do, a task type
-    or a field there is not, a field or a picture the task has no use for, no picture where it needs one, a mask that
-    cannot be painted because it or its picture is only a link.
+    or a field there is not, a field or an image the task has no use for, no image where it needs one, a mask that
+    cannot be painted because it or its image is only a link.
     """
     if upstream_model not in facts.models:
         raise bad_value("model", f"'{shorten(upstream_model)}' is not a Flux model that is known here")
@@ -58,7 +58,7 @@ def choose_task(request: PicturesRequest, upstream_model: str, facts: FluxFacts)
     if upstream_model not in task.models:
         rule = f"'{task_type}' cannot be done by '{short_name(upstream_model)}', but by {_named(task.models)}"
         raise bad_value(asked_by, rule)
-    _check_pictures(request, fields, task_type, task)
+    _check_images(request, fields, task_type, task)
     for name in fields:
         if _SHORT_FOR.get(name, name) not in (*task.inputs, *_FOR_ANY_TASK):
             raise _useless(name, task_type, facts)
@@ -77,7 +77,7 @@ def short_name(model: str) -> str:
 
 
 def _wanted(
-    request: PicturesRequest, fields: Mapping[str, object], upstream_model: str, facts: FluxFacts
+    request: ImagesRequest, fields: Mapping[str, object], upstream_model: str, facts: FluxFacts
 ) -> tuple[str, str]:
     """The task type, one of the catalogue's, and the parameter that asked for it."""
     explicit = fields.get("task_type")
@@ -92,28 +92,28 @@ def _wanted(
     alias = facts.aliases.get(request.model)
     if alias is not None:
         return alias, "model"
-    with_picture = request.kind == "edit" or bool(request.images) or "image" in fields
+    with_image = request.kind == "edit" or bool(request.images) or "image" in fields
     came = {*fields, *(("mask",) if request.mask is not None else ())}
-    for name, task_type in _HINTS_WITH_PICTURE if with_picture else _HINTS_WITHOUT_PICTURE:
+    for name, task_type in _HINTS_WITH_IMAGE if with_image else _HINTS_WITHOUT_IMAGE:
         if name in came:
             return task_type, name
-    if not with_picture:
+    if not with_image:
         return TEXT_TO_IMAGE, "model"
     kontext = facts.task_types[KONTEXT]
     fits = upstream_model in kontext.models and all(name in (*kontext.inputs, *_FOR_ANY_TASK) for name in fields)
     return (KONTEXT if fits else "img2img"), "model"
 
 
-def _check_pictures(request: PicturesRequest, fields: Mapping[str, object], task_type: str, task: TaskType) -> None:
+def _check_images(request: ImagesRequest, fields: Mapping[str, object], task_type: str, task: TaskType) -> None:
     if request.mask is not None and task_type != INPAINT:
         raise bad_value("mask", f"'{task_type}' takes no mask; '{INPAINT}' does")
     rule = task.inputs.get("image")
     if rule is None:
         if request.images:
-            raise bad_value("image", f"'{task_type}' takes no picture")
+            raise bad_value("image", f"'{task_type}' takes no image")
     elif rule.required and not request.images and "image" not in fields:
-        raise missing("image", f"'{task_type}' works on a picture.")
-    # A mask is painted into its picture here, so the bytes of both are needed.
+        raise missing("image", f"'{task_type}' works on an image.")
+    # A mask is painted into its image here, so the bytes of both are needed.
     if request.mask is not None and not request.mask.data:
         raise bad_value("mask", _AS_FILES)
     if request.mask is not None and not (request.images and request.images[0].data):

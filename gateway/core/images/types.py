@@ -1,4 +1,4 @@
-"""The nouns of picture requests: what a client orders, what it sends along, what comes back."""
+"""The nouns of image requests: what a client orders, what it sends along, what comes back."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-PictureKind = Literal["generation", "edit", "variation"]
-PictureFormat = Literal["url", "b64_json"]
+ImageKind = Literal["generation", "edit", "variation"]
+ImageFormat = Literal["url", "b64_json"]
 
 STANDARD_SIZES = ("256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792")
-"""OpenAI's sizes over all of its picture models; ``auto`` leaves the choice to the model."""
+"""OpenAI's sizes over all of its image models; ``auto`` leaves the choice to the model."""
 
-MOST_PICTURES = 10
+MOST_IMAGES = 10
 """OpenAI's bound for ``n``."""
 
 MOST_READ = 32
-"""Pictures of one answer that are read. Some models make more than were asked for, but not without end."""
+"""Images of one answer that are read. Some models make more than were asked for, but not without end."""
 
 
 @dataclass(frozen=True, slots=True)
-class SourcePicture:
-    """A picture a client sends in: its bytes, or a link to it.
+class SourceImage:
+    """An image a client sends in: its bytes, or a link to it.
 
     ``content_type``: of the bytes. ``width``, ``height``: pixels, 0 where they are not known (links).
     """
@@ -43,34 +43,34 @@ class SourcePicture:
 
 
 @dataclass(frozen=True, slots=True)
-class PicturesRequest:
-    """An order for pictures, checked. It is shared by all attempts and never changed.
+class ImagesRequest:
+    """An order for images, checked. It is shared by all attempts and never changed.
 
     ``prompt``: empty only for variations, where whoever speaks to the upstream puts a fixed sentence.
-    ``size``, ``quality``: as the client gave them, None if it did not. ``format``: how it wants the pictures, None for
+    ``size``, ``quality``: as the client gave them, None if it did not. ``format``: how it wants the images, None for
     the model's own way. ``partial_images``: how many previews a stream may bring.
     ``options``: OpenAI's other fields (background, output_format, output_compression, moderation, input_fidelity,
     style, user, safety_identifier), as an Images API takes them. ``flux``: Flux's own fields, as the client gave them.
     """
 
-    kind: PictureKind
+    kind: ImageKind
     model: str
     prompt: str = field(repr=False)
     n: int = 1
     size: str | None = None
     quality: str | None = None
-    format: PictureFormat | None = None
+    format: ImageFormat | None = None
     stream: bool = False
     partial_images: int = 0
-    images: tuple[SourcePicture, ...] = ()
-    mask: SourcePicture | None = None
+    images: tuple[SourceImage, ...] = ()
+    mask: SourceImage | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     flux: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class MadePicture:
-    """A picture that was made: a link, or its bytes as base64 text, or both."""
+class MadeImage:
+    """An image that was made: a link, or its bytes as base64 text, or both."""
 
     url: str | None = None
     b64: str | None = field(default=None, repr=False)
@@ -78,8 +78,8 @@ class MadePicture:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFacts:
-    """What is told of an answer beside its pictures; None where it is not known.
+class ImageFacts:
+    """What is told of an answer beside its images; None where it is not known.
 
     ``size``: ``WIDTHxHEIGHT`` as it was really asked for. ``usage``: OpenAI's usage object, as an Images API named it.
     """

@@ -147,7 +147,7 @@ _NOT_FETCHED = Told(
     502,
     _UPSTREAM,
     "result_unavailable",
-    "The picture was made and is paid for, but it could not be fetched. Sending the request again buys it again.",
+    "The image was made and is paid for, but it could not be fetched. Sending the request again buys it again.",
 )
 _DOUBTFUL = Told(
     504,
@@ -194,7 +194,7 @@ RULES: Mapping[str, Rule] = {
     "bad_encoding": _GARBLED,
     "soft_error": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
     "empty_response": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _EMPTY, booked="none"),
-    # Tasks and pictures
+    # Tasks and images
     "task_failed": Rule(Phase.REJECTED, Verdict.NEXT_TARGET, Scope.NOTHING, _TASK_FAILED, booked="none"),
     "task_unknown": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _INVALID_ANSWER),
     "task_poll": Rule(Phase.UNKNOWN, Verdict.STOP, Scope.NOTHING, _SLOW, False),

@@ -32,8 +32,8 @@ class AttemptFacts:
 
     ``slug``: ``ok``, a fault's slug, or one that begins with ``client_`` when the client cut it short.
     ``usage``: what the upstream said, or None. ``estimated``: what was counted instead: the tokens sent and received
-    so far, and in ``images`` the pictures asked for. ``images``: the pictures that came.
-    ``quality``, ``size``: of the pictures asked for, for prices that are tables.
+    so far, and in ``images`` the images asked for. ``images``: the images that came.
+    ``quality``, ``size``: of the images asked for, for prices that are tables.
     ``stated``: nano-dollars the upstream itself named for work it finished; they come before any price.
     ``leg``: which of the exchange's legs made the attempt.
     """
@@ -92,10 +92,10 @@ def book(attempts: Sequence[AttemptFacts]) -> Booking:
 
     - An answer that came whole is charged by its usage, or by the estimate where the upstream named none. A usage
       of zero that the upstream did name is zero.
-    - A client that leaves pays for what ran: the tokens so far, or the price of the picture it had ordered.
+    - A client that leaves pays for what ran: the tokens so far, or the price of the image it had ordered.
     - An upstream that breaks off is paid by the key only for what was passed on: nothing before content, the tokens
-      after it, a picture only if it came to the client. On our side it is booked at the estimate, reason ``unknown``.
-    - What was proven rejected costs nobody anything; a picture refused in the middle of an answer is an answer that
+      after it, an image only if it came to the client. On our side it is booked at the estimate, reason ``unknown``.
+    - What was proven rejected costs nobody anything; an image refused in the middle of an answer is an answer that
       holds none.
     - A paid item whose outcome is unknown and that was then sent elsewhere is a ``suspected_duplicate``, ours to bear.
     """
@@ -177,14 +177,14 @@ def _due(facts: AttemptFacts, usage: Usage, images: int) -> int | None:
 
 
 def _at_stake(facts: AttemptFacts) -> int:
-    """What an attempt comes to if the upstream finished it: the tokens so far, or all the pictures asked for."""
+    """What an attempt comes to if the upstream finished it: the tokens so far, or all the images asked for."""
     if facts.cost_class is CostClass.PAID:
         return _due(facts, _used(facts), max(facts.images, facts.estimated.images, 1)) or 0
     return _due(facts, _used(facts), facts.images) or 0
 
 
 def _came_whole(facts: AttemptFacts) -> bool:
-    """Whether the upstream finished its answer and bills it: also when it refuses the picture inside of it."""
+    """Whether the upstream finished its answer and bills it: also when it refuses the image inside of it."""
     if facts.slug in ("ok", "asset_unavailable"):
         return True
     return facts.slug == "content_policy" and facts.cost_class is CostClass.PAID and _sent(facts)

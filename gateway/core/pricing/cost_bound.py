@@ -1,7 +1,7 @@
 """The most a request can cost, before it is sent: what a budget reserves.
 
 An upper bound, as far as it can be known: input as it was counted, output up to the client's bound or the model's own,
-pictures at the dearest price they may have. Routing may lead to any target, so the dearest counts. What an upstream
+images at the dearest price they may have. Routing may lead to any target, so the dearest counts. What an upstream
 states beyond it (a task's own price, input a provider adds) is charged all the same.
 """
 
@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.core.pricing.prices import picture_stake, upper_bound
+from gateway.core.pricing.prices import image_stake, upper_bound
 from gateway.core.types import Price, Target
 
 DEFAULT_MAX_OUTPUT = 32_768
 """Tokens a model is taken to write at most if nothing is known of it. Set ``max_output`` where that is wrong."""
 
 _ROUNDED_OFF = 500_000
-"""Nano-dollars. The price list of gpt-image-1's pictures is rounded to a tenth of a cent, its tokens are not."""
+"""Nano-dollars. The price list of gpt-image-1's images is rounded to a tenth of a cent, its tokens are not."""
 
-_UNLISTED_PICTURE = 6240
-"""Output tokens of the dearest picture gpt-image-1 makes, where no price list names it
+_UNLISTED_IMAGE = 6240
+"""Output tokens of the dearest image gpt-image-1 makes, where no price list names it
 (https://platform.openai.com/docs/guides/image-generation, "Cost and latency")."""
 
 _PREVIEW = 100
@@ -28,7 +28,7 @@ _PREVIEW = 100
 
 _SOURCE = 1000
 _FAITHFUL_SOURCE = 7000
-"""Input tokens of a picture sent in, in low and in high fidelity, rounded up from 65 and 129 a tile, and 6240 more
+"""Input tokens of an image sent in, in low and in high fidelity, rounded up from 65 and 129 a tile, and 6240 more
 (https://platform.openai.com/docs/guides/images-vision, "Calculating costs")."""
 
 
@@ -37,9 +37,9 @@ class Asked:
     """What a request asks for, as far as it decides what it can cost.
 
     ``input_tokens``: of a chat, or of an order's prompt. ``output_tokens``: of all choices together (``most_output``).
-    ``legs``: how many pictures each leg of the exchange brings; of a chat that may be served by makers of pictures, 1.
-    ``sources``: pictures sent in, the mask among them, ``faithful`` if high fidelity is wanted. ``previews``: partial
-    images of each picture. ``quality``, ``size``: of the pictures, None if left to the upstream.
+    ``legs``: how many images each leg of the exchange brings; of a chat that may be served by makers of images, 1.
+    ``sources``: images sent in, the mask among them, ``faithful`` if high fidelity is wanted. ``previews``: partial
+    images of each image. ``quality``, ``size``: of the images, None if left to the upstream.
     """
 
     input_tokens: int = 0
@@ -71,7 +71,7 @@ def cost_bound(targets: Sequence[Target], asked: Asked) -> int | None:
     """
     if any(not _is_priced(target) for target in targets):
         return None
-    return sum(max((_leg(target, asked, pictures) for target in targets), default=0) for pictures in asked.legs)
+    return sum(max((_leg(target, asked, images) for target in targets), default=0) for images in asked.legs)
 
 
 def _is_priced(target: Target) -> bool:
@@ -86,20 +86,20 @@ def _is_priced(target: Target) -> bool:
     return target.operation != "chat" and (price.image is not None or bool(price.table))
 
 
-def _leg(target: Target, asked: Asked, pictures: int) -> int:
+def _leg(target: Target, asked: Asked, images: int) -> int:
     """What one leg costs at most if ``target``, whose price is known, serves it."""
     price = target.price
     assert price is not None
     if target.operation == "chat":
         return upper_bound(price, asked.input_tokens, asked.output_tokens)
-    listed = picture_stake(price, pictures, operation=target.operation, quality=asked.quality, size=asked.size) or 0
-    return listed + _tokens_of_pictures(price, asked, pictures)
+    listed = image_stake(price, images, operation=target.operation, quality=asked.quality, size=asked.size) or 0
+    return listed + _tokens_of_images(price, asked, images)
 
 
-def _tokens_of_pictures(price: Price, asked: Asked, pictures: int) -> int:
+def _tokens_of_images(price: Price, asked: Asked, images: int) -> int:
     """What an Images API that bills by tokens can add to its price list, or ask instead of one."""
     if price.output is None:
         return 0
     inputs = asked.input_tokens + asked.sources * (_FAITHFUL_SOURCE if asked.faithful else _SOURCE)
-    outputs = pictures * (asked.previews * _PREVIEW + (0 if price.table else _UNLISTED_PICTURE))
-    return upper_bound(price, inputs, outputs, 0, operation="images") + (pictures * _ROUNDED_OFF if price.table else 0)
+    outputs = images * (asked.previews * _PREVIEW + (0 if price.table else _UNLISTED_IMAGE))
+    return upper_bound(price, inputs, outputs, 0, operation="images") + (images * _ROUNDED_OFF if price.table else 0)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 PER_MILLION = 1_000_000
 
 MOST_TOKENS = 1_000_000_000
-"""An upstream that names more tokens or pictures than this in one answer is not believed."""
+"""An upstream that names more tokens or images than this in one answer is not believed."""
 
 _NOTHING = Usage()
 
@@ -38,23 +38,23 @@ def amount_due(
 ) -> int | None:
     """Nano-dollars for what a request used, or None when the price does not say.
 
-    ``images``: the pictures that came (default ``usage.images``). A price by the picture is a price by the *answer*
-    where pictures travel in a chat (gpt-4o-image: one price however many, ``no_image`` for an answer without).
-    Measured tokens come before the table of pictures: they are what the upstream bills by where it names them.
+    ``images``: the images that came (default ``usage.images``). A price by the image is a price by the *answer*
+    where images travel in a chat (gpt-4o-image: one price however many, ``no_image`` for an answer without).
+    Measured tokens come before the table of images: they are what the upstream bills by where it names them.
     ``succeeded``: whether the answer came whole, so that the price's minimum holds.
     Raises ValueError for counts that are no plausible natural numbers.
     """
-    pictures = usage.images if images is None else images
-    if not believable(usage) or not _plausible(pictures):
+    counted = usage.images if images is None else images
+    if not believable(usage) or not _plausible(counted):
         raise ValueError("usage must be whole numbers between 0 and a billion")
-    return _amount(price, usage, operation, pictures, quality, size, succeeded)
+    return _amount(price, usage, operation, counted, quality, size, succeeded)
 
 
 def _amount(
     price: Price | None,
     usage: Usage,
     operation: OperationName,
-    pictures: int,
+    images: int,
     quality: str | None,
     size: str | None,
     succeeded: bool,
@@ -63,13 +63,13 @@ def _amount(
         return None
     due: int | None
     if price.image is not None and operation == "chat":
-        due = price.image if pictures else (price.no_image or 0)
+        due = price.image if images else (price.no_image or 0)
     elif price.table and not (_by_tokens(price) and _measured(usage)):
-        due = pictures * _dearest(price, quality, size)
+        due = images * _dearest(price, quality, size)
     elif _by_tokens(price):
         due = _for_tokens(price, usage)
     elif price.image is not None:
-        due = pictures * price.image
+        due = images * price.image
     else:
         due = None
     return due if due is None or not succeeded else max(due, price.minimum)
@@ -114,17 +114,17 @@ def upper_bound(
     inputs = (price.input or 0, price.cached_input or 0, price.image_input or 0)
     micro = input_tokens * max(inputs) + max_output_tokens * (price.output or 0)
     by_tokens = -(-micro // PER_MILLION)
-    by_picture = images * max(price.image or 0, _dearest(price, quality, size))
-    return max(by_tokens, by_picture, price.minimum)
+    by_image = images * max(price.image or 0, _dearest(price, quality, size))
+    return max(by_tokens, by_image, price.minimum)
 
 
-def picture_stake(
-    price: Price | None, pictures: int, *, operation: OperationName, quality: str | None, size: str | None
+def image_stake(
+    price: Price | None, images: int, *, operation: OperationName, quality: str | None, size: str | None
 ) -> int | None:
-    """Nano-dollars that an order for so many pictures costs at most; None if the price does not say."""
+    """Nano-dollars that an order for so many images costs at most; None if the price does not say."""
     if price is None or (price.image is None and not price.table):
         return None
-    return upper_bound(price, 0, 0, pictures, operation=operation, quality=quality, size=size)
+    return upper_bound(price, 0, 0, images, operation=operation, quality=quality, size=size)
 
 
 def believable(usage: Usage) -> bool:
@@ -157,7 +157,7 @@ def _plausible(count: object) -> bool:
 def _for_tokens(price: Price, usage: Usage) -> int | None:
     """Tokens × prices, None if a price that is needed is not known.
 
-    Cached tokens are taken from the text first: gpt-image-1 has one cached price for text and pictures.
+    Cached tokens are taken from the text first: gpt-image-1 has one cached price for text and images.
     """
     cached = min(usage.cached_input_tokens, usage.input_tokens)
     images = min(usage.image_input_tokens, usage.input_tokens)
@@ -181,7 +181,7 @@ def _for_tokens(price: Price, usage: Usage) -> int | None:
 
 
 def _dearest(price: Price, quality: str | None, size: str | None) -> int:
-    """The table's price of a picture. Where ``auto`` left the choice to the upstream: the dearest it may have made."""
+    """The table's price of an image. Where ``auto`` left the choice to the upstream: the dearest it may have made."""
     rows = _named_or_all(price.table, quality)
     return max((each for row in rows for each in _named_or_all(row, size)), default=0)
 

@@ -12,7 +12,7 @@ from gateway.core.types import Price, Usage
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """A task that has ended. ``images``: the pictures it made.
+    """A task that has ended. ``images``: the images it made.
 
     ``stated``: nano-dollars the upstream named for it, None if it named none. ``price``: of the target that made it.
     """
@@ -57,7 +57,7 @@ def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
 
 
 def _amount(task: TaskEnd) -> int | None:
-    """What the upstream named comes before the price of the pictures, as in every booking."""
+    """What the upstream named comes before the price of the images, as in every booking."""
     if task.stated is not None:
         return task.stated
     return amount_due(task.price, Usage(images=task.images), operation="task")

@@ -11,28 +11,28 @@ from gateway.config import load_catalogue
 from gateway.core.errors import ClientError
 from gateway.core.images.flux import FluxOrder, Webhook, flux_order, task_body
 from gateway.core.images.flux_catalogue import FluxFacts
-from gateway.core.images.types import PicturesRequest, SourcePicture
+from gateway.core.images.types import ImagesRequest, SourceImage
 
 FACTS: FluxFacts = load_catalogue().flux
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
-PICTURE = SourcePicture(data=b"a picture", width=1024, height=1024)
-MASK = SourcePicture(data=b"a mask", width=1024, height=1024)
-PAINTED = SourcePicture(data=b"a picture with white in it", width=1024, height=1024)
-LINK = SourcePicture(url="https://pictures.example/cat.png")
+IMAGE = SourceImage(data=b"an image", width=1024, height=1024)
+MASK = SourceImage(data=b"a mask", width=1024, height=1024)
+PAINTED = SourceImage(data=b"an image with white in it", width=1024, height=1024)
+LINK = SourceImage(url="https://images.example/cat.png")
 
 
-def wish(kind: Any = "generation", *, model: str = "flux", prompt: str = "a bear", **fields: Any) -> PicturesRequest:
-    """A request. An edit and a variation have a picture unless it is said otherwise."""
+def wish(kind: Any = "generation", *, model: str = "flux", prompt: str = "a bear", **fields: Any) -> ImagesRequest:
+    """A request. An edit and a variation have an image unless it is said otherwise."""
     if kind != "generation":
-        fields.setdefault("images", (PICTURE,))
-    return PicturesRequest(kind, model, prompt, **fields)
+        fields.setdefault("images", (IMAGE,))
+    return ImagesRequest(kind, model, prompt, **fields)
 
 
-def order_of(request: PicturesRequest, upstream_model: str = ADVANCED) -> FluxOrder:
+def order_of(request: ImagesRequest, upstream_model: str = ADVANCED) -> FluxOrder:
     return flux_order(request, upstream_model, FACTS, PAINTED if request.mask else None)
 
 
-def refusal(request: PicturesRequest, upstream_model: str = ADVANCED) -> ClientError:
+def refusal(request: ImagesRequest, upstream_model: str = ADVANCED) -> ClientError:
     """The error that the order is refused with, always a 400."""
     with pytest.raises(ClientError) as caught:
         order_of(request, upstream_model)
@@ -40,8 +40,8 @@ def refusal(request: PicturesRequest, upstream_model: str = ADVANCED) -> ClientE
     return caught.value
 
 
-def linked(url: str) -> tuple[SourcePicture]:
-    return (SourcePicture(url=url),)
+def linked(url: str) -> tuple[SourceImage]:
+    return (SourceImage(url=url),)
 
 
 def body_of(request: Any, model: str = ADVANCED, *, n: int = 1, hook: str | None = None) -> Any:

@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import ClientError
-from gateway.core.images.flux import VARIATION_PROMPT, Webhook, flux_order, pictures_wanted, task_body
+from gateway.core.images.flux import VARIATION_PROMPT, Webhook, flux_order, images_wanted, task_body
 from gateway.core.images.flux_task_type import known_fields
 
 from .flux_orders import (
     ADVANCED,
     DEV,
     FACTS,
+    IMAGE,
     LINK,
     MASK,
     PAINTED,
-    PICTURE,
     SCHNELL,
     body_of,
     linked,
@@ -53,12 +53,12 @@ class TestPrompts:
         assert refusal(wish("variation", prompt="", flux={"task_type": "kontext"})).param == "prompt"
 
 
-class TestPictures:
+class TestImages:
     def test_a_file_travels_as_plain_base64_and_a_link_as_it_is(self):
-        assert order_of(wish("edit")).input["image"] == base64.b64encode(PICTURE.data).decode()
+        assert order_of(wish("edit")).input["image"] == base64.b64encode(IMAGE.data).decode()
         assert order_of(wish("edit", images=(LINK,))).input["image"] == LINK.url
 
-    def test_with_a_mask_the_painted_picture_goes(self):
+    def test_with_a_mask_the_painted_image_goes(self):
         order = order_of(wish("edit", mask=MASK))
         assert (order.task_type, order.input["image"]) == ("fill-inpaint", PAINTED.as_base64())
 
@@ -67,31 +67,31 @@ class TestPictures:
             flux_order(wish("edit", mask=MASK), ADVANCED, FACTS)
 
     def test_one_at_a_time(self):
-        error = refusal(wish("edit", images=(PICTURE, PICTURE)))
+        error = refusal(wish("edit", images=(IMAGE, IMAGE)))
         assert (error.param, error.code) == ("image", "invalid_value")
         assert refusal(wish("edit", flux={"image": LINK.url})).param == "image"
 
     @pytest.mark.parametrize(
         ("text", "sent"),
         [
-            ("https://pictures.example/a.png", "https://pictures.example/a.png"),
-            (" http://pictures.example/a.png\n", "http://pictures.example/a.png"),
+            ("https://images.example/a.png", "https://images.example/a.png"),
+            (" http://images.example/a.png\n", "http://images.example/a.png"),
             ("data:image/png;base64,aGVsbG8=", "aGVsbG8="),
             ("data:image/svg+xml;charset=utf-8;base64,aGVsbG8=", "aGVsbG8="),
             ("aGVsbG8=", "aGVsbG8="),
         ],
     )
-    def test_a_picture_in_a_generation_is_worked_on(self, text, sent):
+    def test_an_image_in_a_generation_is_worked_on(self, text, sent):
         order = order_of(wish(flux={"image": text}))
         assert (order.task_type, order.input["image"]) == ("kontext", sent)
 
-    def test_a_data_url_among_the_pictures_is_base64_too(self):
+    def test_a_data_url_among_the_images_is_base64_too(self):
         assert order_of(wish("edit", images=linked("data:image/png;base64,aGk="))).input["image"] == "aGk="
 
     @pytest.mark.parametrize(
         "text", ["", " ", 5, "/etc/passwd?", "file:///etc/passwd", "http://a b", "data:image/png,x!"]
     )
-    def test_what_is_no_picture(self, text):
+    def test_what_is_no_image(self, text):
         assert refusal(wish(flux={"image": text})).param == "image"
 
     @pytest.mark.parametrize("text", ["A" + " " * 500_000 + "!", "data:" * 100_000, "data:" + ";" * 500_000])
@@ -153,7 +153,7 @@ class TestHowMany:
     )
     def test_by_schnell(self, n, batch_size, wanted):
         request = wish(n=n, flux={"batch_size": batch_size})
-        assert pictures_wanted(request, SCHNELL, FACTS) == wanted
+        assert images_wanted(request, SCHNELL, FACTS) == wanted
         order = order_of(request, SCHNELL)
         assert (order.batch, "batch_size" in order.input) == (4, False)
 
@@ -162,7 +162,7 @@ class TestHowMany:
 
     @pytest.mark.parametrize("model", [DEV, ADVANCED])
     def test_others_make_one_at_a_time(self, model):
-        assert pictures_wanted(wish(n=4), model, FACTS) == 4
+        assert images_wanted(wish(n=4), model, FACTS) == 4
         assert order_of(wish(n=4), model).batch == 1
         error = refusal(wish(flux={"batch_size": 2}), model)
         assert (error.param, error.code) == ("batch_size", "invalid_value")
@@ -184,7 +184,7 @@ class TestBodies:
 
     @pytest.mark.parametrize(("model", "n"), [(SCHNELL, 0), (SCHNELL, 5), (DEV, 2)])
     def test_a_task_makes_no_more_than_it_can(self, model, n):
-        with pytest.raises(ValueError, match="pictures"):
+        with pytest.raises(ValueError, match="images"):
             task_body(order_of(wish(), model), n, None)
 
     @pytest.mark.parametrize("mode", ["public", "private"])
@@ -207,9 +207,9 @@ class TestBodies:
         assert orjson.loads(task_body(order, 1, None)).keys() == {"model", "task_type", "input", "config"}
         assert task_body(order, 4, Webhook(HOOK, "s3cret", "hint")) == first
 
-    def test_secrets_and_pictures_stay_out_of_logs(self):
+    def test_secrets_and_images_stay_out_of_logs(self):
         assert "s3cret" not in repr(Webhook(HOOK, "s3cret", "hint"))
-        assert PICTURE.as_base64() not in repr(order_of(wish("edit")))
+        assert IMAGE.as_base64() not in repr(order_of(wish("edit")))
 
     def test_what_openai_has_besides_is_of_no_matter(self):
         request = wish(quality="high", options={"background": "transparent", "style": "vivid"})

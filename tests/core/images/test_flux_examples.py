@@ -51,12 +51,12 @@ def test_image_to_image():
 
 
 def test_kontext():
-    picture = "https://piapi.ai/dashboard/flux/input_example.png"
+    image = "https://piapi.ai/dashboard/flux/input_example.png"
     request = wish(
         "edit",
         model="flux-kontext",
         prompt="change the word Piapi to Pineapple",
-        images=linked(picture),
+        images=linked(image),
         size="1024x1024",
         flux={"steps": 10, "seed": -1},
     )
@@ -66,7 +66,7 @@ def test_kontext():
         "task_type": "kontext",
         "input": {
             "prompt": "change the word Piapi to Pineapple",
-            "image": picture,
+            "image": image,
             "width": 1024,
             "height": 1024,
             "steps": 10,
@@ -138,7 +138,7 @@ def test_openpose():
 
 
 def test_inpaint():
-    # The example's picture has the white in it already, so it comes without a mask.
+    # The example's image has the white in it already, so it comes without a mask.
     request = wish("edit", model="flux-fill", prompt="a girl in blue and red skirt", images=linked(GIRL))
     assert body_of(request, hook="") == {
         "model": "Qubico/flux1-dev-advanced",
@@ -151,10 +151,8 @@ def test_inpaint():
 @pytest.mark.parametrize("name", ["flux-outpaint", "flux-dev-advanced"])
 def test_outpaint(name):
     sides = {"left": 500, "right": 500, "top": 0, "bottom": 0}
-    picture = replace(linked(GIRL)[0], width=1024, height=1024)
-    request = wish(
-        "edit", model=name, prompt="a girl in a great grass sea", images=(picture,), flux={"outpaint": sides}
-    )
+    image = replace(linked(GIRL)[0], width=1024, height=1024)
+    request = wish("edit", model=name, prompt="a girl in a great grass sea", images=(image,), flux={"outpaint": sides})
     expected = {
         "model": "Qubico/flux1-dev-advanced",
         "task_type": "fill-outpaint",

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.errors import ClientError
 from gateway.core.images.flux import flux_order
-from gateway.core.images.types import SourcePicture
+from gateway.core.images.types import SourceImage
 
 from .flux_orders import ADVANCED, FACTS, LINK, order_of, refusal, wish
 
@@ -27,7 +27,7 @@ class TestLora:
         assert order_of(lora(lora_type=name)).input["lora_settings"] == [{"lora_type": name}]
 
     def test_all_members(self):
-        members = {"lora_image": "https://pictures.example/style.png", "lora_strength": 0.8}
+        members = {"lora_image": "https://images.example/style.png", "lora_strength": 0.8}
         assert order_of(lora(**members)).input["lora_settings"] == [{"lora_type": "mjv6", **members}]
 
     def test_a_form_has_only_text(self):
@@ -74,7 +74,7 @@ class TestLora:
         assert (error.param, error.code) == ("lora_settings[0].lora_strength", "invalid_type")
 
     @pytest.mark.parametrize("image", [5, "", "  "])
-    def test_a_picture_is_text(self, image):
+    def test_an_image_is_text(self, image):
         assert refusal(lora(lora_image=image)).param == "lora_settings[0].lora_image"
 
     @pytest.mark.parametrize("task_type", ["txt2img-lora", "img2img-lora"])
@@ -91,7 +91,7 @@ class TestControlNet:
 
     @pytest.mark.parametrize(("flag", "sent"), [(True, True), (False, False), ("true", True), ("false", False)])
     def test_all_members(self, flag, sent):
-        members = {"control_image": "https://pictures.example/pose.png", "control_strength": 0.45}
+        members = {"control_image": "https://images.example/pose.png", "control_strength": 0.45}
         order = order_of(control(**members, return_preprocessed_image=flag))
         assert order.input["control_net_settings"] == [
             {"control_type": "depth", **members, "return_preprocessed_image": sent}
@@ -119,7 +119,7 @@ class TestControlNet:
         assert "flux: {extra_controls: [soft-edge]}" in error.message
 
     @pytest.mark.parametrize("flag", ["yes", 1, 0, "True"])
-    def test_whether_to_return_the_preprocessed_picture_is_yes_or_no(self, flag):
+    def test_whether_to_return_the_preprocessed_image_is_yes_or_no(self, flag):
         error = refusal(control(return_preprocessed_image=flag))
         assert error.param == "control_net_settings[0].return_preprocessed_image"
 
@@ -127,9 +127,9 @@ class TestControlNet:
         assert refusal(control(image="x")).param == "control_net_settings[0].image"
 
 
-def outpainted(sides, picture=None):
-    picture = picture or SourcePicture(data=b"p", width=1024, height=1024)
-    return wish("edit", images=(picture,), flux={"outpaint": sides})
+def outpainted(sides, image=None):
+    image = image or SourceImage(data=b"p", width=1024, height=1024)
+    return wish("edit", images=(image,), flux={"outpaint": sides})
 
 
 def custom(**members):

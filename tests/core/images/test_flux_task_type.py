@@ -9,9 +9,9 @@ import pytest
 
 from gateway.core.errors import ClientError
 from gateway.core.images.flux_task_type import choose_task, known_fields, short_name
-from gateway.core.images.types import SourcePicture
+from gateway.core.images.types import SourceImage
 
-from .flux_orders import ADVANCED, DEV, FACTS, LINK, MASK, PICTURE, SCHNELL, wish
+from .flux_orders import ADVANCED, DEV, FACTS, IMAGE, LINK, MASK, SCHNELL, wish
 
 LORA = {"lora_settings": [{"lora_type": "mjv6"}]}
 CONTROL = {"control_net_settings": [{"control_type": "depth"}]}
@@ -63,7 +63,7 @@ class TestWhatCameDecides:
             (CUSTOM, "fill-outpaint"),
         ],
     )
-    def test_an_edit_and_a_generation_with_a_picture_alike(self, flux, task_type):
+    def test_an_edit_and_a_generation_with_an_image_alike(self, flux, task_type):
         assert chosen(wish("edit", flux=flux)) == task_type
         assert chosen(wish(images=(LINK,), flux=flux)) == task_type
         assert chosen(wish(flux={**flux, "image": LINK.url})) == task_type
@@ -121,9 +121,9 @@ class TestTheNameDecides:
 class TestTheClientDecides:
     @pytest.mark.parametrize("task_type", FACTS.task_types)
     def test_a_task_type_wins_over_name_and_hints(self, task_type):
-        takes_picture = "image" in FACTS.task_types[task_type].inputs
+        takes_image = "image" in FACTS.task_types[task_type].inputs
         request = wish(
-            "edit" if takes_picture else "generation",
+            "edit" if takes_image else "generation",
             model="flux-redux",
             flux={"task_type": task_type, "service_mode": "public"},
         )
@@ -144,11 +144,11 @@ class TestTheClientDecides:
     def test_also_for_a_variation(self):
         assert chosen(wish("variation", flux={"task_type": "img2img"}), SCHNELL) == "img2img"
 
-    def test_a_picture_where_none_is_taken(self):
+    def test_an_image_where_none_is_taken(self):
         assert refused(wish("edit", flux={"task_type": "txt2img"})).param == "image"
         assert refused(wish(flux={"task_type": "txt2img", "image": LINK.url})).param == "image"
 
-    def test_no_picture_where_one_is_needed(self):
+    def test_no_image_where_one_is_needed(self):
         error = refused(wish(flux={"task_type": "img2img"}))
         assert (error.param, error.code) == ("image", "missing_required_parameter")
         assert refused(wish(model="flux-kontext")).param == "image"
@@ -208,7 +208,7 @@ class TestFields:
 
 
 class TestMasks:
-    def test_a_mask_without_a_picture(self):
+    def test_a_mask_without_an_image(self):
         assert refused(wish(mask=MASK)).param == "mask"
         assert refused(wish(model="flux-fill", mask=MASK)).param == "image"
 
@@ -216,9 +216,9 @@ class TestMasks:
         ("images", "mask", "param"),
         [
             ((LINK,), MASK, "image"),
-            ((PICTURE,), LINK, "mask"),
+            ((IMAGE,), LINK, "mask"),
             ((LINK,), LINK, "mask"),
-            ((PICTURE,), SourcePicture(), "mask"),
+            ((IMAGE,), SourceImage(), "mask"),
         ],
     )
     def test_links_cannot_be_painted(self, images, mask, param):
@@ -226,7 +226,7 @@ class TestMasks:
         assert error.param == param
         assert "as files" in error.message
 
-    def test_nor_a_picture_among_fluxs_own_fields(self):
+    def test_nor_an_image_among_fluxs_own_fields(self):
         request = replace(wish("edit", mask=MASK, flux={"image": LINK.url}), images=())
         assert refused(request).param == "image"
 

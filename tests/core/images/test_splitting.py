@@ -1,4 +1,4 @@
-"""Which targets make pictures, and how an order for several is cut."""
+"""Which targets make images, and how an order for several is cut."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLUX = Target(PIAPI, "Qubico/flux1-schnell", "task")
 ORDERS = {FLUX.model: FluxOrder(FLUX.model, "txt2img", {}, batch=4)}
 
 
-def test_a_chat_makes_pictures_only_where_it_is_sold_by_the_picture():
+def test_a_chat_makes_images_only_where_it_is_sold_by_the_image():
     talk = Target(PIAPI, "gpt-4o")
     assert usable_targets((CHAT, talk, IMAGES, FLUX)) == (CHAT, IMAGES, FLUX)
 

@@ -188,7 +188,7 @@ class TestCloudflare:
         assert "injected" not in outcome.detail
 
 
-class TestPicturesByChat:
+class TestImagesByChat:
     """PiAPI does not charge a gpt-4o-image generation that it answers with 4xx or 5xx."""
 
     @pytest.mark.parametrize("status", [400, 408, 429, 500, 502, 503, 504, 524])

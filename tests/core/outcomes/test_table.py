@@ -185,11 +185,11 @@ def test_a_rejection_in_an_unfit_status_is_a_400(status: int) -> None:
     assert client_error(Outcome("rejected", Phase.REJECTED, status=status), CostClass.TOKENS, model="m").status == 400
 
 
-def test_a_refused_picture_and_a_refused_chat_differ_in_type_only() -> None:
+def test_a_refused_image_and_a_refused_chat_differ_in_type_only() -> None:
     outcome = Outcome("content_policy", Phase.REJECTED, 400, message="no violence", code="moderation_blocked")
-    picture = client_error(outcome, CostClass.PAID, model="m")
+    image = client_error(outcome, CostClass.PAID, model="m")
     chat = client_error(outcome, CostClass.TOKENS, model="m")
-    assert (picture.status, picture.type, picture.code) == (
+    assert (image.status, image.type, image.code) == (
         400,
         "image_generation_user_error",
         "content_policy_violation",
@@ -197,7 +197,7 @@ def test_a_refused_picture_and_a_refused_chat_differ_in_type_only() -> None:
     assert (chat.type, chat.code, chat.message) == ("invalid_request_error", "content_policy_violation", "no violence")
 
 
-def test_a_picture_refused_in_band_was_paid_for() -> None:
+def test_an_image_refused_in_band_was_paid_for() -> None:
     assert booking(ended("content_policy", Phase.ANSWERED), CostClass.PAID) == "billed"
     assert booking(ended("content_policy", Phase.REJECTED), CostClass.PAID) == "none"
 

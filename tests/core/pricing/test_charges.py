@@ -26,8 +26,8 @@ def attempt(slug: str, phase: Phase, **facts: Any) -> AttemptFacts:
     return AttemptFacts(slug=slug, phase=phase, **(given | facts))
 
 
-def picture(slug: str, phase: Phase, **facts: Any) -> AttemptFacts:
-    """A gpt-4o-image attempt: one picture was asked for."""
+def image(slug: str, phase: Phase, **facts: Any) -> AttemptFacts:
+    """A gpt-4o-image attempt: one image was asked for."""
     given = {
         "price": GPT_4O_IMAGE,
         "cost_class": CostClass.PAID,
@@ -120,31 +120,31 @@ class TestWhoPaysForTokens:
         assert (booking.charged, booking.costs, booking.state) == (0, (), "released")
 
 
-class TestWhoPaysForPictures:
-    def test_a_picture_that_came(self):
-        booking = book([picture("ok", Phase.FORWARDED, usage=Usage(30, 0, 500), images=2)])
+class TestWhoPaysForImages:
+    def test_an_image_that_came(self):
+        booking = book([image("ok", Phase.FORWARDED, usage=Usage(30, 0, 500), images=2)])
         assert (booking.charged, booking.upstream_cost, booking.usage.images) == (20_000_000, 20_000_000, 2)
 
     def test_an_answer_without_one(self):
-        assert book([picture("ok", Phase.FORWARDED, usage=Usage(30, 0, 500))]).charged == 660_000
+        assert book([image("ok", Phase.FORWARDED, usage=Usage(30, 0, 500))]).charged == 660_000
 
     @pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.ANSWERED, Phase.FORWARDED])
-    def test_cut_by_the_upstream_before_any_picture_the_key_pays_nothing(self, phase: Phase):
-        facts = [picture("sse_cut_late", phase)]
+    def test_cut_by_the_upstream_before_any_image_the_key_pays_nothing(self, phase: Phase):
+        facts = [image("sse_cut_late", phase)]
         booking = book(facts)
         assert (booking.charged, booking.state, booking.confidence) == (0, "unknown", "unknown")
         assert reasons(facts) == [(20_000_000, "unknown")]
 
-    def test_cut_by_the_upstream_after_the_picture_the_key_pays_what_it_received(self):
-        booking = book([picture("sse_cut_late", Phase.FORWARDED, images=1)])
+    def test_cut_by_the_upstream_after_the_image_the_key_pays_what_it_received(self):
+        booking = book([image("sse_cut_late", Phase.FORWARDED, images=1)])
         assert (booking.charged, booking.state) == (20_000_000, "settled")
 
     @pytest.mark.parametrize(
         ("slug", "phase"),
         [("sse_cut_early", Phase.ANSWERED), ("deadline", Phase.UNKNOWN), ("drain_cut", Phase.UNKNOWN)],
     )
-    def test_a_picture_that_came_to_us_and_not_to_the_client_is_not_paid_by_the_key(self, slug: str, phase: Phase):
-        facts = [picture(slug, phase, images=1)]
+    def test_an_image_that_came_to_us_and_not_to_the_client_is_not_paid_by_the_key(self, slug: str, phase: Phase):
+        facts = [image(slug, phase, images=1)]
         booking = book(facts)
         assert (booking.charged, booking.usage.images, booking.state) == (0, 0, "unknown")
         assert reasons(facts) == [(20_000_000, "unknown")]
@@ -153,45 +153,45 @@ class TestWhoPaysForPictures:
         ("slug", "phase", "reason"),
         [("client_gone_wait", Phase.UNKNOWN, "unknown"), ("client_gone_stream", Phase.FORWARDED, "billed")],
     )
-    def test_a_client_that_leaves_has_bought_the_picture_all_the_same(self, slug: str, phase: Phase, reason: str):
-        booking = book([picture(slug, phase)])
+    def test_a_client_that_leaves_has_bought_the_image_all_the_same(self, slug: str, phase: Phase, reason: str):
+        booking = book([image(slug, phase)])
         assert (booking.charged, booking.state, booking.confidence) == (20_000_000, "settled", "estimated")
         assert (booking.costs[0].amount, booking.costs[0].reason) == (20_000_000, reason)
 
-    def test_a_picture_refused_in_the_answer_is_an_answer_without_one(self):
-        booking = book([picture("content_policy", Phase.ANSWERED)])
+    def test_an_image_refused_in_the_answer_is_an_answer_without_one(self):
+        booking = book([image("content_policy", Phase.ANSWERED)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (660_000, 660_000, "settled")
 
     def test_a_client_that_leaves_without_a_price_pays_an_unknown_amount(self):
-        booking = book([picture("client_gone_wait", Phase.UNKNOWN, price=None, operation="task")])
+        booking = book([image("client_gone_wait", Phase.UNKNOWN, price=None, operation="task")])
         assert (booking.charged, booking.confidence) == (0, "unknown")
 
     def test_what_may_have_been_bought_twice_is_ours_to_bear(self):
-        facts = [picture("cf_524", Phase.UNKNOWN), picture("ok", Phase.FORWARDED, images=1)]
+        facts = [image("cf_524", Phase.UNKNOWN), image("ok", Phase.FORWARDED, images=1)]
         assert book(facts).charged == 20_000_000
         assert reasons(facts) == [(20_000_000, "suspected_duplicate"), (20_000_000, "billed")]
 
     def test_sent_elsewhere_but_refused_there_it_was_bought_once_at_most(self):
-        facts = [picture("cf_524", Phase.UNKNOWN), picture("connect_refused", Phase.UNSENT)]
+        facts = [image("cf_524", Phase.UNKNOWN), image("connect_refused", Phase.UNSENT)]
         assert reasons(facts) == [(20_000_000, "unknown"), (0, "billed")]
         assert book(facts).state == "unknown"
 
-    def test_a_task_whose_outcome_is_unknown_counts_all_the_pictures_asked_for(self):
-        facts = [picture("bad_json", Phase.UNKNOWN, price=FLUX, operation="task", estimated=Usage(images=3))]
+    def test_a_task_whose_outcome_is_unknown_counts_all_the_images_asked_for(self):
+        facts = [image("bad_json", Phase.UNKNOWN, price=FLUX, operation="task", estimated=Usage(images=3))]
         assert reasons(facts) == [(45_000_000, "unknown")]
 
-    def test_a_rejected_picture_is_free(self):
-        assert book([picture("upstream_5xx", Phase.REJECTED)]).state == "released"
+    def test_a_rejected_image_is_free(self):
+        assert book([image("upstream_5xx", Phase.REJECTED)]).state == "released"
 
 
 class TestLegs:
-    """Several pictures ordered at once: every leg pays for itself."""
+    """Several images ordered at once: every leg pays for itself."""
 
     def test_what_came_is_charged_and_what_did_not_is_not(self):
         facts = [
-            picture("ok", Phase.FORWARDED, images=1),
-            picture("upstream_5xx", Phase.REJECTED, leg=1),
-            picture("ok", Phase.FORWARDED, images=2, leg=2),
+            image("ok", Phase.FORWARDED, images=1),
+            image("upstream_5xx", Phase.REJECTED, leg=1),
+            image("ok", Phase.FORWARDED, images=2, leg=2),
         ]
         booking = book(facts)
         assert (booking.charged, booking.usage.images, booking.state) == (40_000_000, 3, "settled")
@@ -201,45 +201,45 @@ class TestLegs:
         )
 
     def test_the_attempts_of_a_leg_stay_its_own_however_they_are_mixed(self):
-        """The second leg's lost attempt is a duplicate of the second leg's picture, not of the first's."""
+        """The second leg's lost attempt is a duplicate of the second leg's image, not of the first's."""
         facts = [
-            picture("cf_524", Phase.UNKNOWN, leg=1),
-            picture("ok", Phase.FORWARDED, images=1),
-            picture("ok", Phase.FORWARDED, images=1, leg=1),
+            image("cf_524", Phase.UNKNOWN, leg=1),
+            image("ok", Phase.FORWARDED, images=1),
+            image("ok", Phase.FORWARDED, images=1, leg=1),
         ]
         assert [cost.reason for cost in book(facts).costs] == ["suspected_duplicate", "billed", "billed"]
-        facts[2] = picture("rejected", Phase.REJECTED, leg=1)
+        facts[2] = image("rejected", Phase.REJECTED, leg=1)
         assert [cost.reason for cost in book(facts).costs] == ["unknown", "billed", "billed"]
 
     def test_nothing_came_and_one_may_have_been_bought(self):
-        booking = book([picture("cf_524", Phase.UNKNOWN), picture("rejected", Phase.REJECTED, leg=1)])
+        booking = book([image("cf_524", Phase.UNKNOWN), image("rejected", Phase.REJECTED, leg=1)])
         assert (booking.charged, booking.state, booking.confidence) == (0, "unknown", "unknown")
 
     def test_nothing_was_bought_at_all(self):
-        booking = book([picture("rejected", Phase.REJECTED), picture("rejected", Phase.REJECTED, leg=1)])
+        booking = book([image("rejected", Phase.REJECTED), image("rejected", Phase.REJECTED, leg=1)])
         assert (booking.charged, booking.state) == (0, "released")
 
     def test_one_estimate_makes_the_sum_an_estimate(self):
         task: dict[str, Any] = {"price": FLUX, "operation": "task", "images": 1}
         facts = [
-            picture("ok", Phase.FORWARDED, **task, stated=14_000_000),
-            picture("ok", Phase.FORWARDED, **task, leg=1),
+            image("ok", Phase.FORWARDED, **task, stated=14_000_000),
+            image("ok", Phase.FORWARDED, **task, leg=1),
         ]
         booking = book(facts)
         assert (booking.charged, booking.confidence) == (29_000_000, "estimated")
 
 
 class TestTasks:
-    """Flux: what the task says it consumed, else the price by the picture."""
+    """Flux: what the task says it consumed, else the price by the image."""
 
     def task(self, slug: str, phase: Phase, **facts: Any) -> AttemptFacts:
-        return picture(slug, phase, **({"price": FLUX, "operation": "task"} | facts))
+        return image(slug, phase, **({"price": FLUX, "operation": "task"} | facts))
 
     def test_what_the_task_names_comes_before_the_price(self):
         booking = book([self.task("ok", Phase.FORWARDED, images=1, stated=2_000_000)])
         assert (booking.charged, booking.upstream_cost, booking.confidence) == (2_000_000, 2_000_000, "measured")
 
-    def test_a_task_that_names_nothing_costs_the_price_of_its_pictures(self):
+    def test_a_task_that_names_nothing_costs_the_price_of_its_images(self):
         booking = book([self.task("ok", Phase.FORWARDED, images=4)])
         assert (booking.charged, booking.confidence) == (60_000_000, "estimated")
 
@@ -256,12 +256,12 @@ class TestTasks:
         assert (booking.charged, booking.state) == (0, "unknown")
         assert [(cost.amount, cost.reason) for cost in booking.costs] == [(15_000_000, "unknown")]
 
-    def test_a_task_done_without_a_picture_costs_us_what_it_says_and_the_key_nothing(self):
+    def test_a_task_done_without_an_image_costs_us_what_it_says_and_the_key_nothing(self):
         booking = book([self.task("empty_response", Phase.ANSWERED, stated=15_000_000)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (0, 15_000_000, "settled")
         assert booking.costs[0].reason == "billed"
 
-    def test_a_picture_that_was_made_but_not_fetched_is_charged(self):
+    def test_an_image_that_was_made_but_not_fetched_is_charged(self):
         booking = book([self.task("asset_unavailable", Phase.ANSWERED, images=1, stated=2_000_000)])
         assert (booking.charged, booking.state, booking.costs[0].reason) == (2_000_000, "settled", "billed")
 

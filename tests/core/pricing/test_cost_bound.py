@@ -51,11 +51,11 @@ class TestChat:
         assert cost_bound([piapi], asked) == 1_875_000_000 + 2 * 7_500_000_000
         assert cost_bound([piapi, other], asked) == cost_bound([other], asked) == 2_500_000_000 + 2 * 10_000_000_000
 
-    def test_a_chat_that_is_sold_by_the_picture_costs_a_picture_however_long_it_is(self):
+    def test_a_chat_that_is_sold_by_the_image_costs_an_image_however_long_it_is(self):
         asked = Asked(input_tokens=10**6, output_tokens=10**6)
         assert cost_bound([priced(GPT_4O_IMAGE)], asked) == 2 * CENT
 
-    def test_a_chat_that_a_maker_of_pictures_may_serve_costs_what_either_takes(self):
+    def test_a_chat_that_a_maker_of_images_may_serve_costs_what_either_takes(self):
         asked = Asked(input_tokens=10, output_tokens=10)
         assert cost_bound([priced(GPT_4O), priced(FLUX, "task")], asked) == 15_000_000
         assert cost_bound([priced(GPT_4O), priced(FLUX, "task")], replace(asked, output_tokens=10**6)) > USD
@@ -90,8 +90,8 @@ class TestUnknown:
         assert cost_bound([priced(Price(input=0, output=0))], Asked(10, 10)) == 0
 
 
-class TestPictures:
-    def test_tasks_and_chats_cost_the_price_of_every_picture(self):
+class TestImages:
+    def test_tasks_and_chats_cost_the_price_of_every_image(self):
         assert cost_bound([priced(FLUX, "task")], Asked(legs=(4, 2))) == 6 * 15_000_000
         assert cost_bound([priced(GPT_4O_IMAGE)], Asked(legs=(1, 1, 1))) == 6 * CENT
 
@@ -115,7 +115,7 @@ class TestPictures:
         assert cost_bound(images, replace(asked, faithful=True)) == alone + 14_500 * 10_000 + 300 * 40_000
         assert cost_bound(task, asked) == cost_bound(task, plain)
 
-    def test_without_a_list_the_tokens_of_the_largest_picture_count(self):
+    def test_without_a_list_the_tokens_of_the_largest_image_count(self):
         by_tokens = Price(input=5 * USD, output=40 * USD)
         assert cost_bound([priced(by_tokens, "images")], Asked(legs=(2,))) == 2 * 6240 * 40_000
 

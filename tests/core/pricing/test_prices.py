@@ -13,7 +13,7 @@ from gateway.core.pricing.prices import (
     believable,
     charge,
     format_usd,
-    picture_stake,
+    image_stake,
     upper_bound,
     usd_number,
 )
@@ -64,15 +64,15 @@ class TestTokens:
         assert amount_due(Price(input=0, output=0), Usage(10, 0, 10)) == 0
 
 
-class TestPictures:
-    @pytest.mark.parametrize(("pictures", "nano"), [(0, 660_000), (1, 20_000_000), (4, 20_000_000)])
-    def test_gpt_4o_image_costs_by_the_answer_however_many_it_holds(self, pictures: int, nano: int):
-        assert charge(GPT_4O_IMAGE, Usage(50, 0, 900), images=pictures) == nano
+class TestImages:
+    @pytest.mark.parametrize(("images", "nano"), [(0, 660_000), (1, 20_000_000), (4, 20_000_000)])
+    def test_gpt_4o_image_costs_by_the_answer_however_many_it_holds(self, images: int, nano: int):
+        assert charge(GPT_4O_IMAGE, Usage(50, 0, 900), images=images) == nano
 
-    def test_an_answer_without_a_picture_is_free_where_no_price_says_otherwise(self):
+    def test_an_answer_without_an_image_is_free_where_no_price_says_otherwise(self):
         assert amount_due(Price(image=5), Usage(), images=0) == 0
 
-    def test_a_task_costs_by_the_picture(self):
+    def test_a_task_costs_by_the_image(self):
         assert charge(FLUX, Usage(images=4), operation="task") == 60_000_000
         assert charge(FLUX, Usage(), operation="task", images=0) == 0
 
@@ -107,7 +107,7 @@ class TestUpperBound:
         assert upper_bound(GPT_4O, 1000, 500) == 1000 * 1875 + 500 * 7500
         assert upper_bound(Price(input=1, output=1), 1, 1) == 1
 
-    def test_pictures(self):
+    def test_images(self):
         assert upper_bound(GPT_4O_IMAGE, 10**6, 10**6) == 20_000_000
         assert upper_bound(FLUX, 0, 0, 3, operation="task") == 45_000_000
         assert upper_bound(GPT_IMAGE_1, 0, 0, 2, operation="images", quality="high") == 500_000_000
@@ -116,11 +116,11 @@ class TestUpperBound:
         assert upper_bound(None, 10, 10) == 0
 
 
-class TestPictureStake:
-    """What is at stake when a picture's fate is unknown: the price of just this order."""
+class TestImageStake:
+    """What is at stake when an image's fate is unknown: the price of just this order."""
 
     @pytest.mark.parametrize(
-        ("quality", "size", "pictures", "stake"),
+        ("quality", "size", "images", "stake"),
         [
             ("low", "1024x1024", 1, 11_000_000),
             ("low", "1024x1024", 3, 33_000_000),
@@ -130,19 +130,19 @@ class TestPictureStake:
         ],
     )
     def test_a_table_is_asked_for_this_quality_and_size(
-        self, quality: str | None, size: str | None, pictures: int, stake: int
+        self, quality: str | None, size: str | None, images: int, stake: int
     ):
-        assert picture_stake(GPT_IMAGE_1, pictures, operation="images", quality=quality, size=size) == stake
+        assert image_stake(GPT_IMAGE_1, images, operation="images", quality=quality, size=size) == stake
 
     def test_an_answer_in_a_chat_costs_the_same_however_many_it_holds(self):
-        assert picture_stake(GPT_4O_IMAGE, 3, operation="chat", quality=None, size=None) == 20_000_000
+        assert image_stake(GPT_4O_IMAGE, 3, operation="chat", quality=None, size=None) == 20_000_000
 
-    def test_tasks_cost_by_the_picture(self):
-        assert picture_stake(FLUX, 4, operation="task", quality=None, size=None) == 60_000_000
+    def test_tasks_cost_by_the_image(self):
+        assert image_stake(FLUX, 4, operation="task", quality=None, size=None) == 60_000_000
 
     @pytest.mark.parametrize("price", [None, GPT_4O])
-    def test_a_price_that_names_no_picture_says_nothing(self, price: Price | None):
-        assert picture_stake(price, 1, operation="images", quality=None, size=None) is None
+    def test_a_price_that_names_no_image_says_nothing(self, price: Price | None):
+        assert image_stake(price, 1, operation="images", quality=None, size=None) is None
 
 
 class TestDollars:

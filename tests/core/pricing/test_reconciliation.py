@@ -16,7 +16,7 @@ def test_a_task_that_is_done_is_charged_at_the_cost_it_names() -> None:
     assert find([DONE], 0) == Finding("settled", 20_000_000, 20_000_000, 1, "task completed")
 
 
-def test_or_at_the_price_of_its_pictures() -> None:
+def test_or_at_the_price_of_its_images() -> None:
     unnamed = TaskEnd(done=True, images=2, price=FLUX)
     assert find([unnamed], 0) == Finding("settled", 30_000_000, 30_000_000, 2, "task completed")
 

@@ -87,6 +87,6 @@ def chat(*, keys: tuple[str, ...] = ("a",)) -> World:
     return World(target(upstream(keys=keys)), target(backup()))
 
 
-def picture(price: Price | None = CHEAP, *, with_backup: bool = False) -> World:
+def image(price: Price | None = CHEAP, *, with_backup: bool = False) -> World:
     first = target(upstream(), "gpt-4o-image", price=price)
     return World(first, target(backup(), "gpt-image-1", price=DEAR)) if with_backup else World(first)

@@ -10,12 +10,12 @@ from gateway.core.routing.route_table import Go
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price
 from tests.core.builders import CHEAP, DEAR, TOKENS, Chance, backup, ended, target, upstream
 
-from .stories import POLICY, World, picture
+from .stories import POLICY, World, image
 
 
 class TestPaid:
-    def test_a_picture_of_unknown_outcome_is_bought_once_more_if_it_is_cheap(self) -> None:
-        story = picture(CHEAP).exchange()
+    def test_an_image_of_unknown_outcome_is_bought_once_more_if_it_is_cheap(self) -> None:
+        story = image(CHEAP).exchange()
         assert story.goes() == "piapi api.piapi.ai a"
         assert story.ends("cf_524") is Verdict.NEXT_ENDPOINT
         assert story.goes() == "piapi proxy.piapi.ai a"
@@ -25,7 +25,7 @@ class TestPaid:
 
     @pytest.mark.parametrize("price", [Price(image=0, table=DEAR.table), Price(image=50_000_001)])
     def test_a_dear_one_is_not(self, price: Price) -> None:
-        story = picture(price).exchange()
+        story = image(price).exchange()
         story.goes()
         assert story.ends("cf_524") is Verdict.STOP
         assert story.stops().code == "upstream_outcome_unknown"
@@ -53,13 +53,13 @@ class TestPaid:
         assert story.ends("cf_524") is Verdict.STOP
 
     def test_nothing_is_bought_again_when_there_is_no_time_left_for_it(self) -> None:
-        story = picture().exchange(patience=100.0)
+        story = image().exchange(patience=100.0)
         story.goes()
         story.world.now += 96.0
         assert story.ends("cf_524") is Verdict.STOP
 
     def test_what_was_proven_not_bought_may_go_anywhere(self) -> None:
-        story = picture(DEAR, with_backup=True).exchange()
+        story = image(DEAR, with_backup=True).exchange()
         story.goes()
         story.ends("cf_origin_down")
         story.goes()
@@ -67,14 +67,14 @@ class TestPaid:
         assert story.goes() == "backup api.openai.com b"
 
     def test_a_paid_request_goes_over_a_fresh_connection(self) -> None:
-        story = picture().exchange()
+        story = image().exchange()
         story.goes()
         assert story.go is not None
         assert story.go.fresh_connection
         assert story.ends("reused_conn_reset") is Verdict.NEXT_ENDPOINT
 
     def test_after_a_doubt_no_error_invites_to_buy_again(self) -> None:
-        story = picture().exchange()
+        story = image().exchange()
         story.goes()
         story.ends("cf_524")
         story.goes()
@@ -83,7 +83,7 @@ class TestPaid:
         assert (error.code, error.retry_after) == ("upstream_outcome_unknown", None)
 
     def test_after_a_doubt_a_rejection_is_still_told(self) -> None:
-        story = picture(with_backup=True).exchange()
+        story = image(with_backup=True).exchange()
         story.goes()
         story.ends("cf_524")
         story.goes()
@@ -100,7 +100,7 @@ class TestPaid:
         ],
     )
     def test_after_a_doubt_an_ending_is_told_unless_it_invites(self, slug: str, code: str) -> None:
-        story = picture().exchange()
+        story = image().exchange()
         story.goes()
         story.ends("cf_524")
         story.goes()
@@ -109,7 +109,7 @@ class TestPaid:
         assert (error.code, error.retry_after) == (code, None)
 
     def test_it_probes_no_host_while_another_works(self) -> None:
-        world = picture()
+        world = image()
         for _ in range(5):
             world.used("connect_refused")
         world.now += 20.0

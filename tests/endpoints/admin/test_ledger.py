@@ -165,7 +165,7 @@ class TestReconciling:
         assert (second["drawn_usd"], second["owed_usd"], second["difference_usd"]) == (0.0, 0.01, -0.01)
 
     async def _draw_six_cents(self, desk: Desk) -> None:
-        """Somebody buys three pictures with the first key, at two cents each, without the gateway."""
+        """Somebody buys three images with the first key, at two cents each, without the gateway."""
         order = {"model": "Qubico/flux1-dev-advanced", "task_type": "txt2img", "input": {"prompt": "a bear"}}
         desk.sandbox.script("ok;ready=0.001", path="/api/v1/task", times=3)
         async with httpx2.AsyncClient(trust_env=False) as client:

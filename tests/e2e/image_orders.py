@@ -1,4 +1,4 @@
-"""What the tests of pictures share: pictures to send, what was bought upstream for them, what came back."""
+"""What the tests of images share: images to send, what was bought upstream for them, what came back."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .harness import PIAPI_KEY, PROMPT, Rig, get
 CHAT, GENERATIONS, EDITS, TASK = "/v1/chat/completions", "/v1/images/generations", "/v1/images/edits", "/api/v1/task"
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
 
-PICTURE = 20_000_000
-"""Nano-dollars of an answer of gpt-4o-image with a picture."""
+IMAGE = 20_000_000
+"""Nano-dollars of an answer of gpt-4o-image with an image."""
 
 FLUX_PRICES = {SCHNELL: 2_000_000, DEV: 15_000_000, ADVANCED: 20_000_000}
-"""Nano-dollars of one picture."""
+"""Nano-dollars of one image."""
 
 LORA: dict[str, Any] = {"lora_settings": [{"lora_type": "mjv6", "lora_strength": 0.8}]}
 CONTROL: dict[str, Any] = {
@@ -50,7 +50,7 @@ models:
 """PiAPI is off, and flux-dev is sold by the backup's Images API as well."""
 
 
-def picture(width: int = 64, height: int = 48, colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
+def image(width: int = 64, height: int = 48, colour: tuple[int, int, int] = (200, 30, 30)) -> bytes:
     """A PNG in one colour."""
     return _encoded(Image.new("RGB", (width, height), colour))
 
@@ -69,7 +69,7 @@ def _encoded(made: Image.Image) -> bytes:
 
 
 def opened(data: bytes) -> Image.Image:
-    """The picture, once it is known to be a whole PNG."""
+    """The image, once it is known to be a whole PNG."""
     found = Image.open(io.BytesIO(data), formats=["PNG"])
     found.load()
     return found
@@ -85,11 +85,11 @@ def from_base64(text: str | None) -> bytes:
     return base64.b64decode(text.rpartition(",")[2], validate=True)
 
 
-SOURCE, OTHER_SOURCE, MASK = picture(), picture(colour=(30, 30, 200)), mask()
+SOURCE, OTHER_SOURCE, MASK = image(), image(colour=(30, 30, 200)), mask()
 
 
 async def delivered(answer: ImagesResponse) -> list[Image.Image]:
-    """The pictures of an answer: fetched where they are links, decoded where they are base64."""
+    """The images of an answer: fetched where they are links, decoded where they are base64."""
     assert answer.data
     assert all((one.url is None) is not (one.b64_json is None) for one in answer.data)
     return [opened(await get(one.url) if one.url else from_base64(one.b64_json)) for one in answer.data]
@@ -100,10 +100,10 @@ def bought(rig: Rig) -> list[RecordedRequest]:
     return [request for request in rig.sandbox.requests if request.method == "POST"]
 
 
-def tokens_price(prompt: str = PROMPT, *, sources: int = 0, pictures: int = 1) -> int:
+def tokens_price(prompt: str = PROMPT, *, sources: int = 0, images: int = 1) -> int:
     """Nano-dollars of squares of gpt-image-1 of medium quality, after what the sandbox says they take: a token a word
-    at $5, 323 tokens a picture sent in at $10, 1,056 a picture made at $40 per 1,000,000."""
-    return len(prompt.split()) * 5_000 + sources * 323 * 10_000 + pictures * 1056 * 40_000
+    at $5, 323 tokens an image sent in at $10, 1,056 an image made at $40 per 1,000,000."""
+    return len(prompt.split()) * 5_000 + sources * 323 * 10_000 + images * 1056 * 40_000
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Cell:
     """A cell of the table of routes and models.
 
     ``buys``: the upstream's path. ``task_type``, ``flux``: of a task, with PiAPI's name for the model. ``extra``: of
-    the request. ``masked``: a mask comes along. ``cost``: nano-dollars. ``pixels``: of the picture that comes.
+    the request. ``masked``: a mask comes along. ``cost``: nano-dollars. ``pixels``: of the image that comes.
     """
 
     model: str
@@ -131,7 +131,7 @@ class Cell:
 def flux(
     model: str, task_type: str, name: str, /, *, masked: bool = False, pixels: Sequence[int] = (), **extra: Any
 ) -> Cell:
-    """A task, under the name ``model``; ``name`` is PiAPI's own. Without ``pixels`` its picture is as large as the one
+    """A task, under the name ``model``; ``name`` is PiAPI's own. Without ``pixels`` its image is as large as the one
     it works on, or 1024x1024."""
     made = tuple(pixels) or ((1024, 1024) if task_type in _ITS_OWN_SIZE else (64, 48))
     return Cell(model, TASK, FLUX_PRICES[name], task_type, name, extra, masked, (made[0], made[1]))
@@ -166,11 +166,11 @@ def check_what_was_bought(rig: Rig, cell: Cell) -> RecordedRequest:
     return order
 
 
-async def check_books(rig: Rig, cell: Cell, *, pictures: int = 1) -> None:
+async def check_books(rig: Rig, cell: Cell, *, images: int = 1) -> None:
     """One exchange, with the right charge, and the same in the metrics and on the sandbox's bill."""
     row = await rig.row()
-    assert (row.model, row.upstream, row.images) == (cell.model, cell.upstream, pictures)
+    assert (row.model, row.upstream, row.images) == (cell.model, cell.upstream, images)
     assert (row.charged, row.upstream_cost, row.status, row.state) == (cell.cost, cell.cost, 200, "settled")
     assert rig.sandbox.billed == cell.cost
     labels = {"model": cell.model, "upstream": cell.upstream, "key": "alice"}
-    assert (await rig.figures()).total("gateway_images_total", **labels) == pictures
+    assert (await rig.figures()).total("gateway_images_total", **labels) == images

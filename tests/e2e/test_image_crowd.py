@@ -1,4 +1,4 @@
-"""Crowds that order pictures: among upstreams that fail at random, and leaving in the middle. The books stay right."""
+"""Crowds that order images: among upstreams that fail at random, and leaving in the middle. The books stay right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.wire.picture_bytes import picture_type
+from gateway.wire.image_bytes import image_type
 
 from .books import Row, read_rows
 from .conftest import StartGateway
@@ -35,17 +35,17 @@ MODELS: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Got:
-    """What one client saw: pictures or an error, never both, never neither."""
+    """What one client saw: images or an error, never both, never neither."""
 
     request_id: str
     status: int
-    pictures: list[dict[str, Any]]
+    images: list[dict[str, Any]]
     error: dict[str, Any] | None
 
 
 def prompt_of(number: int) -> str:
     """By it the sandbox's bill is told apart."""
-    return f"picture-{number:03d}."
+    return f"image-{number:03d}."
 
 
 async def ask(http: httpx2.AsyncClient, number: int) -> Got:
@@ -66,9 +66,9 @@ async def ask(http: httpx2.AsyncClient, number: int) -> Got:
     return Got(f"order-{number:03d}", 200, documents, None)
 
 
-async def check_picture(picture: dict[str, Any]) -> None:
-    data = base64.b64decode(picture["b64_json"]) if picture.get("b64_json") else (await fetched(picture["url"])).body
-    assert picture_type(data) == "png"
+async def check_image(image: dict[str, Any]) -> None:
+    data = base64.b64decode(image["b64_json"]) if image.get("b64_json") else (await fetched(image["url"])).body
+    assert image_type(data) == "png"
 
 
 def bill_by_order(sandbox: Sandbox) -> dict[str, list[int]]:
@@ -76,7 +76,7 @@ def bill_by_order(sandbox: Sandbox) -> dict[str, list[int]]:
     bill: dict[str, list[int]] = defaultdict(list)
     for line in sandbox.bill:
         words = sandbox.requests[line.number].body.decode()
-        start = words.index("picture-")
+        start = words.index("image-")
         bill[f"order-{words[start + 8 : start + 11]}"].append(line.amount or 0)
     return bill
 
@@ -97,8 +97,8 @@ async def test_a_crowd_among_random_faults(seed: int, gateway: StartGateway, san
     served = [one for one in got if one.error is None]
     assert CROWD * 0.4 < len(served) < CROWD  # or this seed tries too little
     for one in served:
-        assert len(one.pictures) == 1
-        await check_picture(one.pictures[0])
+        assert len(one.images) == 1
+        await check_image(one.images[0])
 
     rows = {row.request_id: row for row in await rig.rows(CROWD)}
     assert set(rows) == {one.request_id for one in got}
@@ -115,7 +115,7 @@ async def test_a_crowd_among_random_faults(seed: int, gateway: StartGateway, san
 def check_row(row: Row, got: Got, billed: list[int]) -> None:
     """One order in the books, against what its client saw and what the providers took for it."""
     assert (row.outcomes[-1:] == ["ok"]) == (got.error is None)
-    assert row.images == len(got.pictures)
+    assert row.images == len(got.images)
     assert (row.charged > 0) == (got.error is None)
     assert row.upstream_cost >= sum(billed)  # we may fear to owe more than we do, never less
     doubts = [attempt for attempt in row.attempts if attempt["reason"] != "billed"]

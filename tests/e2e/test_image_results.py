@@ -1,4 +1,4 @@
-"""How a picture gets from where it was made to the client: fetched behind links, with care and patience."""
+"""How an image gets from where it was made to the client: fetched behind links, with care and patience."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .harness import PIAPI_KEY, PROMPT, Answer, Rig
 from .raw_orders import (
     ATTEMPTS,
     GENERATIONS,
-    PICTURE,
+    IMAGE,
     canary,
     fetched,
     files_asked,
     order,
     orders_asked,
+    sandbox_image,
     sandbox_links,
-    sandbox_picture,
     told,
     without_pauses,
 )
@@ -40,12 +40,12 @@ FOR_EVER = "status;code=404;path=/files/"
 THREE: dict[str, Any] = {"model": "gpt-image-1", "quality": "low", "size": "1024x1024", "n": 3}
 
 
-def pictures_in(answer: Answer) -> list[bytes]:
+def images_in(answer: Answer) -> list[bytes]:
     return [base64.b64decode(item["b64_json"]) for item in answer.json()["data"]]
 
 
-async def check_bought_in_vain(rig: Rig, charged: int = PICTURE) -> None:
-    """The books and figures of an order whose picture was made, and could not be had."""
+async def check_bought_in_vain(rig: Rig, charged: int = IMAGE) -> None:
+    """The books and figures of an order whose image was made, and could not be had."""
     row = await rig.row()
     assert row.outcomes == ["asset_unavailable"]
     assert (row.charged, row.images, row.status, row.state) == (charged, 1, 502, "settled")
@@ -59,7 +59,7 @@ async def check_bought_in_vain(rig: Rig, charged: int = PICTURE) -> None:
 
 class TestBase64FromALink:
     @pytest.mark.parametrize("model", ["gpt-4o-image", "flux-schnell"])
-    async def test_is_the_picture_behind_it(self, rig: Rig, model: str) -> None:
+    async def test_is_the_image_behind_it(self, rig: Rig, model: str) -> None:
         linked = await rig.openai().images.generate(model=model, prompt=PROMPT)
         made = await rig.openai().images.generate(model=model, prompt=PROMPT, response_format="b64_json")
 
@@ -67,7 +67,7 @@ class TestBase64FromALink:
         assert made.data is not None
         assert made.data[0].url is None
         assert made.data[0].b64_json is not None
-        assert base64.b64decode(made.data[0].b64_json) == sandbox_picture(linked.data[0].url or "")
+        assert base64.b64decode(made.data[0].b64_json) == sandbox_image(linked.data[0].url or "")
         assert files_asked(rig) == ["api"]
 
     async def test_is_fetched_as_a_stranger(self, rig: Rig) -> None:
@@ -86,12 +86,12 @@ class TestBase64FromALink:
         assert asked.get(b"accept-encoding") == b"identity"
         assert PIAPI_KEY not in repr(asked.headers)
 
-    async def test_of_several_pictures_is_each_ones_own(self, rig: Rig) -> None:
+    async def test_of_several_images_is_each_ones_own(self, rig: Rig) -> None:
         rig.sandbox.script("ok;link=1")
 
         answer = await order(rig, **THREE)
 
-        assert pictures_in(answer) == [sandbox_picture(link) for link in sandbox_links(rig, 3)]
+        assert images_in(answer) == [sandbox_image(link) for link in sandbox_links(rig, 3)]
 
     async def test_leaves_out_one_of_several_that_cannot_be_had(self, rig: Rig) -> None:
         without_pauses(rig)
@@ -101,18 +101,18 @@ class TestBase64FromALink:
 
         answer = await order(rig, **THREE)
 
-        assert pictures_in(answer) == [sandbox_picture(links[0]), sandbox_picture(links[2])]
+        assert images_in(answer) == [sandbox_image(links[0]), sandbox_image(links[2])]
         row = await rig.row()
         assert (row.images, row.outcomes) == (3, ["ok"])
         assert row.charged == row.upstream_cost == rig.sandbox.billed  # for all that were made
 
-    async def test_of_more_pictures_than_were_asked_for_is_each_ones_own_too(self, rig: Rig) -> None:
+    async def test_of_more_images_than_were_asked_for_is_each_ones_own_too(self, rig: Rig) -> None:
         """gpt-4o-image may bring more than one."""
         rig.sandbox.script("ok;images=3", path=CHAT)
 
         answer = await order(rig, response_format="b64_json")
 
-        assert pictures_in(answer) == [sandbox_picture(link) for link in sandbox_links(rig, 3)]
+        assert images_in(answer) == [sandbox_image(link) for link in sandbox_links(rig, 3)]
         assert files_asked(rig) == ["api"] * 3
 
     async def test_is_what_gpt_image_1_gives_also_where_its_relay_has_links(self, rig: Rig) -> None:
@@ -122,7 +122,7 @@ class TestBase64FromALink:
 
         [item] = answer.json()["data"]
         assert "url" not in item
-        assert base64.b64decode(item["b64_json"]) == sandbox_picture(sandbox_links(rig)[0])
+        assert base64.b64decode(item["b64_json"]) == sandbox_image(sandbox_links(rig)[0])
         row = await rig.row()
         assert row.charged == row.upstream_cost == rig.sandbox.billed
 
@@ -134,17 +134,17 @@ class TestAnImageHostThatFails:
 
         answer = await order(rig, response_format="b64_json")
 
-        [picture] = answer.json()["data"]
-        assert base64.b64decode(picture["b64_json"]) == sandbox_picture(sandbox_links(rig)[0])
+        [image] = answer.json()["data"]
+        assert base64.b64decode(image["b64_json"]) == sandbox_image(sandbox_links(rig)[0])
         assert files_asked(rig) == ["api"] * 3
         assert waited == sorted(waited)
         assert len(waited) == 2
-        assert orders_asked(rig) == ["api"]  # the picture is bought once
+        assert orders_asked(rig) == ["api"]  # the image is bought once
         row = await rig.row()
-        assert (row.charged, row.status, row.outcomes) == (PICTURE, 200, ["ok"])
+        assert (row.charged, row.status, row.outcomes) == (IMAGE, 200, ["ok"])
         figures = await rig.figures()
         assert figures.total(ATTEMPTS, outcome="ok") == figures.total(ATTEMPTS) == 1
-        assert figures.nano("gateway_cost_usd_total") == PICTURE
+        assert figures.nano("gateway_cost_usd_total") == IMAGE
 
     @pytest.mark.parametrize("fault", ["status;code=500", "status;code=429", "reset_before_head", "cut_bytes;at=500"])
     async def test_in_other_ways_that_may_pass_is_asked_again_too(self, rig: Rig, fault: str) -> None:
@@ -158,7 +158,7 @@ class TestAnImageHostThatFails:
 
     async def test_by_falling_silent_is_asked_again(self, rig: Rig) -> None:
         without_pauses(rig)
-        fetcher = rig.gateway._pictures._fetcher
+        fetcher = rig.gateway._images._fetcher
         fetcher._limits = replace(fetcher._limits, connect=0.05, silence=0.05)
         rig.sandbox.script("stall_head;path=/files/;times=1")
 
@@ -169,7 +169,7 @@ class TestAnImageHostThatFails:
 
     @pytest.mark.parametrize("scenario", ["stall_head", "trickle;gap=10"])
     async def test_by_being_slow_for_ever_has_an_end_to_its_time(self, rig: Rig, scenario: str) -> None:
-        fetcher = rig.gateway._pictures._fetcher
+        fetcher = rig.gateway._images._fetcher
         fetcher._limits = replace(fetcher._limits, total=0.1)
         rig.sandbox.script(f"{scenario};path=/files/", times=None)
 
@@ -179,7 +179,7 @@ class TestAnImageHostThatFails:
         await check_bought_in_vain(rig)
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-    async def test_for_ever_leaves_a_picture_that_was_paid_for_in_vain(self, rig: Rig, stream: bool) -> None:
+    async def test_for_ever_leaves_an_image_that_was_paid_for_in_vain(self, rig: Rig, stream: bool) -> None:
         without_pauses(rig)
         rig.sandbox.script(FOR_EVER, times=None)
 
@@ -232,7 +232,7 @@ class TestAnImageHostThatFails:
         assert [completed["url"]] == sandbox_links(rig)
         assert not completed["b64_json"]
         row = await rig.row()
-        assert (row.charged, row.status, row.outcomes) == (PICTURE, 200, ["ok"])
+        assert (row.charged, row.status, row.outcomes) == (IMAGE, 200, ["ok"])
 
     @pytest.mark.parametrize(
         "impostor", ["html_200", "html_200;content_type=image/png", "empty_body", "big_picture;mib=51", "gzip", "bomb"]
@@ -321,7 +321,7 @@ class TestRedirects:
 
         answer = await order(rig, response_format="b64_json")
 
-        assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == sandbox_picture(link)
+        assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == sandbox_image(link)
         assert files_asked(rig) == ["api", "proxy"]
 
     async def test_three_at_most(self, rig: Rig) -> None:
@@ -348,10 +348,10 @@ class TestRedirects:
         await check_bought_in_vain(rig)
 
 
-async def test_the_picture_a_link_shows_is_the_one_that_was_made(rig: Rig) -> None:
-    """The sandbox draws real pictures; what it says, a client sees."""
+async def test_the_image_a_link_shows_is_the_one_that_was_made(rig: Rig) -> None:
+    """The sandbox draws real images; what it says, a client sees."""
     made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT)
 
     assert made.data is not None
     shown = await fetched(made.data[0].url or "")
-    assert shown.body == sandbox_picture(made.data[0].url or "")
+    assert shown.body == sandbox_image(made.data[0].url or "")

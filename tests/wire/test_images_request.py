@@ -1,4 +1,4 @@
-"""What clients may ask of the picture routes, as JSON and as forms."""
+"""What clients may ask of the image routes, as JSON and as forms."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from hypothesis import strategies as st
 from openai.types import image_create_variation_params, image_edit_params, image_generate_params
 
 from gateway.core.errors import ClientError
-from gateway.core.images.types import MOST_PICTURES, STANDARD_SIZES, SourcePicture
+from gateway.core.images.types import MOST_IMAGES, STANDARD_SIZES, SourceImage
 from gateway.wire.form_data import FormFile, parse_form
 from gateway.wire.form_fields import unbracket
-from gateway.wire.pictures_request import MAX_PROMPT, PARAMETERS, parse_pictures_request
+from gateway.wire.images_request import MAX_PROMPT, PARAMETERS, parse_images_request
 
 from .forms import refused_with, sent_by_node_sdk, sent_by_python_sdk
-from .test_picture_bytes import drawn
+from .test_image_bytes import drawn
 
 CAT = {"model": "gpt-4o-image", "prompt": "a cat"}
 PNG = drawn("png", 3, 2)
 JPEG = drawn("jpeg", 4, 5)
 URL = "https://example.com/a.png"
 DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
-FROM_PNG = SourcePicture(PNG, None, "image/png", 3, 2)
-FROM_JPEG = SourcePicture(JPEG, None, "image/jpeg", 4, 5)
-FROM_URL = SourcePicture(url=URL)
+FROM_PNG = SourceImage(PNG, None, "image/png", 3, 2)
+FROM_JPEG = SourceImage(JPEG, None, "image/jpeg", 4, 5)
+FROM_URL = SourceImage(url=URL)
 
 
 def file(name: str = "image", data: bytes = PNG) -> FormFile:
@@ -35,7 +35,7 @@ def file(name: str = "image", data: bytes = PNG) -> FormFile:
 
 def refusal(kind: Any, fields: dict[str, Any], *files: FormFile) -> ClientError:
     with pytest.raises(ClientError) as caught:
-        parse_pictures_request(kind, fields, files)
+        parse_images_request(kind, fields, files)
     error = caught.value
     assert (error.status, error.type) == (400, "invalid_request_error")
     assert f"'{error.param}'" in error.message
@@ -43,7 +43,7 @@ def refusal(kind: Any, fields: dict[str, Any], *files: FormFile) -> ClientError:
 
 
 def test_the_smallest_order_of_each_kind():
-    request = parse_pictures_request("generation", CAT)
+    request = parse_images_request("generation", CAT)
     assert (request.kind, request.model, request.prompt, request.n) == ("generation", "gpt-4o-image", "a cat", 1)
     assert (request.size, request.quality, request.format, request.stream) == (None, None, None, False)
     assert (request.partial_images, request.images, request.mask, request.options, request.flux) == (
@@ -53,8 +53,8 @@ def test_the_smallest_order_of_each_kind():
         {},
         {},
     )
-    assert parse_pictures_request("edit", CAT, [file()]).images == (FROM_PNG,)
-    assert parse_pictures_request("variation", {"model": "flux-redux"}, [file()]).prompt == ""
+    assert parse_images_request("edit", CAT, [file()]).images == (FROM_PNG,)
+    assert parse_images_request("variation", {"model": "flux-redux"}, [file()]).prompt == ""
 
 
 def test_an_order_with_everything():
@@ -86,7 +86,7 @@ def test_an_order_with_everything():
     }
     fields = {"n": 10, "size": "1024x1536", "quality": "hd", "response_format": "b64_json", "stream": True}
     body = {**CAT, **options, **flux, **fields, "partial_images": 3, "image": URL, "mask": {"image_url": DATA_URL}}
-    request = parse_pictures_request("edit", body)
+    request = parse_images_request("edit", body)
     assert (request.n, request.size, request.quality, request.format) == (10, "1024x1536", "hd", "b64_json")
     assert (request.stream, request.partial_images) == (True, 3)
     assert (request.images, request.mask) == ((FROM_URL,), FROM_PNG)
@@ -97,7 +97,7 @@ def test_an_order_with_everything():
 
 def test_null_stands_for_an_absent_field():
     nothing = dict.fromkeys(PARAMETERS)
-    assert parse_pictures_request("generation", {**nothing, **CAT}) == parse_pictures_request("generation", CAT)
+    assert parse_images_request("generation", {**nothing, **CAT}) == parse_images_request("generation", CAT)
 
 
 @pytest.mark.parametrize("kind", ["generation", "edit", "variation"])
@@ -116,8 +116,8 @@ def test_a_prompt_is_required_and_must_say_something(kind):
 
 
 def test_a_variations_prompt_is_optional():
-    assert parse_pictures_request("variation", {**CAT, "prompt": " "}, [file()]).prompt == ""
-    assert parse_pictures_request("variation", CAT, [file()]).prompt == "a cat"
+    assert parse_images_request("variation", {**CAT, "prompt": " "}, [file()]).prompt == ""
+    assert parse_images_request("variation", CAT, [file()]).prompt == "a cat"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_variations_prompt_is_optional():
         ("prompt", ["a"], "invalid_type"),
         ("prompt", "x" * (MAX_PROMPT + 1), "invalid_value"),
         ("n", 0, "invalid_value"),
-        ("n", MOST_PICTURES + 1, "invalid_value"),
+        ("n", MOST_IMAGES + 1, "invalid_value"),
         ("n", "2", "invalid_type"),
         ("n", True, "invalid_type"),
         ("n", 1.0, "invalid_type"),
@@ -160,8 +160,8 @@ def test_a_variations_prompt_is_optional():
         ("safety_identifier", [], "invalid_type"),
         ("config", "public", "invalid_type"),
         ("image", 7, "invalid_type"),
-        ("image", "no picture", "invalid_value"),
-        ("image", base64.b64encode(b"no picture").decode(), "invalid_value"),
+        ("image", "no image", "invalid_value"),
+        ("image", base64.b64encode(b"no image").decode(), "invalid_value"),
         ("image", "data:image/png;base64,A", "invalid_value"),
         ("images", URL, "invalid_type"),
         ("images", {"image_url": URL}, "invalid_type"),
@@ -174,12 +174,12 @@ def test_a_field_that_is_wrong_is_named(name, value, code):
 
 @pytest.mark.parametrize("size", [*STANDARD_SIZES, "auto", "1x1", "16384x16384"])
 def test_sizes(size):
-    assert parse_pictures_request("generation", {**CAT, "size": size}).size == size
+    assert parse_images_request("generation", {**CAT, "size": size}).size == size
 
 
 def test_previews_need_a_stream():
-    assert parse_pictures_request("generation", {**CAT, "stream": True, "partial_images": 2}).partial_images == 2
-    assert parse_pictures_request("generation", {**CAT, "partial_images": 0}).partial_images == 0
+    assert parse_images_request("generation", {**CAT, "stream": True, "partial_images": 2}).partial_images == 2
+    assert parse_images_request("generation", {**CAT, "partial_images": 0}).partial_images == 0
     for stream in (False, None):
         assert refusal("generation", {**CAT, "stream": stream, "partial_images": 2}).param == "partial_images"
 
@@ -214,7 +214,7 @@ def test_the_sdks_fields_are_known_but_those_that_gpt_image_1_does_not_have():
 
 @pytest.mark.parametrize(("config", "flux"), [({}, {}), ({"service_mode": "public"}, {"service_mode": "public"})])
 def test_of_piapis_config_only_the_service_mode_may_be_chosen(config, flux):
-    assert parse_pictures_request("generation", {**CAT, "config": config}).flux == flux
+    assert parse_images_request("generation", {**CAT, "config": config}).flux == flux
     error = refusal("generation", {**CAT, "config": {**config, "webhook_config": {"endpoint": URL}}})
     assert (error.code, error.param) == ("unknown_parameter", "config.webhook_config")
 
@@ -237,8 +237,8 @@ def test_the_service_mode_is_chosen_once():
         ({"image": DATA_URL, "images": [URL]}, (FROM_PNG, FROM_URL)),
     ],
 )
-def test_pictures_in_json(fields, images):
-    assert parse_pictures_request("generation", {**CAT, **fields}).images == images
+def test_images_in_json(fields, images):
+    assert parse_images_request("generation", {**CAT, **fields}).images == images
 
 
 @pytest.mark.parametrize(
@@ -262,14 +262,14 @@ def test_pictures_in_json(fields, images):
         ({"image": []}, "missing_required_parameter", "image"),
     ],
 )
-def test_pictures_that_are_wrong_are_named(fields, code, param):
+def test_images_that_are_wrong_are_named(fields, code, param):
     error = refusal("edit", {**CAT, **fields})
     assert (error.code, error.param) == (code, param)
 
 
 @pytest.mark.parametrize("name", ["image", "image[]", "image[0]", "image[15]"])
 def test_files_may_be_named_in_every_way_the_sdks_name_them(name):
-    request = parse_pictures_request("edit", CAT, [file(name), file("mask", JPEG), file(name, JPEG)])
+    request = parse_images_request("edit", CAT, [file(name), file("mask", JPEG), file(name, JPEG)])
     assert (request.images, request.mask) == ((FROM_PNG, FROM_JPEG), FROM_JPEG)
 
 
@@ -294,21 +294,21 @@ def test_files_that_are_wrong_are_named(files, code, param):
 
 
 def test_files_and_fields_together():
-    assert parse_pictures_request("edit", {**CAT, "image": URL}, [file()]).images == (FROM_PNG, FROM_URL)
+    assert parse_images_request("edit", {**CAT, "image": URL}, [file()]).images == (FROM_PNG, FROM_URL)
     assert refusal("edit", {**CAT, "mask": URL}, file(), file("mask")).code == "duplicate_key"
     assert refusal("edit", {**CAT, "image": URL}, *[file()] * 16).param == "image"
 
 
-def test_a_variation_is_of_one_picture_and_only_edits_have_masks():
+def test_a_variation_is_of_one_image_and_only_edits_have_masks():
     assert refusal("variation", {"model": "m"}).code == "missing_required_parameter"
     assert refusal("variation", {"model": "m"}, file(), file()).param == "image"
     for kind in ("variation", "generation"):
         assert refusal(kind, CAT, file(), file("mask")).param == "mask"
 
 
-def test_prompts_and_pictures_are_not_shown_by_repr():
-    assert "cat" not in repr(parse_pictures_request("edit", CAT, [file()]))
-    assert "PNG" not in repr(parse_pictures_request("edit", CAT, [file()]))
+def test_prompts_and_images_are_not_shown_by_repr():
+    assert "cat" not in repr(parse_images_request("edit", CAT, [file()]))
+    assert "PNG" not in repr(parse_images_request("edit", CAT, [file()]))
 
 
 def test_the_python_sdks_edit_from_its_bytes_to_the_order():
@@ -316,14 +316,14 @@ def test_the_python_sdks_edit_from_its_bytes_to_the_order():
     form = parse_form(
         *sent_by_python_sdk("edit", **CAT, image=[PNG, JPEG], mask=PNG, n=2, size="1024x1024", extra_body=extra)
     )
-    request = parse_pictures_request("edit", unbracket(form.fields), form.files)
+    request = parse_images_request("edit", unbracket(form.fields), form.files)
     assert (request.images, request.mask) == ((FROM_PNG, FROM_JPEG), FROM_PNG)
     assert (request.n, request.size, request.flux) == (2, "1024x1024", extra)
 
 
 def test_the_node_sdks_variation_from_its_bytes_to_the_order():
     form = parse_form(*sent_by_node_sdk("createVariation", {"model": "flux-redux", "n": 2}, {"image": PNG}))
-    request = parse_pictures_request("variation", unbracket(form.fields), form.files)
+    request = parse_images_request("variation", unbracket(form.fields), form.files)
     assert (request.kind, request.model, request.n, request.images) == ("variation", "flux-redux", 2, (FROM_PNG,))
 
 
@@ -343,6 +343,6 @@ _CODES = {"missing_required_parameter", "invalid_type", "invalid_value", "unknow
 )
 def test_any_fields_give_an_order_or_a_clients_error(kind, fields, files):
     with refused_with(_CODES):
-        request = parse_pictures_request(kind, {**CAT, **fields}, files)
+        request = parse_images_request(kind, {**CAT, **fields}, files)
         assert request.kind == kind
         assert set(request.flux) <= set(fields) | {"service_mode"}

@@ -1,6 +1,6 @@
-"""Real PNG pictures with SANDBOX drawn on them, written by hand (PNG specification, third edition).
+"""Real PNG images with SANDBOX drawn on them, written by hand (PNG specification, third edition).
 
-A picture is made from its name alone, so the sandbox stores none: ``/files/gen-1a2b-1024x1536.png``.
+An image is made from its name alone, so the sandbox stores none: ``/files/gen-1a2b-1024x1536.png``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _WORD = "SANDBOX"
 _COLUMNS = 6 * len(_WORD) - 1
 
 
-def picture_name(seed: str, width: int, height: int) -> str:
-    """A file name for a picture of this size; equal seeds give equal pictures."""
+def image_name(seed: str, width: int, height: int) -> str:
+    """A file name for an image of this size; equal seeds give equal images."""
     return f"gen-{zlib.crc32(seed.encode()):08x}-{width}x{height}.png"
 
 
-def picture_by_name(name: str) -> bytes | None:
+def image_by_name(name: str) -> bytes | None:
     """The PNG a name stands for, or None if the sandbox gives out no such name."""
     match = _NAME.fullmatch(name)
     if match is None:
@@ -40,11 +40,11 @@ def picture_by_name(name: str) -> bytes | None:
     width, height = int(match[1]), int(match[2])
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         return None
-    return picture(width, height, zlib.crc32(name.encode()))
+    return image(width, height, zlib.crc32(name.encode()))
 
 
 @lru_cache(maxsize=32)
-def picture(width: int, height: int, tint: int = 0) -> bytes:
+def image(width: int, height: int, tint: int = 0) -> bytes:
     """A PNG of ``width`` × ``height`` pixels; the low 24 bits of ``tint`` choose the background."""
     background = (tint & 0xFFFFFF).to_bytes(3, "big")
     foreground = bytes(3) if sum(background) > 384 else b"\xff\xff\xff"
@@ -65,7 +65,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _rows(width: int, height: int) -> bytes:
-    """The filtered scanlines: filter 0, then one palette index a pixel. Tiny pictures have no room for the word."""
+    """The filtered scanlines: filter 0, then one palette index a pixel. Tiny images have no room for the word."""
     scale = min(width // (_COLUMNS + 2), height // 9)
     blank = bytes(1 + width)
     if scale < 1:

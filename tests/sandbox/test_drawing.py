@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.pictures import picture, picture_by_name, picture_name
+from gateway.sandbox.drawing import image, image_by_name, image_name
 
 from .client import ask
 
@@ -33,12 +33,12 @@ def decode(png: bytes) -> tuple[int, int, list[bytes]]:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (43, 9), (256, 64), (1024, 1536), (1536, 1024)])
-def test_the_picture_has_the_size_asked_for(width: int, height: int) -> None:
-    assert decode(picture(width, height))[:2] == (width, height)
+def test_the_image_has_the_size_asked_for(width: int, height: int) -> None:
+    assert decode(image(width, height))[:2] == (width, height)
 
 
 def test_the_word_can_be_read() -> None:
-    _, _, rows = decode(picture(43, 9))
+    _, _, rows = decode(image(43, 9))
 
     assert [row[1:42].translate(bytes((32, 35)) + bytes(254)).decode().rstrip() for row in rows] == [
         "",
@@ -54,19 +54,19 @@ def test_the_word_can_be_read() -> None:
 
 
 def test_a_name_is_all_it_takes() -> None:
-    name = picture_name("a fox", 320, 200)
+    name = image_name("a fox", 320, 200)
 
-    assert picture_name("a fox", 320, 200) == name
-    assert picture_name("a cat", 320, 200) != name
-    assert decode(picture_by_name(name) or b"")[:2] == (320, 200)
+    assert image_name("a fox", 320, 200) == name
+    assert image_name("a cat", 320, 200) != name
+    assert decode(image_by_name(name) or b"")[:2] == (320, 200)
 
 
 @pytest.mark.parametrize("name", ["x.png", "gen-1-0x10.png", "gen-1-9999x10.png", "../gen-1-8x8.png", "gen-1-8x8.jpg"])
 def test_no_other_name_is_served(name: str) -> None:
-    assert picture_by_name(name) is None
+    assert image_by_name(name) is None
 
 
-async def test_pictures_are_fetched_without_a_key(sandbox: Sandbox) -> None:
+async def test_images_are_fetched_without_a_key(sandbox: Sandbox) -> None:
     received = await ask(sandbox, method="GET", path="/files/gen-1-64x32.png", key=None)
     missing = await ask(sandbox, method="GET", path="/files/none", key=None)
 

@@ -1,4 +1,4 @@
-"""Pictures by the official OpenAI SDK for JavaScript: generate and edit, whole and streamed.
+"""Images by the official OpenAI SDK for JavaScript: generate and edit, whole and streamed.
 
 Without Node or its packages (scripts/node_sdk.sh) these tests skip.
 """
@@ -12,17 +12,16 @@ import pytest
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig, get
-from .node_sdk import Node, file
-from .picture_orders import (
+from .image_orders import (
     ADVANCED,
     BACKUP_ONLY,
     CHAT,
     EDITS,
     GENERATIONS,
+    IMAGE,
     LORA,
     MASK,
     OTHER_SOURCE,
-    PICTURE,
     SCHNELL,
     SOURCE,
     Cell,
@@ -36,49 +35,50 @@ from .picture_orders import (
     relayed,
     tokens_price,
 )
+from .node_sdk import Node, file
 
 KINDS = {"generate": "image_generation", "edit": "image_edit"}
 
 
-async def pixels(picture: dict[str, Any]) -> tuple[int, int]:
+async def pixels(image: dict[str, Any]) -> tuple[int, int]:
     """Of an item of an answer, or of an event."""
-    return opened(from_base64(picture["b64_json"]) if picture.get("b64_json") else await get(picture["url"])).size
+    return opened(from_base64(image["b64_json"]) if image.get("b64_json") else await get(image["url"])).size
 
 
 async def painted(node: Node, rig: Rig, check: str, cell: Cell, *, stream: bool, **fields: Any) -> Any:
-    """The one picture that came, after a look at the shape in which it came."""
+    """The one image that came, after a look at the shape in which it came."""
     wanted = {"model": cell.model, "prompt": PROMPT, **cell.extra, **fields}
     if not stream:
         report = await node.paint(rig, check, **wanted)
         assert report["ok"], report
-        [picture] = report["answer"]["data"]
-        return picture
+        [image] = report["answer"]["data"]
+        return image
     report = await node.paint(rig, check, **wanted, stream=True, partial_images=1)
     assert report["ok"], report
-    *partial, picture = report["events"]
-    assert picture["type"] == f"{KINDS[check]}.completed"
+    *partial, image = report["events"]
+    assert image["type"] == f"{KINDS[check]}.completed"
     has_previews = cell.buys in (GENERATIONS, EDITS)
     assert [event["type"] for event in partial] == [f"{KINDS[check]}.partial_image"] * has_previews
-    return picture
+    return image
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-class TestPictures:
+class TestImages:
     @cells(
-        Cell("gpt-4o-image", CHAT, PICTURE),
+        Cell("gpt-4o-image", CHAT, IMAGE),
         relayed("gpt-image-1", GENERATIONS, tokens_price()),
         flux("flux-schnell", "txt2img", SCHNELL),
         flux("flux-dev-advanced", "txt2img-lora", ADVANCED, **LORA),
     )
     async def test_generated(self, rig: Rig, node: Node, cell: Cell, stream: bool) -> None:
-        picture = await painted(node, rig, "generate", cell, stream=stream)
+        image = await painted(node, rig, "generate", cell, stream=stream)
 
         check_what_was_bought(rig, cell)
-        assert await pixels(picture) == cell.pixels
+        assert await pixels(image) == cell.pixels
         await check_books(rig, cell)
 
     @cells(
-        Cell("gpt-4o-image", CHAT, PICTURE),
+        Cell("gpt-4o-image", CHAT, IMAGE),
         relayed("gpt-image-1", EDITS, tokens_price(sources=1)),
         flux("flux-kontext", "kontext", ADVANCED),
         flux("flux-fill", "fill-inpaint", ADVANCED, masked=True),
@@ -87,19 +87,19 @@ class TestPictures:
     async def test_edited(self, rig: Rig, node: Node, cell: Cell, stream: bool) -> None:
         files = {"image": file(SOURCE), **({"mask": file(MASK)} if cell.masked else {})}
 
-        picture = await painted(node, rig, "edit", cell, stream=stream, **files)
+        image = await painted(node, rig, "edit", cell, stream=stream, **files)
 
         check_what_was_bought(rig, cell)
-        assert await pixels(picture) == cell.pixels
+        assert await pixels(image) == cell.pixels
         await check_books(rig, cell)
 
     async def test_by_the_backup(self, gateway: StartGateway, node: Node, stream: bool) -> None:
         rig = await gateway(BACKUP_ONLY)
         cell = relayed("flux-dev", GENERATIONS, tokens_price(), "backup")
 
-        picture = await painted(node, rig, "generate", cell, stream=stream)
+        image = await painted(node, rig, "generate", cell, stream=stream)
 
-        assert await pixels(picture) == (1024, 1024)
+        assert await pixels(image) == (1024, 1024)
         await check_books(rig, cell)
 
 
@@ -111,7 +111,7 @@ class TestForms:
             rig, "edit", model="gpt-image-1", prompt=PROMPT, image=images, mask=file(MASK), n=2, quality="low"
         )
 
-        assert [await pixels(picture) for picture in report["answer"]["data"]] == [(1024, 1024)] * 2
+        assert [await pixels(image) for image in report["answer"]["data"]] == [(1024, 1024)] * 2
         form = bought(rig)[0].form
         assert form is not None
         assert [(sent.name, sent.data) for sent in form.files] == [

@@ -1,4 +1,4 @@
-"""Every route for pictures with every kind of model, by OpenAI's own SDK: what is bought, what comes, what it costs."""
+"""Every route for images with every kind of model, by OpenAI's own SDK: what is bought, what comes, what it costs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.translate.image_stream import VARIATION_PROMPT
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig
-from .picture_orders import (
+from .image_orders import (
     ADVANCED,
     BACKUP_ONLY,
     CHAT,
@@ -19,9 +19,9 @@ from .picture_orders import (
     DEV,
     EDITS,
     GENERATIONS,
+    IMAGE,
     LORA,
     MASK,
-    PICTURE,
     SCHNELL,
     SOURCE,
     Cell,
@@ -41,7 +41,7 @@ OUTPAINT = {"left": 16, "right": 16, "top": 0, "bottom": 8}
 
 
 async def check_the_answer(cell: Cell, answer: ImagesResponse) -> None:
-    """One picture of the right size. Base64 is only for gpt-image-1; a usage, only an Images API tells.
+    """One image of the right size. Base64 is only for gpt-image-1; a usage, only an Images API tells.
 
     ``size`` is told where it was asked for upstream, or told by it.
     """
@@ -58,7 +58,7 @@ async def check_the_answer(cell: Cell, answer: ImagesResponse) -> None:
 
 class TestGenerations:
     @cells(
-        Cell("gpt-4o-image", CHAT, PICTURE),
+        Cell("gpt-4o-image", CHAT, IMAGE),
         relayed("gpt-image-1", GENERATIONS, tokens_price()),
         flux("flux-schnell", "txt2img", SCHNELL),
         flux("flux-dev", "txt2img", DEV),
@@ -100,8 +100,8 @@ class TestGenerations:
 
 class TestEdits:
     @cells(
-        Cell("gpt-4o-image", CHAT, PICTURE),
-        Cell("gpt-4o-image", CHAT, PICTURE, masked=True),
+        Cell("gpt-4o-image", CHAT, IMAGE),
+        Cell("gpt-4o-image", CHAT, IMAGE, masked=True),
         relayed("gpt-image-1", EDITS, tokens_price(sources=1)),
         flux("flux-kontext", "kontext", ADVANCED),
         flux("flux-dev-advanced", "kontext", ADVANCED, seed=7, steps=10),
@@ -155,7 +155,7 @@ class TestEdits:
 
 
 def _check_task_input(cell: Cell, sent: dict[str, Any]) -> None:
-    """The prompt, the picture as base64, what was given, and nothing that was not."""
+    """The prompt, the image as base64, what was given, and nothing that was not."""
     given = {name: value for name, value in cell.extra.items() if name != "task_type"}
     if margins := given.pop("outpaint", None):
         sides = {f"outpaint_{side}": pixels for side, pixels in margins.items()}
@@ -175,7 +175,7 @@ def _check_task_input(cell: Cell, sent: dict[str, Any]) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # OpenAI has retired variations; the SDK still has them
 class TestVariations:
     @cells(
-        Cell("gpt-4o-image", CHAT, PICTURE),
+        Cell("gpt-4o-image", CHAT, IMAGE),
         relayed("gpt-image-1", EDITS, tokens_price(VARIATION_PROMPT, sources=1)),
         flux("flux-redux", "redux-variation", ADVANCED),
         flux("flux-redux", "redux-variation", ADVANCED, prompt=PROMPT),

@@ -1,4 +1,4 @@
-"""Pictures that the gateway keeps: where only bytes are at hand and a link is wanted, it lends one of its own."""
+"""Images that the gateway keeps: where only bytes are at hand and a link is wanted, it lends one of its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.pictures import picture_name
+from gateway.sandbox.drawing import image_name
 
 from .conftest import StartGateway
 from .harness import PROMPT, Answer, Rig, eventually
-from .raw_orders import fetched, order, sandbox_picture
+from .raw_orders import fetched, order, sandbox_image
 
 BY_THE_BACKUP = "upstreams: {piapi: {keys: []}}"
 NAME = re.compile(r"[A-Za-z0-9_-]{43}\.png")
-PNG = sandbox_picture("/" + picture_name(f"{PROMPT}0", 1024, 1024))
+PNG = sandbox_image("/" + image_name(f"{PROMPT}0", 1024, 1024))
 
 
 def link_in(answer: Answer) -> str:
@@ -36,7 +36,7 @@ def kept(rig: Rig) -> list[str]:
 
 
 class TestALinkOfOurOwn:
-    async def test_leads_to_the_picture_without_any_key(self, gateway: StartGateway) -> None:
+    async def test_leads_to_the_image_without_any_key(self, gateway: StartGateway) -> None:
         rig = await gateway(BY_THE_BACKUP)
 
         answer = await order(rig)
@@ -62,14 +62,14 @@ class TestALinkOfOurOwn:
         assert asked.header("content-length") == str(len(PNG))
 
     async def test_names_the_public_address_where_there_is_one(self, gateway: StartGateway) -> None:
-        rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{public_url: 'https://pictures.example.com/gateway/'}}")
+        rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{public_url: 'https://images.example.com/gateway/'}}")
 
         link = link_in(await order(rig))
 
-        assert link.startswith("https://pictures.example.com/gateway/images/")
+        assert link.startswith("https://images.example.com/gateway/images/")
         assert kept(rig) == [link.rpartition("/")[2]]
 
-    async def test_is_another_one_for_every_picture(self, gateway: StartGateway) -> None:
+    async def test_is_another_one_for_every_image(self, gateway: StartGateway) -> None:
         rig = await gateway(BY_THE_BACKUP)
 
         answer = await order(rig, n=3)
@@ -125,7 +125,7 @@ class TestALinkOfOurOwn:
         assert models.status == 403
 
 
-class TestNoSuchPicture:
+class TestNoSuchImage:
     @pytest.mark.parametrize(
         "name",
         [
@@ -189,7 +189,7 @@ class TestKeeping:
         link = link_in(await order(rig))
         os.utime(folder(rig) / link.rpartition("/")[2], (0, 0))
 
-        await eventually(lambda: kept(rig) == [], "the old picture to be removed")
+        await eventually(lambda: kept(rig) == [], "the old image to be removed")
 
         assert (await fetched(link)).status == 404
 
@@ -214,7 +214,7 @@ class TestKeeping:
         assert [(await fetched(link)).status for link in links] == [404, 200, 200]
 
 
-class TestAPictureThatCannotBeKept:
+class TestAnImageThatCannotBeKept:
     @pytest.mark.parametrize("trouble", ["no folder", "too large"])
     @pytest.mark.parametrize("way", ["images", "chat", "chat stream"])
     async def test_is_paid_for_in_vain_and_says_so(

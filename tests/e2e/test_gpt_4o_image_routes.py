@@ -1,4 +1,4 @@
-"""gpt-4o-image on the Images routes: whatever its text looks like, the client gets pictures, or is told why not."""
+"""gpt-4o-image on the Images routes: whatever its text looks like, the client gets images, or is told why not."""
 
 from __future__ import annotations
 
@@ -13,61 +13,61 @@ from .harness import PROMPT, Rig
 from .raw_orders import (
     ATTEMPTS,
     EDITS,
+    IMAGE,
     NO_BACKUP,
-    NO_PICTURE,
-    PICTURE,
+    NO_IMAGE,
     files_asked,
     order,
     orders_asked,
+    sandbox_image,
     sandbox_links,
-    sandbox_picture,
     told,
 )
 
-WITH_A_PICTURE = ("piapi", "a", "b", "c", "d", "e")
+WITH_AN_IMAGE = ("piapi", "a", "b", "c", "d", "e")
 REASONS = {
     "failed": "input_moderation",
     "failed_en": "output_moderation",
-    "refused": "this picture cannot be made; it goes against the rules.",
+    "refused": "this image cannot be made; it goes against the rules.",
 }
 DALLE = "https://oaidalleapiprodscus.blob.core.windows.net/private"
 POLICY = (400, "image_generation_user_error", "content_policy_violation")
 
 
-class TestPictures:
-    @pytest.mark.parametrize("variant", WITH_A_PICTURE)
+class TestImages:
+    @pytest.mark.parametrize("variant", WITH_AN_IMAGE)
     async def test_are_exactly_the_answers(self, rig: Rig, variant: str) -> None:
         rig.sandbox.script(f"ok;variant={variant}")
 
         made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT)
 
         assert made.data is not None
-        assert [picture.url for picture in made.data] == sandbox_links(rig)
+        assert [image.url for image in made.data] == sandbox_links(rig)
         assert made.data[0].b64_json is None
         assert len(rig.sandbox.requests) == 1  # a link that is wanted as a link is not followed
         row = await rig.row()
-        assert (row.charged, row.images, row.status, row.outcomes) == (PICTURE, 1, 200, ["ok"])
+        assert (row.charged, row.images, row.status, row.outcomes) == (IMAGE, 1, 200, ["ok"])
         assert row.charged == row.upstream_cost == rig.sandbox.billed
 
-    @pytest.mark.parametrize("variant", WITH_A_PICTURE)
+    @pytest.mark.parametrize("variant", WITH_AN_IMAGE)
     async def test_are_all_delivered_though_one_was_asked_for(self, rig: Rig, variant: str) -> None:
         rig.sandbox.script(f"ok;variant={variant};images=3")
 
         made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT, n=1)
 
         assert made.data is not None
-        assert [picture.url for picture in made.data] == sandbox_links(rig, 3)
+        assert [image.url for image in made.data] == sandbox_links(rig, 3)
         row = await rig.row()
-        assert (row.charged, row.images) == (PICTURE, 3)
+        assert (row.charged, row.images) == (IMAGE, 3)
 
     async def test_several_are_bought_one_by_one_under_one_reservation(self, rig: Rig) -> None:
         made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT, n=3)
 
         assert made.data is not None
-        assert [picture.url for picture in made.data] == sandbox_links(rig) * 3
+        assert [image.url for image in made.data] == sandbox_links(rig) * 3
         assert len(rig.sandbox.requests) == 3
         row = await rig.row()
-        assert (row.charged, row.images, row.upstream_cost) == (3 * PICTURE, 3, 3 * PICTURE)
+        assert (row.charged, row.images, row.upstream_cost) == (3 * IMAGE, 3, 3 * IMAGE)
         assert row.charged == rig.sandbox.billed
         assert (await rig.figures()).total("gateway_images_total", model="gpt-4o-image", key="alice") == 3
 
@@ -77,9 +77,9 @@ class TestPictures:
         made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT, n=3)
 
         assert made.data is not None
-        assert [picture.url for picture in made.data] == sandbox_links(rig)
+        assert [image.url for image in made.data] == sandbox_links(rig)
         row = await rig.row()
-        assert (row.charged, row.images) == (PICTURE + 2 * NO_PICTURE, 1)
+        assert (row.charged, row.images) == (IMAGE + 2 * NO_IMAGE, 1)
         assert row.charged == rig.sandbox.billed
 
     @pytest.mark.parametrize("scenario", ["whole_json", "ok;whole=1", "crlf", "bytewise", "no_done", "comments"])
@@ -89,9 +89,9 @@ class TestPictures:
         made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT)
 
         assert made.data is not None
-        assert [picture.url for picture in made.data] == sandbox_links(rig)
+        assert [image.url for image in made.data] == sandbox_links(rig)
         row = await rig.row()
-        assert (row.charged, row.outcomes) == (PICTURE, ["ok"])
+        assert (row.charged, row.outcomes) == (IMAGE, ["ok"])
 
     async def test_bring_the_prompt_that_was_really_painted(self, rig: Rig) -> None:
         made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT, size="1536x1024")
@@ -114,7 +114,7 @@ class TestPictures:
         assert made.data is not None
         assert made.data[0].url is not None
         assert made.data[0].url.startswith(f"{DALLE}/files/")
-        assert (await rig.row()).charged == PICTURE
+        assert (await rig.row()).charged == IMAGE
 
     async def test_of_an_older_model_are_marked_in_a_stream_too(self, rig: Rig) -> None:
         rig.sandbox.script(f"ok;site={DALLE}")
@@ -134,8 +134,8 @@ class TestPictures:
 
 
 class TestAStream:
-    @pytest.mark.parametrize("variant", WITH_A_PICTURE)
-    async def test_ends_with_the_picture_as_an_event(self, rig: Rig, variant: str) -> None:
+    @pytest.mark.parametrize("variant", WITH_AN_IMAGE)
+    async def test_ends_with_the_image_as_an_event(self, rig: Rig, variant: str) -> None:
         rig.sandbox.script(f"ok;variant={variant}", path="/v1/chat/completions")
 
         stream = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT, stream=True)
@@ -143,12 +143,12 @@ class TestAStream:
 
         [link] = sandbox_links(rig)
         assert event.type == "image_generation.completed"
-        assert base64.b64decode(event.b64_json) == sandbox_picture(link)
+        assert base64.b64decode(event.b64_json) == sandbox_image(link)
         assert event.output_format == "png"
         assert files_asked(rig) == ["api"]
-        assert (await rig.row()).charged == PICTURE
+        assert (await rig.row()).charged == IMAGE
 
-    async def test_tells_of_pictures_beyond_the_order_as_well(self, rig: Rig) -> None:
+    async def test_tells_of_images_beyond_the_order_as_well(self, rig: Rig) -> None:
         rig.sandbox.script("ok;images=3", path="/v1/chat/completions")
 
         answer = await order(rig, stream=True)
@@ -170,7 +170,7 @@ class TestAStream:
 
     async def test_of_an_edit_has_the_edits_events(self, rig: Rig) -> None:
         stream = await rig.openai().images.edit(
-            model="gpt-4o-image", prompt=PROMPT, image=("a.png", sandbox_picture("/gen-a-64x64.png")), stream=True
+            model="gpt-4o-image", prompt=PROMPT, image=("a.png", sandbox_image("/gen-a-64x64.png")), stream=True
         )
 
         assert [event.type async for event in stream] == ["image_edit.completed"]
@@ -179,7 +179,7 @@ class TestAStream:
         assert sent.json["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/png;base64,")
 
 
-class TestNoPicture:
+class TestNoImage:
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     @pytest.mark.parametrize("variant", list(REASONS))
     async def test_because_of_the_rules_is_the_users_and_costs_little(
@@ -195,11 +195,11 @@ class TestNoPicture:
         assert caught.value.response.headers["x-should-retry"] == "false"
         assert len(rig.sandbox.requests) == 1
         row = await rig.row()
-        assert (row.charged, row.images, row.status, row.state) == (NO_PICTURE, 0, 400, "settled")
+        assert (row.charged, row.images, row.status, row.state) == (NO_IMAGE, 0, 400, "settled")
         assert row.outcomes == ["content_policy"]
-        assert row.costs == [(NO_PICTURE, "billed")]
+        assert row.costs == [(NO_IMAGE, "billed")]
         assert row.charged == rig.sandbox.billed
-        assert (await rig.figures()).nano("gateway_cost_usd_total", model="gpt-4o-image") == NO_PICTURE
+        assert (await rig.figures()).nano("gateway_cost_usd_total", model="gpt-4o-image") == NO_IMAGE
 
     async def test_in_any_of_several_is_told_with_the_reason_and_charged_for_each(self, rig: Rig) -> None:
         rig.for_all_roles("ok;variant=failed_en")
@@ -209,7 +209,7 @@ class TestNoPicture:
 
         assert told(caught.value) == POLICY
         row = await rig.row()
-        assert (row.charged, row.images) == (2 * NO_PICTURE, 0)
+        assert (row.charged, row.images) == (2 * NO_IMAGE, 0)
         assert row.charged == rig.sandbox.billed
 
     @pytest.mark.parametrize("scenario", ["moderation_blocked", "rejected;error=content_policy_violation"])
@@ -234,15 +234,15 @@ class TestNoPicture:
         made = await rig.openai().images.generate(model="gpt-4o-image", prompt=PROMPT)
 
         assert made.data is not None
-        assert [picture.url for picture in made.data] == sandbox_links(rig, role="proxy")
+        assert [image.url for image in made.data] == sandbox_links(rig, role="proxy")
         assert orders_asked(rig) == ["api", "proxy"]
         row = await rig.row()
         assert row.outcomes == [slug, "ok"]
-        assert row.charged == PICTURE
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "billed")]
+        assert row.charged == IMAGE
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]
         figures = await rig.figures()
         assert figures.total(ATTEMPTS, outcome=slug) == 1
-        assert figures.nano("gateway_upstream_cost_usd_total", reason="suspected_duplicate") == PICTURE
+        assert figures.nano("gateway_upstream_cost_usd_total", reason="suspected_duplicate") == IMAGE
 
     async def test_and_no_word_anywhere_is_an_empty_answer(self, gateway: StartGateway) -> None:
         rig = await gateway(NO_BACKUP)
@@ -266,4 +266,4 @@ class TestNoPicture:
         assert (answer.status, answer.error()["code"]) == (504, "upstream_outcome_unknown")
         assert orders_asked(rig) == ["api"]
         row = await rig.row()
-        assert (row.charged, row.costs) == (0, [(PICTURE, "unknown")])
+        assert (row.charged, row.costs) == (0, [(IMAGE, "unknown")])

@@ -1,4 +1,4 @@
-"""The kind and size of a picture by its header, for real pictures and for hostile ones."""
+"""The kind and size of an image by its header, for real images and for hostile ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from gateway.wire.picture_bytes import dimensions, picture_type
+from gateway.wire.image_bytes import dimensions, image_type
 
 
 def drawn(kind: str, width: int, height: int, mode: str = "RGB", **options: object) -> bytes:
@@ -55,15 +55,15 @@ ALPHA = {"lossless": False, "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"}
     ],
 )
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (257, 1025)])
-def test_real_pictures(kind, mode, options, width, height):
+def test_real_images(kind, mode, options, width, height):
     data = drawn(kind, width, height, mode, **options)
-    assert picture_type(data) == kind
+    assert image_type(data) == kind
     assert dimensions(data) == (width, height)
 
 
 @pytest.mark.parametrize("data", [b"", b"<svg", b"BM", b"\x89PNG", b"RIFF1234WAVE", b"GIF88a", b"%PDF", b"II*\0"])
-def test_what_is_no_picture(data):
-    assert picture_type(data) is None
+def test_what_is_no_image(data):
+    assert image_type(data) is None
     assert dimensions(data) is None
 
 
@@ -105,7 +105,7 @@ def test_what_is_no_picture(data):
     ],
 )
 def test_headers_by_hand(data, size):
-    assert picture_type(data) is not None
+    assert image_type(data) is not None
     assert dimensions(data) == size
 
 
@@ -120,6 +120,6 @@ _HEADS = (
 
 @given(st.sampled_from(_HEADS), st.binary(max_size=100))
 @example(b"\xff\xd8\xff", b"")
-def test_whatever_follows_a_picture_has_a_size_of_at_least_one_pixel_or_none(head, rest):
+def test_whatever_follows_an_image_has_a_size_of_at_least_one_pixel_or_none(head, rest):
     size = dimensions(head + rest)
     assert size is None or min(size) >= 1

@@ -1,4 +1,4 @@
-"""Pictures as OpenAI's events, by its own SDK, and what stands between the events; and the formats they come in."""
+"""Images as OpenAI's events, by its own SDK, and what stands between the events; and the formats they come in."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig, chat_body, get
-from .picture_orders import (
+from .image_orders import (
     ADVANCED,
     BACKUP_ONLY,
     CHAT,
     EDITS,
     GENERATIONS,
+    IMAGE,
     MASK,
-    PICTURE,
     SCHNELL,
     SOURCE,
     Cell,
@@ -37,7 +37,7 @@ EDIT_PARTIAL, EDIT_COMPLETED = "image_edit.partial_image", "image_edit.completed
 
 
 def checked(events: list[Any]) -> list[str]:
-    """The events' types, after a look at each: all that the SDK's type requires, around a whole picture."""
+    """The events' types, after a look at each: all that the SDK's type requires, around a whole image."""
     for event in events:
         type(event).model_validate(event.to_dict(), strict=True)
         opened(from_base64(event.b64_json))
@@ -55,7 +55,7 @@ class TestGenerations:
         ("cell", "events"),
         [
             (relayed("gpt-image-1", GENERATIONS, tokens_price()), [PARTIAL, PARTIAL, COMPLETED]),
-            (Cell("gpt-4o-image", CHAT, PICTURE), [COMPLETED]),
+            (Cell("gpt-4o-image", CHAT, IMAGE), [COMPLETED]),
             (flux("flux-schnell", "txt2img", SCHNELL), [COMPLETED]),
             (flux(ADVANCED, "txt2img", ADVANCED), [COMPLETED]),
         ],
@@ -104,17 +104,17 @@ class TestGenerations:
     @pytest.mark.parametrize(
         ("model", "cost"),
         [
-            ("gpt-image-1", tokens_price(pictures=3)),
-            ("gpt-4o-image", 3 * PICTURE),
+            ("gpt-image-1", tokens_price(images=3)),
+            ("gpt-4o-image", 3 * IMAGE),
             ("flux-schnell", 3 * 2_000_000),
             ("flux-dev", 3 * 15_000_000),
         ],
     )
-    async def test_every_picture_has_its_event(self, rig: Rig, model: str, cost: int) -> None:
+    async def test_every_image_has_its_event(self, rig: Rig, model: str, cost: int) -> None:
         stream = await rig.openai().images.generate(model=model, prompt=PROMPT, stream=True, n=3)
 
         assert checked([event async for event in stream]) == [COMPLETED] * 3
-        await check_books(rig, Cell(model, "", cost), pictures=3)
+        await check_books(rig, Cell(model, "", cost), images=3)
 
     @pytest.mark.parametrize("scenario", ["ok;whole=1", "whole_json"])
     @pytest.mark.parametrize("model", ["gpt-image-1", "gpt-4o-image"])
@@ -132,7 +132,7 @@ class TestEdits:
         ("cell", "events"),
         [
             (relayed("gpt-image-1", EDITS, tokens_price(sources=1)), [EDIT_PARTIAL, EDIT_COMPLETED]),
-            (Cell("gpt-4o-image", CHAT, PICTURE), [EDIT_COMPLETED]),
+            (Cell("gpt-4o-image", CHAT, IMAGE), [EDIT_COMPLETED]),
             (flux("flux-fill", "fill-inpaint", ADVANCED), [EDIT_COMPLETED]),
         ],
         ids=str,
@@ -227,8 +227,8 @@ class TestFormats:
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     @pytest.mark.parametrize("model", ["gpt-4o-image", "flux-dev"])
-    async def test_a_link_to_the_backups_picture_is_ours(self, gateway: StartGateway, model: str, stream: bool) -> None:
-        """The backup gives base64 only, so that the picture is kept."""
+    async def test_a_link_to_the_backups_image_is_ours(self, gateway: StartGateway, model: str, stream: bool) -> None:
+        """The backup gives base64 only, so that the image is kept."""
         rig = await gateway(BACKUP_ONLY)
         asked: Any = {"model": model, "prompt": PROMPT, "response_format": "url", "stream": stream}
 

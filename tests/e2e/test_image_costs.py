@@ -1,4 +1,4 @@
-"""What pictures cost: told before the body, in the books, in the figures, and on the provider's own bill."""
+"""What images cost: told before the body, in the books, in the figures, and on the provider's own bill."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from gateway.core.pricing.prices import format_usd
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig
-from .raw_orders import NO_BACKUP, NO_PICTURE, PICTURE, TABLE, WORDS, order, sandbox_picture
+from .raw_orders import IMAGE, NO_BACKUP, NO_IMAGE, TABLE, WORDS, order, sandbox_image
 
-TEXT, CACHED, PICTURES_IN, OUTPUT = 5_000, 1_250, 10_000, 40_000
+TEXT, CACHED, IMAGES_IN, OUTPUT = 5_000, 1_250, 10_000, 40_000
 """Nano-dollars a token of gpt-image-1."""
 
 SOURCE = 323
-"""Tokens the sandbox counts for a picture that was sent in."""
+"""Tokens the sandbox counts for an image that was sent in."""
 
 OUTPUT_TOKENS = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
 CELLS = [(quality, size) for quality, sizes in TABLE.items() for size in sizes]
 
 
-def picture_file() -> io.BytesIO:
-    file = io.BytesIO(sandbox_picture("/gen-source-64x64.png"))
+def image_file() -> io.BytesIO:
+    file = io.BytesIO(sandbox_image("/gen-source-64x64.png"))
     file.name = "source.png"
     return file
 
@@ -47,13 +47,13 @@ async def check_everywhere(rig: Rig, model: str, cost: int, images: int, header:
 
 class TestGpt4oImage:
     @pytest.mark.parametrize("images", [1, 4])
-    async def test_an_answer_with_pictures(self, rig: Rig, images: int) -> None:
+    async def test_an_answer_with_images(self, rig: Rig, images: int) -> None:
         rig.sandbox.script(f"ok;images={images}")
 
         answer = await order(rig)
 
-        await check_everywhere(rig, "gpt-4o-image", PICTURE, images, answer.header("x-gateway-cost-usd"))
-        assert rig.sandbox.billed == PICTURE
+        await check_everywhere(rig, "gpt-4o-image", IMAGE, images, answer.header("x-gateway-cost-usd"))
+        assert rig.sandbox.billed == IMAGE
 
     async def test_an_answer_without(self, rig: Rig) -> None:
         rig.sandbox.script("ok;variant=failed")
@@ -63,11 +63,11 @@ class TestGpt4oImage:
         assert answer.status == 400
         assert answer.header("x-gateway-cost-usd") == "0.00066"
         row = await rig.row()
-        assert (row.charged, row.upstream_cost, row.confidence) == (NO_PICTURE, NO_PICTURE, "measured")
-        assert rig.sandbox.billed == NO_PICTURE
+        assert (row.charged, row.upstream_cost, row.confidence) == (NO_IMAGE, NO_IMAGE, "measured")
+        assert rig.sandbox.billed == NO_IMAGE
         [used] = await rig.usage("model")
         assert (used["cost_usd"], used["images"]) == (pytest.approx(0.00066), 0)
-        assert (await rig.figures()).nano("gateway_cost_usd_total", model="gpt-4o-image") == NO_PICTURE
+        assert (await rig.figures()).nano("gateway_cost_usd_total", model="gpt-4o-image") == NO_IMAGE
 
     @pytest.mark.parametrize("scenario", ["rejected", "too_large", "rate_limited;retry_after=60", "server_error"])
     async def test_a_status_that_is_an_error(self, gateway: StartGateway, scenario: str) -> None:
@@ -101,7 +101,7 @@ class TestGptImage1ByUsage:
         assert (row.input_tokens, row.cached_input_tokens, row.output_tokens) == (WORDS, 0, tokens)
         assert row.confidence == "measured"
 
-    async def test_counts_several_pictures(self, rig: Rig) -> None:
+    async def test_counts_several_images(self, rig: Rig) -> None:
         answer = await order(rig, model="gpt-image-1", quality="low", size="1024x1024", n=3)
 
         assert len(answer.json()["data"]) == 3
@@ -121,27 +121,27 @@ class TestGptImage1ByUsage:
         assert rig.sandbox.billed == cost
         assert (await rig.row()).cached_input_tokens == 3
 
-    async def test_takes_pictures_sent_in_at_theirs(self, rig: Rig) -> None:
+    async def test_takes_images_sent_in_at_theirs(self, rig: Rig) -> None:
         raw = await rig.openai().images.with_raw_response.edit(
-            model="gpt-image-1", prompt=PROMPT, image=[picture_file(), picture_file()], quality="low", size="1024x1024"
+            model="gpt-image-1", prompt=PROMPT, image=[image_file(), image_file()], quality="low", size="1024x1024"
         )
 
         usage = raw.parse().usage
         assert usage is not None
         assert (usage.input_tokens_details.text_tokens, usage.input_tokens_details.image_tokens) == (WORDS, 2 * SOURCE)
-        cost = WORDS * TEXT + 2 * SOURCE * PICTURES_IN + 272 * OUTPUT
+        cost = WORDS * TEXT + 2 * SOURCE * IMAGES_IN + 272 * OUTPUT
         await check_everywhere(rig, "gpt-image-1", cost, 1, raw.headers["x-gateway-cost-usd"])
         assert rig.sandbox.billed == cost
         assert (await rig.row()).input_tokens == WORDS + 2 * SOURCE
 
-    async def test_counts_cached_text_before_cached_pictures(self, rig: Rig) -> None:
+    async def test_counts_cached_text_before_cached_images(self, rig: Rig) -> None:
         rig.sandbox.script(f"ok;cached={WORDS + 100}")
 
         raw = await rig.openai().images.with_raw_response.edit(
-            model="gpt-image-1", prompt=PROMPT, image=picture_file(), quality="low", size="1024x1024"
+            model="gpt-image-1", prompt=PROMPT, image=image_file(), quality="low", size="1024x1024"
         )
 
-        cost = (WORDS + 100) * CACHED + (SOURCE - 100) * PICTURES_IN + 272 * OUTPUT
+        cost = (WORDS + 100) * CACHED + (SOURCE - 100) * IMAGES_IN + 272 * OUTPUT
         await check_everywhere(rig, "gpt-image-1", cost, 1, raw.headers["x-gateway-cost-usd"])
         assert rig.sandbox.billed == cost
 
@@ -236,7 +236,7 @@ async def test_all_models_together_add_up(rig: Rig) -> None:
     rows = await rig.rows(4)
 
     charged = {
-        "gpt-4o-image": PICTURE + NO_PICTURE,
+        "gpt-4o-image": IMAGE + NO_IMAGE,
         "gpt-image-1": WORDS * TEXT + 272 * OUTPUT,
         "flux-schnell": 3 * 2_000_000,
     }

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.images.types import MOST_PICTURES, PictureKind, PicturesRequest, SourcePicture
+from gateway.core.images.types import MOST_IMAGES, ImageKind, ImagesRequest, SourceImage
 from gateway.wire.field_checks import (
     Check,
     a_boolean,
@@ -28,7 +28,7 @@ from gateway.wire.field_checks import (
     wrong_value,
 )
 from gateway.wire.form_data import FormFile
-from gateway.wire.source_pictures import MAX_PICTURES, picture_from_bytes, picture_from_text, too_many_pictures
+from gateway.wire.source_images import MAX_IMAGES, image_from_bytes, image_from_text, too_many_images
 
 MAX_PROMPT = 32_000
 """Characters; OpenAI's bound for the gpt-image models."""
@@ -41,9 +41,7 @@ _IMAGE_FILE = re.compile(r"image(\[[0-9]*\])?")
 _KNOWN = "OpenAI's Images API and of PiAPI's Flux models"
 
 
-def parse_pictures_request(
-    kind: PictureKind, fields: Mapping[str, Any], files: Sequence[FormFile] = ()
-) -> PicturesRequest:
+def parse_images_request(kind: ImageKind, fields: Mapping[str, Any], files: Sequence[FormFile] = ()) -> ImagesRequest:
     """Check an order. ``fields``: a JSON body, or a form's fields as ``form_fields.unbracket`` reads them.
 
     Null stands for an absent field. Raises ClientError 400 with ``param`` naming the field and ``code`` one of
@@ -62,7 +60,7 @@ def parse_pictures_request(
     partial_images = given.get("partial_images", 0)
     if partial_images and not stream:
         raise wrong_value("partial_images", "it is only allowed when 'stream' is true")
-    return PicturesRequest(
+    return ImagesRequest(
         kind=kind,
         model=given["model"],
         prompt=_prompt_for(kind, given),
@@ -79,7 +77,7 @@ def parse_pictures_request(
     )
 
 
-def _prompt_for(kind: PictureKind, given: Mapping[str, Any]) -> str:
+def _prompt_for(kind: ImageKind, given: Mapping[str, Any]) -> str:
     prompt: str = given.get("prompt", "")
     if prompt.strip():
         return prompt
@@ -88,7 +86,7 @@ def _prompt_for(kind: PictureKind, given: Mapping[str, Any]) -> str:
     raise wrong_value("prompt", "it must not be empty") if "prompt" in given else missing("prompt")
 
 
-def _images(kind: PictureKind, given: Mapping[str, Any], files: Sequence[FormFile]) -> tuple[SourcePicture, ...]:
+def _images(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]) -> tuple[SourceImage, ...]:
     """The files, then what ``image`` and ``images`` hold, each in order."""
     sent = [file for file in files if file.name != "mask"]
     for file in sent:
@@ -96,20 +94,20 @@ def _images(kind: PictureKind, given: Mapping[str, Any], files: Sequence[FormFil
             raise _unknown_file(file.name)
     texts = [(text, param) for name in ("image", "images") for text, param in _texts(given.get(name, []), name)]
     count = len(sent) + len(texts)
-    if count > MAX_PICTURES:
-        raise too_many_pictures("image")
+    if count > MAX_IMAGES:
+        raise too_many_images("image")
     if count == 0 and kind != "generation":
         raise missing("image")
     if count > 1 and kind == "variation":
-        raise wrong_value("image", "a variation is made of one picture")
+        raise wrong_value("image", "a variation is made of one image")
     several = len(sent) > 1
     return (
-        *(picture_from_bytes(file.data, f"image[{place}]" if several else "image") for place, file in enumerate(sent)),
-        *(picture_from_text(text, param) for text, param in texts),
+        *(image_from_bytes(file.data, f"image[{place}]" if several else "image") for place, file in enumerate(sent)),
+        *(image_from_text(text, param) for text, param in texts),
     )
 
 
-def _mask(kind: PictureKind, given: Mapping[str, Any], files: Sequence[FormFile]) -> SourcePicture | None:
+def _mask(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]) -> SourceImage | None:
     sent = [file for file in files if file.name == "mask"]
     texts = _texts(given.get("mask", []), "mask")
     if not sent and not texts:
@@ -118,11 +116,11 @@ def _mask(kind: PictureKind, given: Mapping[str, Any], files: Sequence[FormFile]
         raise wrong_value("mask", "only an edit takes a mask; send it to /v1/images/edits")
     if len(sent) + len(texts) > 1:
         raise _twice("mask")
-    return picture_from_bytes(sent[0].data, "mask") if sent else picture_from_text(*texts[0])
+    return image_from_bytes(sent[0].data, "mask") if sent else image_from_text(*texts[0])
 
 
 def _texts(value: Any, name: str) -> list[tuple[str, str]]:
-    """The texts of one picture or of a list, each with the name of its place. The values have been checked."""
+    """The texts of one image or of a list, each with the name of its place. The values have been checked."""
     items = [(item, f"{name}[{place}]") for place, item in enumerate(value)] if type(value) is list else [(value, name)]
     return [(item, param) if type(item) is str else (item["image_url"], f"{param}.image_url") for item, param in items]
 
@@ -145,7 +143,7 @@ def _twice(name: str) -> ClientError:
 def _unknown_file(name: str) -> ClientError:
     shown = shorten(name)
     return invalid_request(
-        f"Unknown file: '{shown}'. Pictures are sent as 'image' or 'image[]', a mask as 'mask'.",
+        f"Unknown file: '{shown}'. Images are sent as 'image' or 'image[]', a mask as 'mask'.",
         param=shown,
         code="unknown_parameter",
     )
@@ -164,7 +162,7 @@ def _size(value: Any, param: str) -> None:
         raise wrong_value(param, f"it must be 'auto' or WIDTHxHEIGHT with sides from 1 to {MAX_SIDE}")
 
 
-def _picture(value: Any, param: str) -> None:
+def _image(value: Any, param: str) -> None:
     """A string, or OpenAI's object around one. Its other way, ``file_id``, names a file that is not here."""
     if type(value) is str:
         return
@@ -178,19 +176,19 @@ def _picture(value: Any, param: str) -> None:
     a_string(value["image_url"], f"{param}.image_url")
 
 
-def _pictures(value: Any, param: str) -> None:
+def _one_image_field(value: Any, param: str) -> None:
     if type(value) is not list:
-        _picture(value, param)
+        _image(value, param)
         return
-    if len(value) > MAX_PICTURES:
-        raise too_many_pictures(param)
+    if len(value) > MAX_IMAGES:
+        raise too_many_images(param)
     for place, item in enumerate(value):
-        _picture(item, f"{param}[{place}]")
+        _image(item, f"{param}[{place}]")
 
 
-def _several_pictures(value: Any, param: str) -> None:
+def _several_images_field(value: Any, param: str) -> None:
     an_array(value, param)
-    _pictures(value, param)
+    _one_image_field(value, param)
 
 
 def _config(value: Any, param: str) -> None:
@@ -222,11 +220,11 @@ FLUX_FIELDS = (
 """Flux's own fields, as its task API and this gateway name them."""
 
 _FIELDS: dict[str, Check] = {
-    "image": _pictures,
-    "images": _several_pictures,
-    "mask": _picture,
+    "image": _one_image_field,
+    "images": _several_images_field,
+    "mask": _image,
     "model": a_model_name,
-    "n": an_integer(1, MOST_PICTURES),
+    "n": an_integer(1, MOST_IMAGES),
     "partial_images": an_integer(0, 3),
     "prompt": _prompt,
     "quality": one_of("auto", "low", "medium", "high", "standard", "hd"),

@@ -1,4 +1,4 @@
-"""Orders for pictures, and what the tests of their conversations and presenters are made of."""
+"""Orders for images, and what the tests of their conversations and presenters are made of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Generator, Iterable
 from typing import Any, TypeVar
 
-from gateway.core.images.types import MadePicture, PictureFacts, PictureKind, PicturesRequest, SourcePicture
+from gateway.core.images.types import ImageFacts, ImageKind, ImagesRequest, MadeImage, SourceImage
 from gateway.translate.commands import Command, Emit, Result
 from gateway.translate.presenting import Delivering, Telling
 
@@ -36,13 +36,13 @@ OTHER_URL = "https://storage.theapi.app/image/gen-2.png"
 KEPT_URL = "http://127.0.0.1:8400/images/kept"
 
 
-def order(kind: PictureKind = "generation", prompt: str = "A cat", **fields: Any) -> PicturesRequest:
+def order(kind: ImageKind = "generation", prompt: str = "A cat", **fields: Any) -> ImagesRequest:
     """An order as the front door would hand it over."""
-    return PicturesRequest(kind, "gpt-image", prompt, **fields)
+    return ImagesRequest(kind, "gpt-image", prompt, **fields)
 
 
-def source(data: bytes = BLACK) -> SourcePicture:
-    return SourcePicture(data, width=1, height=1)
+def source(data: bytes = BLACK) -> SourceImage:
+    return SourceImage(data, width=1, height=1)
 
 
 def tell(telling: Generator[Command, Result, T], *answers: Result | Exception) -> tuple[list[Command], T]:
@@ -67,7 +67,7 @@ class PlainPresenter:
 
     def __init__(self, stream: bool = False) -> None:
         self.stream = stream
-        self.delivered: list[tuple[MadePicture, PictureFacts]] = []
+        self.delivered: list[tuple[MadeImage, ImageFacts]] = []
         self.previews: list[tuple[str, int]] = []
         self.progressed: list[str] = []
 
@@ -75,17 +75,17 @@ class PlainPresenter:
         self.progressed.append(text)
         yield from ()
 
-    def partial(self, b64: str, index: int, facts: PictureFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
         self.previews.append((b64, index))
         if self.stream:
             yield Emit(b"preview")
 
-    def deliver(self, made: Iterable[MadePicture], facts: PictureFacts, asked: int) -> Delivering:
-        pictures = tuple(made)
-        self.delivered += [(picture, facts) for picture in pictures]
+    def deliver(self, made: Iterable[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
+        images = tuple(made)
+        self.delivered += [(image, facts) for image in images]
         if self.stream:
-            yield Emit(b"picture" * len(pictures))
-        return pictures
+            yield Emit(b"image" * len(images))
+        return images
 
-    def conclude(self, pictures: object, facts: object, usage: object) -> bytes | None:
+    def conclude(self, images: object, facts: object, usage: object) -> bytes | None:
         raise AssertionError("a conversation does not conclude")

@@ -1,4 +1,4 @@
-"""What kind of picture some bytes are, and how big, told from their header alone; nothing is decoded.
+"""What kind of image some bytes are, and how big, told from their header alone; nothing is decoded.
 
 The bytes are a stranger's: every read is bounded, and a header that does not hold together has no size.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-PictureType = Literal["png", "jpeg", "webp", "gif"]
+ImageType = Literal["png", "jpeg", "webp", "gif"]
 
 MAX_PIXELS = 50_000_000
-"""Width × height of a picture that is taken in. A small file can claim any size and ask for that much memory."""
+"""Width × height of an image that is taken in. A small file can claim any size and ask for that much memory."""
 
 # PNG third edition, section 5.2; ITU-T T.81, annex B.1.1.3 (SOI and the marker after it); GIF89a, section 17.
-_MAGIC: tuple[tuple[bytes, PictureType], ...] = (
+_MAGIC: tuple[tuple[bytes, ImageType], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
     (b"\xff\xd8\xff", "jpeg"),
     (b"GIF87a", "gif"),
@@ -24,10 +24,10 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
 _START_OF_SCAN = 0xDA
 _MOST_MARKERS = 4096
-"""JPEG markers, and fill bytes between them, that are looked at. Pictures with a colour profile have up to 300."""
+"""JPEG markers, and fill bytes between them, that are looked at. Images with a colour profile have up to 300."""
 
 
-def picture_type(data: bytes) -> PictureType | None:
+def image_type(data: bytes) -> ImageType | None:
     """The format that ``data`` begins like, None if it is none that is known."""
     for magic, kind in _MAGIC:
         if data.startswith(magic):
@@ -38,7 +38,7 @@ def picture_type(data: bytes) -> PictureType | None:
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
     """Width and height in pixels as the header has them; None if it is cut off, malformed, or says zero."""
-    kind = picture_type(data)
+    kind = image_type(data)
     size = None
     if kind == "png":
         size = _png(data)

@@ -1,4 +1,4 @@
-"""Who is turned away at the routes for pictures, before anything is bought, and in which words."""
+"""Who is turned away at the routes for images, before anything is bought, and in which words."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from .conftest import StartGateway
 from .harness import ALICE, FLUX_ONLY, PROMPT, Answer, Rig
-from .raw_orders import EDITS, GENERATIONS, VARIATIONS, order, order_body, sandbox_picture, told
+from .raw_orders import EDITS, GENERATIONS, VARIATIONS, order, order_body, sandbox_image, told
 
 PATHS = (GENERATIONS, EDITS, VARIATIONS)
-PNG = sandbox_picture("/gen-door-64x64.png")
+PNG = sandbox_image("/gen-door-64x64.png")
 BOUNDARY = "a-boundary"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
 INVALID = "invalid_request_error"
@@ -51,7 +51,7 @@ async def check_turned_away(
 class TestModels:
     @pytest.mark.parametrize("path", PATHS)
     @pytest.mark.parametrize("model", ["gpt-4o", "claude-sonnet-4-20250514"])
-    async def test_that_only_chat_make_no_pictures(self, rig: Rig, model: str, path: str) -> None:
+    async def test_that_only_chat_make_no_images(self, rig: Rig, model: str, path: str) -> None:
         source: dict[str, Any] = {} if path == GENERATIONS else {"images": [{"image_url": "https://example.com/a.png"}]}
 
         answer = await order(rig, path=path, model=model, **source)
@@ -99,7 +99,7 @@ class TestKeys:
 
         assert answer.status == 200
 
-    async def test_have_limits_that_hold_for_pictures(self, gateway: StartGateway) -> None:
+    async def test_have_limits_that_hold_for_images(self, gateway: StartGateway) -> None:
         rig = await gateway(f"keys: [{{name: alice, team: growth, key: {ALICE}, rpm: 1}}]")
         assert (await order(rig)).status == 200
 
@@ -190,9 +190,9 @@ class TestBodies:
     @pytest.mark.parametrize(
         ("parts", "param"),
         [
-            pytest.param((MODEL, WORDS, file_part("image", b"not a picture")), "image", id="not a picture"),
-            pytest.param((MODEL, WORDS, file_part("image", PNG[:20])), "image", id="half a picture"),
-            pytest.param((MODEL, WORDS), "image", id="no picture"),
+            pytest.param((MODEL, WORDS, file_part("image", b"not an image")), "image", id="not an image"),
+            pytest.param((MODEL, WORDS, file_part("image", PNG[:20])), "image", id="half an image"),
+            pytest.param((MODEL, WORDS), "image", id="no image"),
             pytest.param((MODEL, IMAGE), "prompt", id="no prompt"),
             pytest.param((WORDS, IMAGE), "model", id="no model"),
             pytest.param((MODEL, WORDS, IMAGE, text_part("n", "many")), "n", id="a word for a number"),

@@ -1,15 +1,15 @@
-"""A chat with a model that makes pictures, as the order it stands for."""
+"""A chat with a model that makes images, as the order it stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.core.images.types import PicturesRequest
+from gateway.core.images.types import ImagesRequest
 from gateway.wire.chat_request import ChatRequest
 from gateway.wire.field_checks import wrong_value
-from gateway.wire.pictures_request import FLUX_FIELDS, MAX_PROMPT
-from gateway.wire.source_pictures import MAX_PICTURES, picture_from_url, too_many_pictures
+from gateway.wire.images_request import FLUX_FIELDS, MAX_PROMPT
+from gateway.wire.source_images import MAX_IMAGES, image_from_url, too_many_images
 
 CHAT_FLUX_FIELDS = frozenset(FLUX_FIELDS) - {"seed"}
 """Fields that a chat with a Flux model may have beside a chat's own; ``seed`` is a chat's own, sent by habit."""
@@ -20,8 +20,8 @@ def flux_fields(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name in CHAT_FLUX_FIELDS & body.keys() if (value := body.pop(name)) is not None}
 
 
-def pictures_from_chat(request: ChatRequest, flux: Mapping[str, Any] | None = None) -> PicturesRequest:
-    """The last user message's text is the prompt, its pictures are what is worked on; one picture is made.
+def images_from_chat(request: ChatRequest, flux: Mapping[str, Any] | None = None) -> ImagesRequest:
+    """The last user message's text is the prompt, its images are what is worked on; one image is made.
 
     Earlier messages do not count, for a prompt that nobody wrote would be paid for. Chat's other fields have no meaning
     here and are let pass, since chat clients send them with every request. ``flux``: Flux's own fields.
@@ -29,7 +29,7 @@ def pictures_from_chat(request: ChatRequest, flux: Mapping[str, Any] | None = No
     Raises ClientError 400 naming ``messages`` or the part at fault, or ``n`` if more than one choice is asked for.
     """
     if request.n != 1:
-        raise wrong_value("n", "a chat with a picture model has one choice; ask /v1/images/generations for several")
+        raise wrong_value("n", "a chat with an image model has one choice; ask /v1/images/generations for several")
     parts = _last_user_parts(request.body["messages"])
     prompt = "\n".join(part["text"] for _, part in parts if part["type"] == "text")
     if not prompt.strip():
@@ -37,10 +37,10 @@ def pictures_from_chat(request: ChatRequest, flux: Mapping[str, Any] | None = No
     if len(prompt) > MAX_PROMPT:
         raise wrong_value("messages", f"the last user message, the prompt, must have at most {MAX_PROMPT} characters")
     links = [(param, part["image_url"]["url"]) for param, part in parts if part["type"] == "image_url"]
-    if len(links) > MAX_PICTURES:
-        raise too_many_pictures("messages")
-    images = tuple(picture_from_url(url, f"{param}.image_url.url") for param, url in links)
-    return PicturesRequest(
+    if len(links) > MAX_IMAGES:
+        raise too_many_images("messages")
+    images = tuple(image_from_url(url, f"{param}.image_url.url") for param, url in links)
+    return ImagesRequest(
         kind="edit" if images else "generation",
         model=request.model,
         prompt=prompt,

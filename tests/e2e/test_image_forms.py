@@ -1,4 +1,4 @@
-"""Orders as forms: the pictures, the mask and Flux's own fields, as OpenAI's SDK and others write them."""
+"""Orders as forms: the images, the mask and Flux's own fields, as OpenAI's SDK and others write them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from .harness import PROMPT, Rig
-from .picture_orders import (
+from .image_orders import (
     EDITS,
     LORA,
     MASK,
@@ -19,7 +19,7 @@ from .picture_orders import (
     bought,
     delivered,
     from_base64,
-    picture,
+    image,
 )
 from .raw_client import Answer
 from .raw_orders import order as raw_order
@@ -152,7 +152,7 @@ class TestExtraBody:
 
 class TestLargeForms:
     async def test_a_form_may_be_larger_than_a_json_body(self, rig: Rig) -> None:
-        noise = picture(64, 48) + bytes(21 << 20)  # what follows a PNG's end does not matter to it
+        noise = image(64, 48) + bytes(21 << 20)  # what follows a PNG's end does not matter to it
 
         answer = await rig.openai().images.edit(model="gpt-image-1", image=noise, prompt=PROMPT)
 

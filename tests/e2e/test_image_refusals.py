@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig, eventually
-from .picture_orders import (
+from .image_orders import (
     ADVANCED,
     CONTROL,
     DEV,
@@ -23,11 +23,11 @@ from .picture_orders import (
     as_base64,
     bought,
     delivered,
+    image,
     mask,
-    picture,
 )
 
-SQUARE = picture(1024, 1024)
+SQUARE = image(1024, 1024)
 TWO_LORAS = {"lora_settings": [{"lora_type": "mjv6"}, {"lora_type": "art"}]}
 TWO_CONTROLS = {"control_net_settings": [{"control_type": "depth"}, {"control_type": "canny"}]}
 BOMB = SOURCE[:16] + (60_000).to_bytes(4, "big") * 2 + SOURCE[24:]
@@ -110,12 +110,12 @@ EDITS = (
     wrong("mask", "flux-fill", "64x48", "32x24", mask=mask(32, 24)),
     wrong("mask", "flux-fill", "alpha", mask=SOURCE),
     wrong("mask", "flux-fill", mask=MASK[:-40]),
-    wrong("mask", "gpt-4o-image", mask=b"no picture at all"),
-    wrong("image", "gpt-image-1", image=b"no picture at all"),
+    wrong("mask", "gpt-4o-image", mask=b"no image at all"),
+    wrong("image", "gpt-image-1", image=b"no image at all"),
     wrong("image", "flux-fill", "60000x60000", image=BOMB, mask=MASK),
     wrong("mask", "flux-fill", "60000x60000", mask=BOMB),
-    wrong("image[1]", "gpt-4o-image", image=[SOURCE, b"no picture at all"]),
-    wrong("image", "flux-kontext", "one picture", image=[SOURCE, OTHER_SOURCE]),
+    wrong("image[1]", "gpt-4o-image", image=[SOURCE, b"no image at all"]),
+    wrong("image", "flux-kontext", "one image", image=[SOURCE, OTHER_SOURCE]),
     wrong("image", "gpt-image-1", "16", image=[SOURCE] * 17),
     wrong("prompt", "flux-kontext", prompt=""),
     wrong("lora_settings", "flux-dev", "flux-dev-advanced", extra=LORA),
@@ -125,7 +125,7 @@ VARIATIONS = (
     wrong("model", "flux-schnell", "flux-dev-advanced"),
     wrong("model", "flux-dev", "flux-dev-advanced"),
     wrong("size", "flux-redux", size="512x512"),
-    wrong("image", "flux-redux", image=b"no picture at all"),
+    wrong("image", "flux-redux", image=b"no image at all"),
 )
 
 
@@ -229,7 +229,7 @@ async def test_the_line_that_a_refusal_names_lets_a_newer_name_pass(
     assert extra.items() <= order.json["input"].items()
 
 
-async def test_a_model_that_makes_no_pictures_is_said_to_make_none(rig: Rig) -> None:
+async def test_a_model_that_makes_no_images_is_said_to_make_none(rig: Rig) -> None:
     with pytest.raises(openai.NotFoundError, match="/v1/chat/completions") as caught:
         await rig.openai().images.generate(model="gpt-4o", prompt=PROMPT)
 

@@ -1,6 +1,6 @@
-"""The pictures a client sends in: bytes of a form, or a link, a data URL or base64 text in JSON.
+"""The images a client sends in: bytes of a form, or a link, a data URL or base64 text in JSON.
 
-Links are checked for their form only: whoever makes the picture follows them, not the gateway.
+Links are checked for their form only: whoever makes the image follows them, not the gateway.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import binascii
 import re
 
 from gateway.core.errors import ClientError
-from gateway.core.images.types import SourcePicture
+from gateway.core.images.types import SourceImage
 from gateway.wire.field_checks import wrong_value
-from gateway.wire.picture_bytes import MAX_PIXELS, dimensions, picture_type
+from gateway.wire.image_bytes import MAX_PIXELS, dimensions, image_type
 
-MAX_PICTURES = 16
-"""OpenAI's bound for an edit's pictures; the mask does not count."""
+MAX_IMAGES = 16
+"""OpenAI's bound for an edit's images; the mask does not count."""
 
 MAX_LINK = 8192
 """Characters. Signed links of object stores have up to about 2,000."""
@@ -24,47 +24,47 @@ _DATA_URL_HEAD = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)  # RFC 2
 _BLANKS = b" \t\r\n"
 
 
-def picture_from_bytes(data: bytes, param: str) -> SourcePicture:
-    """The picture a file holds; its type is what the bytes say, whatever the client called it.
+def image_from_bytes(data: bytes, param: str) -> SourceImage:
+    """The image a file holds; its type is what the bytes say, whatever the client called it.
 
     Raises ClientError 400 for anything but PNG, JPEG, WebP and GIF, for a header without a size, and for more than
     ``MAX_PIXELS``.
     """
-    kind = picture_type(data)
+    kind = image_type(data)
     if kind is None:
-        raise wrong_value(param, "it must be a picture: PNG, JPEG, WebP or GIF")
+        raise wrong_value(param, "it must be an image: PNG, JPEG, WebP or GIF")
     size = dimensions(data)
     if size is None:
         raise wrong_value(param, f"its {kind.upper()} header is broken or cut off")
     width, height = size
     if width * height > MAX_PIXELS:
         raise wrong_value(param, f"its {width}x{height} pixels are more than the {MAX_PIXELS} allowed")
-    return SourcePicture(data, content_type=f"image/{kind}", width=width, height=height)
+    return SourceImage(data, content_type=f"image/{kind}", width=width, height=height)
 
 
-def picture_from_url(text: str, param: str) -> SourcePicture:
-    """The picture of a link, or of a data URL. Raises ClientError 400 for any other text."""
+def image_from_url(text: str, param: str) -> SourceImage:
+    """The image of a link, or of a data URL. Raises ClientError 400 for any other text."""
     if text[:5].lower() == "data:":
         head = _DATA_URL_HEAD.match(text)
         if head is None:
             raise wrong_value(param, "a data URL must be of the form data:image/png;base64,…")
-        return picture_from_bytes(_decoded(text[head.end() :], param), param)
+        return image_from_bytes(_decoded(text[head.end() :], param), param)
     if len(text) > MAX_LINK:
         raise wrong_value(param, f"a link must have at most {MAX_LINK} characters")
     if _LINK.fullmatch(text) is None or not text.isprintable():
         raise wrong_value(param, "it must be a link (https:// or http://) or a data URL")
-    return SourcePicture(url=text)
+    return SourceImage(url=text)
 
 
-def picture_from_text(text: str, param: str) -> SourcePicture:
-    """The picture of a link, a data URL, or base64 text alone. Raises ClientError 400 for any other text."""
+def image_from_text(text: str, param: str) -> SourceImage:
+    """The image of a link, a data URL, or base64 text alone. Raises ClientError 400 for any other text."""
     if text[:5].lower() == "data:" or "://" in text[:16]:  # neither has a place in base64
-        return picture_from_url(text, param)
-    return picture_from_bytes(_decoded(text, param), param)
+        return image_from_url(text, param)
+    return image_from_bytes(_decoded(text, param), param)
 
 
-def too_many_pictures(param: str) -> ClientError:
-    return wrong_value(param, f"at most {MAX_PICTURES} pictures can be sent")
+def too_many_images(param: str) -> ClientError:
+    return wrong_value(param, f"at most {MAX_IMAGES} images can be sent")
 
 
 def _decoded(text: str, param: str) -> bytes:
@@ -72,4 +72,4 @@ def _decoded(text: str, param: str) -> bytes:
     try:
         return binascii.a2b_base64(text.encode("ascii").translate(None, _BLANKS), strict_mode=True)
     except ValueError:  # of either: characters beyond ASCII, or base64 that is none
-        raise wrong_value(param, "it must be a link, a data URL, or valid base64 of a picture") from None
+        raise wrong_value(param, "it must be a link, a data URL, or valid base64 of an image") from None

@@ -1,4 +1,4 @@
-"""A chat with a picture model: its last user message is the order."""
+"""A chat with an image model: its last user message is the order."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.core.images.types import PicturesRequest, SourcePicture
-from gateway.wire.chat_pictures import flux_fields, pictures_from_chat
+from gateway.core.images.types import ImagesRequest, SourceImage
+from gateway.wire.chat_images import flux_fields, images_from_chat
 from gateway.wire.chat_request import parse_chat_request
-from gateway.wire.pictures_request import MAX_PROMPT
+from gateway.wire.images_request import MAX_PROMPT
 
-from .test_picture_bytes import drawn
+from .test_image_bytes import drawn
 
 PNG = drawn("png", 3, 2)
 URL = "https://example.com/a.png"
@@ -28,12 +28,12 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def picture(url: str) -> dict[str, Any]:
+def image(url: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
 
 
-def order(*messages: dict[str, Any], **fields: Any) -> PicturesRequest:
-    return pictures_from_chat(parse_chat_request({"model": "flux-schnell", "messages": list(messages), **fields}))
+def order(*messages: dict[str, Any], **fields: Any) -> ImagesRequest:
+    return images_from_chat(parse_chat_request({"model": "flux-schnell", "messages": list(messages), **fields}))
 
 
 def refusal(*messages: dict[str, Any], **fields: Any) -> ClientError:
@@ -45,29 +45,29 @@ def refusal(*messages: dict[str, Any], **fields: Any) -> ClientError:
 
 
 def test_words_alone_are_a_generation():
-    assert order(user("a cat")) == PicturesRequest("generation", "flux-schnell", "a cat")
+    assert order(user("a cat")) == ImagesRequest("generation", "flux-schnell", "a cat")
 
 
 def test_only_the_last_user_message_counts():
     messages = [
         {"role": "system", "content": "be brief"},
-        user(text("a dog"), picture(URL)),
+        user(text("a dog"), image(URL)),
         {"role": "assistant", "content": "![a dog](https://example.com/dog.png)"},
         user("a cat"),
         {"role": "assistant", "content": None},
     ]
-    assert order(*messages) == PicturesRequest("generation", "flux-schnell", "a cat")
+    assert order(*messages) == ImagesRequest("generation", "flux-schnell", "a cat")
 
 
-def test_pictures_make_it_an_edit():
-    request = order(user(picture(URL), text("a hat"), picture(DATA_URL), {"type": "other"}, text("a monocle")))
+def test_images_make_it_an_edit():
+    request = order(user(image(URL), text("a hat"), image(DATA_URL), {"type": "other"}, text("a monocle")))
     assert (request.kind, request.prompt) == ("edit", "a hat\na monocle")
-    assert request.images == (SourcePicture(url=URL), SourcePicture(PNG, None, "image/png", 3, 2))
+    assert request.images == (SourceImage(url=URL), SourceImage(PNG, None, "image/png", 3, 2))
 
 
 def test_the_stream_is_as_asked_and_other_fields_mean_nothing():
     request = order(user("a cat"), stream=True, temperature=0.5, max_tokens=5, seed=7, user="u", n=1)
-    assert request == PicturesRequest("generation", "flux-schnell", "a cat", stream=True)
+    assert request == ImagesRequest("generation", "flux-schnell", "a cat", stream=True)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_the_stream_is_as_asked_and_other_fields_mean_nothing():
         user(""),
         user(" \n"),
         user(text("")),
-        user(picture(URL)),
-        user(picture(URL), text(" ")),
+        user(image(URL)),
+        user(image(URL), text(" ")),
         {"role": "user", "content": []},
         {"role": "user", "content": None},
         {"role": "user"},
         user("x" * (MAX_PROMPT + 1)),
-        user(text("x"), *[picture(URL)] * 17),
+        user(text("x"), *[image(URL)] * 17),
     ],
 )
 def test_a_last_message_without_a_usable_prompt_is_refused_whatever_came_before(last):
@@ -96,8 +96,8 @@ def test_a_chat_without_a_user_is_refused():
 @pytest.mark.parametrize(
     "url", ["", "a.png", "file:///etc/passwd", "data:image/png;base64,x", base64.b64encode(PNG).decode()]
 )
-def test_a_part_that_is_no_picture_is_named(url):
-    error = refusal({"role": "system", "content": "x"}, user(text("a hat"), picture(url)))
+def test_a_part_that_is_no_image_is_named(url):
+    error = refusal({"role": "system", "content": "x"}, user(text("a hat"), image(url)))
     assert error.param == "messages[1].content[1].image_url.url"
 
 
@@ -117,4 +117,4 @@ class TestFluxFields:
 
     def test_go_with_the_order(self):
         request = parse_chat_request({"model": "flux-dev", "messages": [{"role": "user", "content": "a cat"}]})
-        assert pictures_from_chat(request, {"steps": 20}).flux == {"steps": 20}
+        assert images_from_chat(request, {"steps": 20}).flux == {"steps": 20}

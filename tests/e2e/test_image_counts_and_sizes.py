@@ -1,4 +1,4 @@
-"""How many pictures, and how large: what that comes to upstream, in the answer and in the books."""
+"""How many images, and how large: what that comes to upstream, in the answer and in the books."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from .harness import PROMPT, Rig
-from .picture_orders import (
+from .image_orders import (
     CHAT,
     GENERATIONS,
-    PICTURE,
+    IMAGE,
     Cell,
     bought,
     check_books,
@@ -21,7 +21,7 @@ from .picture_orders import (
 
 
 class TestSeveral:
-    """``n`` pictures: as few orders as the upstream has room for, one reservation, one charge."""
+    """``n`` images: as few orders as the upstream has room for, one reservation, one charge."""
 
     @pytest.mark.parametrize(
         ("model", "n", "batches", "cost"),
@@ -36,7 +36,7 @@ class TestSeveral:
 
         assert [made.size for made in await delivered(answer)] == [(1024, 1024)] * n
         assert sorted((order.json["input"].get("batch_size", 1) for order in bought(rig)), reverse=True) == batches
-        await check_books(rig, Cell(model, "", cost), pictures=n)
+        await check_books(rig, Cell(model, "", cost), images=n)
 
     async def test_of_flux_by_its_own_word(self, rig: Rig) -> None:
         answer = await rig.openai().images.generate(model="flux-schnell", prompt=PROMPT, extra_body={"batch_size": 3})
@@ -50,7 +50,7 @@ class TestSeveral:
 
         assert len(await delivered(answer)) == 2
         assert [order.path for order in bought(rig)] == [CHAT] * 2
-        await check_books(rig, Cell("gpt-4o-image", CHAT, 2 * PICTURE), pictures=2)
+        await check_books(rig, Cell("gpt-4o-image", CHAT, 2 * IMAGE), images=2)
 
     async def test_of_gpt_image_1(self, rig: Rig) -> None:
         answer = await rig.openai().images.generate(model="gpt-image-1", prompt=PROMPT, n=3)
@@ -58,7 +58,7 @@ class TestSeveral:
         assert len(await delivered(answer)) == 3
         [order] = bought(rig)
         assert order.json["n"] == 3
-        await check_books(rig, relayed("gpt-image-1", GENERATIONS, tokens_price(pictures=3)), pictures=3)
+        await check_books(rig, relayed("gpt-image-1", GENERATIONS, tokens_price(images=3)), images=3)
 
 
 class TestSizes:

@@ -1,4 +1,4 @@
-"""How orders for pictures end when their client leaves, when we shut down, and while everybody has to be patient."""
+"""How orders for images end when their client leaves, when we shut down, and while everybody has to be patient."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .harness import Answer, Client, Rig, chat_body
 from .moments import nothing_in_flight, start
 from .raw_orders import (
     GENERATIONS,
-    NO_PICTURE,
-    PICTURE,
+    IMAGE,
+    NO_IMAGE,
     TABLE,
     files_asked,
     order,
@@ -29,7 +29,7 @@ GPT_IMAGE_COST = 5 * 5_000 + 272 * 40_000
 FLUX: dict[str, Any] = {"model": "flux-schnell"}
 FLUX_COST = 2_000_000
 ORDERS = [
-    pytest.param({}, PICTURE, id="gpt-4o-image"),
+    pytest.param({}, IMAGE, id="gpt-4o-image"),
     pytest.param(GPT_IMAGE, GPT_IMAGE_COST, id="gpt-image-1"),
     pytest.param(FLUX, FLUX_COST, id="flux"),
 ]
@@ -52,7 +52,7 @@ async def order_and_leave(rig: Rig, **fields: Any) -> None:
 class TestAClientThatLeaves:
     @WAYS
     @pytest.mark.parametrize(("fields", "cost"), ORDERS)
-    async def test_while_waiting_has_bought_the_picture(
+    async def test_while_waiting_has_bought_the_image(
         self, rig: Rig, fields: dict[str, Any], cost: int, stream: bool
     ) -> None:
         rig.sandbox.script("stall_head;seconds=0.1;method=POST")
@@ -93,17 +93,17 @@ class TestAClientThatLeaves:
         await nothing_in_flight(rig)
 
         row = await rig.row()
-        assert (row.charged, row.images, row.status) == (3 * PICTURE, 3, 499)
-        assert rig.sandbox.billed == 3 * PICTURE
+        assert (row.charged, row.images, row.status) == (3 * IMAGE, 3, 499)
+        assert rig.sandbox.billed == 3 * IMAGE
 
-    async def test_and_did_not_want_links_has_its_pictures_fetched_for_nobody(self, rig: Rig) -> None:
+    async def test_and_did_not_want_links_has_its_images_fetched_for_nobody(self, rig: Rig) -> None:
         """What was begun is carried through: the books are the same as if the client had stayed."""
         rig.sandbox.script("stall_head;seconds=0.1;method=POST")
 
         await order_and_leave(rig, response_format="b64_json")
 
         row = await rig.row()
-        assert (row.outcomes, row.charged, row.status) == (["ok"], PICTURE, 499)
+        assert (row.outcomes, row.charged, row.status) == (["ok"], IMAGE, 499)
         assert files_asked(rig) == ["api"]
 
     async def test_pays_little_for_a_refusal(self, rig: Rig) -> None:
@@ -112,7 +112,7 @@ class TestAClientThatLeaves:
         await order_and_leave(rig)
 
         row = await rig.row()
-        assert (row.outcomes, row.charged, row.images, row.status) == (["content_policy"], NO_PICTURE, 0, 499)
+        assert (row.outcomes, row.charged, row.images, row.status) == (["content_policy"], NO_IMAGE, 0, 499)
 
     @pytest.mark.parametrize(("fields", "cost"), ORDERS)
     async def test_has_nothing_bought_again_for_it(self, rig: Rig, fields: dict[str, Any], cost: int) -> None:
@@ -125,7 +125,7 @@ class TestAClientThatLeaves:
         assert [why for _, why in row.costs] == ["unknown"]
         assert orders_asked(rig) == ["api"]
 
-    async def test_from_a_chat_that_is_answered_with_a_picture_has_bought_it(self, rig: Rig) -> None:
+    async def test_from_a_chat_that_is_answered_with_an_image_has_bought_it(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head;seconds=0.1;method=POST")
         async with rig.client() as client:
             await client.send(chat_body(model="flux-schnell"))
@@ -175,7 +175,7 @@ class TestShuttingDown:
         [(lost, why)] = row.costs
         assert (lost > 0, why) == (True, "unknown")
 
-    async def test_leaves_a_picture_that_was_being_fetched_to_nobody_to_pay(self, rig: Rig) -> None:
+    async def test_leaves_an_image_that_was_being_fetched_to_nobody_to_pay(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head;path=/files/")
         ordering = start(order(rig, response_format="b64_json"))
         await rig.sandbox.until(lambda: len(rig.sandbox.requests) == 2)
@@ -187,7 +187,7 @@ class TestShuttingDown:
         assert (answer.status, answer.error()["code"]) == (503, "server_shutting_down")
         row = await rig.row()
         assert (row.outcomes, row.charged, row.images, row.state) == (["drain_cut"], 0, 0, "unknown")
-        assert row.costs == [(PICTURE, "unknown")]
+        assert row.costs == [(IMAGE, "unknown")]
 
     async def test_tells_a_stream_that_had_begun_in_an_event(self, rig: Rig) -> None:
         rig.sandbox.script("stall_mid;after_events=1")
@@ -203,7 +203,7 @@ class TestShuttingDown:
         row = await rig.row()
         assert (row.outcomes, row.charged, row.status) == (["drain_cut"], 0, 503)
 
-    async def test_charges_of_a_stream_only_the_picture_that_came(self, rig: Rig) -> None:
+    async def test_charges_of_a_stream_only_the_image_that_came(self, rig: Rig) -> None:
         rig.sandbox.script("stall_mid;after_events=1")
         async with rig.client() as client:
             await send_order(client, model="gpt-image-1", quality="high", size="1024x1024", n=2, stream=True)
@@ -291,9 +291,9 @@ class TestPatience:
 
         error = answer.stream_error()
         assert (error["type"], error["code"]) == ("image_generation_user_error", "content_policy_violation")
-        assert (await rig.row()).charged == NO_PICTURE
+        assert (await rig.row()).charged == NO_IMAGE
 
-    async def test_who_leaves_during_it_has_bought_the_picture(self, rig: Rig) -> None:
+    async def test_who_leaves_during_it_has_bought_the_image(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head;seconds=0.2")
         async with rig.client() as client:
             await send_order(client, stream=True)
@@ -303,7 +303,7 @@ class TestPatience:
         await nothing_in_flight(rig)
 
         row = await rig.row()
-        assert (row.outcomes, row.charged, row.status) == (["ok"], PICTURE, 499)
+        assert (row.outcomes, row.charged, row.status) == (["ok"], IMAGE, 499)
 
 
 class TestHeartbeat:
@@ -333,11 +333,11 @@ class TestHeartbeat:
         assert answer.body.startswith(b" ")
         assert answer.json()["error"]["code"] == "content_policy_violation"
         row = await rig.row()
-        assert (row.charged, row.status) == (NO_PICTURE, 400)
+        assert (row.charged, row.status) == (NO_IMAGE, 400)
 
 
 class TestTime:
-    async def test_chats_timers_do_not_bind_pictures(self, gateway: StartGateway) -> None:
+    async def test_chats_timers_do_not_bind_images(self, gateway: StartGateway) -> None:
         rig = await gateway("upstreams: {piapi: {timeouts: {head: 40ms, content: 40ms, idle: 40ms}}}")
         for scenario in ("stall_head;seconds=0.15", "stall_before_content;seconds=0.15", "stall_mid;seconds=0.15"):
             rig.sandbox.script(scenario)
@@ -369,4 +369,4 @@ class TestTime:
         assert (await order(rig)).status == 200
         row = await rig.row()
         assert row.outcomes == ["stall_head", "ok"]
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "billed")]
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]

@@ -1,4 +1,4 @@
-"""An order for pictures that one kind of upstream cannot serve ends at another kind, in the same form, bought once."""
+"""An order for images that one kind of upstream cannot serve ends at another kind, in the same form, bought once."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .raw_orders import (
     fetched,
     order,
     orders_asked,
+    sandbox_image,
     sandbox_links,
-    sandbox_picture,
 )
 
 TASK = "/api/v1/task"
@@ -89,9 +89,9 @@ class TestGpt4oImage:
         answer = await order(rig)
 
         document = answer.json()
-        [picture] = document["data"]
-        assert picture["url"].startswith(f"{rig.gateway.main_url}/images/")
-        assert (await fetched(picture["url"])).body == BY_BACKUP
+        [image] = document["data"]
+        assert image["url"].startswith(f"{rig.gateway.main_url}/images/")
+        assert (await fetched(image["url"])).body == BY_BACKUP
         assert document["size"] == "1024x1024"
         await check_served_by_the_backup(rig, answer, GONE[fault])
 
@@ -121,18 +121,18 @@ class TestGpt4oImage:
 
         answer = await order(rig, n=3)
 
-        links = [picture["url"] for picture in answer.json()["data"]]
+        links = [image["url"] for image in answer.json()["data"]]
         assert len(set(links)) == 3
         row = await rig.row()
         assert (row.charged, row.images) == (3 * BACKUP_COST, 3)
         assert row.charged == rig.sandbox.billed
 
-    async def test_with_the_pictures_and_the_mask_it_was_given(self, rig: Rig) -> None:
+    async def test_with_the_images_and_the_mask_it_was_given(self, rig: Rig) -> None:
         await piapi_fails(rig, "server_error")
-        picture, mask = sandbox_picture("/gen-a-64x64.png"), sandbox_picture("/gen-b-64x64.png")
+        image, mask = sandbox_image("/gen-a-64x64.png"), sandbox_image("/gen-b-64x64.png")
 
         made = await rig.openai().images.edit(
-            model="gpt-4o-image", prompt=PROMPT, image=[("a.png", picture), ("c.png", mask)], mask=("m.png", mask)
+            model="gpt-4o-image", prompt=PROMPT, image=[("a.png", image), ("c.png", mask)], mask=("m.png", mask)
         )
 
         assert made.data is not None
@@ -141,7 +141,7 @@ class TestGpt4oImage:
         assert sent.path == "/v1/images/edits"
         assert sent.form is not None
         assert [(file.name, file.data) for file in sent.form.files] == [
-            ("image[]", picture),
+            ("image[]", image),
             ("image[]", mask),
             ("mask", mask),
         ]
@@ -174,8 +174,8 @@ class TestFlux:
 
         answer = await order(rig, model="flux-dev")
 
-        [picture] = answer.json()["data"]
-        assert (await fetched(picture["url"])).body == BY_BACKUP
+        [image] = answer.json()["data"]
+        assert (await fetched(image["url"])).body == BY_BACKUP
         await check_served_by_the_backup(rig, answer, GONE[fault])
 
     async def test_whose_task_fails_ends_there_as_well(self, gateway: StartGateway) -> None:
@@ -240,13 +240,13 @@ class TestAChat:
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     @pytest.mark.parametrize("model", ["gpt-image-1", "flux-schnell"])
-    async def test_with_a_model_that_only_makes_pictures_gets_one(self, rig: Rig, model: str, stream: bool) -> None:
+    async def test_with_a_model_that_only_makes_images_gets_one(self, rig: Rig, model: str, stream: bool) -> None:
         answer = await rig.chat(model=model, stream=stream)
 
         assert answer.status == 200
         text = answer.text if stream else answer.json()["choices"][0]["message"]["content"]
         [link] = MARKDOWN.findall(text)
-        assert (await fetched(link)).body == sandbox_picture(sandbox_links(rig)[0])
+        assert (await fetched(link)).body == sandbox_image(sandbox_links(rig)[0])
         assert link.startswith(rig.gateway.main_url) == (model == "gpt-image-1")
         row = await rig.row()
         assert (row.charged, row.images) == (rig.sandbox.billed, 1)

@@ -1,4 +1,4 @@
-"""The pictures a client sends in, as bytes, links, data URLs and base64 text."""
+"""The images a client sends in, as bytes, links, data URLs and base64 text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import ClientError
-from gateway.core.images.types import SourcePicture
-from gateway.wire.source_pictures import MAX_LINK, picture_from_bytes, picture_from_text, picture_from_url
+from gateway.core.images.types import SourceImage
+from gateway.wire.source_images import MAX_LINK, image_from_bytes, image_from_text, image_from_url
 
 from .forms import refused_with
-from .test_picture_bytes import drawn, png
+from .test_image_bytes import drawn, png
 
 PNG = drawn("png", 3, 2)
 B64 = base64.b64encode(PNG).decode()
@@ -32,7 +32,7 @@ def refusal(read, value) -> ClientError:
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "gif"])
 def test_the_bytes_say_what_they_are(kind):
     data = drawn(kind, 3, 2, "P" if kind == "gif" else "RGB")
-    assert picture_from_bytes(data, "image") == SourcePicture(data, None, f"image/{kind}", 3, 2)
+    assert image_from_bytes(data, "image") == SourceImage(data, None, f"image/{kind}", 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,14 @@ def test_the_bytes_say_what_they_are(kind):
     ],
 )
 def test_other_bytes_are_refused(data, words):
-    assert words in refusal(picture_from_bytes, data).message
+    assert words in refusal(image_from_bytes, data).message
 
 
 def test_fifty_million_pixels_are_allowed():
-    assert picture_from_bytes(png(10_000, 5_000), "image").width == 10_000
+    assert image_from_bytes(png(10_000, 5_000), "image").width == 10_000
 
 
-@pytest.mark.parametrize("read", [picture_from_url, picture_from_text])
+@pytest.mark.parametrize("read", [image_from_url, image_from_text])
 @pytest.mark.parametrize(
     "link",
     [
@@ -64,12 +64,12 @@ def test_fifty_million_pixels_are_allowed():
     ],
 )
 def test_links_pass_as_they_are(read, link):
-    picture = read(link, "image")
-    assert picture == SourcePicture(url=link)
-    assert (picture.width, picture.height) == (0, 0)
+    image = read(link, "image")
+    assert image == SourceImage(url=link)
+    assert (image.width, image.height) == (0, 0)
 
 
-@pytest.mark.parametrize("read", [picture_from_url, picture_from_text])
+@pytest.mark.parametrize("read", [image_from_url, image_from_text])
 @pytest.mark.parametrize(
     "text",
     [
@@ -90,7 +90,7 @@ def test_links_pass_as_they_are(read, link):
         "data:image/png;base64," + B64[:-1],
         "data:image/png;base64,*" + B64,
         "data:image/png;base64,é" + B64,
-        "data:image/png;base64," + base64.b64encode(b"no picture").decode(),
+        "data:image/png;base64," + base64.b64encode(b"no image").decode(),
         "",
     ],
 )
@@ -106,18 +106,18 @@ def test_other_texts_are_refused(read, text):
         f"data:image/jpeg;charset=x;base64,{B64[:9]}\r\n {B64[9:]}",
     ],
 )
-@pytest.mark.parametrize("read", [picture_from_url, picture_from_text])
-def test_a_data_url_holds_its_picture_whatever_type_it_claims(read, text):
-    assert read(text, "image") == SourcePicture(PNG, None, "image/png", 3, 2)
+@pytest.mark.parametrize("read", [image_from_url, image_from_text])
+def test_a_data_url_holds_its_image_whatever_type_it_claims(read, text):
+    assert read(text, "image") == SourceImage(PNG, None, "image/png", 3, 2)
 
 
-def test_base64_text_alone_is_a_picture_where_no_link_is_asked_for():
-    assert picture_from_text(B64 + "\n", "image").data == PNG
-    assert "link" in refusal(picture_from_url, B64).message
+def test_base64_text_alone_is_an_image_where_no_link_is_asked_for():
+    assert image_from_text(B64 + "\n", "image").data == PNG
+    assert "link" in refusal(image_from_url, B64).message
 
 
 @given(st.text(max_size=60) | st.builds("data:{};base64,{}".format, st.text(max_size=9), st.text(max_size=30)))
-def test_any_text_gives_a_picture_or_a_clients_error(text):
-    for read in (picture_from_text, picture_from_url):
+def test_any_text_gives_an_image_or_a_clients_error(text):
+    for read in (image_from_text, image_from_url):
         with refused_with({"invalid_value"}):
             assert read(text, "image").url == text

@@ -13,9 +13,9 @@ from .harness import Rig
 from .raw_orders import (
     BACKUP_COST,
     BY_BACKUP,
+    IMAGE,
     NO_BACKUP,
     PIAPI,
-    PICTURE,
     TABLE,
     WORDS,
     order,
@@ -38,11 +38,11 @@ class TestDoubt:
         assert orders_asked(rig) == ["api", "proxy"]
         row = await rig.row()
         assert row.outcomes == ["cf_524", "ok"]
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "billed")]
-        assert row.charged == PICTURE
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]
+        assert row.charged == IMAGE
         assert row.upstream_cost == rig.sandbox.billed
         figures = await rig.figures()
-        assert figures.nano("gateway_upstream_cost_usd_total", reason="suspected_duplicate") == PICTURE
+        assert figures.nano("gateway_upstream_cost_usd_total", reason="suspected_duplicate") == IMAGE
 
     async def test_but_not_a_second_time(self, rig: Rig) -> None:
         rig.for_all_roles("cf_524;bought=1")
@@ -54,7 +54,7 @@ class TestDoubt:
         assert orders_asked(rig) == ["api", "proxy"]
         row = await rig.row()
         assert (row.charged, row.state, row.outcomes) == (0, "unknown", ["cf_524"] * 2)
-        assert row.upstream_cost == rig.sandbox.billed == 2 * PICTURE
+        assert row.upstream_cost == rig.sandbox.billed == 2 * IMAGE
 
     async def test_nor_as_a_sure_failure_after_it(self, rig: Rig) -> None:
         """The second host fails provably, so the backup may still be asked; the doubt of the first one remains."""
@@ -67,7 +67,7 @@ class TestDoubt:
         assert orders_asked(rig) == ["api", "proxy", "backup"]
         row = await rig.row()
         assert row.outcomes == ["cf_524", "key_unfunded", "ok"]
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (0, "billed"), (BACKUP_COST, "billed")]
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (0, "billed"), (BACKUP_COST, "billed")]
         assert row.charged == BACKUP_COST
 
     @pytest.mark.parametrize("size", ["1024x1024", "1024x1536"])
@@ -127,14 +127,14 @@ class TestDoubt:
 
 
 class TestAStreamThatBreaks:
-    async def events_until_the_picture(self, rig: Rig, **fields: Any) -> int:
-        """How many events the upstream sends until its answer holds the picture: found out by asking it."""
+    async def events_until_the_image(self, rig: Rig, **fields: Any) -> int:
+        """How many events the upstream sends until its answer holds the image: found out by asking it."""
         answer = await rig.chat(model="gpt-4o-image", stream=True, **fields)
         return next(number for number, event in enumerate(answer.events, 1) if b"![" in event)
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     @pytest.mark.parametrize("fault", ["cut", "rst", "clean_eof"])
-    async def test_before_the_picture_is_made_good_elsewhere(self, rig: Rig, fault: str, stream: bool) -> None:
+    async def test_before_the_image_is_made_good_elsewhere(self, rig: Rig, fault: str, stream: bool) -> None:
         rig.sandbox.script(f"{fault};after_events=5", role="api")
 
         answer = await order(rig, stream=stream, response_format="url")
@@ -143,12 +143,12 @@ class TestAStreamThatBreaks:
         assert [link] == sandbox_links(rig, role="proxy")
         row = await rig.row()
         assert row.outcomes == ["sse_cut_early", "ok"]
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "billed")]
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "billed")]
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     @pytest.mark.parametrize("fault", ["cut", "rst", "clean_eof"])
-    async def test_after_the_picture_has_brought_it(self, rig: Rig, fault: str, stream: bool) -> None:
-        count = await self.events_until_the_picture(rig)
+    async def test_after_the_image_has_brought_it(self, rig: Rig, fault: str, stream: bool) -> None:
+        count = await self.events_until_the_image(rig)
         rig.sandbox.script(f"{fault};after_events={count}", role="api")
 
         answer = await order(rig, stream=stream, response_format="url")
@@ -156,13 +156,13 @@ class TestAStreamThatBreaks:
         link = (json.loads(answer.payloads[-1]) if stream else answer.json()["data"][0])["url"]
         assert [link] == sandbox_links(rig)
         _, row = await rig.rows(2)
-        assert (row.outcomes, row.charged, row.images, row.status) == (["ok"], PICTURE, 1, 200)
+        assert (row.outcomes, row.charged, row.images, row.status) == (["ok"], IMAGE, 1, 200)
         assert orders_asked(rig) == ["api"] * 2
 
-    async def test_of_a_whole_chat_after_the_picture_leaves_nothing_to_be_charged(self, gateway: StartGateway) -> None:
-        """Both hosts break off after the picture; the client sees neither, so it pays for neither."""
+    async def test_of_a_whole_chat_after_the_image_leaves_nothing_to_be_charged(self, gateway: StartGateway) -> None:
+        """Both hosts break off after the image; the client sees neither, so it pays for neither."""
         rig = await gateway(NO_BACKUP)
-        count = await self.events_until_the_picture(rig)
+        count = await self.events_until_the_image(rig)
         rig.for_all_roles(f"cut;after_events={count}")
 
         answer = await rig.chat(model="gpt-4o-image")
@@ -170,9 +170,9 @@ class TestAStreamThatBreaks:
         assert (answer.status, answer.error()["code"]) == (504, "upstream_outcome_unknown")
         _, row = await rig.rows(2)
         assert (row.charged, row.images, row.state) == (0, 0, "unknown")
-        assert row.costs == [(PICTURE, "suspected_duplicate"), (PICTURE, "unknown")]
+        assert row.costs == [(IMAGE, "suspected_duplicate"), (IMAGE, "unknown")]
 
-    async def test_of_gpt_image_1_after_one_of_two_pictures_brings_that_one(self, rig: Rig) -> None:
+    async def test_of_gpt_image_1_after_one_of_two_images_brings_that_one(self, rig: Rig) -> None:
         rig.sandbox.script("cut;after_events=1", role="api")
 
         answer = await order(rig, model="gpt-image-1", quality="high", size="1024x1024", n=2)
@@ -185,7 +185,7 @@ class TestAStreamThatBreaks:
         assert row.upstream_cost >= rig.sandbox.billed
         assert orders_asked(rig) == ["api"]
 
-    async def test_of_gpt_image_1_before_a_dear_picture_is_told_as_a_doubt(self, rig: Rig) -> None:
+    async def test_of_gpt_image_1_before_a_dear_image_is_told_as_a_doubt(self, rig: Rig) -> None:
         rig.sandbox.script("cut;after_events=1", role="api")
 
         answer = await order(rig, model="gpt-image-1", quality="high", stream=True, partial_images=2)
