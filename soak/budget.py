@@ -29,15 +29,15 @@ PROCESSES = 4
 
 IMAGE = 20_000_000
 BOUGHT = 10
-"""Nano-dollars of an image, and how many the painter's budget is for."""
+"""Nano-dollars of an image, and how many the mask_renderer's budget is for."""
 
 TEAM_BUDGET = 500_000
 """Nano-dollars for all chats: enough for some forty, of which some twenty can be reserved at once."""
 
-PAINTER = "gw-soak-painter-00112233"
+PAINTER = "gw-soak-mask_renderer-00112233"
 CHATTERS = [f"gw-soak-chatter-{number}-00112233" for number in range(PROCESSES)]
 KEYS: list[dict[str, str]] = [
-    {"name": "painter", "key": PAINTER, "budget": "0.20/total"},
+    {"name": "mask_renderer", "key": PAINTER, "budget": "0.20/total"},
     *({"name": f"chatter-{number}", "key": key, "team": "crowd"} for number, key in enumerate(CHATTERS)),
 ]
 _PAINT = {"name": "image", "path": IMAGES, "key": PAINTER, "body": {"model": "gpt-4o-image", "prompt": "a lamp"}}
@@ -68,17 +68,17 @@ async def run(folder: Path, requests: int) -> Report:
     rows, _ = books.rows_after(folder, 0)
     code, said = await process.verify(folder)
     spent = audit.spent(rows)
-    chats = sum(charged for key, charged in spent.items() if key != "painter")
-    problems = [*_wrong_answers(answered, requests), *_wrong_sums(rows, spent.get("painter", 0), chats, billed)]
-    if used != {"painter": spent.get("painter")}:
+    chats = sum(charged for key, charged in spent.items() if key != "mask_renderer")
+    problems = [*_wrong_answers(answered, requests), *_wrong_sums(rows, spent.get("mask_renderer", 0), chats, billed)]
+    if used != {"mask_renderer": spent.get("mask_renderer")}:
         problems.append(f"the metrics say {used} is used of budgets, the rows {dict(spent)}")
     if code:
         problems.append(f"ledger verify: {said}")
     figures = {
         **{f"answered {name}": f"{number:,}" for name, number in sorted(answered.items())},
-        "images: budget, charged": f"{IMAGE * BOUGHT:,}, {spent.get('painter', 0):,} nano-dollars",
+        "images: budget, charged": f"{IMAGE * BOUGHT:,}, {spent.get('mask_renderer', 0):,} nano-dollars",
         "chats: budget, charged": f"{TEAM_BUDGET:,}, {chats:,} nano-dollars",
-        "overspent": f"{max(0, spent.get('painter', 0) - IMAGE * BOUGHT) + max(0, chats - TEAM_BUDGET):,}",
+        "overspent": f"{max(0, spent.get('mask_renderer', 0) - IMAGE * BOUGHT) + max(0, chats - TEAM_BUDGET):,}",
         "seconds": f"{time.monotonic() - began:.0f}",
     }
     return Report(f"{requests:,} parallel requests on small budgets", figures, problems)
@@ -169,7 +169,7 @@ def _wrong_sums(rows: list[audit.Row], images: int, chats: int, billed: int) -> 
         problems.append(f"images were charged {images}, their budget is {IMAGE * BOUGHT}")
     if chats > TEAM_BUDGET:
         problems.append(f"chats were charged {chats}, the team's budget is {TEAM_BUDGET}")
-    dearest = max((row.reserved for row in rows if row.key != "painter"), default=0)
+    dearest = max((row.reserved for row in rows if row.key != "mask_renderer"), default=0)
     if TEAM_BUDGET - chats >= dearest:
         problems.append(f"{TEAM_BUDGET - chats} of the team's budget was left, and {dearest} was refused")
     if images + chats != billed:

@@ -12,7 +12,7 @@ from functools import partial
 from gateway import __version__
 from gateway.billing.alerts import AlertSender
 from gateway.billing.budgets import BudgetKeeper
-from gateway.billing.ledger import BookDesk
+from gateway.billing.ledger import LedgerService
 from gateway.billing.money import Money
 from gateway.config import Config, budget, duration
 from gateway.core.limits.key_limits import KeyLimits
@@ -22,31 +22,31 @@ from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
-from gateway.endpoints.task_status import PATH as TASK
-from gateway.endpoints.tasks import PATH as TASKS
+from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
+from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.exchange.services import Gate, Images, Services, Snapshot
 from gateway.exchange.tokenizer import Tokenizer
-from gateway.images.mask import Painter
+from gateway.images.mask import MaskRenderer
 from gateway.images.operation import ImageTools
-from gateway.images.orders import ImageDesk
+from gateway.images.orders import ImageOrders
 from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
-from gateway.keys.keyring import KeyRing
-from gateway.keys.service import KeyDesk
+from gateway.keys.keyring import Keyring
+from gateway.keys.service import KeyService
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
-from gateway.runtime.wakeups import Hints
+from gateway.runtime.wakeups import Wakeups
 from gateway.stores.base import Ledger
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
-from gateway.translate.chat_to_chat import PATH as CHAT
+from gateway.translate.chat_to_chat import CHAT_PATH
 from gateway.upstream.account import task_limit
 from gateway.upstream.dialer import Dialer
 from gateway.upstream.pool import ConnectionPool
-from gateway.upstream.task_limiter import TaskGate
+from gateway.upstream.task_limiter import TaskLimiter
 
 RESERVED_DESCRIPTORS = 64
 """File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""
@@ -57,7 +57,7 @@ def build_services(
     log: Log,
     ledger: Ledger,
     images: Images,
-    ring: KeyRing,
+    ring: Keyring,
     dialer: Dialer,
     clock: Clock,
     randomness: Randomness,
@@ -90,8 +90,8 @@ def build_services(
         gate=Gate(most),
         snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),
         new_id=exchange_ids(clock),
-        task_gate=TaskGate(TaskSlots(), partial(task_limit, pool), tasks),
-        hints=Hints(),
+        task_limiter=TaskLimiter(TaskSlots(), partial(task_limit, pool), tasks),
+        wakeups=Wakeups(),
         budgets=budgets,
         images=images,
     )
@@ -117,7 +117,7 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
         endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
         keys=frozenset(key.name for key in keys),
         teams=frozenset(config.teams) | {key.team for key in keys if key.team is not None},
-        routes=frozenset({CHAT, *IMAGES, TASKS, TASK}),
+        routes=frozenset({CHAT_PATH, *IMAGES, TASKS, TASK}),
     )
 
 
@@ -126,9 +126,9 @@ def key_rules(config: Config) -> KeyRules:
     return KeyRules(config.keys, frozenset(config.teams), config.time_zone, budget, duration)
 
 
-def build_key_desk(
-    config: Callable[[], Config], ledger: SQLiteLedger, ring: KeyRing, budgets: Budgets, clock: Clock
-) -> KeyDesk:
+def build_key_service(
+    config: Callable[[], Config], ledger: SQLiteLedger, ring: Keyring, budgets: Budgets, clock: Clock
+) -> KeyService:
     """What the admin API does with virtual keys. ``config``: the one in force."""
 
     def rules() -> KeyRules:
@@ -138,14 +138,14 @@ def build_key_desk(
         return budgets.state(holder, clock.wall_ns())
 
     book = KeyBook(ledger.path, rules=rules, wall_ns=clock.wall_ns, budget=budget_of)
-    return KeyDesk(
+    return KeyService(
         book, KeyStore(ledger), rules=rules, pepper=lambda: ring.pepper, wall_ns=clock.wall_ns, apply=ring.change
     )
 
 
-def build_book_desk(config: Callable[[], Config], ledger: SQLiteLedger, services: Services) -> BookDesk:
+def build_ledger_service(config: Callable[[], Config], ledger: SQLiteLedger, services: Services) -> LedgerService:
     """What the admin API does to the books. ``config``: the one in force."""
-    return BookDesk(
+    return LedgerService(
         ledger,
         services.pool,
         upstreams=lambda: config().upstreams.values(),
@@ -156,7 +156,7 @@ def build_book_desk(config: Callable[[], Config], ledger: SQLiteLedger, services
 
 
 def build_money(
-    config: Callable[[], Config], services: Services, ring: KeyRing, auth_failures: Callable[[], int]
+    config: Callable[[], Config], services: Services, ring: Keyring, auth_failures: Callable[[], int]
 ) -> Money:
     """The budgets' life. ``config``: the one in force."""
 
@@ -173,7 +173,7 @@ def build_money(
     )
 
 
-def build_desk(config: Config, services: Services, painter: Painter) -> ImageDesk:
+def build_image_orders(config: Config, services: Services, mask_renderer: MaskRenderer) -> ImageOrders:
     """What turns image requests into operations under this configuration."""
     tools = ImageTools(
         count=services.tokenizer.count,
@@ -190,7 +190,7 @@ def build_desk(config: Config, services: Services, painter: Painter) -> ImageDes
         for target in reversed(route.targets)
         if target.operation == "task"
     }
-    return ImageDesk(config.flux, tasks, tools, painter)
+    return ImageOrders(config.flux, tasks, tools, mask_renderer)
 
 
 def exchange_ids(clock: Clock) -> Callable[[], str]:

@@ -12,9 +12,9 @@ from typing import Any
 from gateway import __version__
 from gateway.app.assembly import (
     RESERVED_DESCRIPTORS,
-    build_book_desk,
-    build_desk,
-    build_key_desk,
+    build_image_orders,
+    build_key_service,
+    build_ledger_service,
     build_money,
     build_services,
     labels,
@@ -27,7 +27,7 @@ from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
-from gateway.endpoints.admission import Door
+from gateway.endpoints.admission import Admission
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.chat import ChatEndpoint
 from gateway.endpoints.health import health_routes
@@ -36,15 +36,15 @@ from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.images import ImagesEndpoint
 from gateway.endpoints.models import model_routes
 from gateway.endpoints.task_status import read_task_routes
-from gateway.endpoints.tasks import PATH as TASKS
+from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.images.kept import KeptImages
-from gateway.images.mask import Painter
-from gateway.images.results import ImageStore
-from gateway.keys.keyring import KeyRing
+from gateway.images.mask import MaskRenderer
+from gateway.images.results import ImageResults
+from gateway.keys.keyring import Keyring
 from gateway.runtime.ports import Clock, Randomness, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.dispatch import Dispatch, Endpoint
@@ -54,7 +54,7 @@ from gateway.stores.keys import StoredKey
 from gateway.stores.sqlite import SQLiteLedger, store_path
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
-from gateway.translate.chat_to_chat import PATH as CHAT
+from gateway.translate.chat_to_chat import CHAT_PATH
 from gateway.upstream.dialer import Dialer, SystemDialer
 from gateway.upstream.result_fetch import ResultFetcher
 
@@ -73,8 +73,8 @@ class Gateway:
         config: Config,
         services: Services,
         ledger: SQLiteLedger,
-        images: ImageStore,
-        ring: KeyRing,
+        images: ImageResults,
+        ring: Keyring,
         load: Callable[[], Config],
     ) -> None:
         self.config = config
@@ -86,8 +86,8 @@ class Gateway:
         self._ring.on_change = self._key_changed
         self._authenticator = Authenticator(ring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
         self._money = build_money(lambda: self.config, services, ring, lambda: self._authenticator.failures)
-        self._painter = Painter()
-        self._desk = build_desk(config, services, self._painter)
+        self._mask_renderer = MaskRenderer()
+        self._desk = build_image_orders(config, services, self._mask_renderer)
         self._secrets = set(config.secrets)
         self._lag = 0.0
         self._reloading = asyncio.Lock()
@@ -113,10 +113,10 @@ class Gateway:
             log.warning("ledger_recovered", unknown=ledger.recovered)
         if ledger.booked_late:
             log.warning("ledger_booked_late", settlements=ledger.booked_late)
-        images = _image_store(config, clock)
+        images = _image_results(config, clock)
         dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
         try:
-            ring = await KeyRing.open(ledger.path, config.key_pepper, clock)
+            ring = await Keyring.open(ledger.path, config.key_pepper, clock)
             ring.configure(config.keys)
             services = build_services(config, log, ledger, images, ring, dialer, clock, randomness)
         except BaseException:
@@ -168,7 +168,7 @@ class Gateway:
         services.metrics.configure(labels(config, self._ring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
         services.log.redactor = Redactor(self._secrets)
-        self._desk = build_desk(config, services, self._painter)
+        self._desk = build_image_orders(config, services, self._mask_renderer)
         self.config = config
         services.budgets.allow_unpriced = config.allow_unpriced
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
@@ -202,7 +202,7 @@ class Gateway:
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
-        await self._painter.close()
+        await self._mask_renderer.close()
         await self._ledger.close()
 
     async def _listen(self) -> None:
@@ -214,7 +214,7 @@ class Gateway:
                 *model_routes(lambda: (self._authenticator, self.services.snapshot.routes)),
                 *read_task_routes(self._door(), lambda: self.config.upstreams),
                 *kept_image_routes(self._images.open),
-                *webhook_routes(lambda: self.config.webhook_secret, services.hints.waits, services.hints.give),
+                *webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
             ],
             self._crashed,
             BrowserGuard(lambda: not self._requires_key(), config.listen.host),
@@ -237,14 +237,14 @@ class Gateway:
 
         self._images.listening(_for_this_machine(self._servers[0]))
 
-    def _door(self) -> Door:
-        return Door(self.services, lambda: self._authenticator)
+    def _door(self) -> Admission:
+        return Admission(self.services, lambda: self._authenticator)
 
     def _hot_routes(self) -> dict[str, dict[str, Endpoint]]:
         """What buys something: found by the exact path, ahead of everything else."""
         door = self._door()
         return {
-            CHAT: {"POST": ChatEndpoint(door, lambda: self._desk)},
+            CHAT_PATH: {"POST": ChatEndpoint(door, lambda: self._desk)},
             **{path: {"POST": ImagesEndpoint(door, lambda: self._desk, path)} for path in IMAGES},
             TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
         }
@@ -264,10 +264,10 @@ class Gateway:
             metrics=services.metrics.render,
             usage=self._usage,
             upstreams=self._upstreams,
-            keys=build_key_desk(
+            keys=build_key_service(
                 lambda: self.config, self._ledger, self._ring, services.budgets.budgets, services.clock
             ),
-            books=build_book_desk(lambda: self.config, self._ledger, services),
+            books=build_ledger_service(lambda: self.config, self._ledger, services),
             reload=self.reload,
         )
 
@@ -342,9 +342,9 @@ def build_log(config: Config) -> Log:
     return Log(config.log.format, config.log.level, Redactor(config.secrets), sys.stderr)
 
 
-def _image_store(config: Config, clock: Clock) -> ImageStore:
+def _image_results(config: Config, clock: Clock) -> ImageResults:
     images = config.images
-    return ImageStore(
+    return ImageResults(
         ResultFetcher(images.fetch_hosts, images.fetch_private),
         KeptImages(images.dir, images.keep, images.keep_max, clock),
         images.public_url.rstrip("/"),

@@ -47,12 +47,12 @@ class _Told:
 
 
 def would_prune(path: Path, before: str, now_ns: int, zone: tzinfo) -> Shown:
-    """``BookDesk.prune`` as a dry run, for which reading the books is enough. Blocks."""
+    """``LedgerService.prune`` as a dry run, for which reading the books is enough. Blocks."""
     before_ns = prunable_before(_horizon(before, now_ns, zone), now_ns)
     return _shown(prunable(path, before_ns), dry_run=True)
 
 
-class BookDesk:
+class LedgerService:
     """``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
 
     Results are as JSON has them; times are UTC, money is US dollars. Methods raise StoreError, or

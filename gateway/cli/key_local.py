@@ -18,7 +18,7 @@ from gateway.core.types import Budget
 from gateway.keys.fields import KeyRules
 from gateway.keys.hashing import open_pepper
 from gateway.keys.key_book import KeyBook
-from gateway.keys.service import KeyDesk
+from gateway.keys.service import KeyService
 from gateway.stores.jobs import Job
 from gateway.stores.keys import KeyStore, list_keys, pepper_mark
 from gateway.stores.lock import StoreLock
@@ -44,7 +44,7 @@ def reading_book(
 
 
 @contextmanager
-def writing_desk(store: Path, rules: KeyRules, pepper: str, wall_ns: Callable[[], int]) -> Iterator[KeyDesk]:
+def writing_desk(store: Path, rules: KeyRules, pepper: str, wall_ns: Callable[[], int]) -> Iterator[KeyService]:
     """To change the keys, while this process has the store's lock. ``pepper``: see ``open_pepper``.
 
     Raises StoreInUse if another has it, StoreError.
@@ -54,7 +54,7 @@ def writing_desk(store: Path, rules: KeyRules, pepper: str, wall_ns: Callable[[]
     try:
         with closing(open_for_writing(store, wall_ns())) as connection:
             connection.execute("PRAGMA synchronous = FULL")  # what is told as done is on the disk
-            yield KeyDesk(
+            yield KeyService(
                 KeyBook(store, rules=lambda: rules, wall_ns=wall_ns),
                 KeyStore(DirectWriter(connection, store)),
                 rules=lambda: rules,

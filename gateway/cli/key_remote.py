@@ -1,4 +1,4 @@
-"""The virtual keys of a running gateway, through its admin API; the methods are those of KeyBook and KeyDesk."""
+"""The virtual keys of a running gateway, through its admin API; the methods are those of KeyBook and KeyService."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote
 from gateway.cli.admin_client import AdminClient
 from gateway.keys.key_book import MOST_LISTED
 
-PATH = "/admin/v1/keys"
+KEYS_PATH = "/admin/v1/keys"
 
 _DOUBT = "'keys list' tells whether the change was made"
 
@@ -42,7 +42,7 @@ class RemoteKeys:
         return await self._ask("DELETE", _path(name))
 
     async def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        return await self._client.ask(method, PATH + path, known=_is_ours, doubt=_DOUBT, **request)
+        return await self._client.ask(method, KEYS_PATH + path, known=_is_ours, doubt=_DOUBT, **request)
 
 
 def _is_ours(body: Mapping[str, Any]) -> bool:

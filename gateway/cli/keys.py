@@ -23,12 +23,12 @@ from gateway.core.errors import invalid_request
 from gateway.core.pricing.prices import format_usd
 from gateway.keys.fields import SETTINGS
 from gateway.keys.key_book import KeyBook
-from gateway.keys.service import GRACE, KeyDesk
+from gateway.keys.service import GRACE, KeyService
 from gateway.stores.sqlite import store_path
 
 Shown = dict[str, Any]
 Book = KeyBook | RemoteKeys
-Desk = KeyDesk | RemoteKeys
+Desk = KeyService | RemoteKeys
 
 _LIST_COLUMNS = ("name", "team", "state", "models", "budget", "used_usd", "left_usd", "rpm", "tpm", "parallel")
 _NUMBERS = frozenset({"used_usd", "left_usd", "rpm", "tpm", "parallel"})

@@ -11,44 +11,44 @@ from typing import Any
 from gateway.billing.ledger import would_prune
 from gateway.cli.admin_client import AdminClient, by_the_one_writer
 from gateway.cli.local_store import local_desk
-from gateway.cli.status import Told
+from gateway.cli.status import CommandResult
 from gateway.config import Config
 from gateway.core.errors import invalid_request
 from gateway.endpoints.admin.ledger import PRUNE
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import store_path
 
-Work = Callable[[Config, argparse.Namespace], Told]
+LedgerCommand = Callable[[Config, argparse.Namespace], CommandResult]
 
 
-def obey(config: Config, options: argparse.Namespace) -> Told:
+def obey(config: Config, options: argparse.Namespace) -> CommandResult:
     """Do what the options ask.
 
     Raises GatewayError for what cannot be done, status 400 for what makes no sense; StoreError, OperatorError.
     """
-    work: Work = options.work
+    work: LedgerCommand = options.work
     return work(config, options)
 
 
-def _verify(config: Config, _: argparse.Namespace) -> Told:
+def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
     books = verify(store_path(config.store))
     lines = [f"settled {books.settled}, released {books.released}, unknown {books.unknown}, open {books.open}"]
     if books.corrected or books.pruned:
         lines.append(f"corrected {books.corrected}, pruned {books.pruned}")
-    return Told("\n".join(lines), books.problems)
+    return CommandResult("\n".join(lines), books.problems)
 
 
-def _prune(config: Config, options: argparse.Namespace) -> Told:
+def _prune(config: Config, options: argparse.Namespace) -> CommandResult:
     try:
         planned = would_prune(store_path(config.store), options.before, time.time_ns(), config.time_zone)
     except ValueError as error:
         raise invalid_request(str(error)) from None
     if options.yes:
         return asyncio.run(_prune_now(config, options))
-    return Told(f"{_pruned(planned)}\nNothing was removed. To do it, add --yes.")
+    return CommandResult(f"{_pruned(planned)}\nNothing was removed. To do it, add --yes.")
 
 
-async def _prune_now(config: Config, options: argparse.Namespace) -> Told:
+async def _prune_now(config: Config, options: argparse.Namespace) -> CommandResult:
     url = f"http://{config.admin.listen}"
     client = AdminClient(url, config.admin.key)
     notes: list[str] = []
@@ -68,7 +68,7 @@ async def _prune_now(config: Config, options: argparse.Namespace) -> Told:
             notes.extend(found)
             return await desk.prune(options.before, dry_run=False)
 
-    return Told(_pruned(await by_the_one_writer(url, asked, here)), notes=notes)
+    return CommandResult(_pruned(await by_the_one_writer(url, asked, here)), notes=notes)
 
 
 def _pruned(answer: dict[str, Any]) -> str:

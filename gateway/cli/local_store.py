@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.billing.ledger import BookDesk
+from gateway.billing.ledger import LedgerService
 from gateway.config import Config
 from gateway.runtime.ports import SystemClock
 from gateway.stores.schema import reading
@@ -15,7 +15,7 @@ from gateway.upstream.pool import ConnectionPool
 
 
 @asynccontextmanager
-async def local_desk(config: Config) -> AsyncIterator[tuple[BookDesk, list[str]]]:
+async def local_desk(config: Config) -> AsyncIterator[tuple[LedgerService, list[str]]]:
     """The desk, while this process has the store's lock; and sentences on what opening brought to light.
 
     A store that is not there is not made. Raises StoreInUse if another process has it, StoreError.
@@ -26,7 +26,7 @@ async def local_desk(config: Config) -> AsyncIterator[tuple[BookDesk, list[str]]
     clock, pool = SystemClock(), ConnectionPool(SystemDialer())
     ledger = await SQLiteLedger.open(path, clock=clock)
     try:
-        desk = BookDesk(
+        desk = LedgerService(
             ledger,
             pool,
             upstreams=lambda: config.upstreams.values(),

@@ -23,7 +23,7 @@ from gateway.cli.ledger import add_ledger_parsers
 from gateway.cli.ledger import obey as look_after
 from gateway.cli.probe import probe
 from gateway.cli.process import run, serve_until_stopped, until_stopped
-from gateway.cli.status import Told, models_table, probe_table, read_status, status_text
+from gateway.cli.status import CommandResult, models_table, probe_table, read_status, status_text
 from gateway.cli.usage import add_usage_parser, usage
 from gateway.config import Config, describe_models, load, unsupported
 from gateway.config.addresses import HostPort, host_port
@@ -171,7 +171,7 @@ def books(options: argparse.Namespace) -> int:
 
 def keys(options: argparse.Namespace) -> int:
     """Virtual keys."""
-    return _tell("keys", lambda config, options: Told(obey(config, options)), options)
+    return _tell("keys", lambda config, options: CommandResult(obey(config, options)), options)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -189,7 +189,7 @@ def status(options: argparse.Namespace) -> int:
         raise
 
 
-def _tell(name: str, work: Callable[[Config, argparse.Namespace], Told], options: argparse.Namespace) -> int:
+def _tell(name: str, work: Callable[[Config, argparse.Namespace], CommandResult], options: argparse.Namespace) -> int:
     """Print what a command has to say. What makes no sense is a UsageError, what cannot be done an OperatorError."""
     try:
         told = work(_servable(options), options)

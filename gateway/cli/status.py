@@ -17,7 +17,7 @@ ADMIN_TIMEOUT = 5.0
 _PRICES = ("input", "cached_input", "output", "image_input", "image", "no_image", "minimum")
 
 
-class Told(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command has to say. ``problems``: it has failed, at least in part; one sentence each, as ``notes``."""
 
     text: str

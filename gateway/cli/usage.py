@@ -13,7 +13,7 @@ from gateway.billing.ledger import SINCE
 from gateway.billing.usage import FIELDS, parse_fields, parse_period, usage_rows
 from gateway.cli.admin_client import AdminClient, by_the_one_writer
 from gateway.cli.local_store import local_desk
-from gateway.cli.status import Told
+from gateway.cli.status import CommandResult
 from gateway.cli.tables import reconciliation_csv, reconciliation_table, usage_csv, usage_table
 from gateway.config import Config
 from gateway.core.errors import OperatorError, invalid_request
@@ -26,7 +26,7 @@ _ASKING_SECONDS = 60.0
 """For a gateway to ask all accounts: several times what one may take (account_info.TIMEOUT)."""
 
 
-def usage(config: Config, options: argparse.Namespace) -> Told:
+def usage(config: Config, options: argparse.Namespace) -> CommandResult:
     """Do what the options ask.
 
     Raises GatewayError for what cannot be done, status 400 for what makes no sense; StoreError, OperatorError.
@@ -42,8 +42,8 @@ def usage(config: Config, options: argparse.Namespace) -> Told:
         return asyncio.run(_reconciled(config, options))
     rows = usage_rows(store_path(config.store), period, by, config.time_zone)
     if options.format == "json":
-        return Told(_json(rows))
-    return Told(usage_csv(rows, by).rstrip("\n") if options.format == "csv" else usage_table(rows, by))
+        return CommandResult(_json(rows))
+    return CommandResult(usage_csv(rows, by).rstrip("\n") if options.format == "csv" else usage_table(rows, by))
 
 
 def add_usage_parser(commands: Any) -> argparse.ArgumentParser:
@@ -69,7 +69,7 @@ def add_usage_parser(commands: Any) -> argparse.ArgumentParser:
     return spent
 
 
-async def _reconciled(config: Config, options: argparse.Namespace) -> Told:
+async def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
     if not any(upstream.dialect == "piapi" and upstream.credentials for upstream in config.upstreams.values()):
         raise OperatorError("there is nobody to ask: no upstream of PiAPI's dialect has a key (set PIAPI_API_KEY)")
     url = f"http://{config.admin.listen}"
@@ -99,7 +99,7 @@ async def _reconciled(config: Config, options: argparse.Namespace) -> Told:
         "piapi-gateway check --probe may say why"
         for key in answer["unanswered"]
     ]
-    return Told(texts[options.format](rows), problems, notes)
+    return CommandResult(texts[options.format](rows), problems, notes)
 
 
 def _json(value: object) -> str:

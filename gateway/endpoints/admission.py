@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from starlette.types import Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
-from gateway.core.limits.key_limits import Refusal
+from gateway.core.limits.key_limits import LimitRefusal
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.exchange.services import Services
@@ -18,7 +18,7 @@ SOON = 0.25
 """Seconds within which a key is taken to be what it was: a revoked one must be refused within a second."""
 
 
-class Door:
+class Admission:
     """``authenticator``: the one of the configuration now in force."""
 
     def __init__(self, services: Services, authenticator: Callable[[], Authenticator]) -> None:
@@ -43,7 +43,7 @@ class Door:
         """One request of the key's, under its limits; exchanges see to that themselves. Raises LimitError."""
         limits, loop = self.services.limits, asyncio.get_running_loop()
         admission = limits.admit(key, 0, loop.time())
-        if isinstance(admission, Refusal):
+        if isinstance(admission, LimitRefusal):
             raise admission.error()
         try:
             yield

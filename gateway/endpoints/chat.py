@@ -16,15 +16,15 @@ from gateway.core.errors import ClientError
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import Asked, cost_bound, most_output
 from gateway.core.types import Endpoint, Route, Target
-from gateway.endpoints.admission import Door, is_sdk_retry
+from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
-from gateway.images.orders import ImageDesk
+from gateway.images.orders import ImageOrders
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
-from gateway.translate.chat_to_chat import PATH, ChatConversation
+from gateway.translate.chat_to_chat import CHAT_PATH, ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.chat_images import CHAT_FLUX_FIELDS, flux_fields, images_from_chat
@@ -51,7 +51,7 @@ class ChatOperation:
     images: ImageOperation | None = None
     max_output: int | None = None
     supports: frozenset[str] = _CHAT
-    route: str = PATH
+    route: str = CHAT_PATH
     _input_tokens: int | None = None
 
     @property
@@ -67,13 +67,13 @@ class ChatOperation:
             await self.images.prepare()
 
     @property
-    def works(self) -> tuple[ChatOperation]:
+    def parts(self) -> tuple[ChatOperation]:
         return (self,)
 
     def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
         if target.operation != "chat":
             assert self.images is not None
-            return self.images.works[0].converse_with(target, endpoint)
+            return self.images.parts[0].converse_with(target, endpoint)
         return ChatConversation(
             self.request,
             target,
@@ -94,11 +94,11 @@ class ChatOperation:
     def stake(self, target: Target) -> int | None:
         if target.operation == "chat" or self.images is None:
             return price_at_stake(target)
-        return self.images.works[0].stake(target)
+        return self.images.parts[0].stake(target)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         if target.operation != "chat" and self.images is not None:
-            return self.images.works[0].cost_bound(target, exact=exact)
+            return self.images.parts[0].cost_bound(target, exact=exact)
         request = self.request
         thinking = request.body.get("thinking")
         beside = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
@@ -121,14 +121,14 @@ class ChatOperation:
 class ChatEndpoint:
     """What answers the route. ``desk``: the one of the configuration now in force."""
 
-    def __init__(self, door: Door, desk: Callable[[], ImageDesk]) -> None:
+    def __init__(self, door: Admission, desk: Callable[[], ImageOrders]) -> None:
         self._door = door
         self._desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
         door = self._door
         services = door.services
-        with Refusal(services, PATH) as refusal:
+        with Refusal(services, CHAT_PATH) as refusal:
             key = refusal.key = door.authenticate(scope)
             began = asyncio.get_running_loop().time()
             body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
@@ -173,7 +173,7 @@ class ChatEndpoint:
         )
         try:
             order = images_from_chat(request, flux)
-            operation.images = self._desk().operation(PATH, replace(order, n=1), targets, presenter)
+            operation.images = self._desk().operation(CHAT_PATH, replace(order, n=1), targets, presenter)
         except ClientError:
             if len(targets) == len(route.targets):
                 raise

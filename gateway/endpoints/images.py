@@ -14,11 +14,11 @@ from gateway.core.images.splitting import usable_targets
 from gateway.core.images.types import ImageKind, ImagesRequest
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.types import Route
-from gateway.endpoints.admission import Door, is_sdk_retry
+from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
-from gateway.images.orders import ImageDesk
+from gateway.images.orders import ImageOrders
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.translate.present_images import ImagesPresenter
@@ -38,14 +38,14 @@ OFF_THE_LOOP = 256 * 1024
 
 
 HELD_TIMES = 2
-"""How often the bytes of images are in memory while they are worked on, as they are and as text; every leg may write
-them once more."""
+"""How often the bytes of images are in memory while they are worked on, as they are and as text; every subrequest may
+write them once more."""
 
 
 class ImagesEndpoint:
     """What answers one of the routes. ``desk``: the one of the configuration now in force."""
 
-    def __init__(self, door: Door, desk: Callable[[], ImageDesk], path: str) -> None:
+    def __init__(self, door: Admission, desk: Callable[[], ImageOrders], path: str) -> None:
         self._door = door
         self._desk = desk
         self._path = path
@@ -66,7 +66,7 @@ class ImagesEndpoint:
                 raise _makes_no_images(request.model)
             route = replace(route, targets=targets)
             operation = self._operation(request, route)
-            copies = HELD_TIMES + len(operation.works)
+            copies = HELD_TIMES + len(operation.parts)
             if not lease.grow(copies * sum(len(image.data) for image in request.images)):
                 raise gateway_overloaded()
             holding = held.pop_all()

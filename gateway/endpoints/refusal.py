@@ -9,7 +9,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.types import Usage, VirtualKey
 from gateway.exchange.exchange import STATUS_CLIENT_GONE
 from gateway.exchange.services import Services
-from gateway.server.body import ClientGone
+from gateway.server.body import SenderGone
 from gateway.telemetry.metrics import FinishedExchange
 
 
@@ -38,7 +38,7 @@ class Refusal:
     ) -> None:
         if isinstance(error, GatewayError):
             self.count(error.status)
-        elif isinstance(error, ClientGone):
+        elif isinstance(error, SenderGone):
             self.count(STATUS_CLIENT_GONE)
 
     def count(self, status: int) -> None:

@@ -10,16 +10,16 @@ from starlette.routing import Route
 
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Upstream
-from gateway.endpoints.admission import Door
+from gateway.endpoints.admission import Admission
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.task_lookup import TaskReading
 from gateway.server.headers import Header, error_headers
 from gateway.stores.base import TaskRecord
 
-PATH = "/api/v1/task/{id}"
+TASK_STATUS_PATH = "/api/v1/task/{id}"
 
 
-def read_task_routes(door: Door, upstreams: Callable[[], Mapping[str, Upstream]]) -> list[Route]:
+def read_task_routes(door: Admission, upstreams: Callable[[], Mapping[str, Upstream]]) -> list[Route]:
     """``upstreams``: of the configuration now in force."""
 
     async def read_task(request: Request) -> Response:
@@ -39,15 +39,15 @@ def read_task_routes(door: Door, upstreams: Callable[[], Mapping[str, Upstream]]
             return reading.response(error.status, error.body(), headers)
         return reading.response(status, body, [])
 
-    return [Route(PATH, read_task, methods=["GET"])]
+    return [Route(TASK_STATUS_PATH, read_task, methods=["GET"])]
 
 
 class _Reading:
     """One request's: how it is answered, and what it counts as."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Admission) -> None:
         self._reading = TaskReading(door.services)
-        self.refusal = Refusal(door.services, PATH)
+        self.refusal = Refusal(door.services, TASK_STATUS_PATH)
 
     async def ask(self, upstreams: Mapping[str, Upstream], record: TaskRecord) -> tuple[int, bytes]:
         """The upstream's own words. Raises UpstreamFault when no host answers."""

@@ -18,7 +18,7 @@ from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.pricing.cost_bound import Asked, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
-from gateway.endpoints.admission import Door, is_sdk_retry
+from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
@@ -30,7 +30,7 @@ from gateway.wire.client_json import loads_object
 from gateway.wire.task_request import checked_task, images_of_task
 from gateway.wire.tokens import rough_tokens
 
-PATH = "/api/v1/task"
+TASKS_PATH = "/api/v1/task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class TaskOperation:
     images: int
     tools: ImageTools
     size: int
-    route: str = PATH
+    route: str = TASKS_PATH
     stream: bool = False
     prepares: bool = False
     supports: frozenset[str] = frozenset({"task"})
@@ -50,7 +50,7 @@ class TaskOperation:
         """Nothing: the task goes as it came."""
 
     @property
-    def works(self) -> tuple[TaskOperation]:
+    def parts(self) -> tuple[TaskOperation]:
         return (self,)
 
     def converse_with(self, target: Target, endpoint: Endpoint) -> TaskRelay:
@@ -74,7 +74,7 @@ class TaskOperation:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        return cost_bound((target,), Asked(legs=(self.images,)))
+        return cost_bound((target,), Asked(subrequests=(self.images,)))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
@@ -84,7 +84,7 @@ class CreateTask:
     """What answers the POST. ``tools``, ``upstreams``: of the configuration now in force."""
 
     def __init__(
-        self, door: Door, tools: Callable[[], ImageTools], upstreams: Callable[[], Mapping[str, Upstream]]
+        self, door: Admission, tools: Callable[[], ImageTools], upstreams: Callable[[], Mapping[str, Upstream]]
     ) -> None:
         self._door = door
         self._tools = tools
@@ -93,7 +93,7 @@ class CreateTask:
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
         door = self._door
         services = door.services
-        with Refusal(services, PATH) as refusal:
+        with Refusal(services, TASKS_PATH) as refusal:
             key = refusal.key = door.authenticate(scope)
             began = asyncio.get_running_loop().time()
             raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)

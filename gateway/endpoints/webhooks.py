@@ -23,7 +23,7 @@ the token and the secret."""
 
 def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give: Callable[[str], bool]) -> list[Route]:
     """``secret``: what PiAPI was told to send, empty while webhooks are off. ``waits``: whether anybody waits under a
-    token. ``give``: passes the hint on; False once nobody waits.
+    token. ``give``: passes the wakeup on; False once nobody waits.
     """
 
     async def task_changed(request: Request) -> Response:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, book
 from gateway.core.pricing.prices import format_usd
-from gateway.core.routing.route_table import Failover, Go
+from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.delivery import Headers
@@ -37,23 +37,23 @@ class Asked(Protocol):
 class Entry:
     """One attempt, while it runs and after."""
 
-    go: Go
+    plan: AttemptPlan
     conversation: Conversation
     attempt: Attempt
     began: float
-    leg: int = 0
+    subrequest: int = 0
     ended: float = 0.0
     outcome: Outcome = OUR_MISTAKE
 
     def line(self) -> dict[str, Any]:
         """What the log says of it. An attempt that went well is told in its request's line."""
-        go, outcome = self.go, self.outcome
+        plan, outcome = self.plan, self.outcome
         return {
-            "attempt": go.number,
-            "upstream": go.target.upstream.name,
-            "endpoint": go.endpoint.url,
-            "upstream_key": go.credential.name,
-            "fingerprint": fingerprint(go.credential.value),
+            "attempt": plan.number,
+            "upstream": plan.target.upstream.name,
+            "endpoint": plan.endpoint.url,
+            "upstream_key": plan.credential.name,
+            "fingerprint": fingerprint(plan.credential.value),
             "outcome": outcome.slug,
             "phase": int(outcome.phase),
             "upstream_status": outcome.status,
@@ -70,7 +70,7 @@ class Entry:
 
     def facts(self) -> AttemptFacts:
         """What the books need. Counting tokens, where nothing was measured, happens here."""
-        conversation, target = self.conversation, self.go.target
+        conversation, target = self.conversation, self.plan.target
         usage = conversation.usage
         counted = usage is None and self.outcome.phase >= 2
         return AttemptFacts(
@@ -85,7 +85,7 @@ class Entry:
             quality=conversation.quality,
             size=conversation.size,
             stated=conversation.stated_cost,
-            leg=self.leg,
+            subrequest=self.subrequest,
         )
 
 
@@ -128,29 +128,29 @@ class Account:
             pieces=pieces,
         )
 
-    def begin(self, go: Go, conversation: Conversation, attempt: Attempt, leg: int = 0) -> None:
-        """An attempt of the exchange's leg number ``leg`` starts."""
-        self._entries.append(Entry(go, conversation, attempt, self._services.clock.monotonic(), leg))
+    def begin(self, plan: AttemptPlan, conversation: Conversation, attempt: Attempt, subrequest: int = 0) -> None:
+        """An attempt of the exchange's subrequest number ``subrequest`` starts."""
+        self._entries.append(Entry(plan, conversation, attempt, self._services.clock.monotonic(), subrequest))
 
     def end(self, attempt: Attempt, outcome: Outcome, failovers: Sequence[Failover]) -> None:
-        """An attempt that was begun has ended. ``failovers``: the changes of way since its leg last ended one."""
+        """An attempt has ended. ``failovers``: the changes of way since its subrequest last ended one."""
         entry = next(entry for entry in reversed(self._entries) if entry.attempt is attempt)
         entry.outcome = outcome
-        go, services = entry.go, self._services
-        services.metrics.attempt(go.target.upstream.name, go.endpoint.url, outcome.slug)
+        plan, services = entry.plan, self._services
+        services.metrics.attempt(plan.target.upstream.name, plan.endpoint.url, outcome.slug)
         for failover in failovers:
             services.metrics.failover(self._route.model, failover.from_upstream, failover.to_upstream, failover.reason)
         entry.ended = services.clock.monotonic()
         if not outcome.ok:
             services.log.warning("attempt", request_id=self._request_id, **entry.line())
 
-    async def record_task(self, go: Go, task_id: str) -> None:
+    async def record_task(self, plan: AttemptPlan, task_id: str) -> None:
         """Return once the ledger knows that this exchange made the task with ``go``'s key."""
         services = self._services
         record = TaskRecord(
             task_id=task_id,
-            upstream=go.target.upstream.name,
-            credential=go.credential.name,
+            upstream=plan.target.upstream.name,
+            credential=plan.credential.name,
             exchange=self.id,
             key=self._key.name,
             model=self._route.model,
@@ -178,7 +178,7 @@ class Account:
             return ((b"x-gateway-attempts", b"0"),)
         last = self._entries[-1]
         return (
-            (b"x-gateway-upstream", last.go.target.upstream.name.encode()),
+            (b"x-gateway-upstream", last.plan.target.upstream.name.encode()),
             (b"x-gateway-attempts", b"%d" % len(self._entries)),
         )
 
@@ -209,9 +209,9 @@ class Account:
     def _settlement(self, booking: Booking, status: int) -> Settlement:
         records = tuple(
             AttemptRecord(
-                upstream=entry.go.target.upstream.name,
-                endpoint=entry.go.endpoint.url,
-                credential=entry.go.credential.name,
+                upstream=entry.plan.target.upstream.name,
+                endpoint=entry.plan.endpoint.url,
+                credential=entry.plan.credential.name,
                 outcome=entry.outcome.slug,
                 phase=int(entry.outcome.phase),
                 cost=cost.amount,
@@ -246,7 +246,7 @@ class Account:
         duration = now - self._began
         waited = sum(entry.attempt.waited for entry in self._entries)
         last = self._entries[-1] if self._entries else None
-        upstream = last.go.target.upstream.name if last is not None else None
+        upstream = last.plan.target.upstream.name if last is not None else None
         usage = booking.usage
         self._services.metrics.observe(
             FinishedExchange(
@@ -258,7 +258,7 @@ class Account:
                 team=self._key.team,
                 charged=booking.charged,
                 upstream_costs=tuple(
-                    (entry.go.target.upstream.name, self._route.model, cost.reason, cost.amount)
+                    (entry.plan.target.upstream.name, self._route.model, cost.reason, cost.amount)
                     for entry, cost in zip(self._entries, booking.costs, strict=True)
                 ),
                 usage=usage,

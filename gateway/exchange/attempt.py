@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
 from gateway.core.errors import ResultUnavailable, TransportError
-from gateway.core.routing.route_table import Go
+from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import CostClass, Outcome, Phase
 from gateway.runtime.interruption import Interrupter, Watchdog
 from gateway.runtime.ports import Clock
@@ -42,7 +42,7 @@ GRACE_AFTER_FINISH = 2.0
 """Seconds an answer that named its finish reason may stay open before it counts as ended (fault row 37)."""
 
 PROGRESS_FACTOR = 2.0
-"""Comments show that a host lives, not that it works: content may lag by so many idle times (Rule 5: 60 s, 120 s)."""
+"""Comments show that a host lives, not that it parts: content may lag by so many idle times (Rule 5: 60 s, 120 s)."""
 
 _FIXED_HEADERS = (
     (b"content-type", b"application/json"),
@@ -87,7 +87,7 @@ class Errands(Protocol):
 
     async def record(self, task_id: str) -> None: ...
     async def respond(self, status: int, body: bytes) -> None: ...
-    async def rest(self, seconds: float, hint: str | None) -> None: ...
+    async def rest(self, seconds: float, wakeup: str | None) -> None: ...
 
 
 class Attempt:
@@ -100,7 +100,7 @@ class Attempt:
 
     def __init__(
         self,
-        go: Go,
+        plan: AttemptPlan,
         conversation: Conversation,
         *,
         pool: ConnectionPool,
@@ -111,7 +111,7 @@ class Attempt:
         tasks: TrackedTasks,
         errands: Errands | None = None,
     ) -> None:
-        self._go = go
+        self._plan = plan
         self._conversation = conversation
         self._pool = pool
         self._sink = sink
@@ -122,7 +122,7 @@ class Attempt:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(self._loop, self._expired)
-        self._bound_by_idle = go.target.cost_class is CostClass.TOKENS
+        self._bound_by_idle = plan.target.cost_class is CostClass.TOKENS
         self._awaiting = Awaiting.HEAD
         self._response: Response | None = None
         self._last_byte = self._last_progress = self._head_at = self._loop.time()
@@ -224,7 +224,7 @@ class Attempt:
         assert self._errands is not None
         if type(command) is Sleep:
             started = self._clock.monotonic()
-            await self._errands.rest(command.seconds, command.hint)
+            await self._errands.rest(command.seconds, command.wakeup)
             self.waited += self._clock.monotonic() - started
         elif type(command) is Fetch:
             started = self._clock.monotonic()
@@ -253,7 +253,7 @@ class Attempt:
         if self._response is not None:
             self._response.close()
             self._response = None
-        upstream, credential = self._go.target.upstream, self._go.credential
+        upstream, credential = self._plan.target.upstream, self._plan.credential
         scheme = b"Bearer " if command.key_header == b"authorization" else b""
         key = (command.key_header, scheme + credential.value.encode())
         fixed: Sequence[tuple[bytes, bytes]] = _FIXED_HEADERS
@@ -269,13 +269,13 @@ class Attempt:
         try:
             response = await self._interrupter.wait(
                 self._pool.request(
-                    command.endpoint or self._go.endpoint,
+                    command.endpoint or self._plan.endpoint,
                     command.method,
                     command.path,
                     headers,
                     command.body,
                     connect_timeout=upstream.timeouts.connect,
-                    fresh=self._go.fresh_connection and not command.free,
+                    fresh=self._plan.fresh_connection and not command.free,
                     on_sending=_nothing if command.free else self._sending,
                 )
             )
@@ -303,11 +303,11 @@ class Attempt:
 
     def _watch(self, awaiting: Awaiting) -> None:
         self._awaiting = awaiting
-        timeouts = self._go.target.upstream.timeouts
+        timeouts = self._plan.target.upstream.timeouts
         deadline = self.deadline
         if self._within is not None:
             deadline = min(deadline, self._last_byte + self._within)
-        wall = self._go.endpoint.wall
+        wall = self._plan.endpoint.wall
         if wall is not None:
             deadline = min(deadline, self._last_byte + wall)
         if awaiting is Awaiting.FINISH:

@@ -1,12 +1,12 @@
 """The life of a request: admit → plan → attempt* → settle.
 
     admit    draining? too much in flight? the key's limits? then the intent row, committed before anything is bought
-    plan     the itinerary says which target, endpoint and key come next (core/routing.py)
-    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the itinerary
+    plan     the failover_plan says which target, endpoint and key come next (core/routing.py)
+    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the failover_plan
     settle   what the key pays and what we owe goes to the ledger, then to the metrics; always, exactly once
 
-Planning and attempting happen in legs (leg.py): one, or several side by side. Settling awaits nothing, so no
-cancellation and no disconnect can come between.
+Planning and attempting happen in subrequests (subrequest.py): one, or several side by side. Settling awaits nothing,
+so no cancellation and no disconnect can come between.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
-from gateway.core.limits.key_limits import Admission, Refusal
+from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
 from gateway.exchange.delivery import Client, Delivery, Headers
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
-from gateway.exchange.subrequest import Leg, Surroundings, Work
+from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
 from gateway.translate.commands import Conversation
 
 READ_ON_SECONDS = 2.0
@@ -62,8 +62,8 @@ class Operation(Protocol):
         ...
 
     @property
-    def works(self) -> Sequence[Work]:
-        """What is to be brought, a leg for each; at least one."""
+    def parts(self) -> Sequence[OperationPart]:
+        """What is to be brought, a subrequest for each; at least one."""
         ...
 
     def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
@@ -102,11 +102,11 @@ class Exchange:
         self._request_id = request_id
         self._sdk_retry = sdk_retry
         self._loop = asyncio.get_running_loop()
-        self._admission: Admission | None = None
+        self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
         self._account = Account(services, operation, route, key, request_id)
-        self._legs: list[Leg] = []
-        self._brought: list[Leg] = []
+        self._subrequests: list[Subrequest] = []
+        self._brought: list[Subrequest] = []
         self._stop: Exception | None = None
         self._exact = False
         self._bounds: list[int] = []
@@ -149,7 +149,7 @@ class Exchange:
             raise gateway_overloaded()
         tokens = self._operation.rough_input_tokens() if self._key.tpm is not None else 0
         answer = self._services.limits.admit(self._key, tokens, self._loop.time())
-        if isinstance(answer, Refusal):
+        if isinstance(answer, LimitRefusal):
             raise answer.error()
         self._admission = answer
 
@@ -165,7 +165,7 @@ class Exchange:
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
-            await services.ledger.reserve(account.intent(at_ns, len(self._operation.works)))
+            await services.ledger.reserve(account.intent(at_ns, len(self._operation.parts)))
         except GatewayError:
             account.reserved = False
             raise
@@ -195,7 +195,7 @@ class Exchange:
             if not self._responded:
                 await self._say_farewell(delivery, error, _cost_header(cost))
             return
-        served = [conversation for leg in self._brought if (conversation := leg.conversation) is not None]
+        served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
         answer = self._operation.conclude(served)
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
         if self._responded:
@@ -213,8 +213,8 @@ class Exchange:
             self._client.abort()
 
     async def _walk(self, delivery: Delivery) -> GatewayError | None:
-        """Walk all legs. None if any brought something; those that brought nothing are then forgotten."""
-        surroundings = Surroundings(
+        """Walk all subrequests. None if any brought something; those that brought nothing are then forgotten."""
+        context = ExchangeContext(
             self._services,
             self._snapshot,
             self._route,
@@ -227,16 +227,16 @@ class Exchange:
             self._respond,
             self._may_cost,
         )
-        self._legs = [Leg(surroundings, work, number) for number, work in enumerate(self._operation.works)]
+        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._operation.parts)]
         if self._stop is not None:
             self._interrupt(self._stop)
-        if len(self._legs) == 1:
-            error = await self._legs[0].run()
+        if len(self._subrequests) == 1:
+            error = await self._subrequests[0].run()
             if error is None:
-                self._brought = self._legs
+                self._brought = self._subrequests
             return error
         tasks = self._services.tasks
-        running = [tasks.spawn(leg.ended(), "leg") for leg in self._legs]
+        running = [tasks.spawn(subrequest.ended(), "subrequest") for subrequest in self._subrequests]
         try:
             await asyncio.wait(running)  # all of them: what one buys is not lost by another's mistake
         finally:
@@ -247,18 +247,18 @@ class Exchange:
 
     def _bounds_by(self, target: Target) -> int | None:
         """What the whole request can cost at most if ``target``, which comes first, serves it; None if unknown."""
-        bounds = [work.cost_bound(target, exact=self._exact) for work in self._operation.works]
+        bounds = [part.cost_bound(target, exact=self._exact) for part in self._operation.parts]
         self._bounds = [bound or 0 for bound in bounds]
         return None if None in bounds else sum(self._bounds)
 
-    def _may_cost(self, leg: int, target: Target) -> bool:
+    def _may_cost(self, subrequest: int, target: Target) -> bool:
         """Reserve what a dearer target than the first may cost; False if the budgets have not so much left."""
         reservation = self._account.reservation
         if target is self._route.targets[0] or reservation is None:
             return True
-        bound = self._operation.works[leg].cost_bound(target, exact=self._exact)
+        bound = self._operation.parts[subrequest].cost_bound(target, exact=self._exact)
         bounds = [*self._bounds]
-        bounds[leg] = max(bounds[leg], bound or 0)
+        bounds[subrequest] = max(bounds[subrequest], bound or 0)
         now_ns = self._services.clock.wall_ns()
         most = None if bound is None else sum(bounds)
         if not self._services.budgets.top_up(reservation, most, now_ns):
@@ -267,15 +267,17 @@ class Exchange:
         return True
 
     def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
-        """What several legs came to: whatever one of them brought is an answer."""
-        self._brought = [leg for leg, result in zip(self._legs, results, strict=True) if result is None]
+        """What several subrequests came to: whatever one of them brought is an answer."""
+        self._brought = [
+            subrequest for subrequest, result in zip(self._subrequests, results, strict=True) if result is None
+        ]
         if self._brought:
             return None
         for result in results:
             if isinstance(result, (ClientGone, DrainOver)):
                 raise result
         errors = [result for result in results if isinstance(result, GatewayError)]
-        # What may have been bought must not be bought again because another leg failed harmlessly.
+        # What may have been bought must not be bought again because another subrequest failed harmlessly.
         doubts = (error for error in errors if error.code == "upstream_outcome_unknown")
         final = (error for error in errors if not error.should_retry)
         return next(doubts, None) or next(final, errors[0])
@@ -292,12 +294,12 @@ class Exchange:
     def _client_left(self) -> None:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""
         gate = self._services.gate
-        if any(leg.bought for leg in self._legs):
-            for leg in self._legs:
-                if not leg.bought:
-                    leg.interrupt(ClientGone())
+        if any(subrequest.bought for subrequest in self._subrequests):
+            for subrequest in self._subrequests:
+                if not subrequest.bought:
+                    subrequest.interrupt(ClientGone())
             return
-        if any(leg.committed for leg in self._legs) and gate.reading_on < READ_ON_AT_ONCE:
+        if any(subrequest.committed for subrequest in self._subrequests) and gate.reading_on < READ_ON_AT_ONCE:
             gate.reading_on += 1
             self._read_on_timer = self._loop.call_later(READ_ON_SECONDS, self._give_up)
         else:
@@ -307,10 +309,10 @@ class Exchange:
         self._interrupt(ClientGone())
 
     def _interrupt(self, reason: Exception) -> None:
-        """Stop the legs; those that have not set out yet will stop at once."""
+        """Stop the subrequests; those that have not set out yet will stop at once."""
         self._stop = self._stop or reason
-        for leg in self._legs:
-            leg.interrupt(reason)
+        for subrequest in self._subrequests:
+            subrequest.interrupt(reason)
 
     def _patience(self) -> float:
         """Seconds for all attempts together; the first target's upstream sets them, a task among them its own."""
@@ -326,8 +328,8 @@ class Exchange:
     def _headers(self) -> Headers:
         notes = tuple(
             (b"x-gateway-note", conversation.note.encode("ascii"))
-            for leg in (self._brought or self._legs)[:1]
-            if (conversation := leg.conversation) is not None and conversation.note is not None
+            for subrequest in (self._brought or self._subrequests)[:1]
+            if (conversation := subrequest.conversation) is not None and conversation.note is not None
         )
         return (*self._account.headers(), *self._limit_headers(), *notes)
 
@@ -352,9 +354,9 @@ class Exchange:
             services.gate.leave(self)
             services.metrics.leave(self._operation.route)
             # What follows refers back to this exchange: without it, reference counting frees all of it at once.
-            for leg in self._legs:
-                leg.retire()
-            self._legs, self._brought = [], []
+            for subrequest in self._subrequests:
+                subrequest.retire()
+            self._subrequests, self._brought = [], []
             self._delivery = None
 
 
@@ -363,7 +365,7 @@ def _cost_header(cost: bytes | None) -> Headers:
 
 
 def _result(
-    leg: asyncio.Task[GatewayError | ClientGone | DrainOver | None],
+    subrequest: asyncio.Task[GatewayError | ClientGone | DrainOver | None],
 ) -> GatewayError | ClientGone | DrainOver | None:
-    """How a leg ended. A mistake of ours has been logged as the task's and counts as one that brought nothing."""
-    return leg.result() if leg.exception() is None else internal_error()
+    """How a subrequest ended. A mistake of ours was logged as the task's and counts as bringing nothing."""
+    return subrequest.result() if subrequest.exception() is None else internal_error()

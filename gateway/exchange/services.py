@@ -15,12 +15,12 @@ from gateway.core.types import FailoverPolicy
 from gateway.exchange.tokenizer import Tokenizer
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
-from gateway.runtime.wakeups import Hints
+from gateway.runtime.wakeups import Wakeups
 from gateway.stores.base import Ledger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.pool import ConnectionPool
-from gateway.upstream.task_limiter import TaskGate
+from gateway.upstream.task_limiter import TaskLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,8 @@ class Services:
     gate: Gate
     snapshot: Snapshot
     new_id: Callable[[], str] = field(repr=False)
-    task_gate: TaskGate
-    hints: Hints
+    task_limiter: TaskLimiter
+    wakeups: Wakeups
     budgets: BudgetKeeper
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)

@@ -1,6 +1,6 @@
 """One walk along a route: plan, attempt, plan again, until something was delivered or nothing is left to try.
 
-A chat has one leg. An order for several images has one for each piece of work that is bought by itself; they run
+A chat has one subrequest. An order for several images has one for each piece of work that is bought by itself; they run
 side by side under one reservation and one settlement.
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.core.outcomes.table import client_error
-from gateway.core.routing.route_table import Go, Itinerary, Stop, Wait
+from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
@@ -28,7 +28,7 @@ READ_ON_BYTES = 1 << 20
 
 
 SHORTEST_REST = 0.3
-"""Seconds between two polls at least, however many hints come."""
+"""Seconds between two polls at least, however many wakeups come."""
 
 
 class ClientGone(Exception):
@@ -39,8 +39,8 @@ class DrainOver(Exception):
     """The gateway is shutting down and the drain time is over."""
 
 
-class Work(Protocol):
-    """What one leg is to bring."""
+class OperationPart(Protocol):
+    """What one subrequest is to bring."""
 
     @property
     def supports(self) -> frozenset[str]:
@@ -64,10 +64,11 @@ class Work(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the legs of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole.
+class ExchangeContext:
+    """What the subrequests of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole.
 
-    ``may_cost``: whether the budgets let a leg, by its number, be served by a target; what that may cost is reserved.
+    ``may_cost``: whether the budgets let a subrequest, by its number, be served by a target; what that may cost is
+    reserved.
     """
 
     services: Services
@@ -83,33 +84,34 @@ class Surroundings:
     may_cost: Callable[[int, Target], bool]
 
 
-class Leg:
-    """``number``: which of the exchange's legs it is. ``conversation``: the newest, after success the one that served.
+class Subrequest:
+    """``number``: which of the exchange's subrequests it is. ``conversation``: the newest, after success the one that
+    served.
 
     ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
     """
 
-    def __init__(self, surroundings: Surroundings, work: Work, number: int = 0) -> None:
-        self._around = surroundings
-        self._work = work
+    def __init__(self, context: ExchangeContext, part: OperationPart, number: int = 0) -> None:
+        self._context = context
+        self._part = part
         self._number = number
         self._loop = asyncio.get_running_loop()
         self._interrupter = Interrupter()
-        self._go: Go | None = None
-        self._itinerary: Itinerary | None = None
+        self._plan: AttemptPlan | None = None
+        self._failover_plan: FailoverPlan | None = None
         self._failovers = 0
         self._read_on_left = READ_ON_BYTES
         self._responded = False
         self._in_line = False
-        self._hint: str | None = None
-        self._hinting = ExitStack()
+        self._wakeup: str | None = None
+        self._waking = ExitStack()
         self.conversation: Conversation | None = None
         self.committed = False
 
     @property
     def bought(self) -> bool:
         """Whether what is under way was bought, so that it runs to its end even if its client leaves."""
-        return self._go is not None and not self._in_line and self._go.target.cost_class is CostClass.PAID
+        return self._plan is not None and not self._in_line and self._plan.target.cost_class is CostClass.PAID
 
     def interrupt(self, reason: Exception) -> None:
         """Stop soon; ``run`` raises ``reason`` once the books are in order."""
@@ -118,16 +120,16 @@ class Leg:
     def retire(self) -> None:
         """Let go of what refers back, so that reference counting frees all at once."""
         self._interrupter.retire()
-        if self._go is None:
-            del self._around
+        if self._plan is None:
+            del self._context
 
     async def run(self) -> GatewayError | None:
         """Attempt until one succeeds (None) or nothing is left to try (what the client is told).
 
         Raises ClientGone, DrainOver.
         """
-        around = self._around
-        itinerary = self._itinerary = Itinerary(
+        around = self._context
+        failover_plan = self._failover_plan = FailoverPlan(
             around.route.targets,
             model=around.route.model,
             policy=around.snapshot.failover,
@@ -135,22 +137,22 @@ class Leg:
             deadline=around.deadline,
             sdk_retry=around.sdk_retry,
             randomness=around.services.randomness,
-            operations=self._work.supports,
-            stake=self._work.stake,
+            operations=self._part.supports,
+            stake=self._part.stake,
         )
         while True:
             if around.client.gone:
                 raise ClientGone  # before a key is taken, or anything bought, for nobody
-            step = itinerary.next(self._loop.time())
+            step = failover_plan.next(self._loop.time())
             if isinstance(step, Stop):
                 return step.error
             if isinstance(step, Wait):
                 await self._interrupter.wait(asyncio.sleep(step.seconds))
                 continue
             if not around.may_cost(self._number, step.target):
-                itinerary.report(step, Outcome("budget_denied", Phase.UNSENT), self._loop.time())
+                failover_plan.report(step, Outcome("budget_denied", Phase.UNSENT), self._loop.time())
                 continue
-            outcome = await self._attempt(itinerary, step)
+            outcome = await self._attempt(failover_plan, step)
             if outcome.ok or self._responded:
                 return None  # a client that has its answer is told nothing more, and nothing is bought for it again
             if outcome.slug.startswith("client_") or around.client.gone:
@@ -161,18 +163,18 @@ class Leg:
                 return client_error(outcome, CostClass.PAID, model=around.route.model)
 
     async def ended(self) -> GatewayError | ClientGone | DrainOver | None:
-        """``run`` for a leg beside others: how it ended is told, not raised."""
+        """``run`` for a subrequest beside others: how it ended is told, not raised."""
         try:
             return await self.run()
         except (ClientGone, DrainOver) as end:
             return end
 
-    async def _attempt(self, itinerary: Itinerary, go: Go) -> Outcome:
-        around, services = self._around, self._around.services
-        self._go = go
-        self.conversation = self._work.converse_with(go.target, go.endpoint)
+    async def _attempt(self, failover_plan: FailoverPlan, plan: AttemptPlan) -> Outcome:
+        around, services = self._context, self._context.services
+        self._plan = plan
+        self.conversation = self._part.converse_with(plan.target, plan.endpoint)
         attempt = Attempt(
-            go,
+            plan,
             self.conversation,
             pool=services.pool,
             sink=self,
@@ -182,45 +184,45 @@ class Leg:
             tasks=services.tasks,
             errands=self,
         )
-        around.account.begin(go, self.conversation, attempt, self._number)
+        around.account.begin(plan, self.conversation, attempt, self._number)
         outcome = OUR_MISTAKE
         try:
-            outcome = await self._run(attempt, go)
+            outcome = await self._run(attempt, plan)
         except ClientGone:
             outcome = self._left_by_client(attempt)
         except DrainOver:
             outcome = Outcome("drain_cut", Phase.FORWARDED if self.committed else attempt.phase)
         finally:
-            self._go = None
-            self._hinting.close()
+            self._plan = None
+            self._waking.close()
             outcome = self._in_context(outcome)
             try:
-                itinerary.report(go, outcome, self._loop.time())
+                failover_plan.report(plan, outcome, self._loop.time())
             finally:
-                news = itinerary.failovers[self._failovers :]
-                self._failovers = len(itinerary.failovers)
+                news = failover_plan.failovers[self._failovers :]
+                self._failovers = len(failover_plan.failovers)
                 around.account.end(attempt, outcome, news)
         return outcome
 
-    async def _run(self, attempt: Attempt, go: Go) -> Outcome:
+    async def _run(self, attempt: Attempt, plan: AttemptPlan) -> Outcome:
         """Run the attempt; one that makes a task waits until the key's account may run another.
 
         A task's own deadline begins with its turn. Nothing is bought for a client that left before it came.
         """
-        if go.target.operation != "task":
+        if plan.target.operation != "task":
             return await attempt.run()
-        upstream = go.target.upstream
-        entered = self._around.services.task_gate.entered(upstream, go.credential, self._around.key.name)
+        upstream = plan.target.upstream
+        entered = self._context.services.task_limiter.entered(upstream, plan.credential, self._context.key.name)
         self._in_line = True
         try:
-            async with asyncio.timeout_at(self._around.deadline):
+            async with asyncio.timeout_at(self._context.deadline):
                 await self._interrupter.wait(entered.__aenter__())
         except TimeoutError:
             return Outcome("deadline", Phase.UNSENT, detail="other tasks of the account left no room in time")
         finally:
             self._in_line = False
         try:
-            if self._around.client.gone:
+            if self._context.client.gone:
                 raise ClientGone
             attempt.deadline = self._loop.time() + upstream.tasks.deadline
             return await attempt.run()
@@ -233,7 +235,7 @@ class Leg:
         return known and outcome.phase is not Phase.REJECTED
 
     def _in_context(self, outcome: Outcome) -> Outcome:
-        """The driver does not know what the client has seen; the leg does."""
+        """The driver does not know what the client has seen; the subrequest does."""
         if not outcome.ok and self.committed and outcome.phase is not Phase.FORWARDED:
             slug = "stream_too_long" if outcome.slug == "deadline" else outcome.slug
             return replace(outcome, slug=slug, phase=Phase.FORWARDED)
@@ -241,7 +243,7 @@ class Leg:
 
     def _left_by_client(self, attempt: Attempt) -> Outcome:
         if self.committed:
-            stalled = self._around.client.stalled
+            stalled = self._context.client.stalled
             return Outcome("client_stalled" if stalled else "client_gone_stream", Phase.FORWARDED)
         return Outcome("client_gone_wait" if attempt.sent else "client_gone_early", attempt.phase)
 
@@ -249,53 +251,53 @@ class Leg:
 
     @property
     def started(self) -> bool:
-        return self._around.client.started
+        return self._context.client.started
 
     async def emit(self, data: bytes, meaningful: bool) -> None:
-        around = self._around
+        around = self._context
         if around.client.gone:
             self._read_on_left -= len(data)
             if self._read_on_left < 0 and not self.bought:
                 raise ClientGone
         if meaningful and not self.committed:
             around.account.first_content()
-            if self._itinerary is not None and self._go is not None:
-                self._itinerary.answering(self._go, self._loop.time())
+            if self._failover_plan is not None and self._plan is not None:
+                self._failover_plan.answering(self._plan, self._loop.time())
             self.committed = True
         await around.delivery.emit(data, meaningful)
 
     def emit_now(self, data: bytes) -> bool:
         """The short way: content has gone out before and the client takes it."""
-        around = self._around
+        around = self._context
         return self.committed and not around.client.gone and around.client.write_now(data)
 
     # The driver's errands
 
     async def fetch(self, url: str) -> bytes:
-        return await self._around.services.images.fetch(url)
+        return await self._context.services.images.fetch(url)
 
     async def keep(self, data: bytes) -> str:
-        return await self._around.services.images.keep(data)
+        return await self._context.services.images.keep(data)
 
     async def record(self, task_id: str) -> None:
-        assert self._go is not None
+        assert self._plan is not None
         try:
-            await self._around.account.record_task(self._go, task_id)
+            await self._context.account.record_task(self._plan, task_id)
         except GatewayError as trouble:
             # It is bought: to give up now would lose the image as well. The log keeps what the ledger could not.
-            self._around.services.log.error("task_not_recorded", task_id=task_id, problem=trouble.message)
+            self._context.services.log.error("task_not_recorded", task_id=task_id, problem=trouble.message)
 
     async def respond(self, status: int, body: bytes) -> None:
         self._responded = True
-        await self._around.respond(status, body)
+        await self._context.respond(status, body)
 
-    async def rest(self, seconds: float, hint: str | None) -> None:
-        if hint is None:
+    async def rest(self, seconds: float, wakeup: str | None) -> None:
+        if wakeup is None:
             await asyncio.sleep(seconds)
             return
-        hints = self._around.services.hints
-        if hint != self._hint:  # from the first rest on: what comes earlier comes again
-            self._hint = hint
-            self._hinting.enter_context(hints.register(hint))
-        await asyncio.sleep(min(SHORTEST_REST, seconds))  # whoever may give hints may not make us poll without end
-        await hints.wait(hint, max(0.0, seconds - SHORTEST_REST))
+        wakeups = self._context.services.wakeups
+        if wakeup != self._wakeup:  # from the first rest on: what comes earlier comes again
+            self._wakeup = wakeup
+            self._waking.enter_context(wakeups.register(wakeup))
+        await asyncio.sleep(min(SHORTEST_REST, seconds))  # whoever may give wakeups may not make us poll without end
+        await wakeups.wait(wakeup, max(0.0, seconds - SHORTEST_REST))

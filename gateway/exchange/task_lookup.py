@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from gateway.core.errors import UpstreamFault
 from gateway.core.outcomes.table import client_error
-from gateway.core.routing.health import Passage
-from gateway.core.routing.route_table import Go
+from gateway.core.routing.health import Ticket
+from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target, Upstream
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
@@ -61,9 +61,9 @@ class TaskReading:
         deadline: float,
     ) -> Outcome:
         services = self._services
-        passage = Passage(endpoint, target.model, 0.0)
+        ticket = Ticket(endpoint, target.model, 0.0)
         attempt = Attempt(
-            Go(target, endpoint, credential, False, self.attempts, 0, False, passage),
+            AttemptPlan(target, endpoint, credential, False, self.attempts, 0, False, ticket),
             TaskRead(
                 task_id,
                 target,
@@ -108,5 +108,5 @@ class _Answer:
     async def record(self, task_id: str) -> None:
         raise NotImplementedError
 
-    async def rest(self, seconds: float, hint: str | None) -> None:
+    async def rest(self, seconds: float, wakeup: str | None) -> None:
         raise NotImplementedError

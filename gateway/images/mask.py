@@ -83,7 +83,7 @@ def paint_mask(image: bytes, mask: bytes) -> bytes:
     return written.getvalue()
 
 
-class Painter:
+class MaskRenderer:
     """Paints in threads of its own, at most ``parallel`` at once: each takes a core and up to some 600 MB."""
 
     def __init__(self, parallel: int = 2) -> None:

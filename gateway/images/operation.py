@@ -1,4 +1,4 @@
-"""An image order as the exchange runs it: which legs it has, and which conversation each target asks for."""
+"""An image order as the exchange runs it: which subrequests it has, and which conversation each target asks for."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class ImageTools:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageWork:
-    """One leg: ``images`` of the order. ``shared``: what all legs and attempts send, where they send the same."""
+class ImageOrderPart:
+    """One subrequest: ``images`` of the order. ``shared``: what all of them send, where they send the same."""
 
     request: ImagesRequest
     images: int
@@ -99,7 +99,7 @@ class ImageWork:
         request = self.request
         asked = Asked(
             input_tokens=len(request.prompt.encode()),
-            legs=(self.images,),
+            subrequests=(self.images,),
             sources=len(request.images) + (request.mask is not None),
             faithful=request.options.get("input_fidelity") == "high",
             previews=request.partial_images,
@@ -116,7 +116,7 @@ class ImageWork:
 
 
 class Preparation(Protocol):
-    """What must be done before the legs set out."""
+    """What must be done before the subrequests set out."""
 
     async def run(self) -> None:
         """Raises ClientError."""
@@ -130,7 +130,7 @@ class ImageOperation:
     route: str
     request: ImagesRequest
     presenter: Presenter
-    works: Sequence[ImageWork]
+    parts: Sequence[ImageOrderPart]
     preparation: Preparation | None = None
 
     @property
@@ -155,7 +155,7 @@ class ImageOperation:
 
 
 def _sum(usages: Sequence[Usage | None]) -> Usage | None:
-    """What is known of all together; None as soon as one leg's usage is not known."""
+    """What is known of all together; None as soon as one subrequest's usage is not known."""
     known = [usage for usage in usages if usage is not None]
     if not known or len(known) < len(usages):
         return None
@@ -170,7 +170,7 @@ def _sum(usages: Sequence[Usage | None]) -> Usage | None:
 
 
 def _common(served: Sequence[ImageConversation]) -> ImageFacts:
-    """The facts that hold for every leg's images; usage objects of several legs cannot be told as one."""
+    """The facts that hold for every subrequest's images; usage objects of several subrequests cannot be told as one."""
     facts = [one.facts for one in served]
     first = facts[0]
     if len(facts) == 1:

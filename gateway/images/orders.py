@@ -13,14 +13,14 @@ from gateway.core.images.flux_task_type import choose_task
 from gateway.core.images.splitting import split
 from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Target
-from gateway.images.mask import Painter
-from gateway.images.operation import ImageOperation, ImageTools, ImageWork
+from gateway.images.mask import MaskRenderer
+from gateway.images.operation import ImageOperation, ImageOrderPart, ImageTools
 from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
 
 
 @dataclass(frozen=True, slots=True)
-class ImageDesk:
+class ImageOrders:
     """One configuration's. ``flux_models``: every model with a task behind it, also one whose upstream has no key at
     present → PiAPI's name of it. What may be ordered does not depend on who can bring it.
     """
@@ -28,7 +28,7 @@ class ImageDesk:
     flux: FluxFacts
     flux_models: Mapping[str, str]
     tools: ImageTools
-    painter: Painter
+    mask_renderer: MaskRenderer
 
     def operation(
         self, path: str, request: ImagesRequest, targets: tuple[Target, ...], presenter: Presenter
@@ -51,13 +51,13 @@ class ImageDesk:
             orders.setdefault(upstream_model, self._order(light, upstream_model))
             total = images_wanted(request, upstream_model, self.flux)
         shared: dict[str, bytes] = {}
-        works = [
-            ImageWork(request, images, presenter, self.tools, orders, shared)
+        parts = [
+            ImageOrderPart(request, images, presenter, self.tools, orders, shared)
             for images in split(total, targets, orders)
         ]
         if light is request:
-            return ImageOperation(path, request, presenter, works)
-        return ImageOperation(path, request, presenter, works, Preparation(self, request, targets, orders, shared))
+            return ImageOperation(path, request, presenter, parts)
+        return ImageOperation(path, request, presenter, parts, Preparation(self, request, targets, orders, shared))
 
     def _order(self, light: ImagesRequest, model: str) -> FluxOrder:
         return flux_order(light, model, self.flux, painted=light.images[0] if light.mask and light.images else None)
@@ -69,9 +69,9 @@ class ImageDesk:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What of an order takes long: painting a mask into its image, writing images as text. Once, for all legs."""
+    """What of an order takes long: painting a mask into its image, writing images as text. Once for all parts."""
 
-    desk: ImageDesk
+    desk: ImageOrders
     request: ImagesRequest
     targets: tuple[Target, ...]
     orders: dict[str, FluxOrder]
@@ -88,7 +88,7 @@ class Preparation:
             if target.operation != "task":
                 continue
             if painted is None and request.mask is not None and desk.needs_painting(request, model):
-                data = await desk.painter.paint(request.images[0].data, request.mask.data)
+                data = await desk.mask_renderer.paint(request.images[0].data, request.mask.data)
                 painted = replace(request.images[0], data=data, content_type="image/png")
             self.orders[model] = await asyncio.to_thread(flux_order, request, model, desk.flux, painted)
 

@@ -13,7 +13,7 @@ SWEEP_EVERY = 600.0
 """Seconds between two looks at which kept images have aged out."""
 
 
-class ImageStore:
+class ImageResults:
     """Where results come from and go to: fetched from an upstream's image host, kept here under a link of our own.
 
     ``public_url``: where clients reach the kept ones, or empty: then it is the listener's own address.

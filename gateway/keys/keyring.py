@@ -28,7 +28,7 @@ class _Entry:
     until_ns: int | None
 
 
-class KeyRing:
+class Keyring:
     """``stored``: the store's keys. ``any_stored``: whether it has, or ever had, one.
 
     ``on_change``: told of every key that ``change`` has changed, when it is in force.
@@ -47,7 +47,7 @@ class KeyRing:
         self._rebuild()
 
     @classmethod
-    async def open(cls, store: Path, pepper: str, clock: Clock) -> KeyRing:
+    async def open(cls, store: Path, pepper: str, clock: Clock) -> Keyring:
         """Read the store's keys, and its pepper unless ``pepper`` gives it in hexadecimal; the caller has the lock.
 
         Raises StoreError, with words on what to do.
@@ -55,7 +55,7 @@ class KeyRing:
         return await asyncio.to_thread(cls._open, store, pepper, clock)
 
     @classmethod
-    def _open(cls, store: Path, pepper: str, clock: Clock) -> KeyRing:
+    def _open(cls, store: Path, pepper: str, clock: Clock) -> Keyring:
         opened = open_pepper(store, pepper, pepper_mark(store))
         any_stored = bool(list_keys(store, limit=1, include_revoked=True))
         return cls(opened, load_active(store, clock.wall_ns()), any_stored, clock)

@@ -29,7 +29,7 @@ async def at_once(work: Callable[[], Awaitable[StoredKey]]) -> StoredKey:
     return await work()
 
 
-class KeyDesk:
+class KeyService:
     """Every method takes fields and gives back values as JSON has them (key_fields.py). What cannot be done raises
     GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
     503 ``ledger_unavailable``; or StoreError if the pepper is not there.

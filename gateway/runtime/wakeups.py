@@ -1,6 +1,6 @@
 """Who sleeps may be woken: somebody learns that waiting longer is of no use, and says so by name.
 
-A poll that waits for its turn registers an unguessable name; the webhook that comes in gives a hint under it. Names
+A poll that waits for its turn registers an unguessable name; the webhook that comes in gives a wakeup under it. Names
 exist only as long as they are registered, so that nobody outside can fill the memory. One event loop only.
 """
 
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Hints:
+class Wakeups:
     def __init__(self) -> None:
         self._given: dict[str, asyncio.Event] = {}
 
     @contextmanager
     def register(self, name: str) -> Iterator[None]:
-        """Hints may be given under ``name`` inside the ``with``. ValueError if somebody else has it."""
+        """Wakeups may be given under ``name`` inside the ``with``. ValueError if somebody else has it."""
         if name in self._given:
             raise ValueError("this name is taken")
         self._given[name] = asyncio.Event()
@@ -27,7 +27,7 @@ class Hints:
             del self._given[name]
 
     async def wait(self, name: str, seconds: float) -> bool:
-        """Wait so long, or until a hint is given: True. One that was given since the last wait counts, once.
+        """Wait so long, or until a wakeup is given: True. One that was given since the last wait counts, once.
 
         Under a name that is not registered nothing can come, so all the time passes.
         """
@@ -44,7 +44,7 @@ class Hints:
         return True
 
     def waits(self, name: str) -> bool:
-        """Whether hints may be given under ``name`` now."""
+        """Whether wakeups may be given under ``name`` now."""
         return name in self._given
 
     def give(self, name: str) -> bool:

@@ -17,7 +17,7 @@ UNCOUNTED = 64 * 1024
 """Bytes of a body that take nothing from the budget: a connection buffers as much in any case."""
 
 
-class ClientGone(Exception):
+class SenderGone(Exception):
     """The client left before its request was complete: there is nobody to answer."""
 
 
@@ -35,7 +35,7 @@ async def read_body(
 
     While it is incomplete, what has come of it counts against ``owner`` in ``budget``. Raise 413 ``request_too_large``
     (before reading, if the length is announced), 408 ``request_timeout``, 415 for a compressed body, 503
-    ``gateway_overloaded`` if the budget has no room, ClientGone.
+    ``gateway_overloaded`` if the budget has no room, SenderGone.
     """
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -53,7 +53,7 @@ async def read_body(
             lease.release()
     message = await receive()  # all is here already: no timer is needed, and one piece is the whole
     if message["type"] != "http.request" or message["more_body"]:
-        raise ClientGone
+        raise SenderGone
     body: bytes = message["body"]
     if len(body) > limit:
         raise request_too_large(limit)
@@ -70,7 +70,7 @@ async def _read_slowly(receive: Receive, limit: int, idle: float, total: float, 
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise ClientGone
+                    raise SenderGone
                 pieces.append(message["body"])
                 size += len(pieces[-1])
                 if size > limit:

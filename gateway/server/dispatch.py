@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.errors import ClientError, GatewayError, internal_error
-from gateway.server.body import ClientGone
+from gateway.server.body import SenderGone
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.downstream import Downstream
 from gateway.server.headers import Headers, header
@@ -65,7 +65,7 @@ class Dispatch:
                 await client.error(*_wrong_method(scope, ", ".join(sorted(methods))))
         except GatewayError as error:
             await client.fail(error, _attempts(scope))
-        except (ClientGone, ClientDisconnect):
+        except (SenderGone, ClientDisconnect):
             pass
         except HTTPException as error:
             if error.status_code == 405:

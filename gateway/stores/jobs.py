@@ -12,19 +12,19 @@ from typing import Any
 
 from gateway.core import errors
 from gateway.core.errors import OperatorError
-from gateway.stores import inserts as rows
+from gateway.stores import inserts
 
-Work = Callable[[sqlite3.Connection], Any]
+WriterWork = Callable[[sqlite3.Connection], Any]
 
 
 class Job:
     """``work(connection)`` is called once, in the writer's thread; what it returns or raises is what ``done`` gives.
 
-    It may raise OperatorError, ValueError or one of rows.UNFIT; then nothing is changed. Where the store fails, or
+    It may raise OperatorError, ValueError or one of inserts.UNFIT; then nothing is changed. Where the store fails, or
     there is no writer any more, ``done`` raises errors.ledger_unavailable().
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: WriterWork) -> None:
         self.done: Future[Any] = Future()
         self._work = work
 
@@ -36,7 +36,7 @@ class Job:
             connection.execute("BEGIN IMMEDIATE")
             result = self._work(connection)
             connection.execute("COMMIT")
-        except (OperatorError, ValueError, *rows.UNFIT) as error:
+        except (OperatorError, ValueError, *inserts.UNFIT) as error:
             _undo(connection)
             self.done.set_exception(error)
         except sqlite3.Error:

@@ -15,9 +15,7 @@ from typing import NamedTuple, TypeVar
 from gateway.core import errors
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
-from gateway.stores import balances, corrections, pruning, queries, schema
-from gateway.stores import inserts as rows
-from gateway.stores import open_exchanges as standing
+from gateway.stores import balances, corrections, inserts, open_exchanges, pruning, queries, schema
 from gateway.stores.base import Correction, Held, Intent, Settlement, TaskRecord, UnknownExchange
 from gateway.stores.jobs import Job
 from gateway.stores.lock import StoreLock
@@ -28,7 +26,7 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 MAX_WAITING = 1_000
-"""Rows that may wait for their commit; one more intent is refused. rows.MAX_ROWS must not be smaller."""
+"""Rows that may wait for their commit; one more intent is refused. inserts.MAX_ROWS must not be smaller."""
 
 SETTLE_SECONDS = 0.025
 """How long settlements gather before they are handed over. A killed process leaves at most these as unknown."""
@@ -133,19 +131,19 @@ class SQLiteLedger:
         return await self._read(queries.find_task, task_id, "a task cannot be looked up")
 
     async def unknown_exchanges(self, since_ns: int) -> list[UnknownExchange]:
-        """See ``standing.unknown_exchanges``. errors.ledger_unavailable() if the file cannot be read."""
-        return await self._read(standing.unknown_exchanges, since_ns, "what is unknown cannot be looked up")
+        """See ``open_exchanges.unknown_exchanges``. errors.ledger_unavailable() if the file cannot be read."""
+        return await self._read(open_exchanges.unknown_exchanges, since_ns, "what is unknown cannot be looked up")
 
     async def held(self, now_ns: int) -> list[Held]:
-        """See ``standing.held``. errors.ledger_unavailable() if the file cannot be read."""
-        return await self._read(standing.held, now_ns, "what is held cannot be looked up")
+        """See ``open_exchanges.held``. errors.ledger_unavailable() if the file cannot be read."""
+        return await self._read(open_exchanges.held, now_ns, "what is held cannot be looked up")
 
     async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
-        """See ``standing.charged_since``; settlements still ``pending`` are not in it.
+        """See ``open_exchanges.charged_since``; settlements still ``pending`` are not in it.
 
         errors.ledger_unavailable() if the file cannot be read.
         """
-        return await self._read(standing.charged_since, start_ns, "what was charged cannot be looked up")
+        return await self._read(open_exchanges.charged_since, start_ns, "what was charged cannot be looked up")
 
     async def correct(self, correction: Correction) -> bool:
         """Return once the correction is on the disk; False if the exchange had one already.
@@ -155,7 +153,7 @@ class SQLiteLedger:
         """
         try:
             return await self.write(partial(corrections.correct, correction=correction))
-        except rows.UNFIT as error:
+        except inserts.UNFIT as error:
             raise ValueError(f"the correction of {correction.id} fits no row of the ledger: {error}") from error
 
     async def record_balances(self, snapshots: Sequence[balances.Balance]) -> None:
@@ -281,10 +279,10 @@ def _open(path: Path, clock: Clock) -> _Store:
         spill = Spill.open(path)
         undo.callback(spill.close)
         try:
-            booked_late = rows.book_late(connection, spill.read())
+            booked_late = inserts.book_late(connection, spill.read())
             if spill.filled:
                 spill.empty()
-            store = _Store(path, connection, lock, spill, booked_late, rows.close_open_intents(connection, now_ns))
+            store = _Store(path, connection, lock, spill, booked_late, inserts.close_open_intents(connection, now_ns))
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
         undo.pop_all()

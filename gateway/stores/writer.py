@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.stores import inserts as rows
+from gateway.stores import inserts
 from gateway.stores.base import Intent, Settlement, TaskRecord
 from gateway.stores.jobs import Job
 from gateway.stores.spill import Spill
@@ -133,10 +133,10 @@ class Writer:
         self._owed += batch.settlements
         if batch.intents:
             paid = any(intent.paid for intent in batch.intents)
-            self._acknowledge(rows.insert_intents, batch.intents, batch.waiters, synced=paid)
-        for start in range(0, len(batch.tasks), rows.MAX_ROWS):
-            chunk = slice(start, start + rows.MAX_ROWS)
-            self._acknowledge(rows.insert_tasks, batch.tasks[chunk], batch.recorders[chunk], synced=True)
+            self._acknowledge(inserts.insert_intents, batch.intents, batch.waiters, synced=paid)
+        for start in range(0, len(batch.tasks), inserts.MAX_ROWS):
+            chunk = slice(start, start + inserts.MAX_ROWS)
+            self._acknowledge(inserts.insert_tasks, batch.tasks[chunk], batch.recorders[chunk], synced=True)
         if self._owed:
             self._settle()
         elif not self.usable:
@@ -149,7 +149,7 @@ class Writer:
         try:
             self._sync(synced)
             insert(self._connection, entries)
-        except rows.UNFIT:
+        except inserts.UNFIT:
             self._acknowledge_singly(insert, entries, waiters)
         except sqlite3.Error as error:
             self._failed(error)
@@ -165,7 +165,7 @@ class Writer:
         for entry, waiter in zip(entries, waiters, strict=True):
             try:
                 insert(self._connection, [entry])
-            except rows.UNFIT as error:
+            except inserts.UNFIT as error:
                 log.error("%s fits no row of the ledger: %s", _NAMES[type(entry)], error)
                 refused.append(waiter)
             except sqlite3.Error as error:
@@ -187,10 +187,10 @@ class Writer:
         What was spilled is on the disk, and must be there in the store as well before the spill file is emptied.
         """
         while self._owed:
-            chunk = self._owed[: rows.MAX_ROWS]
+            chunk = self._owed[: inserts.MAX_ROWS]
             try:
                 self._sync(self._spill.filled)
-                rows.book(self._connection, chunk)
+                inserts.book(self._connection, chunk)
             except sqlite3.Error as error:
                 self._failed(error)
                 self._spill_owed()
@@ -222,7 +222,7 @@ class Writer:
 
     def _probe(self) -> None:
         try:
-            rows.beat(self._connection)
+            inserts.beat(self._connection)
         except sqlite3.Error as error:
             self._failed(error)
         else:

@@ -29,7 +29,7 @@ from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
 from gateway.wire.usage_bounds import believable_usage
 
-PATH = "/v1/chat/completions"
+CHAT_PATH = "/v1/chat/completions"
 EVENT_LIMIT = 1 << 20
 IMAGE_EVENT_LIMIT = 32 << 20
 """Bytes one event may have; images may travel as base64 in the text."""
@@ -117,7 +117,7 @@ class ChatConversation:
         """Send, then forward or fold until the end."""
         body = upstream_body(self._request, self._target.model)
         self._sent = len(body)
-        head = yield Send("POST", PATH, body)
+        head = yield Send("POST", CHAT_PATH, body)
         assert isinstance(head, Head)
         content_type = (head.get(b"content-type") or b"").lower()
         encoding = (head.get(b"content-encoding") or b"identity").lower()

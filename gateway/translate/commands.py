@@ -4,7 +4,7 @@ A conversation is a generator: it yields a command and is sent the command's res
 
     Send(...)      → Head            the request goes out; the answer's head comes back
     Receive(...)   → bytes           the next piece of the body, b"" at its end
-    Sleep(...)     → None            at most so long: a hint that something happened may end it early
+    Sleep(...)     → None            at most so long: a wakeup that something happened may end it early
     Emit(...)      → None            bytes for the client; the first meaningful one commits
     Fetch(...)     → bytes           the image behind a link; raises ResultUnavailable into the conversation
     Keep(...)      → str             a link to an image the gateway keeps
@@ -63,10 +63,10 @@ class Receive:
 
 @dataclass(slots=True)
 class Sleep:
-    """``hint``: the name under which somebody may say that waiting longer is of no use (a task's webhook)."""
+    """``wakeup``: the name under which somebody may say that waiting longer is of no use (a task's webhook)."""
 
     seconds: float
-    hint: str | None = None
+    wakeup: str | None = None
 
 
 @dataclass(slots=True)

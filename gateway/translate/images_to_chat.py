@@ -27,7 +27,7 @@ from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import Event, SSEParser
 from gateway.wire.tokens import count_input
 
-PATH = "/v1/chat/completions"
+CHAT_PATH = "/v1/chat/completions"
 
 ANSWER_LIMIT = 48 << 20
 """Bytes of an answer; an image may travel as base64 in its text."""
@@ -104,7 +104,7 @@ class ImagesToChat(ImageStream):
         )
 
     def _order(self) -> Send:
-        return Send("POST", PATH, chat_order(self._request, self._target.model, self._shared))
+        return Send("POST", CHAT_PATH, chat_order(self._request, self._target.model, self._shared))
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
         facts = chunk_facts(document, 1, event)

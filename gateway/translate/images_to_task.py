@@ -56,9 +56,9 @@ class ImagesToTask:
         self._redact = redact
         self._points_per_usd = points_per_usd
         self._webhook = webhook
-        hint = webhook.hint if webhook is not None else None
+        wakeup = webhook.wakeup if webhook is not None else None
         self._polling = TaskPolling(
-            target, endpoint, wall_seconds=wall_seconds, redact=redact, jitter=jitter, hint=hint
+            target, endpoint, wall_seconds=wall_seconds, redact=redact, jitter=jitter, wakeup=wakeup
         )
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts(size=order.size)

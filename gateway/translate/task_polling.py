@@ -24,7 +24,7 @@ from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.task_answer import TaskState, parse_task
 
-PATH = "/api/v1/task"
+TASK_PATH = "/api/v1/task"
 KEY_HEADER = b"x-api-key"
 
 ANSWER_LIMIT = 32 << 20
@@ -67,7 +67,7 @@ class TaskPolling:
     """What is said to one upstream about one task.
 
     ``wall_seconds``: Unix time at the start, for HTTP dates. ``redact`` strikes secrets out of an upstream's words.
-    ``jitter``: a number in [0, 1), a new one each time. ``hint``: the name under which somebody may end a wait early.
+    ``jitter``: a number in [0, 1), a new one each time. ``wakeup``: the name under which somebody may end a wait early.
     """
 
     def __init__(
@@ -78,21 +78,21 @@ class TaskPolling:
         wall_seconds: float,
         redact: Callable[[bytes], bytes],
         jitter: Callable[[], float],
-        hint: str | None = None,
+        wakeup: str | None = None,
     ) -> None:
         self._target = target
         self._endpoint = endpoint
         self._wall_seconds = wall_seconds
         self._redact = redact
         self._jitter = jitter
-        self._hint = hint
+        self._wakeup = wakeup
 
     def create(self, body: bytes) -> Generator[Command, Result, CreatedTask | Outcome]:
         """Buy a task; the Outcome says why there is none.
 
         A success without an id that can be asked after is ``task_unknown``: something may run that nobody will find.
         """
-        head = yield Send("POST", PATH, body, key_header=KEY_HEADER)
+        head = yield Send("POST", TASK_PATH, body, key_header=KEY_HEADER)
         assert isinstance(head, Head)
         answer = yield from receive_all(head)
         outcome, document = self._judge(head, answer, self._endpoint)
@@ -118,7 +118,7 @@ class TaskPolling:
         interval = times.poll
         wait = self._spread(interval)
         while True:
-            yield Sleep(wait, self._hint)
+            yield Sleep(wait, self._wakeup)
             yield from tell()
             answer = yield from self._ask(task_id, host)
             interval = min(interval * GROWTH, times.poll_max)
@@ -179,7 +179,7 @@ def task_path(task_id: str) -> str:
     """Where a task is read. ValueError if the id is none."""
     if not is_task_id(task_id):
         raise ValueError("a task id has 1 to 128 letters, digits, '-' and '_'")
-    return f"{PATH}/{task_id}"
+    return f"{TASK_PATH}/{task_id}"
 
 
 def receive_all(head: Head) -> Generator[Command, Result, bytes]:

@@ -18,7 +18,7 @@ from gateway.upstream.pool import ConnectionPool
 
 T = TypeVar("T")
 
-PATH = "/account/info"
+ACCOUNT_INFO_PATH = "/account/info"
 KEY_HEADER = "x-api-key"
 
 CONNECT_TIMEOUT = 5.0
@@ -77,7 +77,7 @@ async def _get(pool: ConnectionPool, endpoint: Endpoint, credential: Credential)
         (b"accept", b"application/json"),
         (b"accept-encoding", b"identity"),  # a compressed answer could grow without bound
     )
-    response = await pool.request(endpoint, "GET", PATH, headers, b"", connect_timeout=CONNECT_TIMEOUT)
+    response = await pool.request(endpoint, "GET", ACCOUNT_INFO_PATH, headers, b"", connect_timeout=CONNECT_TIMEOUT)
     try:
         if response.status != 200:
             return b""

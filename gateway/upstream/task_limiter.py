@@ -26,7 +26,7 @@ Turn = asyncio.Future[None]
 AskLimit = Callable[[Upstream, Credential], Awaitable[int | None]]
 
 
-class TaskGate:
+class TaskLimiter:
     """``ask_limit``: how many tasks an account may run at once, None if that cannot be learned now.
 
     The first tasks of an account wait for the answer, at most ``FIRST_ANSWER`` seconds, or a burst at the start would

@@ -1,4 +1,4 @@
-"""Taking the text of gpt-4o-image apart: what was asked of the painter, what is told, what is said about the end.
+"""Taking the text of gpt-4o-image apart: what was asked of the mask_renderer, what is told, what is said about the end.
 
 The text begins with the order as JSON (``prompt``, ``ratio`` …), in a fence or bare. It is the model's own wording of
 what the user wants, so it may quote an image, or a sentence about failure, and neither is a result. Everything here
@@ -30,7 +30,7 @@ _THOUGHTS = frozenset({"think", "thinking", "thought", "reasoning"})
 
 @dataclass(frozen=True, slots=True)
 class AnswerParts:
-    """``order``: the JSON of what the painter was asked for, empty if there is none or it cannot be read.
+    """``order``: the JSON of what the mask_renderer was asked for, empty if there is none or it cannot be read.
 
     ``terminal``: the JSON by which the family's backend says that a task has ended, None without one.
     ``body``: the text outside fences and the order; only there can images be results.

@@ -41,7 +41,7 @@ models:
   gpt-4o:
     targets:
       - {upstream: spare, model: gpt-4o-2024, price: {input: 2.50, cached_input: 1.25, output: 10.00, minimum: 0.005}}
-  house-painter*:
+  house-mask_renderer*:
     targets:
       - {upstream: piapi, model: Qubico/flux1-dev, operation: task, price: {image: 0.015, no_image: 0.00066}}
 teams: {growth: {budget: 500/month}, ops: {}}
@@ -172,9 +172,9 @@ class TestEveryKeyOfTheFile:
         assert target.price == Price(
             input=2_500_000_000, cached_input=1_250_000_000, output=10_000_000_000, minimum=5_000_000
         )
-        (painter,) = routes["house-painter*"].targets
-        assert (painter.model, painter.operation) == ("Qubico/flux1-dev", "task")
-        assert painter.price == Price(image=15_000_000, no_image=660_000)
+        (mask_renderer,) = routes["house-mask_renderer*"].targets
+        assert (mask_renderer.model, mask_renderer.operation) == ("Qubico/flux1-dev", "task")
+        assert mask_renderer.price == Price(image=15_000_000, no_image=660_000)
 
     def test_people(self, full):
         assert dict(full.teams) == {

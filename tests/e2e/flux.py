@@ -73,9 +73,9 @@ async def check(
 ) -> Row:
     """The one row in the books, and the metrics that tell the same.
 
-    ``outcomes``, ``costs``: of the attempts; legs run side by side, so they may stand in any order. ``moved``: the
-    upstreams that were gone on to, each with the reason. ``reads``: how often a client read a task by itself, which
-    is counted as an attempt and costs nothing.
+    ``outcomes``, ``costs``: of the attempts; subrequests run side by side, so they may stand in any order. ``moved``:
+    the upstreams that were gone on to, each with the reason. ``reads``: how often a client read a task by itself,
+    which is counted as an attempt and costs nothing.
     """
     row = await rig.row()
     assert Counter(row.outcomes) == Counter(outcomes), row

@@ -23,7 +23,7 @@ class Refused:
 
     ``config``: YAML over the usual configuration. ``scenario``: what every host plays. ``during``: what is the matter
     meanwhile. ``fields``: of the request, beside model and messages. ``retry``: whether the SDK is told to come again.
-    ``hint``: whether it learns a time, though it is not told to come again.
+    ``wakeup``: whether it learns a time, though it is not told to come again.
     ``attempts``: how often an upstream is asked for one request, where that is not just "not at all".
     """
 
@@ -35,7 +35,7 @@ class Refused:
     node: str
     param: str | None = None
     retry: bool = False
-    hint: bool = False
+    wakeup: bool = False
     config: str = ""
     scenario: str = ""
     during: Circumstance | None = None
@@ -237,7 +237,7 @@ ERRORS = (
         attempts=1,
     ),
     _upstream(
-        "quota_exhausted", 503, "upstream_quota_exhausted", "key_unfunded", type=_UNAVAILABLE, attempts=2, hint=True
+        "quota_exhausted", 503, "upstream_quota_exhausted", "key_unfunded", type=_UNAVAILABLE, attempts=2, wakeup=True
     ),
     Refused(
         "overloaded",

@@ -183,7 +183,7 @@ async def test_a_way_that_the_budget_cannot_pay_is_not_taken(gateway: StartGatew
     assert (await rig.row()).charged == 0
 
 
-async def test_the_lost_leg_of_an_order_stays_reserved(gateway: StartGateway) -> None:
+async def test_the_lost_subrequest_of_an_order_stays_reserved(gateway: StartGateway) -> None:
     """One image came, the other may have been bought."""
     rig = await gateway(budget("0.03/day") + "failover: {unknown_outcome_up_to: 0}\n")
     rig.sandbox.script("reset_before_head;method=POST;path=/api/v1/task", times=1)

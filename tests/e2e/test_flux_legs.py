@@ -103,8 +103,8 @@ class TestWhenSomeFail:
         )
         assert row.upstream_cost == rig.sandbox.billed
 
-    async def test_each_leg_finds_its_own_way(self, rig: Rig) -> None:
-        """One creation is lost; that leg alone goes to the other host, the others are not disturbed."""
+    async def test_each_subrequest_finds_its_own_way(self, rig: Rig) -> None:
+        """One creation is lost; that subrequest alone goes to the other host, the others are not disturbed."""
         rig.sandbox.script(f"cf_524;bought=1;{CREATE}")
 
         assert len(links(await order(rig, n=3))) == 3

@@ -148,7 +148,7 @@ async def stripped(rig: Rig) -> dict[str, int]:
         "in flight": len(services.gate),
         "in flight, by the figures": int(figures.total("gateway_requests_in_flight")),
         "keys in use": sum(key.in_flight for state in services.snapshot.states for key in state.pool.snapshot(now)),
-        "hints awaited": len(services.hints._given),
+        "wakeups awaited": len(services.wakeups._given),
         "connections to the sandbox": rig.sandbox.open_connections,
     }
 

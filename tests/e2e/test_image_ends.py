@@ -84,7 +84,7 @@ class TestAClientThatLeaves:
         await rig.sandbox.until_idle()
         assert rig.sandbox.requests[0].ending == "complete"
 
-    async def test_with_several_legs_under_way_has_bought_them_all(self, rig: Rig) -> None:
+    async def test_with_several_subrequests_under_way_has_bought_them_all(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head;seconds=0.1;method=POST", times=3)
         async with rig.client() as client:
             await send_order(client, n=3)

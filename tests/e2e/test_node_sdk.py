@@ -104,7 +104,7 @@ class TestErrors:
             assert (error["kind"], error["param"]) == (refused.node, refused.param)
             assert error["requestID"] == error["headers"]["x-request-id"]
             assert error["headers"]["x-should-retry"] == str(refused.retry).lower()
-            assert ("retry-after" in error["headers"]) is (refused.retry or refused.hint)
+            assert ("retry-after" in error["headers"]) is (refused.retry or refused.wakeup)
 
     async def test_a_cut_stream_throws(self, rig: Rig, node: Node) -> None:
         rig.sandbox.script("cut;after_events=5")

@@ -242,7 +242,7 @@ class TestErrors:
             assert error.request_id
             assert error.request_id == error.response.headers["x-request-id"]
             assert error.response.headers["x-should-retry"] == str(refused.retry).lower()
-            assert ("retry-after" in error.response.headers) is (refused.retry or refused.hint)
+            assert ("retry-after" in error.response.headers) is (refused.retry or refused.wakeup)
             assert "sandbox" not in error.response.headers.get("server", "")
             if refused.scenario:
                 assert len(rig.sandbox.requests) - before == refused.attempts

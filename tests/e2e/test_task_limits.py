@@ -27,13 +27,13 @@ def allow(rig: Rig, tasks: int) -> None:
 
 async def learned(rig: Rig, *keys: str) -> None:
     """The limit is learned at the first use, beside the first task."""
-    lines = rig.gateway.services.task_gate._slots._lines
+    lines = rig.gateway.services.task_limiter._slots._lines
     for account in [("piapi", key) for key in keys or ("first",)]:
         await eventually(lambda: account in lines and lines[account].limit is not None, "the account's limit")  # noqa: B023
 
 
 def waiting(rig: Rig, key: str = "first") -> int:
-    return rig.gateway.services.task_gate._slots.waiting(("piapi", key))
+    return rig.gateway.services.task_limiter._slots.waiting(("piapi", key))
 
 
 async def queued(rig: Rig, count: int) -> None:
@@ -69,7 +69,7 @@ class TestTheLimit:
         rows = await rig.rows(7)
         assert {(row.state, tuple(row.outcomes), row.charged) for row in rows} == {("settled", ("ok",), DEV)}
 
-    async def test_holds_for_the_legs_of_one_order(self, rig: Rig) -> None:
+    async def test_holds_for_the_subrequests_of_one_order(self, rig: Rig) -> None:
         allow(rig, 2)
         await order(rig)
         await learned(rig)
@@ -162,7 +162,7 @@ class TestTheQueue:
         assert (gone.state, gone.charged, gone.upstream_cost) == ("released", 0, 0)
         assert gone.outcomes == ["client_gone_early"]
 
-    async def test_legs_that_had_no_turn_yet_are_not_bought_for_a_client_that_left(self, rig: Rig) -> None:
+    async def test_subrequests_that_had_no_turn_yet_are_not_bought_for_a_client_that_left(self, rig: Rig) -> None:
         allow(rig, 2)
         await order(rig)
         await learned(rig)
@@ -189,7 +189,7 @@ class TestTheQueue:
         await order(rig)
         await learned(rig)
         piapi = rig.gateway.config.upstreams["piapi"]
-        async with rig.gateway.services.task_gate.entered(piapi, piapi.credentials[0], "somebody else"):
+        async with rig.gateway.services.task_limiter.entered(piapi, piapi.credentials[0], "somebody else"):
             error = await refused(rig)
 
         assert (error.status_code, error.code) == (504, "upstream_timeout")
@@ -204,7 +204,7 @@ class TestTheQueue:
         await order(rig)
         await learned(rig)
         piapi = rig.gateway.config.upstreams["piapi"]
-        async with rig.gateway.services.task_gate.entered(piapi, piapi.credentials[0], "somebody else"):
+        async with rig.gateway.services.task_limiter.entered(piapi, piapi.credentials[0], "somebody else"):
             waits = start(order(rig))
             await asyncio.sleep(1.1)
             assert waiting(rig) == 1

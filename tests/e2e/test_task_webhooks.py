@@ -41,8 +41,8 @@ async def waiting(rig: Rig, images: int = 1) -> tuple[asyncio.Task[ImagesRespons
     ordering = start(order(rig, n=images))
     await rig.sandbox.until(lambda: len(created(rig)) == images)
     endpoints = [request.json["config"]["webhook_config"]["endpoint"] for request in created(rig)]
-    hints = rig.gateway.services.hints
-    await eventually(lambda: len(hints._given) == images, "somebody to wait for every webhook")
+    wakeups = rig.gateway.services.wakeups
+    await eventually(lambda: len(wakeups._given) == images, "somebody to wait for every webhook")
     return ordering, [urlsplit(endpoint).path for endpoint in endpoints]
 
 

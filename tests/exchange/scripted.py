@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from gateway.core.errors import ResultUnavailable, TransportError
-from gateway.core.routing.health import Passage
-from gateway.core.routing.route_table import Go
+from gateway.core.routing.health import Ticket
+from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
 from gateway.exchange.attempt import Attempt
 from gateway.runtime.interruption import Interrupter
@@ -142,8 +142,8 @@ class Errands:
     async def respond(self, status: int, body: bytes) -> None:
         self.done.append(("respond", (status, body)))
 
-    async def rest(self, seconds: float, hint: str | None) -> None:
-        self.done.append(("rest", (seconds, hint)))
+    async def rest(self, seconds: float, wakeup: str | None) -> None:
+        self.done.append(("rest", (seconds, wakeup)))
         await asyncio.sleep(seconds)
 
 
@@ -230,7 +230,7 @@ def attempt(
     upstream = Upstream("piapi", "piapi", (endpoint,), (credential,), times)
     target = Target(upstream, "gpt-4o", price=Price(image=1) if paid else None)
     return Attempt(
-        Go(target, endpoint, credential, True, 1, 0, False, Passage(endpoint, "gpt-4o", 0.0)),
+        AttemptPlan(target, endpoint, credential, True, 1, 0, False, Ticket(endpoint, "gpt-4o", 0.0)),
         others.get("talk") or Talk(script),
         pool=others.get("pool") or cast("Any", Pool(list(responses))),
         sink=others.get("sink") or Sink(),

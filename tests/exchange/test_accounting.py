@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.core.routing.health import Passage
-from gateway.core.routing.route_table import Failover, Go
+from gateway.core.routing.health import Ticket
+from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Route, Target, Upstream, Usage, VirtualKey
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
@@ -148,9 +148,9 @@ def tried(
     failovers: tuple[Failover, ...] = (),
 ) -> None:
     """One attempt of two seconds; without an outcome it never ended."""
-    go = Go(target, HOST, FIRST, True, 1, 0, False, Passage(HOST, "gpt-4o", 0.0))
+    plan = AttemptPlan(target, HOST, FIRST, True, 1, 0, False, Ticket(HOST, "gpt-4o", 0.0))
     attempt = cast("Attempt", driven or Driven())
-    account.begin(go, cast("Any", talk or Talk()), attempt)
+    account.begin(plan, cast("Any", talk or Talk()), attempt)
     told.now += 2
     if outcome is not None:
         account.end(attempt, outcome, failovers)

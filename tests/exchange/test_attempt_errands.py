@@ -19,7 +19,7 @@ class TestErrands:
 
         def script(talk: Talk) -> Conversing:
             yield Record("task-1")
-            yield Sleep(2.5, "hint")
+            yield Sleep(2.5, "wakeup")
             got.append((yield Fetch("https://img.example/1.png")))
             got.append((yield Keep(b"png")))
             yield Respond(200, b"{}")
@@ -31,7 +31,7 @@ class TestErrands:
             assert got == [b"bytes", "http://127.0.0.1/images/kept"]
             assert errands.done == [
                 ("record", "task-1"),
-                ("rest", (2.5, "hint")),
+                ("rest", (2.5, "wakeup")),
                 ("fetch", "https://img.example/1.png"),
                 ("keep", b"png"),
                 ("respond", (200, b"{}")),

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gateway.core.errors import ClientError
-from gateway.images import mask as painting
-from gateway.images.mask import Painter, paint_mask
+from gateway.images import mask as mask_module
+from gateway.images.mask import MaskRenderer, paint_mask
 
 WHITE = (255, 255, 255)
 TURNED = Image.Exif()
@@ -235,7 +235,7 @@ def test_more_than_fifty_million_pixels_are_refused_before_any_is_decoded(bomb: 
 
 def test_what_pillow_itself_calls_a_bomb_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever our own look at the header missed."""
-    monkeypatch.setattr(painting, "dimensions", lambda data: None)
+    monkeypatch.setattr(mask_module, "dimensions", lambda data: None)
     assert "50,000,000" in refusal(png_header(32768, 32768), HOLE).message
     assert "50,000,000" in refusal(png_header(9000, 9000), HOLE).message
 
@@ -310,13 +310,13 @@ def test_bombs_are_refused_in_little_memory() -> None:
 
 
 async def test_a_painter_paints_beside_the_loop() -> None:
-    painter = Painter()
+    mask_renderer = MaskRenderer()
     try:
-        assert decoded(await painter.paint(RED, HOLE)).getpixel((1, 0)) == WHITE
+        assert decoded(await mask_renderer.paint(RED, HOLE)).getpixel((1, 0)) == WHITE
         with pytest.raises(ClientError):
-            await painter.paint(RED, RED)
+            await mask_renderer.paint(RED, RED)
     finally:
-        await painter.close()
+        await mask_renderer.close()
 
 
 async def test_a_painter_paints_two_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,11 +333,11 @@ async def test_a_painter_paints_two_at_once_and_no_more(monkeypatch: pytest.Monk
             inside[0] -= 1
         return image + mask
 
-    monkeypatch.setattr(painting, "paint_mask", slowly)
-    painter = Painter()
+    monkeypatch.setattr(mask_module, "paint_mask", slowly)
+    mask_renderer = MaskRenderer()
     try:
-        painted = await asyncio.gather(*(painter.paint(b"%d" % n, b"!") for n in range(6)))
+        painted = await asyncio.gather(*(mask_renderer.paint(b"%d" % n, b"!") for n in range(6)))
         assert painted == [b"%d!" % n for n in range(6)]
         assert inside[1] == 2
     finally:
-        await painter.close()
+        await mask_renderer.close()

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.errors import StoreError
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.hashing import Pepper, new_key
-from gateway.keys.keyring import KeyRing
+from gateway.keys.keyring import Keyring
 from gateway.stores.keys import KeyMissing, KeySettings, KeyStore, StoredKey
 from gateway.stores.sqlite import SQLiteLedger
 
@@ -43,11 +43,11 @@ def stored(name: str, key: str, **more: object) -> StoredKey:
     return StoredKey(name, PEPPER.digest(key.encode()), settings, NOW, **more)  # type: ignore[arg-type]
 
 
-def ring_of(*keys: StoredKey, clock: Clock | None = None) -> KeyRing:
-    return KeyRing(PEPPER, keys, bool(keys), clock or Clock())
+def ring_of(*keys: StoredKey, clock: Clock | None = None) -> Keyring:
+    return Keyring(PEPPER, keys, bool(keys), clock or Clock())
 
 
-def who(ring: KeyRing, key: str) -> str | None:
+def who(ring: Keyring, key: str) -> str | None:
     found = ring.find(sha256(key))
     return None if found is None else found.name
 
@@ -73,7 +73,7 @@ def test_what_is_in_the_store_opens_nothing_by_itself() -> None:
     ring = ring_of(key)
     assert ring.find(key.digest) is None
     assert ring.find(hashlib.sha256(key.digest).digest()) is None
-    assert who(KeyRing(Pepper(b"q" * 32), [key], True, Clock()), "gw-alice") is None, "nor does another pepper fit"
+    assert who(Keyring(Pepper(b"q" * 32), [key], True, Clock()), "gw-alice") is None, "nor does another pepper fit"
 
 
 def test_a_key_ends_on_the_wall_clock_without_anybody_doing_anything() -> None:
@@ -119,11 +119,11 @@ async def ledger(tmp_path: Path):
     await opened.close()
 
 
-async def open_ring(ledger: SQLiteLedger, clock: Clock | None = None) -> KeyRing:
-    return await KeyRing.open(ledger.path, "", clock or Clock())
+async def open_ring(ledger: SQLiteLedger, clock: Clock | None = None) -> Keyring:
+    return await Keyring.open(ledger.path, "", clock or Clock())
 
 
-async def make(ring: KeyRing, ledger: SQLiteLedger, name: str, settings: KeySettings = KeySettings()) -> str:  # noqa: B008
+async def make(ring: Keyring, ledger: SQLiteLedger, name: str, settings: KeySettings = KeySettings()) -> str:  # noqa: B008
     """Create a key through the ring; returns the key."""
     key, store = new_key(), KeyStore(ledger)
     await ring.change(lambda: store.create(name, ring.pepper.digest(key.encode()), ring.pepper.mark, settings, NOW))
@@ -198,4 +198,4 @@ async def test_a_lost_pepper_is_told_before_anybody_is_served(ledger: SQLiteLedg
     with pytest.raises(StoreError, match="pepper is missing"):
         await open_ring(ledger)
     with pytest.raises(StoreError, match="GATEWAY_KEY_PEPPER is not the pepper"):
-        await KeyRing.open(ledger.path, "ab" * 32, Clock())
+        await Keyring.open(ledger.path, "ab" * 32, Clock())

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.core.limits.body_memory import BodyBudget
-from gateway.server.body import UNCOUNTED, ClientGone, read_body
+from gateway.server.body import UNCOUNTED, SenderGone, read_body
 
 from .client import message, until
 from .conftest import front_door
@@ -112,7 +112,7 @@ async def test_a_client_that_leaves_before_its_body_is_complete_is_nobody_to_ans
             await left.wait()
         try:
             ended.set_result(await read_body(scope, receive, LIMIT))
-        except ClientGone as gone:
+        except SenderGone as gone:
             ended.set_result(gone)
             raise
 
@@ -120,7 +120,7 @@ async def test_a_client_that_leaves_before_its_body_is_complete_is_nobody_to_ans
     await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
     await looking.wait()
     await client.leave()
-    assert isinstance(await ended, ClientGone)
+    assert isinstance(await ended, SenderGone)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ ROUTES = RouteTable(
 FLUX_ONLY = VirtualKey("flux-only", digest(b"sk-flux"), models=("Qubico/*",))
 
 
-class Door:
+class Admission:
     """A gateway with one hot route and the ordinary ones. ``raises``: what the hot endpoint raises."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Door:
 
 @pytest.fixture
 def door():
-    return Door()
+    return Admission()
 
 
 @pytest.fixture

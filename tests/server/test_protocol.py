@@ -10,7 +10,7 @@ import weakref
 import pytest
 from starlette.types import Receive, Scope
 
-from gateway.server.body import ClientGone, read_body
+from gateway.server.body import SenderGone, read_body
 from gateway.server.downstream import Downstream
 from gateway.server.limits import ServerLimits, client_connections
 
@@ -106,7 +106,7 @@ async def test_a_body_broken_off_by_a_bad_chunk_is_a_client_that_left(serve, con
         client.watch(lambda: seen.append("told"))
         try:
             await read_body(scope, receive, 1 << 20)
-        except ClientGone:
+        except SenderGone:
             seen.append(f"gone: {client.gone}")
             raise
 

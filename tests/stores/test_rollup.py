@@ -15,8 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.stores import corrections, pruning, schema
-from gateway.stores import inserts as rows
+from gateway.stores import corrections, inserts, pruning, schema
 from gateway.stores.base import Correction
 from gateway.stores.open_exchanges import charged_since
 from gateway.stores.queries import UsageRow, usage, verify
@@ -106,7 +105,7 @@ def tell(store: sqlite3.Connection, told: list[Story]) -> None:
     ids = [f"x{number}" for number in range(len(told))]
     if not told:
         return
-    rows.insert_intents(
+    inserts.insert_intents(
         store,
         [
             intent(identity, at_ns=story.at_ns, key=story.key, team=story.team, model=story.model)
@@ -126,8 +125,8 @@ def tell(store: sqlite3.Connection, told: list[Story]) -> None:
         for identity, story in zip(ids, told, strict=True)
     ]
     half = len(settled) // 2 + 1
-    rows.insert_settlements(store, settled[:half])
-    rows.insert_settlements(store, settled)
+    inserts.insert_settlements(store, settled[:half])
+    inserts.insert_settlements(store, settled)
     for identity, story in zip(ids, told, strict=True):
         if story.corrected == "settled":
             images, charged, cost = story.figures
@@ -276,9 +275,9 @@ def test_a_store_from_before_the_roll_up_is_summed_up_when_it_is_opened(path: Pa
 
 def test_sums_that_no_column_holds_refuse_the_settlement_not_the_store(path: Path):
     with closing(schema.open_for_writing(path, 1)) as store:
-        rows.insert_intents(store, [intent("a"), intent("b"), intent("c")])
+        inserts.insert_intents(store, [intent("a"), intent("b"), intent("c")])
         for identity, charged in (("a", 2**63 - 1), ("b", 1), ("c", 0)):
-            rows.book(store, [settlement(identity, charged=charged)])
+            inserts.book(store, [settlement(identity, charged=charged)])
     assert found_rows(path, "SELECT id FROM settlements ORDER BY id") == ["a", "c"]
     assert found_rows(path, "SELECT id FROM unbookable") == ["b"]
     assert found_rows(path, "SELECT requests, charged FROM spent WHERE span = 3600") == [(2, 2**63 - 1)]

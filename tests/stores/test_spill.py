@@ -17,8 +17,7 @@ import pytest
 
 import gateway
 from gateway.core.errors import StoreError
-from gateway.stores import inserts as statements
-from gateway.stores import schema, writer
+from gateway.stores import inserts, schema, writer
 from gateway.stores.base import AttemptRecord, Settlement
 from gateway.stores.queries import verify
 from gateway.stores.spill import ROOM, Spill
@@ -192,7 +191,7 @@ async def test_what_was_spilled_is_on_the_disk_in_the_store_before_the_spill_fil
     impatient: None, ledger: SQLiteLedger, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[tuple[str, int]] = []
-    real_insert, real_empty = statements.insert_settlements, Spill.empty
+    real_insert, real_empty = inserts.insert_settlements, Spill.empty
 
     def insert(connection, settlements):
         count = real_insert(connection, settlements)
@@ -203,7 +202,7 @@ async def test_what_was_spilled_is_on_the_disk_in_the_store_before_the_spill_fil
         seen.append(("emptied", 0))
         real_empty(spill)
 
-    monkeypatch.setattr(statements, "insert_settlements", insert)
+    monkeypatch.setattr(inserts, "insert_settlements", insert)
     monkeypatch.setattr(Spill, "empty", empty)
     normal, full = 1, 2
     await ledger.reserve(intent("a"))
@@ -220,7 +219,7 @@ async def test_what_was_spilled_is_on_the_disk_in_the_store_before_the_spill_fil
 LEAVING_A_SPILL = """
 import asyncio, os, signal, sqlite3, sys
 from pathlib import Path
-from gateway.stores import inserts as statements
+from gateway.stores import inserts
 from gateway.stores import schema, writer
 from gateway.stores.sqlite import SQLiteLedger
 from tests.stores.books import StoppedClock, intent, settlement, until

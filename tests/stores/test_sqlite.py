@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.stores import inserts as statements
+from gateway.stores import inserts
 from gateway.stores.base import Ledger
 from gateway.stores.queries import verify
 from gateway.stores.sqlite import MAX_WAITING, SQLiteLedger, store_path
@@ -59,13 +59,13 @@ async def test_a_reserve_does_not_return_before_its_commit(
     ledger: SQLiteLedger, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     gate = threading.Event()
-    real = statements.insert_intents
+    real = inserts.insert_intents
 
     def held_up(connection, intents):
         gate.wait()
         real(connection, intents)
 
-    monkeypatch.setattr(statements, "insert_intents", held_up)
+    monkeypatch.setattr(inserts, "insert_intents", held_up)
     waiting = asyncio.get_running_loop().create_task(ledger.reserve(intent("a")))
     await asyncio.sleep(0.03)
     assert not waiting.done()
@@ -110,13 +110,13 @@ async def test_intents_of_one_moment_share_a_transaction(
     ledger: SQLiteLedger, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     sizes: list[int] = []
-    real = statements.insert_intents
+    real = inserts.insert_intents
 
     def counted(connection, intents):
         sizes.append(len(intents))
         real(connection, intents)
 
-    monkeypatch.setattr(statements, "insert_intents", counted)
+    monkeypatch.setattr(inserts, "insert_intents", counted)
 
     async def client(number: int) -> None:
         for turn in range(3):

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.stores import inserts as statements
-from gateway.stores import schema
+from gateway.stores import inserts, schema
 from gateway.stores.base import AttemptRecord, Ledger
 from gateway.stores.queries import UsageRow, usage, verify
 from gateway.stores.sqlite import SQLiteLedger
@@ -57,21 +56,21 @@ async def test_tasks_of_one_moment_share_a_transaction_that_is_synced_to_disk(
     ledger: SQLiteLedger, path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[tuple[int, int]] = []
-    real = statements.insert_tasks
+    real = inserts.insert_tasks
 
     def watched(connection, records):
         seen.append((len(records), connection.execute("PRAGMA synchronous").fetchone()[0]))
         real(connection, records)
 
-    monkeypatch.setattr(statements, "insert_tasks", watched)
+    monkeypatch.setattr(inserts, "insert_tasks", watched)
     full = 2
     await asyncio.gather(
         ledger.reserve(intent("chat")), *(ledger.record_task(task(str(number), "a")) for number in range(5))
     )
     assert seen == [(5, full)]
-    too_many = statements.MAX_ROWS + 3
+    too_many = inserts.MAX_ROWS + 3
     await asyncio.gather(*(ledger.record_task(task(f"more-{number}", "a")) for number in range(too_many)))
-    assert seen[1:] == [(statements.MAX_ROWS, full), (3, full)]
+    assert seen[1:] == [(inserts.MAX_ROWS, full), (3, full)]
     assert rows(path, "SELECT count(*) FROM tasks") == [5 + too_many]
 
 
@@ -136,7 +135,7 @@ async def test_a_writer_that_dies_of_a_defect_leaves_nobody_waiting(
     def out_of_memory(connection, batch):
         raise MemoryError
 
-    monkeypatch.setattr(statements, "insert_tasks", out_of_memory)
+    monkeypatch.setattr(inserts, "insert_tasks", out_of_memory)
     reserved, recorded = await asyncio.gather(
         ledger.reserve(intent("a")), ledger.record_task(task("task-7", "a")), return_exceptions=True
     )

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
-from gateway.stores import inserts as statements
-from gateway.stores import schema, writer
+from gateway.stores import inserts, schema, writer
 from gateway.stores.queries import verify
 from gateway.stores.spill import Spill
 from gateway.stores.sqlite import SQLiteLedger
@@ -115,13 +114,13 @@ async def test_paid_intents_are_synced_to_disk_and_nothing_else_is(
     seen: list[tuple[str, int]] = []
 
     def watch(name: str) -> None:
-        real = getattr(statements, name)
+        real = getattr(inserts, name)
 
         def watched(connection, batch):
             seen.append((name, connection.execute("PRAGMA synchronous").fetchone()[0]))
             real(connection, batch)
 
-        monkeypatch.setattr(statements, name, watched)
+        monkeypatch.setattr(inserts, name, watched)
 
     watch("insert_intents")
     watch("insert_settlements")
@@ -140,7 +139,7 @@ async def test_paid_intents_are_synced_to_disk_and_nothing_else_is(
 
 
 async def test_more_settlements_than_one_statement_takes(ledger: SQLiteLedger, path: Path):
-    count = 2 * statements.MAX_ROWS + 3
+    count = 2 * inserts.MAX_ROWS + 3
     for number in range(count):
         ledger.settle(settlement(str(number)))
     await ledger.close()
@@ -197,7 +196,7 @@ async def test_a_writer_that_dies_of_a_defect_leaves_nobody_waiting(
         raise MemoryError
 
     await ledger.reserve(intent("before"))
-    monkeypatch.setattr(statements, "insert_intents", out_of_memory)
+    monkeypatch.setattr(inserts, "insert_intents", out_of_memory)
     ledger.settle(settlement("before"))
     assert await refused(ledger, "a")
     assert not ledger.usable()

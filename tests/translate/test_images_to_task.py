@@ -93,12 +93,12 @@ def test_what_goes_to_the_upstream() -> None:
 
 
 def test_a_webhook_goes_along_and_may_end_the_waits() -> None:
-    webhook = Webhook(endpoint="https://gateway.example/hooks/7", secret="a secret", hint="task-7")
+    webhook = Webhook(endpoint="https://gateway.example/hooks/7", secret="a secret", wakeup="task-7")
     talk = conversation(webhook=webhook)
     said, _ = play(talk, [*whole(task("pending")), *whole(task("processing")), *whole(done()), b"an image"])
     assert isinstance(said[0], Send)
     assert said[0].body == task_body(ORDER, 1, webhook)
-    assert [command.hint for command in said if isinstance(command, Sleep)] == ["task-7", "task-7"]
+    assert [command.wakeup for command in said if isinstance(command, Sleep)] == ["task-7", "task-7"]
 
 
 def test_a_create_that_is_done_at_once_is_recorded_all_the_same() -> None:

@@ -46,10 +46,10 @@ class Waiting:
         target: Target = FLUX,
         endpoint: Endpoint = API,
         jitter: Callable[[], float] = lambda: 0.5,
-        hint: str | None = None,
+        wakeup: str | None = None,
     ) -> None:
         self._polling = TaskPolling(
-            target, endpoint, wall_seconds=WALL_SECONDS, redact=REDACT, jitter=jitter, hint=hint
+            target, endpoint, wall_seconds=WALL_SECONDS, redact=REDACT, jitter=jitter, wakeup=wakeup
         )
         self.task_id: str | None = ID
         self.state: TaskState | None = None
@@ -197,8 +197,8 @@ class TestWaits:
         ]  # fmt: skip
 
     def test_a_hint_may_end_each(self) -> None:
-        said, _ = play(Waiting(hint="task-7"), [*whole(PIECES["pending"]) * 2, *whole(done())])
-        assert [command.hint for command in said if isinstance(command, Sleep)] == ["task-7"] * 3
+        said, _ = play(Waiting(wakeup="task-7"), [*whole(PIECES["pending"]) * 2, *whole(done())])
+        assert [command.wakeup for command in said if isinstance(command, Sleep)] == ["task-7"] * 3
 
     @settings(max_examples=100, deadline=None)
     @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=9, max_size=9), st.integers(1, 9))

@@ -97,7 +97,7 @@ class TestFetching:
         said, images = tell(chat.deliver(made, NO_FACTS, 1), URL)
         assert (said, len(images)) == ([Keep(BLACK)], 2)
 
-    def test_every_leg_of_an_order_has_its_own(self) -> None:
+    def test_every_subrequest_of_an_order_has_its_own(self) -> None:
         shared = presenter(n=2)
         for link in LINKS[:2]:
             said, images = tell(shared.deliver([MadeImage(link), MadeImage(URL)], NO_FACTS, 1), BLACK, WHITE)
@@ -105,13 +105,13 @@ class TestFetching:
 
 
 class TestMemory:
-    """A request's images have a budget of bytes, whichever legs they come from."""
+    """A request's images have a budget of bytes, whichever subrequests they come from."""
 
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(present_images, "MOST_BYTES", len(BLACK) + 10)
 
-    def test_a_second_leg_finds_it_used_up(self) -> None:
+    def test_a_second_subrequest_finds_it_used_up(self) -> None:
         shared = presenter(n=3)
         assert len(tell(shared.deliver([MadeImage(URL)], NO_FACTS, 1), BLACK)[1]) == 1
         with pytest.raises(ResultUnavailable, match="more than"):

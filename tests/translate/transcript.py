@@ -111,7 +111,7 @@ def _written(command: Command, pieces: Pieces) -> str:
         case Receive():
             return f"receive {command.awaiting}"
         case Sleep():
-            return f"sleep {command.seconds:g}" + ("" if command.hint is None else f" or {command.hint}")
+            return f"sleep {command.seconds:g}" + ("" if command.wakeup is None else f" or {command.wakeup}")
         case Record():
             return f"record {command.task_id}"
         case Respond():

@@ -10,7 +10,7 @@ from functools import partial
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.runtime.tasks import TrackedTasks
-from gateway.upstream.task_limiter import ASK_AGAIN, LEARN_AGAIN, TaskGate, Turn
+from gateway.upstream.task_limiter import ASK_AGAIN, LEARN_AGAIN, TaskLimiter, Turn
 from tests.exchange.scripted import now, play
 
 FIRST, SECOND = Credential("first", "the-key-itself"), Credential("second", "another-key")
@@ -37,7 +37,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.tasks = TrackedTasks(lambda name, error: self.errors.append(error))
-        self.gate = TaskGate(self.slots, self._ask_limit, self.tasks)
+        self.gate = TaskLimiter(self.slots, self._ask_limit, self.tasks)
 
     async def _ask_limit(self, upstream: Upstream, credential: Credential) -> int | None:
         assert upstream is PIAPI

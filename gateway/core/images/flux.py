@@ -43,12 +43,12 @@ class FluxOrder:
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """Where PiAPI reports the end of a task. ``endpoint``: a URL of the gateway's. ``secret``: what PiAPI sends along.
-    ``hint``: the name by which a waiting conversation is woken.
+    ``wakeup``: the name by which a waiting conversation is woken.
     """
 
     endpoint: str = field(repr=False)
     secret: str = field(repr=False)
-    hint: str = field(repr=False)
+    wakeup: str = field(repr=False)
 
 
 def flux_order(

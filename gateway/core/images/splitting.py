@@ -1,4 +1,4 @@
-"""Which targets can make images, and how an order for several is cut into legs."""
+"""Which targets can make images, and how an order for several is cut into subrequests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 
 def split(total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder]) -> list[int]:
-    """How many images each leg is to bring, so that every target could bring a leg's at once."""
+    """How many images each subrequest is to bring, so that every target could bring a subrequest's at once."""
     room = {"chat": 1, "images": total}
     most = max(1, min((room.get(one.operation) or orders[one.model].batch for one in targets), default=1))
     return [min(most, total - done) for done in range(0, total, most)]

@@ -107,7 +107,7 @@ class _State:
         self.tokens = SlidingWindow()
 
 
-class Admission:
+class Lease:
     """Leave to run one request, to be handed back with ``KeyLimits.release``."""
 
     __slots__ = ("_parallel", "_reserved", "_run", "_state")
@@ -134,11 +134,11 @@ class Admission:
             state.tokens.add(more, now)
 
 
-_UNLIMITED = Admission(None, None, 0, parallel=False)
+_UNLIMITED = Lease(None, None, 0, parallel=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class LimitRefusal:
     """Why a request may not run now.
 
     ``asked``: what it wanted of the limit. ``retry_after``: seconds until the same request can be admitted, or None
@@ -175,7 +175,7 @@ class KeyLimits:
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
 
-    def admit(self, key: VirtualKey, tokens: int, now: float) -> Admission | Refusal:
+    def admit(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal:
         """Reserve a request and ``tokens`` (an estimate, ≥ 0), or refuse and consume nothing.
 
         Only limits that are set count what passes: a limit set by a reload starts counting at the reload.
@@ -194,14 +194,14 @@ class KeyLimits:
             return _refusal("tpm", key.name, tpm, tokens, state.tokens, now)
         if parallel is not None:
             if state.in_flight >= parallel:
-                return Refusal("parallel", key.name, parallel, 1, PARALLEL_RETRY_AFTER if parallel > 0 else None)
+                return LimitRefusal("parallel", key.name, parallel, 1, PARALLEL_RETRY_AFTER if parallel > 0 else None)
             state.in_flight += 1
         if rpm is not None:
             state.requests.add(1, now)
         run = state.tokens.add(tokens, now) if tpm is not None else None
-        return Admission(state, run, tokens, parallel is not None)
+        return Lease(state, run, tokens, parallel is not None)
 
-    def release(self, admission: Admission, actual_tokens: int | None, now: float) -> None:
+    def release(self, admission: Lease, actual_tokens: int | None, now: float) -> None:
         """The request has ended and used ``actual_tokens`` (None: not known, the reservation stands).
 
         What was reserved too much is given back where it was reserved; what was used beyond it counts from ``now``.
@@ -228,10 +228,10 @@ class KeyLimits:
         self._states = {name: state for name, state in self._states.items() if name in kept or state.in_flight > 0}
 
 
-def _refusal(kind: LimitKind, key: str, limit: int, asked: int, window: SlidingWindow, now: float) -> Refusal:
+def _refusal(kind: LimitKind, key: str, limit: int, asked: int, window: SlidingWindow, now: float) -> LimitRefusal:
     if asked > limit:
-        return Refusal(kind, key, limit, asked, None)
-    return Refusal(kind, key, limit, asked, window.room_in(window.total(now) + asked - limit, now))
+        return LimitRefusal(kind, key, limit, asked, None)
+    return LimitRefusal(kind, key, limit, asked, window.room_in(window.total(now) + asked - limit, now))
 
 
 _REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")

@@ -14,35 +14,35 @@ from typing import Generic, TypeVar
 Account = tuple[str, str]
 """The names of an upstream and of one of its keys."""
 
-Ticket = TypeVar("Ticket", bound=Hashable)
+TaskTicket = TypeVar("TaskTicket", bound=Hashable)
 
 
-class _Line(Generic[Ticket]):
+class _Line(Generic[TaskTicket]):
     """One account. Whoever waits does so because ``limit`` or more are running."""
 
     __slots__ = ("limit", "owners", "running", "turns")
 
     def __init__(self) -> None:
         self.limit: int | None = None
-        self.running: set[Ticket] = set()
-        self.owners: dict[Ticket, str] = {}  # of the tickets that wait
-        self.turns: OrderedDict[str, OrderedDict[Ticket, None]] = OrderedDict()  # the owner whose turn it is first
+        self.running: set[TaskTicket] = set()
+        self.owners: dict[TaskTicket, str] = {}  # of the tickets that wait
+        self.turns: OrderedDict[str, OrderedDict[TaskTicket, None]] = OrderedDict()  # the owner whose turn it is first
 
     def full(self) -> bool:
         return self.limit is not None and len(self.running) >= self.limit
 
-    def enqueue(self, owner: str, ticket: Ticket) -> None:
+    def enqueue(self, owner: str, ticket: TaskTicket) -> None:
         self.owners[ticket] = owner
         self.turns.setdefault(owner, OrderedDict())[ticket] = None
 
-    def withdraw(self, ticket: Ticket) -> None:
+    def withdraw(self, ticket: TaskTicket) -> None:
         owner = self.owners.pop(ticket)
         tickets = self.turns[owner]
         del tickets[ticket]
         if not tickets:
             del self.turns[owner]
 
-    def let_in(self) -> Ticket | None:
+    def let_in(self) -> TaskTicket | None:
         """The next one, if there is room and somebody waits; it runs from now on, its owner goes to the end."""
         if self.full() or not self.turns:
             return None
@@ -55,13 +55,13 @@ class _Line(Generic[Ticket]):
         return ticket
 
 
-class TaskSlots(Generic[Ticket]):
+class TaskSlots(Generic[TaskTicket]):
     """Who may run a task now. A ticket stands for one task, from asking to leaving; owners are virtual keys' names."""
 
     def __init__(self) -> None:
-        self._lines: dict[Account, _Line[Ticket]] = {}
+        self._lines: dict[Account, _Line[TaskTicket]] = {}
 
-    def learn(self, account: Account, limit: int | None) -> list[Ticket]:
+    def learn(self, account: Account, limit: int | None) -> list[TaskTicket]:
         """From now on so many tasks run at once; None: any number. The tickets that may run now, in their order.
 
         A lower limit stops nothing that runs. ValueError for a limit below 1, with which nothing would ever run.
@@ -76,7 +76,7 @@ class TaskSlots(Generic[Ticket]):
         self._forget_if_empty(account, line)
         return let_in
 
-    def ask(self, account: Account, owner: str, ticket: Ticket) -> bool:
+    def ask(self, account: Account, owner: str, ticket: TaskTicket) -> bool:
         """True: it runs from now on. False: it waits until ``leave`` or ``learn`` returns it.
 
         ValueError if the ticket is in this account's line already.
@@ -90,7 +90,7 @@ class TaskSlots(Generic[Ticket]):
         line.running.add(ticket)
         return True
 
-    def leave(self, account: Account, ticket: Ticket) -> Ticket | None:
+    def leave(self, account: Account, ticket: TaskTicket) -> TaskTicket | None:
         """A ticket that runs or waits is done with; the one that may run in its place, if any.
 
         Nothing happens if it has left already.
@@ -118,13 +118,13 @@ class TaskSlots(Generic[Ticket]):
         line = self._lines.get(account)
         return len(line.owners) if line else 0
 
-    def _line(self, account: Account) -> _Line[Ticket]:
+    def _line(self, account: Account) -> _Line[TaskTicket]:
         line = self._lines.get(account)
         if line is None:
             line = self._lines[account] = _Line()
         return line
 
-    def _forget_if_empty(self, account: Account, line: _Line[Ticket]) -> None:
+    def _forget_if_empty(self, account: Account, line: _Line[TaskTicket]) -> None:
         """An account without a limit and without tasks says nothing that a new one would not."""
         if line.limit is None and not line.running:
             del self._lines[account]

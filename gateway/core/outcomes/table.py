@@ -75,7 +75,7 @@ SAFETY: Mapping[CostClass, Mapping[Phase, Permission]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ClientAnswer:
     """What a client is told. ``telling``: how much it explains beside other failures of the same exchange.
 
     ``passes_on``: the upstream's own words stand in for ``message`` where there are any.
@@ -102,7 +102,7 @@ class Rule:
     phase: Phase
     onward: Verdict
     against: Scope
-    told: Told
+    told: ClientAnswer
     costs_budget: bool = True
     booked: Booked = "unknown"
 
@@ -111,45 +111,57 @@ _UPSTREAM = "upstream_error"
 _INVALID = "invalid_request_error"
 _UNAVAILABLE = "service_unavailable_error"
 
-_UNREACHABLE = Told(502, _UPSTREAM, "upstream_unreachable", "No upstream for this model could be reached.", 1)
-_MISSING = Told(404, _INVALID, "model_not_found", "No upstream offers the model '{model}' at present.", 0)
-_AUTH = Told(502, _UPSTREAM, "upstream_auth_failed", "The upstream refused the gateway's own credentials.", 4)
-_QUOTA = Told(503, _UNAVAILABLE, "upstream_quota_exhausted", "The gateway's account at the upstream is used up.", 5)
-_LIMITED = Told(429, "rate_limit_error", "rate_limit_exceeded", "The upstream limits the rate. Try again later.", 9)
-_FAILED = Told(502, _UPSTREAM, "upstream_error", "The upstream failed to answer this request.")
-_INVALID_ANSWER = Told(502, _UPSTREAM, "upstream_invalid_response", "The upstream's answer could not be understood.")
-_EMPTY = Told(502, _UPSTREAM, "upstream_empty_response", "The upstream's answer was empty.")
-_SLOW = Told(504, _UPSTREAM, "upstream_timeout", "The upstream did not answer in time.")
-_REJECTED = Told(400, _INVALID, "invalid_request", "The upstream rejected the request.", passes_on=True)
-_CONFLICT = Told(409, _INVALID, "conflict", "The upstream reports a conflict.", passes_on=True)
-_TOO_LARGE = Told(413, _INVALID, "request_too_large", "The request is too large for the upstream.", passes_on=True)
-_REFUSED = Told(
+_UNREACHABLE = ClientAnswer(502, _UPSTREAM, "upstream_unreachable", "No upstream for this model could be reached.", 1)
+_MISSING = ClientAnswer(404, _INVALID, "model_not_found", "No upstream offers the model '{model}' at present.", 0)
+_AUTH = ClientAnswer(502, _UPSTREAM, "upstream_auth_failed", "The upstream refused the gateway's own credentials.", 4)
+_QUOTA = ClientAnswer(
+    503, _UNAVAILABLE, "upstream_quota_exhausted", "The gateway's account at the upstream is used up.", 5
+)
+_LIMITED = ClientAnswer(
+    429, "rate_limit_error", "rate_limit_exceeded", "The upstream limits the rate. Try again later.", 9
+)
+_FAILED = ClientAnswer(502, _UPSTREAM, "upstream_error", "The upstream failed to answer this request.")
+_INVALID_ANSWER = ClientAnswer(
+    502, _UPSTREAM, "upstream_invalid_response", "The upstream's answer could not be understood."
+)
+_EMPTY = ClientAnswer(502, _UPSTREAM, "upstream_empty_response", "The upstream's answer was empty.")
+_SLOW = ClientAnswer(504, _UPSTREAM, "upstream_timeout", "The upstream did not answer in time.")
+_REJECTED = ClientAnswer(400, _INVALID, "invalid_request", "The upstream rejected the request.", passes_on=True)
+_CONFLICT = ClientAnswer(409, _INVALID, "conflict", "The upstream reports a conflict.", passes_on=True)
+_TOO_LARGE = ClientAnswer(
+    413, _INVALID, "request_too_large", "The request is too large for the upstream.", passes_on=True
+)
+_REFUSED = ClientAnswer(
     400,
     "image_generation_user_error",
     "content_policy_violation",
     "The request was refused by the upstream's content policy.",
     passes_on=True,
 )
-_OVERLOADED = Told(503, _UNAVAILABLE, "gateway_overloaded", "The gateway has no free connection. Try again shortly.")
-_SPENT = Told(
+_OVERLOADED = ClientAnswer(
+    503, _UNAVAILABLE, "gateway_overloaded", "The gateway has no free connection. Try again shortly."
+)
+_SPENT = ClientAnswer(
     429,
     "insufficient_quota",
     "insufficient_quota",
     "What is left of the budget is not enough for the other ways to serve this request.",
     8,
 )
-_CUT = Told(502, _UPSTREAM, "upstream_stream_interrupted", "The upstream broke off in the middle of its answer.")
-_GONE = Told(499, _INVALID, "client_closed_request", "The client closed the connection.")
-_DRAINED = Told(503, _UNAVAILABLE, "server_shutting_down", "The gateway is shutting down.")
-_OURS = Told(500, "server_error", "internal_error", "The gateway failed; its log has the request id.")
-_TASK_FAILED = Told(502, _UPSTREAM, "upstream_error", "The upstream's task failed.", passes_on=True)
-_NOT_FETCHED = Told(
+_CUT = ClientAnswer(
+    502, _UPSTREAM, "upstream_stream_interrupted", "The upstream broke off in the middle of its answer."
+)
+_GONE = ClientAnswer(499, _INVALID, "client_closed_request", "The client closed the connection.")
+_DRAINED = ClientAnswer(503, _UNAVAILABLE, "server_shutting_down", "The gateway is shutting down.")
+_OURS = ClientAnswer(500, "server_error", "internal_error", "The gateway failed; its log has the request id.")
+_TASK_FAILED = ClientAnswer(502, _UPSTREAM, "upstream_error", "The upstream's task failed.", passes_on=True)
+_NOT_FETCHED = ClientAnswer(
     502,
     _UPSTREAM,
     "result_unavailable",
     "The image was made and is paid for, but it could not be fetched. Sending the request again buys it again.",
 )
-_DOUBTFUL = Told(
+_DOUBTFUL = ClientAnswer(
     504,
     _UPSTREAM,
     "upstream_outcome_unknown",
@@ -346,7 +358,7 @@ def telling(outcome: Outcome) -> int:
     return RULES[outcome.slug].told.telling
 
 
-def _told(outcome: Outcome, cost_class: CostClass) -> Told:
+def _told(outcome: Outcome, cost_class: CostClass) -> ClientAnswer:
     told = RULES[outcome.slug].told
     if outcome.slug in OWN_ENDINGS and outcome.slug != "deadline":
         return told

@@ -35,7 +35,7 @@ class AttemptFacts:
     so far, and in ``images`` the images asked for. ``images``: the images that came.
     ``quality``, ``size``: of the images asked for, for prices that are tables.
     ``stated``: nano-dollars the upstream itself named for work it finished; they come before any price.
-    ``leg``: which of the exchange's legs made the attempt.
+    ``subrequest``: which of the exchange's subrequests made the attempt.
     """
 
     price: Price | None
@@ -49,7 +49,7 @@ class AttemptFacts:
     quality: str | None = None
     size: str | None = None
     stated: int | None = None
-    leg: int = 0
+    subrequest: int = 0
 
 
 @dataclass(slots=True)
@@ -65,8 +65,8 @@ _FREE = AttemptCost(0, "billed")
 
 @dataclass(slots=True)
 class Booking:
-    """A finished exchange in the books. ``in_doubt``: nano-dollars of legs whose outcome is unknown, beside others that
-    are settled: the key is not charged for them, but they stay reserved.
+    """A finished exchange in the books. ``in_doubt``: nano-dollars of subrequests whose outcome is unknown, beside
+    others that are settled: the key is not charged for them, but they stay reserved.
 
     ``charged``: nano-dollars the key pays, for ``usage``. ``costs``: one for each attempt, in order.
     ``confidence``: of ``charged``; ``unknown`` if the price is not known, or whether anything was bought.
@@ -86,9 +86,10 @@ class Booking:
 
 
 def book(attempts: Sequence[AttemptFacts]) -> Booking:
-    """Decide who pays what once an exchange is over. Attempts in order; of every leg only the last can have served.
+    """Decide who pays what once an exchange is over. Attempts in order; of every subrequest only the last can have
+    served.
 
-    The legs are booked one by one and added up: what came is charged, what did not is not.
+    The subrequests are booked one by one and added up: what came is charged, what did not is not.
 
     - An answer that came whole is charged by its usage, or by the estimate where the upstream named none. A usage
       of zero that the upstream did name is zero.
@@ -99,19 +100,19 @@ def book(attempts: Sequence[AttemptFacts]) -> Booking:
       holds none.
     - A paid item whose outcome is unknown and that was then sent elsewhere is a ``suspected_duplicate``, ours to bear.
     """
-    last = attempts[-1].leg if attempts else 0
-    if all(facts.leg == last for facts in attempts):
-        return _book_leg(attempts)
-    legs: dict[int, list[AttemptFacts]] = {}
+    last = attempts[-1].subrequest if attempts else 0
+    if all(facts.subrequest == last for facts in attempts):
+        return _book_subrequest(attempts)
+    subrequests: dict[int, list[AttemptFacts]] = {}
     for facts in attempts:
-        legs.setdefault(facts.leg, []).append(facts)
-    bookings = {leg: _book_leg(own) for leg, own in legs.items()}
-    costs = {leg: iter(booking.costs) for leg, booking in bookings.items()}
-    return _together(list(bookings.values()), tuple(next(costs[facts.leg]) for facts in attempts))
+        subrequests.setdefault(facts.subrequest, []).append(facts)
+    bookings = {subrequest: _book_subrequest(own) for subrequest, own in subrequests.items()}
+    costs = {subrequest: iter(booking.costs) for subrequest, booking in bookings.items()}
+    return _together(list(bookings.values()), tuple(next(costs[facts.subrequest]) for facts in attempts))
 
 
 def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Booking:
-    """One booking of several legs'. What is known least well decides how well the whole is known."""
+    """One booking of several subrequests'. What is known least well decides how well the whole is known."""
     states = {one.state for one in bookings}
     state: State = "settled" if "settled" in states else "unknown" if "unknown" in states else "released"
     counted = [one for one in bookings if one.state == state]
@@ -134,7 +135,7 @@ def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Bo
     return Booking(sum(one.charged for one in bookings), usage, costs, confidence, state, in_doubt)
 
 
-def _book_leg(attempts: Sequence[AttemptFacts]) -> Booking:
+def _book_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
     served = _settle(attempts[-1]) if attempts else None
     costs = _costs(attempts, served)
     if served is not None:

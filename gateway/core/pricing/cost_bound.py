@@ -37,14 +37,14 @@ class Asked:
     """What a request asks for, as far as it decides what it can cost.
 
     ``input_tokens``: of a chat, or of an order's prompt. ``output_tokens``: of all choices together (``most_output``).
-    ``legs``: how many images each leg of the exchange brings; of a chat that may be served by makers of images, 1.
-    ``sources``: images sent in, the mask among them, ``faithful`` if high fidelity is wanted. ``previews``: partial
-    images of each image. ``quality``, ``size``: of the images, None if left to the upstream.
+    ``subrequests``: how many images each subrequest of the exchange brings; of a chat that may be served by makers of
+    images, 1. ``sources``: images sent in, the mask among them, ``faithful`` if high fidelity is wanted. ``previews``:
+    partial images of each image. ``quality``, ``size``: of the images, None if left to the upstream.
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
-    legs: Sequence[int] = (1,)
+    subrequests: Sequence[int] = (1,)
     sources: int = 0
     faithful: bool = False
     previews: int = 0
@@ -67,11 +67,13 @@ def most_output(asked: int | None, limit: int | None, choices: int = 1, beside: 
 def cost_bound(targets: Sequence[Target], asked: Asked) -> int | None:
     """Nano-dollars the request can cost at most; None if the price of any target is unknown.
 
-    Each leg is served by one target, and paid for once.
+    Each subrequest is served by one target, and paid for once.
     """
     if any(not _is_priced(target) for target in targets):
         return None
-    return sum(max((_leg(target, asked, images) for target in targets), default=0) for images in asked.legs)
+    return sum(
+        max((_subrequest(target, asked, images) for target in targets), default=0) for images in asked.subrequests
+    )
 
 
 def _is_priced(target: Target) -> bool:
@@ -86,8 +88,8 @@ def _is_priced(target: Target) -> bool:
     return target.operation != "chat" and (price.image is not None or bool(price.table))
 
 
-def _leg(target: Target, asked: Asked, images: int) -> int:
-    """What one leg costs at most if ``target``, whose price is known, serves it."""
+def _subrequest(target: Target, asked: Asked, images: int) -> int:
+    """What one subrequest costs at most if ``target``, whose price is known, serves it."""
     price = target.price
     assert price is not None
     if target.operation == "chat":

@@ -1,10 +1,10 @@
 """The order in which one exchange tries things.
 
-An ``Itinerary`` is asked where to go ``next`` and told how that ended (``report``). It knows which ways of a route are
-still open to this exchange; what is known across exchanges (breakers, pauses of keys, retry budgets) it finds in
+A ``FailoverPlan`` is asked where to go ``next`` and told how that ended (``report``). It knows which ways of a route
+are still open to this exchange; what is known across exchanges (breakers, pauses of keys, retry budgets) it finds in
 ``UpstreamStates`` and adds to.
 
-    next ──▶ Go ──▶ report ──▶ next ──▶ … ──▶ Stop          (or the exchange ends with what an upstream delivered)
+    next ──▶ AttemptPlan ──▶ report ──▶ next ──▶ … ──▶ Stop   (or the exchange ends with what an upstream delivered)
       └────▶ Wait ──────────────▲
 
 A way is a target, one of its upstream's endpoints, and one of its keys. None is gone twice, with two exceptions: a
@@ -30,7 +30,7 @@ from gateway.core.outcomes.table import (
 )
 from gateway.core.routing.credentials import BUSY_AGAIN_IN, Exhausted
 from gateway.core.routing.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
-from gateway.core.routing.steps import Failover, Go, Stop, Wait
+from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamState, UpstreamStates
 from gateway.core.types import (
     CostClass,
@@ -59,7 +59,7 @@ WORTH_BUYING = 5.0
 """Seconds that must be left to buy a paid item again whose first result did not arrive."""
 
 
-class Itinerary:
+class FailoverPlan:
     """One exchange's.
 
     ``model``: as the client named it. ``deadline``: on the scale of ``now``. ``sdk_retry``: whether an SDK sends this
@@ -104,9 +104,9 @@ class Itinerary:
         self._outcomes: list[tuple[Outcome, CostClass]] = []
         self._exhausted: dict[int, Exhausted] = {}
         self._skipped: tuple[str, str] | None = None
-        self._current: Go | None = None
-        self._last: Go | None = None
-        self._again: Go | None = None
+        self._current: AttemptPlan | None = None
+        self._last: AttemptPlan | None = None
+        self._again: AttemptPlan | None = None
         self._over: Verdict | None = None
         self._gambled = False
         self._held = 0.0
@@ -114,72 +114,72 @@ class Itinerary:
         self.attempts = 0
         self.failovers: list[Failover] = []
 
-    def next(self, now: float) -> Go | Wait | Stop:
-        """Where to go now. After a ``Go``, ``report`` must come first."""
+    def next(self, now: float) -> AttemptPlan | Wait | Stop:
+        """Where to go now. After a ``AttemptPlan``, ``report`` must come first."""
         if self._current is not None or self._over is Verdict.DONE:
             raise RuntimeError("the attempt under way was not reported, or the exchange is done")
         self._exhausted.clear()
         self._skipped = None
         if self._over is Verdict.STOP or not self._has_room(now):
             return Stop(self._error(now))
-        go = self._once_more(now) or self._first_way(now, fail_open=False) or self._first_way(now, fail_open=True)
-        if go is not None:
-            return self._depart(go)
+        plan = self._once_more(now) or self._first_way(now, fail_open=False) or self._first_way(now, fail_open=True)
+        if plan is not None:
+            return self._depart(plan)
         seconds = self._worth_waiting(now)
         return Stop(self._error(now)) if seconds is None else Wait(seconds)
 
-    def answering(self, go: Go, now: float) -> None:
+    def answering(self, plan: AttemptPlan, now: float) -> None:
         """The attempt has brought its first content. May be said once, so that an upstream that works again is known
         to do so before a long answer ends."""
-        state = self._state(go.target)
-        state.pool.answering(go.credential, go.target.model, now)
-        state.health.answering(go.passage, now)
+        state = self._state(plan.target)
+        state.pool.answering(plan.credential, plan.target.model, now)
+        state.health.answering(plan.ticket, now)
 
-    def report(self, go: Go, outcome: Outcome, now: float) -> Verdict:
-        """Learn how an attempt ended: its key is given back, what failed is struck. Exactly once for each ``Go``."""
-        if go is not self._current:
+    def report(self, plan: AttemptPlan, outcome: Outcome, now: float) -> Verdict:
+        """Learn how an attempt ended: its key is given back, what failed is struck. Once for each ``AttemptPlan``."""
+        if plan is not self._current:
             raise RuntimeError("not the attempt under way")
         self._current = None
-        self._last = go
-        cost_class = go.target.cost_class
-        state = self._state(go.target)
-        state.pool.release(go.credential)
-        state.pool.report(go.credential, go.target.model, outcome, now, self._rng)
-        state.health.report(go.passage, go.credential, outcome, now, self._rng)
-        if go.is_retry:
+        self._last = plan
+        cost_class = plan.target.cost_class
+        state = self._state(plan.target)
+        state.pool.release(plan.credential)
+        state.pool.report(plan.credential, plan.target.model, outcome, now, self._rng)
+        state.health.report(plan.ticket, plan.credential, outcome, now, self._rng)
+        if plan.is_retry:
             state.budget.end()
         self._outcomes.append((outcome, cost_class))
         if outcome.phase is Phase.UNSENT:
             self._dials_left -= 1
         else:
             self._attempts_left -= 1
-        return self._decide(go, outcome, cost_class, now)
+        return self._decide(plan, outcome, cost_class, now)
 
-    def _decide(self, go: Go, outcome: Outcome, cost_class: CostClass, now: float) -> Verdict:
-        gamble = self._may_gamble(go.target, outcome, cost_class, now)
+    def _decide(self, plan: AttemptPlan, outcome: Outcome, cost_class: CostClass, now: float) -> Verdict:
+        gamble = self._may_gamble(plan.target, outcome, cost_class, now)
         self._gambled = self._gambled or gamble
         decision = verdict(outcome, cost_class, gamble=gamble)
-        if decision is Verdict.FRESH_CONNECTION and go.fresh_connection:
+        if decision is Verdict.FRESH_CONNECTION and plan.fresh_connection:
             decision = Verdict.NEXT_ENDPOINT
-        name = go.target.upstream.name
+        name = plan.target.upstream.name
         rule = RULES[outcome.slug]
         if rule.costs_budget and outcome.phase is not Phase.UNSENT:
             self._owing[name] = rule.against is not Scope.NOTHING or decision is Verdict.FRESH_CONNECTION
         else:
             self._owing.pop(name, None)
         if rule.against is Scope.ORIGIN and outcome.retry_after is not None:
-            self._resting[name, go.target.model] = now + outcome.retry_after
+            self._resting[name, plan.target.model] = now + outcome.retry_after
         match decision:
             case Verdict.DONE | Verdict.STOP:
                 self._over = decision
             case Verdict.FRESH_CONNECTION:
-                self._again = go
+                self._again = plan
             case Verdict.NEXT_CREDENTIAL:
-                self._close_key(go, outcome)
+                self._close_key(plan, outcome)
             case Verdict.NEXT_ENDPOINT:
-                self._close_endpoint(go, outcome)
+                self._close_endpoint(plan, outcome)
             case Verdict.NEXT_TARGET:
-                self._closed_targets.add(go.index)
+                self._closed_targets.add(plan.index)
         return decision
 
     def _may_gamble(self, target: Target, outcome: Outcome, cost_class: CostClass, now: float) -> bool:
@@ -189,17 +189,17 @@ class Itinerary:
         stake = self._stake(target)
         return stake is not None and stake <= self._affordable_doubt and now + WORTH_BUYING <= self._deadline
 
-    def _close_key(self, go: Go, outcome: Outcome) -> None:
+    def _close_key(self, plan: AttemptPlan, outcome: Outcome) -> None:
         scope = RULES[outcome.slug].against
         if outcome.slug == "rate_limited":
             return  # its pause is known to the pool; once that is over the key may be asked again
-        for index in self._indexes_of(go.target.upstream.name) if scope is Scope.KEY else (go.index,):
-            self._closed_keys.setdefault(index, set()).add(go.credential.name)
+        for index in self._indexes_of(plan.target.upstream.name) if scope is Scope.KEY else (plan.index,):
+            self._closed_keys.setdefault(index, set()).add(plan.credential.name)
 
-    def _close_endpoint(self, go: Go, outcome: Outcome) -> None:
+    def _close_endpoint(self, plan: AttemptPlan, outcome: Outcome) -> None:
         whole_host = RULES[outcome.slug].against is Scope.ENDPOINT
-        for index in self._indexes_of(go.target.upstream.name) if whole_host else (go.index,):
-            self._closed_endpoints.add((index, go.endpoint.url))
+        for index in self._indexes_of(plan.target.upstream.name) if whole_host else (plan.index,):
+            self._closed_endpoints.add((index, plan.endpoint.url))
 
     def _indexes_of(self, upstream: str) -> list[int]:
         return [index for index, target in enumerate(self._targets) if target.upstream.name == upstream]
@@ -212,7 +212,7 @@ class Itinerary:
             return False
         return now < self._deadline if self._last is None else now + WORTH_TRYING <= self._deadline
 
-    def _once_more(self, now: float) -> Go | None:
+    def _once_more(self, now: float) -> AttemptPlan | None:
         """The same way again on a fresh connection, if the last attempt called for it."""
         again, self._again = self._again, None
         if again is None:
@@ -222,9 +222,9 @@ class Itinerary:
             self._close_endpoint(again, self._outcomes[-1][0])
             return None
         state.pool.hold(again.credential)
-        return self._go(again.index, again.endpoint, again.credential, now, fresh=True)
+        return self._plan_attempt(again.index, again.endpoint, again.credential, now, fresh=True)
 
-    def _first_way(self, now: float, *, fail_open: bool) -> Go | None:
+    def _first_way(self, now: float, *, fail_open: bool) -> AttemptPlan | None:
         """The first way still open. ``fail_open``: also through open breakers, when there is no other."""
         for index, target in enumerate(self._targets):
             if index in self._closed_targets or target.upstream.name in self._overdrawn:
@@ -242,7 +242,7 @@ class Itinerary:
                 continue
             taken = state.pool.take(target.model, now, self._rng, self._closed_keys.get(index, ()))
             if isinstance(taken, Credential):
-                return self._go(index, endpoint, taken, now, fresh=target.cost_class is CostClass.PAID)
+                return self._plan_attempt(index, endpoint, taken, now, fresh=target.cost_class is CostClass.PAID)
             if taken is not None:
                 self._exhausted[index] = taken
                 self._skip(target, "keys_busy" if taken.reason == "busy" else SLUG_OF_REASON[taken.reason])
@@ -291,7 +291,9 @@ class Itinerary:
         if self._skipped is None:
             self._skipped = (target.upstream.name, reason)
 
-    def _go(self, index: int, endpoint: Endpoint, credential: Credential, now: float, *, fresh: bool) -> Go:
+    def _plan_attempt(
+        self, index: int, endpoint: Endpoint, credential: Credential, now: float, *, fresh: bool
+    ) -> AttemptPlan:
         target = self._targets[index]
         name = target.upstream.name
         state = self._state(target)
@@ -302,20 +304,20 @@ class Itinerary:
             state.budget.request(now)
         if is_retry:
             state.budget.begin(now)
-        passage = state.health.begin(endpoint, target.model, now)
-        return Go(target, endpoint, credential, fresh, self.attempts + 1, index, is_retry, passage)
+        ticket = state.health.begin(endpoint, target.model, now)
+        return AttemptPlan(target, endpoint, credential, fresh, self.attempts + 1, index, is_retry, ticket)
 
-    def _depart(self, go: Go) -> Go:
+    def _depart(self, plan: AttemptPlan) -> AttemptPlan:
         self.attempts += 1
-        self._current = go
-        to = go.target.upstream.name
+        self._current = plan
+        to = plan.target.upstream.name
         if self._last is not None:
-            if self._last.target.upstream.name != to or self._last.endpoint.url != go.endpoint.url:
+            if self._last.target.upstream.name != to or self._last.endpoint.url != plan.endpoint.url:
                 reason = self._outcomes[-1][0].slug
                 self.failovers.append(Failover(self._last.target.upstream.name, to, reason))
         elif self._skipped is not None and self._skipped[0] != to:
             self.failovers.append(Failover(self._skipped[0], to, self._skipped[1]))
-        return go
+        return plan
 
     def _worth_waiting(self, now: float) -> float | None:
         """Seconds to wait for a key, or None if no key will be free soon enough."""

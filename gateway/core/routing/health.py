@@ -30,7 +30,7 @@ MODELS_REMEMBERED = 256
 
 
 @dataclass(slots=True)
-class Passage:
+class Ticket:
     """One request on its way to an endpoint; handed back to ``UpstreamHealth.report``."""
 
     endpoint: Endpoint
@@ -99,43 +99,43 @@ class UpstreamHealth:
             return False
         return self._breakers[endpoint.url].reliable(now) and self._slow.get((endpoint.url, model), now) <= now
 
-    def begin(self, endpoint: Endpoint, model: str, now: float) -> Passage:
+    def begin(self, endpoint: Endpoint, model: str, now: float) -> Ticket:
         self._breakers[endpoint.url].begin(now)
         cooling = self._models.get(model)
         if cooling is not None:
             cooling.begin(now)
-        return Passage(endpoint, model, now)
+        return Ticket(endpoint, model, now)
 
-    def answering(self, passage: Passage, now: float) -> None:
+    def answering(self, ticket: Ticket, now: float) -> None:
         """The upstream has begun to answer with content: whatever was held against it is over, long before the
         answer is."""
-        breaker = self._breakers[passage.endpoint.url]
+        breaker = self._breakers[ticket.endpoint.url]
         if breaker.state(now) != "closed":
-            breaker.succeed(passage.began, now)
-        if passage.model in self._models:
-            self._forgive_model(passage, now)
+            breaker.succeed(ticket.began, now)
+        if ticket.model in self._models:
+            self._forgive_model(ticket, now)
 
-    def report(self, passage: Passage, credential: Credential, outcome: Outcome, now: float, rng: Randomness) -> None:
+    def report(self, ticket: Ticket, credential: Credential, outcome: Outcome, now: float, rng: Randomness) -> None:
         """Learn from how a request ended."""
-        breaker = self._breakers[passage.endpoint.url]
-        breaker.end(passage.began)
-        if passage.model in self._models:
-            self._models[passage.model].end(passage.began)
+        breaker = self._breakers[ticket.endpoint.url]
+        breaker.end(ticket.began)
+        if ticket.model in self._models:
+            self._models[ticket.model].end(ticket.began)
         scope = RULES[outcome.slug].against
         if scope is Scope.ENDPOINT:
-            breaker.strike(credential.name, passage.began, now, rng)
+            breaker.strike(credential.name, ticket.began, now, rng)
         elif scope is Scope.ENDPOINT_MODEL:
-            _remember(self._slow, (passage.endpoint.url, passage.model), now + SLOW_FOR)
+            _remember(self._slow, (ticket.endpoint.url, ticket.model), now + SLOW_FOR)
         elif scope is Scope.UPSTREAM_MODEL:
-            self._cooling(passage.model).open_for(MISSING_MODEL_FOR, now)
+            self._cooling(ticket.model).open_for(MISSING_MODEL_FOR, now)
         elif scope is Scope.ORIGIN and outcome.retry_after is not None:
-            self._cooling(passage.model).open_for(outcome.retry_after, now)
+            self._cooling(ticket.model).open_for(outcome.retry_after, now)
         elif scope is Scope.ORIGIN:
-            self._strike_origin(passage, credential, now, rng)
+            self._strike_origin(ticket, credential, now, rng)
         if _shows_life(outcome):
-            breaker.succeed(passage.began, now)
-        if outcome.ok and passage.model in self._models:
-            self._forgive_model(passage, now)
+            breaker.succeed(ticket.began, now)
+        if outcome.ok and ticket.model in self._models:
+            self._forgive_model(ticket, now)
 
     def available(self, url: str, now: float) -> bool:
         """Whether an endpoint is in use as usual."""
@@ -147,11 +147,11 @@ class UpstreamHealth:
             models=[_shown(model, breaker, now) for model, breaker in self._models.items()],
         )
 
-    def _forgive_model(self, passage: Passage, now: float) -> None:
-        cooling = self._models[passage.model]
-        cooling.succeed(passage.began, now)
+    def _forgive_model(self, ticket: Ticket, now: float) -> None:
+        cooling = self._models[ticket.model]
+        cooling.succeed(ticket.began, now)
         if cooling.state(now) == "closed":
-            del self._models[passage.model]
+            del self._models[ticket.model]
 
     def _cooling(self, model: str) -> Breaker:
         cooling = self._models.get(model)
@@ -160,21 +160,21 @@ class UpstreamHealth:
             _remember(self._models, model, cooling)
         return cooling
 
-    def _strike_origin(self, passage: Passage, credential: Credential, now: float, rng: Randomness) -> None:
+    def _strike_origin(self, ticket: Ticket, credential: Credential, now: float, rng: Randomness) -> None:
         """Hold a failure against the model, the host, or both until one of them turns out to be at fault.
 
         Failures of a host that is ejected already are no news about the model. Those that ejected it are its own, so
         that the model needs as many again at other hosts.
         """
-        host = self._breakers[passage.endpoint.url]
-        cooling = self._cooling(passage.model)
+        host = self._breakers[ticket.endpoint.url]
+        cooling = self._cooling(ticket.model)
         in_use = host.state(now) == "closed"
         if in_use or cooling.state(now) != "closed":
-            place = passage.endpoint.url if len(self._endpoints) > 1 else credential.name
-            cooling.strike(place, passage.began, now, rng)
+            place = ticket.endpoint.url if len(self._endpoints) > 1 else credential.name
+            cooling.strike(place, ticket.began, now, rng)
         if cooling.state(now) != "closed":
             return
-        host.strike(credential.name, passage.began, now, rng)
+        host.strike(credential.name, ticket.began, now, rng)
         if in_use and host.state(now) != "closed":
             cooling.excuse()
 

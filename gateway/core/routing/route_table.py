@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from gateway.core.routing.failover import Itinerary
-from gateway.core.routing.steps import Failover, Go, Stop, Wait
+from gateway.core.routing.failover import FailoverPlan
+from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamStates
 from gateway.core.types import Route, Target
 
-__all__ = ["Failover", "Go", "Itinerary", "RouteTable", "Stop", "UpstreamStates", "Wait", "allowed"]
+__all__ = ["AttemptPlan", "Failover", "FailoverPlan", "RouteTable", "Stop", "UpstreamStates", "Wait", "allowed"]
 
 
 MOST_FILLED = 256

@@ -1,16 +1,16 @@
-"""What an itinerary answers when it is asked where to go."""
+"""What an failover_plan answers when it is asked where to go."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from gateway.core.errors import GatewayError
-from gateway.core.routing.health import Passage
+from gateway.core.routing.health import Ticket
 from gateway.core.types import Credential, Endpoint, Target
 
 
 @dataclass(slots=True)
-class Go:
+class AttemptPlan:
     """Make attempt ``number`` (from 1). ``fresh_connection``: do not use a kept-alive one."""
 
     target: Target
@@ -20,7 +20,7 @@ class Go:
     number: int
     index: int = field(repr=False)
     is_retry: bool = field(repr=False)
-    passage: Passage = field(repr=False)
+    ticket: Ticket = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 Guard = Callable[[Handler], Handler]
 """Puts a handler behind the admin key."""
 
-Work = Callable[[Request], Awaitable[Any]]
+JsonHandler = Callable[[Request], Awaitable[Any]]
 
 
-def answering(works: Mapping[str, Work]) -> Handler:
+def answering(works: Mapping[str, JsonHandler]) -> Handler:
     """What the method's work returns, as JSON; a store that cannot be used is told as 503, with words on what to do.
 
     ``works``: by method; HEAD is answered as GET is.

@@ -10,18 +10,18 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.routing import Route
 
-from gateway.endpoints.admin.json_body import Guard, Work, answering, body_fields
+from gateway.endpoints.admin.json_body import Guard, JsonHandler, answering, body_fields
 from gateway.keys.fields import refuse_unknown
 from gateway.keys.key_book import MOST_LISTED
-from gateway.keys.service import KeyDesk
+from gateway.keys.service import KeyService
 from gateway.wire.field_checks import wrong_value
 
-PATH = "/admin/v1/keys"
+KEYS_PATH = "/admin/v1/keys"
 
 DEFAULT_LIMIT = 100
 
 
-def key_routes(desk: KeyDesk, guarded: Guard) -> list[Route]:
+def key_routes(desk: KeyService, guarded: Guard) -> list[Route]:
     """The routes; ``guarded`` puts each behind the admin key."""
 
     async def page(request: Request) -> Any:
@@ -44,10 +44,10 @@ def key_routes(desk: KeyDesk, guarded: Guard) -> list[Route]:
     async def rotate(request: Request) -> Any:
         return await desk.rotate(request.path_params["name"], await body_fields(request))
 
-    works: dict[str, dict[str, Work]] = {
-        PATH: {"GET": page, "POST": create},
-        PATH + "/{name}": {"GET": show, "PATCH": change, "DELETE": revoke},
-        PATH + "/{name}/rotate": {"POST": rotate},
+    works: dict[str, dict[str, JsonHandler]] = {
+        KEYS_PATH: {"GET": page, "POST": create},
+        KEYS_PATH + "/{name}": {"GET": show, "PATCH": change, "DELETE": revoke},
+        KEYS_PATH + "/{name}/rotate": {"POST": rotate},
     }
     return [Route(path, guarded(answering(methods)), methods=list(methods)) for path, methods in works.items()]
 

@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from gateway.billing.ledger import BookDesk
+from gateway.billing.ledger import LedgerService
 from gateway.core.errors import invalid_request
 from gateway.endpoints.admin.json_body import Guard, answering, body_fields
 from gateway.keys.fields import refuse_unknown
@@ -17,7 +17,7 @@ RECONCILE = "/admin/v1/reconcile"
 PRUNE = "/admin/v1/prune"
 
 
-def book_routes(desk: BookDesk, guarded: Guard) -> list[Route]:
+def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
     """The routes; ``guarded`` puts each behind the admin key.
 
     ``POST /admin/v1/reconcile``: ``{"since", "until"}``, both optional. ``POST /admin/v1/prune``: ``{"before",

@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.billing.ledger import BookDesk
+from gateway.billing.ledger import LedgerService
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
 from gateway.endpoints.admin.json_body import Handler
 from gateway.endpoints.admin.keys import key_routes
 from gateway.endpoints.admin.ledger import book_routes
-from gateway.keys.service import KeyDesk
+from gateway.keys.service import KeyService
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class AdminSource:
     metrics: Callable[[str], tuple[bytes, str]]
     usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
     upstreams: Callable[[], dict[str, Any]]
-    keys: KeyDesk
-    books: BookDesk
+    keys: KeyService
+    books: LedgerService
     reload: Callable[[], Awaitable[list[str]]]
 
 

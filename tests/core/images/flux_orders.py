@@ -46,5 +46,5 @@ def linked(url: str) -> tuple[SourceImage]:
 
 def body_of(request: Any, model: str = ADVANCED, *, n: int = 1, hook: str | None = None) -> Any:
     """The JSON that goes upstream. PiAPI's examples have an empty secret."""
-    webhook = None if hook is None else Webhook(hook, "", "hint")
+    webhook = None if hook is None else Webhook(hook, "", "wakeup")
     return orjson.loads(task_body(order_of(request, model), n, webhook))

@@ -202,13 +202,13 @@ class TestBodies:
 
     def test_an_order_can_be_used_again(self):
         order = order_of(wish(flux={"service_mode": "public"}), SCHNELL)
-        first = task_body(order, 4, Webhook(HOOK, "s3cret", "hint"))
+        first = task_body(order, 4, Webhook(HOOK, "s3cret", "wakeup"))
         assert b"s3cret" in first
         assert orjson.loads(task_body(order, 1, None)).keys() == {"model", "task_type", "input", "config"}
-        assert task_body(order, 4, Webhook(HOOK, "s3cret", "hint")) == first
+        assert task_body(order, 4, Webhook(HOOK, "s3cret", "wakeup")) == first
 
     def test_secrets_and_images_stay_out_of_logs(self):
-        assert "s3cret" not in repr(Webhook(HOOK, "s3cret", "hint"))
+        assert "s3cret" not in repr(Webhook(HOOK, "s3cret", "wakeup"))
         assert IMAGE.as_base64() not in repr(order_of(wish("edit")))
 
     def test_what_openai_has_besides_is_of_no_matter(self):

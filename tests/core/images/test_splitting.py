@@ -21,7 +21,7 @@ def test_a_chat_makes_images_only_where_it_is_sold_by_the_image():
 
 
 @pytest.mark.parametrize(
-    ("total", "targets", "legs"),
+    ("total", "targets", "subrequests"),
     [
         (3, (IMAGES,), [3]),
         (3, (CHAT,), [1, 1, 1]),
@@ -33,5 +33,5 @@ def test_a_chat_makes_images_only_where_it_is_sold_by_the_image():
         (2, (), [1, 1]),
     ],
 )
-def test_a_leg_is_no_more_than_every_target_could_bring_at_once(total, targets, legs):
-    assert split(total, targets, ORDERS) == legs
+def test_a_subrequest_is_no_more_than_every_target_could_bring_at_once(total, targets, subrequests):
+    assert split(total, targets, ORDERS) == subrequests

@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.limits.key_limits import GRAIN, WINDOW, Admission, KeyLimits, Refusal, SlidingWindow
+from gateway.core.limits.key_limits import GRAIN, WINDOW, KeyLimits, Lease, LimitRefusal, SlidingWindow
 from gateway.core.types import VirtualKey
 
 
-def admitted(answer: Admission | Refusal) -> Admission:
-    assert isinstance(answer, Admission), answer
+def admitted(answer: Lease | LimitRefusal) -> Lease:
+    assert isinstance(answer, Lease), answer
     return answer
 
 
-def refused(answer: Admission | Refusal) -> Refusal:
-    assert isinstance(answer, Refusal), answer
+def refused(answer: Lease | LimitRefusal) -> LimitRefusal:
+    assert isinstance(answer, LimitRefusal), answer
     return answer
 
 
@@ -211,7 +211,7 @@ def test_no_minute_holds_more_than_the_limits(steps: list[tuple[int, int]], rpm:
     for pause, tokens in steps:
         now += pause / 64
         answer = limits.admit(key, tokens, now)
-        if isinstance(answer, Admission):
+        if isinstance(answer, Lease):
             came.append((now, tokens))
         elif answer.retry_after is not None:
             assert 0 < answer.retry_after <= WINDOW
@@ -228,7 +228,7 @@ def test_a_place_comes_free_at_most_one_grain_late(steps: list[tuple[int, int]],
     came: list[float] = []
     for pause, _ in steps:
         now += pause / 64
-        if isinstance(limits.admit(key, 0, now), Admission):
+        if isinstance(limits.admit(key, 0, now), Lease):
             came.append(now)
         else:
             assert sum(now - at < WINDOW + GRAIN for at in came) >= rpm
@@ -238,12 +238,12 @@ def test_a_place_comes_free_at_most_one_grain_late(steps: list[tuple[int, int]],
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 30), st.integers(0, 64)), max_size=100), st.integers(1, 4))
 def test_parallel_is_never_exceeded_and_returns_to_none(moves: list[tuple[bool, int, int]], parallel: int):
     limits, key, now = KeyLimits(), VirtualKey("alice", parallel=parallel, tpm=500), 0.0
-    running: list[Admission] = []
+    running: list[Lease] = []
     for start, tokens, pause in moves:
         now += pause
         if start:
             answer = limits.admit(key, tokens, now)
-            if isinstance(answer, Admission):
+            if isinstance(answer, Lease):
                 running.append(answer)
             elif answer.kind == "parallel":
                 assert len(running) == parallel
@@ -253,4 +253,4 @@ def test_parallel_is_never_exceeded_and_returns_to_none(moves: list[tuple[bool, 
     for admission in running:
         limits.release(admission, 0, now)
     again = [limits.admit(key, 0, now + 2 * WINDOW) for _ in range(parallel)]
-    assert all(isinstance(answer, Admission) for answer in again)
+    assert all(isinstance(answer, Lease) for answer in again)

@@ -184,14 +184,14 @@ class TestWhoPaysForImages:
         assert book([image("upstream_5xx", Phase.REJECTED)]).state == "released"
 
 
-class TestLegs:
-    """Several images ordered at once: every leg pays for itself."""
+class TestSubrequests:
+    """Several images ordered at once: every subrequest pays for itself."""
 
     def test_what_came_is_charged_and_what_did_not_is_not(self):
         facts = [
             image("ok", Phase.FORWARDED, images=1),
-            image("upstream_5xx", Phase.REJECTED, leg=1),
-            image("ok", Phase.FORWARDED, images=2, leg=2),
+            image("upstream_5xx", Phase.REJECTED, subrequest=1),
+            image("ok", Phase.FORWARDED, images=2, subrequest=2),
         ]
         booking = book(facts)
         assert (booking.charged, booking.usage.images, booking.state) == (40_000_000, 3, "settled")
@@ -200,30 +200,30 @@ class TestLegs:
             [20_000_000, 0, 20_000_000],
         )
 
-    def test_the_attempts_of_a_leg_stay_its_own_however_they_are_mixed(self):
-        """The second leg's lost attempt is a duplicate of the second leg's image, not of the first's."""
+    def test_the_attempts_of_a_subrequest_stay_its_own_however_they_are_mixed(self):
+        """The second subrequest's lost attempt is a duplicate of the second subrequest's image, not of the first's."""
         facts = [
-            image("cf_524", Phase.UNKNOWN, leg=1),
+            image("cf_524", Phase.UNKNOWN, subrequest=1),
             image("ok", Phase.FORWARDED, images=1),
-            image("ok", Phase.FORWARDED, images=1, leg=1),
+            image("ok", Phase.FORWARDED, images=1, subrequest=1),
         ]
         assert [cost.reason for cost in book(facts).costs] == ["suspected_duplicate", "billed", "billed"]
-        facts[2] = image("rejected", Phase.REJECTED, leg=1)
+        facts[2] = image("rejected", Phase.REJECTED, subrequest=1)
         assert [cost.reason for cost in book(facts).costs] == ["unknown", "billed", "billed"]
 
     def test_nothing_came_and_one_may_have_been_bought(self):
-        booking = book([image("cf_524", Phase.UNKNOWN), image("rejected", Phase.REJECTED, leg=1)])
+        booking = book([image("cf_524", Phase.UNKNOWN), image("rejected", Phase.REJECTED, subrequest=1)])
         assert (booking.charged, booking.state, booking.confidence) == (0, "unknown", "unknown")
 
     def test_nothing_was_bought_at_all(self):
-        booking = book([image("rejected", Phase.REJECTED), image("rejected", Phase.REJECTED, leg=1)])
+        booking = book([image("rejected", Phase.REJECTED), image("rejected", Phase.REJECTED, subrequest=1)])
         assert (booking.charged, booking.state) == (0, "released")
 
     def test_one_estimate_makes_the_sum_an_estimate(self):
         task: dict[str, Any] = {"price": FLUX, "operation": "task", "images": 1}
         facts = [
             image("ok", Phase.FORWARDED, **task, stated=14_000_000),
-            image("ok", Phase.FORWARDED, **task, leg=1),
+            image("ok", Phase.FORWARDED, **task, subrequest=1),
         ]
         booking = book(facts)
         assert (booking.charged, booking.confidence) == (29_000_000, "estimated")
@@ -281,7 +281,7 @@ FACTS = st.builds(
     quality=st.sampled_from([None, "low", "auto"]),
     size=st.sampled_from([None, "1024x1024", "9x9"]),
     stated=st.none() | st.integers(0, 10**9),
-    leg=st.integers(0, 2),
+    subrequest=st.integers(0, 2),
 )
 
 
@@ -298,6 +298,6 @@ def test_whatever_an_upstream_says_the_books_stay_sane(facts: list[AttemptFacts]
             assert cost.amount == 0
     if booking.state == "released":
         assert (booking.charged, booking.upstream_cost) == (0, 0)
-    last = {one.leg: one for one in facts}.values()
+    last = {one.subrequest: one for one in facts}.values()
     if all(one.slug != "ok" and one.phase <= Phase.REJECTED for one in last):
         assert booking.charged == 0

@@ -92,11 +92,11 @@ class TestUnknown:
 
 class TestImages:
     def test_tasks_and_chats_cost_the_price_of_every_image(self):
-        assert cost_bound([priced(FLUX, "task")], Asked(legs=(4, 2))) == 6 * 15_000_000
-        assert cost_bound([priced(GPT_4O_IMAGE)], Asked(legs=(1, 1, 1))) == 6 * CENT
+        assert cost_bound([priced(FLUX, "task")], Asked(subrequests=(4, 2))) == 6 * 15_000_000
+        assert cost_bound([priced(GPT_4O_IMAGE)], Asked(subrequests=(1, 1, 1))) == 6 * CENT
 
-    def test_every_leg_may_go_to_the_dearest_target(self):
-        asked = Asked(legs=(1, 1), quality="high", size="1024x1024")
+    def test_every_subrequest_may_go_to_the_dearest_target(self):
+        asked = Asked(subrequests=(1, 1), quality="high", size="1024x1024")
         both = [priced(GPT_4O_IMAGE), priced(GPT_IMAGE_1, "images")]
         assert cost_bound(both, asked) == cost_bound(both[1:], asked)
         assert cost_bound(both[1:], asked) == 2 * (167_000_000 + 500_000)
@@ -117,7 +117,7 @@ class TestImages:
 
     def test_without_a_list_the_tokens_of_the_largest_image_count(self):
         by_tokens = Price(input=5 * USD, output=40 * USD)
-        assert cost_bound([priced(by_tokens, "images")], Asked(legs=(2,))) == 2 * 6240 * 40_000
+        assert cost_bound([priced(by_tokens, "images")], Asked(subrequests=(2,))) == 2 * 6240 * 40_000
 
     @pytest.mark.parametrize(
         ("quality", "size", "output"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gateway.core.errors import GatewayError
 from gateway.core.outcomes.table import Verdict
-from gateway.core.routing.failover import Itinerary
-from gateway.core.routing.route_table import Go, Stop, UpstreamStates, Wait
+from gateway.core.routing.failover import FailoverPlan
+from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates, Wait
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Target
 from tests.core.builders import CHEAP, DEAR, Chance, backup, ended, target, upstream
 
@@ -39,8 +39,8 @@ class Story:
     def __init__(self, world: World, *, sdk_retry: bool, patience: float) -> None:
         self.world = world
         self.ways: list[str] = []
-        self.go: Go | None = None
-        self.itinerary = Itinerary(
+        self.plan: AttemptPlan | None = None
+        self.failover_plan = FailoverPlan(
             world.targets,
             model="gpt-4o",
             policy=world.policy,
@@ -53,9 +53,9 @@ class Story:
 
     def goes(self) -> str:
         """Take the next step, which must be an attempt; says where it goes: upstream, host, key."""
-        step = self.itinerary.next(self.world.now)
-        assert isinstance(step, Go), step
-        self.go = step
+        step = self.failover_plan.next(self.world.now)
+        assert isinstance(step, AttemptPlan), step
+        self.plan = step
         self.ways.append(f"{step.target.upstream.name} {step.endpoint.host} {step.credential.name}")
         return self.ways[-1]
 
@@ -68,17 +68,17 @@ class Story:
         return way
 
     def ends_as(self, outcome: Outcome) -> Verdict:
-        assert self.go is not None
-        return self.itinerary.report(self.go, outcome, self.world.now)
+        assert self.plan is not None
+        return self.failover_plan.report(self.plan, outcome, self.world.now)
 
     def waits(self) -> float:
-        step = self.itinerary.next(self.world.now)
+        step = self.failover_plan.next(self.world.now)
         assert isinstance(step, Wait), step
         self.world.now += step.seconds
         return step.seconds
 
     def stops(self) -> GatewayError:
-        step = self.itinerary.next(self.world.now)
+        step = self.failover_plan.next(self.world.now)
         assert isinstance(step, Stop), step
         return step.error
 

@@ -21,8 +21,8 @@ class TestEndpoints:
         story.ends("connect_refused")
         assert story.goes() == "backup api.openai.com b"
         assert story.ends("ok") is Verdict.DONE
-        assert story.itinerary.attempts == 3
-        assert story.itinerary.failovers == [
+        assert story.failover_plan.attempts == 3
+        assert story.failover_plan.failovers == [
             Failover("piapi", "piapi", "connect_refused"),
             Failover("piapi", "backup", "connect_refused"),
         ]
@@ -64,14 +64,14 @@ class TestEndpoints:
     def test_a_broken_kept_alive_connection_is_tried_afresh_once(self) -> None:
         story = chat().exchange()
         story.goes()
-        assert story.go is not None
-        assert not story.go.fresh_connection
+        assert story.plan is not None
+        assert not story.plan.fresh_connection
         assert story.ends("reused_conn_reset") is Verdict.FRESH_CONNECTION
         assert story.goes() == "piapi api.piapi.ai a"
-        assert story.go.fresh_connection
+        assert story.plan.fresh_connection
         assert story.ends("reused_conn_reset") is Verdict.NEXT_ENDPOINT
         assert story.goes() == "piapi proxy.piapi.ai a"
-        assert story.itinerary.failovers == [Failover("piapi", "piapi", "reused_conn_reset")]
+        assert story.failover_plan.failovers == [Failover("piapi", "piapi", "reused_conn_reset")]
 
     def test_afresh_a_limited_key_gives_way_at_the_same_host(self) -> None:
         story = chat(keys=("a", "z")).exchange()
@@ -105,7 +105,7 @@ class TestHowOften:
             story.goes()
             story.ends("connect_refused")
         assert story.stops().code == "upstream_unreachable"
-        assert story.itinerary.attempts == 4
+        assert story.failover_plan.attempts == 4
 
     def test_no_attempt_follows_when_there_is_no_time_for_it(self) -> None:
         story = chat().exchange(patience=10.0)
@@ -122,12 +122,12 @@ class TestHowOften:
         story = chat().exchange()
         story.goes()
         with pytest.raises(RuntimeError):
-            story.itinerary.next(story.world.now)
+            story.failover_plan.next(story.world.now)
         story.ends("ok")
         with pytest.raises(RuntimeError):
             story.ends("ok")
         with pytest.raises(RuntimeError):
-            story.itinerary.next(story.world.now)
+            story.failover_plan.next(story.world.now)
 
 
 class TestBreakers:
@@ -145,8 +145,8 @@ class TestBreakers:
         probe = world.exchange()
         assert probe.goes() == "piapi api.piapi.ai a"
         assert world.exchange().goes() == "piapi proxy.piapi.ai a"
-        assert probe.go is not None
-        probe.itinerary.answering(probe.go, world.now)
+        assert probe.plan is not None
+        probe.failover_plan.answering(probe.plan, world.now)
         assert world.exchange().goes() == "piapi api.piapi.ai a"
         probe.ends("ok")
 
@@ -156,7 +156,7 @@ class TestBreakers:
             world.used("connect_refused", "connect_refused")
         story = world.exchange()
         assert story.goes() == "backup api.openai.com b"
-        assert story.itinerary.failovers == [Failover("piapi", "backup", "endpoints_ejected")]
+        assert story.failover_plan.failovers == [Failover("piapi", "backup", "endpoints_ejected")]
 
     def test_the_last_way_is_never_closed(self) -> None:
         world = World(target(upstream(hosts=("only",))))

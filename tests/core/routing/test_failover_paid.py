@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.outcomes.table import RULES, SAFETY, Permission, Verdict
-from gateway.core.routing.failover import Itinerary
-from gateway.core.routing.route_table import Go
+from gateway.core.routing.failover import FailoverPlan
+from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price
 from tests.core.builders import CHEAP, DEAR, TOKENS, Chance, backup, ended, target, upstream
 
@@ -32,7 +32,7 @@ class TestPaid:
 
     def test_one_of_unknown_price_is_not(self) -> None:
         world = World(target(upstream(), operation="images", price=None))
-        story = Itinerary(
+        story = FailoverPlan(
             world.targets,
             model="m",
             policy=POLICY,
@@ -42,9 +42,9 @@ class TestPaid:
             randomness=Chance(),
             operations={"images"},
         )
-        go = story.next(1000.0)
-        assert isinstance(go, Go)
-        assert story.report(go, ended("stall_head"), 1000.0) is Verdict.STOP
+        plan = story.next(1000.0)
+        assert isinstance(plan, AttemptPlan)
+        assert story.report(plan, ended("stall_head"), 1000.0) is Verdict.STOP
 
     def test_the_limit_is_the_operators(self) -> None:
         world = World(target(upstream(), price=CHEAP), policy=FailoverPolicy(unknown_outcome_up_to=0))
@@ -69,8 +69,8 @@ class TestPaid:
     def test_a_paid_request_goes_over_a_fresh_connection(self) -> None:
         story = image().exchange()
         story.goes()
-        assert story.go is not None
-        assert story.go.fresh_connection
+        assert story.plan is not None
+        assert story.plan.fresh_connection
         assert story.ends("reused_conn_reset") is Verdict.NEXT_ENDPOINT
 
     def test_after_a_doubt_no_error_invites_to_buy_again(self) -> None:

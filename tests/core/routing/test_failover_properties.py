@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.outcomes.table import RULES, Verdict, booking, is_doubtful, price_at_stake
-from gateway.core.routing.failover import LONGEST_HOLD, MOST_DIALS, Itinerary
+from gateway.core.routing.failover import LONGEST_HOLD, MOST_DIALS, FailoverPlan
 from gateway.core.routing.retry_budget import ALWAYS_ALLOWED
-from gateway.core.routing.route_table import Go, Stop, UpstreamStates, Wait
+from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates, Wait
 from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Target
 from tests.core.builders import CHEAP, DEAR, TOKENS, backup, key, target, upstream
 
@@ -24,10 +24,10 @@ BACKUP = backup(keys=(key("b"),))
 class Exchange:
     """One exchange under way, and its diary."""
 
-    itinerary: Itinerary
+    failover_plan: FailoverPlan
     sdk_retry: bool
-    current: Go | None = None
-    gone: list[tuple[Go, Outcome]] = field(default_factory=list)
+    current: AttemptPlan | None = None
+    gone: list[tuple[AttemptPlan, Outcome]] = field(default_factory=list)
     waited: float = 0.0
     over: Stop | Verdict | None = None
 
@@ -53,14 +53,14 @@ def targets_of(kinds: list[tuple[str, str]]) -> list[Target]:
 def step(exchange: Exchange, outcome: Outcome, now: float) -> None:
     """One turn: an attempt under way ends, or the next step is asked for."""
     if exchange.current is not None:
-        go, exchange.current = exchange.current, None
-        exchange.gone.append((go, outcome))
-        if exchange.itinerary.report(go, outcome, now) is Verdict.DONE:
+        plan, exchange.current = exchange.current, None
+        exchange.gone.append((plan, outcome))
+        if exchange.failover_plan.report(plan, outcome, now) is Verdict.DONE:
             exchange.over = Verdict.DONE
         return
-    match exchange.itinerary.next(now):
-        case Go() as go:
-            exchange.current = go
+    match exchange.failover_plan.next(now):
+        case AttemptPlan() as plan:
+            exchange.current = plan
         case Wait(seconds):
             assert seconds > 0.0
             exchange.waited += seconds
@@ -87,7 +87,7 @@ def test_exchanges_side_by_side(
     states = UpstreamStates([PIAPI, BACKUP], policy)
     exchanges = [
         Exchange(
-            Itinerary(
+            FailoverPlan(
                 targets_of(kinds),
                 model="m",
                 policy=policy,
@@ -122,12 +122,12 @@ def test_exchanges_side_by_side(
 
 
 def check(exchange: Exchange, policy: FailoverPolicy) -> None:
-    dials = [go for go, outcome in exchange.gone if outcome.phase is Phase.UNSENT]
+    dials = [plan for plan, outcome in exchange.gone if outcome.phase is Phase.UNSENT]
     assert len(dials) <= MOST_DIALS
     assert len(exchange.gone) - len(dials) <= (2 if exchange.sdk_retry else policy.attempts)
-    assert [go.number for go, _ in exchange.gone] == list(range(1, len(exchange.gone) + 1))
-    assert exchange.itinerary.attempts == len(exchange.gone)
-    assert len(exchange.itinerary.failovers) <= len(exchange.gone)
+    assert [plan.number for plan, _ in exchange.gone] == list(range(1, len(exchange.gone) + 1))
+    assert exchange.failover_plan.attempts == len(exchange.gone)
+    assert len(exchange.failover_plan.failovers) <= len(exchange.gone)
     assert exchange.waited <= LONGEST_HOLD
     check_money(exchange, policy)
     check_ways(exchange)
@@ -138,30 +138,30 @@ def check(exchange: Exchange, policy: FailoverPolicy) -> None:
 def check_money(exchange: Exchange, policy: FailoverPolicy) -> None:
     """No paid item goes out again after a doubt, unless it is cheap, and then once."""
     doubts = 0
-    for number, (go, outcome) in enumerate(exchange.gone):
-        if not is_doubtful(outcome, go.target.cost_class):
+    for number, (plan, outcome) in enumerate(exchange.gone):
+        if not is_doubtful(outcome, plan.target.cost_class):
             continue
         doubts += 1
-        assert booking(outcome, go.target.cost_class) == "unknown"
+        assert booking(outcome, plan.target.cost_class) == "unknown"
         if number + 1 < len(exchange.gone):
-            stake = price_at_stake(go.target)
+            stake = price_at_stake(plan.target)
             assert doubts == 1
             assert stake is not None
             assert stake <= policy.unknown_outcome_up_to
             after = exchange.gone[number + 1][0]
-            assert (after.index, after.endpoint) != (go.index, go.endpoint)
+            assert (after.index, after.endpoint) != (plan.index, plan.endpoint)
 
 
 def check_ways(exchange: Exchange) -> None:
     """No way is gone twice but on a fresh connection, or with a key whose pause is over."""
     seen: set[tuple[int, str, str]] = set()
     forgiven: set[tuple[int, str, str]] = set()
-    for go, outcome in exchange.gone:
-        way = (go.index, go.endpoint.url, go.credential.name)
+    for plan, outcome in exchange.gone:
+        way = (plan.index, plan.endpoint.url, plan.credential.name)
         assert way not in seen or way in forgiven
         seen.add(way)
         forgiven.discard(way)
-        if outcome.slug == "rate_limited" or (outcome.slug == "reused_conn_reset" and not go.fresh_connection):
+        if outcome.slug == "rate_limited" or (outcome.slug == "reused_conn_reset" and not plan.fresh_connection):
             forgiven.add(way)
 
 
@@ -170,7 +170,7 @@ def check_error(exchange: Exchange, stop: Stop) -> None:
     assert error.status >= 400
     assert error.message
     assert error.status not in (401, 402, 403)
-    bought = any(is_doubtful(outcome, go.target.cost_class) for go, outcome in exchange.gone)
+    bought = any(is_doubtful(outcome, plan.target.cost_class) for plan, outcome in exchange.gone)
     shown = any(outcome.phase is Phase.FORWARDED for _, outcome in exchange.gone)
     if bought or shown:
         assert error.retry_after is None
@@ -185,7 +185,7 @@ def test_when_every_upstream_fails_paid_items_are_sent_once() -> None:
     states = UpstreamStates([PIAPI, BACKUP], policy)
     sent = 0
     for number in range(200):
-        itinerary = Itinerary(
+        failover_plan = FailoverPlan(
             [target(PIAPI, "m", price=CHEAP), target(BACKUP, "m", price=CHEAP)],
             model="m",
             policy=policy,
@@ -195,9 +195,9 @@ def test_when_every_upstream_fails_paid_items_are_sent_once() -> None:
             randomness=rng,
             operations={"chat"},
         )
-        while isinstance(go := itinerary.next(float(number)), Go):
-            assert go.target.cost_class is CostClass.PAID
-            itinerary.report(go, Outcome("connection_reset", Phase.UNKNOWN), float(number))
+        while isinstance(plan := failover_plan.next(float(number)), AttemptPlan):
+            assert plan.target.cost_class is CostClass.PAID
+            failover_plan.report(plan, Outcome("connection_reset", Phase.UNKNOWN), float(number))
             sent += 1
     assert sent == 200
 
@@ -208,7 +208,7 @@ def test_when_an_upstream_fails_retries_stay_within_their_budget() -> None:
     states = UpstreamStates([many], policy)
     exchanges = []
     for _ in range(500):
-        itinerary = Itinerary(
+        failover_plan = FailoverPlan(
             [target(many)],
             model="m",
             policy=policy,
@@ -218,13 +218,13 @@ def test_when_an_upstream_fails_retries_stay_within_their_budget() -> None:
             randomness=rng,
             operations={"chat"},
         )
-        exchanges.append(itinerary)
+        exchanges.append(failover_plan)
     sent = 0
-    for itinerary in exchanges:
-        go = itinerary.next(1.0)
-        if isinstance(go, Go):
+    for failover_plan in exchanges:
+        plan = failover_plan.next(1.0)
+        if isinstance(plan, AttemptPlan):
             sent += 1
-            itinerary.report(go, Outcome("stall_content", Phase.ANSWERED), 1.0)
-    retries = [go for itinerary in exchanges if isinstance(go := itinerary.next(1.0), Go)]
+            failover_plan.report(plan, Outcome("stall_content", Phase.ANSWERED), 1.0)
+    retries = [plan for failover_plan in exchanges if isinstance(plan := failover_plan.next(1.0), AttemptPlan)]
     assert sent == 500
     assert len(retries) == 50

@@ -33,8 +33,8 @@ def happens(
 ) -> None:
     place = next(one for one in known.every_endpoint(model, now) if one.url == at)
     for _ in range(times):
-        passage = known.begin(place, model, now)
-        known.report(passage, key(key_name), ended(slug, phase, retry_after=retry_after), now, MIDDLE)
+        ticket = known.begin(place, model, now)
+        known.report(ticket, key(key_name), ended(slug, phase, retry_after=retry_after), now, MIDDLE)
 
 
 def order(known: UpstreamHealth, now: float, *, model: str = "m", cost: CostClass = CostClass.TOKENS) -> list[str]:
@@ -87,9 +87,9 @@ def test_a_recovered_host_comes_back_with_its_first_content() -> None:
     happens(known, "connect_refused", 0.0, times=5)
     assert order(known, 10.0, cost=CostClass.PAID) == [PROXY]
     assert order(known, 10.0) == [API, PROXY]
-    passage = known.begin(endpoint("api.piapi.ai"), "m", 10.0)
+    ticket = known.begin(endpoint("api.piapi.ai"), "m", 10.0)
     assert order(known, 11.0) == [PROXY]
-    known.answering(passage, 11.0)
+    known.answering(ticket, 11.0)
     assert order(known, 11.0) == [API, PROXY]
 
 
@@ -144,8 +144,8 @@ def test_a_stray_failure_elsewhere_does_not_turn_a_hosts_fault_into_the_models()
     """Forty requests were under way to a host that broke: its ejection explains them all."""
     known = health()
     host = endpoint("api.piapi.ai")
-    for passage in [known.begin(host, "m", 0.0) for _ in range(40)]:
-        known.report(passage, A, ended("upstream_5xx"), 0.1, MIDDLE)
+    for ticket in [known.begin(host, "m", 0.0) for _ in range(40)]:
+        known.report(ticket, A, ended("upstream_5xx"), 0.1, MIDDLE)
     happens(known, "upstream_5xx", 0.2, at=PROXY)
     assert order(known, 0.2) == [PROXY]
     happens(known, "upstream_5xx", 0.2, at=PROXY, times=4)
@@ -223,8 +223,8 @@ def test_a_reload_keeps_what_is_known_and_both_sides_learn() -> None:
     after = UpstreamHealth(upstream(hosts=("api.piapi.ai", "new.example")), FailoverPolicy(eject_max=60.0))
     after.adopt(before)
     assert order(after, 0.0) == ["https://new.example"]
-    passage = before.begin(endpoint("api.piapi.ai"), "m", 10.0)
-    before.report(passage, A, ended("ok"), 11.0, MIDDLE)
+    ticket = before.begin(endpoint("api.piapi.ai"), "m", 10.0)
+    before.report(ticket, A, ended("ok"), 11.0, MIDDLE)
     assert after.available(API, 11.0)
 
 

@@ -18,8 +18,8 @@ from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
-from gateway.keys.keyring import KeyRing
-from gateway.keys.service import KeyDesk
+from gateway.keys.keyring import Keyring
+from gateway.keys.service import KeyService
 from gateway.server.dispatch import Dispatch
 from gateway.stores.keys import KeyStore
 from gateway.stores.sqlite import SQLiteLedger
@@ -64,7 +64,7 @@ class Clock:
 class Desk:
     """An admin listener with its books, and a client of it."""
 
-    def __init__(self, ledger: SQLiteLedger, ring: KeyRing, clock: Clock) -> None:
+    def __init__(self, ledger: SQLiteLedger, ring: Keyring, clock: Clock) -> None:
         self.ring = ring
         self.ledger = ledger
         self.clock = clock
@@ -77,7 +77,7 @@ class Desk:
             wall_ns=clock.wall_ns,
             budget=lambda holder: self.budgets.state(holder, clock.wall_ns()),
         )
-        desk = KeyDesk(
+        desk = KeyService(
             book,
             KeyStore(ledger),
             rules=lambda: self.rules,
@@ -115,7 +115,7 @@ class Desk:
         return None if found is None else found.name
 
 
-def _source(desk: KeyDesk) -> AdminSource:
+def _source(desk: KeyService) -> AdminSource:
     async def nothing(*_: Any) -> list[Any]:
         return []
 
@@ -135,7 +135,7 @@ def _source(desk: KeyDesk) -> AdminSource:
 async def desk(tmp_path: Path, serve: Any, connect: Any) -> AsyncIterator[Desk]:
     clock = Clock()
     ledger = await SQLiteLedger.open(tmp_path / "gateway.db", clock=clock)
-    desk = Desk(ledger, await KeyRing.open(ledger.path, "", clock), clock)
+    desk = Desk(ledger, await Keyring.open(ledger.path, "", clock), clock)
     desk.client = await connect(await serve(desk.app))
     yield desk
     await ledger.close()

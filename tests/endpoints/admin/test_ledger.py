@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from gateway.billing.ledger import BookDesk
+from gateway.billing.ledger import LedgerService
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.sandbox import Sandbox
@@ -51,7 +51,7 @@ class Desk:
             _upstream("backup", "openai", [sandbox.urls["backup"]], ["spare"]),
         ]
         self.crashes: list[Exception] = []
-        desk = BookDesk(
+        desk = LedgerService(
             ledger,
             pool,
             upstreams=lambda: self.upstreams,
@@ -99,7 +99,7 @@ def _upstream(name: str, dialect: Dialect, urls: list[str], keys: list[str]) -> 
     return Upstream(name, dialect, tuple(endpoints), tuple(Credential(key, f"{name}-key-{key}") for key in keys))
 
 
-def _source(desk: BookDesk) -> AdminSource:
+def _source(desk: LedgerService) -> AdminSource:
     async def nothing(*_: Any) -> list[Any]:
         return []
 
