@@ -37,8 +37,8 @@ from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
 from gateway.stores.base import Ledger
-from gateway.stores.keys import KeyStore
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.keys import KeyStore
+from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace

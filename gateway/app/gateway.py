@@ -50,8 +50,8 @@ from gateway.server.browser_guard import BrowserGuard
 from gateway.server.dispatch import Dispatch, Endpoint
 from gateway.server.limits import ServerLimits, client_connections
 from gateway.server.listener import RunningServer, start_server
-from gateway.stores.keys import StoredKey
-from gateway.stores.sqlite import SQLiteLedger, store_path
+from gateway.stores.sqlite.keys import StoredKey
+from gateway.stores.sqlite.ledger import SQLiteLedger, store_path
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import CHAT_PATH

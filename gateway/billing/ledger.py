@@ -13,8 +13,8 @@ from gateway.billing.balances import balance_rows
 from gateway.billing.usage import parse_moment, parse_period
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.types import Credential, Upstream
-from gateway.stores.balances import Balance, balance_periods
-from gateway.stores.pruning import Pruned, prunable, prunable_before
+from gateway.stores.sqlite.balances import Balance, balance_periods
+from gateway.stores.sqlite.pruning import Pruned, prunable, prunable_before
 from gateway.upstream.account import ask_account
 from gateway.upstream.pool import ConnectionPool
 from gateway.wire.account_answer import account_id, balance_nano

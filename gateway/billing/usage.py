@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.pricing.prices import usd_number
-from gateway.stores.queries import UsageRow, usage
+from gateway.stores.sqlite.queries import UsageRow, usage
 
 FIELDS = ("key", "team", "model", "upstream", "day")
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")

@@ -19,11 +19,11 @@ from gateway.keys.fields import KeyRules
 from gateway.keys.hashing import open_pepper
 from gateway.keys.key_book import KeyBook
 from gateway.keys.service import KeyService
-from gateway.stores.jobs import Job
-from gateway.stores.keys import KeyStore, list_keys, pepper_mark
-from gateway.stores.lock import StoreLock
-from gateway.stores.open_exchanges import charged_since, held
-from gateway.stores.schema import open_for_writing
+from gateway.stores.sqlite.keys import KeyStore, list_keys, pepper_mark
+from gateway.stores.sqlite.lock import StoreLock
+from gateway.stores.sqlite.open_exchanges import charged_since, held
+from gateway.stores.sqlite.schema import open_for_writing
+from gateway.stores.sqlite.writer_jobs import Job
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from gateway.core.pricing.prices import format_usd
 from gateway.keys.fields import SETTINGS
 from gateway.keys.key_book import KeyBook
 from gateway.keys.service import GRACE, KeyService
-from gateway.stores.sqlite import store_path
+from gateway.stores.sqlite.ledger import store_path
 
 Shown = dict[str, Any]
 Book = KeyBook | RemoteKeys

@@ -15,8 +15,8 @@ from gateway.cli.status import CommandResult
 from gateway.config import Config
 from gateway.core.errors import invalid_request
 from gateway.endpoints.admin.ledger import PRUNE
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import store_path
+from gateway.stores.sqlite.ledger import store_path
+from gateway.stores.sqlite.queries import verify
 
 LedgerCommand = Callable[[Config, argparse.Namespace], CommandResult]
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from gateway.billing.ledger import LedgerService
 from gateway.config import Config
 from gateway.runtime.ports import SystemClock
-from gateway.stores.schema import reading
-from gateway.stores.sqlite import SQLiteLedger, store_path
+from gateway.stores.sqlite.ledger import SQLiteLedger, store_path
+from gateway.stores.sqlite.schema import reading
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 

@@ -18,7 +18,7 @@ from gateway.cli.tables import reconciliation_csv, reconciliation_table, usage_c
 from gateway.config import Config
 from gateway.core.errors import OperatorError, invalid_request
 from gateway.endpoints.admin.ledger import RECONCILE
-from gateway.stores.sqlite import store_path
+from gateway.stores.sqlite.ledger import store_path
 
 BY = "key,model"
 

@@ -11,7 +11,7 @@ from gateway.core.errors import ClientError
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import BudgetState
 from gateway.keys.fields import KeyRules, Spending, show_file_key, show_stored_key
-from gateway.stores.keys import KeyMissing, StoredKey, find_key, list_keys
+from gateway.stores.sqlite.keys import KeyMissing, StoredKey, find_key, list_keys
 
 MOST_LISTED = 500
 """Keys a page has at most."""

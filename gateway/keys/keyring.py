@@ -14,7 +14,7 @@ from pathlib import Path
 from gateway.core.types import VirtualKey
 from gateway.keys.hashing import Pepper, open_pepper
 from gateway.runtime.ports import Clock
-from gateway.stores.keys import StoredKey, list_keys, load_active, pepper_mark
+from gateway.stores.sqlite.keys import StoredKey, list_keys, load_active, pepper_mark
 
 REMEMBERED_NS = 600 * 1_000_000_000
 """How long a revoked key is still named in metrics: the longest that most requests run."""

@@ -11,7 +11,7 @@ from gateway.core.types import ANONYMOUS, OTHER
 from gateway.keys.fields import SETTINGS, KeyRules, as_refusal, read_grace, read_settings, refuse_unknown
 from gateway.keys.hashing import Pepper, new_key
 from gateway.keys.key_book import KeyBook, Shown, not_found
-from gateway.stores.keys import KeyExists, KeyMissing, KeyRevoked, KeySettings, KeyStore, StoredKey
+from gateway.stores.sqlite.keys import KeyExists, KeyMissing, KeyRevoked, KeySettings, KeyStore, StoredKey
 from gateway.wire.field_checks import a_string, missing, wrong_value
 
 GRACE = "24h"

@@ -20,7 +20,7 @@ from gateway.billing.usage import FIELDS, FIGURES, Period, parse_fields, parse_m
 from gateway.cli.tables import usage_csv, usage_table
 from gateway.runtime.ports import SystemClock
 from gateway.stores.base import Intent, Settlement, State
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND

@@ -24,8 +24,8 @@ from gateway.exchange.services import Services
 from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
 from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange
-from gateway.stores.queries import UsageRow, usage, verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import UsageRow, usage, verify
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redaction import Redactor
 from gateway.telemetry.series import LabelSpace

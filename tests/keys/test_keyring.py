@@ -12,8 +12,8 @@ from gateway.core.errors import StoreError
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.hashing import Pepper, new_key
 from gateway.keys.keyring import Keyring
-from gateway.stores.keys import KeyMissing, KeySettings, KeyStore, StoredKey
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.keys import KeyMissing, KeySettings, KeyStore, StoredKey
+from gateway.stores.sqlite.ledger import SQLiteLedger
 
 NOW = 1_800_000_000_000_000_000
 HOUR = 3_600_000_000_000

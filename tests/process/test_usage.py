@@ -20,8 +20,8 @@ from gateway.cli.main import main
 from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
 from gateway.stores.base import Intent, Settlement, State
-from gateway.stores.lock import StoreLock
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.lock import StoreLock
 
 from .running import Finished, Gateway, ask, chat, command, commands, files, new_client, rows, settings, write
 

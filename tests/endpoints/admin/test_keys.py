@@ -21,8 +21,8 @@ from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyService
 from gateway.server.dispatch import Dispatch
-from gateway.stores.keys import KeyStore
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.keys import KeyStore
+from gateway.stores.sqlite.ledger import SQLiteLedger
 from tests.server.client import Answer, RawClient
 
 KEYS = "/admin/v1/keys"

@@ -18,8 +18,8 @@ from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.sandbox import Sandbox
 from gateway.server.dispatch import Dispatch
 from gateway.stores.base import AttemptRecord, Intent, Settlement
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import verify
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.server.client import Answer, RawClient

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from gateway.core.errors import StoreError
-from gateway.stores.files import beside, open_own
+from gateway.stores.sqlite.files import beside, open_own
 
 
 class StoreInUse(StoreError):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from gateway.stores.rollup import pruned_before
-from gateway.stores.schema import reading
+from gateway.stores.sqlite.rollup import pruned_before
+from gateway.stores.sqlite.schema import reading
 
 
 @dataclass(frozen=True, slots=True)

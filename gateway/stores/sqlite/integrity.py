@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from gateway.stores.rollup import FIGURES, NS, pruned_before
+from gateway.stores.sqlite.rollup import FIGURES, NS, pruned_before
 
 MAX_EXAMPLES = 10
 """How many rows with the same problem are named."""

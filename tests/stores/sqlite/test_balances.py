@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
-from gateway.stores.balances import Balance, BalancePeriod, balance_periods
 from gateway.stores.base import AttemptRecord, Correction
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.balances import Balance, BalancePeriod, balance_periods
+from gateway.stores.sqlite.ledger import SQLiteLedger
 
 from .books import StoppedClock, intent, nothing_pending, rows, settlement
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.stores import inserts
 from gateway.stores.base import Ledger
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import MAX_WAITING, SQLiteLedger, store_path
+from gateway.stores.sqlite import inserts
+from gateway.stores.sqlite.ledger import MAX_WAITING, SQLiteLedger, store_path
+from gateway.stores.sqlite.queries import verify
 
 from .books import StoppedClock, intent, nothing_pending, released, rows, settlement
 

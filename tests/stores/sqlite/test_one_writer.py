@@ -17,17 +17,17 @@ import pytest
 
 import gateway
 from gateway.core.errors import StoreError
-from gateway.stores import schema
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite import schema
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import verify
 
 from .books import StoppedClock, child, intent, settlement
 
 KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import StoppedClock, intent
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import StoppedClock, intent
 
 async def main():
     ledger = await SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock())

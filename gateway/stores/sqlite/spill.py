@@ -19,7 +19,7 @@ import orjson
 
 from gateway.core.errors import StoreError
 from gateway.stores.base import AttemptRecord, Settlement
-from gateway.stores.files import beside, open_own
+from gateway.stores.sqlite.files import beside, open_own
 
 ROOM = 4 * 1024 * 1024
 """Bytes reserved: some 7,000 settlements. More are written if the disk allows."""

@@ -17,11 +17,11 @@ import pytest
 
 import gateway
 from gateway.core.errors import StoreError
-from gateway.stores import inserts, schema, writer
 from gateway.stores.base import AttemptRecord, Settlement
-from gateway.stores.queries import verify
-from gateway.stores.spill import ROOM, Spill
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite import inserts, schema, writer
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import verify
+from gateway.stores.sqlite.spill import ROOM, Spill
 
 from .books import StoppedClock, child, intent, nothing_pending, rows, settlement, until
 
@@ -219,10 +219,11 @@ async def test_what_was_spilled_is_on_the_disk_in_the_store_before_the_spill_fil
 LEAVING_A_SPILL = """
 import asyncio, os, signal, sqlite3, sys
 from pathlib import Path
-from gateway.stores import inserts
-from gateway.stores import schema, writer
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import StoppedClock, intent, settlement, until
+from gateway.stores.sqlite import inserts
+from gateway.stores.sqlite import schema
+from gateway.stores.sqlite import writer
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import StoppedClock, intent, settlement, until
 
 schema.BUSY_SECONDS = writer.RETRY_SECONDS = 0.01
 
@@ -245,9 +246,9 @@ asyncio.run(main())
 KILLED_BETWEEN_READING_IN_AND_EMPTYING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway.stores.spill import Spill
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import StoppedClock
+from gateway.stores.sqlite.spill import Spill
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import StoppedClock
 
 Spill.empty = lambda spill: os.kill(os.getpid(), signal.SIGKILL)
 asyncio.run(SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock()))
@@ -306,9 +307,9 @@ import asyncio, os, signal, subprocess, sys
 from pathlib import Path
 from gateway.core.errors import GatewayFault
 from gateway.runtime.ports import SystemClock
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import intent, settlement
+from gateway.stores.sqlite.queries import verify
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import intent, settlement
 
 folder = Path(sys.argv[1])
 path = folder / "gateway.db"

@@ -15,8 +15,8 @@ import pytest
 from gateway.core.errors import GatewayFault, StoreError
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.hashing import Pepper, new_key
-from gateway.stores import schema
-from gateway.stores.keys import (
+from gateway.stores.sqlite import schema
+from gateway.stores.sqlite.keys import (
     KeyExists,
     KeyMissing,
     KeyRevoked,
@@ -28,8 +28,8 @@ from gateway.stores.keys import (
     load_active,
     pepper_mark,
 )
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import verify
 
 from .books import StoppedClock, child, old_store, rows
 
@@ -253,9 +253,9 @@ async def test_a_store_that_cannot_be_written_changes_no_key(keys: KeyStore, led
 REVOKING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway.stores.keys import KeySettings, KeyStore
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import StoppedClock
+from gateway.stores.sqlite.keys import KeySettings, KeyStore
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import StoppedClock
 
 async def main():
     ledger = await SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock())

@@ -15,12 +15,12 @@ from typing import NamedTuple, TypeVar
 from gateway.core import errors
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
-from gateway.stores import balances, corrections, inserts, open_exchanges, pruning, queries, schema
 from gateway.stores.base import Correction, Held, Intent, Settlement, TaskRecord, UnknownExchange
-from gateway.stores.jobs import Job
-from gateway.stores.lock import StoreLock
-from gateway.stores.spill import Spill
-from gateway.stores.writer import Batch, Waiter, Writer
+from gateway.stores.sqlite import balances, corrections, inserts, open_exchanges, pruning, queries, schema
+from gateway.stores.sqlite.lock import StoreLock
+from gateway.stores.sqlite.spill import Spill
+from gateway.stores.sqlite.writer import Batch, Waiter, Writer
+from gateway.stores.sqlite.writer_jobs import Job
 
 T = TypeVar("T")
 A = TypeVar("A")

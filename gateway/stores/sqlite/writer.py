@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.stores import inserts
 from gateway.stores.base import Intent, Settlement, TaskRecord
-from gateway.stores.jobs import Job
-from gateway.stores.spill import Spill
+from gateway.stores.sqlite import inserts
+from gateway.stores.sqlite.spill import Spill
+from gateway.stores.sqlite.writer_jobs import Job
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""

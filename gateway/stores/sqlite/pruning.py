@@ -10,8 +10,8 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.stores.rollup import HOUR, NS
-from gateway.stores.schema import reading
+from gateway.stores.sqlite.rollup import HOUR, NS
+from gateway.stores.sqlite.schema import reading
 
 BATCH = 100
 """Exchanges a transaction: a few milliseconds, so that requests hardly wait."""

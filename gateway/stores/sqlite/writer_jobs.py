@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.core import errors
 from gateway.core.errors import OperatorError
-from gateway.stores import inserts
+from gateway.stores.sqlite import inserts
 
 WriterWork = Callable[[sqlite3.Connection], Any]
 

@@ -17,7 +17,7 @@ import orjson
 
 from gateway.core.errors import OperatorError, StoreError
 from gateway.core.types import Budget, VirtualKey
-from gateway.stores.schema import reading
+from gateway.stores.sqlite.schema import reading
 
 T = TypeVar("T")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
-from gateway.stores import pruning
 from gateway.stores.base import Correction
-from gateway.stores.pruning import Pruned, prunable
-from gateway.stores.queries import usage, verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite import pruning
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.pruning import Pruned, prunable
+from gateway.stores.sqlite.queries import usage, verify
 
 from .books import StoppedClock, intent, nothing_pending, released, rows, settlement, task
 

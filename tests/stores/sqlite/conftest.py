@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
 
 from .books import StoppedClock
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
-from gateway.stores import inserts, schema, writer
-from gateway.stores.queries import verify
-from gateway.stores.spill import Spill
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite import inserts, schema, writer
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import verify
+from gateway.stores.sqlite.spill import Spill
 
 from .books import StoppedClock, child, intent, nothing_pending, released, rows, settlement, until
 
@@ -210,8 +210,8 @@ import asyncio, os, resource, sys
 from pathlib import Path
 from gateway.core.errors import GatewayFault
 from gateway.runtime.ports import SystemClock
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import intent, settlement
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import intent, settlement
 
 async def main():
     path = Path(sys.argv[1])

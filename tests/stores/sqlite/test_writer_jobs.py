@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault, OperatorError
-from gateway.stores import schema, writer
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite import schema, writer
+from gateway.stores.sqlite.ledger import SQLiteLedger
 
 from .books import StoppedClock, intent, rows, settlement, until
 

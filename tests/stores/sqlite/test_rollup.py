@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.stores import corrections, inserts, pruning, schema
 from gateway.stores.base import Correction
-from gateway.stores.open_exchanges import charged_since
-from gateway.stores.queries import UsageRow, usage, verify
-from gateway.stores.rollup import DAY, HOUR, NS, Piece, split
+from gateway.stores.sqlite import corrections, inserts, pruning, schema
+from gateway.stores.sqlite.open_exchanges import charged_since
+from gateway.stores.sqlite.queries import UsageRow, usage, verify
+from gateway.stores.sqlite.rollup import DAY, HOUR, NS, Piece, split
 
 from .books import intent, old_store, settlement
 from .books import rows as found_rows

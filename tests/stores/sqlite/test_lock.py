@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreError
-from gateway.stores.lock import StoreLock
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.lock import StoreLock
+from gateway.stores.sqlite.queries import verify
 
 from .books import StoppedClock, child, rows
 
@@ -21,8 +21,8 @@ SERVING = """
 import asyncio, os, sys
 from pathlib import Path
 from gateway.runtime.ports import SystemClock
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import intent, settlement
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import intent, settlement
 
 async def main():
     path, name, sender = sys.argv[1], sys.argv[2], int(sys.argv[3])

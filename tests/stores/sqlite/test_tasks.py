@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.stores import inserts, schema
 from gateway.stores.base import AttemptRecord, Ledger
-from gateway.stores.queries import UsageRow, usage, verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite import inserts, schema
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import UsageRow, usage, verify
 
 from .books import StoppedClock, child, intent, nothing_pending, rows, settlement, task, until
 
@@ -167,8 +167,8 @@ async def test_an_attempt_s_task_is_kept_with_it(ledger: SQLiteLedger, path: Pat
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from gateway.stores.sqlite import SQLiteLedger
-from tests.stores.books import StoppedClock, intent, task
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from tests.stores.sqlite.books import StoppedClock, intent, task
 
 async def main():
     ledger = await SQLiteLedger.open(Path(sys.argv[1]), clock=StoppedClock())

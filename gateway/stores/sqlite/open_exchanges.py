@@ -11,8 +11,8 @@ from pathlib import Path
 
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.stores.base import Held, TaskRecord, UnknownExchange
-from gateway.stores.rollup import FIGURES, add_up, pruned_before
-from gateway.stores.schema import reading
+from gateway.stores.sqlite.rollup import FIGURES, add_up, pruned_before
+from gateway.stores.sqlite.schema import reading
 
 _EVER = 2**63 - 1
 

@@ -12,9 +12,9 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
 from gateway.stores.base import TaskRecord
-from gateway.stores.integrity import problems
-from gateway.stores.rollup import DAY, FIGURES, NS, add_up, pruned_before
-from gateway.stores.schema import reading
+from gateway.stores.sqlite.integrity import problems
+from gateway.stores.sqlite.rollup import DAY, FIGURES, NS, add_up, pruned_before
+from gateway.stores.sqlite.schema import reading
 
 DIMENSIONS: Mapping[str, str | None] = {
     "key": "key",
