@@ -112,7 +112,7 @@ async def test_a_body_may_end_with_its_connection(sandbox: Sandbox) -> None:
 async def test_interim_answers_come_before_the_real_one(sandbox: Sandbox) -> None:
     received = await ask(sandbox, HELLO, "informational;code=103;count=2")
 
-    assert received.raw.startswith(b"HTTP/1.1 103 Early Wakeups\r\nx-sandbox: 1\r\n\r\n" * 2 + b"HTTP/1.1 200 OK\r\n")
+    assert received.raw.startswith(b"HTTP/1.1 103 Early Hints\r\nx-sandbox: 1\r\n\r\n" * 2 + b"HTTP/1.1 200 OK\r\n")
     assert received.json["object"] == "chat.completion"
 
 
