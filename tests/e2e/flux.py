@@ -10,8 +10,8 @@ import openai
 import pytest
 from openai.types import ImagesResponse
 
-from gateway.sandbox.choosing import Script
-from gateway.sandbox.journal import RecordedRequest
+from gateway.sandbox.faults.selection import Script
+from gateway.sandbox.server.history import RecordedRequest
 
 from .harness import Rig, Row
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
+from gateway.sandbox.wire.answers import Role
 
 from .conftest import StartGateway
 from .harness import ALICE, ROLES, Rig, error_of
