@@ -1,53 +1,43 @@
-"""What the sandbox says: one assistant message, made from the request alone, and its pieces for streaming."""
+"""Assistant messages, made from the request alone, whole and in deltas for streaming."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from gateway.sandbox.chat.tool_calls import ToolCall, choose_calls, example_of
+from gateway.sandbox.wire.answers import Json
 from gateway.sandbox.wire.options import Options
 
-Json = Mapping[str, Any]
-
-MARKER = re.compile(r"\[\[sandbox:\s*([^\[\]]{1,200})\]\]")
+SCENARIO_MARKER = re.compile(r"\[\[sandbox:\s*([^\[\]]{1,200})\]\]")
 """``[[sandbox: NAME;parameter=value]]`` in a user's message chooses a scenario."""
 
 _WORD = re.compile(r"\s*\S+")
-_DEEPEST = 8  # levels of a schema that are followed
 _ECHOED = 200  # characters of the prompt that an answer repeats at most
 _FILLER = ("This", " is", " the", " sandbox", " ✓", " counting", " words.")
 _SEPARATORS = ("\u2028", "\u2029", "\u0085")  # line ends to str.splitlines, not to server-sent events
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A tool call; ``pieces`` joined are its arguments."""
-
-    id: str
-    name: str
-    pieces: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One delta of a stream."""
+class Delta:
+    """A piece of a message, as one chunk of a stream carries it."""
 
     delta: Json
     logprobs: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """The parts of an answer, each cut into pieces. ``legacy``: the call goes out as ``function_call``."""
+class AssistantMessage:
+    """An assistant's message, its parts cut into pieces. ``legacy``: the call goes out as ``function_call``."""
 
     content: tuple[str, ...] = ()
     reasoning: tuple[str, ...] = ()
     refusal: tuple[str, ...] = ()
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
     legacy: bool = False
     finish: str = "stop"
 
@@ -77,56 +67,57 @@ class Message:
         told = {"content": [_logprob(piece) for piece in self.content], "refusal": None} if logprobs else None
         return {"index": number, "message": message, "logprobs": told, "finish_reason": self.finish}
 
-    def deltas(self, *, logprobs: bool) -> Iterator[Piece]:
+    def deltas(self, *, logprobs: bool) -> Iterator[Delta]:
         """The same message piece by piece; parallel calls one after the other, as OpenAI streams them."""
         for piece in self.reasoning:
-            yield Piece({"reasoning_content": piece})
+            yield Delta({"reasoning_content": piece})
         for piece in self.content:
-            yield Piece({"content": piece}, {"content": [_logprob(piece)], "refusal": None} if logprobs else None)
+            yield Delta({"content": piece}, {"content": [_logprob(piece)], "refusal": None} if logprobs else None)
         for piece in self.refusal:
-            yield Piece({"refusal": piece})
+            yield Delta({"refusal": piece})
         for index, call in enumerate(self.calls):
             yield from self._call_deltas(index, call)
 
-    def _call_deltas(self, index: int, call: Call) -> Iterator[Piece]:
+    def _call_deltas(self, index: int, call: ToolCall) -> Iterator[Delta]:
         if self.legacy:
-            yield Piece({"function_call": {"name": call.name, "arguments": ""}})
+            yield Delta({"function_call": {"name": call.name, "arguments": ""}})
             for piece in call.pieces:
-                yield Piece({"function_call": {"arguments": piece}})
+                yield Delta({"function_call": {"arguments": piece}})
             return
         opening = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-        yield Piece({"tool_calls": [opening]})
+        yield Delta({"tool_calls": [opening]})
         for piece in call.pieces:
-            yield Piece({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+            yield Delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
 
 
 def _logprob(piece: str) -> dict[str, Any]:
     return {"token": piece, "logprob": -0.25, "bytes": list(piece.encode()), "top_logprobs": []}
 
 
-def compose(body: Json, options: Options, number: int) -> Message:
-    """The ``number``-th choice for this request."""
-    prompt = last_text(body["messages"])
+def compose_message(body: Json, options: Options, number: int) -> AssistantMessage:
+    """The message of choice ``number`` for this request."""
+    prompt = last_message_text(body["messages"])
     reasoning = tuple(_counted(options.reasoning))
     if options.refusal:
-        return Message(reasoning=reasoning, refusal=_words("Sandbox: I will not answer that."))
-    calls, legacy = _calls(body, options, prompt)
+        return AssistantMessage(reasoning=reasoning, refusal=_words("Sandbox: I will not answer that."))
+    calls, legacy = choose_calls(body, options, prompt)
     if calls:
         finish = "function_call" if legacy else "tool_calls"
-        return Message(reasoning=reasoning, calls=calls, legacy=legacy, finish=finish)
+        return AssistantMessage(reasoning=reasoning, calls=calls, legacy=legacy, finish=finish)
     pieces = _cut(_text(body, prompt, number), options)
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     if type(limit) is int and 0 < limit < len(pieces):
-        return Message(pieces[:limit], reasoning, finish="length")
-    return Message(pieces, reasoning)
+        return AssistantMessage(pieces[:limit], reasoning, finish="length")
+    return AssistantMessage(pieces, reasoning)
 
 
-def last_text(messages: list[Json]) -> str:
+def last_message_text(messages: list[Json]) -> str:
     """The text of the last message, without scenario markers, cut to what an answer may repeat."""
-    return MARKER.sub("", message_text(messages[-1])).strip()[:_ECHOED]
+    return SCENARIO_MARKER.sub("", message_text(messages[-1])).strip()[:_ECHOED]
 
 
 def message_text(message: Json) -> str:
+    """A message's text, its text parts joined by a blank."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -166,50 +157,3 @@ def _cut(text: str, options: Options) -> tuple[str, ...]:
     if options.chunk_size:
         return tuple(text[start : start + options.chunk_size] for start in range(0, len(text), options.chunk_size))
     return _words(text)
-
-
-def _calls(body: Json, options: Options, prompt: str) -> tuple[tuple[Call, ...], bool]:
-    """The calls to make: those forced, those whose names the prompt holds, or ``options.calls`` of them."""
-    legacy = not body.get("tools") and bool(body.get("functions"))
-    listed = body["functions"] if legacy else [tool.get("function") for tool in body.get("tools") or ()]
-    offered = [function for function in listed if isinstance(function, dict)]
-    wish = body.get("function_call" if legacy else "tool_choice")
-    if not offered or wish == "none" or body["messages"][-1].get("role") in ("tool", "function"):
-        return (), legacy
-    if isinstance(wish, dict):
-        function = wish if legacy else wish.get("function")
-        forced = function.get("name") if isinstance(function, dict) else None
-        chosen = [function for function in offered if function.get("name") == forced]
-    elif options.calls:
-        chosen = [offered[index % len(offered)] for index in range(options.calls)]
-    else:
-        chosen = [function for function in offered if str(function.get("name")) in prompt]
-        if not chosen and wish == "required":
-            chosen = offered[:1]
-    calls = tuple(_call(function, prompt, index) for index, function in enumerate(chosen))
-    return (calls[:1] if legacy else calls), legacy
-
-
-def _call(function: Json, prompt: str, index: int) -> Call:
-    parameters = function.get("parameters")
-    schema = parameters if isinstance(parameters, dict) else {"type": "object"}
-    arguments = orjson.dumps(example_of(schema, prompt)).decode()
-    pieces = tuple(arguments[start : start + 8] for start in range(0, len(arguments), 8))
-    return Call(f"call_sandbox_{index}", str(function.get("name")), pieces)
-
-
-def example_of(schema: Any, text: str, depth: int = 0) -> Any:
-    """A value that fits a JSON schema's types and enums; strings repeat ``text``, as does what is no schema."""
-    if not isinstance(schema, dict) or depth == _DEEPEST:
-        return text
-    kind, choices, properties = schema.get("type"), schema.get("enum"), schema.get("properties")
-    if isinstance(choices, list) and choices:
-        return choices[0]
-    if isinstance(properties, dict):
-        return {name: example_of(part, text, depth + 1) for name, part in properties.items()}
-    if kind == "object":
-        return {}
-    if kind == "array":
-        return [example_of(schema.get("items"), text, depth + 1)]
-    values = {"integer": 42, "number": 4.2, "boolean": True, "null": None}
-    return values.get(kind, text) if isinstance(kind, str) else text

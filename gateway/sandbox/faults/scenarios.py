@@ -1,38 +1,30 @@
 """The table of scenarios: every way in which the sandbox can answer, and which row of the fault catalogue it plays.
 
-A scenario is written ``name`` or ``name;parameter=value;…``, for example ``stall_head;seconds=2``,
-``status;code=429;retry_after=3`` or ``cut;after_events=3;reset=1``. ``seconds=-1`` means for ever.
-
-Every scenario also takes ``role`` (play it only for that role), ``method`` (only for GET or POST), ``path`` (only where
-the path begins so), ``times`` (how often a marker or default plays it, 0 for always), ``delay`` (milliseconds between
-events), ``bought=1`` (the provider bills the whole answer even if it does not arrive), and everything of
-``options.Options``. So ``status;code=524;method=POST;path=/api/v1/task`` loses the creation of tasks,
-``reset_before_head;method=GET;path=/api/v1/task;role=api`` what one host says of them, and
-``status;code=403;path=/files/;times=2`` an image at first.
+How a scenario is written, and the parameters that all of them take: see parsing.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gateway.sandbox.faults import answer_faults as answers
-from gateway.sandbox.faults import connection_faults as wire
+from gateway.sandbox.faults import connection_faults as connection
+from gateway.sandbox.faults import event_faults as events
 from gateway.sandbox.faults import stream_faults as stream
-from gateway.sandbox.faults.playback import Choice, play_honestly
-from gateway.sandbox.faults.stream_faults import Play, edited, framed, stall_where, without
-from gateway.sandbox.wire.answers import ROLES, Framing
-from gateway.sandbox.wire.options import WORDS, Options, Value
-
-
-class ScenarioError(ValueError):
-    """No such scenario, no such parameter, or a value of the wrong type. The message is fit to be shown."""
+from gateway.sandbox.faults.event_faults import edited, without
+from gateway.sandbox.faults.playback import Play, play_honestly
+from gateway.sandbox.faults.stream_faults import framed, stall_where
+from gateway.sandbox.wire.answers import Framing
+from gateway.sandbox.wire.options import Value
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``fault_row``: the catalogue's row, None for what is no fault. ``values``: its own parameters' defaults.
+    """One way to answer.
+
+    ``fault_row``: the catalogue's row, None for what is no fault. ``values``: its own parameters' defaults.
 
     ``stream_only``: it plays on streamed answers; on others the honest answer is played. ``early``: it answers
     before the request's body has come.
@@ -45,11 +37,6 @@ class Scenario:
     values: Mapping[str, Value] = field(default_factory=dict)
     stream_only: bool = False
     early: bool = False
-
-
-_LIMITS: Mapping[str, Value] = {"role": "", "method": "", "path": "", "times": 0}
-_COMMON: Mapping[str, Value] = {**_LIMITS, "delay": 0.0, "bought": 0, **asdict(Options())}
-_METHODS = ("GET", "POST")
 
 
 def _whole(name: str, summary: str, row: int | None, play: Play, **values: Value) -> Scenario:
@@ -86,16 +73,18 @@ _TABLE = (
     _whole("task_odd", "statuses in other words and case", 64, play_honestly, vocabulary="odd", polls=5),
     _whole("random_faults", "a share of requests meets a random fault", None, play_honestly, seed=0, share=0.3),
     # Connections
-    _whole("reset_before_head", "the connection ends without an answer", 5, wire.reset_before_head, reset=1),
-    _whole("reused_reset", "a reused connection is closed without an answer", 5, wire.reused_reset, after=1, reset=0),
-    Scenario("early_close", "an error before the body has come", 13, wire.early_close, {"code": 413}, early=True),
-    _whole("silent_close", "a good answer, then the connection is closed", 5, wire.silent_close),
-    _whole("until_close", "a body ended by the connection's end", None, wire.until_close),
-    _whole("garbage", "bytes that are no HTTP", 22, wire.garbage),
-    _whole("extra_bytes", "an unasked second answer on the connection", 22, wire.extra_bytes),
-    _whole("big_head", "a head above every limit", 22, wire.big_head, size=100_000),
-    _whole("informational", "interim answers first", None, wire.informational, code=103, count=1),
-    _whole("trickle", "a few bytes a packet, head included", 33, wire.trickle, size=1, gap=0.0),
+    _whole("reset_before_head", "the connection ends without an answer", 5, connection.reset_before_head, reset=1),
+    _whole(
+        "reused_reset", "a reused connection is closed without an answer", 5, connection.reused_reset, after=1, reset=0
+    ),
+    Scenario("early_close", "an error before the body has come", 13, connection.early_close, {"code": 413}, early=True),
+    _whole("silent_close", "a good answer, then the connection is closed", 5, connection.silent_close),
+    _whole("until_close", "a body ended by the connection's end", None, connection.until_close),
+    _whole("garbage", "bytes that are no HTTP", 22, connection.garbage),
+    _whole("extra_bytes", "an unasked second answer on the connection", 22, connection.extra_bytes),
+    _whole("big_head", "a head above every limit", 22, connection.big_head, size=100_000),
+    _whole("informational", "interim answers first", None, connection.informational, code=103, count=1),
+    _whole("trickle", "a few bytes a packet, head included", 33, connection.trickle, size=1, gap=0.0),
     # Statuses
     _status("status", 500, "any status with a JSON error", 17),
     _status("key_invalid", 401, "401", 7),
@@ -134,32 +123,32 @@ _TABLE = (
     _whole("whole_json", "one JSON body to a streaming client", 22, answers.whole_json),
     _whole("redirect", "a redirect", 25, answers.redirect, code=302, location="http://127.0.0.1:9/elsewhere"),
     # Errors inside a stream
-    _error("sse_error_first", "the first event is an error", 26, edited(stream.sse_error), named=0, done=0),
+    _error("sse_error_first", "the first event is an error", 26, edited(events.sse_error), named=0, done=0),
     _error(
-        "sse_error_string", "an error that is a string", 26, edited(stream.sse_error_string), error="generation_failed"
+        "sse_error_string", "an error that is a string", 26, edited(events.sse_error_string), error="generation_failed"
     ),
-    _error("sse_event_error_flat", "event: error, flat fields", 26, edited(stream.sse_event_error_flat)),
-    _error("sse_error_late", "an error after content", 29, edited(stream.sse_error), after_events=4, named=0, done=0),
-    _error("delta_error", "an error inside a delta", 26, edited(stream.delta_error), error="timeout", after_events=1),
+    _error("sse_event_error_flat", "event: error, flat fields", 26, edited(events.sse_event_error_flat)),
+    _error("sse_error_late", "an error after content", 29, edited(events.sse_error), after_events=4, named=0, done=0),
+    _error("delta_error", "an error inside a delta", 26, edited(events.delta_error), error="timeout", after_events=1),
     # Streams that end early
-    _events("sse_empty", "no event at all", 27, edited(stream.nothing)),
-    _events("sse_only_done", "only [DONE]", 27, edited(stream.only_done)),
+    _events("sse_empty", "no event at all", 27, edited(events.nothing)),
+    _events("sse_only_done", "only [DONE]", 27, edited(events.only_done)),
     _events("sse_no_content", "role, finish and [DONE] without content", 27, without("content")),
-    _whole("cut", "the connection ends after some events", 29, wire.cut, after_events=2, reset=0),
-    _whole("cut_early", "the connection ends before content", 28, wire.cut, after_events=1, reset=0),
-    _whole("rst", "the connection is reset after some events", 29, wire.cut, after_events=2, reset=1),
-    _whole("cut_bytes", "the connection ends at a byte of the body", 29, wire.cut_bytes, at=100, reset=0),
-    _events("truncated_chunk", "the end comes inside a chunk", 29, wire.truncated_chunk, after_events=2, reset=0),
-    _events("bad_chunk", "a chunk size that is none", 29, wire.bad_chunk, after_events=2),
+    _whole("cut", "the connection ends after some events", 29, connection.cut, after_events=2, reset=0),
+    _whole("cut_early", "the connection ends before content", 28, connection.cut, after_events=1, reset=0),
+    _whole("rst", "the connection is reset after some events", 29, connection.cut, after_events=2, reset=1),
+    _whole("cut_bytes", "the connection ends at a byte of the body", 29, connection.cut_bytes, at=100, reset=0),
+    _events("truncated_chunk", "the end comes inside a chunk", 29, connection.truncated_chunk, after_events=2, reset=0),
+    _events("bad_chunk", "a chunk size that is none", 29, connection.bad_chunk, after_events=2),
     _events("no_done", "no [DONE], but a finish_reason", 30, without("done")),
-    _events("clean_eof", "a clean end in the middle", 31, wire.clean_eof, after_events=3, finish=0),
+    _events("clean_eof", "a clean end in the middle", 31, connection.clean_eof, after_events=3, finish=0),
     # Usage
     _events("no_usage", "no usage chunk", 32, without("usage")),
-    _events("zero_usage", "usage that says nothing", 32, edited(stream.odd_usage), value="empty"),
-    _events("usage_mixed", "usage in the finish chunk", 32, edited(stream.usage_mixed)),
-    _events("usage_everywhere", "a running usage in every chunk", 32, edited(stream.usage_everywhere)),
+    _events("zero_usage", "usage that says nothing", 32, edited(events.odd_usage), value="empty"),
+    _events("usage_mixed", "usage in the finish chunk", 32, edited(events.usage_mixed)),
+    _events("usage_everywhere", "a running usage in every chunk", 32, edited(events.usage_everywhere)),
     # Framing
-    _events("bytewise", "every byte a chunk of its own", 33, wire.bytewise),
+    _events("bytewise", "every byte a chunk of its own", 33, connection.bytewise),
     _events("crlf", "lines end in CRLF", 34, framed(Framing(newline=b"\r\n"))),
     _events("cr", "lines end in CR", 34, framed(Framing(newline=b"\r"))),
     _events("no_space", "data: without a space", 34, framed(Framing(space=False))),
@@ -167,54 +156,24 @@ _TABLE = (
     _events("bom", "a byte order mark first", 34, stream.with_bom),
     _events("u2028", "Unicode line separators in the text", 34, play_honestly, text="u2028"),
     _events("comments", "comments, blank lines, unused fields", 35, stream.comments, ids=1),
-    _events("odd_done", "another terminator", 35, edited(stream.odd_done), text="[none]"),
-    _events("trailers", "a trailer after the last chunk", None, wire.trailers),
+    _events("odd_done", "another terminator", 35, edited(events.odd_done), text="[none]"),
+    _events("trailers", "a trailer after the last chunk", None, connection.trailers),
     # Too much, or nothing for too long
     _events("huge_event", "one huge event", 36, stream.huge_event, size=2_000_000, after_events=1, more=0, seconds=0.0),
-    _whole("stall_head", "silence before the head", 37, wire.stall_head, seconds=-1.0),
+    _whole("stall_head", "silence before the head", 37, connection.stall_head, seconds=-1.0),
     _events("stall_before_content", "silence after the role", 37, stall_where(("content",), after=False), seconds=-1.0),
     _events("stall_mid", "silence after some events", 37, stream.stall_mid, after_events=3, seconds=-1.0),
     _events("stall_after_finish", "silence after the finish", 37, stall_where(("finish",), after=True), seconds=-1.0),
-    _events("hang_after_done", "[DONE], and no end", 37, wire.hang_after_done, seconds=-1.0),
+    _events("hang_after_done", "[DONE], and no end", 37, connection.hang_after_done, seconds=-1.0),
     _events("drip", "comments instead of content", 37, stream.drip, after_events=1, interval=50.0, count=0),
-    _events("endless", "content for ever", 38, edited(stream.endless)),
+    _events("endless", "content for ever", 38, edited(events.endless)),
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
     _whole("big_picture", "bytes without end where an image should be", 66, answers.big_image, mib=64, announced=1),
-    _events("bad_event", "an event that is no JSON", 40, edited(stream.bad_event), after_events=2, data='{"choices":['),
-    _events("wrong_index", "a choice nobody asked for", 40, edited(stream.wrong_index), index=7),
-    _events("changing_id", "another id in every chunk", 40, edited(stream.changing_id)),
+    _events("bad_event", "an event that is no JSON", 40, edited(events.bad_event), after_events=2, data='{"choices":['),
+    _events("wrong_index", "a choice nobody asked for", 40, edited(events.wrong_index), index=7),
+    _events("changing_id", "another id in every chunk", 40, edited(events.changing_id)),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})
-
-
-def parse_scenario(text: str) -> Choice:
-    """``name;parameter=value;…`` → a choice with every parameter filled in. Raises ScenarioError."""
-    if not text.isprintable():
-        raise ScenarioError("a scenario is written in printable characters")
-    name, *settings = (part.strip() for part in text.split(";"))
-    scenario = SCENARIOS.get(name)
-    if scenario is None:
-        raise ScenarioError(f"no scenario {name!r}; there are: {', '.join(SCENARIOS)}")
-    values: dict[str, Value] = {**_COMMON, **scenario.values}
-    for setting in filter(None, settings):
-        parameter, _, value = (part.strip() for part in setting.partition("="))
-        if parameter not in values:
-            own = ", ".join([*scenario.values, *_COMMON])
-            raise ScenarioError(f"scenario {name!r} has no parameter {parameter!r}; it has: {own}")
-        values[parameter] = _converted(parameter, value, values[parameter])
-    words = {"role": ROLES, "method": _METHODS}
-    words |= {option: known for option, known in WORDS.items() if option not in scenario.values}
-    for parameter, known in words.items():
-        if values[parameter] not in ("" if parameter in _LIMITS else known[0], *known):
-            raise ScenarioError(f"{parameter} must be one of {', '.join(known)}, not {values[parameter]!r}")
-    return Choice(name, MappingProxyType(values))
-
-
-def _converted(parameter: str, value: str, like: Value) -> Value:
-    try:
-        return type(like)(value)
-    except ValueError:
-        raise ScenarioError(f"parameter {parameter!r} must be {type(like).__name__}, not {value!r}") from None

@@ -1,6 +1,6 @@
-"""Which scenario a request meets.
+"""The selection of the scenario that a request meets.
 
-The first of these that says something decides:
+The first of these that applies decides:
 
 1. the request header ``x-sandbox-scenario``;
 2. a script queued by a test, the oldest that matches;
@@ -21,15 +21,16 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gateway.sandbox.chat.messages import MARKER, message_text
-from gateway.sandbox.faults.playback import Choice
-from gateway.sandbox.faults.scenarios import SCENARIOS, parse_scenario
-from gateway.sandbox.server.history import RecordedRequest
+from gateway.sandbox.chat.messages import SCENARIO_MARKER, message_text
+from gateway.sandbox.faults.parsing import parse_scenario
+from gateway.sandbox.faults.playback import ChosenScenario
+from gateway.sandbox.faults.scenarios import SCENARIOS
 from gateway.sandbox.wire.answers import Role
+from gateway.sandbox.wire.requests import RecordedRequest
 
-HEADER = b"x-sandbox-scenario"
-ACCOUNT = "/account/info"
-OK = parse_scenario("ok")
+SCENARIO_HEADER = b"x-sandbox-scenario"
+ACCOUNT_PATH = "/account/info"
+HONEST = parse_scenario("ok")
 
 SPECIAL_KEYS = {
     "sandbox-invalid": parse_scenario("key_invalid"),
@@ -82,13 +83,13 @@ _REMEMBERED = 1000
 
 
 @dataclass(slots=True)
-class Script:
-    """A scenario waiting for requests. What is None matches everything; ``key`` matches a part of the API key.
+class ScriptedScenario:
+    """A scenario that a test has queued for requests. None matches everything; ``key`` matches a part of the API key.
 
     ``times``: how many requests it still meets, None for all. ``used``: how many it has met.
     """
 
-    choice: Choice
+    scenario: ChosenScenario
     role: Role | None = None
     path: str | None = None
     model: str | None = None
@@ -103,67 +104,73 @@ class Script:
             and self.path in (None, request.path)
             and self.model in (None, request.model)
             and (self.key is None or self.key in (request.key or ""))
-            and _meant(self.choice, request)
+            and _applies(self.scenario, request)
         )
 
-    def use(self) -> Choice:
+    def use(self) -> ChosenScenario:
         self.used += 1
         if self.times is not None:
             self.times -= 1
-        return self.choice
+        return self.scenario
 
     def cancel(self) -> None:
         self.times = 0
 
 
-class Choosing:
-    """Chooses scenarios; remembers scripts, and how often markers with ``times`` were met."""
+class ScenarioSelector:
+    """The chooser of scenarios. It remembers the scripts, and how often markers and defaults with ``times`` were met.
 
-    def __init__(self, default: Choice, seed: int) -> None:
+    ``seed``: of random faults (0: the default scenario's own).
+    """
+
+    def __init__(self, default: ChosenScenario, seed: int) -> None:
         self.default = default
-        self._scripts: list[Script] = []
+        self._scripts: list[ScriptedScenario] = []
         self._random = random.Random(seed or int(default.values.get("seed", 0)))  # noqa: S311  a repeatable sequence
         self._met: OrderedDict[str, int] = OrderedDict()
 
-    def add(self, script: Script) -> None:
+    def add(self, script: ScriptedScenario) -> None:
         self._scripts = [old for old in self._scripts if old.times != 0]
         self._scripts.append(script)
 
     def clear(self) -> None:
         self._scripts.clear()
 
-    def early(self, request: RecordedRequest) -> Choice | None:
+    def reseed(self, seed: int) -> None:
+        self._random.seed(seed)
+
+    def early(self, request: RecordedRequest) -> ChosenScenario | None:
         """A scenario that answers before the body has come, or None. Raises ScenarioError."""
-        if (text := request.get(HEADER)) is not None:
-            choice = parse_scenario(text.decode("latin-1"))
-            return choice if SCENARIOS[choice.name].early else None
+        if (text := request.get(SCENARIO_HEADER)) is not None:
+            scenario = parse_scenario(text.decode("latin-1"))
+            return scenario if SCENARIOS[scenario.name].early else None
         for script in self._scripts:
-            if SCENARIOS[script.choice.name].early and script.matches(request):
+            if SCENARIOS[script.scenario.name].early and script.matches(request):
                 return script.use()
         early = SCENARIOS[self.default.name].early and self._holds(self.default, "", request)
         return self.default if early else None
 
-    def choose(self, request: RecordedRequest) -> Choice:
+    def choose(self, request: RecordedRequest) -> ChosenScenario:
         """The scenario for a whole request. Raises ScenarioError for a header or marker that is wrong."""
-        if (text := request.get(HEADER)) is not None:
+        if (text := request.get(SCENARIO_HEADER)) is not None:
             return self._resolved(parse_scenario(text.decode("latin-1")))
         for script in self._scripts:
             if script.matches(request):
                 return self._resolved(script.use())
-        for part, choice in SPECIAL_KEYS.items():
-            if part in (request.key or "") and (request.path != ACCOUNT or choice.name == "key_invalid"):
-                return choice
+        for part, scenario in SPECIAL_KEYS.items():
+            if part in (request.key or "") and (request.path != ACCOUNT_PATH or scenario.name == "key_invalid"):
+                return scenario
         for marker in _markers(request):
-            choice = parse_scenario(marker)
-            if self._holds(choice, marker, request):
-                return self._resolved(choice)
-        return self._resolved(self.default) if self._holds(self.default, "", request) else OK
+            scenario = parse_scenario(marker)
+            if self._holds(scenario, marker, request):
+                return self._resolved(scenario)
+        return self._resolved(self.default) if self._holds(self.default, "", request) else HONEST
 
-    def _holds(self, choice: Choice, name: str, request: RecordedRequest) -> bool:
+    def _holds(self, scenario: ChosenScenario, name: str, request: RecordedRequest) -> bool:
         """Whether a marker or default is meant for this request and not used up; ``name`` tells markers apart."""
-        if not _meant(choice, request):
+        if not _applies(scenario, request):
             return False
-        times = int(choice.values["times"])
+        times = int(scenario.values["times"])
         if times:
             met = self._met[name] = self._met.get(name, 0) + 1
             self._met.move_to_end(name)
@@ -172,15 +179,15 @@ class Choosing:
             return met <= times
         return True
 
-    def _resolved(self, choice: Choice) -> Choice:
-        if choice.name != "random_faults":
-            return choice
-        return self._random.choice(RANDOM_FAULTS) if self._random.random() < float(choice.values["share"]) else OK
+    def _resolved(self, scenario: ChosenScenario) -> ChosenScenario:
+        if scenario.name != "random_faults":
+            return scenario
+        return self._random.choice(RANDOM_FAULTS) if self._random.random() < float(scenario.values["share"]) else HONEST
 
 
-def _meant(choice: Choice, request: RecordedRequest) -> bool:
-    """Whether a scenario's own limits let it play on this request."""
-    limits = choice.values
+def _applies(scenario: ChosenScenario, request: RecordedRequest) -> bool:
+    """Whether a scenario's own role, method and path let it play on this request."""
+    limits = scenario.values
     return (
         limits["role"] in ("", request.role)
         and limits["method"] in ("", request.method)
@@ -191,13 +198,13 @@ def _meant(choice: Choice, request: RecordedRequest) -> bool:
 def _markers(request: RecordedRequest) -> Iterator[str]:
     if b"[[sandbox:" not in request.body:
         return
-    for text in _words(request):
-        for match in MARKER.finditer(text):
+    for text in _user_texts(request):
+        for match in SCENARIO_MARKER.finditer(text):
             yield match[1]
 
 
-def _words(request: RecordedRequest) -> Iterator[str]:
-    """What a user says: messages, or the prompt of an image in a form, in JSON or in a task's input."""
+def _user_texts(request: RecordedRequest) -> Iterator[str]:
+    """The texts a user wrote: messages, or an image's prompt in a form, in JSON or in a task's input."""
     if request.form is not None:
         yield request.form.get("prompt") or ""
     content = request.json

@@ -1,4 +1,4 @@
-"""Real PNG images with SANDBOX drawn on them, written by hand (PNG specification, third edition).
+"""PNG images with SANDBOX drawn on them, written byte by byte (PNG specification, third edition).
 
 An image is made from its name alone, so the sandbox stores none: ``/files/gen-1a2b-1024x1536.png``.
 """
@@ -40,11 +40,11 @@ def image_by_name(name: str) -> bytes | None:
     width, height = int(match[1]), int(match[2])
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
         return None
-    return image(width, height, zlib.crc32(name.encode()))
+    return draw_image(width, height, zlib.crc32(name.encode()))
 
 
 @lru_cache(maxsize=32)
-def image(width: int, height: int, tint: int = 0) -> bytes:
+def draw_image(width: int, height: int, tint: int = 0) -> bytes:
     """A PNG of ``width`` × ``height`` pixels; the low 24 bits of ``tint`` choose the background."""
     background = (tint & 0xFFFFFF).to_bytes(3, "big")
     foreground = bytes(3) if sum(background) > 384 else b"\xff\xff\xff"

@@ -1,9 +1,9 @@
-"""What the sandbox would charge: its own account of every sale, to hold the gateway's ledger against.
+"""The prices of the simulated providers, and what a sale costs by them: the gateway's ledger is held against it.
 
-It bills what it delivered. Tokens: the whole prompt and the completion tokens sent, once a token was sent. Images:
-an answer whose image was sent, or a whole answer without one. A task is billed when it is done, on the request that
-created it. An answer that never came costs nothing, unless the scenario says ``bought=1``: then the provider did the
-work, and bills it whole although nobody saw it.
+The sandbox bills what it delivered. Tokens: the whole prompt and the completion tokens sent, once a token was sent.
+Images: an answer whose image was sent, or a whole answer without one. A task is billed when it is done, on the request
+that created it. An answer that never came costs nothing, unless the scenario says ``bought=1``: then the provider did
+the work, and bills it whole although it was not delivered.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ _CHAT_IMAGE, _CHAT_NO_IMAGE = "0.02", "0.00066"
 
 @dataclass(frozen=True, slots=True)
 class BillLine:
-    """One sale. ``amount``: nano-dollars, None for a model the sandbox knows no price of. ``whole``: delivered whole.
+    """One sale on the bill.
 
-    ``request_id`` is the answer's ``x-request-id``; ``number`` is the request's place in ``Sandbox.requests``.
+    ``amount``: nano-dollars, None for a model without a known price. ``whole``: delivered whole. ``request_id`` is the
+    answer's ``x-request-id``; ``number`` is the request's place in ``Sandbox.requests``.
     """
 
     number: int
@@ -63,19 +64,19 @@ class BillLine:
     whole: bool
 
 
-def token_price(role: Role, model: str) -> tuple[str, str, str] | None:
-    """The row of the longest known name that begins ``model``: dated snapshots cost what their model costs."""
+def token_prices(role: Role, model: str) -> tuple[str, str, str] | None:
+    """Prices of input, cached input and output, or None. A dated snapshot costs what its model costs."""
     table = _BACKUP if role == "backup" else _PIAPI
     names = [name for name in table if model == name or model.startswith(f"{name}-20")]
     return table[max(names, key=len)] if names else None
 
 
-def amount(role: Role, sale: Sale, output_tokens: int, images: int) -> int | None:
+def sale_amount(role: Role, sale: Sale, output_tokens: int, images: int) -> int | None:
     """Nano-dollars for what was delivered of a sale, rounded half up once."""
     if sale.flat:
         dollars = _flat(sale, images)
         return None if dollars is None else int(dollars * NANO_PER_USD)
-    prices = token_price(role, sale.model)
+    prices = token_prices(role, sale.model)
     if prices is None:
         return None
     fresh, cached, output, image_input = (

@@ -1,4 +1,4 @@
-"""One client's connection: reads requests, plays the steps of their answers, to the byte."""
+"""A client's connection: requests are read, and the steps of their answers carried out to the byte."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import struct
 from collections.abc import Iterator
 from typing import Protocol, cast
 
-from gateway.sandbox.server.history import Ending
-from gateway.sandbox.wire.answers import Close, Pause, Role, Send, Step
+from gateway.sandbox.wire.answers import Role
 from gateway.sandbox.wire.http import BadRequest, Request, RequestReader
+from gateway.sandbox.wire.requests import AnswerEnding
+from gateway.sandbox.wire.steps import Close, Pause, Send, Step
 
 _READ_AHEAD = 256 * 1024
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for zero seconds: closing sends an RST (socket(7))
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Performance(Protocol):
-    """One answer on its way out."""
+class Playback(Protocol):
+    """One answer on its way out, as steps."""
 
     steps: Iterator[Step]
 
@@ -26,21 +27,21 @@ class Performance(Protocol):
         """After how many seconds of silence Cloudflare steps in, and with which answer."""
         ...
 
-    def ended(self, ending: Ending, tokens: int, images: int, sent: int) -> None:
+    def ended(self, ending: AnswerEnding, tokens: int, images: int, sent: int) -> None:
         """Called once: how it ended, and what had been sent until then."""
         ...
 
 
-class Host(Protocol):
-    """What a connection asks of its sandbox."""
+class ConnectionOwner(Protocol):
+    """What a connection reports to, and gets its answers from."""
 
-    def opened(self, connection: Connection) -> None: ...
+    def opened(self, connection: ClientConnection) -> None: ...
 
-    def closed(self, connection: Connection) -> None: ...
+    def closed(self, connection: ClientConnection) -> None: ...
 
-    def early(self, request: Request, connection: Connection) -> Performance | None: ...
+    def answer_early(self, request: Request, connection: ClientConnection) -> Playback | None: ...
 
-    def perform(self, request: Request, connection: Connection) -> Performance: ...
+    def answer(self, request: Request, connection: ClientConnection) -> Playback: ...
 
     def bad_request(self, problem: BadRequest) -> bytes: ...
 
@@ -51,15 +52,18 @@ class _Walled(Exception):
     """The answer was silent for longer than the simulated Cloudflare waits."""
 
 
-class Connection(asyncio.Protocol):
-    """``serial``: its number, from 1. ``role``: of the listener it came in by. ``served``: requests so far."""
+class ClientConnection(asyncio.Protocol):
+    """One connection from a client of the sandbox.
 
-    def __init__(self, host: Host, serial: int, role: Role) -> None:
+    ``serial``: its number, from 1. ``role``: of the listener it came in by. ``served``: requests so far.
+    """
+
+    def __init__(self, owner: ConnectionOwner, serial: int, role: Role) -> None:
         self.serial = serial
         self.role = role
         self.served = 0
         self._playing = False
-        self._host = host
+        self._owner = owner
         self._reader = RequestReader()
         self._data_came = asyncio.Event()
         self._writable = asyncio.Event()
@@ -74,7 +78,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass of it
-        self._host.opened(self)
+        self._owner.opened(self)
         self._task = asyncio.get_running_loop().create_task(self._serve())
         self._task.add_done_callback(self._finished)
 
@@ -87,7 +91,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._task.cancel()
         self._lost.set()
-        self._host.closed(self)
+        self._owner.closed(self)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -106,7 +110,7 @@ class Connection(asyncio.Protocol):
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._host.failed(error)
+            self._owner.failed(error)
             self._transport.abort()
 
     # The conversation
@@ -116,22 +120,22 @@ class Connection(asyncio.Protocol):
             while not self._transport.is_closing():
                 await self._serve_one()
         except BadRequest as problem:
-            self._transport.write(self._host.bad_request(problem))
+            self._transport.write(self._owner.bad_request(problem))
             self._transport.close()
 
     async def _serve_one(self) -> None:
         while (request := self._reader.head()) is None:
             await self._more()
         self.served += 1
-        performance = self._host.early(request, self)
-        if performance is None:
+        playback = self._owner.answer_early(request, self)
+        if playback is None:
             if request.get(b"expect") == b"100-continue":
                 self._transport.write(_CONTINUE)
             while (whole := self._reader.body()) is None:
                 await self._more()
-            performance = self._host.perform(whole, self)
+            playback = self._owner.answer(whole, self)
         self._playing = True
-        await self._play(performance)
+        await self._play(playback)
         self._playing = False
         if request.get(b"connection") == b"close":
             self._transport.close()
@@ -141,14 +145,14 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
         await self._data_came.wait()
 
-    async def _play(self, performance: Performance) -> None:
-        """Carry out the steps; whatever happens, the performance is told once how it ended."""
-        wall, page = performance.wall()
+    async def _play(self, playback: Playback) -> None:
+        """Carry out the steps; in every case the playback is told once how it ended."""
+        wall, page = playback.wall()
         tokens = images = 0
         self._silent, self._sent = 0.0, 0
-        ending: Ending = "client_gone"
+        ending: AnswerEnding = "client_gone"
         try:
-            for step in performance.steps:
+            for step in playback.steps:
                 if isinstance(step, Send):
                     await self._send(step.data)
                     tokens += step.tokens
@@ -165,7 +169,7 @@ class Connection(asyncio.Protocol):
             ending = "walled"
             await self._stop_at_wall(page)
         finally:
-            performance.ended(ending, tokens, images, self._sent)
+            playback.ended(ending, tokens, images, self._sent)
 
     async def _send(self, data: bytes) -> None:
         if not self._writable.is_set():

@@ -1,4 +1,4 @@
-"""Where a request meets its scenario: records it, plays it, bills it."""
+"""The responder: it records a request, finds its scenario, has its answer played, and bills what was delivered."""
 
 from __future__ import annotations
 
@@ -6,50 +6,55 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from gateway.sandbox.faults.playback import Choice, Order, play_honestly, reply_head
-from gateway.sandbox.faults.scenarios import SCENARIOS, ScenarioError
-from gateway.sandbox.faults.selection import OK, Choosing
-from gateway.sandbox.server.connection import Connection
-from gateway.sandbox.server.history import Ending, Journal, RecordedRequest
+from gateway.sandbox.faults.parsing import ScenarioError
+from gateway.sandbox.faults.playback import ChosenScenario, ScenarioContext, play_honestly, reply_head
+from gateway.sandbox.faults.scenarios import SCENARIOS
+from gateway.sandbox.faults.selection import HONEST, ScenarioSelector
+from gateway.sandbox.server.connection import ClientConnection
+from gateway.sandbox.server.history import History
 from gateway.sandbox.server.routes import Routes
-from gateway.sandbox.wire.answers import Answer, EventStream, Reply, Role, Sale, Step
-from gateway.sandbox.wire.errors import cloudflare_page, refusal
-from gateway.sandbox.wire.http import BadRequest, Request, head
+from gateway.sandbox.wire.answers import Answer, EventStream, Reply, Role, Sale
+from gateway.sandbox.wire.errors import cloudflare_page, error_reply
+from gateway.sandbox.wire.http import BadRequest, Request, response_head
 from gateway.sandbox.wire.options import Options
+from gateway.sandbox.wire.requests import AnswerEnding, RecordedRequest
+from gateway.sandbox.wire.steps import Step
 
 _ROLE_PREFIX: dict[str, Role] = {"/role/api/": "api", "/role/proxy/": "proxy", "/role/backup/": "backup"}
 
 
-class Performance:
-    """One answer on its way out (``connection.Performance``)."""
+class BilledPlayback:
+    """One answer on its way out (``connection.Playback``), billed when it has ended."""
 
-    def __init__(self, order: Order, recorded: RecordedRequest, journal: Journal, changed: Callable[[], None]) -> None:
-        self._order = order
+    def __init__(
+        self, context: ScenarioContext, recorded: RecordedRequest, history: History, changed: Callable[[], None]
+    ) -> None:
+        self._context = context
         self._recorded = recorded
-        self._journal = journal
+        self._history = history
         self._changed = changed
-        self.steps: Iterator[Step] = _steps(order)
+        self.steps: Iterator[Step] = _steps(context)
 
     def wall(self) -> tuple[float | None, bytes]:
-        """Cloudflare's patience and its page, before the ``api`` role only."""
-        if self._order.role != "api":
+        """The seconds of silence Cloudflare waits and its page, in front of the ``api`` role only."""
+        if self._context.role != "api":
             return None, b""
-        page = cloudflare_page(524, self._order.request_id)
-        return self._order.wall, reply_head(self._order, page) + page.body
+        page = cloudflare_page(524, self._context.request_id)
+        return self._context.wall, reply_head(self._context, page) + page.body
 
-    def ended(self, ending: Ending, tokens: int, images: int, sent: int) -> None:
+    def ended(self, ending: AnswerEnding, tokens: int, images: int, sent: int) -> None:
         self._recorded.ending = ending
         self._recorded.bytes_sent = sent
-        self._journal.running -= 1
+        self._history.running -= 1
         self._bill(ending, tokens, images)
         self._changed()
 
-    def _bill(self, ending: Ending, tokens: int, images: int) -> None:
-        """By the rule at the head of bill.py. An answer nobody made cannot have been sold, unless it was bought."""
-        bought = bool(self._order.count("bought"))
-        if not bought and "answer" not in self._order.__dict__:
+    def _bill(self, ending: AnswerEnding, tokens: int, images: int) -> None:
+        """Bill by the rule at the head of billing.py. An answer that was never made is only billed if it was bought."""
+        bought = bool(self._context.count("bought"))
+        if not bought and "answer" not in self._context.__dict__:
             return
-        sale = self._order.answer.sale
+        sale = self._context.answer.sale
         if sale is None:
             return
         if bought:
@@ -57,42 +62,45 @@ class Performance:
         whole = ending == "complete"
         delivered = images > 0 or (whole if sale.flat else tokens > 0)
         if delivered or bought:
-            self._journal.charge(self._recorded, sale, tokens, images, whole=whole)
+            self._history.charge(self._recorded, sale, tokens, images, whole=whole)
 
 
-def _steps(order: Order) -> Iterator[Step]:
-    scenario = SCENARIOS[order.choice.name]
-    if scenario.stream_only and not isinstance(order.answer, EventStream):
-        return play_honestly(order)
-    return scenario.play(order)
+def _steps(context: ScenarioContext) -> Iterator[Step]:
+    scenario = SCENARIOS[context.scenario.name]
+    if scenario.stream_only and not isinstance(context.answer, EventStream):
+        return play_honestly(context)
+    return scenario.play(context)
 
 
-class Stage:
-    """What connections ask (``connection.Host``). ``site``: the base URL of a role; ``changed``: told of any change."""
+class Responder:
+    """The owner of all connections (``connection.ConnectionOwner``), which answers their requests.
+
+    ``site``: the base URL of a role. ``changed``: called when a request or connection has begun or ended.
+    """
 
     def __init__(
         self,
-        choosing: Choosing,
-        journal: Journal,
+        selector: ScenarioSelector,
+        history: History,
         wall: float,
         site: Callable[[Role], str],
         changed: Callable[[], None],
     ) -> None:
-        self.connections: set[Connection] = set()
+        self.connections: set[ClientConnection] = set()
         self.protocol_errors: list[str] = []
         self.failure: BaseException | None = None
-        self._choosing = choosing
-        self._journal = journal
+        self._selector = selector
+        self._history = history
         self._wall = wall
         self._site = site
         self._changed = changed
-        self.routes = Routes(self._sell, changed, journal.drawn)
+        self.routes = Routes(self._sell, changed, history.drawn)
 
-    def opened(self, connection: Connection) -> None:
+    def opened(self, connection: ClientConnection) -> None:
         self.connections.add(connection)
         self._changed()
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: ClientConnection) -> None:
         self.connections.discard(connection)
         self._changed()
 
@@ -101,52 +109,57 @@ class Stage:
 
     def bad_request(self, problem: BadRequest) -> bytes:
         self.protocol_errors.append(str(problem))
-        reply = refusal(400, message=f"Sandbox: bad HTTP: {problem}")
+        reply = error_reply(400, message=f"Sandbox: bad HTTP: {problem}")
         fields = (
             (b"x-sandbox", b"1"),
             (b"content-type", reply.content_type),
             (b"content-length", b"%d" % len(reply.body)),
             (b"connection", b"close"),
         )
-        return head(reply.status, fields) + reply.body
+        return response_head(reply.status, fields) + reply.body
 
-    def early(self, request: Request, connection: Connection) -> Performance | None:
-        """The answer of a scenario that does not wait for the body, or None."""
+    def answer_early(self, request: Request, connection: ClientConnection) -> BilledPlayback | None:
+        """The answer of a scenario that does not wait for the body, or None. ``request`` has no body yet."""
         request, role = _role(request, connection.role)
         at = asyncio.get_running_loop().time()
         try:
-            choice = self._choosing.early(RecordedRequest(-1, "", role, 0, 0, at, request, request.path))
+            scenario = self._selector.early(RecordedRequest(-1, "", role, 0, 0, at, request, request.path))
         except ScenarioError:
-            return None  # perform says it, once the body is there
-        return self._perform(request, role, connection, choice) if choice else None
+            return None  # ``answer`` says it, once the body is there
+        return self._answer(request, role, connection, scenario) if scenario else None
 
-    def perform(self, request: Request, connection: Connection) -> Performance:
+    def answer(self, request: Request, connection: ClientConnection) -> BilledPlayback:
         request, role = _role(request, connection.role)
-        return self._perform(request, role, connection, None)
+        return self._answer(request, role, connection, None)
 
-    def _perform(self, request: Request, role: Role, connection: Connection, choice: Choice | None) -> Performance:
-        """``choice`` None: find one. A scenario that is wrong is answered 400 with what is wrong about it."""
+    def _answer(
+        self, request: Request, role: Role, connection: ClientConnection, scenario: ChosenScenario | None
+    ) -> BilledPlayback:
+        """Record a request and answer it by ``scenario``, or by the one selected for it.
+
+        A scenario that cannot be read is answered 400, with what is wrong about it.
+        """
         at = asyncio.get_running_loop().time()
-        recorded = self._journal.record(request, role, connection.serial, connection.served, at)
+        recorded = self._history.record(request, role, connection.serial, connection.served, at)
         problem: Reply | None = None
         try:
-            choice = choice or self._choosing.choose(recorded)
+            scenario = scenario or self._selector.choose(recorded)
         except ScenarioError as error:
-            choice, problem = OK, refusal(400, code="unknown_scenario", message=f"Sandbox: {error}")
-        recorded.scenario = choice.name
-        options, site = Options.chosen(choice.values), self._site(connection.role)
-        bought = bool(choice.values["bought"])
+            scenario, problem = HONEST, error_reply(400, code="unknown_scenario", message=f"Sandbox: {error}")
+        recorded.scenario = scenario.name
+        options, site = Options.chosen(scenario.values), self._site(connection.role)
+        bought = bool(scenario.values["bought"])
 
         def make() -> Answer:
             return problem or self.routes.answer(recorded, options, site, bought=bought)
 
-        order = Order(choice, request, recorded.id, role, connection.served, self._wall, make)
+        context = ScenarioContext(scenario, request, recorded.id, role, connection.served, self._wall, make)
         self._changed()
-        return Performance(order, recorded, self._journal, self._changed)
+        return BilledPlayback(context, recorded, self._history, self._changed)
 
     def _sell(self, recorded: RecordedRequest, sale: Sale) -> None:
-        """Bill what was done beside any answer: a task."""
-        self._journal.charge(recorded, sale, 0, sale.images, whole=True)
+        """Bill a task that is done, beside any answer."""
+        self._history.charge(recorded, sale, 0, sale.images, whole=True)
 
 
 def _role(request: Request, role: Role) -> tuple[Request, Role]:

@@ -1,4 +1,4 @@
-"""Path → honest answer: what the simulated providers offer."""
+"""The routes of the simulated providers: a request's path and method → its honest answer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.images.images_api import answer_images
 from gateway.sandbox.images.png import image_by_name
 from gateway.sandbox.server.billing import NANO_PER_USD, POINTS_PER_USD
-from gateway.sandbox.server.history import RecordedRequest
-from gateway.sandbox.tasks.service import TaskDesk
-from gateway.sandbox.tasks.webhooks import Webhooks
+from gateway.sandbox.tasks.service import TaskService
+from gateway.sandbox.tasks.webhooks import WebhookSender
 from gateway.sandbox.wire.answers import Answer, Reply, Sale, json_reply
-from gateway.sandbox.wire.errors import envelope, refusal
+from gateway.sandbox.wire.errors import error_reply, piapi_error
 from gateway.sandbox.wire.options import Options
+from gateway.sandbox.wire.requests import RecordedRequest
 
 MODELS = (
     "gpt-4o",
@@ -33,11 +33,11 @@ MODELS = (
 )
 _BORN = 1_700_000_000
 _POINTS = 123_456_789
-"""On every account at first."""
+"""Points on every account at first."""
 
 
 class Routes:
-    """Answers honestly. Tasks are the only thing it remembers. ``sell``, ``changed``: see tasks.py.
+    """All routes. Tasks are the only state behind them. ``sell``, ``changed``: see ``TaskService``.
 
     ``drawn``: nano-dollars that PiAPI sold so far, by API key.
     """
@@ -46,28 +46,30 @@ class Routes:
         self, sell: Callable[[RecordedRequest, Sale], None], changed: Callable[[], None], drawn: Counter[str]
     ) -> None:
         self._drawn = drawn
-        self.webhooks = Webhooks(changed)
-        self.tasks = TaskDesk(sell, self.webhooks, changed)
+        self.webhooks = WebhookSender(changed)
+        self.tasks = TaskService(sell, self.webhooks, changed)
 
     async def close(self) -> None:
         self.tasks.close()
         await self.webhooks.close()
 
     def answer(self, request: RecordedRequest, options: Options, site: str, *, bought: bool = False) -> Answer:
-        """``site``: this sandbox's base URL, for links to images. ``bought``: billed whatever becomes of it."""
+        """``site``: this sandbox's base URL, for links to images. ``bought``: a task it creates is
+        done and billed at once.
+        """
         path = request.path
         if path.startswith("/files/"):
             return _file(path)
         if request.key is None:
             own = path.startswith(("/api/", "/account/"))
-            return envelope(401, "Sandbox: no API key", status=401) if own else refusal(401)
+            return piapi_error(401, "Sandbox: no API key", status=401) if own else error_reply(401)
         if path.startswith(("/api/v1/task", "/account/")) and request.role == "backup":
-            return refusal(404, code="not_found", message="Sandbox: the backup provider has no such route.")
+            return error_reply(404, code="not_found", message="Sandbox: the backup provider has no such route.")
         if request.method == "GET":
             return self._read(request, options)
         if request.method == "POST":
             return self._write(request, options, options.site or site, bought=bought)
-        return refusal(405, code="method_not_allowed", message="Sandbox: this method is not served.")
+        return error_reply(405, code="method_not_allowed", message="Sandbox: this method is not served.")
 
     def _read(self, request: RecordedRequest, options: Options) -> Reply:
         path, key = request.path, request.key or ""
@@ -75,19 +77,19 @@ class Routes:
             return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
         if path.startswith("/v1/models/"):
             name = path.removeprefix("/v1/models/")
-            return json_reply(200, _model(name)) if name in MODELS else refusal(404)
+            return json_reply(200, _model(name)) if name in MODELS else error_reply(404)
         if path == "/account/info":
             return _account(key, options, self._drawn[key])
         if path.startswith("/api/v1/task/"):
             return self.tasks.read(request)
-        return refusal(404, code="not_found", message="Sandbox: there is no such route.")
+        return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
 
     def _write(self, request: RecordedRequest, options: Options, site: str, *, bought: bool) -> Answer:
         path, now = request.path, int(time.time())
         if path == "/v1/chat/completions":
             body = request.json
             if not isinstance(body, dict):
-                return refusal(400, message="Sandbox: the body is not a JSON object.")
+                return error_reply(400, message="Sandbox: the body is not a JSON object.")
             id = request.id.replace("req-sandbox", "chatcmpl-sandbox")
             if str(body.get("model")).startswith("gpt-4o-image"):
                 return answer_image_chat(body, options, id=id, created=now, site=site)
@@ -96,13 +98,13 @@ class Routes:
             return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
         if path == "/api/v1/task":
             return self.tasks.create(request, options, site=site, bought=bought)
-        return refusal(404, code="not_found", message="Sandbox: there is no such route.")
+        return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
 
 
 def _file(path: str) -> Reply:
     image = image_by_name(path.removeprefix("/files/"))
     if image is None:
-        return refusal(404, code="not_found", message="Sandbox: there is no such file.")
+        return error_reply(404, code="not_found", message="Sandbox: there is no such file.")
     return Reply(200, image, content_type=b"image/png")
 
 

@@ -9,7 +9,7 @@
 It is loudly a simulation: every answer carries ``x-sandbox: 1``, every text says so, every image has it drawn on.
 One listener a role: ``api`` stands behind a simulated Cloudflare which gives up after ``wall`` seconds of silence,
 ``proxy`` is the same without it, ``backup`` bills at OpenAI's prices. The prefix ``/role/NAME`` of a path overrides
-the listener's role, so that one port can play all three. Which scenario a request meets: see choosing.py.
+the listener's role, so that one port can play all three. Which scenario a request meets: see faults/selection.py.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ import ssl
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from gateway.sandbox.faults.scenarios import parse_scenario
-from gateway.sandbox.faults.selection import Choosing, Script
+from gateway.sandbox.faults.parsing import parse_scenario
+from gateway.sandbox.faults.selection import ScenarioSelector, ScriptedScenario
 from gateway.sandbox.server.billing import BillLine
-from gateway.sandbox.server.connection import Connection
-from gateway.sandbox.server.history import Journal, RecordedRequest
-from gateway.sandbox.server.responder import Stage
-from gateway.sandbox.tasks.service import TaskDesk
-from gateway.sandbox.tasks.webhooks import WebhookCall
+from gateway.sandbox.server.connection import ClientConnection
+from gateway.sandbox.server.history import History
+from gateway.sandbox.server.responder import Responder
+from gateway.sandbox.tasks.service import TaskService
+from gateway.sandbox.tasks.webhooks import WebhookDelivery
 from gateway.sandbox.wire.answers import Role
+from gateway.sandbox.wire.requests import RecordedRequest
 
 _BACKLOG = 4096
 
 
 class Sandbox:
-    """``port``: of the first role, the others follow it; 0 takes any. ``scenario``: what requests meet by default.
+    """One running sandbox.
+
+    ``port``: of the first role, the others follow it; 0 takes any. ``scenario``: what requests meet by default.
 
     ``seed``: of random faults (0: the scenario's own). ``wall``: seconds. ``history``: how many requests and bill
     lines are remembered. ``tls``: serve https. Raises ScenarioError for a scenario it does not know.
@@ -55,9 +58,9 @@ class Sandbox:
         self._host = host
         self._ports = {role: port + place if port else 0 for place, role in enumerate(roles)}
         self._tls = tls
-        self._choosing = Choosing(parse_scenario(scenario or "ok"), seed)
-        self._journal = Journal(history)
-        self._stage = Stage(self._choosing, self._journal, wall, lambda role: self.urls[role], self._notify)
+        self._selector = ScenarioSelector(parse_scenario(scenario or "ok"), seed)
+        self._history = History(history)
+        self._responder = Responder(self._selector, self._history, wall, lambda role: self.urls[role], self._notify)
         self._servers: dict[Role, asyncio.Server] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._serial = 0
@@ -81,17 +84,17 @@ class Sandbox:
     async def refuse(self, role: Role) -> None:
         """Close a role's port and its connections: from now on connecting is refused (row 1 of the catalogue)."""
         self._servers.pop(role).close()
-        await _drop([connection for connection in self._stage.connections if connection.role == role])
+        await _drop([connection for connection in self._responder.connections if connection.role == role])
 
     async def close(self) -> None:
         """Close everything. Raises what went wrong inside the sandbox itself, if anything did."""
         for server in self._servers.values():
             server.close()
         self._servers.clear()
-        await _drop(list(self._stage.connections))
-        await self._stage.routes.close()
-        if self._stage.failure is not None:
-            raise self._stage.failure
+        await _drop(list(self._responder.connections))
+        await self._responder.routes.close()
+        if self._responder.failure is not None:
+            raise self._responder.failure
 
     async def serve_forever(self, started: Callable[[Sandbox], None] = lambda _: None) -> None:
         """Serve until cancelled, and close then. ``started`` is told once the ports are open."""
@@ -108,9 +111,9 @@ class Sandbox:
     ) -> None:
         await self.close()
 
-    def _connection(self, role: Role) -> Connection:
+    def _connection(self, role: Role) -> ClientConnection:
         self._serial += 1
-        return Connection(self._stage, self._serial, role)
+        return ClientConnection(self._responder, self._serial, role)
 
     # What tests say
 
@@ -123,23 +126,27 @@ class Sandbox:
         model: str | None = None,
         key: str | None = None,
         times: int | None = 1,
-    ) -> Script:
+    ) -> ScriptedScenario:
         """Queue a scenario for the next ``times`` requests that match (None: for all). Raises ScenarioError.
 
         ``key`` matches a part of the API key, the others match whole. The scenario's own ``role``, ``method``, ``path``
         (a prefix) and ``times`` hold as well; its ``times`` wins.
         """
-        choice = parse_scenario(scenario)
-        script = Script(choice, role, path, model, key, int(choice.values["times"]) or times)
-        self._choosing.add(script)
+        chosen = parse_scenario(scenario)
+        script = ScriptedScenario(chosen, role, path, model, key, int(chosen.values["times"]) or times)
+        self._selector.add(script)
         return script
 
     def clear_scripts(self) -> None:
-        self._choosing.clear()
+        self._selector.clear()
 
     def set_default(self, scenario: str) -> None:
         """What requests meet from now on when nothing else is said. Raises ScenarioError."""
-        self._choosing.default = parse_scenario(scenario)
+        self._selector.default = parse_scenario(scenario)
+
+    def reseed(self, seed: int) -> None:
+        """Begin the sequence of random faults anew, from ``seed``."""
+        self._selector.reseed(seed)
 
     # What tests ask
 
@@ -151,40 +158,40 @@ class Sandbox:
     @property
     def requests(self) -> list[RecordedRequest]:
         """Every request so far, in the order of arrival."""
-        return self._journal.requests
+        return self._history.requests
 
     @property
     def bill(self) -> list[BillLine]:
-        return self._journal.bill
+        return self._history.bill
 
     @property
     def billed(self) -> int:
         """The bill's sum in nano-dollars."""
-        return self._journal.billed
+        return self._history.billed
 
     @property
-    def tasks(self) -> TaskDesk:
+    def tasks(self) -> TaskService:
         """The tasks, for instance ``tasks.most_at_once(key)``."""
-        return self._stage.routes.tasks
+        return self._responder.routes.tasks
 
     @property
-    def webhooks(self) -> list[WebhookCall]:
+    def webhooks(self) -> list[WebhookDelivery]:
         """The deliveries of webhooks that have ended, in their order."""
-        return list(self._stage.routes.webhooks.calls)
+        return list(self._responder.routes.webhooks.deliveries)
 
     @property
     def protocol_errors(self) -> list[str]:
         """What clients did against HTTP; a good client leaves this empty."""
-        return self._stage.protocol_errors
+        return self._responder.protocol_errors
 
     @property
     def open_connections(self) -> int:
-        return len(self._stage.connections)
+        return len(self._responder.connections)
 
     @property
     def in_flight(self) -> int:
         """Answers being played at this moment."""
-        return self._journal.running
+        return self._history.running
 
     async def until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
         """Wait until ``condition`` holds; it is looked at whenever a request or connection begins or ends.
@@ -208,7 +215,7 @@ class Sandbox:
         self._waiting.clear()
 
 
-async def _drop(connections: list[Connection]) -> None:
+async def _drop(connections: list[ClientConnection]) -> None:
     for connection in connections:
         connection.abort()
     for connection in connections:

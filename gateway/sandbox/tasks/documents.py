@@ -1,4 +1,4 @@
-"""A task as PiAPI tells of it: the statuses' vocabularies, and the shapes of its answer that have been seen."""
+"""Documents that report a task: the vocabularies of its status, and the shapes PiAPI has been seen to give them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _VOCABULARIES: Mapping[str, tuple[tuple[str, ...], str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """All that can be told of a task at one moment.
+    """A task at one moment, as far as a document can show it.
 
     ``progress``: 0 at its creation, 1 when it is done. ``created``, ``ended``: Unix seconds. ``failure``: why it
-    failed, None if it did not. ``links``: its images. ``points``: what it says it took, None if it does not say.
+    failed, None if it did not. ``links``: its images. ``points``: what it says it took, None to leave that out.
     """
 
     id: str
@@ -48,15 +48,15 @@ class TaskView:
         return on_the_way[min(int(self.progress * len(on_the_way)), len(on_the_way) - 1)]
 
 
-def answer(view: TaskView) -> dict[str, Any]:
-    """The whole document; webhooks, and some of PiAPI's answers, have no ``code``."""
+def task_document(view: TaskView) -> dict[str, Any]:
+    """The whole document that answers a request; webhooks, and some of PiAPI's answers, have no ``code``."""
     if view.shape == "data":
-        return {"timestamp": int(view.ended or view.created), "data": tell(view)}
-    return {"code": 200, "data": tell(view), "message": "success"}
+        return {"timestamp": int(view.ended or view.created), "data": task_data(view)}
+    return {"code": 200, "data": task_data(view), "message": "success"}
 
 
-def tell(view: TaskView) -> dict[str, Any]:
-    """The ``data`` of the document."""
+def task_data(view: TaskView) -> dict[str, Any]:
+    """The ``data`` of a document, which webhooks carry, too."""
     content = {
         "task_id": view.id,
         "model": view.body["model"],
@@ -68,9 +68,9 @@ def tell(view: TaskView) -> dict[str, Any]:
 
 def _unified(view: TaskView) -> dict[str, Any]:
     meta: dict[str, Any] = {
-        "created_at": stamp(view.created),
-        "started_at": stamp(view.created) if view.progress > 0 else _NEVER,
-        "ended_at": _NEVER if view.ended is None else stamp(view.ended),
+        "created_at": rfc3339(view.created),
+        "started_at": rfc3339(view.created) if view.progress > 0 else _NEVER,
+        "ended_at": _NEVER if view.ended is None else rfc3339(view.ended),
         "is_using_private_pool": False,
     }
     if view.points is not None:
@@ -99,9 +99,9 @@ def _legacy(view: TaskView) -> dict[str, Any]:
     if view.points is not None:
         result["used_credits"] = view.points if done else 0
     info = {
-        "created_at": stamp(view.created),
-        "started_at": stamp(view.created) if view.progress > 0 else "",
-        "completed_at": "" if view.ended is None else stamp(view.ended),
+        "created_at": rfc3339(view.created),
+        "started_at": rfc3339(view.created) if view.progress > 0 else "",
+        "completed_at": "" if view.ended is None else rfc3339(view.ended),
         "frozen_credits": 0,
         "task_input": view.body["input"],
     }
@@ -109,7 +109,7 @@ def _legacy(view: TaskView) -> dict[str, Any]:
 
 
 def _output(view: TaskView) -> dict[str, Any]:
-    """A task that is done without an image has empty fields, whatever its shape."""
+    """The output of a task that is done; without an image its fields are empty, in every shape."""
     links = view.links
     first = links[0] if links else ""
     if view.shape == "urls":
@@ -122,6 +122,6 @@ def _output(view: TaskView) -> dict[str, Any]:
     return {"image_url": first, "image_urls": list(links) if len(links) > 1 else None, "image_base64": ""}
 
 
-def stamp(moment: float) -> str:
+def rfc3339(moment: float) -> str:
     """Unix seconds → RFC 3339, as PiAPI writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

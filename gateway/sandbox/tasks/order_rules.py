@@ -1,4 +1,4 @@
-"""What PiAPI takes as a task, what it draws for it and what it costs, after its documentation of Flux.
+"""The rules of task orders: what PiAPI accepts, what it draws and what that costs, after its documentation of Flux.
 
 A wrong order is refused under HTTP 200 with an inner code of 400. The texts of PiAPI's refusals are not documented.
 """
@@ -14,8 +14,8 @@ from typing import Any
 from gateway.sandbox.images.png import MAX_SIDE
 
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
-OTHERS = ("kling", "luma", "hailuo", "midjourney")
-"""Some of PiAPI's models that are not Flux: taken whatever their input, drawn as one image, priced by nobody."""
+OTHER_MODELS = ("kling", "luma", "hailuo", "midjourney")
+"""Some of PiAPI's models that are not Flux: any input is accepted, one image is drawn, no price is known."""
 
 _POINTS = {SCHNELL: 20_000, DEV: 150_000, ADVANCED: 200_000}  # an image; 10,000,000 points are one dollar
 _SIDE = 1024
@@ -29,7 +29,10 @@ _SIDES = frozenset({"width", "height"})
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """``keys``: of the input, beside the common ones. ``loras``, ``controls``: the fewest and most of them."""
+    """The rule of one task type.
+
+    ``keys``: of the input, beside the common ones. ``loras``, ``controls``: the fewest and most of them.
+    """
 
     models: tuple[str, ...] = (ADVANCED,)
     keys: frozenset[str] = frozenset()
@@ -52,16 +55,16 @@ _RULES: Mapping[str, _Rule] = {
 }
 
 
-def problem(body: Any) -> str | None:
+def order_problem(body: Any) -> str | None:
     """What is wrong with an order, or None."""
-    if not isinstance(body, dict) or body.get("model") not in (*_POINTS, *OTHERS):
+    if not isinstance(body, dict) or body.get("model") not in (*_POINTS, *OTHER_MODELS):
         return "invalid model"
     wanted, task_type = body.get("input"), body.get("task_type")
     if not isinstance(wanted, dict) or not isinstance(task_type, str) or not task_type:
         return "Sandbox: task_type and input are needed"
     if not isinstance(body.get("config") or {}, dict):
         return "Sandbox: config is an object"
-    if body["model"] in OTHERS:
+    if body["model"] in OTHER_MODELS:
         return None
     rule = _RULES.get(task_type)
     if rule is None or body["model"] not in rule.models:
@@ -77,7 +80,7 @@ def _wrong_input(wanted: Mapping[str, Any], rule: _Rule) -> str | None:
         return "Sandbox: a prompt is needed"
     if rule.needs_image and not wanted.get("image"):
         return "Sandbox: an image is needed"
-    if wanted.get("image") and not is_image(wanted["image"]):
+    if wanted.get("image") and not may_be_image(wanted["image"]):
         return "failed to get valid image"
     for name, kind, bounds in (
         ("lora_settings", "lora_type", rule.loras),
@@ -127,8 +130,8 @@ def _wrong_margins(wanted: Mapping[str, Any]) -> str | None:
     return None
 
 
-def is_image(value: object) -> bool:
-    """Whether it may be an image: a link, or base64 with or without the head of a data URL."""
+def may_be_image(value: object) -> bool:
+    """Whether a value may be an image: a link, or base64 with or without the head of a data URL."""
     if not isinstance(value, str) or value.startswith(("http://", "https://")):
         return isinstance(value, str)
     try:
@@ -152,7 +155,7 @@ def source_size(image: str | None) -> tuple[int, int]:
 
 
 def _painted_size(wanted: Mapping[str, Any]) -> tuple[int, int]:
-    """The image and what is painted around it."""
+    """Width and height of the image with the margins painted around it."""
     (margins,) = wanted["custom_settings"]
     width, height = source_size(wanted["image"])
     left, right, top, bottom = (margins.get(f"outpaint_{side}", 0) for side in ("left", "right", "top", "bottom"))
@@ -160,9 +163,9 @@ def _painted_size(wanted: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def image_size(body: Mapping[str, Any]) -> tuple[int, int]:
-    """Width and height of the images a good order brings: as asked for, or as its image, 1024x1024 else."""
+    """Width and height of the images a good order brings: those asked for, or its image's, else 1024x1024."""
     wanted = body["input"]
-    if body["model"] in OTHERS:
+    if body["model"] in OTHER_MODELS:
         return _SIDE, _SIDE
     if body["task_type"] in ("txt2img", "kontext"):
         return wanted.get("width", _SIDE), wanted.get("height", _SIDE)
@@ -172,10 +175,10 @@ def image_size(body: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def image_count(body: Mapping[str, Any]) -> int:
-    return 1 if body["model"] in OTHERS else int(body["input"].get("batch_size", 1))
+    return 1 if body["model"] in OTHER_MODELS else int(body["input"].get("batch_size", 1))
 
 
-def points(body: Mapping[str, Any]) -> int | None:
-    """What a good order costs in points, None where nobody says."""
+def order_points(body: Mapping[str, Any]) -> int | None:
+    """What a good order costs in points, None for a model without a known price."""
     price = _POINTS.get(body["model"])
     return None if price is None else price * image_count(body)

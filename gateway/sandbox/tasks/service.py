@@ -1,8 +1,8 @@
-"""PiAPI's task API: create, then ask until it is done.
+"""The service behind PiAPI's task API: a client creates a task, then polls until it is done.
 
-A task counts questions instead of seconds: with ``polls=2`` it is pending at the first, processing at the second and
-done from the third on. With ``ready=SECONDS`` it is done after so long, whether anybody asks or not. It is billed once,
-when it is done; one that failed never is. A webhook it was created with is called at that moment.
+A task counts polls instead of seconds: with ``polls=2`` it is pending at the first, processing at the second and done
+from the third on. With ``ready=SECONDS`` it is done after so long, polled or not. It is billed once, when it is done;
+one that failed never is. A webhook it was created with is called at that moment.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.images.png import image_name
-from gateway.sandbox.server.history import RecordedRequest
-from gateway.sandbox.tasks.documents import TaskView, answer, tell
-from gateway.sandbox.tasks.order_rules import image_count, image_size, points, problem
-from gateway.sandbox.tasks.webhooks import Webhooks
+from gateway.sandbox.tasks.documents import TaskView, task_data, task_document
+from gateway.sandbox.tasks.order_rules import image_count, image_size, order_points, order_problem
+from gateway.sandbox.tasks.webhooks import WebhookSender
 from gateway.sandbox.wire.answers import Reply, Sale, json_reply
-from gateway.sandbox.wire.errors import envelope
+from gateway.sandbox.wire.errors import piapi_error
 from gateway.sandbox.wire.options import Options
+from gateway.sandbox.wire.requests import RecordedRequest
 
 _KEPT = 1000
 _ID = re.compile(r"/api/v1/task/([0-9a-f-]{1,64})")
@@ -31,7 +31,10 @@ _FAILURES = {"failed": "task failed", "nsfw": "Sandbox: NSFW content detected"}
 
 @dataclass(slots=True)
 class _Task:
-    """``request``: the one that created it. ``began``: the loop's time. ``ended``: Unix seconds, None: it runs."""
+    """One task. ``request``: the one that created it.
+
+    ``began``: the loop's time. ``ended``: Unix seconds, None while it runs.
+    """
 
     id: str
     request: RecordedRequest
@@ -40,7 +43,7 @@ class _Task:
     site: str
     began: float
     created: float
-    asked: int = 0
+    polled: int = 0
     ended: float | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -65,7 +68,7 @@ class _Task:
         """What was taken for it: the option's, else the true price; a task that failed takes nothing."""
         if self.failure is not None:
             return 0
-        return self.options.consume if self.options.consume > 0 else points(self.body)
+        return self.options.consume if self.options.consume > 0 else order_points(self.body)
 
     def view(self) -> TaskView:
         if self.ended is not None:
@@ -73,7 +76,7 @@ class _Task:
         elif self.options.ready > 0:
             progress = (asyncio.get_running_loop().time() - self.began) / self.options.ready
         else:
-            progress = self.asked / (self.options.polls + 1)
+            progress = self.polled / (self.options.polls + 1)
         return TaskView(
             id="" if self.options.task == "nameless" else self.id,
             body=self.body,
@@ -88,14 +91,14 @@ class _Task:
         )
 
 
-class TaskDesk:
+class TaskService:
     """The tasks of one sandbox, seen only by the key that made them; the oldest are forgotten.
 
     ``sell`` bills a task that is done, on the request that created it. ``changed`` is told when one is done.
     """
 
     def __init__(
-        self, sell: Callable[[RecordedRequest, Sale], None], webhooks: Webhooks, changed: Callable[[], None]
+        self, sell: Callable[[RecordedRequest, Sale], None], webhooks: WebhookSender, changed: Callable[[], None]
     ) -> None:
         self._sell = sell
         self._webhooks = webhooks
@@ -105,7 +108,7 @@ class TaskDesk:
         self._serial = 0
 
     def running(self, key: str) -> int:
-        """How many tasks of a key are not done. One that waits to be asked for runs until it is asked for."""
+        """How many tasks of a key are not done. One that waits for a poll runs until that comes."""
         return sum(task.ended is None and task.key == key for task in self._tasks.values())
 
     def most_at_once(self, key: str) -> int:
@@ -118,11 +121,11 @@ class TaskDesk:
         """
         body, key = request.json, request.key or ""
         if body is None:
-            return envelope(400, "Sandbox: the body is not JSON", status=400)
-        if (wrong := problem(body)) is not None:
-            return envelope(400, wrong)
+            return piapi_error(400, "Sandbox: the body is not JSON", status=400)
+        if (wrong := order_problem(body)) is not None:
+            return piapi_error(400, wrong)
         if options.enforce_concurrency and self.running(key) >= options.concurrency:
-            return envelope(429, "too many requests", status=429)
+            return piapi_error(429, "too many requests", status=429)
         task = self._start(request, body, options, site)
         self._most[key] = max(self.most_at_once(key), self.running(key))
         shown = task.view()
@@ -130,7 +133,7 @@ class TaskDesk:
             self._finish(task)
         elif options.ready > 0 and options.task != "never":
             task.timer = asyncio.get_running_loop().call_later(options.ready, self._finish, task)
-        return json_reply(200, answer(shown))
+        return json_reply(200, task_document(shown))
 
     def _start(self, request: RecordedRequest, body: Mapping[str, Any], options: Options, site: str) -> _Task:
         self._serial += 1
@@ -146,11 +149,11 @@ class TaskDesk:
         match = _ID.fullmatch(request.path)
         task = self._tasks.get(match[1]) if match else None
         if task is None or task.key != request.key:
-            return envelope(404, "Sandbox: task not found", status=404)
-        task.asked += 1
-        if task.timer is None and task.options.task != "never" and task.asked > task.options.polls:
+            return piapi_error(404, "Sandbox: task not found", status=404)
+        task.polled += 1
+        if task.timer is None and task.options.task != "never" and task.polled > task.options.polls:
             self._finish(task)
-        return json_reply(200, answer(task.view()))
+        return json_reply(200, task_document(task.view()))
 
     def close(self) -> None:
         """Tasks that are not done stay so."""
@@ -164,7 +167,7 @@ class TaskDesk:
         task.ended = time.time()
         if task.failure is None:
             self._sell(task.request, Sale(task.body["model"], images=len(task.links), flat=True, points=task.points))
-        self._webhooks.send(task.body.get("config"), task.id, tell(task.view()))
+        self._webhooks.send(task.body.get("config"), task.id, task_data(task.view()))
         self._changed()
 
 

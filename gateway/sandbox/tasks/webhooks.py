@@ -1,4 +1,4 @@
-"""PiAPI's webhooks, sent to this machine only: the sandbox knocks at no other door.
+"""PiAPI's webhooks, sent to loopback addresses only: the sandbox calls no other machine.
 
 PiAPI posts ``{timestamp, data}`` with the task's secret as a plain ``x-webhook-secret`` header, no signature
 (piapi.ai/docs/unified-webhook). It tries again up to three times; the sandbox does not, a failure is only noted.
@@ -26,19 +26,22 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 @dataclass(frozen=True, slots=True)
-class WebhookCall:
-    """A delivery: ``status`` is what was answered, None for none (or an address outside of this machine)."""
+class WebhookDelivery:
+    """One webhook's delivery. ``status``: of the answer, None without one, or for an address beyond this machine."""
 
     task_id: str
     endpoint: str = field(repr=False)
     status: int | None
 
 
-class Webhooks:
-    """``changed`` is told when a delivery has ended. ``calls``: the deliveries, the oldest are forgotten."""
+class WebhookSender:
+    """The sender of webhooks. ``deliveries``: those that have ended, the oldest are forgotten.
+
+    ``changed`` is called when a delivery has ended.
+    """
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self.calls: deque[WebhookCall] = deque(maxlen=_REMEMBERED)
+        self.deliveries: deque[WebhookDelivery] = deque(maxlen=_REMEMBERED)
         self._changed = changed
         self._running: set[asyncio.Task[None]] = set()
 
@@ -68,7 +71,7 @@ class Webhooks:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     status = await _post(address, secret, body)
-        self.calls.append(WebhookCall(task_id, endpoint, status))
+        self.deliveries.append(WebhookDelivery(task_id, endpoint, status))
         self._changed()
 
 
@@ -88,7 +91,7 @@ def _target(parts: SplitResult) -> str:
 
 
 async def _post(parts: SplitResult, secret: str, body: bytes) -> int | None:
-    """The status of the answer, None for what is no HTTP."""
+    """The status of the answer, None if it is no HTTP."""
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
     try:
         fields = {

@@ -1,12 +1,12 @@
-"""The sandbox's nouns: what an answer is before it is played, and the steps it is played in.
+"""Answers before they are played: one body, or a stream of events, and what each is worth.
 
-An honest answer is a ``Reply`` (one body) or an ``EventStream``. A scenario turns it into ``Step``s, which a
-connection carries out: so every scenario is a pure function, and a fault is nothing but an unusual list of steps.
+An honest answer is a ``Reply`` or an ``EventStream``. A scenario turns it into steps (steps.py), which a connection
+carries out: so every scenario is a pure function, and a fault is nothing but an unusual list of steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,42 +18,18 @@ Role = Literal["api", "proxy", "backup"]
 ROLES: tuple[Role, ...] = ("api", "proxy", "backup")
 """``api``: PiAPI behind a simulated Cloudflare. ``proxy``: PiAPI without it. ``backup``: an OpenAI-like provider."""
 
-Kind = Literal["role", "content", "finish", "usage", "done", "other"]
+EventKind = Literal["role", "content", "finish", "usage", "done", "other"]
 
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Bytes for the client. ``tokens`` and ``images``: how much of the goods these bytes deliver."""
-
-    data: bytes
-    tokens: int = 0
-    images: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Silence for so many seconds; ``math.inf`` lasts until somebody leaves."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """The end of the connection: a FIN after what was sent, or an RST. ``complete``: the answer was whole."""
-
-    reset: bool = False
-    complete: bool = False
-
-
-Step = Send | Pause | Close
+Json = Mapping[str, Any]
+"""A JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """What the answer is worth if it is delivered whole. ``flat``: priced by the answer or image, not by tokens.
+    """What an answer sells if it is delivered whole. ``flat``: priced by the answer or image, not by tokens.
 
     ``input_tokens`` include ``cached_tokens`` and ``image_tokens`` (those of images sent in).
-    ``points``: what a task took, 10,000,000 are one dollar; None where nobody says.
+    ``points``: what a task took, 10,000,000 are one dollar; None for a model without a known price.
     """
 
     model: str
@@ -71,7 +47,7 @@ class Event:
     """One server-sent event: ``data`` is its payload (JSON, or ``[DONE]``), ``name`` its ``event:`` field."""
 
     data: bytes
-    kind: Kind = "other"
+    kind: EventKind = "other"
     tokens: int = 0
     images: int = 0
     name: bytes = b""
@@ -133,3 +109,4 @@ class Framing:
 
 
 PLAIN = Framing()
+"""One ``data:`` line an event, as OpenAI and PiAPI frame theirs."""

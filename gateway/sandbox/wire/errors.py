@@ -1,4 +1,4 @@
-"""Error answers as providers and Cloudflare put them on the wire, by status."""
+"""Error answers, as providers and Cloudflare write them."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _CLOUDFLARE: Mapping[int, str] = {
 def error_fields(
     status: int, *, type: str = "", code: str = "", message: str = "", param: str | None = None
 ) -> dict[str, str | None]:
-    """OpenAI's four error fields for a status; what is given replaces the usual words."""
+    """OpenAI's four error fields for a status; a non-empty argument replaces the usual word."""
     usual_type, usual_code, usual_message = _OPENAI.get(status, ("server_error", None, f"Sandbox: status {status}."))
     if code == "insufficient_quota":
         usual_type, usual_message = code, "Sandbox: you exceeded your current quota."
     return {"message": message or usual_message, "type": type or usual_type, "param": param, "code": code or usual_code}
 
 
-def refusal(
+def error_reply(
     status: int,
     *,
     type: str = "",
@@ -63,17 +63,17 @@ def refusal(
     param: str | None = None,
     headers: Headers = (),
 ) -> Reply:
-    """``{"error": {message, type, param, code}}``."""
+    """An error in OpenAI's shape: ``{"error": {message, type, param, code}}``."""
     fields = error_fields(status, type=type, code=code, message=message, param=param)
     return json_reply(status, {"error": fields}, headers=headers)
 
 
-def envelope(code: int, message: str, *, status: int = 200, headers: Headers = ()) -> Reply:
-    """PiAPI's ``{code, message, data}``: the inner code may speak of an error under HTTP 200."""
+def piapi_error(code: int, message: str, *, status: int = 200, headers: Headers = ()) -> Reply:
+    """An error in PiAPI's shape, ``{code, message, data}``: the inner code may speak of an error under HTTP 200."""
     return json_reply(status, {"code": code, "message": message, "data": None}, headers=headers)
 
 
-def in_shape(shape: str, status: int, fields: Mapping[str, Any], headers: Headers) -> Reply:
+def error_in_shape(shape: str, status: int, fields: Mapping[str, Any], headers: Headers) -> Reply:
     """One error in the shape asked for: ``openai``, ``piapi``, ``string``, ``message``, ``plain`` or ``empty``."""
     message = fields["message"]
     contents: Mapping[str, Any] = {
@@ -89,7 +89,7 @@ def in_shape(shape: str, status: int, fields: Mapping[str, Any], headers: Header
 
 
 def cloudflare_ray(request_id: str) -> bytes:
-    """Sixteen hexadecimal digits and an airport's code: here the request's number, and none."""
+    """Sixteen hexadecimal digits, here the request's number, and in place of an airport's code SBX."""
     return b"%016x-SBX" % int(request_id.rpartition("-")[2])
 
 

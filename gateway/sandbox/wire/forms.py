@@ -1,4 +1,4 @@
-"""``multipart/form-data`` as the sandbox reads it: strictly (RFC 7578), byte for byte, and without a word of ours."""
+"""A strict reader of ``multipart/form-data`` (RFC 7578), which shares no code with the gateway's writer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FormFile:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The parts in their order: fields with their text, and files."""
+    """A form's parts in their order: fields with their text, and files."""
 
     fields: tuple[tuple[str, str], ...]
     files: tuple[FormFile, ...]
@@ -37,7 +37,7 @@ def is_form(content_type: bytes) -> bool:
 
 
 def parse_form(content_type: bytes, body: bytes) -> Form:
-    """Raises ValueError for whatever the RFC does not allow, text that is not UTF-8 included."""
+    """Raises ValueError for everything the RFC does not allow, text that is not UTF-8 included."""
     boundary = _BOUNDARY.search(content_type)
     if not is_form(content_type) or boundary is None:
         raise ValueError("no multipart/form-data with a boundary")

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the sandbox speaks it: a strict request reader, and answer parts of which every byte is chosen.
+"""HTTP/1.1: a strict reader of requests, and the pieces of answers, of which every byte is chosen.
 
 The reader takes exactly what RFC 9112 allows a client to send; anything else is ``BadRequest``, so that a sloppy
 client shows up in a test. The writer enforces nothing: playing faults needs wrong bytes.
@@ -24,12 +24,12 @@ _LENGTH = re.compile(rb"[0-9]{1,12}")
 
 
 class BadRequest(Exception):
-    """The client broke HTTP; the connection is answered 400 and closed."""
+    """A request that breaks HTTP; its connection is answered 400 and closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. Header names are lower case; ``headers`` and ``body`` stay out of repr, they hold keys."""
+    """One HTTP request. Header names are lower case; ``headers`` and ``body`` stay out of repr, they hold keys."""
 
     method: str
     target: str
@@ -95,7 +95,10 @@ def body_length(request: Request) -> int | None:
 
 
 class RequestReader:
-    """Bytes in (``feed``), requests out: first ``head()``, then ``body()``; each is None until it is complete."""
+    """A reader of the requests on one connection.
+
+    Bytes go in by ``feed``; ``head()`` and then ``body()`` give the request, None until they are complete.
+    """
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -166,7 +169,7 @@ class RequestReader:
                 return whole
 
 
-def head(status: int, headers: Headers) -> bytes:
+def response_head(status: int, headers: Headers) -> bytes:
     """A status line and header fields with their closing empty line."""
     try:
         reason = HTTPStatus(status).phrase

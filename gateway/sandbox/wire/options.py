@@ -1,4 +1,4 @@
-"""What an honest answer looks like: the settings every scenario takes besides its own."""
+"""The options of an honest answer, which every scenario takes besides its own parameters."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 Value = str | int | float
+"""A parameter of a scenario."""
 
-WORDS: Mapping[str, tuple[str, ...]] = {
+OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
     "task": ("ok", "failed", "nsfw", "never", "empty", "nameless"),
     "vocabulary": ("docs", "lower", "legacy", "odd"),
     "shape": ("url", "urls", "images", "base64", "legacy", "data"),
@@ -17,12 +18,14 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Chat: ``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words).
+    """The settings of an honest answer.
+
+    Chat: ``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words).
     ``text``: ``words`` | ``u2028`` (with U+2028, U+2029 and U+0085 inside). ``reasoning``: events of
     ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make,
-    whatever the prompt says. ``cached``: prompt tokens that count as cached, in the Images API too.
+    needed or not. ``cached``: prompt tokens that count as cached, in the Images API too.
 
-    gpt-4o-image: ``variant``: its text (image_chat.py). ``images``: images in it.
+    gpt-4o-image: ``variant``: its text (images/image_chat.py). ``images``: images in it.
 
     Images API: ``whole``: 1 answers a streaming request with one JSON body. ``usage``: 0 leaves the usage out.
     ``link``: 1 answers links instead of base64.

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.chat.completions import answer_chat, count_prompt
-from gateway.sandbox.chat.messages import example_of
+from gateway.sandbox.chat.completions import answer_chat, prompt_tokens
+from gateway.sandbox.chat.tool_calls import example_of
 from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.wire.answers import EventStream, Reply
 from gateway.sandbox.wire.options import Options
@@ -78,7 +78,7 @@ def test_tokens_follow_the_documented_rule() -> None:
         },
         {"role": "assistant", "content": None},
     ]
-    assert count_prompt(messages) == 3 + (4 + 2) + (4 + 3 + 85) + 4
+    assert prompt_tokens(messages) == 3 + (4 + 2) + (4 + 3 + 85) + 4
 
     usage = whole(Options(cached=4))["usage"]
     pieces = [chunk for chunk in streamed() if chunk["choices"][0]["delta"].get("content")]

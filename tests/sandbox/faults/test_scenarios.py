@@ -7,8 +7,8 @@ import math
 import pytest
 
 from gateway.sandbox import SCENARIOS, Sandbox, ScenarioError
-from gateway.sandbox.faults.playback import pause
-from gateway.sandbox.faults.scenarios import parse_scenario
+from gateway.sandbox.faults.parsing import parse_scenario
+from gateway.sandbox.faults.playback import pause_for
 from gateway.sandbox.faults.selection import RANDOM_FAULTS
 from tests.sandbox.client import HELLO, STREAM, ask
 from tests.sandbox.tasks.test_service import TASK
@@ -37,8 +37,8 @@ def test_parameters_get_their_declared_types_and_defaults() -> None:
 
 
 def test_below_zero_a_pause_lasts_for_ever() -> None:
-    assert pause(-1).seconds == math.inf
-    assert pause(2).seconds == 2
+    assert pause_for(-1).seconds == math.inf
+    assert pause_for(2).seconds == 2
 
 
 @pytest.mark.parametrize(

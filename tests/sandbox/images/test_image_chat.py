@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.images.image_chat import PAINTED, VARIANTS
+from gateway.sandbox.images.image_texts import VARIANTS, VARIANTS_WITH_IMAGES
 from gateway.wire.image_text import ImageText, ImageTextReader
 from tests.sandbox.client import ask
 
@@ -42,7 +42,7 @@ async def read(sandbox: Sandbox, variant: str, images: int = 1) -> ImageText:
     return reader.result()
 
 
-@pytest.mark.parametrize("variant", sorted(PAINTED - {"base64"}))
+@pytest.mark.parametrize("variant", sorted(VARIANTS_WITH_IMAGES - {"base64"}))
 @pytest.mark.parametrize("images", [1, 2])
 async def test_every_good_variant_links_to_real_images(sandbox: Sandbox, variant: str, images: int) -> None:
     text, chunks = await text_of(sandbox, f"ok;variant={variant};images={images}")
@@ -86,7 +86,7 @@ async def test_progress_comes_beside_the_text(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("images", [1, 2])
-@pytest.mark.parametrize("variant", sorted(PAINTED))
+@pytest.mark.parametrize("variant", sorted(VARIANTS_WITH_IMAGES))
 async def test_the_gateway_reads_every_image(sandbox: Sandbox, variant: str, images: int) -> None:
     said = await read(sandbox, variant, images)
 
@@ -194,5 +194,5 @@ async def test_it_only_comes_as_a_stream(sandbox: Sandbox) -> None:
 def test_no_variant_is_forgotten_here() -> None:
     painted = {"piapi", "a", "b", "c", "d", "e", "deltas", "reasoning", "base64", "downgraded"}
     failed = {"failed", "failed_en", "bare_failed", "input_moderation", "output_moderation", "terminal"}
-    assert painted == PAINTED
+    assert painted == VARIANTS_WITH_IMAGES
     assert set(VARIANTS) == painted | failed | {"refused", "text_only", "silent", "error_delta", "error_string"}

@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.images.png import image, image_by_name, image_name
+from gateway.sandbox.images.png import draw_image, image_by_name, image_name
 from tests.sandbox.client import ask
 
 
@@ -33,11 +33,11 @@ def decode(png: bytes) -> tuple[int, int, list[bytes]]:
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (43, 9), (256, 64), (1024, 1536), (1536, 1024)])
 def test_the_image_has_the_size_asked_for(width: int, height: int) -> None:
-    assert decode(image(width, height))[:2] == (width, height)
+    assert decode(draw_image(width, height))[:2] == (width, height)
 
 
 def test_the_word_can_be_read() -> None:
-    _, _, rows = decode(image(43, 9))
+    _, _, rows = decode(draw_image(43, 9))
 
     assert [row[1:42].translate(bytes((32, 35)) + bytes(254)).decode().rstrip() for row in rows] == [
         "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.server.billing import amount, token_price
+from gateway.sandbox.server.billing import sale_amount, token_prices
 from gateway.sandbox.wire.answers import Role, Sale
 from tests.sandbox.client import HELLO, STREAM, Client, ask
 
@@ -35,12 +35,12 @@ from tests.sandbox.client import HELLO, STREAM, Client, ask
     ],
 )
 def test_prices(role: Role, sale: Sale, expected: int | None) -> None:
-    assert amount(role, sale, sale.output_tokens, sale.images) == expected
+    assert sale_amount(role, sale, sale.output_tokens, sale.images) == expected
 
 
 def test_a_name_that_only_begins_alike_has_no_price() -> None:
-    assert token_price("api", "gpt-4o-2024-08-06") == token_price("api", "gpt-4o")
-    assert token_price("api", "gpt-4o-audio") is None
+    assert token_prices("api", "gpt-4o-2024-08-06") == token_prices("api", "gpt-4o")
+    assert token_prices("api", "gpt-4o-audio") is None
 
 
 async def test_whole_answers_are_billed_by_their_usage(sandbox: Sandbox) -> None:

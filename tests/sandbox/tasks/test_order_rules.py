@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.images.png import image
-from gateway.sandbox.tasks.order_rules import image_count, image_size, points, problem
+from gateway.sandbox.images.png import draw_image
+from gateway.sandbox.tasks.order_rules import image_count, image_size, order_points, order_problem
 from tests.sandbox.client import ask
 
 LINK = "https://i.example.com/girl-mask.png"
-SMALL = base64.b64encode(image(64, 48)).decode()
+SMALL = base64.b64encode(draw_image(64, 48)).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(40)).decode()
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
 LORA = [{"lora_type": "mjv6", "lora_strength": 1}]
@@ -59,8 +59,8 @@ def outpaint(image: str = LINK, **margins: int) -> dict[str, Any]:
     ],
 )
 def test_good_orders(body: Any, size: tuple[int, int], images: int, cost: int | None) -> None:
-    assert problem(body) is None
-    assert (image_size(body), image_count(body), points(body)) == (size, images, cost)
+    assert order_problem(body) is None
+    assert (image_size(body), image_count(body), order_points(body)) == (size, images, cost)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_good_orders(body: Any, size: tuple[int, int], images: int, cost: int | 
     ],
 )
 def test_wrong_orders(body: Any, words: str) -> None:
-    assert words in (problem(body) or "")
+    assert words in (order_problem(body) or "")
 
 
 async def test_a_wrong_order_is_refused_under_http_200_and_costs_nothing(sandbox: Sandbox) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sandbox.wire.http import BODY_LIMIT, HEAD_LIMIT, BadRequest, Request, RequestReader, chunk, head
+from gateway.sandbox.wire.http import BODY_LIMIT, HEAD_LIMIT, BadRequest, Request, RequestReader, chunk, response_head
 
 FIXED = b"POST /v1/x?y=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nX-Api-Key: sk-b\r\n\r\nhello"
 CHUNKED = b"POST /v1/x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
@@ -103,7 +103,7 @@ def test_what_breaks_http_is_refused(message: bytes) -> None:
 
 
 def test_heads_and_chunks_are_written_to_the_byte() -> None:
-    assert head(200, ((b"a", b"b"),)) == b"HTTP/1.1 200 OK\r\na: b\r\n\r\n"
-    assert head(524, ()) == b"HTTP/1.1 524 Unknown\r\n\r\n"
+    assert response_head(200, ((b"a", b"b"),)) == b"HTTP/1.1 200 OK\r\na: b\r\n\r\n"
+    assert response_head(524, ()) == b"HTTP/1.1 524 Unknown\r\n\r\n"
     assert chunk(b"x" * 16) == b"10\r\n" + b"x" * 16 + b"\r\n"
     assert chunk(b"") == b""
