@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.billing.budgets import BudgetKeeper
+from gateway.billing.budgets import BudgetService
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
@@ -116,6 +116,6 @@ class Services:
     new_id: Callable[[], str] = field(repr=False)
     task_limiter: TaskLimiter
     wakeups: Wakeups
-    budgets: BudgetKeeper
+    budgets: BudgetService
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)
