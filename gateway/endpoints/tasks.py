@@ -57,11 +57,8 @@ class TaskOperation:
         tools = self.tools
         return TaskRelay(
             orjson.dumps({**self.body, "model": target.model}),
-            target,
-            endpoint,
+            tools.context(target, endpoint),
             images=self.images,
-            wall_seconds=tools.wall_seconds(),
-            redact=tools.redact,
             points_per_usd=tools.points_per_usd,
             jitter=tools.jitter,
         )
