@@ -103,7 +103,6 @@ def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
     return Snapshot(
         routes=RouteTable(config.routes),
         states=states,
-        failover=config.failover,
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,
         upload_limit=config.limits.upload,

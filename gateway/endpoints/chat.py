@@ -146,9 +146,7 @@ class ChatEndpoint:
             )
             if any(target.operation != "chat" for target in route.targets):
                 self._offer_images(operation, route, flux)
-        await Exchange(
-            services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
-        ).run()
+        await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
 
     def _flux(self, document: dict[str, Any]) -> dict[str, Any]:
         """Flux's own fields, taken out of what is asked of a Flux model; elsewhere they are unknown parameters."""

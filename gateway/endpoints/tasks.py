@@ -107,7 +107,6 @@ class CreateTask:
             route,
             key,
             client,
-            request_id=client.request_id,
             sdk_retry=is_sdk_retry(scope),
             on_response=answered.set,
         )

@@ -74,12 +74,10 @@ class TaskReading:
                     redact=services.log.redactor.data,
                 ),
             ),
-            pool=services.pool,
+            services,
             sink=answer,
             interrupter=Interrupter(),
             deadline=deadline,
-            clock=services.clock,
-            tasks=services.tasks,
             errands=answer,
         )
         return await attempt.run()

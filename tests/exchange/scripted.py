@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.health import Ticket
@@ -215,6 +215,15 @@ class Clock:
         return 0
 
 
+@dataclass
+class Parts:
+    """What an attempt uses of the gateway."""
+
+    pool: Any
+    tasks: TrackedTasks
+    clock: Clock = field(default_factory=Clock)
+
+
 def attempt(
     script: Script,
     *responses: Response | TransportError,
@@ -232,12 +241,13 @@ def attempt(
     return Attempt(
         AttemptPlan(target, endpoint, credential, True, 1, 0, False, Ticket(endpoint, "gpt-4o", 0.0)),
         others.get("talk") or Talk(script),
-        pool=others.get("pool") or cast("Any", Pool(list(responses))),
+        Parts(
+            others.get("pool") or Pool(list(responses)),
+            others.get("tasks", TrackedTasks(no_errors)),
+        ),
         sink=others.get("sink") or Sink(),
         interrupter=others.get("interrupter") or Interrupter(),
         deadline=deadline,
-        clock=Clock(),
-        tasks=others.get("tasks", TrackedTasks(no_errors)),
         errands=others.get("errands") or Errands(),
     )
 
