@@ -274,3 +274,49 @@ def emitting(talk: Talk) -> Conversing:
         if not outcome.ok:
             return OK if outcome.slug == "sse_truncated" else outcome
         yield Emit(talk.heard[-1][1])
+
+
+def folding(talk: Talk) -> Conversing:
+    """Collect everything that comes, to the end, as one whole answer."""
+    yield SEND
+    while True:
+        outcome = yield from talk.hear(Awaiting.IDLE if talk.progress else Awaiting.CONTENT)
+        if not outcome.ok:
+            talk.answer = b"".join(data for _, data in talk.heard)
+            return OK if outcome.slug == "sse_truncated" else outcome
+
+
+def with_usage(script: Script, usage: Usage) -> Script:
+    """The same conversation with an upstream that names its usage at the end."""
+
+    def script_with_usage(talk: Talk) -> Conversing:
+        outcome = yield from script(talk)
+        talk.usage = usage
+        return outcome
+
+    return script_with_usage
+
+
+def fails(slug: str, phase: Phase = Phase.REJECTED, status: int = 500, **others: Any) -> Script:
+    """An upstream that answers, and what it answers means this."""
+
+    def script(talk: Talk) -> Conversing:
+        yield SEND
+        return Outcome(slug, phase, status, **others)
+
+    return script
+
+
+def in_turn(*scripts: Script) -> Script:
+    """The first conversation follows the first script, the second one the second, and so on."""
+    left = list(scripts)
+
+    def script(talk: Talk) -> Conversing:
+        return (yield from left.pop(0)(talk))
+
+    return script
+
+
+def answered(data: bytes = b"hello", at: float = 1.0) -> Response:
+    """An upstream that sends one piece and ends."""
+    return Response([(at, data)], end=at)
