@@ -128,7 +128,7 @@ async def test_bytes_that_are_no_http(sandbox: Sandbox) -> None:
         _ = received.body
 
 
-async def test_a_second_answer_nobody_asked_for(sandbox: Sandbox) -> None:
+async def test_an_unsolicited_second_answer(sandbox: Sandbox) -> None:
     received = await ask(sandbox, HELLO, "extra_bytes")
 
     assert received.raw.count(b"HTTP/1.1 200 OK") == 2

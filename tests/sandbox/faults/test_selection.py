@@ -1,4 +1,4 @@
-"""Who decides which scenario a request meets, and in which order."""
+"""The selection of scenarios: what decides, and in which order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox import Sandbox, ScenarioError
+from gateway.sandbox import SCENARIOS, Sandbox, ScenarioError
+from gateway.sandbox.faults.selection import RANDOM_FAULTS
 from tests.sandbox.client import HELLO, ask
-from tests.sandbox.tasks.test_service import TASK
+from tests.sandbox.task_client import TASK
 
 
 def marked(marker: str, role: str = "user") -> dict[str, Any]:
@@ -191,3 +192,9 @@ async def test_random_faults_repeat_with_their_seed() -> None:
     assert 5 < once.count("ok") < 25
     assert set(await played(3, 0.0)) == {"ok"}
     assert "ok" not in await played(3, 1.0)
+
+
+def test_random_faults_hold_only_what_a_crowd_survives() -> None:
+    for choice in RANDOM_FAULTS:
+        assert choice.values.get("seconds", 0) == 0, f"{choice.name} is silent"
+        assert SCENARIOS[choice.name].fault_row not in (7, 8, 9, 15, 16), f"{choice.name} cools a key"
