@@ -1,4 +1,4 @@
-"""A client's connection: one request after the other, and Cloudflare's wall."""
+"""A client's connection: one request after the other, breaches of HTTP, and Cloudflare's wall."""
 
 from __future__ import annotations
 
@@ -43,3 +43,25 @@ async def test_life_signs_keep_cloudflare_waiting() -> None:
         received = await ask(sandbox, STREAM, "drip;interval=20;count=15")
 
     assert received.payloads[-1] == b"[DONE]"
+
+
+async def test_a_client_that_breaks_http_is_told_and_noted(sandbox: Sandbox) -> None:
+    client = await Client.connect(sandbox)
+    client.writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
+    received = await client.receive()
+    await client.close()
+
+    assert received.status == 400
+    assert received.ending == "fin"
+    assert sandbox.protocol_errors == ["exactly one Host is needed (RFC 9112 §3.2)"]
+
+
+async def test_a_client_that_asks_first_is_told_to_continue(sandbox: Sandbox) -> None:
+    client = await Client.connect(sandbox)
+    client.send(b"", headers={"expect": "100-continue"}, announce=2)
+    await client.receive_until(b"HTTP/1.1 100 Continue\r\n\r\n")
+    client.writer.write(b"{}")
+    received = await client.receive_until(b"}")
+    await client.close()
+
+    assert received.status == 400
