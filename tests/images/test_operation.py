@@ -62,10 +62,13 @@ class TestTheWebhook:
         assert first.wakeup not in repr(first)
 
 
+PLAIN = ImageFacts()
+
+
 class Served:
     """What is left of a conversation that served."""
 
-    def __init__(self, name: str, usage: Usage | None = None, facts: ImageFacts = ImageFacts()) -> None:
+    def __init__(self, name: str, usage: Usage | None = None, facts: ImageFacts = PLAIN) -> None:
         self.made_images = (MadeImage(f"https://img/{name}"),)
         self.usage = usage
         self.facts = facts
