@@ -150,7 +150,7 @@ class TestReconciling:
 
         play(story)
 
-    def test_asks_nobody_for_a_moment_that_is_none(self) -> None:
+    def test_records_nothing_for_a_moment_that_is_none(self) -> None:
         async def story() -> None:
             books = Books()
             with pytest.raises(ValueError, match="yesterweek"):
@@ -187,7 +187,7 @@ class TestPruning:
         play(story)
 
     @pytest.mark.parametrize("dry_run", [False, True])
-    def test_keeps_what_is_younger_than_three_days_whatever_is_asked(self, dry_run: bool) -> None:
+    def test_keeps_what_is_younger_than_three_days_even_if_more_is_asked(self, dry_run: bool) -> None:
         """An outcome may become known, and a task's images are asked for, for so long."""
 
         async def story() -> None:

@@ -72,7 +72,7 @@ class TestTheModel:
 
         play(story)
 
-    def test_that_nobody_knows_is_not_there_whoever_asks(self) -> None:
+    def test_that_no_route_has_is_not_there_for_any_key(self) -> None:
         async def story() -> None:
             door, _ = admission(Stage())
             for models in (("*",), ("flux",)):
@@ -126,7 +126,7 @@ class TestUnderTheKeysLimits:
         (b"one", False),
     ],
 )
-def test_an_sdks_count_of_retries_is_read_whatever_it_says(value: bytes, again: bool) -> None:
+def test_an_sdks_count_of_retries_is_read_in_every_form(value: bytes, again: bool) -> None:
     assert is_sdk_retry({"headers": [(b"host", b"a"), (b"x-stainless-retry-count", value)]}) is again
 
 

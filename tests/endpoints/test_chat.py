@@ -95,7 +95,7 @@ class TestAChatThatIsNoOrderForImages:
 
         play(story)
 
-    def test_is_refused_where_nobody_talks(self) -> None:
+    def test_is_refused_where_no_target_talks(self) -> None:
         async def story() -> None:
             stage = Stage(targets=[paid("images")])
             with pytest.raises(ClientError) as refused:

@@ -19,7 +19,7 @@ ROUTES = RouteTable(
     [
         Route("gpt-4o", (Target(PIAPI, "gpt-4o"), Target(BACKUP, "gpt-4o"))),
         Route("claude-3", (Target(BACKUP, "claude-3"),)),
-        Route("nobody-serves-it", ()),
+        Route("without-targets", ()),
         Route("gemini-*", (Target(PIAPI, "gemini-*"),)),
     ]
 )
@@ -38,7 +38,7 @@ async def listed(*models: str) -> list[dict[str, Any]]:
     return data
 
 
-async def test_lists_what_somebody_serves_and_who_is_tried_first() -> None:
+async def test_lists_what_is_served_and_the_upstream_tried_first() -> None:
     assert await listed() == [
         {"id": "claude-3", "object": "model", "created": CREATED, "owned_by": "backup"},
         {"id": "gemini-*", "object": "model", "created": CREATED, "owned_by": "piapi"},
@@ -61,7 +61,7 @@ async def test_shows_one_model(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("models", "model"), [("*", "gpt-5000"), ("claude-*", "gpt-4o"), ("*", "nobody-serves-it"), ("*", "gemini-")]
+    ("models", "model"), [("*", "gpt-5000"), ("claude-*", "gpt-4o"), ("*", "without-targets"), ("*", "gemini-")]
 )
 async def test_a_model_that_the_key_may_not_use_is_not_there(models: str, model: str) -> None:
     with pytest.raises(GatewayError) as refused:

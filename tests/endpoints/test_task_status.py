@@ -59,7 +59,7 @@ def test_the_owner_gets_the_upstreams_own_words() -> None:
     ],
     ids=["another's task", "no task", "no key"],
 )
-def test_nobody_else_learns_that_it_exists(name: str, task: str, status: int, code: str) -> None:
+def test_no_other_key_learns_that_it_exists(name: str, task: str, status: int, code: str) -> None:
     async def story() -> None:
         answer, stage = await asked(found(), name=name, task=task)
         assert (answer.status_code, json.loads(answer.body)["error"]["code"]) == (status, code)

@@ -1,4 +1,4 @@
-"""PiAPI's webhook wakes a wait by its token; whoever does not know both token and secret learns nothing."""
+"""PiAPI's webhook wakes a wait by its token; without both token and secret a sender learns nothing."""
 
 from __future__ import annotations
 

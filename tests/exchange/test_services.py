@@ -1,4 +1,4 @@
-"""The gate: how much may be in flight, and who waits until nothing is."""
+"""The gate: how much may be in flight, and waiting until nothing is."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_an_empty_gate_is_not_waited_for() -> None:
     play(story)
 
 
-def test_whoever_waits_goes_on_when_the_last_request_has_left() -> None:
+def test_a_wait_for_an_empty_gate_ends_when_the_last_request_has_left() -> None:
     async def story() -> None:
         gate, requests = Gate(5), [Request(), Request()]
 

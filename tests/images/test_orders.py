@@ -58,7 +58,7 @@ class TestWhatIsWrongWithAnOrder:
             operation(wish(model="gpt-image", flux={"guidance_scale": 3}), IMAGES)
         assert (refused.value.code, refused.value.param) == ("unknown_parameter", "guidance_scale")
 
-    def test_is_the_same_whoever_can_bring_it(self) -> None:
+    def test_is_the_same_for_every_target(self) -> None:
         """A Flux model whose upstream has no key at present: its backup takes the order, but no wrong one."""
         with pytest.raises(ClientError) as refused:
             operation(wish(flux={"guidance_scale": "much"}), IMAGES)
