@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from gateway.billing.balances import balance_rows
 from gateway.billing.usage import parse_moment, parse_period
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.types import Credential, Upstream
 from gateway.stores.sqlite.balances import Balance, balance_periods
 from gateway.stores.sqlite.pruning import Pruned, prunable, prunable_before
+from gateway.stores.sqlite.queries import verify
 from gateway.upstream.account import ask_account
 from gateway.upstream.pool import ConnectionPool
 from gateway.wire.account_answer import account_id, balance_nano
@@ -22,9 +24,6 @@ from gateway.wire.account_answer import account_id, balance_nano
 KEPT_NS = 3 * 24 * 3600 * 1_000_000_000
 """What came in less than so long ago is never pruned. An outcome may become known for a day, and PiAPI keeps a task's
 images for three (doc.qubico.ai, output storage), in which its owner may still ask for them."""
-
-SINCE = "30d"
-"""How far a report reaches back if nobody says."""
 
 Shown = dict[str, Any]
 
@@ -50,6 +49,21 @@ def would_prune(path: Path, before: str, now_ns: int, zone: tzinfo) -> Shown:
     """``LedgerService.prune`` as a dry run, for which reading the books is enough. Blocks."""
     before_ns = prunable_before(_horizon(before, now_ns, zone), now_ns)
     return _shown(prunable(path, before_ns), dry_run=True)
+
+
+def verification(path: Path) -> Shown:
+    """Whether the books are right: how many exchanges ended how, and ``problems``, one sentence each. Blocks."""
+    books = verify(path)
+    return {
+        "object": "verification",
+        "settled": books.settled,
+        "released": books.released,
+        "unknown": books.unknown,
+        "open": books.open,
+        "corrected": books.corrected,
+        "pruned": books.pruned,
+        "problems": books.problems,
+    }
 
 
 class LedgerService:
@@ -84,7 +98,7 @@ class LedgerService:
         nothing. Raises ValueError for moments that are none.
         """
         now_ns = self._wall_ns()
-        period = parse_period(since or SINCE, until, now_ns, self._zone())
+        period = parse_period(since or USAGE_SINCE, until, now_ns, self._zone())
         asked = [
             (upstream, credential)
             for upstream in self._upstreams()
@@ -118,6 +132,10 @@ class LedgerService:
         if dry_run:
             return await asyncio.to_thread(would_prune, self._ledger.path, before, now_ns, zone)
         return _shown(await self._ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
+
+    async def verify(self) -> Shown:
+        """Check the whole books; see ``verification``."""
+        return await asyncio.to_thread(verification, self._ledger.path)
 
     async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
         points_per_usd = self._points_per_usd()

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.defaults import ROTATION_GRACE
 from gateway.core.errors import ClientError
 from gateway.core.types import ANONYMOUS, OTHER
 from gateway.keys.fields import SETTINGS, KeyRules, as_refusal, read_grace, read_settings, refuse_unknown
@@ -13,9 +14,6 @@ from gateway.keys.hashing import Pepper, new_key
 from gateway.keys.key_book import KeyBook, Shown, not_found
 from gateway.stores.sqlite.keys import KeyExists, KeyMissing, KeyRevoked, KeySettings, KeyStore, StoredKey
 from gateway.wire.field_checks import a_string, missing, wrong_value
-
-GRACE = "24h"
-"""How long the key before a rotation works, if nobody says."""
 
 _MEANING_OF_THEIR_OWN = frozenset({ANONYMOUS, OTHER, ".", ".."})
 """Names that metrics use for others, and those that vanish from a URL's path."""
@@ -87,7 +85,7 @@ class KeyService:
         refuse_unknown(fields, ("grace",))
         self._refuse_of_file(name)
         grace = fields.get("grace")
-        grace_ns = read_grace(GRACE if grace is None else grace, self._rules())
+        grace_ns = read_grace(ROTATION_GRACE if grace is None else grace, self._rules())
         now_ns = self._wall_ns()
         key, pepper = new_key(), self._pepper()
         rotated = await self._change(
