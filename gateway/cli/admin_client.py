@@ -7,10 +7,8 @@ first, and reads or writes the store by itself only where none answers.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -19,9 +17,10 @@ import httpx2
 from gateway.config import Config
 from gateway.core.errors import GatewayError, OperatorError
 from gateway.endpoints.admin.paths import KEYS_PATH, UPSTREAMS_PATH
-from gateway.keys.key_book import MOST_LISTED
-from gateway.stores.sqlite.ledger import store_path
-from gateway.stores.sqlite.lock import StoreInUse
+from gateway.keys.service import MOST_LISTED
+from gateway.stores.base import StoreReader
+from gateway.stores.engines import read_store
+from gateway.stores.records import StoreInUse
 
 T = TypeVar("T")
 
@@ -96,7 +95,7 @@ class AdminClient:
 
 
 class RemoteKeys:
-    """The virtual keys of a running gateway; the methods are those of KeyBook and KeyService.
+    """The virtual keys of a running gateway; the methods are those of KeyListing and KeyService.
 
     They raise what ``AdminClient.ask`` does.
     """
@@ -146,13 +145,12 @@ def gateway_first(
     raised: its refusal is no reason to go round it. ``notes``: gets a sentence if the gateway that answered has another
     store than the one this configuration names.
     """
-    client, store = AdminClient.of(config), store_path(config.store)
-    ours = store.resolve() if os.path.exists(store) else None  # unlike Path.exists, False where looking is forbidden
+    client, store = AdminClient.of(config), read_store(config.store)
 
     async def asked_and_noted() -> T:
         answer = await asked(client)
-        if ours is not None:
-            notes.extend(await _note_of_another_store(client, ours))
+        if await store.exists():
+            notes.extend(await _note_of_another_store(client, store))
         return answer
 
     return asyncio.run(_until_either(asked_and_noted, here, client.url))
@@ -173,15 +171,15 @@ async def _until_either(asked: Callable[[], Awaitable[T]], here: Callable[[], Aw
         await asyncio.sleep(_PAUSE)
 
 
-async def _note_of_another_store(client: AdminClient, ours: Path) -> list[str]:
+async def _note_of_another_store(client: AdminClient, ours: StoreReader) -> list[str]:
     """A sentence if the gateway that has just answered has another store than ``ours``, which is there as well."""
     try:
         theirs = (await client.state()).get("store")
     except (OperatorError, GatewayError):
         return []  # it has answered what it was asked for; this was only a courtesy
-    if not isinstance(theirs, str) or theirs == str(ours):
+    if not isinstance(theirs, str) or theirs == ours.name:
         return []
-    return [f"the gateway at {client.url} answered, whose store is {_printable(theirs)}; {ours} was left alone"]
+    return [f"the gateway at {client.url} answered, whose store is {_printable(theirs)}; {ours.name} was left alone"]
 
 
 def _give_up(url: str, busy: StoreInUse) -> NoReturn:

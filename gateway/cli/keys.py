@@ -15,8 +15,7 @@ from gateway.core.defaults import ROTATION_GRACE
 if TYPE_CHECKING:
     from gateway.cli.admin_client import AdminClient, RemoteKeys
     from gateway.config import Config
-    from gateway.keys.key_book import KeyBook
-    from gateway.keys.service import KeyService
+    from gateway.keys.service import KeyListing, KeyService
 
 KeyFacts = dict[str, Any]
 """A key as the admin API's JSON has it."""
@@ -97,11 +96,11 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
         return await action(RemoteKeys(client), options)
 
     async def here() -> Any:
-        from gateway.cli.local_store import reading_keys, writing_keys
+        from gateway.cli.local_store import local_key_listing, local_key_service
 
         if not options.changes:
-            return await action(reading_keys(config), options)
-        with writing_keys(config) as service:
+            return await action(await local_key_listing(config), options)
+        async with local_key_service(config) as service:
             return await action(service, options)
 
     notes: list[str] = []
@@ -109,7 +108,7 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
     return CommandResult(as_json(answer) if options.json else options.text(answer), notes=notes)
 
 
-async def _list(keys: KeyBook | RemoteKeys, options: argparse.Namespace) -> list[KeyFacts]:
+async def _list(keys: KeyListing | RemoteKeys, options: argparse.Namespace) -> list[KeyFacts]:
     found: list[KeyFacts] = []
     page = await keys.page(include_revoked=options.all)
     found += page["data"]
@@ -119,7 +118,7 @@ async def _list(keys: KeyBook | RemoteKeys, options: argparse.Namespace) -> list
     return found
 
 
-async def _show(keys: KeyBook | RemoteKeys, options: argparse.Namespace) -> KeyFacts:
+async def _show(keys: KeyListing | RemoteKeys, options: argparse.Namespace) -> KeyFacts:
     return await keys.show(options.name)
 
 

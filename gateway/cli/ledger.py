@@ -45,7 +45,7 @@ def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
     from gateway.billing.ledger import verification
     from gateway.cli.admin_client import gateway_first
     from gateway.endpoints.admin.paths import VERIFY_PATH
-    from gateway.stores.sqlite.ledger import store_path
+    from gateway.stores.engines import read_store
 
     async def asked(client: AdminClient) -> dict[str, Any]:
         return await client.ask(
@@ -57,7 +57,7 @@ def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
         )
 
     async def here() -> dict[str, Any]:
-        return verification(store_path(config.store))
+        return await verification(read_store(config.store).usage)
 
     notes: list[str] = []
     books = gateway_first(config, asked, here, notes)
@@ -71,10 +71,10 @@ def _prune(config: Config, options: argparse.Namespace) -> CommandResult:
     from gateway.billing.ledger import would_prune
     from gateway.billing.usage import parse_moment
     from gateway.cli.admin_client import gateway_first
-    from gateway.cli.local_store import open_ledger_service
+    from gateway.cli.local_store import local_ledger_service
     from gateway.core.errors import invalid_request
     from gateway.endpoints.admin.paths import PRUNE_PATH
-    from gateway.stores.sqlite.ledger import store_path
+    from gateway.stores.engines import read_store
 
     try:
         parse_moment(options.before, time.time_ns(), config.time_zone)
@@ -93,8 +93,8 @@ def _prune(config: Config, options: argparse.Namespace) -> CommandResult:
 
     async def here() -> dict[str, Any]:
         if not options.yes:  # counting needs no lock
-            return would_prune(store_path(config.store), options.before, time.time_ns(), config.time_zone)
-        async with open_ledger_service(config, notes) as service:
+            return await would_prune(read_store(config.store).usage, options.before, time.time_ns(), config.time_zone)
+        async with local_ledger_service(config, notes) as service:
             return await service.prune(options.before, dry_run=False)
 
     notes: list[str] = []

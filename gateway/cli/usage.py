@@ -67,7 +67,7 @@ def _spent(config: Config, options: argparse.Namespace, by: list[str], period: P
     from gateway.cli.admin_client import gateway_first
     from gateway.cli.tables import usage_csv, usage_table
     from gateway.endpoints.admin.paths import USAGE_PATH
-    from gateway.stores.sqlite.ledger import store_path
+    from gateway.stores.engines import read_store
 
     async def asked(client: AdminClient) -> list[dict[str, Any]]:
         until = {} if options.until is None else {"until": options.until}
@@ -83,7 +83,7 @@ def _spent(config: Config, options: argparse.Namespace, by: list[str], period: P
         return rows
 
     async def here() -> list[dict[str, Any]]:
-        return usage_rows(store_path(config.store), period, by, config.time_zone)
+        return await usage_rows(read_store(config.store).usage, period, by, config.time_zone)
 
     notes: list[str] = []
     rows = gateway_first(config, asked, here, notes)
@@ -96,7 +96,7 @@ def _spent(config: Config, options: argparse.Namespace, by: list[str], period: P
 
 def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
     from gateway.cli.admin_client import gateway_first
-    from gateway.cli.local_store import open_ledger_service
+    from gateway.cli.local_store import local_ledger_service
     from gateway.cli.tables import reconciliation_csv, reconciliation_table
     from gateway.core.errors import OperatorError
     from gateway.endpoints.admin.paths import RECONCILE_PATH
@@ -116,7 +116,7 @@ def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
             raise OperatorError(
                 "there is no account to ask: no upstream of PiAPI's dialect has a key (set PIAPI_API_KEY)"
             )
-        async with open_ledger_service(config, notes) as service:
+        async with local_ledger_service(config, notes) as service:
             return await service.reconcile(options.since, options.until)
 
     notes: list[str] = []

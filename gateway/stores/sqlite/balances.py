@@ -7,48 +7,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from pathlib import Path
 
+from gateway.stores.records import Balance, BalancePeriod
 from gateway.stores.sqlite.rollup import pruned_before
 from gateway.stores.sqlite.schema import reading
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """What an upstream said was left on the account of one of its keys.
-
-    ``at_ns``: Unix time in nanoseconds. ``nano``: nano-dollars, below 0 for a debt.
-    """
-
-    upstream: str
-    credential: str
-    at_ns: int
-    nano: int
-
-
-@dataclass(frozen=True, slots=True)
-class BalancePeriod:
-    """Two snapshots that follow one another.
-
-    ``owed``: nano-dollars of upstream cost that the ledger has for what came in from the first moment until before the
-    last one, at that upstream, with that key; None where its rows were pruned.
-    """
-
-    first: Balance
-    last: Balance
-    owed: int | None
-
-    @property
-    def drawn(self) -> int:
-        """Nano-dollars the account went down by; below 0 if it was topped up."""
-        return self.first.nano - self.last.nano
-
-    @property
-    def difference(self) -> int | None:
-        """Nano-dollars the upstream took beyond what the ledger knows of."""
-        return None if self.owed is None else self.drawn - self.owed
 
 
 def record(connection: sqlite3.Connection, balances: Sequence[Balance]) -> None:

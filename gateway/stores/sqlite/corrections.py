@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gateway.stores.base import Correction, NotUnknown
+from gateway.stores.records import Correction, NotUnknown
 
 
 def correct(connection: sqlite3.Connection, correction: Correction) -> bool:

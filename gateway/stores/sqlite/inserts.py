@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from gateway.stores.base import Intent, Settlement, TaskRecord
+from gateway.stores.records import Intent, Settlement, TaskRecord
 
 MAX_ROWS = 1024
 """Rows a statement; 16 columns of it stay below SQLite's default of 32,766 parameters."""

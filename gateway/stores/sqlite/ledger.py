@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,21 @@ from typing import NamedTuple, TypeVar
 from gateway.core import errors
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
-from gateway.stores.base import Correction, Held, Intent, Settlement, TaskRecord, UnknownExchange
-from gateway.stores.sqlite import balances, corrections, inserts, open_exchanges, pruning, queries, schema
+from gateway.stores.records import (
+    Correction,
+    Held,
+    Intent,
+    Pruned,
+    Settlement,
+    TaskRecord,
+    UnknownExchange,
+    prunable_before,
+)
+from gateway.stores.sqlite import corrections, inserts, open_exchanges, pruning, queries, schema
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.spill import Spill
 from gateway.stores.sqlite.writer import Batch, Waiter, Writer
-from gateway.stores.sqlite.writer_jobs import Job
+from gateway.stores.sqlite.writer_jobs import WriterJob
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -32,15 +41,6 @@ SETTLE_SECONDS = 0.025
 """How long settlements gather before they are handed over. A killed process leaves at most these as unknown."""
 
 log = logging.getLogger("gateway.stores")
-
-
-def store_path(url: str) -> Path:
-    """The file of ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. StoreError for any other form."""
-    prefix = "sqlite:///"
-    name = url.removeprefix(prefix)
-    if not url.startswith(prefix) or name in ("", "/", ":memory:") or "?" in name or "\0" in name:
-        raise StoreError(f"store {url!r} is not of the form sqlite:///file.db or sqlite:////path/to/file.db.")
-    return Path(name)
 
 
 class _Store(NamedTuple):
@@ -156,18 +156,14 @@ class SQLiteLedger:
         except inserts.UNFIT as error:
             raise ValueError(f"the correction of {correction.id} fits no row of the ledger: {error}") from error
 
-    async def record_balances(self, snapshots: Sequence[balances.Balance]) -> None:
-        """Return once the snapshots are on the disk; errors.ledger_unavailable() if they cannot be written."""
-        await self.write(partial(balances.record, balances=snapshots))
-
-    async def prune(self, before_ns: int, now_ns: int) -> pruning.Pruned:
+    async def prune(self, before_ns: int, now_ns: int) -> Pruned:
         """Remove what came in before ``before_ns``, rounded down to an hour of UTC, and is settled or released.
 
         Usage stays as it is, to the hour. Works in small steps, between which requests are served; cancelled, or
         stopped by errors.ledger_unavailable(), it has done a part, and can be asked again. The file does not shrink:
         its pages are used again.
         """
-        before_ns = pruning.prunable_before(before_ns, now_ns)
+        before_ns = prunable_before(before_ns, now_ns)
         settled = released = 0
         place: pruning.Place | None = pruning.Place()
         while place is not None:
@@ -176,7 +172,7 @@ class SQLiteLedger:
             )
             settled += batch.settled
             released += batch.released
-        return pruning.Pruned(before_ns, settled, released)
+        return Pruned(before_ns, settled, released)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in the writer's thread, in a transaction that is on the disk when this returns; see ``Job``.
@@ -186,7 +182,7 @@ class SQLiteLedger:
         """
         if self._closed:
             raise errors.ledger_unavailable()
-        job = Job(work)
+        job = WriterJob(work)
         self._batch.jobs.append(job)
         self._hand_over_soon()
         result: T = await asyncio.wrap_future(job.done)

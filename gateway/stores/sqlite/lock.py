@@ -14,17 +14,8 @@ import os
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.stores.records import StoreInUse
 from gateway.stores.sqlite.files import beside, open_own
-
-
-class StoreInUse(StoreError):
-    """Another process holds the lock. ``holder``: its id, as text."""
-
-    def __init__(self, store: Path, holder: str) -> None:
-        super().__init__(
-            f"{store} is being written by process {holder}. Stop that gateway, or give this one a 'store' of its own."
-        )
-        self.holder = holder
 
 
 class StoreLock:

@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
-from gateway.stores.base import Held, TaskRecord, UnknownExchange
+from gateway.stores.records import Held, TaskRecord, UnknownExchange
 from gateway.stores.sqlite.rollup import FIGURES, add_up, pruned_before
 from gateway.stores.sqlite.schema import reading
 

@@ -10,7 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.stores.sqlite.rollup import HOUR, NS
+from gateway.stores.records import Pruned
 from gateway.stores.sqlite.schema import reading
 
 BATCH = 100
@@ -24,26 +24,11 @@ _OVER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
-    """How many exchanges left. ``before_ns``: only sums are left of what came in earlier, Unix nanoseconds."""
-
-    before_ns: int
-    settled: int = 0
-    released: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Place:
     """How far a pruning has come, in the order of time."""
 
     at_ns: int = -1
     row: int = -1
-
-
-def prunable_before(before_ns: int, now_ns: int) -> int:
-    """The full hour of UTC up to which ``before_ns`` allows to prune; never in the future."""
-    moment = max(0, min(before_ns, now_ns))
-    return moment - moment % (HOUR * NS)
 
 
 def prunable(path: Path, before_ns: int) -> Pruned:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 
-from gateway.stores.base import TaskRecord
+from gateway.stores.records import TaskRecord, UsageRow, Verification
 from gateway.stores.sqlite.integrity import problems
 from gateway.stores.sqlite.rollup import DAY, FIGURES, NS, add_up, pruned_before
 from gateway.stores.sqlite.schema import reading
@@ -27,39 +26,6 @@ DIMENSIONS: Mapping[str, str | None] = {
 
 _OF_USAGE = FIGURES.index("charged") + 1
 """How many of the figures a row of usage has."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageRow:
-    """``group``: the fields asked for, in their order; None where there is none (no team, no upstream settled it).
-
-    ``cost_nano``: nano-dollars the keys are charged. ``input_tokens`` includes ``cached_input_tokens``.
-    """
-
-    group: Mapping[str, str | None]
-    requests: int
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    images: int
-    cost_nano: int
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """How many exchanges ended how, corrections applied. ``open``: intents not settled yet.
-
-    ``problems``: one sentence each. ``pruned``: exchanges, counted nowhere else, of which only the sums are kept.
-    ``corrected``: exchanges whose outcome was unknown at first, counted by what it turned out to be.
-    """
-
-    settled: int
-    released: int
-    unknown: int
-    open: int
-    problems: list[str]
-    pruned: int = 0
-    corrected: int = 0
 
 
 def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_zone: tzinfo) -> list[UsageRow]:
@@ -84,7 +50,7 @@ def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_z
     return sorted(found, key=lambda row: [(value is not None, value or "") for value in row.group.values()])
 
 
-def verify(path: Path) -> Books:
+def verify(path: Path) -> Verification:
     """Check the whole books. StoreError if they cannot be read at all; wrong rows are ``problems``."""
     with reading(path) as store:
         states = dict(
@@ -96,7 +62,7 @@ def verify(path: Path) -> Books:
         (still_open,) = store.execute(
             "SELECT count(*) FROM intents AS i WHERE NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)"
         ).fetchone()
-        return Books(
+        return Verification(
             settled=states.get("settled", 0),
             released=states.get("released", 0),
             unknown=states.get("unknown", 0),

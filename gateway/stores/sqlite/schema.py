@@ -128,7 +128,7 @@ def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
 
 def _migrations() -> list[str]:
     """The scripts ``0001_….sql``, ``0002_….sql`` … in order: the number of a script is the version it leads to."""
-    folder = files("gateway.stores") / "migrations"
+    folder = files("gateway.stores.sqlite") / "migrations"
     scripts = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [entry.read_text("utf-8") for _, entry in scripts]
 

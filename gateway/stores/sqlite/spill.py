@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import StoreError
-from gateway.stores.base import AttemptRecord, Settlement
+from gateway.stores.records import AttemptRecord, Settlement
 from gateway.stores.sqlite.files import beside, open_own
 
 ROOM = 4 * 1024 * 1024

@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.stores.base import Intent, Settlement, TaskRecord
+from gateway.stores.records import Intent, Settlement, TaskRecord
 from gateway.stores.sqlite import inserts
 from gateway.stores.sqlite.spill import Spill
-from gateway.stores.sqlite.writer_jobs import Job
+from gateway.stores.sqlite.writer_jobs import WriterJob
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
@@ -47,7 +47,7 @@ class Batch:
     tasks: list[TaskRecord] = field(default_factory=list)
     recorders: list[Waiter] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[WriterJob] = field(default_factory=list)
 
 
 class Writer:
@@ -69,7 +69,7 @@ class Writer:
         self._owed: list[Settlement] = []
         self._spilled = 0
         self._waiting: set[Waiter] = set()
-        self._jobs: list[Job] = []
+        self._jobs: list[WriterJob] = []
         self._synced = False
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -208,7 +208,7 @@ class Writer:
         if unsafe and self._spill.append(unsafe):
             self._spilled = len(self._owed)
 
-    def _carry_out(self, job: Job) -> None:
+    def _carry_out(self, job: WriterJob) -> None:
         """Jobs can be asked for again, so a store that is known to fail is not tried with each of them."""
         if not self.usable:
             job.refuse()
@@ -265,7 +265,7 @@ class Writer:
             return
 
 
-def _refuse(jobs: Sequence[Job]) -> None:
+def _refuse(jobs: Sequence[WriterJob]) -> None:
     for job in jobs:
         job.refuse()
 

@@ -17,7 +17,7 @@ from gateway.stores.sqlite import inserts
 WriterWork = Callable[[sqlite3.Connection], Any]
 
 
-class Job:
+class WriterJob:
     """``work(connection)`` is called once, in the writer's thread; what it returns or raises is what ``done`` gives.
 
     It may raise OperatorError, ValueError or one of inserts.UNFIT; then nothing is changed. Where the store fails, or

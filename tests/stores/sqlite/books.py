@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import gateway
-from gateway.stores.base import AttemptRecord, Intent, Ledger, Settlement, TaskRecord
+from gateway.stores.base import Ledger
+from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord
 
 EXPENSIVE = AttemptRecord("piapi", "https://api.piapi.ai", "first", "ok", 4, cost=30)
 
@@ -101,11 +102,11 @@ def tamper(path: Path, *statements: str) -> None:
 
 def old_store(path: Path, version: int) -> sqlite3.Connection:
     """A store as the version before some migrations left it; nothing in it is written by today's code."""
-    scripts = sorted(entry.name for entry in (files("gateway.stores") / "migrations").iterdir())
+    scripts = sorted(entry.name for entry in (files("gateway.stores.sqlite") / "migrations").iterdir())
     store = sqlite3.connect(path, isolation_level=None)
     store.execute("PRAGMA journal_mode = WAL")
     for number, name in enumerate(scripts[:version], start=1):
-        script = (files("gateway.stores") / "migrations" / name).read_text("utf-8")
+        script = (files("gateway.stores.sqlite") / "migrations" / name).read_text("utf-8")
         store.executescript(f"BEGIN; {script}; INSERT INTO schema_version VALUES ({number}, 5); COMMIT;")
     return store
 
@@ -118,5 +119,5 @@ def child(script: str, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ
-        | {"PYTHONPATH": os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[2])))},
+        | {"PYTHONPATH": os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[3])))},
     )

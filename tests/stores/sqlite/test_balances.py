@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
-from gateway.stores.base import AttemptRecord, Correction
-from gateway.stores.sqlite.balances import Balance, BalancePeriod, balance_periods
+from gateway.stores.records import AttemptRecord, Balance, BalancePeriod, Correction
+from gateway.stores.sqlite.balances import balance_periods
 from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.store import SQLiteBalances
 
 from .books import StoppedClock, intent, nothing_pending, rows, settlement
 
@@ -43,7 +44,7 @@ def owed(path: Path) -> list[tuple[str, str, int, int | None, int | None]]:
 
 
 async def test_each_period_holds_what_came_in_between_its_snapshots(ledger: SQLiteLedger, path: Path):
-    await ledger.record_balances([balance(0, 1_000), balance(1, 900), balance(2, 955)])
+    await SQLiteBalances(ledger).record([balance(0, 1_000), balance(1, 900), balance(2, 955)])
     await bought(ledger, "before", START - 1, attempt(1))
     await bought(ledger, "first", START, attempt(30))
     await bought(ledger, "last", START + HOUR_NS - 1, attempt(60))
@@ -57,7 +58,7 @@ async def test_each_period_holds_what_came_in_between_its_snapshots(ledger: SQLi
 
 
 async def test_every_attempt_counts_for_the_key_it_was_made_with(ledger: SQLiteLedger, path: Path):
-    await ledger.record_balances(
+    await SQLiteBalances(ledger).record(
         [balance(hour, 0, *whose) for hour in (0, 1) for whose in (("first",), ("second",), ("first", "backup"))]
     )
     await bought(
@@ -71,7 +72,8 @@ async def test_every_attempt_counts_for_the_key_it_was_made_with(ledger: SQLiteL
 
 
 async def test_a_correction_counts_instead_of_the_attempts_it_corrects(ledger: SQLiteLedger, path: Path):
-    await ledger.record_balances([balance(0, 100), balance(1, 50), balance(0, 9, "second"), balance(1, 9, "second")])
+    both = [balance(0, 100), balance(1, 50), balance(0, 9, "second"), balance(1, 9, "second")]
+    await SQLiteBalances(ledger).record(both)
     for identity in ("where it was", "elsewhere"):
         await bought(ledger, identity, START, attempt(20), state="unknown")
     assert [cost for *_, cost, _ in owed(path)] == [40, 0]
@@ -83,26 +85,26 @@ async def test_a_correction_counts_instead_of_the_attempts_it_corrects(ledger: S
 
 
 async def test_where_rows_were_pruned_nothing_is_claimed(ledger: SQLiteLedger, path: Path):
-    await ledger.record_balances([balance(hour, 100 - hour) for hour in range(4)])
+    await SQLiteBalances(ledger).record([balance(hour, 100 - hour) for hour in range(4)])
     await bought(ledger, "a", START, attempt(20))
     await ledger.prune(START + 2 * HOUR_NS, START + 3 * HOUR_NS)
     assert [(cost, difference) for *_, cost, difference in owed(path)] == [(None, None), (None, None), (0, 1)]
 
 
 async def test_only_snapshots_of_the_window_and_at_least_two(ledger: SQLiteLedger, path: Path):
-    await ledger.record_balances([balance(hour, 0) for hour in range(3)])
+    await SQLiteBalances(ledger).record([balance(hour, 0) for hour in range(3)])
     assert len(balance_periods(path, START, START + 2 * HOUR_NS)) == 1
     assert len(balance_periods(path, START, START + 2 * HOUR_NS + 1)) == 2
     assert balance_periods(path, START + 1, START + 2 * HOUR_NS) == []
 
 
 async def test_snapshots_are_kept_as_they_were_taken(ledger: SQLiteLedger, path: Path):
-    await ledger.record_balances([balance(0, -5)])
-    await ledger.record_balances([balance(0, 7)])
+    await SQLiteBalances(ledger).record([balance(0, -5)])
+    await SQLiteBalances(ledger).record([balance(0, 7)])
     await ledger.close()
     assert rows(path, "SELECT balance_nano FROM balances") == [-5]
     for statement in ("UPDATE balances SET balance_nano = 0", "DELETE FROM balances"):
         with closing(sqlite3.connect(path)) as owner, pytest.raises(sqlite3.IntegrityError, match="append-only"):
             owner.execute(statement)
     with pytest.raises(GatewayFault):
-        await ledger.record_balances([balance(1, 0)])
+        await SQLiteBalances(ledger).record([balance(1, 0)])

@@ -12,9 +12,10 @@ import pytest
 
 from gateway.core.errors import GatewayFault
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
-from gateway.stores.base import AttemptRecord, Correction, Held, Ledger, NotUnknown, TaskRecord, UnknownExchange
+from gateway.stores.base import Ledger
+from gateway.stores.records import AttemptRecord, Correction, Held, NotUnknown, TaskRecord, UnknownExchange, UsageRow
 from gateway.stores.sqlite.ledger import SQLiteLedger
-from gateway.stores.sqlite.queries import UsageRow, usage, verify
+from gateway.stores.sqlite.queries import usage, verify
 
 from .books import StoppedClock, intent, nothing_pending, released, rows, settlement, tamper, task
 

@@ -15,19 +15,9 @@ import pytest
 from gateway.core.errors import GatewayFault, StoreError
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.hashing import Pepper, new_key
+from gateway.stores.key_records import KeyExists, KeyMissing, KeyRevoked, KeySettings, StoredKey
 from gateway.stores.sqlite import schema
-from gateway.stores.sqlite.keys import (
-    KeyExists,
-    KeyMissing,
-    KeyRevoked,
-    KeySettings,
-    KeyStore,
-    StoredKey,
-    find_key,
-    list_keys,
-    load_active,
-    pepper_mark,
-)
+from gateway.stores.sqlite.keys import KeyStore, find_key, list_keys, load_active, pepper_mark
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
 
@@ -253,7 +243,8 @@ async def test_a_store_that_cannot_be_written_changes_no_key(keys: KeyStore, led
 REVOKING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway.stores.sqlite.keys import KeySettings, KeyStore
+from gateway.stores.sqlite.keys import KeyStore
+from gateway.stores.key_records import KeySettings
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from tests.stores.sqlite.books import StoppedClock
 

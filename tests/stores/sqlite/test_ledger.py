@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from gateway.core.errors import GatewayFault, StoreError
 from gateway.stores.base import Ledger
 from gateway.stores.sqlite import inserts
-from gateway.stores.sqlite.ledger import MAX_WAITING, SQLiteLedger, store_path
+from gateway.stores.sqlite.ledger import MAX_WAITING, SQLiteLedger
 from gateway.stores.sqlite.queries import verify
+from gateway.stores.sqlite.store import store_path
 
 from .books import StoppedClock, intent, nothing_pending, released, rows, settlement
 

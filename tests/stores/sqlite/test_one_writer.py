@@ -54,8 +54,8 @@ def calls_to_connect() -> list[tuple[str, str]]:
 
 def test_the_program_opens_a_store_for_writing_in_one_place():
     assert calls_to_connect() == [
-        ("stores/schema.py", "f'{path.as_uri()}?mode=ro'"),
-        ("stores/schema.py", "path"),
+        ("stores/sqlite/schema.py", "f'{path.as_uri()}?mode=ro'"),
+        ("stores/sqlite/schema.py", "path"),
     ]
 
 
@@ -105,7 +105,7 @@ async def test_a_writer_and_many_readers_leave_a_sound_store(path: Path, monkeyp
     monkeypatch.setattr(schema, "CHECKPOINT_PAGES", 2)
     ledger = await SQLiteLedger.open(path, clock=StoppedClock())
     script = (
-        "import sys\nfrom pathlib import Path\nfrom gateway.stores.queries import verify\n"
+        "import sys\nfrom pathlib import Path\nfrom gateway.stores.sqlite.queries import verify\n"
         "for _ in range(60): assert verify(Path(sys.argv[1])).problems == []\nprint('sound')"
     )
     readers = [child(script, str(path)) for _ in range(2)]

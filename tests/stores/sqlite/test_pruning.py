@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault
-from gateway.stores.base import Correction
+from gateway.stores.records import Correction, Pruned
 from gateway.stores.sqlite import pruning
 from gateway.stores.sqlite.ledger import SQLiteLedger
-from gateway.stores.sqlite.pruning import Pruned, prunable
+from gateway.stores.sqlite.pruning import prunable
 from gateway.stores.sqlite.queries import usage, verify
 
 from .books import StoppedClock, intent, nothing_pending, released, rows, settlement, task

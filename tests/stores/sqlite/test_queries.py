@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pytest
 
-from gateway.stores.base import AttemptRecord
+from gateway.stores.records import AttemptRecord, UsageRow
 from gateway.stores.sqlite.ledger import SQLiteLedger
-from gateway.stores.sqlite.queries import UsageRow, usage, verify
+from gateway.stores.sqlite.queries import usage, verify
 
 from .books import StoppedClock, intent, nothing_pending, released, settlement, tamper, task
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.stores.base import Correction
+from gateway.stores.records import Correction, UsageRow
 from gateway.stores.sqlite import corrections, inserts, pruning, schema
 from gateway.stores.sqlite.open_exchanges import charged_since
-from gateway.stores.sqlite.queries import UsageRow, usage, verify
+from gateway.stores.sqlite.queries import usage, verify
 from gateway.stores.sqlite.rollup import DAY, HOUR, NS, Piece, split
 
 from .books import intent, old_store, settlement

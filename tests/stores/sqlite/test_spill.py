@@ -17,7 +17,7 @@ import pytest
 
 import gateway
 from gateway.core.errors import StoreError
-from gateway.stores.base import AttemptRecord, Settlement
+from gateway.stores.records import AttemptRecord, Settlement
 from gateway.stores.sqlite import inserts, schema, writer
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
@@ -366,7 +366,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path):
     namespace = ["unshare", "--mount", "sh", "-c", mount, str(tmp_path)]
     if shutil.which("unshare") is None or subprocess.run([*namespace, "true"], capture_output=True).returncode:
         pytest.skip("this user may not mount a file system")
-    packages = os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[2])))
+    packages = os.pathsep.join((str(Path(gateway.__file__).parents[1]), str(Path(__file__).parents[3])))
     done = subprocess.run(
         [*namespace, sys.executable, "-c", DISK_FULL, str(tmp_path), "watch"],
         capture_output=True,

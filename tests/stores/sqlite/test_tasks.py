@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import GatewayFault, StoreError
-from gateway.stores.base import AttemptRecord, Ledger
+from gateway.stores.base import Ledger
+from gateway.stores.records import AttemptRecord, UsageRow
 from gateway.stores.sqlite import inserts, schema
 from gateway.stores.sqlite.ledger import SQLiteLedger
-from gateway.stores.sqlite.queries import UsageRow, usage, verify
+from gateway.stores.sqlite.queries import usage, verify
 
 from .books import StoppedClock, child, intent, nothing_pending, rows, settlement, task, until
 
@@ -207,7 +208,7 @@ async def test_after_sigkill_the_tasks_are_known_and_their_exchanges_name_them(p
 
 def first_version(path: Path) -> None:
     """A store as the first version left it: two requests settled, one open. Nothing here is today's code."""
-    script = (files("gateway.stores") / "migrations" / "0001_ledger.sql").read_text("utf-8")
+    script = (files("gateway.stores.sqlite") / "migrations" / "0001_ledger.sql").read_text("utf-8")
     attempt = '{"upstream":"piapi","endpoint":"https://a","credential":"c","outcome":"ok","phase":4,"cost":30}'
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
         store.execute("PRAGMA journal_mode = WAL")
