@@ -65,7 +65,7 @@ async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
                 return load(path, environ)
 
             def announce(gateway: Gateway) -> None:
-                print_banner(gateway, key, _usage_line(gateway, config_path, folder))
+                print_banner(gateway, key, usage_line(gateway, config_path, folder))
 
             config = read()
             log = build_log(config)
@@ -179,7 +179,7 @@ def program_here() -> str:
     return shlex.quote(str(script.relative_to(folder) if script.is_relative_to(folder) else script))
 
 
-def _usage_line(gateway: Gateway, config_path: Path | None, folder: Path) -> str:
+def usage_line(gateway: Gateway, config_path: Path | None, folder: Path) -> str:
     """A ``usage`` command that finds this gateway: without options if it does so by itself, else by a file."""
     import shlex
 
