@@ -75,5 +75,6 @@ async def _drain(gateway: Gateway, hurry: asyncio.Event) -> None:
     left = len(gateway.services.gate)
     gateway.cut_off()
     quiet = await gateway.drained(CUT_OFF_SECONDS)
-    await gateway.close(CUT_OFF_SECONDS if quiet else 0.0)  # a client that takes not even an error event is waited for once
+    # A client that takes not even an error event has been waited for once; that is enough.
+    await gateway.close(CUT_OFF_SECONDS if quiet else 0.0)
     log.info("stopped", cut_off=left)
