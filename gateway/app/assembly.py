@@ -30,15 +30,12 @@ from gateway.images.mask import MaskRenderer
 from gateway.images.operation import ImageTools
 from gateway.images.orders import ImageOrders
 from gateway.keys.fields import KeyRules
-from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import Keyring
-from gateway.keys.service import KeyService
+from gateway.keys.service import KeyListing, KeyService
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
-from gateway.stores.base import Ledger
-from gateway.stores.keys import KeyStore
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.base import Ledger, Store
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
@@ -57,7 +54,7 @@ def build_services(
     log: Log,
     ledger: Ledger,
     images: Images,
-    ring: Keyring,
+    keyring: Keyring,
     dialer: Dialer,
     clock: Clock,
     randomness: Randomness,
@@ -66,7 +63,7 @@ def build_services(
     most = _room_for(config.limits.in_flight)
     tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
     pool = ConnectionPool(dialer)
-    metrics = Metrics(__version__, labels(config, ring.keys))
+    metrics = Metrics(__version__, labels(config, keyring.keys))
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
     budgets = BudgetKeeper(
@@ -74,7 +71,7 @@ def build_services(
         log=log,
         metrics=metrics,
         alerts=alerts,
-        team_of=lambda name: next((key.team for key in ring.keys if key.name == name), None),
+        team_of=lambda name: next((key.team for key in keyring.keys if key.name == name), None),
         allow_unpriced=config.allow_unpriced,
     )
     return Services(
@@ -127,7 +124,7 @@ def key_rules(config: Config) -> KeyRules:
 
 
 def build_key_service(
-    config: Callable[[], Config], ledger: SQLiteLedger, ring: Keyring, budgets: Budgets, clock: Clock
+    config: Callable[[], Config], store: Store, keyring: Keyring, budgets: Budgets, clock: Clock
 ) -> KeyService:
     """What the admin API does with virtual keys. ``config``: the one in force."""
 
@@ -137,16 +134,20 @@ def build_key_service(
     def budget_of(holder: Holder) -> BudgetState | None:
         return budgets.state(holder, clock.wall_ns())
 
-    book = KeyBook(ledger.path, rules=rules, wall_ns=clock.wall_ns, budget=budget_of)
     return KeyService(
-        book, KeyStore(ledger), rules=rules, pepper=lambda: ring.pepper, wall_ns=clock.wall_ns, apply=ring.change
+        KeyListing(store.keys, rules=rules, wall_ns=clock.wall_ns, budget=budget_of),
+        store.keys,
+        rules=rules,
+        pepper=lambda: keyring.pepper,
+        wall_ns=clock.wall_ns,
+        apply=keyring.change,
     )
 
 
-def build_ledger_service(config: Callable[[], Config], ledger: SQLiteLedger, services: Services) -> LedgerService:
+def build_ledger_service(config: Callable[[], Config], store: Store, services: Services) -> LedgerService:
     """What the admin API does to the books. ``config``: the one in force."""
     return LedgerService(
-        ledger,
+        store,
         services.pool,
         upstreams=lambda: config().upstreams.values(),
         points_per_usd=lambda: config().points_per_usd,
@@ -156,7 +157,7 @@ def build_ledger_service(config: Callable[[], Config], ledger: SQLiteLedger, ser
 
 
 def build_money(
-    config: Callable[[], Config], services: Services, ring: Keyring, auth_failures: Callable[[], int]
+    config: Callable[[], Config], services: Services, keyring: Keyring, auth_failures: Callable[[], int]
 ) -> Money:
     """The budgets' life. ``config``: the one in force."""
 
@@ -167,7 +168,7 @@ def build_money(
         services.budgets,
         services.ledger,
         services.clock,
-        keys=lambda: ring.keys,
+        keys=lambda: keyring.keys,
         teams=teams,
         auth_failures=auth_failures,
     )

@@ -13,7 +13,7 @@ from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target,
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
 from gateway.runtime.interruption import Interrupter
-from gateway.stores.base import TaskRecord
+from gateway.stores.records import TaskRecord
 from gateway.translate.task_relay import TaskRead
 
 WITHIN = 30.0

@@ -27,7 +27,7 @@ from gateway.app.gateway import Gateway
 from gateway.config import Config, load
 from gateway.sandbox import Sandbox
 from gateway.sandbox.answers import Role
-from gateway.stores.queries import verify
+from gateway.stores.sqlite.queries import verify
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 
