@@ -17,8 +17,7 @@ import orjson
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, classify_error
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled
-from gateway.translate.receiving import receive_body
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled, receive_body
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
 from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body

@@ -17,9 +17,19 @@ from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
-from gateway.translate.commands import RECEIVE, Awaiting, Command, Conversing, Emit, Head, Result, Send, Stalled
+from gateway.translate.commands import (
+    RECEIVE,
+    Awaiting,
+    Command,
+    Conversing,
+    Emit,
+    Head,
+    Result,
+    Send,
+    Stalled,
+    receive_body,
+)
 from gateway.translate.presenting import Presenter
-from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, is_terminator
 

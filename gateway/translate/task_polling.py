@@ -18,9 +18,8 @@ from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.outcomes.upstream_error import sanitise
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
-from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled
+from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled, receive_body
 from gateway.translate.presenting import Telling
-from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.task_answer import TaskState, parse_task
 

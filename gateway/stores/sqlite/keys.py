@@ -129,6 +129,7 @@ class KeyStore:
         """The key, and the one before it, never work again. A second time changes nothing. Raises KeyMissing."""
 
         def work(store: sqlite3.Connection) -> StoredKey:
+            _get(store, name)
             store.execute("UPDATE keys SET revoked_at_ns = ? WHERE name = ? AND revoked_at_ns IS NULL", (now_ns, name))
             return _get(store, name)
 
