@@ -11,16 +11,15 @@ from functools import partial
 
 from gateway import __version__
 from gateway.billing.alerts import AlertSender
-from gateway.billing.budgets import BudgetKeeper
+from gateway.billing.budgets import BudgetService, BudgetSettings
 from gateway.billing.ledger import LedgerService
-from gateway.billing.money import Money
 from gateway.config import Config, budget, duration
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
-from gateway.core.types import Budget, VirtualKey
+from gateway.core.types import VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
@@ -66,13 +65,15 @@ def build_services(
     metrics = Metrics(__version__, labels(config, keyring.keys))
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
-    budgets = BudgetKeeper(
+    budgets = BudgetService(
         Budgets(config.time_zone, clock.wall_ns()),
+        budget_settings(config),
+        keys=lambda: keyring.keys,
+        ledger=ledger,
+        clock=clock,
         log=log,
         metrics=metrics,
         alerts=alerts,
-        team_of=lambda name: next((key.team for key in keyring.keys if key.name == name), None),
-        allow_unpriced=config.allow_unpriced,
     )
     return Services(
         clock=clock,
@@ -99,7 +100,6 @@ def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
     return Snapshot(
         routes=RouteTable(config.routes),
         states=states,
-        failover=config.failover,
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,
         upload_limit=config.limits.upload,
@@ -116,6 +116,12 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
         teams=frozenset(config.teams) | {key.team for key in keys if key.team is not None},
         routes=frozenset({CHAT_PATH, *IMAGES, TASKS, TASK}),
     )
+
+
+def budget_settings(config: Config) -> BudgetSettings:
+    """What this configuration says about budgets, beside those of the keys."""
+    teams = {team.name: team.budget for team in config.teams.values() if team.budget is not None}
+    return BudgetSettings(teams, config.allow_unpriced)
 
 
 def key_rules(config: Config) -> KeyRules:
@@ -153,24 +159,6 @@ def build_ledger_service(config: Callable[[], Config], store: Store, services: S
         points_per_usd=lambda: config().points_per_usd,
         zone=lambda: config().time_zone,
         wall_ns=services.clock.wall_ns,
-    )
-
-
-def build_money(
-    config: Callable[[], Config], services: Services, keyring: Keyring, auth_failures: Callable[[], int]
-) -> Money:
-    """The budgets' life. ``config``: the one in force."""
-
-    def teams() -> dict[str, Budget]:
-        return {team.name: team.budget for team in config().teams.values() if team.budget is not None}
-
-    return Money(
-        services.budgets,
-        services.ledger,
-        services.clock,
-        keys=lambda: keyring.keys,
-        teams=teams,
-        auth_failures=auth_failures,
     )
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from gateway import __version__
 from gateway.app.assembly import (
     RESERVED_DESCRIPTORS,
+    budget_settings,
     build_image_orders,
     build_key_service,
     build_ledger_service,
-    build_money,
     build_services,
     labels,
     log_crash,
@@ -23,6 +23,7 @@ from gateway.app.assembly import (
 )
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, unsupported
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
@@ -86,7 +87,6 @@ class Gateway:
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
         self._authenticator = Authenticator(keyring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
-        self._money = build_money(lambda: self.config, services, keyring, lambda: self._authenticator.failures)
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer)
         self._secrets = set(config.secrets)
@@ -126,13 +126,13 @@ class Gateway:
         gateway = cls(config, services, store, images, keyring, load)
         gateway._warn_of_shadowed_keys()
         try:
-            await gateway._money.load()
+            await services.budgets.load()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
             raise
         services.tasks.spawn(gateway._watch_lag(), "lag")
-        services.tasks.spawn(gateway._money.watch(), "money")
+        services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
@@ -171,9 +171,8 @@ class Gateway:
         services.log.redactor = Redactor(self._secrets)
         self._desk = build_image_orders(config, services, self._mask_renderer)
         self.config = config
-        services.budgets.allow_unpriced = config.allow_unpriced
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
-        self._money.changed()
+        services.budgets.configure(budget_settings(config))
         self._warn_of_shadowed_keys()
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
@@ -257,7 +256,8 @@ class Gateway:
             upstream_keys=lambda: services.snapshot.states.keys_available(services.clock.monotonic()),
             pending=lambda: self._store.ledger.pending,
             lag=lambda: self._lag,
-            money=self._money.figures,
+            auth_failures=lambda: self._authenticator.failures,
+            money=services.budgets.figures,
         )
         return AdminSource(
             admin_key=lambda: self.config.admin.key or None,
@@ -273,12 +273,11 @@ class Gateway:
         )
 
     def _reconciler(self) -> Reconciler:
-        keeper = self.services.budgets
         return Reconciler(
             self.services,
             upstreams=lambda: self.config.upstreams,
             points_per_usd=lambda: self.config.points_per_usd,
-            resolved=lambda exchange, charged: keeper.tell(keeper.budgets.resolve(exchange, charged) or ()),
+            resolved=self.services.budgets.resolve,
         )
 
     def _requires_key(self) -> bool:
@@ -287,7 +286,7 @@ class Gateway:
     def _key_changed(self, key: StoredKey) -> None:
         services = self.services
         services.metrics.configure(labels(self.config, self._keyring.keys))
-        self._money.changed()
+        services.budgets.keys_changed()
         services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
 
     def _warn_of_shadowed_keys(self) -> None:
@@ -300,13 +299,14 @@ class Gateway:
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
         now_ns = self.services.clock.wall_ns()
-        period = parse_period(since or "30d", until, now_ns, self.config.time_zone)
+        period = parse_period(since or USAGE_SINCE, until, now_ns, self.config.time_zone)
         return await usage_rows(self._store.usage, period, by, self.config.time_zone)
 
     def _upstreams(self) -> dict[str, Any]:
         snapshot, now = self.services.snapshot, self.services.clock.monotonic()
         return {
             "version": __version__,
+            "store": self._store.name,
             "draining": self.services.gate.draining,
             "in_flight": len(self.services.gate),
             "ledger_rows_pending": self._store.ledger.pending,
