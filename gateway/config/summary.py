@@ -1,8 +1,8 @@
-"""What a configuration amounts to, for the command line: the models in force, and what cannot be served yet."""
+"""What a configuration amounts to: the models in force, what cannot be served yet, what a reload cannot change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -109,3 +109,16 @@ def unsupported(config: Config) -> list[str]:
         for one in UNSERVED
         if (what := one.asked_for(config)) is not None
     ]
+
+
+NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {
+    "listen": lambda config: config.listen,
+    "admin.listen": lambda config: config.admin.listen,
+    "store": lambda config: config.store,
+    "log": lambda config: config.log,
+    "limits.headers": lambda config: config.limits.headers,
+    "limits.in_flight": lambda config: config.limits.in_flight,
+    "images": lambda config: config.images,
+    "time_zone": lambda config: str(config.time_zone),
+}
+"""What a reload cannot change, as the file names it (a section stands for all its keys), and its value."""
