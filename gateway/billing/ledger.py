@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.billing.balances import balance_rows
 from gateway.billing.usage import parse_moment, parse_period
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.types import Credential, Upstream
-from gateway.stores.balances import Balance, balance_periods
-from gateway.stores.pruning import Pruned, prunable, prunable_before
+from gateway.stores.base import Store, UsageReports
+from gateway.stores.records import Balance, Pruned, prunable_before
 from gateway.upstream.account import ask_account
 from gateway.upstream.pool import ConnectionPool
 from gateway.wire.account_answer import account_id, balance_nano
@@ -29,15 +28,6 @@ SINCE = "30d"
 Shown = dict[str, Any]
 
 
-class Books(Protocol):
-    """The ledger, where it can be written."""
-
-    path: Path
-
-    async def record_balances(self, snapshots: Sequence[Balance]) -> None: ...
-    async def prune(self, before_ns: int, now_ns: int) -> Pruned: ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Told:
     """What an account said of itself. ``nano``: nano-dollars that are left. ``account``: its id, if it has one."""
@@ -46,14 +36,16 @@ class _Told:
     account: str | None
 
 
-def would_prune(path: Path, before: str, now_ns: int, zone: tzinfo) -> Shown:
-    """``LedgerService.prune`` as a dry run, for which reading the books is enough. Blocks."""
+async def would_prune(reports: UsageReports, before: str, now_ns: int, zone: tzinfo) -> Shown:
+    """``LedgerService.prune`` as a dry run, for which reading the books is enough."""
     before_ns = prunable_before(_horizon(before, now_ns, zone), now_ns)
-    return _shown(prunable(path, before_ns), dry_run=True)
+    return _shown(await reports.prunable(before_ns), dry_run=True)
 
 
 class LedgerService:
-    """``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
+    """What can be done to the ledger: pruned, and held against the accounts of the upstreams.
+
+    ``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
 
     Results are as JSON has them; times are UTC, money is US dollars. Methods raise StoreError, or
     errors.ledger_unavailable(), if the books cannot be read or written.
@@ -61,7 +53,7 @@ class LedgerService:
 
     def __init__(
         self,
-        ledger: Books,
+        store: Store,
         pool: ConnectionPool,
         *,
         upstreams: Callable[[], Iterable[Upstream]],
@@ -69,7 +61,7 @@ class LedgerService:
         zone: Callable[[], tzinfo],
         wall_ns: Callable[[], int],
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._pool = pool
         self._upstreams = upstreams
         self._points_per_usd = points_per_usd
@@ -99,8 +91,8 @@ class LedgerService:
                 unanswered.append({"upstream": upstream.name, "upstream_key": credential.name})
             else:
                 taken[Balance(upstream.name, credential.name, now_ns, answer.nano)] = answer.account
-        await self._ledger.record_balances(list(taken))
-        periods = await asyncio.to_thread(balance_periods, self._ledger.path, period.since_ns, period.until_ns)
+        await self._store.balances.record(list(taken))
+        periods = await self._store.balances.periods(period.since_ns, period.until_ns)
         return {
             "object": "reconciliation",
             "at": iso_time(now_ns, UTC),
@@ -116,8 +108,8 @@ class LedgerService:
         """
         now_ns, zone = self._wall_ns(), self._zone()
         if dry_run:
-            return await asyncio.to_thread(would_prune, self._ledger.path, before, now_ns, zone)
-        return _shown(await self._ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
+            return await would_prune(self._store.usage, before, now_ns, zone)
+        return _shown(await self._store.ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
 
     async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
         points_per_usd = self._points_per_usd()

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from typing import Any
 
 from gateway.core.pricing.prices import usd_number
-from gateway.stores.queries import UsageRow, usage
+from gateway.stores.base import UsageReports
+from gateway.stores.records import UsageRow
 
 FIELDS = ("key", "team", "model", "upstream", "day")
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")
@@ -70,10 +70,10 @@ def parse_fields(text: str) -> list[str]:
     return fields
 
 
-def usage_rows(path: Path, period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, Any]]:
+async def usage_rows(reports: UsageReports, period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, Any]]:
     """The ledger's rows, grouped, as the JSON output has them. Raises StoreError; ValueError for unknown fields."""
     fields = parse_fields(",".join(by))
-    rows = usage(path, since_ns=period.since_ns, until_ns=period.until_ns, by=fields, time_zone=zone)
+    rows = await reports.usage(since_ns=period.since_ns, until_ns=period.until_ns, by=fields, time_zone=zone)
     return [_as_dict(row, fields) for row in rows]
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import httpx2
 
 from gateway.core.errors import GatewayError, OperatorError
-from gateway.stores.lock import StoreInUse
+from gateway.stores.records import StoreInUse
 
 T = TypeVar("T")
 

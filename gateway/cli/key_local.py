@@ -2,90 +2,58 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import tzinfo
-from functools import partial
-from pathlib import Path
-from typing import TypeVar
 
-from gateway.core.errors import StoreError
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets
 from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.types import Budget
 from gateway.keys.fields import KeyRules
 from gateway.keys.hashing import open_pepper
-from gateway.keys.key_book import KeyBook
-from gateway.keys.service import KeyService
-from gateway.stores.jobs import Job
-from gateway.stores.keys import KeyStore, list_keys, pepper_mark
-from gateway.stores.lock import StoreLock
-from gateway.stores.open_exchanges import charged_since, held
-from gateway.stores.schema import open_for_writing
-
-T = TypeVar("T")
+from gateway.keys.service import KeyListing, KeyService
+from gateway.stores.base import KeyReader, UsageReports
+from gateway.stores.engines import change_keys, read_store
 
 
-def reading_book(
-    store: Path, rules: KeyRules, team_budgets: Mapping[str, Budget], wall_ns: Callable[[], int]
-) -> KeyBook:
-    """To look at the keys; what is used of their budgets comes from the ledger. Raises StoreError."""
-    book = partial(KeyBook, store, rules=lambda: rules, wall_ns=wall_ns)
-    if not store.exists():
-        return book()
-    now_ns = wall_ns()
+async def local_key_listing(
+    store: str, rules: KeyRules, team_budgets: Mapping[str, Budget], wall_ns: Callable[[], int]
+) -> KeyListing:
+    """The keys of the store of this URL; what is used of their budgets comes from its ledger. Raises StoreError."""
+    reader, now_ns = read_store(store), wall_ns()
+    if not await reader.exists():
+        return KeyListing(reader.keys, rules=lambda: rules, wall_ns=wall_ns)
+    stored = await _stored_budgets(reader.keys)
+    in_force: dict[str, Budget | None] = {**stored, **{key.name: key.budget for key in rules.file_keys}}
     limits: dict[Holder, Budget] = {("team", name): budget for name, budget in team_budgets.items()}
-    in_force: dict[str, Budget | None] = {**_stored_budgets(store), **{key.name: key.budget for key in rules.file_keys}}
     limits |= {("key", name): budget for name, budget in in_force.items() if budget is not None}
-    budgets = read_budgets(store, limits, rules.zone, now_ns)
-    return book(budget=lambda holder: budgets.state(holder, now_ns))
+    budgets = await read_budgets(reader.usage, limits, rules.zone, now_ns)
+    return KeyListing(
+        reader.keys, rules=lambda: rules, wall_ns=wall_ns, budget=lambda holder: budgets.state(holder, now_ns)
+    )
 
 
-@contextmanager
-def writing_desk(store: Path, rules: KeyRules, pepper: str, wall_ns: Callable[[], int]) -> Iterator[KeyService]:
-    """To change the keys, while this process has the store's lock. ``pepper``: see ``open_pepper``.
+@asynccontextmanager
+async def local_key_service(
+    store: str, rules: KeyRules, pepper: str, wall_ns: Callable[[], int]
+) -> AsyncIterator[KeyService]:
+    """The keys' service, while this process has the store's lock. ``pepper``: see ``open_pepper``.
 
-    Raises StoreInUse if another has it, StoreError.
+    Raises StoreInUse if another process has the lock, StoreError.
     """
-    store = store.resolve()
-    lock = StoreLock.take(store)
-    try:
-        with closing(open_for_writing(store, wall_ns())) as connection:
-            connection.execute("PRAGMA synchronous = FULL")  # what is told as done is on the disk
-            yield KeyService(
-                KeyBook(store, rules=lambda: rules, wall_ns=wall_ns),
-                KeyStore(DirectWriter(connection, store)),
-                rules=lambda: rules,
-                pepper=lambda: open_pepper(store, pepper, pepper_mark(store)),
-                wall_ns=wall_ns,
-            )
-    finally:
-        lock.release()
+    with change_keys(store, wall_ns()) as (records, pepper_file):
+        mark = await records.pepper_mark()
+        yield KeyService(
+            KeyListing(records, rules=lambda: rules, wall_ns=wall_ns),
+            records,
+            rules=lambda: rules,
+            pepper=lambda: open_pepper(pepper_file, pepper, mark),
+            wall_ns=wall_ns,
+        )
 
 
-class DirectWriter:
-    """The one writer of a store that nobody serves from: runs jobs at once, in the caller's thread."""
-
-    def __init__(self, connection: sqlite3.Connection, store: Path) -> None:
-        self._connection = connection
-        self._store = store
-
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in a transaction; raise what it raises, StoreError if the store cannot be written."""
-        job = Job(work)
-        try:
-            job.run(self._connection)
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"{self._store} cannot be written: {error}. Check its disk and who else has it open."
-            ) from error
-        result: T = job.done.result()
-        return result
-
-
-def read_budgets(store: Path, limits: Mapping[Holder, Budget], zone: tzinfo, now_ns: int) -> Budgets:
+async def read_budgets(reports: UsageReports, limits: Mapping[Holder, Budget], zone: tzinfo, now_ns: int) -> Budgets:
     """The budgets, with what the ledger says of them at this moment. Raises StoreError."""
     budgets = Budgets(zone, now_ns)
     budgets.configure(limits, now_ns)
@@ -93,13 +61,13 @@ def read_budgets(store: Path, limits: Mapping[Holder, Budget], zone: tzinfo, now
     for kind, period in budgets.periods(now_ns).items():
         if not any(limit.period == kind for limit in limits.values()):
             continue
-        for (key, team), amount in charged_since(store, period.start_ns).items():
+        for (key, team), amount in (await reports.charged_since(period.start_ns)).items():
             for holder in _holders(key, team):
                 if holder in limits:
                     charged[holder][kind] = charged[holder].get(kind, 0) + amount
     for holder, amounts in charged.items():
         budgets.load(holder, amounts)
-    for row in held(store, now_ns):
+    for row in await reports.held(now_ns):
         budgets.restore(row.id, _holders(row.key, row.team), row.reserved, row.at_ns, row.at_ns + UNKNOWN_HELD_NS)
     return budgets
 
@@ -108,11 +76,11 @@ def _holders(key: str, team: str | None) -> list[Holder]:
     return [("key", key)] if team is None else [("key", key), ("team", team)]
 
 
-def _stored_budgets(store: Path) -> dict[str, Budget]:
+async def _stored_budgets(keys: KeyReader) -> dict[str, Budget]:
     """The budgets of all keys of the store that were not revoked."""
     found: dict[str, Budget] = {}
-    page = list_keys(store)
+    page = await keys.page()
     while page:
         found |= {key.name: key.settings.budget for key in page if key.settings.budget is not None}
-        page = list_keys(store, after=page[-1].name)
+        page = await keys.page(after=page[-1].name)
     return found

@@ -1,4 +1,4 @@
-"""The virtual keys of a running gateway, through its admin API; the methods are those of KeyBook and KeyService."""
+"""The virtual keys of a running gateway, through its admin API; the methods are those of KeyListing and KeyService."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.cli.admin_client import AdminClient
-from gateway.keys.key_book import MOST_LISTED
+from gateway.keys.service import MOST_LISTED
 
 KEYS_PATH = "/admin/v1/keys"
 

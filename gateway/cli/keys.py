@@ -15,20 +15,18 @@ import orjson
 
 from gateway.app.assembly import key_rules
 from gateway.cli.admin_client import AdminClient, by_the_one_writer
-from gateway.cli.key_local import reading_book, writing_desk
+from gateway.cli.key_local import local_key_listing, local_key_service
 from gateway.cli.key_remote import RemoteKeys
 from gateway.cli.tables import render
 from gateway.config import Config
 from gateway.core.errors import invalid_request
 from gateway.core.pricing.prices import format_usd
 from gateway.keys.fields import SETTINGS
-from gateway.keys.key_book import KeyBook
-from gateway.keys.service import GRACE, KeyService
-from gateway.stores.sqlite import store_path
+from gateway.keys.service import GRACE, KeyListing, KeyService
 
 Shown = dict[str, Any]
-Book = KeyBook | RemoteKeys
-Desk = KeyService | RemoteKeys
+Listing = KeyListing | RemoteKeys
+Service = KeyService | RemoteKeys
 
 _LIST_COLUMNS = ("name", "team", "state", "models", "budget", "used_usd", "left_usd", "rpm", "tpm", "parallel")
 _NUMBERS = frozenset({"used_usd", "left_usd", "rpm", "tpm", "parallel"})
@@ -54,45 +52,45 @@ async def _answer(config: Config, options: argparse.Namespace) -> Any:
 
 
 async def _here(config: Config, options: argparse.Namespace) -> Any:
-    store, rules = store_path(config.store).resolve(), key_rules(config)
+    rules = key_rules(config)
     if not options.changes:
         teams = {team.name: team.budget for team in config.teams.values() if team.budget is not None}
-        return await options.work(reading_book(store, rules, teams, time.time_ns), options)
-    with writing_desk(store, rules, config.key_pepper, time.time_ns) as desk:
-        return await options.work(desk, options)
+        return await options.work(await local_key_listing(config.store, rules, teams, time.time_ns), options)
+    async with local_key_service(config.store, rules, config.key_pepper, time.time_ns) as service:
+        return await options.work(service, options)
 
 
-async def _list(book: Book, options: argparse.Namespace) -> list[Shown]:
+async def _list(listing: Listing, options: argparse.Namespace) -> list[Shown]:
     found: list[Shown] = []
-    page = await book.page(include_revoked=options.all)
+    page = await listing.page(include_revoked=options.all)
     found += page["data"]
     while page["has_more"]:
-        page = await book.page(page["last"], include_revoked=options.all)
+        page = await listing.page(page["last"], include_revoked=options.all)
         found += page["data"]
     return found
 
 
-async def _show(book: Book, options: argparse.Namespace) -> Shown:
-    return await book.show(options.name)
+async def _show(listing: Listing, options: argparse.Namespace) -> Shown:
+    return await listing.show(options.name)
 
 
-async def _create(desk: Desk, options: argparse.Namespace) -> Shown:
-    return await desk.create({"name": options.name, **_chosen(options)})
+async def _create(service: Service, options: argparse.Namespace) -> Shown:
+    return await service.create({"name": options.name, **_chosen(options)})
 
 
-async def _set(desk: Desk, options: argparse.Namespace) -> Shown:
+async def _set(service: Service, options: argparse.Namespace) -> Shown:
     chosen = _chosen(options)
     if not chosen:
         raise invalid_request("Say what to set, such as --rpm 60 or --budget none.")
-    return await desk.change(options.name, chosen)
+    return await service.change(options.name, chosen)
 
 
-async def _rotate(desk: Desk, options: argparse.Namespace) -> Shown:
-    return await desk.rotate(options.name, {"grace": options.grace})
+async def _rotate(service: Service, options: argparse.Namespace) -> Shown:
+    return await service.rotate(options.name, {"grace": options.grace})
 
 
-async def _revoke(desk: Desk, options: argparse.Namespace) -> Shown:
-    return await desk.revoke(options.name)
+async def _revoke(service: Service, options: argparse.Namespace) -> Shown:
+    return await service.revoke(options.name)
 
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:

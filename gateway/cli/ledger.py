@@ -10,13 +10,12 @@ from typing import Any
 
 from gateway.billing.ledger import would_prune
 from gateway.cli.admin_client import AdminClient, by_the_one_writer
-from gateway.cli.local_store import local_desk
+from gateway.cli.local_store import local_ledger_service
 from gateway.cli.status import CommandResult
 from gateway.config import Config
 from gateway.core.errors import invalid_request
 from gateway.endpoints.admin.ledger import PRUNE
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import store_path
+from gateway.stores.engines import read_store
 
 LedgerCommand = Callable[[Config, argparse.Namespace], CommandResult]
 
@@ -31,7 +30,7 @@ def obey(config: Config, options: argparse.Namespace) -> CommandResult:
 
 
 def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
-    books = verify(store_path(config.store))
+    books = asyncio.run(read_store(config.store).usage.verify())
     lines = [f"settled {books.settled}, released {books.released}, unknown {books.unknown}, open {books.open}"]
     if books.corrected or books.pruned:
         lines.append(f"corrected {books.corrected}, pruned {books.pruned}")
@@ -40,7 +39,9 @@ def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
 
 def _prune(config: Config, options: argparse.Namespace) -> CommandResult:
     try:
-        planned = would_prune(store_path(config.store), options.before, time.time_ns(), config.time_zone)
+        planned = asyncio.run(
+            would_prune(read_store(config.store).usage, options.before, time.time_ns(), config.time_zone)
+        )
     except ValueError as error:
         raise invalid_request(str(error)) from None
     if options.yes:
@@ -64,9 +65,9 @@ async def _prune_now(config: Config, options: argparse.Namespace) -> CommandResu
         )
 
     async def here() -> dict[str, Any]:
-        async with local_desk(config) as (desk, found):
+        async with local_ledger_service(config) as (service, found):
             notes.extend(found)
-            return await desk.prune(options.before, dry_run=False)
+            return await service.prune(options.before, dry_run=False)
 
     return CommandResult(_pruned(await by_the_one_writer(url, asked, here)), notes=notes)
 

@@ -12,13 +12,13 @@ import orjson
 from gateway.billing.ledger import SINCE
 from gateway.billing.usage import FIELDS, parse_fields, parse_period, usage_rows
 from gateway.cli.admin_client import AdminClient, by_the_one_writer
-from gateway.cli.local_store import local_desk
+from gateway.cli.local_store import local_ledger_service
 from gateway.cli.status import CommandResult
 from gateway.cli.tables import reconciliation_csv, reconciliation_table, usage_csv, usage_table
 from gateway.config import Config
 from gateway.core.errors import OperatorError, invalid_request
 from gateway.endpoints.admin.ledger import RECONCILE
-from gateway.stores.sqlite import store_path
+from gateway.stores.engines import read_store
 
 BY = "key,model"
 
@@ -40,7 +40,7 @@ def usage(config: Config, options: argparse.Namespace) -> CommandResult:
         if options.by is not None:
             raise invalid_request("--by does not go with --reconcile, which has a row for each account")
         return asyncio.run(_reconciled(config, options))
-    rows = usage_rows(store_path(config.store), period, by, config.time_zone)
+    rows = asyncio.run(usage_rows(read_store(config.store).usage, period, by, config.time_zone))
     if options.format == "json":
         return CommandResult(_json(rows))
     return CommandResult(usage_csv(rows, by).rstrip("\n") if options.format == "csv" else usage_table(rows, by))
@@ -87,9 +87,9 @@ async def _reconciled(config: Config, options: argparse.Namespace) -> CommandRes
         )
 
     async def here() -> dict[str, Any]:
-        async with local_desk(config) as (desk, found):
+        async with local_ledger_service(config) as (service, found):
             notes.extend(found)
-            return await desk.reconcile(options.since, options.until)
+            return await service.reconcile(options.since, options.until)
 
     answer = await by_the_one_writer(url, asked, here)
     rows = answer["data"]

@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing.usage import FIELDS, FIGURES, Period, parse_fields, parse_moment, parse_period, usage_rows
+from gateway.billing.usage import FIELDS, FIGURES, Period, parse_fields, parse_moment, parse_period
+from gateway.billing.usage import usage_rows as usage_rows_of
 from gateway.cli.tables import usage_csv, usage_table
 from gateway.runtime.ports import SystemClock
-from gateway.stores.base import Intent, Settlement, State
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import Intent, Settlement, State
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.store import SQLiteUsage
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -147,6 +149,11 @@ def test_csv_can_be_read_back() -> None:
     alice, bob = csv.DictReader(text.splitlines())
     assert (alice["key"], alice["team"], alice["cost_usd"]) == ("alice", "growth", "1.50")
     assert (bob["key"], bob["team"], bob["cost_usd"], bob["input_tokens"]) == ('b"o,b', "", "0.00066", "1000")
+
+
+def usage_rows(path: Path, period: Period, by: list[str], zone: tzinfo) -> list[dict[str, Any]]:
+    """Of a store's file."""
+    return asyncio.run(usage_rows_of(SQLiteUsage(path), period, by, zone))
 
 
 @pytest.fixture

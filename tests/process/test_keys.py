@@ -17,7 +17,7 @@ import pytest
 from gateway.cli import admin_client
 from gateway.cli.main import main
 from gateway.sandbox import Sandbox
-from gateway.stores.lock import StoreLock
+from gateway.stores.sqlite.lock import StoreLock
 
 from .running import (
     ALICE_KEY,

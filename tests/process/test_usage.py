@@ -19,9 +19,9 @@ from gateway.cli import admin_client
 from gateway.cli.main import main
 from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
-from gateway.stores.base import Intent, Settlement, State
-from gateway.stores.lock import StoreLock
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import Intent, Settlement, State
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.lock import StoreLock
 
 from .running import Finished, Gateway, ask, chat, command, commands, files, new_client, rows, settings, write
 

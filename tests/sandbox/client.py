@@ -11,7 +11,7 @@ import h11
 import orjson
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
+from gateway.sandbox.wire.answers import Role
 
 Ending = Literal["fin", "reset", "open"]
 HELLO = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello there"}]}

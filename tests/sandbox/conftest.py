@@ -11,7 +11,7 @@ import uvloop
 
 from gateway.sandbox import Sandbox
 
-_BOTH_LOOPS = ("test_wire_faults", "test_stream_faults", "test_server")
+_BOTH_LOOPS = ("test_connection_faults", "test_stream_faults", "test_sandbox")
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

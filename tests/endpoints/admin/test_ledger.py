@@ -17,9 +17,10 @@ from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.sandbox import Sandbox
 from gateway.server.dispatch import Dispatch
-from gateway.stores.base import AttemptRecord, Intent, Settlement
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import AttemptRecord, Intent, Settlement
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import verify
+from gateway.stores.sqlite.store import SQLiteStore
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.server.client import Answer, RawClient
@@ -52,7 +53,7 @@ class Desk:
         ]
         self.crashes: list[Exception] = []
         desk = LedgerService(
-            ledger,
+            SQLiteStore(ledger),
             pool,
             upstreams=lambda: self.upstreams,
             points_per_usd=lambda: 10_000_000,
