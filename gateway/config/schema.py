@@ -161,7 +161,7 @@ class ImagesSection(Section):
     dir: FilledText = Field(
         default="./images",
         description="The directory kept images lie in; made if it is missing. Relative to the working directory.",
-        examples=["/var/lib/piapi-gateway/images"],
+        examples=["/srv/images"],
     )
     public_url: Link = Field(
         default="",
@@ -239,7 +239,7 @@ class FileSection(Section):
         default="sqlite:///gateway.db",
         description="The ledger, keys and budgets. Three slashes: a file relative to the working directory; four: an "
         "absolute path.",
-        examples=["sqlite:////var/lib/piapi-gateway/gateway.db"],
+        examples=["sqlite:////srv/gateway.db"],
     )
     shared_state: SharedState = Field(
         default="memory://", description="Where limits and cooldowns are kept.", examples=["memory://"]

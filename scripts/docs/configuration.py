@@ -54,8 +54,8 @@ Besides the variables that the file itself names, these are read:"""
 def configuration_page() -> str:
     """The whole page."""
     found = list(sections())
-    listed = "\n".join(f"- [{code(one.path)}](#{anchor(one.path)})" for one in found if one.path)
-    parts = [_INTRODUCTION, f"The sections:\n\n{listed}"]
+    listed = " ·\n".join(f"[{code(one.path)}](#{anchor(one.path)})" for one in found if one.path)
+    parts = [_INTRODUCTION, f"The sections: [the top of the file](#the-top-of-the-file) ·\n{listed}"]
     for one in found:
         parts += [f"## {code(one.path)}" if one.path else "## The top of the file", one.meaning, _keys(one)]
     variables = table(("variable", "what for"), ((code(name), text) for name, text in ENVIRONMENT.items()))

@@ -41,7 +41,10 @@ def errors_page() -> str:
     parts = [_INTRODUCTION]
     for status in sorted({each.status for each in made}):
         name = _STATUS_NAMES.get(status) or HTTPStatus(status).phrase
-        parts += [f"## {status} {name}", _rows([each for each in made if each.status == status])]
+        parts.append(f"## {status} {name}")
+        for kind in sorted({each.type for each in made if each.status == status}, reverse=True):
+            rows = _rows([each for each in made if (each.status, each.type) == (status, kind)])
+            parts += [f"Type {code(kind)}:", rows]
     return page("Errors", *parts)
 
 
@@ -62,5 +65,5 @@ def _rows(made: list[Made]) -> str:
     for each in sorted(made, key=lambda one: order.index((one.status, one.code))):
         meaning = MEANINGS[each.status, each.code]
         again = "yes" if meaning.again else "no"
-        rows.append((code(each.code), code(each.type), meaning.happened, meaning.do, again))
-    return table(("code", "type", "what happened", "what to do", "again"), rows)
+        rows.append((code(each.code), meaning.happened, meaning.do, again))
+    return table(("code", "what happened", "what to do", "again"), rows)

@@ -111,6 +111,7 @@ def observed() -> Metrics:
         upstream_keys=lambda: [("upstream", "key-1", True)],
         pending=lambda: 0,
         lag=lambda: 0.0,
+        auth_failures=lambda: 0,
         money=lambda: MoneySources([BudgetFigure("k", "t", 1, 1), BudgetFigure("", "t", 1, 1)], [("k", "t", 1)]),
     )
     usage = Usage(input_tokens=1, cached_input_tokens=1, output_tokens=1, images=1)
