@@ -15,7 +15,7 @@ from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualK
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.delivery import Headers
 from gateway.exchange.services import Services
-from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord
+from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord
 from gateway.telemetry.metrics import FinishedExchange
 from gateway.telemetry.redaction import fingerprint
 from gateway.translate.commands import Conversation

@@ -27,8 +27,10 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Client(Protocol):
-    """The other side of the connection (endpoints/downstream.py)."""
+    """The other side of the connection (server/downstream.py). ``request_id``: goes out with every answer."""
 
+    @property
+    def request_id(self) -> str: ...
     @property
     def started(self) -> bool: ...
     @property

@@ -78,6 +78,7 @@ class Operation(Protocol):
 class Exchange:
     """One request's life. Make one, ``await run()``, forget it.
 
+    ``sdk_retry``: whether the client's SDK says that it sends this request again.
     ``on_response``: called if the client is answered before the work is over.
     """
 
@@ -89,7 +90,6 @@ class Exchange:
         key: VirtualKey,
         client: Client,
         *,
-        request_id: str,
         sdk_retry: bool,
         on_response: Callable[[], None] | None = None,
     ) -> None:
@@ -99,12 +99,11 @@ class Exchange:
         self._route = route
         self._key = key
         self._client = client
-        self._request_id = request_id
         self._sdk_retry = sdk_retry
         self._loop = asyncio.get_running_loop()
         self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
-        self._account = Account(services, operation, route, key, request_id)
+        self._account = Account(services, operation, route, key, client.request_id)
         self._subrequests: list[Subrequest] = []
         self._brought: list[Subrequest] = []
         self._stop: Exception | None = None
@@ -215,17 +214,17 @@ class Exchange:
     async def _walk(self, delivery: Delivery) -> GatewayError | None:
         """Walk all subrequests. None if any brought something; those that brought nothing are then forgotten."""
         context = ExchangeContext(
-            self._services,
-            self._snapshot,
-            self._route,
-            self._key,
-            self._client,
-            self._account,
-            delivery,
-            self._loop.time() + self._patience(),
-            self._sdk_retry,
-            self._respond,
-            self._may_cost,
+            services=self._services,
+            snapshot=self._snapshot,
+            route=self._route,
+            key=self._key,
+            client=self._client,
+            account=self._account,
+            delivery=delivery,
+            deadline=self._loop.time() + self._patience(),
+            sdk_retry=self._sdk_retry,
+            respond=self._respond,
+            may_cost=self._may_cost,
         )
         self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._operation.parts)]
         if self._stop is not None:

@@ -19,7 +19,7 @@ from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
 from gateway.core.types import Target, Upstream
 from gateway.exchange.services import Services
 from gateway.exchange.task_lookup import TaskReading
-from gateway.stores.base import Correction, TaskRecord, UnknownExchange
+from gateway.stores.records import Correction, TaskRecord, UnknownExchange
 from gateway.translate.task_polling import stated_cost
 from gateway.wire.task_answer import parse_task
 

@@ -130,9 +130,7 @@ class Subrequest:
         """
         around = self._context
         failover_plan = self._failover_plan = FailoverPlan(
-            around.route.targets,
-            model=around.route.model,
-            policy=around.snapshot.failover,
+            around.route,
             states=around.snapshot.states,
             deadline=around.deadline,
             sdk_retry=around.sdk_retry,
@@ -170,18 +168,16 @@ class Subrequest:
             return end
 
     async def _attempt(self, failover_plan: FailoverPlan, plan: AttemptPlan) -> Outcome:
-        around, services = self._context, self._context.services
+        around = self._context
         self._plan = plan
         self.conversation = self._part.converse_with(plan.target, plan.endpoint)
         attempt = Attempt(
             plan,
             self.conversation,
-            pool=services.pool,
+            around.services,
             sink=self,
             interrupter=self._interrupter,
             deadline=around.deadline,
-            clock=services.clock,
-            tasks=services.tasks,
             errands=self,
         )
         around.account.begin(plan, self.conversation, attempt, self._number)

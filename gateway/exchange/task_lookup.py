@@ -13,7 +13,8 @@ from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target,
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
 from gateway.runtime.interruption import Interrupter
-from gateway.stores.base import TaskRecord
+from gateway.stores.records import TaskRecord
+from gateway.translate.context import AttemptContext
 from gateway.translate.task_relay import TaskRead
 
 WITHIN = 30.0
@@ -66,17 +67,17 @@ class TaskReading:
             AttemptPlan(target, endpoint, credential, False, self.attempts, 0, False, ticket),
             TaskRead(
                 task_id,
-                target,
-                endpoint,
-                wall_seconds=services.clock.wall_ns() / 1_000_000_000,
-                redact=services.log.redactor.data,
+                AttemptContext(
+                    target,
+                    endpoint,
+                    wall_seconds=services.clock.wall_ns() / 1_000_000_000,
+                    redact=services.log.redactor.data,
+                ),
             ),
-            pool=services.pool,
+            services,
             sink=answer,
             interrupter=Interrupter(),
             deadline=deadline,
-            clock=services.clock,
-            tasks=services.tasks,
             errands=answer,
         )
         return await attempt.run()

@@ -12,7 +12,7 @@ import pytest
 from gateway.cli.probe import probe
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
+from gateway.sandbox.wire.answers import Role
 
 ROLES: tuple[Role, ...] = ("api", "proxy", "backup")
 

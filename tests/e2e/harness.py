@@ -26,8 +26,8 @@ import yaml
 from gateway.app.gateway import Gateway
 from gateway.config import Config, load
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
-from gateway.stores.queries import verify
+from gateway.sandbox.wire.answers import Role
+from gateway.stores.sqlite.queries import verify
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 

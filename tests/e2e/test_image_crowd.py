@@ -88,7 +88,7 @@ async def test_a_crowd_among_random_faults(seed: int, gateway: StartGateway, san
     sandbox.set_default(f"random_faults;share=0.4;seed={seed};path=/v1/")
     for role in ROLES:
         sandbox.script(f"random_faults;share=0.4;path=/api/;role={role}", times=None)
-    sandbox._choosing._random.seed(seed)
+    sandbox.reseed(seed)
     async with httpx2.AsyncClient(base_url=rig.url, limits=LIMITS, timeout=60) as http:
         got = await asyncio.gather(*(ask(http, number) for number in range(CROWD)))
     await sandbox.until_idle()

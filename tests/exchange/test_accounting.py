@@ -14,7 +14,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Rout
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.base import AttemptRecord, Settlement
+from gateway.stores.records import AttemptRecord, Settlement
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
 

@@ -21,6 +21,7 @@ SOON = 0.01
 class Recorder:
     """A client that writes down what it is sent. ``hold(name)`` blocks a method after its bytes are on their way."""
 
+    request_id = "req-1"
     stalled = False
 
     def __init__(self) -> None:

@@ -23,9 +23,9 @@ from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
-from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange
-from gateway.stores.queries import UsageRow, usage, verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange, UsageRow
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import usage, verify
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redaction import Redactor
 from gateway.telemetry.series import LabelSpace

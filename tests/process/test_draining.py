@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 
 from gateway.sandbox import Sandbox
-from gateway.stores.queries import verify
+from gateway.stores.sqlite.queries import verify
 
 from .running import ALICE_KEY, CHAT, Answer, Gateway, ask, chat, new_client, rows, settings, write
 
