@@ -30,7 +30,6 @@ from gateway.sandbox.wire.answers import Role
 from gateway.stores.sqlite.queries import verify
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
-
 from tests.base_config import ALICE as ALICE
 from tests.base_config import BACKUP_KEY as BACKUP_KEY
 from tests.base_config import PIAPI_KEY as PIAPI_KEY
