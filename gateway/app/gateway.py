@@ -22,9 +22,8 @@ from gateway.app.assembly import (
     take_snapshot,
 )
 from gateway.billing.usage import parse_period, usage_rows
-from gateway.config import Config, unsupported
-from gateway.core.defaults import USAGE_SINCE
 from gateway.config import NEEDS_RESTART, Config, unsupported
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates

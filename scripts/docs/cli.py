@@ -67,7 +67,7 @@ class Command:
 
 def whole_command() -> Command:
     """The program as its parser describes it."""
-    return _command(command_line._parser(), ())
+    return _command(command_line.build_parser(), ())
 
 
 def cli_page() -> str:
