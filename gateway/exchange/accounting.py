@@ -92,7 +92,8 @@ class Entry:
 class Account:
     """One exchange's account: opened with the request, settled once.
 
-    ``reserved``: whether an intent row may stand in the ledger. ``id``: the exchange's. ``reservation``: what it holds of its budgets, None until it does.
+    ``reserved``: whether an intent row may stand in the ledger. ``id``: the exchange's.
+    ``reservation``: what it holds of its budgets, None until it does.
     """
 
     def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:

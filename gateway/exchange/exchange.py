@@ -1,8 +1,8 @@
 """The life of a request: admit → plan → attempt* → settle.
 
     admit    draining? too much in flight? the key's limits? then the intent row, committed before anything is bought
-    plan     the failover_plan says which target, endpoint and key come next (core/routing.py)
-    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the failover_plan
+    plan     the failover plan says which target, endpoint and key come next (core/routing/failover.py)
+    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the failover plan
     settle   what the key pays and what we owe goes to the ledger, then to the metrics; always, exactly once
 
 Planning and attempting happen in subrequests (subrequest.py): one, or several side by side. Settling awaits nothing,
@@ -341,7 +341,7 @@ class Exchange:
             self._services.limits.release(admission, self._account.tokens_used(), self._loop.time())
 
     def _end(self) -> None:
-        """Give everything back. Runs exactly once; what was not settled by now, by a mistake of ours, is settled here."""
+        """Give everything back. Runs exactly once; what a mistake of ours left unsettled is settled here."""
         services = self._services
         try:
             self._account.settle(500)
