@@ -10,10 +10,11 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from gateway.billing.ledger import KEPT_NS, SINCE, LedgerService, would_prune
+from gateway.billing.ledger import KEPT_NS, LedgerService, would_prune
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import GatewayError, TransportError, ledger_unavailable
 from gateway.core.types import Credential, Dialect, Endpoint, Phase, Upstream
-from gateway.stores.records import HOUR_NS, Balance, BalancePeriod, Pruned
+from gateway.stores.records import HOUR_NS, Balance, BalancePeriod, Pruned, Verification
 from tests.exchange.scripted import Response, play
 
 NOW = 1_795_337_221_123_456_789
@@ -51,6 +52,9 @@ class Books:
     async def prune(self, before_ns: int, now_ns: int) -> Pruned:
         self.asked.append(("prune", before_ns, now_ns))
         return Pruned(before_ns, settled=7, released=2)
+
+    async def verify(self) -> Verification:
+        return Verification(settled=5, released=1, unknown=2, open=0, problems=["request a has two ends"])
 
     async def prunable(self, before_ns: int) -> Pruned:
         self.asked.append(("prunable", before_ns, 0))
@@ -143,7 +147,7 @@ class TestReconciling:
             desk = service(books, Accounts({}))
             await desk.reconcile()
             await desk.reconcile("2d", "1d")
-            assert SINCE == "30d"
+            assert USAGE_SINCE == "30d"
             [(_, default, _), (_, since, until)] = books.asked
             assert NOW - default == pytest.approx(30 * DAY_NS, abs=DAY_NS)
             assert until - since == pytest.approx(DAY_NS, abs=HOUR_NS)
@@ -217,3 +221,17 @@ class TestPruning:
             assert books.asked == []
 
         play(story)
+
+
+async def test_checking_the_books_counts_the_exchanges_and_names_the_problems() -> None:
+    shown = await service(Books(), Accounts({})).verify()
+    assert shown == {
+        "object": "verification",
+        "settled": 5,
+        "released": 1,
+        "unknown": 2,
+        "open": 0,
+        "problems": ["request a has two ends"],
+        "pruned": 0,
+        "corrected": 0,
+    }
