@@ -23,6 +23,7 @@ from gateway.app.assembly import (
 )
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import NEEDS_RESTART, Config, unsupported
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
@@ -298,13 +299,14 @@ class Gateway:
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
         now_ns = self.services.clock.wall_ns()
-        period = parse_period(since or "30d", until, now_ns, self.config.time_zone)
+        period = parse_period(since or USAGE_SINCE, until, now_ns, self.config.time_zone)
         return await usage_rows(self._store.usage, period, by, self.config.time_zone)
 
     def _upstreams(self) -> dict[str, Any]:
         snapshot, now = self.services.snapshot, self.services.clock.monotonic()
         return {
             "version": __version__,
+            "store": self._store.name,
             "draining": self.services.gate.draining,
             "in_flight": len(self.services.gate),
             "ledger_rows_pending": self._store.ledger.pending,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from gateway.billing.balances import balance_rows
 from gateway.billing.usage import parse_moment, parse_period
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.types import Credential, Upstream
 from gateway.stores.base import Store, UsageReports
@@ -21,9 +22,6 @@ from gateway.wire.account_answer import account_id, balance_nano
 KEPT_NS = 3 * 24 * 3600 * 1_000_000_000
 """What came in less than so long ago is never pruned. An outcome may become known for a day, and PiAPI keeps a task's
 images for three (doc.qubico.ai, output storage), in which its owner may still ask for them."""
-
-SINCE = "30d"
-"""How far a report reaches back if nobody says."""
 
 Shown = dict[str, Any]
 
@@ -42,8 +40,13 @@ async def would_prune(reports: UsageReports, before: str, now_ns: int, zone: tzi
     return _shown(await reports.prunable(before_ns), dry_run=True)
 
 
+async def verification(reports: UsageReports) -> Shown:
+    """Whether the books are right: how many exchanges ended how, and ``problems``, one sentence each."""
+    return {"object": "verification", **asdict(await reports.verify())}
+
+
 class LedgerService:
-    """What can be done to the ledger: pruned, and held against the accounts of the upstreams.
+    """What can be done to the ledger: checked, pruned, and held against the accounts of the upstreams.
 
     ``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
 
@@ -76,7 +79,7 @@ class LedgerService:
         nothing. Raises ValueError for moments that are none.
         """
         now_ns = self._wall_ns()
-        period = parse_period(since or SINCE, until, now_ns, self._zone())
+        period = parse_period(since or USAGE_SINCE, until, now_ns, self._zone())
         asked = [
             (upstream, credential)
             for upstream in self._upstreams()
@@ -110,6 +113,10 @@ class LedgerService:
         if dry_run:
             return await would_prune(self._store.usage, before, now_ns, zone)
         return _shown(await self._store.ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
+
+    async def verify(self) -> Shown:
+        """Check the whole books; see ``verification``."""
+        return await verification(self._store.usage)
 
     async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
         points_per_usd = self._points_per_usd()

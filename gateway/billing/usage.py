@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from gateway.core.defaults import USAGE_FIELDS
 from gateway.core.pricing.prices import usd_number
 from gateway.stores.base import UsageReports
 from gateway.stores.records import UsageRow
 
-FIELDS = ("key", "team", "model", "upstream", "day")
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")
 
 _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
@@ -63,8 +63,8 @@ def parse_fields(text: str) -> list[str]:
     """``key,day`` → the fields to group by. Raises ValueError naming the known ones."""
     fields = [field.strip() for field in text.split(",") if field.strip()]
     for field in fields:
-        if field not in FIELDS:
-            raise ValueError(f"cannot group by '{field}': choose from {', '.join(FIELDS)}")
+        if field not in USAGE_FIELDS:
+            raise ValueError(f"cannot group by '{field}': choose from {', '.join(USAGE_FIELDS)}")
     if len(set(fields)) < len(fields):
         raise ValueError(f"'{text}' names a field twice")
     return fields

@@ -1,8 +1,8 @@
 """The life of a request: admit → plan → attempt* → settle.
 
     admit    draining? too much in flight? the key's limits? then the intent row, committed before anything is bought
-    plan     the failover_plan says which target, endpoint and key come next (core/routing.py)
-    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the failover_plan
+    plan     the failover plan says which target, endpoint and key come next (core/routing/failover.py)
+    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the failover plan
     settle   what the key pays and what we owe goes to the ledger, then to the metrics; always, exactly once
 
 Planning and attempting happen in subrequests (subrequest.py): one, or several side by side. Settling awaits nothing,

@@ -98,7 +98,7 @@ class Gate:
 
 @dataclass(slots=True)
 class Services:
-    """Made once, in app.py; ``snapshot`` alone is ever replaced."""
+    """Made once, in app/assembly.py; ``snapshot`` alone is ever replaced."""
 
     clock: Clock
     randomness: Randomness

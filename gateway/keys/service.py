@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.defaults import ROTATION_GRACE
 from gateway.core.errors import ClientError
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import BudgetState
@@ -25,9 +26,6 @@ from gateway.keys.hashing import Pepper, new_key
 from gateway.stores.base import KeyReader, KeyRecords
 from gateway.stores.key_records import KeyExists, KeyMissing, KeyRevoked, KeySettings, StoredKey
 from gateway.wire.field_checks import a_string, missing, wrong_value
-
-GRACE = "24h"
-"""How long the key before a rotation works, if nobody says."""
 
 _MEANING_OF_THEIR_OWN = frozenset({ANONYMOUS, OTHER, ".", ".."})
 """Names that metrics use for others, and those that vanish from a URL's path."""
@@ -103,7 +101,7 @@ class KeyListing:
 
 
 class KeyService:
-    """Every method takes fields and gives back values as JSON has them (key_fields.py). What cannot be done raises
+    """Every method takes fields and gives back values as JSON has them (fields.py). What cannot be done raises
     GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
     503 ``ledger_unavailable``; or StoreError if the pepper is not there.
 
@@ -162,7 +160,7 @@ class KeyService:
         refuse_unknown(fields, ("grace",))
         self._refuse_of_file(name)
         grace = fields.get("grace")
-        grace_ns = read_grace(GRACE if grace is None else grace, self._rules())
+        grace_ns = read_grace(ROTATION_GRACE if grace is None else grace, self._rules())
         now_ns = self._wall_ns()
         key, pepper = new_key(), self._pepper()
         rotated = await self._change(

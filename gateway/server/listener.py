@@ -17,7 +17,7 @@ from email.utils import formatdate
 import uvicorn
 from starlette.types import ASGIApp
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, OperatorError
 from gateway.server.limits import ServerLimits
 from gateway.server.protocol import GuardedProtocol
 
@@ -26,7 +26,7 @@ STOP_TIME = 1.0
 """Seconds that applications are given to notice that their connections were cut."""
 
 
-class ListenError(Exception):
+class ListenError(OperatorError):
     """The address cannot be listened on; the message says which and why."""
 
 

@@ -207,7 +207,13 @@ class BalanceRecords(Protocol):
 
 
 class StoreReader(Protocol):
-    """A store's books, read beside a running gateway or without one. Nothing is made, locked or changed."""
+    """A store's books, read beside a running gateway or without one. Nothing is made, locked or changed.
+
+    ``name``: as ``Store.name``, so that one store has one name.
+    """
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def keys(self) -> KeyReader: ...

@@ -30,7 +30,7 @@ _EXITS = {
 """The exit codes by their names in gateway/cli/main.py."""
 
 
-PARSER = command_line._parser
+PARSER = command_line.build_parser
 """What makes the program's parser."""
 
 

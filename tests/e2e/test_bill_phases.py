@@ -90,7 +90,7 @@ class Bench:
         rig = self.rig
         await nothing_in_flight(rig)
         await rig.sandbox.until_idle()
-        await eventually(lambda: rig.gateway._ledger.pending == 0, "nothing owed to the ledger")
+        await eventually(lambda: rig.gateway._store.ledger.pending == 0, "nothing owed to the ledger")
         asked = {
             request.number: (found[0].decode(), rig.sandbox.urls[request.role])
             for request in rig.sandbox.requests

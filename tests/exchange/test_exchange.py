@@ -323,16 +323,21 @@ class TestTheBudget:
 
         play(story)
 
-    def test_of_several_pieces_is_topped_up_by_what_one_of_them_costs_more(self) -> None:
+    @pytest.mark.parametrize(
+        ("first", "reserved"), [(4 * CENT, 8 * CENT), (CENT, 6 * CENT)], ids=["dearer as well", "cheaper"]
+    )
+    def test_of_several_pieces_is_topped_up_for_each_that_costs_more(self, first: int, reserved: int) -> None:
+        """A piece that turns out cheaper elsewhere gives nothing back before the end."""
+
         async def story() -> None:
             dear = paid(at=BACKUP)
             stage = Stage(*[REFUSED] * 4, answered(at=5), answered(at=5), targets=[paid(), dear], key=WITH_BUDGET)
             asked = order(folding, folding, bound=2 * CENT)
-            asked.parts[0].bounds = asked.parts[1].bounds = {"backup": 4 * CENT}
+            asked.parts[0].bounds, asked.parts[1].bounds = {"backup": first}, {"backup": 4 * CENT}
             serving = stage.start(asked)
             await asyncio.sleep(1)
             assert stage.ledger.intents[0].reserved == 4 * CENT
-            assert stage.reserved() == 8 * CENT
+            assert stage.reserved() == reserved
             await serving
             assert stage.reserved() == 0
 

@@ -23,18 +23,7 @@ from tests.exchange.scripted import (
     play,
     with_usage,
 )
-from tests.exchange.stage import (
-    CENT,
-    CHAT,
-    THOUSAND,
-    WITH_BUDGET,
-    Client,
-    Mistake,
-    Order,
-    Stage,
-    order,
-    paid,
-)
+from tests.exchange.stage import CENT, CHAT, THOUSAND, WITH_BUDGET, Client, Mistake, Order, Stage, order, paid
 
 
 class TestTheClientLeaves:
@@ -336,5 +325,25 @@ class TestHowLongARequestMayTake:
             await stage.serve(order(endless))
             assert now() == target.upstream.tasks.deadline
             assert stage.ledger.outcomes == ["task_poll"]
+
+        play(story)
+
+    def test_a_task_that_waits_long_for_its_turn(self) -> None:
+        """Longer than a chat may take, but less than its own deadline."""
+
+        async def story() -> None:
+            def minutes(talk: Talk) -> Conversing:
+                yield SEND
+                yield Sleep(1000)
+                return OK
+
+            target = paid("task")
+            assert target.upstream.timeouts.total < 1000
+            stage = Stage(answered(), answered(), targets=[target])
+            stage.task_limit = 1
+            first = stage.start(order(minutes), Client())
+            await asyncio.sleep(1)
+            assert (await stage.serve_beside(order(minutes))).status == 200
+            assert (now(), first.done()) == (2000, True)
 
         play(story)

@@ -11,11 +11,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from gateway.endpoints.admin.json_body import Guard, JsonHandler, answering, body_fields
+from gateway.endpoints.admin.paths import KEYS_PATH
 from gateway.keys.fields import refuse_unknown
 from gateway.keys.service import MOST_LISTED, KeyService
 from gateway.wire.field_checks import wrong_value
-
-KEYS_PATH = "/admin/v1/keys"
 
 DEFAULT_LIMIT = 100
 

@@ -24,7 +24,7 @@ class Playback(Protocol):
     steps: Iterator[Step]
 
     def wall(self) -> tuple[float | None, bytes]:
-        """After how many seconds of silence Cloudflare steps in, and with which answer."""
+        """The seconds of silence after which Cloudflare steps in, None for never, and the answer it gives then."""
         ...
 
     def ended(self, ending: AnswerEnding, tokens: int, images: int, sent: int) -> None:
@@ -100,7 +100,7 @@ class ClientConnection(asyncio.Protocol):
         self._writable.set()
 
     def abort(self) -> None:
-        """End it at once. ``connection_lost`` follows."""
+        """End the connection at once; asyncio then calls ``connection_lost``."""
         self._transport.abort()
 
     async def wait_closed(self) -> None:
@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
         await asyncio.sleep(seconds)
 
     async def _stop_at_wall(self, page: bytes) -> None:
-        """Before the head Cloudflare answers itself, after it the stream just breaks."""
+        """Answer in Cloudflare's name if no byte was sent yet; otherwise break the stream off."""
         if self._sent:
             await self._close(Close(reset=True))
         else:

@@ -54,8 +54,9 @@ class Routes:
         await self.webhooks.close()
 
     def answer(self, request: RecordedRequest, options: Options, site: str, *, bought: bool = False) -> Answer:
-        """``site``: this sandbox's base URL, for links to images. ``bought``: a task it creates is
-        done and billed at once.
+        """The honest answer to a request.
+
+        ``site``: this sandbox's base URL, for links to images. ``bought``: its task is done and billed at once.
         """
         path = request.path
         if path.startswith("/files/"):

@@ -141,7 +141,7 @@ class Sandbox:
         self._selector.clear()
 
     def set_default(self, scenario: str) -> None:
-        """What requests meet from now on when nothing else is said. Raises ScenarioError."""
+        """Set the scenario that requests meet when no other is chosen. Raises ScenarioError."""
         self._selector.default = parse_scenario(scenario)
 
     def reseed(self, seed: int) -> None:
@@ -181,7 +181,7 @@ class Sandbox:
 
     @property
     def protocol_errors(self) -> list[str]:
-        """What clients did against HTTP; a good client leaves this empty."""
+        """Breaches of HTTP by clients; a good client leaves this empty."""
         return self._responder.protocol_errors
 
     @property
@@ -190,7 +190,7 @@ class Sandbox:
 
     @property
     def in_flight(self) -> int:
-        """Answers being played at this moment."""
+        """How many answers are being played at this moment."""
         return self._history.running
 
     async def until(self, condition: Callable[[], bool], within: float = 10.0) -> None:

@@ -116,7 +116,9 @@ class TaskService:
         return self._most.get(key, 0)
 
     def create(self, request: RecordedRequest, options: Options, *, site: str, bought: bool) -> Reply:
-        """``site``: where images can be fetched. ``bought``: it is done and billed at once, for an answer that may
+        """The answer to an order, with the task it starts.
+
+        ``site``: where images can be fetched. ``bought``: it is done and billed at once, for an answer that may
         never arrive. A wrong order is refused under HTTP 200 with an inner code.
         """
         body, key = request.json, request.key or ""
@@ -146,6 +148,7 @@ class TaskService:
         return task
 
     def read(self, request: RecordedRequest) -> Reply:
+        """The answer to a poll, which counts."""
         match = _ID.fullmatch(request.path)
         task = self._tasks.get(match[1]) if match else None
         if task is None or task.key != request.key:
@@ -156,12 +159,12 @@ class TaskService:
         return json_reply(200, task_document(task.view()))
 
     def close(self) -> None:
-        """Tasks that are not done stay so."""
+        """Stop all timers: tasks that are not done stay so."""
         for task in self._tasks.values():
             _stop(task)
 
     def _finish(self, task: _Task) -> None:
-        """Done, for better or worse; a second time changes nothing."""
+        """End a task, done or failed; a second time changes nothing."""
         if task.ended is not None:
             return
         task.ended = time.time()

@@ -37,7 +37,7 @@ def is_form(content_type: bytes) -> bool:
 
 
 def parse_form(content_type: bytes, body: bytes) -> Form:
-    """Raises ValueError for everything the RFC does not allow, text that is not UTF-8 included."""
+    """The form in a body. Raises ValueError for all the RFC does not allow, text that is not UTF-8 included."""
     boundary = _BOUNDARY.search(content_type)
     if not is_form(content_type) or boundary is None:
         raise ValueError("no multipart/form-data with a boundary")

@@ -6,6 +6,7 @@ Reading opens the file afresh, read-only, in a thread; writing goes through the 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -138,11 +139,12 @@ class SQLiteReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = str(path.resolve())
         self.keys = SQLiteKeyReader(path)
         self.usage = SQLiteUsage(path)
 
     async def exists(self) -> bool:
-        return self.path.exists()
+        return await asyncio.to_thread(os.path.exists, self.path)  # unlike Path.exists, False if looking is forbidden
 
     def check(self) -> None:
         """Raise StoreError, with words on what to do, if the file is not there or not a store."""

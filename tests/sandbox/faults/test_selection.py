@@ -1,4 +1,4 @@
-"""Who decides which scenario a request meets, and in which order."""
+"""The selection of scenarios: what decides, and in which order."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox import Sandbox, ScenarioError
+from gateway.sandbox import SCENARIOS, Sandbox, ScenarioError
+from gateway.sandbox.faults.selection import RANDOM_FAULTS
 from tests.sandbox.client import HELLO, ask
-from tests.sandbox.tasks.test_service import TASK
+from tests.sandbox.task_client import TASK
 
 
 def marked(marker: str, role: str = "user") -> dict[str, Any]:
@@ -169,16 +170,6 @@ async def test_a_marker_in_what_is_no_message_is_no_marker(sandbox: Sandbox) -> 
         assert await status(sandbox, content) == 400
 
 
-async def test_one_port_plays_every_role_by_a_prefix() -> None:
-    async with Sandbox(roles=("proxy",)) as sandbox:
-        for role in ("api", "proxy", "backup"):
-            received = await ask(sandbox, HELLO, path=f"/role/{role}/v1/chat/completions")
-            assert received.status == 200
-            assert sandbox.requests[-1].role == role
-            assert sandbox.requests[-1].path == "/v1/chat/completions"
-            assert (b"cf-ray" in received.headers) == (role == "api")
-
-
 async def test_random_faults_repeat_with_their_seed() -> None:
     async def played(seed: int, share: float) -> list[str]:
         async with Sandbox(scenario=f"random_faults;seed={seed};share={share}") as sandbox:
@@ -191,3 +182,28 @@ async def test_random_faults_repeat_with_their_seed() -> None:
     assert 5 < once.count("ok") < 25
     assert set(await played(3, 0.0)) == {"ok"}
     assert "ok" not in await played(3, 1.0)
+
+
+def test_random_faults_hold_only_what_a_crowd_survives() -> None:
+    for choice in RANDOM_FAULTS:
+        assert choice.values.get("seconds", 0) == 0, f"{choice.name} is silent"
+        assert SCENARIOS[choice.name].fault_row not in (7, 8, 9, 15, 16), f"{choice.name} cools a key"
+
+
+async def test_a_seed_repeats_the_sequence_of_random_faults() -> None:
+    async def sequence(sandbox: Sandbox) -> list[str]:
+        before = len(sandbox.requests)
+        for _ in range(12):
+            await ask(sandbox, HELLO)
+        return [request.scenario for request in sandbox.requests[before:]]
+
+    async with Sandbox(scenario="random_faults;share=0.5;seed=1") as sandbox:
+        first = await sequence(sandbox)
+        sandbox.reseed(1)
+        again = await sequence(sandbox)
+        sandbox.reseed(2)
+        other = await sequence(sandbox)
+
+    assert len(set(first)) > 2
+    assert again == first
+    assert other != first

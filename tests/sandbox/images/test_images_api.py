@@ -12,7 +12,7 @@ import pytest
 from gateway.sandbox import Sandbox
 from gateway.sandbox.wire.answers import Role
 from tests.sandbox.client import Received, ask
-from tests.sandbox.tasks.test_service import sides, size_of
+from tests.sandbox.task_client import sides, size_of
 
 BODY: dict[str, Any] = {"model": "gpt-image-1", "prompt": "a red fox"}
 PATHS = {"generation": "/v1/images/generations", "edit": "/v1/images/edits"}

@@ -1,56 +1,52 @@
-"""The host of the images, and what can go wrong there without touching anything else."""
+"""Routes beside chat, images and tasks: the account page, the models, and those that do not exist."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from gateway.sandbox import Sandbox
-from tests.sandbox.client import HELLO, Received, ask
-
-IMAGE = "/files/gen-1-64x32.png"
-
-
-async def fetch(sandbox: Sandbox, path: str = IMAGE) -> Received:
-    return await ask(sandbox, method="GET", path=path, key=None)
+from tests.sandbox.client import ask
+from tests.sandbox.task_client import finished
 
 
-async def test_twice_forbidden_and_then_there(sandbox: Sandbox) -> None:
-    sandbox.set_default("status;code=403;path=/files/;times=2")
+async def test_the_account_page(sandbox: Sandbox) -> None:
+    async def account(key: str | None, role: str = "api") -> Any:
+        return await ask(sandbox, method="GET", path="/account/info", key=key, role=role)
 
-    assert (await ask(sandbox, HELLO)).status == 200
-    assert [(await fetch(sandbox)).status for _ in range(3)] == [403, 403, 200]
-
-
-async def test_gone_for_ever(sandbox: Sandbox) -> None:
-    sandbox.script("status;code=404;path=/files/", times=None)
-
-    assert [(await fetch(sandbox)).status for _ in range(3)] == [404, 404, 404]
-    assert (await ask(sandbox, HELLO)).status == 200
-
-
-async def test_moved(sandbox: Sandbox) -> None:
-    sandbox.script(f"redirect;path={IMAGE};location=/files/gen-2-8x8.png")
-    moved = await fetch(sandbox)
-
-    assert (moved.status, moved.headers[b"location"]) == (302, b"/files/gen-2-8x8.png")
-    assert (await fetch(sandbox, "/files/gen-2-8x8.png")).status == 200
+    rich, broke = (await account("sk-test")).json["data"], (await account("sk-sandbox-broke", "proxy")).json["data"]
+    assert rich["max_concurrent_task_count"] == 5
+    assert rich["equivalent_in_usd"] == pytest.approx(12.3456789)
+    assert (broke["plan"], broke["equivalent_in_usd"]) == ("Creator", 0)
+    assert (await account(None)).status == 401
+    assert (await account("sk-sandbox-invalid")).status == 401
+    assert (await account("sk-test", "backup")).status == 404
 
 
-async def test_a_web_page_whatever_it_says_it_is(sandbox: Sandbox) -> None:
-    sandbox.script("html_200;path=/files/")
-    sandbox.script("html_200;path=/files/;content_type=image/png")
-    honest, lying = await fetch(sandbox), await fetch(sandbox)
+async def test_what_is_bought_is_drawn_from_the_account_of_its_key(sandbox: Sandbox) -> None:
+    async def account(key: str) -> Any:
+        return (await ask(sandbox, method="GET", path="/account/info", key=key)).json["data"]
 
-    assert honest.headers[b"content-type"] == b"text/html; charset=utf-8"
-    assert lying.headers[b"content-type"] == b"image/png"
-    assert honest.body == lying.body
+    before = await account("sk-test")
+    await finished(sandbox)
+    await ask(sandbox, {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]})
+    await ask(sandbox, {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}, role="backup")
+    after, other = await account("sk-test"), await account("sk-other")
+
+    task, chat, _ = (line.amount for line in sandbox.bill)
+    points = -(-(task + chat) // 100)
+    assert before["credit_pack_info"]["available_credits"] - after["credit_pack_info"]["available_credits"] == points
+    assert round((before["equivalent_in_usd"] - after["equivalent_in_usd"]) * 10_000_000) == points
+    assert other["wallet"] == before["wallet"]
+    assert other["id"] != before["id"]
 
 
-async def test_too_big(sandbox: Sandbox) -> None:
-    sandbox.script("big_picture;path=/files/;mib=2")
-    sandbox.script("big_picture;path=/files/;mib=2;announced=0")
-    announced, silent = await fetch(sandbox), await fetch(sandbox)
-
-    assert announced.headers[b"content-length"] == b"2097152"
-    assert b"content-length" not in silent.headers
-    assert announced.body == silent.body
-    assert announced.body.startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(announced.body) == 2 * 1024 * 1024
+async def test_routes_that_are_not_there(sandbox: Sandbox) -> None:
+    assert (await ask(sandbox, {}, path="/v1/nothing")).status == 404
+    assert (await ask(sandbox, method="GET", path="/v1/nothing")).status == 404
+    assert (await ask(sandbox, method="GET", path="/v1/models/nothing")).status == 404
+    assert (await ask(sandbox, method="DELETE", path="/v1/models")).status == 405
+    assert (await ask(sandbox, key=None)).status == 401
+    assert (await ask(sandbox, b"{")).status == 400
+    assert (await ask(sandbox, b"{", path="/api/v1/task")).status == 400

@@ -24,20 +24,6 @@ async def test_a_request_is_recorded_as_it_arrived(sandbox: Sandbox) -> None:
     assert request.at <= asyncio.get_running_loop().time()
 
 
-async def test_a_connection_serves_one_request_after_the_other(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
-    for content in (HELLO, STREAM):
-        client.send(content)
-    received = await client.receive_until(b"[DONE]\n\n\r\n0\r\n\r\n")
-    client.send(HELLO, headers={"connection": "close"})
-    last = await client.receive()
-    await client.close()
-
-    assert received.raw.count(b"HTTP/1.1 200 OK") == 2, "pipelined, answered in order"
-    assert last.ending == "fin"
-    assert [(request.connection, request.nth) for request in sandbox.requests] == [(1, 1), (1, 2), (1, 3)]
-
-
 async def test_a_crowd_is_served(sandbox: Sandbox) -> None:
     async def one(number: int) -> bytes:
         scenario = "ok;chunks=3;delay=20"

@@ -63,7 +63,7 @@ async def test_one_that_is_done_when_asked_for_says_so_too(sandbox: Sandbox) -> 
         "http://[::1",
     ],
 )
-async def test_it_knocks_at_no_other_door(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+async def test_it_calls_no_other_machine(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     async def never(*_: object) -> int:
         raise AssertionError("a connection was opened")
 
@@ -88,7 +88,7 @@ async def test_a_receiver_that_fails_changes_nothing(sandbox: Sandbox) -> None:
     assert len(sandbox.bill) == 3
 
 
-async def test_a_task_without_a_webhook_calls_nobody(sandbox: Sandbox) -> None:
+async def test_a_task_without_a_webhook_makes_no_call(sandbox: Sandbox) -> None:
     configs: list[Any] = [{}, {"webhook_config": {}}, {"webhook_config": "none"}, {"webhook_config": {"endpoint": 5}}]
     for config in configs:
         body = {**task(""), "config": config}

@@ -63,11 +63,11 @@ def test_splits_never_matter(places: list[int]) -> None:
 def test_a_request_knows_its_path_and_key() -> None:
     (own,) = read_all([FIXED])
     (bearer,) = read_all([b"GET /a%20b HTTP/1.1\r\nhost: h\r\nauthorization: bearer sk-a\r\nx-api-key: sk-b\r\n\r\n"])
-    (nobody,) = read_all([BARE])
+    (keyless,) = read_all([BARE])
 
     assert (own.path, own.key) == ("/v1/x", "sk-b")
     assert (bearer.path, bearer.key) == ("/a b", "sk-a")
-    assert nobody.key is None
+    assert keyless.key is None
     assert "sk-" not in repr(own) + repr(bearer)
 
 
