@@ -30,6 +30,10 @@ _EXITS = {
 """The exit codes by their names in gateway/cli/main.py."""
 
 
+PARSER = command_line.build_parser
+"""What makes the program's parser."""
+
+
 class Undescribed(Exception):
     """A command or option without a word on what it does; the message names it."""
 
@@ -67,7 +71,7 @@ class Command:
 
 def whole_command() -> Command:
     """The program as its parser describes it."""
-    return _command(command_line.build_parser(), ())
+    return _command(PARSER(), ())
 
 
 def cli_page() -> str:

@@ -94,21 +94,21 @@ def _visit(
 def _all(functions: Mapping[str, _Function], calls: list[tuple[ast.Call, _Function | None, str]]) -> Iterator[Made]:
     makers: dict[str, _Function] = {}
     for call, around, _ in calls:
-        if _called(call) in MAKERS and not (around and around.place in PASSED_ON):
+        if called(call) in MAKERS and not (around and around.place in PASSED_ON):
             given = (*call.args, *[None] * 3)[:3]
             if around is not None and _is_parameter(given[2], around):
                 makers[around.node.name] = around
             else:
-                yield _made(given, around, call)
+                yield made(given, around, call)
     for call, around, _ in calls:
-        maker = makers.get(_called(call))
+        maker = makers.get(called(call))
         if maker is not None and not (around and around.place in SAME_CODE):
             yield _through(maker, call, around)
 
 
 def _through(maker: _Function, call: ast.Call, around: _Function | None) -> Made:
     """The error made by calling ``maker``, whose parameter is the code."""
-    inner = next(each for each in ast.walk(maker.node) if isinstance(each, ast.Call) and _called(each) in MAKERS)
+    inner = next(each for each in ast.walk(maker.node) if isinstance(each, ast.Call) and called(each) in MAKERS)
     status, type_, name = inner.args[:3]
     assert isinstance(name, ast.Name)
     given: ast.expr | None = maker.default(name.id)
@@ -116,10 +116,10 @@ def _through(maker: _Function, call: ast.Call, around: _Function | None) -> Made
     if position < len(call.args):
         given = call.args[position]
     given = next((each.value for each in call.keywords if each.arg == name.id), given)
-    return _made((status, type_, given), around, call)
+    return made((status, type_, given), around, call)
 
 
-def _made(given: tuple[ast.expr | None, ...], around: _Function | None, call: ast.Call) -> Made:
+def made(given: tuple[ast.expr | None, ...], around: _Function | None, call: ast.Call) -> Made:
     status, type_, code = (_value(each) for each in given)
     if not isinstance(status, int) or not isinstance(type_, str) or not (code is None or isinstance(code, str)):
         where = around.place if around else "a module"
@@ -156,7 +156,7 @@ def _is_parameter(node: ast.expr | None, around: _Function) -> bool:
     return isinstance(node, ast.Name) and node.id in around.parameters
 
 
-def _called(call: ast.Call) -> str:
+def called(call: ast.Call) -> str:
     """The last name of what is called."""
     if isinstance(call.func, ast.Name):
         return call.func.id

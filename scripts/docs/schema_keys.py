@@ -38,6 +38,7 @@ class Key:
 class SectionFacts:
     """A section. ``path``: as in ``upstreams.NAME.endpoints[]``; empty for the top of the file."""
 
+    model: type[Section]
     path: str
     meaning: str
     keys: tuple[Key, ...]
@@ -57,7 +58,7 @@ def sections(model: type[Section] = FileSection, path: str = "") -> Iterator[Sec
         if below is not None:
             inner.append((below[0], full + below[1]))
         keys.append(_key(name, field, full, inner[-1][1] if below else None))
-    yield SectionFacts(path, _meaning(model), tuple(keys))
+    yield SectionFacts(model, path, _meaning(model), tuple(keys))
     for section, place in inner:
         yield from sections(section, place)
 
