@@ -101,7 +101,7 @@ class Bench:
         assert audit(rows, lines, [], {marker for marker, _ in asked.values()}).problems == []
         assert len(rows) == self._sent
         services = rig.gateway.services
-        [budget] = services.budgets.states(services.clock.wall_ns())
+        [budget] = services.budgets.budgets.states(services.clock.wall_ns())
         assert budget.charged == sum(row.charged for row in rows)
         assert budget.reserved == sum(row.reserved for row in rows if row.state == "unknown")
         return rows
