@@ -15,6 +15,7 @@ from gateway.billing.budgets import BudgetKeeper
 from gateway.billing.ledger import LedgerService
 from gateway.billing.money import Money
 from gateway.config import Config, budget, duration
+from gateway.core.chance import Randomness
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
@@ -33,7 +34,7 @@ from gateway.keys.fields import KeyRules
 from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyService
-from gateway.runtime.ports import Clock, Randomness
+from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
 from gateway.stores.base import Ledger

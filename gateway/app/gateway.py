@@ -23,6 +23,7 @@ from gateway.app.assembly import (
 )
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, unsupported
+from gateway.core.chance import Randomness
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
@@ -45,7 +46,7 @@ from gateway.images.kept import KeptImages
 from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
-from gateway.runtime.ports import Clock, Randomness, SystemClock, system_randomness
+from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.dispatch import Dispatch, Endpoint
 from gateway.server.limits import ServerLimits, client_connections

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
 from gateway.core.outcomes.table import price_at_stake
-from gateway.core.pricing.cost_bound import Asked, cost_bound, most_output
+from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
@@ -106,7 +106,7 @@ class ChatOperation:
             request.max_output_tokens, self.max_output, request.n, beside if type(beside) is int and beside > 0 else 0
         )
         inputs = most_input(request.body, self.count, target.model) if exact else self.rough_input_tokens()
-        return cost_bound((target,), Asked(input_tokens=inputs, output_tokens=outputs))
+        return cost_bound((target,), RequestedWork(input_tokens=inputs, output_tokens=outputs))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)

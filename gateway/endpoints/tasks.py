@@ -15,7 +15,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
-from gateway.core.pricing.cost_bound import Asked, cost_bound
+from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
@@ -74,7 +74,7 @@ class TaskOperation:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        return cost_bound((target,), Asked(subrequests=(self.images,)))
+        return cost_bound((target,), RequestedWork(subrequests=(self.images,)))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)

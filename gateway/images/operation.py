@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
-from gateway.core.images.flux import FluxOrder, Webhook
+from gateway.core.images.flux import FluxOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
-from gateway.core.pricing.cost_bound import Asked, cost_bound
+from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Target, Usage
 from gateway.translate.commands import Conversation
@@ -37,12 +37,12 @@ class ImageTools:
     webhook_base: str = ""
     webhook_secret: str = ""
 
-    def webhook(self) -> Webhook | None:
+    def webhook(self) -> TaskWebhook | None:
         """A new address that only the upstream is told, or None where webhooks are off."""
         if not self.webhook_base or not self.webhook_secret:
             return None
         token = secrets.token_urlsafe(32)
-        return Webhook(f"{self.webhook_base}/webhooks/piapi/{token}", self.webhook_secret, token)
+        return TaskWebhook(f"{self.webhook_base}/webhooks/piapi/{token}", self.webhook_secret, token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class ImageOrderPart:
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         request = self.request
-        asked = Asked(
+        asked = RequestedWork(
             input_tokens=len(request.prompt.encode()),
             subrequests=(self.images,),
             sources=len(request.images) + (request.mask is not None),

@@ -10,7 +10,7 @@ from gateway.core.errors import invalid_request
 from gateway.core.images.flux import FluxOrder, flux_order, images_wanted
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.images.flux_task_type import choose_task
-from gateway.core.images.splitting import split
+from gateway.core.images.splitting import split_order
 from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Target
 from gateway.images.mask import MaskRenderer
@@ -53,7 +53,7 @@ class ImageOrders:
         shared: dict[str, bytes] = {}
         parts = [
             ImageOrderPart(request, images, presenter, self.tools, orders, shared)
-            for images in split(total, targets, orders)
+            for images in split_order(total, targets, orders)
         ]
         if light is request:
             return ImageOperation(path, request, presenter, parts)

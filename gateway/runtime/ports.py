@@ -31,14 +31,6 @@ class SystemClock:
         return time.time_ns()
 
 
-class Randomness(Protocol):
-    """What random.Random offers of it is enough."""
-
-    def random(self) -> float: ...
-
-    def getrandbits(self, k: int, /) -> int: ...
-
-
 def system_randomness() -> random.Random:
     """For jitter and for choosing among equals; secrets come from ``secrets``."""
     return random.Random()  # noqa: S311

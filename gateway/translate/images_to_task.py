@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.flux import FluxOrder, Webhook, task_body
+from gateway.core.images.flux import FluxOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Record
@@ -47,7 +47,7 @@ class ImagesToTask:
         redact: Callable[[bytes], bytes],
         points_per_usd: int,
         jitter: Callable[[], float],
-        webhook: Webhook | None,
+        webhook: TaskWebhook | None,
     ) -> None:
         self._order = order
         self._target = target

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from gateway.core.limits.task_slots import Account, TaskSlots
+from gateway.core.limits.task_slots import TaskSlots, UpstreamAccount
 from gateway.core.types import Credential, Upstream
 from gateway.runtime.tasks import TrackedTasks
 
@@ -38,8 +38,8 @@ class TaskLimiter:
         self._slots = slots
         self._ask_limit = ask_limit
         self._tasks = tasks
-        self._ask_at: dict[Account, float] = {}
-        self._first: dict[Account, asyncio.Task[None]] = {}
+        self._ask_at: dict[UpstreamAccount, float] = {}
+        self._first: dict[UpstreamAccount, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def entered(self, upstream: Upstream, credential: Credential, owner: str) -> AsyncIterator[None]:
@@ -66,7 +66,7 @@ class TaskLimiter:
             if follower is not None:
                 _let_in(follower)
 
-    async def _learn(self, account: Account, upstream: Upstream, credential: Credential) -> None:
+    async def _learn(self, account: UpstreamAccount, upstream: Upstream, credential: Credential) -> None:
         """Set the account's limit. If it is not told, the one known before stays."""
         limit = await self._ask_limit(upstream, credential)
         if limit is None:

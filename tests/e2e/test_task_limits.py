@@ -27,7 +27,7 @@ def allow(rig: Rig, tasks: int) -> None:
 
 async def learned(rig: Rig, *keys: str) -> None:
     """The limit is learned at the first use, beside the first task."""
-    lines = rig.gateway.services.task_limiter._slots._lines
+    lines = rig.gateway.services.task_limiter._slots._queues
     for account in [("piapi", key) for key in keys or ("first",)]:
         await eventually(lambda: account in lines and lines[account].limit is not None, "the account's limit")  # noqa: B023
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.images.flux import FluxOrder, Webhook
+from gateway.core.images.flux import FluxOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
 from gateway.telemetry.redaction import Redactor
@@ -158,7 +158,7 @@ class Easel:
 
 def conversation(
     n: int = 1,
-    webhook: Webhook | None = None,
+    webhook: TaskWebhook | None = None,
     jitter: Callable[[], float] = lambda: 0.5,
     order: FluxOrder = ORDER,
     presenter: Presenter | None = None,
