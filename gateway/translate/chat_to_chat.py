@@ -19,8 +19,8 @@ from gateway.core.outcomes.classify import classify_answer, classify_error
 from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled
 from gateway.translate.receiving import receive_body
+from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
-from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.image_text import image_links
@@ -78,7 +78,7 @@ class ChatConversation:
         self._redact = redact
         self._paid = target.cost_class is CostClass.PAID
         self._parser = SSEParser(IMAGE_EVENT_LIMIT if self._paid else EVENT_LIMIT)
-        self._folder = None if request.stream else ChatFolder()
+        self._accumulator = None if request.stream else ChatAccumulator()
         self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
         self._out: list[bytes] = []
         self._last_chunk: dict[str, Any] = {}
@@ -193,7 +193,7 @@ class ChatConversation:
                 self._ended = True  # the answer is whole, and the parser is of no further use
                 return None
             return outcome or Outcome("sse_event_too_big", self._phase(), 200, detail=str(error))
-        if self._folder is not None and self._received > WHOLE_ANSWER_LIMIT:
+        if self._accumulator is not None and self._received > WHOLE_ANSWER_LIMIT:
             return Outcome("sse_event_too_big", self._phase(), 200, detail="the folded answer is too big")
         return self._take_all(events)
 
@@ -202,7 +202,7 @@ class ChatConversation:
             if type(event) is Comment:
                 # openai-python takes the blank line after a comment for an event without data once it has seen an id,
                 # and fails on it.
-                if self._folder is None and self._answered and not self._has_ids:
+                if self._accumulator is None and self._answered and not self._has_ids:
                     self._out.append(_PING)
                 continue
             assert type(event) is Event
@@ -226,8 +226,8 @@ class ChatConversation:
             return False
         self._text.add(text)
         self.progress += 1
-        if self._folder is not None:
-            self._folder.add_text(self._plain.index, text)
+        if self._accumulator is not None:
+            self._accumulator.add_text(self._plain.index, text)
         else:
             self._out.append(event.raw)
         return True
@@ -247,8 +247,8 @@ class ChatConversation:
             self._has_ids = self._has_ids or _ID_FIELD.search(event.raw) is not None
         elif facts.meaningful:
             self._plain.learn(event.data, chunk)
-        if self._folder is not None:
-            self._folder.add(chunk)
+        if self._accumulator is not None:
+            self._accumulator.add(chunk)
         elif "usage" not in chunk or chunk["usage"] is None:
             self._out.append(event.raw)
         elif self._request.include_usage and (facts.usage is not None or not facts.usage_only):
@@ -283,19 +283,19 @@ class ChatConversation:
         if self.usage is None:
             self.usage = self.estimate()
             estimated = usage_chunk(self._last_chunk, self.usage)
-            if self._folder is not None:
-                self._folder.add(estimated)
+            if self._accumulator is not None:
+                self._accumulator.add(estimated)
             elif self._request.include_usage and not self._usage_sent:
                 self._out.append(encode_event(orjson.dumps(estimated)))
-        if self._folder is not None:
-            self.answer = orjson.dumps(self._folder.result())
+        if self._accumulator is not None:
+            self.answer = orjson.dumps(self._accumulator.result())
         else:
             self._out.append(DONE)
             yield from self._forward()
         return _OK
 
     def _phase(self) -> Phase:
-        return Phase.FORWARDED if self._answered and self._folder is None else Phase.ANSWERED
+        return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
     def _error(self, error: InBandError) -> Outcome:
         code = error.code if error.code is not None else error.status
