@@ -43,11 +43,11 @@ from gateway.stores.sqlite import SQLiteLedger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
-from gateway.translate.chat_to_chat import CHAT_PATH
 from gateway.upstream.account import task_limit
 from gateway.upstream.dialer import Dialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.task_limiter import TaskLimiter
+from gateway.wire.chat_request import CHAT_PATH
 
 RESERVED_DESCRIPTORS = 64
 """File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""

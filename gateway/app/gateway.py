@@ -55,9 +55,9 @@ from gateway.stores.keys import StoredKey
 from gateway.stores.sqlite import SQLiteLedger, store_path
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
-from gateway.translate.chat_to_chat import CHAT_PATH
 from gateway.upstream.dialer import Dialer, SystemDialer
 from gateway.upstream.result_fetch import ResultFetcher
+from gateway.wire.chat_request import CHAT_PATH
 
 ADMIN_CONNECTIONS = 16
 """At once, to the admin listener: a scraper or two, a command line or two."""

@@ -24,11 +24,11 @@ from gateway.images.orders import ImageOrders
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
-from gateway.translate.chat_to_chat import CHAT_PATH, ChatConversation
+from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.chat_images import CHAT_FLUX_FIELDS, flux_fields, images_from_chat
-from gateway.wire.chat_request import ChatRequest, parse_chat_request
+from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object
 from gateway.wire.tokens import count_input, most_input, rough_tokens
 

@@ -1,7 +1,7 @@
-"""Images asked for, a Flux task bought: PiAPI's task API behind OpenAI's image routes.
+"""The conversation of an image client with PiAPI's task API: a Flux task behind OpenAI's image routes.
 
-The task's id is in the ledger before anything else happens, so that work that is paid for is never lost; from then on
-nothing is bought again, however often a question after the task fails.
+The task's id is in the ledger before anything else happens, so that paid work is never lost; from then on nothing is
+bought again, even if polling the task fails many times.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gateway.core.images.flux import FluxOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
 from gateway.translate.commands import Conversing, Record
-from gateway.translate.presenting import Presenter, Telling
+from gateway.translate.presenting import Emitting, Presenter
 from gateway.translate.task_polling import TaskPolling, failure_words, stated_cost
 from gateway.wire.task_answer import TaskState
 
@@ -24,15 +24,17 @@ _REFUSED = re.compile(
     r"moderat(?:ion|ed)|nsfw|content[ _-]?polic(?:y|ies)|(?<!case[ _-])\bsensitive|敏感|违规|审核", re.I
 )
 _LIMITED = re.compile(r"too[ _]many[ _]requests|rate[ _-]?limit", re.I)
-"""A failed task has no code to tell these by, only words: its ``error.code`` is 10000 for nearly everything."""
+"""The failures that are told apart by their message, since ``error.code`` is 10000 for nearly all of them."""
 
 
 class ImagesToTask:
     """One attempt at one task.
 
-    ``n``: images this task is to make, at most ``order.batch``. ``points_per_usd``: of the upstream's own billing.
-    ``redact`` strikes secrets out of an upstream's words. ``jitter``: a number in [0, 1), a new one each time.
-    ``webhook``: where the upstream reports the end, which hurries the next question; None if it cannot.
+    ``n``: images this task is to make, at most ``order.batch``.
+    ``points_per_usd``: of the upstream's own billing.
+    ``redact``: strikes secrets out of an upstream's messages.
+    ``jitter``: a number in [0, 1), a new one each time.
+    ``webhook``: where the upstream reports the end, which brings the next poll forward; None if it cannot.
     """
 
     def __init__(
@@ -78,11 +80,11 @@ class ImagesToTask:
         return min(len(self.made_images), self.images)
 
     def estimate(self) -> Usage:
-        """The images asked for: a task is sold by them."""
+        """The images asked for, by which a task is sold."""
         return Usage(images=self._n, confidence="estimated")
 
     def converse(self) -> Conversing:
-        """Create, ask until it has ended, deliver."""
+        """Create the task, poll it until it has ended, deliver its images."""
         created = yield from self._polling.create(task_body(self._order, self._n, self._webhook))
         if isinstance(created, Outcome):
             return created
@@ -94,7 +96,7 @@ class ImagesToTask:
         if state.status == "failed":
             return self._failed(state)
         self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._n)
-        self.images = min(len(state.images), self._n)  # what is charged for; delivered are all
+        self.images = min(len(state.images), self._n)  # those charged for; all are delivered
         self.progress += self.images
         if not state.images:
             message = failure_words(state, self._redact)
@@ -106,14 +108,14 @@ class ImagesToTask:
             return Outcome("asset_unavailable", Phase.ANSWERED, 200, detail=str(missing))
         return _OK
 
-    def _tell(self) -> Telling:
+    def _tell(self) -> Emitting:
         yield from self._presenter.progress("processing")
 
     def _failed(self, state: TaskState) -> Outcome:
-        """PiAPI does not charge for tasks that failed, so whatever the reason, nothing was bought.
+        """The outcome of a failed task. PiAPI does not charge for these, so nothing was bought.
 
-        Its words are for the client alone: they may quote the prompt, which is not for the log. An operator finds them
-        where the task is read by its id.
+        The task's error message goes to the client only: it may quote the prompt, which must not be in the log. An
+        operator can read it by the task's id.
         """
         message = failure_words(state, self._redact)
         said = state.error or ""

@@ -1,4 +1,4 @@
-"""Receiving an answer that is no stream: one body, bounded."""
+"""Receiving an answer that is not a stream: one body, bounded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.translate.commands import RECEIVE, Awaiting, Command, Result
 
 
 def receive_body(limit: int) -> Generator[Command, Result, bytes]:
-    """The body, to its end or cut off a little beyond ``limit`` bytes: what is longer than that is too long."""
+    """The body, to its end or cut off a little beyond ``limit`` bytes; a result longer than ``limit`` was too long."""
     body = bytearray()
     while len(body) <= limit:
         piece = yield RECEIVE[Awaiting.CONTENT]

@@ -30,6 +30,7 @@ from gateway.wire.field_checks import (
     wrong_value,
 )
 
+CHAT_PATH = "/v1/chat/completions"
 MAX_CHOICES = 128
 _ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 

@@ -17,7 +17,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Ups
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Conversation, Emit, Fetch, Head
 from gateway.translate.images_to_task import ImagesToTask
-from gateway.translate.presenting import Delivering, Presenter, Telling
+from gateway.translate.presenting import Delivering, Emitting, Presenter
 
 from .transcript import Pieces, Told, lines, transcript
 
@@ -136,10 +136,10 @@ class Easel:
 
     stream = True
 
-    def progress(self, text: str) -> Telling:
+    def progress(self, text: str) -> Emitting:
         yield Emit(b": " + text.encode() + b"\n\n", meaningful=False, optional=True)
 
-    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Emitting:
         yield Emit(b64.encode())
 
     def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
