@@ -38,18 +38,21 @@ SharedState = Annotated[str, PlainValidator(addresses.shared_state)]
 
 
 MOST_OUTPUT = 10_000_000
-"""Tokens: what ``max_output`` takes at most; no model comes near it."""
+"""Tokens: the highest ``max_output`` accepted; no model comes near it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Stands in for the value of an unknown key, so that the error can name the known ones."""
+    """The stand-in for the value of an unknown key, so that the error can name the known ones.
+
+    ``known``: the section's keys.
+    """
 
     known: tuple[str, ...]
 
 
 class Section(BaseModel):
-    """What all sections have in common."""
+    """The base class of all sections."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
 
@@ -120,7 +123,7 @@ class TasksSection(Section):
 
 
 class UpstreamSection(Section):
-    """What is left out comes from the built-in upstream of that name."""
+    """An upstream. What is left out comes from the built-in upstream of that name."""
 
     dialect: Literal["piapi", "openai"] | None = None
     endpoints: Annotated[list[EndpointSection], Field(min_length=1)] | None = None
@@ -130,7 +133,7 @@ class UpstreamSection(Section):
 
 
 class PriceSection(Section):
-    """US dollars: per 1M tokens, an answer or image, or (``minimum``) a request."""
+    """A target's price in US dollars: per 1M tokens, an answer or image, or (``minimum``) a request."""
 
     input: Money | None = None
     cached_input: Money | None = None
@@ -143,7 +146,10 @@ class PriceSection(Section):
 
 
 class TargetSection(Section):
-    """``source`` and ``as_of``: where the built-in catalogue has the price from."""
+    """A target of a model.
+
+    ``source``, ``as_of``: where the built-in catalogue has the price from, and when it was read.
+    """
 
     upstream: FilledText
     model: ModelPattern | None = None
@@ -154,7 +160,10 @@ class TargetSection(Section):
 
 
 class ModelSection(Section):
-    """``max_output``: tokens the model can write at most in one choice; what a budget reserves for."""
+    """A model as clients name it.
+
+    ``max_output``: tokens the model can write at most in one choice; what a budget reserves for.
+    """
 
     targets: Annotated[list[TargetSection], Field(min_length=1)]
     notes: list[FilledText] | None = None

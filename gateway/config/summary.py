@@ -1,4 +1,4 @@
-"""What a configuration amounts to, for the command line: the models in force, and what cannot be served yet."""
+"""A summary of a configuration for the command line: the models in force, and what cannot be served yet."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def usd(nano: int) -> str:
 
 
 def unsupported(config: Config) -> list[str]:
-    """What the file may say but this version cannot serve, one plain sentence each."""
+    """The settings that this version cannot serve, one plain sentence each."""
     found = []
     if config.workers > 1:
         found.append(f"workers: {config.workers} is not supported yet; this version runs one process, so write 1.")
