@@ -268,7 +268,7 @@ class Gateway:
             keys=build_key_service(
                 lambda: self.config, self._ledger, self._ring, services.budgets.budgets, services.clock
             ),
-            books=build_ledger_service(lambda: self.config, self._ledger, services),
+            ledger=build_ledger_service(lambda: self.config, self._ledger, services),
             reload=self.reload,
         )
 

@@ -1,4 +1,4 @@
-"""The books on the admin listener: held against PiAPI's bill, and relieved of old rows."""
+"""The admin API's routes for the ledger: compare it with PiAPI's balance, and remove old rows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ RECONCILE = "/admin/v1/reconcile"
 PRUNE = "/admin/v1/prune"
 
 
-def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
-    """The routes; ``guarded`` puts each behind the admin key.
+def ledger_routes(service: LedgerService, guarded: Guard) -> list[Route]:
+    """The routes of the ledger.
+
+    ``guarded``: puts a handler behind the admin key.
 
     ``POST /admin/v1/reconcile``: ``{"since", "until"}``, both optional. ``POST /admin/v1/prune``: ``{"before",
     "dry_run"}``, the latter optional. Moments are written as ``usage --since`` takes them.
@@ -29,7 +31,7 @@ def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
         refuse_unknown(fields, ("since", "until"))
         moments = _text(fields, "since"), _text(fields, "until")
         try:
-            return await desk.reconcile(*moments)
+            return await service.reconcile(*moments)
         except ValueError as error:
             raise invalid_request(str(error), code="invalid_value") from None
 
@@ -41,7 +43,7 @@ def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
         if before is None:
             raise missing("before")
         try:
-            return await desk.prune(before, dry_run=dry_run)
+            return await service.prune(before, dry_run=dry_run)
         except ValueError as error:
             raise invalid_request(str(error), param="before", code="invalid_value") from None
 
