@@ -14,6 +14,7 @@ from gateway.billing.alerts import AlertSender
 from gateway.billing.budgets import BudgetService, BudgetSettings
 from gateway.billing.ledger import LedgerService
 from gateway.config import Config, budget, duration
+from gateway.core.chance import Randomness
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
@@ -31,18 +32,18 @@ from gateway.images.orders import ImageOrders
 from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyListing, KeyService
-from gateway.runtime.ports import Clock, Randomness
+from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
 from gateway.stores.base import Ledger, Store
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
-from gateway.translate.chat_to_chat import CHAT_PATH
 from gateway.upstream.account import task_limit
 from gateway.upstream.dialer import Dialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.task_limiter import TaskLimiter
+from gateway.wire.chat_request import CHAT_PATH
 
 RESERVED_DESCRIPTORS = 64
 """File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""

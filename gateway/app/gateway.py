@@ -23,6 +23,7 @@ from gateway.app.assembly import (
 )
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import NEEDS_RESTART, Config, unsupported
+from gateway.core.chance import Randomness
 from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
@@ -46,7 +47,7 @@ from gateway.images.kept import KeptImages
 from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
-from gateway.runtime.ports import Clock, Randomness, SystemClock, system_randomness
+from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.dispatch import Dispatch, Endpoint
 from gateway.server.limits import ServerLimits, client_connections
@@ -56,9 +57,9 @@ from gateway.stores.engines import open_store
 from gateway.stores.key_records import StoredKey
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
-from gateway.translate.chat_to_chat import CHAT_PATH
 from gateway.upstream.dialer import Dialer, SystemDialer
 from gateway.upstream.result_fetch import ResultFetcher
+from gateway.wire.chat_request import CHAT_PATH
 
 ADMIN_CONNECTIONS = 16
 """At once, to the admin listener: a scraper or two, a command line or two."""
@@ -268,7 +269,7 @@ class Gateway:
             keys=build_key_service(
                 lambda: self.config, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
-            books=build_ledger_service(lambda: self.config, self._store, services),
+            ledger=build_ledger_service(lambda: self.config, self._store, services),
             reload=self.reload,
         )
 

@@ -30,12 +30,13 @@ import httpx2
 import orjson
 
 from gateway import __version__
+from gateway.core.chance import Randomness
 from gateway.core.outcomes.retry_after import parse_retry_after
 from gateway.core.pricing.budgets import Crossing
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import format_usd
 from gateway.core.signing import signing_key
-from gateway.runtime.ports import Clock, Randomness
+from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.telemetry.log import Log
 from gateway.upstream.pool import ConnectionPool

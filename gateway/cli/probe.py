@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 
 from gateway.core.types import Credential, Endpoint, Upstream
-from gateway.upstream.account import ACCOUNT_INFO_PATH, KEY_HEADER, account_data
+from gateway.upstream.account import ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER, account_data
 
 PROBE_TIMEOUT = 15.0
 """Seconds for one answer."""
@@ -47,7 +47,7 @@ async def _probe_one(
         "concurrency": None,
     }
     if upstream.dialect == "piapi":
-        path, headers = ACCOUNT_INFO_PATH, {KEY_HEADER: credential.value}
+        path, headers = ACCOUNT_INFO_PATH, {ACCOUNT_KEY_HEADER: credential.value}
     else:
         path, headers = "/v1/models", {"authorization": f"Bearer {credential.value}"}
     try:

@@ -1,9 +1,9 @@
-"""Configuration: a YAML file and the environment → one frozen Config. Nothing else reads the environment.
+"""Configuration: a YAML file and the environment → one frozen Config. No other package reads the environment.
 
-    bytes → tree.py (nodes with places) → document.py (plain data, filled from the environment)
+    bytes → tree.py (nodes with positions) → document.py (plain data, filled from the environment)
           → layer.py (checked against schema.py) → assemble.py (core types, checked against one another) → Config
 
-The built-in catalogue, gateway/catalogue.yaml, goes the same way and lies beneath the user's file.
+The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the user's file overrides it.
 """
 
 from gateway.config.catalogue import Catalogue, load_catalogue

@@ -1,4 +1,4 @@
-"""What addresses in the file mean: listeners, upstream endpoints, stores, links, host names."""
+"""The parsers of addresses in the file: listeners, upstream endpoints, stores, links, host names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
-    """Where a listener listens. ``host`` has no brackets; port 0 means any free one."""
+    """Where a listener listens.
+
+    ``host``: without brackets.
+    ``port``: 0 means any free one.
+    """
 
     host: str
     port: int
@@ -33,7 +37,7 @@ class HostPort:
         return self.host == "localhost" if address is None else address.is_loopback
 
     def overlaps(self, other: HostPort) -> bool:
-        """Whether both listeners cannot exist at once."""
+        """Whether the two listeners cannot exist at the same time."""
         if self.port != other.port or self.port == 0:
             return False
         return self.host == other.host or any(_is_any(host) for host in (self.host, other.host))
@@ -52,7 +56,7 @@ def host_port(value: object) -> HostPort:
 
 
 def endpoint(value: object) -> Endpoint:
-    """An upstream's URL: http or https, a host, perhaps a port and a path; nothing else."""
+    """An upstream's URL: http or https, a host, optionally a port and a path; nothing else."""
     split = _web_address(value, "https://api.piapi.ai")
     scheme: Literal["http", "https"] = "https" if split.scheme == "https" else "http"
     host = split.hostname or ""
@@ -61,17 +65,17 @@ def endpoint(value: object) -> Endpoint:
     return Endpoint(url=_origin(scheme, host, port) + path, scheme=scheme, host=host, port=port, base_path=path)
 
 
-def without_suffix(place: Endpoint, suffix: str) -> Endpoint:
-    """The endpoint with ``suffix`` taken off its path, if the path ends so."""
-    if not place.base_path.endswith(suffix):
-        return place
-    path = place.base_path[: -len(suffix)].rstrip("/")
-    url = _origin(place.scheme, place.host, place.port) + path
-    return Endpoint(url=url, scheme=place.scheme, host=place.host, port=place.port, base_path=path, wall=place.wall)
+def without_suffix(given: Endpoint, suffix: str) -> Endpoint:
+    """The endpoint with ``suffix`` removed from its path, if the path ends with it."""
+    if not given.base_path.endswith(suffix):
+        return given
+    path = given.base_path[: -len(suffix)].rstrip("/")
+    url = _origin(given.scheme, given.host, given.port) + path
+    return Endpoint(url=url, scheme=given.scheme, host=given.host, port=given.port, base_path=path, wall=given.wall)
 
 
 def link(value: object) -> str:
-    """An http or https URL of ours or of a receiver, without a slash at its end; or empty."""
+    """An http or https URL of this gateway or of a receiver, without a slash at its end; or empty."""
     if value == "":
         return ""
     split = _web_address(value, "https://gateway.example.com", query=True)

@@ -1,4 +1,4 @@
-"""Checked sections → Config, with the rules that bind one part of the file to another."""
+"""The assembly of checked sections into a Config, with the rules that bind one part of the file to another."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHORT_KEY = 16
 
 
 def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
-    """Put everything together. What is wrong is reported to the layers; then the result must not be used."""
+    """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used."""
     sections = user.sections
     admin_key = builtin.sections.admin.key if sections.admin.key is None else sections.admin.key
     admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
@@ -136,7 +136,9 @@ def _virtual_keys(user: Layer, admin_key: str) -> tuple[VirtualKey, ...]:
 
 
 def _check_team(user: Layer, team: str, location: Location) -> None:
-    """A team need not be declared; but where teams are, another name is more likely a slip than a team."""
+    """Check a key's team. A team need not be declared; but if any are, an undeclared one is more likely a typing
+    error.
+    """
     declared = user.document.data.get("teams")
     if isinstance(declared, dict) and declared and team not in declared:
         user.report(location, f"there is no such team; {did_you_mean(team, declared)}")
@@ -177,7 +179,7 @@ def _secrets(sections: FileSection, admin: AdminConfig, upstreams: dict[str, Ups
 
 
 def _warnings(user: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...]) -> tuple[str, ...]:
-    """What is allowed but hardly meant."""
+    """The settings that are allowed but probably a mistake."""
     found = []
     if len(off) == len(upstreams):
         found.append("no upstream has a key, so no model can be used: set PIAPI_API_KEY")

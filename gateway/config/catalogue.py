@@ -1,4 +1,4 @@
-"""The built-in catalogue, gateway/catalogue.yaml: what holds where the configuration file says nothing."""
+"""The built-in catalogue, gateway/catalogue.yaml: the values that apply where the configuration file has none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from gateway.config.document import read_document
-from gateway.config.layer import Layer, check
+from gateway.config.layer import Layer, check_document
 from gateway.config.problems import Problems
 from gateway.config.tree import Node, read_tree
 from gateway.config.upstream_schema import ModelSection
@@ -23,7 +23,11 @@ FILE = "catalogue.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """``models``: the entries as the file has them, each target with its source and date. ``flux``: facts."""
+    """The content of the built-in catalogue.
+
+    ``models``: the entries as in the file, each target with its source and date.
+    ``flux``: the facts about Flux.
+    """
 
     models: Mapping[str, ModelSection]
     flux: FluxFacts
@@ -41,16 +45,18 @@ def load_catalogue() -> Catalogue:
 
 @cache
 def flux_facts() -> FluxFacts:
-    """What the catalogue knows of Flux on PiAPI."""
+    """The catalogue's facts about Flux on PiAPI."""
     facts = dict(read_document(_tree(), FILE, {}, Problems()).data["flux_facts"])
     del facts["source"], facts["as_of"]
     return TypeAdapter(FluxFacts).validate_python(facts)
 
 
 def builtin_layer(environ: Mapping[str, str], given: Mapping[str, Any], problems: Problems) -> Layer:
-    """The catalogue's upstreams, models and admin key, less what ``given``, the user's data, says itself.
+    """The catalogue's upstreams, models and admin key, without what the user's own data overrides.
 
-    What is overridden is not looked at, so that nothing wrong in the environment matters that is not used.
+    ``given``: the user's data.
+
+    Overridden values are not checked, so that an error in an environment variable that is not used has no effect.
     """
     document = read_document(_tree(), FILE, environ, problems)
     data = document.data
@@ -61,7 +67,7 @@ def builtin_layer(environ: Mapping[str, str], given: Mapping[str, Any], problems
                 _mapping(data["upstreams"].get(name)).pop(field, None)
     if _mapping(given.get("admin")).get("key") is not None:
         del data["admin"]
-    return check(document, problems)
+    return check_document(document, problems)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""A tree of nodes → plain data, with substitutions made, aliases and merges expanded, and every place kept."""
+"""A tree of nodes → plain data, with substitutions made, aliases and merges expanded, and every position kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config.environment import substitute
-from gateway.config.problems import Location, Place, Problems
-from gateway.config.tree import MAX_DEPTH, Entry, Listing, Node, Scalar, Table
+from gateway.config.problems import Location, Position, Problems
+from gateway.config.tree import MAX_YAML_DEPTH, Listing, Node, Scalar, Table, TableEntry
 
 MAX_NODES = 200_000
 """Aliases can make a small file expand without end; https://en.wikipedia.org/wiki/Billion_laughs_attack."""
@@ -16,28 +16,30 @@ MAX_NODES = 200_000
 
 @dataclass(slots=True)
 class Document:
-    """``data``: dicts, lists, text, int, bool, Decimal and None; text from the environment is ``Substituted``.
+    """The plain data of one file, with the position of every value.
 
-    ``broken``: places whose problem is already reported, so that nothing more is said of them.
+    ``data``: dicts, lists, text, int, bool, Decimal and None; text from the environment is ``Substituted``.
+    ``values``, ``keys``: the positions of values and of mappings' keys.
+    ``broken``: locations whose problem is already reported, so that no other is reported for them.
     """
 
     file: str
     data: dict[str, Any] = field(default_factory=dict)
-    values: dict[Location, Place] = field(default_factory=dict)
-    keys: dict[Location, Place] = field(default_factory=dict)
+    values: dict[Location, Position] = field(default_factory=dict)
+    keys: dict[Location, Position] = field(default_factory=dict)
     broken: set[Location] = field(default_factory=set)
 
-    def place(self, location: Location) -> Place:
-        """The place of a value; if it is not in the file, that of what should contain it."""
+    def position(self, location: Location) -> Position:
+        """The position of a value; if it is not in the file, that of what should contain it."""
         while location:
             if location in self.values:
                 return self.values[location]
             location = location[:-1]
-        return self.values.get((), Place(self.file))
+        return self.values.get((), Position(self.file))
 
-    def key_place(self, location: Location) -> Place:
-        """The place of a mapping's key."""
-        return self.keys.get(location) or self.place(location)
+    def key_position(self, location: Location) -> Position:
+        """The position of a mapping's key."""
+        return self.keys.get(location) or self.position(location)
 
     def is_broken(self, location: Location) -> bool:
         """Whether ``location`` or something that contains it has been reported."""
@@ -45,7 +47,7 @@ class Document:
 
 
 class _Overflow(Exception):
-    """The expansion passed a bound at ``location``."""
+    """Raised when the expansion exceeds a bound at ``location``."""
 
     def __init__(self, location: Location) -> None:
         super().__init__()
@@ -58,16 +60,20 @@ def read_document(root: Node | None, file: str, environ: Mapping[str, str], prob
     if root is None or (isinstance(root, Scalar) and root.value() is None):
         return document
     if not isinstance(root, Table):
-        problems.add(root.place, (), "the file must be a mapping, such as 'listen: 127.0.0.1:8400'")
+        problems.add(root.position, (), "the file must be a mapping, such as 'listen: 127.0.0.1:8400'")
         return document
     try:
         document.data = _Expansion(document, environ, problems).table(root, ())
     except _Overflow as overflow:
-        problems.add(document.place(overflow.location), overflow.location, "aliases make the file too deep or too big")
+        problems.add(
+            document.position(overflow.location), overflow.location, "aliases make the file too deep or too big"
+        )
     return document
 
 
 class _Expansion:
+    """The expansion of one file's tree."""
+
     def __init__(self, document: Document, environ: Mapping[str, str], problems: Problems) -> None:
         self._document = document
         self._environ = environ
@@ -75,7 +81,7 @@ class _Expansion:
         self._nodes = 0
 
     def table(self, table: Table, location: Location) -> dict[str, Any]:
-        self._document.values[location] = table.place
+        self._document.values[location] = table.position
         result: dict[str, Any] = {}
         for entry in table.entries:
             if not entry.merge:
@@ -84,27 +90,29 @@ class _Expansion:
         return result
 
     def _merge(self, table: Table, into: dict[str, Any], location: Location, depth: int) -> None:
-        """Add from the mappings under ``<<`` what ``into`` does not have yet. https://yaml.org/type/merge.html"""
+        """Add, from the mappings under ``<<``, the keys that ``into`` does not have yet.
+        https://yaml.org/type/merge.html
+        """
         self._count(location, depth)
         for merge in table.entries:
             if not merge.merge:
                 continue
             for source in merge.node.items if isinstance(merge.node, Listing) else [merge.node]:
                 if not isinstance(source, Table):
-                    self._problems.add(source.place, (*location, "<<"), "only mappings can be merged")
+                    self._problems.add(source.position, (*location, "<<"), "only mappings can be merged")
                     continue
                 for entry in source.entries:
                     if not entry.merge and entry.key not in into:
                         self._enter(entry, into, location)
                 self._merge(source, into, location, depth + 1)
 
-    def _enter(self, entry: Entry, into: dict[str, Any], location: Location) -> None:
-        self._document.keys[*location, entry.key] = entry.key_place
+    def _enter(self, entry: TableEntry, into: dict[str, Any], location: Location) -> None:
+        self._document.keys[*location, entry.key] = entry.key_position
         into[entry.key] = self._value(entry.node, (*location, entry.key))
 
     def _value(self, node: Node, location: Location) -> Any:
         self._count(location, len(location))
-        self._document.values[location] = node.place
+        self._document.values[location] = node.position
         if isinstance(node, Scalar):
             return self._scalar(node, location)
         if isinstance(node, Listing):
@@ -113,7 +121,7 @@ class _Expansion:
 
     def _count(self, location: Location, depth: int) -> None:
         self._nodes += 1
-        if depth > MAX_DEPTH or self._nodes > MAX_NODES:
+        if depth > MAX_YAML_DEPTH or self._nodes > MAX_NODES:
             raise _Overflow(location)
 
     def _scalar(self, scalar: Scalar, location: Location) -> Any:
@@ -123,6 +131,6 @@ class _Expansion:
         try:
             return substitute(value, self._environ)
         except ValueError as error:
-            self._problems.add(scalar.place, location, str(error))
+            self._problems.add(scalar.position, location, str(error))
             self._document.broken.add(location)
             return None

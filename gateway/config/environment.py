@@ -12,16 +12,19 @@ _REFERENCE = re.compile(r"(?P<escaped>\$\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]
 
 
 class Substituted(str):
-    """Text that came, whole or in part, from the environment. ``names``: the variables it came from.
+    """Text that came, in whole or in part, from the environment.
 
-    A field that holds a number takes such text too, because a substitution cannot be anything but text.
+    A field for a number accepts such text too, because a substitution is always text.
     """
 
     names: tuple[str, ...] = ()
+    """The variables it came from."""
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
-    """Fill ``text``. Raises ValueError naming every variable that is unset and has no default."""
+    """``text`` with its references replaced. Raises ValueError naming every variable that is unset and has no
+    default.
+    """
     if "${" not in text:
         return text
     names: list[str] = []

@@ -1,4 +1,4 @@
-"""A document checked against the schema: what is right of it, with everything wrong reported at its place."""
+"""The check of a document against the schema: its valid part, and a problem at its position for everything wrong."""
 
 from __future__ import annotations
 
@@ -25,26 +25,29 @@ _MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """``sections``: the valid part of ``document``; what was left out of it is in ``document.broken``."""
+    """The checked content of one file.
+
+    ``sections``: the valid part of ``document``; the locations left out are in ``document.broken``.
+    """
 
     sections: FileSection
     document: Document
     problems: Problems
 
     def report(self, location: Location, message: str) -> None:
-        """Report a value, unless something was said of it already."""
+        """Report a problem with a value, unless one was reported for it already."""
         if not self.document.is_broken(location):
-            self.problems.add(self.document.place(location), location, message)
+            self.problems.add(self.document.position(location), location, message)
 
     def report_key(self, location: Location, message: str) -> None:
-        """The same, pointing at the mapping's key."""
+        """Report a problem in the same way, at the position of the mapping's key."""
         if not self.document.is_broken(location):
-            self.problems.add(self.document.key_place(location), location, message)
+            self.problems.add(self.document.key_position(location), location, message)
 
 
-def check(document: Document, problems: Problems) -> Layer:
-    """Validate a document. What has a problem is left out as a whole entry (an upstream, a model, a key, or a
-    top-level value), so that the rest can still be checked against itself and everything wrong is said at once.
+def check_document(document: Document, problems: Problems) -> Layer:
+    """Validate a document. An entry with a problem is left out as a whole (an upstream, a model, a key, or a top-level
+    value), so that the rest can still be checked and every problem is reported at once.
     """
     data = dict(document.data)
     while True:
@@ -65,7 +68,7 @@ def _location(detail: ErrorDetails) -> Location:
 
 
 def _concerns_key(detail: ErrorDetails) -> bool:
-    """Whether a mapping's key is wrong, rather than its value or its being there."""
+    """Whether a mapping's key is wrong, rather than its value or its absence."""
     location = detail["loc"]
     return len(location) > 2 and location[-1] == "[key]" and detail["type"] != "extra_forbidden"
 
@@ -74,8 +77,8 @@ def _report(document: Document, problems: Problems, location: Location, detail: 
     if document.is_broken(location):
         return
     is_key = detail["type"] == "extra_forbidden" or _concerns_key(detail)
-    place = document.key_place(location) if is_key else document.place(location)
-    problems.add(place, location, _message(detail, str(location[-1])))
+    position = document.key_position(location) if is_key else document.position(location)
+    problems.add(position, location, _message(detail, str(location[-1])))
 
 
 def _message(detail: ErrorDetails, last: str) -> str:
@@ -96,7 +99,7 @@ def _message(detail: ErrorDetails, last: str) -> str:
 
 
 def _leave_out(data: dict[str, Any], location: Location, document: Document) -> None:
-    """Take the entry around ``location`` out of ``data``, which is copied as far as it changes."""
+    """Remove the entry around ``location`` from ``data``, which is copied as far as it changes."""
     top = str(location[0])
     section = data.get(top)
     if top in _NAMED_SECTIONS and len(location) > 1 and isinstance(section, dict | list):

@@ -1,4 +1,4 @@
-"""Where something stands in a file, and the list of everything that is wrong with it."""
+"""Positions in a file, and the list of everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 Location = tuple[str | int, ...]
-"""The way to a value from the root: mapping keys and list indexes."""
+"""The path of a value from the root: mapping keys and list indexes."""
 
 _BARE_KEY = re.compile(r'[^\s"\[\]]+')
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Position:
     """A position in a file. Line and column count from 1, as editors do."""
 
     file: str
@@ -23,24 +23,27 @@ class Place:
 
 
 class Problems:
-    """Collects problems. Its lines come out sorted by place, each one once."""
+    """A collection of problems. Its lines are sorted by position, each one once."""
 
     def __init__(self) -> None:
-        self._found: set[tuple[Place, str]] = set()
+        self._found: set[tuple[Position, str]] = set()
 
     def __bool__(self) -> bool:
         return bool(self._found)
 
-    def add(self, place: Place, location: Location, message: str) -> None:
-        """``message`` says what would be right; it never quotes a value that may be a secret."""
+    def add(self, position: Position, location: Location, message: str) -> None:
+        """Add a problem.
+
+        ``message``: says what a valid value is; it never quotes a value that may be a secret.
+        """
         path = path_text(location)
-        self._found.add((place, f"{path}: {message}" if path else message))
+        self._found.add((position, f"{path}: {message}" if path else message))
 
     def lines(self) -> list[str]:
         """``file:line:column: path: message``, one line each."""
         return [
-            f"{one_line(place.file)}:{place.line}:{place.column}: {one_line(text)}"
-            for place, text in sorted(self._found)
+            f"{one_line(position.file)}:{position.line}:{position.column}: {one_line(text)}"
+            for position, text in sorted(self._found)
         ]
 
 
@@ -66,5 +69,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """``text`` with everything escaped that could break or colour a terminal's line."""
+    """``text`` with every character escaped that could break or colour a terminal's line."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

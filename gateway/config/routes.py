@@ -1,4 +1,4 @@
-"""Sections → routes: the built-in models, with the file's entries added to them or put in their place."""
+"""The building of routes from sections: the built-in models, with the file's entries added or replacing them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ _PriceKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Routes:
-    """``declared``: every route with every target. ``plans``: model → the plan it needs."""
+class BuiltRoutes:
+    """The routes of a configuration.
+
+    ``declared``: every route with every target.
+    ``plans``: model → the PiAPI plan it needs.
+    """
 
     declared: tuple[Route, ...]
     plans: Mapping[str, str]
 
     def usable(self) -> tuple[Route, ...]:
-        """The same routes with only those targets whose upstream has a key; a route may be left with none."""
+        """The same routes with only those targets whose upstream has a key; a route may have none left."""
         return tuple(
             replace(route, targets=tuple(target for target in route.targets if target.upstream.credentials))
             for route in self.declared
         )
 
 
-def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> Routes:
-    """Merge name by name. An entry of the file replaces all targets of the built-in one; what else is known stays."""
+def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> BuiltRoutes:
+    """Merge name by name. An entry of the file replaces all targets of the built-in one; its other settings are
+    kept.
+    """
     builder = _Builder(user, builtin, upstreams)
     mine, base = user.sections.models, builtin.sections.models
     declared = []
@@ -46,10 +52,12 @@ def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream])
         shown = (*([f"PiAPI: {plan}"] if plan else []), *(notes or []))
         targets = builder.targets(model, section, layer)
         declared.append(Route(model, targets, shown, builder.max_output(model, section)))
-    return Routes(tuple(declared), plans)
+    return BuiltRoutes(tuple(declared), plans)
 
 
 class _Builder:
+    """The builder of targets, which knows the built-in prices."""
+
     def __init__(self, user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> None:
         self._upstreams = upstreams
         self._known = frozenset(known_names(user, builtin))
@@ -81,7 +89,9 @@ class _Builder:
         return tuple(found)
 
     def max_output(self, model: str, section: ModelSection) -> int | None:
-        """What the model's own entry says, or the built-in one of that name, or the built-in ones of its targets."""
+        """The limit of the model's own entry, or of the built-in one of that name, or the largest of its targets'
+        built-in ones.
+        """
         own = section.max_output or self._outputs.get(model)
         if own is not None:
             return own
@@ -95,7 +105,7 @@ def _price_key(model: str, target: TargetSection) -> _PriceKey:
 
 
 def _price(section: PriceSection | None) -> Price | None:
-    """None, for unknown, also where nothing is said but a minimum or not even that."""
+    """A section's price; None, for unknown, if it has none but a minimum of zero."""
     if section is None:
         return None
     price = Price(**section.model_dump())

@@ -1,4 +1,4 @@
-"""The configuration in force: frozen, complete, ready to be used. Times are seconds, money is nano-dollars."""
+"""The configuration in force: frozen and complete. Times are seconds, money is nano-dollars."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualK
 
 @dataclass(frozen=True, slots=True)
 class AdminConfig:
-    """``key``: what every admin route asks for, or empty. ``open_metrics``: /metrics asks for nothing."""
+    """The admin listener.
+
+    ``key``: the key that every admin route requires; empty for none.
+    ``open_metrics``: /metrics requires no key.
+    """
 
     listen: HostPort
     key: str = field(repr=False)
@@ -24,7 +28,10 @@ class AdminConfig:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """``budget`` is shared by the team's keys."""
+    """A team, whose keys share ``budget``.
+
+    ``budget``: None for none.
+    """
 
     name: str
     budget: Budget | None = None
@@ -32,7 +39,11 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class BudgetAlerts:
-    """``webhook``: where alerts go, or empty. ``secret`` signs them (Standard Webhooks)."""
+    """Where alerts about budgets go.
+
+    ``webhook``: the URL; empty for none.
+    ``secret``: signs the alerts (Standard Webhooks).
+    """
 
     webhook: str
     secret: str = field(repr=False)
@@ -40,7 +51,14 @@ class BudgetAlerts:
 
 @dataclass(frozen=True, slots=True)
 class ImagesConfig:
-    """``keep`` seconds and at most ``keep_max`` bytes of results in ``dir``. ``public_url``: ours, or empty."""
+    """The images that the gateway keeps and fetches.
+
+    ``keep``: seconds that results are kept in ``dir``.
+    ``keep_max``: bytes that they may take.
+    ``public_url``: where clients reach this gateway; empty if not set.
+    ``fetch_hosts``: names of hosts that results may be fetched from.
+    ``fetch_private``: whether private addresses, http and any port are allowed too.
+    """
 
     keep: float
     keep_max: int
@@ -52,7 +70,7 @@ class ImagesConfig:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bytes of a JSON body, of an upload, of all request headers; requests in flight."""
+    """The limits of requests: bytes of a JSON body, of an upload, of all request headers; requests in flight."""
 
     body: int
     upload: int
@@ -62,18 +80,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
+    """The format and level of the log."""
+
     format: Literal["json", "text"]
     level: Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything the gateway is told from outside.
+    """All settings of the gateway.
 
-    ``routes`` holds only targets that can be used; ``declared`` also those whose upstream is in ``off`` (it has no
-    key). ``plans``: model → the PiAPI plan it needs. ``secrets``: every secret value, so that it can be struck out
-    wherever it might appear. ``source``: the file read, or None. ``warnings``: what is allowed but hardly meant.
-    ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty; no file has it, as it must not lie beside the keys.
+    ``routes``: only targets that can be used.
+    ``declared``: also targets whose upstream is in ``off``, because it has no key.
+    ``plans``: model → the PiAPI plan it needs.
+    ``secrets``: every secret value, so that it can be masked wherever it might appear.
+    ``source``: the file read; None for the defaults.
+    ``warnings``: settings that are allowed but probably a mistake.
+    ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
+        beside the keys.
+
     In a target's model a final ``*`` stands for what the route's own ``*`` stood for.
     """
 
@@ -114,7 +139,10 @@ class Config:
         return Path(self.store[len(prefix) :]) if self.store.startswith(prefix) else None
 
     def requires_key(self, *, stored_keys: bool = False) -> bool:
-        """Whether a request must carry a virtual key. ``stored_keys``: the store holds any."""
+        """Whether a request must carry a virtual key.
+
+        ``stored_keys``: whether the store holds any.
+        """
         if self.auth == "auto":
             return bool(self.keys) or stored_keys or not self.listen.is_loopback
         return self.auth == "required"

@@ -1,7 +1,7 @@
-"""YAML text → a tree of nodes that know their places.
+"""YAML text → a tree of nodes that know their positions.
 
-Built from the parser's events rather than by a loader, because only so duplicate keys, positions and the scalars'
-own text survive: money must never pass through a binary float. Scalars mean what YAML 1.2 says, so that ``no`` is
+Built from the parser's events rather than by a loader, because a loader loses duplicate keys, positions and the
+scalars' own text, and money must never pass through a binary float. Scalars mean what YAML 1.2 says, so that ``no`` is
 text and ``1:30`` is not ninety. https://yaml.org/spec/1.2.2/#103-core-schema
 """
 
@@ -13,9 +13,9 @@ from decimal import Decimal
 
 import yaml
 
-from gateway.config.problems import Location, Place, Problems
+from gateway.config.problems import Location, Position, Problems
 
-MAX_DEPTH = 40
+MAX_YAML_DEPTH = 40
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
@@ -30,12 +30,17 @@ _CORE_TAGS = frozenset(
 
 @dataclass(slots=True)
 class Scalar:
-    place: Place
+    """A YAML scalar.
+
+    ``plain``: written without quotes.
+    """
+
+    position: Position
     text: str
     plain: bool
 
     def value(self) -> str | int | bool | Decimal | None:
-        """What the scalar means. Whole numbers may hold underscores; what is no core type is text."""
+        """The value that the scalar stands for. Whole numbers may hold underscores; text of no core type stays text."""
         text = self.text
         if not self.plain:
             return text
@@ -49,26 +54,31 @@ class Scalar:
 
 
 @dataclass(slots=True)
-class Entry:
-    """``merge``: the key is YAML's ``<<``, which pours other mappings into this one."""
+class TableEntry:
+    """A key and its value in a YAML mapping.
+
+    ``merge``: the key is YAML's ``<<``, which merges other mappings into this one.
+    """
 
     key: str
-    key_place: Place
+    key_position: Position
     merge: bool
     node: Node
 
 
 @dataclass(slots=True)
 class Table:
-    """A YAML mapping. Keys are text, whatever they look like; each is there once, but ``<<`` may repeat."""
+    """A YAML mapping. Keys are always text; each occurs once, except ``<<``, which may repeat."""
 
-    place: Place
-    entries: list[Entry] = field(default_factory=list)
+    position: Position
+    entries: list[TableEntry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Listing:
-    place: Place
+    """A YAML sequence."""
+
+    position: Position
     items: list[Node] = field(default_factory=list)
 
 
@@ -79,8 +89,8 @@ def read_tree(text: str, file: str, problems: Problems) -> Node | None:
     """The document's root, or None if it is empty or not YAML (then ``problems`` says why)."""
     if (bad := _UNPRINTABLE.search(text)) is not None:
         before = text[: bad.start()]
-        place = Place(file, before.count("\n") + 1, bad.start() - before.rfind("\n"))
-        problems.add(place, (), f"the character U+{ord(bad.group()):04X} is not allowed in YAML")
+        position = Position(file, before.count("\n") + 1, bad.start() - before.rfind("\n"))
+        problems.add(position, (), f"the character U+{ord(bad.group()):04X} is not allowed in YAML")
         return None
     builder = _Builder(file, problems)
     try:
@@ -88,21 +98,21 @@ def read_tree(text: str, file: str, problems: Problems) -> Node | None:
             if not builder.feed(event):
                 return None
     except yaml.MarkedYAMLError as error:
-        problems.add(_error_place(error, file), (), _syntax_message(error, text))
+        problems.add(_error_position(error, file), (), _syntax_message(error, text))
         return None
     except yaml.YAMLError:
-        problems.add(Place(file), (), "not valid YAML")
+        problems.add(Position(file), (), "not valid YAML")
         return None
     return builder.root
 
 
-def _error_place(error: yaml.MarkedYAMLError, file: str) -> Place:
+def _error_position(error: yaml.MarkedYAMLError, file: str) -> Position:
     mark = error.problem_mark or error.context_mark
-    return Place(file, mark.line + 1, mark.column + 1) if mark else Place(file)
+    return Position(file, mark.line + 1, mark.column + 1) if mark else Position(file)
 
 
 def _syntax_message(error: yaml.MarkedYAMLError, text: str) -> str:
-    """The parser's words, and what is most often behind them."""
+    """The parser's message, and the most common cause."""
     words = ", ".join(part for part in (error.context, error.problem) if part)
     mark = error.problem_mark
     lines = text.splitlines()
@@ -117,7 +127,10 @@ def _syntax_message(error: yaml.MarkedYAMLError, text: str) -> str:
 
 @dataclass(slots=True)
 class _Open:
-    """A collection under construction. ``key``: in a table, the key whose value comes next."""
+    """A collection under construction.
+
+    ``key``: in a table, the key whose value comes next; None before a key.
+    """
 
     node: Table | Listing
     anchor: str | None
@@ -127,7 +140,7 @@ class _Open:
 
 
 class _Builder:
-    """Takes the parser's events one by one. Keeps its own stack, so that nesting cannot exhaust Python's."""
+    """Builds the tree from the parser's events. It keeps its own stack, so that nesting cannot exhaust Python's."""
 
     def __init__(self, file: str, problems: Problems) -> None:
         self.root: Node | None = None
@@ -138,52 +151,52 @@ class _Builder:
         self._documents = 0
 
     def feed(self, event: yaml.Event) -> bool:
-        """Take one event; False when there is no point in going on."""
+        """Take one event. False if parsing must stop."""
         mark = event.start_mark
-        place = Place(self._file, mark.line + 1, mark.column + 1) if mark else Place(self._file)
+        position = Position(self._file, mark.line + 1, mark.column + 1) if mark else Position(self._file)
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
             if self._documents > 1:
-                self._problems.add(place, (), "a second document begins here; the file may hold only one")
+                self._problems.add(position, (), "a second document begins here; the file may hold only one")
                 return False
         elif isinstance(event, yaml.AliasEvent):
-            self._alias(event.anchor, place)
+            self._alias(event.anchor, position)
         elif isinstance(event, yaml.ScalarEvent):
-            self._check_tag(event.tag, place)
-            scalar = Scalar(place, event.value, plain=bool(event.implicit[0]))
+            self._check_tag(event.tag, position)
+            scalar = Scalar(position, event.value, plain=bool(event.implicit[0]))
             if event.anchor:
                 self._anchors[event.anchor] = scalar
             self._put(scalar)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._check_tag(event.tag, place)
-            if len(self._stack) >= MAX_DEPTH:
-                self._problems.add(place, self._location(), f"nested deeper than {MAX_DEPTH} levels")
+            self._check_tag(event.tag, position)
+            if len(self._stack) >= MAX_YAML_DEPTH:
+                self._problems.add(position, self._location(), f"nested deeper than {MAX_YAML_DEPTH} levels")
                 return False
-            node = Table(place) if isinstance(event, yaml.MappingStartEvent) else Listing(place)
+            node = Table(position) if isinstance(event, yaml.MappingStartEvent) else Listing(position)
             self._stack.append(_Open(node, event.anchor))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             closed = self._stack.pop()
-            if closed.anchor:  # bound only now, so that nothing can contain itself
+            if closed.anchor:  # bound only now, so that no node can contain itself
                 self._anchors[closed.anchor] = closed.node
             self._put(closed.node)
         return True
 
     def _location(self) -> Location:
-        """The way to what comes next."""
+        """The location of the next node."""
         return tuple(
             len(open_.node.items) if isinstance(open_.node, Listing) else open_.key.text if open_.key else ""
             for open_ in self._stack
         )
 
-    def _check_tag(self, tag: str | None, place: Place) -> None:
+    def _check_tag(self, tag: str | None, position: Position) -> None:
         if tag not in _CORE_TAGS:
-            self._problems.add(place, self._location(), "YAML tags have no meaning here; leave it out")
+            self._problems.add(position, self._location(), "YAML tags have no meaning here; leave it out")
 
-    def _alias(self, anchor: str | None, place: Place) -> None:
+    def _alias(self, anchor: str | None, position: Position) -> None:
         node = self._anchors.get(anchor or "")
         if node is None:
-            self._problems.add(place, self._location(), f"no anchor &{anchor} is complete above this alias")
-            node = Scalar(place, "", plain=True)
+            self._problems.add(position, self._location(), f"no anchor &{anchor} is complete above this alias")
+            node = Scalar(position, "", plain=True)
         self._put(node)
 
     def _put(self, node: Node) -> None:
@@ -198,16 +211,16 @@ class _Builder:
         elif isinstance(node, Scalar):
             top.key = node
         else:
-            self._problems.add(node.place, self._location()[:-1], "a key must be text")
-            top.key, top.discard = Scalar(node.place, "", plain=True), True
+            self._problems.add(node.position, self._location()[:-1], "a key must be text")
+            top.key, top.discard = Scalar(node.position, "", plain=True), True
 
     def _put_value(self, top: _Open, table: Table, key: Scalar, node: Node) -> None:
         merge = key.plain and key.text == "<<"
         first = None if merge or top.discard else top.first_lines.get(key.text)
         if first is not None:
-            self._problems.add(key.place, self._location(), f"duplicate key; it is already on line {first}")
+            self._problems.add(key.position, self._location(), f"duplicate key; it is already on line {first}")
             top.discard = True
         if not top.discard:
-            top.first_lines[key.text] = key.place.line
-            table.entries.append(Entry(key.text, key.place, merge, node))
+            top.first_lines[key.text] = key.position.line
+            table.entries.append(TableEntry(key.text, key.position, merge, node))
         top.key, top.discard = None, False

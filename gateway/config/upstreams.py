@@ -1,4 +1,4 @@
-"""Sections → upstreams with their endpoints and pools of keys."""
+"""The building of upstreams from sections, with their endpoints and pools of keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NOTHING = UpstreamSection()
 
 
 def known_names(user: Layer, builtin: Layer) -> tuple[str, ...]:
-    """Every upstream that is named anywhere, whether it turned out valid or not."""
+    """Every upstream named in either file, also those that turned out invalid."""
     found: dict[str, None] = {}
     for layer in (builtin, user):
         given = layer.document.data.get("upstreams")
@@ -23,7 +23,7 @@ def known_names(user: Layer, builtin: Layer) -> tuple[str, ...]:
 
 
 def build_upstreams(user: Layer, builtin: Layer) -> dict[str, Upstream]:
-    """The valid upstreams. A pool left with no key makes an upstream without credentials."""
+    """The valid upstreams. One whose pool has no key left has no credentials."""
     upstreams = {}
     for name in known_names(user, builtin):
         location: Location = ("upstreams", name)
@@ -65,7 +65,10 @@ def _build(name: str, user: Layer, builtin: Layer) -> Upstream | None:
 def _endpoints(
     sections: list[EndpointSection], location: Location, layer: Layer, *, strip: bool
 ) -> tuple[Endpoint, ...]:
-    """``strip``: take off a final /v1, which belongs to OPENAI_BASE_URL's way of writing and is added to each path."""
+    """The endpoints of one upstream.
+
+    ``strip``: remove a final /v1, which OPENAI_BASE_URL includes by convention and which is added to each path.
+    """
     endpoints: dict[str, Endpoint] = {}
     for index, section in enumerate(sections):
         endpoint = replace(section.url, wall=section.wall)
@@ -78,7 +81,7 @@ def _endpoints(
 
 
 def _pool(sections: list[PoolKeySection], location: Location, layer: Layer) -> tuple[Credential, ...]:
-    """Keys with a value. One without a name is called after its position, never after its value."""
+    """The keys that have a value. One without a name is named after its position, never after its value."""
     names: set[str] = set()
     values: set[str] = set()
     pool = []

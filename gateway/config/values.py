@@ -1,7 +1,7 @@
-"""What single values of the file mean: durations, sizes, money, budgets, names, keys.
+"""The parsers of single values in the file: durations, sizes, money, budgets, names, keys.
 
-Each function takes what the file holds and returns what the gateway works with, or raises ValueError with words that
-say what would be right. They never quote the value: it may be a secret.
+Each function takes a value of the file and returns the one the gateway works with, or raises ValueError saying what a
+valid value is. The message never quotes the value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.config.environment import Substituted
 from gateway.core.types import NANO_PER_USD, Budget
 
 MAX_USD = 1_000_000_000
-"""The highest amount taken: in nano-dollars, sums of it stay inside 64 bits."""
+"""US dollars: the highest amount accepted. In nano-dollars, sums of it fit into 64 bits."""
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -49,6 +49,7 @@ def filled_text(value: object) -> str:
 
 
 def boolean(value: object) -> bool:
+    """True or false."""
     if isinstance(value, Substituted) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     if not isinstance(value, bool):
@@ -81,7 +82,7 @@ def share(value: object) -> float:
 
 
 def money(value: object) -> int:
-    """US dollars → nano-dollars. The file's own digits count, never a binary float."""
+    """US dollars → nano-dollars. The file's own digits are converted, never a binary float."""
     number = _decimal(value)
     if number is None:
         raise ValueError("expected an amount in US dollars, such as 1.875")
@@ -89,7 +90,7 @@ def money(value: object) -> int:
 
 
 def nano_dollars(amount: Decimal) -> int:
-    """An exact conversion. Raises ValueError for what is negative, too large, or finer than a nano-dollar."""
+    """An exact conversion. Raises ValueError for an amount that is negative, too large, or finer than a nano-dollar."""
     if not 0 <= amount <= MAX_USD:
         raise ValueError(f"expected an amount from 0 to {MAX_USD} US dollars")
     with localcontext(prec=100):
@@ -148,7 +149,7 @@ def name(value: object) -> str:
 
 
 def secret(value: object) -> str:
-    """A key or password as an HTTP header can carry it, perhaps empty. Blanks around it are dropped."""
+    """A key or password that an HTTP header can carry, or empty. Blanks around it are removed."""
     if _is_scalar(value):
         raise ValueError("expected text; put it in quotes")
     stripped = str(value).strip() if isinstance(value, str) else None

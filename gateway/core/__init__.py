@@ -1,1 +1,1 @@
-"""Pure decisions: no clock, no I/O, no randomness but what is passed in."""
+"""The types, errors and decisions of the gateway, pure: clock, I/O and randomness are passed in."""

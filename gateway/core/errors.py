@@ -1,18 +1,18 @@
-"""Every error the gateway raises on purpose.
+"""The errors the gateway raises on purpose.
 
-    GatewayError                     something a client is told, OpenAI-shaped
+    GatewayError                     what a client is answered with, in OpenAI's shape
     ├── ClientError                  source: the client (4xx)
     ├── LimitError                   source: a limit or budget of the virtual key (429)
     ├── GatewayFault                 source: the gateway itself (500, 503)
     └── UpstreamFault                source: an upstream, after failover (4xx passed on, 502, 503, 504)
-    TransportError                   talking to one endpoint failed; judged by core, never shown to a client
+    TransportError                   the connection to one endpoint failed; core decides what follows; no client sees it
     ConfigError                      source: the operator; the command ends with exit code 2
     OperatorError                    source: the operator's machine; one line that says what to do
     └── StoreError                   the ledger's store cannot be used; says how to recover
     ResultUnavailable                an image that was made cannot be fetched or kept; for the log
 
-Two facts are kept apart: ``retry_after`` says when things may be better, ``should_retry`` whether software may send the
-same request again by itself, which is so only if that can help and cannot buy twice.
+Two facts are kept apart. ``retry_after`` says when a request may succeed. ``should_retry`` says whether an SDK may send
+the same request again without asking, which is the case only if that can help and cannot buy the work twice.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _SHOWN = 64
 class GatewayError(Exception):
     """An error with everything the client's answer needs.
 
-    ``status``: HTTP status. ``type``, ``code``, ``param``: OpenAI's error fields.
-    ``retry_after``: seconds after which the same request may fare better, or None when that is not known.
-    ``again``: False if the request should not be sent again by itself even then. Without ``retry_after`` it never
-    should: ``should_retry`` is what comes of both.
+    ``status``: HTTP status.
+    ``type``, ``code``, ``param``: OpenAI's error fields.
+    ``retry_after``: seconds after which the same request may succeed; None when that is not known.
+    ``again``: False if an SDK must not send the request again by itself even after ``retry_after``. Without a
+        ``retry_after`` it never should; ``should_retry`` combines the two.
     """
 
     source = "gateway"
@@ -66,28 +67,36 @@ class GatewayError(Exception):
 
 
 class ClientError(GatewayError):
+    """The client's request is at fault."""
+
     source = "client"
 
 
 class LimitError(GatewayError):
+    """A limit or a budget of the virtual key does not admit the request."""
+
     source = "client"
 
 
 class GatewayFault(GatewayError):
+    """The gateway itself cannot serve the request."""
+
     source = "gateway"
 
 
 class UpstreamFault(GatewayError):
+    """Every attempt upstream failed, or an upstream refused the request."""
+
     source = "upstream"
 
 
 class TransportError(Exception):
-    """One attempt's connection failed.
+    """The connection of one attempt failed.
 
     ``slug``: the fault catalogue's name (``connect_refused``, ``dns_error``, ``tls_error``, ``connect_timeout``,
-    ``pool_timeout``, ``reused_conn_reset``, ``connection_reset``, ``bad_http``, ``head_too_big``).
-    ``phase``: how far it had come (UNSENT before a byte of the request may have left, UNKNOWN after).
-    ``detail``: words for the operator's log; never shown to a client.
+        ``pool_timeout``, ``reused_conn_reset``, ``connection_reset``, ``bad_http``, ``head_too_big``).
+    ``phase``: how far the attempt had come: UNSENT before any byte of the request may have left, UNKNOWN after.
+    ``detail``: a description for the operator's log; never shown to a client.
     """
 
     def __init__(self, slug: str, phase: Phase, detail: str) -> None:
@@ -98,7 +107,10 @@ class TransportError(Exception):
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. ``problems``: one line each, ``file:line:column: path: what is wrong``."""
+    """The configuration cannot be used.
+
+    ``problems``: one line for each problem, ``file:line:column: path: what is wrong``.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -114,17 +126,20 @@ class StoreError(OperatorError):
 
 
 def shorten(text: str) -> str:
-    """``text`` as a message may repeat it: at most 64 characters, and a mark if there were more."""
+    """``text`` as an error message may quote it: at most 64 characters, then an ellipsis if there were more."""
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def invalid_request(message: str, *, param: str | None = None, code: str | None = None) -> ClientError:
-    """400: the request itself is wrong; ``param`` names the field."""
+    """400: the request itself is wrong.
+
+    ``param``: the field at fault; None if no single field is.
+    """
     return ClientError(400, "invalid_request_error", code, message, param=param)
 
 
 def invalid_api_key() -> ClientError:
-    """401: one body for a missing, wrong, revoked or expired key, so that nothing can be learned from it."""
+    """401, with the same body for a missing, wrong, revoked or expired key, so that the answer reveals nothing."""
     return ClientError(
         401,
         "invalid_request_error",
@@ -178,7 +193,10 @@ def gateway_overloaded() -> GatewayFault:
 
 
 def server_shutting_down(*, again: bool = True) -> GatewayFault:
-    """503. ``again``: whether nothing was bought for this request, so that it may be sent once more."""
+    """503: the gateway is shutting down.
+
+    ``again``: True if nothing was bought for this request, so that an SDK may send it again.
+    """
     return GatewayFault(
         503,
         "service_unavailable_error",
@@ -193,4 +211,4 @@ def internal_error() -> GatewayFault:
 
 
 class ResultUnavailable(Exception):
-    """Thrown into a conversation: an image that was made cannot be fetched or kept. The message is for the log."""
+    """An image that was made cannot be fetched or kept. Thrown into a conversation; the message is for the log."""

@@ -1,4 +1,7 @@
-"""The key that signs webhooks, as Standard Webhooks writes it (https://www.standardwebhooks.com)."""
+"""Secrets from which keys are derived: the webhook signing key in Standard Webhooks' form, and the pepper's variable.
+
+Source: https://www.standardwebhooks.com
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ PEPPER_VARIABLE = "GATEWAY_KEY_PEPPER"
 
 
 def signing_key(secret: str) -> bytes:
-    """The bytes that sign: those that ``whsec_<base64>`` stands for, or else the text itself.
+    """The bytes that sign webhooks: those that ``whsec_<base64>`` stands for, else the text itself.
 
-    Raises ValueError where nothing readable follows the prefix.
+    Raises ValueError where no valid base64 follows the prefix.
     """
     if not secret.startswith(_PREFIX):
         return secret.encode()

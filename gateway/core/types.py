@@ -1,4 +1,4 @@
-"""The nouns of the house, frozen. Money is an integer of nano-dollars (10⁻⁹ US dollar), times are seconds."""
+"""The gateway's common types, all frozen. Money is whole nano-dollars (10⁻⁹ US dollar), times are seconds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Literal
 NANO_PER_USD = 1_000_000_000
 
 OTHER = "other"
-"""The label of what is outside the configured values."""
+"""The metrics label of values that are not configured."""
 
 ANONYMOUS = "anonymous"
-"""The name of the key where none is asked for."""
+"""The name of the key where no key is required."""
 
 NO_TEAM = ""
-"""The label of keys without a team."""
+"""The metrics label of keys without a team."""
 
 Dialect = Literal["piapi", "openai"]
 OperationName = Literal["chat", "images", "task"]
@@ -26,7 +26,7 @@ State = Literal["settled", "released", "unknown"]
 
 
 class Phase(IntEnum):
-    """How far an attempt had come when it ended."""
+    """The stage an attempt had reached when it ended."""
 
     UNSENT = 0  # φ0: no byte of the request left
     REJECTED = 1  # φ1: proven rejected, nothing was done
@@ -36,7 +36,7 @@ class Phase(IntEnum):
 
 
 class CostClass(StrEnum):
-    """What sending a request costs, hence how freely it may be sent again."""
+    """The kind of cost of a request, which decides how freely it may be sent again."""
 
     READ = "read"
     TOKENS = "tokens"
@@ -45,10 +45,13 @@ class CostClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a target costs. Token prices are nano-dollars per 1,000,000 tokens, the others nano-dollars apiece.
+    """The price of a target. Token prices are nano-dollars per 1,000,000 tokens, the others nano-dollars apiece.
 
-    ``image``: an answer with at least one image (or, for tasks, each image). ``no_image``: an answer without.
-    ``table``: quality → size → nano-dollars an image. ``minimum``: nano-dollars a request that succeeded.
+    ``image``: an answer with at least one image (or, for tasks, each image).
+    ``no_image``: an answer without.
+    ``table``: quality → size → nano-dollars an image.
+    ``minimum``: nano-dollars a request that succeeded costs at least.
+
     None means unknown, 0 means free.
     """
 
@@ -64,9 +67,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One host of an upstream. ``base_path`` has no trailing slash.
+    """One host of an upstream.
 
-    ``wall``: seconds of silence after which this host gives up on an answer, or None.
+    ``base_path``: has no trailing slash.
+    ``wall``: seconds of silence after which this host gives up on an answer; None if it does not.
     """
 
     url: str
@@ -79,7 +83,13 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One key of an upstream's pool. ``name`` is safe to show, ``value`` never is."""
+    """One key of an upstream's pool.
+
+    ``name``: may be shown.
+    ``value``: the secret; never shown.
+    ``weight``: the key's share of the load relative to the other keys.
+    ``max_parallel``: requests at once; None for any number.
+    """
 
     name: str
     value: str = field(repr=False)
@@ -89,7 +99,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. ``head``, ``content`` and ``idle`` bind token-billed chat only."""
+    """The timeouts of an upstream, in seconds. ``head``, ``content`` and ``idle`` apply to token-billed chat only."""
 
     connect: float = 5.0
     head: float = 30.0
@@ -101,7 +111,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class TaskTimes:
-    """Seconds: the task API's polling."""
+    """The task API's polling, in seconds."""
 
     poll: float = 2.0
     poll_max: float = 15.0
@@ -122,9 +132,10 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One way to serve a model. ``price`` None means the price is unknown.
+    """An upstream and a model there, which can serve a route.
 
-    ``cost_class``: PAID for images and tasks, however they travel; TOKENS for what is billed by usage.
+    ``price``: None if unknown.
+    ``cost_class``: PAID for images and tasks, however they travel; TOKENS for work billed by usage.
     """
 
     upstream: Upstream
@@ -142,7 +153,7 @@ class Target:
 class Route:
     """A model as clients name it (``*`` may end it) and its targets in order.
 
-    ``max_output``: tokens the model can write at most in one choice, None if that is not known.
+    ``max_output``: tokens the model can write at most in one choice; None if that is not known.
     """
 
     model: str
@@ -153,7 +164,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """``amount``: nano-dollars in one ``period``."""
+    """An amount that a key or team may spend in one period.
+
+    ``amount``: nano-dollars.
+    """
 
     amount: int
     period: Literal["day", "month", "total"]
@@ -161,7 +175,13 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class VirtualKey:
-    """A team member's key. ``digest``: SHA-256 of the key; the key itself is not kept."""
+    """A team member's key, issued by this gateway.
+
+    ``digest``: SHA-256 of the key; the key itself is not kept.
+    ``models``: patterns of the models it may use.
+    ``rpm``, ``tpm``, ``parallel``: requests and tokens a minute, requests at once; None for no limit.
+    ``team``, ``budget``: None for none.
+    """
 
     name: str
     digest: bytes = field(repr=False, default=b"")
@@ -175,8 +195,10 @@ class VirtualKey:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer used. ``input_tokens`` includes ``cached_input_tokens`` and ``image_input_tokens``, the tokens of
-    images sent in (OpenAI's way of counting).
+    """The tokens and images of an answer.
+
+    ``input_tokens``: includes ``cached_input_tokens`` and ``image_input_tokens``, the tokens of images sent in, as
+        OpenAI counts.
     """
 
     input_tokens: int = 0
@@ -189,12 +211,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attempt came to.
+    """How one attempt ended.
 
-    ``slug``: ``ok`` or a name of the fault catalogue (core/outcomes.py). ``status``: the upstream's HTTP status.
-    ``retry_after``: seconds the upstream asked for. ``message``, ``type``, ``param``, ``code``: the upstream's own
-    error, sanitised, shown to the client only for outcomes whose rule passes them on.
-    ``detail``: words for the operator's log.
+    ``slug``: ``ok`` or a name of the fault catalogue (core/outcomes/table.py).
+    ``status``: the upstream's HTTP status; None if none came.
+    ``retry_after``: seconds the upstream asked for; None if it asked for none.
+    ``message``, ``type``, ``param``, ``code``: the upstream's own error, sanitised, shown to the client only for
+        outcomes whose rule passes them on.
+    ``detail``: a description for the operator's log.
     """
 
     slug: str
@@ -214,7 +238,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class FailoverPolicy:
-    """``unknown_outcome_up_to``: nano-dollars; times are seconds; ``retry_budget`` is a share of requests."""
+    """The settings of failover. Times are seconds.
+
+    ``attempts``: the most attempts of one exchange that sent anything.
+    ``retry_budget``: retries at an upstream as a share of its requests.
+    ``unknown_outcome_up_to``: nano-dollars up to which a paid request of unknown outcome may be sent once more.
+    ``breaker_failures``: failures in a row that open a breaker.
+    ``breaker_window``: how far back a breaker looks.
+    ``eject``, ``eject_max``: how long the first ejection lasts, and the longest.
+    """
 
     attempts: int = 3
     retry_budget: float = 0.1

@@ -1,1 +1,1 @@
-"""The front door: ASGI in, values out, and back."""
+"""The routes: one file a route, which turns a request into an operation and its result into an answer."""

@@ -1,4 +1,4 @@
-"""What every route that buys something asks first: who is it, and which model may it use."""
+"""Admission: the questions every route that buys something asks first: which key is it, and may it use the model?"""
 
 from __future__ import annotations
 
@@ -14,44 +14,50 @@ from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.exchange.services import Services
 
-SOON = 0.25
-"""Seconds within which a key is taken to be what it was: a revoked one must be refused within a second."""
+RECHECK_AFTER = 0.25
+"""Seconds for which an authentication holds; a revoked key must be refused within a second."""
 
 
 class Admission:
-    """``authenticator``: the one of the configuration now in force."""
+    """The checks of a request's key and model.
+
+    ``authenticator``: returns the one of the configuration in force.
+    """
 
     def __init__(self, services: Services, authenticator: Callable[[], Authenticator]) -> None:
         self.services = services
         self._authenticator = authenticator
 
     def authenticate(self, scope: Scope) -> VirtualKey:
-        """Raises the one 401, or 429 for an address from which too many keys failed."""
+        """The virtual key of a request. Raises the one 401, or 429 for an address from which too many keys failed."""
         return self._authenticator().authenticate(scope)
 
-    def still(self, scope: Scope, key: VirtualKey, began: float) -> VirtualKey:
+    def recheck(self, scope: Scope, key: VirtualKey, began: float) -> VirtualKey:
         """The key once more, if reading the request took so long that it may have been revoked or changed meanwhile.
 
-        ``began``: the loop's time when it was first looked at. Raises the one 401.
+        ``began``: the loop's time of its first check.
+        Raises the one 401.
         """
-        if asyncio.get_running_loop().time() - began < SOON:
+        if asyncio.get_running_loop().time() - began < RECHECK_AFTER:
             return key
         return self.authenticate(scope)
 
     @contextmanager
     def limited(self, key: VirtualKey) -> Iterator[None]:
-        """One request of the key's, under its limits; exchanges see to that themselves. Raises LimitError."""
+        """Run one request of the key under its limits, inside the ``with``; exchanges do so themselves. Raises
+        LimitError.
+        """
         limits, loop = self.services.limits, asyncio.get_running_loop()
-        admission = limits.admit(key, 0, loop.time())
-        if isinstance(admission, LimitRefusal):
-            raise admission.error()
+        lease = limits.admit(key, 0, loop.time())
+        if isinstance(lease, LimitRefusal):
+            raise lease.error()
         try:
             yield
         finally:
-            limits.release(admission, None, loop.time())
+            limits.release(lease, None, loop.time())
 
     def route(self, model: str, key: VirtualKey) -> Route:
-        """Raises 404 for a model nobody knows, 403 for one this key may not use."""
+        """The route of ``model``. Raises 404 for an unknown model, 403 for one this key may not use."""
         routes = self.services.snapshot.routes
         route = routes.find(model)
         if route is None:

@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: a request becomes an Operation, and the exchange does the rest.
+"""``POST /v1/chat/completions``: a request becomes an operation, which the exchange runs.
 
 A model that only makes images is served as well: the last user message is the order, the answer a markdown image.
 """
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
 from gateway.core.outcomes.table import price_at_stake
-from gateway.core.pricing.cost_bound import Asked, cost_bound, most_output
+from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.types import Endpoint, Route, Target
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
@@ -24,12 +24,12 @@ from gateway.images.orders import ImageOrders
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
-from gateway.translate.chat_to_chat import CHAT_PATH, ChatConversation
+from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.context import AttemptContext
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.chat_images import CHAT_FLUX_FIELDS, flux_fields, images_from_chat
-from gateway.wire.chat_request import ChatRequest, parse_chat_request
+from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object
 from gateway.wire.tokens import count_input, most_input, rough_tokens
 
@@ -38,10 +38,12 @@ _CHAT = frozenset({"chat"})
 
 @dataclass(slots=True)
 class ChatOperation:
-    """What a chat client asked. ``size``: bytes of the request. ``count``: counts a text's tokens.
+    """A chat client's request.
 
-    ``images``: the same request as an order for images, for targets that make nothing else. ``max_output``: tokens
-    the model can write at most, None if that is not known.
+    ``size``: bytes of the request.
+    ``count``: counts a text's tokens.
+    ``images``: the same request as an order for images, for targets that only make images; None without such targets.
+    ``max_output``: tokens the model can write at most; None if that is not known.
     """
 
     request: ChatRequest
@@ -104,38 +106,41 @@ class ChatOperation:
             request.max_output_tokens, self.max_output, request.n, beside if type(beside) is int and beside > 0 else 0
         )
         inputs = most_input(request.body, self.count, target.model) if exact else self.rough_input_tokens()
-        return cost_bound((target,), Asked(input_tokens=inputs, output_tokens=outputs))
+        return cost_bound((target,), RequestedWork(input_tokens=inputs, output_tokens=outputs))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
 
     def input_tokens(self) -> int:
-        """Counted once, however many attempts ask."""
+        """Tokens of the request, counted once for all attempts."""
         if self._input_tokens is None:
             self._input_tokens = count_input(self.request.body, self.count)
         return self._input_tokens
 
 
 class ChatEndpoint:
-    """What answers the route. ``desk``: the one of the configuration now in force."""
+    """The handler of the route.
 
-    def __init__(self, door: Admission, desk: Callable[[], ImageOrders]) -> None:
-        self._door = door
-        self._desk = desk
+    ``image_orders``: returns the ones of the configuration in force.
+    """
+
+    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders]) -> None:
+        self._admission = admission
+        self._image_orders = image_orders
 
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
-        door = self._door
-        services = door.services
+        admission = self._admission
+        services = admission.services
         with Refusal(services, CHAT_PATH) as refusal:
-            key = refusal.key = door.authenticate(scope)
+            key = refusal.key = admission.authenticate(scope)
             began = asyncio.get_running_loop().time()
             body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-            key = refusal.key = door.still(scope, key, began)
+            key = refusal.key = admission.recheck(scope, key, began)
             document = loads_object(body)
             flux = self._flux(document)
             request = parse_chat_request(document)
             refusal.model = request.model
-            route = door.route(request.model, key)
+            route = admission.route(request.model, key)
             operation = ChatOperation(
                 request,
                 len(body),
@@ -149,19 +154,19 @@ class ChatEndpoint:
         await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
 
     def _flux(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Flux's own fields, taken out of what is asked of a Flux model; elsewhere they are unknown parameters."""
-        if CHAT_FLUX_FIELDS.isdisjoint(document) or document.get("model") not in self._desk().flux_models:
+        """Flux's own fields, removed from a request to a Flux model; for other models they are unknown parameters."""
+        if CHAT_FLUX_FIELDS.isdisjoint(document) or document.get("model") not in self._image_orders().flux_models:
             return {}
         return flux_fields(document)
 
     def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
-        """Let targets serve the request that make images and nothing else. Raises what is wrong with it as an order,
-        unless another target can serve it as it is.
+        """Let targets that only make images serve the request. Raises the errors of the order, unless another target
+        can serve the request as a chat.
         """
         request = operation.request
         targets = tuple(target for target in route.targets if target.operation != "chat")
         presenter = ChatPresenter(
-            id=f"chatcmpl-{self._door.services.new_id()}",
+            id=f"chatcmpl-{self._admission.services.new_id()}",
             created=operation.clock.wall_ns() // 1_000_000_000,
             model=request.model,
             stream=request.stream,
@@ -169,7 +174,7 @@ class ChatEndpoint:
         )
         try:
             order = images_from_chat(request, flux)
-            operation.images = self._desk().operation(CHAT_PATH, replace(order, n=1), targets, presenter)
+            operation.images = self._image_orders().operation(CHAT_PATH, replace(order, n=1), targets, presenter)
         except ClientError:
             if len(targets) == len(route.targets):
                 raise

@@ -1,4 +1,4 @@
-"""``/healthz``: the process lives. ``/readyz``: it should be sent requests."""
+"""``/healthz``: the process runs. ``/readyz``: it should be sent requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _UNCACHED = {"cache-control": "no-store"}
 
 
 def health_routes(not_ready: Callable[[], Sequence[str]]) -> list[Route]:
-    """The two routes. ``not_ready`` names the reasons against sending requests here, such as ``draining``."""
+    """The two routes.
+
+    ``not_ready``: the reasons against sending requests here, such as ``draining``.
+    """
 
     async def healthz(_: Request) -> Response:
         return Response(b'{"status":"ok"}', 200, _UNCACHED, "application/json")

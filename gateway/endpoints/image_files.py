@@ -1,7 +1,7 @@
-"""``GET /images/{name}``: an image the gateway keeps, for whoever knows its name.
+"""``GET /images/{name}``: an image the gateway keeps, for any client that knows its name.
 
-There is no key to check: the name cannot be guessed, and a browser that shows the image could not send one. Images
-go out in pieces as their readers take them, so that slow readers cost no memory.
+No key is checked: the name cannot be guessed, and a browser that shows the image could not send one. Images are sent in
+pieces as clients read them, so that slow readers cost no memory.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ PIECE = 256 * 1024
 """Bytes read, and written, at a time."""
 
 READERS_AT_ONCE = 64
-"""Each holds a descriptor and a piece."""
+"""Images sent at once; each holds a descriptor and a piece."""
 
 
 class Kept(Protocol):
-    """An image that is being read. ``size``: bytes."""
+    """An image that is being read.
+
+    ``size``: bytes.
+    """
 
     @property
     def size(self) -> int: ...
@@ -37,7 +40,7 @@ class Kept(Protocol):
 Open = Callable[[str], Awaitable[Kept | None]]
 
 _HEADERS = {
-    # No shared cache may keep what only holders of the name may see. A name never stands for another image.
+    # Shared caches must not keep an image that only holders of its name may see. A name never stands for another image.
     "cache-control": "private, max-age=3600, immutable",
     # The bytes come from elsewhere: a browser is to show them as the image they are said to be, and to run nothing.
     "x-content-type-options": "nosniff",
@@ -46,13 +49,13 @@ _HEADERS = {
 
 
 class _Readers:
-    """How many images are being sent."""
+    """The number of images being sent."""
 
     count = 0
 
 
 class _Sending(StreamingResponse):
-    """One image on its way. The file is closed however the sending ends, also if it never begins."""
+    """The response with one image. The file is closed in every case, also if sending never begins."""
 
     def __init__(self, kept: Kept, readers: _Readers) -> None:
         super().__init__(self._pieces(), 200, {**_HEADERS, "content-length": str(kept.size)}, kept.content_type)
@@ -73,7 +76,10 @@ class _Sending(StreamingResponse):
 
 
 def kept_image_routes(opened: Open) -> list[Route]:
-    """The one route; it answers HEAD as well. ``opened`` alone judges names: any text may come."""
+    """The one route; it answers HEAD as well.
+
+    ``opened``: opens an image by its name, which may be any text; None if there is none.
+    """
     readers = _Readers()
 
     async def kept_image(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""OpenAI's image routes: a request becomes an order, and the exchange does the rest."""
+"""OpenAI's image routes: a request becomes an order, which the exchange runs."""
 
 from __future__ import annotations
 
@@ -34,33 +34,36 @@ PATHS: Mapping[str, ImageKind] = {
 }
 
 OFF_THE_LOOP = 256 * 1024
-"""Bytes from which a form is taken apart in a thread: it would hold up everybody's streams."""
+"""Bytes from which a body is parsed in a thread: on the loop it would delay all other requests' streams."""
 
 
 HELD_TIMES = 2
-"""How often the bytes of images are in memory while they are worked on, as they are and as text; every subrequest may
-write them once more."""
+"""How often the bytes of images are in memory while they are worked on, as bytes and as text; every subrequest may add
+one more copy."""
 
 
 class ImagesEndpoint:
-    """What answers one of the routes. ``desk``: the one of the configuration now in force."""
+    """The handler of one of the routes.
 
-    def __init__(self, door: Admission, desk: Callable[[], ImageOrders], path: str) -> None:
-        self._door = door
-        self._desk = desk
+    ``image_orders``: returns the ones of the configuration in force.
+    """
+
+    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders], path: str) -> None:
+        self._admission = admission
+        self._image_orders = image_orders
         self._path = path
         self._kind = PATHS[path]
 
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
-        door, services = self._door, self._door.services
+        admission, services = self._admission, self._admission.services
         with Refusal(services, self._path) as refusal, ExitStack() as held:
-            key = refusal.key = door.authenticate(scope)
+            key = refusal.key = admission.authenticate(scope)
             began = asyncio.get_running_loop().time()
             request, lease = await self._read(scope, receive, key.name)
             held.callback(lease.release)
-            key = refusal.key = door.still(scope, key, began)
+            key = refusal.key = admission.recheck(scope, key, began)
             refusal.model = request.model
-            route = door.route(request.model, key)
+            route = admission.route(request.model, key)
             targets = usable_targets(route.targets)
             if route.targets and not targets:
                 raise _makes_no_images(request.model)
@@ -74,8 +77,8 @@ class ImagesEndpoint:
             await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
 
     async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[ImagesRequest, BodyLease]:
-        """The request, and the room that its images are to take until they are of no further use."""
-        services = self._door.services
+        """The request, and the lease of memory that its images take until they are no longer needed."""
+        services = self._admission.services
         content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
         form = content_type.lower().startswith(b"multipart/form-data")
         limit = services.snapshot.upload_limit if form else services.snapshot.body_limit
@@ -98,7 +101,7 @@ class ImagesEndpoint:
         return parse_images_request(self._kind, unbracket(parsed.fields), parsed.files)
 
     def _operation(self, request: ImagesRequest, route: Route) -> ImageOperation:
-        # gpt-image-1 answers as it does at OpenAI; where it stands in for another model, images get links of ours.
+        # gpt-image-1 answers as it does at OpenAI; as a stand-in for another model it gives links of this gateway.
         first = route.targets[0] if route.targets else None
         relayed = first is not None and first.operation == "images" and first.model == request.model
         if relayed and request.format == "url":
@@ -109,11 +112,11 @@ class ImagesEndpoint:
             )
         presenter = ImagesPresenter(
             request,
-            created=self._door.services.clock.wall_ns() // 1_000_000_000,
+            created=self._admission.services.clock.wall_ns() // 1_000_000_000,
             format=request.format or ("b64_json" if relayed else "url"),
             explicit=request.format is not None,
         )
-        return self._desk().operation(self._path, request, route.targets, presenter)
+        return self._image_orders().operation(self._path, request, route.targets, presenter)
 
 
 def _makes_no_images(model: str) -> ClientError:

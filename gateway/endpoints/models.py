@@ -1,4 +1,4 @@
-"""``GET /v1/models`` and ``/v1/models/{id}``: what this key may use, in OpenAI's shape."""
+"""``GET /v1/models`` and ``/v1/models/{id}``: the models a key may use, in OpenAI's shape."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from gateway.core.routing.route_table import RouteTable, allowed
 from gateway.endpoints.auth import Authenticator
 
 CREATED = 1_735_689_600
-"""2025-01-01: OpenAI's clients want a time, and upstreams name none."""
+"""2025-01-01, for the creation time that OpenAI's clients expect and upstreams do not state."""
 
 
 def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> list[HttpRoute]:
-    """The two routes. ``current``: who may ask and what there is, by the configuration now in force."""
+    """The two routes.
+
+    ``current``: the authenticator and the routes of the configuration in force.
+    """
 
     async def list_models(request: Request) -> Response:
         authenticator, routes = current()
@@ -42,7 +45,10 @@ def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> lis
 
 
 def _model(name: str, routes: RouteTable) -> dict[str, Any]:
-    """``name`` is a model's, or the pattern of a route that ends in ``*``; its owner is the upstream tried first."""
+    """A model in OpenAI's shape; its owner is the upstream that is tried first.
+
+    ``name``: a model's name, or the pattern of a route that ends in ``*``.
+    """
     route = routes.find(name)
     owner = route.targets[0].upstream.name if route is not None and route.targets else "gateway"
     return {"id": name, "object": "model", "created": CREATED, "owned_by": owner}

@@ -1,4 +1,4 @@
-"""Requests that end before an exchange begins still count: by route, status and, where known, key and model."""
+"""The counting of requests that end before an exchange begins: by route, status and, where known, key and model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from gateway.telemetry.metrics import FinishedExchange
 
 @dataclass(slots=True)
 class Refusal:
-    """What is known so far of a request that may be refused. ``model`` is as the client named it.
+    """The known facts of a request that may be refused. As a context, it counts a refusal raised inside and lets it
+    pass.
 
-    As a context: a refusal raised inside is counted, and raised on.
+    ``model``: as the client named it; None until it is known.
+    ``key``, ``upstream``: None until known.
     """
 
     services: Services
@@ -42,7 +44,7 @@ class Refusal:
             self.count(STATUS_CLIENT_GONE)
 
     def count(self, status: int) -> None:
-        """The request was refused with this status."""
+        """Count the request as refused with this status."""
         found = self.services.snapshot.routes.find(self.model) if self.model is not None else None
         self.services.metrics.observe(
             FinishedExchange(

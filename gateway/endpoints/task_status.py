@@ -1,4 +1,6 @@
-"""``GET /api/v1/task/{id}``: a task's state, asked of PiAPI with the key that made it, for whoever made it."""
+"""``GET /api/v1/task/{id}``: a task's state, asked of PiAPI with the upstream key that made it, for the virtual key
+that made it.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +21,22 @@ from gateway.stores.records import TaskRecord
 TASK_STATUS_PATH = "/api/v1/task/{id}"
 
 
-def read_task_routes(door: Admission, upstreams: Callable[[], Mapping[str, Upstream]]) -> list[Route]:
-    """``upstreams``: of the configuration now in force."""
+def read_task_routes(admission: Admission, upstreams: Callable[[], Mapping[str, Upstream]]) -> list[Route]:
+    """The one route.
+
+    ``upstreams``: returns those of the configuration in force.
+    """
 
     async def read_task(request: Request) -> Response:
-        reading = _Reading(door)
+        reading = _Reading(admission)
         refusal = reading.refusal
         try:
             with refusal:
-                key = refusal.key = door.authenticate(request.scope)
-                record = await door.services.ledger.find_task(request.path_params["id"])
+                key = refusal.key = admission.authenticate(request.scope)
+                record = await admission.services.ledger.find_task(request.path_params["id"])
                 if record is None or record.key != key.name:
                     raise _unknown_task()
-                with door.limited(key):
+                with admission.limited(key):
                     status, body = await reading.ask(upstreams(), record)
             refusal.count(status)
         except GatewayError as error:
@@ -43,19 +48,19 @@ def read_task_routes(door: Admission, upstreams: Callable[[], Mapping[str, Upstr
 
 
 class _Reading:
-    """One request's: how it is answered, and what it counts as."""
+    """The reading of a task for one request: how it is answered and counted."""
 
-    def __init__(self, door: Admission) -> None:
-        self._reading = TaskReading(door.services)
-        self.refusal = Refusal(door.services, TASK_STATUS_PATH)
+    def __init__(self, admission: Admission) -> None:
+        self._reading = TaskReading(admission.services)
+        self.refusal = Refusal(admission.services, TASK_STATUS_PATH)
 
     async def ask(self, upstreams: Mapping[str, Upstream], record: TaskRecord) -> tuple[int, bytes]:
-        """The upstream's own words. Raises UpstreamFault when no host answers."""
+        """The upstream's own answer: status and body. Raises UpstreamFault when no host answers."""
         self.refusal.model, self.refusal.upstream = record.model, record.upstream
         return await self._reading.ask(upstreams, record)
 
     def response(self, status: int, body: bytes, headers: Sequence[Header]) -> Response:
-        """An answer that says how it came about."""
+        """The answer, with headers that say how it came about."""
         upstream = self.refusal.upstream
         labels = [(b"x-gateway-attempts", b"%d" % self._reading.attempts)]
         if upstream is not None:
@@ -66,5 +71,5 @@ class _Reading:
 
 
 def _unknown_task() -> ClientError:
-    """The same for a task that does not exist and for somebody else's."""
+    """404, the same for a task that does not exist and for another key's."""
     return ClientError(404, "invalid_request_error", "task_not_found", "There is no such task.", param="id")

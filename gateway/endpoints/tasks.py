@@ -1,7 +1,7 @@
-"""PiAPI's own task API with pooled keys: ``POST /api/v1/task`` and ``GET /api/v1/task/{id}``.
+"""PiAPI's own task API with pooled keys: ``POST /api/v1/task``; the status route is in endpoints/task_status.py.
 
-A create is an exchange like any other, which lives on until the task has ended and its cost is known. A task belongs to
-the virtual key that made it, and is read with the upstream key that made it.
+A create is an exchange like any other, which runs until the task has ended and its cost is known. A task belongs to the
+virtual key that made it, and is read with the upstream key that made it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
-from gateway.core.pricing.cost_bound import Asked, cost_bound
+from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
@@ -35,7 +35,11 @@ TASKS_PATH = "/api/v1/task"
 
 @dataclass(frozen=True, slots=True)
 class TaskOperation:
-    """A task as a client wrote it. ``images``: how many it asks for, by its own ``batch_size``."""
+    """A task as a client wrote it.
+
+    ``images``: how many it asks for, by its own ``batch_size``.
+    ``size``: bytes of the request.
+    """
 
     body: Mapping[str, Any]
     images: int
@@ -47,7 +51,7 @@ class TaskOperation:
     supports: frozenset[str] = frozenset({"task"})
 
     async def prepare(self) -> None:
-        """Nothing: the task goes as it came."""
+        """Do nothing: the task is passed on as it came."""
 
     @property
     def parts(self) -> tuple[TaskOperation]:
@@ -64,37 +68,40 @@ class TaskOperation:
         )
 
     def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
-        """Nothing: the client has had its answer."""
+        """None: the client has had its answer."""
         return None
 
     def stake(self, target: Target) -> int | None:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        return cost_bound((target,), Asked(subrequests=(self.images,)))
+        return cost_bound((target,), RequestedWork(subrequests=(self.images,)))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
 
 
 class CreateTask:
-    """What answers the POST. ``tools``, ``upstreams``: of the configuration now in force."""
+    """The handler of the POST.
+
+    ``tools``, ``upstreams``: return those of the configuration in force.
+    """
 
     def __init__(
-        self, door: Admission, tools: Callable[[], ImageTools], upstreams: Callable[[], Mapping[str, Upstream]]
+        self, admission: Admission, tools: Callable[[], ImageTools], upstreams: Callable[[], Mapping[str, Upstream]]
     ) -> None:
-        self._door = door
+        self._admission = admission
         self._tools = tools
         self._upstreams = upstreams
 
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
-        door = self._door
-        services = door.services
+        admission = self._admission
+        services = admission.services
         with Refusal(services, TASKS_PATH) as refusal:
-            key = refusal.key = door.authenticate(scope)
+            key = refusal.key = admission.authenticate(scope)
             began = asyncio.get_running_loop().time()
             raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-            key = refusal.key = door.still(scope, key, began)
+            key = refusal.key = admission.recheck(scope, key, began)
             body = checked_task(loads_object(raw))
             refusal.model = body["model"]
             route = self._route(body["model"], key)
@@ -118,12 +125,12 @@ class CreateTask:
             running.result()
 
     def _is_flux(self, model: str) -> bool:
-        """Whether the catalogue has it; other models of PiAPI have their own words, and no price here."""
-        return self._door.services.snapshot.routes.find(model) is not None
+        """Whether the catalogue has the model; PiAPI's other models have their own fields, and no price here."""
+        return self._admission.services.snapshot.routes.find(model) is not None
 
     def _route(self, model: str, key: VirtualKey) -> Route:
-        """The catalogue's route, or for what the catalogue does not know PiAPI itself, without a price."""
-        services = self._door.services
+        """The catalogue's route; for a model the catalogue does not have, PiAPI itself, without a price."""
+        services = self._admission.services
         if not services.snapshot.routes.allowed(key.models, model):
             raise model_not_allowed(model)
         found = services.snapshot.routes.find(model)

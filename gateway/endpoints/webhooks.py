@@ -1,7 +1,7 @@
-"""PiAPI says that a task has changed: ``POST /webhooks/piapi/{token}``.
+"""``POST /webhooks/piapi/{token}``: PiAPI reports that a task has changed.
 
-The token is unguessable and lives as long as its task is waited for; the secret comes in a header of its own (PiAPI
-signs nothing). What the message says is not believed: it only makes the next poll come at once.
+The token cannot be guessed and is valid while its task is waited for; the secret comes in a header of its own (PiAPI
+signs nothing). The report's content is not trusted: it only brings the next poll forward.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from starlette.routing import Route
 from gateway.core.errors import ClientError
 from gateway.server.body import read_body
 
-MOST_BYTES = 1 << 20
-"""A task's description with images as base64 may be large; nothing of it is kept, and it is read only for who knows
-the token and the secret."""
+MOST_WEBHOOK_BODY = 1 << 20
+"""Bytes of a body: a task's description with images as base64 may be large. Nothing of it is kept, and it is read only
+if the token and the secret are right."""
 
 
 def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give: Callable[[str], bool]) -> list[Route]:
-    """``secret``: what PiAPI was told to send, empty while webhooks are off. ``waits``: whether anybody waits under a
-    token. ``give``: passes the wakeup on; False once nobody waits.
+    """The one route.
+
+    ``secret``: what PiAPI was told to send; empty while webhooks are off.
+    ``waits``: whether a poll waits under a token.
+    ``give``: passes the wakeup on; False if no poll waits any more.
     """
 
     async def task_changed(request: Request) -> Response:
@@ -32,7 +35,7 @@ def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give
         known = hmac.compare_digest(sent, wanted) and bool(wanted)
         token = request.path_params["token"]
         if known and waits(token):
-            await read_body(request.scope, request.receive, MOST_BYTES, idle=5.0, total=10.0)
+            await read_body(request.scope, request.receive, MOST_WEBHOOK_BODY, idle=5.0, total=10.0)
             known = give(token)
         else:
             known = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.core.pricing.budgets import Reservation
-from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, book
+from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
 from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
@@ -196,7 +196,7 @@ class Account:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
             try:
-                booking = book([entry.facts() for entry in self._entries])
+                booking = settle_charges([entry.facts() for entry in self._entries])
             finally:
                 self._booking = booking
                 if self.reserved:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.billing.budgets import BudgetService
+from gateway.core.chance import Randomness
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.exchange.tokenizer import Tokenizer
-from gateway.runtime.ports import Clock, Randomness
+from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
 from gateway.stores.base import Ledger

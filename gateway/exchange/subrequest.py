@@ -208,7 +208,7 @@ class Subrequest:
         if plan.target.operation != "task":
             return await attempt.run()
         upstream = plan.target.upstream
-        entered = self._context.services.task_limiter.entered(upstream, plan.credential, self._context.key.name)
+        entered = self._context.services.task_limiter.slot(upstream, plan.credential, self._context.key.name)
         self._in_line = True
         try:
             async with asyncio.timeout_at(self._context.deadline):

@@ -1,1 +1,1 @@
-"""Images around a request: orders for them, masks, results fetched and kept."""
+"""The service for images: orders for them, masks, results fetched and kept."""

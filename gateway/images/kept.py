@@ -1,7 +1,7 @@
-"""Images kept as files for a while, so that a client that wants a link gets one.
+"""The images that are kept as files for a while, so that a client that wants a link gets one.
 
-The name is the secret: 256 random bits, nothing else guards the file. Files age by their modification time, so that
-a restart forgets nothing. Only what carries such a name is ever read or removed.
+The name is the secret: 256 random bits, and nothing else guards the file. Files age by their modification time, which
+survives a restart. Only files with such a name are ever read or removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{43}\.(png|jpg|webp|gif)")
 _UNFINISHED = re.compile(r"\.[A-Za-z0-9_-]{43}\.(png|jpg|webp|gif)\.part")
 
 _ABANDONED_NS = 3600 * 1_000_000_000
-"""Nanoseconds after which an unfinished file belongs to a process that died."""
+"""Nanoseconds after which an unfinished file counts as left behind by a process that died."""
 
 _ADVICE = {
     errno.ENOSPC: "free space there, or lower images.keep_max",
@@ -49,7 +49,10 @@ class _Kept:
 
 
 class KeptFile:
-    """A kept image that is being read; it stays whole even if it is swept away meanwhile. ``size``: bytes."""
+    """A kept image that is being read; it stays readable even if it is removed meanwhile.
+
+    ``size``: bytes.
+    """
 
     def __init__(self, file: BinaryIO, size: int, content_type: str) -> None:
         self._file = file
@@ -57,7 +60,7 @@ class KeptFile:
         self.content_type = content_type
 
     async def read(self, most: int) -> bytes:
-        """The next bytes, at most so many; ``b""`` at the end."""
+        """The next bytes, at most ``most``; ``b""`` at the end."""
         return await asyncio.to_thread(self._file.read, most)
 
     def close(self) -> None:
@@ -65,10 +68,14 @@ class KeptFile:
 
 
 class KeptImages:
-    """``folder`` is made, for this user alone, when the first image comes. ``keep``: seconds an image is kept.
+    """The folder of kept images.
 
-    ``keep_max``: bytes that all images together may take; the oldest go first. Several processes may share a folder.
-    Changes are made one after the other, in a thread of their own. ``close`` it.
+    ``folder``: created, for this user alone, when the first image is kept.
+    ``keep``: seconds an image is kept.
+    ``keep_max``: bytes that all images together may take; the oldest are removed first.
+    ``clock``: None for the machine's.
+
+    Several processes may share a folder. Changes are made one after the other, in a thread of their own. ``close`` it.
     """
 
     def __init__(self, folder: Path, keep: float, keep_max: int, clock: Clock | None = None) -> None:
@@ -79,10 +86,10 @@ class KeptImages:
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="kept-images")
 
     async def keep(self, data: bytes) -> str:
-        """Write an image and return its name; others are removed first where it would not fit.
+        """Write an image and return its name; older images are removed first if it would not fit.
 
-        The file is whole or not there. Raises ResultUnavailable, in words for the operator, for what is no image,
-        is larger than ``keep_max`` or cannot be written.
+        The file appears whole or not at all. Raises ResultUnavailable, with a message for the operator, for bytes that
+        are no image, are larger than ``keep_max`` or cannot be written.
         """
         kind = image_type(data)
         if kind is None:
@@ -96,22 +103,22 @@ class KeptImages:
         return name
 
     async def open(self, name: str) -> KeptFile | None:
-        """An image, to be read in pieces; None for what is not, or no longer, kept under this name. Close it."""
+        """An image, to be read in pieces and closed; None if none is kept under this name."""
         match = _NAME.fullmatch(name)
         if match is None:
             return None
         return await asyncio.to_thread(self._open, self._folder / name, _TYPES[match[1]])
 
     async def sweep(self) -> int:
-        """Remove what has aged out and what is too much; returns how many images that were.
+        """Remove images that are too old or exceed ``keep_max``. Returns how many.
 
-        To be called at the start, and now and then: where nothing new is kept, nothing else removes the old. Raises
+        To be called at the start and regularly: without new images nothing else removes the old. Raises
         ResultUnavailable where the folder cannot be read or changed.
         """
         return await self._change(partial(self._make_room, 0))
 
     async def close(self) -> None:
-        """Let the changes under way end; no others may follow."""
+        """Wait for the changes under way; no others may follow."""
         await asyncio.to_thread(self._changes.shutdown)
 
     async def _change(self, work: Callable[[], T]) -> T:
@@ -141,7 +148,7 @@ class KeptImages:
 
     def _open(self, path: Path, content_type: str) -> KeptFile | None:
         try:
-            file = open(path, "rb", opener=_open_carefully)  # noqa: SIM115  # whoever asked closes it
+            file = open(path, "rb", opener=_open_carefully)  # noqa: SIM115  # the caller closes it
         except OSError:  # a name never given out, an image swept away meanwhile, a folder of that name
             return None
         status = os.fstat(file.fileno())
@@ -151,7 +158,7 @@ class KeptImages:
         return KeptFile(file, status.st_size, content_type)
 
     def _make_room(self, room: int) -> int:
-        """Remove what is old, and then the oldest until ``room`` bytes more would fit; returns how many."""
+        """Remove old images, and then the oldest until ``room`` bytes more would fit. Returns how many were removed."""
         kept = sorted(self._kept(), key=lambda each: each.written_ns)
         total = sum(each.size for each in kept)
         removed = 0
@@ -164,7 +171,7 @@ class KeptImages:
         return removed
 
     def _kept(self) -> Iterator[_Kept]:
-        """All images here. What another process left unfinished is removed in passing."""
+        """All images here. Files that another process left unfinished are removed in passing."""
         try:
             entries = os.scandir(self._folder)
         except FileNotFoundError:
@@ -190,5 +197,5 @@ class KeptImages:
 
 
 def _open_carefully(path: str, flags: int) -> int:
-    """Follows no link, and waits for nobody: under our names there may be a pipe."""
+    """Open a file without following a link and without blocking: under such a name there may be a pipe."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)

@@ -1,6 +1,6 @@
-"""OpenAI's mask (transparent means: repaint) brought into the image itself, as Flux wants it: repaint what is white.
+"""The painting of OpenAI's mask (transparent means: repaint) into the image itself, for Flux, which repaints white.
 
-Both files come from a client and may be made to harm: formats are few, pixels are counted before any is decoded.
+Both files come from a client and may be malicious: few formats are accepted, and pixels are counted before decoding.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gateway.core.errors import ClientError, invalid_request
 from gateway.wire.image_bytes import MAX_PIXELS, dimensions, image_type
 
 _MOST_SCANS = 100
-"""Of a progressive JPEG; encoders write about ten. Each is a pass over all pixels, however few bytes it has."""
+"""Scans of a progressive JPEG; encoders write about ten. Each is a pass over all pixels, even if it has few bytes."""
 
 _OPAQUE_FROM = 128
-"""Alpha from which a mask's pixel counts as opaque. Edges are drawn smooth; painting knows only yes and no."""
+"""Alpha from which a mask's pixel counts as opaque. Edges are drawn smooth, but a pixel is either repainted or not."""
 
 _FORMATS = tuple(
     plugin.format
@@ -34,10 +34,10 @@ _FORMATS = tuple(
         GifImagePlugin.GifImageFile,
     )
 )
-"""Named by the plugins themselves: once imported, Pillow has no reason to load all the others."""
+"""The formats that are read, named by their plugins: once these are imported, Pillow does not load all the others."""
 
 _RGB_PROFILED = frozenset(("RGB", "RGBA", "P"))
-"""Modes whose colour profile also fits what is written here, which is RGB."""
+"""Modes whose colour profile also fits the RGB that is written."""
 
 # Above twice this figure Pillow refuses by itself, above it it warns. Its warnings, of size or of odd metadata, are of
 # no use: sizes are judged here, and a client's file shall not write to our standard error. They cannot be caught where
@@ -56,14 +56,14 @@ _BROKEN = (
     OverflowError,
     struct.error,
     zlib.error,
-    Warning,  # where somebody has made errors of them
+    Warning,  # if a warnings filter turns them into errors
 )
 
 
 def paint_mask(image: bytes, mask: bytes) -> bytes:
     """``image`` as PNG, white wherever ``mask`` is transparent (alpha below 128), every other pixel as it was.
 
-    Both may be PNG, JPEG, WebP or GIF (a moving one counts as its first image) and are turned as their EXIF says.
+    Both may be PNG, JPEG, WebP or GIF (of a moving one the first frame counts) and are rotated as their EXIF says.
     Raises ClientError 400 with the param ``image`` or ``mask``: for files that are broken, of another format or above
     50,000,000 pixels, for a mask without transparency or of another size. Takes up to a few seconds of a core.
     """
@@ -84,7 +84,7 @@ def paint_mask(image: bytes, mask: bytes) -> bytes:
 
 
 class MaskRenderer:
-    """Paints in threads of its own, at most ``parallel`` at once: each takes a core and up to some 600 MB."""
+    """Threads that paint masks, at most ``parallel`` at once: each uses a core and up to some 600 MB."""
 
     def __init__(self, parallel: int = 2) -> None:
         self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="painting")
@@ -94,13 +94,13 @@ class MaskRenderer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, paint_mask, image, mask)
 
     async def close(self) -> None:
-        """Let go of the threads once what runs has ended; what still waits is cancelled."""
+        """Release the threads once running work has ended; waiting work is cancelled."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
 
 @contextmanager
 def _reading(param: str) -> Iterator[None]:
-    """Whatever Pillow says of the file is the client's to know in one form."""
+    """Turn the errors of Pillow's readers into one error for the client."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -111,7 +111,7 @@ def _reading(param: str) -> Iterator[None]:
 
 @contextmanager
 def _opened(data: bytes, param: str) -> Iterator[Image.Image]:
-    """The image with its header read and judged, and nothing decoded."""
+    """The image with its header read and checked, and nothing decoded."""
     _count_pixels(dimensions(data) or (0, 0), param)  # some of Pillow's readers make room before they tell the size
     with _reading(param):
         opened = Image.open(io.BytesIO(data), formats=_FORMATS)

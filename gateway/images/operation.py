@@ -1,4 +1,4 @@
-"""An image order as the exchange runs it: which subrequests it has, and which conversation each target asks for."""
+"""An image order for the exchange: its subrequests, and the conversation for each target."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
-from gateway.core.images.flux import FluxOrder, Webhook
+from gateway.core.images.flux import FluxOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
-from gateway.core.pricing.cost_bound import Asked, cost_bound
+from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Target, Usage
 from gateway.translate.commands import Conversation
@@ -25,9 +25,12 @@ ImageConversation = ImagesToChat | ImagesToImages | ImagesToTask
 
 @dataclass(frozen=True, slots=True)
 class ImageTools:
-    """What the conversations need beside the order. ``wall_seconds``: Unix time. ``jitter``: from 0 to 1.
+    """The functions and settings that conversations need beside the order.
 
-    ``webhook_base``: where PiAPI reaches this gateway, or empty; ``webhook_secret`` what it then says.
+    ``wall_seconds``: Unix time.
+    ``jitter``: a number from 0 to 1.
+    ``webhook_base``: the URL at which PiAPI reaches this gateway; empty without webhooks.
+    ``webhook_secret``: the secret PiAPI then sends.
     """
 
     count: Callable[[str], int]
@@ -42,17 +45,21 @@ class ImageTools:
         """For an attempt that begins now."""
         return AttemptContext(target, endpoint, self.wall_seconds(), self.redact)
 
-    def webhook(self) -> Webhook | None:
+    def webhook(self) -> TaskWebhook | None:
         """A new address that only the upstream is told, or None where webhooks are off."""
         if not self.webhook_base or not self.webhook_secret:
             return None
         token = secrets.token_urlsafe(32)
-        return Webhook(f"{self.webhook_base}/webhooks/piapi/{token}", self.webhook_secret, token)
+        return TaskWebhook(f"{self.webhook_base}/webhooks/piapi/{token}", self.webhook_secret, token)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageOrderPart:
-    """One subrequest: ``images`` of the order. ``shared``: what all of them send, where they send the same."""
+    """One subrequest of an order.
+
+    ``images``: how many images it brings.
+    ``shared``: request bodies that several subrequests send, by model.
+    """
 
     request: ImagesRequest
     images: int
@@ -63,6 +70,7 @@ class ImageOrderPart:
     supports: frozenset[str] = frozenset({"chat", "images", "task"})
 
     def converse_with(self, target: Target, endpoint: Endpoint) -> ImageConversation:
+        """The conversation for ``target``."""
         tools = self.tools
         context = tools.context(target, endpoint)
         if target.operation == "task":
@@ -92,8 +100,9 @@ class ImageOrderPart:
         )
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
+        """Nano-dollars this subrequest can cost at most at ``target``; None if unknown."""
         request = self.request
-        asked = Asked(
+        asked = RequestedWork(
             input_tokens=len(request.prompt.encode()),
             subrequests=(self.images,),
             sources=len(request.images) + (request.mask is not None),
@@ -105,6 +114,7 @@ class ImageOrderPart:
         return cost_bound((target,), asked)
 
     def stake(self, target: Target) -> int | None:
+        """Nano-dollars the images can cost at most at ``target``; None if unknown."""
         request = self.request
         return image_stake(
             target.price, self.images, operation=target.operation, quality=request.quality, size=request.size
@@ -112,16 +122,20 @@ class ImageOrderPart:
 
 
 class Preparation(Protocol):
-    """What must be done before the subrequests set out."""
+    """Work that must be done before the first attempt."""
 
     async def run(self) -> None:
-        """Raises ClientError."""
+        """Do the work. Raises ClientError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ImageOperation:
-    """What a client ordered. ``route``: the path it asked. ``preparation``: what takes long, if anything does."""
+    """A client's whole order.
+
+    ``route``: the path it was sent to.
+    ``preparation``: the work that takes long; None without any.
+    """
 
     route: str
     request: ImagesRequest
@@ -151,7 +165,7 @@ class ImageOperation:
 
 
 def _sum(usages: Sequence[Usage | None]) -> Usage | None:
-    """What is known of all together; None as soon as one subrequest's usage is not known."""
+    """The usage of all subrequests together; None if that of any is unknown."""
     known = [usage for usage in usages if usage is not None]
     if not known or len(known) < len(usages):
         return None
@@ -166,7 +180,7 @@ def _sum(usages: Sequence[Usage | None]) -> Usage | None:
 
 
 def _common(served: Sequence[ImageConversation]) -> ImageFacts:
-    """The facts that hold for every subrequest's images; usage objects of several subrequests cannot be told as one."""
+    """The facts that hold for every subrequest's images. Usage objects of several subrequests are left out."""
     facts = [one.facts for one in served]
     first = facts[0]
     if len(facts) == 1:

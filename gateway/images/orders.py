@@ -1,4 +1,4 @@
-"""From a checked request for images to the operation that brings them; shared by the image and chat routes."""
+"""From a checked request for images to the operation that brings them; used by the image and chat routes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.core.errors import invalid_request
 from gateway.core.images.flux import FluxOrder, flux_order, images_wanted
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.images.flux_task_type import choose_task
-from gateway.core.images.splitting import split
+from gateway.core.images.splitting import split_order
 from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Target
 from gateway.images.mask import MaskRenderer
@@ -21,8 +21,10 @@ from gateway.translate.presenting import Presenter
 
 @dataclass(frozen=True, slots=True)
 class ImageOrders:
-    """One configuration's. ``flux_models``: every model with a task behind it, also one whose upstream has no key at
-    present → PiAPI's name of it. What may be ordered does not depend on who can bring it.
+    """The makers of image operations, for one configuration.
+
+    ``flux_models``: every model with a task behind it → PiAPI's name of it. Models whose upstream has no key at present
+        are included: what may be ordered does not depend on which upstreams can serve it.
     """
 
     flux: FluxFacts
@@ -33,8 +35,10 @@ class ImageOrders:
     def operation(
         self, path: str, request: ImagesRequest, targets: tuple[Target, ...], presenter: Presenter
     ) -> ImageOperation:
-        """Everything that can be wrong with the order is found here, before anything is bought, but for what only
-        looking into the images tells: that is the operation's to ``prepare``. Raises ClientError.
+        """The operation for ``request``. Raises ClientError.
+
+        Everything that can be wrong with the order is found here, before anything is bought, except faults inside the
+        images, which the operation's ``prepare`` finds.
         """
         models = list(dict.fromkeys(target.model for target in targets if target.operation == "task"))
         upstream_model = self.flux_models.get(request.model)
@@ -47,54 +51,54 @@ class ImageOrders:
         orders = {model: self._order(light, model) for model in models}
         total = request.n
         if upstream_model is not None:
-            # An order for Flux that somebody else is to bring is still one for Flux.
+            # An order for Flux must be a valid one also where another upstream is to serve it.
             orders.setdefault(upstream_model, self._order(light, upstream_model))
             total = images_wanted(request, upstream_model, self.flux)
         shared: dict[str, bytes] = {}
         parts = [
             ImageOrderPart(request, images, presenter, self.tools, orders, shared)
-            for images in split(total, targets, orders)
+            for images in split_order(total, targets, orders)
         ]
         if light is request:
             return ImageOperation(path, request, presenter, parts)
-        return ImageOperation(path, request, presenter, parts, Preparation(self, request, targets, orders, shared))
+        return ImageOperation(path, request, presenter, parts, OrderPreparation(self, request, targets, orders, shared))
 
     def _order(self, light: ImagesRequest, model: str) -> FluxOrder:
         return flux_order(light, model, self.flux, painted=light.images[0] if light.mask and light.images else None)
 
     def needs_painting(self, request: ImagesRequest, model: str) -> bool:
-        """Whether the task wants the mask as white pixels of its image."""
+        """Whether the task needs the mask as white pixels of its image."""
         return request.mask is not None and choose_task(request, model, self.flux) == "fill-inpaint"
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
-    """What of an order takes long: painting a mask into its image, writing images as text. Once for all parts."""
+class OrderPreparation:
+    """The slow part of an order: painting a mask into its image, encoding images as text. Done once for all parts."""
 
-    desk: ImageOrders
+    image_orders: ImageOrders
     request: ImagesRequest
     targets: tuple[Target, ...]
     orders: dict[str, FluxOrder]
     shared: dict[str, bytes]
 
     async def run(self) -> None:
-        """Put the true orders in place of the light ones. Raises ClientError for a mask that does not fit."""
+        """Replace the light orders by the full ones. Raises ClientError for a mask that does not fit."""
         painted: SourceImage | None = None
-        request, desk = self.request, self.desk
+        request, image_orders = self.request, self.image_orders
         for target in self.targets:
             model = target.model
             if target.operation == "chat":
                 await asyncio.to_thread(chat_order, request, model, self.shared)
             if target.operation != "task":
                 continue
-            if painted is None and request.mask is not None and desk.needs_painting(request, model):
-                data = await desk.mask_renderer.paint(request.images[0].data, request.mask.data)
+            if painted is None and request.mask is not None and image_orders.needs_painting(request, model):
+                data = await image_orders.mask_renderer.paint(request.images[0].data, request.mask.data)
                 painted = replace(request.images[0], data=data, content_type="image/png")
-            self.orders[model] = await asyncio.to_thread(flux_order, request, model, desk.flux, painted)
+            self.orders[model] = await asyncio.to_thread(flux_order, request, model, image_orders.flux, painted)
 
 
 def _light(request: ImagesRequest) -> ImagesRequest:
-    """The same order with next to nothing in its images: what is checked of them was read before."""
+    """The same order with almost empty images: everything checked about them was read before."""
     if not any(image.data for image in (*request.images, *((request.mask,) if request.mask else ()))):
         return request
 

@@ -1,4 +1,4 @@
-"""Where images come from and go to: fetched behind links that upstreams name, kept under links of our own."""
+"""The results: images fetched from upstreams' hosts, and images kept under links of this gateway."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from gateway.telemetry.log import Log
 from gateway.upstream.result_fetch import ResultFetcher
 
 SWEEP_EVERY = 600.0
-"""Seconds between two looks at which kept images have aged out."""
+"""Seconds between two removals of kept images that have aged out."""
 
 
 class ImageResults:
-    """Where results come from and go to: fetched from an upstream's image host, kept here under a link of our own.
+    """Fetches images from an upstream's image host, and keeps images here under a link of this gateway.
 
-    ``public_url``: where clients reach the kept ones, or empty: then it is the listener's own address.
+    ``public_url``: where clients reach the kept ones; empty for the listener's own address.
     """
 
     def __init__(self, fetcher: ResultFetcher, kept: KeptImages, public_url: str) -> None:
@@ -26,7 +26,7 @@ class ImageResults:
         self.base_url = public_url
 
     def listening(self, url: str) -> None:
-        """The main listener's own address, for links while no public one is configured."""
+        """Set the main listener's own address, for links while no public one is configured."""
         self.base_url = self._public_url or url
 
     async def fetch(self, url: str) -> bytes:
@@ -42,7 +42,7 @@ class ImageResults:
         return await self._kept.open(name)
 
     async def age_out(self, log: Log) -> None:
-        """Remove what is too old or too much, now and then, for ever."""
+        """Remove images that are too old or too many, every ``SWEEP_EVERY`` seconds, until cancelled."""
         while True:
             try:
                 await self._kept.sweep()

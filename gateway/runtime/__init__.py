@@ -1,1 +1,1 @@
-"""What asyncio lacks: a clock to pass in, tracked tasks, interruption, wakeups."""
+"""Additions to asyncio: a clock to pass in, tracked tasks, interruption, wakeups."""

@@ -1,7 +1,7 @@
-"""Stopping what a task awaits, for a reason that is told.
+"""Interrupting what a task awaits, for a given reason.
 
-``asyncio.timeout`` turns its own cancellation into TimeoutError; this does the same for reasons that come from
-callbacks: a stall, a client that left, a shutdown.
+``asyncio.timeout`` turns its own cancellation into TimeoutError; an ``Interrupter`` does the same for reasons that come
+from callbacks: a stall, a client that left, a shutdown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ T = TypeVar("T")
 
 
 class Interrupter:
-    """Belongs to one task, which awaits through ``wait``. Anyone on the same loop may ``interrupt`` it."""
+    """The interruptible waits of one task, which awaits through ``wait``. Any code on the same loop may ``interrupt``
+    it.
+    """
 
     __slots__ = ("_cancelled", "_owner", "_reason", "_task")
 
@@ -25,7 +27,7 @@ class Interrupter:
         self._cancelled = False
 
     def interrupt(self, reason: Exception) -> None:
-        """Make the present or the next ``wait`` raise ``reason``. A reason already pending stands."""
+        """Make the present or the next ``wait`` raise ``reason``. A reason that is pending already is kept."""
         if self._reason is not None:
             return
         self._reason = reason
@@ -34,7 +36,7 @@ class Interrupter:
             self._task.cancel()
 
     async def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work``; raise the reason of an interruption in its place. Each reason is raised once."""
+        """Await ``work``, or raise the reason of an interruption instead. Each reason is raised once."""
         if self._reason is not None:
             work.close()
             raise self._take()
@@ -50,16 +52,16 @@ class Interrupter:
                 raise
             self._cancelled = False
             if task.uncancel() > 0:
-                raise  # somebody else cancelled the task as well: that wins
+                raise  # the task was cancelled from outside as well, which comes first
             raise self._take() from None
         finally:
             self._task = None
-            if self._cancelled:  # the work ended all the same; the reason is raised by the next wait
+            if self._cancelled:  # the work ended nevertheless; the next wait raises the reason
                 self._cancelled = False
                 task.uncancel()
 
     def retire(self) -> None:
-        """The task is about to end: let go of it, so that no reference cycle is left for the collector."""
+        """Let go of the task, which is about to end, so that no reference cycle is left for the garbage collector."""
         self._owner = None
 
     def _take(self) -> Exception:
@@ -68,12 +70,15 @@ class Interrupter:
         return reason
 
 
-def _nobody() -> None:
-    """Whom a stopped watchdog calls."""
+def _ignore() -> None:
+    """The callback of a stopped watchdog, which does nothing."""
 
 
 class Watchdog:
-    """One timer for all the waits of an attempt: a wait moves the deadline, the timer follows lazily."""
+    """One timer for all the waits of an attempt: a wait moves the deadline, the timer follows lazily.
+
+    ``expired``: called when a deadline passes.
+    """
 
     __slots__ = ("_armed_for", "_deadline", "_expired", "_loop", "_timer")
 
@@ -85,19 +90,21 @@ class Watchdog:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, deadline: float) -> None:
-        """Call ``expired`` once the loop's time reaches ``deadline``, unless told otherwise before."""
+        """Call ``expired`` once the loop's time reaches ``deadline``, unless the deadline is moved or removed
+        before.
+        """
         self._deadline = deadline
         if self._timer is None or deadline < self._armed_for:
             self._arm(deadline)
 
     def rest(self) -> None:
-        """Nothing is waited for at present."""
+        """Remove the deadline: nothing is waited for at present."""
         self._deadline = None
 
     def stop(self) -> None:
-        """Never call ``expired`` again, and forget it: whoever owns the watchdog is often who it calls."""
+        """Never call ``expired`` again, and drop it, since it often refers back to the watchdog's owner."""
         self._deadline = None
-        self._expired = _nobody
+        self._expired = _ignore
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

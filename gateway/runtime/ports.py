@@ -1,7 +1,7 @@
-"""The ports through which the world comes in, so that tests can bring another one.
+"""The interfaces to the machine (its clocks, its source of randomness), so that tests can replace them.
 
-Time inside asyncio is always the running loop's own (``loop.time``, ``loop.call_later``): a virtual-time loop replaces
-it whole. ``Clock`` is what code outside a loop's callbacks asks.
+Time inside asyncio is always the running loop's own (``loop.time``, ``loop.call_later``), which a test replaces whole
+by a loop of virtual time. ``Clock`` is for code outside of the loop's callbacks.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
+    """The clocks that code may ask."""
+
     def monotonic(self) -> float:
         """Seconds that never jump; the same scale as the running loop's ``time()``."""
         ...
 
     def wall_ns(self) -> int:
-        """Unix time in nanoseconds, for stamps only."""
+        """Unix time in nanoseconds, for timestamps only."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks. asyncio's and uvloop's loops count ``time.monotonic`` too."""
+    """The machine's clocks. asyncio's and uvloop's loops use ``time.monotonic`` too."""
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -31,14 +33,6 @@ class SystemClock:
         return time.time_ns()
 
 
-class Randomness(Protocol):
-    """What random.Random offers of it is enough."""
-
-    def random(self) -> float: ...
-
-    def getrandbits(self, k: int, /) -> int: ...
-
-
 def system_randomness() -> random.Random:
-    """For jitter and for choosing among equals; secrets come from ``secrets``."""
+    """The random numbers for jitter and for choosing among equals; secrets come from ``secrets``."""
     return random.Random()  # noqa: S311

@@ -1,4 +1,4 @@
-"""Background tasks that cannot get lost: held by a reference, their errors reported."""
+"""Background tasks that cannot be lost: they are held by a reference, and their errors are reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 
 class TrackedTasks:
-    """The running tasks of one owner. ``on_error`` is told of every exception but cancellation."""
+    """The running tasks of one owner.
+
+    ``on_error``: called with the task's name and every exception but cancellation.
+    """
 
     def __init__(self, on_error: Callable[[str, BaseException], None]) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -25,7 +28,7 @@ class TrackedTasks:
         return task
 
     async def cancel_all(self) -> None:
-        """Cancel what still runs and wait for it."""
+        """Cancel the tasks that still run and wait for them."""
         running = list(self._tasks)
         for task in running:
             task.cancel()

@@ -1,7 +1,7 @@
-"""Who sleeps may be woken: somebody learns that waiting longer is of no use, and says so by name.
+"""Wakeups: waits that can be ended early by name.
 
-A poll that waits for its turn registers an unguessable name; the webhook that comes in gives a wakeup under it. Names
-exist only as long as they are registered, so that nobody outside can fill the memory. One event loop only.
+A poll that waits for its turn registers an unguessable name; a webhook that comes in gives a wakeup under it. Names
+exist only as long as they are registered, so that requests from outside cannot fill the memory. One event loop only.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from contextlib import contextmanager
 
 
 class Wakeups:
+    """The registered names and the wakeups given under them."""
+
     def __init__(self) -> None:
         self._given: dict[str, asyncio.Event] = {}
 
     @contextmanager
     def register(self, name: str) -> Iterator[None]:
-        """Wakeups may be given under ``name`` inside the ``with``. ValueError if somebody else has it."""
+        """Accept wakeups under ``name`` inside the ``with``. Raises ValueError if the name is registered already."""
         if name in self._given:
             raise ValueError("this name is taken")
         self._given[name] = asyncio.Event()
@@ -27,9 +29,10 @@ class Wakeups:
             del self._given[name]
 
     async def wait(self, name: str, seconds: float) -> bool:
-        """Wait so long, or until a wakeup is given: True. One that was given since the last wait counts, once.
+        """Wait ``seconds``, or until a wakeup is given, and return whether one was. One given since the last wait
+        counts, once.
 
-        Under a name that is not registered nothing can come, so all the time passes.
+        Under a name that is not registered no wakeup can come, so the full time passes.
         """
         given = self._given.get(name)
         if given is None:
@@ -44,11 +47,11 @@ class Wakeups:
         return True
 
     def waits(self, name: str) -> bool:
-        """Whether wakeups may be given under ``name`` now."""
+        """Whether ``name`` is registered."""
         return name in self._given
 
     def give(self, name: str) -> bool:
-        """End the wait under ``name``, or else its next one at once. False if nobody has registered it."""
+        """End the wait under ``name``, or else its next one at once. False if the name is not registered."""
         given = self._given.get(name)
         if given is None:
             return False

@@ -1,1 +1,1 @@
-"""What operators read: metrics and the log, with secrets struck out."""
+"""The metrics and the log, with secrets masked."""

@@ -1,4 +1,4 @@
-"""Writes lines to a stream from a thread of its own, so that a slow or unread pipe stalls nobody but that thread."""
+"""Writes lines to a stream from a thread of its own, so that a slow or unread pipe stalls only that thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import TextIO
 
 HELD_AT_MOST = 64 * 1024 * 1024
-"""Bytes of lines waiting to be written; what comes beyond is dropped, counted and said."""
+"""Bytes of lines waiting to be written; lines beyond it are dropped and counted, and a line reports how many."""
 
 PAUSE = 0.05
-"""Seconds between batches, so that a busy gateway wakes the thread twenty times a second and not at every line."""
+"""Seconds between batches, so that a busy gateway wakes the thread twenty times a second and not for every line."""
 
 _BATCH = 256
 """Lines written at once."""
@@ -23,7 +23,9 @@ _BATCH = 256
 class LineWriter:
     """A bounded buffer before a stream. ``write`` may be called from any thread and never waits for the stream.
 
-    ``on_drop`` turns a number of dropped lines into the line that says so.
+    ``on_drop``: makes the line that reports a number of dropped lines.
+    ``held_at_most``: bytes of lines waiting to be written.
+    ``pause``: seconds between batches.
     """
 
     def __init__(
@@ -53,7 +55,10 @@ class LineWriter:
         """Lines that were never written, since the start."""
 
     def write(self, line: bytes, *, urgent: bool = False) -> None:
-        """Hand over one line, its end included. ``urgent``: write it at once instead of with the next batch."""
+        """Hand over one line, its line end included.
+
+        ``urgent``: write it at once instead of with the next batch.
+        """
         with self._lock:
             if self._closing or self._held + len(line) > self._held_at_most:
                 self.dropped += 1
@@ -71,12 +76,12 @@ class LineWriter:
             self._something.set()
 
     def flush(self, timeout: float = 2.0) -> bool:
-        """Wait until everything handed over is written, ``timeout`` seconds at most; whether it was."""
+        """Wait until all lines are written, at most ``timeout`` seconds; returns whether they were."""
         self._urgent.set()
         return self._drained.wait(timeout)
 
     def close(self, timeout: float = 2.0) -> None:
-        """Write what is left, ``timeout`` seconds at most; what is handed over after that is dropped."""
+        """Write the remaining lines, for at most ``timeout`` seconds; lines handed over after that are dropped."""
         with self._lock:
             if self._closing:
                 return
@@ -137,7 +142,7 @@ class LineWriter:
             while rest:
                 try:
                     rest = rest[os.write(self._fd, rest) :]
-                except BlockingIOError:  # somebody made the terminal or pipe we share non-blocking
+                except BlockingIOError:  # another process made the shared terminal or pipe non-blocking
                     time.sleep(0.01)
         except (OSError, ValueError):  # ValueError: the stream object was closed
             return False
@@ -150,7 +155,9 @@ class LineWriter:
 
 
 def _own_descriptor(stream: TextIO) -> int | None:
-    """A descriptor of our own, so that no lock of the stream object is ever waited for; None for streams in memory."""
+    """A duplicate of the stream's descriptor, so that writing never waits for a lock of the stream object; None for
+    streams in memory.
+    """
     try:
         return os.dup(stream.fileno())
     except (AttributeError, OSError, ValueError, io.UnsupportedOperation):

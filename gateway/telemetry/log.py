@@ -4,8 +4,8 @@
     {"ts":"2026-11-22T08:47:01.123Z","level":"info","event":"attempt","request_id":"req_1",…}
     08:47:01 info attempt request_id=req_1 upstream=piapi outcome=ok ms=12.5
 
-Lines hold no secrets (redaction.py), no raw control characters, and at most ``LINE_CAP`` bytes. The caller pays for
-making the line; a thread writes it (line_writer.py).
+Lines hold no secrets (telemetry/redaction.py), no raw control characters, and at most ``LINE_CAP`` bytes. The line is
+made in the caller's thread; another thread writes it (telemetry/line_writer.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Literal, TextIO
 
 from gateway.runtime.ports import Clock, SystemClock
 from gateway.telemetry.line_writer import HELD_AT_MOST, LineWriter
-from gateway.telemetry.log_lines import Record, json_line, text_line
+from gateway.telemetry.log_lines import LogFields, json_line, text_line
 from gateway.telemetry.redaction import Redactor
 
 Format = Literal["json", "text"]
@@ -34,10 +34,14 @@ _NUMBERS: dict[Level, int] = {
 
 
 class Log:
-    """Events with fields. May be used from any thread; never waits for whoever reads the stream.
+    """A log of events with fields. It may be used from any thread and never waits for the stream's reader.
 
-    ``redactor`` may be replaced at any time. A field named like one of a line's own (ts, level, event) is shown
-    with ``field_`` before it; a field that is None is left out of text lines.
+    ``redactor``: may be replaced at any time; None for one without configured secrets.
+    ``stream``: None for standard error.
+    ``clock``: None for the machine's.
+
+    A field named like one of a line's own (ts, level, event) is shown with ``field_`` before it; a field that is None
+    is left out of text lines.
     """
 
     def __init__(
@@ -76,21 +80,21 @@ class Log:
 
     @property
     def dropped(self) -> int:
-        """Lines that could not be written, because nobody reads the stream or it is broken."""
+        """Lines that could not be written, because the stream is not read or is broken."""
         return self._writer.dropped
 
     def flush(self, timeout: float = 2.0) -> bool:
-        """Wait until everything is written, ``timeout`` seconds at most; whether it was."""
+        """Wait until all lines are written, at most ``timeout`` seconds; returns whether they were."""
         return self._writer.flush(timeout)
 
     def close(self) -> None:
-        """Write what is left, for two seconds at most. Done at exit as well."""
+        """Write the remaining lines, for at most two seconds. Also called at exit."""
         self._writer.close()
 
     def bridge_stdlib(self) -> Callable[[], None]:
         """Send warnings and errors of the standard library's logging (uvicorn, asyncio, …) through this log.
 
-        uvicorn's access log is switched off. Returns what puts everything back.
+        uvicorn's access log is switched off. Returns a function that restores the previous state.
         """
         named = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")]
         root = logging.getLogger()
@@ -110,14 +114,16 @@ class Log:
 
     def _line(self, level: Level, event: str, fields: dict[str, Any]) -> bytes:
         if self._json:
-            record: Record = {"ts": self._stamp(), "level": level, "event": event, **fields}
+            record: LogFields = {"ts": self._stamp(), "level": level, "event": event, **fields}
             if len(record) != len(fields) + 3:
                 record = {"ts": self._stamp(), "level": level, "event": event, **_renamed(fields)}
             return json_line(record, self.redactor)
         return text_line(self._stamp(), level, event, fields, self.redactor, colour=self._colour)
 
     def _stamp(self) -> str:
-        """The time: ISO 8601 in UTC with milliseconds, or the local time of day. What changes once a second is kept."""
+        """The time: ISO 8601 in UTC with milliseconds, or the local time of day. The part that changes once a second is
+        cached.
+        """
         seconds, rest = divmod(self._clock.wall_ns(), 1_000_000_000)
         second, text = self._second
         if seconds != second:
@@ -133,7 +139,7 @@ class Log:
 
 
 class _Bridge(logging.Handler):
-    """Turns the standard library's records into events named ``stdlib``."""
+    """A logging handler that turns the standard library's records into events named ``stdlib``."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""How one log line is made of its fields: valid JSON or one line of text, without secrets, within a length."""
+"""The writing of one log line from its fields: valid JSON or one line of text, without secrets, of a bounded length."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import orjson
 from gateway.telemetry.redaction import MASK, Redactor
 
 LINE_CAP = 4096
-"""Bytes of a line, its end included. A longer one is cut and says so."""
+"""Bytes of a line, its end included. A longer one is cut and marked as cut."""
 
-Record = dict[str, Any]
+LogFields = dict[str, Any]
 
 _MARK = "…"
 _DEEPEST = 6
@@ -25,10 +25,11 @@ _RESET = "\x1b[0m"
 _BARE = re.compile(r"[A-Za-z0-9_./:;@%+~^*?!$&()<>|#-]+")
 
 _UNSAFE = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
-"""What JSON lets pass and terminals or line readers obey: DEL, C1 controls, U+2028/2029, marks of direction."""
+"""Characters that JSON allows raw but terminals or line readers obey: DEL, C1 controls, U+2028/2029, marks of
+direction."""
 
 
-def json_line(record: Record, redactor: Redactor) -> bytes:
+def json_line(record: LogFields, redactor: Redactor) -> bytes:
     """``record`` as one line of JSON. Its first three fields (ts, level, event) survive every shortening."""
     try:
         line = orjson.dumps(record, _plain, _OPTIONS)
@@ -39,7 +40,9 @@ def json_line(record: Record, redactor: Redactor) -> bytes:
     return line
 
 
-def text_line(stamp: str, level: str, event: str, fields: Record, redactor: Redactor, *, colour: bool = False) -> bytes:
+def text_line(
+    stamp: str, level: str, event: str, fields: LogFields, redactor: Redactor, *, colour: bool = False
+) -> bytes:
     """``HH:MM:SS level event key=value …``: values that are not one plain word are quoted and escaped as JSON is."""
     shown = f"{_COLOURS[level]}{level}{_RESET}" if colour else level
     line = _text(stamp, shown, event, fields)
@@ -51,12 +54,12 @@ def text_line(stamp: str, level: str, event: str, fields: Record, redactor: Reda
     return line
 
 
-def _text(stamp: str, level: str, event: str, fields: Record) -> bytes:
-    words = [f"{_word(name)}={_word(value)}" for name, value in fields.items() if value is not None]
-    return (" ".join([stamp, level, _word(event), *words]) + "\n").encode("utf-8", "backslashreplace")
+def _text(stamp: str, level: str, event: str, fields: LogFields) -> bytes:
+    pairs = [f"{_text_value(name)}={_text_value(value)}" for name, value in fields.items() if value is not None]
+    return (" ".join([stamp, level, _text_value(event), *pairs]) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _word(value: object) -> str:
+def _text_value(value: object) -> str:
     if not isinstance(value, str):
         if type(value) is int or type(value) is float:
             return str(value)
@@ -69,7 +72,7 @@ def _word(value: object) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in quoted)
 
 
-def _careful_json_line(record: Record, redactor: Redactor) -> bytes:
+def _careful_json_line(record: LogFields, redactor: Redactor) -> bytes:
     own = dict(list(record.items())[:2])  # ts and level are ours and stay as they are
     clean = own | _clean({name: value for name, value in record.items() if name not in own}, redactor, _DEEPEST)
     line = _dump(clean)
@@ -82,7 +85,7 @@ def _careful_json_line(record: Record, redactor: Redactor) -> bytes:
     return _dump(own | {"event": _shortened(clean["event"], 64), "truncated": True})
 
 
-def _dump(record: Record) -> bytes:
+def _dump(record: LogFields) -> bytes:
     line = orjson.dumps(record, option=_OPTIONS)
     return line if line.isascii() and b"\x7f" not in line else _UNSAFE.sub(_escaped, line)
 
@@ -102,7 +105,7 @@ def _shortened(value: object, longest: int) -> object:
 
 
 def _plain(value: object) -> object:
-    """What a value that JSON does not know is shown as. Unknown objects show their type only."""
+    """A JSON-compatible form of a value JSON does not know. Unknown objects show their type only."""
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
     if isinstance(value, bytes | bytearray | memoryview):
@@ -117,7 +120,11 @@ def _plain(value: object) -> object:
 
 
 def _clean(value: Any, redactor: Redactor | None, depth: int) -> Any:
-    """``value`` made of what JSON knows, every string and number of it without secrets. ``depth``: levels left."""
+    """``value`` made of JSON types, with the secrets in its strings and numbers masked.
+
+    ``redactor``: None masks nothing.
+    ``depth``: levels left.
+    """
     if isinstance(value, str):
         text = str(value).encode("utf-8", "backslashreplace").decode()
         return text if redactor is None else redactor.text(text)

@@ -1,8 +1,8 @@
 """The metrics of the gateway, for Prometheus. The only file that knows prometheus_client.
 
-What is observed goes into plain dictionaries (series.py) on the event loop; a scrape turns them into text.
-Labels take configured values only; anything else, and what is missing, is ``other``. A missing team is empty.
-Money is kept in whole nano-dollars and divided at the scrape, so that the counters follow the ledger exactly.
+Observations go into plain dictionaries (telemetry/series.py) on the event loop; a scrape turns them into text. Labels
+take configured values only; any other value, and a missing one, is ``other``. A missing team is empty. Money is kept in
+whole nano-dollars and divided at the scrape, so that the counters match the ledger exactly.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ UpstreamCost = tuple[str, str, CostReason, int]
 
 @dataclass(slots=True)
 class FinishedExchange:
-    """One request's end, as observers get it. Times are seconds.
+    """The end of one request, as observers get it. Times are seconds.
 
-    ``charged``: nano-dollars the key pays. ``upstream``: the one that served it, None if none was asked.
-    ``time_to_first_token``: from the request's arrival to the first meaningful bytes, None if there were none.
-    ``overhead``: our own time, waiting for upstreams excluded.
+    ``charged``: nano-dollars the key pays.
+    ``upstream``: the one that served it; None if none was asked.
+    ``model``, ``key``, ``team``: None if unknown or none.
+    ``time_to_first_token``: from the request's arrival to the first meaningful bytes; None if there were none.
+    ``overhead``: the gateway's own time, without waiting for upstreams; None if not measured.
     """
 
     route: str
@@ -62,7 +64,7 @@ class FinishedExchange:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What is asked at a scrape, because somebody else keeps it.
+    """The callables asked at a scrape, for values that are kept elsewhere.
 
     ``endpoints``: upstream, endpoint, available. ``upstream_keys``: upstream, the pool entry's name, available.
     ``pending``: the ledger's rows not yet committed. ``lag``: seconds by which the event loop was late.
@@ -79,7 +81,12 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class BudgetFigure:
-    """A budget at a scrape. ``key``: empty for a team's own. Money is nano-dollars; ``used`` is what was charged."""
+    """A budget at a scrape. Money is nano-dollars.
+
+    ``key``: empty for a team's own budget.
+    ``team``: None for none.
+    ``used``: what was charged.
+    """
 
     key: str
     team: str | None
@@ -96,7 +103,7 @@ class MoneySources:
 
 
 class Metrics(Collector):
-    """Everything the gateway counts. Call it from the event loop's thread only."""
+    """All metrics of the gateway. To be called from the event loop's thread only."""
 
     def __init__(self, version: str, space: LabelSpace) -> None:
         self._version = version
@@ -165,7 +172,7 @@ class Metrics(Collector):
         )
 
     def configure(self, space: LabelSpace) -> None:
-        """Take other label values from now on, after a reload. What was counted stays."""
+        """Accept other label values from now on, after a reload. What was counted stays."""
         self._space = replace(space, keys=space.keys | {ANONYMOUS}, teams=space.teams | {NO_TEAM})
 
     def set_sources(
@@ -182,7 +189,7 @@ class Metrics(Collector):
         self._sources = Sources(endpoints, upstream_keys, pending, lag, auth_failures, money)
 
     def observe(self, finished: FinishedExchange) -> None:
-        """Count a request that has ended. Once for each, from the place that settles it."""
+        """Count a request that has ended. To be called once for each, where it is settled."""
         space = self._space
         route = finished.route if finished.route in space.routes else OTHER
         model = _known(finished.model, space.models)
@@ -205,17 +212,23 @@ class Metrics(Collector):
             self._overhead.of((route,)).observe(finished.overhead)
 
     def attempt(self, upstream: str, endpoint: str, outcome: str) -> None:
-        """Count an attempt; ``outcome`` is ``ok`` or a slug of the fault catalogue."""
+        """Count an attempt.
+
+        ``outcome``: ``ok`` or a slug of the fault catalogue.
+        """
         space = self._space
         labels = (_known(upstream, space.upstreams), _known(endpoint, space.endpoints), outcome)
         self._attempts.of(labels).value += 1
 
     def ledger_wait(self, row: Literal["intent", "task"], seconds: float) -> None:
-        """Time a request has waited for a commit, from handing the row over until it went on."""
+        """Count the time a request waited for a commit, from handing the row over until it went on."""
         self._ledger_wait.of((row,)).observe(seconds)
 
     def budget_crossed(self, key: str, team: str | None, percent: int) -> None:
-        """Count a budget that was crossed. ``key``: empty for a team's own."""
+        """Count a budget's alert.
+
+        ``key``: empty for a team's own budget.
+        """
         space = self._space
         labels = (_known(key, space.keys) if key else "", _known(team or NO_TEAM, space.teams), str(percent))
         self._crossed.of(labels).value += 1
@@ -227,12 +240,12 @@ class Metrics(Collector):
         self._failovers.of((*names, reason)).value += 1
 
     def enter(self, route: str) -> None:
-        """A request has come in."""
+        """Count a request that has come in."""
         route = _known(route, self._space.routes)
         self._in_flight[route] = self._in_flight.get(route, 0) + 1
 
     def leave(self, route: str) -> None:
-        """A request that came in has ended."""
+        """Count the end of a request that had come in."""
         self._in_flight[_known(route, self._space.routes)] -= 1
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
@@ -243,7 +256,7 @@ class Metrics(Collector):
         return plain_text(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
     def collect(self) -> Iterator[Metric]:
-        """For the registry: every family as it is now."""
+        """Every family as it is now, for the registry."""
         counted = (self._requests, self._tokens, self._images, self._attempts, self._failovers, self._crossed)
         money = (self._cost, self._upstream_cost)
         distributions = (self._duration, self._first_token, self._overhead, self._ledger_wait)
@@ -257,8 +270,8 @@ class Metrics(Collector):
             "gateway_series_dropped_total", "Observations folded into `other` for want of series.", labels=("metric",)
         )
         for each in (*counted, *money, *distributions):
-            if each.folded:
-                dropped.add_metric((each.name,), each.folded)
+            if each.dropped:
+                dropped.add_metric((each.name,), each.dropped)
         yield dropped
         yield _gauge(
             "gateway_requests_in_flight",

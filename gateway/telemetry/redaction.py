@@ -1,6 +1,7 @@
-"""Secrets never leave: every configured value is replaced wherever it turns up, and what looks like a key as well.
+"""The masking of secrets: every configured value is replaced wherever it appears, and so is any text that looks like a
+key.
 
-Replacing by value holds for every way out (logs, errors, tracebacks), whatever the path a secret took to get there.
+Replacing by value covers every output (logs, errors, tracebacks), however a secret got there.
 """
 
 from __future__ import annotations
@@ -15,23 +16,23 @@ from urllib.parse import quote, quote_plus
 MASK = "[redacted]"
 
 MIN_SECRET = 6
-"""Characters: shorter values are words rather than keys, and masking them would eat the text around."""
+"""Characters: shorter values are words rather than keys, and masking them would damage the text around."""
 
 _BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
-"""A word begins here: also right after a JSON or URL escape, whose last character looks like part of the word."""
+"""The beginning of a word: also right after a JSON or URL escape, whose last character looks like part of the word."""
 
 _LOOKS_LIKE_A_KEY = rf"{_BEGINS}(?:sk|gw)-[A-Za-z0-9_-]{{8,}}|[Bb]earer(?:\s|\\[nrt]|%20|\+)+[A-Za-z0-9._~+/=-]{{6,}}"
 
 _HINTS = (b"sk-", b"gw-", b"earer")
-"""One of these stands in everything that looks like a key; looking for them is much faster than the pattern."""
+"""Every text that looks like a key contains one of these; searching for them is much faster than the pattern."""
 
 _FEW = 12
-"""Up to so many values are faster looked for one by one than by a pattern."""
+"""Up to this many values are faster to search one by one than by a pattern."""
 
 
 @lru_cache(maxsize=1024)
 def fingerprint(value: str | bytes) -> str:
-    """Eight hex digits of the SHA-256: enough to tell keys apart in a log, too little to find one."""
+    """Eight hex digits of the SHA-256: enough to tell keys apart in a log, too few to recover one."""
     data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     return hashlib.sha256(data).hexdigest()[:8]
 
@@ -42,7 +43,10 @@ class Redactor:
     __slots__ = ("_everything", "_everything_bytes", "_few", "_many")
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """``secrets``: values to hide, as configured. Those shorter than ``MIN_SECRET`` are left alone."""
+        """Compile the patterns.
+
+        ``secrets``: values to hide, as configured. Those shorter than ``MIN_SECRET`` are left alone.
+        """
         forms = {form for secret in secrets if len(secret) >= MIN_SECRET for form in _forms(secret)}
         ordered = sorted(forms, key=lambda form: (-len(form), form))  # the longest first, or a part would win
         encoded = [form.encode("utf-8", "backslashreplace") for form in ordered]
@@ -53,7 +57,7 @@ class Redactor:
         self._many = re.compile(b"|".join(map(re.escape, unhinted))) if len(unhinted) > _FEW else None
 
     def touches(self, data: bytes) -> bool:
-        """Whether there is anything to hide in UTF-8 ``data``. Fast where there is not, which is nearly always."""
+        """Whether UTF-8 ``data`` holds a secret. Fast where it does not, which is nearly always."""
         for secret in self._few:
             if secret in data:
                 return True
@@ -68,12 +72,12 @@ class Redactor:
         return self._everything.sub(MASK, text)
 
     def data(self, data: bytes) -> bytes:
-        """The same for UTF-8 bytes: ``data`` itself where there is nothing to hide, which is found out far faster."""
+        """The same for UTF-8 bytes. Returns ``data`` itself where there is nothing to hide, which is much faster."""
         return self._everything_bytes.sub(MASK.encode(), data) if self.touches(data) else data
 
 
 def _forms(secret: str) -> set[str]:
-    """How a secret may be spelled: as it is, inside JSON (once or twice), inside a URL."""
+    """The spellings of a secret: as it is, inside JSON (once or twice escaped), inside a URL."""
     once = {json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     twice = {json.dumps(form, ensure_ascii=False)[1:-1] for form in once}
     quoted = {quote(secret, errors="replace"), quote(secret, safe="", errors="replace")}

@@ -1,7 +1,7 @@
-"""Counters and histograms in plain dictionaries, bounded in number. gateway/telemetry/metrics.py puts them on the wire.
+"""Counters and histograms in plain dictionaries, bounded in number; telemetry/metrics.py exposes them.
 
-A family holds at most ``MAX_SERIES`` label sets. What comes beyond is folded into one whose labels are ``other``, so
-that sums stay true, and every such fold is counted. Written and read by one thread.
+A family holds at most ``MAX_SERIES`` label sets. Observations of further label sets go into one whose labels are
+``other``, so that sums stay true, and are counted. Written and read by one thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LabelSpace:
 
 
 class Count:
-    """A number that only grows. Money is counted in whole nano-dollars, so that nothing is lost."""
+    """A number that only grows. Money is counted in whole nano-dollars, so that no fraction is lost."""
 
     __slots__ = ("value",)
 
@@ -41,7 +41,7 @@ class Count:
 
 
 class Distribution:
-    """Observations sorted into buckets; a bound belongs to its bucket."""
+    """Observations sorted into buckets; a bound belongs to the bucket it ends."""
 
     __slots__ = ("_counts", "bounds", "sum")
 
@@ -65,22 +65,23 @@ S = TypeVar("S", Count, Distribution)
 class Family(Generic[S]):
     """The series of one metric, by their labels' values.
 
-    ``kept``: so many of the last labels have few, fixed values (a reason, a type) and survive the folding.
+    ``kept``: how many of the last labels have few, fixed values (a reason, a type) and are kept when the others become
+        ``other``.
     """
 
-    __slots__ = ("_kept", "_make", "_series", "folded", "help", "labels", "name")
+    __slots__ = ("_kept", "_make", "_series", "dropped", "help", "labels", "name")
 
     def __init__(self, name: str, help: str, labels: Labels, make: Callable[[], S], *, kept: int = 0) -> None:
         self.name = name
         self.help = help
         self.labels = labels
-        self.folded = 0
+        self.dropped = 0
         self._make: Callable[[], S] = make
         self._kept = kept
         self._series: dict[Labels, S] = {}
 
     def of(self, labels: Labels) -> S:
-        """The series with these values, or the one it is folded into."""
+        """The series with these values, or the one of ``other`` if there is no room for it."""
         series = self._series.get(labels)
         return series if series is not None else self._new(labels)
 
@@ -89,7 +90,7 @@ class Family(Generic[S]):
 
     def _new(self, labels: Labels) -> S:
         if len(self._series) >= MAX_SERIES:
-            self.folded += 1
+            self.dropped += 1
             plain = len(labels) - self._kept
             labels = (OTHER,) * plain + labels[plain:]
         return self._series.setdefault(labels, self._make())

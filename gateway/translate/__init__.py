@@ -1,1 +1,1 @@
-"""Pure conversations: one file per (client operation × upstream dialect)."""
+"""The conversations with upstreams, pure: one file for each client operation and upstream dialect."""

@@ -1,9 +1,9 @@
-"""Chat asked for, chat bought: ``POST /v1/chat/completions`` on either side.
+"""The conversation of a chat client with a chat upstream: ``POST /v1/chat/completions`` on either side.
 
-The upstream is always asked for a stream with usage, whatever the client asked for, so that no silence grows long
-enough to be cut off. A client that wants a stream gets the upstream's own bytes from the first meaningful event on; the
-others get one completion, folded from the chunks. Nothing is forwarded before the first meaningful event: until then
-another upstream can still be tried.
+The upstream is always asked for a stream with usage, so that no silence grows long enough for a host to hang up. A
+client that wants a stream gets the upstream's own bytes from the first meaningful event on; other clients get one
+completion, joined from the chunks. Nothing is forwarded before the first meaningful event: until then another upstream
+can still be tried.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from gateway.core.outcomes.classify import classify_answer, classify_error
 from gateway.core.types import CostClass, Outcome, Phase, Usage
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled, receive_body
 from gateway.translate.context import AttemptContext
+from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
-from gateway.wire.chat_fold import ChatFolder
-from gateway.wire.chat_request import ChatRequest, upstream_body
+from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.image_text import image_links
 from gateway.wire.nesting import too_deep
@@ -29,27 +29,28 @@ from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
 from gateway.wire.usage_bounds import believable_usage
 
-CHAT_PATH = "/v1/chat/completions"
-EVENT_LIMIT = 1 << 20
-IMAGE_EVENT_LIMIT = 32 << 20
-"""Bytes one event may have; images may travel as base64 in the text."""
+CHAT_EVENT_LIMIT = 1 << 20
+PAID_CHAT_EVENT_LIMIT = 32 << 20
+"""Bytes one event may have, of a chat billed by tokens and of one sold by the image, whose images may be base64 in the
+text."""
 
 WHOLE_ANSWER_LIMIT = 64 << 20
-ERROR_LIMIT = 1 << 20
-"""Bytes of a body that is no event stream, by whether it is a success."""
+CHAT_ERROR_LIMIT = 1 << 20
+"""Bytes of a body that is no event stream: of a success (``WHOLE_ANSWER_LIMIT``) and of an error."""
 
 TEXT_KEPT = 1 << 20
 TEXT_WITH_IMAGES_KEPT = 64 << 20
-"""Characters of an answer that are kept for counting its tokens, or for finding the images it is sold by."""
+"""Characters of an answer that are kept for counting its tokens (``TEXT_KEPT``), or for finding the images it is sold
+by."""
 
 HELD_LIMIT = 1 << 20
-"""Bytes that may come before the first content: they are held, in case another upstream must be tried."""
+"""Bytes that may come before the first content; they are held in case another upstream must be tried."""
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 _PING = b": ping\n\n"
 _ID_FIELD = re.compile(rb"(?:\A|[\r\n])id[:\r\n]")
 _BARE_EVENT = len(b"data: \r\n\r\n")
-"""Bytes an event has around its data if that is all it has."""
+"""Bytes an event has around its data if it has nothing else."""
 
 
 class ChatConversation:
@@ -68,8 +69,8 @@ class ChatConversation:
         self._count = count
         self._input_tokens = input_tokens
         self._paid = context.target.cost_class is CostClass.PAID
-        self._parser = SSEParser(IMAGE_EVENT_LIMIT if self._paid else EVENT_LIMIT)
-        self._folder = None if request.stream else ChatFolder()
+        self._parser = SSEParser(PAID_CHAT_EVENT_LIMIT if self._paid else CHAT_EVENT_LIMIT)
+        self._accumulator = None if request.stream else ChatAccumulator()
         self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
         self._out: list[bytes] = []
         self._last_chunk: dict[str, Any] = {}
@@ -92,12 +93,12 @@ class ChatConversation:
 
     @property
     def images(self) -> int:
-        """Images in the text so far; only answers sold by the image are looked through."""
+        """Images in the text so far; only answers sold by the image are searched."""
         return len(image_links(self._text.text())) if self._paid else 0
 
     @property
     def delivered(self) -> int:
-        """Text goes to the client as it comes."""
+        """All images: text goes to the client as it comes."""
         return self.images
 
     def estimate(self) -> Usage:
@@ -117,8 +118,8 @@ class ChatConversation:
         return (yield from self._whole(head))
 
     def _whole(self, head: Head) -> Conversing:
-        """An answer that is no stream: an error, or the whole completion in one document."""
-        limit = WHOLE_ANSWER_LIMIT if head.status == 200 else ERROR_LIMIT
+        """Read an answer that is not a stream: an error, or the whole completion in one document."""
+        limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
         whole = yield from receive_body(limit)
         outcome = self._judge(head, whole)
         if not outcome.ok:
@@ -166,7 +167,9 @@ class ChatConversation:
         return len(self._finished) >= self._request.n
 
     def _feed(self, data: bytes) -> Outcome | None:
-        """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if it ends badly."""
+        """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if the stream ends
+        badly.
+        """
         self._received += len(data)
         try:
             events = self._parser.feed(data)
@@ -176,7 +179,7 @@ class ChatConversation:
                 self._ended = True  # the answer is whole, and the parser is of no further use
                 return None
             return outcome or Outcome("sse_event_too_big", self._phase(), 200, detail=str(error))
-        if self._folder is not None and self._received > WHOLE_ANSWER_LIMIT:
+        if self._accumulator is not None and self._received > WHOLE_ANSWER_LIMIT:
             return Outcome("sse_event_too_big", self._phase(), 200, detail="the folded answer is too big")
         return self._take_all(events)
 
@@ -185,7 +188,7 @@ class ChatConversation:
             if type(event) is Comment:
                 # openai-python takes the blank line after a comment for an event without data once it has seen an id,
                 # and fails on it.
-                if self._folder is None and self._answered and not self._has_ids:
+                if self._accumulator is None and self._answered and not self._has_ids:
                     self._out.append(_PING)
                 continue
             assert type(event) is Event
@@ -201,7 +204,9 @@ class ChatConversation:
         return None
 
     def _take_plain(self, event: Event) -> bool:
-        """Take a chunk that differs from one before only in its text, if it is such a one, without parsing it."""
+        """Take, without parsing it, a chunk that differs from an earlier one only in its text. False if it is not such
+        a chunk.
+        """
         if event.event is not None or len(event.raw) - len(event.data) > _BARE_EVENT:
             return False
         text = self._plain.text(event.data)
@@ -209,8 +214,8 @@ class ChatConversation:
             return False
         self._text.add(text)
         self.progress += 1
-        if self._folder is not None:
-            self._folder.add_text(self._plain.index, text)
+        if self._accumulator is not None:
+            self._accumulator.add_text(self._plain.index, text)
         else:
             self._out.append(event.raw)
         return True
@@ -230,8 +235,8 @@ class ChatConversation:
             self._has_ids = self._has_ids or _ID_FIELD.search(event.raw) is not None
         elif facts.meaningful:
             self._plain.learn(event.data, chunk)
-        if self._folder is not None:
-            self._folder.add(chunk)
+        if self._accumulator is not None:
+            self._accumulator.add(chunk)
         elif "usage" not in chunk or chunk["usage"] is None:
             self._out.append(event.raw)
         elif self._request.include_usage and (facts.usage is not None or not facts.usage_only):
@@ -266,23 +271,23 @@ class ChatConversation:
         if self.usage is None:
             self.usage = self.estimate()
             estimated = usage_chunk(self._last_chunk, self.usage)
-            if self._folder is not None:
-                self._folder.add(estimated)
+            if self._accumulator is not None:
+                self._accumulator.add(estimated)
             elif self._request.include_usage and not self._usage_sent:
                 self._out.append(encode_event(orjson.dumps(estimated)))
-        if self._folder is not None:
-            self.answer = orjson.dumps(self._folder.result())
+        if self._accumulator is not None:
+            self.answer = orjson.dumps(self._accumulator.result())
         else:
             self._out.append(DONE)
             yield from self._forward()
         return _OK
 
     def _phase(self) -> Phase:
-        return Phase.FORWARDED if self._answered and self._folder is None else Phase.ANSWERED
+        return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
     def _error(self, error: InBandError) -> Outcome:
         code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
+        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
         safe = orjson.loads(self._context.redact(orjson.dumps(document)))
@@ -296,7 +301,7 @@ class ChatConversation:
         return Outcome(slug, phase, 200, detail=f"{trouble.slug}: {trouble.detail}")
 
     def _end_of_stream(self) -> Outcome:
-        """The upstream closed its stream properly, but had neither finished nor said so."""
+        """The outcome of a stream that was closed properly, but without a finish reason or terminator."""
         phase = self._phase()
         if phase is Phase.FORWARDED:
             return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
@@ -305,7 +310,7 @@ class ChatConversation:
 
 
 def _parsed(data: bytes) -> Any:
-    """The JSON in ``data``. ValueError if there is none, or if it is nested more deeply than we could write it."""
+    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again."""
     if too_deep(data):
         raise ValueError("nested too deeply")
     return orjson.loads(data)

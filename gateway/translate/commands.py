@@ -1,10 +1,10 @@
-"""What a conversation says to its driver, and what it is told back.
+"""The commands a conversation gives its driver, and their results.
 
 A conversation is a generator: it yields a command and is sent the command's result, so that it reads as if it blocked.
 
     Send(...)      → Head            the request goes out; the answer's head comes back
     Receive(...)   → bytes           the next piece of the body, b"" at its end
-    Sleep(...)     → None            at most so long: a wakeup that something happened may end it early
+    Sleep(...)     → None            wait; a wakeup may end the wait early
     Emit(...)      → None            bytes for the client; the first meaningful one commits
     Fetch(...)     → bytes           the image behind a link; raises ResultUnavailable into the conversation
     Keep(...)      → str             a link to an image the gateway keeps
@@ -12,8 +12,8 @@ A conversation is a generator: it yields a command and is sent the command's res
     Respond(...)   → None            the client's whole answer, now; the conversation goes on without it
 
 It returns an ``Outcome``. The driver throws ``Stalled`` into it when a wait took too long and ``TransportError`` when
-the connection failed; a conversation may answer either with an Outcome. It keeps ``usage`` and ``estimate`` current
-at every yield, so that a cut stream can still be priced.
+the connection failed; a conversation may answer either with an Outcome. It keeps ``usage`` and ``estimate`` current at
+every yield, so that a cut stream can still be priced.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gateway.core.types import Endpoint, Outcome, Usage
 
 
 class Awaiting(StrEnum):
-    """What the conversation waits for: the driver chooses the timer by it. The values end the slugs ``stall_*``."""
+    """The event a conversation waits for; the driver chooses the timer by it. The values end the slugs ``stall_*``."""
 
     HEAD = "head"
     CONTENT = "content"
@@ -37,13 +37,15 @@ class Awaiting(StrEnum):
 
 @dataclass(slots=True)
 class Send:
-    """``path`` is appended to the endpoint's base path; ``headers`` go beside those the driver makes, and replace one
-    of the same name.
+    """Send a request to the upstream.
 
-    ``key_header``: which header carries the upstream's key; ``authorization`` gets ``Bearer`` before it.
-    ``endpoint``: another host of the same upstream, None for the attempt's own. ``within``: seconds the answer's head,
-    and then each piece of its body, may take; None leaves it to the failover policy's timers.
-    ``free``: asking costs nothing and changes nothing, so that an answer that is lost leaves no doubt.
+    ``path``: appended to the endpoint's base path.
+    ``headers``: sent beside those the driver makes; they replace one of the same name.
+    ``key_header``: the header that carries the upstream's key; ``authorization`` gets ``Bearer`` before it.
+    ``endpoint``: another host of the same upstream; None for the attempt's own.
+    ``within``: seconds the answer's head, and then each piece of its body, may take; None leaves it to the failover
+        policy's timers.
+    ``free``: the request costs nothing and changes nothing, so that a lost answer leaves no doubt.
     """
 
     method: str
@@ -58,12 +60,17 @@ class Send:
 
 @dataclass(slots=True)
 class Receive:
+    """Receive the next piece of the answer's body."""
+
     awaiting: Awaiting
 
 
 @dataclass(slots=True)
 class Sleep:
-    """``wakeup``: the name under which somebody may say that waiting longer is of no use (a task's webhook)."""
+    """Wait.
+
+    ``wakeup``: the name under which the wait may be ended early (by a task's webhook); None if it cannot be.
+    """
 
     seconds: float
     wakeup: str | None = None
@@ -71,9 +78,10 @@ class Sleep:
 
 @dataclass(slots=True)
 class Emit:
-    """Bytes for the client. ``meaningful``: whether they carry content, so that no other attempt may follow.
+    """Send bytes to the client.
 
-    ``optional``: a comment that is left out as long as nothing else has gone to the client.
+    ``meaningful``: whether they carry content, so that no other attempt may follow.
+    ``optional``: a comment that is left out while nothing else has gone to the client.
     """
 
     data: bytes
@@ -83,28 +91,30 @@ class Emit:
 
 @dataclass(slots=True)
 class Fetch:
-    """Get the image behind ``url``, which an upstream named; guarded (upstream/result_fetch.py)."""
+    """Get the image behind ``url``, which an upstream named; guarded by upstream/address_guard.py."""
 
     url: str
 
 
 @dataclass(slots=True)
 class Keep:
-    """Keep an image's bytes and give them a link that cannot be guessed."""
+    """Keep an image's bytes under a link that cannot be guessed."""
 
     data: bytes
 
 
 @dataclass(slots=True)
 class Record:
-    """A paid task was created under ``task_id`` with the attempt's key: the ledger must know before anything else."""
+    """Write to the ledger, before anything else happens, that a paid task was created as ``task_id`` with the attempt's
+    key.
+    """
 
     task_id: str
 
 
 @dataclass(slots=True)
 class Respond:
-    """``status`` and JSON ``body`` for the client, whole and final."""
+    """Send the client ``status`` and the JSON ``body``, whole and final."""
 
     status: int
     body: bytes
@@ -126,7 +136,10 @@ class Head:
 
 
 class Stalled(Exception):
-    """Thrown into a conversation: nothing came for too long. ``awaiting`` says what was waited for."""
+    """Nothing came for too long. Thrown into a conversation.
+
+    ``awaiting``: what was waited for.
+    """
 
     def __init__(self, awaiting: Awaiting, seconds: float) -> None:
         super().__init__(f"nothing for {seconds:g} s while waiting for {awaiting}")
@@ -135,7 +148,7 @@ class Stalled(Exception):
 
 
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
-"""The commands to receive, ready-made: a stream yields one for every piece."""
+"""The commands to receive, made once: a stream yields one for every piece."""
 
 Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond
 Result = Head | bytes | str | None
@@ -155,16 +168,16 @@ def receive_body(limit: int) -> Generator[Command, Result, bytes]:
 
 
 class Conversation(Protocol):
-    """One attempt's dialogue with one target."""
+    """The dialogue of one attempt with one target."""
 
     usage: Usage | None
-    """What the upstream said it used, or None until it said so."""
+    """The usage the upstream stated; None until it did."""
 
     answer: bytes | None
     """The whole answer for a client that did not ask for a stream, once the outcome is ok."""
 
     progress: int
-    """Grows with every piece of content that comes; silence and comments leave it as it is."""
+    """Grows with every piece of content that comes; silence and comments do not change it."""
 
     @property
     def images(self) -> int:
@@ -173,24 +186,26 @@ class Conversation(Protocol):
 
     @property
     def delivered(self) -> int:
-        """Of those, the ones that were handed to the client, or kept for its answer."""
+        """The images of these that were handed to the client, or kept for its answer."""
         ...
 
     quality: str | None
     size: str | None
-    """Of the images that were made, for prices that are tables; None where nothing is known or asked."""
+    """The quality and size of the images, for prices that are tables; None where unknown or not asked for."""
 
     stated_cost: int | None
-    """Nano-dollars the upstream itself named as this work's cost, None if it named none."""
+    """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
 
     task_id: str | None
-    """The upstream's id of the paid task, once it is known."""
+    """The upstream's id of the paid task; None until it is known."""
 
     note: str | None
-    """What the client is told in ``x-gateway-note``, if anything."""
+    """The text of the header ``x-gateway-note``; None for none."""
 
-    def converse(self) -> Conversing: ...
+    def converse(self) -> Conversing:
+        """The dialogue, from the request to the outcome."""
+        ...
 
     def estimate(self) -> Usage:
-        """Tokens counted from what was sent and received so far, for when the upstream names no usage."""
+        """Tokens counted from what was sent and received so far, for an upstream that states no usage."""
         ...

@@ -1,7 +1,7 @@
-"""What conversations about images have in common that are answered by a stream: how they read, and how that ends.
+"""The base class of conversations about images that are answered by a stream: how they read, and how they end.
 
-An image that came is delivered, whatever happened to the stream after it: it is bought. Only an answer without any
-image is a failure, and then the trouble that ended the stream says of what kind.
+An image that came is delivered even if the stream broke after it, since it is paid for. Only an answer without any
+image is a failure, of the kind that ended the stream.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, is_terminat
 
 T = TypeVar("T")
 Taking = Generator[Command, Result, Outcome | None]
-"""Part of a conversation: it comes back with an Outcome if it met one that ends the answer."""
+"""Part of a conversation. It returns an Outcome if that ends the answer, else None."""
 
-EVENT_LIMIT = 32 << 20
-"""Bytes one event may have: an image travels in it as base64. A PNG of 4096 × 4096 pixels has some 20 MB."""
+IMAGE_EVENT_LIMIT = 32 << 20
+"""Bytes one event may have: an image is base64 in it. A PNG of 4096 × 4096 pixels has some 20 MB."""
 
 WHOLE_LIMIT = 128 << 20
-"""Bytes a whole answer in one document may have, which has to be in memory at once: ten images of 9 MB as base64.
-Streams may have more."""
+"""Bytes of a whole answer in one document, which is in memory at once: ten images of 9 MB as base64. Streams may have
+more."""
 
-ERROR_LIMIT = 1 << 18
-"""Bytes of an error's body that are read; a quarter of it is looked at (core/classify.py)."""
+IMAGE_ERROR_LIMIT = 1 << 18
+"""Bytes of an error's body that are read; a quarter of it is parsed (core/outcomes/classify.py)."""
 
 _JSON_START = re.compile(rb"\s*+[{\[]")
 
 VARIATION_PROMPT = "Make a variation of this image: keep its subject, style and mood, and change the details."
-"""What is asked for where OpenAI's variations know no prompt."""
+"""The prompt for OpenAI's variations, which have none of their own."""
 
 
 class ImageStream(ABC):
@@ -71,7 +71,7 @@ class ImageStream(ABC):
         self._n = n
         self._presenter = presenter
         self._limit = answer_limit
-        self._parser = SSEParser(EVENT_LIMIT)
+        self._parser = SSEParser(IMAGE_EVENT_LIMIT)
         self._received = 0  # bytes of the answer
         self._ended = False  # the terminator has come, or all there was to wait for
         self._forwarded = False  # something meaningful has gone to the client
@@ -90,25 +90,28 @@ class ImageStream(ABC):
 
     @property
     def images(self) -> int:
-        """Images that were made so far and are charged for: no more than were asked for, however many came."""
+        """Images made so far that are charged for: no more than were asked for, even if more came."""
         return min(self._made, self._n)
 
     @property
     def delivered(self) -> int:
-        """Of those, the ones that were handed over."""
+        """The images of these that were handed over."""
         return min(len(self.made_images), self.images)
 
     @abstractmethod
     def estimate(self) -> Usage:
-        """The images asked for, and their tokens as far as they can be told beforehand."""
+        """The images asked for, and their tokens as far as they can be estimated beforehand."""
 
     @abstractmethod
     def _order(self) -> Send:
-        """What is sent."""
+        """The request to the upstream."""
 
     @abstractmethod
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
-        """Take one event of the stream. ``event``: its name."""
+        """Take one event of the stream.
+
+        ``event``: its name; None if it has none.
+        """
 
     @abstractmethod
     def _take_whole(self, document: dict[str, Any]) -> Taking:
@@ -116,14 +119,18 @@ class ImageStream(ABC):
 
     @abstractmethod
     def _complete(self) -> bool:
-        """Whether everything has come, so that nothing that happens to the stream now matters."""
+        """Whether everything has come, so that the stream's end no longer matters."""
 
     @abstractmethod
     def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
-        """Judge what came. ``trouble``: how the answer ended if not as it should. ``whole``: it was no stream."""
+        """Judge what came.
+
+        ``trouble``: the outcome if the answer did not end as it should, else None.
+        ``whole``: the answer was not a stream.
+        """
 
     def converse(self) -> Conversing:
-        """Send, read to the end or to the break, deliver what came."""
+        """Send the request, read the answer to its end or break, and deliver the images that came."""
         head = yield self._order()
         assert isinstance(head, Head)
         content_type = (head.get(b"content-type") or b"").lower()
@@ -133,20 +140,20 @@ class ImageStream(ABC):
         return (yield from self._conclude(trouble, whole=whole))
 
     def _whole(self, head: Head) -> Taking:
-        limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else ERROR_LIMIT
+        limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else IMAGE_ERROR_LIMIT
         whole = yield from receive_body(limit)
         if len(whole) > limit and head.status == 200:
-            return bad_json(f"it is bigger than {limit} bytes")
+            return unusable_answer(f"it is bigger than {limit} bytes")
         if not 200 <= head.status < 300:
             return self._judge_error(head, whole)
         try:
             check_shape(whole)
         except ValueError as error:
-            return bad_json(str(error))
+            return unusable_answer(str(error))
         outcome, document = read_success(head.status, head, whole, redact=self._context.redact)
         if not outcome.ok:
             return outcome
-        del whole  # what is big in it is in the document now
+        del whole  # its big parts are in the document now
         return (yield from self._take_whole(document))
 
     def _judge_error(self, head: Head, body: bytes) -> Outcome:
@@ -205,7 +212,7 @@ class ImageStream(ABC):
         return (yield from self._take(document, event.event))
 
     def _deliver(self, made: list[MadeImage]) -> Generator[Command, Result, None]:
-        """Hand over images that were made. Those that cannot be delivered are made, and charged for, all the same."""
+        """Hand over images that were made. Those that cannot be delivered still count as made, and are charged for."""
         asked = max(0, self._n - self._made)
         self._made += len(made)
         try:
@@ -214,24 +221,24 @@ class ImageStream(ABC):
             self._undelivered = str(missing)
 
     def _delivered(self) -> Outcome:
-        """What an answer with images comes to."""
+        """The outcome of an answer with images."""
         if self.made_images:
             return Outcome("ok", Phase.FORWARDED, 200)
         return Outcome("asset_unavailable", self._phase(), 200, detail=self._undelivered)
 
-    def _noting(self, telling: Generator[Command, Result, T]) -> Generator[Command, Result, T]:
-        """Pass on what the presenter says, and note whether any of it commits us."""
+    def _noting(self, presenting: Generator[Command, Result, T]) -> Generator[Command, Result, T]:
+        """Pass on the presenter's commands, and note whether any of them commits the exchange."""
         try:
-            command = next(telling)
+            command = next(presenting)
             while True:
                 if isinstance(command, Emit) and command.meaningful:
                     self._forwarded = True
                 try:
                     result = yield command
                 except ResultUnavailable as missing:
-                    command = telling.throw(missing)
+                    command = presenting.throw(missing)
                 else:
-                    command = telling.send(result)
+                    command = presenting.send(result)
         except StopIteration as end:
             value: T = end.value
             return value
@@ -246,20 +253,23 @@ class ImageStream(ABC):
         return Outcome(slug, self._phase(), 200, detail=f"{trouble.slug}: {trouble.detail}")
 
     def _end_of_stream(self) -> Outcome:
-        """The upstream closed its stream properly, but had neither brought everything nor said that it had."""
+        """The outcome of a stream that was closed properly, but before everything had come."""
         if self._forwarded:
             return Outcome("sse_truncated", Phase.FORWARDED, 200, detail="the stream ended without an image")
         slug = "sse_cut_early" if self.progress or self._parser.incomplete else "sse_empty"
         return Outcome(slug, Phase.ANSWERED, 200, detail="the stream ended before any image")
 
 
-def bad_json(why: str) -> Outcome:
-    """A whole answer that is not what was asked for."""
+def unusable_answer(why: str) -> Outcome:
+    """The outcome of a whole answer that is not about images.
+
+    ``why``: a clause.
+    """
     return Outcome("bad_json", Phase.UNKNOWN, 200, detail=f"no answer about images: {why}")
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The JSON object in ``data``. ValueError if there is none, or if its shape is not sane."""
+    """The JSON object in ``data``. Raises ValueError if there is none, or if its shape is not acceptable."""
     check_shape(data)
     document = orjson.loads(data)
     if not isinstance(document, dict):
@@ -268,9 +278,10 @@ def parsed(data: bytes) -> dict[str, Any]:
 
 
 def check_shape(data: bytes) -> None:
-    """ValueError if the JSON in ``data`` has far more members than an answer about images, or is nested too deeply.
+    """Raise ValueError if the JSON in ``data`` is nested too deeply or has far more members than an answer about
+    images.
 
-    What does not begin as JSON does is let pass: the parser sees at once that it is none.
+    Bytes that do not begin like JSON pass; the parser refuses them at once.
     """
     if _JSON_START.match(data) is None:
         return

@@ -1,7 +1,7 @@
-"""Images asked for, a chat bought: gpt-4o-image, whose answer is a text with links in it.
+"""The conversation of an image client with a chat upstream: gpt-4o-image, which answers with links in a text.
 
-The order becomes one user message. The answer is a stream of text; what of it are images, progress, failures and
-refusals is for ``wire/image_text.py`` to say. One image is ordered a time, and all that come are delivered.
+The order becomes one user message. The answer is a stream of text; wire/image_text.py finds the images, progress,
+failures and refusals in it. One image is ordered at a time, and all images that come are delivered.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from gateway.core.outcomes.upstream_error import sanitise
 from gateway.core.types import Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
-from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, bad_json
+from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer
 from gateway.translate.presenting import Presenter
 from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
+from gateway.wire.chat_request import CHAT_PATH
 from gateway.wire.image_text import MOST_TEXT, ImageTextReader
 from gateway.wire.images_answer import image_at
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import Event, SSEParser
 from gateway.wire.tokens import count_input
 
-CHAT_PATH = "/v1/chat/completions"
+CHAT_ANSWER_LIMIT = 48 << 20
+"""Bytes of an answer; an image may be base64 in its text."""
 
-ANSWER_LIMIT = 48 << 20
-"""Bytes of an answer; an image may travel as base64 in its text."""
-
-TEXT_KEPT = 1 << 16
-"""Characters of an answer that are kept for counting its tokens. The image is sold by the piece: more exactly is not
-worth the time that counting an image's base64 takes."""
+IMAGE_TEXT_KEPT = 1 << 16
+"""Characters of an answer that are kept for counting its tokens. The image is sold by the piece, so counting the base64
+of an image is not worth the time."""
 
 MASK_SENTENCE = (
     "The last image is a mask of the first one: repaint the first image where the mask is transparent, and leave it as "
@@ -46,12 +45,15 @@ _HEADER = 4096
 """Bytes of an image that hold its size."""
 
 _MOST_IN_A_RATIO = 21
-"""A ratio of greater numbers says less than the pixels do."""
+"""The largest number in a ratio; one with larger numbers says less than the pixels do."""
 
 
 class ImagesToChat(ImageStream):
-    """One attempt at one image. ``count`` counts a text's tokens. ``shared``: what all attempts of a request send, by
-    model: it may be large, so it is written once.
+    """One attempt at one image.
+
+    ``count``: counts a text's tokens.
+    ``shared``: the request bodies, by model, that all attempts of a request send: they may be large, so each is written
+        once; None to share nothing.
     """
 
     def __init__(
@@ -63,10 +65,10 @@ class ImagesToChat(ImageStream):
         count: Callable[[str], int],
         shared: MutableMapping[str, bytes] | None = None,
     ) -> None:
-        super().__init__(request, context, n=1, presenter=presenter, answer_limit=ANSWER_LIMIT)
+        super().__init__(request, context, n=1, presenter=presenter, answer_limit=CHAT_ANSWER_LIMIT)
         self._count = count
         self._reader = ImageTextReader()
-        self._text = ReceivedText(TEXT_KEPT)
+        self._text = ReceivedText(IMAGE_TEXT_KEPT)
         self._percent: int | None = None
         self._finish: str | None = None
         self._judged = False
@@ -78,7 +80,7 @@ class ImagesToChat(ImageStream):
     def images(self) -> int:
         """Images that were made; before the end of the answer, those whose links have come.
 
-        All of them, also beyond the one that was asked for: what is charged for is the answer.
+        Images beyond the one that was asked for count too, since the answer is charged for as a whole.
         """
         return self._made if self._judged else len(self._reader.result().images)
 
@@ -103,7 +105,7 @@ class ImagesToChat(ImageStream):
             return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
         if facts.usage is not None:
             self.usage = facts.usage
-        self._text.extend(piece[:TEXT_KEPT] for piece in facts.text)
+        self._text.extend(piece[:IMAGE_TEXT_KEPT] for piece in facts.text)
         self._finish = facts.finish.get(0, self._finish)
         if facts.meaningful:
             self.progress += 1
@@ -130,8 +132,8 @@ class ImagesToChat(ImageStream):
         try:
             events = completion_as_chunks(document)
         except ValueError as error:
-            return bad_json(str(error))
-        for event in SSEParser(2 * ANSWER_LIMIT).feed(b"".join(events)):
+            return unusable_answer(str(error))
+        for event in SSEParser(2 * CHAT_ANSWER_LIMIT).feed(b"".join(events)):
             assert isinstance(event, Event)
             outcome = yield from self._event(event)
             if outcome is not None:
@@ -140,7 +142,7 @@ class ImagesToChat(ImageStream):
 
     def _error(self, error: InBandError) -> Outcome:
         code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
+        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
         return classify_error(document, forwarded=self._forwarded, redact=self._context.redact)
@@ -149,8 +151,9 @@ class ImagesToChat(ImageStream):
         return self._finish is not None
 
     def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
-        """Images are an answer, also if the stream broke after them. A failure that the text names outright is more
-        telling than the trouble after it; other words are a refusal only if they came to their end."""
+        """Images are an answer, even if the stream broke after them. A failure that the text states explains more than
+        the trouble after it; other text is a refusal only if it came to its end.
+        """
         found = self._reader.result()
         self._judged = True
         if found.downgraded:
@@ -182,21 +185,21 @@ class ImagesToChat(ImageStream):
 
 
 def chat_order(request: ImagesRequest, model: str, shared: MutableMapping[str, bytes]) -> bytes:
-    """What is sent for an order, taken from ``shared`` or put there."""
+    """The request body for an order, taken from ``shared`` or stored there."""
     if model not in shared:
         shared[model] = orjson.dumps(_order_body(request, model))
     return shared[model]
 
 
 def _beginnings(request: ImagesRequest) -> ImagesRequest:
-    """The same order with as much of its images as tells their size, which is what their tokens depend on."""
+    """The same order with only as much of each image as holds its size, on which its tokens depend."""
     images = tuple(replace(image, data=image.data[:_HEADER]) for image in request.images)
     mask = request.mask and replace(request.mask, data=request.mask.data[:_HEADER])
     return replace(request, images=images, mask=mask)
 
 
 def _order_body(request: ImagesRequest, model: str) -> dict[str, Any]:
-    """The chat request: images first, then the mask, then the words, as PiAPI's own examples order them."""
+    """The chat request: images first, then the mask, then the text, in the order of PiAPI's own examples."""
     words = _words(request)
     sources = [*request.images, *([request.mask] if request.mask is not None else [])]
     content: str | list[dict[str, Any]] = words
@@ -212,7 +215,7 @@ def _order_body(request: ImagesRequest, model: str) -> dict[str, Any]:
 
 
 def _words(request: ImagesRequest) -> str:
-    """The prompt, with what a chat has no field for put in words."""
+    """The prompt, followed by what a chat has no field for, put into sentences."""
     words = request.prompt or VARIATION_PROMPT
     if request.mask is not None:
         words = f"{MASK_SENTENCE}\n\n{words}"
@@ -222,7 +225,7 @@ def _words(request: ImagesRequest) -> str:
 
 
 def _ratio(size: str) -> str:
-    """`` (3:2)`` for ``1536x1024``; empty where the ratio is no plain one."""
+    """`` (3:2)`` for ``1536x1024``; empty where the ratio has large numbers."""
     width, _, height = size.partition("x")
     if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
         return ""

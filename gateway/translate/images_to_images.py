@@ -1,6 +1,6 @@
-"""Images asked for, an Images API bought: ``POST /v1/images/generations`` and ``/v1/images/edits`` upstream.
+"""The conversation of an image client with an Images API: ``POST /v1/images/generations`` or ``/v1/images/edits``.
 
-PiAPI's gpt-image-1 is always asked for a stream, which is the only way it answers; other upstreams only where the
+PiAPI's gpt-image-1 is always asked for a stream, since it answers in no other way; other upstreams only where the
 client wants one. All images of an order come in one answer.
 """
 
@@ -15,7 +15,7 @@ from gateway.core.outcomes.upstream_error import error_in
 from gateway.core.types import Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
-from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, bad_json
+from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer
 from gateway.translate.presenting import Presenter
 from gateway.wire.images_answer import (
     base64_text,
@@ -31,14 +31,18 @@ from gateway.wire.images_order import images_order
 GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
 
-ANSWER_LIMIT = 200 << 20
+IMAGES_ANSWER_LIMIT = 200 << 20
 """Bytes of a stream: ten images of 4096 × 4096 pixels as base64, and their previews."""
 
 _ACCEPT_JSON = (b"accept", b"application/json")
 
 
 class ImagesToImages(ImageStream):
-    """One attempt. ``n``: images to be made. ``boundary``: of a multipart body, not to be guessed by the client."""
+    """One attempt at images.
+
+    ``n``: images to be made.
+    ``boundary``: of a multipart body; the client must not be able to guess it.
+    """
 
     def __init__(
         self,
@@ -49,10 +53,10 @@ class ImagesToImages(ImageStream):
         presenter: Presenter,
         boundary: str,
     ) -> None:
-        super().__init__(request, context, n=n, presenter=presenter, answer_limit=ANSWER_LIMIT)
+        super().__init__(request, context, n=n, presenter=presenter, answer_limit=IMAGES_ANSWER_LIMIT)
         self._boundary = boundary
         self._prompt = request.prompt or VARIATION_PROMPT
-        self._stated: Usage | None = None  # the upstream's figures, which are of all images together
+        self._stated: Usage | None = None  # the upstream's figures, for all images together
         self._sources = len(request.images) + (request.mask is not None)
 
     def estimate(self) -> Usage:
@@ -94,14 +98,16 @@ class ImagesToImages(ImageStream):
 
     def _take_whole(self, document: dict[str, Any]) -> Taking:
         if not isinstance(document.get("data"), list):
-            return bad_json("it has no data")
+            return unusable_answer("it has no data")
         self._note(document)
         if images := images_in(document):
             yield from self._finished(list(images))
         return None
 
     def _preview(self, document: dict[str, Any]) -> Taking:
-        """A preview is shown if it can be and goes its way: what was never completed is no image."""
+        """Pass on a preview where the client can take it. It does not count as an image, since it was never
+        completed.
+        """
         text, index = document.get("b64_json"), document.get("partial_image_index")
         b64 = base64_text(text) if isinstance(text, str) else None
         if b64 is not None and self._request.partial_images:
@@ -112,22 +118,22 @@ class ImagesToImages(ImageStream):
     def _finished(self, images: list[MadeImage]) -> Taking:
         self._account_for(self.images + len(images))
         yield from self._deliver(images)
-        self._ended = self._complete()  # each image's event says all there is to say
+        self._ended = self._complete()  # after the last image's event nothing more is needed
         self._account_for(self.images)
         return None
 
     def _note(self, document: dict[str, Any]) -> None:
-        """Take down what is told beside the images. What the upstream leaves unsaid is as it was asked for.
+        """Record what is stated beside the images. Values the upstream leaves out are as they were asked for.
 
-        Each event's usage is taken for that of the whole request; the last one holds.
+        Each event's usage counts as that of the whole request; the last one is used.
         """
-        told = facts_in(document)
+        facts = facts_in(document)
         self.facts = replace(
             self.facts,
-            size=told.size or self.facts.size,
-            quality=told.quality or self.facts.quality,
-            background=told.background or self.facts.background,
-            output_format=told.output_format or self.facts.output_format,
+            size=facts.size or self.facts.size,
+            quality=facts.quality or self.facts.quality,
+            background=facts.background or self.facts.background,
+            output_format=facts.output_format or self.facts.output_format,
         )
         self.size, self.quality = self.facts.size, self.facts.quality
         stated = usage_in(
@@ -142,7 +148,7 @@ class ImagesToImages(ImageStream):
             self.facts = replace(self.facts, usage=stated.document)
 
     def _account_for(self, images: int) -> None:
-        """Keep ``usage`` at what so many images took: should the answer break off here, the others are not paid."""
+        """Keep ``usage`` at what ``images`` images took: if the answer breaks off here, the others are not paid for."""
         if self._stated is None:
             return
         self.usage = replace(self._stated, images=self.images)
@@ -154,11 +160,11 @@ class ImagesToImages(ImageStream):
         return self.images >= self._n
 
     def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
-        """Images that came are an answer, also if they are fewer than were asked for."""
+        """Images that came are an answer, even if they are fewer than were asked for."""
         yield from ()
         if self.images:
             if trouble is None:
-                self._account_for(self._n)  # that there are no more images is the upstream's word, and so is this
+                self._account_for(self._n)  # the upstream ended the answer here, so its figures are for these images
             return self._delivered()
         if trouble is not None:
             return trouble

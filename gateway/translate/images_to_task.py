@@ -1,7 +1,7 @@
-"""Images asked for, a Flux task bought: PiAPI's task API behind OpenAI's image routes.
+"""The conversation of an image client with PiAPI's task API: a Flux task behind OpenAI's image routes.
 
-The task's id is in the ledger before anything else happens, so that work that is paid for is never lost; from then on
-nothing is bought again, however often a question after the task fails.
+The task's id is in the ledger before anything else happens, so that paid work is never lost; from then on nothing is
+bought again, even if polling the task fails many times.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.flux import FluxOrder, Webhook, task_body
+from gateway.core.images.flux import FluxOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Record
 from gateway.translate.context import AttemptContext
-from gateway.translate.presenting import Presenter, Telling
+from gateway.translate.presenting import Emitting, Presenter
 from gateway.translate.task_polling import TaskPolling, failure_words, stated_cost
 from gateway.wire.task_answer import TaskState
 
@@ -25,7 +25,7 @@ _REFUSED = re.compile(
     r"moderat(?:ion|ed)|nsfw|content[ _-]?polic(?:y|ies)|(?<!case[ _-])\bsensitive|敏感|违规|审核", re.I
 )
 _LIMITED = re.compile(r"too[ _]many[ _]requests|rate[ _-]?limit", re.I)
-"""A failed task has no code to tell these by, only words: its ``error.code`` is 10000 for nearly everything."""
+"""The failures that are told apart by their message, since ``error.code`` is 10000 for nearly all of them."""
 
 
 class ImagesToTask:
@@ -45,7 +45,7 @@ class ImagesToTask:
         presenter: Presenter,
         points_per_usd: int,
         jitter: Callable[[], float],
-        webhook: Webhook | None,
+        webhook: TaskWebhook | None,
     ) -> None:
         self._order = order
         self._context = context
@@ -73,11 +73,11 @@ class ImagesToTask:
         return min(len(self.made_images), self.images)
 
     def estimate(self) -> Usage:
-        """The images asked for: a task is sold by them."""
+        """The images asked for, by which a task is sold."""
         return Usage(images=self._n, confidence="estimated")
 
     def converse(self) -> Conversing:
-        """Create, ask until it has ended, deliver."""
+        """Create the task, poll it until it has ended, deliver its images."""
         created = yield from self._polling.create(task_body(self._order, self._n, self._webhook))
         if isinstance(created, Outcome):
             return created
@@ -101,14 +101,14 @@ class ImagesToTask:
             return Outcome("asset_unavailable", Phase.ANSWERED, 200, detail=str(missing))
         return _OK
 
-    def _tell(self) -> Telling:
+    def _tell(self) -> Emitting:
         yield from self._presenter.progress("processing")
 
     def _failed(self, state: TaskState) -> Outcome:
-        """PiAPI does not charge for tasks that failed, so whatever the reason, nothing was bought.
+        """The outcome of a failed task. PiAPI does not charge for these, so nothing was bought.
 
-        Its words are for the client alone: they may quote the prompt, which is not for the log. An operator finds them
-        where the task is read by its id.
+        The task's error message goes to the client only: it may quote the prompt, which must not be in the log. An
+        operator can read it by the task's id.
         """
         message = failure_words(state, self._context)
         said = state.error or ""

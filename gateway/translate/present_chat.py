@@ -1,4 +1,4 @@
-"""Images as a chat tells them: a message whose content is markdown images, one a line."""
+"""The presenter for chat clients: a message whose content is markdown images, one a line."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit
-from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
+from gateway.translate.presenting import Delivering, Emitting, linked, progress_comment
 from gateway.wire.chat_chunk import write_usage
 from gateway.wire.sse import DONE, encode_event
 
 _IN_MARKDOWN = {ord(char): f"%{ord(char):02X}" for char in "()<> "}
-"""What would end a markdown link too early, as it is written inside a URL."""
+"""Characters that would end a markdown link too early → how they are written inside a URL."""
 
 
 class ChatPresenter:
     """One request's answer as a chat completion.
 
-    ``id``, ``created`` (Unix seconds), ``model``: as every chunk names them. ``include_usage``: the client asked for a
-    usage chunk.
+    ``id``, ``created``, ``model``: as every chunk has them. ``created`` is Unix seconds.
+    ``include_usage``: the client asked for a usage chunk.
     """
 
     def __init__(self, *, id: str, created: int, model: str, stream: bool, include_usage: bool) -> None:
@@ -32,13 +32,13 @@ class ChatPresenter:
         self._include_usage = include_usage
         self._begun = False
 
-    def progress(self, text: str) -> Telling:
-        """A comment in a stream."""
+    def progress(self, text: str) -> Emitting:
+        """Emit a comment in a stream."""
         if self.stream:
             yield Emit(progress_comment(text), meaningful=False, optional=True)
 
-    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
-        """Nothing: a chat has no way to take an image back once a better one is there."""
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Emitting:
+        """Emit nothing: a chat cannot replace an image by a better one later."""
         yield from ()
 
     def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
@@ -66,16 +66,16 @@ class ChatPresenter:
 
     def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
         """The whole completion, or a stream's last chunks and its end."""
-        told = write_usage(usage or Usage())
+        usage_fields = write_usage(usage or Usage())
         if self.stream:
             last = self._chunk({}, "stop")
             if self._include_usage:
-                last += self._event({"choices": [], "usage": told})
+                last += self._event({"choices": [], "usage": usage_fields})
             return last + DONE
         content = "\n".join(_line(image) for image in images)
         message = {"role": "assistant", "content": content, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        return orjson.dumps({"object": "chat.completion", **self._named, "choices": [choice], "usage": told})
+        return orjson.dumps({"object": "chat.completion", **self._named, "choices": [choice], "usage": usage_fields})
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

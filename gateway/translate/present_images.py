@@ -1,8 +1,8 @@
-"""Images as OpenAI's Images API tells them: one JSON document, or events.
+"""The presenter for OpenAI's Images API: one JSON document, or events.
 
-In a stream every image comes as base64 unless the client itself asked for links: the SDKs' events have no other
-field for it. A link that is known stands beside. If such a link cannot be followed, the client still gets it: what was
-bought is not lost because we could not bring it into a form nobody asked for.
+In a stream every image comes as base64 unless the client itself asked for links: the SDKs' events have no other field
+for it. A known link is sent beside it. If such a link cannot be fetched, the client still gets the link: an image that
+was bought must not be lost because it could not be converted to a form the client did not ask for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MOST_IMAGES, ImageFacts, ImageFormat, ImagesRequest, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Result
-from gateway.translate.presenting import Delivering, Telling, linked, progress_comment
+from gateway.translate.presenting import Delivering, Emitting, linked, progress_comment
 from gateway.wire.image_bytes import image_type
 from gateway.wire.sse import encode_event
 
@@ -28,27 +28,28 @@ _NO_USAGE: Mapping[str, Any] = {
     "output_tokens": 0,
     "total_tokens": 0,
 }
-"""The SDKs' events require a usage, also of upstreams that name none."""
+"""The usage of an upstream that states none; the SDKs' events require one."""
 
 _QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
 _BACKGROUNDS = frozenset({"transparent", "opaque"})
 _FORMATS = frozenset({"png", "webp", "jpeg"})
-"""What the SDKs' events may name; the first two also ``auto``."""
+"""The values the SDKs' events may have; the first two fields also ``auto``."""
 
-MOST_BYTES = 128 << 20
-"""Bytes of images that one request's answer may hold, or that are fetched for it: they are in memory together."""
+MOST_IMAGE_BYTES = 128 << 20
+"""Bytes of images that one request's answer may hold, or that are fetched for it; they are in memory at once."""
 
-_Bringing = Generator[Command, Result, MadeImage]
+_BringingImage = Generator[Command, Result, MadeImage]
 
 
 class ImagesPresenter:
     """One request's answer in OpenAI's Images form.
 
-    ``created``: Unix seconds. ``format``: how the images of a whole answer are told. ``explicit``: whether the client
-    itself chose it, so that it holds for a stream as well.
+    ``created``: Unix seconds.
+    ``format``: the form of the images in a whole answer.
+    ``explicit``: whether the client itself chose ``format``, so that it applies to a stream as well.
 
-    Its only state is how many bytes the request may still take up: of images fetched, and of those a whole answer
-    gathers. A fetch that is under way may go beyond ``MOST_BYTES`` by itself, since nobody knows its size before.
+    Its only state is how many bytes the request may still use: of images fetched, and of those a whole answer gathers.
+    A fetch under way may exceed ``MOST_IMAGE_BYTES`` by itself, since its size is not known before.
     """
 
     def __init__(self, request: ImagesRequest, *, created: int, format: ImageFormat, explicit: bool) -> None:
@@ -56,26 +57,26 @@ class ImagesPresenter:
         self._created = created
         self._format: ImageFormat = format if explicit or not request.stream else "b64_json"
         self._must_be_base64 = explicit or not request.stream
-        self._bytes_left = MOST_BYTES
+        self._bytes_left = MOST_IMAGE_BYTES
         self._family = "image_generation" if request.kind == "generation" else "image_edit"
 
-    def progress(self, text: str) -> Telling:
-        """A comment in a stream."""
+    def progress(self, text: str) -> Emitting:
+        """Emit a comment in a stream."""
         if self.stream:
             yield Emit(progress_comment(text), meaningful=False, optional=True)
 
-    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
-        """A preview's event in a stream."""
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Emitting:
+        """Emit a preview's event in a stream."""
         if self.stream:
             image = {"b64_json": b64, "partial_image_index": index}
             yield Emit(self._event("partial_image", image, facts, b64))
 
     def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
-        """Bring each image into form; in a stream, send it at once, and return it without its bytes.
+        """Bring each image into the answer's form; in a stream, send it at once, and return it without its bytes.
 
-        All that came are delivered, also beyond ``asked``, but no more than OpenAI's bound for an order are fetched:
-        after it, links stand in where they may, and are left out where the client wants bytes, as are images that
-        would go beyond ``MOST_BYTES``.
+        Images beyond ``asked`` are delivered too, but no more than OpenAI's bound for an order are fetched: after that,
+        links are sent instead where the client takes links, and images are left out where it wants bytes. Images that
+        would exceed ``MOST_IMAGE_BYTES`` are treated alike.
         Raises ResultUnavailable if none could be delivered.
         """
         delivered: list[MadeImage] = []
@@ -104,11 +105,11 @@ class ImagesPresenter:
         for name in ("background", "output_format", "quality", "size"):
             if (value := getattr(facts, name)) is not None:
                 document[name] = value
-        if (told := _usage(facts, usage)) is not None:
-            document["usage"] = told
+        if (fields := _usage(facts, usage)) is not None:
+            document["usage"] = fields
         return orjson.dumps(document)
 
-    def _as_base64(self, image: MadeImage, *, fetch: bool) -> _Bringing:
+    def _as_base64(self, image: MadeImage, *, fetch: bool) -> _BringingImage:
         if image.b64 is not None:
             if not self.stream:  # a stream sends it and forgets it
                 self._take_up(len(image.b64) * 3 // 4)
@@ -128,9 +129,11 @@ class ImagesPresenter:
         return MadeImage(image.url, base64.b64encode(data).decode("ascii"), image.revised_prompt)
 
     def _take_up(self, size: int) -> None:
-        """Raises ResultUnavailable if so many bytes more are too many; then, as before them, others may still fit."""
+        """Use ``size`` bytes of the request's allowance. Raises ResultUnavailable if they are too many, and then uses
+        none.
+        """
         if size > self._bytes_left or self._bytes_left == 0:
-            raise ResultUnavailable(f"the request's images have more than {MOST_BYTES} bytes")
+            raise ResultUnavailable(f"the request's images have more than {MOST_IMAGE_BYTES} bytes")
         self._bytes_left -= size
 
     def _item(self, image: MadeImage) -> dict[str, str]:
@@ -139,15 +142,15 @@ class ImagesPresenter:
         return {name: value for name, value in item.items() if value is not None}
 
     def _completed(self, image: MadeImage, facts: ImageFacts) -> bytes:
-        told: dict[str, Any] = {"b64_json": image.b64, "usage": facts.usage or _NO_USAGE}
+        fields: dict[str, Any] = {"b64_json": image.b64, "usage": facts.usage or _NO_USAGE}
         if image.url is not None:
-            told["url"] = image.url
+            fields["url"] = image.url
         if image.revised_prompt is not None:
-            told["revised_prompt"] = image.revised_prompt
-        return self._event("completed", told, facts, image.b64 or "")
+            fields["revised_prompt"] = image.revised_prompt
+        return self._event("completed", fields, facts, image.b64 or "")
 
     def _event(self, name: str, image: Mapping[str, Any], facts: ImageFacts, b64: str) -> bytes:
-        """One event with every field the SDKs' types require; ``auto`` where nothing is known."""
+        """One event with every field the SDKs' types require; ``auto`` for unknown values."""
         full = f"{self._family}.{name}"
         document = {
             "type": full,
@@ -162,7 +165,7 @@ class ImagesPresenter:
 
 
 def _format_of(b64: str) -> str:
-    """By the magic number, which the first 18 bytes hold; ``png`` where nothing is known."""
+    """The format by the magic number, which the first 18 bytes hold; ``png`` if unknown."""
     try:
         kind = image_type(base64.b64decode(b64[:24], validate=True))
     except ValueError:  # binascii.Error is one
@@ -171,7 +174,7 @@ def _format_of(b64: str) -> str:
 
 
 def _usage(facts: ImageFacts, usage: Usage | None) -> Mapping[str, Any] | None:
-    """The upstream's own usage; that of all conversations together where one's alone would say too little."""
+    """The upstream's own usage object; where there are several conversations, that of all together."""
     if usage is None or usage.confidence != "measured" or not (usage.input_tokens or usage.output_tokens):
         return facts.usage
     if facts.usage is not None and (facts.usage.get("input_tokens"), facts.usage.get("output_tokens")) == (

@@ -1,7 +1,7 @@
-"""How images are told to a client: what every conversation about images asks of a presenter.
+"""The interface between conversations about images and the presenters that answer the client.
 
-The source of the images (a chat, an Images API, a task) and the shape of the answer (OpenAI's Images answer, a chat
-completion; whole or as events) vary independently. A conversation speaks to its upstream and hands what came to the
+The source of the images (a chat, an Images API, a task) and the form of the answer (OpenAI's Images answer, a chat
+completion; whole or as events) vary independently. A conversation speaks to its upstream and hands the images to the
 presenter; several conversations of one request share one presenter, which keeps no state of them.
 """
 
@@ -16,41 +16,43 @@ from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Keep, Result
 
-Telling = Generator[Command, Result, None]
+Emitting = Generator[Command, Result, None]
 Delivering = Generator[Command, Result, tuple[MadeImage, ...]]
 
 _COMMENT_LIMIT = 200
-"""Characters of an upstream's words on its progress that are passed on."""
+"""Characters of an upstream's progress text that are passed on."""
 
 
 class Presenter(Protocol):
-    """One request's."""
+    """The writer of one request's answer."""
 
     stream: bool
     """Whether the client asked for events."""
 
-    def progress(self, text: str) -> Telling:
-        """Tell how far the work is: an optional comment of a stream; nothing in a whole answer."""
+    def progress(self, text: str) -> Emitting:
+        """Report progress: an optional comment in a stream; nothing in a whole answer."""
         ...
 
-    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Emitting:
         """Pass on a preview, if the client asked for a stream that can carry it."""
         ...
 
     def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
-        """Bring images into the form the client asked for (``Fetch`` a link's bytes, ``Keep`` bytes under a link),
-        and, in a stream, send them. Returns those that could be delivered, in order.
+        """Bring images into the form the client asked for (``Fetch`` a link's bytes, ``Keep`` bytes under a link), and,
+        in a stream, send them. Returns those that could be delivered, in order.
 
-        ``asked``: how many were asked for. Images beyond them are delivered as well, as far as that is sane.
-        Raises ResultUnavailable if none could. Images that could not, beside others that could, are left out.
+        ``asked``: how many were asked for. Images beyond them are delivered as well, up to a bound.
+
+        Images that cannot be delivered, beside others that can, are left out.
+        Raises ResultUnavailable if none could.
         """
         ...
 
     def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
         """The whole answer's body; for a stream its last bytes, or None if nothing is missing.
 
-        ``images``: as ``deliver`` returned them, of all conversations in order. ``usage``: what is known of all
-        of them together, None if nothing.
+        ``images``: as ``deliver`` returned them, of all conversations in order.
+        ``usage``: of all conversations together; None if unknown.
         """
         ...
 
@@ -69,6 +71,6 @@ def linked(image: MadeImage) -> Generator[Command, Result, MadeImage]:
 
 
 def progress_comment(text: str) -> bytes:
-    """A stream's comment that tells how far the work is; one line, whatever ``text`` holds."""
+    """A comment in a stream that reports progress; always one line."""
     words = " ".join(text.split())[:_COMMENT_LIMIT]
     return b": progress " + words.encode("utf-8", "replace") + b"\n\n"

@@ -1,8 +1,8 @@
-"""One task of PiAPI's task API: created, then asked after until it has ended, on whichever host answers.
+"""One task of PiAPI's task API: created, then polled until it has ended, on any host that answers.
 
-A task belongs to the key that made it, not to a host: all hosts of an upstream know it. So a question that fails is
-put to the next host, and nothing that goes wrong between two answers ends the work. Giving up is the driver's, which
-knows the deadline.
+A task belongs to the key that made it, not to a host: all hosts of an upstream know it. So a poll that fails is
+repeated at the next host, and no failure between two answers ends the work. The driver, which knows the deadline,
+decides when to give up.
 """
 
 from __future__ import annotations
@@ -20,39 +20,41 @@ from gateway.core.pricing.prices import image_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
 from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled, receive_body
 from gateway.translate.context import AttemptContext
-from gateway.translate.presenting import Telling
+from gateway.translate.presenting import Emitting
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.task_answer import TaskState, parse_task
 
 TASK_PATH = "/api/v1/task"
-KEY_HEADER = b"x-api-key"
+TASK_KEY_HEADER = b"x-api-key"
 
-ANSWER_LIMIT = 32 << 20
-ERROR_LIMIT = 1 << 20
-"""Bytes of an answer, by whether it is a success; results may travel as base64: four images of a megapixel, which is
-all a task makes, have less than 24 MB even without any compression."""
+TASK_ANSWER_LIMIT = 32 << 20
+TASK_ERROR_LIMIT = 1 << 20
+"""Bytes of an answer, of a success (``TASK_ANSWER_LIMIT``) and of an error. Results may be base64: four images of a
+megapixel, the most a task makes, have less than 24 MB even without any compression."""
 
 READ_WITHIN = 30.0
-"""Seconds a question after a task may take; a host that is slower is no better than one that is down."""
+"""Seconds a poll may take; a slower host is treated like one that is down."""
 
 GROWTH = 1.5
 SPREAD = 0.2
-"""How the time between two questions grows, and by what share of it chance may shorten or lengthen it."""
+"""The factor by which the time between two polls grows (``GROWTH``), and the share by which chance may change it."""
 
 LONGEST_ASKED = 60.0
 """Seconds: the longest Retry-After that is obeyed, since the work is paid for and may be done long before."""
 
 MOST_TIMES_THE_PRICE = 20
-"""How many times its known price a task's own word on its cost may come to: the dearest settings of a Flux task cost
-some times the cheapest, and whatever is beyond is a mistake."""
+"""How many times its known price a task may state as its cost: the most expensive settings of a Flux task cost several
+times the cheapest, and a cost beyond this is a mistake."""
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedTask:
-    """A task that exists. ``task_id``: fit for a path. ``state``: as the create told it, perhaps already the last.
+    """A task that exists.
 
+    ``task_id``: fit for a path.
+    ``state``: as the creation's answer has it, perhaps already final.
     ``status``, ``body``, ``document``: the upstream's answer as it came, and its JSON.
     """
 
@@ -64,7 +66,7 @@ class CreatedTask:
 
 
 class TaskPolling:
-    """What is said to one upstream about one task.
+    """The dialogue with one upstream about one task.
 
     ``jitter``: a number in [0, 1), a new one each time. ``wakeup``: the name under which somebody may end a wait early.
     """
@@ -75,11 +77,11 @@ class TaskPolling:
         self._wakeup = wakeup
 
     def create(self, body: bytes) -> Generator[Command, Result, CreatedTask | Outcome]:
-        """Buy a task; the Outcome says why there is none.
+        """Buy a task. An Outcome says why there is none.
 
-        A success without an id that can be asked after is ``task_unknown``: something may run that nobody will find.
+        A success without a usable id is ``task_unknown``: a task may run that cannot be found.
         """
-        head = yield Send("POST", TASK_PATH, body, key_header=KEY_HEADER)
+        head = yield Send("POST", TASK_PATH, body, key_header=TASK_KEY_HEADER)
         assert isinstance(head, Head)
         answer = yield from receive_all(head)
         outcome, document = self._judge(head, answer, self._context.endpoint)
@@ -93,10 +95,12 @@ class TaskPolling:
             return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail="no usable task id in the answer")
         return CreatedTask(state.task_id, state, head.status, answer, document)
 
-    def until_ended(self, task_id: str, tell: Callable[[], Telling]) -> Generator[Command, Result, TaskState]:
-        """Ask after ``task_id`` until it is done or has failed. ``tell``: what is said before every question.
+    def until_ended(self, task_id: str, tell: Callable[[], Emitting]) -> Generator[Command, Result, TaskState]:
+        """Poll ``task_id`` until it is done or has failed.
 
-        The wait grows from ``tasks.poll`` to ``tasks.poll_max``. A host that limits the rate is left alone for twice
+        ``tell``: what is emitted before every poll.
+
+        The wait grows from ``tasks.poll`` to ``tasks.poll_max``. A host that limits the rate is not polled for twice
         the wait, or for as long as it asked.
         """
         times = self._context.target.upstream.tasks
@@ -121,10 +125,10 @@ class TaskPolling:
                 wait = max(wait, min(answer.retry_after, LONGEST_ASKED))
 
     def _ask(self, task_id: str, host: Endpoint) -> Generator[Command, Result, TaskState | Outcome]:
-        """One question. The Outcome of one that failed only tells how to go on."""
+        """Poll once. The Outcome of a poll that failed only says how to go on."""
         try:
             head = yield Send(
-                "GET", task_path(task_id), key_header=KEY_HEADER, endpoint=host, within=READ_WITHIN, free=True
+                "GET", task_path(task_id), key_header=TASK_KEY_HEADER, endpoint=host, within=READ_WITHIN, free=True
             )
             assert isinstance(head, Head)
             answer = yield from receive_all(head)
@@ -156,31 +160,31 @@ class TaskPolling:
 
 
 def is_task_id(value: str) -> bool:
-    """Whether ``value`` may stand in a path: ids come from upstreams, and from clients."""
+    """Whether ``value`` may be part of a path: ids come from upstreams, and from clients."""
     return _TASK_ID.fullmatch(value) is not None
 
 
 def task_path(task_id: str) -> str:
-    """Where a task is read. ValueError if the id is none."""
+    """The path at which a task is read. Raises ValueError for an invalid id."""
     if not is_task_id(task_id):
         raise ValueError("a task id has 1 to 128 letters, digits, '-' and '_'")
     return f"{TASK_PATH}/{task_id}"
 
 
 def receive_all(head: Head) -> Generator[Command, Result, bytes]:
-    """The body of an answer, cut off a little beyond the limit; ``judge`` tells what that means."""
-    limit = ANSWER_LIMIT if 200 <= head.status < 300 else ERROR_LIMIT
+    """The body of an answer, cut off a little beyond the limit; ``judge`` handles one that is too long."""
+    limit = TASK_ANSWER_LIMIT if 200 <= head.status < 300 else TASK_ERROR_LIMIT
     return (yield from receive_body(limit))
 
 
 def judge(head: Head, body: bytes, context: AttemptContext, source: AnswerSource) -> tuple[Outcome, dict[str, Any]]:
     """What a whole answer of ``source`` means (core/classify.py), without secrets that it may repeat.
 
-    Also the document of a success, empty if it holds none that is fit to be read on, and written.
+    Also returns the document of a success, empty if it holds none that may be read and written again.
     """
     if 200 <= head.status < 300:
-        if len(body) > ANSWER_LIMIT:
-            return _unfit(head, f"an answer of more than {ANSWER_LIMIT} bytes"), {}
+        if len(body) > TASK_ANSWER_LIMIT:
+            return _unfit(head, f"an answer of more than {TASK_ANSWER_LIMIT} bytes"), {}
         if too_crowded(body):
             return _unfit(head, "an answer of too many members"), {}
         outcome, document = read_success(head.status, head, body, redact=context.redact)
@@ -208,10 +212,10 @@ def failure_words(state: TaskState, context: AttemptContext) -> str | None:
 
 
 def stated_cost(points: int | None, points_per_usd: int, target: Target, images: int) -> int | None:
-    """Nano-dollars of a finished task, rounded half up; None where the upstream named none that can be believed, so
-    that the price counts.
+    """Nano-dollars of a finished task, rounded half up; None where the upstream stated no plausible cost, so that the
+    price is used.
 
-    ``points``: ``meta.usage.consume``. Zero is what tasks carry that are not billed by points, so it says nothing.
+    ``points``: ``meta.usage.consume``. Tasks that are not billed by points have zero, so it says nothing.
     ``images``: how many were asked for; a known price for them bounds what is believed.
     """
     if points is None or points <= 0:

@@ -1,8 +1,8 @@
-"""PiAPI's own task API, passed on: ``POST /api/v1/task`` and ``GET /api/v1/task/{id}`` on either side.
+"""The conversations for PiAPI's own task API: ``POST /api/v1/task`` and ``GET /api/v1/task/{id}`` on either side.
 
-The upstream's JSON reaches the client as it came, but for what is ours in it: secrets, and the address at which the
-gateway itself is told of a task's end (``webhook_config``). A create is followed to its end after the client has its
-answer, for only the last state names what the task cost.
+The upstream's JSON reaches the client as it came, except for the gateway's own data in it: secrets, and the address at
+which PiAPI reports a task's end to the gateway (``webhook_config``). A created task is polled to its end after the
+client has its answer, since only the last state says what the task cost.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import orjson
 from gateway.core.types import CostClass, Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Head, Record, Respond, Send
 from gateway.translate.context import AttemptContext
-from gateway.translate.presenting import Telling
+from gateway.translate.presenting import Emitting
 from gateway.translate.task_polling import (
-    KEY_HEADER,
     READ_WITHIN,
+    TASK_KEY_HEADER,
     TaskPolling,
     failure_words,
     judge,
@@ -29,7 +29,7 @@ from gateway.translate.task_polling import (
 from gateway.wire.nesting import too_crowded, too_deep
 
 _OF_THE_TASK = frozenset({"ok", "model_missing", "rejected", "conflict", "content_policy", "soft_error"})
-"""Answers to a read that are about the task. The others are about our key, the host or the way there."""
+"""Outcomes of a read that are about the task. All others are about the gateway's key, the host or the connection."""
 
 
 class TaskRelay:
@@ -38,7 +38,7 @@ class TaskRelay:
     ``body``: the client's JSON, checked. ``images``: how many it asks for, 0 where the model makes none.
     ``points_per_usd``: of the upstream's own billing. ``jitter``: a number in [0, 1), a new one each time.
 
-    Once ``Respond`` was yielded the client has its answer: an outcome after that is for the books alone.
+    Once ``Respond`` was yielded the client has its answer: a later outcome is for the ledger alone.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class TaskRelay:
 
     @property
     def delivered(self) -> int:
-        """What was made: the client asks PiAPI for it."""
+        """The images that were made: the client fetches them from PiAPI."""
         return self.images
 
     def estimate(self) -> Usage:
@@ -75,7 +75,7 @@ class TaskRelay:
         return Usage(images=self._images, confidence="estimated")
 
     def converse(self) -> Conversing:
-        """Create, answer the client, ask until the task has ended."""
+        """Create the task, answer the client, poll until the task has ended."""
         created = yield from self._polling.create(self._body)
         if isinstance(created, Outcome):
             return created
@@ -96,7 +96,7 @@ class TaskRelay:
 
 
 class TaskRead:
-    """One attempt at reading a task. It costs nothing, so it may be asked of every host.
+    """One attempt at reading a task. It costs nothing, so any host may be asked.
 
     Raises ValueError if ``task_id`` cannot be one.
     """
@@ -116,7 +116,7 @@ class TaskRead:
 
     @property
     def delivered(self) -> int:
-        """What was made: the client asks PiAPI for it."""
+        """The images that were made: the client fetches them from PiAPI."""
         return self.images
 
     def estimate(self) -> Usage:
@@ -124,8 +124,8 @@ class TaskRead:
         return Usage()
 
     def converse(self) -> Conversing:
-        """Ask once; what the upstream says of the task goes to the client, refusals included."""
-        head = yield Send("GET", self._path, key_header=KEY_HEADER, within=READ_WITHIN, free=True)
+        """Ask once. The upstream's answer about the task goes to the client, refusals included."""
+        head = yield Send("GET", self._path, key_header=TASK_KEY_HEADER, within=READ_WITHIN, free=True)
         assert isinstance(head, Head)
         body = yield from receive_all(head)
         context = self._context
@@ -139,9 +139,11 @@ class TaskRead:
 
 
 def _for_client(body: bytes, document: dict[str, Any], redact: Callable[[bytes], bytes]) -> bytes:
-    """The upstream's answer without what is ours. ``document``: its JSON.
+    """The upstream's answer without the gateway's own data.
 
-    JSON with escapes is written anew: a name or a secret could hide behind them from a search.
+    ``document``: its JSON.
+
+    JSON with escapes is written anew, since a search would miss a name or a secret spelt with them.
     """
     if b"webhook_config" in body or b"\\" in body:
         body = orjson.dumps(_without_webhooks(document))
@@ -156,7 +158,7 @@ def _without_webhooks(value: Any) -> Any:
 
 
 def _error_document(body: bytes) -> dict[str, Any]:
-    """The JSON object of an error's answer; empty if there is none that is fit to be written."""
+    """The JSON object of an error's answer; empty if there is none that may be written again."""
     if too_crowded(body) or too_deep(body):
         return {}
     try:
@@ -166,6 +168,6 @@ def _error_document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _nothing() -> Telling:
-    """A client that has its answer is told nothing more."""
+def _nothing() -> Emitting:
+    """Emit nothing, to a client that has its answer."""
     yield from ()

@@ -1,1 +1,1 @@
-"""Talking HTTP/1.1 to upstreams: the only room that opens sockets outward."""
+"""HTTP/1.1 towards upstreams: the only room that opens sockets to other hosts."""

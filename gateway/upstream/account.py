@@ -1,4 +1,4 @@
-"""What PiAPI says about an account: ``GET /account/info``, which costs nothing.
+"""PiAPI's account page, ``GET /account/info``, which costs nothing to ask.
 
 Shape: PiAPI's own command line client. How many tasks may run at once differs from plan to plan, so it is asked for and
 never assumed.
@@ -19,44 +19,44 @@ from gateway.upstream.pool import ConnectionPool
 T = TypeVar("T")
 
 ACCOUNT_INFO_PATH = "/account/info"
-KEY_HEADER = "x-api-key"
+ACCOUNT_KEY_HEADER = "x-api-key"
 
 CONNECT_TIMEOUT = 5.0
 """Seconds, for each host."""
 
-TIMEOUT = 10.0
+ACCOUNT_TIMEOUT = 10.0
 """Seconds for all hosts together."""
 
-MAX_BYTES = 256 * 1024
-"""Of an answer. A real one has about a thousand."""
+ACCOUNT_ANSWER_LIMIT = 256 * 1024
+"""Bytes of an answer. A real one has about a thousand."""
 
 PLAUSIBLE = range(1, 10_001)
-"""Tasks at once that are believed; anything else is not taken for a limit."""
+"""The numbers of parallel tasks that are believed; any other number is ignored."""
 
 
 def account_data(document: object) -> Mapping[str, Any] | None:
-    """The account in an answer's parsed JSON, None if there is none."""
+    """The account in an answer's parsed JSON; None if there is none."""
     data = document.get("data") if isinstance(document, dict) else None
     return data if isinstance(data, dict) else None
 
 
 async def task_limit(pool: ConnectionPool, upstream: Upstream, credential: Credential) -> int | None:
-    """How many tasks the account of ``credential`` may run at once, None if that cannot be learned now."""
+    """How many tasks the account of ``credential`` may run at once; None if that cannot be learned now."""
     return await ask_account(pool, upstream, credential, _limit)
 
 
 async def ask_account(
     pool: ConnectionPool, upstream: Upstream, credential: Credential, read: Callable[[Mapping[str, Any]], T | None]
 ) -> T | None:
-    """What ``read`` finds in the account of ``credential``, None if no host tells it now.
+    """The result of ``read`` for the account of ``credential``; None if no host answers now.
 
-    The hosts are asked one after the other; each may take its share of what is left of ``TIMEOUT``, so that a silent
-    one does not keep the next from being asked. An OpenAI dialect has no such thing.
+    The hosts are asked one after the other. Each may take its share of what is left of ``ACCOUNT_TIMEOUT``, so that a
+    silent host does not keep the next one from being asked. Upstreams of the openai dialect have no account page.
     """
     if upstream.dialect != "piapi":
         return None
     loop = asyncio.get_running_loop()
-    end = loop.time() + TIMEOUT
+    end = loop.time() + ACCOUNT_TIMEOUT
     hosts = len(upstream.endpoints)
     for place, endpoint in enumerate(upstream.endpoints):
         try:
@@ -73,7 +73,7 @@ async def ask_account(
 async def _get(pool: ConnectionPool, endpoint: Endpoint, credential: Credential) -> bytes:
     """The body of a 200; b"" for every other answer and for one that is too big."""
     headers = (
-        (KEY_HEADER.encode(), credential.value.encode()),
+        (ACCOUNT_KEY_HEADER.encode(), credential.value.encode()),
         (b"accept", b"application/json"),
         (b"accept-encoding", b"identity"),  # a compressed answer could grow without bound
     )
@@ -84,7 +84,7 @@ async def _get(pool: ConnectionPool, endpoint: Endpoint, credential: Credential)
         body = bytearray()
         while data := await response.receive():
             body += data
-            if len(body) > MAX_BYTES:
+            if len(body) > ACCOUNT_ANSWER_LIMIT:
                 return b""
         return bytes(body)
     finally:

@@ -1,9 +1,9 @@
-"""Which links may be followed, and to which addresses: the guard against being sent where others choose.
+"""The guard on links: which may be followed, and to which addresses.
 
-A link comes from an upstream's answer, and through that from whoever wrote the prompt. It is read here by one strict
-grammar, and what was read is what is connected to, so that no second reader can see another host in it. Addresses are
-judged as the resolver names them, by the very list that is then connected to: a name that changes its mind in between
-(DNS rebinding) is not asked twice.
+A link comes from an upstream's answer, and may have been planted there by the author of a prompt. It is read here by
+one strict grammar, and the connection goes to what was read, so that no second parser can see another host in it.
+Addresses are judged in the list the resolver returns, which is then connected to: a name whose addresses change in
+between (DNS rebinding) is not resolved twice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LONGEST = 8192
 """Characters of a link; signed ones take one or two thousand."""
 
 _UNSOUND = re.compile(r"[\x00-\x20\x7f\\]")
-"""Read in one way by some and in another by others: browsers drop or turn them, RFC 3986 knows none of them."""
+"""Characters that parsers treat differently: browsers drop or convert them, RFC 3986 allows none of them."""
 
 _LINK = re.compile(r"(https?)://([^/?#]+)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
@@ -57,7 +57,7 @@ _SPECIAL_V4 = tuple(
 )
 
 _PUBLIC_V6 = IPv6Network("2000::/3")
-"""All that IANA gives out as global unicast. Outside: loopback, mapped (::ffff:0:0/96), NAT64 (64:ff9b::/96),
+"""The range that IANA assigns as global unicast. Outside: loopback, mapped (::ffff:0:0/96), NAT64 (64:ff9b::/96),
 unique local (fc00::/7, with metadata at fd00:ec2::254), link-local, site-local, multicast."""
 
 _SPECIAL_V6 = tuple(
@@ -72,21 +72,25 @@ _SPECIAL_V6 = tuple(
 
 
 class LinkRefused(ResultUnavailable):
-    """The guard's word, which asking again does not change."""
+    """The guard refused a link; trying again does not change that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A link that may be followed. ``target``: path and query, as they go on the wire."""
+    """A link that may be followed.
+
+    ``target``: path and query, as they go on the wire.
+    """
 
     endpoint: Endpoint
     target: str = field(repr=False)
 
 
 class AddressGuard:
-    """``hosts``: names that links may lead to; ``*.name`` stands for the name and every host below it.
+    """The rules for links and addresses.
 
-    ``private``: also http, any port, and addresses that are not public; the names hold all the same.
+    ``hosts``: names that links may lead to; ``*.name`` stands for the name and every host below it.
+    ``private``: also allow http, any port, and addresses that are not public; the names apply all the same.
     """
 
     def __init__(self, hosts: Sequence[str], private: bool) -> None:
@@ -96,7 +100,7 @@ class AddressGuard:
         self._private = private
 
     def destination(self, link: str) -> Destination:
-        """Where ``link`` leads. Raises LinkRefused, without repeating the link: it may be signed."""
+        """The destination of ``link``. Raises LinkRefused, without repeating the link, which may be signed."""
         read = None if len(link) > _LONGEST or _UNSOUND.search(link) else _LINK.fullmatch(link)
         if read is None:
             raise LinkRefused("the image's link is not a sound http or https URL")
@@ -116,7 +120,7 @@ class AddressGuard:
         return Destination(Endpoint(f"{scheme}://{origin}:{port}", scheme, host, port), _target(read[3], read[4]))
 
     def guarding(self, resolve: Resolver) -> Resolver:
-        """``resolve``, refusing a name of which even one address may not be connected to: raises LinkRefused."""
+        """``resolve``, with LinkRefused raised for a name of which even one address may not be connected to."""
 
         async def guarded(host: str, port: int) -> list[Address]:
             addresses = await resolve(host, port)
@@ -131,7 +135,7 @@ class AddressGuard:
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, as a resolver writes it, belongs to the open internet."""
+    """Whether an address, as a resolver writes it, is public."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -142,10 +146,10 @@ def is_public(address: str) -> bool:
 
 
 def _host(written: str) -> str:
-    """A host in the one form it is compared and connected in: lower case, ASCII, no dot at its end.
+    """A host in the one form used for comparing and connecting: lower case, ASCII, no dot at its end.
 
-    Whatever ends in a number must be an IPv4 address in its common form. Others (127.1, 0x7f000001, 2130706433) are
-    names to one reader and addresses to the next.
+    A host that ends in a number must be an IPv4 address in its usual form. Others (127.1, 0x7f000001, 2130706433) are
+    names to one parser and addresses to the next.
     """
     try:
         if written.startswith("["):
@@ -153,7 +157,7 @@ def _host(written: str) -> str:
         name = written.encode("idna").decode("ascii").lower().removesuffix(".")
         if _NUMBER.fullmatch(name.rpartition(".")[2]):
             return str(IPv4Address(name))
-    except ValueError:  # UnicodeError and AddressValueError are such
+    except ValueError:  # includes UnicodeError and AddressValueError
         name = ""
     if not _NAME.fullmatch(name):
         raise LinkRefused("the image's link names no sound host")

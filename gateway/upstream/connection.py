@@ -1,12 +1,12 @@
-"""One HTTP/1.1 connection to an upstream: bytes out, a parsed answer in, one exchange after the other.
+"""One HTTP/1.1 connection to an upstream: requests go out, parsed answers come in, one exchange at a time.
 
-A connection is an ``asyncio.Protocol`` and at the same time what ``httptools`` calls back. Its life:
+A connection is an ``asyncio.Protocol`` and also receives the callbacks of ``httptools``. Its life:
 
-    dialling ──connection_made──▶ resting ──exchange──▶ busy ──release──▶ resting …
-        └───────────────────────────┴────abort / peer closes──┴──▶ left ──connection_lost──▶ closed
+    dialling ──connection_made──▶ idle ──exchange──▶ busy ──release──▶ idle …
+        └─────────────────────────┴───abort / peer closes───┴──▶ retired ──connection_lost──▶ closed
 
 All state is changed on the loop's thread, each step in O(1). Nothing here sets a timer for an answer: callers do, by
-cancelling, and a cancelled exchange closes its connection, because what would still arrive belongs to nobody.
+cancelling. A cancelled exchange closes its connection, because the rest of its answer would still arrive.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from gateway.core.errors import TransportError
 from gateway.core.types import Phase
 
 BUFFER_LIMIT = 256 * 1024
-"""Bytes of body kept unread before reading is paused. One read more (at most as large again) may be on its way."""
+"""Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
 
 UPLOAD_SLICE = 256 * 1024
 """Bytes of a large body written at a time, so that an early answer is noticed between two slices."""
 
 
-class Keeper(Protocol):
-    """Who keeps the connections; told what becomes of each."""
+class ConnectionOwner(Protocol):
+    """The holder of connections, informed of what becomes of each."""
 
-    def rested(self, connection: Connection) -> None:
+    def on_idle(self, connection: Connection) -> None:
         """The exchange is over and the connection may serve another."""
         ...
 
-    def left(self, connection: Connection) -> None:
+    def on_retired(self, connection: Connection) -> None:
         """The connection will not serve again. Called once."""
         ...
 
 
 class _Refused(Exception):
-    """Raised inside the parser's callbacks: the peer said something that must not be acted upon."""
+    """Raised inside the parser's callbacks: the peer sent something that must not be acted upon."""
 
 
 class Connection(asyncio.Protocol):
-    """``head_limit``: bytes that an answer's status line and headers may take, those of 1xx answers included."""
+    """A connection to one origin. ``head_limit``: bytes of an answer's status line and headers, with those of 1xx."""
 
     __slots__ = (
         "_answered",
@@ -56,12 +56,12 @@ class Connection(asyncio.Protocol):
         "_head_only",
         "_head_room",
         "_keep_alive",
-        "_keeper",
-        "_left",
         "_loop",
+        "_owner",
         "_parser",
         "_pieces",
         "_reading_paused",
+        "_retired",
         "_spoiled",
         "_transport",
         "_unsent",
@@ -76,14 +76,14 @@ class Connection(asyncio.Protocol):
         "status",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, keeper: Keeper, head_limit: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: ConnectionOwner, head_limit: int) -> None:
         self._loop = loop
-        self._keeper = keeper
+        self._owner = owner
         self._head_limit = head_limit
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
-        self._left = False
+        self._retired = False
         self._reading_paused = False
         self._writing_paused = False
         self.busy = False
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether a request may be sent now."""
-        return not (self._left or self._transport is None or self._transport.is_closing())
+        return not (self._retired or self._transport is None or self._transport.is_closing())
 
     @property
     def opened(self) -> bool:
@@ -126,10 +126,10 @@ class Connection(asyncio.Protocol):
         return self._complete
 
     async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> None:
-        """Send a request and return when the answer's final head is here: ``status`` and ``headers`` hold it.
+        """Send a request and return when the answer's final head is here, in ``status`` and ``headers``.
 
-        ``head_only``: the request was a HEAD. Raises TransportError; closes the connection on every exception,
-        cancellation included.
+        ``head_only``: the request was a HEAD.
+        Raises TransportError; closes the connection on every exception, cancellation included.
         """
         self._reset(head_only=head_only)
         self.busy = True
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol):
             raise
 
     async def receive(self) -> bytes:
-        """What has arrived of the body; waits for at least one byte. ``b""`` at its end. Raises as ``exchange``."""
+        """The body received so far; waits for at least one byte. ``b""`` at its end. Raises as ``exchange`` does."""
         while (data := self.take()) is None:
             try:
                 await self._wait()
@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def release(self) -> None:
-        """End the exchange: the connection rests if it is in step with its peer, else it is closed."""
+        """End the exchange: the connection becomes idle if it is in step with its peer, else it is closed."""
         in_step = self._complete and self._keep_alive and not self._spoiled and self._unsent is None
         if not (in_step and self.usable):
             self.abort()
@@ -178,22 +178,22 @@ class Connection(asyncio.Protocol):
         self.reused = True
         self._pieces.clear()
         self._resume_reading()
-        self._keeper.rested(self)
+        self._owner.on_idle(self)
 
     def abort(self, reason: str = "closed by the gateway") -> None:
-        """Close at once and forget what is unsent. May be called at any time, any number of times.
+        """Close at once and forget unsent bytes. May be called at any time, any number of times.
 
-        Whoever waits for a head or a body that is not complete gets ``connection_reset`` for ``reason``.
+        A caller that waits for an incomplete head or body gets ``connection_reset`` with ``reason``.
         """
         if self._transport is not None:
             self._transport.abort()
-        if self._left:
+        if self._retired:
             return
-        self._left = True
+        self._retired = True
         self._unsent = None
         if self._transport is None:
             self._parser = None
-        self._keeper.left(self)
+        self._owner.on_retired(self)
         if not self._complete and self._failure is None:
             self._failure = ("connection_reset", self._phase, reason)
         self._wake()
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:
-            # Nobody asked for anything, so whatever this is, the next answer could not be trusted.
+            # No request is under way, so the next answer on this connection could not be trusted.
             self.abort()
             return
         size = len(data)
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
                 self._fail("bad_http", str(error.__context__ if isinstance(error.__context__, _Refused) else error))
 
     def _feed_edge(self, data: bytes) -> None:
-        """Feed bytes that reach over the head's limit: the part within it must end the head."""
+        """Feed bytes that exceed the head's limit: the part within it must end the head."""
         room = self._head_room
         self._head_room = 0
         self._feed(data[:room])
@@ -326,7 +326,7 @@ class Connection(asyncio.Protocol):
             self._fail("head_too_big", f"the answer's head is longer than {self._head_limit} bytes")
 
     def _count_framing(self, size: int) -> None:
-        """Bound what is not content: chunk extensions and trailers without end."""
+        """Bound the bytes that are not content: chunk extensions and trailers."""
         if self._complete:
             return
         self._framing_bytes += size

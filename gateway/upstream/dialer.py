@@ -1,4 +1,4 @@
-"""Opening sockets: names resolved, addresses raced, TLS always verified. Nothing here reads the environment."""
+"""The opening of sockets: names resolved, addresses raced, TLS always verified. Nothing here reads the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway.core.types import Endpoint
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
-"""A family and what ``connect`` takes for it."""
+"""A family and the address that ``connect`` takes for it."""
 
 Resolver = Callable[[str, int], Awaitable[list[Address]]]
 """Host and port → addresses in order of preference; raises ``socket.gaierror``."""
@@ -42,7 +42,7 @@ def is_shortage(error: BaseException) -> bool:
 
 
 async def system_resolver(host: str, port: int) -> list[Address]:
-    """Ask the operating system; an address written as digits is not looked up. Raises ``socket.gaierror``."""
+    """The operating system's resolver; an address written as digits is not looked up. Raises ``socket.gaierror``."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
@@ -63,18 +63,19 @@ async def _looked_up(host: str, port: int) -> list[Any]:
 
 
 def client_context() -> ssl.SSLContext:
-    """The system's certificate authorities, host names checked, HTTP/1.1 asked for."""
+    """A TLS context with the system's certificate authorities, host names checked, HTTP/1.1 only."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class SystemDialer:
-    """Dials with the machine's own resolver and sockets; implements ``Dialer``.
+    """A ``Dialer`` that uses the machine's own resolver and sockets.
 
-    ``ssl_context``: for authorities of one's own; it must verify. ``stagger``: seconds one address is given before
-    the next is tried beside it (RFC 8305, section 5: 250 ms). ``negative_ttl``: seconds a failed look-up is
-    remembered, so that a name that does not resolve does not fill the resolver's threads.
+    ``ssl_context``: for other certificate authorities; it must verify. None for the system's.
+    ``stagger``: seconds one address is given before the next is tried beside it (RFC 8305, section 5: 250 ms).
+    ``negative_ttl``: seconds a failed look-up is remembered, so that a name that does not resolve does not fill the
+        resolver's threads.
     """
 
     def __init__(
@@ -96,7 +97,10 @@ class SystemDialer:
     async def __call__(
         self, endpoint: Endpoint, protocol_factory: Callable[[], asyncio.Protocol]
     ) -> tuple[asyncio.Transport, asyncio.Protocol]:
-        """Raises OSError: ``socket.gaierror`` for a name, ``ssl.SSLError`` for TLS; UnicodeError for no name."""
+        """Open a connection.
+
+        Raises OSError: ``socket.gaierror`` for a name, ``ssl.SSLError`` for TLS; UnicodeError for an invalid name.
+        """
         addresses = await self._addresses(endpoint.host, endpoint.port)
         connected = await _connect_first(_interleaved(addresses), self._stagger)
         secure = endpoint.scheme == "https"
@@ -141,7 +145,7 @@ def _interleaved(addresses: list[Address]) -> list[Address]:
 async def _connect_first(addresses: list[Address], stagger: float) -> socket.socket:
     """The first socket to connect; the others are closed.
 
-    If none does, raises the OSError of a shortage, or without one the OSError that came first.
+    If none connects, raises the OSError of a shortage, or without one the OSError that came first.
     """
     if len(addresses) == 1:
         return await _connect(addresses[0])
@@ -167,7 +171,7 @@ async def _connect_first(addresses: list[Address], stagger: float) -> socket.soc
                     attempt.result().close()
             if winner is not None:
                 return winner
-        # Of these, what is short here says most: it speaks of no address in particular.
+        # A shortage here explains most, since it concerns every address.
         raise next((failure for failure in failures if is_shortage(failure)), failures[0])
     finally:
         for attempt in running:
@@ -176,7 +180,7 @@ async def _connect_first(addresses: list[Address], stagger: float) -> socket.soc
 
 
 def _close_late(attempt: asyncio.Task[socket.socket]) -> None:
-    """A loser that connected after all, before its cancellation reached it."""
+    """Close the socket of a loser that connected before its cancellation reached it."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().close()
 

@@ -1,4 +1,4 @@
-"""The connections to every upstream: kept alive, last in first out, every step O(1)."""
+"""The pool of connections to all upstreams: kept alive, last in first out, every step O(1)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from gateway.upstream.request_head import host_header, request_head
 from gateway.upstream.response import Response
 
 FRESH_FOR = 1.0
-"""Seconds of rest after which a connection no longer counts as fresh (fault catalogue, row 5)."""
+"""Seconds of idling after which a connection no longer counts as fresh (fault catalogue, row 5)."""
 
 
-class _Shelf:
-    """The connections to one origin. ``idle`` maps those that rest to when they began to, oldest first."""
+class _ConnectionGroup:
+    """The connections to one origin.
+
+    ``idle``: idle connections → when they became idle, oldest first.
+    """
 
     __slots__ = ("_loop", "_max_idle", "host", "idle", "open")
 
@@ -32,7 +35,7 @@ class _Shelf:
         self.idle: OrderedDict[Connection, float] = OrderedDict()
 
     def take(self, not_before: float) -> Connection | None:
-        """The connection that rested last, if it began to after ``not_before``."""
+        """The connection that became idle last, if that was after ``not_before``."""
         while self.idle:
             connection, since = self.idle.popitem()
             if since < not_before:
@@ -44,7 +47,7 @@ class _Shelf:
         return None
 
     def expire(self, before: float) -> None:
-        """Close those that have rested since before ``before``."""
+        """Close the connections that have been idle since before ``before``."""
         while self.idle:
             connection, since = self.idle.popitem(last=False)
             if since >= before:
@@ -54,11 +57,11 @@ class _Shelf:
             connection.abort()
 
     def clear(self) -> None:
-        """Close all that rest."""
+        """Close all idle connections."""
         while self.idle:
             self.idle.popitem()[0].abort()
 
-    def rested(self, connection: Connection) -> None:
+    def on_idle(self, connection: Connection) -> None:
         if len(self.idle) >= self._max_idle:
             if not self._max_idle:
                 connection.abort()
@@ -67,7 +70,7 @@ class _Shelf:
             oldest.abort()
         self.idle[connection] = self._loop.time()
 
-    def left(self, connection: Connection) -> None:
+    def on_retired(self, connection: Connection) -> None:
         self.open.discard(connection)
         self.idle.pop(connection, None)
 
@@ -75,9 +78,12 @@ class _Shelf:
 class ConnectionPool:
     """HTTP/1.1 to any endpoint over connections that are kept alive.
 
-    ``idle_timeout``: seconds an unused connection is kept. ``max_idle``: how many unused ones an origin (scheme, host
-    and port) may keep. ``head_limit``: bytes an answer's head may take. There is no limit on open connections:
-    admission is the gateway's, further up. Belongs to the loop it is first used on.
+    ``idle_timeout``: seconds an unused connection is kept.
+    ``max_idle``: how many unused ones an origin (scheme, host and port) may keep.
+    ``head_limit``: bytes an answer's head may take.
+
+    Open connections are not limited: the gateway limits requests at admission. The pool belongs to the loop it is first
+    used on.
     """
 
     def __init__(
@@ -87,19 +93,19 @@ class ConnectionPool:
         self._idle_timeout = idle_timeout
         self._max_idle = max_idle
         self._head_limit = head_limit
-        self._shelves: dict[tuple[str, str, int], _Shelf] = {}
+        self._groups: dict[tuple[str, str, int], _ConnectionGroup] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
     def idle_count(self) -> int:
-        """Connections that rest."""
-        return sum(len(shelf.idle) for shelf in self._shelves.values())
+        """The number of idle connections."""
+        return sum(len(group.idle) for group in self._groups.values())
 
     @property
     def open_count(self) -> int:
-        """All connections: resting, in use, being dialled."""
-        return sum(len(shelf.open) for shelf in self._shelves.values())
+        """The number of all connections: idle, in use, being dialled."""
+        return sum(len(group.open) for group in self._groups.values())
 
     async def request(
         self,
@@ -115,25 +121,27 @@ class ConnectionPool:
     ) -> Response:
         """Send a request; return when the answer's head (status 200 or above) has come. Never sends twice.
 
-        ``path`` is appended to the endpoint's base path. ``headers``: all but Host and the framing headers, which are
-        written here. ``connect_timeout``: seconds for resolving, connecting and TLS together. ``fresh``: only a new
-        connection or one that rested for less than a second will do (for what must not be bought twice).
-        ``on_sending``: called once a connection is there and the request is about to leave.
+        ``path``: appended to the endpoint's base path.
+        ``headers``: all but Host and the framing headers, which are written here.
+        ``connect_timeout``: seconds for resolving, connecting and TLS together; None for no limit.
+        ``fresh``: use only a new connection or one that idled for less than a second (for requests that must not be
+            bought twice).
+        ``on_sending``: called once a connection is there and the request is about to be sent.
 
         Raises TransportError: UNSENT ``connect_refused`` (and every other failure to connect), ``dns_error``,
-        ``tls_error``, ``connect_timeout``, ``pool_timeout`` (this machine can open no more, which is nobody's fault
-        upstream); UNKNOWN ``reused_conn_reset`` (a kept connection was closed without a byte of an answer),
+        ``tls_error``, ``connect_timeout``, ``pool_timeout`` (this machine can open no more connections, which is not
+        the upstream's fault); UNKNOWN ``reused_conn_reset`` (a kept connection was closed without a byte of an answer),
         ``connection_reset``, ``bad_http``, ``head_too_big``.
-        Raises ValueError, before anything is sent, for what may not stand in a request.
+        Raises ValueError, before anything is sent, for text that may not stand in a request.
         """
         if self._closed:
             raise RuntimeError("the pool is closed")
-        shelf = self._shelf(endpoint)
-        head = request_head(method, endpoint.base_path + path, shelf.host, headers, len(body))
+        group = self._group(endpoint)
+        head = request_head(method, endpoint.base_path + path, group.host, headers, len(body))
         now = asyncio.get_running_loop().time()
-        connection = shelf.take(now - (min(FRESH_FOR, self._idle_timeout) if fresh else self._idle_timeout))
+        connection = group.take(now - (min(FRESH_FOR, self._idle_timeout) if fresh else self._idle_timeout))
         if connection is None:
-            connection = await self._dial(endpoint, shelf, connect_timeout)
+            connection = await self._dial(endpoint, group, connect_timeout)
         if on_sending is not None:
             on_sending()
         await connection.exchange(head, body, head_only=method == "HEAD")
@@ -145,18 +153,18 @@ class ConnectionPool:
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
             self._sweep_timer = None
-        connections = [connection for shelf in self._shelves.values() for connection in shelf.open]
+        connections = [connection for group in self._groups.values() for connection in group.open]
         for connection in connections:
             connection.abort()
-        self._shelves.clear()
+        self._groups.clear()
         closing = [connection.closed for connection in connections if connection.opened]
         if closing:
             await asyncio.wait(closing)
 
-    async def _dial(self, endpoint: Endpoint, shelf: _Shelf, timeout: float | None) -> Connection:
+    async def _dial(self, endpoint: Endpoint, group: _ConnectionGroup, timeout: float | None) -> Connection:
         loop = asyncio.get_running_loop()
-        connection = Connection(loop, shelf, self._head_limit)
-        shelf.open.add(connection)
+        connection = Connection(loop, group, self._head_limit)
+        group.open.add(connection)
         self._start_sweep(loop)
         ready = False
         try:
@@ -165,8 +173,8 @@ class ConnectionPool:
             ready = connection.usable
         except (OSError, UnicodeError) as error:
             failure = _dial_error(error)
-            if failure.slug == "pool_timeout":  # what rests holds what is short
-                for each in self._shelves.values():
+            if failure.slug == "pool_timeout":  # idle connections hold the resource that is short
+                for each in self._groups.values():
                     each.clear()
             raise failure from error
         finally:
@@ -176,33 +184,33 @@ class ConnectionPool:
             raise TransportError("connect_refused", Phase.UNSENT, "closed before the request was sent")
         return connection
 
-    def _shelf(self, endpoint: Endpoint) -> _Shelf:
+    def _group(self, endpoint: Endpoint) -> _ConnectionGroup:
         origin = (endpoint.scheme, endpoint.host, endpoint.port)
-        shelf = self._shelves.get(origin)
-        if shelf is None:
+        group = self._groups.get(origin)
+        if group is None:
             host = host_header(endpoint.scheme, endpoint.host, endpoint.port)
-            shelf = _Shelf(asyncio.get_running_loop(), host, self._max_idle)
-            self._shelves[origin] = shelf
-        return shelf
+            group = _ConnectionGroup(asyncio.get_running_loop(), host, self._max_idle)
+            self._groups[origin] = group
+        return group
 
     def _start_sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._sweep_timer is None:
             self._sweep_timer = loop.call_later(self._idle_timeout / 2, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Close what has rested too long and forget origins without connections; the only timer of the pool."""
+        """Close connections that idled too long and forget origins without connections; the only timer of the pool."""
         self._sweep_timer = None
         before = loop.time() - self._idle_timeout
-        for origin, shelf in list(self._shelves.items()):
-            shelf.expire(before)
-            if not shelf.open:
-                del self._shelves[origin]
-        if self._shelves:
+        for origin, group in list(self._groups.items()):
+            group.expire(before)
+            if not group.open:
+                del self._groups[origin]
+        if self._groups:
             self._start_sweep(loop)
 
 
 def _dial_error(error: OSError | UnicodeError) -> TransportError:
-    """What a failed dial means. Nothing was sent in any of these cases."""
+    """The TransportError for a failed dial. Nothing was sent in any of these cases."""
     if is_shortage(error):
         slug = "pool_timeout"
     elif isinstance(error, (socket.gaierror, UnicodeError)):  # UnicodeError: a label that no DNS name can hold

@@ -1,4 +1,4 @@
-"""Writing a request's head, and refusing what could smuggle a second request into it. Pure."""
+"""The writing of a request's head, refusing text that could smuggle a second request into it. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""What a header's name may be made of (RFC 9110, section 5.6.2)."""
+"""The characters of a header's name (RFC 9110, section 5.6.2)."""
 
 _NOT_CONTROL = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
 
@@ -32,12 +32,14 @@ def host_header(scheme: Literal["http", "https"], host: str, port: int) -> bytes
 def request_head(
     method: str, target: str, host: bytes, headers: Sequence[tuple[bytes, bytes]], body_length: int
 ) -> bytes:
-    """The head as it goes on the wire, up to and with its empty line.
+    """The head as it goes on the wire, up to and including its empty line.
 
-    ``target``: path and query, beginning with ``/``. ``headers``: everything but Host and the framing headers.
+    ``target``: path and query, beginning with ``/``.
+    ``headers``: everything but Host and the framing headers.
+
     ``content-length`` is left out only where there is no body and the method does not call for one.
-    Raises ValueError for anything that could end a line or a message early: control characters (CR, LF and NUL
-    among them), a space in the target, a name that is no token, a header that only this function may write.
+    Raises ValueError for anything that could end a line or a message early: control characters (CR, LF and NUL among
+    them), a space in the target, a name that is no token, a header that only this function may write.
     """
     if not (method.isascii() and method.isalpha() and method.isupper()):
         raise ValueError("the method is not an HTTP method")

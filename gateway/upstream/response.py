@@ -1,4 +1,4 @@
-"""An answer as its reader sees it; the handle that keeps one exchange apart from the next on the same connection."""
+"""An upstream's answer for its reader; it keeps one exchange apart from the next on the same connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from gateway.upstream.connection import Connection
 class Response:
     """An answer whose head has come. ``close`` it in a ``finally``: until then it holds its connection.
 
-    ``status``: 200 or above. ``headers``: names in lower case, in the order they came; no encoding is undone.
+    ``status``: 200 or above.
+    ``headers``: names in lower case, in the order they came; no encoding is undone.
     ``reused``: whether the connection had served before.
     """
 
@@ -32,10 +33,10 @@ class Response:
         return self._connection is None or self._connection.complete
 
     async def receive(self) -> bytes:
-        """What has arrived of the body, joined; waits for at least one byte. ``b""`` at its end.
+        """The body that has arrived, joined; waits for at least one byte. ``b""`` at its end.
 
         Raises TransportError (``connection_reset``, ``bad_http``; phase ANSWERED) where the body breaks off, after
-        handing out what came before. One receive at a time. A cancelled receive closes the connection.
+        returning the part before. One receive at a time. A cancelled receive closes the connection.
         Raises RuntimeError after ``close``.
         """
         if self._connection is None:
@@ -43,13 +44,15 @@ class Response:
         return await self._connection.receive()
 
     def take(self) -> bytes | None:
-        """``receive`` without waiting: None if nothing has arrived that was not handed out."""
+        """``receive`` without waiting: None if nothing new has arrived."""
         if self._connection is None:
             raise RuntimeError("the response is closed")
         return self._connection.take()
 
     def close(self) -> None:
-        """Give the connection back if the answer was complete and it may be kept, else close it. Idempotent."""
+        """Give the connection back if the answer was complete and it may be kept, else close it. May be called
+        repeatedly.
+        """
         connection = self._connection
         if connection is not None:
             self._connection = None

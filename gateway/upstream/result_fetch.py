@@ -1,4 +1,4 @@
-"""Fetching images that an upstream made and left behind a link: without credentials, bounded in size and time."""
+"""The fetching of images that an upstream left behind a link: without credentials, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -18,22 +18,28 @@ from gateway.wire.image_bytes import image_type
 
 _HEADERS = (
     (b"accept", b"image/png, image/jpeg, image/webp, image/gif"),
-    (b"accept-encoding", b"identity"),  # what is compressed could grow without bound
-    (b"user-agent", b"piapi-gateway"),  # content networks turn away who has no name
+    (b"accept-encoding", b"identity"),  # a compressed answer could grow without bound
+    (b"user-agent", b"piapi-gateway"),  # content networks refuse clients without a name
     (b"connection", b"close"),
 )
 
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 _MAY_PASS = frozenset((403, 404, 408, 425, 429))
-"""Beside all 5xx. Image hosts answer 403 and 404 for seconds until a new image has reached every edge."""
+"""Statuses that may pass, beside all 5xx. Image hosts answer 403 and 404 for seconds until a new image has reached
+every edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
-    """``size``: bytes of an image. ``total``, ``silence``, ``connect``: seconds for everything but waiting for a
-    turn, without a byte, and until a connection stands. ``parallel``: fetches at once, so that at most that many
-    images are in memory here. ``pauses``: seconds before the second try, the third, …
+    """The bounds of a fetch.
+
+    ``size``: bytes of an image.
+    ``total``: seconds for everything but waiting for a turn.
+    ``silence``: seconds without a byte.
+    ``connect``: seconds until a connection stands.
+    ``parallel``: fetches at once, so that at most that many images are in memory here.
+    ``pauses``: seconds before the second try, the third, …
     """
 
     size: int = 50 * 1024 * 1024
@@ -46,13 +52,16 @@ class FetchLimits:
 
 
 class _MayPass(Exception):
-    """This try failed, and the next may not."""
+    """This try failed; the next may succeed."""
 
 
 class ResultFetcher:
-    """``hosts``, ``private``: as AddressGuard takes them. ``ssl_context``: for authorities of one's own.
+    """Fetches images over its own connections, each used once, so that an image host cannot affect other requests.
 
-    Has connections of its own, each used once: what an image host does to one reaches nothing else. ``close`` it.
+    ``hosts``, ``private``: as AddressGuard takes them.
+    ``ssl_context``: for other certificate authorities; None for the system's.
+
+    ``close`` it.
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class ResultFetcher:
         limits: FetchLimits = FetchLimits(),
     ) -> None:
         self._guard = AddressGuard(hosts, private)
-        # No look-up is remembered: the next try is to find out by itself.
+        # No failed look-up is remembered: the next try looks up again.
         dialer = SystemDialer(ssl_context, resolve=self._guard.guarding(resolver), negative_ttl=0)
         self._pool = ConnectionPool(dialer, max_idle=0)
         self._slots = asyncio.Semaphore(limits.parallel)
@@ -75,10 +84,10 @@ class ResultFetcher:
         self._closed = False
 
     async def fetch(self, url: str) -> bytes:
-        """A PNG, JPEG, WebP or GIF, as its first bytes say; it is not decoded.
+        """A PNG, JPEG, WebP or GIF, as its first bytes show; it is not decoded.
 
-        Tries again what may pass: refusals for the moment (403, 404, 408, 425, 429, 5xx), connections that fail or
-        fall silent. Raises ResultUnavailable, in words for the log that do not repeat the link.
+        Tries again after failures that may pass: 403, 404, 408, 425, 429, 5xx, and connections that fail or fall
+        silent. Raises ResultUnavailable with a message for the log that does not repeat the link.
         """
         async with self._slots:
             try:
@@ -166,7 +175,7 @@ class ResultFetcher:
 
 
 def _redirected(url: str, response: Response) -> str:
-    """Where a redirect leads, relative places resolved; not yet checked."""
+    """The destination of a redirect, relative ones resolved; not yet checked."""
     for name, value in response.headers:
         if name == b"location":
             try:

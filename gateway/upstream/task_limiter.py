@@ -1,6 +1,6 @@
-"""The door to each upstream account's tasks: wait for a slot, run, give it back.
+"""The limiter of tasks for each upstream account: wait for a slot, run, give it back.
 
-Which task goes next is decided by core/task_slots.py; here are the waiting and the asking for the account's limit.
+core/limits/task_slots.py decides which task goes next; here are the waiting and the asking for the account's limit.
 """
 
 from __future__ import annotations
@@ -9,43 +9,46 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from gateway.core.limits.task_slots import Account, TaskSlots
+from gateway.core.limits.task_slots import TaskSlots, UpstreamAccount
 from gateway.core.types import Credential, Upstream
 from gateway.runtime.tasks import TrackedTasks
 
 LEARN_AGAIN = 3600.0
-"""Seconds a limit is believed: an account's plan may change."""
+"""Seconds a limit is believed, since an account's plan may change."""
 
 FIRST_ANSWER = 3.0
-"""Seconds that an account's first tasks wait to learn its limit."""
+"""Seconds that an account's first tasks wait for its limit."""
 
 ASK_AGAIN = 300.0
-"""Seconds after which an account that did not tell its limit is asked once more."""
+"""Seconds after which an account that did not state its limit is asked again."""
 
 Turn = asyncio.Future[None]
 AskLimit = Callable[[Upstream, Credential], Awaitable[int | None]]
 
 
 class TaskLimiter:
-    """``ask_limit``: how many tasks an account may run at once, None if that cannot be learned now.
+    """The waiting tasks of all accounts. One event loop only.
 
-    The first tasks of an account wait for the answer, at most ``FIRST_ANSWER`` seconds, or a burst at the start would
-    be refused upstream; later it is asked in the background. While no limit is known there is none. What it raises is
-    reported by ``tasks`` and counts as None. One event loop only.
+    ``ask_limit``: how many tasks an account may run at once; None if that cannot be learned now. An exception is
+        reported by ``tasks`` and counts as None.
+
+    The first tasks of an account wait for the answer, at most ``FIRST_ANSWER`` seconds, since the upstream would refuse
+    a burst at the start; later the account is asked in the background. While its limit is not known there is none.
     """
 
     def __init__(self, slots: TaskSlots[Turn], ask_limit: AskLimit, tasks: TrackedTasks) -> None:
         self._slots = slots
         self._ask_limit = ask_limit
         self._tasks = tasks
-        self._ask_at: dict[Account, float] = {}
-        self._first: dict[Account, asyncio.Task[None]] = {}
+        self._ask_at: dict[UpstreamAccount, float] = {}
+        self._first: dict[UpstreamAccount, asyncio.Task[None]] = {}
 
     @asynccontextmanager
-    async def entered(self, upstream: Upstream, credential: Credential, owner: str) -> AsyncIterator[None]:
-        """Wait until a task of the account may run for ``owner``, a virtual key's name; its slot is held inside.
+    async def slot(self, upstream: Upstream, credential: Credential, owner: str) -> AsyncIterator[None]:
+        """Wait until a task of the account may run for ``owner``, a virtual key's name; the slot is held inside the
+        ``with``.
 
-        Whoever is cancelled while waiting leaves the line.
+        A cancelled wait leaves the queue.
         """
         account = (upstream.name, credential.name)
         loop = asyncio.get_running_loop()
@@ -66,8 +69,8 @@ class TaskLimiter:
             if follower is not None:
                 _let_in(follower)
 
-    async def _learn(self, account: Account, upstream: Upstream, credential: Credential) -> None:
-        """Set the account's limit. If it is not told, the one known before stays."""
+    async def _learn(self, account: UpstreamAccount, upstream: Upstream, credential: Credential) -> None:
+        """Ask for the account's limit and set it. Without an answer the limit known before stays."""
         limit = await self._ask_limit(upstream, credential)
         if limit is None:
             return
@@ -77,6 +80,8 @@ class TaskLimiter:
 
 
 def _let_in(turn: Turn) -> None:
-    """A turn that was cancelled a moment ago has a slot all the same: its owner, once it resumes, passes it on."""
+    """Start a waiting task. One that was cancelled a moment ago has a slot all the same, and gives it up when it
+    resumes.
+    """
     if not turn.done():
         turn.set_result(None)

@@ -1,4 +1,4 @@
-"""The familiar httpx2 client over the gateway's own connections, for probes, the command line and tests.
+"""An httpx2 transport over the gateway's own connections, for probes, the command line and tests.
 
 The hot path calls ``ConnectionPool.request`` itself: building an httpx2 request alone costs more than a whole exchange.
 """
@@ -18,7 +18,7 @@ from gateway.upstream.response import Response
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _DROPPED = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"accept-encoding"})
-"""Written by the pool, or (accept-encoding) answered here: a compressed answer could grow without bound."""
+"""Headers that the pool writes, or (accept-encoding) this transport: a compressed answer could grow without bound."""
 
 _ERRORS: dict[str, type[httpx2.TransportError]] = {
     "connect_refused": httpx2.ConnectError,
@@ -34,17 +34,20 @@ _ERRORS: dict[str, type[httpx2.TransportError]] = {
 
 
 class PoolTransport(httpx2.AsyncBaseTransport):
-    """``AsyncClient(transport=PoolTransport(pool))``.
+    """The transport: ``AsyncClient(transport=PoolTransport(pool))``.
 
     Honours the client's ``connect`` and ``read`` time-outs (``read`` is the longest silence). Always asks for
-    ``identity``. The Host header follows the URL. Closing the client leaves the pool open: it has other users.
+    ``identity``. The Host header follows the URL. Closing the client leaves the pool open, since it has other users.
     """
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Raises httpx2's own exceptions: ConnectError, ConnectTimeout, ReadTimeout, ReadError, …ProtocolError."""
+        """Send a request.
+
+        Raises httpx2's own exceptions: ConnectError, ConnectTimeout, ReadTimeout, ReadError, …ProtocolError.
+        """
         timeouts = request.extensions.get("timeout", {})
         read_timeout: float | None = timeouts.get("read")
         headers = [(name, value) for name, value in request.headers.raw if name.lower() not in _DROPPED]

@@ -1,1 +1,1 @@
-"""Pure formats: what travels on the wire, parsed and written without I/O."""
+"""The formats on the wire, parsed and written without I/O."""

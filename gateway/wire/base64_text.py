@@ -1,6 +1,6 @@
-"""Base64 as text: whether something is it, and how a text of many words is read that has megabytes of it inside.
+"""Base64 as text: whether a text is base64, and how a text that holds megabytes of it is searched.
 
-Nothing is decoded here, and nothing looks at each letter with a pattern: images have tens of millions of them.
+Nothing is decoded here, and no pattern looks at every letter: images have tens of millions of them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ _QUARTET = 4
 _MOST_PADDING = 2
 
 _MARK = "base64,"
-"""What stands before the base64 of a data URL."""
+"""The text before the base64 in a data URL."""
 
 _RUN = re.compile(r"[A-Za-z0-9+/=_-]*+")
 _LONG_RUN = 1024
-"""Characters; what is shorter may stay where it is."""
+"""Characters; shorter runs stay in the text."""
 
-ASIDE = "\ue000"
-"""A character of Unicode's private use area stands around the number of a run that was set aside."""
+PLACEHOLDER_MARK = "\ue000"
+"""The mark around the number of an extracted run: a character of Unicode's private use area."""
 
-_NUMBER = re.compile(f"{ASIDE}([0-9]+){ASIDE}")
+_NUMBER = re.compile(f"{PLACEHOLDER_MARK}([0-9]+){PLACEHOLDER_MARK}")
 
 
 def is_base64(text: str) -> bool:
-    """Whether ``text`` is base64 of at least one byte (RFC 4648, section 4): whole, padded, and nothing else in it."""
+    """Whether ``text`` is base64 of at least one byte (RFC 4648, section 4): complete, padded, and nothing else."""
     if not text or len(text) % _QUARTET or not text.isascii():
         return False
     data = text.encode("ascii")
@@ -34,18 +34,21 @@ def is_base64(text: str) -> bool:
     return bool(letters) and len(data) - len(letters) <= _MOST_PADDING and not letters.translate(None, _LETTERS)
 
 
-class Words:
-    """The characters of a text that are not base64 of a data URL in it; fed by any split. ``count``: how many."""
+class Base64Filter:
+    """A filter that removes the base64 of data URLs from a text that comes in pieces, split anywhere.
+
+    ``count``: the characters that were let through so far.
+    """
 
     __slots__ = ("_before", "_in_base64", "count")
 
     def __init__(self) -> None:
         self.count = 0
         self._in_base64 = False
-        self._before = ""  # the end of what came before: the mark may be torn in two
+        self._before = ""  # the end of the previous piece: the mark may be split over two pieces
 
     def add(self, piece: str) -> str:
-        """Take the next piece; return what of it are words."""
+        """Take the next piece; returns the part of it that is not base64."""
         start = 0
         if self._in_base64:
             start = _run_end(piece, 0)
@@ -65,9 +68,9 @@ class Words:
         return new
 
 
-def set_aside(text: str) -> tuple[str, list[str]]:
-    """The text with a number in place of each long run of base64, and these runs."""
-    text = text.replace(ASIDE, "")
+def extract_base64(text: str) -> tuple[str, list[str]]:
+    """The text with a numbered placeholder for each long run of base64, and these runs."""
+    text = text.replace(PLACEHOLDER_MARK, "")
     kept: list[str] = []
     runs: list[str] = []
     done = position = 0
@@ -75,23 +78,25 @@ def set_aside(text: str) -> tuple[str, list[str]]:
         begun = mark + len(_MARK)
         position = _run_end(text, begun)
         if position - begun >= _LONG_RUN:
-            kept += (text[done:begun], f"{ASIDE}{len(runs)}{ASIDE}")
+            kept += (text[done:begun], f"{PLACEHOLDER_MARK}{len(runs)}{PLACEHOLDER_MARK}")
             runs.append(text[begun:position])
             done = position
     return "".join((*kept, text[done:])), runs
 
 
-def put_back(text: str, runs: Sequence[str]) -> str:
-    """A part of a text whose ``runs`` were set aside, with them. Only for what was in it as it stands, unescaped."""
+def restore_base64(text: str, runs: Sequence[str]) -> str:
+    """A part of a text whose ``runs`` were extracted, with the runs in it again. Only for parts copied as they are,
+    unescaped.
+    """
     return _NUMBER.sub(lambda found: runs[int(found[1])], text)
 
 
-def without_runs(text: str) -> str:
-    """A part of such a text with "…" in their place, as people may read it."""
-    return _NUMBER.sub("…", text).replace(ASIDE, "")
+def elide_base64(text: str) -> str:
+    """A part of such a text with "…" for each run, for people to read."""
+    return _NUMBER.sub("…", text).replace(PLACEHOLDER_MARK, "")
 
 
 def _run_end(text: str, start: int) -> int:
     found = _RUN.match(text, start)
-    assert found is not None  # it may be empty, but it is there
+    assert found is not None  # the pattern also matches an empty run
     return found.end()

@@ -1,7 +1,7 @@
-"""What one event of a chat stream says, and the few chunks the gateway writes itself.
+"""Reading the chunks of a chat stream, and writing the few chunks that the gateway adds itself.
 
-A chunk is the parsed JSON of one ``chat.completion.chunk``. Upstream data is checked like client data: a figure that
-cannot be true is not believed.
+A chunk is the parsed JSON of one ``chat.completion.chunk``. Upstream data is checked like client data: implausible
+figures are ignored.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from gateway.core.types import Usage
 from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.sse import DONE, encode_event
 
-# No answer uses more; a greater figure is a fault and would be charged for.
+# No answer uses more; a greater figure is a fault, which would be charged for.
 _MOST_TOKENS = 100_000_000
 _NO_FINISH: Mapping[int, str] = MappingProxyType({})
-# Both names are in use for a model's thoughts; a relay that sends both sends the same words twice.
+# Both names are in use for a model's reasoning; a relay that sends both sends the same text twice.
 _REASONING = ("reasoning_content", "reasoning")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
 
 
 class InBandError(NamedTuple):
-    """An error that came inside an answer of status 200, in whichever of its known shapes.
+    """An error inside an answer of status 200, in any of its known shapes.
 
-    ``status``: the HTTP status it names for itself (a code from 400 to 599), None if it names none.
+    ``status``: the HTTP status it names for itself (a code from 400 to 599); None if it names none.
     """
 
     message: str
@@ -38,12 +38,16 @@ class InBandError(NamedTuple):
 
 
 class ChunkFacts(NamedTuple):
-    """What matters of one chunk.
+    """The facts of one chunk that matter to the gateway.
 
-    ``meaningful``: it carries something a reader would miss (text, a refusal, thoughts, a tool call, sound, an image);
-    a role or an empty delta is not that. ``text``: the pieces of text, for estimating tokens.
-    ``finish``: choice index → finish reason. ``usage``: None unless it is there and believable.
-    ``usage_only``: it has no choice and exists for its usage. ``malformed``: what is wrong with it, None if nothing is.
+    ``error``: None unless the chunk is an error.
+    ``meaningful``: it carries content (text, a refusal, reasoning, a tool call, sound, an image); a role or an empty
+        delta is not content.
+    ``text``: the pieces of text, for estimating tokens.
+    ``finish``: choice index → finish reason.
+    ``usage``: None unless it is present and plausible.
+    ``usage_only``: it has no choice and only carries usage.
+    ``malformed``: what is wrong with it; None if nothing is.
     """
 
     error: InBandError | None = None
@@ -56,7 +60,11 @@ class ChunkFacts(NamedTuple):
 
 
 def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkFacts:
-    """Read a chunk. ``n``: how many choices were asked for. ``event``: the name of the event that brought it."""
+    """Read a chunk.
+
+    ``n``: how many choices were asked for.
+    ``event``: the name of the event that brought it; None if it has none.
+    """
     if not isinstance(chunk, dict):
         return ChunkFacts(malformed="not an object")
     choices = chunk.get("choices")
@@ -90,7 +98,7 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
 
 
 def _choice_fault(choice: object, n: int) -> str | None:
-    """What is wrong with a choice. Some relays leave the index of an only choice out; that is no fault."""
+    """What is wrong with a choice. Some relays leave out the index of an only choice, which is accepted."""
     if type(choice) is not dict:
         return "a choice is not an object"
     index = choice.get("index", 0)
@@ -103,7 +111,7 @@ def _choice_fault(choice: object, n: int) -> str | None:
 
 
 def _read_delta(delta: dict[str, Any], text: list[str]) -> bool:
-    """Whether a delta is meaningful; its words go to ``text``."""
+    """Whether a delta is meaningful; its text is added to ``text``."""
     meaningful = False
     for name, value in delta.items():
         if not value or name == "role":
@@ -135,7 +143,7 @@ def _read_call(function: object, text: list[str]) -> None:
 def error_of(document: dict[str, Any], event: bytes | None = None) -> InBandError | None:
     """The error that a chunk or a whole JSON answer is, or None.
 
-    Known shapes: OpenAI's ``{"error": {…}}``, ``{"error": "words"}``, a flat ``{"message": …}`` (under ``event: error``
+    Known shapes: OpenAI's ``{"error": {…}}``, ``{"error": "text"}``, a flat ``{"message": …}`` (under ``event: error``
     or without choices), and PiAPI's envelope ``{"code": …, "message": …, "data": …}``, where 200 and 0 mean success.
     """
     inner = document.get("error")
@@ -143,7 +151,7 @@ def error_of(document: dict[str, Any], event: bytes | None = None) -> InBandErro
         if isinstance(inner, dict):
             return _error_from(inner)
         words = inner if isinstance(inner, str) else "an error without words"
-        return InBandError(words, code=_word(document.get("code")), status=_status(document.get("code")))
+        return InBandError(words, code=_as_text(document.get("code")), status=_status(document.get("code")))
     if event == b"error":
         return _error_from(document)
     if document.get("choices") is None:
@@ -157,15 +165,15 @@ def _error_from(fields: dict[str, Any]) -> InBandError:
     code = fields.get("code")
     status = next((found for name in ("status", "status_code") if (found := _status(fields.get(name)))), None)
     return InBandError(
-        message=_word(fields.get("message")) or _word(fields.get("raw_message")) or "an error without words",
-        type=_word(fields.get("type")),
-        param=_word(fields.get("param")),
-        code=_word(code),
+        message=_as_text(fields.get("message")) or _as_text(fields.get("raw_message")) or "an error without words",
+        type=_as_text(fields.get("type")),
+        param=_as_text(fields.get("param")),
+        code=_as_text(code),
         status=status or _status(code),
     )
 
 
-def _word(value: object) -> str | None:
+def _as_text(value: object) -> str | None:
     if isinstance(value, str):
         return value or None
     return str(value) if type(value) is int else None
@@ -182,9 +190,9 @@ def _tokens(value: object) -> int | None:
 
 
 def read_usage(usage: object) -> Usage | None:
-    """An upstream's ``usage`` object, or None if it is empty or not believable.
+    """An upstream's ``usage`` object, or None if it is empty or implausible.
 
-    Zeros that the upstream does name are believed: an estimate in their place would charge for what it gave away.
+    Stated zeros are believed: an estimate instead would charge for what the upstream gave away.
     """
     if not isinstance(usage, dict):
         return None
@@ -208,7 +216,10 @@ def write_usage(usage: Usage) -> dict[str, Any]:
 
 
 def usage_chunk(template: dict[str, Any], usage: Usage) -> dict[str, Any]:
-    """The usage chunk that ends a stream whose upstream sent none; ``template`` is any chunk of that stream."""
+    """The usage chunk that ends a stream whose upstream sent none.
+
+    ``template``: any chunk of that stream.
+    """
     kept: dict[str, Any] = {
         name: template[name] for name in ("id", "created", "model", "service_tier") if name in template
     }
@@ -216,9 +227,9 @@ def usage_chunk(template: dict[str, Any], usage: Usage) -> dict[str, Any]:
 
 
 def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """The chunk as a client sees it that did not ask for usage.
+    """The chunk for a client that did not ask for usage.
 
-    The chunk itself if it tells of no usage, else a copy without; None if nothing is left worth sending.
+    Returns the chunk itself if it carries no usage, else a copy without it; None if nothing worth sending is left.
     """
     if chunk.get("usage") is None:
         return chunk
@@ -228,10 +239,10 @@ def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
-    """The events of a stream that says what a whole ``chat.completion`` says, ``[DONE]`` included.
+    """The events of a stream with the content of a whole ``chat.completion``, ``[DONE]`` included.
 
-    For an upstream that answers with one JSON document to a request for a stream. Raises ValueError, saying what is
-    wrong, if the document is not a completion, or is nested too deeply to be written.
+    For an upstream that answers a request for a stream with one JSON document. Raises ValueError, saying what is wrong,
+    if the document is not a completion or is nested too deeply to be written.
     """
     choices = completion.get("choices")
     if not isinstance(choices, list):
@@ -247,7 +258,9 @@ def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
 
 
 def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[str, Any]]:
-    """What stands in every chunk of a stream is repeated if it is short; the other fields come once, ahead."""
+    """Fields that belong in every chunk are repeated if they are short; the other fields are sent once, in the first
+    chunk.
+    """
     head: dict[str, Any] = {"object": "chat.completion.chunk"}
     once: dict[str, Any] = {}
     for name, value in completion.items():

@@ -1,4 +1,4 @@
-"""A chat with a model that makes images, as the order it stands for."""
+"""Reading a chat with an image model as an order for images."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from gateway.wire.images_request import FLUX_FIELDS, MAX_PROMPT
 from gateway.wire.source_images import MAX_IMAGES, image_from_url, too_many_images
 
 CHAT_FLUX_FIELDS = frozenset(FLUX_FIELDS) - {"seed"}
-"""Fields that a chat with a Flux model may have beside a chat's own; ``seed`` is a chat's own, sent by habit."""
+"""Flux's fields that a chat with a Flux model may have. ``seed`` is a field of chat itself, and many clients always
+send it."""
 
 
 def flux_fields(body: dict[str, Any]) -> dict[str, Any]:
-    """Take Flux's fields out of a chat request's body, which is changed; null counts as not given."""
+    """Remove Flux's fields from a chat request's body, which is changed, and return them; null counts as not given."""
     return {name: value for name in CHAT_FLUX_FIELDS & body.keys() if (value := body.pop(name)) is not None}
 
 
 def images_from_chat(request: ChatRequest, flux: Mapping[str, Any] | None = None) -> ImagesRequest:
-    """The last user message's text is the prompt, its images are what is worked on; one image is made.
+    """The order for one image: the text of the last user message is the prompt, its images are the source images.
 
-    Earlier messages do not count, for a prompt that nobody wrote would be paid for. Chat's other fields have no meaning
-    here and are let pass, since chat clients send them with every request. ``flux``: Flux's own fields.
+    ``flux``: Flux's own fields; None for none.
+
+    Earlier messages are ignored: joined to the prompt they would make one that the user did not write. Chat's other
+    fields have no meaning here and are ignored, since chat clients send them with every request.
 
     Raises ClientError 400 naming ``messages`` or the part at fault, or ``n`` if more than one choice is asked for.
     """
@@ -51,7 +54,7 @@ def images_from_chat(request: ChatRequest, flux: Mapping[str, Any] | None = None
 
 
 def _last_user_parts(messages: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """The parts of the last user message's content, each with the name of its place; none without such a message."""
+    """The parts of the last user message's content, each with the path of its field; empty without such a message."""
     for position in range(len(messages) - 1, -1, -1):
         if messages[position]["role"] == "user":
             content = messages[position].get("content") or []

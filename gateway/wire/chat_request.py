@@ -1,9 +1,9 @@
-"""What a client may ask of POST /v1/chat/completions, and the body that asks an upstream for it.
+"""The fields of POST /v1/chat/completions, checked, and the body sent upstream for them.
 
-The fields are OpenAI's (the parameters of ``chat.completions.create`` in openai-python 3.54) and two more, which
-Claude models take. Anything else at the top level is refused: no field may choose a host, a key, a header or a
-callback, and a misspelt parameter that is silently dropped is worse than an error. What stands inside the messages is
-data and passes as it is.
+The fields are OpenAI's (the parameters of ``chat.completions.create`` in openai-python 3.54) and two more, which Claude
+models take. Any other top-level field is refused: no field may choose a host, a key, a header or a callback, and
+dropping a misspelt parameter silently is worse than an error. The content of messages is data and is passed on as it
+is.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from gateway.wire.field_checks import (
     wrong_value,
 )
 
+CHAT_PATH = "/v1/chat/completions"
 MAX_CHOICES = 128
 _ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
 
@@ -38,9 +39,10 @@ _ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "functio
 class ChatRequest:
     """A request that has been checked.
 
-    ``include_usage``: whether the client asked for a usage chunk. ``n``: how many choices.
-    ``max_output_tokens``: the client's bound for each choice, None without one. ``body``: the request as sent; it is
-    shared by all attempts and never changed.
+    ``include_usage``: whether the client asked for a usage chunk.
+    ``n``: how many choices.
+    ``max_output_tokens``: the client's bound for each choice; None without one.
+    ``body``: the request as sent; it is shared by all attempts and never changed.
     """
 
     model: str
@@ -52,7 +54,7 @@ class ChatRequest:
 
 
 def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
-    """Check the request a client sent. Null stands for an absent field.
+    """Check a client's request. Null stands for an absent field.
 
     Raises ClientError 400 with ``param`` naming the field and ``code`` one of ``missing_required_parameter``,
     ``invalid_type``, ``invalid_value``, ``unknown_parameter``.
@@ -82,7 +84,10 @@ def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
 
 
 def upstream_body(request: ChatRequest, model: str) -> bytes:
-    """The body for an upstream: its name of the model, always streamed, always with a usage chunk at the end."""
+    """The body for an upstream: always streamed, always with a usage chunk at the end.
+
+    ``model``: the upstream's name of the model.
+    """
     options = request.body.get("stream_options") or {}
     return orjson.dumps(
         {
@@ -114,7 +119,7 @@ def _tool(value: Any, param: str) -> None:
 
 
 def _part(value: Any, param: str) -> None:
-    """One part of a message's content; kinds that OpenAI does not know are the upstream's business."""
+    """Check one part of a message's content. Kinds that OpenAI does not know are left to the upstream."""
     _named_type(value, param)
     check = _PARTS.get(value["type"])
     if check is not None:
@@ -213,5 +218,5 @@ _FIELDS: dict[str, Check] = {
     "top_k": an_integer(0),
 }
 
-PARAMETERS = frozenset(_FIELDS)
+CHAT_PARAMETERS = frozenset(_FIELDS)
 """Every top-level field a client may send."""

@@ -1,6 +1,6 @@
 """Reading the plain chunks of a stream without parsing them.
 
-Nearly all chunks of a stream are byte for byte the same but for one text: ``{…"choices":[{"index":0,"delta":
+Nearly all chunks of a stream are byte for byte the same except for one text: ``{…"choices":[{"index":0,"delta":
 {"content":"`` text ``"},…}]}``. Once one of them has been parsed and found plain, the next ones with the same bytes
 around a text without escapes can only mean the same, with that text.
 """
@@ -13,7 +13,10 @@ _MARK = b'"content":"'
 
 
 class ContentTemplate:
-    """What the plain chunks of one stream have in common. ``index``: the choice whose text they bring."""
+    """The bytes that the plain chunks of one stream share.
+
+    ``index``: the choice whose text they carry.
+    """
 
     __slots__ = ("_after", "_before", "index")
 
@@ -23,7 +26,9 @@ class ContentTemplate:
         self.index = 0
 
     def learn(self, data: bytes, chunk: dict[str, Any]) -> None:
-        """Take ``chunk``, parsed from ``data``, as the pattern if it is plain: one choice, one text, no end."""
+        """Use ``chunk``, parsed from ``data``, as the pattern if it is plain: one choice, one text, no finish
+        reason.
+        """
         choices = chunk["choices"]
         if len(choices) != 1 or chunk.get("usage") is not None:
             return
@@ -47,7 +52,7 @@ class ContentTemplate:
         self._before, self._after, self.index = data[:place], data[end:], choice.get("index", 0)
 
     def text(self, data: bytes) -> str | None:
-        """The text of a chunk that fits the pattern; None if it does not fit, or cannot be read this way."""
+        """The text of a chunk that matches the pattern; None if it does not match or cannot be read this way."""
         before, after = self._before, self._after
         if not before or not data.startswith(before) or not data.endswith(after):
             return None

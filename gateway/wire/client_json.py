@@ -1,7 +1,7 @@
-"""The JSON body of a client's request, read strictly: what was checked is what will be sent on.
+"""A strict reader for the JSON body of a client's request: what was checked is what will be sent on.
 
-Two readers that differ over a body are a way around a check (one sees the first of two equal keys, the other the
-last), so whatever is read in more than one way is refused: duplicate keys, NaN, numbers beyond a double or 64 bits.
+Two readers that read a body differently are a way around a check (one takes the first of two equal keys, the other the
+last), so every ambiguous body is refused: duplicate keys, NaN, numbers beyond a double or 64 bits.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import orjson
 from gateway.core.errors import ClientError, invalid_request, shorten
 
 MAX_VALUES = 100_000
-"""The most commas a body may have outside its strings. No chat request comes near; reading millions of tiny values
-would hold up everybody else's requests for seconds."""
+"""The most commas a body may have outside its strings. No chat request comes near; parsing millions of tiny values
+would delay all other requests for seconds."""
 
 # orjson writes at most 254 levels of nesting though it reads 1,024.
 _ALWAYS_WRITABLE_BRACKETS = 250
@@ -31,7 +31,7 @@ def loads_object(body: bytes) -> dict[str, Any]:
     """Parse ``body``, which must be one JSON object in UTF-8.
 
     Raises ClientError 400 ``invalid_json``, saying where the fault is if that is known, or ``duplicate_key`` with the
-    key as ``param``, at whatever depth it stands.
+    key as ``param``, at any depth.
     """
     try:
         text = body.decode()
@@ -57,10 +57,11 @@ def loads_object(body: bytes) -> dict[str, Any]:
 
 
 def _refuse_too_many_values(body: bytes) -> None:
-    """Commas are cheap to count; only a body with very many is looked at closely.
+    """Raise ClientError for a body with too many values. Commas are cheap to count; only a body with very many is
+    examined.
 
     Every string outside others is a key or a value and has one unescaped quote at least and two at most, so more than
-    four such quotes a permitted value prove that there are too many; with fewer, taking the strings out is quick.
+    four such quotes a permitted value prove that there are too many; with fewer, removing the strings is quick.
     """
     if body.count(b",") <= MAX_VALUES:
         return
@@ -97,5 +98,5 @@ def _invalid(reason: str) -> ClientError:
 
 
 # The standard library's C scanner shows every object's pairs and every integer's digits; orjson shows neither.
-# It is run for its complaints only, on what orjson has already found valid.
+# It is run for its errors only, on documents that orjson has already found valid.
 _CHECKER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_int=_int64, parse_float=str)

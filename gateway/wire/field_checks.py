@@ -1,8 +1,8 @@
-"""Checks of what a client sends, and the words its errors have.
+"""Checks of the fields a client sends, and the errors they raise.
 
 A check takes a value and the name of its field; it returns nothing and raises ClientError 400 with ``param`` naming the
 field and ``code`` one of ``missing_required_parameter``, ``invalid_type``, ``invalid_value``, ``unknown_parameter``.
-Tables of checks are how a route says what it takes.
+Each route has a table of its fields' checks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from gateway.core.errors import ClientError, invalid_request, shorten
 
 MAX_MODEL_NAME = 256
-"""Characters. Names are kept, logged and shown, so they are held to what the configuration takes for a name."""
+"""Characters. Names are kept, logged and shown, so they are limited like names in the configuration."""
 
 _JSON_NAMES: dict[type, str] = {
     bool: "a boolean",
@@ -30,10 +30,15 @@ Check = Callable[[Any, str], None]
 
 
 def missing(param: str) -> ClientError:
+    """400 ``missing_required_parameter``."""
     return invalid_request(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
 def wrong_type(param: str, expected: str, value: Any) -> ClientError:
+    """400 ``invalid_type``.
+
+    ``expected``: the expected type with its article.
+    """
     return invalid_request(
         f"Invalid type for '{param}': expected {expected}, but got {_JSON_NAMES[type(value)]} instead.",
         param=param,
@@ -42,12 +47,18 @@ def wrong_type(param: str, expected: str, value: Any) -> ClientError:
 
 
 def wrong_value(param: str, rule: str) -> ClientError:
-    """``rule`` is a clause that says what the value must be, or what is wrong with it."""
+    """400 ``invalid_value``.
+
+    ``rule``: a clause that says what the value must be, or what is wrong with it.
+    """
     return invalid_request(f"Invalid value for '{param}': {rule}.", param=param, code="invalid_value")
 
 
 def unknown(name: str, passed_on: str) -> ClientError:
-    """``passed_on`` says whose parameters are known."""
+    """400 ``unknown_parameter``.
+
+    ``passed_on``: whose parameters are known.
+    """
     shown = shorten(name)
     return invalid_request(
         f"Unknown parameter: '{shown}'. This gateway passes on the parameters of {passed_on} only.",
@@ -87,7 +98,7 @@ def an_array(value: Any, param: str) -> None:
 
 
 def one_of(*values: str) -> Check:
-    """One of a few strings."""
+    """A check for one of a few strings."""
 
     def check(value: Any, param: str) -> None:
         a_string(value, param)
@@ -98,7 +109,10 @@ def one_of(*values: str) -> Check:
 
 
 def an_integer(low: int, high: int | None = None) -> Check:
-    """An integer from ``low`` to ``high``, both included."""
+    """A check for an integer from ``low`` to ``high``, both included.
+
+    ``high``: None for no upper bound.
+    """
 
     def check(value: Any, param: str) -> None:
         if type(value) is not int:
@@ -110,7 +124,7 @@ def an_integer(low: int, high: int | None = None) -> Check:
 
 
 def a_number(low: float, high: float) -> Check:
-    """A finite number from ``low`` to ``high``, both included."""
+    """A check for a finite number from ``low`` to ``high``, both included."""
 
     def check(value: Any, param: str) -> None:
         if type(value) is not float and type(value) is not int:
@@ -122,7 +136,7 @@ def a_number(low: float, high: float) -> Check:
 
 
 def each(check: Check) -> Check:
-    """An array whose every item passes ``check``."""
+    """A check for an array whose every item passes ``check``."""
 
     def check_all(value: Any, param: str) -> None:
         an_array(value, param)
@@ -133,7 +147,10 @@ def each(check: Check) -> Check:
 
 
 def a_string_or(other: Check, expected: str) -> Check:
-    """A string, or what ``other`` accepts; ``expected`` names both."""
+    """A check for a string, or a value that ``other`` accepts.
+
+    ``expected``: a description of both.
+    """
 
     def check(value: Any, param: str) -> None:
         if type(value) is str:
@@ -146,7 +163,7 @@ def a_string_or(other: Check, expected: str) -> Check:
 
 
 def an_object_with(**required: Check) -> Check:
-    """An object that has these fields."""
+    """A check for an object that has these fields."""
 
     def check(value: Any, param: str) -> None:
         an_object(value, param)

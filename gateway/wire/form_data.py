@@ -1,7 +1,7 @@
 """A multipart/form-data body (RFC 7578), read whole: its text fields and its files, in order.
 
-The body is in memory already, within the listener's limit; what is bounded here is what a body of that size could make
-of itself: parts, headers, text. File names are never used: what a file is, its first bytes say.
+The body is in memory already, within the listener's limit; the bounds here are on what a body of that size could
+contain: parts, headers, text. File names are never used: a file's first bytes say what it is.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_PART_HEADERS = 8 << 10
 """Bytes of all the headers of one part."""
 
 MAX_TEXT = 1 << 20
-"""Bytes of one text field. The longest that is of use is an image order's ``extra_body``."""
+"""Bytes of one text field. The longest useful one is an image order's ``extra_body``."""
 
 _MOST_HEADERS = 8  # RFC 7578 knows three
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # RFC 2046, section 5.1.1
-# Older clients name a file whose name is not ASCII in this way alone (RFC 5987).
+# Older clients send the name of a file only in this form if it is not ASCII (RFC 5987).
 _EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=", re.IGNORECASE)
 
 _REASONS = {
@@ -36,12 +36,16 @@ _REASONS = {
     "Maximum segment header count exceeded": f"a part has more than {_MOST_HEADERS} headers",
     "Segment header failed to decode": "a part's header is not valid UTF-8",
 }
-"""The parser's words, where plainer ones are known."""
+"""The parser's error messages → plainer ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class FormFile:
-    """``name``: of the form's field. ``content_type``: as the client claims, lower case, empty if it claims none."""
+    """One file of a form.
+
+    ``name``: of the form's field.
+    ``content_type``: as the client claims, lower case; empty if it claims none.
+    """
 
     name: str
     content_type: str
@@ -50,14 +54,16 @@ class FormFile:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Text fields as (name, text), and files; each in the order of the body. Names may come more than once."""
+    """The text fields of a form as (name, text), and its files; each in the order of the body. Names may repeat."""
 
     fields: list[tuple[str, str]] = field(repr=False)
     files: list[FormFile]
 
 
 def parse_form(body: bytes, content_type: bytes) -> Form:
-    """Read ``body``; ``content_type`` is the request header's value, which names the boundary.
+    """Read ``body``.
+
+    ``content_type``: the request header's value, which names the boundary.
 
     Raises ClientError 400 ``invalid_form`` saying what is wrong; ``param`` names the field where one is at fault.
     """
@@ -77,7 +83,11 @@ def parse_form(body: bytes, content_type: bytes) -> Form:
 
 
 def invalid_form(reason: str, param: str | None = None) -> ClientError:
-    """400: the form cannot be read; ``reason`` is a clause."""
+    """400 ``invalid_form``: the form cannot be read.
+
+    ``reason``: a clause.
+    ``param``: the field at fault; None if no single field is.
+    """
     return invalid_request(f"The request's form cannot be read: {reason}.", param=param, code="invalid_form")
 
 

@@ -1,9 +1,9 @@
-"""A form's text fields as the values they would be in a JSON body.
+"""The text fields of a form → the values they would be in a JSON body.
 
-The OpenAI SDKs flatten what is nested into names with brackets: ``outpaint[left]``, ``lora_settings[][lora_type]``.
+The OpenAI SDKs flatten nested values into names with brackets: ``outpaint[left]``, ``lora_settings[][lora_type]``.
 openai-python writes column by column (all values of one name together, ``_serialize_multipartform``), openai-node row
-by row (``addFormValue``). Neither says where one item of an array ends, so whatever can be read in more than one way is
-refused: it can be sent as JSON text instead.
+by row (``addFormValue``). Neither says where one item of an array ends, so every ambiguous form is refused; the field
+can be sent as JSON text instead.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_BRACKETS = 8
 """Levels of nesting below a field."""
 
 EXTRA_BODY = "extra_body"
-"""The field whose members count as fields of their own, as the Python SDK's argument of this name does in JSON."""
+"""The field whose members count as fields of their own, like the Python SDK's argument of this name in JSON."""
 
 _INTEGERS = frozenset(
     {
@@ -40,7 +40,8 @@ _STRUCTURES = frozenset(
         *("image", "images", "mask"),
     }
 )
-"""Fields by the last name in their brackets. Any other field is text, whatever it looks like: a prompt may be ``2``."""
+"""Fields by the last name in their brackets. Any other field is text, even if it looks like a number: a prompt may be
+``2``."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,4})?")
@@ -52,11 +53,11 @@ _Entry = tuple[_Path, Any]
 
 
 def unbracket(fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The fields of a form as an object. Text of known numeric and boolean fields is converted, JSON text is read.
+    """The fields of a form as an object. Text of known numeric and boolean fields is converted, JSON text is parsed.
 
     Raises ClientError 400: ``duplicate_key`` for a field that comes twice, ``invalid_type`` or ``invalid_value`` for
-    text that is not what its field needs, ``invalid_json``, and ``invalid_form`` for brackets that cannot be read in
-    one way. ``param`` names the field.
+    text that does not fit its field, ``invalid_json``, and ``invalid_form`` for ambiguous brackets. ``param`` names the
+    field.
     """
     entries = [_entry(name, text) for name, text in fields]
     document = _object(entries, "")
@@ -97,9 +98,9 @@ def _json(text: str, param: str) -> Any:
     code: str | None = "invalid_json"
     try:
         document = loads_object(b'{"":' + text.encode() + b"}")
-        if len(document) == 1:  # the text is one value, not one that closes ours and goes on with another
+        if len(document) == 1:  # the text is one value, not one that closes the object and goes on with another
             return document[""]
-    except ClientError as error:  # its words are about a whole body, and its positions are not the field's
+    except ClientError as error:  # its message is about a whole body, and its positions are not the field's
         code = error.code
     trouble = "its JSON text has a key twice" if code == "duplicate_key" else "it cannot be read as JSON"
     raise invalid_request(f"Invalid value for '{param}': {trouble}.", param=param, code=code)
@@ -113,7 +114,7 @@ def _boolean(text: str, param: str) -> bool | None:
 
 
 def _integer(text: str, param: str) -> int | None:
-    """``null`` is how openai-node has null written in a form."""
+    """An integer; ``null`` is how openai-node writes null in a form."""
     if text == "null":
         return None
     if _INTEGER.fullmatch(text) is None:
@@ -136,7 +137,7 @@ def _number(text: str, param: str) -> float | int | None:
 
 
 def _assemble(entries: list[_Entry], name: str) -> Any:
-    """What stands under ``name``; the paths are the brackets behind it."""
+    """The value under ``name``; the paths are the brackets after it."""
     if any(not path for path, _ in entries):
         if len(entries) > 1:
             raise _duplicate(name)
@@ -174,9 +175,9 @@ def _array(entries: list[_Entry], name: str) -> list[Any]:
 
 
 def _items(entries: list[_Entry], name: str) -> list[list[_Entry]]:
-    """The members of an array's objects, object by object: what a name holds the third time is the third object's.
+    """The members of an array's objects, object by object: the third value of a name belongs to the third object.
 
-    That is so row by row and column by column, as long as every object has the same members.
+    That holds row by row and column by column, as long as every object has the same members.
     """
     times: Counter[_Path] = Counter()
     items: list[list[_Entry]] = []

@@ -1,6 +1,6 @@
-"""What kind of image some bytes are, and how big, told from their header alone; nothing is decoded.
+"""The format and size of an image, read from its header alone; nothing is decoded.
 
-The bytes are a stranger's: every read is bounded, and a header that does not hold together has no size.
+The bytes are untrusted: every read is bounded, and a header that is not consistent has no size.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Literal
 ImageType = Literal["png", "jpeg", "webp", "gif"]
 
 MAX_PIXELS = 50_000_000
-"""Width × height of an image that is taken in. A small file can claim any size and ask for that much memory."""
+"""The most pixels (width × height) of an image that is accepted. A small file can claim any size and make its decoder
+allocate that much memory."""
 
 # PNG third edition, section 5.2; ITU-T T.81, annex B.1.1.3 (SOI and the marker after it); GIF89a, section 17.
 _MAGIC: tuple[tuple[bytes, ImageType], ...] = (
@@ -24,11 +25,11 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
 _START_OF_SCAN = 0xDA
 _MOST_MARKERS = 4096
-"""JPEG markers, and fill bytes between them, that are looked at. Images with a colour profile have up to 300."""
+"""The most JPEG markers, and fill bytes between them, that are read. Images with a colour profile have up to 300."""
 
 
 def image_type(data: bytes) -> ImageType | None:
-    """The format that ``data`` begins like, None if it is none that is known."""
+    """The format that ``data`` begins like; None if it is not a known one."""
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
@@ -37,7 +38,7 @@ def image_type(data: bytes) -> ImageType | None:
 
 
 def dimensions(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels as the header has them; None if it is cut off, malformed, or says zero."""
+    """Width and height in pixels, as the header says; None if it is cut off, malformed, or says zero."""
     kind = image_type(data)
     size = None
     if kind == "png":

@@ -1,7 +1,7 @@
-"""Why gpt-4o-image made no image, in its own words.
+"""Why gpt-4o-image made no image, in its own text.
 
-The family of relays tells failures inside an answer of status 200 that ends as if all were well. A failure has one of
-a few known marks; any other words that are no progress are the model's refusal.
+The relays of this model report failures inside an answer of status 200 that ends like a success. A failure has one of a
+few known marks; any other text that is not progress is the model's refusal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MOST_WORDS = 1000
 """Characters of a reason that are passed on."""
 
 _MOST_SEARCHED = 1 << 16
-"""Characters that are searched for a reason. Real answers have some hundreds."""
+"""Characters that are searched for a reason. Real answers have a few hundred."""
 
 _MARKS = re.compile(
     r"generation failed|生成失败|failure reason|失败原因|(?<!\w)(?:input|output)_moderation(?!\w)", re.IGNORECASE
@@ -49,31 +49,31 @@ _PROGRESS = re.compile(
 
 
 def failure_of(parts: AnswerParts) -> str | None:
-    """What an answer without an image says about why its making failed, None if it does not say that it did."""
+    """What an answer without an image says about why the generation failed; None if it does not report a failure."""
     words = parts.words[:_MOST_SEARCHED]
     if parts.terminal is None and _MARKS.search(words) is None:
         return None
-    told = []
+    parts_of_reason = []
     if code := _code(words, parts.terminal):
         meaning = _MEANINGS.get(code.lower())
-        told.append(f"{code} ({meaning})" if meaning else code)
+        parts_of_reason.append(f"{code} ({meaning})" if meaning else code)
     if reason := _REASON.search(words):
-        told.append(f"Reason: {reason[1]}")
+        parts_of_reason.append(f"Reason: {reason[1]}")
     if suggestion := _SUGGESTION.search(words):
-        told.append(f"Suggestion: {suggestion[1]}")
-    if told:
-        return " ".join(map(_sentence, told))[:MOST_WORDS]
+        parts_of_reason.append(f"Suggestion: {suggestion[1]}")
+    if parts_of_reason:
+        return " ".join(map(_sentence, parts_of_reason))[:MOST_WORDS]
     return refusal_of(parts) or "The generation failed, and no reason was given."
 
 
 def refusal_of(parts: AnswerParts) -> str | None:
-    """What an answer without an image says in plain words, None if it says nothing but its progress."""
+    """What an answer without an image says in plain text; None if it only reports progress."""
     kept = (line for line in parts.words[:_MOST_SEARCHED].split("\n") if not line.strip() or _is_speech(line))
     return "\n".join(kept).strip()[:MOST_WORDS].rstrip() or None
 
 
 def outside_quotes(text: str) -> str:
-    """The text without quoted lines, in which the family tells how far it is."""
+    """The text without its quoted lines, in which these relays report progress."""
     return "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(">"))
 
 

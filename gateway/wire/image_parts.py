@@ -1,8 +1,8 @@
-"""Taking the text of gpt-4o-image apart: what was asked of the mask_renderer, what is told, what is said about the end.
+"""The parts of gpt-4o-image's text: the order given to the image tool, the text for the reader, and the terminal JSON.
 
 The text begins with the order as JSON (``prompt``, ``ratio`` …), in a fence or bare. It is the model's own wording of
-what the user wants, so it may quote an image, or a sentence about failure, and neither is a result. Everything here
-takes time in proportion to the text, whatever the text is.
+the user's wish, so it may quote an image, or a sentence about failure, and neither is a result. Every step takes time
+linear in the text, for any text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 
 FENCE = "```"
 
-# A brace alone may open a sentence; an object goes on with a name or ends.
+# A brace alone may open a sentence; in an object a name or the end follows.
 _LEAD = re.compile(r'\s*+(?P<fence>```[^\n`{]*+\s*+)?(?=\{\s*+["}])')
 _CLOSED_AT_ONCE = re.compile(r"\s*+```")
 _CLOSING_LINE = re.compile(r"^[ \t]*+```[ \t]*+$", re.MULTILINE)
@@ -30,11 +30,12 @@ _THOUGHTS = frozenset({"think", "thinking", "thought", "reasoning"})
 
 @dataclass(frozen=True, slots=True)
 class AnswerParts:
-    """``order``: the JSON of what the mask_renderer was asked for, empty if there is none or it cannot be read.
+    """The parts of one answer.
 
-    ``terminal``: the JSON by which the family's backend says that a task has ended, None without one.
-    ``body``: the text outside fences and the order; only there can images be results.
-    ``words``: what is told to the reader: the body and fenced text, without JSON and thoughts.
+    ``order``: the JSON of what the image tool was asked for; empty if there is none or it cannot be read.
+    ``terminal``: the JSON by which the relay's backend reports the end of a task; None without one.
+    ``body``: the text outside fences and the order; only images in it can be results.
+    ``words``: the text for the reader: the body and fenced text, without JSON and reasoning.
     """
 
     order: Mapping[str, Any] = field(repr=False)
@@ -44,21 +45,24 @@ class AnswerParts:
 
 
 def take_apart(text: str) -> AnswerParts:
-    """The parts of a whole answer. Any text is fit; nothing is raised."""
+    """The parts of a whole answer. Accepts any text and never raises."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    told = _Told()
-    _read_fences(text[_read_lead(text, told) :], told)
-    terminal, words = told.terminal, "\n".join(told.words)
-    if told.cut_off:
+    found_so_far = _Findings()
+    _read_fences(text[_read_lead(text, found_so_far) :], found_so_far)
+    terminal, words = found_so_far.terminal, "\n".join(found_so_far.words)
+    if found_so_far.cut_off:
         words = ""
     elif terminal is None:
         terminal, words = _cut_terminal(words)
-    return AnswerParts(told.order, terminal, "\n".join(told.body), words)
+    return AnswerParts(found_so_far.order, terminal, "\n".join(found_so_far.body), words)
 
 
 @dataclass(slots=True)
-class _Told:
-    """What was found so far. ``cut_off``: the order has no end, so that nothing but images can be told from it."""
+class _Findings:
+    """The parts found so far.
+
+    ``cut_off``: the order has no end, so that only images can be read from the text.
+    """
 
     order: Mapping[str, Any] = field(default_factory=dict)
     terminal: Mapping[str, Any] | None = None
@@ -67,17 +71,21 @@ class _Told:
     cut_off: bool = False
 
     def take_object(self, text: str) -> None:
-        """A JSON object that stands where an order stands. What cannot be read is taken for one."""
+        """Take a JSON object in the place of an order. One that cannot be read counts as an order."""
         document = _parsed(text)
         if document.get("type") == "terminal":
             self.terminal = document
         elif document and not document.keys() & _ORDER_FIELDS:
-            self.words.append(text)  # an error perhaps: it may be all that is told
+            self.words.append(text)  # perhaps an error: it may be all that the answer says
         else:
             self.order = self.order or document
 
     def take_block(self, opening: str, lines: list[str]) -> None:
-        """A fenced block that is complete. ``opening``: its first line; ``lines``: what is inside."""
+        """Take a complete fenced block.
+
+        ``opening``: its first line.
+        ``lines``: its content.
+        """
         content = "\n".join(lines)
         if content.lstrip().startswith("{"):
             self.take_object(content)
@@ -85,12 +93,12 @@ class _Told:
             self.words += lines
 
     def take_lines(self, lines: Sequence[str]) -> None:
-        """Lines outside fences."""
+        """Take lines outside fences."""
         self.body += lines
         self.words += lines
 
 
-def _read_lead(text: str, told: _Told) -> int:
+def _read_lead(text: str, found_so_far: _Findings) -> int:
     """Take the JSON at the text's beginning, if there is any. Returns where the rest begins."""
     found = _LEAD.match(text)
     if found is None:
@@ -98,35 +106,35 @@ def _read_lead(text: str, told: _Told) -> int:
     fenced, start = found["fence"] is not None, found.end()
     end = _object_end(text, start)
     if end is None:
-        # A fence that ends hides it as any other does. Otherwise it stays text: it could hide an image.
-        told.cut_off = not fenced or _CLOSING_LINE.search(text, start) is None
+        # A fence that ends takes it out of the body like any other. Otherwise it stays text: it could hold an image.
+        found_so_far.cut_off = not fenced or _CLOSING_LINE.search(text, start) is None
         return 0
-    told.take_object(text[start:end])
+    found_so_far.take_object(text[start:end])
     closing = (_CLOSED_AT_ONCE.match(text, end) or _CLOSING_LINE.search(text, end)) if fenced else None
     return closing.end() if closing else end
 
 
-def _read_fences(text: str, told: _Told) -> None:
+def _read_fences(text: str, found_so_far: _Findings) -> None:
     """Take the lines inside fences and outside."""
     held: list[str] | None = None
     for line in text.split("\n"):
         mark = line.strip()
         if held is not None:
             if mark == FENCE:
-                told.take_block(held[0], held[1:])
+                found_so_far.take_block(held[0], held[1:])
                 held = None
             else:
                 held.append(line)
         elif mark.startswith(FENCE) and "`" not in mark[len(FENCE) :]:
             held = [line]
         else:
-            told.take_lines((line,))
+            found_so_far.take_lines((line,))
     if held is not None:
-        told.take_lines(held)  # a fence that is never closed is text, or it could hide an image
+        found_so_far.take_lines(held)  # a fence that is never closed counts as text, since it could hold an image
 
 
 def _object_end(text: str, start: int) -> int | None:
-    """Where the JSON object that begins at ``start`` ends, None if it does not."""
+    """Where the JSON object that begins at ``start`` ends; None if it does not end."""
     depth = 0
     for piece in _STRING_OR_BRACE.finditer(text, start):
         mark = text[piece.start()]
@@ -151,7 +159,7 @@ def _parsed(text: str) -> Mapping[str, Any]:
 
 
 def _cut_terminal(words: str) -> tuple[Mapping[str, Any] | None, str]:
-    """The terminal JSON that stands bare among words, and the words without it."""
+    """The terminal JSON that stands outside fences, and the text without it."""
     found = _TERMINAL.search(words)
     if found is None:
         return None, words

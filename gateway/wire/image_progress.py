@@ -1,9 +1,9 @@
-"""How far gpt-4o-image is, told from its text while the text comes in.
+"""The progress of gpt-4o-image, read from its text as it comes in.
 
-Percents come as ``> Progress 15%.``, ``> 进度 **34%**``, or bare and one a delta: ``>🏃 Progress 7....``, ``36..``,
-``44..``. A bare number counts only after the word for progress, a percent only in a quoted line or in thoughts. The
-line's last number is often a link (``[100](…)``), whose address is full of numbers that mean nothing: with an address
-a line is done.
+Percentages come as ``> Progress 15%.``, ``> 进度 **34%**``, or bare and one a delta: ``>🏃 Progress 7....``, ``36..``,
+``44..``. A bare number counts only after the word for progress, a percentage only in a quoted line or in reasoning. The
+line's last number is often a link (``[100](…)``), whose address is full of meaningless numbers: an address ends the
+reading of a line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import copy
 import re
 import string
 
-# A run of these is looked at only when it has ended, so that no number and no word is seen by halves.
+# A run of these is read only when it has ended, so that no number and no word is cut in two.
 _RUN = string.ascii_letters + string.digits + "/_进度"
 
 _LINE_END = re.compile(r"[\r\n]")
@@ -30,10 +30,11 @@ _LONGEST_LOOK_BACK = 2
 
 
 class ProgressReader:
-    """Fed with the text by any split. Takes time in proportion to the text, and memory for one word.
+    """Reads percentages from a text that comes in pieces, split anywhere. Takes time linear in the text, memory for one
+    word.
 
-    ``newest``: the last percent (0 to 100) that was told, None before the first. A number counts once it has ended.
-    ``thoughts``: the text is reasoning, of which every line may tell percents.
+    ``newest``: the last percentage (0 to 100) that was read; None before the first. A number counts once it has ended.
+    ``thoughts``: the text is reasoning, in which every line may hold percentages.
     """
 
     __slots__ = ("_before", "_done", "_held", "_named", "_quoted", "_thoughts", "newest")
@@ -62,7 +63,7 @@ class ProgressReader:
         self._held = [] if self._done else [piece[len(stem) :]]
 
     def at_end(self) -> int | None:
-        """``newest`` if nothing more comes. The reader stays as it is."""
+        """``newest`` if the text ends here. The reader is not changed."""
         ended = copy.copy(self)
         ended.feed("\n")
         return ended.newest

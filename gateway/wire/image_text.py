@@ -1,8 +1,8 @@
-"""What gpt-4o-image answers: images, a failure, or a refusal, all of it as text.
+"""The answers of gpt-4o-image: images, a failure, or a refusal, all of them as text.
 
-PiAPI's answer is markdown: the order as JSON, progress lines, then each image as an image, often with a link to
-download it beside. Only the images are results: a plain link such as ``[100](…)`` is progress, and the order may quote
-an image the user sent. An answer can come in any number of pieces: ``ImageTextReader`` takes them as they come.
+PiAPI's answer is markdown: the order as JSON, progress lines, then each image as an image, often with a download link
+beside it. Only the images are results: a plain link such as ``[100](…)`` is progress, and the order may quote an image
+the user sent. An answer can come in any number of pieces; ``ImageTextReader`` takes them as they come.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.images.types import MOST_READ
-from gateway.wire.base64_text import Words, put_back, set_aside, without_runs
+from gateway.wire.base64_text import Base64Filter, elide_base64, extract_base64, restore_base64
 from gateway.wire.image_failures import failure_of, outside_quotes, refusal_of
 from gateway.wire.image_parts import AnswerParts, take_apart
 from gateway.wire.image_progress import ProgressReader
@@ -28,24 +28,25 @@ _IMAGE = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# Where DALL·E's own images are kept: PiAPI says that an order may be downgraded to it.
+# The host of DALL·E's own images: PiAPI says that an order may be downgraded to DALL·E.
 _DALLE_HOST = r"https?://oaidalleapiprod[\w-]*+\.blob\.core\.windows\.net(?::\d++)?(?=[/?])"
 _FROM_DALLE = re.compile(_DALLE_HOST, re.IGNORECASE)
 _DALLE_LINK = re.compile(_DALLE_HOST + r"""[^\s()<>\[\]"'`*]++""", re.IGNORECASE)
 _AFTER_A_LINK = ".,;:!?。，；：！？"
 
 MOST_TEXT = 1 << 18
-"""Characters that an answer may have beside the base64 of its images: far more than a prompt and all progress."""
+"""Characters that an answer may have beside the base64 of its images: far more than a prompt and all progress need."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageText:
-    """What an answer says.
+    """The content of an answer.
 
     ``images``: addresses (https, http) or data URLs, each once, in order, the first ``MOST_READ``.
-    ``failure``, ``refusal``: why there is no image, at most one of the two; both None beside an image, and where
-    the text says nothing at all.
-    ``progress``: the newest percent. ``revised_prompt``: the prompt of the order the text begins with.
+    ``failure``, ``refusal``: why there is no image, at most one of the two; both None beside an image, and where the
+        text says nothing at all.
+    ``progress``: the newest percentage; None if there was none.
+    ``revised_prompt``: the prompt of the order the text begins with; None without one.
     ``downgraded``: DALL·E made the image, or seems to have: its orders have a ``size`` and no ``ratio``.
     """
 
@@ -58,24 +59,24 @@ class ImageText:
 
 
 class ImageTextReader:
-    """An answer that comes in pieces; how it is split makes no difference. Feeding costs time by the piece's length.
+    """A reader for an answer that comes in pieces, split anywhere. Feeding costs time linear in the piece.
 
-    The content is kept until the reader goes. Whoever feeds it bounds the images in it; the words the reader bounds
-    itself: once there are more than ``MOST_TEXT`` characters of them it is ``too_long``, and takes nothing more.
+    The content is kept as long as the reader. The caller bounds the images in it; the reader bounds the other text:
+    beyond ``MOST_TEXT`` characters it is ``too_long`` and takes nothing more.
     """
 
     __slots__ = ("_content", "_pieces", "_thoughts", "_thoughts_room", "_words", "too_long")
 
     def __init__(self) -> None:
         self.too_long = False
-        self._words = Words()
+        self._words = Base64Filter()
         self._pieces: list[str] = []
         self._content = ProgressReader()
         self._thoughts = ProgressReader(thoughts=True)
-        self._thoughts_room = MOST_TEXT  # beyond it nothing more is told: thoughts have no images
+        self._thoughts_room = MOST_TEXT  # beyond it no more is read: reasoning has no images
 
     def feed(self, content: str, reasoning: str = "") -> None:
-        """Take the next piece of the text, of the thoughts beside it (``reasoning_content``), or of both."""
+        """Take the next piece of the text, of the reasoning beside it (``reasoning_content``), or of both."""
         if content and not self.too_long:
             words = self._words.add(content)
             self.too_long = self._words.count > MOST_TEXT
@@ -88,17 +89,17 @@ class ImageTextReader:
 
     @property
     def progress(self) -> int | None:
-        """The newest percent so far: the text's, and the thoughts' until the text has told one. Costs nothing."""
+        """The newest percentage so far: the text's, or the reasoning's until the text has one. Takes constant time."""
         return self._thoughts.newest if self._content.newest is None else self._content.newest
 
     def result(self) -> ImageText:
-        """What the answer says if this is all of it. Goes through the whole text."""
+        """The content of the answer if this is all of it. Reads the whole text."""
         progress = self._content.at_end()
         return _read("".join(self._pieces), self._thoughts.at_end() if progress is None else progress)
 
 
 def read_answer(text: str, reasoning: str = "") -> ImageText:
-    """Read a whole answer and the thoughts beside it. Any text is fit; nothing is raised."""
+    """Read a whole answer and the reasoning beside it. Accepts any text and never raises."""
     reader = ImageTextReader()
     reader.feed(text, reasoning)
     return reader.result()
@@ -106,29 +107,29 @@ def read_answer(text: str, reasoning: str = "") -> ImageText:
 
 def image_links(text: str) -> list[str]:
     """The images in ``text``, as ``read_answer`` finds them."""
-    shorter, runs = set_aside(text)
+    shorter, runs = extract_base64(text)
     return _images(take_apart(shorter), runs)
 
 
 def _read(text: str, progress: int | None) -> ImageText:
-    shorter, runs = set_aside(text)
+    shorter, runs = extract_base64(text)
     parts = take_apart(shorter)
     prompt = parts.order.get("prompt")
-    revised = without_runs(prompt) if isinstance(prompt, str) else None
+    revised = elide_base64(prompt) if isinstance(prompt, str) else None
     if images := _images(parts, runs):
         dalle_order = "size" in parts.order and "ratio" not in parts.order
         downgraded = dalle_order or any(_FROM_DALLE.match(image) for image in images)
         return ImageText(tuple(images), None, None, progress, revised, downgraded)
     failure = failure_of(parts)
     refusal = refusal_of(parts) if failure is None else None
-    failure, refusal = (None if words is None else without_runs(words) for words in (failure, refusal))
+    failure, refusal = (None if words is None else elide_base64(words) for words in (failure, refusal))
     return ImageText((), failure, refusal, progress, revised, False)
 
 
 def _images(parts: AnswerParts, runs: Sequence[str]) -> list[str]:
-    """The markdown images; a link to DALL·E's store will do where there is none, for it can be nothing else."""
+    """The markdown images. Without one, links to DALL·E's image host count, since those can only be results."""
     found = _IMAGE.findall(parts.body)
     if not found:
         links = _DALLE_LINK.findall(outside_quotes(parts.body))
         found = [link.rstrip(_AFTER_A_LINK) for link in links]
-    return list(dict.fromkeys(put_back(image, runs) for image in found))[:MOST_READ]
+    return list(dict.fromkeys(restore_base64(image, runs) for image in found))[:MOST_READ]

@@ -1,7 +1,6 @@
-"""What an Images API says: the events of its streams and its whole answers (OpenAI's, and relays' of it).
+"""The answers of an Images API: the events of its streams and its whole answers (OpenAI's, and relays' of it).
 
-Nothing of it is believed unseen: an image is base64 text that can be read, or a web link; a word is one of OpenAI's;
-a figure is one that can be true.
+Every value is checked: an image must be valid base64 or a web link, a word one of OpenAI's, a figure plausible.
 """
 
 from __future__ import annotations
@@ -29,24 +28,31 @@ OUTPUT_TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (10
 (https://platform.openai.com/docs/guides/image-generation, "Cost and latency")."""
 
 _MOST_OUTPUT = 100_000
-"""Tokens of one image that are believed; previews, a hundred each, and sharper models than today's have room."""
+"""Tokens of one image that are believed; this leaves room for previews, a hundred tokens each, and for later models."""
 
 _MOST_IMAGE_INPUT = 100_000
 """Tokens of one image sent in that are believed."""
 
 _HIDDEN_INPUT = 30_000
-"""Tokens a provider may set before the client's prompt."""
+"""Tokens a provider may add before the client's prompt."""
 
 
 class StatedUsage(NamedTuple):
-    """``usage``: the figures. ``document``: the same in OpenAI's form, complete, for the client."""
+    """The usage an upstream stated.
+
+    ``usage``: the figures.
+    ``document``: the same in OpenAI's form, complete, for the client.
+    """
 
     usage: Usage
     document: dict[str, Any]
 
 
 def event_kind(document: dict[str, Any], event: bytes | None) -> EventKind:
-    """What an event is. ``event``: its name; some relays leave that or ``type`` out."""
+    """The kind of an event.
+
+    ``event``: its name, or None; some relays leave out either the name or ``type``.
+    """
     if isinstance(document.get("data"), list):
         return "whole"
     name = document.get("type")
@@ -59,7 +65,7 @@ def event_kind(document: dict[str, Any], event: bytes | None) -> EventKind:
 
 
 def images_in(document: dict[str, Any]) -> tuple[MadeImage, ...]:
-    """The first ``MOST_READ`` images of a whole answer; what is no image among its data is left out."""
+    """The first ``MOST_READ`` images of a whole answer. Items of its data that are no images are left out."""
     data = document.get("data")
     found: Iterator[MadeImage | None] = map(image_in, data if isinstance(data, list) else [])
     return tuple(islice((image for image in found if image is not None), MOST_READ))
@@ -69,8 +75,8 @@ def image_in(item: object) -> MadeImage | None:
     """The image of an item of a whole answer's data, or of a completed event; None if there is none."""
     if not isinstance(item, dict):
         return None
-    words = item.get("revised_prompt")
-    revised = words if isinstance(words, str) and words else None
+    text = item.get("revised_prompt")
+    revised = text if isinstance(text, str) and text else None
     link, text = item.get("url"), item.get("b64_json")
     at_link = image_at(link, revised) if isinstance(link, str) else None
     b64 = base64_text(text) if isinstance(text, str) else None
@@ -89,7 +95,7 @@ def image_at(address: str, revised_prompt: str | None = None) -> MadeImage | Non
 
 
 def base64_text(text: str) -> str | None:
-    """``text`` without a data URL's head and without line breaks; None if it is empty or is not base64."""
+    """``text`` without a data URL's prefix and without line breaks; None if it is empty or is not base64."""
     if head := _DATA_URL.match(text):
         text = text[head.end() :]
     if "\n" in text or "\r" in text:
@@ -98,18 +104,18 @@ def base64_text(text: str) -> str | None:
 
 
 def facts_in(document: dict[str, Any]) -> ImageFacts:
-    """What an event or a whole answer tells beside its images; ``auto`` tells nothing."""
+    """What an event or a whole answer says about its images; ``auto`` says nothing."""
     size = document.get("size")
     return ImageFacts(
         size=size if isinstance(size, str) and _SIZE.fullmatch(size) else None,
-        quality=_word(document.get("quality"), _QUALITIES),
-        background=_word(document.get("background"), _BACKGROUNDS),
-        output_format=_word(document.get("output_format"), _FORMATS),
+        quality=_one_of(document.get("quality"), _QUALITIES),
+        background=_one_of(document.get("background"), _BACKGROUNDS),
+        output_format=_one_of(document.get("output_format"), _FORMATS),
     )
 
 
 def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, prompt_bytes: int) -> StatedUsage | None:
-    """The ``usage`` of an event or a whole answer; None if it is not there, or cannot be true.
+    """The ``usage`` of an event or a whole answer; None if it is missing or implausible.
 
     ``prompt_bytes``: of the prompt as it was sent; a token of text is at least one byte.
     """
@@ -125,14 +131,14 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
     details = given if isinstance(given, dict) else {}
     of_images = min(_count(details.get("image_tokens"), most_input) or 0, tokens)
     cached = min(_count(details.get("cached_tokens"), most_input) or 0, tokens)
-    told: dict[str, Any] = {"text_tokens": tokens - of_images, "image_tokens": of_images}
+    input_details: dict[str, Any] = {"text_tokens": tokens - of_images, "image_tokens": of_images}
     if cached:
-        told["cached_tokens"] = cached
+        input_details["cached_tokens"] = cached
     return StatedUsage(
         Usage(tokens, cached, output, image_input_tokens=of_images),
         {
             "input_tokens": tokens,
-            "input_tokens_details": told,
+            "input_tokens_details": input_details,
             "output_tokens": output,
             "total_tokens": tokens + output,
         },
@@ -140,13 +146,16 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
 
 
 def likely_output_tokens(size: str | None, quality: str | None) -> int:
-    """Output tokens of one image of gpt-image-1: of the dearest that ``None`` or an unknown word may stand for."""
+    """Output tokens of one image of gpt-image-1.
+
+    ``size``, ``quality``: None or an unknown word counts as the most expensive one.
+    """
     square, oblong = OUTPUT_TOKENS.get(quality or "", OUTPUT_TOKENS["high"])
     return square if size == "1024x1024" else oblong
 
 
-def _word(value: object, words: frozenset[str]) -> str | None:
-    return value if isinstance(value, str) and value in words else None
+def _one_of(value: object, allowed: frozenset[str]) -> str | None:
+    return value if isinstance(value, str) and value in allowed else None
 
 
 def _count(value: object, most: int) -> int | None:

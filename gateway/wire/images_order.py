@@ -1,7 +1,7 @@
 """An order for images as an Images API reads it: ``POST /v1/images/generations`` and ``/v1/images/edits``.
 
-Generations are JSON. Edits are multipart where every image is at hand as bytes; where one is a link, they are
-OpenAI's JSON form of edits (``images: [{"image_url": …}]``): following a client's link is the upstream's business.
+Generations are JSON. Edits are multipart where every image is present as bytes; where one is a link, they are OpenAI's
+JSON form of edits (``images: [{"image_url": …}]``), and the upstream follows the link.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _FILE_ENDINGS: Mapping[str, str] = {"image/png": "png", "image/jpeg": "jpg", "im
 
 
 class ImagesOrder(NamedTuple):
-    """What goes upstream. ``size``, ``quality``: what was asked for in the end, None where that is left to it."""
+    """The order as it goes upstream.
+
+    ``size``, ``quality``: what the upstream is asked for; None where the choice is left to it.
+    """
 
     content_type: bytes
     body: bytes
@@ -39,10 +42,13 @@ class ImagesOrder(NamedTuple):
 def images_order(
     request: ImagesRequest, model: str, *, prompt: str, n: int, stream: bool, partial_images: int, boundary: str
 ) -> ImagesOrder:
-    """Write the order. ``model``: the upstream's name. ``partial_images``: previews wanted, only with ``stream``.
+    """Write the order.
 
-    ``boundary``: of a multipart body; it must not occur in what the client sent. There is never a ``response_format``,
-    which gpt-image refuses, nor any field of Flux.
+    ``model``: the upstream's name.
+    ``partial_images``: previews wanted, only with ``stream``.
+    ``boundary``: of a multipart body; it must not occur in what the client sent.
+
+    The order has no ``response_format``, which gpt-image refuses, and none of Flux's fields.
     """
     fields: dict[str, Any] = {"model": model, "prompt": prompt, "n": n}
     if request.size is not None:
@@ -91,7 +97,7 @@ def _as_text(value: object) -> bytes:
 
 
 def _file(field: str, stem: str, image: SourceImage) -> Iterator[bytes]:
-    """One part. Its file name is ours: the client's own is nobody's business, and may be anything."""
+    """One part of the form. Its file name is generated: the client's own is private, and may be any text."""
     ending = _FILE_ENDINGS.get(image.content_type)
     content_type = image.content_type if ending else "application/octet-stream"
     yield f'content-disposition: form-data; name="{field}"; filename="{stem}.{ending or "bin"}"\r\n'.encode()

@@ -1,8 +1,8 @@
-"""What a client may ask of ``/v1/images/generations``, ``/edits`` and ``/variations``.
+"""The fields of ``/v1/images/generations``, ``/edits`` and ``/variations``, checked.
 
 The fields are OpenAI's Images API's (openai-python 3.54, types/image_*_params.py) and Flux's own, as PiAPI's
-documentation names them. As in chat, anything else is refused: no field may choose a host, a key, a header or a
-callback. Flux's fields pass as they are; core/flux.py knows what each task takes.
+documentation names them. As in chat, any other field is refused: no field may choose a host, a key, a header or a
+callback. Flux's fields are passed on unchecked; core/images/flux.py knows what each task takes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_PROMPT = 32_000
 """Characters; OpenAI's bound for the gpt-image models."""
 
 MAX_SIDE = 16_384
-"""Pixels of one side in ``size``. What a model really makes, the model says."""
+"""Pixels of one side in ``size``. What a model really makes is the model's choice."""
 
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _IMAGE_FILE = re.compile(r"image(\[[0-9]*\])?")
@@ -42,10 +42,12 @@ _KNOWN = "OpenAI's Images API and of PiAPI's Flux models"
 
 
 def parse_images_request(kind: ImageKind, fields: Mapping[str, Any], files: Sequence[FormFile] = ()) -> ImagesRequest:
-    """Check an order. ``fields``: a JSON body, or a form's fields as ``form_fields.unbracket`` reads them.
+    """Check an order. Null stands for an absent field.
 
-    Null stands for an absent field. Raises ClientError 400 with ``param`` naming the field and ``code`` one of
-    ``missing_required_parameter``, ``invalid_type``, ``invalid_value``, ``unknown_parameter``, ``duplicate_key``.
+    ``fields``: a JSON body, or a form's fields as ``form_fields.unbracket`` reads them.
+
+    Raises ClientError 400 with ``param`` naming the field and ``code`` one of ``missing_required_parameter``,
+    ``invalid_type``, ``invalid_value``, ``unknown_parameter``, ``duplicate_key``.
     """
     for name, value in fields.items():
         check = _FIELDS.get(name)
@@ -87,7 +89,7 @@ def _prompt_for(kind: ImageKind, given: Mapping[str, Any]) -> str:
 
 
 def _images(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]) -> tuple[SourceImage, ...]:
-    """The files, then what ``image`` and ``images`` hold, each in order."""
+    """The files, then the images in ``image`` and ``images``, each in order."""
     sent = [file for file in files if file.name != "mask"]
     for file in sent:
         if _IMAGE_FILE.fullmatch(file.name) is None:
@@ -120,13 +122,13 @@ def _mask(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]) 
 
 
 def _texts(value: Any, name: str) -> list[tuple[str, str]]:
-    """The texts of one image or of a list, each with the name of its place. The values have been checked."""
+    """The texts of one image or of a list, each with the path of its field. The values have been checked."""
     items = [(item, f"{name}[{place}]") for place, item in enumerate(value)] if type(value) is list else [(value, name)]
     return [(item, param) if type(item) is str else (item["image_url"], f"{param}.image_url") for item, param in items]
 
 
 def _flux(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Flux's own fields. PiAPI keeps ``service_mode`` in ``config``, beside what no client may choose."""
+    """Flux's own fields. PiAPI has ``service_mode`` inside ``config``, beside settings that no client may choose."""
     flux = {name: given[name] for name in FLUX_FIELDS if name in given}
     mode = given.get("config", {}).get("service_mode")
     if mode is not None:
@@ -163,7 +165,7 @@ def _size(value: Any, param: str) -> None:
 
 
 def _image(value: Any, param: str) -> None:
-    """A string, or OpenAI's object around one. Its other way, ``file_id``, names a file that is not here."""
+    """Check a string, or OpenAI's object around one. Its other form, ``file_id``, names a file that is not here."""
     if type(value) is str:
         return
     if type(value) is not dict:
@@ -199,7 +201,7 @@ def _config(value: Any, param: str) -> None:
 
 
 def _left_to_flux(value: Any, param: str) -> None:
-    """Whether a Flux field holds what its task takes is for core/flux.py to say."""
+    """Accept any value: whether it fits the task is checked in core/images/flux.py."""
 
 
 _OPTIONS: dict[str, Check] = {
@@ -236,5 +238,5 @@ _FIELDS: dict[str, Check] = {
     "config": _config,
 }
 
-PARAMETERS = frozenset(_FIELDS)
+IMAGES_PARAMETERS = frozenset(_FIELDS)
 """Every top-level field a client may send."""

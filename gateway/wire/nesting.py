@@ -1,7 +1,7 @@
-"""How deep a JSON document is nested, told from its bytes.
+"""The depth and number of members of a JSON document, counted in its bytes.
 
-orjson reads 1,024 levels and writes 254, and what folds chunks calls itself once a level: a document between the two
-limits would be taken in and could not be passed on.
+orjson reads 1,024 levels and writes 254, and joining chunks recurses once a level: a document between the two limits
+would be read and could not be passed on.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ MAX_DEPTH = 200
 """Levels of arrays and objects that an upstream's document may have. Real answers have about ten."""
 
 MOST_MEMBERS = 300_000
-"""Commas and opening brackets that an answer about images may have. What is big in it is a few long texts; millions
-of small things would only fill the memory, many times over what they are on the wire."""
+"""The most commas and opening brackets of an answer about images. Such an answer is big because of a few long texts;
+millions of small members would only fill the memory, with many times their size on the wire."""
 
 _FIRST_LOOK = 1 << 16
 
-# Possessive, and closed or not: no bytes are looked at twice, whatever comes.
+# Possessive, and closed or not: no byte is read twice, for any input.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # An opening bracket becomes +1, a closing one -1 (as a signed byte); everything else is left out.
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -27,11 +27,10 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[{]}")
 
 
 def too_deep(data: bytes) -> bool:
-    """Whether the JSON document ``data`` has more than ``MAX_DEPTH`` levels. Takes time in proportion to its size.
+    """Whether the JSON document ``data`` has more than ``MAX_DEPTH`` levels. Takes time linear in its size.
 
-    Usual documents are done with counting their brackets; only one that has very many is looked at closely, and the
-    beginning of it first, which is enough for what is made of nothing else. The answer means nothing for bytes that
-    are not JSON.
+    Usual documents only need their brackets counted. One with very many brackets is examined, its beginning first,
+    which is enough for a document that is all brackets. The result means nothing for bytes that are not JSON.
     """
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False

@@ -1,4 +1,4 @@
-"""The text of an answer as it comes in, kept for counting tokens and finding images, but not without end."""
+"""The text of an answer as it comes in, kept up to a bound for counting tokens and finding images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable
 
 
 class ReceivedText:
-    """``keep``: characters that are kept; of what comes beyond them only the length is known."""
+    """The text received so far.
+
+    ``keep``: characters that are kept; of the text beyond them only the length is known.
+    """
 
     __slots__ = ("_keep", "_kept", "_pieces", "_total")
 
@@ -25,16 +28,16 @@ class ReceivedText:
             self._pieces.append(piece)
 
     def extend(self, pieces: Iterable[str]) -> None:
-        """Take several."""
+        """Take several pieces."""
         for piece in pieces:
             self.add(piece)
 
     def text(self) -> str:
-        """What was kept."""
+        """The text that was kept."""
         return "".join(self._pieces)
 
     def tokens(self, count: Callable[[str], int]) -> int:
-        """Tokens by ``count`` of what was kept, in proportion for all of it."""
+        """Tokens of the whole text: those of the kept part by ``count``, in proportion for the rest."""
         if not self._kept:
             return 0
         counted = count(self.text())

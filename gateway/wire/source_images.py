@@ -1,6 +1,6 @@
-"""The images a client sends in: bytes of a form, or a link, a data URL or base64 text in JSON.
+"""The images a client sends in: the bytes of a form, or a link, a data URL or base64 text in JSON.
 
-Links are checked for their form only: whoever makes the image follows them, not the gateway.
+Links are checked for their form only; the upstream follows them, not the gateway.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BLANKS = b" \t\r\n"
 
 
 def image_from_bytes(data: bytes, param: str) -> SourceImage:
-    """The image a file holds; its type is what the bytes say, whatever the client called it.
+    """The image in a file; its type is read from the bytes, not from the client's headers.
 
     Raises ClientError 400 for anything but PNG, JPEG, WebP and GIF, for a header without a size, and for more than
     ``MAX_PIXELS``.
@@ -68,8 +68,8 @@ def too_many_images(param: str) -> ClientError:
 
 
 def _decoded(text: str, param: str) -> bytes:
-    """Base64 (RFC 4648, section 4), padded; blanks between are let pass, as tools break it into lines."""
+    """The bytes of base64 (RFC 4648, section 4), padded; blanks in it are skipped, as tools break it into lines."""
     try:
         return binascii.a2b_base64(text.encode("ascii").translate(None, _BLANKS), strict_mode=True)
-    except ValueError:  # of either: characters beyond ASCII, or base64 that is none
+    except ValueError:  # characters beyond ASCII, or invalid base64
         raise wrong_value(param, "it must be a link, a data URL, or valid base64 of an image") from None

@@ -1,4 +1,4 @@
-"""Server-sent events, bytes in and events out, as the WHATWG HTML standard has it (section 9.2, "Server-sent events").
+"""Server-sent events: a parser and a writer, as the WHATWG HTML standard defines them (section 9.2).
 
 Lines end at LF, CR LF or CR and nowhere else: U+2028, U+0085 or a vertical tab inside JSON is content.
 """
@@ -15,18 +15,20 @@ _BOM = b"\xef\xbb\xbf"
 _LF = 0x0A
 _COLON = 0x3A
 _LINE_END = re.compile(rb"\r\n?|\n")
-# PiAPI's documentation says its streams end in "data:[none]"; everybody else's end in "[DONE]".
+# PiAPI's documentation says its streams end in "data:[none]"; those of all others end in "[DONE]".
 _TERMINATORS = frozenset({b"[done]", b"[none]"})
 
 
 class Event(NamedTuple):
     """One dispatched event.
 
-    ``data``: the data lines joined by LF; may be empty. ``event``: the event's name, None if it has none.
-    ``raw``: the bytes as received, from the event's first field to its blank line inclusive. The raws of a stream put
-    together are the stream, less its byte order mark, its stray blank lines and what stood between the events
-    (comments, blocks without data). Where a CR LF was torn in two by chunks after its CR had completed an event, the
-    LF heads the next raw.
+    ``data``: the data lines joined by LF; may be empty.
+    ``event``: the event's name; None if it has none.
+    ``raw``: the bytes as received, from the event's first field to its blank line inclusive.
+
+    The raws of a stream joined are the stream, less its byte order mark, its stray blank lines and the bytes between
+    events (comments, blocks without data). Where a CR LF was split by chunks after its CR had completed an event, the
+    LF begins the next raw.
     """
 
     data: bytes
@@ -41,7 +43,10 @@ class Comment(NamedTuple):
 
 
 class EventTooBig(Exception):
-    """An event has more bytes than allowed. ``before``: what was complete ahead of it in the same chunk."""
+    """An event has more bytes than allowed.
+
+    ``before``: the events that were complete ahead of it in the same chunk.
+    """
 
     def __init__(self, limit: int, before: list[Event | Comment]) -> None:
         super().__init__(f"an event is bigger than {limit} bytes")
@@ -50,10 +55,12 @@ class EventTooBig(Exception):
 
 
 class SSEParser:
-    """Takes a stream in pieces cut anywhere. ``event_limit``: the most bytes one event may have on the wire.
+    """An incremental parser; the stream may be cut into pieces anywhere.
+
+    ``event_limit``: the most bytes one event may have on the wire.
 
     It holds at most one unfinished event, hence at most ``event_limit`` bytes and the chunk just fed. After
-    ``EventTooBig`` the parser is of no further use.
+    ``EventTooBig`` the parser must not be used again.
     """
 
     def __init__(self, event_limit: int = 1 << 20) -> None:
@@ -70,14 +77,14 @@ class SSEParser:
     def incomplete(self) -> bytes:
         """The bytes of an event or line that has begun and not ended; at the end of the stream: what was cut off.
 
-        The standard says that an event without its blank line is not dispatched, however whole it looks.
+        By the standard, an event without its blank line is not dispatched, even if it looks complete.
         """
         if self._begun or len(self._buffer) > self._line:
             return bytes(self._buffer)
         return b""
 
     def feed(self, data: bytes) -> list[Event | Comment]:
-        """Take the next bytes; return what they complete, in order. Raises EventTooBig."""
+        """Take the next bytes. Returns the events they complete, in order. Raises EventTooBig."""
         # The common case, a chunk of whole events of one data line each, is answered without touching the buffer.
         if (
             data.startswith(b"data:")
@@ -98,7 +105,7 @@ class SSEParser:
         return self._parse(data)
 
     def _without_bom(self, data: bytes) -> bytes:
-        """Drop a leading byte order mark; hold back what may become one."""
+        """Drop a leading byte order mark; hold back bytes that may become one."""
         data = bytes(self._buffer) + data
         if len(data) < len(_BOM) and _BOM.startswith(data):
             self._buffer[:] = data
@@ -140,7 +147,7 @@ class SSEParser:
         return found
 
     def _blank_line(self, source: bytes | bytearray, start: int, after: int, found: list[Event | Comment]) -> None:
-        """Dispatch the event in ``source[start:after]``, if it has data, and be ready for the next."""
+        """Dispatch the event in ``source[start:after]`` if it has data, and start the next."""
         if after - start > self._limit:
             raise EventTooBig(self._limit, found)
         if self._data:
@@ -150,7 +157,9 @@ class SSEParser:
         self._begun = False
 
     def _field(self, line: bytes) -> None:
-        """Note one line of an event. ``id`` and ``retry`` concern only clients that reconnect; comments only people."""
+        """Record one line of an event. ``id`` and ``retry`` matter only to clients that reconnect; comments are
+        ignored.
+        """
         if line.startswith(b"data:"):
             self._data.append(_value(line, 5))
         elif line == b"data":
@@ -184,14 +193,14 @@ def _line_ends(source: bytes | bytearray, search: int, any_cr: bool) -> Iterator
 
 
 def _value(line: bytes, colon_end: int) -> bytes:
-    """What follows a colon, less one space."""
+    """The text after a colon, less one space."""
     return line[colon_end + 1 :] if line.startswith(b" ", colon_end) else line[colon_end:]
 
 
 def encode_event(data: bytes, event: bytes | None = None) -> bytes:
-    """Write one event. Line ends in ``data`` (any of the three) become separate data lines.
+    """The bytes of one event. Line ends in ``data`` (any of the three) become separate data lines.
 
-    ``event`` must not hold a line end: ValueError.
+    ``event``: its name; None for none. Raises ValueError if it holds a line end.
     """
     if b"\n" in data or b"\r" in data:
         data = b"\ndata: ".join(_LINE_END.split(data))

@@ -1,9 +1,10 @@
-"""PiAPI's unified task API: what an answer about a task says.
+"""The answers of PiAPI's unified task API about a task.
 
 Shapes: the envelope ``{"code", "data", "message"}``; the webhook's ``{"timestamp", "data"}``; the older one with
-``task_result``. Two vocabularies of states are documented and more have been seen, in any case, even with a tab behind
-(``"processing\\t"``), so a state that is not known to be the end is taken for "not yet". What was bought must not be
-lost over a shape: whatever cannot be used is left out, and only what is no task's answer at all is an error.
+``task_result``. Two vocabularies of states are documented and more have been seen, in any case, even with a trailing
+tab (``"processing\\t"``), so a state that is not a known final one counts as "running". A result that was bought must
+not be lost because of an unknown shape: unusable parts are left out, and only an answer that is not about a task at all
+is an error.
 """
 
 from __future__ import annotations
@@ -23,19 +24,21 @@ _DONE = frozenset({"completed", "success", "succeeded", "done", "finished"})
 _FAILED = frozenset({"failed", "failure", "error", "cancelled", "canceled"})
 _OK = 200
 _MOST_POINTS = 1_000_000_000
-"""A hundred dollars. No task costs that; it is a mistake, and the price list knows better."""
+"""Points: a hundred dollars. No task costs that much; such a figure is a mistake, and the price list is used
+instead.
+"""
 
 _SHORTEST_BASE64 = 64
-"""Characters. Where a link belongs, anything shorter is rather a word that happens to be made of the same letters."""
+"""Characters. In place of a link, a shorter text is more likely a word than base64."""
 
 _MESSAGE_LIMIT = 2_000
-"""Characters: several times what is shown, so that a secret that is cut in two is never among it."""
+"""Characters: several times what is shown, so that a secret that is cut in two is never shown."""
 
 _DEEPEST = 4
-"""Levels of objects and lists that are searched for an error's words."""
+"""Levels of objects and lists that are searched for an error's message."""
 
 _LONGEST_WORDS = 16_384
-"""Characters of one text that are looked at for an error's words."""
+"""Characters of one text that are read for an error's message."""
 
 _WORDS_IN = ("message", "raw_message", "detail", "error", "msg", "text", "log")
 _B64_IN = ("b64_json", "image_base64", "base64", "b64")
@@ -46,11 +49,14 @@ _DATA_URL = re.compile(r"\Adata:image/[^,;]{1,64}(?:;[^,;]{1,64}){0,4};base64,",
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """``task_id``: empty if the answer names none that can stand in a path.
+    """The state of a task.
 
-    ``images``: each once, in order, the first ``MOST_READ`` of them; a task that is done without any was paid for all
-    the same. ``points``: what it took, None where that is not said or cannot be true. ``error``: at most 2,000
-    characters, the upstream's own words, not sanitised; only of a task that failed or is done without an image.
+    ``task_id``: empty if the answer has none that can be part of a path.
+    ``images``: each once, in order, the first ``MOST_READ`` of them. A task that is done without any was paid for all
+        the same.
+    ``points``: what it cost; None where that is not stated or implausible.
+    ``error``: at most 2,000 characters, the upstream's own message, not sanitised; only of a task that failed or is
+        done without an image.
     """
 
     task_id: str
@@ -61,7 +67,7 @@ class TaskState:
 
 
 def parse_task(document: object) -> TaskState:
-    """What ``document``, parsed JSON, says of a task.
+    """The task state in ``document``, parsed JSON.
 
     Raises ValueError if it is not an answer about a task: not an object, an inner ``code`` other than 200 (PiAPI sends
     errors inside HTTP 200), no ``data``.
@@ -107,10 +113,10 @@ def _images(data: dict[str, Any]) -> tuple[MadeImage, ...]:
 
 
 def _images_in(output: object) -> Iterator[MadeImage]:
-    """``image_url`` and ``image_base64`` beside each other are one image in two forms.
+    """The images of one output. ``image_url`` and ``image_base64`` beside each other are one image in two forms.
 
-    ``image_url`` may name one of ``image_urls`` once more with another query (a signature, an expiry). That is one
-    image as well, unless the very same link stands there: then the query is what tells the images apart.
+    ``image_url`` may repeat one of ``image_urls`` with another query (a signature, an expiry). That is one image too,
+    unless the very same link is in ``image_urls``: then the query is what tells the images apart.
     """
     members = _object(output)
     first = _image(members.get("image_url"), members.get("image_base64"))
@@ -130,7 +136,7 @@ def _images_in(output: object) -> Iterator[MadeImage]:
 
 
 def _listed(value: object) -> Iterator[MadeImage]:
-    """The images of a list, or the only one where there is no list."""
+    """The images of a list, or the single one where there is no list."""
     found = map(_image_of_item, value if isinstance(value, list) else [value])
     return islice(filter(None, found), MOST_READ)
 
@@ -147,7 +153,7 @@ def _image_of_item(item: object) -> MadeImage | None:
 
 
 def _image(link: object, b64: object) -> MadeImage | None:
-    """An image from where a link belongs (base64 text may stand there) and where base64 text belongs, or None."""
+    """The image in a link field (which may hold base64 text) and a base64 field, or None."""
     url = link.strip() if isinstance(link, str) else ""
     text = _base64(b64)
     if _LINK.fullmatch(url):
@@ -158,7 +164,7 @@ def _image(link: object, b64: object) -> MadeImage | None:
 
 
 def _base64(value: object) -> str | None:
-    """Plain base64 text that can be decoded, without a data URL's head and without line breaks."""
+    """Plain base64 text that can be decoded, without a data URL's prefix and without line breaks."""
     if not isinstance(value, str):
         return None
     text = "".join(_DATA_URL.sub("", value.strip(), count=1).split())
@@ -194,7 +200,7 @@ def _error(data: dict[str, Any]) -> str | None:
 
 
 def _words(value: object, levels: int) -> str | None:
-    """The first words in ``value``, on one line: itself, of its members those that hold words, or its items."""
+    """The first text in ``value``, on one line: itself, or that of its message members, or of its items."""
     if isinstance(value, str):
         return " ".join(value[:_LONGEST_WORDS].split()) or None
     if levels == 0:

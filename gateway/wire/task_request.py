@@ -1,4 +1,4 @@
-"""What a client may write to PiAPI's own task API."""
+"""The fields a client may send to PiAPI's own task API, checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from gateway.core.errors import ClientError, invalid_request
 
 MOST_NAME = 256
-"""Characters of a model's or task type's name: names are kept and shown."""
+"""Characters of a model's or task type's name; names are kept and shown."""
 
 MOST_IN_A_BATCH = 4
 """Images of one Flux task (PiAPI's page Text to Image)."""
@@ -18,9 +18,9 @@ _CONFIG = frozenset({"webhook_config", "service_mode"})
 
 
 def checked_task(body: dict[str, Any]) -> dict[str, Any]:
-    """What may go to PiAPI. Raises ClientError 400 naming the field.
+    """The body that may go to PiAPI. Raises ClientError 400 naming the field.
 
-    A callback is not passed on: it would be the gateway's upstream key that makes PiAPI call whatever a client names.
+    A callback is not passed on: PiAPI would call any address a client names, on behalf of the gateway's upstream key.
     """
     for name in body:
         if name not in _FIELDS:
@@ -38,7 +38,7 @@ def checked_task(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked_config(config: object) -> dict[str, Any]:
-    """Its ``service_mode``, if it has one."""
+    """The config without its webhook, which leaves ``service_mode`` if it is given."""
     if not isinstance(config, dict):
         raise _wrong("config", "it must be an object")
     for name in config:

@@ -1,4 +1,4 @@
-"""How many tokens a chat request comes to, for reservations, limits, and answers whose upstream names no usage.
+"""How many tokens a chat request has, for reservations, limits, and answers whose upstream states no usage.
 
 The rules are OpenAI's: three tokens around each message, one for a name, three to prime the answer (OpenAI cookbook,
 "How to count tokens with tiktoken"); images by tiles (https://platform.openai.com/docs/guides/images-vision,
@@ -23,18 +23,18 @@ _TILES_OF_UNKNOWN_SIZE = 4
 _BYTES_PER_TOKEN = 4
 
 MOST_COUNTED = 1 << 18
-"""Characters that are counted for one request or answer; beyond them a sample of as many is. The slowest text takes
-0.3 µs a character, hence 80 ms, and nobody else's request moves in that time."""
+"""Characters that are counted for one request or answer; of a longer text a sample of this length is counted. The
+slowest text takes 0.3 µs a character, hence 80 ms, during which no other request is served."""
 
 _CALL = 16
-"""What counting one more text costs, in characters."""
+"""The cost of counting one more text, in characters."""
 
-# What the model is shown beside the messages, written as JSON.
+# Fields the model reads beside the messages, written as JSON.
 _SHOWN_AS_JSON = ("tools", "functions", "response_format")
 
 
 def rough_tokens(n_bytes: int) -> int:
-    """Tokens in so many bytes of English or JSON, to within a factor of two: four bytes each."""
+    """Tokens in ``n_bytes`` of English or JSON, to within a factor of two: four bytes each."""
     return -(-n_bytes // _BYTES_PER_TOKEN)
 
 
@@ -50,17 +50,22 @@ _DEAREST_IMAGE_MINI = 48_169
 
 
 def text_of_request(body: dict[str, Any]) -> list[str]:
-    """Every piece of text in a chat request that the model reads. ``body`` has passed ``parse_chat_request``."""
+    """Every text in a chat request that the model reads.
+
+    ``body``: has passed ``parse_chat_request``.
+    """
     pieces = [piece for message in body["messages"] for piece in _text_of_message(message)]
     pieces.extend(orjson.dumps(body[name]).decode() for name in _SHOWN_AS_JSON if body.get(name))
     return pieces
 
 
 def count_input(body: dict[str, Any], count: Callable[[str], int]) -> int:
-    """Input tokens of a chat request. Images are counted, not fetched.
+    """Input tokens of a chat request. Images are counted by OpenAI's rule, not fetched.
 
-    ``count`` counts a text's tokens and bounds its own work for each. To bound the sum of it, a request of more than
-    ``MOST_COUNTED`` characters, or of a great many small texts, is given to it as one text: an estimate.
+    ``count``: counts a text's tokens and bounds its own work for each.
+
+    To bound the total work, a request of more than ``MOST_COUNTED`` characters, or of a great many small texts, is
+    counted as one text, which is an estimate.
     """
     messages = body["messages"]
     texts = text_of_request(body)
@@ -74,11 +79,13 @@ def count_input(body: dict[str, Any], count: Callable[[str], int]) -> int:
 
 
 def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) -> int:
-    """Input tokens of a chat request at most, for what must not be underestimated. ``model``: the upstream's name.
+    """The most input tokens of a chat request, for reservations, which must not be too low.
 
-    Short texts are counted, as in ``count_input``; for long ones their bytes stand in, since no text has more tokens
-    than bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds. Images count as the
-    dearest the model knows, and models that are not OpenAI's, whose tokens are others, half as much again.
+    ``model``: the upstream's name.
+
+    Short texts are counted, as in ``count_input``; for long ones their bytes count, since no text has more tokens than
+    bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds. Images count as the most
+    expensive the model knows. Models that are not OpenAI's have other tokens and count half as much again.
     """
     texts = text_of_request(body)
     size = sum(len(text.encode()) for text in texts)

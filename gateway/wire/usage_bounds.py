@@ -1,8 +1,8 @@
-"""Whether an upstream's figures of usage can be true.
+"""Upper bounds for the usage an upstream states.
 
-A request is charged by what its upstream says it used. What cannot be checked is believed, but not beyond what the
-bytes on the wire allow: a token of text is at least one byte. Every bound here is generous, so that no true answer
-breaks it; it is there to stop a fault or a lie by orders of magnitude, not to check a bill.
+A request is charged by the usage its upstream states. What cannot be checked is believed, but not beyond what the bytes
+on the wire allow: a token of text is at least one byte. Every bound here is generous, so that no true answer breaks it;
+it stops a fault or a lie by orders of magnitude and does not check a bill.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from gateway.core.types import Usage
 from gateway.wire.chat_request import ChatRequest
 
 _HIDDEN_INPUT = 30_000
-"""Tokens a provider may set before the client's: its own system prompt and its descriptions of tools."""
+"""Tokens a provider may add before the client's: its own system prompt and its descriptions of tools."""
 
 _IMAGE = 100_000
-"""Tokens of one image. A link is short whatever it shows; gpt-4o-mini counts 48,169 for one in highest detail."""
+"""Tokens of one image. A link is short for any image; gpt-4o-mini counts 48,169 for one in highest detail."""
 
 _MEDIUM = 2_000_000
-"""Tokens of a file, a recording, a film, or whatever else a part may name: the largest context window there is."""
+"""Tokens of a file, a recording, a film, or any other medium of a part: the largest context window there is."""
 
 _FETCHED = 1_000_000
 """Tokens a provider may fetch for itself where it was given a search, or tools that it runs on its side."""
@@ -32,11 +32,12 @@ _AROUND_OUTPUT = 1_000
 
 
 def believable_usage(usage: Usage, request: ChatRequest, *, request_bytes: int, answer_bytes: int) -> bool:
-    """Whether ``usage`` can be true of an answer to ``request``.
+    """Whether ``usage`` is plausible for an answer to ``request``.
 
-    ``request_bytes``: of the body that was sent. ``answer_bytes``: of the body that was received, frames and all, up
-    to the end of the answer. To be asked once the answer is complete: a usage that came early is compared with too few
-    bytes.
+    ``request_bytes``: of the body that was sent.
+    ``answer_bytes``: of the body that was received, framing included, up to the end of the answer.
+
+    To be called once the answer is complete: a usage that came early would be compared with too few bytes.
     """
     return usage.output_tokens <= _most_output(request, answer_bytes) and (
         # Nearly every request is within this, and its parts need not be looked at.
@@ -46,9 +47,9 @@ def believable_usage(usage: Usage, request: ChatRequest, *, request_bytes: int, 
 
 
 def _most_output(request: ChatRequest, answer_bytes: int) -> int:
-    """Text has been received byte by byte; reasoning may be hidden, and the client's bound includes it.
+    """The most output tokens: text has been received byte by byte; reasoning may be hidden, within the client's bound.
 
-    But where the client asked for thinking by Anthropic's field, relays may set its budget beside the bound.
+    But where the client asked for thinking by Anthropic's field, relays may add its budget to the bound.
     """
     hidden = request.max_output_tokens or 0
     if request.max_output_tokens is None or request.body.get("thinking"):
@@ -57,7 +58,7 @@ def _most_output(request: ChatRequest, answer_bytes: int) -> int:
 
 
 def _not_in_the_bytes(body: dict[str, Any]) -> int:
-    """The most input tokens that need not show in the size of ``body``, which has passed ``parse_chat_request``."""
+    """The most input tokens that may not show in the size of ``body``, which has passed ``parse_chat_request``."""
     tokens = 0
     for message in body["messages"]:
         content = message.get("content")

@@ -18,7 +18,7 @@ import trustme
 from gateway.billing import alerts as budget_alerts
 from gateway.billing.alerts import PAUSES, AlertSender, signature
 from gateway.core.pricing.budgets import Crossing
-from gateway.core.pricing.calendar import TOTAL, Period
+from gateway.core.pricing.calendar import ALL_TIME, BudgetPeriod
 from gateway.core.signing import signing_key
 from gateway.core.types import Budget
 from gateway.runtime.tasks import TrackedTasks
@@ -29,7 +29,7 @@ from tests.upstream.peer import Do, Peer, Script
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-NOVEMBER = Period("month", 1_793_491_200_000_000_000, 1_796_083_200_000_000_000)
+NOVEMBER = BudgetPeriod("month", 1_793_491_200_000_000_000, 1_796_083_200_000_000_000)
 CROSSING = Crossing(("key", "alice"), 80, Budget(50_000_000_000, "month"), NOVEMBER, 40_120_000_000)
 
 
@@ -176,7 +176,7 @@ class TestDelivery:
 
     async def test_a_teams_total_has_no_start(self, alerts: Alerts):
         async with Peer([Do.REQUEST, OK]) as peer:
-            alerts.tell(peer, Crossing(("team", "growth"), 100, Budget(1, "total"), TOTAL, 2), secret="plain")
+            alerts.tell(peer, Crossing(("team", "growth"), 100, Budget(1, "total"), ALL_TIME, 2), secret="plain")
             await alerts.idle()
             headers, body = received(peer)
         check_signature(headers, body, b"plain")

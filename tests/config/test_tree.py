@@ -58,7 +58,7 @@ class TestAnchors:
 
     def test_a_problem_below_an_alias_is_placed_where_it_is_written(self):
         document, _ = read("a: &x {b: 1}\nc: *x")
-        assert (document.place(("c", "b")).line, document.place(("c", "b")).column) == (1, 11)
+        assert (document.position(("c", "b")).line, document.position(("c", "b")).column) == (1, 11)
 
     def test_merges_give_way_to_what_is_there_and_to_earlier_ones(self):
         text = "a: &a {x: 1, y: 1, z: 1}\nb: &b {<<: *a, y: 2}\nc: {<<: [*b, {z: 3, w: 3}], x: 4}"

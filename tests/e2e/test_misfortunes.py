@@ -35,7 +35,9 @@ async def everything_was_given_back(rig: Rig) -> None:
 
 
 class TestBookingThatFails:
-    @pytest.mark.parametrize("place", ["gateway.exchange.accounting.book", "gateway.exchange.accounting.Entry.facts"])
+    @pytest.mark.parametrize(
+        "place", ["gateway.exchange.accounting.settle_charges", "gateway.exchange.accounting.Entry.facts"]
+    )
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     async def test_leaves_nothing_behind(
         self, stream: bool, place: str, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
@@ -63,7 +65,7 @@ class TestBookingThatFails:
         rig.expected_crashes = True
         rig.sandbox.script("stall_head")
         with monkeypatch.context() as patch:
-            patch.setattr("gateway.exchange.accounting.book", fail)
+            patch.setattr("gateway.exchange.accounting.settle_charges", fail)
             async with rig.client() as client:
                 await client.send(chat_body())
                 await rig.sandbox.until(lambda: len(rig.sandbox.requests) == 1)
@@ -79,7 +81,7 @@ class TestBookingThatFails:
         rig = await gateway(ONE_AT_A_TIME)
         rig.expected_crashes = True
         with monkeypatch.context() as patch:
-            patch.setattr("gateway.exchange.accounting.book", fail)
+            patch.setattr("gateway.exchange.accounting.settle_charges", fail)
             patch.setattr("gateway.exchange.exchange.Delivery", fail)  # fails after the intent is written
             assert (await rig.chat()).status == 500
         row = await rig.row()

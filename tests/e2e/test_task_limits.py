@@ -27,7 +27,7 @@ def allow(rig: Rig, tasks: int) -> None:
 
 async def learned(rig: Rig, *keys: str) -> None:
     """The limit is learned at the first use, beside the first task."""
-    lines = rig.gateway.services.task_limiter._slots._lines
+    lines = rig.gateway.services.task_limiter._slots._queues
     for account in [("piapi", key) for key in keys or ("first",)]:
         await eventually(lambda: account in lines and lines[account].limit is not None, "the account's limit")  # noqa: B023
 
@@ -189,7 +189,7 @@ class TestTheQueue:
         await order(rig)
         await learned(rig)
         piapi = rig.gateway.config.upstreams["piapi"]
-        async with rig.gateway.services.task_limiter.entered(piapi, piapi.credentials[0], "somebody else"):
+        async with rig.gateway.services.task_limiter.slot(piapi, piapi.credentials[0], "somebody else"):
             error = await refused(rig)
 
         assert (error.status_code, error.code) == (504, "upstream_timeout")
@@ -204,7 +204,7 @@ class TestTheQueue:
         await order(rig)
         await learned(rig)
         piapi = rig.gateway.config.upstreams["piapi"]
-        async with rig.gateway.services.task_limiter.entered(piapi, piapi.credentials[0], "somebody else"):
+        async with rig.gateway.services.task_limiter.slot(piapi, piapi.credentials[0], "somebody else"):
             waits = start(order(rig))
             await asyncio.sleep(1.1)
             assert waiting(rig) == 1

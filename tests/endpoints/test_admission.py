@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.errors import GatewayError, LimitError
 from gateway.core.types import VirtualKey
-from gateway.endpoints.admission import SOON, is_sdk_retry
+from gateway.endpoints.admission import RECHECK_AFTER, is_sdk_retry
 from tests.exchange.scripted import now, play
 from tests.exchange.stage import Stage
 
@@ -26,7 +26,7 @@ class TestTheKey:
 
         play(story)
 
-    @pytest.mark.parametrize(("seconds", "refused"), [(SOON / 2, False), (SOON, True), (30, True)])
+    @pytest.mark.parametrize(("seconds", "refused"), [(RECHECK_AFTER / 2, False), (RECHECK_AFTER, True), (30, True)])
     def test_is_looked_at_again_if_reading_the_request_took_long(self, seconds: float, refused: bool) -> None:
         """It may have been revoked meanwhile."""
 

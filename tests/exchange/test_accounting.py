@@ -254,7 +254,7 @@ class TestAMistakeOfOursWhileBooking:
         def book(_: Any) -> Any:
             raise Mistake
 
-        monkeypatch.setattr("gateway.exchange.accounting.book", book)
+        monkeypatch.setattr("gateway.exchange.accounting.settle_charges", book)
         return Talk()
 
     async def test_is_raised_after_the_row_was_settled_as_unknown(

@@ -15,7 +15,7 @@ from gateway.config import budget, duration
 from gateway.core.errors import ClientError, GatewayError, ledger_unavailable
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import BudgetState
-from gateway.core.pricing.calendar import TOTAL
+from gateway.core.pricing.calendar import ALL_TIME
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.fields import KeyRules
 from gateway.keys.hashing import PREFIX, Pepper
@@ -54,7 +54,7 @@ class Desk:
 
     def spending(self, holder: Holder) -> BudgetState | None:
         spent = self.spent.get(holder)
-        return None if spent is None else BudgetState(holder, Budget(5 * DOLLAR, "total"), TOTAL, spent, DOLLAR)
+        return None if spent is None else BudgetState(holder, Budget(5 * DOLLAR, "total"), ALL_TIME, spent, DOLLAR)
 
     async def apply(self, work: Callable[[], Awaitable[StoredKey]]) -> StoredKey:
         self.applied += 1

@@ -297,4 +297,4 @@ def test_folding_keeps_the_last_labels_it_is_told_to():
     for number in range(MAX_SERIES + 2):
         family.of((str(number), "input")).value += 1
     assert {labels: count.value for labels, count in family}[("other", "input")] == 2
-    assert family.folded == 2
+    assert family.dropped == 2

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gateway.core.images.types import ImageFacts, ImageKind, ImagesRequest, MadeImage, SourceImage
 from gateway.translate.commands import Command, Emit, Result
-from gateway.translate.presenting import Delivering, Telling
+from gateway.translate.presenting import Delivering, Emitting
 
 T = TypeVar("T")
 
@@ -71,11 +71,11 @@ class PlainPresenter:
         self.previews: list[tuple[str, int]] = []
         self.progressed: list[str] = []
 
-    def progress(self, text: str) -> Telling:
+    def progress(self, text: str) -> Emitting:
         self.progressed.append(text)
         yield from ()
 
-    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Emitting:
         self.previews.append((b64, index))
         if self.stream:
             yield Emit(b"preview")

@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
-from gateway.core.images.flux import FluxOrder, Webhook
+from gateway.core.images.flux import FluxOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Conversation, Emit, Fetch, Head
 from gateway.translate.context import AttemptContext
 from gateway.translate.images_to_task import ImagesToTask
-from gateway.translate.presenting import Delivering, Presenter, Telling
+from gateway.translate.presenting import Delivering, Emitting, Presenter
 
 from .transcript import Pieces, Told, lines, transcript
 
@@ -136,10 +136,10 @@ class Easel:
 
     stream = True
 
-    def progress(self, text: str) -> Telling:
+    def progress(self, text: str) -> Emitting:
         yield Emit(b": " + text.encode() + b"\n\n", meaningful=False, optional=True)
 
-    def partial(self, b64: str, index: int, facts: ImageFacts) -> Telling:
+    def partial(self, b64: str, index: int, facts: ImageFacts) -> Emitting:
         yield Emit(b64.encode())
 
     def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
@@ -158,7 +158,7 @@ class Easel:
 
 def conversation(
     n: int = 1,
-    webhook: Webhook | None = None,
+    webhook: TaskWebhook | None = None,
     jitter: Callable[[], float] = lambda: 0.5,
     order: FluxOrder = ORDER,
     presenter: Presenter | None = None,

@@ -128,7 +128,7 @@ class TestWholeAnswers:
 
     def test_one_that_does_not_end_is_not_read_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("gateway.translate.chat_to_chat.WHOLE_ANSWER_LIMIT", 1000)
-        monkeypatch.setattr("gateway.translate.chat_to_chat.ERROR_LIMIT", 100)
+        monkeypatch.setattr("gateway.translate.chat_to_chat.CHAT_ERROR_LIMIT", 100)
         for status, asked in ((200, 3), (500, 1)):
             head = Head(status, ((b"content-type", b"application/json"),))
             said, outcome = play(conversation(), [head, *[b"x" * 400] * asked])
@@ -203,7 +203,7 @@ class TestBounds:
         assert outcome.ok
 
     def test_one_event_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.translate.chat_to_chat.EVENT_LIMIT", 300)
+        monkeypatch.setattr("gateway.translate.chat_to_chat.CHAT_EVENT_LIMIT", 300)
         big = chunk(delta(content="x" * 300))
         for before, phase in ((b"", Phase.ANSWERED), (PIECES["hello"], Phase.FORWARDED)):
             said, outcome = play(conversation(**STREAM), [STREAM_HEAD, before + big])
@@ -214,7 +214,7 @@ class TestBounds:
     def test_one_that_is_too_big_behind_a_complete_answer_spoils_nothing(
         self, end: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.translate.chat_to_chat.EVENT_LIMIT", 300)
+        monkeypatch.setattr("gateway.translate.chat_to_chat.CHAT_EVENT_LIMIT", 300)
         whole = PIECES["hello"] + PIECES[end]
         said, outcome = play(conversation(**STREAM), [STREAM_HEAD, whole + chunk(delta(content="x" * 300))])
         assert outcome.ok

@@ -310,7 +310,7 @@ class TestAnswersWithoutImages:
         assert talk.images == 0
 
     def test_an_answer_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.translate.images_to_chat.ANSWER_LIMIT", 500)
+        monkeypatch.setattr("gateway.translate.images_to_chat.CHAT_ANSWER_LIMIT", 500)
         tell(
             conversation(),
             """

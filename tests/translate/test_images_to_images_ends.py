@@ -124,7 +124,7 @@ class TestBrokenStreams:
         )
 
     def test_events_and_answers_have_a_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(image_stream, "EVENT_LIMIT", 100)
+        monkeypatch.setattr(image_stream, "IMAGE_EVENT_LIMIT", 100)
         for pieces in ("black", "unknown black"):
             tell(
                 conversation(),
@@ -138,7 +138,7 @@ class TestBrokenStreams:
             )
 
     def test_an_answer_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.translate.images_to_images.ANSWER_LIMIT", 150)
+        monkeypatch.setattr("gateway.translate.images_to_images.IMAGES_ANSWER_LIMIT", 150)
         tell(
             conversation(),
             """
@@ -270,7 +270,7 @@ class TestWholeAnswers:
         assert outcome.message == "Your request was rejected."
 
     def test_errors_are_not_read_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(image_stream, "ERROR_LIMIT", 100)
+        monkeypatch.setattr(image_stream, "IMAGE_ERROR_LIMIT", 100)
         tell(
             conversation(),
             """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import TransportError
-from gateway.core.images.flux import Webhook, task_body
+from gateway.core.images.flux import TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.types import Phase, Usage
 from gateway.translate.commands import Head, Record, Send, Sleep
@@ -93,7 +93,7 @@ def test_what_goes_to_the_upstream() -> None:
 
 
 def test_a_webhook_goes_along_and_may_end_the_waits() -> None:
-    webhook = Webhook(endpoint="https://gateway.example/hooks/7", secret="a secret", wakeup="task-7")
+    webhook = TaskWebhook(endpoint="https://gateway.example/hooks/7", secret="a secret", wakeup="task-7")
     talk = conversation(webhook=webhook)
     said, _ = play(talk, [*whole(task("pending")), *whole(task("processing")), *whole(done()), b"an image"])
     assert isinstance(said[0], Send)

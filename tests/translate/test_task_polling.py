@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Outcome, Phase, Price, Target, TaskTimes, Usage
 from gateway.translate.commands import Awaiting, Command, Conversing, Head, Send, Sleep, Stalled
-from gateway.translate.presenting import Telling
+from gateway.translate.presenting import Emitting
 from gateway.translate.task_polling import (
-    ERROR_LIMIT,
+    TASK_ERROR_LIMIT,
     TaskPolling,
     failure_words,
     is_task_id,
@@ -62,7 +62,7 @@ class Waiting:
         self.state = yield from self._polling.until_ended(ID, self._tell)
         return Outcome("ok", Phase.FORWARDED, 200)
 
-    def _tell(self) -> Telling:
+    def _tell(self) -> Emitting:
         yield from ()
 
 
@@ -174,7 +174,7 @@ class TestQuestionsThatFail:
         assert talk.state.task_id == ID
 
     def test_an_error_without_end_is_not_read_to_its_end(self) -> None:
-        flood = [b"x" * ERROR_LIMIT, b"x"]
+        flood = [b"x" * TASK_ERROR_LIMIT, b"x"]
         said, outcome = play(Waiting(), [Head(500, ()), *flood, *whole(done())])
         assert outcome.ok
         assert hosts(said) == [API.host, PROXY.host]

@@ -109,7 +109,7 @@ class TestMemory:
 
     @pytest.fixture(autouse=True)
     def _small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(present_images, "MOST_BYTES", len(BLACK) + 10)
+        monkeypatch.setattr(present_images, "MOST_IMAGE_BYTES", len(BLACK) + 10)
 
     def test_a_second_subrequest_finds_it_used_up(self) -> None:
         shared = presenter(n=3)
@@ -126,7 +126,7 @@ class TestMemory:
         assert fetched(said) == [OTHER_URL]
 
     def test_nothing_is_fetched_once_it_is_used_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(present_images, "MOST_BYTES", len(BLACK))
+        monkeypatch.setattr(present_images, "MOST_IMAGE_BYTES", len(BLACK))
         shared = presenter(n=3)
         tell(shared.deliver([MadeImage(URL)], NO_FACTS, 1), BLACK)
         with pytest.raises(ResultUnavailable, match="more than"):

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.sandbox import Sandbox
 from gateway.upstream import account as account_info
-from gateway.upstream.account import MAX_BYTES, task_limit
+from gateway.upstream.account import ACCOUNT_ANSWER_LIMIT, task_limit
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.upstream.peer import Do, Peer
@@ -85,7 +85,7 @@ async def test_a_host_that_refuses_connections_is_followed_by_the_next(sandbox: 
 async def test_a_silent_host_leaves_time_for_the_next(
     sandbox: Sandbox, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_info, "TIMEOUT", 4.0)
+    monkeypatch.setattr(account_info, "ACCOUNT_TIMEOUT", 4.0)
     sandbox.script("wall;seconds=60", role="api")
     assert await task_limit(pool, upstream(sandbox.urls["api"], sandbox.urls["proxy"]), KEY) == 5
     assert [request.role for request in sandbox.requests] == ["api", "proxy"]
@@ -94,7 +94,7 @@ async def test_a_silent_host_leaves_time_for_the_next(
 async def test_hosts_that_are_all_silent_teach_nothing_and_leave_no_connection(
     sandbox: Sandbox, pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account_info, "TIMEOUT", 0.1)
+    monkeypatch.setattr(account_info, "ACCOUNT_TIMEOUT", 0.1)
     sandbox.script("wall;seconds=60", times=None)
     assert await task_limit(pool, upstream(sandbox.urls["api"], sandbox.urls["proxy"]), KEY) is None
     assert pool.open_count == 0
@@ -148,9 +148,9 @@ async def test_answers_without_an_account_teach_nothing(pool: ConnectionPool, bo
 
 async def test_an_answer_is_read_up_to_its_bound_and_no_further(pool: ConnectionPool) -> None:
     account = b'{"data":{"max_concurrent_task_count":7}}'
-    async with answering(account.ljust(MAX_BYTES)) as peer:
+    async with answering(account.ljust(ACCOUNT_ANSWER_LIMIT)) as peer:
         assert await task_limit(pool, upstream(peer.endpoint().url), KEY) == 7
-    async with answering(account.ljust(MAX_BYTES + 1)) as peer:
+    async with answering(account.ljust(ACCOUNT_ANSWER_LIMIT + 1)) as peer:
         assert await task_limit(pool, upstream(peer.endpoint().url), KEY) is None
     endless = [
         Do.REQUEST,

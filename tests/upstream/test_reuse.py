@@ -161,7 +161,7 @@ async def test_connections_that_rest_too_long_are_swept_away() -> None:
         await peer.until_gone(3)
         assert pool.open_count == 0
         await asyncio.sleep(0.06)
-        assert pool._shelves == {}  # nor is an origin without connections remembered, nor a timer kept for it
+        assert pool._groups == {}  # nor is an origin without connections remembered, nor a timer kept for it
         assert pool._sweep_timer is None
     await pool.close()
 

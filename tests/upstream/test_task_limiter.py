@@ -49,7 +49,7 @@ class House:
         return answer
 
     async def work(self, owner: str, seconds: float = 10.0, credential: Credential = FIRST) -> None:
-        async with self.gate.entered(PIAPI, credential, owner):
+        async with self.gate.slot(PIAPI, credential, owner):
             self.came.append((owner, now()))
             await asyncio.sleep(seconds)
 
@@ -100,7 +100,7 @@ def test_a_task_that_fails_or_is_cancelled_gives_its_slot_back() -> None:
         house = await House([1]).knowing()
 
         async def fails() -> None:
-            async with house.gate.entered(PIAPI, FIRST, "alice"):
+            async with house.gate.slot(PIAPI, FIRST, "alice"):
                 raise Trouble
 
         with suppress(Trouble):
@@ -137,7 +137,7 @@ def test_a_slot_is_not_lost_on_a_waiter_that_is_cancelled_at_that_very_moment() 
         release = asyncio.Event()
 
         async def holds() -> None:
-            async with house.gate.entered(PIAPI, FIRST, "alice"):
+            async with house.gate.slot(PIAPI, FIRST, "alice"):
                 await release.wait()
 
         holder = asyncio.get_running_loop().create_task(holds())

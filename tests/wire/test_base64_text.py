@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.base64_text import ASIDE, Words, is_base64, put_back, set_aside, without_runs
+from gateway.wire.base64_text import (
+    PLACEHOLDER_MARK,
+    Base64Filter,
+    elide_base64,
+    extract_base64,
+    is_base64,
+    restore_base64,
+)
 
 RUN = base64.b64encode(bytes(range(256)) * 6).decode()
 
@@ -38,7 +45,7 @@ def test_what_could_not_be_decoded_is_none(text: str) -> None:
 def test_words_are_what_is_not_in_an_image_however_they_are_split(text: str, words: str) -> None:
     for first in range(len(text) + 1):
         for second in range(first, len(text) + 1):
-            reader = Words()
+            reader = Base64Filter()
             pieces = (text[:first], text[first:second], text[second:])
             assert "".join(reader.add(piece) for piece in pieces if piece) == words
             assert reader.count == len(words)
@@ -46,15 +53,17 @@ def test_words_are_what_is_not_in_an_image_however_they_are_split(text: str, wor
 
 def test_long_runs_are_set_aside_and_put_back() -> None:
     text = f"a ![x](data:image/png;base64,{RUN}) b base64,short, ![y](data:image/png;base64,{RUN}"
-    shorter, runs = set_aside(text)
+    shorter, runs = extract_base64(text)
     assert runs == [RUN, RUN]
     assert len(shorter) < 100
     assert "base64,short," in shorter
-    assert put_back(shorter, runs) == text
-    assert without_runs(shorter) == "a ![x](data:image/png;base64,…) b base64,short, ![y](data:image/png;base64,…"
+    assert restore_base64(shorter, runs) == text
+    assert elide_base64(shorter) == "a ![x](data:image/png;base64,…) b base64,short, ![y](data:image/png;base64,…"
 
 
 def test_nobody_can_ask_for_a_run_by_its_number() -> None:
-    shorter, runs = set_aside(f"{ASIDE}0{ASIDE} base64,{RUN} {ASIDE}7{ASIDE}")
-    assert put_back(shorter, runs) == f"0 base64,{RUN} 7"
-    assert without_runs(f"half a number {ASIDE}1") == "half a number 1"
+    shorter, runs = extract_base64(
+        f"{PLACEHOLDER_MARK}0{PLACEHOLDER_MARK} base64,{RUN} {PLACEHOLDER_MARK}7{PLACEHOLDER_MARK}"
+    )
+    assert restore_base64(shorter, runs) == f"0 base64,{RUN} 7"
+    assert elide_base64(f"half a number {PLACEHOLDER_MARK}1") == "half a number 1"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as sdk
 
 from gateway.core.errors import ClientError, model_not_allowed, model_not_found
-from gateway.wire.chat_request import PARAMETERS, parse_chat_request, upstream_body
+from gateway.wire.chat_request import CHAT_PARAMETERS, parse_chat_request, upstream_body
 
 HELLO = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 USER = {"role": "user", "content": "hello"}
@@ -35,8 +35,8 @@ def test_every_parameter_of_the_sdk_is_known_and_only_two_more():
     }
     assert "temperature" in theirs
     assert "stream" in theirs
-    assert PARAMETERS - theirs == {"thinking", "top_k"}
-    assert theirs - PARAMETERS == set()
+    assert CHAT_PARAMETERS - theirs == {"thinking", "top_k"}
+    assert theirs - CHAT_PARAMETERS == set()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_request_with_nothing_but_the_necessary_has_openais_defaults():
 
 
 def test_null_is_the_same_as_absent():
-    nulls = dict.fromkeys(PARAMETERS - {"model", "messages"})
+    nulls = dict.fromkeys(CHAT_PARAMETERS - {"model", "messages"})
     assert parse_chat_request({**HELLO, **nulls}).n == 1
     assert not parse_chat_request({**HELLO, "stream": True, "stream_options": {"include_usage": None}}).include_usage
     assert parse_chat_request({**HELLO, "stop": "x", "tool_choice": "auto", "function_call": "none"}).n == 1
@@ -273,7 +273,7 @@ anything = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(PARAMETERS)), anything, max_size=5), st.booleans())
+@given(st.dictionaries(st.sampled_from(sorted(CHAT_PARAMETERS)), anything, max_size=5), st.booleans())
 def test_any_values_give_a_request_or_a_400_that_names_a_field(fields, complete):
     body = {**fields, **HELLO} if complete else fields
     try:

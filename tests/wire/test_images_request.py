@@ -14,7 +14,7 @@ from gateway.core.errors import ClientError
 from gateway.core.images.types import MOST_IMAGES, STANDARD_SIZES, SourceImage
 from gateway.wire.form_data import FormFile, parse_form
 from gateway.wire.form_fields import unbracket
-from gateway.wire.images_request import MAX_PROMPT, PARAMETERS, parse_images_request
+from gateway.wire.images_request import IMAGES_PARAMETERS, MAX_PROMPT, parse_images_request
 
 from .forms import refused_with, sent_by_node_sdk, sent_by_python_sdk
 from .test_image_bytes import drawn
@@ -92,11 +92,11 @@ def test_an_order_with_everything():
     assert (request.images, request.mask) == ((FROM_URL,), FROM_PNG)
     assert request.options == options
     assert request.flux == flux
-    assert set(body) == PARAMETERS - {"images", "config"}
+    assert set(body) == IMAGES_PARAMETERS - {"images", "config"}
 
 
 def test_null_stands_for_an_absent_field():
-    nothing = dict.fromkeys(PARAMETERS)
+    nothing = dict.fromkeys(IMAGES_PARAMETERS)
     assert parse_images_request("generation", {**nothing, **CAT}) == parse_images_request("generation", CAT)
 
 
@@ -209,7 +209,7 @@ def test_the_sdks_fields_are_known_but_those_that_gpt_image_1_does_not_have():
         for name in getattr(module, cls).__annotations__
     }
     assert {"prompt", "image", "mask", "partial_images", "input_fidelity"} <= theirs
-    assert theirs - PARAMETERS == {"complexity", "frame_count", "frame_duration_ms", "markup", "svg"}
+    assert theirs - IMAGES_PARAMETERS == {"complexity", "frame_count", "frame_duration_ms", "markup", "svg"}
 
 
 @pytest.mark.parametrize(("config", "flux"), [({}, {}), ({"service_mode": "public"}, {"service_mode": "public"})])
@@ -338,7 +338,7 @@ _CODES = {"missing_required_parameter", "invalid_type", "invalid_value", "unknow
 
 @given(
     st.sampled_from(["generation", "edit", "variation"]),
-    st.dictionaries(st.sampled_from(sorted(PARAMETERS)), _VALUES, max_size=4),
+    st.dictionaries(st.sampled_from(sorted(IMAGES_PARAMETERS)), _VALUES, max_size=4),
     st.lists(st.builds(file, st.sampled_from(["image", "mask", "x"]), st.sampled_from([PNG, b"x"])), max_size=3),
 )
 def test_any_fields_give_an_order_or_a_clients_error(kind, fields, files):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.chat_fold import ChatFolder
+from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.nesting import MAX_DEPTH, MOST_MEMBERS, too_crowded, too_deep
 
 
@@ -37,10 +37,10 @@ def test_what_is_not_too_deep_can_be_folded_and_written():
     value = orjson.loads(nested(b'{"a":', MAX_DEPTH - 4, b"}"))
     chunk = {"choices": [{"index": 0, "delta": {"deep": value}}], "usage": None}
     assert not too_deep(orjson.dumps(chunk))
-    folder = ChatFolder()
-    folder.add(chunk)
-    folder.add(chunk)
-    assert orjson.loads(orjson.dumps(folder.result()))["choices"][0]["message"]["deep"] == value
+    accumulator = ChatAccumulator()
+    accumulator.add(chunk)
+    accumulator.add(chunk)
+    assert orjson.loads(orjson.dumps(accumulator.result()))["choices"][0]["message"]["deep"] == value
 
 
 def test_megabytes_made_to_be_slow_are_answered():

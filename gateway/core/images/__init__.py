@@ -1,1 +1,1 @@
-"""Orders for images, as values: what was ordered, how it is split, and what Flux makes of it."""
+"""The types of image orders, how an order is split, and the Flux task for it."""

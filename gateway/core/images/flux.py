@@ -1,7 +1,7 @@
-"""An order for images → the Flux task that PiAPI is to be given. Everything is checked before anything is bought.
+"""An order for images → the Flux task for PiAPI. The whole order is checked before anything is bought.
 
-Source: PiAPI's documentation, the pages that gateway/catalogue.yaml names. What a client does not say is left to
-PiAPI's own defaults, but for the size of txt2img and the documented defaults of kontext, which are sent.
+Source: PiAPI's documentation, the pages that gateway/catalogue.yaml names. Fields the client leaves out are left to
+PiAPI's own defaults, except the size of txt2img and the documented defaults of kontext, which are sent.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from gateway.core.images.flux_sizes import task_size
 from gateway.core.images.flux_task_type import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name
 from gateway.core.images.types import ImagesRequest, SourceImage
 
-VARIATION_PROMPT = "A variation of this image: the same subject and style, composed anew."
-"""What redux-variation, which needs a prompt, is told where the client says nothing."""
+REDUX_PROMPT = "A variation of this image: the same subject and style, composed anew."
+"""The prompt for redux-variation, which requires one, where the client gives none."""
 
 _SERVICE_MODES = ("public", "private")
 
 
 @dataclass(frozen=True, slots=True)
 class FluxOrder:
-    """A task, ready to be created. ``model``: PiAPI's name. ``input``, ``config``: as the task API takes them, without
-    ``batch_size`` and the webhook. ``batch``: the most images one task makes. ``size``: ``WIDTHxHEIGHT`` as it is
-    asked for, None where PiAPI chooses.
+    """A Flux task, ready to be created.
+
+    ``model``: PiAPI's name of it.
+    ``input``, ``config``: as the task API takes them, without ``batch_size`` and the webhook.
+    ``batch``: the most images one task makes.
+    ``size``: the ``WIDTHxHEIGHT`` asked for; None where PiAPI chooses.
     """
 
     model: str
@@ -41,9 +44,12 @@ class FluxOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Webhook:
-    """Where PiAPI reports the end of a task. ``endpoint``: a URL of the gateway's. ``secret``: what PiAPI sends along.
-    ``wakeup``: the name by which a waiting conversation is woken.
+class TaskWebhook:
+    """Where PiAPI reports the end of a task.
+
+    ``endpoint``: a URL of the gateway's.
+    ``secret``: what PiAPI sends along, so that the gateway can tell the report is genuine.
+    ``wakeup``: the name under which the waiting conversation is woken.
     """
 
     endpoint: str = field(repr=False)
@@ -56,8 +62,8 @@ def flux_order(
 ) -> FluxOrder:
     """The task for ``request`` on PiAPI's model ``upstream_model``.
 
-    ``painted``: the image with its mask painted white, which must be given where the request has a mask.
-    Raises ClientError 400 naming the parameter that is wrong; ValueError if ``painted`` is missing.
+    ``painted``: the image with its mask painted white on it; required where the request has a mask.
+    Raises ClientError 400 naming the parameter that is wrong, and ValueError if ``painted`` is missing.
     """
     task_type = choose_task(request, upstream_model, facts)
     fields = given_fields(request.flux)
@@ -88,7 +94,7 @@ def flux_order(
     )
 
 
-def task_body(order: FluxOrder, n: int, webhook: Webhook | None) -> bytes:
+def task_body(order: FluxOrder, n: int, webhook: TaskWebhook | None) -> bytes:
     """The body of ``POST /api/v1/task`` for ``n`` images, at most ``order.batch``."""
     if not 1 <= n <= order.batch:
         raise ValueError(f"one such task makes 1 to {order.batch} images, not {n}")
@@ -106,10 +112,11 @@ def task_body(order: FluxOrder, n: int, webhook: Webhook | None) -> bytes:
 
 
 def images_wanted(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -> int:
-    """How many images the client orders: ``n``, or ``batch_size``, Flux's own word for it, where the model has it.
+    """How many images the client orders: ``n``, or Flux's own ``batch_size`` where the model has that field.
 
-    An ``n`` of 1 cannot be told from none, so it gives way. Raises ClientError 400 for a ``batch_size`` that is out of
-    its bounds, that the model does not have, or that is not the same as ``n``.
+    An ``n`` of 1 cannot be told from the default, so ``batch_size`` overrides it.
+    Raises ClientError 400 for a ``batch_size`` that is out of bounds, that the model does not have, or that differs
+    from an ``n`` above 1.
     """
     value = given_fields(request.flux).get("batch_size")
     if value is None:
@@ -127,7 +134,7 @@ def images_wanted(request: ImagesRequest, upstream_model: str, facts: FluxFacts)
 
 
 def _plain_inputs(fields: Mapping[str, object], task_type: str, rules: Mapping[str, InputRule]) -> dict[str, Any]:
-    """The inputs that are texts and numbers, but for those that others see to: prompt, sides, batch."""
+    """The inputs that are texts and numbers, except those handled elsewhere: prompt, sides and batch."""
     inputs: dict[str, Any] = {}
     for name, rule in rules.items():
         if name in ("prompt", "width", "height", "batch_size"):
@@ -145,12 +152,12 @@ def _prompt(request: ImagesRequest, fields: Mapping[str, object], task_type: str
     if not request.prompt and "prompt" in fields:
         return read_words(fields["prompt"], "prompt")
     if not request.prompt and request.kind == "variation" and task_type == VARIATION:
-        return VARIATION_PROMPT
+        return REDUX_PROMPT
     return read_words(request.prompt, "prompt")
 
 
 def _only_image(request: ImagesRequest, fields: Mapping[str, object]) -> SourceImage | None:
-    """The image to work on, from the request's own or from ``image`` among Flux's fields."""
+    """The image to work on, from the request's images or from ``image`` among Flux's own fields."""
     images = list(request.images)
     if "image" in fields:
         images.append(SourceImage(url=read_image(fields["image"], "image")))

@@ -1,4 +1,4 @@
-"""What is known of Flux on PiAPI: models, task types, their inputs, the LoRA and ControlNet names. Facts only.
+"""The facts about Flux on PiAPI: models, task types, their inputs, the LoRA and ControlNet names.
 
 Source: PiAPI's documentation, as gateway/catalogue.yaml cites it item by item.
 """
@@ -15,7 +15,7 @@ InputKind = Literal["text", "integer", "number", "image", "loras", "controls", "
 
 @dataclass(frozen=True, slots=True)
 class InputRule:
-    """One input of a task. Bounds include their ends, except ``above``, which is not allowed itself."""
+    """The rule for one input of a task. Bounds include their ends, except ``above``, which excludes its own value."""
 
     kind: InputKind
     required: bool = False
@@ -24,12 +24,15 @@ class InputRule:
     maximum: Number | None = None
     above: Number | None = None
     models: tuple[str, ...] = ()
-    """The models that obey it; empty for all of the task type's."""
+    """The models that have this input; empty for all models of the task type."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskType:
-    """A kind of Flux task. ``loras`` and ``controls``: how many it takes, from and to."""
+    """A kind of Flux task.
+
+    ``loras``, ``controls``: the fewest and the most of each that the task takes.
+    """
 
     models: tuple[str, ...]
     inputs: Mapping[str, InputRule]
@@ -39,8 +42,11 @@ class TaskType:
 
 @dataclass(frozen=True, slots=True)
 class FluxFacts:
-    """``aliases``: a model name of ours → the task type it stands for. ``max_pixels``: width × height of a result;
-    ``max_added_pixels``: what an outpaint may add in all.
+    """Everything the catalogue says about Flux.
+
+    ``aliases``: a model name of the gateway's → the task type it stands for.
+    ``max_pixels``: the largest width × height of a result.
+    ``max_added_pixels``: the most pixels an outpaint may add in all.
     """
 
     models: tuple[str, ...] = ()

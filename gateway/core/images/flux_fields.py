@@ -1,6 +1,6 @@
-"""Reading Flux's own fields: the values a client gave, checked against the catalogue's rules.
+"""Readers for Flux's own fields: a client's values, checked against the catalogue's rules.
 
-A multipart form has nothing but text, so a number or a yes or no written as JSON would write it counts as one.
+A multipart form carries only text, so text that JSON would read as a number or a boolean is accepted as one.
 """
 
 from __future__ import annotations
@@ -23,24 +23,33 @@ _INT64 = 1 << 63
 
 
 def bad_value(param: str, rule: str) -> ClientError:
-    """400 ``invalid_value``; ``rule`` says what would be right."""
+    """400 ``invalid_value``.
+
+    ``rule``: a clause that says what a valid value is.
+    """
     return invalid_request(f"Invalid value for '{param}': {rule}.", param=param, code="invalid_value")
 
 
 def bad_type(param: str, wanted: str) -> ClientError:
-    """400 ``invalid_type``; ``wanted`` has its article (``a number``)."""
+    """400 ``invalid_type``.
+
+    ``wanted``: the expected type with its article (``a number``).
+    """
     return invalid_request(f"Invalid type for '{param}': expected {wanted}.", param=param, code="invalid_type")
 
 
-def missing(param: str, reason: str) -> ClientError:
-    """400 ``missing_required_parameter``; ``reason`` is a sentence."""
+def missing_field(param: str, reason: str) -> ClientError:
+    """400 ``missing_required_parameter``.
+
+    ``reason``: a whole sentence.
+    """
     return invalid_request(
         f"Missing required parameter: '{param}'. {reason}", param=param, code="missing_required_parameter"
     )
 
 
-def unknown(param: str, known: Collection[str]) -> ClientError:
-    """400 ``unknown_parameter``, with the names that there are."""
+def unknown_field(param: str, known: Collection[str]) -> ClientError:
+    """400 ``unknown_parameter``, listing the names in ``known``."""
     name = shorten(param)
     return invalid_request(
         f"Unknown parameter: '{name}'. There are: {', '.join(known)}.", param=name, code="unknown_parameter"
@@ -48,12 +57,12 @@ def unknown(param: str, known: Collection[str]) -> ClientError:
 
 
 def given_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that say something: null and an empty list count as not given."""
+    """The fields that have a value: null and an empty list count as not given."""
     return {name: value for name, value in fields.items() if value is not None and value != []}
 
 
 def read_number(value: object, rule: InputRule, param: str) -> Number:
-    """A finite number within the rule's bounds, an int where its kind is ``integer``. Raises ClientError 400."""
+    """A finite number within the rule's bounds; an int where the rule's kind is ``integer``. Raises ClientError 400."""
     whole = rule.kind == "integer"
     number = _number(value)
     if number is None:
@@ -82,7 +91,7 @@ def read_text(value: object, param: str) -> str:
 
 
 def read_words(value: object, param: str) -> str:
-    """Text with something in it. Raises ClientError 400."""
+    """Text that is not blank. Raises ClientError 400."""
     text = read_text(value, param)
     if not text.strip():
         raise bad_value(param, "it must not be empty")
@@ -90,7 +99,8 @@ def read_words(value: object, param: str) -> str:
 
 
 def read_image(value: object, param: str) -> str:
-    """A link, or bytes as plain base64 text (Kontext's page: "url or base64 string"); a data URL's head is taken off.
+    """A link, or an image as plain base64 text (Kontext's page: "url or base64 string"); a data URL's prefix is
+    removed.
 
     Raises ClientError 400.
     """
@@ -109,12 +119,12 @@ def read_flag(value: object, param: str) -> bool:
 
 
 def read_object(value: object, members: Collection[str], param: str) -> dict[str, Any]:
-    """An object's members that are given. Raises ClientError 400 for anything else and for members not known."""
+    """The members of an object that have a value. Raises ClientError 400 for any other type and for unknown members."""
     if not isinstance(value, Mapping):
         raise bad_type(param, "an object")
     for name in value:
         if name not in members:
-            raise unknown(f"{param}.{name}", members)
+            raise unknown_field(f"{param}.{name}", members)
     return given_fields(value)
 
 

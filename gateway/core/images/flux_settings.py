@@ -18,7 +18,7 @@ from gateway.core.errors import ClientError, shorten
 from gateway.core.images.flux_catalogue import FluxFacts, InputRule, TaskType
 from gateway.core.images.flux_fields import (
     bad_value,
-    missing,
+    missing_field,
     read_flag,
     read_image,
     read_list,
@@ -42,9 +42,16 @@ def _strength(value: object, param: str) -> int | float:
 
 @dataclass(frozen=True, slots=True)
 class _Adapter:
-    """A kind of adapter. ``type``: the member that names one. ``extra``: the configuration's list of further names."""
+    """A kind of adapter (LoRA or ControlNet).
 
-    word: str
+    ``label``: its name in error messages.
+    ``field``: the client's field that holds the list of them.
+    ``type``: the member of an item that names the adapter.
+    ``others``: the item's other members, each with its reader.
+    ``extra``: the configuration's list of further names.
+    """
+
+    label: str
     field: str
     type: str
     others: Mapping[str, Callable[[object, str], Any]]
@@ -68,7 +75,7 @@ _CONTROL = _Adapter(
 
 
 def adapter_settings(fields: Mapping[str, object], task_type: str, task: TaskType, facts: FluxFacts) -> dict[str, Any]:
-    """The inputs ``lora_settings`` and ``control_net_settings``, checked, as far as they are given.
+    """The inputs ``lora_settings`` and ``control_net_settings``, checked, where they are given.
 
     Raises ClientError 400 naming the member that is wrong, or the list that is missing or too long.
     """
@@ -83,15 +90,17 @@ def adapter_settings(fields: Mapping[str, object], task_type: str, task: TaskTyp
                 _setting(adapter, item, names, f"{adapter.field}[{index}]") for index, item in enumerate(items)
             ]
         elif fewest:
-            raise missing(adapter.field, f"'{task_type}' needs {fewest} {adapter.word}.")
+            raise missing_field(adapter.field, f"'{task_type}' needs {fewest} {adapter.label}.")
     return inputs
 
 
 def outpaint_settings(fields: Mapping[str, object], width: int, height: int, max_added_pixels: int) -> Settings:
-    """The input ``custom_settings``, from the client's own or from its ``outpaint: {left, right, top, bottom}``.
+    """The input ``custom_settings``, from that field of the client's or from its ``outpaint: {left, right, top,
+    bottom}``.
 
-    ``width``, ``height``: of the image, 0 where they are not known; then the least that can be added is looked at.
-    Raises ClientError 400: both or neither given, a negative side, nothing to add, more than ``max_added_pixels``.
+    ``width``, ``height``: pixels of the image; 0 where unknown (links), in which case the fewest pixels that could be
+        added are checked.
+    Raises ClientError 400 for both or neither given, a negative side, nothing to add, more than ``max_added_pixels``.
     """
     if _OUTPAINT in fields and "custom_settings" in fields:
         raise bad_value(_OUTPAINT, "custom_settings says the same; give one of the two")
@@ -102,7 +111,7 @@ def outpaint_settings(fields: Mapping[str, object], width: int, height: int, max
         param = "custom_settings"
         sides = _custom_sides(fields[param], param)
     else:
-        raise missing(_OUTPAINT, "It says how many pixels to add: {left, right, top, bottom}.")
+        raise missing_field(_OUTPAINT, "It says how many pixels to add: {left, right, top, bottom}.")
     left, right, top, bottom = (sides[side] for side in _SIDES)
     if not any(sides.values()):
         raise bad_value(param, "at least one side must be above 0")
@@ -130,7 +139,7 @@ def _setting(adapter: _Adapter, item: object, names: tuple[str, ...], param: str
     given = read_object(item, (adapter.type, *adapter.others), param)
     where = f"{param}.{adapter.type}"
     if adapter.type not in given:
-        raise missing(where, f"It names the {adapter.word}.")
+        raise missing_field(where, f"It names the {adapter.label}.")
     name = read_words(given[adapter.type], where)
     if name not in names:
         raise _unknown_name(adapter, name, names, where)
@@ -143,13 +152,15 @@ def _setting(adapter: _Adapter, item: object, names: tuple[str, ...], param: str
 
 
 def _unknown_name(adapter: _Adapter, name: str, names: tuple[str, ...], param: str) -> ClientError:
-    """PiAPI keeps adding names, so the message says how the operator can let one pass."""
+    """The error for an adapter name that is not known. PiAPI keeps adding names, so it says how the operator allows
+    one.
+    """
     near = get_close_matches(name[:100].lower(), names, n=3)
     shown = shorten(name)
     line = shown if _PLAIN_NAME.fullmatch(shown) else orjson.dumps(shown).decode()
     return bad_value(
         param,
-        f"'{shown}' is not a {adapter.word} that is known here; "
+        f"'{shown}' is not a {adapter.label} that is known here; "
         + (f"near it: {', '.join(near)}" if near else f"known: {', '.join(names)}")
         + f". If PiAPI has it, this line in the gateway's configuration lets it pass: "
         f"flux: {{{adapter.extra}: [{line}]}}",

@@ -1,7 +1,7 @@
-"""The size of a Flux image: what the client asked for, as the task takes it.
+"""The size of a Flux image: the client's wish → the width and height of the task.
 
 Source: PiAPI's documentation. Only txt2img and kontext take a size; width × height of txt2img is at most 1,048,576.
-OpenAI's larger standard sizes are shrunk in their shape, so that clients with a fixed list of sizes can be served.
+OpenAI's larger standard sizes are shrunk in proportion, so that clients with a fixed list of sizes can be served.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from gateway.core.images.flux_task_type import TEXT_TO_IMAGE
 from gateway.core.images.types import STANDARD_SIZES
 
 _SIDE = 1024
-"""What ``auto`` is, for a task whose sides have no default of their own."""
+"""Pixels: the side that ``auto`` stands for, in a task whose sides have no default of their own."""
 
 _GRID = 8
-"""Pixels that both sides of a shrunk size are multiples of."""
+"""Pixels: both sides of a shrunk size are multiples of this."""
 
 _SIZE = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", re.ASCII)
 
@@ -28,9 +28,10 @@ _SIZE = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})", re.ASCII)
 def task_size(
     size: str | None, fields: Mapping[str, object], task_type: str, facts: FluxFacts
 ) -> tuple[int | None, int | None]:
-    """Width and height to ask for, in pixels; None is left to PiAPI.
+    """Width and height to ask for, in pixels; None leaves a side to PiAPI.
 
-    ``size``: OpenAI's field. ``fields``: Flux's own, ``width`` and ``height`` among them, which win over it.
+    ``size``: OpenAI's field.
+    ``fields``: Flux's own fields; their ``width`` and ``height`` override ``size``.
     Raises ClientError 400 for a size the task does not take, for one too large, and where the fields disagree.
     """
     rules = facts.task_types[task_type].inputs
@@ -58,7 +59,7 @@ def task_size(
 
 
 def largest_same_shape(width: int, height: int, max_pixels: int) -> tuple[int, int]:
-    """The largest size of exactly this shape, both sides multiples of 8, that has at most ``max_pixels``."""
+    """The largest size of exactly this shape, both sides multiples of 8, with at most ``max_pixels`` pixels."""
     shape = gcd(width, height)
     across, down = width // shape, height // shape
     step = lcm(_GRID // gcd(across, _GRID), _GRID // gcd(down, _GRID))
@@ -67,7 +68,10 @@ def largest_same_shape(width: int, height: int, max_pixels: int) -> tuple[int, i
 
 
 def _within(wanted: tuple[int, int], max_pixels: int, *, strict: bool) -> tuple[int, int]:
-    """``wanted`` as Flux can paint it. ``strict``: the task has a bound; Kontext's page names none."""
+    """``wanted``, shrunk or refused if Flux cannot make it.
+
+    ``strict``: the task has an upper bound; Kontext's page names none.
+    """
     width, height = wanted
     if width * height <= max_pixels:
         return wanted

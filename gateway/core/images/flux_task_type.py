@@ -1,8 +1,9 @@
-"""Which Flux task serves an order for images.
+"""The choice of the Flux task type that serves an order for images.
 
-The client's own ``task_type`` wins, then what the model's name stands for (flux-kontext), then what came along with the
-prompt. Whatever the chosen task has no use for is refused by its name, for it would be paid for and ignored.
-Source: PiAPI's documentation, as gateway/catalogue.yaml cites it; the order of the hints is ours.
+The client's own ``task_type`` comes first, then the task that the model's name stands for (flux-kontext), then the
+fields sent beside the prompt. A field that the chosen task does not use is refused by name: otherwise the client would
+pay for a result that ignores it. Source: PiAPI's documentation, as gateway/catalogue.yaml cites it; the order of the
+hints is the gateway's own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 from gateway.core.errors import ClientError, shorten
 from gateway.core.images.flux_catalogue import FluxFacts, TaskType
-from gateway.core.images.flux_fields import bad_type, bad_value, given_fields, missing, unknown
+from gateway.core.images.flux_fields import bad_type, bad_value, given_fields, missing_field, unknown_field
 from gateway.core.images.types import ImagesRequest
 
 TEXT_TO_IMAGE = "txt2img"
@@ -31,20 +32,20 @@ _HINTS_WITH_IMAGE = (
     ("lora_settings", "img2img-lora"),
     ("denoise", "img2img"),
 )
-"""What came → the task that is for it; the first that fits decides."""
+"""A field that was sent → the task that uses it; the first match decides."""
 
 _AS_FILES = "with a mask, send the image and the mask as files, not as links, so that one can be laid on the other"
 _FOR_ANY_TASK = ("task_type", "service_mode")
 _SHORT_FOR = {"outpaint": "custom_settings"}
-"""Our own field → the input it becomes."""
+"""The gateway's own field → the input it becomes."""
 
 
 def choose_task(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -> str:
     """The task type for ``request`` on PiAPI's model ``upstream_model``.
 
-    Raises ClientError 400 naming the parameter that asks for what cannot be: a task the model does not do, a task type
-    or a field there is not, a field or an image the task has no use for, no image where it needs one, a mask that
-    cannot be painted because it or its image is only a link.
+    Raises ClientError 400 naming the parameter that cannot be met: a task the model does not do, an unknown task type
+    or field, a field or an image the task does not use, a missing image, or a mask that cannot be painted because it or
+    its image is only a link.
     """
     if upstream_model not in facts.models:
         raise bad_value("model", f"'{shorten(upstream_model)}' is not a Flux model that is known here")
@@ -52,7 +53,7 @@ def choose_task(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -
     known = known_fields(facts)
     for name in fields:
         if name not in known:
-            raise unknown(name, known)
+            raise unknown_field(name, known)
     task_type, asked_by = _wanted(request, fields, upstream_model, facts)
     task = facts.task_types[task_type]
     if upstream_model not in task.models:
@@ -66,13 +67,13 @@ def choose_task(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -
 
 
 def known_fields(facts: FluxFacts) -> tuple[str, ...]:
-    """Every field of Flux's own that a client may give, for one task or another."""
+    """Every Flux field a client may send, for any of the tasks."""
     inputs = (name for task in facts.task_types.values() for name in task.inputs)
     return tuple(dict.fromkeys((*inputs, *_SHORT_FOR, *_FOR_ANY_TASK)))
 
 
 def short_name(model: str) -> str:
-    """PiAPI's name of a model as the catalogue's short names spell it: Qubico/flux1-dev → flux-dev."""
+    """PiAPI's name of a model in the catalogue's short form: Qubico/flux1-dev → flux-dev."""
     return model.rpartition("/")[2].replace("flux1-", "flux-")
 
 
@@ -112,7 +113,7 @@ def _check_images(request: ImagesRequest, fields: Mapping[str, object], task_typ
         if request.images:
             raise bad_value("image", f"'{task_type}' takes no image")
     elif rule.required and not request.images and "image" not in fields:
-        raise missing("image", f"'{task_type}' works on an image.")
+        raise missing_field("image", f"'{task_type}' works on an image.")
     # A mask is painted into its image here, so the bytes of both are needed.
     if request.mask is not None and not request.mask.data:
         raise bad_value("mask", _AS_FILES)

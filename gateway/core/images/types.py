@@ -1,4 +1,4 @@
-"""The nouns of image requests: what a client orders, what it sends along, what comes back."""
+"""The types of image requests: what a client orders and sends, and what comes back."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ ImageKind = Literal["generation", "edit", "variation"]
 ImageFormat = Literal["url", "b64_json"]
 
 STANDARD_SIZES = ("256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792")
-"""OpenAI's sizes over all of its image models; ``auto`` leaves the choice to the model."""
+"""The sizes of all of OpenAI's image models; ``auto`` leaves the choice to the model."""
 
 MOST_IMAGES = 10
-"""OpenAI's bound for ``n``."""
+"""OpenAI's upper bound for ``n``."""
 
 MOST_READ = 32
-"""Images of one answer that are read. Some models make more than were asked for, but not without end."""
+"""Images read from one answer. Some models make more than were asked for, so a small excess is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
     """An image a client sends in: its bytes, or a link to it.
 
-    ``content_type``: of the bytes. ``width``, ``height``: pixels, 0 where they are not known (links).
+    ``content_type``: the type of the bytes.
+    ``width``, ``height``: pixels; 0 where they are not known (links).
     """
 
     data: bytes = field(default=b"", repr=False)
@@ -44,13 +45,15 @@ class SourceImage:
 
 @dataclass(frozen=True, slots=True)
 class ImagesRequest:
-    """An order for images, checked. It is shared by all attempts and never changed.
+    """A checked order for images. It is shared by all attempts and never changed.
 
-    ``prompt``: empty only for variations, where whoever speaks to the upstream puts a fixed sentence.
-    ``size``, ``quality``: as the client gave them, None if it did not. ``format``: how it wants the images, None for
-    the model's own way. ``partial_images``: how many previews a stream may bring.
+    ``prompt``: empty only for variations; the conversation with the upstream then puts in a fixed sentence.
+    ``size``, ``quality``: as the client gave them; None if it did not.
+    ``format``: how the client wants the images; None for the model's own way.
+    ``partial_images``: how many previews a stream may bring.
     ``options``: OpenAI's other fields (background, output_format, output_compression, moderation, input_fidelity,
-    style, user, safety_identifier), as an Images API takes them. ``flux``: Flux's own fields, as the client gave them.
+        style, user, safety_identifier), as an Images API takes them.
+    ``flux``: Flux's own fields, as the client gave them.
     """
 
     kind: ImageKind
@@ -70,7 +73,7 @@ class ImagesRequest:
 
 @dataclass(frozen=True, slots=True)
 class MadeImage:
-    """An image that was made: a link, or its bytes as base64 text, or both."""
+    """An image that was made: a link, its bytes as base64 text, or both."""
 
     url: str | None = None
     b64: str | None = field(default=None, repr=False)
@@ -79,9 +82,10 @@ class MadeImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is told of an answer beside its images; None where it is not known.
+    """The facts an answer states about its images; None where it does not state them.
 
-    ``size``: ``WIDTHxHEIGHT`` as it was really asked for. ``usage``: OpenAI's usage object, as an Images API named it.
+    ``size``: the ``WIDTHxHEIGHT`` that was really asked for.
+    ``usage``: OpenAI's usage object, as an Images API sent it.
     """
 
     size: str | None = None

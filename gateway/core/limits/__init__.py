@@ -1,1 +1,1 @@
-"""How much is let in at once: keys' rates, an account's task slots, failed authentications, memory for bodies."""
+"""The limits of what is admitted: keys' rates, an account's task slots, failed authentications, memory for bodies."""

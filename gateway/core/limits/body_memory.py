@@ -1,19 +1,20 @@
-"""How many bytes of request bodies may be held before anything has decided whether their requests are let in."""
+"""The memory that request bodies may take before their requests are admitted."""
 
 from __future__ import annotations
 
-TOTAL = 256 * 1024 * 1024
+BODY_MEMORY = 256 * 1024 * 1024
+"""Bytes that all bodies together may take."""
 
 
 class BodyBudget:
-    """Room for ``total`` bytes, shared by owners (the names of virtual keys). One thread only.
+    """Memory for ``total`` bytes, shared by owners (the names of virtual keys). One thread only.
 
-    An owner may always hold a quarter, and more while less than half of all is held: one that is alone is not slowed
-    down, and one that floods leaves half of the room to the others. A body that is alone always has room, since its
-    own limit bounds it.
+    An owner may always hold a quarter, and more while less than half of the total is held: a single owner is not slowed
+    down, and one that floods leaves half of the memory to the others. A body is always admitted while no other is held,
+    since its own limit bounds it.
     """
 
-    def __init__(self, total: int = TOTAL) -> None:
+    def __init__(self, total: int = BODY_MEMORY) -> None:
         self._total = total
         self._share = total // 4
         self._by_owner: dict[str, int] = {}
@@ -21,11 +22,13 @@ class BodyBudget:
         """Bytes held now."""
 
     def lease(self, owner: str) -> BodyLease:
-        """Room for one body, nothing at first."""
+        """A lease for one body, which holds nothing at first."""
         return BodyLease(self, owner)
 
     def resize(self, owner: str, before: int, after: int) -> bool:
-        """Let a lease hold ``after`` bytes instead of ``before``; False, changing nothing, if there is no room."""
+        """Let a lease hold ``after`` bytes instead of ``before``. False, changing nothing, if there is not enough
+        memory.
+        """
         others = self.held - before
         siblings = self._by_owner.get(owner, 0) - before
         if after > before and others:
@@ -42,7 +45,7 @@ class BodyBudget:
 
 
 class BodyLease:
-    """What one body holds of the budget. ``release`` it, whatever happens."""
+    """The memory one body holds. ``release`` it in a ``finally``."""
 
     __slots__ = ("_budget", "_owner", "_size")
 
@@ -52,13 +55,13 @@ class BodyLease:
         self._size = 0
 
     def grow(self, size: int) -> bool:
-        """Hold ``size`` bytes in all, no less than before. False if there is no room for them."""
+        """Hold ``size`` bytes in all, no less than before. False if there is not enough memory."""
         granted = self._budget.resize(self._owner, self._size, size)
         if granted:
             self._size = size
         return granted
 
     def release(self) -> None:
-        """Hold nothing."""
+        """Give all of it back."""
         self._budget.resize(self._owner, self._size, 0)
         self._size = 0

@@ -1,9 +1,9 @@
 """The limits of a virtual key: requests a minute, tokens a minute, requests in parallel.
 
-A minute is any half-open span of 60 seconds, not one of the calendar. Counts are exact or conservative, never lax:
-requests that come less than ``GRAIN`` apart are kept as one run, which leaves the window when its *last* member is
-60 s old. So no 60 s ever hold more than the limit, a place may come free up to ``GRAIN`` late, and a key costs at most
-``WINDOW / GRAIN`` + 1 runs of memory. Time is passed in: monotonic seconds of one clock.
+A minute is any half-open span of 60 seconds, not one of the calendar. Counts are exact or err on the strict side:
+requests less than ``GRAIN`` apart are kept as one run, which leaves the window when its *last* member is 60 s old. So
+no 60 s ever hold more than the limit, capacity may come free up to ``GRAIN`` late, and a key costs at most
+``RATE_WINDOW / GRAIN`` + 1 runs of memory. Times are passed in: monotonic seconds of one clock.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from typing import Literal
 from gateway.core.errors import LimitError
 from gateway.core.types import VirtualKey
 
-WINDOW = 60.0
+RATE_WINDOW = 60.0
 """Seconds."""
 
 GRAIN = 0.25
-"""Seconds: what comes closer together than this leaves the window together."""
+"""Seconds: amounts closer together than this leave the window together."""
 
 PARALLEL_RETRY_AFTER = 1.0
-"""Seconds: when a running request will end is not known, so this is only a polite pause."""
+"""Seconds to wait after a refusal for parallel requests. When a running request will end is not known, so this is a
+guess."""
 
 LimitKind = Literal["rpm", "tpm", "parallel"]
-Headers = list[tuple[bytes, bytes]]
+RateLimitHeaders = list[tuple[bytes, bytes]]
 
 _WORDS: dict[LimitKind, tuple[str, str]] = {
     "rpm": ("requests per minute", "requests"),
@@ -37,7 +38,7 @@ _WORDS: dict[LimitKind, tuple[str, str]] = {
 
 
 class _Run:
-    """Amounts that came within one grain. ``amount`` is 0 once the run has left its window."""
+    """Amounts added within one grain. ``amount`` is 0 once the run has left its window."""
 
     __slots__ = ("amount", "first", "last")
 
@@ -47,7 +48,7 @@ class _Run:
 
 
 class SlidingWindow:
-    """How much came in the last 60 s. Every operation is O(1), amortised."""
+    """The sum of the amounts added in the last 60 s. Every operation is O(1), amortised."""
 
     __slots__ = ("_runs", "_total")
 
@@ -56,16 +57,16 @@ class SlidingWindow:
         self._total = 0
 
     def total(self, now: float) -> int:
-        """What the window holds at ``now``."""
+        """The sum at ``now``."""
         runs = self._runs
-        while runs and now - runs[0].last >= WINDOW:
+        while runs and now - runs[0].last >= RATE_WINDOW:
             gone = runs.popleft()
             self._total -= gone.amount
             gone.amount = 0
         return self._total
 
     def add(self, amount: int, now: float) -> _Run:
-        """Count ``amount``; the run it went into is what ``give_back`` wants."""
+        """Count ``amount``. Returns the run it was added to, which ``give_back`` needs."""
         self._total += amount
         if self._runs:
             newest = self._runs[-1]
@@ -78,26 +79,26 @@ class SlidingWindow:
         return run
 
     def give_back(self, run: _Run, amount: int) -> None:
-        """Take back part of what was added to ``run``. Nothing happens once the run has left the window."""
+        """Take back part of what was added to ``run``. Does nothing once the run has left the window."""
         returned = min(amount, run.amount)
         run.amount -= returned
         self._total -= returned
 
     def room_in(self, excess: int, now: float) -> float:
-        """Seconds until at least ``excess`` of what the window holds will have left it."""
+        """Seconds until at least ``excess`` of the sum has left the window."""
         for run in self._runs:
             excess -= run.amount
             if excess <= 0:
-                return max(0.0, run.last + WINDOW - now)
-        return WINDOW
+                return max(0.0, run.last + RATE_WINDOW - now)
+        return RATE_WINDOW
 
     def empty_in(self, now: float) -> float:
         """Seconds until the window is empty again."""
-        return max(0.0, self._runs[-1].last + WINDOW - now) if self._runs else 0.0
+        return max(0.0, self._runs[-1].last + RATE_WINDOW - now) if self._runs else 0.0
 
 
-class _State:
-    """What one key has used. It outlives reloads of the configuration, whatever the new limits are."""
+class _KeyUse:
+    """The use of one key's limits so far. It outlives reloads of the configuration, even if the limits change."""
 
     __slots__ = ("in_flight", "requests", "tokens")
 
@@ -108,11 +109,11 @@ class _State:
 
 
 class Lease:
-    """Leave to run one request, to be handed back with ``KeyLimits.release``."""
+    """The admission of one request, to be given back with ``KeyLimits.release``."""
 
     __slots__ = ("_parallel", "_reserved", "_run", "_state")
 
-    def __init__(self, state: _State | None, run: _Run | None, reserved: int, parallel: bool) -> None:
+    def __init__(self, state: _KeyUse | None, run: _Run | None, reserved: int, parallel: bool) -> None:
         self._state = state
         self._run = run
         self._reserved = reserved
@@ -141,8 +142,9 @@ _UNLIMITED = Lease(None, None, 0, parallel=False)
 class LimitRefusal:
     """Why a request may not run now.
 
-    ``asked``: what it wanted of the limit. ``retry_after``: seconds until the same request can be admitted, or None
-    when it never can, because it asks for more than the whole limit.
+    ``asked``: how much of the limit the request needs.
+    ``retry_after``: seconds until the same request can be admitted; None when it never can, because it needs more than
+        the whole limit.
     """
 
     kind: LimitKind
@@ -170,15 +172,15 @@ class LimitRefusal:
 
 
 class KeyLimits:
-    """Admits requests under the limits of their keys. State is kept by the key's name; one thread only."""
+    """The state of all keys' limits, kept by the key's name. One thread only."""
 
     def __init__(self) -> None:
-        self._states: dict[str, _State] = {}
+        self._states: dict[str, _KeyUse] = {}
 
     def admit(self, key: VirtualKey, tokens: int, now: float) -> Lease | LimitRefusal:
-        """Reserve a request and ``tokens`` (an estimate, ≥ 0), or refuse and consume nothing.
+        """Reserve one request and ``tokens`` (an estimate, ≥ 0), or refuse and consume nothing.
 
-        Only limits that are set count what passes: a limit set by a reload starts counting at the reload.
+        Only limits that are set are counted: a limit set by a reload starts counting at the reload.
         """
         rpm, tpm, parallel = key.rpm, key.tpm, key.parallel
         if rpm is None and tpm is None and parallel is None:
@@ -187,7 +189,7 @@ class KeyLimits:
             raise ValueError("tokens must not be negative")
         state = self._states.get(key.name)
         if state is None:
-            state = self._states[key.name] = _State()
+            state = self._states[key.name] = _KeyUse()
         if rpm is not None and state.requests.total(now) >= rpm:
             return _refusal("rpm", key.name, rpm, 1, state.requests, now)
         if tpm is not None and state.tokens.total(now) + tokens > tpm:
@@ -202,20 +204,24 @@ class KeyLimits:
         return Lease(state, run, tokens, parallel is not None)
 
     def release(self, admission: Lease, actual_tokens: int | None, now: float) -> None:
-        """The request has ended and used ``actual_tokens`` (None: not known, the reservation stands).
+        """Settle a request that has ended.
 
-        What was reserved too much is given back where it was reserved; what was used beyond it counts from ``now``.
-        Releasing twice does nothing the second time.
+        ``actual_tokens``: what it used; None if unknown, in which case the reservation stands.
+
+        Tokens reserved in excess are given back where they were reserved; tokens used beyond the reservation count from
+        ``now``. A second release does nothing.
         """
         admission._end(actual_tokens, now)
 
-    def headers(self, key: VirtualKey, now: float) -> Headers:
-        """OpenAI's ``x-ratelimit-*`` headers for the limits that are set; ``reset`` is when the whole limit is free."""
+    def headers(self, key: VirtualKey, now: float) -> RateLimitHeaders:
+        """OpenAI's ``x-ratelimit-*`` headers for the limits that are set; ``reset`` is when the whole limit is free
+        again.
+        """
         rpm, tpm = key.rpm, key.tpm
         if rpm is None and tpm is None:
             return []
-        state = self._states.get(key.name) or _State()
-        headers: Headers = []
+        state = self._states.get(key.name) or _KeyUse()
+        headers: RateLimitHeaders = []
         if rpm is not None:
             headers += _triple(_REQUESTS, rpm, state.requests, now)
         if tpm is not None:
@@ -223,7 +229,7 @@ class KeyLimits:
         return headers
 
     def retain(self, names: Iterable[str]) -> None:
-        """Forget keys that exist no more, except while one of their requests runs."""
+        """Forget the keys that no longer exist, except while one of their requests runs."""
         kept = frozenset(names)
         self._states = {name: state for name, state in self._states.items() if name in kept or state.in_flight > 0}
 
@@ -238,7 +244,7 @@ _REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b
 _TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
-def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> Headers:
+def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> RateLimitHeaders:
     left = limit - window.total(now)
     return [
         (names[0], b"%d" % limit),
@@ -248,7 +254,7 @@ def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow
 
 
 def _duration(seconds: float) -> bytes:
-    """As OpenAI writes it: ``20ms``, ``1s``, ``6m0s``; rounded up, so that waiting for it is enough."""
+    """A duration as OpenAI writes it: ``20ms``, ``1s``, ``6m0s``; rounded up, so that waiting that long is enough."""
     if seconds < 1.0:
         milliseconds = ceil(seconds * 1000)
         if milliseconds < 1000:

@@ -1,8 +1,9 @@
 """A fair queue for the tasks of each upstream account.
 
-PiAPI lets an account run so many tasks at once (``max_concurrent_task_count``) and queues or refuses what is more. We
-queue it ourselves, so that one virtual key's heap of work does not keep the others waiting: owners take turns, and
-within an owner it is first come, first served. Every step is O(1), but for what ``learn`` lets in.
+PiAPI lets an account run a number of tasks at once (``max_concurrent_task_count``) and queues or refuses the rest. The
+gateway queues them itself, so that many tasks of one virtual key do not delay the other keys: owners take turns, and
+the tasks of one owner go first come, first served. Every step is O(1), except ``learn``, which is linear in the tasks
+it admits.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-Account = tuple[str, str]
+UpstreamAccount = tuple[str, str]
 """The names of an upstream and of one of its keys."""
 
 TaskTicket = TypeVar("TaskTicket", bound=Hashable)
 
 
-class _Line(Generic[TaskTicket]):
-    """One account. Whoever waits does so because ``limit`` or more are running."""
+class _Queue(Generic[TaskTicket]):
+    """The queue of one account. Tickets wait only while ``limit`` or more are running."""
 
     __slots__ = ("limit", "owners", "running", "turns")
 
@@ -43,7 +44,7 @@ class _Line(Generic[TaskTicket]):
             del self.turns[owner]
 
     def let_in(self) -> TaskTicket | None:
-        """The next one, if there is room and somebody waits; it runs from now on, its owner goes to the end."""
+        """Admit the next ticket if there is a free slot and one waits; its owner goes to the end of the turns."""
         if self.full() or not self.turns:
             return None
         owner, tickets = self.turns.popitem(last=False)
@@ -56,75 +57,79 @@ class _Line(Generic[TaskTicket]):
 
 
 class TaskSlots(Generic[TaskTicket]):
-    """Who may run a task now. A ticket stands for one task, from asking to leaving; owners are virtual keys' names."""
+    """Which tasks may run now. A ticket stands for one task, from ``ask`` to ``leave``; owners are names of virtual
+    keys.
+    """
 
     def __init__(self) -> None:
-        self._lines: dict[Account, _Line[TaskTicket]] = {}
+        self._queues: dict[UpstreamAccount, _Queue[TaskTicket]] = {}
 
-    def learn(self, account: Account, limit: int | None) -> list[TaskTicket]:
-        """From now on so many tasks run at once; None: any number. The tickets that may run now, in their order.
+    def learn(self, account: UpstreamAccount, limit: int | None) -> list[TaskTicket]:
+        """Set how many tasks of the account run at once; None for any number. Returns the tickets that may run now, in
+        order.
 
-        A lower limit stops nothing that runs. ValueError for a limit below 1, with which nothing would ever run.
+        A lower limit stops no running task.
+        Raises ValueError for a limit below 1, with which no task would ever run.
         """
         if limit is not None and limit < 1:
             raise ValueError("a limit must be at least 1")
-        line = self._line(account)
-        line.limit = limit
+        queue = self._queue(account)
+        queue.limit = limit
         let_in = []
-        while (ticket := line.let_in()) is not None:
+        while (ticket := queue.let_in()) is not None:
             let_in.append(ticket)
-        self._forget_if_empty(account, line)
+        self._forget_if_empty(account, queue)
         return let_in
 
-    def ask(self, account: Account, owner: str, ticket: TaskTicket) -> bool:
-        """True: it runs from now on. False: it waits until ``leave`` or ``learn`` returns it.
+    def ask(self, account: UpstreamAccount, owner: str, ticket: TaskTicket) -> bool:
+        """True: the ticket's task runs from now on. False: it waits until ``leave`` or ``learn`` returns the ticket.
 
-        ValueError if the ticket is in this account's line already.
+        Raises ValueError if the ticket is in this account's queue already.
         """
-        line = self._line(account)
-        if ticket in line.running or ticket in line.owners:
+        queue = self._queue(account)
+        if ticket in queue.running or ticket in queue.owners:
             raise ValueError("this ticket has asked before")
-        if line.full():
-            line.enqueue(owner, ticket)
+        if queue.full():
+            queue.enqueue(owner, ticket)
             return False
-        line.running.add(ticket)
+        queue.running.add(ticket)
         return True
 
-    def leave(self, account: Account, ticket: TaskTicket) -> TaskTicket | None:
-        """A ticket that runs or waits is done with; the one that may run in its place, if any.
+    def leave(self, account: UpstreamAccount, ticket: TaskTicket) -> TaskTicket | None:
+        """Remove a ticket that runs or waits. Returns the ticket that may run in its place, if any.
 
-        Nothing happens if it has left already.
+        Does nothing if the ticket has left already.
         """
-        line = self._lines.get(account)
-        if line is None:
+        queue = self._queues.get(account)
+        if queue is None:
             return None
-        if ticket in line.owners:
-            line.withdraw(ticket)
+        if ticket in queue.owners:
+            queue.withdraw(ticket)
             return None
-        if ticket not in line.running:
+        if ticket not in queue.running:
             return None
-        line.running.remove(ticket)
-        follower = line.let_in()
-        self._forget_if_empty(account, line)
+        queue.running.remove(ticket)
+        follower = queue.let_in()
+        self._forget_if_empty(account, queue)
         return follower
 
-    def running(self, account: Account) -> int:
+    def running(self, account: UpstreamAccount) -> int:
         """How many tasks of the account run."""
-        line = self._lines.get(account)
-        return len(line.running) if line else 0
+        queue = self._queues.get(account)
+        return len(queue.running) if queue else 0
 
-    def waiting(self, account: Account) -> int:
+    def waiting(self, account: UpstreamAccount) -> int:
         """How many tasks of the account wait for their turn."""
-        line = self._lines.get(account)
-        return len(line.owners) if line else 0
+        queue = self._queues.get(account)
+        return len(queue.owners) if queue else 0
 
-    def _line(self, account: Account) -> _Line[TaskTicket]:
-        line = self._lines.get(account)
-        if line is None:
-            line = self._lines[account] = _Line()
-        return line
+    def _queue(self, account: UpstreamAccount) -> _Queue[TaskTicket]:
+        queue = self._queues.get(account)
+        if queue is None:
+            queue = self._queues[account] = _Queue()
+        return queue
 
-    def _forget_if_empty(self, account: Account, line: _Line[TaskTicket]) -> None:
-        """An account without a limit and without tasks says nothing that a new one would not."""
-        if line.limit is None and not line.running:
-            del self._lines[account]
+    def _forget_if_empty(self, account: UpstreamAccount, queue: _Queue[TaskTicket]) -> None:
+        """Drop an account without limit and tasks: a new one would be the same."""
+        if queue.limit is None and not queue.running:
+            del self._queues[account]

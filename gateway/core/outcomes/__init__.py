@@ -1,1 +1,1 @@
-"""How an attempt ended and what follows: the table of outcomes, and what puts an answer into it."""
+"""The outcomes of attempts and what follows from them: the outcome table, and the classification of answers."""

@@ -1,8 +1,8 @@
-"""An upstream's answer → the outcome it means.
+"""The judgement of an upstream's answer: status, headers and body → an ``Outcome``.
 
-Two questions are kept apart. *What is it* (the slug): by the error's own code if that is a known word, else by the HTTP
-status, else by the error's type. *What does it prove* (the phase): a refusal is proof that nothing was done only if
-it is the provider's own word, which means JSON; a page made by something on the way proves nothing.
+Two questions are kept apart. *What is it* (the slug): decided by the error's own code if that is a known one, else by
+the HTTP status, else by the error's type. *What does it prove* (the phase): a refusal proves that nothing was done only
+if the provider itself sent it, which means JSON; a page made by a proxy on the way proves nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,16 @@ from typing import Any
 import orjson
 
 from gateway.core.outcomes.error_codes import slug_of_code, slug_of_status, slug_of_type
-from gateway.core.outcomes.retry_after import Headers, asked_wait
+from gateway.core.outcomes.retry_after import HeaderLookup, asked_wait
 from gateway.core.outcomes.table import RULES
-from gateway.core.outcomes.upstream_error import UpstreamWords, error_in, plain_name, plain_param, sanitise, words_of
+from gateway.core.outcomes.upstream_error import (
+    UpstreamError,
+    error_in,
+    plain_name,
+    plain_param,
+    read_upstream_error,
+    sanitise,
+)
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
 
 BYPASS_HOST = "proxy.piapi.ai"
@@ -25,35 +32,35 @@ BYPASS_HOST = "proxy.piapi.ai"
 
 _CF_NEVER_REACHED = frozenset({521, 523, 525, 526, 530})
 _CF_EDGE_REFUSALS = frozenset({403, 429})
-"""Made at the edge (firewall, challenge, rate limit of an address): the origin was never asked."""
+"""Statuses made at the edge (firewall, challenge, rate limit of an address): the origin was never asked."""
 
-_MEANT_WHOEVER_SAYS_IT = frozenset({413, 429})
-"""Statuses that proxies give on purpose, with a page of their own."""
+_STATUSES_OF_PROXIES = frozenset({413, 429})
+"""Statuses that mean the same when a proxy sends them, with a page of its own."""
 
 _CF_PLAIN = re.compile(rb"\s*error code: \d{3,4}\s*")
 # Possessive: a comment ends at its first "-->" and nowhere else, or a row of them could be split in 2^n ways.
 _HTML_START = re.compile(
     rb"\s*+(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype\s+html|html|head|body|title|center|h1)\b", re.I | re.S
 )
-_WORD_OF_STATUS = frozenset({"conflict", "too_large", "rejected", "content_policy"})
-"""Outcomes that end the exchange whoever said them, so that nothing hangs on proof."""
+_FINAL_ANYWAY = frozenset({"conflict", "too_large", "rejected", "content_policy"})
+"""Slugs that end the exchange in any case, so that it does not matter what they prove."""
 
 _STATUS_KNOWS_BETTER = frozenset({"upstream_5xx", "upstream_408"})
-"""Vague words such as ``server_error`` and ``gateway_timeout``: beside an HTTP status of an error they add nothing."""
+"""Slugs of vague codes such as ``server_error`` and ``gateway_timeout``, which add nothing to an HTTP error status."""
 
 _AT_MOST_TO_PARSE = 64 * 1024
-"""Bytes of an error's body that are looked at; a 200 is read whole."""
+"""Bytes of an error's body that are parsed; a 200 is read whole."""
 
 _AT_MOST_TO_SHOW = 16 * 1024
-"""Characters of one of an error's words that are searched for secrets. Far fewer are shown, so that none that is cut
-in two here is ever seen."""
+"""Characters of each text of an error that are searched for secrets. Far fewer are shown, so that a secret cut in two
+here never shows."""
 
 _ABOUT_US = frozenset(
     {"key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "model_missing", "upstream_5xx", "upstream_408"}
 )
-"""Outcomes whose words are about our key, our account or the host, which operators need in the log. The words of all
-others are about the request (why it was refused, what was wrong with it) and may quote its prompt, so that the log gets
-the plain names beside them alone; the client, whose prompt it is, gets the words."""
+"""Slugs whose message is about the gateway's key, its account or the host, which operators need in the log. All other
+messages are about the request (why it was refused, what was wrong with it) and may quote its prompt, so the log gets
+only the error's code and type; the client, whose prompt it is, gets the message."""
 
 Redact = Callable[[bytes], bytes]
 """Strikes secrets out of UTF-8 text: an upstream may repeat the key it was sent."""
@@ -79,7 +86,7 @@ class AnswerSource:
 
 def classify_answer(
     status: int,
-    headers: Headers,
+    headers: HeaderLookup,
     body: bytes,
     source: AnswerSource,
     *,
@@ -101,20 +108,20 @@ def classify_answer(
     made_by_cloudflare = _is_cloudflare(headers, body, document, html=html, host=source.host)
     if made_by_cloudflare and (status >= 500 or status in _CF_EDGE_REFUSALS):
         return _cloudflare(status, headers, wall_seconds)
-    if html and status not in _MEANT_WHOEVER_SAYS_IT:
+    if html and status not in _STATUSES_OF_PROXIES:
         return Outcome(
             "bad_content_type", Phase.UNKNOWN, status, detail=f"status {status}, an HTML page{_ray(headers)}"
         )
     if status == 404 and not is_json:
         # A host that does not know the path at all says nothing about the model.
         return Outcome("bad_content_type", Phase.UNKNOWN, status, detail="status 404, not JSON")
-    words = words_of(document)
-    slug = _slug(status, words)
-    word_is_final = source.never_charges_failures
+    error = read_upstream_error(document)
+    slug = _slug(status, error)
+    failures_are_free = source.never_charges_failures
     return _outcome(
         slug,
-        _phase(slug, proven=is_json and (status < 500 or word_is_final), word_is_final=word_is_final),
-        _struck(words, redact),
+        _phase(slug, proven=is_json and (status < 500 or failures_are_free), failures_are_free=failures_are_free),
+        _redacted(error, redact),
         status=status,
         retry_after=asked_wait(headers, wall_seconds=wall_seconds) if status in (429, 503) else None,
         detail=f"status {status}{'' if is_json else ', not JSON'}{_ray(headers)}",
@@ -126,24 +133,29 @@ def classify_error(
 ) -> Outcome:
     """Judge an error that came inside a 200: a stream's event (whole, or only its error object), or a JSON body.
 
-    ``forwarded``: whether content had already gone to the client. ``fallback``: the slug if the inner code and type
-    are unknown words. Only a refusal by its code proves that nothing was done: PiAPI's promise not to charge for
-    failures is about HTTP statuses, not about these.
+    ``forwarded``: whether content had already gone to the client.
+    ``fallback``: the slug if the error's code and type are unknown.
+
+    Only a refusal by its code proves that nothing was done: PiAPI's promise not to charge for failures is about HTTP
+    statuses, not about these.
     """
-    words = words_of(document)
-    slug = slug_of_code(words.code) or slug_of_type(words.type) or fallback
-    phase = _phase(slug, proven=True, word_is_final=False)
+    error = read_upstream_error(document)
+    slug = slug_of_code(error.code) or slug_of_type(error.type) or fallback
+    phase = _phase(slug, proven=True, failures_are_free=False)
     if forwarded:
         phase = Phase.FORWARDED
     elif phase is Phase.UNKNOWN:
         phase = Phase.ANSWERED
-    return _outcome(slug, phase, _struck(words, redact), status=200, retry_after=None, detail="an error inside a 200")
+    return _outcome(slug, phase, _redacted(error, redact), status=200, retry_after=None, detail="an error inside a 200")
 
 
 def read_success(
-    status: int, headers: Headers, body: bytes, *, redact: Redact | None = None
+    status: int, headers: HeaderLookup, body: bytes, *, redact: Redact | None = None
 ) -> tuple[Outcome, dict[str, Any]]:
-    """Judge a whole answer of status 2xx as ``classify_answer`` does. Also the document: empty if there is none."""
+    """Judge a whole answer of status 2xx as ``classify_answer`` does.
+
+    Returns the outcome and the JSON document, which is empty if there is none.
+    """
     document: dict[str, Any] = {}
     if (trouble := _unreadable(status, headers, body)) is not None:
         return trouble, document
@@ -160,8 +172,10 @@ def read_success(
     return Outcome("ok", Phase.ANSWERED, status), document
 
 
-def _unreadable(status: int, headers: Headers, body: bytes) -> Outcome | None:
-    """What is wrong with an answer that need not be parsed to tell."""
+def _unreadable(status: int, headers: HeaderLookup, body: bytes) -> Outcome | None:
+    """The outcome of an answer that is unusable as its headers and first bytes show; None if it must be parsed to
+    tell.
+    """
     encoding = (headers.get(b"content-encoding") or b"identity").strip().lower()
     if encoding not in (b"identity", b""):
         return Outcome("bad_encoding", Phase.UNKNOWN, status, detail="an encoding that was not asked for")
@@ -172,29 +186,29 @@ def _unreadable(status: int, headers: Headers, body: bytes) -> Outcome | None:
     return None
 
 
-def _slug(status: int, words: UpstreamWords) -> str:
-    """A code that is a known word is more exact than the status; a number beside a status is not."""
-    if isinstance(words.code, str):
-        by_code = slug_of_code(words.code)
+def _slug(status: int, error: UpstreamError) -> str:
+    """The slug of an error. A known code is more exact than the status; a numeric code beside a status is not."""
+    if isinstance(error.code, str):
+        by_code = slug_of_code(error.code)
         if by_code is not None and by_code not in _STATUS_KNOWS_BETTER:
             return by_code
-    by_type = slug_of_type(words.type)
+    by_type = slug_of_type(error.type)
     return by_type if by_type == "key_unfunded" else slug_of_status(status)
 
 
-def _phase(slug: str, *, proven: bool, word_is_final: bool) -> Phase:
+def _phase(slug: str, *, proven: bool, failures_are_free: bool) -> Phase:
     """How far the request had come.
 
-    ``proven``: the provider itself said so, with a status that stands for a refusal. ``word_is_final``: the provider
-    promises that any failure it reports costs nothing.
+    ``proven``: the provider itself refused, with a status that stands for a refusal.
+    ``failures_are_free``: the provider promises that any failure it reports costs nothing.
     """
-    if slug in _WORD_OF_STATUS or (proven and word_is_final):
+    if slug in _FINAL_ANYWAY or (proven and failures_are_free):
         return Phase.REJECTED
     usual = RULES[slug].phase
     return Phase.UNKNOWN if usual is Phase.REJECTED and not proven else usual
 
 
-def _cloudflare(status: int, headers: Headers, wall_seconds: float) -> Outcome:
+def _cloudflare(status: int, headers: HeaderLookup, wall_seconds: float) -> Outcome:
     detail = f"Cloudflare's own page, status {status}{_ray(headers)}"
     if status in _CF_NEVER_REACHED:
         return Outcome("cf_origin_down", Phase.REJECTED, status, detail=detail)
@@ -207,8 +221,8 @@ def _cloudflare(status: int, headers: Headers, wall_seconds: float) -> Outcome:
     return Outcome("cf_unknown", Phase.UNKNOWN, status, detail=detail)
 
 
-def _is_cloudflare(headers: Headers, body: bytes, document: object, *, html: bool, host: str) -> bool:
-    """Whether Cloudflare made this answer. What it relays carries its headers too, so the body must be its own."""
+def _is_cloudflare(headers: HeaderLookup, body: bytes, document: object, *, html: bool, host: str) -> bool:
+    """Whether Cloudflare made this answer. Answers it relays carry its headers too, so the body must be its own."""
     if host == BYPASS_HOST or headers.get(b"cf-ray") is None:
         return False
     if (headers.get(b"server") or b"").strip().lower() != b"cloudflare":
@@ -219,17 +233,17 @@ def _is_cloudflare(headers: Headers, body: bytes, document: object, *, html: boo
     return isinstance(document, dict) and "ray_id" in document and "error_code" in document
 
 
-def _is_html(headers: Headers, body: bytes) -> bool:
+def _is_html(headers: HeaderLookup, body: bytes) -> bool:
     kind = _content_type(headers)
     return kind.startswith((b"text/html", b"application/xhtml")) or _HTML_START.match(body[:512]) is not None
 
 
-def _content_type(headers: Headers) -> bytes:
+def _content_type(headers: HeaderLookup) -> bytes:
     return (headers.get(b"content-type") or b"").strip().lower()
 
 
 def _parse_error(body: bytes) -> tuple[object, bool]:
-    """The document, and whether it is a JSON object, which is what a provider's own errors are."""
+    """The document, and whether it is a JSON object, as a provider's own errors are."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -237,33 +251,33 @@ def _parse_error(body: bytes) -> tuple[object, bool]:
     return document, isinstance(document, dict)
 
 
-def _ray(headers: Headers) -> str:
+def _ray(headers: HeaderLookup) -> str:
     ray = headers.get(b"cf-ray")
     return "" if ray is None else f", cf-ray {plain_name(ray.decode('latin-1')) or 'unreadable'}"
 
 
-def _struck(words: UpstreamWords, redact: Redact | None) -> UpstreamWords:
-    """The words without secrets."""
+def _redacted(error: UpstreamError, redact: Redact | None) -> UpstreamError:
+    """The error without secrets."""
     if redact is None:
-        return words
+        return error
 
-    def struck(text: str) -> str:
+    def redacted(text: str) -> str:
         return redact(text[:_AT_MOST_TO_SHOW].encode("utf-8", "replace")).decode("utf-8", "replace")
 
-    return UpstreamWords(
-        message=struck(words.message) if words.message is not None else None,
-        type=struck(words.type) if words.type is not None else None,
-        param=struck(words.param) if words.param is not None else None,
-        code=struck(words.code) if isinstance(words.code, str) else words.code,
+    return UpstreamError(
+        message=redacted(error.message) if error.message is not None else None,
+        type=redacted(error.type) if error.type is not None else None,
+        param=redacted(error.param) if error.param is not None else None,
+        code=redacted(error.code) if isinstance(error.code, str) else error.code,
     )
 
 
 def _outcome(
-    slug: str, phase: Phase, words: UpstreamWords, *, status: int, retry_after: float | None, detail: str
+    slug: str, phase: Phase, error: UpstreamError, *, status: int, retry_after: float | None, detail: str
 ) -> Outcome:
-    message = sanitise(words.message)
-    code = words.code if isinstance(words.code, int) else plain_name(words.code)
-    names = "".join(f", {name} {word}" for name, word in (("code", code), ("type", plain_name(words.type))) if word)
+    message = sanitise(error.message)
+    code = error.code if isinstance(error.code, int) else plain_name(error.code)
+    names = "".join(f", {name} {word}" for name, word in (("code", code), ("type", plain_name(error.type))) if word)
     said = f": {message}" if message and slug in _ABOUT_US else ""
     return Outcome(
         slug,
@@ -271,8 +285,8 @@ def _outcome(
         status=status,
         retry_after=retry_after,
         message=message,
-        type=plain_name(words.type),
-        param=plain_param(words.param),
-        code=plain_name(words.code),
+        type=plain_name(error.type),
+        param=plain_param(error.param),
+        code=plain_name(error.code),
         detail=f"{detail}{names}{said}",
     )

@@ -1,4 +1,4 @@
-"""The words and numbers by which upstreams name their errors → slugs of the fault catalogue."""
+"""The codes, types and statuses by which upstreams name their errors → slugs of the fault catalogue."""
 
 from __future__ import annotations
 
@@ -86,14 +86,16 @@ _SLUG_OF_NAME: Mapping[str, str] = {name: slug for slug, names in _NAMES.items()
 
 
 def slug_of_code(code: str | int | None) -> str | None:
-    """The slug of an error's inner code: a known word, or a number that is an HTTP status of an error."""
+    """The slug of an error's own code: a known name, or a number that is an HTTP status of an error. None if
+    unknown.
+    """
     if isinstance(code, int):
         return slug_of_status(code) if 400 <= code < 600 else None
     return None if code is None else _SLUG_OF_NAME.get(code.strip().lower())
 
 
 def slug_of_type(type: str | None) -> str | None:
-    """The slug of an error's type, which says less than a code and is asked only when that is unknown."""
+    """The slug of an error's type, which is less exact than a code and used only where the code is unknown."""
     return None if type is None else _TYPES.get(type.strip().lower())
 
 

@@ -1,4 +1,4 @@
-"""Retry-After, as servers really send it (RFC 9110 §10.2.3, and OpenAI's ``retry-after-ms``)."""
+"""Retry-After as servers send it in practice (RFC 9110 §10.2.3, and OpenAI's ``retry-after-ms``)."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from typing import Protocol
 SHORTEST = 0.1
 LONGEST = 3600.0
 _BELIEVABLE = 86_400.0
-"""Seconds. Above a day it is a mistake (a Unix time, milliseconds), not a wish, and treated as if nothing was said."""
+"""Seconds. A value above a day is a mistake (a Unix time, milliseconds) and is ignored."""
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{0,9})?", re.ASCII)
 
 
-class Headers(Protocol):
-    """An answer's header fields; names are lower case."""
+class HeaderLookup(Protocol):
+    """The header fields of an answer; names are lower case."""
 
     def get(self, name: bytes, /) -> bytes | None: ...
 
 
 def parse_retry_after(value: bytes | str | None, *, wall_seconds: float) -> float | None:
-    """Seconds to wait, within 0.1 s and 1 h, or None if the field is missing or means nothing.
+    """Seconds to wait, clamped to between 0.1 s and 1 h; None if the field is missing or invalid.
 
-    ``value``: a number of seconds (fractions are taken too) or an HTTP date. ``wall_seconds``: Unix time now.
-    Negative numbers, NaN, exponents, dates in the past and anything beyond a day mean nothing.
+    ``value``: a number of seconds (fractions are accepted too) or an HTTP date.
+    ``wall_seconds``: Unix time now.
+
+    Negative numbers, NaN, exponents, dates in the past and anything beyond a day are invalid.
     """
     if value is None:
         return None
@@ -44,8 +46,8 @@ def parse_retry_after(value: bytes | str | None, *, wall_seconds: float) -> floa
     return _within_reason(seconds) if seconds > 0 else None
 
 
-def asked_wait(headers: Headers, *, wall_seconds: float) -> float | None:
-    """Seconds an answer asks to be left alone: ``retry-after-ms`` if it says something, else ``retry-after``."""
+def asked_wait(headers: HeaderLookup, *, wall_seconds: float) -> float | None:
+    """Seconds an answer asks to wait: from ``retry-after-ms`` if that is valid, else from ``retry-after``."""
     precise = headers.get(b"retry-after-ms")
     if precise is not None:
         text = precise.decode("latin-1").strip()

@@ -1,8 +1,8 @@
-"""What every way an attempt can end means: one table, and the few questions asked of it.
+"""The outcome table: what every way an attempt can end means, and the functions that look it up.
 
 ``RULES`` has a row for each slug of the fault catalogue. A row says how far the attempt usually had come, where to go
-next, what is to be avoided for a while, whether going on costs retry budget, what the client is told, and how the
-provider's side is booked. Whether going on is allowed at all depends on the phase and on what a request costs;
+next, what to avoid for a while, whether another attempt costs retry budget, what the client is answered, and how the
+provider's side is booked. Whether another attempt is allowed at all depends on the phase and on what a request costs;
 that is the second table, ``SAFETY``.
 """
 
@@ -19,11 +19,11 @@ from gateway.core.types import CostClass, Outcome, Phase, Target
 Booked = Literal["none", "billed", "unknown", "suspected_duplicate"]
 
 RETRY_AFTER_CAP = 60.0
-"""Seconds: the longest Retry-After a client is given (longer ones make the SDKs give up or sleep on a dead socket)."""
+"""Seconds: the longest Retry-After a client is sent (longer ones make the SDKs give up or wait on a dead socket)."""
 
 
 class Verdict(StrEnum):
-    """What to do after an outcome."""
+    """The next step after an outcome."""
 
     DONE = "done"
     FRESH_CONNECTION = "fresh_connection"
@@ -34,7 +34,7 @@ class Verdict(StrEnum):
 
 
 class Scope(StrEnum):
-    """What an outcome speaks against."""
+    """The part of an upstream that an outcome is held against."""
 
     NOTHING = "nothing"
     KEY = "key"
@@ -76,33 +76,37 @@ SAFETY: Mapping[CostClass, Mapping[Phase, Permission]] = {
 
 @dataclass(frozen=True, slots=True)
 class ClientAnswer:
-    """What a client is told. ``telling``: how much it explains beside other failures of the same exchange.
+    """The error a client is sent.
 
-    ``passes_on``: the upstream's own words stand in for ``message`` where there are any.
+    ``explains``: how much it explains beside other failures of the same exchange; the highest one is sent.
+    ``passes_on``: the upstream's own message replaces ``message`` where there is one.
     """
 
     status: int
     type: str
     code: str
     message: str
-    telling: int = 3
+    explains: int = 3
     passes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row. ``phase`` is the usual one; an outcome carries its own.
+    """One row of the outcome table.
 
-    ``onward``: where to go if going on is allowed. ``against``: what is struck or cooled.
-    ``costs_budget``: whether another try at the same upstream counts as a retry.
-    ``booked``: the provider's side once the request may have been worked on (phases 2 to 4); that of a paid item
-    whose result did not come is in doubt whatever stands here.
+    ``phase``: the usual one; an outcome carries its own.
+    ``onward``: where to go next, if another attempt is allowed.
+    ``against``: what is avoided for a while.
+    ``answer``: the error the client is sent.
+    ``costs_budget``: whether another attempt at the same upstream counts as a retry.
+    ``booked``: how the provider's side is booked once the request may have been worked on (phases 2 to 4); a paid item
+        whose result did not arrive is in doubt in any case.
     """
 
     phase: Phase
     onward: Verdict
     against: Scope
-    told: ClientAnswer
+    answer: ClientAnswer
     costs_budget: bool = True
     booked: Booked = "unknown"
 
@@ -224,7 +228,7 @@ RULES: Mapping[str, Rule] = {
     "stall_idle": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW),
     "stall_finish": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _SLOW, booked="billed"),
     "stream_too_long": Rule(Phase.FORWARDED, Verdict.STOP, Scope.NOTHING, _SLOW, booked="billed"),
-    # Our own endings: nothing is held against anybody upstream
+    # The gateway's own endings: nothing is held against an upstream
     "client_gone_early": Rule(Phase.UNSENT, Verdict.STOP, Scope.NOTHING, _GONE, False, "none"),
     "client_gone_wait": Rule(Phase.UNKNOWN, Verdict.STOP, Scope.NOTHING, _GONE, False, "billed"),
     "client_gone_stream": Rule(Phase.FORWARDED, Verdict.STOP, Scope.NOTHING, _GONE, False, "billed"),
@@ -249,17 +253,17 @@ OWN_ENDINGS = frozenset(
 """Endings that say nothing about an upstream."""
 
 _CERTAIN = (_REFUSED, _REJECTED, _CONFLICT, _TOO_LARGE, _NOT_FETCHED)
-"""What leaves no doubt whether a paid item was bought, however far the attempt had come."""
+"""Answers that leave no doubt whether a paid item was bought, however far the attempt had come."""
 
 _DOUBTFUL_PHASES = (Phase.UNKNOWN, Phase.ANSWERED)
 _STATUSES_PASSED_ON = frozenset({400, 409, 413, 415, 422})
 
 
 def is_doubtful(outcome: Outcome, cost_class: CostClass) -> bool:
-    """Whether a paid item may have been bought without its result having arrived."""
+    """Whether a paid item may have been bought although its result did not arrive."""
     if cost_class is not CostClass.PAID or outcome.ok or outcome.phase not in _DOUBTFUL_PHASES:
         return False
-    return RULES[outcome.slug].told not in _CERTAIN
+    return RULES[outcome.slug].answer not in _CERTAIN
 
 
 def permission(outcome: Outcome, cost_class: CostClass) -> Permission:
@@ -269,11 +273,11 @@ def permission(outcome: Outcome, cost_class: CostClass) -> Permission:
     return SAFETY[cost_class][outcome.phase]
 
 
-def verdict(outcome: Outcome, cost_class: CostClass, *, gamble: bool = False) -> Verdict:
+def verdict(outcome: Outcome, cost_class: CostClass, *, buy_again: bool = False) -> Verdict:
     """What to do after ``outcome``.
 
-    ``gamble``: whether a paid request of unknown outcome may be sent once more; whoever walks the route knows the
-    price at stake and the deadline. It always goes elsewhere, never to the endpoint that may have worked on it.
+    ``buy_again``: whether a paid request of unknown outcome may be sent once more, which the failover plan decides by
+        the price at stake and the deadline. It goes elsewhere, never to the endpoint that may have worked on it.
     """
     onward = RULES[outcome.slug].onward
     if onward is Verdict.DONE:
@@ -281,7 +285,7 @@ def verdict(outcome: Outcome, cost_class: CostClass, *, gamble: bool = False) ->
     match permission(outcome, cost_class):
         case Permission.YES:
             return onward
-        case Permission.BY_PRICE if gamble:
+        case Permission.BY_PRICE if buy_again:
             return Verdict.NEXT_TARGET if onward is Verdict.NEXT_TARGET else Verdict.NEXT_ENDPOINT
         case _:
             return Verdict.STOP
@@ -300,7 +304,7 @@ def booking(outcome: Outcome, cost_class: CostClass, *, bought_again: bool = Fal
 
 
 def price_at_stake(target: Target) -> int | None:
-    """Nano-dollars one paid request may cost at most, or None when the price is unknown."""
+    """Nano-dollars one paid request may cost at most; None when the price is unknown."""
     price = target.price
     if price is None:
         return None
@@ -315,55 +319,59 @@ def price_at_stake(target: Target) -> int | None:
 def client_error(
     outcome: Outcome, cost_class: CostClass, *, model: str, retry_after: float | None = None
 ) -> GatewayError:
-    """What the client is told after ``outcome``; never more than it may know of our side.
+    """The error the client is sent after ``outcome``. It reveals nothing about upstream keys, accounts or hosts.
 
-    ``model``: as the client named it. ``retry_after``: seconds until an upstream key is free again, for
-    ``rate_limited`` and ``key_unfunded``. The rate limit is the one upstream failure that a second try cures by itself
-    without buying twice; an account that is used up, or an upstream that asked for peace (503 with Retry-After), is
-    told with a time too, but SDKs shall not come back by themselves.
+    ``model``: as the client named it.
+    ``retry_after``: seconds until an upstream key is free again, for ``rate_limited`` and ``key_unfunded``.
+
+    The rate limit is the one upstream failure that a second try can cure without buying twice. An account that is used
+    up, and an upstream that asked for a pause (503 with Retry-After), are sent with a time too, but SDKs must not retry
+    them by themselves.
     """
-    told = _told(outcome, cost_class)
-    message = told.message.format(model=model)
-    if told in (_OVERLOADED, _DRAINED, _OURS):
-        harmless = told is _OVERLOADED and outcome.phase is Phase.UNSENT
-        return GatewayFault(told.status, told.type, told.code, message, retry_after=1.0 if harmless else None)
-    if told is _LIMITED:
+    answer = _client_answer(outcome, cost_class)
+    message = answer.message.format(model=model)
+    if answer in (_OVERLOADED, _DRAINED, _OURS):
+        harmless = answer is _OVERLOADED and outcome.phase is Phase.UNSENT
+        return GatewayFault(answer.status, answer.type, answer.code, message, retry_after=1.0 if harmless else None)
+    if answer is _LIMITED:
         seconds = retry_after if retry_after is not None else outcome.retry_after
-        held = _told_wait(1.0 if seconds is None else seconds)
-        return UpstreamFault(told.status, told.type, told.code, message, retry_after=held)
-    if told in (_QUOTA, _FAILED):
-        hint = _told_wait(retry_after if told is _QUOTA else outcome.retry_after)
-        return UpstreamFault(told.status, told.type, told.code, message, retry_after=hint, again=False)
-    if not told.passes_on:
-        return UpstreamFault(told.status, told.type, told.code, message, param="model" if told is _MISSING else None)
-    if told is _REFUSED:
-        kind = told.type if cost_class is CostClass.PAID else _INVALID
-        return UpstreamFault(told.status, kind, told.code, outcome.message or message, param=outcome.param)
-    status = outcome.status if told is _REJECTED and outcome.status in _STATUSES_PASSED_ON else told.status
-    code = (outcome.code or told.code) if told is _REJECTED else told.code
-    return UpstreamFault(status, outcome.type or told.type, code, outcome.message or message, param=outcome.param)
+        held = _capped_wait(1.0 if seconds is None else seconds)
+        return UpstreamFault(answer.status, answer.type, answer.code, message, retry_after=held)
+    if answer in (_QUOTA, _FAILED):
+        hint = _capped_wait(retry_after if answer is _QUOTA else outcome.retry_after)
+        return UpstreamFault(answer.status, answer.type, answer.code, message, retry_after=hint, again=False)
+    if not answer.passes_on:
+        return UpstreamFault(
+            answer.status, answer.type, answer.code, message, param="model" if answer is _MISSING else None
+        )
+    if answer is _REFUSED:
+        kind = answer.type if cost_class is CostClass.PAID else _INVALID
+        return UpstreamFault(answer.status, kind, answer.code, outcome.message or message, param=outcome.param)
+    status = outcome.status if answer is _REJECTED and outcome.status in _STATUSES_PASSED_ON else answer.status
+    code = (outcome.code or answer.code) if answer is _REJECTED else answer.code
+    return UpstreamFault(status, outcome.type or answer.type, code, outcome.message or message, param=outcome.param)
 
 
-def _told_wait(seconds: float | None) -> float | None:
+def _capped_wait(seconds: float | None) -> float | None:
     return None if seconds is None else min(max(seconds, 0.1), RETRY_AFTER_CAP)
 
 
-def telling(outcome: Outcome) -> int:
-    """How much an outcome explains when an exchange has failed in several ways; the highest one is shown.
+def explains(outcome: Outcome) -> int:
+    """How much an outcome explains when an exchange has failed in several ways; the highest one is sent to the client.
 
     A rate limit comes first, because waiting cures it. Then what an upstream answered: an account used up, refused
-    credentials, any other failure. An unreachable host says less, and a missing model says something only if
-    nobody had it.
+    credentials, any other failure. An unreachable host says less, and a missing model says something only if every
+    upstream lacked it.
     """
-    return RULES[outcome.slug].told.telling
+    return RULES[outcome.slug].answer.explains
 
 
-def _told(outcome: Outcome, cost_class: CostClass) -> ClientAnswer:
-    told = RULES[outcome.slug].told
+def _client_answer(outcome: Outcome, cost_class: CostClass) -> ClientAnswer:
+    answer = RULES[outcome.slug].answer
     if outcome.slug in OWN_ENDINGS and outcome.slug != "deadline":
-        return told
-    if outcome.phase is Phase.FORWARDED and told not in (_REFUSED, _NOT_FETCHED):
+        return answer
+    if outcome.phase is Phase.FORWARDED and answer not in (_REFUSED, _NOT_FETCHED):
         return _CUT
-    if is_doubtful(outcome, cost_class) and told is not _EMPTY:
+    if is_doubtful(outcome, cost_class) and answer is not _EMPTY:
         return _DOUBTFUL
-    return told
+    return answer

@@ -1,6 +1,6 @@
-"""An upstream's error in its own words: found in whatever shape it came, and made fit for a client's eyes.
+"""An upstream's error: found in any of the known shapes, and sanitised for the client.
 
-The shapes: OpenAI's ``{"error": {"message", "type", "param", "code"}}``, the relays' ``{"error": "words"}``, PiAPI's
+The shapes: OpenAI's ``{"error": {"message", "type", "param", "code"}}``, the relays' ``{"error": "text"}``, PiAPI's
 envelope ``{"code", "message", "data"}``, and the bare ``{"message": …}`` and ``{"detail": …}`` of web frameworks.
 """
 
@@ -38,8 +38,12 @@ _PARAM = re.compile(r"[A-Za-z0-9_.\[\]$-]{1,100}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class UpstreamWords:
-    """An error as the upstream put it. ``code`` may be a name or a number; ``message`` is raw, not yet sanitised."""
+class UpstreamError:
+    """An error as the upstream sent it.
+
+    ``message``: not sanitised.
+    ``code``: a name or a number.
+    """
 
     message: str | None = None
     type: str | None = None
@@ -47,8 +51,8 @@ class UpstreamWords:
     code: str | int | None = None
 
 
-def error_in(document: object) -> UpstreamWords | None:
-    """The error a successful-looking JSON document carries, or None if it carries none.
+def error_in(document: object) -> UpstreamError | None:
+    """The error inside a JSON document that looks successful; None if it holds none.
 
     ``document``: parsed JSON, a whole body or a whole stream event.
     """
@@ -56,26 +60,27 @@ def error_in(document: object) -> UpstreamWords | None:
         return None
     error = document.get("error")
     if error:
-        return _words(error, document)
+        return _error_from(error, document)
     code = _number(document.get("code"))
     if code is not None and "message" in document and "choices" not in document and code not in _ENVELOPE_OK:
-        return _words(document, document)
+        return _error_from(document, document)
     return None
 
 
-def words_of(document: object) -> UpstreamWords:
-    """The error's words in a document known to be one: whatever can be found."""
+def read_upstream_error(document: object) -> UpstreamError:
+    """The error in a document known to be one, with as many of its fields as can be found."""
     found = error_in(document)
     if found is not None:
         return found
     if isinstance(document, dict | str):
-        return _words(document, {})
-    return UpstreamWords()
+        return _error_from(document, {})
+    return UpstreamError()
 
 
 def sanitise(message: str | None) -> str | None:
     """``message`` as a client may see it: one line, no HTML, no hosts, links, addresses, keys or account ids, at most
-    500 characters. None if nothing fit to show is left."""
+    500 characters. None if nothing is left that may be shown.
+    """
     if message is None:
         return None
     text = message[:_READ_LIMIT]
@@ -94,25 +99,25 @@ def sanitise(message: str | None) -> str | None:
 
 
 def plain_name(value: object) -> str | None:
-    """A type or code that is a plain identifier, or None."""
+    """A type or code that is a plain identifier, or None if ``value`` is not one."""
     return value if isinstance(value, str) and _NAME.fullmatch(value) and not _SECRET.search(value) else None
 
 
 def plain_param(value: object) -> str | None:
-    """A field's path such as ``messages[0].content``, or None."""
+    """A field's path such as ``messages[0].content``, or None if ``value`` is no such path."""
     return value if isinstance(value, str) and _PARAM.fullmatch(value) and not _SECRET.search(value) else None
 
 
-def _words(error: object, around: dict[str, object]) -> UpstreamWords:
+def _error_from(error: object, around: dict[str, object]) -> UpstreamError:
     if isinstance(error, str):
-        return UpstreamWords(message=error, type=_text(around.get("type")), code=_code(around.get("code")) or error)
+        return UpstreamError(message=error, type=_text(around.get("type")), code=_code(around.get("code")) or error)
     if not isinstance(error, dict):
-        return UpstreamWords(code=_code(around.get("code")))
+        return UpstreamError(code=_code(around.get("code")))
     code = _code(error.get("code"))
     if code is None:
         code = _code(around.get("code"))
     message = _text(error.get("message")) or _text(error.get("detail")) or _text(error.get("raw_message"))
-    return UpstreamWords(
+    return UpstreamError(
         message or _text(around.get("message")), _text(error.get("type")), _text(error.get("param")), code
     )
 

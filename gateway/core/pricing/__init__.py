@@ -1,1 +1,1 @@
-"""Money, decided: prices, charges, bounds, budgets and their calendar."""
+"""The decisions about money: prices, charges, bounds, budgets and their calendar."""

@@ -1,4 +1,4 @@
-"""Why a budget does not let a request in, and what its client is told."""
+"""The refusals of budgets, and the errors a client is sent for them."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from datetime import tzinfo
 from typing import Literal
 
 from gateway.core.errors import ClientError, LimitError, shorten
-from gateway.core.pricing.calendar import Period, PeriodKind, iso_time
+from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, iso_time
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget
 
 Holder = tuple[Literal["key", "team"], str]
-"""Who has a budget: ``("key", name)`` or ``("team", name)``."""
+"""The key or team that has a budget: ``("key", name)`` or ``("team", name)``."""
 
 _A_PERIOD: dict[PeriodKind, str] = {"day": "a day", "month": "a month", "total": "in total"}
 
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """``holder`` has not enough left in ``period`` of its ``limit``.
+    """The refusal of a request because ``holder`` has too little left of its ``limit`` in ``period``. Money is
+    nano-dollars.
 
-    ``asked``: the most that the request can cost, None if that is unknown. ``charged`` and ``reserved``: what others
-    have used. ``zone``: whose time the client is told. Money is nano-dollars.
+    ``asked``: the most that the request can cost; None if that is unknown.
+    ``charged``, ``reserved``: what other requests have used and hold.
+    ``zone``: the time zone of the times in the message.
     """
 
     holder: Holder
     limit: Budget
-    period: Period
+    period: BudgetPeriod
     asked: int | None
     charged: int
     reserved: int
     zone: tzinfo
 
     def message(self) -> str:
-        """A sentence or two for the client: which budget, what is used of it, and when it begins anew."""
+        """A sentence or two for the client: which budget, what is used of it, and when it starts again."""
         kind, name = self.holder
         asks = "" if self.asked is None else f"; this request may cost up to {_usd(self.asked)}"
         end = self.period.end_ns
@@ -45,18 +47,21 @@ class Exceeded:
         )
 
     def error(self) -> LimitError:
-        """429 ``insufficient_quota``: sending the same again helps only once somebody has acted, or much later."""
+        """429 ``insufficient_quota``. A retry helps only after the budget was raised or its period is over."""
         return LimitError(429, "insufficient_quota", "insufficient_quota", self.message())
 
 
 @dataclass(frozen=True, slots=True)
 class Unpriced:
-    """``holder`` has a budget, and what the request may cost is unknown."""
+    """The refusal of a request whose price is unknown, because ``holder`` has a budget."""
 
     holder: Holder
 
     def error(self, model: str) -> ClientError:
-        """403 ``model_not_allowed``. ``model``: as the client named it."""
+        """403 ``model_not_allowed``.
+
+        ``model``: as the client named it.
+        """
         kind, name = self.holder
         return ClientError(
             403,

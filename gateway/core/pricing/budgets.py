@@ -1,13 +1,13 @@
-"""Budgets of keys and teams: reserve what a request may cost at most, then settle what it did cost.
+"""The budgets of keys and teams: reserve the most a request may cost, then settle what it did cost.
 
 A request reserves on its key and its key's team together or not at all, before anything is bought, in one call that
-nothing can come between (one thread only). So what is charged can pass a budget only by what a request costs beyond its
-own reservation. A request belongs to the periods in which it was admitted, however long it runs. Money is integers of
+cannot be interrupted (one thread only). So the charges exceed a budget only by what a request costs beyond its own
+reservation. A request belongs to the periods in which it was admitted, however long it runs. Money is whole
 nano-dollars, times are Unix nanoseconds.
 
-Every holder is counted by the day, by the month and in total, whatever its budget is for and even without one: a budget
-that is set or changed later starts with what was really used. The current periods only ever move forward: a clock
-that is set back gives nobody a period twice.
+Every holder is counted by the day, by the month and in total, whichever of these its budget is for, and also without a
+budget: one that is set or changed later starts with what was really used. The current periods only ever move forward: a
+clock that is set back does not start a period a second time.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.calendar import Period, PeriodKind, period_at
+from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
 from gateway.core.types import Budget, VirtualKey
 
 PERCENTS = (80, 100)
-"""Shares of a budget whose crossing is told."""
+"""Percentages of a budget that raise an alert when they are reached."""
 
 UNKNOWN_HELD_NS = 24 * 3600 * 1_000_000_000
-"""How long after its intent a request whose outcome is unknown keeps its reservation."""
+"""Nanoseconds after its intent for which a request of unknown outcome keeps its reservation."""
 
 _KINDS: tuple[PeriodKind, ...] = ("day", "month", "total")
 
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """What ``holder`` was charged in ``period`` has reached ``percent`` of its budget."""
+    """An alert: what ``holder`` was charged in ``period`` has reached ``percent`` of its budget."""
 
     holder: Holder
     percent: int
     limit: Budget
-    period: Period
+    period: BudgetPeriod
     charged: int
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A budget and what is used of it: ``charged`` by requests that ended, ``reserved`` by those that have not."""
+    """A budget and its use: ``charged`` by requests that ended, ``reserved`` by those that run."""
 
     holder: Holder
     limit: Budget
-    period: Period
+    period: BudgetPeriod
     charged: int
     reserved: int
 
@@ -57,24 +57,27 @@ class BudgetState:
 
 
 class _Account:
-    """What one holder used in one period. ``told``: the percentages whose crossing was."""
+    """The charges and reservations of one holder in one period.
 
-    __slots__ = ("charged", "period", "reserved", "told")
+    ``alerted``: the percentages that have raised an alert.
+    """
 
-    def __init__(self, period: Period) -> None:
+    __slots__ = ("alerted", "charged", "period", "reserved")
+
+    def __init__(self, period: BudgetPeriod) -> None:
         self.period = period
         self.charged = 0
         self.reserved = 0
-        self.told: set[int] = set()
+        self.alerted: set[int] = set()
 
     def reached(self, limit: Budget) -> set[int]:
-        """The percentages of ``limit`` that the charges have come to. What was never charged has crossed nothing."""
+        """The percentages of ``limit`` that the charges have reached. Without any charge no percentage is reached."""
         charged = self.charged
         return {percent for percent in PERCENTS if charged and charged * 100 >= limit.amount * percent}
 
 
-class _Book:
-    """One holder's accounts, those of the current periods, and its budget."""
+class _HolderAccounts:
+    """One holder's accounts of the current periods, and its budget."""
 
     __slots__ = ("_accounts", "limit")
 
@@ -82,8 +85,8 @@ class _Book:
         self._accounts: dict[PeriodKind, _Account] = {}
         self.limit: Budget | None = None
 
-    def account(self, period: Period) -> _Account:
-        """The account of a current period. One of an earlier period lives on in its reservations."""
+    def account(self, period: BudgetPeriod) -> _Account:
+        """The account of a current period. Accounts of earlier periods live on in their reservations."""
         account = self._accounts.get(period.kind)
         if account is None or account.period.start_ns != period.start_ns:
             account = self._accounts[period.kind] = _Account(period)
@@ -91,7 +94,11 @@ class _Book:
 
 
 class Reservation:
-    """What one request holds of its budgets. ``id``: the exchange's. ``open``: until it is settled or released."""
+    """The amount one request holds of its budgets.
+
+    ``id``: the exchange's.
+    ``open``: True until it is settled or released.
+    """
 
     __slots__ = ("_accounts", "admitted_ns", "amount", "holders", "id", "open")
 
@@ -113,7 +120,7 @@ class Reservation:
             account.reserved += amount
 
     def _end(self, charged: int) -> list[tuple[Holder, _Account]]:
-        """Turn what is reserved into what is charged. The accounts, or none if that was done before."""
+        """Turn what is reserved into what is charged. Returns the accounts, none of them if this was done before."""
         if not self.open:
             return []
         self.open = False
@@ -124,56 +131,62 @@ class Reservation:
 
 
 class Budgets:
-    """``zone``: whose calendar counts. ``wall_ns``: the time now."""
+    """Every holder's accounts and the reservations on them.
+
+    ``zone``: the time zone whose calendar days and months are the periods.
+    ``wall_ns``: the time now.
+    """
 
     def __init__(self, zone: tzinfo, wall_ns: int) -> None:
         self._zone = zone
-        self._periods: dict[PeriodKind, Period] = {kind: period_at(kind, wall_ns, zone) for kind in _KINDS}
-        self._books: dict[Holder, _Book] = {}
+        self._periods: dict[PeriodKind, BudgetPeriod] = {kind: period_at(kind, wall_ns, zone) for kind in _KINDS}
+        self._holders: dict[Holder, _HolderAccounts] = {}
         self._held: dict[str, tuple[Reservation, int]] = {}
 
-    def periods(self, wall_ns: int) -> Mapping[PeriodKind, Period]:
-        """The current periods, which every request admitted now belongs to."""
+    def periods(self, wall_ns: int) -> Mapping[PeriodKind, BudgetPeriod]:
+        """The current periods, to which every request admitted now belongs."""
         for kind, period in self._periods.items():
             if period.end_ns is not None and wall_ns >= period.end_ns:
                 self._periods[kind] = period_at(kind, wall_ns, self._zone)
         return self._periods
 
     def configure(self, limits: Mapping[Holder, Budget], wall_ns: int) -> list[Crossing]:
-        """Let these budgets, and no others, hold from now on; what is used stays used.
+        """Apply these budgets, and no others, from now on; the use so far stays counted.
 
-        Returns what a lowered or new budget makes crossed at once. A raised one may be crossed, and told, again.
+        Returns the alerts of percentages that a lowered or new budget has already reached. A raised budget may raise an
+        alert again.
         """
         periods = self.periods(wall_ns)
-        for holder, book in self._books.items():
+        for holder, accounts in self._holders.items():
             if holder not in limits:
-                book.limit = None
+                accounts.limit = None
         crossings: list[Crossing] = []
         for holder, limit in limits.items():
-            book = self._book(holder)
-            account = book.account(periods[limit.period])
-            if book.limit != limit:
-                account.told &= account.reached(limit)
-                book.limit = limit
+            accounts = self._accounts_of(holder)
+            account = accounts.account(periods[limit.period])
+            if accounts.limit != limit:
+                account.alerted &= account.reached(limit)
+                accounts.limit = limit
             crossings += self._crossed(holder, account)
         return crossings
 
     def load(self, holder: Holder, charged: Mapping[PeriodKind, int]) -> None:
-        """Start from what the ledger says was charged to requests of the current periods, as ``periods`` tells them.
+        """Start from the charges the ledger has for requests of the current periods (see ``periods``).
 
-        To be done after ``configure`` and before any request; what is crossed by it counts as told in an earlier life.
+        Call it after ``configure`` and before any request. Percentages reached by these charges count as alerted
+        already.
         """
-        book = self._book(holder)
+        accounts = self._accounts_of(holder)
         for kind, amount in charged.items():
-            account = book.account(self._periods[kind])
+            account = accounts.account(self._periods[kind])
             account.charged = _whole(amount)
-            if book.limit is not None and book.limit.period == kind:
-                account.told = account.reached(book.limit)
+            if accounts.limit is not None and accounts.limit.period == kind:
+                account.alerted = account.reached(accounts.limit)
 
     def restore(self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, until_ns: int) -> None:
-        """Hold what a request of an earlier life had reserved and whose outcome is unknown.
+        """Hold the reservation of a request from before a restart whose outcome is unknown.
 
-        ``admitted_ns``: its intent's time; in periods that are over by now it counts no more.
+        ``admitted_ns``: its intent's time; periods that are over by now are not charged.
         """
         periods = [period for period in self._periods.values() if admitted_ns >= period.start_ns]
         self._held[id] = (self._reserve(id, holders, _whole(amount), admitted_ns, periods), until_ns)
@@ -181,20 +194,22 @@ class Budgets:
     def reserve(
         self, id: str, holders: Sequence[Holder], amount: int | None, wall_ns: int, *, allow_unpriced: bool = False
     ) -> Reservation | Exceeded | Unpriced:
-        """Reserve ``amount`` on every holder, or refuse and reserve nothing. ``wall_ns`` is the intent's time as well.
+        """Reserve ``amount`` on every holder, or refuse and reserve nothing.
 
-        ``amount``: the most that the request can cost, None if its price is unknown: that is refused where any holder
-        has a budget, unless ``allow_unpriced``, and then let in while anything is left. What costs nothing always is.
+        ``amount``: the most that the request can cost; None if its price is unknown, which is refused where any holder
+            has a budget, unless ``allow_unpriced`` is set; then the request is admitted while anything is left. A
+            request that costs nothing is always admitted.
+        ``wall_ns``: the intent's time.
         """
         if amount is not None:
             _whole(amount)
         periods = self.periods(wall_ns)
         for holder in holders:
-            book = self._book(holder)
-            limit = book.limit
+            accounts = self._accounts_of(holder)
+            limit = accounts.limit
             if limit is None:
                 continue
-            account = book.account(periods[limit.period])
+            account = accounts.account(periods[limit.period])
             used = account.charged + account.reserved
             if amount is None and not allow_unpriced:
                 return Unpriced(holder)
@@ -215,9 +230,9 @@ class Budgets:
         return None
 
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
-        """The request has ended and costs ``charged``. Doing so twice changes nothing the second time.
+        """Charge ``charged`` for a request that has ended. A second call changes nothing.
 
-        Returns what is crossed by it: each percentage once a period for each holder.
+        Returns the alerts: each percentage once a period for each holder.
         """
         ended = reservation._end(_whole(charged))
         if ended:
@@ -225,16 +240,18 @@ class Budgets:
         return [crossing for holder, account in ended for crossing in self._crossed(holder, account)]
 
     def release(self, reservation: Reservation) -> None:
-        """The request has ended and costs nothing."""
+        """Charge nothing for a request that has ended."""
         self.settle(reservation, 0)
 
     def hold(self, reservation: Reservation, until_ns: int) -> None:
-        """What the request did is unknown: it stays reserved until it is resolved, or until ``until_ns``."""
+        """Keep the reservation of a request of unknown outcome until it is resolved, or until ``until_ns``."""
         if reservation.open:
             self._held[reservation.id] = (reservation, until_ns)
 
     def settle_in_part(self, reservation: Reservation, charged: int, doubtful: int, until_ns: int) -> list[Crossing]:
-        """The request has ended and costs ``charged``; of what more it may have bought, ``doubtful`` stays reserved."""
+        """Charge ``charged`` for a request that has ended, and keep ``doubtful`` reserved, which it may have bought
+        besides.
+        """
         crossings = self.settle(reservation, charged)
         accounts = [(holder, account) for holder, account in reservation._accounts]
         rest = Reservation(reservation.id, reservation.holders, _whole(doubtful), reservation.admitted_ns, accounts)
@@ -242,16 +259,16 @@ class Budgets:
         return crossings
 
     def top_up(self, reservation: Reservation, amount: int, wall_ns: int) -> Exceeded | None:
-        """Reserve ``amount`` in all for a request that is under way, or refuse and leave it as it was."""
+        """Raise the reservation of a running request to ``amount`` in all, or refuse and leave it unchanged."""
         more = _whole(amount) - reservation.amount
         if more <= 0 or not reservation.open:
             return None
         periods = self.periods(wall_ns)
         for holder in reservation.holders:
-            limit = self._book(holder).limit
+            limit = self._accounts_of(holder).limit
             if limit is None:
                 continue
-            account = self._book(holder).account(periods[limit.period])
+            account = self._accounts_of(holder).account(periods[limit.period])
             if account.charged + account.reserved + more > limit.amount:
                 return Exceeded(holder, limit, account.period, more, account.charged, account.reserved, self._zone)
         for _, account in reservation._accounts:
@@ -260,59 +277,59 @@ class Budgets:
         return None
 
     def resolve(self, id: str, charged: int) -> list[Crossing] | None:
-        """The outcome of a held request is known now. As ``settle``; None if it is not held (any more)."""
+        """Settle a held request whose outcome is known now, as ``settle`` does; None if it is not held (any more)."""
         held = self._held.get(id)
         return None if held is None else self.settle(held[0], charged)
 
     def expire(self, wall_ns: int) -> list[Reservation]:
-        """Release what was held until now; returns it, to be reported."""
+        """Release the reservations held until now. Returns them, so that they can be reported."""
         over = [reservation for reservation, until_ns in self._held.values() if until_ns <= wall_ns]
         for reservation in over:
             self.release(reservation)
         return over
 
     def used(self, holder: Holder, kind: PeriodKind, wall_ns: int) -> tuple[int, int]:
-        """What a holder, with a budget or without, was charged and has reserved in its current period of a kind."""
+        """What a holder, with or without a budget, was charged and has reserved in its current period of this kind."""
         period = self.periods(wall_ns)[kind]
-        book = self._books.get(holder)
-        if book is None:
+        accounts = self._holders.get(holder)
+        if accounts is None:
             return 0, 0
-        account = book.account(period)
+        account = accounts.account(period)
         return account.charged, account.reserved
 
     def state(self, holder: Holder, wall_ns: int) -> BudgetState | None:
-        """A holder's budget; None if it has none."""
-        book = self._books.get(holder)
-        if book is None or book.limit is None:
+        """The state of a holder's budget; None if it has none."""
+        accounts = self._holders.get(holder)
+        if accounts is None or accounts.limit is None:
             return None
-        account = book.account(self.periods(wall_ns)[book.limit.period])
-        return BudgetState(holder, book.limit, account.period, account.charged, account.reserved)
+        account = accounts.account(self.periods(wall_ns)[accounts.limit.period])
+        return BudgetState(holder, accounts.limit, account.period, account.charged, account.reserved)
 
     def states(self, wall_ns: int) -> list[BudgetState]:
-        """Every budget there is."""
-        states = (self.state(holder, wall_ns) for holder in self._books)
+        """The state of every budget."""
+        states = (self.state(holder, wall_ns) for holder in self._holders)
         return [state for state in states if state is not None]
 
-    def _book(self, holder: Holder) -> _Book:
-        book = self._books.get(holder)
-        if book is None:
-            book = self._books[holder] = _Book()
-        return book
+    def _accounts_of(self, holder: Holder) -> _HolderAccounts:
+        accounts = self._holders.get(holder)
+        if accounts is None:
+            accounts = self._holders[holder] = _HolderAccounts()
+        return accounts
 
     def _reserve(
-        self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, periods: Iterable[Period]
+        self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, periods: Iterable[BudgetPeriod]
     ) -> Reservation:
-        """Reserve whatever the budgets say, in those current periods that the request belongs to."""
-        accounts = [(holder, self._book(holder).account(period)) for period in periods for holder in holders]
+        """Reserve without checking the budgets, in the current periods that the request belongs to."""
+        accounts = [(holder, self._accounts_of(holder).account(period)) for period in periods for holder in holders]
         return Reservation(id, tuple(holders), amount, admitted_ns, accounts)
 
     def _crossed(self, holder: Holder, account: _Account) -> list[Crossing]:
-        """What ``account`` has reached of its holder's budget and was not told of yet."""
-        limit = self._books[holder].limit
+        """The alerts for percentages that ``account`` has newly reached of its holder's budget."""
+        limit = self._holders[holder].limit
         if limit is None or limit.period != account.period.kind:
             return []
-        new = sorted(account.reached(limit) - account.told)
-        account.told.update(new)
+        new = sorted(account.reached(limit) - account.alerted)
+        account.alerted.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
 
 
@@ -322,7 +339,7 @@ def holders_of(key: VirtualKey) -> tuple[Holder, ...]:
 
 
 def _whole(amount: int) -> int:
-    """``amount``, if it is a natural number; a charge must never be anything else."""
+    """``amount``, checked to be a whole number of at least 0, as every charge must be."""
     if type(amount) is not int or amount < 0:
         raise ValueError("an amount of money must be a whole number of nano-dollars, not below zero")
     return amount

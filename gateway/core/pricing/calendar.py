@@ -1,7 +1,7 @@
-"""The periods that budgets are for: calendar days and months of a time zone, and all of time.
+"""The periods of budgets: calendar days and months of a time zone, and all of time.
 
-Times are Unix nanoseconds. The days of a zone follow one another without gap or overlap, whatever its clocks do: a day
-begins when its midnight first strikes, or, where clocks are put forward over midnight, when they are.
+Times are Unix nanoseconds. The days of a zone follow one another without gap or overlap, also when its clocks change: a
+day begins when its midnight is first shown, or, where clocks are put forward over midnight, when they are.
 """
 
 from __future__ import annotations
@@ -19,21 +19,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
-    """From ``start_ns`` to before ``end_ns``; None: it never ends. ``start_ns`` tells it from others of its kind."""
+class BudgetPeriod:
+    """A period from ``start_ns`` to just before ``end_ns``. ``start_ns`` tells it from others of its kind.
+
+    ``end_ns``: None if it never ends.
+    """
 
     kind: PeriodKind
     start_ns: int
     end_ns: int | None
 
 
-TOTAL = Period("total", 0, None)
+ALL_TIME = BudgetPeriod("total", 0, None)
 
 
-def period_at(kind: PeriodKind, wall_ns: int, zone: tzinfo) -> Period:
+def period_at(kind: PeriodKind, wall_ns: int, zone: tzinfo) -> BudgetPeriod:
     """The period that ``wall_ns`` falls into. Raises OverflowError or ValueError beyond the years 1 to 9999."""
     if kind == "total":
-        return TOTAL
+        return ALL_TIME
     today = datetime.fromtimestamp(wall_ns // _NANO, zone).date()
     first = today if kind == "day" else today.replace(day=1)
     # Clocks put back over midnight show yesterday's date again; put forward over it, today's before its midnight.
@@ -41,7 +44,7 @@ def period_at(kind: PeriodKind, wall_ns: int, zone: tzinfo) -> Period:
         first = _next(kind, first)
     elif wall_ns < _begins(first, zone):
         first = _previous(kind, first)
-    return Period(kind, _begins(first, zone), _begins(_next(kind, first), zone))
+    return BudgetPeriod(kind, _begins(first, zone), _begins(_next(kind, first), zone))
 
 
 def iso_time(wall_ns: int, zone: tzinfo) -> str:
@@ -50,7 +53,9 @@ def iso_time(wall_ns: int, zone: tzinfo) -> str:
 
 
 def _begins(day: date, zone: tzinfo) -> int:
-    """A day's first midnight; one that no clock shows counts by the offset before the clocks were put forward."""
+    """A day's first midnight. One that no clock shows is computed with the offset before the clocks were put
+    forward.
+    """
     return (datetime(day.year, day.month, day.day, tzinfo=zone) - _EPOCH) // _SECOND * _NANO
 
 

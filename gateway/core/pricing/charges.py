@@ -1,7 +1,7 @@
 """Who pays for what once an exchange is over: the attempts that were made → one booking.
 
-Two amounts are kept apart: what the virtual key is charged, and what each attempt costs us upstream. Everything is
-integers of nano-dollars.
+Two amounts are kept apart: what the virtual key is charged, and what each attempt costs upstream. Amounts are whole
+nano-dollars.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ _NOTHING = Usage()
 
 @dataclass(slots=True)
 class AttemptFacts:
-    """What the books need to know of one attempt.
+    """The facts of one attempt that decide its price.
 
     ``slug``: ``ok``, a fault's slug, or one that begins with ``client_`` when the client cut it short.
-    ``usage``: what the upstream said, or None. ``estimated``: what was counted instead: the tokens sent and received
-    so far, and in ``images`` the images asked for. ``images``: the images that came.
-    ``quality``, ``size``: of the images asked for, for prices that are tables.
-    ``stated``: nano-dollars the upstream itself named for work it finished; they come before any price.
+    ``usage``: what the upstream stated; None if it stated nothing.
+    ``estimated``: what was counted instead: the tokens sent and received so far, and in ``images`` the images asked
+        for.
+    ``images``: the images that arrived.
+    ``quality``, ``size``: of the images asked for, for prices that are tables; None if not given.
+    ``stated``: nano-dollars the upstream itself named for finished work, which override any price; None if it named
+        none.
     ``subrequest``: which of the exchange's subrequests made the attempt.
     """
 
@@ -54,7 +57,7 @@ class AttemptFacts:
 
 @dataclass(slots=True)
 class AttemptCost:
-    """What one attempt costs us upstream, in nano-dollars, and how sure that is."""
+    """The cost of one attempt upstream, in nano-dollars, and why it is booked."""
 
     amount: int
     reason: CostReason
@@ -65,11 +68,13 @@ _FREE = AttemptCost(0, "billed")
 
 @dataclass(slots=True)
 class Booking:
-    """A finished exchange in the books. ``in_doubt``: nano-dollars of subrequests whose outcome is unknown, beside
-    others that are settled: the key is not charged for them, but they stay reserved.
+    """A finished exchange as the ledger records it.
 
-    ``charged``: nano-dollars the key pays, for ``usage``. ``costs``: one for each attempt, in order.
+    ``charged``: nano-dollars the key pays, for ``usage``.
+    ``costs``: one for each attempt, in order.
     ``confidence``: of ``charged``; ``unknown`` if the price is not known, or whether anything was bought.
+    ``in_doubt``: nano-dollars of subrequests of unknown outcome, beside others that are settled: the key is not charged
+        for them, but they stay reserved.
     """
 
     charged: int
@@ -81,7 +86,7 @@ class Booking:
 
     @property
     def upstream_cost(self) -> int:
-        """Nano-dollars over all attempts, for whatever reason."""
+        """Nano-dollars of all attempts, for any reason."""
         return sum(cost.amount for cost in self.costs)
 
     @property
@@ -92,34 +97,35 @@ class Booking:
         return self.upstream_cost if self.state == "unknown" else self.in_doubt
 
 
-def book(attempts: Sequence[AttemptFacts]) -> Booking:
-    """Decide who pays what once an exchange is over. Attempts in order; of every subrequest only the last can have
-    served.
+def settle_charges(attempts: Sequence[AttemptFacts]) -> Booking:
+    """Decide who pays what once an exchange is over.
 
-    The subrequests are booked one by one and added up: what came is charged, what did not is not.
+    ``attempts``: in order; of every subrequest only the last can have served.
 
-    - An answer that came whole is charged by its usage, or by the estimate where the upstream named none. A usage
-      of zero that the upstream did name is zero.
+    The subrequests are booked one by one and added up: the key is charged for results that arrived and for no others.
+
+    - An answer that came whole is charged by its usage, or by the estimate where the upstream stated none. A stated
+      usage of zero is zero.
     - A client that leaves pays for what ran: the tokens so far, or the price of the image it had ordered.
-    - An upstream that breaks off is paid by the key only for what was passed on: nothing before content, the tokens
-      after it, an image only if it came to the client. On our side it is booked at the estimate, reason ``unknown``.
-    - What was proven rejected costs nobody anything; an image refused in the middle of an answer is an answer that
-      holds none.
-    - A paid item whose outcome is unknown and that was then sent elsewhere is a ``suspected_duplicate``, ours to bear.
+    - If an upstream breaks off, the key pays only for what was passed on: nothing before content, the tokens after it,
+      an image only if it reached the client. The upstream's side is booked at the estimate, reason ``unknown``.
+    - A request that was proven rejected costs nothing on either side; an image refused in the middle of an answer is an
+      answer without an image.
+    - A paid item of unknown outcome that was then sent elsewhere is a ``suspected_duplicate``, which the gateway bears.
     """
     last = attempts[-1].subrequest if attempts else 0
     if all(facts.subrequest == last for facts in attempts):
-        return _book_subrequest(attempts)
+        return _settle_subrequest(attempts)
     subrequests: dict[int, list[AttemptFacts]] = {}
     for facts in attempts:
         subrequests.setdefault(facts.subrequest, []).append(facts)
-    bookings = {subrequest: _book_subrequest(own) for subrequest, own in subrequests.items()}
+    bookings = {subrequest: _settle_subrequest(own) for subrequest, own in subrequests.items()}
     costs = {subrequest: iter(booking.costs) for subrequest, booking in bookings.items()}
     return _together(list(bookings.values()), tuple(next(costs[facts.subrequest]) for facts in attempts))
 
 
 def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Booking:
-    """One booking of several subrequests'. What is known least well decides how well the whole is known."""
+    """One booking of several subrequests. Its confidence is that of the least certain one."""
     states = {one.state for one in bookings}
     state: State = "settled" if "settled" in states else "unknown" if "unknown" in states else "released"
     counted = [one for one in bookings if one.state == state]
@@ -142,8 +148,8 @@ def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Bo
     return Booking(sum(one.charged for one in bookings), usage, costs, confidence, state, in_doubt)
 
 
-def _book_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
-    served = _settle(attempts[-1]) if attempts else None
+def _settle_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
+    served = _served(attempts[-1]) if attempts else None
     costs = _costs(attempts, served)
     if served is not None:
         usage, due = served
@@ -162,7 +168,7 @@ def _sent(facts: AttemptFacts) -> bool:
 
 
 def _used(facts: AttemptFacts) -> Usage:
-    """What the upstream said, where that can be believed, else the estimate."""
+    """The usage the upstream stated, if plausible, else the estimate."""
     if facts.usage is not None and believable(facts.usage):
         return facts.usage
     estimated = facts.estimated if believable(facts.estimated) else _NOTHING
@@ -185,20 +191,20 @@ def _due(facts: AttemptFacts, usage: Usage, images: int) -> int | None:
 
 
 def _at_stake(facts: AttemptFacts) -> int:
-    """What an attempt comes to if the upstream finished it: the tokens so far, or all the images asked for."""
+    """What an attempt costs if the upstream finished it: the tokens so far, or all the images asked for."""
     if facts.cost_class is CostClass.PAID:
         return _due(facts, _used(facts), max(facts.images, facts.estimated.images, 1)) or 0
     return _due(facts, _used(facts), facts.images) or 0
 
 
 def _came_whole(facts: AttemptFacts) -> bool:
-    """Whether the upstream finished its answer and bills it: also when it refuses the image inside of it."""
+    """Whether the upstream finished its answer and bills it, which it also does when it refuses the image inside it."""
     if facts.slug in ("ok", "asset_unavailable"):
         return True
     return facts.slug == "content_policy" and facts.cost_class is CostClass.PAID and _sent(facts)
 
 
-def _settle(last: AttemptFacts) -> tuple[Usage, int | None] | None:
+def _served(last: AttemptFacts) -> tuple[Usage, int | None] | None:
     """What the key pays for, and how much (None: no price); None if the client was served nothing."""
     usage = _used(last)
     if usage.images != last.images:
@@ -223,7 +229,7 @@ def _settle(last: AttemptFacts) -> tuple[Usage, int | None] | None:
 
 
 def _costs(attempts: Sequence[AttemptFacts], served: tuple[Usage, int | None] | None) -> tuple[AttemptCost, ...]:
-    """What each attempt costs us. An answer that came whole costs us what the key pays for it."""
+    """What each attempt costs upstream. An answer that came whole costs what the key pays for it."""
     costs: list[AttemptCost] = []
     ran_later = False
     for facts in reversed(attempts):
@@ -236,9 +242,11 @@ def _costs(attempts: Sequence[AttemptFacts], served: tuple[Usage, int | None] | 
 
 
 def _cost(facts: AttemptFacts, ran_later: bool) -> AttemptCost:
-    """What an attempt that did not come whole costs us. ``ran_later``: whether one after it may have done its work.
+    """What an attempt that did not come whole costs upstream.
 
-    The reason is the failure table's, but for one thing: what broke off after content did cost something.
+    ``ran_later``: whether a later attempt may have done its work.
+
+    The reason is the outcome table's, with one exception: an answer that broke off after content did cost something.
     """
     if not _sent(facts):
         return _FREE

@@ -1,8 +1,8 @@
-"""The most a request can cost, before it is sent: what a budget reserves.
+"""The most a request can cost, before it is sent: the amount a budget reserves.
 
-An upper bound, as far as it can be known: input as it was counted, output up to the client's bound or the model's own,
-images at the dearest price they may have. Routing may lead to any target, so the dearest counts. What an upstream
-states beyond it (a task's own price, input a provider adds) is charged all the same.
+It is an upper bound as far as one can be known: input as it was counted, output up to the client's bound or the model's
+own, images at their highest price. Routing may lead to any target, so the most expensive one counts. Costs beyond it (a
+task's own price, input a provider adds) are charged all the same.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from gateway.core.pricing.prices import image_stake, upper_bound
 from gateway.core.types import Price, Target
 
 DEFAULT_MAX_OUTPUT = 32_768
-"""Tokens a model is taken to write at most if nothing is known of it. Set ``max_output`` where that is wrong."""
+"""Tokens a model is assumed to write at most if its limit is not known. Set ``max_output`` where that is wrong."""
 
 _ROUNDED_OFF = 500_000
 """Nano-dollars. The price list of gpt-image-1's images is rounded to a tenth of a cent, its tokens are not."""
 
 _UNLISTED_IMAGE = 6240
-"""Output tokens of the dearest image gpt-image-1 makes, where no price list names it
+"""Output tokens of the most expensive image gpt-image-1 makes, where no price list names it
 (https://platform.openai.com/docs/guides/image-generation, "Cost and latency")."""
 
 _PREVIEW = 100
@@ -33,13 +33,16 @@ _FAITHFUL_SOURCE = 7000
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request asks for, as far as it decides what it can cost.
+class RequestedWork:
+    """The parts of a request that decide what it can cost.
 
-    ``input_tokens``: of a chat, or of an order's prompt. ``output_tokens``: of all choices together (``most_output``).
-    ``subrequests``: how many images each subrequest of the exchange brings; of a chat that may be served by makers of
-    images, 1. ``sources``: images sent in, the mask among them, ``faithful`` if high fidelity is wanted. ``previews``:
-    partial images of each image. ``quality``, ``size``: of the images, None if left to the upstream.
+    ``input_tokens``: of a chat, or of an image order's prompt.
+    ``output_tokens``: of all choices together (``most_output``).
+    ``subrequests``: how many images each subrequest of the exchange brings; 1 for a chat that image targets may serve.
+    ``sources``: images sent in, the mask among them.
+    ``faithful``: whether the images sent in are read in high fidelity.
+    ``previews``: partial images of each image.
+    ``quality``, ``size``: of the images; None if left to the upstream.
     """
 
     input_tokens: int = 0
@@ -53,10 +56,11 @@ class Asked:
 
 
 def most_output(asked: int | None, limit: int | None, choices: int = 1, beside: int = 0) -> int:
-    """Output tokens of a chat at most.
+    """The most output tokens of a chat.
 
-    ``asked``: the client's bound for each choice, None without one. ``limit``: what the model can write, None if that
-    is not known. ``beside``: tokens of thinking that may come on top of the client's bound.
+    ``asked``: the client's bound for each choice; None without one.
+    ``limit``: what the model can write; None if that is not known.
+    ``beside``: tokens of thinking that may come on top of the client's bound.
     """
     if asked is None:
         return choices * (DEFAULT_MAX_OUTPUT if limit is None else limit)
@@ -64,7 +68,7 @@ def most_output(asked: int | None, limit: int | None, choices: int = 1, beside: 
     return choices * (each if limit is None else min(each, limit))
 
 
-def cost_bound(targets: Sequence[Target], asked: Asked) -> int | None:
+def cost_bound(targets: Sequence[Target], asked: RequestedWork) -> int | None:
     """Nano-dollars the request can cost at most; None if the price of any target is unknown.
 
     Each subrequest is served by one target, and paid for once.
@@ -77,7 +81,7 @@ def cost_bound(targets: Sequence[Target], asked: Asked) -> int | None:
 
 
 def _is_priced(target: Target) -> bool:
-    """Whether whatever the target may bill has a price. Tokens need one for both ways."""
+    """Whether everything the target may bill has a price. Tokens need a price both for input and for output."""
     price = target.price
     if price is None:
         return False
@@ -88,7 +92,7 @@ def _is_priced(target: Target) -> bool:
     return target.operation != "chat" and (price.image is not None or bool(price.table))
 
 
-def _subrequest(target: Target, asked: Asked, images: int) -> int:
+def _subrequest(target: Target, asked: RequestedWork, images: int) -> int:
     """What one subrequest costs at most if ``target``, whose price is known, serves it."""
     price = target.price
     assert price is not None
@@ -98,8 +102,8 @@ def _subrequest(target: Target, asked: Asked, images: int) -> int:
     return listed + _tokens_of_images(price, asked, images)
 
 
-def _tokens_of_images(price: Price, asked: Asked, images: int) -> int:
-    """What an Images API that bills by tokens can add to its price list, or ask instead of one."""
+def _tokens_of_images(price: Price, asked: RequestedWork, images: int) -> int:
+    """What an Images API that bills by tokens can add to its price list, or bill instead of one."""
     if price.output is None:
         return 0
     inputs = asked.input_tokens + asked.sources * (_FAITHFUL_SOURCE if asked.faithful else _SOURCE)

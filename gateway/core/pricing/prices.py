@@ -1,7 +1,6 @@
-"""What a request costs: usage × price. Who pays it is gateway/core/pricing/charges.py's.
+"""What a request costs: usage × price. Who pays it is decided in gateway/core/pricing/charges.py.
 
-Everything is integers of nano-dollars; token prices are nano-dollars per 1,000,000 tokens, and a sum is rounded
-half up once.
+Amounts are whole nano-dollars; token prices are nano-dollars per 1,000,000 tokens, and a sum is rounded half up once.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ T = TypeVar("T")
 PER_MILLION = 1_000_000
 
 MOST_TOKENS = 1_000_000_000
-"""An upstream that names more tokens or images than this in one answer is not believed."""
+"""The most tokens or images of one answer that are believed; an upstream's figure above it is ignored."""
 
 _NOTHING = Usage()
 
@@ -36,12 +35,13 @@ def amount_due(
     size: str | None = None,
     succeeded: bool = True,
 ) -> int | None:
-    """Nano-dollars for what a request used, or None when the price does not say.
+    """Nano-dollars for what a request used; None when the price does not say.
 
-    ``images``: the images that came (default ``usage.images``). A price by the image is a price by the *answer*
-    where images travel in a chat (gpt-4o-image: one price however many, ``no_image`` for an answer without).
-    Measured tokens come before the table of images: they are what the upstream bills by where it names them.
-    ``succeeded``: whether the answer came whole, so that the price's minimum holds.
+    ``images``: the images that came (default ``usage.images``). A price by the image is a price by the *answer* where
+        images travel in a chat (gpt-4o-image: one price for any number of images, ``no_image`` for an answer without).
+    ``succeeded``: whether the answer came whole, so that the price's minimum applies.
+
+    Measured tokens come before the table of images: an upstream that states them bills by them.
     Raises ValueError for counts that are no plausible natural numbers.
     """
     counted = usage.images if images is None else images
@@ -121,14 +121,14 @@ def upper_bound(
 def image_stake(
     price: Price | None, images: int, *, operation: OperationName, quality: str | None, size: str | None
 ) -> int | None:
-    """Nano-dollars that an order for so many images costs at most; None if the price does not say."""
+    """Nano-dollars that an order for ``images`` images costs at most; None if the price does not say."""
     if price is None or (price.image is None and not price.table):
         return None
     return upper_bound(price, 0, 0, images, operation=operation, quality=quality, size=size)
 
 
 def believable(usage: Usage) -> bool:
-    """Whether every count is a plausible natural number: what an upstream says is data, not truth."""
+    """Whether every count is a plausible natural number; an upstream's figures are checked like any input."""
     return (
         _plausible(usage.input_tokens)
         and _plausible(usage.cached_input_tokens)
@@ -155,7 +155,7 @@ def _plausible(count: object) -> bool:
 
 
 def _for_tokens(price: Price, usage: Usage) -> int | None:
-    """Tokens × prices, None if a price that is needed is not known.
+    """Tokens × prices; None if a price that is needed is not known.
 
     Cached tokens are taken from the text first: gpt-image-1 has one cached price for text and images.
     """
@@ -181,7 +181,7 @@ def _for_tokens(price: Price, usage: Usage) -> int | None:
 
 
 def _dearest(price: Price, quality: str | None, size: str | None) -> int:
-    """The table's price of an image. Where ``auto`` left the choice to the upstream: the dearest it may have made."""
+    """The table's price of an image. Where ``auto`` left the choice to the upstream: the highest price it can have."""
     rows = _named_or_all(price.table, quality)
     return max((each for row in rows for each in _named_or_all(row, size)), default=0)
 

@@ -1,4 +1,4 @@
-"""What became of an exchange whose outcome was unknown, by what its upstream tells of its tasks later."""
+"""How an exchange of unknown outcome is booked once its upstream says what became of its tasks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from gateway.core.types import Price, Usage
 
 @dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """A task that has ended. ``images``: the images it made.
+    """A task that has ended.
 
-    ``stated``: nano-dollars the upstream named for it, None if it named none. ``price``: of the target that made it.
+    ``images``: the images it made.
+    ``stated``: nano-dollars the upstream named for it; None if it named none.
+    ``price``: of the target that made it; None if unknown.
     """
 
     done: bool
@@ -25,7 +27,10 @@ class TaskEnd:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How the exchange is booked instead. Amounts are nano-dollars. ``reason``: words for the operator."""
+    """How the exchange is booked instead. Amounts are nano-dollars.
+
+    ``reason``: an explanation for the operator.
+    """
 
     state: Literal["settled", "released"]
     charged: int
@@ -35,10 +40,12 @@ class Finding:
 
 
 def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
-    """What is known now; None as long as a task has not ended (None among ``tasks``), or if there is none to go by.
+    """The new booking; None as long as a task has not ended (None among ``tasks``), or if there are no tasks.
+
+    ``other_cost``: what attempts without a task are booked at; the gateway bears it, and it stays in doubt.
 
     What its tasks cost is charged to the key: it was ordered, and it can be fetched by the tasks' ids. A task that
-    failed costs nothing. ``other_cost``: what attempts without a task are booked at; it stays ours, and in doubt.
+    failed costs nothing.
     """
     ended = [task for task in tasks if task is not None]
     if not ended or len(ended) < len(tasks):
@@ -57,7 +64,7 @@ def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
 
 
 def _amount(task: TaskEnd) -> int | None:
-    """What the upstream named comes before the price of the images, as in every booking."""
+    """What the task costs: what the upstream named, else the price of the images, as in every booking."""
     if task.stated is not None:
         return task.stated
     return amount_due(task.price, Usage(images=task.images), operation="task")

@@ -1,1 +1,1 @@
-"""Where a request goes next: routes, the failover plan, and the health of hosts and keys it is made by."""
+"""The decisions about where a request goes: routes, the failover plan, and the health of hosts and keys."""

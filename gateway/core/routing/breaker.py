@@ -1,12 +1,12 @@
-"""A circuit breaker: closed while things go well, open for a while after failures, then half-open for one probe.
+"""A circuit breaker: closed while requests succeed, open for a while after failures, then half-open for one probe.
 
-    closed ── failures in a row, or half of what came of late ──▶ open ── its time is over ──▶ half-open
+    closed ── failures in a row, or half of the recent results ──▶ open ── its time is over ──▶ half-open
       ▲                                                            ▲                              │
-      └──────────── something that began since succeeded ──────────┼──────────────────────────────┤
+      └──────────── a request begun since then succeeded ──────────┼──────────────────────────────┤
                                                                    └── the probe failed: longer ──┘
 
-The numbers follow Envoy's outlier detection (consecutive failures, a longer ejection each time, jitter) and Finagle
-(a probe, failing open). A breaker only advises: whoever has no other way may go through an open one.
+The numbers follow Envoy's outlier detection (consecutive failures, a longer ejection each time, jitter) and Finagle (a
+probe, failing open). A breaker only advises: a request with no other target may go through an open one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.core.chance import Randomness
 from gateway.core.routing.rolling_count import RollingCount
 from gateway.core.types import FailoverPolicy
 
-State = Literal["closed", "open", "half_open"]
+BreakerState = Literal["closed", "open", "half_open"]
 
 ENOUGH_TO_JUDGE = 20
 """Results in the window before the share of failures among them counts."""
@@ -26,17 +26,20 @@ FAILING_SHARE = 0.5
 JITTER = 0.2
 
 PROBE_LASTS = 30.0
-"""Seconds after which a probe that is still under way (a long stream) no longer keeps others from probing."""
+"""Seconds after which a probe that still runs (a long stream) no longer keeps other requests from probing."""
 
 GOOD_STANDING = 3
-"""Failures in a row, with which somebody is no longer somebody to rely on (see ``reliable``)."""
+"""Failures in a row from which an endpoint or model no longer counts as reliable (see ``reliable``)."""
 
 UNPROBED_FOR = 60.0
-"""Seconds of being half-open after which any request may be the probe: it seems nobody else comes this way."""
+"""Seconds of being half-open after which any request may be the probe, since no preferred one has come."""
 
 
 class Breaker:
-    """``places``: from how many different places failures must have come before it opens (see ``strike``)."""
+    """The breaker of one endpoint or of one model.
+
+    ``places``: from how many different places failures must have come before it opens (see ``strike``).
+    """
 
     def __init__(self, policy: FailoverPolicy, *, places: int = 1) -> None:
         self.policy = policy
@@ -50,7 +53,8 @@ class Breaker:
         self._times = 0
         self._probe_began: float | None = None
 
-    def state(self, now: float) -> State:
+    def state(self, now: float) -> BreakerState:
+        """The state at ``now``."""
         if self._opened is None:
             return "closed"
         return "open" if now < self._until else "half_open"
@@ -60,13 +64,16 @@ class Breaker:
         return max(0.0, self._until - now) if self._opened is not None else 0.0
 
     def reliable(self, now: float) -> bool:
-        """Whether nothing but a stray failure or two has been seen of late."""
+        """Whether at most a stray failure or two happened recently."""
         if self._opened is not None:
             return False
         return self._in_a_row < GOOD_STANDING or self._strikes.total(now) == 0
 
     def admits(self, now: float, *, may_probe: bool) -> bool:
-        """Whether a request should come this way. ``may_probe``: whether it may be the one that finds out."""
+        """Whether a request should be sent through.
+
+        ``may_probe``: whether this request may be the probe of a half-open breaker.
+        """
         match self.state(now):
             case "closed":
                 return True
@@ -76,17 +83,19 @@ class Breaker:
                 return not self._probing(now) and (may_probe or now >= self._until + UNPROBED_FOR)
 
     def begin(self, now: float) -> None:
-        """A request comes this way, advised or not; ``end`` must follow."""
+        """Record that a request is sent through, advised or not; ``end`` must follow."""
         if self._opened is not None and self.state(now) == "half_open" and not self._probing(now):
             self._probe_began = now
 
     def end(self, began: float) -> None:
-        """The request that ``began`` then is over; if it was the probe, another may follow."""
+        """Record that the request which ``began`` then is over; if it was the probe, another may follow."""
         if self._probe_began == began:
             self._probe_began = None
 
     def succeed(self, began: float, now: float) -> None:
-        """A request that ``began`` then went well. Only one that began since it opened can close it."""
+        """Record the success of a request that ``began`` then. Only one that began after the breaker opened can close
+        it.
+        """
         self._results.add(now)
         if self._opened is None:
             self._in_a_row = 0
@@ -95,8 +104,9 @@ class Breaker:
             self._close()
 
     def strike(self, place: str, began: float, now: float, rng: Randomness) -> None:
-        """A request that ``began`` then failed at ``place``. Those that were already under way when it opened say
-        nothing new."""
+        """Record a failure, at ``place``, of a request that ``began`` then. Failures of requests that were under way
+        when the breaker opened are ignored.
+        """
         if self._opened is not None:
             if began >= self._opened and self.state(now) == "half_open":
                 self._open(now, rng)
@@ -110,14 +120,16 @@ class Breaker:
             self._open(now, rng)
 
     def excuse(self) -> None:
-        """The failures so far turned out to be somebody else's. The places where they were seen are remembered."""
+        """Forget the failures so far, since another part was at fault. The places where they were seen are
+        remembered.
+        """
         if self._opened is None:
             self._in_a_row = 0
             self._strikes.clear()
             self._results.clear()
 
     def open_for(self, seconds: float, now: float) -> None:
-        """Open for a time given by somebody else, such as an upstream's Retry-After."""
+        """Open for a given time, such as an upstream's Retry-After."""
         if self._opened is None:
             self._opened = now
         self._until = max(self._until, now + seconds)
@@ -132,7 +144,7 @@ class Breaker:
         return results >= ENOUGH_TO_JUDGE and self._strikes.total(now) >= FAILING_SHARE * results
 
     def _open(self, now: float, rng: Randomness) -> None:
-        # Peace for as long as the longest ejection makes an endpoint start afresh.
+        # Without a failure for as long as the longest ejection, the ejections start from the shortest again.
         self._times = 1 if now > self._until + self.policy.eject_max else self._times + 1
         seconds = min(self.policy.eject * self._times, self.policy.eject_max)
         self._opened = now

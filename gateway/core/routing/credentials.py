@@ -1,7 +1,7 @@
-"""A pool of upstream keys: which one to use next, and which ones to leave alone for a while.
+"""A pool of upstream keys: which one to use next, and which ones to pause.
 
-A refused key (401) or one without money (402) is left alone as a whole, a forbidden (403) or limited one (429) only
-for the model it was used with. Each time it happens again the pause doubles; a success forgets it.
+A refused key (401) or one without money (402) is paused for all models, a forbidden (403) or rate limited one (429)
+only for the model it was used with. Each repetition doubles the pause; a success resets it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,26 @@ from gateway.core.types import Credential, Outcome, Upstream
 Reason = Literal["rate_limited", "busy", "unfunded", "forbidden", "invalid"]
 
 BUSY_AGAIN_IN = 0.05
-"""Seconds after which a pool whose keys are all in use is worth another look."""
+"""Seconds until a pool whose keys are all in use is asked again."""
 
 TRIAL_LASTS = 30.0
-"""Seconds for which a key that was refused is tried by one request only."""
+"""Seconds for which a key that was refused before is tried by one request only."""
 
 SERVED_OF_LATE = 600.0
-"""Seconds for which a key that served one model is not out of use, though all others it was used for are paused."""
+"""Seconds for which a key that served one model counts as in use, even though all its other models are paused."""
 
-MODELS_REMEMBERED = 256
-"""Pauses kept per key. A route may end in ``*``, so that clients choose how many models there are."""
+MODEL_PAUSES_KEPT = 256
+"""Pauses kept per key. A route may end in ``*``, so clients choose how many models there are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """``first``: seconds, doubled each time in a row, ``longest`` at most, spread by ± ``jitter`` of it."""
+class KeyPause:
+    """How long a key is paused after an outcome.
+
+    ``first``: seconds of the first pause, doubled each time in a row.
+    ``longest``: seconds of the longest pause.
+    ``jitter``: the share by which chance may shorten or lengthen a pause.
+    """
 
     reason: Reason
     first: float
@@ -40,20 +45,23 @@ class Pause:
     jitter: float = 0.0
 
 
-PAUSES: Mapping[str, Pause] = {
-    "key_invalid": Pause("invalid", 600.0, 86_400.0),
-    "key_unfunded": Pause("unfunded", 600.0, 3_600.0),
-    "key_forbidden": Pause("forbidden", 600.0, 600.0),
-    "rate_limited": Pause("rate_limited", 5.0, 60.0, jitter=0.2),
+KEY_PAUSES: Mapping[str, KeyPause] = {
+    "key_invalid": KeyPause("invalid", 600.0, 86_400.0),
+    "key_unfunded": KeyPause("unfunded", 600.0, 3_600.0),
+    "key_forbidden": KeyPause("forbidden", 600.0, 600.0),
+    "rate_limited": KeyPause("rate_limited", 5.0, 60.0, jitter=0.2),
 }
 
 _SHOWN_FIRST: tuple[Reason, ...] = ("busy", "rate_limited", "unfunded", "forbidden", "invalid")
-"""Why a pool has nothing to offer, if its keys have different reasons: what passes soonest by itself."""
+"""The order in which a pool names the reason that no key is free: what passes soonest by itself comes first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """No key can be used now. ``soonest``: seconds until one may be."""
+    """No key can be used now.
+
+    ``soonest``: seconds until one may be usable.
+    """
 
     reason: Reason
     soonest: float
@@ -61,6 +69,8 @@ class Exhausted:
 
 @dataclass(slots=True)
 class _Cooling:
+    """A pause under way."""
+
     reason: Reason
     until: float
     times: int = 1
@@ -68,6 +78,8 @@ class _Cooling:
 
 @dataclass(slots=True)
 class _KeyState:
+    """The state of one key."""
+
     in_flight: int = 0
     trial_until: float = 0.0
     whole: _Cooling | None = None
@@ -76,8 +88,9 @@ class _KeyState:
     served_at: float = 0.0
 
     def out(self, now: float) -> _Cooling | None:
-        """What keeps the key out of use: a pause of the whole, or, if each model it is known to be used for has one,
-        the first of those to end."""
+        """The pause that keeps the key out of use: one for all models, or, if every model it is known to be used for is
+        paused, the first of those to end. None if the key is in use.
+        """
         if self.whole is not None and now < self.whole.until:
             return self.whole
         if self.served is not None and now < self.served_at + SERVED_OF_LATE:
@@ -88,10 +101,13 @@ class _KeyState:
 
 @dataclass(frozen=True, slots=True)
 class KeySnapshot:
-    """One key as ``status`` shows it. ``cooling``: why it is out of use, as a whole or for every model it was used for
-    of late, for ``seconds`` more.
+    """One key as ``status`` shows it.
 
-    ``models``: pauses of single models.
+    ``max_parallel``: None if it has no limit.
+    ``cooling``: why the key is out of use, for all models or for every model it was used for recently; None if it is in
+        use.
+    ``seconds``: how long it stays out of use; 0 if it is in use.
+    ``models``: the pauses of single models: model → reason and seconds left.
     """
 
     name: str
@@ -113,7 +129,7 @@ class CredentialPool:
         return len(self._credentials)
 
     def adopt(self, previous: CredentialPool) -> None:
-        """Take over what is known of keys that stayed the same through a reload.
+        """Take over the state of keys that stayed the same through a reload.
 
         The state is shared, not copied: exchanges that took a key from the previous pool give it back there.
         """
@@ -125,9 +141,11 @@ class CredentialPool:
     def take(
         self, model: str, now: float, rng: Randomness, exclude: Collection[str] = ()
     ) -> Credential | Exhausted | None:
-        """The usable key least loaded for its weight, among equals by weighted chance. ``release`` gives it back.
+        """The usable key with the lowest load for its weight, among equals by weighted chance. ``release`` gives it
+        back.
 
-        ``exclude``: names that must not be taken. None if the pool has no key besides those.
+        ``exclude``: names of keys that must not be taken.
+        Returns None if the pool has no key besides those.
         """
         best: Credential | None = None
         least = 0.0
@@ -151,7 +169,7 @@ class CredentialPool:
         return best
 
     def exhaustion(self, model: str, now: float, exclude: Collection[str] = ()) -> Exhausted | None:
-        """Why no key can be used now, or None if none is left to be used or one can be."""
+        """Why no key can be used now; None if one can be, or if ``exclude`` leaves none."""
         found: dict[Reason, float] = {}
         for name, credential in self._credentials.items():
             if name in exclude:
@@ -166,14 +184,15 @@ class CredentialPool:
         return None
 
     def hold(self, credential: Credential) -> None:
-        """Take this very key again, for a second try on a fresh connection."""
+        """Take this same key again, for a second try on a fresh connection."""
         self._states[credential.name].in_flight += 1
 
     def release(self, credential: Credential) -> None:
+        """Give back a key that was taken or held."""
         self._states[credential.name].in_flight -= 1
 
     def report(self, credential: Credential, model: str, outcome: Outcome, now: float, rng: Randomness) -> None:
-        """Learn from how an attempt with this key ended."""
+        """Update the key's state by the outcome of an attempt."""
         state = self._states[credential.name]
         state.trial_until = 0.0
         scope = RULES[outcome.slug].against
@@ -183,7 +202,7 @@ class CredentialPool:
             if state.served == model:
                 state.served = None
             cooling = _cooled(state.by_model.pop(model, None), outcome, now, rng)
-            if len(state.by_model) >= MODELS_REMEMBERED:
+            if len(state.by_model) >= MODEL_PAUSES_KEPT:
                 del state.by_model[next(iter(state.by_model))]
             state.by_model[model] = cooling
         elif outcome.ok:
@@ -191,7 +210,7 @@ class CredentialPool:
             _forgive(state, model, now)
 
     def answering(self, credential: Credential, model: str, now: float) -> None:
-        """An attempt with this key has begun to be answered: the key works."""
+        """Record that an attempt with this key has begun to be answered, which shows that the key works."""
         state = self._states[credential.name]
         _serves(state, model, now)
         if state.whole is not None or state.by_model:
@@ -199,10 +218,11 @@ class CredentialPool:
             _forgive(state, model, now)
 
     def available(self, name: str, now: float) -> bool:
-        """Whether a key is in use: neither paused as a whole nor for every model it was used for of late."""
+        """Whether a key is in use: paused neither for all models nor for every model it was used for recently."""
         return self._states[name].out(now) is None
 
     def snapshot(self, now: float) -> list[KeySnapshot]:
+        """Every key as ``status`` shows it."""
         outs = {name: state.out(now) for name, state in self._states.items()}
         return [
             KeySnapshot(
@@ -234,7 +254,7 @@ class CredentialPool:
 
 def _cooled(before: _Cooling | None, outcome: Outcome, now: float, rng: Randomness) -> _Cooling:
     """The pause after ``outcome``. Requests already under way when a pause began do not lengthen it by doubling."""
-    pause = PAUSES[outcome.slug]
+    pause = KEY_PAUSES[outcome.slug]
     again = before is not None and before.reason == pause.reason
     under_way = before is not None and again and now < before.until
     times = 1 if before is None or not again else before.times + (0 if under_way else 1)
@@ -250,14 +270,14 @@ def _cooled(before: _Cooling | None, outcome: Outcome, now: float, rng: Randomne
 
 
 def _serves(state: _KeyState, model: str, now: float) -> None:
-    """Remember one model that the key serves; one that it serves besides its paused models is enough."""
+    """Remember one model that the key serves; one besides its paused models is enough."""
     cooling = state.by_model.get(model)
     if cooling is None or now >= cooling.until:
         state.served, state.served_at = model, now
 
 
 def _forgive(state: _KeyState, model: str, now: float) -> None:
-    """A success ends the count of failures, but no pause that began while it was under way."""
+    """Forget pauses that have ended, after a success. A pause that began while the request was under way stays."""
     if state.whole is not None and now >= state.whole.until:
         state.whole = None
     cooling = state.by_model.get(model)

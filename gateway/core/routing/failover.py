@@ -1,15 +1,15 @@
-"""The order in which one exchange tries things.
+"""The failover plan: the order in which one exchange tries targets, endpoints and keys.
 
-A ``FailoverPlan`` is asked where to go ``next`` and told how that ended (``report``). It knows which ways of a route
-are still open to this exchange; what is known across exchanges (breakers, pauses of keys, retry budgets) it finds in
-``UpstreamStates`` and adds to.
+``FailoverPlan.next`` says what to attempt, and ``report`` tells it how that ended. The plan knows which targets,
+endpoints and keys this exchange may still try; what is known across exchanges (breakers, pauses of keys, retry budgets)
+is in ``UpstreamStates``, which it reads and updates.
 
     next ──▶ AttemptPlan ──▶ report ──▶ next ──▶ … ──▶ Stop   (or the exchange ends with what an upstream delivered)
       └────▶ Wait ──────────────▲
 
-A way is a target, one of its upstream's endpoints, and one of its keys. None is gone twice, with two exceptions: a
-kept-alive connection that broke before an answer is tried once more afresh, and a key that was limited may be asked
-again once its pause is over.
+An attempt uses a target, one of its upstream's endpoints, and one of its keys. No such combination is tried twice, with
+two exceptions: a kept-alive connection that broke before an answer is tried once more on a fresh one, and a key that
+was rate limited may be used again once its pause is over.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ from gateway.core.types import (
 )
 
 MOST_DIALS = 4
-"""Attempts that sent nothing do not count as attempts, but there are no more of them than this."""
+"""Attempts that sent nothing do not count against ``attempts``, but there are no more of them than this."""
 
 ATTEMPTS_OF_A_RESEND = 2
-"""An SDK that sends a request again multiplies our attempts by its own."""
+"""The most attempts for a request that an SDK sends again, since its retries multiply the gateway's."""
 
 LONGEST_HOLD = 5.0
-"""Seconds a client is held at most for a key to become free, in all."""
+"""Seconds, in all, that a client waits at most for a key to become free."""
 
 LONGEST_HOLD_WHEN_BUSY = 2.0
 WORTH_TRYING = 1.0
-"""Seconds that must be left for another attempt."""
+"""Seconds that must be left until the deadline for another attempt."""
 
 WORTH_BUYING = 5.0
-"""Seconds that must be left to buy a paid item again whose first result did not arrive."""
+"""Seconds that must be left until the deadline to buy a paid item again whose first result did not arrive."""
 
 
 class FailoverPlan:
@@ -94,10 +94,12 @@ class FailoverPlan:
         self._closed_targets: set[int] = set()
         self._closed_endpoints: set[tuple[int, str]] = set()
         self._closed_keys: dict[int, set[str]] = {}
-        self._resting: dict[tuple[str, str], float] = {}  # upstream and model → when it wants to be asked again
+        self._told_to_wait: dict[tuple[str, str], float] = {}  # upstream and model → when it may be asked again
         self._visited: set[str] = set()
         self._tried: set[tuple[str, str]] = set()
-        self._owing: dict[str, bool] = {}  # upstream where another try is a retry → unless at a reliable host
+        self._owing: dict[
+            str, bool
+        ] = {}  # upstream where another try is a retry → whether a reliable, untried host is exempt
         self._overdrawn: set[str] = set()
 
         self._outcomes: list[tuple[Outcome, CostClass]] = []
@@ -107,35 +109,39 @@ class FailoverPlan:
         self._last: AttemptPlan | None = None
         self._again: AttemptPlan | None = None
         self._over: Verdict | None = None
-        self._gambled = False
+        self._bought_again = False
         self._held = 0.0
         self._held_busy = 0.0
         self.attempts = 0
         self.failovers: list[Failover] = []
 
     def next(self, now: float) -> AttemptPlan | Wait | Stop:
-        """Where to go now. After a ``AttemptPlan``, ``report`` must come first."""
+        """What to do now. After an ``AttemptPlan``, ``report`` must be called first."""
         if self._current is not None or self._over is Verdict.DONE:
             raise RuntimeError("the attempt under way was not reported, or the exchange is done")
         self._exhausted.clear()
         self._skipped = None
         if self._over is Verdict.STOP or not self._has_room(now):
             return Stop(self._error(now))
-        plan = self._once_more(now) or self._first_way(now, fail_open=False) or self._first_way(now, fail_open=True)
+        plan = self._once_more(now) or self._first_open(now, fail_open=False) or self._first_open(now, fail_open=True)
         if plan is not None:
-            return self._depart(plan)
+            return self._start(plan)
         seconds = self._worth_waiting(now)
         return Stop(self._error(now)) if seconds is None else Wait(seconds)
 
     def answering(self, plan: AttemptPlan, now: float) -> None:
-        """The attempt has brought its first content. May be said once, so that an upstream that works again is known
-        to do so before a long answer ends."""
+        """Record that the attempt has brought its first content, so that an upstream that works again is known to work
+        before a long answer ends. Optional; once for each attempt.
+        """
         state = self._state(plan.target)
         state.pool.answering(plan.credential, plan.target.model, now)
         state.health.answering(plan.ticket, now)
 
     def report(self, plan: AttemptPlan, outcome: Outcome, now: float) -> Verdict:
-        """Learn how an attempt ended: its key is given back, what failed is struck. Once for each ``AttemptPlan``."""
+        """Record how an attempt ended: its key is given back, and failures are held against what caused them.
+
+        To be called once for each ``AttemptPlan``.
+        """
         if plan is not self._current:
             raise RuntimeError("not the attempt under way")
         self._current = None
@@ -155,9 +161,9 @@ class FailoverPlan:
         return self._decide(plan, outcome, cost_class, now)
 
     def _decide(self, plan: AttemptPlan, outcome: Outcome, cost_class: CostClass, now: float) -> Verdict:
-        gamble = self._may_gamble(plan.target, outcome, cost_class, now)
-        self._gambled = self._gambled or gamble
-        decision = verdict(outcome, cost_class, gamble=gamble)
+        buy_again = self._may_buy_again(plan.target, outcome, cost_class, now)
+        self._bought_again = self._bought_again or buy_again
+        decision = verdict(outcome, cost_class, buy_again=buy_again)
         if decision is Verdict.FRESH_CONNECTION and plan.fresh_connection:
             decision = Verdict.NEXT_ENDPOINT
         name = plan.target.upstream.name
@@ -167,7 +173,7 @@ class FailoverPlan:
         else:
             self._owing.pop(name, None)
         if rule.against is Scope.ORIGIN and outcome.retry_after is not None:
-            self._resting[name, plan.target.model] = now + outcome.retry_after
+            self._told_to_wait[name, plan.target.model] = now + outcome.retry_after
         match decision:
             case Verdict.DONE | Verdict.STOP:
                 self._over = decision
@@ -181,9 +187,11 @@ class FailoverPlan:
                 self._closed_targets.add(plan.index)
         return decision
 
-    def _may_gamble(self, target: Target, outcome: Outcome, cost_class: CostClass, now: float) -> bool:
-        """Whether a paid item that may have been bought already may be bought once more: little money, time left."""
-        if self._gambled or permission(outcome, cost_class) is not Permission.BY_PRICE:
+    def _may_buy_again(self, target: Target, outcome: Outcome, cost_class: CostClass, now: float) -> bool:
+        """Whether a paid item that may have been bought may be bought once more: it must be cheap, and time must be
+        left.
+        """
+        if self._bought_again or permission(outcome, cost_class) is not Permission.BY_PRICE:
             return False
         stake = self._stake(target)
         return stake is not None and stake <= self._affordable_doubt and now + WORTH_BUYING <= self._deadline
@@ -191,7 +199,7 @@ class FailoverPlan:
     def _close_key(self, plan: AttemptPlan, outcome: Outcome) -> None:
         scope = RULES[outcome.slug].against
         if outcome.slug == "rate_limited":
-            return  # its pause is known to the pool; once that is over the key may be asked again
+            return  # the pool knows its pause; once that is over the key may be used again
         for index in self._indexes_of(plan.target.upstream.name) if scope is Scope.KEY else (plan.index,):
             self._closed_keys.setdefault(index, set()).add(plan.credential.name)
 
@@ -212,7 +220,7 @@ class FailoverPlan:
         return now < self._deadline if self._last is None else now + WORTH_TRYING <= self._deadline
 
     def _once_more(self, now: float) -> AttemptPlan | None:
-        """The same way again on a fresh connection, if the last attempt called for it."""
+        """The same attempt on a fresh connection, if the last outcome called for it."""
         again, self._again = self._again, None
         if again is None:
             return None
@@ -223,12 +231,15 @@ class FailoverPlan:
         state.pool.hold(again.credential)
         return self._plan_attempt(again.index, again.endpoint, again.credential, now, fresh=True)
 
-    def _first_way(self, now: float, *, fail_open: bool) -> AttemptPlan | None:
-        """The first way still open. ``fail_open``: also through open breakers, when there is no other."""
+    def _first_open(self, now: float, *, fail_open: bool) -> AttemptPlan | None:
+        """The first attempt still possible.
+
+        ``fail_open``: also through open breakers, for when there is no other.
+        """
         for index, target in enumerate(self._targets):
             if index in self._closed_targets or target.upstream.name in self._overdrawn:
                 continue
-            if self._resting and self._rests(target, now):
+            if self._told_to_wait and self._must_wait(target, now):
                 continue
             state = self._state(target)
             endpoints = self._endpoints(index, target, state, now, fail_open=fail_open)
@@ -261,15 +272,15 @@ class FailoverPlan:
     def _affordable(
         self, endpoints: Sequence[Endpoint], target: Target, state: UpstreamState, now: float
     ) -> Endpoint | None:
-        """The first endpoint; once the retry budget is used up, the first where another try is no retry."""
+        """The first endpoint; once the retry budget is used up, the first endpoint that would not count as a retry."""
         if target.upstream.name not in self._owing or state.budget.affords(now):
             return endpoints[0]
         return next((one for one in endpoints if not self._is_retry(target, one, state, now)), None)
 
     def _is_retry(self, target: Target, endpoint: Endpoint, state: UpstreamState, now: float) -> bool:
-        """Whether to go there repeats what failed at this upstream before.
+        """Whether an attempt there repeats what failed at this upstream before.
 
-        Leaving a host that is known to be at fault for one that works, and was not asked yet, repeats nothing
+        Leaving a host that is known to be at fault for one that works and was not asked yet repeats nothing
         (``docs/decisions/005``).
         """
         name = target.upstream.name
@@ -278,11 +289,12 @@ class FailoverPlan:
         elsewhere = self._owing[name] and (name, endpoint.url) not in self._tried
         return not (elsewhere and state.health.reliable(endpoint, target.model, now))
 
-    def _rests(self, target: Target, now: float) -> bool:
-        """Whether this exchange was asked by the upstream not to come back with this model yet. It does so all the
-        same where nobody else can serve it: then the host that was not asked is the last way."""
+    def _must_wait(self, target: Target, now: float) -> bool:
+        """Whether the upstream asked this exchange not to come back with this model yet. That is ignored where no other
+        target can serve the request: then the upstream's untried host is the last resort.
+        """
         asked = (target.upstream.name, target.model)
-        return now < self._resting.get(asked, now) and any(
+        return now < self._told_to_wait.get(asked, now) and any(
             (one.upstream.name, one.model) != asked for one in self._targets
         )
 
@@ -306,7 +318,7 @@ class FailoverPlan:
         ticket = state.health.begin(endpoint, target.model, now)
         return AttemptPlan(target, endpoint, credential, fresh, self.attempts + 1, index, is_retry, ticket)
 
-    def _depart(self, plan: AttemptPlan) -> AttemptPlan:
+    def _start(self, plan: AttemptPlan) -> AttemptPlan:
         self.attempts += 1
         self._current = plan
         to = plan.target.upstream.name
@@ -319,7 +331,7 @@ class FailoverPlan:
         return plan
 
     def _worth_waiting(self, now: float) -> float | None:
-        """Seconds to wait for a key, or None if no key will be free soon enough."""
+        """Seconds to wait for a key; None if no key will be free soon enough."""
         soonest: float | None = None
         busy = False
         for exhausted in self._exhausted.values():
@@ -335,7 +347,7 @@ class FailoverPlan:
         return soonest
 
     def _error(self, now: float) -> GatewayError:
-        """What the client is told when nothing is left to try."""
+        """The error the client is sent when no attempt is left."""
         if self._outcomes or self._exhausted:
             exhausted = [(why, self._targets[index].cost_class) for index, why in self._exhausted.items()]
             over = self._over is Verdict.STOP
@@ -346,12 +358,12 @@ class FailoverPlan:
         return client_error(Outcome("deadline", Phase.UNSENT), CostClass.TOKENS, model=self._model)
 
     def _funded_again(self, now: float) -> float:
-        """Seconds until some key of the route whose account is used up is tried again."""
+        """Seconds until a key of the route whose account is used up is tried again."""
         found = [self._state(target).pool.exhaustion(target.model, now) for target in self._targets]
         return min((one.soonest for one in found if one is not None and one.reason == "unfunded"), default=1.0)
 
     def _soonest(self, now: float) -> float:
-        """Seconds until some key of the route may be used again."""
+        """Seconds until a key of the route may be used again."""
         waits = []
         for index, target in enumerate(self._targets):
             exhausted = self._state(target).pool.exhaustion(target.model, now, self._closed_keys.get(index, ()))

@@ -1,11 +1,12 @@
-"""What a client is told when an exchange has failed, perhaps in several ways.
+"""The error a client is sent when an exchange has failed, perhaps in several ways.
 
 The rules, in this order:
-1. An ending that leaves no choice (a rejected request, a stream cut in the middle) is told as it is.
-2. But once a paid item may have been bought, nothing may invite the client to buy it again: where an error would, and
-   where there was a choice, the doubt is what is told.
-3. Otherwise the failure that explains most (``outcomes.telling``), and among equals the last one. Keys that could not
-   even be tried count as failures: a pool that is limited asks for patience whatever else went wrong.
+1. An ending that rules out other attempts (a rejected request, a stream cut in the middle) is sent as it is.
+2. But once a paid item may have been bought, the error must not invite the client to buy it again: if it would, or if
+  other attempts were possible, the doubt is what the client is sent.
+3. Otherwise the failure that explains most (``explains`` in outcomes/table.py), and among equals the last one. Keys
+  that could not even be tried count as failures: a pool that is rate limited asks for patience whichever other failures
+  there were.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gateway.core.errors import GatewayError, UpstreamFault
-from gateway.core.outcomes.table import client_error, is_doubtful, telling
+from gateway.core.outcomes.table import client_error, explains, is_doubtful
 from gateway.core.routing.credentials import Exhausted, Reason
 from gateway.core.types import CostClass, Outcome, Phase
 
@@ -36,8 +37,10 @@ def final_error(
 ) -> GatewayError:
     """The error for all that went wrong. At least one of ``outcomes`` and ``exhausted`` is not empty.
 
-    ``outcomes``: of the attempts, in order. ``exhausted``: pools that had no key to offer. ``over``: whether the last
-    outcome left no choice. ``waits``: slug → seconds after which what it speaks of may be over.
+    ``outcomes``: of the attempts, in order.
+    ``exhausted``: pools that had no free key.
+    ``over``: whether the last outcome rules out other attempts.
+    ``waits``: slug → seconds after which the cause may have passed.
     """
     doubts = [pair for pair in outcomes if is_doubtful(*pair)]
     if over:
@@ -47,7 +50,7 @@ def final_error(
     if doubts:
         return client_error(*doubts[0], model=model)
     candidates = [*outcomes, *((Outcome(SLUG_OF_REASON[why.reason], Phase.REJECTED), cost) for why, cost in exhausted)]
-    best = max(reversed(candidates), key=lambda candidate: telling(candidate[0]))
+    best = max(reversed(candidates), key=lambda candidate: explains(candidate[0]))
     return client_error(*best, model=model, retry_after=waits.get(best[0].slug))
 
 

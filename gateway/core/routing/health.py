@@ -1,10 +1,9 @@
-"""What is known of one upstream's endpoints and models: which to try first, which to leave alone.
+"""The health of one upstream's endpoints and models: which to try first, which to avoid.
 
-Endpoints have a breaker each. A model has one too, once the service behind a host has failed for it: is it the host's
-fault, or the model's everywhere? The host is blamed until the same trouble was seen at a second host (with a second
-key, if there is but one host); then the model is left alone at this upstream, and the hosts serve the others.
-An endpoint whose CDN gave up on a model's long answers is asked last for that model, and is otherwise as healthy as
-before.
+Each endpoint has a breaker. A model gets one too, once the service behind a host has failed for it: is the host at
+fault, or the model everywhere? The host is blamed until the same failure was seen at a second host (with a second key,
+if there is only one host); then the model is avoided at this upstream, and the hosts serve the others. An endpoint
+whose CDN gave up on a model's long answers is asked last for that model, and otherwise counts as healthy.
 """
 
 from __future__ import annotations
@@ -14,24 +13,28 @@ from typing import TypeVar
 
 from gateway.core.chance import Randomness
 from gateway.core.outcomes.table import OWN_ENDINGS, RULES, Scope
-from gateway.core.routing.breaker import Breaker, State
+from gateway.core.routing.breaker import Breaker, BreakerState
 from gateway.core.types import CostClass, Credential, Endpoint, FailoverPolicy, Outcome, Phase, Upstream
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 MISSING_MODEL_FOR = 60.0
-"""Seconds for which a model that the upstream does not know is not asked for again if there is another way."""
+"""Seconds for which a model that the upstream does not know is not requested there again if there is another target."""
 
 SLOW_FOR = 600.0
 """Seconds for which a model's requests avoid a host that gave up waiting for its answer."""
 
 MODELS_REMEMBERED = 256
+"""The most models whose state is kept for one upstream, since clients choose the names of models."""
 
 
 @dataclass(slots=True)
 class Ticket:
-    """One request on its way to an endpoint; handed back to ``UpstreamHealth.report``."""
+    """One request on its way to an endpoint; to be handed back to ``UpstreamHealth.report``.
+
+    ``began``: monotonic seconds.
+    """
 
     endpoint: Endpoint
     model: str
@@ -40,15 +43,21 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class BreakerSnapshot:
-    """``name``: an endpoint's URL or a model. ``seconds``: until a probe may go through."""
+    """The breaker of one endpoint or model, as ``status`` shows it.
+
+    ``name``: the endpoint's URL or the model.
+    ``seconds``: until a probe may go through; 0 if the breaker is not open.
+    """
 
     name: str
-    state: State
+    state: BreakerState
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class HealthSnapshot:
+    """The breakers of one upstream, as ``status`` shows them."""
+
     endpoints: list[BreakerSnapshot]
     models: list[BreakerSnapshot]
 
@@ -64,8 +73,9 @@ class UpstreamHealth:
         self._slow: dict[tuple[str, str], float] = {}
 
     def adopt(self, previous: UpstreamHealth) -> None:
-        """Take over what is known of endpoints and models through a reload; the breakers are shared with
-        ``previous``, to which requests under way still report."""
+        """Take over the state of endpoints and models through a reload. The breakers are shared with ``previous``, to
+        which requests under way still report.
+        """
         for url in self._breakers:
             if url in previous._breakers:
                 self._breakers[url] = previous._breakers[url]
@@ -77,7 +87,7 @@ class UpstreamHealth:
     def endpoints(self, model: str, cost_class: CostClass, now: float) -> list[Endpoint]:
         """The endpoints worth trying, best first: in configured order, those too slow for the model last.
 
-        A paid request is not the probe of a half-open endpoint or model while others may be.
+        A paid request is not the probe of a half-open endpoint or model while other requests may be.
         """
         may_probe = cost_class is not CostClass.PAID
         if self._models:
@@ -88,18 +98,21 @@ class UpstreamHealth:
         return self._slow_last(admitted, model, now) if self._slow else admitted
 
     def every_endpoint(self, model: str, now: float) -> list[Endpoint]:
-        """All endpoints, those in use first, for whoever has no better way: an upstream never loses its last one."""
+        """All endpoints, those in use first. For requests with no better target: an upstream never loses its last
+        endpoint.
+        """
         ordered = sorted(self._endpoints, key=lambda one: not self.available(one.url, now))
         return self._slow_last(ordered, model, now)
 
     def reliable(self, endpoint: Endpoint, model: str, now: float) -> bool:
-        """Whether there is every reason to believe that the endpoint serves the model well."""
+        """Whether the endpoint can be expected to serve the model well."""
         cooling = self._models.get(model)
         if cooling is not None and cooling.state(now) != "closed":
             return False
         return self._breakers[endpoint.url].reliable(now) and self._slow.get((endpoint.url, model), now) <= now
 
     def begin(self, endpoint: Endpoint, model: str, now: float) -> Ticket:
+        """Record that a request goes to ``endpoint``; ``report`` must follow."""
         self._breakers[endpoint.url].begin(now)
         cooling = self._models.get(model)
         if cooling is not None:
@@ -107,8 +120,9 @@ class UpstreamHealth:
         return Ticket(endpoint, model, now)
 
     def answering(self, ticket: Ticket, now: float) -> None:
-        """The upstream has begun to answer with content: whatever was held against it is over, long before the
-        answer is."""
+        """Record that the upstream has begun to answer with content, which clears earlier failures long before the
+        answer ends.
+        """
         breaker = self._breakers[ticket.endpoint.url]
         if breaker.state(now) != "closed":
             breaker.succeed(ticket.began, now)
@@ -116,7 +130,7 @@ class UpstreamHealth:
             self._forgive_model(ticket, now)
 
     def report(self, ticket: Ticket, credential: Credential, outcome: Outcome, now: float, rng: Randomness) -> None:
-        """Learn from how a request ended."""
+        """Update the breakers by the outcome of a request."""
         breaker = self._breakers[ticket.endpoint.url]
         breaker.end(ticket.began)
         if ticket.model in self._models:
@@ -138,10 +152,11 @@ class UpstreamHealth:
             self._forgive_model(ticket, now)
 
     def available(self, url: str, now: float) -> bool:
-        """Whether an endpoint is in use as usual."""
+        """Whether an endpoint's breaker is closed."""
         return self._breakers[url].state(now) == "closed"
 
     def snapshot(self, now: float) -> HealthSnapshot:
+        """The breakers, as ``status`` shows them."""
         return HealthSnapshot(
             endpoints=[_shown(url, breaker, now) for url, breaker in self._breakers.items()],
             models=[_shown(model, breaker, now) for model, breaker in self._models.items()],
@@ -163,8 +178,8 @@ class UpstreamHealth:
     def _strike_origin(self, ticket: Ticket, credential: Credential, now: float, rng: Randomness) -> None:
         """Hold a failure against the model, the host, or both until one of them turns out to be at fault.
 
-        Failures of a host that is ejected already are no news about the model. Those that ejected it are its own, so
-        that the model needs as many again at other hosts.
+        Failures of a host that is ejected already say nothing new about the model. Those that ejected it are its own,
+        so the model needs as many again at other hosts.
         """
         host = self._breakers[ticket.endpoint.url]
         cooling = self._cooling(ticket.model)
@@ -183,7 +198,9 @@ class UpstreamHealth:
 
 
 def _shows_life(outcome: Outcome) -> bool:
-    """Whether the host has proved to work. Silence and failures of the origin behind it prove nothing either way."""
+    """Whether the outcome proves that the host works. Silence and failures of the origin behind it prove nothing either
+    way.
+    """
     if outcome.ok:
         return True
     rule = RULES[outcome.slug]
@@ -196,7 +213,7 @@ def _shown(name: str, breaker: Breaker, now: float) -> BreakerSnapshot:
 
 
 def _remember(memory: dict[K, V], key: K, value: V) -> None:
-    """Keep the newest entries only: clients choose how many models there are."""
+    """Keep the newest entries only, since clients choose how many models there are."""
     memory.pop(key, None)
     while len(memory) >= MODELS_REMEMBERED:
         del memory[next(iter(memory))]

@@ -1,10 +1,10 @@
-"""How often something happened of late, in constant memory."""
+"""A count of recent events in constant memory."""
 
 from __future__ import annotations
 
 
 class RollingCount:
-    """Counts events of the last ``window`` seconds, in ``buckets`` steps; time never moves back."""
+    """The number of events in the last ``window`` seconds, kept in ``buckets`` steps. Time must never move back."""
 
     def __init__(self, window: float, buckets: int = 10) -> None:
         self._step = window / buckets

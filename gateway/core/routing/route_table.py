@@ -1,4 +1,7 @@
-"""Which route a model takes and which models a key may use; the door to the other parts of routing."""
+"""The route table: which route a model takes, and which models a key may use.
+
+Callers outside of routing import its public names from here.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ __all__ = ["AttemptPlan", "Failover", "FailoverPlan", "RouteTable", "Stop", "Ups
 
 
 MOST_FILLED = 256
-"""Models of routes that end in ``*`` whose filled-in route is remembered; clients choose the names, so not for ever."""
+"""Models of routes that end in ``*`` whose filled-in route is remembered; clients choose the names, so there is a
+bound."""
 
 
 class RouteTable:
@@ -39,8 +43,8 @@ class RouteTable:
     def find(self, model: str) -> Route | None:
         """The route of ``model`` as a client names it, or None.
 
-        Of a route that ends in ``*`` a copy comes back whose targets ask for the very model: a target's ``*`` stands
-        for what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
+        Of a route that ends in ``*`` a copy is returned whose targets ask for this model: a target's ``*`` stands for
+        what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
         """
         route = self._exact.get(model)
         if route is not None:
@@ -64,7 +68,7 @@ class RouteTable:
         return allowed(patterns, model)
 
     def visible(self, patterns: Sequence[str]) -> list[str]:
-        """The models a key may use and somebody serves, sorted: names, and patterns of routes that end in ``*``.
+        """The models a key may use and an upstream serves, sorted: names, and patterns of routes that end in ``*``.
 
         A key that may use one exact model of such a route sees that model's name.
         """
@@ -80,7 +84,7 @@ class RouteTable:
 
 
 def allowed(patterns: Sequence[str], model: str) -> bool:
-    """Whether ``model`` matches one of a key's patterns; ``*`` may end one and stands for anything, or nothing."""
+    """Whether ``model`` matches one of a key's patterns. A final ``*`` stands for any ending, also an empty one."""
     return any(model.startswith(one[:-1]) if one.endswith("*") else one == model for one in patterns)
 
 

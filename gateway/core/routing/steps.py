@@ -1,4 +1,4 @@
-"""What an failover_plan answers when it is asked where to go."""
+"""The answers of ``FailoverPlan.next``: attempt, wait, or stop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from gateway.core.types import Credential, Endpoint, Target
 
 @dataclass(slots=True)
 class AttemptPlan:
-    """Make attempt ``number`` (from 1). ``fresh_connection``: do not use a kept-alive one."""
+    """Make one attempt.
+
+    ``fresh_connection``: do not use a kept-alive connection.
+    ``number``: counts the exchange's attempts from 1.
+    ``index``: of the target among the plan's targets.
+    ``is_retry``: whether the attempt counts against the retry budget.
+    """
 
     target: Target
     endpoint: Endpoint
@@ -25,22 +31,24 @@ class AttemptPlan:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Ask again in so many seconds."""
+    """Ask again in ``seconds``."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Nothing is left to try; tell the client."""
+    """No attempt is left; send the client ``error``."""
 
     error: GatewayError
 
 
 @dataclass(frozen=True, slots=True)
 class Failover:
-    """A change of upstream, or of endpoint within one. ``reason``: the slug of what drove it away, ``keys_busy`` or
-    ``endpoints_ejected``."""
+    """A change of upstream, or of endpoint within one.
+
+    ``reason``: the slug of the outcome that caused it, ``keys_busy`` or ``endpoints_ejected``.
+    """
 
     from_upstream: str
     to_upstream: str

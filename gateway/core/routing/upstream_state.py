@@ -1,4 +1,4 @@
-"""What the gateway remembers of its upstreams between requests."""
+"""The state of the upstreams that outlives a request: keys, health, retries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.core.types import FailoverPolicy, Upstream
 
 @dataclass(frozen=True, slots=True)
 class UpstreamState:
-    """One upstream's memory: its keys, its endpoints and models, its retries."""
+    """The memory of one upstream: its keys, its endpoints and models, its retries."""
 
     upstream: Upstream
     pool: CredentialPool
@@ -41,9 +41,9 @@ class UpstreamStates:
         return iter(self._states.values())
 
     def adopt(self, previous: UpstreamStates) -> None:
-        """Take over, after a reload, what is known of upstreams, endpoints and keys that are still there.
+        """Take over, after a reload, the state of upstreams, endpoints and keys that still exist.
 
-        The memory is shared with ``previous``, so that exchanges still under way keep both in step.
+        The state is shared with ``previous``, so that exchanges under way update both.
         """
         for name, state in self._states.items():
             before = previous._states.get(name)
@@ -55,7 +55,7 @@ class UpstreamStates:
             self._states[name] = UpstreamState(state.upstream, state.pool, state.health, before.budget)
 
     def endpoints_available(self, now: float) -> list[tuple[str, str, bool]]:
-        """Upstream, endpoint's URL, whether it is in use as usual."""
+        """For each endpoint: the upstream, the endpoint's URL, and whether its breaker is closed."""
         return [
             (name, endpoint.url, state.health.available(endpoint.url, now))
             for name, state in self._states.items()
@@ -63,7 +63,7 @@ class UpstreamStates:
         ]
 
     def keys_available(self, now: float) -> list[tuple[str, str, bool]]:
-        """Upstream, key's name, whether it is in use."""
+        """For each key: the upstream, the key's name, and whether it is in use."""
         return [
             (name, credential.name, state.pool.available(credential.name, now))
             for name, state in self._states.items()
@@ -71,7 +71,7 @@ class UpstreamStates:
         ]
 
     def describe(self, now: float) -> list[dict[str, Any]]:
-        """Everything as JSON, for ``status``. ``retry_in`` is seconds; names only, no key's value."""
+        """All of it as JSON for ``status``. ``retry_in`` is seconds; only names of keys, never their values."""
         return [_description(state, now) for state in self._states.values()]
 
 

@@ -1,1 +1,1 @@
-"""The admin listener's routes: metrics, keys, usage, upstreams, reload."""
+"""The admin listener's routes: metrics, keys, usage, upstreams, ledger, reload."""

@@ -1,4 +1,4 @@
-"""What the admin API's routes have in common: JSON in, JSON out, and each behind the admin key."""
+"""Common parts of the admin API's routes: JSON in, JSON out, and the admin key in front."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gateway.core.errors import GatewayFault, StoreError
 from gateway.server.body import read_body
 from gateway.wire.client_json import loads_object
 
-MOST_BYTES = 256 * 1024
-"""Of a body: room for a thousand models' names."""
+MOST_ADMIN_BODY = 256 * 1024
+"""Bytes of a body: enough for a thousand models' names."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 Guard = Callable[[Handler], Handler]
@@ -24,7 +24,7 @@ JsonHandler = Callable[[Request], Awaitable[Any]]
 
 
 def answering(works: Mapping[str, JsonHandler]) -> Handler:
-    """What the method's work returns, as JSON; a store that cannot be used is told as 503, with words on what to do.
+    """A handler that answers with the result of the method's work as JSON; 503 with advice if the store cannot be used.
 
     ``works``: by method; HEAD is answered as GET is.
     """
@@ -34,13 +34,13 @@ def answering(works: Mapping[str, JsonHandler]) -> Handler:
             result = await works["GET" if request.method == "HEAD" else request.method](request)
         except StoreError as error:
             raise GatewayFault(503, "service_unavailable_error", "ledger_unavailable", str(error)) from None
-        # Some answers hold a key: nobody on the way may keep them.
+        # Some answers hold a key, which no cache on the way may keep.
         return Response(orjson.dumps(result), media_type="application/json", headers={"cache-control": "no-store"})
 
     return handle
 
 
 async def body_fields(request: Request) -> dict[str, Any]:
-    """The body's fields; no body has none. Raises ClientError."""
-    body = await read_body(request.scope, request.receive, MOST_BYTES)
+    """The fields of the body; an empty body has none. Raises ClientError."""
+    body = await read_body(request.scope, request.receive, MOST_ADMIN_BODY)
     return loads_object(body) if body.strip() else {}

@@ -1,5 +1,6 @@
-"""Virtual keys on the admin listener: list, create, show, change, rotate, revoke. A key itself is told once, to whoever
-made it, and never again.
+"""The admin API's routes for virtual keys: list, create, show, change, rotate, revoke.
+
+A key itself is shown once, in the answer that creates it, and never again.
 """
 
 from __future__ import annotations
@@ -19,28 +20,31 @@ from gateway.wire.field_checks import wrong_value
 DEFAULT_LIMIT = 100
 
 
-def key_routes(desk: KeyService, guarded: Guard) -> list[Route]:
-    """The routes; ``guarded`` puts each behind the admin key."""
+def key_routes(service: KeyService, guarded: Guard) -> list[Route]:
+    """The routes of virtual keys.
+
+    ``guarded``: puts a handler behind the admin key.
+    """
 
     async def page(request: Request) -> Any:
         query = request.query_params
         refuse_unknown(query, ("limit", "after", "include_revoked"))
-        return await desk.listing.page(query.get("after", ""), _limit(query), _flag(query, "include_revoked"))
+        return await service.listing.page(query.get("after", ""), _limit(query), _flag(query, "include_revoked"))
 
     async def create(request: Request) -> Any:
-        return await desk.create(await body_fields(request))
+        return await service.create(await body_fields(request))
 
     async def show(request: Request) -> Any:
-        return await desk.listing.show(request.path_params["name"])
+        return await service.listing.show(request.path_params["name"])
 
     async def change(request: Request) -> Any:
-        return await desk.change(request.path_params["name"], await body_fields(request))
+        return await service.change(request.path_params["name"], await body_fields(request))
 
     async def revoke(request: Request) -> Any:
-        return await desk.revoke(request.path_params["name"])
+        return await service.revoke(request.path_params["name"])
 
     async def rotate(request: Request) -> Any:
-        return await desk.rotate(request.path_params["name"], await body_fields(request))
+        return await service.rotate(request.path_params["name"], await body_fields(request))
 
     works: dict[str, dict[str, JsonHandler]] = {
         KEYS_PATH: {"GET": page, "POST": create},

@@ -15,8 +15,10 @@ from gateway.keys.fields import refuse_unknown
 from gateway.wire.field_checks import a_boolean, a_string, missing
 
 
-def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
-    """The routes; ``guarded`` puts each behind the admin key.
+def ledger_routes(service: LedgerService, guarded: Guard) -> list[Route]:
+    """The routes of the ledger.
+
+    ``guarded``: puts a handler behind the admin key.
 
     ``GET /admin/v1/verify``. ``POST /admin/v1/reconcile``: ``{"since", "until"}``, both optional. ``POST
     /admin/v1/prune``: ``{"before", "dry_run"}``, the latter optional. Moments are as ``usage --since`` takes them.
@@ -27,7 +29,7 @@ def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
         refuse_unknown(fields, ("since", "until"))
         moments = _text(fields, "since"), _text(fields, "until")
         try:
-            return await desk.reconcile(*moments)
+            return await service.reconcile(*moments)
         except ValueError as error:
             raise invalid_request(str(error), code="invalid_value") from None
 
@@ -39,12 +41,12 @@ def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
         if before is None:
             raise missing("before")
         try:
-            return await desk.prune(before, dry_run=dry_run)
+            return await service.prune(before, dry_run=dry_run)
         except ValueError as error:
             raise invalid_request(str(error), param="before", code="invalid_value") from None
 
     async def verify(_: Request) -> Any:
-        return await desk.verify()
+        return await service.verify()
 
     works: dict[str, dict[str, JsonHandler]] = {
         RECONCILE_PATH: {"POST": reconcile},

@@ -1,4 +1,6 @@
-"""The admin listener: metrics, usage, upstreams, keys, books, reload. It shares nothing with the main listener."""
+"""The routes of the admin listener: metrics, usage, upstreams, keys, ledger, reload. It shares none with the main
+listener.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,18 @@ from gateway.core.defaults import USAGE_BY
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
 from gateway.endpoints.admin.json_body import Handler
 from gateway.endpoints.admin.keys import key_routes
-from gateway.endpoints.admin.ledger import book_routes
+from gateway.endpoints.admin.ledger import ledger_routes
 from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH, USAGE_PATH
 from gateway.keys.service import KeyService
 
 
 @dataclass(frozen=True, slots=True)
 class AdminSource:
-    """What the admin routes show and do; all but ``keys`` and ``books`` callables of the running gateway.
+    """The data and actions of the admin routes; all but ``keys`` and ``ledger`` are callables of the running gateway.
 
-    ``reload``: re-read the configuration; returns its problems, none if it is in force now.
+    ``admin_key``: None or empty for no key.
     ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
+    ``reload``: reads the configuration again; returns its problems, none if it is in force now.
     """
 
     admin_key: Callable[[], str | None]
@@ -36,29 +39,34 @@ class AdminSource:
     usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
     upstreams: Callable[[], dict[str, Any]]
     keys: KeyService
-    books: LedgerService
+    ledger: LedgerService
     reload: Callable[[], Awaitable[list[str]]]
 
 
 def admin_routes(source: AdminSource) -> list[Route]:
-    """The routes behind ``admin.listen``; with an admin key, each asks for it."""
+    """The routes behind ``admin.listen``; if an admin key is set, each requires it."""
     admin = _Admin(source)
     return [
         Route(METRICS_PATH, admin.guarded(admin.metrics, unless=source.open_metrics)),
         Route(USAGE_PATH, admin.guarded(admin.usage)),
         Route(UPSTREAMS_PATH, admin.guarded(admin.upstreams)),
         *key_routes(source.keys, admin.guarded),
-        *book_routes(source.books, admin.guarded),
+        *ledger_routes(source.ledger, admin.guarded),
         Route(RELOAD_PATH, admin.guarded(admin.reload), methods=["POST"]),
     ]
 
 
 class _Admin:
+    """The handlers of the admin routes."""
+
     def __init__(self, source: AdminSource) -> None:
         self._source = source
 
     def guarded(self, handler: Handler, *, unless: Callable[[], bool] = lambda: False) -> Handler:
-        """The handler behind the admin key, if one is set. A reload may change it."""
+        """The handler behind the admin key, if one is set. A reload may change the key.
+
+        ``unless``: true where no key is required.
+        """
 
         async def check_and_handle(request: Request) -> Response:
             key = self._source.admin_key()

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config import load_catalogue
 from gateway.core.errors import ClientError
-from gateway.core.images.flux import FluxOrder, Webhook, flux_order, task_body
+from gateway.core.images.flux import FluxOrder, TaskWebhook, flux_order, task_body
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.images.types import ImagesRequest, SourceImage
 
@@ -46,5 +46,5 @@ def linked(url: str) -> tuple[SourceImage]:
 
 def body_of(request: Any, model: str = ADVANCED, *, n: int = 1, hook: str | None = None) -> Any:
     """The JSON that goes upstream. PiAPI's examples have an empty secret."""
-    webhook = None if hook is None else Webhook(hook, "", "wakeup")
+    webhook = None if hook is None else TaskWebhook(hook, "", "wakeup")
     return orjson.loads(task_body(order_of(request, model), n, webhook))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import ClientError
-from gateway.core.images.flux import VARIATION_PROMPT, Webhook, flux_order, images_wanted, task_body
+from gateway.core.images.flux import REDUX_PROMPT, TaskWebhook, flux_order, images_wanted, task_body
 from gateway.core.images.flux_task_type import known_fields
 
 from .flux_orders import (
@@ -43,7 +43,7 @@ class TestPrompts:
         assert order_of(wish(prompt=" a  cat\n")).input["prompt"] == " a  cat\n"
 
     def test_a_variation_without_one_has_a_sentence_of_ours(self):
-        assert order_of(wish("variation", prompt="")).input["prompt"] == VARIATION_PROMPT
+        assert order_of(wish("variation", prompt="")).input["prompt"] == REDUX_PROMPT
 
     def test_or_one_from_fluxs_own_fields(self):
         assert order_of(wish("variation", prompt="", flux={"prompt": "a cat"})).input["prompt"] == "a cat"
@@ -202,13 +202,13 @@ class TestBodies:
 
     def test_an_order_can_be_used_again(self):
         order = order_of(wish(flux={"service_mode": "public"}), SCHNELL)
-        first = task_body(order, 4, Webhook(HOOK, "s3cret", "wakeup"))
+        first = task_body(order, 4, TaskWebhook(HOOK, "s3cret", "wakeup"))
         assert b"s3cret" in first
         assert orjson.loads(task_body(order, 1, None)).keys() == {"model", "task_type", "input", "config"}
-        assert task_body(order, 4, Webhook(HOOK, "s3cret", "wakeup")) == first
+        assert task_body(order, 4, TaskWebhook(HOOK, "s3cret", "wakeup")) == first
 
     def test_secrets_and_images_stay_out_of_logs(self):
-        assert "s3cret" not in repr(Webhook(HOOK, "s3cret", "wakeup"))
+        assert "s3cret" not in repr(TaskWebhook(HOOK, "s3cret", "wakeup"))
         assert IMAGE.as_base64() not in repr(order_of(wish("edit")))
 
     def test_what_openai_has_besides_is_of_no_matter(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.images.flux import FluxOrder
-from gateway.core.images.splitting import split, usable_targets
+from gateway.core.images.splitting import split_order, usable_targets
 from gateway.core.types import Endpoint, Price, Target, Upstream
 
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://api.example", "https", "api.example", 443),), ())
@@ -34,4 +34,4 @@ def test_a_chat_makes_images_only_where_it_is_sold_by_the_image():
     ],
 )
 def test_a_subrequest_is_no_more_than_every_target_could_bring_at_once(total, targets, subrequests):
-    assert split(total, targets, ORDERS) == subrequests
+    assert split_order(total, targets, ORDERS) == subrequests

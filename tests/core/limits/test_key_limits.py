@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.limits.key_limits import GRAIN, WINDOW, KeyLimits, Lease, LimitRefusal, SlidingWindow
+from gateway.core.limits.key_limits import GRAIN, RATE_WINDOW, KeyLimits, Lease, LimitRefusal, SlidingWindow
 from gateway.core.types import VirtualKey
 
 
@@ -50,7 +50,7 @@ class TestRequestsPerMinute:
             admitted(limits.admit(key, 0, at))
         refusal = refused(limits.admit(key, 0, 7.0))
         assert refusal.retry_after is not None
-        assert refusal.retry_after <= WINDOW
+        assert refusal.retry_after <= RATE_WINDOW
         admitted(limits.admit(key, 0, 7.0 + refusal.retry_after))
 
     def test_a_limit_of_zero_admits_nothing_ever(self):
@@ -192,11 +192,11 @@ def test_a_window_forgets_so_that_memory_stays_bounded():
     for step in range(40_000):
         window.total(step * 0.01)
         window.add(1, step * 0.01)
-    assert len(window._runs) <= WINDOW / GRAIN + 1
+    assert len(window._runs) <= RATE_WINDOW / GRAIN + 1
 
 
 def test_what_the_window_no_longer_holds_is_free_at_the_latest_after_a_minute():
-    assert SlidingWindow().room_in(1, 0.0) == WINDOW
+    assert SlidingWindow().room_in(1, 0.0) == RATE_WINDOW
 
 
 # Steps in 1/64 s, so that sums of times are exact and a span of 60 s is one to the last bit.
@@ -214,9 +214,9 @@ def test_no_minute_holds_more_than_the_limits(steps: list[tuple[int, int]], rpm:
         if isinstance(answer, Lease):
             came.append((now, tokens))
         elif answer.retry_after is not None:
-            assert 0 < answer.retry_after <= WINDOW
+            assert 0 < answer.retry_after <= RATE_WINDOW
     for start, _ in came:
-        inside = [tokens for at, tokens in came if start <= at < start + WINDOW]
+        inside = [tokens for at, tokens in came if start <= at < start + RATE_WINDOW]
         assert len(inside) <= rpm
         assert sum(inside) <= tpm
 
@@ -231,7 +231,7 @@ def test_a_place_comes_free_at_most_one_grain_late(steps: list[tuple[int, int]],
         if isinstance(limits.admit(key, 0, now), Lease):
             came.append(now)
         else:
-            assert sum(now - at < WINDOW + GRAIN for at in came) >= rpm
+            assert sum(now - at < RATE_WINDOW + GRAIN for at in came) >= rpm
 
 
 @settings(deadline=None)
@@ -252,5 +252,5 @@ def test_parallel_is_never_exceeded_and_returns_to_none(moves: list[tuple[bool, 
         assert len(running) <= parallel
     for admission in running:
         limits.release(admission, 0, now)
-    again = [limits.admit(key, 0, now + 2 * WINDOW) for _ in range(parallel)]
+    again = [limits.admit(key, 0, now + 2 * RATE_WINDOW) for _ in range(parallel)]
     assert all(isinstance(answer, Lease) for answer in again)

@@ -122,7 +122,7 @@ def test_a_limit_outlives_the_tasks_and_an_unlimited_account_leaves_nothing_behi
         slots.ask(account, "alice", "a")
         slots.leave(account, "a")
         slots.learn(account, None)
-    assert list(slots._lines) == [FIRST]
+    assert list(slots._queues) == [FIRST]
 
 
 @pytest.mark.parametrize("limit", [0, -1])

@@ -15,9 +15,9 @@ from gateway.core.outcomes.table import (
     Verdict,
     booking,
     client_error,
+    explains,
     is_doubtful,
     price_at_stake,
-    telling,
     verdict,
 )
 from gateway.core.types import CostClass, Outcome, Phase, Price
@@ -96,10 +96,10 @@ def test_row(slug: str, tokens: Verdict, paid: Verdict | None, against: Scope, s
     assert verdict(outcome, CostClass.READ) is tokens
     if paid is None:
         assert verdict(outcome, CostClass.PAID) is X
-        assert verdict(outcome, CostClass.PAID, gamble=True) is E
+        assert verdict(outcome, CostClass.PAID, buy_again=True) is E
     else:
         assert verdict(outcome, CostClass.PAID) is paid
-        assert verdict(outcome, CostClass.PAID, gamble=True) is paid
+        assert verdict(outcome, CostClass.PAID, buy_again=True) is paid
     assert RULES[slug].against is against
     error = client_error(outcome, CostClass.TOKENS, model="gpt-4o")
     assert (error.status, error.code) == (status, code)
@@ -110,7 +110,7 @@ def test_row(slug: str, tokens: Verdict, paid: Verdict | None, against: Scope, s
 @pytest.mark.parametrize(("cost_class", "phase"), list(itertools.product(CostClass, Phase)))
 def test_what_holds_in_every_phase_and_class(slug: str, cost_class: CostClass, phase: Phase) -> None:
     outcome = ended(slug, phase)
-    decisions = {verdict(outcome, cost_class, gamble=gamble) for gamble in (False, True)}
+    decisions = {verdict(outcome, cost_class, buy_again=buy_again) for buy_again in (False, True)}
     if slug == "ok":
         assert decisions == {Verdict.DONE}
         assert booking(outcome, cost_class) == "billed"
@@ -231,7 +231,7 @@ def test_a_missing_model_is_named_as_the_client_named_it() -> None:
 
 def test_what_explains_most() -> None:
     order = ["rate_limited", "key_unfunded", "key_invalid", "upstream_5xx", "connect_refused", "model_missing"]
-    ranks = [telling(ended(slug)) for slug in order]
+    ranks = [explains(ended(slug)) for slug in order]
     assert ranks == sorted(ranks, reverse=True)
     assert len(set(ranks)) == len(ranks)
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from gateway.core.outcomes.upstream_error import (
     MESSAGE_LIMIT,
-    UpstreamWords,
+    UpstreamError,
     error_in,
     plain_name,
     plain_param,
+    read_upstream_error,
     sanitise,
-    words_of,
 )
 
 
@@ -22,19 +22,19 @@ from gateway.core.outcomes.upstream_error import (
     [
         (
             {"error": {"message": "m", "type": "t", "param": "p", "code": "c"}},
-            UpstreamWords("m", "t", "p", "c"),
+            UpstreamError("m", "t", "p", "c"),
         ),
-        ({"error": {"message": "m", "code": 429}}, UpstreamWords("m", code=429)),
-        ({"error": {"message": "m", "code": "429"}}, UpstreamWords("m", code=429)),
-        ({"error": "timeout"}, UpstreamWords("timeout", code="timeout")),
+        ({"error": {"message": "m", "code": 429}}, UpstreamError("m", code=429)),
+        ({"error": {"message": "m", "code": "429"}}, UpstreamError("m", code=429)),
+        ({"error": "timeout"}, UpstreamError("timeout", code="timeout")),
         (
             {"error": "generation_failed", "code": "generation_failed"},
-            UpstreamWords("generation_failed", code="generation_failed"),
+            UpstreamError("generation_failed", code="generation_failed"),
         ),
-        ({"error": {"raw_message": "r"}, "message": "outer", "code": 400}, UpstreamWords("r", code=400)),
+        ({"error": {"raw_message": "r"}, "message": "outer", "code": 400}, UpstreamError("r", code=400)),
         ({"error": {}, "message": "no error"}, None),
-        ({"error": ["odd"], "code": 500}, UpstreamWords(code=500)),
-        ({"code": 400, "message": "invalid model", "data": None}, UpstreamWords("invalid model", code=400)),
+        ({"error": ["odd"], "code": 500}, UpstreamError(code=500)),
+        ({"code": 400, "message": "invalid model", "data": None}, UpstreamError("invalid model", code=400)),
         ({"code": 200, "message": "success", "data": {}}, None),
         ({"code": 0, "message": "success"}, None),
         ({"code": True, "message": "odd"}, None),
@@ -44,23 +44,23 @@ from gateway.core.outcomes.upstream_error import (
         (None, None),
     ],
 )
-def test_finding_an_error(document: object, words: UpstreamWords | None) -> None:
+def test_finding_an_error(document: object, words: UpstreamError | None) -> None:
     assert error_in(document) == words
 
 
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"message": "flat", "type": "t", "code": "c"}, UpstreamWords("flat", "t", None, "c")),
-        ({"detail": "Not Found"}, UpstreamWords("Not Found")),
-        ("bare", UpstreamWords("bare", code="bare")),
-        ({}, UpstreamWords()),
-        (None, UpstreamWords()),
-        ([1], UpstreamWords()),
+        ({"message": "flat", "type": "t", "code": "c"}, UpstreamError("flat", "t", None, "c")),
+        ({"detail": "Not Found"}, UpstreamError("Not Found")),
+        ("bare", UpstreamError("bare", code="bare")),
+        ({}, UpstreamError()),
+        (None, UpstreamError()),
+        ([1], UpstreamError()),
     ],
 )
-def test_words_of_a_document_known_to_be_an_error(document: object, words: UpstreamWords) -> None:
-    assert words_of(document) == words
+def test_words_of_a_document_known_to_be_an_error(document: object, words: UpstreamError) -> None:
+    assert read_upstream_error(document) == words
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from gateway.core.pricing.budget_errors import Exceeded, Unpriced
-from gateway.core.pricing.calendar import TOTAL, period_at
+from gateway.core.pricing.calendar import ALL_TIME, period_at
 from gateway.core.types import Budget
 
 from .prices import USD
@@ -35,7 +35,7 @@ def test_a_used_up_budget_is_openais_insufficient_quota_and_not_to_be_retried():
 
 
 def test_a_total_does_not_begin_anew_and_an_unknown_price_is_not_named():
-    refusal = Exceeded(("team", "growth"), Budget(20 * USD, "total"), TOTAL, None, 20 * USD, 0, UTC)
+    refusal = Exceeded(("team", "growth"), Budget(20 * USD, "total"), ALL_TIME, None, 20 * USD, 0, UTC)
     assert refusal.message() == (
         "The budget of the team 'growth' is $20.00 in total, of which $20.00 are spent and $0.00 reserved by running "
         "requests. It does not begin anew."

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.pricing.calendar import TOTAL, Period, PeriodKind, iso_time, period_at
+from gateway.core.pricing.calendar import ALL_TIME, BudgetPeriod, PeriodKind, iso_time, period_at
 
 NANO = 1_000_000_000
 HOUR = 3600 * NANO
@@ -21,12 +21,12 @@ def at(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp()) * NANO
 
 
-def shown(period: Period, zone: tzinfo = UTC) -> tuple[str, str]:
+def shown(period: BudgetPeriod, zone: tzinfo = UTC) -> tuple[str, str]:
     assert period.end_ns is not None
     return iso_time(period.start_ns, zone), iso_time(period.end_ns, zone)
 
 
-def hours(period: Period) -> float:
+def hours(period: BudgetPeriod) -> float:
     assert period.end_ns is not None
     return (period.end_ns - period.start_ns) / HOUR
 
@@ -53,7 +53,7 @@ def test_a_period_begins_with_its_first_nanosecond():
 
 
 def test_a_total_is_one_period_without_end():
-    assert period_at("total", at("2026-11-22T08:47:01Z"), BERLIN) == TOTAL == Period("total", 0, None)
+    assert period_at("total", at("2026-11-22T08:47:01Z"), BERLIN) == ALL_TIME == BudgetPeriod("total", 0, None)
 
 
 def test_a_day_of_a_zone_is_not_one_of_utc():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.pricing.charges import AttemptFacts, book
+from gateway.core.pricing.charges import AttemptFacts, settle_charges
 from gateway.core.pricing.prices import MOST_TOKENS
 from gateway.core.types import CostClass, Phase, Usage
 
@@ -40,70 +40,70 @@ IN_100_OUT_20 = 100 * 1875 + 20 * 7500
 
 
 def reasons(facts: list[AttemptFacts]) -> list[tuple[int, str]]:
-    return [(cost.amount, cost.reason) for cost in book(facts).costs]
+    return [(cost.amount, cost.reason) for cost in settle_charges(facts).costs]
 
 
 class TestWhoPaysForTokens:
     def test_an_answer_that_came_whole_is_charged_by_what_the_upstream_said(self):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, 10))])
+        booking = settle_charges([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, 10))])
         assert (booking.charged, booking.upstream_cost) == (93_750, 93_750)
         assert (booking.state, booking.confidence, booking.usage) == ("settled", "measured", Usage(10, 0, 10))
 
     def test_usage_of_zero_that_was_named_is_zero(self):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage())])
+        booking = settle_charges([attempt("ok", Phase.FORWARDED, usage=Usage())])
         assert (booking.charged, booking.confidence) == (0, "measured")
 
     def test_where_none_was_named_the_count_stands_and_is_marked(self):
-        booking = book([attempt("ok", Phase.FORWARDED, estimated=Usage(100, 0, 20))])
+        booking = settle_charges([attempt("ok", Phase.FORWARDED, estimated=Usage(100, 0, 20))])
         assert (booking.charged, booking.confidence) == (IN_100_OUT_20, "estimated")
 
     @pytest.mark.parametrize("count", [-1, MOST_TOKENS + 1, True, 1.5, float("nan"), "7", None])
     def test_usage_that_cannot_be_believed_is_no_usage(self, count: Any):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, count))])
+        booking = settle_charges([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, count))])
         assert (booking.charged, booking.confidence) == (IN_100_OUT_20, "estimated")
 
     def test_without_a_price_the_amount_is_unknown(self):
-        booking = book([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, 10), price=None)])
+        booking = settle_charges([attempt("ok", Phase.FORWARDED, usage=Usage(10, 0, 10), price=None)])
         assert (booking.charged, booking.upstream_cost) == (0, 0)
         assert (booking.state, booking.confidence) == ("settled", "unknown")
 
     @pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.ANSWERED, Phase.FORWARDED])
     def test_a_client_that_leaves_pays_for_what_ran(self, phase: Phase):
         facts = [attempt("client_gone_stream", phase, price=replace(GPT_4O, minimum=USD))]
-        booking = book(facts)
+        booking = settle_charges(facts)
         assert (booking.charged, booking.state, booking.confidence) == (IN_100_OUT_20, "settled", "estimated")
         assert reasons(facts) == [(IN_100_OUT_20, "billed")]
 
     def test_a_client_that_leaves_before_anything_was_sent_pays_nothing(self):
-        booking = book([attempt("client_gone_early", Phase.UNSENT)])
+        booking = settle_charges([attempt("client_gone_early", Phase.UNSENT)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (0, 0, "released")
 
     def test_an_upstream_that_breaks_off_is_paid_for_what_was_passed_on(self):
         facts = [attempt("sse_cut_late", Phase.FORWARDED)]
-        booking = book(facts)
+        booking = settle_charges(facts)
         assert (booking.charged, booking.state, booking.confidence) == (IN_100_OUT_20, "settled", "estimated")
         assert reasons(facts) == [(IN_100_OUT_20, "unknown")]
 
     @pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.ANSWERED])
     def test_a_failure_before_content_is_ours(self, phase: Phase):
         facts = [attempt("cf_524", phase)]
-        booking = book(facts)
+        booking = settle_charges(facts)
         assert (booking.charged, booking.usage, booking.state) == (0, Usage(), "settled")
         assert reasons(facts) == [(IN_100_OUT_20, "unknown")]
 
     @pytest.mark.parametrize("slug", ["upstream_5xx", "upstream_408", "reused_conn_reset", "cf_unknown", "sse_empty"])
     def test_an_error_for_an_answer_costs_nobody_anything(self, slug: str):
-        booking = book([attempt(slug, Phase.UNKNOWN)])
+        booking = settle_charges([attempt(slug, Phase.UNKNOWN)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (0, 0, "released")
 
     def test_an_error_after_content_is_a_stream_that_broke_off(self):
         facts = [attempt("upstream_5xx", Phase.FORWARDED)]
-        assert book(facts).charged == IN_100_OUT_20
+        assert settle_charges(facts).charged == IN_100_OUT_20
         assert reasons(facts) == [(IN_100_OUT_20, "unknown")]
 
     @pytest.mark.parametrize("phase", [Phase.UNSENT, Phase.REJECTED])
     def test_nor_does_what_was_proven_rejected(self, phase: Phase):
-        booking = book([attempt("rate_limited", phase)])
+        booking = settle_charges([attempt("rate_limited", phase)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (0, 0, "released")
 
     def test_after_a_failover_the_key_pays_the_price_of_what_served_it(self):
@@ -112,31 +112,31 @@ class TestWhoPaysForTokens:
             attempt("stall_content", Phase.ANSWERED),
             attempt("ok", Phase.FORWARDED, price=BACKUP, usage=Usage(100, 0, 20)),
         ]
-        assert book(facts).charged == 100 * 2500 + 20 * 10_000
+        assert settle_charges(facts).charged == 100 * 2500 + 20 * 10_000
         assert reasons(facts) == [(0, "billed"), (IN_100_OUT_20, "unknown"), (450_000, "billed")]
 
     def test_no_attempt_no_money(self):
-        booking = book([])
+        booking = settle_charges([])
         assert (booking.charged, booking.costs, booking.state) == (0, (), "released")
 
 
 class TestWhoPaysForImages:
     def test_an_image_that_came(self):
-        booking = book([image("ok", Phase.FORWARDED, usage=Usage(30, 0, 500), images=2)])
+        booking = settle_charges([image("ok", Phase.FORWARDED, usage=Usage(30, 0, 500), images=2)])
         assert (booking.charged, booking.upstream_cost, booking.usage.images) == (20_000_000, 20_000_000, 2)
 
     def test_an_answer_without_one(self):
-        assert book([image("ok", Phase.FORWARDED, usage=Usage(30, 0, 500))]).charged == 660_000
+        assert settle_charges([image("ok", Phase.FORWARDED, usage=Usage(30, 0, 500))]).charged == 660_000
 
     @pytest.mark.parametrize("phase", [Phase.UNKNOWN, Phase.ANSWERED, Phase.FORWARDED])
     def test_cut_by_the_upstream_before_any_image_the_key_pays_nothing(self, phase: Phase):
         facts = [image("sse_cut_late", phase)]
-        booking = book(facts)
+        booking = settle_charges(facts)
         assert (booking.charged, booking.state, booking.confidence) == (0, "unknown", "unknown")
         assert reasons(facts) == [(20_000_000, "unknown")]
 
     def test_cut_by_the_upstream_after_the_image_the_key_pays_what_it_received(self):
-        booking = book([image("sse_cut_late", Phase.FORWARDED, images=1)])
+        booking = settle_charges([image("sse_cut_late", Phase.FORWARDED, images=1)])
         assert (booking.charged, booking.state) == (20_000_000, "settled")
 
     @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ class TestWhoPaysForImages:
     )
     def test_an_image_that_came_to_us_and_not_to_the_client_is_not_paid_by_the_key(self, slug: str, phase: Phase):
         facts = [image(slug, phase, images=1)]
-        booking = book(facts)
+        booking = settle_charges(facts)
         assert (booking.charged, booking.usage.images, booking.state) == (0, 0, "unknown")
         assert reasons(facts) == [(20_000_000, "unknown")]
 
@@ -154,34 +154,34 @@ class TestWhoPaysForImages:
         [("client_gone_wait", Phase.UNKNOWN, "unknown"), ("client_gone_stream", Phase.FORWARDED, "billed")],
     )
     def test_a_client_that_leaves_has_bought_the_image_all_the_same(self, slug: str, phase: Phase, reason: str):
-        booking = book([image(slug, phase)])
+        booking = settle_charges([image(slug, phase)])
         assert (booking.charged, booking.state, booking.confidence) == (20_000_000, "settled", "estimated")
         assert (booking.costs[0].amount, booking.costs[0].reason) == (20_000_000, reason)
 
     def test_an_image_refused_in_the_answer_is_an_answer_without_one(self):
-        booking = book([image("content_policy", Phase.ANSWERED)])
+        booking = settle_charges([image("content_policy", Phase.ANSWERED)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (660_000, 660_000, "settled")
 
     def test_a_client_that_leaves_without_a_price_pays_an_unknown_amount(self):
-        booking = book([image("client_gone_wait", Phase.UNKNOWN, price=None, operation="task")])
+        booking = settle_charges([image("client_gone_wait", Phase.UNKNOWN, price=None, operation="task")])
         assert (booking.charged, booking.confidence) == (0, "unknown")
 
     def test_what_may_have_been_bought_twice_is_ours_to_bear(self):
         facts = [image("cf_524", Phase.UNKNOWN), image("ok", Phase.FORWARDED, images=1)]
-        assert book(facts).charged == 20_000_000
+        assert settle_charges(facts).charged == 20_000_000
         assert reasons(facts) == [(20_000_000, "suspected_duplicate"), (20_000_000, "billed")]
 
     def test_sent_elsewhere_but_refused_there_it_was_bought_once_at_most(self):
         facts = [image("cf_524", Phase.UNKNOWN), image("connect_refused", Phase.UNSENT)]
         assert reasons(facts) == [(20_000_000, "unknown"), (0, "billed")]
-        assert book(facts).state == "unknown"
+        assert settle_charges(facts).state == "unknown"
 
     def test_a_task_whose_outcome_is_unknown_counts_all_the_images_asked_for(self):
         facts = [image("bad_json", Phase.UNKNOWN, price=FLUX, operation="task", estimated=Usage(images=3))]
         assert reasons(facts) == [(45_000_000, "unknown")]
 
     def test_a_rejected_image_is_free(self):
-        assert book([image("upstream_5xx", Phase.REJECTED)]).state == "released"
+        assert settle_charges([image("upstream_5xx", Phase.REJECTED)]).state == "released"
 
 
 class TestSubrequests:
@@ -193,7 +193,7 @@ class TestSubrequests:
             image("upstream_5xx", Phase.REJECTED, subrequest=1),
             image("ok", Phase.FORWARDED, images=2, subrequest=2),
         ]
-        booking = book(facts)
+        booking = settle_charges(facts)
         assert (booking.charged, booking.usage.images, booking.state) == (40_000_000, 3, "settled")
         assert (booking.confidence, [cost.amount for cost in booking.costs]) == (
             "measured",
@@ -207,16 +207,16 @@ class TestSubrequests:
             image("ok", Phase.FORWARDED, images=1),
             image("ok", Phase.FORWARDED, images=1, subrequest=1),
         ]
-        assert [cost.reason for cost in book(facts).costs] == ["suspected_duplicate", "billed", "billed"]
+        assert [cost.reason for cost in settle_charges(facts).costs] == ["suspected_duplicate", "billed", "billed"]
         facts[2] = image("rejected", Phase.REJECTED, subrequest=1)
-        assert [cost.reason for cost in book(facts).costs] == ["unknown", "billed", "billed"]
+        assert [cost.reason for cost in settle_charges(facts).costs] == ["unknown", "billed", "billed"]
 
     def test_nothing_came_and_one_may_have_been_bought(self):
-        booking = book([image("cf_524", Phase.UNKNOWN), image("rejected", Phase.REJECTED, subrequest=1)])
+        booking = settle_charges([image("cf_524", Phase.UNKNOWN), image("rejected", Phase.REJECTED, subrequest=1)])
         assert (booking.charged, booking.state, booking.confidence) == (0, "unknown", "unknown")
 
     def test_nothing_was_bought_at_all(self):
-        booking = book([image("rejected", Phase.REJECTED), image("rejected", Phase.REJECTED, subrequest=1)])
+        booking = settle_charges([image("rejected", Phase.REJECTED), image("rejected", Phase.REJECTED, subrequest=1)])
         assert (booking.charged, booking.state) == (0, "released")
 
     def test_one_estimate_makes_the_sum_an_estimate(self):
@@ -225,7 +225,7 @@ class TestSubrequests:
             image("ok", Phase.FORWARDED, **task, stated=14_000_000),
             image("ok", Phase.FORWARDED, **task, subrequest=1),
         ]
-        booking = book(facts)
+        booking = settle_charges(facts)
         assert (booking.charged, booking.confidence) == (29_000_000, "estimated")
 
 
@@ -236,33 +236,33 @@ class TestTasks:
         return image(slug, phase, **({"price": FLUX, "operation": "task"} | facts))
 
     def test_what_the_task_names_comes_before_the_price(self):
-        booking = book([self.task("ok", Phase.FORWARDED, images=1, stated=2_000_000)])
+        booking = settle_charges([self.task("ok", Phase.FORWARDED, images=1, stated=2_000_000)])
         assert (booking.charged, booking.upstream_cost, booking.confidence) == (2_000_000, 2_000_000, "measured")
 
     def test_a_task_that_names_nothing_costs_the_price_of_its_images(self):
-        booking = book([self.task("ok", Phase.FORWARDED, images=4)])
+        booking = settle_charges([self.task("ok", Phase.FORWARDED, images=4)])
         assert (booking.charged, booking.confidence) == (60_000_000, "estimated")
 
     def test_a_named_cost_is_known_where_the_price_is_not(self):
-        booking = book([self.task("ok", Phase.FORWARDED, images=1, price=None, stated=7)])
+        booking = settle_charges([self.task("ok", Phase.FORWARDED, images=1, price=None, stated=7)])
         assert (booking.charged, booking.confidence) == (7, "measured")
 
     def test_a_failed_task_costs_nobody_anything(self):
-        booking = book([self.task("task_failed", Phase.REJECTED)])
+        booking = settle_charges([self.task("task_failed", Phase.REJECTED)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (0, 0, "released")
 
     def test_a_task_that_was_never_done_is_in_doubt(self):
-        booking = book([self.task("task_poll", Phase.UNKNOWN)])
+        booking = settle_charges([self.task("task_poll", Phase.UNKNOWN)])
         assert (booking.charged, booking.state) == (0, "unknown")
         assert [(cost.amount, cost.reason) for cost in booking.costs] == [(15_000_000, "unknown")]
 
     def test_a_task_done_without_an_image_costs_us_what_it_says_and_the_key_nothing(self):
-        booking = book([self.task("empty_response", Phase.ANSWERED, stated=15_000_000)])
+        booking = settle_charges([self.task("empty_response", Phase.ANSWERED, stated=15_000_000)])
         assert (booking.charged, booking.upstream_cost, booking.state) == (0, 15_000_000, "settled")
         assert booking.costs[0].reason == "billed"
 
     def test_an_image_that_was_made_but_not_fetched_is_charged(self):
-        booking = book([self.task("asset_unavailable", Phase.ANSWERED, images=1, stated=2_000_000)])
+        booking = settle_charges([self.task("asset_unavailable", Phase.ANSWERED, images=1, stated=2_000_000)])
         assert (booking.charged, booking.state, booking.costs[0].reason) == (2_000_000, "settled", "billed")
 
 
@@ -288,7 +288,7 @@ FACTS = st.builds(
 @settings(deadline=None)
 @given(st.lists(FACTS, max_size=4))
 def test_whatever_an_upstream_says_the_books_stay_sane(facts: list[AttemptFacts]):
-    booking = book(facts)
+    booking = settle_charges(facts)
     assert booking.charged >= 0
     assert len(booking.costs) == len(facts)
     for one, cost in zip(facts, booking.costs, strict=True):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.pricing.cost_bound import DEFAULT_MAX_OUTPUT, Asked, cost_bound, most_output
+from gateway.core.pricing.cost_bound import DEFAULT_MAX_OUTPUT, RequestedWork, cost_bound, most_output
 from gateway.core.pricing.prices import amount_due, charge
 from gateway.core.types import OperationName, Price, Target, Usage
 from tests.core.builders import backup, target, upstream
@@ -46,25 +46,25 @@ class TestOutput:
 
 class TestChat:
     def test_input_and_output_at_the_dearest_target(self):
-        asked = Asked(input_tokens=1_000_000, output_tokens=2_000_000)
+        asked = RequestedWork(input_tokens=1_000_000, output_tokens=2_000_000)
         piapi, other = target(upstream(), price=GPT_4O), target(backup(), price=BACKUP)
         assert cost_bound([piapi], asked) == 1_875_000_000 + 2 * 7_500_000_000
         assert cost_bound([piapi, other], asked) == cost_bound([other], asked) == 2_500_000_000 + 2 * 10_000_000_000
 
     def test_a_chat_that_is_sold_by_the_image_costs_an_image_however_long_it_is(self):
-        asked = Asked(input_tokens=10**6, output_tokens=10**6)
+        asked = RequestedWork(input_tokens=10**6, output_tokens=10**6)
         assert cost_bound([priced(GPT_4O_IMAGE)], asked) == 2 * CENT
 
     def test_a_chat_that_a_maker_of_images_may_serve_costs_what_either_takes(self):
-        asked = Asked(input_tokens=10, output_tokens=10)
+        asked = RequestedWork(input_tokens=10, output_tokens=10)
         assert cost_bound([priced(GPT_4O), priced(FLUX, "task")], asked) == 15_000_000
         assert cost_bound([priced(GPT_4O), priced(FLUX, "task")], replace(asked, output_tokens=10**6)) > USD
 
     def test_a_minimum_is_part_of_it(self):
-        assert cost_bound([priced(replace(GPT_4O, minimum=CENT))], Asked(1, 1)) == CENT
+        assert cost_bound([priced(replace(GPT_4O, minimum=CENT))], RequestedWork(1, 1)) == CENT
 
     def test_nothing_is_bought_where_nobody_serves(self):
-        assert cost_bound([], Asked(10, 10)) == 0
+        assert cost_bound([], RequestedWork(10, 10)) == 0
 
 
 class TestUnknown:
@@ -83,30 +83,30 @@ class TestUnknown:
     def test_one_target_without_a_whole_price_makes_the_bound_unknown(
         self, price: Price | None, operation: OperationName
     ):
-        assert cost_bound([priced(price, operation)], Asked(10, 10)) is None
-        assert cost_bound([priced(GPT_4O), priced(price, operation)], Asked(10, 10)) is None
+        assert cost_bound([priced(price, operation)], RequestedWork(10, 10)) is None
+        assert cost_bound([priced(GPT_4O), priced(price, operation)], RequestedWork(10, 10)) is None
 
     def test_free_is_known(self):
-        assert cost_bound([priced(Price(input=0, output=0))], Asked(10, 10)) == 0
+        assert cost_bound([priced(Price(input=0, output=0))], RequestedWork(10, 10)) == 0
 
 
 class TestImages:
     def test_tasks_and_chats_cost_the_price_of_every_image(self):
-        assert cost_bound([priced(FLUX, "task")], Asked(subrequests=(4, 2))) == 6 * 15_000_000
-        assert cost_bound([priced(GPT_4O_IMAGE)], Asked(subrequests=(1, 1, 1))) == 6 * CENT
+        assert cost_bound([priced(FLUX, "task")], RequestedWork(subrequests=(4, 2))) == 6 * 15_000_000
+        assert cost_bound([priced(GPT_4O_IMAGE)], RequestedWork(subrequests=(1, 1, 1))) == 6 * CENT
 
     def test_every_subrequest_may_go_to_the_dearest_target(self):
-        asked = Asked(subrequests=(1, 1), quality="high", size="1024x1024")
+        asked = RequestedWork(subrequests=(1, 1), quality="high", size="1024x1024")
         both = [priced(GPT_4O_IMAGE), priced(GPT_IMAGE_1, "images")]
         assert cost_bound(both, asked) == cost_bound(both[1:], asked)
         assert cost_bound(both[1:], asked) == 2 * (167_000_000 + 500_000)
 
     def test_what_is_left_to_the_upstream_counts_as_its_dearest_choice(self):
-        bound = cost_bound([priced(GPT_IMAGE_1, "images")], Asked())
+        bound = cost_bound([priced(GPT_IMAGE_1, "images")], RequestedWork())
         assert bound == 250_000_000 + 500_000
 
     def test_prompt_sources_and_previews_come_on_top_where_tokens_are_billed(self):
-        plain = Asked(quality="low", size="1024x1024")
+        plain = RequestedWork(quality="low", size="1024x1024")
         images, task = [priced(GPT_IMAGE_1, "images")], [priced(FLUX, "task")]
         alone = cost_bound(images, plain)
         assert alone is not None
@@ -117,7 +117,7 @@ class TestImages:
 
     def test_without_a_list_the_tokens_of_the_largest_image_count(self):
         by_tokens = Price(input=5 * USD, output=40 * USD)
-        assert cost_bound([priced(by_tokens, "images")], Asked(subrequests=(2,))) == 2 * 6240 * 40_000
+        assert cost_bound([priced(by_tokens, "images")], RequestedWork(subrequests=(2,))) == 2 * 6240 * 40_000
 
     @pytest.mark.parametrize(
         ("quality", "size", "output"),
@@ -129,7 +129,7 @@ class TestImages:
         ],
     )
     def test_a_bill_by_tokens_stays_within_the_rounded_price_list(self, quality: str, size: str, output: int):
-        bound = cost_bound([priced(GPT_IMAGE_1, "images")], Asked(quality=quality, size=size))
+        bound = cost_bound([priced(GPT_IMAGE_1, "images")], RequestedWork(quality=quality, size=size))
         assert bound is not None
         assert charge(GPT_IMAGE_1, Usage(0, 0, output, images=1), operation="images") <= bound
 
@@ -142,7 +142,7 @@ TOKENS = st.integers(0, 10**6)
 def test_no_charge_within_the_bounds_is_above_the_bound(
     prices: list[Price], operation: OperationName, most_in: int, most_out: int, data: st.DataObject
 ):
-    bound = cost_bound([priced(price, operation) for price in prices], Asked(most_in, most_out))
+    bound = cost_bound([priced(price, operation) for price in prices], RequestedWork(most_in, most_out))
     used = data.draw(st.integers(0, most_in))
     usage = Usage(
         input_tokens=used,

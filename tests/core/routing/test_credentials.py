@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.routing.credentials import MODELS_REMEMBERED, SERVED_OF_LATE, TRIAL_LASTS, CredentialPool, Exhausted
+from gateway.core.routing.credentials import MODEL_PAUSES_KEPT, SERVED_OF_LATE, TRIAL_LASTS, CredentialPool, Exhausted
 from gateway.core.types import Credential, Phase
 from tests.core.builders import Chance, ended, key, upstream
 
@@ -171,9 +171,9 @@ class TestPauses:
     def test_clients_cannot_fill_the_memory(self) -> None:
         pool = pool_of("a")
         credential = take(pool)
-        for number in range(MODELS_REMEMBERED * 2):
+        for number in range(MODEL_PAUSES_KEPT * 2):
             pool.report(credential, f"model-{number}", ended("rate_limited"), 0.0, MIDDLE)
-        assert len(pool.snapshot(0.0)[0].models) == MODELS_REMEMBERED
+        assert len(pool.snapshot(0.0)[0].models) == MODEL_PAUSES_KEPT
 
 
 class TestTrial:

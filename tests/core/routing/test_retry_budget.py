@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.routing.retry_budget import ALWAYS_ALLOWED, WINDOW, RetryBudget
+from gateway.core.routing.retry_budget import ALWAYS_ALLOWED, RETRY_WINDOW, RetryBudget
 from gateway.core.routing.rolling_count import RollingCount
 
 
@@ -36,8 +36,8 @@ def test_requests_of_long_ago_earn_nothing() -> None:
         budget.request(0.0)
     for _ in range(ALWAYS_ALLOWED):
         budget.begin(0.0)
-    assert budget.affords(WINDOW - 1.0)
-    assert not budget.affords(WINDOW)
+    assert budget.affords(RETRY_WINDOW - 1.0)
+    assert not budget.affords(RETRY_WINDOW)
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 30.0), st.integers(1, 5)), max_size=50))

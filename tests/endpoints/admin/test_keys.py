@@ -126,7 +126,7 @@ def _source(desk: KeyService) -> AdminSource:
         usage=nothing,
         upstreams=dict,
         keys=desk,
-        books=None,  # type: ignore[arg-type]  # no test here asks for them
+        ledger=None,  # type: ignore[arg-type]  # no test here asks for them
         reload=nothing,
     )
 

@@ -114,7 +114,7 @@ def _source(desk: LedgerService) -> AdminSource:
         usage=nothing,
         upstreams=dict,
         keys=None,  # type: ignore[arg-type]  # no test here asks for them
-        books=desk,
+        ledger=desk,
         reload=nothing,
     )
 

@@ -10,20 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
+from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_chunk import chunk_facts, completion_as_chunks
-from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.sse import SSEParser, encode_event, is_terminator
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1760339757, "model": "gpt-4o"}
 
 
 def fold(*chunks: dict[str, Any]) -> dict[str, Any]:
-    folder = ChatFolder()
+    accumulator = ChatAccumulator()
     before = copy.deepcopy(chunks)
     for chunk in chunks:
-        folder.add(chunk)
-    result = folder.result()
-    assert folder.result() == result
+        accumulator.add(chunk)
+    result = accumulator.result()
+    assert accumulator.result() == result
     assert chunks == before
     return result
 
@@ -66,7 +66,7 @@ def test_a_plain_answer_as_openai_writes_it():
 
 
 def test_nothing_came():
-    assert ChatFolder("chatcmpl-2", 7, "m").result() == {
+    assert ChatAccumulator("chatcmpl-2", 7, "m").result() == {
         "id": "chatcmpl-2",
         "object": "chat.completion",
         "created": 7,
@@ -93,8 +93,8 @@ def test_the_last_usage_that_can_be_true_counts():
     def usage(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
         return {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion, **more}}
 
-    folded = fold(usage(5, 1), usage(5, 2, prompt_tokens_details={"cached_tokens": 1}), {"usage": {}}, usage(-1, 9))
-    assert folded["usage"] == {
+    whole = fold(usage(5, 1), usage(5, 2, prompt_tokens_details={"cached_tokens": 1}), {"usage": {}}, usage(-1, 9))
+    assert whole["usage"] == {
         "prompt_tokens": 5,
         "completion_tokens": 2,
         "prompt_tokens_details": {"cached_tokens": 1},
@@ -145,10 +145,10 @@ def test_tool_calls_without_an_index_are_joined_by_id_or_to_the_last():
 
 
 def test_a_call_that_never_gets_a_mark_is_still_one_call():
-    folder = ChatFolder()
+    accumulator = ChatAccumulator()
     for piece in ("{", "}"):
-        folder.add({"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": piece}}]}}]})
-    (choice,) = folder.result()["choices"]
+        accumulator.add({"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": piece}}]}}]})
+    (choice,) = accumulator.result()["choices"]
     assert choice["message"]["tool_calls"] == [{"function": {"name": "f", "arguments": "{}"}}]
     assert choice["finish_reason"] == "tool_calls"
 
@@ -216,10 +216,10 @@ def test_choices_fold_apart_and_keep_their_own_fields():
 
 
 def test_a_long_answer_is_not_copied_again_for_every_chunk():
-    folder = ChatFolder()
+    accumulator = ChatAccumulator()
     for _ in range(100_000):
-        folder.add({"choices": [{"index": 0, "delta": {"content": "0123456789" * 10}}]})
-    assert len(folder.result()["choices"][0]["message"]["content"]) == 10_000_000
+        accumulator.add({"choices": [{"index": 0, "delta": {"content": "0123456789" * 10}}]})
+    assert len(accumulator.result()["choices"][0]["message"]["content"]) == 10_000_000
 
 
 # -- any completion, cut in any way ------------------------------------------------------------------------------------
@@ -343,18 +343,18 @@ def test_folding_does_not_depend_on_the_framing(cut, end, data):
     stream = b": ping\n\n".join(encode_event(orjson.dumps(chunk)) for chunk in chunks).replace(b"\n", end)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     parser = SSEParser()
-    folder = ChatFolder()
+    accumulator = ChatAccumulator()
     for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         for item in parser.feed(stream[start:stop]):
             if hasattr(item, "data"):
-                folder.add(orjson.loads(item.data))
-    assert folder.result() == completion
+                accumulator.add(orjson.loads(item.data))
+    assert accumulator.result() == completion
 
 
 @given(completions())
 def test_a_completion_sent_as_a_stream_folds_back_into_itself(completion):
-    folder = ChatFolder()
+    accumulator = ChatAccumulator()
     for event in SSEParser().feed(b"".join(completion_as_chunks(completion))):
         if not is_terminator(event.data):
-            folder.add(orjson.loads(event.data))
-    assert folder.result() == completion
+            accumulator.add(orjson.loads(event.data))
+    assert accumulator.result() == completion

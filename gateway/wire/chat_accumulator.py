@@ -1,4 +1,4 @@
-"""Folding the chunks of a streamed chat completion into the one document a client gets that asked for no stream."""
+"""The accumulator that joins the chunks of a streamed chat completion into one whole completion."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from typing import Any
 
 from gateway.wire.chat_chunk import read_usage
 
-# What a chunk has and a completion has not, or has elsewhere.
+# Fields of a chunk that a completion does not have, or has elsewhere.
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
-# Named once, then repeated by some upstreams in every piece: putting them together would be nonsense.
+# Complete in each piece: some upstreams repeat them in every one, so joining them would be wrong.
 _NAMED_ONCE = frozenset({"id", "type", "name", "role"})
 
 
-class ChatFolder:
+class ChatAccumulator:
     """Takes chunks in order; ``result`` is the completion so far.
 
-    ``id``, ``created`` (Unix seconds) and ``model`` are used if no chunk names them. Chunks must have passed
-    ``chunk_facts``: choices is an array of objects with a fitting index, or absent. No chunk is changed or kept whole.
+    ``id``, ``created``, ``model``: used if no chunk names them. ``created`` is Unix seconds.
+
+    Chunks must have passed ``chunk_facts``: choices is an array of objects with a valid index, or absent. No chunk is
+    changed or kept whole.
     """
 
     def __init__(self, id: str = "", created: int = 0, model: str = "") -> None:
@@ -43,13 +45,13 @@ class ChatFolder:
             self._usage = usage
         for choice in chunk.get("choices") or ():
             index = choice.get("index", 0)
-            folded = self._choices.get(index)
-            if folded is None:
-                folded = self._choices[index] = _Choice()
-            folded.add(choice)
+            whole = self._choices.get(index)
+            if whole is None:
+                whole = self._choices[index] = _Choice()
+            whole.add(choice)
 
     def add_text(self, index: int, text: str) -> None:
-        """Take a chunk that only continues the text of a choice it has brought text for before."""
+        """Take a chunk that only continues the text of a choice which has text already."""
         self._choices[index].add_text(text)
 
     def result(self) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class ChatFolder:
 
 
 class _Choice:
-    """One choice being folded."""
+    """One choice under construction."""
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
@@ -104,7 +106,7 @@ class _Choice:
                 _merge(self._message, name, piece)
 
     def _add_call(self, call: dict[str, Any]) -> None:
-        """Join a piece to its call: by index, else by id; a piece that has neither continues the last call."""
+        """Join a piece to its call: by index, else by id; a piece without either continues the last call."""
         mark = next((mark for name in ("index", "id") if isinstance(mark := call.get(name), int | str)), None)
         if mark is None:
             mark = next(reversed(self._calls), 0)
@@ -118,7 +120,7 @@ class _Choice:
         calls = [_plain(call) for _, call in sorted(self._calls.items(), key=_call_order)]
         content, refusal = message.pop("content", None), message.pop("refusal", None)
         if content == "" and (calls or refusal or message.get("function_call") or message.get("audio")):
-            # A stream opens with an empty text whatever follows; a whole answer has none beside these.
+            # Every stream opens with an empty text; a whole answer has no text beside these.
             content = None
         message = {"role": "assistant", "content": content, "refusal": refusal, **message}
         if calls:
@@ -128,7 +130,7 @@ class _Choice:
             "index": index,
             "message": message,
             "logprobs": {"content": None, "refusal": None, **logprobs} if isinstance(logprobs, dict) else None,
-            # A stream that was complete had a reason to end even where the upstream did not write it.
+            # A complete stream had a reason to end even where the upstream did not send it.
             "finish_reason": self._finish_reason or ("tool_calls" if calls else "stop"),
             **self._extra,
         }
@@ -140,11 +142,11 @@ def _call_order(marked: tuple[int | str, dict[str, Any]]) -> int:
 
 
 class _Pieces(list[str]):
-    """A text that is still growing; joined once at the end, so that a long one costs no quadratic copying."""
+    """A text under construction; joined once at the end, so that a long one costs no quadratic copying."""
 
 
 def _merge(into: dict[str, Any], name: str, piece: Any) -> None:
-    """Add one piece of a field: texts grow, arrays are extended, objects merged; other values replace what was."""
+    """Add one piece of a field: texts are appended, arrays extended, objects merged; other values are replaced."""
     if piece is None:
         into.setdefault(name, None)
         return
@@ -171,7 +173,7 @@ def _merge(into: dict[str, Any], name: str, piece: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value with its growing texts joined; shares nothing that a later chunk may change."""
+    """The value with its texts joined. It shares nothing that a later chunk may change."""
     if isinstance(value, _Pieces):
         return "".join(value)
     if isinstance(value, dict):
