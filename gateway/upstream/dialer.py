@@ -54,12 +54,23 @@ async def _looked_up(host: str, port: int) -> list[Any]:
     """What ``getaddrinfo`` finds. A look-up that this machine could not make is a shortage, as EAI_MEMORY is."""
     try:
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror:
-        raise
+    except socket.gaierror as error:
+        if _has_a_descriptor():
+            raise
+        # A name service that can open nothing may say that there is no such name (libnss-mdns does).
+        raise socket.gaierror(socket.EAI_MEMORY, "the look-up failed: this process has no descriptor left") from error
     except OSError as error:
         # EAI_SYSTEM. errno is what the C library met last: without descriptors EMFILE in a young process, and EBUSY in
         # one that has looked up a name before.
         raise socket.gaierror(socket.EAI_MEMORY, f"the look-up failed on this machine: {error.strerror}") from error
+
+
+def _has_a_descriptor() -> bool:
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return error.errno not in _SHORTAGES
+    return True
 
 
 def client_context() -> ssl.SSLContext:

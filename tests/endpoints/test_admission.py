@@ -38,10 +38,10 @@ class TestTheKey:
             await asyncio.sleep(seconds)
             if refused:
                 with pytest.raises(GatewayError) as error:
-                    door.still(scope(), key, began)
+                    door.recheck(scope(), key, began)
                 assert error.value.status == 401
             else:
-                assert door.still(scope(), key, began) is key
+                assert door.recheck(scope(), key, began) is key
 
         play(story)
 
@@ -52,7 +52,7 @@ class TestTheKey:
             key, began = door.authenticate(scope()), now()
             keys.keys["alice"] = VirtualKey("alice", rpm=1)
             await asyncio.sleep(1)
-            assert door.still(scope(), key, began).rpm == 1
+            assert door.recheck(scope(), key, began).rpm == 1
 
         play(story)
 
