@@ -14,7 +14,6 @@ from pathlib import Path
 FILE_LINES = 400
 FUNCTION_LINES = 60
 PARAMETERS = 8
-MORE_PARAMETERS_AT = {("gateway/stores/open_exchanges.py", "_unknown")}
 BROAD_EXCEPT_AT = {"gateway/server/dispatch.py"}
 PURE_ROOMS = ("gateway/core/", "gateway/wire/", "gateway/translate/")
 IMPURE_MODULES = {
@@ -84,7 +83,7 @@ def breaches(path: Path, name: str) -> Iterator[str]:
         if length >= FUNCTION_LINES:
             yield f"{name}:{function.lineno}: {function.name} has {length} lines, not fewer than {FUNCTION_LINES}"
         count = parameters(function)
-        if count > PARAMETERS and (name, function.name) not in MORE_PARAMETERS_AT:
+        if count > PARAMETERS:
             yield (
                 f"{name}:{function.lineno}: {function.name} takes {count} arguments, at most {PARAMETERS}: "
                 "group what travels together"

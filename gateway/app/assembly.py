@@ -1,4 +1,4 @@
-"""A configuration → the parts a running gateway shares. With app.py the only file that knows the concrete ones."""
+"""A configuration → the parts a running gateway shares. With gateway.py the only file that knows the concrete ones."""
 
 from __future__ import annotations
 

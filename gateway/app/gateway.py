@@ -22,7 +22,7 @@ from gateway.app.assembly import (
     take_snapshot,
 )
 from gateway.billing.usage import parse_period, usage_rows
-from gateway.config import Config, unsupported
+from gateway.config import NEEDS_RESTART, Config, unsupported
 from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
@@ -353,18 +353,8 @@ def _image_results(config: Config, clock: Clock) -> ImageResults:
 
 def _fixed(old: Config, new: Config, any_stored: bool) -> Iterable[str]:
     """What a reload cannot change, as sentences. ``any_stored``: the store has keys of its own."""
-    pairs = {
-        "listen": (old.listen, new.listen),
-        "admin.listen": (old.admin.listen, new.admin.listen),
-        "store": (old.store, new.store),
-        "log": (old.log, new.log),
-        "limits.headers": (old.limits.headers, new.limits.headers),
-        "limits.in_flight": (old.limits.in_flight, new.limits.in_flight),
-        "images": (old.images, new.images),
-        "time_zone": (str(old.time_zone), str(new.time_zone)),
-    }
-    for name, (before, after) in pairs.items():
-        if before != after:
+    for name, value in NEEDS_RESTART.items():
+        if value(old) != value(new):
             yield f"{name}: a reload cannot change it; restart the gateway"
     # A file caught half-written may lack its end: that must not open the doors.
     if old.requires_key(stored_keys=any_stored) and not new.requires_key(stored_keys=any_stored):

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import orjson
-
 from gateway.core.errors import ConfigError, GatewayError, OperatorError
 
 if TYPE_CHECKING:
@@ -94,4 +92,6 @@ def report(name: str, work: Callable[[Config, argparse.Namespace], CommandResult
 
 def as_json(value: object) -> str:
     """A value as scripts and eyes can read it."""
+    import orjson
+
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

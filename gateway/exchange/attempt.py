@@ -222,7 +222,7 @@ class Attempt:
                 return None
             started = self._loop.time()
             await self._by_deadline(self._sink.emit(command.data, command.meaningful))
-            blocked = self._loop.time() - started  # while the client made us wait, nobody upstream was silent
+            blocked = self._loop.time() - started  # while the client made us wait, the upstream was not silent
             self._last_byte += blocked
             self._last_progress += blocked
             return None

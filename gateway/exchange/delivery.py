@@ -49,7 +49,7 @@ class Client(Protocol):
 
 
 class Delivery:
-    """One answer on its way to one client.
+    """One answer on its way to one client: its head, what keeps the connection alive, its end.
 
     ``stream``: the client asked for events. ``heartbeat``: seconds between the spaces before a whole answer, or 0.
     ``headers``: asked for when the head goes out. ``committed``: meaningful bytes have gone out.
@@ -143,7 +143,7 @@ class Delivery:
         self._hush()
         if self._beating is not None:
             await asyncio.wait({self._beating})
-            self._beating = None  # not before: who is stopped while waiting leaves the waiting to whoever ends it all
+            self._beating = None  # only now: if this wait is cancelled, the next caller has to wait for the beat
 
     def _hush(self) -> None:
         if self._timer is not None:

@@ -37,7 +37,7 @@ class Snapshot:
 
 
 class Images(Protocol):
-    """Where results come from and go to."""
+    """Where images that were made come from and go to."""
 
     async def fetch(self, url: str) -> bytes:
         """The image behind a link that an upstream named. Raises ResultUnavailable."""
@@ -98,7 +98,7 @@ class Gate:
 
 @dataclass(slots=True)
 class Services:
-    """Made once, in app.py; ``snapshot`` alone is ever replaced."""
+    """The gateway's long-lived parts. Made once, in app/assembly.py; ``snapshot`` alone is ever replaced."""
 
     clock: Clock
     randomness: Randomness

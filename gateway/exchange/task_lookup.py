@@ -22,7 +22,7 @@ WITHIN = 30.0
 
 
 class TaskReading:
-    """One question. ``attempts``: how many hosts were asked."""
+    """One question about a task, put to one host after the other. ``attempts``: how many hosts were asked."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -84,7 +84,7 @@ class TaskReading:
 
 
 class _Answer:
-    """Takes what the conversation responds; it asks for nothing else."""
+    """Keeps what the conversation responds; the conversation asks for nothing else."""
 
     started = False
 

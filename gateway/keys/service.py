@@ -101,7 +101,7 @@ class KeyListing:
 
 
 class KeyService:
-    """Every method takes fields and gives back values as JSON has them (key_fields.py). What cannot be done raises
+    """Every method takes fields and gives back values as JSON has them (fields.py). What cannot be done raises
     GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
     503 ``ledger_unavailable``; or StoreError if the pepper is not there.
 

@@ -170,7 +170,7 @@ class TestWhetherItMattersWhatARequestMayCost:
         office.reserve(10 * CENT)
         with pytest.raises(LimitError) as refused:
             office.service.limited(ALICE, "gpt-4o", NOW)
-        assert "may cost" not in str(refused.value)  # nobody has counted yet
+        assert "may cost" not in str(refused.value)  # it was not counted yet
         assert len(office.log.of("budget_denied")) == 1
 
     def test_a_budget_of_nothing_is_for_what_costs_nothing(self) -> None:

@@ -1,4 +1,4 @@
-"""Asking upstreams what they think of our keys: the sandbox's answers, and some that nobody should give."""
+"""The probe of upstreams with their keys: the sandbox's answers, and some that no upstream should give."""
 
 from __future__ import annotations
 

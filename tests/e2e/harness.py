@@ -112,7 +112,7 @@ class Rig:
 
     async def restart(self) -> None:
         """Stop the gateway in good order and start another on the same books; its metrics begin anew."""
-        await eventually(lambda: self.gateway._ledger.pending == 0, "nothing owed to the ledger")
+        await eventually(lambda: self.gateway._store.ledger.pending == 0, "nothing owed to the ledger")
         config, services = self.gateway.config, self.gateway.services
         await self.gateway.close()
         self.restarted = True
@@ -211,7 +211,7 @@ class Rig:
             await sdk.close()
         try:
             await eventually(lambda: len(self.gateway.services.gate) == 0, "no request in flight")
-            await eventually(lambda: self.gateway._ledger.pending == 0, "nothing owed to the ledger")
+            await eventually(lambda: self.gateway._store.ledger.pending == 0, "nothing owed to the ledger")
             figures = await self.figures()
         finally:  # a gateway left open would keep its threads, and the loop from ending
             self.gateway.cut_off()

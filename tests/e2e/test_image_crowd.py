@@ -171,7 +171,7 @@ async def test_a_crowd_that_leaves_leaves_nothing_behind(rig: Rig) -> None:
     await asyncio.gather(*(leave(number) for number in range(CROWD)))
     await nothing_in_flight(rig)
     await rig.sandbox.until_idle()
-    await eventually(lambda: rig.gateway._ledger.pending == 0, "everything in the ledger")
+    await eventually(lambda: rig.gateway._store.ledger.pending == 0, "everything in the ledger")
 
     assert await stripped(rig) == before
     rows = read_rows(rig.folder / "gateway.db")

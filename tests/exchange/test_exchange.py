@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.errors import GatewayError, invalid_request, ledger_unavailable
 from gateway.core.types import Outcome, Phase, VirtualKey
-from gateway.exchange.exchange import FAREWELL
+from gateway.exchange.exchange import ERROR_TIMEOUT
 from gateway.translate.commands import Conversing, Emit, Sleep
 from tests.exchange.scripted import (
     NEVER,
@@ -380,12 +380,12 @@ class TestAClientThatWaits:
 
         play(story)
 
-    def test_has_five_seconds_to_take_its_last_words(self) -> None:
+    def test_has_five_seconds_to_take_its_error(self) -> None:
         async def story() -> None:
             stage = Stage(answered(at=1), targets=[CHAT, CHAT_ELSEWHERE])
             stage.client.takes = NEVER
             await stage.serve(order(fails("rejected", status=400)))
-            assert (now(), stage.client.aborted) == (FAREWELL, True)
+            assert (now(), stage.client.aborted) == (ERROR_TIMEOUT, True)
             assert stage.ledger.row.status == 400
 
         play(story)

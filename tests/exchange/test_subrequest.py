@@ -213,7 +213,7 @@ class TestInterrupted:
 
 
 class TestAStreamThatHasBegun:
-    def test_is_not_begun_again_whatever_happens_to_it(self) -> None:
+    def test_is_not_begun_again_when_it_breaks(self) -> None:
         async def story() -> None:
             broken = Response([(1, b"one")], end=2, breaks=TransportError("connection_reset", Phase.UNKNOWN, "reset"))
             walk = Walk(Stage(broken, answered()), emitting)

@@ -96,7 +96,7 @@ class TestATask:
 
         play(story)
 
-    def test_that_exists_is_not_bought_again_whatever_came_of_it(self) -> None:
+    def test_that_exists_is_not_bought_again_even_if_its_end_is_unknown(self) -> None:
         async def story() -> None:
             walk = Walk(
                 Stage(answered(), answered(), targets=[TASK]), task(ends=Outcome("bad_json", Phase.UNKNOWN, 200))
@@ -204,7 +204,7 @@ class TestARest:
 
         play(story)
 
-    def test_that_nobody_can_end_lasts_as_long_as_it_says(self) -> None:
+    def test_without_a_wakeup_lasts_as_long_as_it_says(self) -> None:
         async def story() -> None:
             await Walk(Stage(answered(), targets=[TASK]), task(Sleep(60))).runs()
             assert now() == 60

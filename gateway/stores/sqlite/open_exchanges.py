@@ -24,6 +24,10 @@ _IN_DOUBT = (
 )
 """What was not corrected and came in since. CROSS JOIN: begin with the few that are unknown."""
 
+_UnknownRow = tuple[str, int, str, str | None, str, int, int, int]
+"""An exchange's id, time, key, team, model, what it reserved, what its attempts without a task are booked at, and the
+pieces that must have left a task each if the tasks are to tell all."""
+
 
 def held(path: Path, now_ns: int) -> list[Held]:
     """The exchanges that are open, or unknown and not corrected, and came in less than UNKNOWN_HELD_NS ago.
@@ -51,7 +55,7 @@ def unknown_exchanges(path: Path, since_ns: int) -> list[UnknownExchange]:
             "ORDER BY 2, 1",
             (since_ns,),
         ).fetchall()
-        return [_unknown(store, *row) for row in rows]
+        return [_unknown(store, row) for row in rows]
 
 
 def charged_since(path: Path, start_ns: int) -> dict[tuple[str, str | None], int]:
@@ -64,18 +68,9 @@ def charged_since(path: Path, start_ns: int) -> dict[tuple[str, str | None], int
     return {(key or "", team): figures[_CHARGED] for (key, team), figures in sums.items()}
 
 
-def _unknown(
-    store: sqlite3.Connection,
-    identity: str,
-    at_ns: int,
-    key: str,
-    team: str | None,
-    model: str,
-    reserved: int,
-    other_cost: int,
-    pieces: int,
-) -> UnknownExchange:
-    """``pieces``: those that must have left a task each, if the tasks are to tell all."""
+def _unknown(store: sqlite3.Connection, row: _UnknownRow) -> UnknownExchange:
+    """The exchange of a row, with its tasks."""
+    identity, at_ns, key, team, model, reserved, other_cost, pieces = row
     tasks = _tasks(store, identity)
     untold = max(0, pieces - len(tasks))
     return UnknownExchange(identity, at_ns, key, team, model, reserved, tasks, other_cost, untold)
