@@ -35,27 +35,32 @@ from tests.base_config import BACKUP_KEY as BACKUP_KEY
 from tests.base_config import PIAPI_KEY as PIAPI_KEY
 from tests.base_config import base_config
 from tests.base_config import merged as merged
+from tests.raw_client import PATH as PATH
+from tests.raw_client import PATIENCE as PATIENCE
+from tests.raw_client import Answer as Answer
+from tests.raw_client import RawClient as RawClient
+from tests.raw_client import error_of as error_of
+from tests.raw_client import get as get
 
 from .books import Figures as Figures
 from .books import Row as Row
 from .books import TaskRow as TaskRow
 from .books import read_rows, read_tasks
-from .raw_client import MESSAGES as MESSAGES
-from .raw_client import PATH as PATH
-from .raw_client import PATIENCE as PATIENCE
-from .raw_client import PROMPT as PROMPT
-from .raw_client import Answer as Answer
-from .raw_client import Client as Client
-from .raw_client import chat_body as chat_body
-from .raw_client import error_of as error_of
-from .raw_client import get as get
 
 ROLES: tuple[Role, ...] = ("api", "proxy", "backup")
 
 FLUX_ONLY = "gw-carol-666777888999000111"
 SECRETS = (ALICE, FLUX_ONLY, PIAPI_KEY, BACKUP_KEY)
 
+PROMPT = "hello from a confidential prompt"
+MESSAGES: list[Any] = [{"role": "user", "content": PROMPT}]
+
 Waiting = Callable[[], bool] | Callable[[], Awaitable[bool]]
+
+
+def chat_body(**fields: Any) -> bytes:
+    """The JSON of a chat request."""
+    return json.dumps({"model": "gpt-4o", "messages": MESSAGES, **fields}).encode()
 
 
 def rig_config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
@@ -120,11 +125,11 @@ class Rig:
         """The base URL as the SDKs want it."""
         return f"{self.gateway.main_url}/v1"
 
-    async def connect(self) -> Client:
-        return await Client.connect(self.gateway.main_url)
+    async def connect(self) -> RawClient:
+        return await RawClient.connect(self.gateway.main_url)
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
+    async def client(self) -> AsyncIterator[RawClient]:
         client = await self.connect()
         try:
             yield client
@@ -135,7 +140,7 @@ class Rig:
     async def post(self, body: bytes, *, key: str | None = ALICE, headers: Mapping[str, str] | None = None) -> Answer:
         """One request with exactly this body, on a connection of its own, and everything that came back."""
         async with self.client() as client:
-            await client.send(body, key, headers)
+            await client.ask(body, key, headers)
             return await client.rest(await client.head())
 
     async def chat(self, *, key: str | None = ALICE, headers: Mapping[str, str] | None = None, **fields: Any) -> Answer:

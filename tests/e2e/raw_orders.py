@@ -15,7 +15,7 @@ import openai
 from gateway.sandbox.images.png import image_by_name, image_name
 from gateway.sandbox.wire.answers import Role
 
-from .harness import ALICE, PROMPT, Answer, Client, Rig
+from .harness import ALICE, PROMPT, Answer, RawClient, Rig
 
 GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
@@ -69,7 +69,7 @@ async def order(
     """
     headers = {"content-type": content_type, "connection": "close"}
     async with rig.client() as client:
-        await client.send(order_body(**fields) if body is None else body, key, headers, target=path)
+        await client.ask(order_body(**fields) if body is None else body, key, headers, target=path)
         return await client.rest(await client.head())
 
 
@@ -79,9 +79,9 @@ def order_body(**fields: Any) -> bytes:
 
 async def fetched(url: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
     """Whatever comes back from ``url``, asked without any key."""
-    client = await Client.connect(url)
+    client = await RawClient.connect(url)
     try:
-        await client.send(method=method, target=urlsplit(url).path, key=None, headers=headers)
+        await client.ask(method=method, target=urlsplit(url).path, key=None, headers=headers)
         return await client.rest(await client.head())
     finally:
         await client.close()

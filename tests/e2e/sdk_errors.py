@@ -80,10 +80,10 @@ async def _draining(rig: Rig) -> AsyncIterator[None]:
 async def _another_request_in_flight(rig: Rig) -> AsyncIterator[None]:
     rig.sandbox.script("stall_head", role="api")
     async with rig.client() as client:
-        await client.send(chat_body(stream=True))
+        await client.ask(chat_body(stream=True))
         await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
         yield
-        client.leave()
+        await client.leave()
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.sandbox import Sandbox
 
-from .harness import PIAPI_KEY, Answer, Client, chat_body
+from .harness import PIAPI_KEY, Answer, RawClient, chat_body
 
 UNASKED: dict[str, Any] = {"stream": True}
 ASKED: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
@@ -22,9 +22,9 @@ ROLE, WORDS, FINISHED, EVERYTHING = 1, 4, 5, 7
 
 async def direct(sandbox: Sandbox, scenario: str, **fields: Any) -> Answer:
     """The sandbox's own answer to a request, without the gateway."""
-    client = await Client.connect(sandbox.urls["api"])
+    client = await RawClient.connect(sandbox.urls["api"])
     try:
-        await client.send(chat_body(**fields), PIAPI_KEY, {"x-sandbox-scenario": scenario})
+        await client.ask(chat_body(**fields), PIAPI_KEY, {"x-sandbox-scenario": scenario})
         return await client.rest(await client.head())
     finally:
         await client.close()

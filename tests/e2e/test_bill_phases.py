@@ -18,7 +18,7 @@ from soak.books import rows_after
 from soak.orders import CHAT, IMAGES, MARKER, TASK
 
 from .conftest import StartGateway
-from .harness import ALICE, PIAPI_KEY, Answer, Client, Rig, eventually
+from .harness import ALICE, PIAPI_KEY, Answer, RawClient, Rig, eventually
 from .moments import nothing_in_flight, received
 from .raw_orders import IMAGE
 from .streams import SHORT
@@ -54,12 +54,12 @@ class Bench:
         self.rig = rig
         self._sent = 0
 
-    async def send(self, client: Client, make: Callable[[str], tuple[str, Body]], scenario: str) -> None:
+    async def send(self, client: RawClient, make: Callable[[str], tuple[str, Body]], scenario: str) -> None:
         self._sent += 1
         marker = f"soak-{self._sent:07}"
         path, body = make(f"{marker} [[sandbox: {scenario}]]")
         headers = {"x-request-id": marker, "connection": "close"}
-        await client.send(json.dumps(body).encode(), ALICE, headers, target=path)
+        await client.ask(json.dumps(body).encode(), ALICE, headers, target=path)
 
     async def ask(self, make: Callable[[str], tuple[str, Body]], scenario: str) -> Answer:
         async with self.rig.client() as client:
@@ -71,7 +71,7 @@ class Bench:
         async with self.rig.client() as client:
             await self.send(client, make, scenario)
             await eventually(when, "the moment to leave")
-            client.leave()
+            await client.leave()
         await nothing_in_flight(self.rig)
 
     def has_come(self, part: bytes) -> Callable[[], bool]:
@@ -115,9 +115,9 @@ async def bench(gateway: StartGateway) -> Bench:
 async def beginnings(sandbox: Sandbox, make: Callable[[str], tuple[str, Body]], scenario: str) -> list[bytes]:
     """What has come of a streamed answer after each of its events, from none on."""
     path, body = make(f"soak-0000000 [[sandbox: {scenario}]]")
-    client = await Client.connect(sandbox.urls["api"])
+    client = await RawClient.connect(sandbox.urls["api"])
     try:
-        await client.send(json.dumps({**body, "stream": True}).encode(), PIAPI_KEY, target=path)
+        await client.ask(json.dumps({**body, "stream": True}).encode(), PIAPI_KEY, target=path)
         answer = await client.rest(await client.head())
     finally:
         await client.close()

@@ -31,7 +31,7 @@ keys:
 async def order(rig: Rig, *, key: str = ALICE, model: str = "flux-dev", **fields: Any) -> Answer:
     body = json.dumps({"model": model, "prompt": "a cat", **fields}).encode()
     async with rig.client() as client:
-        await client.send(body, key, {"connection": "close"}, target=PATH)
+        await client.ask(body, key, {"connection": "close"}, target=PATH)
         return await client.rest(await client.head())
 
 

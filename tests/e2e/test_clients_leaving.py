@@ -24,9 +24,9 @@ IMAGE = 20_000_000
 async def ask_and_leave(rig: Rig, when: Callable[[], Any], **fields: Any) -> None:
     """Ask, wait until ``when`` holds, hang up, and wait until the gateway is done with it."""
     async with rig.client() as client:
-        await client.send(chat_body(**fields))
+        await client.ask(chat_body(**fields))
         await eventually(when, "the moment to leave")
-        client.leave()
+        await client.leave()
     await nothing_in_flight(rig)
 
 
@@ -80,9 +80,9 @@ class TestBeforeAnythingWasSent:
         first = start(rig.chat())
         await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
         async with rig.client() as client:
-            await client.send(chat_body())
+            await client.ask(chat_body())
             await eventually(lambda: len(rig.gateway.services.gate) == 2, "the second request")
-            client.leave()
+            await client.leave()
         await eventually(lambda: len(rig.gateway.services.gate) == 1, "the end of the second request")
         assert (await first).status == 200
         rows = await rig.rows(2)
@@ -154,9 +154,9 @@ class TestMidStream:
     async def test_usage_that_comes_within_two_seconds_is_what_is_paid(self, rig: Rig) -> None:
         rig.sandbox.script("slow;delay=30;chunks=20")
         async with rig.client() as client:
-            await client.send(chat_body(stream=True))
+            await client.ask(chat_body(stream=True))
             await client.head()
-            client.leave()
+            await client.leave()
         row = await rig.row()
         await check_left(rig, row, "ok")
         await rig.sandbox.until_idle()
@@ -168,9 +168,9 @@ class TestMidStream:
         rig.sandbox.script("endless;delay=10")
         loop = asyncio.get_running_loop()
         async with rig.client() as client:
-            await client.send(chat_body(stream=True))
+            await client.ask(chat_body(stream=True))
             await client.head()
-            client.leave()
+            await client.leave()
             began = loop.time()
         await nothing_in_flight(rig)
         assert loop.time() - began >= 1.9
@@ -185,9 +185,9 @@ class TestMidStream:
     async def test_what_floods_is_cut_off_by_its_size(self, rig: Rig) -> None:
         rig.sandbox.script("endless")
         async with rig.client() as client:
-            await client.send(chat_body(stream=True))
+            await client.ask(chat_body(stream=True))
             await client.head()
-            client.leave()
+            await client.leave()
         row = await rig.row()
         await check_left(rig, row, "client_gone_stream")
         await check_upstream_let_go(rig.sandbox)
@@ -201,9 +201,9 @@ class TestMidStream:
         gate = rig.gateway.services.gate
         for expected in (1, 0):
             async with rig.client() as client:
-                await client.send(chat_body(stream=True))
+                await client.ask(chat_body(stream=True))
                 await client.head()
-                client.leave()
+                await client.leave()
             await eventually(lambda wanted=expected: len(gate) == 1 and gate.reading_on == 1, "one read on")
         row = await rig.row()
         assert (row.outcomes, row.confidence) == (["client_gone_stream"], "estimated")
@@ -215,9 +215,9 @@ class TestMidStream:
         whole = await rig.chat(stream=True)
         rig.sandbox.script("cut;after_events=8;delay=30")
         async with rig.client() as client:
-            await client.send(chat_body(stream=True))
+            await client.ask(chat_body(stream=True))
             await client.head()
-            client.leave()
+            await client.leave()
         _, row = await rig.rows(2)
         assert (row.outcomes, row.status, row.confidence) == (["sse_cut_late"], 499, "estimated")
         delivered = Answer(200, [], b"".join(whole.events[:8]), complete=True).text

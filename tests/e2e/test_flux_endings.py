@@ -9,16 +9,16 @@ import pytest
 
 from .books import read_rows
 from .flux import CREATE, DEV, IMAGE, asked, check, created, hold, links, order
-from .harness import Client, Rig, eventually
+from .harness import RawClient, Rig, eventually
 from .moments import nothing_in_flight, start
 
 GENERATIONS = "/v1/images/generations"
 
 
-async def ask_raw(client: Client, **fields: object) -> None:
+async def ask_raw(client: RawClient, **fields: object) -> None:
     """Ask for an image on a connection that can be left."""
     body = json.dumps({"model": "flux-dev", "prompt": IMAGE, **fields}).encode()
-    await client.send(body, target=GENERATIONS)
+    await client.ask(body, target=GENERATIONS)
 
 
 async def test_the_ledger_knows_the_task_before_anybody_asks_after_it(rig: Rig) -> None:
@@ -43,7 +43,7 @@ class TestAClientThatLeaves:
         async with rig.client() as client:
             await ask_raw(client)
             await rig.sandbox.until(lambda: len(asked(rig)) >= 1)
-            client.leave()
+            await client.leave()
         await rig.sandbox.until(lambda: len(asked(rig)) >= 3)
         assert len(rig.gateway.services.gate) == 1
         held.cancel()
@@ -60,7 +60,7 @@ class TestAClientThatLeaves:
         async with rig.client() as client:
             await ask_raw(client)
             await rig.sandbox.until(lambda: len(asked(rig)) >= 1)
-            client.leave()
+            await client.leave()
         held.cancel()
 
         row = await rig.row()
@@ -73,7 +73,7 @@ class TestAClientThatLeaves:
         async with rig.client() as client:
             await ask_raw(client, n=3)
             await rig.sandbox.until(lambda: len(created(rig)) == 3 and len(asked(rig)) >= 3)
-            client.leave()
+            await client.leave()
         held.cancel()
         await check(rig, outcomes=["ok"] * 3, charged=3 * DEV, costs=[(DEV, "billed")] * 3, images=3, status=499)
 

@@ -259,9 +259,9 @@ class TestAClientThatLeaves:
     async def test_before_anything_came_has_bought_the_image(self, rig: Rig, stream: bool) -> None:
         rig.sandbox.script("stall_head;seconds=0.2")
         async with rig.client() as client:
-            await client.send(chat_body(model="gpt-4o-image", stream=stream))
+            await client.ask(chat_body(model="gpt-4o-image", stream=stream))
             await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
-            client.leave()
+            await client.leave()
 
         row = await rig.row()
 
@@ -272,10 +272,10 @@ class TestAClientThatLeaves:
     async def test_in_the_middle_too(self, rig: Rig) -> None:
         rig.sandbox.script("slow;delay=10")
         async with rig.client() as client:
-            await client.send(chat_body(**ASKED))
+            await client.ask(chat_body(**ASKED))
             await client.head()
             await client.until(b"Queuing")
-            client.leave()
+            await client.leave()
 
         row = await rig.row()
 
@@ -286,9 +286,9 @@ class TestAClientThatLeaves:
     async def test_pays_nothing_for_what_failed_and_is_not_bought_again_for_nobody(self, rig: Rig) -> None:
         rig.sandbox.script("wall;seconds=0.2", role="api")
         async with rig.client() as client:
-            await client.send(chat_body(**ASKED))
+            await client.ask(chat_body(**ASKED))
             await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
-            client.leave()
+            await client.leave()
 
         row = await rig.row()
 

@@ -164,9 +164,9 @@ async def test_a_crowd_that_leaves_leaves_nothing_behind(rig: Rig) -> None:
     async def leave(number: int) -> None:
         fields = {**MODELS[number % len(MODELS)], "prompt": prompt_of(number), "stream": number % 2 == 0}
         async with rig.client() as client:
-            await client.send(order_body(**fields), target=GENERATIONS)
+            await client.ask(order_body(**fields), target=GENERATIONS)
             await asyncio.sleep(0.002 * (number % 20))
-            client.leave()
+            await client.leave()
 
     await asyncio.gather(*(leave(number) for number in range(CROWD)))
     await nothing_in_flight(rig)

@@ -94,7 +94,7 @@ class TestKeys:
 
     async def test_may_come_in_the_other_header(self, rig: Rig) -> None:
         async with rig.client() as client:
-            await client.send(order_body(), None, {"x-api-key": ALICE}, target=GENERATIONS)
+            await client.ask(order_body(), None, {"x-api-key": ALICE}, target=GENERATIONS)
             answer = await client.rest(await client.head())
 
         assert answer.status == 200
@@ -137,7 +137,7 @@ class TestSizes:
 
     async def test_a_body_may_not_be_compressed(self, rig: Rig) -> None:
         async with rig.client() as client:
-            await client.send(order_body(), headers={"content-encoding": "gzip"}, target=GENERATIONS)
+            await client.ask(order_body(), headers={"content-encoding": "gzip"}, target=GENERATIONS)
             answer = await client.rest(await client.head())
 
         await check_turned_away(rig, answer, 415, INVALID, "unsupported_content_encoding")
@@ -212,7 +212,7 @@ class TestTheRoutes:
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
     async def test_only_take_orders(self, rig: Rig, path: str, method: str) -> None:
         async with rig.client() as client:
-            await client.send(b"", method=method, target=path)
+            await client.ask(b"", method=method, target=path)
             answer = await client.rest(await client.head())
 
         error = answer.error()

@@ -10,7 +10,7 @@ import pytest
 from gateway.sandbox import Sandbox
 
 from .conftest import StartGateway
-from .harness import Answer, Client, Rig, chat_body
+from .harness import Answer, RawClient, Rig, chat_body
 from .moments import nothing_in_flight, start
 from .raw_orders import (
     GENERATIONS,
@@ -36,8 +36,8 @@ ORDERS = [
 WAYS = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
-async def send_order(client: Client, **fields: Any) -> None:
-    await client.send(order_body(**fields), target=GENERATIONS)
+async def send_order(client: RawClient, **fields: Any) -> None:
+    await client.ask(order_body(**fields), target=GENERATIONS)
 
 
 async def order_and_leave(rig: Rig, **fields: Any) -> None:
@@ -45,7 +45,7 @@ async def order_and_leave(rig: Rig, **fields: Any) -> None:
     async with rig.client() as client:
         await send_order(client, **fields)
         await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
-        client.leave()
+        await client.leave()
     await nothing_in_flight(rig)
 
 
@@ -75,7 +75,7 @@ class TestAClientThatLeaves:
             await send_order(client, **GPT_IMAGE, stream=True, partial_images=3)
             await client.head()
             await client.until(b"image_generation.partial_image")
-            client.leave()
+            await client.leave()
         await nothing_in_flight(rig)
 
         row = await rig.row()
@@ -89,7 +89,7 @@ class TestAClientThatLeaves:
         async with rig.client() as client:
             await send_order(client, n=3)
             await rig.sandbox.until(lambda: rig.sandbox.in_flight == 3)
-            client.leave()
+            await client.leave()
         await nothing_in_flight(rig)
 
         row = await rig.row()
@@ -128,9 +128,9 @@ class TestAClientThatLeaves:
     async def test_from_a_chat_that_is_answered_with_an_image_has_bought_it(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head;seconds=0.1;method=POST")
         async with rig.client() as client:
-            await client.send(chat_body(model="flux-schnell"))
+            await client.ask(chat_body(model="flux-schnell"))
             await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
-            client.leave()
+            await client.leave()
         await nothing_in_flight(rig)
 
         row = await rig.row()
@@ -299,7 +299,7 @@ class TestPatience:
             await send_order(client, stream=True)
             await client.head()
             await client.until(b": ping")
-            client.leave()
+            await client.leave()
         await nothing_in_flight(rig)
 
         row = await rig.row()

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.raw_client import Answer
+
 from .harness import PROMPT, Rig
 from .image_orders import (
     EDITS,
@@ -21,7 +23,6 @@ from .image_orders import (
     from_base64,
     image,
 )
-from .raw_client import Answer
 from .raw_orders import order as raw_order
 
 SIDES = {"left": 500, "right": 500, "top": 0, "bottom": 8}

@@ -129,9 +129,9 @@ class TestParallelRequests:
         rig.sandbox.clear_scripts()
         rig.sandbox.script("stall_head")
         async with rig.client() as client:
-            await client.send(chat_body(), LIMITED)
+            await client.ask(chat_body(), LIMITED)
             await eventually(lambda: rig.sandbox.in_flight == 1, "the request at the upstream")
-            client.leave()
+            await client.leave()
         await eventually(lambda: len(rig.gateway.services.gate) == 0, "the request's end")
         assert (await rig.chat(key=LIMITED)).status == 200
 

@@ -67,9 +67,9 @@ class TestBookingThatFails:
         with monkeypatch.context() as patch:
             patch.setattr("gateway.exchange.accounting.settle_charges", fail)
             async with rig.client() as client:
-                await client.send(chat_body())
+                await client.ask(chat_body())
                 await rig.sandbox.until(lambda: len(rig.sandbox.requests) == 1)
-                client.leave()
+                await client.leave()
                 await nothing_in_flight(rig)
         row = await rig.row()
         assert (row.state, row.outcomes, row.status) == ("unknown", ["client_gone_wait"], 499)
@@ -115,7 +115,7 @@ class TestACrashOfOurs:
         rig.expected_crashes = True
         rig.sandbox.script("slow;chunks=20")
         async with rig.client() as client:
-            await client.send(chat_body(stream=True))
+            await client.ask(chat_body(stream=True))
             answer = await client.head()
             await client.until(b'"content":" ')
             with monkeypatch.context() as patch:

@@ -243,9 +243,9 @@ class TestHeartbeat:
 async def test_a_client_that_leaves_pays_for_what_ran(rig: Rig) -> None:
     rig.sandbox.script("endless;delay=2")
     async with rig.client() as client:
-        await client.send(chat_body())
+        await client.ask(chat_body())
         await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
-        client.leave()
+        await client.leave()
 
     row = await rig.row()
 

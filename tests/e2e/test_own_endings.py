@@ -47,7 +47,7 @@ async def test_the_last_attempt_gets_only_what_is_left_of_the_time(gateway: Star
 async def test_shutting_down_cuts_a_stream_off_in_an_orderly_way(rig: Rig) -> None:
     rig.sandbox.script("endless;delay=5", role="api")
     async with rig.client() as client:
-        await client.send(chat_body(stream=True))
+        await client.ask(chat_body(stream=True))
         answer = await client.head()
         await client.until(b'"content":" ')
         rig.gateway.drain()
@@ -115,7 +115,7 @@ async def test_a_mistake_of_ours_in_the_middle_of_a_stream(rig: Rig, monkeypatch
     rig.expected_crashes = True
     rig.sandbox.script("slow", role="api")
     async with rig.client() as client:
-        await client.send(chat_body(stream=True))
+        await client.ask(chat_body(stream=True))
         answer = await client.head()
         with monkeypatch.context() as patch:
             patch.setattr(ChatConversation, "_feed", lambda *_: 1 // 0)

@@ -95,14 +95,14 @@ class TestChoosing:
         rig = await gateway(pool(key_entry("one", "sk-one-00001111", max_parallel=1)))
         rig.sandbox.script("stall_head", role="api")
         async with rig.client() as client:
-            await client.send(chat_body())
+            await client.ask(chat_body())
             await rig.sandbox.until(lambda: len(rig.sandbox.requests) == 1)
 
             answer = await rig.chat()
 
             assert (answer.status, answer.error()["code"]) == (429, "rate_limit_exceeded")
             assert answer.header("x-should-retry") == "true"
-            client.leave()
+            await client.leave()
         await eventually(lambda: len(rig.gateway.services.gate) == 0, "the end of the first")
         assert (await rig.chat()).status == 200
 

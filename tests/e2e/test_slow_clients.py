@@ -128,8 +128,8 @@ class TestSlowWriters:
         monkeypatch.setattr("gateway.endpoints.chat.read_body", partial(read_body, idle=0.2))
         body = chat_body()
         async with rig.client() as client:
-            client._writer.write(raw_request(body, len(body) + 1))
-            head = await asyncio.wait_for(client._reader.readuntil(b"\r\n\r\n"), 5)
+            client.writer.write(raw_request(body, len(body) + 1))
+            head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
         assert head.startswith(b"HTTP/1.1 408 ")
         assert b"x-should-retry: false" in head
         assert rig.sandbox.requests == []

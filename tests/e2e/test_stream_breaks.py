@@ -267,10 +267,10 @@ class TestAClientThatLeaves:
         monkeypatch.setattr("gateway.exchange.exchange.READ_ON_SECONDS", 0.1)
         rig.sandbox.script("endless;delay=5")
         async with rig.client() as client:
-            await client.send(chat_body(**UNASKED))
+            await client.ask(chat_body(**UNASKED))
             await client.head()
             await client.until(b" simulated")
-            client.leave()
+            await client.leave()
 
         row = await rig.row()
 
@@ -283,10 +283,10 @@ class TestAClientThatLeaves:
     async def test_shortly_before_the_end_pays_by_the_upstreams_own_usage(self, rig: Rig) -> None:
         rig.sandbox.script("slow;delay=10")
         async with rig.client() as client:
-            await client.send(chat_body(**UNASKED))
+            await client.ask(chat_body(**UNASKED))
             await client.head()
             await client.until(b" simulated")
-            client.leave()
+            await client.leave()
 
         row = await rig.row()
 
@@ -296,9 +296,9 @@ class TestAClientThatLeaves:
     async def test_while_nothing_has_come_ends_the_attempt(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head")
         async with rig.client() as client:
-            await client.send(chat_body(**UNASKED))
+            await client.ask(chat_body(**UNASKED))
             await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
-            client.leave()
+            await client.leave()
 
         row = await rig.row()
 

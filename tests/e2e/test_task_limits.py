@@ -151,7 +151,7 @@ class TestTheQueue:
         async with rig.client() as client:
             await ask_raw(client)
             await queued(rig, 1)
-            client.leave()
+            await client.leave()
             await queued(rig, 0)
         held.cancel()
         await running
@@ -171,7 +171,7 @@ class TestTheQueue:
             await ask_raw(client, n=5)
             await rig.sandbox.until(lambda: len(created(rig)) == 3)
             await queued(rig, 3)
-            client.leave()
+            await client.leave()
             await eventually(lambda: all(client_gone(rig)), "the gateway to notice")
         held.cancel()
 

@@ -26,14 +26,14 @@ async def create(rig: Rig, body: Any = None, *, key: str | None = ALICE, **heade
     """``POST /api/v1/task`` on a connection of its own."""
     data = body if isinstance(body, bytes) else json.dumps(body or flux()).encode()
     async with rig.client() as client:
-        await client.send(data, key, headers, target=TASKS)
+        await client.ask(data, key, headers, target=TASKS)
         return await client.rest(await client.head())
 
 
 async def read(rig: Rig, task_id: str, *, key: str | None = ALICE) -> Answer:
     """``GET /api/v1/task/{id}``."""
     async with rig.client() as client:
-        await client.send(b"", key, method="GET", target=f"{TASKS}/{task_id}")
+        await client.ask(b"", key, method="GET", target=f"{TASKS}/{task_id}")
         return await client.rest(await client.head())
 
 
@@ -154,12 +154,11 @@ class TestCreating:
         """The client asks after its task on the connection that made it, while the gateway still follows it."""
         held = hold(rig)
         async with rig.client() as client:
-            await client.send(json.dumps(flux()).encode(), target=TASKS)
+            await client.ask(json.dumps(flux()).encode(), target=TASKS)
             answer = await client.rest(await client.head())
             task_id = task_of(answer)
             held.cancel()
-            client.again()
-            await client.send(b"", method="GET", target=f"{TASKS}/{task_id}")
+            await client.ask(b"", method="GET", target=f"{TASKS}/{task_id}")
             asked_again = await client.rest(await client.head())
         assert asked_again.json()["data"]["task_id"] == task_id
         await check(rig, reads=1)
@@ -167,9 +166,9 @@ class TestCreating:
     async def test_a_client_that_leaves_is_charged_all_the_same(self, rig: Rig) -> None:
         held = hold(rig)
         async with rig.client() as client:
-            await client.send(json.dumps(flux()).encode(), target=TASKS)
+            await client.ask(json.dumps(flux()).encode(), target=TASKS)
             await client.rest(await client.head())
-            client.leave()
+            await client.leave()
         await rig.sandbox.until(lambda: len(asked(rig)) >= 2)
         held.cancel()
         row = await rig.row()

@@ -57,7 +57,7 @@ async def knock(rig: Rig, path: str, secret: str | None = SECRET, body: bytes = 
     """Post to a webhook's path."""
     headers = None if secret is None else {"x-webhook-secret": secret}
     async with rig.client() as client:
-        await client.send(body, None, headers, target=path)
+        await client.ask(body, None, headers, target=path)
         return await client.rest(await client.head())
 
 
@@ -145,7 +145,7 @@ class TestWhoeverElseKnocks:
     @pytest.mark.parametrize("method", ["GET", "PUT"])
     async def test_in_another_manner_is_turned_away(self, method: str, rig: Rig) -> None:
         async with rig.client() as client:
-            await client.send(b"", None, method=method, target="/webhooks/piapi/token")
+            await client.ask(b"", None, method=method, target="/webhooks/piapi/token")
             answer = await client.rest(await client.head())
         assert answer.status == 405
 

@@ -13,8 +13,7 @@ from starlette.types import ASGIApp
 from gateway.server.dispatch import Dispatch, Endpoint
 from gateway.server.limits import ServerLimits
 from gateway.server.listener import RunningServer, start_server
-
-from .client import RawClient
+from tests.raw_client import RawClient
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

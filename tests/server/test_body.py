@@ -8,8 +8,8 @@ import pytest
 
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.server.body import UNCOUNTED, SenderGone, read_body
+from tests.raw_client import message, until
 
-from .client import message, until
 from .conftest import front_door
 
 LIMIT = 1_000

@@ -8,8 +8,7 @@ from gateway.core.errors import ClientError
 from gateway.endpoints.health import health_routes
 from gateway.server.browser_guard import BrowserGuard, refuse_pages
 from gateway.server.dispatch import Dispatch
-
-from .client import Answer, RawClient
+from tests.raw_client import Answer, RawClient
 
 JSON = (b"content-type", b"application/json")
 TEXT = (b"content-type", b"text/plain;charset=UTF-8")

@@ -18,8 +18,7 @@ from gateway.endpoints.health import health_routes
 from gateway.endpoints.models import model_routes
 from gateway.server.dispatch import Dispatch
 from tests.endpoints.test_auth import ALICE, digest
-
-from .client import until
+from tests.raw_client import until
 
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://api.example", "https", "api.example", 443),), ())
 BACKUP = Upstream("backup", "openai", PIAPI.endpoints, ())

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.core.errors import UpstreamFault, gateway_overloaded, internal_error
 from gateway.server.body import read_body
+from tests.raw_client import message, until
 
-from .client import message, until
 from .conftest import front_door
 
 SSE = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -58,9 +58,9 @@ async def test_a_stream_is_passed_on_piece_by_piece_and_must_not_be_buffered_on_
 
     client = await connect(await serve(endpoint(answer)))
     await client.send(message("POST", "/", b"a"))
-    status, headers = await client.head()
-    assert status == 200
-    assert dict(headers).items() >= {
+    head = await client.head()
+    assert head.status == 200
+    assert dict(head.headers).items() >= {
         ("content-type", "text/event-stream; charset=utf-8"),
         ("cache-control", "no-cache, no-transform"),
         ("x-accel-buffering", "no"),

@@ -15,8 +15,8 @@ import pytest
 
 from gateway.server.listener import ListenError, start_server
 from gateway.telemetry.log import Log
+from tests.raw_client import RawClient, message
 
-from .client import RawClient, message
 from .conftest import front_door
 
 

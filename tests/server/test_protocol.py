@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope
 from gateway.server.body import SenderGone, read_body
 from gateway.server.downstream import Downstream
 from gateway.server.limits import ServerLimits, client_connections
+from tests.raw_client import RawClient, message, until
 
-from .client import RawClient, message, until
 from .conftest import front_door
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -319,7 +319,7 @@ async def test_a_client_that_waits_for_100_continue_is_told_to_go_on_or_refused_
     server = await serve(front_door(echo))
     client = await connect(server)
     await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-    assert (await client.head())[0] == 100
+    assert (await client.head(interim=True)).status == 100
     await client.send(b"hi")
     assert (await client.answer()).body == b"hi"
     await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9999999\r\n\r\n")

@@ -22,7 +22,7 @@ from gateway.keys.service import KeyListing, KeyService
 from gateway.server.dispatch import Dispatch
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.store import SQLiteStore, pepper_file
-from tests.server.client import Answer, RawClient
+from tests.raw_client import Answer, RawClient
 
 KEYS = "/admin/v1/keys"
 ADMIN_KEY = "admin-0123456789abcdef"

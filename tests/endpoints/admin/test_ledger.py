@@ -23,7 +23,7 @@ from gateway.stores.sqlite.queries import verify
 from gateway.stores.sqlite.store import SQLiteStore
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
-from tests.server.client import Answer, RawClient
+from tests.raw_client import Answer, RawClient
 
 RECONCILE, PRUNE, VERIFY = "/admin/v1/reconcile", "/admin/v1/prune", "/admin/v1/verify"
 ADMIN_KEY = "admin-0123456789abcdef"

@@ -67,10 +67,10 @@ async def test_no_answer_at_all(sandbox: Sandbox, reset: int, ending: str) -> No
 
 async def test_a_reused_connection_is_closed_under_the_second_request(sandbox: Sandbox) -> None:
     sandbox.script("reused_reset", times=None)
-    client = await Client.connect(sandbox)
-    client.send(HELLO)
+    client = await Client.to(sandbox)
+    await client.order(HELLO)
     first = await client.receive_until(b'"fp_sandbox"}')
-    client.send(HELLO)
+    await client.order(HELLO)
     second = await client.receive()
     await client.close()
 
@@ -80,8 +80,8 @@ async def test_a_reused_connection_is_closed_under_the_second_request(sandbox: S
 
 
 async def test_an_early_answer_comes_while_the_body_is_on_its_way(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
-    client.send(b"{", "early_close;code=413", announce=1000)
+    client = await Client.to(sandbox)
+    await client.order(b"{", "early_close;code=413", announce=1000)
     received = await client.receive()
     await client.close()
 
@@ -91,8 +91,8 @@ async def test_an_early_answer_comes_while_the_body_is_on_its_way(sandbox: Sandb
 
 
 async def test_a_connection_that_seems_to_stay_open_is_closed(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
-    client.send(HELLO, "silent_close")
+    client = await Client.to(sandbox)
+    await client.order(HELLO, "silent_close")
     received = await client.receive()
     await client.close()
 
@@ -157,8 +157,8 @@ async def test_a_trailer_follows_the_last_chunk(sandbox: Sandbox) -> None:
 
 
 async def test_an_answer_that_is_all_there_but_never_ended(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
-    client.send(STREAM, "hang_after_done")
+    client = await Client.to(sandbox)
+    await client.order(STREAM, "hang_after_done")
     received = await client.receive_until(b"data: [DONE]\n\n\r\n")
     more = await client.receive(quiet=0.05)
     await client.close()

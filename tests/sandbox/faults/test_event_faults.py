@@ -98,9 +98,9 @@ async def test_events_that_should_not_be(sandbox: Sandbox) -> None:
 
 async def test_an_endless_answer_waits_for_its_reader(sandbox: Sandbox) -> None:
     """It must not fill the memory while the client does not read: bytes sent stay within the sockets' buffers."""
-    client = await Client.connect(sandbox)
+    client = await Client.to(sandbox)
     client.writer.transport.pause_reading()
-    client.send(STREAM, "endless")
+    await client.order(STREAM, "endless")
     await sandbox.until(lambda: sandbox.in_flight == 1)
     await asyncio.sleep(0.1)
     client.writer.transport.abort()

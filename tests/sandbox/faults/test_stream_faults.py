@@ -64,8 +64,8 @@ async def test_unicode_line_separators_stay_inside_the_text(sandbox: Sandbox) ->
     ],
 )
 async def test_silence_after_exactly_so_many_events(sandbox: Sandbox, scenario: str, before: int) -> None:
-    client = await Client.connect(sandbox, "proxy")
-    client.send(STREAM, scenario)
+    client = await Client.to(sandbox, "proxy")
+    await client.order(STREAM, scenario)
     await sandbox.until(lambda: sandbox.in_flight == 1)
     received = await client.receive_events(before)
     more = await client.receive(quiet=0.05)

@@ -104,8 +104,8 @@ async def test_what_delivers_nothing_costs_nothing_unless_it_was_bought(sandbox:
 
 
 async def test_a_client_that_leaves_pays_for_what_was_sent(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
-    client.send(STREAM, "stall_mid;after_events=3")
+    client = await Client.to(sandbox)
+    await client.order(STREAM, "stall_mid;after_events=3")
     await client.receive_events(3)
     await client.close()
     await sandbox.until_idle()

@@ -7,11 +7,11 @@ from tests.sandbox.client import HELLO, STREAM, Client, ask
 
 
 async def test_a_connection_serves_one_request_after_the_other(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
+    client = await Client.to(sandbox)
     for content in (HELLO, STREAM):
-        client.send(content)
+        await client.order(content)
     received = await client.receive_until(b"[DONE]\n\n\r\n0\r\n\r\n")
-    client.send(HELLO, headers={"connection": "close"})
+    await client.order(HELLO, headers={"connection": "close"})
     last = await client.receive()
     await client.close()
 
@@ -46,7 +46,7 @@ async def test_life_signs_keep_cloudflare_waiting() -> None:
 
 
 async def test_a_client_that_breaks_http_is_told_and_noted(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
+    client = await Client.to(sandbox)
     client.writer.write(b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n")
     received = await client.receive()
     await client.close()
@@ -57,8 +57,8 @@ async def test_a_client_that_breaks_http_is_told_and_noted(sandbox: Sandbox) -> 
 
 
 async def test_a_client_that_asks_first_is_told_to_continue(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox)
-    client.send(b"", headers={"expect": "100-continue"}, announce=2)
+    client = await Client.to(sandbox)
+    await client.order(b"", headers={"expect": "100-continue"}, announce=2)
     await client.receive_until(b"HTTP/1.1 100 Continue\r\n\r\n")
     client.writer.write(b"{}")
     received = await client.receive_until(b"}")

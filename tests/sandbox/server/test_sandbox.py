@@ -41,10 +41,10 @@ async def test_closing_ends_connections_in_every_state() -> None:
     before = asyncio.all_tasks()
     sandbox = Sandbox()
     await sandbox.start()
-    idle, sending, silent, endless = [await Client.connect(sandbox) for _ in range(4)]
-    sending.send(b"{", announce=100)
-    silent.send(STREAM, "stall_mid")
-    endless.send(STREAM, "endless")
+    idle, sending, silent, endless = [await Client.to(sandbox) for _ in range(4)]
+    await sending.order(b"{", announce=100)
+    await silent.order(STREAM, "stall_mid")
+    await endless.order(STREAM, "endless")
     await sandbox.until(lambda: sandbox.in_flight == 2 and sandbox.open_connections == 4)
 
     await sandbox.close()
@@ -57,13 +57,13 @@ async def test_closing_ends_connections_in_every_state() -> None:
 
 
 async def test_a_role_can_refuse_and_come_back(sandbox: Sandbox) -> None:
-    client = await Client.connect(sandbox, "api")
+    client = await Client.to(sandbox, "api")
     url = sandbox.urls["api"]
     await sandbox.refuse("api")
     assert (await client.receive()).ending != "open"
     await client.close()
     with pytest.raises(ConnectionRefusedError):
-        await Client.connect(sandbox, "api")
+        await Client.to(sandbox, "api")
     assert (await ask(sandbox, HELLO, role="proxy")).status == 200
 
     await sandbox.listen("api")
@@ -101,7 +101,7 @@ async def test_it_can_speak_tls() -> None:
         port = int(sandbox.url.rpartition(":")[2])
         streams = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname="localhost")
         trusted = Client(*streams)
-        trusted.send(HELLO)
+        await trusted.order(HELLO)
         received = await trusted.receive_until(b'"fp_sandbox"}')
         await trusted.close()
 
@@ -119,7 +119,7 @@ async def test_the_command_serves_until_it_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await serving
     with pytest.raises(ConnectionRefusedError):
-        await Client.connect(sandbox)
+        await Client.to(sandbox)
 
 
 async def test_the_command_names_a_typing_error() -> None:
