@@ -29,11 +29,11 @@ UPLOAD_SLICE = 256 * 1024
 class Keeper(Protocol):
     """Who keeps the connections; told what becomes of each."""
 
-    def rested(self, connection: Connection) -> None:
+    def rested(self, connection: UpstreamConnection) -> None:
         """The exchange is over and the connection may serve another."""
         ...
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: UpstreamConnection) -> None:
         """The connection will not serve again. Called once."""
         ...
 
@@ -42,7 +42,7 @@ class _Refused(Exception):
     """Raised inside the parser's callbacks: the peer said something that must not be acted upon."""
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """``head_limit``: bytes that an answer's status line and headers may take, those of 1xx answers included."""
 
     __slots__ = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.dialer import Dialer, is_shortage
 from gateway.upstream.request_head import host_header, request_head
 from gateway.upstream.response import Response
@@ -28,10 +28,10 @@ class _Shelf:
         self._loop = loop
         self._max_idle = max_idle
         self.host = host
-        self.open: set[Connection] = set()
-        self.idle: OrderedDict[Connection, float] = OrderedDict()
+        self.open: set[UpstreamConnection] = set()
+        self.idle: OrderedDict[UpstreamConnection, float] = OrderedDict()
 
-    def take(self, not_before: float) -> Connection | None:
+    def take(self, not_before: float) -> UpstreamConnection | None:
         """The connection that rested last, if it began to after ``not_before``."""
         while self.idle:
             connection, since = self.idle.popitem()
@@ -58,7 +58,7 @@ class _Shelf:
         while self.idle:
             self.idle.popitem()[0].abort()
 
-    def rested(self, connection: Connection) -> None:
+    def rested(self, connection: UpstreamConnection) -> None:
         if len(self.idle) >= self._max_idle:
             if not self._max_idle:
                 connection.abort()
@@ -67,7 +67,7 @@ class _Shelf:
             oldest.abort()
         self.idle[connection] = self._loop.time()
 
-    def left(self, connection: Connection) -> None:
+    def left(self, connection: UpstreamConnection) -> None:
         self.open.discard(connection)
         self.idle.pop(connection, None)
 
@@ -153,9 +153,9 @@ class ConnectionPool:
         if closing:
             await asyncio.wait(closing)
 
-    async def _dial(self, endpoint: Endpoint, shelf: _Shelf, timeout: float | None) -> Connection:
+    async def _dial(self, endpoint: Endpoint, shelf: _Shelf, timeout: float | None) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
-        connection = Connection(loop, shelf, self._head_limit)
+        connection = UpstreamConnection(loop, shelf, self._head_limit)
         shelf.open.add(connection)
         self._start_sweep(loop)
         ready = False

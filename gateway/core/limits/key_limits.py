@@ -15,6 +15,7 @@ from math import ceil
 from typing import Literal
 
 from gateway.core.errors import LimitError
+from gateway.core.headers import Header
 from gateway.core.types import VirtualKey
 
 WINDOW = 60.0
@@ -27,7 +28,6 @@ PARALLEL_RETRY_AFTER = 1.0
 """Seconds: when a running request will end is not known, so this is only a polite pause."""
 
 LimitKind = Literal["rpm", "tpm", "parallel"]
-Headers = list[tuple[bytes, bytes]]
 
 _WORDS: dict[LimitKind, tuple[str, str]] = {
     "rpm": ("requests per minute", "requests"),
@@ -209,13 +209,13 @@ class KeyLimits:
         """
         admission._end(actual_tokens, now)
 
-    def headers(self, key: VirtualKey, now: float) -> Headers:
+    def headers(self, key: VirtualKey, now: float) -> list[Header]:
         """OpenAI's ``x-ratelimit-*`` headers for the limits that are set; ``reset`` is when the whole limit is free."""
         rpm, tpm = key.rpm, key.tpm
         if rpm is None and tpm is None:
             return []
         state = self._states.get(key.name) or _State()
-        headers: Headers = []
+        headers: list[Header] = []
         if rpm is not None:
             headers += _triple(_REQUESTS, rpm, state.requests, now)
         if tpm is not None:
@@ -238,7 +238,7 @@ _REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b
 _TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
-def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> Headers:
+def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> list[Header]:
     left = limit - window.total(now)
     return [
         (names[0], b"%d" % limit),

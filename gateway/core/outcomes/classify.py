@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.core.outcomes.error_codes import slug_of_code, slug_of_status, slug_of_type
-from gateway.core.outcomes.retry_after import Headers, asked_wait
+from gateway.core.outcomes.retry_after import HeaderLookup, asked_wait
 from gateway.core.outcomes.table import RULES
 from gateway.core.outcomes.upstream_error import UpstreamWords, error_in, plain_name, plain_param, sanitise, words_of
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
@@ -61,7 +61,7 @@ Redact = Callable[[bytes], bytes]
 
 def classify_answer(
     status: int,
-    headers: Headers,
+    headers: HeaderLookup,
     body: bytes,
     *,
     dialect: Dialect,
@@ -126,7 +126,7 @@ def classify_error(
 
 
 def read_success(
-    status: int, headers: Headers, body: bytes, *, redact: Redact | None = None
+    status: int, headers: HeaderLookup, body: bytes, *, redact: Redact | None = None
 ) -> tuple[Outcome, dict[str, Any]]:
     """Judge a whole answer of status 2xx as ``classify_answer`` does. Also the document: empty if there is none."""
     document: dict[str, Any] = {}
@@ -145,7 +145,7 @@ def read_success(
     return Outcome("ok", Phase.ANSWERED, status), document
 
 
-def _unreadable(status: int, headers: Headers, body: bytes) -> Outcome | None:
+def _unreadable(status: int, headers: HeaderLookup, body: bytes) -> Outcome | None:
     """What is wrong with an answer that need not be parsed to tell."""
     encoding = (headers.get(b"content-encoding") or b"identity").strip().lower()
     if encoding not in (b"identity", b""):
@@ -184,7 +184,7 @@ def _never_charges_failures(dialect: Dialect, operation: OperationName, cost_cla
     return dialect == "piapi" and operation == "chat" and cost_class is CostClass.PAID
 
 
-def _cloudflare(status: int, headers: Headers, wall_seconds: float) -> Outcome:
+def _cloudflare(status: int, headers: HeaderLookup, wall_seconds: float) -> Outcome:
     detail = f"Cloudflare's own page, status {status}{_ray(headers)}"
     if status in _CF_NEVER_REACHED:
         return Outcome("cf_origin_down", Phase.REJECTED, status, detail=detail)
@@ -197,7 +197,7 @@ def _cloudflare(status: int, headers: Headers, wall_seconds: float) -> Outcome:
     return Outcome("cf_unknown", Phase.UNKNOWN, status, detail=detail)
 
 
-def _is_cloudflare(headers: Headers, body: bytes, document: object, *, html: bool, host: str) -> bool:
+def _is_cloudflare(headers: HeaderLookup, body: bytes, document: object, *, html: bool, host: str) -> bool:
     """Whether Cloudflare made this answer. What it relays carries its headers too, so the body must be its own."""
     if host == BYPASS_HOST or headers.get(b"cf-ray") is None:
         return False
@@ -209,12 +209,12 @@ def _is_cloudflare(headers: Headers, body: bytes, document: object, *, html: boo
     return isinstance(document, dict) and "ray_id" in document and "error_code" in document
 
 
-def _is_html(headers: Headers, body: bytes) -> bool:
+def _is_html(headers: HeaderLookup, body: bytes) -> bool:
     kind = _content_type(headers)
     return kind.startswith((b"text/html", b"application/xhtml")) or _HTML_START.match(body[:512]) is not None
 
 
-def _content_type(headers: Headers) -> bytes:
+def _content_type(headers: HeaderLookup) -> bytes:
     return (headers.get(b"content-type") or b"").strip().lower()
 
 
@@ -227,7 +227,7 @@ def _parse_error(body: bytes) -> tuple[object, bool]:
     return document, isinstance(document, dict)
 
 
-def _ray(headers: Headers) -> str:
+def _ray(headers: HeaderLookup) -> str:
     ray = headers.get(b"cf-ray")
     return "" if ray is None else f", cf-ray {plain_name(ray.decode('latin-1')) or 'unreadable'}"
 

@@ -15,8 +15,8 @@ _BELIEVABLE = 86_400.0
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{0,9})?", re.ASCII)
 
 
-class Headers(Protocol):
-    """An answer's header fields; names are lower case."""
+class HeaderLookup(Protocol):
+    """An answer's header fields by their names, in lower case."""
 
     def get(self, name: bytes, /) -> bytes | None: ...
 
@@ -44,7 +44,7 @@ def parse_retry_after(value: bytes | str | None, *, wall_seconds: float) -> floa
     return _within_reason(seconds) if seconds > 0 else None
 
 
-def asked_wait(headers: Headers, *, wall_seconds: float) -> float | None:
+def asked_wait(headers: HeaderLookup, *, wall_seconds: float) -> float | None:
     """Seconds an answer asks to be left alone: ``retry-after-ms`` if it says something, else ``retry-after``."""
     precise = headers.get(b"retry-after-ms")
     if precise is not None:
