@@ -26,6 +26,7 @@ class RequestCycle:
     """The request being served.
 
     ``head_only``: the request is a HEAD. ``expects_continue``: the client sends its body when told to go on.
+    ``chunks``: the client understands chunks, which HTTP/1.0 does not have: there the connection's end is the body's.
     ``keep_alive``: whether the connection outlives the answer; may be unset until then. ``on_complete``: called when
     the last byte of the answer has been written.
 
@@ -38,6 +39,7 @@ class RequestCycle:
         "_body_complete",
         "_buffered",
         "_chunked",
+        "_chunks",
         "_expects_continue",
         "_flow",
         "_held",
@@ -64,6 +66,7 @@ class RequestCycle:
         on_complete: Callable[[], None],
         *,
         head_only: bool,
+        chunks: bool,
         expects_continue: bool,
         keep_alive: bool,
     ) -> None:
@@ -73,6 +76,7 @@ class RequestCycle:
         self._on_complete = on_complete
         self.head_only = head_only
         self._bodiless = head_only
+        self._chunks = chunks
         self._expects_continue = expects_continue
         self.keep_alive = keep_alive
         self.disconnected = False
@@ -84,7 +88,7 @@ class RequestCycle:
         self.started = False
         self.complete = False
         self._chunked = False
-        self._owed = 0  # bytes of a body without chunks that are still to come
+        self._owed: int | None = 0  # bytes of a body without chunks that are still to come, if its length is known
         self._hold = False
         self._held = b""
 
@@ -189,12 +193,12 @@ class RequestCycle:
                 self.keep_alive = False
         if status in _BODILESS:
             self._bodiless = True
-        chunked = length is None and not self._bodiless
+        chunked = self._chunks and length is None and not self._bodiless
         close = not self.keep_alive and not says_close
         head = response_head(status, self._state.date, headers, close=close, chunked=chunked)
         self._begin()
         self._chunked = chunked
-        self._owed = 0 if self._bodiless or length is None else length
+        self._owed = 0 if self._bodiless else length
         if self._hold:
             self._held = head
         else:
@@ -207,9 +211,10 @@ class RequestCycle:
             framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
             self._write(framed if more else framed + b"0\r\n\r\n")
         else:
-            if len(data) > self._owed:
-                raise RuntimeError("the body is longer than its content-length")
-            self._owed -= len(data)
+            if self._owed is not None:
+                if len(data) > self._owed:
+                    raise RuntimeError("the body is longer than its content-length")
+                self._owed -= len(data)
             self._write(data)
         if more:
             return

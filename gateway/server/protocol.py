@@ -239,6 +239,7 @@ class ServerProtocol(asyncio.Protocol):
             self._state,
             self._answered,
             head_only=method == b"HEAD",
+            chunks=version == "1.1",
             expects_continue=expects_continue,
             keep_alive=version == "1.1" and self._parser.should_keep_alive(),
         )

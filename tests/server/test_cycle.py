@@ -44,7 +44,14 @@ class Transport:
 class Bench:
     """One cycle, and what came of it."""
 
-    def __init__(self, method: str = "POST", *, expects_continue: bool = False, keep_alive: bool = True) -> None:
+    def __init__(
+        self,
+        method: str = "POST",
+        *,
+        chunks: bool = True,
+        expects_continue: bool = False,
+        keep_alive: bool = True,
+    ) -> None:
         self.method = method
         self.transport = Transport()
         self.flow = FlowControl(self.transport, 60.0, lambda: None)
@@ -56,6 +63,7 @@ class Bench:
             state,
             self._complete,
             head_only=method == "HEAD",
+            chunks=chunks,
             expects_continue=expects_continue,
             keep_alive=keep_alive,
         )
@@ -162,6 +170,19 @@ def test_a_piece_is_a_chunk_and_is_left_to_send_where_that_is_not_possible():
     announced = Bench()
     announced.start(200, (b"content-length", b"2"))
     assert not announced.cycle.piece(b"hi")
+
+
+def test_a_client_that_knows_no_chunks_gets_the_bare_bytes_until_the_connection_closes():
+    bench = Bench(chunks=False, keep_alive=False)
+    bench.start()
+    assert not bench.cycle.piece(b"left to send")
+    bench.body(b"first ", more=True)
+    bench.body(b"second")
+    head, _, body = bench.written.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert body == b"first second"
+    assert (bench.cycle.complete, bench.cycle.keep_alive) == (True, False)
 
 
 def test_a_head_that_is_held_goes_out_with_the_first_piece_or_at_the_latest_when_asked():
