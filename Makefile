@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench soak lock clean
+.PHONY: help run test check format bench soak docs lock clean
 
 help: ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,11 @@ $(VENV)/.run: requirements/base.txt requirements/build.txt pyproject.toml | $(VE
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@echo "installing locked development requirements into $(VENV) …"
 	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.run
+	@echo "installing locked requirements of the documentation into $(VENV) …"
+	@$(PIP) -r requirements/docs.txt
 	@touch $@
 
 run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
@@ -56,8 +61,13 @@ soak: $(VENV)/.dev ## try to break the books: steady traffic, crowds, kills (MIN
 	@$(BIN)/python -m soak budget
 	@$(BIN)/python -m soak kills --count $(KILLS)
 
+docs: $(VENV)/.docs ## build the documentation's site into site/; warnings and broken links are errors
+	@$(BIN)/python -m scripts.build_docs --check
+	@$(BIN)/python -m scripts.build_site
+	@echo "the site is in site/: open site/index.html"
+
 lock: $(VENV)/.dev ## renew the hash-locked requirements
-	@for set in build base dev; do scripts/lock.sh $(BIN)/uv $$set; done
+	@for set in build base dev docs; do scripts/lock.sh $(BIN)/uv $$set; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
+	rm -rf $(VENV) build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules

@@ -22,8 +22,8 @@ from statistics import quantiles
 import uvloop
 
 from gateway.runtime.ports import SystemClock
-from gateway.stores.base import AttemptRecord, Intent, Settlement
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import AttemptRecord, Intent, Settlement
+from gateway.stores.sqlite.ledger import SQLiteLedger
 
 ATTEMPTS = (AttemptRecord("piapi", "https://api.piapi.ai", "first", "ok", 4, 123_456),)
 

@@ -1,4 +1,4 @@
-"""The house's budgets: file and function lengths, where a broad except may stand, what a pure room may import.
+"""The house's budgets: lengths of files and functions, parameters, broad excepts, what a pure room may import.
 
 Run by ``make check``. Prints every breach as ``file:line: what`` and exits with 1 if there is one.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 FILE_LINES = 400
 FUNCTION_LINES = 60
+PARAMETERS = 8
 BROAD_EXCEPT_AT = {"gateway/server/dispatch.py"}
 PURE_ROOMS = ("gateway/core/", "gateway/wire/", "gateway/translate/")
 IMPURE_MODULES = {
@@ -33,6 +34,14 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many arguments a function takes; ``self`` and ``cls`` are not counted, ``*args`` and ``**kwargs`` are."""
+    found = function.args
+    names = [each.arg for each in (*found.posonlyargs, *found.args)]
+    bound = names[:1] in (["self"], ["cls"])
+    return len(names) - bound + len(found.kwonlyargs) + (found.vararg is not None) + (found.kwarg is not None)
 
 
 def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -73,6 +82,12 @@ def breaches(path: Path, name: str) -> Iterator[str]:
         length = (function.end_lineno or function.lineno) - function.lineno + 1
         if length >= FUNCTION_LINES:
             yield f"{name}:{function.lineno}: {function.name} has {length} lines, not fewer than {FUNCTION_LINES}"
+        count = parameters(function)
+        if count > PARAMETERS:
+            yield (
+                f"{name}:{function.lineno}: {function.name} takes {count} arguments, at most {PARAMETERS}: "
+                "group what travels together"
+            )
     if name not in BROAD_EXCEPT_AT:
         for line in broad_handlers(tree):
             yield f"{name}:{line}: a broad except belongs at the front door only"

@@ -1,4 +1,4 @@
-"""A configuration → the parts a running gateway shares. With app.py the only file that knows the concrete ones."""
+"""A configuration → the parts a running gateway shares. With gateway.py the only file that knows the concrete ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from functools import partial
 
 from gateway import __version__
 from gateway.billing.alerts import AlertSender
-from gateway.billing.budgets import BudgetKeeper
+from gateway.billing.budgets import BudgetService, BudgetSettings
 from gateway.billing.ledger import LedgerService
-from gateway.billing.money import Money
 from gateway.config import Config, budget, duration
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
-from gateway.core.types import Budget, VirtualKey
+from gateway.core.types import VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
@@ -30,15 +29,12 @@ from gateway.images.mask import MaskRenderer
 from gateway.images.operation import ImageTools
 from gateway.images.orders import ImageOrders
 from gateway.keys.fields import KeyRules
-from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import Keyring
-from gateway.keys.service import KeyService
+from gateway.keys.service import KeyListing, KeyService
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
-from gateway.stores.base import Ledger
-from gateway.stores.keys import KeyStore
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.base import Ledger, Store
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
@@ -57,7 +53,7 @@ def build_services(
     log: Log,
     ledger: Ledger,
     images: Images,
-    ring: Keyring,
+    keyring: Keyring,
     dialer: Dialer,
     clock: Clock,
     randomness: Randomness,
@@ -66,16 +62,18 @@ def build_services(
     most = _room_for(config.limits.in_flight)
     tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
     pool = ConnectionPool(dialer)
-    metrics = Metrics(__version__, labels(config, ring.keys))
+    metrics = Metrics(__version__, labels(config, keyring.keys))
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
-    budgets = BudgetKeeper(
+    budgets = BudgetService(
         Budgets(config.time_zone, clock.wall_ns()),
+        budget_settings(config),
+        keys=lambda: keyring.keys,
+        ledger=ledger,
+        clock=clock,
         log=log,
         metrics=metrics,
         alerts=alerts,
-        team_of=lambda name: next((key.team for key in ring.keys if key.name == name), None),
-        allow_unpriced=config.allow_unpriced,
     )
     return Services(
         clock=clock,
@@ -102,7 +100,6 @@ def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
     return Snapshot(
         routes=RouteTable(config.routes),
         states=states,
-        failover=config.failover,
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,
         upload_limit=config.limits.upload,
@@ -121,13 +118,19 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
     )
 
 
+def budget_settings(config: Config) -> BudgetSettings:
+    """What this configuration says about budgets, beside those of the keys."""
+    teams = {team.name: team.budget for team in config.teams.values() if team.budget is not None}
+    return BudgetSettings(teams, config.allow_unpriced)
+
+
 def key_rules(config: Config) -> KeyRules:
     """What this configuration says about virtual keys."""
     return KeyRules(config.keys, frozenset(config.teams), config.time_zone, budget, duration)
 
 
 def build_key_service(
-    config: Callable[[], Config], ledger: SQLiteLedger, ring: Keyring, budgets: Budgets, clock: Clock
+    config: Callable[[], Config], store: Store, keyring: Keyring, budgets: Budgets, clock: Clock
 ) -> KeyService:
     """What the admin API does with virtual keys. ``config``: the one in force."""
 
@@ -137,39 +140,25 @@ def build_key_service(
     def budget_of(holder: Holder) -> BudgetState | None:
         return budgets.state(holder, clock.wall_ns())
 
-    book = KeyBook(ledger.path, rules=rules, wall_ns=clock.wall_ns, budget=budget_of)
     return KeyService(
-        book, KeyStore(ledger), rules=rules, pepper=lambda: ring.pepper, wall_ns=clock.wall_ns, apply=ring.change
+        KeyListing(store.keys, rules=rules, wall_ns=clock.wall_ns, budget=budget_of),
+        store.keys,
+        rules=rules,
+        pepper=lambda: keyring.pepper,
+        wall_ns=clock.wall_ns,
+        apply=keyring.change,
     )
 
 
-def build_ledger_service(config: Callable[[], Config], ledger: SQLiteLedger, services: Services) -> LedgerService:
+def build_ledger_service(config: Callable[[], Config], store: Store, services: Services) -> LedgerService:
     """What the admin API does to the books. ``config``: the one in force."""
     return LedgerService(
-        ledger,
+        store,
         services.pool,
         upstreams=lambda: config().upstreams.values(),
         points_per_usd=lambda: config().points_per_usd,
         zone=lambda: config().time_zone,
         wall_ns=services.clock.wall_ns,
-    )
-
-
-def build_money(
-    config: Callable[[], Config], services: Services, ring: Keyring, auth_failures: Callable[[], int]
-) -> Money:
-    """The budgets' life. ``config``: the one in force."""
-
-    def teams() -> dict[str, Budget]:
-        return {team.name: team.budget for team in config().teams.values() if team.budget is not None}
-
-    return Money(
-        services.budgets,
-        services.ledger,
-        services.clock,
-        keys=lambda: ring.keys,
-        teams=teams,
-        auth_failures=auth_failures,
     )
 
 

@@ -12,17 +12,18 @@ from typing import Any
 from gateway import __version__
 from gateway.app.assembly import (
     RESERVED_DESCRIPTORS,
+    budget_settings,
     build_image_orders,
     build_key_service,
     build_ledger_service,
-    build_money,
     build_services,
     labels,
     log_crash,
     take_snapshot,
 )
 from gateway.billing.usage import parse_period, usage_rows
-from gateway.config import Config, unsupported
+from gateway.config import NEEDS_RESTART, Config, unsupported
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
@@ -50,8 +51,9 @@ from gateway.server.browser_guard import BrowserGuard
 from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.limits import ServerLimits, client_connections
 from gateway.server.listener import RunningServer, start_server
-from gateway.stores.keys import StoredKey
-from gateway.stores.sqlite import SQLiteLedger, store_path
+from gateway.stores.base import Store
+from gateway.stores.engines import open_store
+from gateway.stores.key_records import StoredKey
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import CHAT_PATH
@@ -72,20 +74,19 @@ class Gateway:
         self,
         config: Config,
         services: Services,
-        ledger: SQLiteLedger,
+        store: Store,
         images: ImageResults,
-        ring: Keyring,
+        keyring: Keyring,
         load: Callable[[], Config],
     ) -> None:
         self.config = config
         self.services = services
-        self._ledger = ledger
+        self._store = store
         self._images = images
         self._load = load
-        self._ring = ring
-        self._ring.on_change = self._key_changed
-        self._authenticator = Authenticator(ring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
-        self._money = build_money(lambda: self.config, services, ring, lambda: self._authenticator.failures)
+        self._keyring = keyring
+        self._keyring.on_change = self._key_changed
+        self._authenticator = Authenticator(keyring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer)
         self._secrets = set(config.secrets)
@@ -108,30 +109,30 @@ class Gateway:
         if problems := unsupported(config):
             raise ConfigError(problems)
         clock = clock or SystemClock()
-        ledger = await SQLiteLedger.open(store_path(config.store), clock=clock)
-        if ledger.recovered:
-            log.warning("ledger_recovered", unknown=ledger.recovered)
-        if ledger.booked_late:
-            log.warning("ledger_booked_late", settlements=ledger.booked_late)
+        store = await open_store(config.store, clock)
+        if store.recovered:
+            log.warning("ledger_recovered", unknown=store.recovered)
+        if store.booked_late:
+            log.warning("ledger_booked_late", settlements=store.booked_late)
         images = _image_results(config, clock)
         dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
         try:
-            ring = await Keyring.open(ledger.path, config.key_pepper, clock)
-            ring.configure(config.keys)
-            services = build_services(config, log, ledger, images, ring, dialer, clock, randomness)
+            keyring = await Keyring.open(store.keys, store.pepper_file, config.key_pepper, clock)
+            keyring.configure(config.keys)
+            services = build_services(config, log, store.ledger, images, keyring, dialer, clock, randomness)
         except BaseException:
-            await ledger.close()
+            await store.close()
             raise
-        gateway = cls(config, services, ledger, images, ring, load)
+        gateway = cls(config, services, store, images, keyring, load)
         gateway._warn_of_shadowed_keys()
         try:
-            await gateway._money.load()
+            await services.budgets.load()
             await gateway._listen()
         except BaseException:
             await gateway.close(0.0)
             raise
         services.tasks.spawn(gateway._watch_lag(), "lag")
-        services.tasks.spawn(gateway._money.watch(), "money")
+        services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
@@ -154,7 +155,7 @@ class Gateway:
     async def _reload(self) -> list[str]:
         try:
             config = await asyncio.to_thread(self._load)
-            if problems := [*unsupported(config), *_fixed(self.config, config, self._ring.any_stored)]:
+            if problems := [*unsupported(config), *_fixed(self.config, config, self._keyring.any_stored)]:
                 raise ConfigError(problems)
         except ConfigError as error:
             self.services.log.error("config_rejected", problems=error.problems)
@@ -163,16 +164,15 @@ class Gateway:
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
         services.snapshot = take_snapshot(config, states)
-        self._ring.configure(config.keys)
-        services.limits.retain(key.name for key in self._ring.keys)
-        services.metrics.configure(labels(config, self._ring.keys))
+        self._keyring.configure(config.keys)
+        services.limits.retain(key.name for key in self._keyring.keys)
+        services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
         services.log.redactor = Redactor(self._secrets)
         self._desk = build_image_orders(config, services, self._mask_renderer)
         self.config = config
-        services.budgets.allow_unpriced = config.allow_unpriced
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
-        self._money.changed()
+        services.budgets.configure(budget_settings(config))
         self._warn_of_shadowed_keys()
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
@@ -203,7 +203,7 @@ class Gateway:
         await self.services.pool.close()
         await self._images.close()
         await self._mask_renderer.close()
-        await self._ledger.close()
+        await self._store.close()
 
     async def _listen(self) -> None:
         services, config = self.services, self.config
@@ -254,9 +254,10 @@ class Gateway:
         services.metrics.set_sources(
             endpoints=lambda: services.snapshot.states.endpoints_available(services.clock.monotonic()),
             upstream_keys=lambda: services.snapshot.states.keys_available(services.clock.monotonic()),
-            pending=lambda: self._ledger.pending,
+            pending=lambda: self._store.ledger.pending,
             lag=lambda: self._lag,
-            money=self._money.figures,
+            auth_failures=lambda: self._authenticator.failures,
+            money=services.budgets.figures,
         )
         return AdminSource(
             admin_key=lambda: self.config.admin.key or None,
@@ -265,32 +266,31 @@ class Gateway:
             usage=self._usage,
             upstreams=self._upstreams,
             keys=build_key_service(
-                lambda: self.config, self._ledger, self._ring, services.budgets.budgets, services.clock
+                lambda: self.config, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
-            books=build_ledger_service(lambda: self.config, self._ledger, services),
+            books=build_ledger_service(lambda: self.config, self._store, services),
             reload=self.reload,
         )
 
     def _reconciler(self) -> Reconciler:
-        keeper = self.services.budgets
         return Reconciler(
             self.services,
             upstreams=lambda: self.config.upstreams,
             points_per_usd=lambda: self.config.points_per_usd,
-            resolved=lambda exchange, charged: keeper.tell(keeper.budgets.resolve(exchange, charged) or ()),
+            resolved=self.services.budgets.resolve,
         )
 
     def _requires_key(self) -> bool:
-        return self.config.requires_key(stored_keys=self._ring.any_stored)
+        return self.config.requires_key(stored_keys=self._keyring.any_stored)
 
     def _key_changed(self, key: StoredKey) -> None:
         services = self.services
-        services.metrics.configure(labels(self.config, self._ring.keys))
-        self._money.changed()
+        services.metrics.configure(labels(self.config, self._keyring.keys))
+        services.budgets.keys_changed()
         services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
 
     def _warn_of_shadowed_keys(self) -> None:
-        for name in self._ring.shadowed:
+        for name in self._keyring.shadowed:
             self.services.log.warning(
                 "key_shadowed",
                 key=name,
@@ -299,17 +299,17 @@ class Gateway:
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
         now_ns = self.services.clock.wall_ns()
-        period = parse_period(since or "30d", until, now_ns, self.config.time_zone)
-        path = store_path(self.config.store)
-        return await asyncio.to_thread(usage_rows, path, period, by, self.config.time_zone)
+        period = parse_period(since or USAGE_SINCE, until, now_ns, self.config.time_zone)
+        return await usage_rows(self._store.usage, period, by, self.config.time_zone)
 
     def _upstreams(self) -> dict[str, Any]:
         snapshot, now = self.services.snapshot, self.services.clock.monotonic()
         return {
             "version": __version__,
+            "store": self._store.name,
             "draining": self.services.gate.draining,
             "in_flight": len(self.services.gate),
-            "ledger_rows_pending": self._ledger.pending,
+            "ledger_rows_pending": self._store.ledger.pending,
             "event_loop_lag_seconds": round(self._lag, 4),
             "upstreams": snapshot.states.describe(now),
             "off": list(self.config.off),
@@ -319,7 +319,7 @@ class Gateway:
         reasons = []
         if self.services.gate.draining:
             reasons.append("draining")
-        if not self._ledger.usable():
+        if not self._store.ledger.usable():
             reasons.append("the ledger cannot be written")
         return reasons
 
@@ -353,18 +353,8 @@ def _image_results(config: Config, clock: Clock) -> ImageResults:
 
 def _fixed(old: Config, new: Config, any_stored: bool) -> Iterable[str]:
     """What a reload cannot change, as sentences. ``any_stored``: the store has keys of its own."""
-    pairs = {
-        "listen": (old.listen, new.listen),
-        "admin.listen": (old.admin.listen, new.admin.listen),
-        "store": (old.store, new.store),
-        "log": (old.log, new.log),
-        "limits.headers": (old.limits.headers, new.limits.headers),
-        "limits.in_flight": (old.limits.in_flight, new.limits.in_flight),
-        "images": (old.images, new.images),
-        "time_zone": (str(old.time_zone), str(new.time_zone)),
-    }
-    for name, (before, after) in pairs.items():
-        if before != after:
+    for name, value in NEEDS_RESTART.items():
+        if value(old) != value(new):
             yield f"{name}: a reload cannot change it; restart the gateway"
     # A file caught half-written may lack its end: that must not open the doors.
     if old.requires_key(stored_keys=any_stored) and not new.requires_key(stored_keys=any_stored):

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import usd_number
-from gateway.stores.balances import Balance, BalancePeriod
+from gateway.stores.records import Balance, BalancePeriod
 
 MONEY = ("balance_then_usd", "balance_now_usd", "drawn_usd", "owed_usd", "difference_usd")
 COLUMNS = ("upstream", "upstream_keys", "since", "until", *MONEY, "note")

@@ -1,20 +1,28 @@
-"""The budgets while the gateway runs: asked before a request is let in, told how it ended, heard by whoever watches.
+"""The budgets of keys and teams while the gateway runs: loaded from the ledger, asked by requests, shown to metrics.
 
-What is decided is core/budgets.py's; here the decisions become errors, log lines, metrics and alerts.
+What is decided is core/pricing/budgets.py's; here the decisions become errors, log lines, metrics and alerts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, BudgetState, Crossing, Reservation
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, holders_of
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.prices import format_usd
-from gateway.core.types import VirtualKey
+from gateway.core.types import Budget, VirtualKey
+from gateway.runtime.ports import Clock
+from gateway.stores.base import Ledger
 from gateway.telemetry.log import Log
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.metrics import BudgetFigure, Metrics, MoneySources
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the ledger's month, and at reservations that are held too long."""
 
 
 class Alerts(Protocol):
@@ -25,39 +33,105 @@ class Alerts(Protocol):
     async def close(self) -> None: ...
 
 
-class BudgetKeeper:
-    """``team_of``: a key's team, for metrics. ``allow_unpriced``: whether keys with a budget may use models without a
-    price; a reload may change it.
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """What the configuration says about budgets. A key brings its own budget with it.
+
+    ``teams``: the budget of each team that has one. ``allow_unpriced``: whether a key with a budget may use a model
+    whose price is unknown.
+    """
+
+    teams: Mapping[str, Budget]
+    allow_unpriced: bool = False
+
+
+class BudgetService:
+    """Every budget of the running gateway, and what is used of it.
+
+    ``keys``: the virtual keys in force. ``alerts``: where crossings are sent.
     """
 
     def __init__(
         self,
         budgets: Budgets,
+        settings: BudgetSettings,
         *,
+        keys: Callable[[], Sequence[VirtualKey]],
+        ledger: Ledger,
+        clock: Clock,
         log: Log,
         metrics: Metrics,
         alerts: Alerts,
-        team_of: Callable[[str], str | None],
-        allow_unpriced: bool,
     ) -> None:
         self.budgets = budgets
-        self.allow_unpriced = allow_unpriced
+        self.alerts = alerts
+        self._settings = settings
+        self._keys = keys
+        self._ledger = ledger
+        self._clock = clock
         self._log = log
         self._metrics = metrics
-        self.alerts = alerts
-        self._team_of = team_of
+        self._charged_this_month: Mapping[tuple[str, str | None], int] = {}
+
+    # Configured, loaded, watched
+
+    async def load(self) -> None:
+        """Start from the ledger: what was charged in the current periods, and what is held. Before any request.
+
+        Raises the ledger's error if it cannot be read.
+        """
+        now_ns = self._clock.wall_ns()
+        budgets = self.budgets
+        budgets.configure(self._limits(), now_ns)
+        used: dict[Holder, dict[str, int]] = {}
+        periods = budgets.periods(now_ns)
+        for kind, period in periods.items():
+            charged = await self._ledger.charged_since(period.start_ns)
+            if kind == "month":
+                self._charged_this_month = charged
+            for (key, team), nano in charged.items():
+                for holder in holders_of(VirtualKey(key, team=team)):
+                    sums = used.setdefault(holder, {})
+                    sums[kind] = sums.get(kind, 0) + nano
+        for holder, sums in used.items():
+            budgets.load(holder, {kind: sums.get(kind, 0) for kind in periods})
+        for held in await self._ledger.held(now_ns):
+            holders = holders_of(VirtualKey(held.key, team=held.team))
+            budgets.restore(held.id, holders, held.reserved, held.at_ns, held.at_ns + UNKNOWN_HELD_NS)
+
+    def configure(self, settings: BudgetSettings) -> None:
+        """Obey a reloaded configuration, and the budgets of the keys that are in force with it."""
+        self._settings = settings
+        self.keys_changed()
+
+    def keys_changed(self) -> None:
+        """Obey the budgets of the keys that are in force now."""
+        self._tell(self.budgets.configure(self._limits(), self._clock.wall_ns()))
+
+    async def watch(self) -> None:
+        """Renew the ledger's month and give up what was held too long, every LOOK_EVERY seconds, for ever."""
+        while True:
+            now_ns = self._clock.wall_ns()
+            self._expire(now_ns)
+            try:
+                month = self.budgets.periods(now_ns)["month"]
+                self._charged_this_month = await self._ledger.charged_since(month.start_ns)
+            except GatewayError:
+                pass  # the ledger has said so in the log; the last figures stand
+            await asyncio.sleep(LOOK_EVERY)
+
+    # Asked by requests
 
     def limited(self, key: VirtualKey, model: str, wall_ns: int) -> bool:
         """Whether the key or its team has a budget, so that it matters what a request may cost.
 
-        Raises LimitError if nothing is left of one: that is said before anybody counts, which may take long.
+        Raises LimitError if nothing is left of one: counting what a request may cost takes long and would be in vain.
         """
-        states = [self.budgets.state(holder, wall_ns) for holder in holders_of(key)]
-        if any(state is not None and state.left == 0 and state.limit.amount for state in states):
-            probe = self.budgets.reserve("", holders_of(key), 1, wall_ns)
-            if isinstance(probe, Exceeded):
-                self._denied(probe, key, model)
-        return any(state is not None for state in states)
+        holders = holders_of(key)
+        exhausted = self.budgets.exhausted(holders, wall_ns)
+        if exhausted is not None:
+            self._deny(exhausted, key, model)
+        return self._any_limited(holders, wall_ns)
 
     def reserve(self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int) -> Reservation:
         """Reserve on the key and its team. ``id``: the exchange's; ``wall_ns``: its intent's time.
@@ -65,39 +139,73 @@ class BudgetKeeper:
         ``amount``: nano-dollars the request costs at most, None if its price is unknown.
         Raises LimitError 429 ``insufficient_quota``, ClientError 403 for a model without a price.
         """
-        answer = self.budgets.reserve(id, holders_of(key), amount, wall_ns, allow_unpriced=self.allow_unpriced)
+        allow_unpriced = self._settings.allow_unpriced
+        answer = self.budgets.reserve(id, holders_of(key), amount, wall_ns, allow_unpriced=allow_unpriced)
         if isinstance(answer, Exceeded):
-            self._denied(answer, key, model)
+            self._deny(answer, key, model)
         if isinstance(answer, Unpriced):
             raise answer.error(model)
-        assert isinstance(answer, Reservation)
         return answer
-
-    def _denied(self, exceeded: Exceeded, key: VirtualKey, model: str) -> NoReturn:
-        self._log.warning("budget_denied", key=key.name, holder="/".join(exceeded.holder), model=model)
-        raise exceeded.error()
-
-    def settle(self, reservation: Reservation, booking: Booking) -> None:
-        """The request has ended as it is booked. What is unknown is held for a day from its intent: of a request that
-        was never answered what its attempts had at stake, at most what was reserved.
-        """
-        until_ns = reservation.admitted_ns + UNKNOWN_HELD_NS
-        doubtful = booking.upstream_cost if booking.state == "unknown" else booking.in_doubt
-        doubtful = min(doubtful, max(0, reservation.amount - booking.charged))
-        if doubtful:
-            self.tell(self.budgets.settle_in_part(reservation, booking.charged, doubtful, until_ns))
-        else:
-            self.tell(self.budgets.settle(reservation, booking.charged))
 
     def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:
         """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not."""
         if amount is None:
-            limited = any(self.budgets.state(holder, wall_ns) is not None for holder in reservation.holders)
-            return self.allow_unpriced or not limited
+            return self._settings.allow_unpriced or not self._any_limited(reservation.holders, wall_ns)
         return self.budgets.top_up(reservation, amount, wall_ns) is None
 
-    def expire(self, wall_ns: int) -> None:
-        """Give up what was held for a day without becoming known, and say so."""
+    def settle(self, reservation: Reservation, booking: Booking) -> None:
+        """End a request as it is booked. What is in doubt stays held, at most what was reserved, for a day from the
+        request's intent.
+        """
+        doubtful = min(booking.doubtful, max(0, reservation.amount - booking.charged))
+        if doubtful:
+            until_ns = reservation.admitted_ns + UNKNOWN_HELD_NS
+            self._tell(self.budgets.settle_in_part(reservation, booking.charged, doubtful, until_ns))
+        else:
+            self._tell(self.budgets.settle(reservation, booking.charged))
+
+    def resolve(self, exchange: str, charged: int) -> None:
+        """Settle what is held for an exchange whose outcome has become known. ``charged``: nano-dollars its key pays.
+
+        Nothing happens if nothing is held for it (any more).
+        """
+        self._tell(self.budgets.resolve(exchange, charged) or ())
+
+    # Shown
+
+    def figures(self) -> MoneySources:
+        """What the metrics show: every budget, and the month by the ledger for every key, from zero."""
+        keys = {key.name: key for key in self._keys()}
+        charged = {(key.name, key.team): 0 for key in keys.values()}
+        charged.update((owner, nano) for owner, nano in self._charged_this_month.items() if nano or owner in charged)
+        return MoneySources(
+            budgets=list(self._budget_figures(keys)),
+            charged=[(key, team, nano) for (key, team), nano in charged.items()],
+        )
+
+    def _budget_figures(self, keys: Mapping[str, VirtualKey]) -> Iterable[BudgetFigure]:
+        for state in self.budgets.states(self._clock.wall_ns()):
+            kind, name = state.holder
+            if kind == "team":
+                yield BudgetFigure("", name, state.limit.amount, state.charged)
+            elif (key := keys.get(name)) is not None:
+                yield BudgetFigure(name, key.team, state.limit.amount, state.charged)
+
+    def _limits(self) -> dict[Holder, Budget]:
+        """Every budget of the keys and teams in force."""
+        limits: dict[Holder, Budget] = {("key", key.name): key.budget for key in self._keys() if key.budget is not None}
+        limits.update({("team", team): budget for team, budget in self._settings.teams.items()})
+        return limits
+
+    def _any_limited(self, holders: Iterable[Holder], wall_ns: int) -> bool:
+        return any(self.budgets.state(holder, wall_ns) is not None for holder in holders)
+
+    def _deny(self, exceeded: Exceeded, key: VirtualKey, model: str) -> NoReturn:
+        self._log.warning("budget_denied", key=key.name, holder="/".join(exceeded.holder), model=model)
+        raise exceeded.error()
+
+    def _expire(self, wall_ns: int) -> None:
+        """Give up reservations that were held for a day without becoming known, and log them."""
         for reservation in self.budgets.expire(wall_ns):
             self._log.warning(
                 "hold_released",
@@ -107,8 +215,8 @@ class BudgetKeeper:
                 advice="compare with PiAPI's bill: piapi-gateway usage --reconcile",
             )
 
-    def tell(self, crossings: Iterable[Crossing]) -> None:
-        """Budgets were crossed: into the log, the metrics, and to the webhook."""
+    def _tell(self, crossings: Iterable[Crossing]) -> None:
+        """Pass crossings on to the log, the metrics and the webhook."""
         for crossing in crossings:
             kind, name = crossing.holder
             key, team = (name, self._team_of(name)) if kind == "key" else ("", name)
@@ -123,11 +231,5 @@ class BudgetKeeper:
             self._metrics.budget_crossed(key, team, crossing.percent)
             self.alerts.tell(crossing)
 
-    def states(self, wall_ns: int) -> list[BudgetState]:
-        """Every budget there is, for the metrics."""
-        return self.budgets.states(wall_ns)
-
-
-def holders_of(key: VirtualKey) -> tuple[Holder, ...]:
-    """Whose budgets a request of this key counts against."""
-    return (("key", key.name),) if key.team is None else (("key", key.name), ("team", key.team))
+    def _team_of(self, name: str) -> str | None:
+        return next((key.team for key in self._keys() if key.name == name), None)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from datetime import UTC, tzinfo
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.billing.balances import balance_rows
 from gateway.billing.usage import parse_moment, parse_period
+from gateway.core.defaults import USAGE_SINCE
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.types import Credential, Upstream
-from gateway.stores.balances import Balance, balance_periods
-from gateway.stores.pruning import Pruned, prunable, prunable_before
+from gateway.stores.base import Store, UsageReports
+from gateway.stores.records import Balance, Pruned, prunable_before
 from gateway.upstream.account import ask_account
 from gateway.upstream.pool import ConnectionPool
 from gateway.wire.account_answer import account_id, balance_nano
@@ -23,19 +23,7 @@ KEPT_NS = 3 * 24 * 3600 * 1_000_000_000
 """What came in less than so long ago is never pruned. An outcome may become known for a day, and PiAPI keeps a task's
 images for three (doc.qubico.ai, output storage), in which its owner may still ask for them."""
 
-SINCE = "30d"
-"""How far a report reaches back if nobody says."""
-
 Shown = dict[str, Any]
-
-
-class Books(Protocol):
-    """The ledger, where it can be written."""
-
-    path: Path
-
-    async def record_balances(self, snapshots: Sequence[Balance]) -> None: ...
-    async def prune(self, before_ns: int, now_ns: int) -> Pruned: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +34,21 @@ class _Told:
     account: str | None
 
 
-def would_prune(path: Path, before: str, now_ns: int, zone: tzinfo) -> Shown:
-    """``LedgerService.prune`` as a dry run, for which reading the books is enough. Blocks."""
+async def would_prune(reports: UsageReports, before: str, now_ns: int, zone: tzinfo) -> Shown:
+    """``LedgerService.prune`` as a dry run, for which reading the books is enough."""
     before_ns = prunable_before(_horizon(before, now_ns, zone), now_ns)
-    return _shown(prunable(path, before_ns), dry_run=True)
+    return _shown(await reports.prunable(before_ns), dry_run=True)
+
+
+async def verification(reports: UsageReports) -> Shown:
+    """Whether the books are right: how many exchanges ended how, and ``problems``, one sentence each."""
+    return {"object": "verification", **asdict(await reports.verify())}
 
 
 class LedgerService:
-    """``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
+    """What can be done to the ledger: checked, pruned, and held against the accounts of the upstreams.
+
+    ``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
 
     Results are as JSON has them; times are UTC, money is US dollars. Methods raise StoreError, or
     errors.ledger_unavailable(), if the books cannot be read or written.
@@ -61,7 +56,7 @@ class LedgerService:
 
     def __init__(
         self,
-        ledger: Books,
+        store: Store,
         pool: ConnectionPool,
         *,
         upstreams: Callable[[], Iterable[Upstream]],
@@ -69,7 +64,7 @@ class LedgerService:
         zone: Callable[[], tzinfo],
         wall_ns: Callable[[], int],
     ) -> None:
-        self._ledger = ledger
+        self._store = store
         self._pool = pool
         self._upstreams = upstreams
         self._points_per_usd = points_per_usd
@@ -84,7 +79,7 @@ class LedgerService:
         nothing. Raises ValueError for moments that are none.
         """
         now_ns = self._wall_ns()
-        period = parse_period(since or SINCE, until, now_ns, self._zone())
+        period = parse_period(since or USAGE_SINCE, until, now_ns, self._zone())
         asked = [
             (upstream, credential)
             for upstream in self._upstreams()
@@ -99,8 +94,8 @@ class LedgerService:
                 unanswered.append({"upstream": upstream.name, "upstream_key": credential.name})
             else:
                 taken[Balance(upstream.name, credential.name, now_ns, answer.nano)] = answer.account
-        await self._ledger.record_balances(list(taken))
-        periods = await asyncio.to_thread(balance_periods, self._ledger.path, period.since_ns, period.until_ns)
+        await self._store.balances.record(list(taken))
+        periods = await self._store.balances.periods(period.since_ns, period.until_ns)
         return {
             "object": "reconciliation",
             "at": iso_time(now_ns, UTC),
@@ -116,8 +111,12 @@ class LedgerService:
         """
         now_ns, zone = self._wall_ns(), self._zone()
         if dry_run:
-            return await asyncio.to_thread(would_prune, self._ledger.path, before, now_ns, zone)
-        return _shown(await self._ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
+            return await would_prune(self._store.usage, before, now_ns, zone)
+        return _shown(await self._store.ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
+
+    async def verify(self) -> Shown:
+        """Check the whole books; see ``verification``."""
+        return await verification(self._store.usage)
 
     async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
         points_per_usd = self._points_per_usd()

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from typing import Any
 
+from gateway.core.defaults import USAGE_FIELDS
 from gateway.core.pricing.prices import usd_number
-from gateway.stores.queries import UsageRow, usage
+from gateway.stores.base import UsageReports
+from gateway.stores.records import UsageRow
 
-FIELDS = ("key", "team", "model", "upstream", "day")
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")
 
 _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
@@ -63,17 +63,17 @@ def parse_fields(text: str) -> list[str]:
     """``key,day`` → the fields to group by. Raises ValueError naming the known ones."""
     fields = [field.strip() for field in text.split(",") if field.strip()]
     for field in fields:
-        if field not in FIELDS:
-            raise ValueError(f"cannot group by '{field}': choose from {', '.join(FIELDS)}")
+        if field not in USAGE_FIELDS:
+            raise ValueError(f"cannot group by '{field}': choose from {', '.join(USAGE_FIELDS)}")
     if len(set(fields)) < len(fields):
         raise ValueError(f"'{text}' names a field twice")
     return fields
 
 
-def usage_rows(path: Path, period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, Any]]:
+async def usage_rows(reports: UsageReports, period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, Any]]:
     """The ledger's rows, grouped, as the JSON output has them. Raises StoreError; ValueError for unknown fields."""
     fields = parse_fields(",".join(by))
-    rows = usage(path, since_ns=period.since_ns, until_ns=period.until_ns, by=fields, time_zone=zone)
+    rows = await reports.usage(since_ns=period.since_ns, until_ns=period.until_ns, by=fields, time_zone=zone)
     return [_as_dict(row, fields) for row in rows]
 
 

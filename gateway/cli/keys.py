@@ -1,4 +1,4 @@
-"""``piapi-gateway keys …``: what is asked, of whom, and how the answer looks.
+"""``piapi-gateway keys …``: virtual keys made, shown, changed and revoked.
 
 A running gateway is asked through its admin API, and obeys at once. Without one the store is read and written here.
 """
@@ -6,103 +6,155 @@ A running gateway is asked through its admin API, and obeys at once. Without one
 from __future__ import annotations
 
 import argparse
-import asyncio
-import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import orjson
+from gateway.cli.command import CommandResult, as_json, complete, report
+from gateway.core.defaults import ROTATION_GRACE
 
-from gateway.app.assembly import key_rules
-from gateway.cli.admin_client import AdminClient, by_the_one_writer
-from gateway.cli.key_local import reading_book, writing_desk
-from gateway.cli.key_remote import RemoteKeys
-from gateway.cli.tables import render
-from gateway.config import Config
-from gateway.core.errors import invalid_request
-from gateway.core.pricing.prices import format_usd
-from gateway.keys.fields import SETTINGS
-from gateway.keys.key_book import KeyBook
-from gateway.keys.service import GRACE, KeyService
-from gateway.stores.sqlite import store_path
+if TYPE_CHECKING:
+    from gateway.cli.admin_client import AdminClient, RemoteKeys
+    from gateway.config import Config
+    from gateway.keys.service import KeyListing, KeyService
 
-Shown = dict[str, Any]
-Book = KeyBook | RemoteKeys
-Desk = KeyService | RemoteKeys
+KeyFacts = dict[str, Any]
+"""A key as the admin API's JSON has it."""
 
 _LIST_COLUMNS = ("name", "team", "state", "models", "budget", "used_usd", "left_usd", "rpm", "tpm", "parallel")
 _NUMBERS = frozenset({"used_usd", "left_usd", "rpm", "tpm", "parallel"})
 
 
-def obey(config: Config, options: argparse.Namespace) -> str:
-    """Do what the options ask; returns what to print.
+def add_keys_parser(commands: Any) -> None:
+    """Add ``keys`` and its actions to a parser's commands."""
+    keys = commands.add_parser(
+        "keys",
+        help="make, show, change and revoke virtual keys",
+        description=_MEANING,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = keys.add_subparsers(metavar="ACTION", required=True)
 
-    Raises GatewayError for what cannot be done, status 400 for what makes no sense; StoreError, OperatorError.
-    """
-    answer = asyncio.run(_answer(config, options))
-    if options.json:
-        return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode()
-    text: str = options.text(answer)
-    return text
+    def add_action(
+        name: str,
+        action: Callable[..., Any],
+        text: Callable[..., str],
+        help: str,
+        example: str,
+        *,
+        changes: bool = True,
+    ) -> argparse.ArgumentParser:
+        sub: argparse.ArgumentParser = actions.add_parser(
+            name,
+            help=help,
+            description=help[0].upper() + help[1:] + ".",
+            epilog=f"example:\n  piapi-gateway keys {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(action=action, text=text, changes=changes)
+        sub.add_argument("--json", action="store_true", help="for scripts")
+        return sub
+
+    create = add_action(
+        "create", _create, _created, "make a key and show it, this once",
+        "create alice --team growth --budget 50/month --models 'gpt-4o*,flux-*' --expires 90d",
+    )  # fmt: skip
+    listed = add_action("list", _list, _listed, "list all keys", "list --json", changes=False)
+    show = add_action("show", _show, _card, "show one key and what is used of its budget", "show alice", changes=False)
+    change = add_action(
+        "set", _set, _card, "change what a key may do; what is not named stays", "set alice --rpm 60 --budget none"
+    )
+    rotate = add_action(
+        "rotate", _rotate, _rotated, "make another key under the same name and show it, this once",
+        "rotate alice --grace 1h",
+    )  # fmt: skip
+    revoke = add_action("revoke", _revoke, _revoked, "make a key open nothing any more, for good", "revoke alice")
+    for sub in (create, show, change, rotate, revoke):
+        sub.add_argument("name", type=_name, metavar="NAME", help="of the key: letters, digits, dots, dashes, _")
+    _add_settings(create)
+    _add_settings(change)
+    change.epilog = f"{change.epilog}\n\n'none' takes away a team, a budget, a limit or an expiry."
+    listed.add_argument("--all", action="store_true", help="revoked ones too")
+    rotate.add_argument(
+        "--grace", default=ROTATION_GRACE, metavar="TIME", help="the old key works so long; default: %(default)s"
+    )
+    for sub in (create, listed, show, change, rotate, revoke):
+        complete(sub, keys_command)
 
 
-async def _answer(config: Config, options: argparse.Namespace) -> Any:
-    """The gateway's answer; without one, our own."""
-    url = f"http://{config.admin.listen}"
-    remote = RemoteKeys(AdminClient(url, config.admin.key))
-    return await by_the_one_writer(url, lambda: options.work(remote, options), lambda: _here(config, options))
+def keys_command(options: argparse.Namespace) -> int:
+    """Do what the action asks, and print the result."""
+    return report("keys", _keys, options)
 
 
-async def _here(config: Config, options: argparse.Namespace) -> Any:
-    store, rules = store_path(config.store).resolve(), key_rules(config)
-    if not options.changes:
-        teams = {team.name: team.budget for team in config.teams.values() if team.budget is not None}
-        return await options.work(reading_book(store, rules, teams, time.time_ns), options)
-    with writing_desk(store, rules, config.key_pepper, time.time_ns) as desk:
-        return await options.work(desk, options)
+def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
+    from gateway.cli.admin_client import RemoteKeys, gateway_first
+
+    action: Callable[..., Awaitable[Any]] = options.action
+
+    async def asked(client: AdminClient) -> Any:
+        return await action(RemoteKeys(client), options)
+
+    async def here() -> Any:
+        from gateway.cli.local_store import local_key_listing, local_key_service
+
+        if not options.changes:
+            return await action(await local_key_listing(config), options)
+        async with local_key_service(config) as service:
+            return await action(service, options)
+
+    notes: list[str] = []
+    answer = gateway_first(config, asked, here, notes)
+    return CommandResult(as_json(answer) if options.json else options.text(answer), notes=notes)
 
 
-async def _list(book: Book, options: argparse.Namespace) -> list[Shown]:
-    found: list[Shown] = []
-    page = await book.page(include_revoked=options.all)
+async def _list(keys: KeyListing | RemoteKeys, options: argparse.Namespace) -> list[KeyFacts]:
+    found: list[KeyFacts] = []
+    page = await keys.page(include_revoked=options.all)
     found += page["data"]
     while page["has_more"]:
-        page = await book.page(page["last"], include_revoked=options.all)
+        page = await keys.page(page["last"], include_revoked=options.all)
         found += page["data"]
     return found
 
 
-async def _show(book: Book, options: argparse.Namespace) -> Shown:
-    return await book.show(options.name)
+async def _show(keys: KeyListing | RemoteKeys, options: argparse.Namespace) -> KeyFacts:
+    return await keys.show(options.name)
 
 
-async def _create(desk: Desk, options: argparse.Namespace) -> Shown:
-    return await desk.create({"name": options.name, **_chosen(options)})
+async def _create(keys: KeyService | RemoteKeys, options: argparse.Namespace) -> KeyFacts:
+    return await keys.create({"name": options.name, **_chosen(options)})
 
 
-async def _set(desk: Desk, options: argparse.Namespace) -> Shown:
+async def _set(keys: KeyService | RemoteKeys, options: argparse.Namespace) -> KeyFacts:
     chosen = _chosen(options)
     if not chosen:
+        from gateway.core.errors import invalid_request
+
         raise invalid_request("Say what to set, such as --rpm 60 or --budget none.")
-    return await desk.change(options.name, chosen)
+    return await keys.change(options.name, chosen)
 
 
-async def _rotate(desk: Desk, options: argparse.Namespace) -> Shown:
-    return await desk.rotate(options.name, {"grace": options.grace})
+async def _rotate(keys: KeyService | RemoteKeys, options: argparse.Namespace) -> KeyFacts:
+    return await keys.rotate(options.name, {"grace": options.grace})
 
 
-async def _revoke(desk: Desk, options: argparse.Namespace) -> Shown:
-    return await desk.revoke(options.name)
+async def _revoke(keys: KeyService | RemoteKeys, options: argparse.Namespace) -> KeyFacts:
+    return await keys.revoke(options.name)
 
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given, and no others."""
+    from gateway.keys.fields import SETTINGS
+
     return {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
 
 
-def _listed(keys: Sequence[Shown]) -> str:
+def _listed(keys: Sequence[KeyFacts]) -> str:
     if not keys:
         return "There are no keys yet. Make one with: piapi-gateway keys create NAME"
+    from gateway.cli.tables import render
+
     rows = [
         {
             **key,
@@ -115,8 +167,10 @@ def _listed(keys: Sequence[Shown]) -> str:
     return render(rows, (*_LIST_COLUMNS, "expires", "source"), right=_NUMBERS)
 
 
-def _card(key: Shown) -> str:
+def _card(key: KeyFacts) -> str:
     """One key, one line a fact; what is not set is left out."""
+    from gateway.cli.tables import render
+
     team = key["team_budget"] or {}
     facts = {
         "key": key["name"],
@@ -137,7 +191,7 @@ def _card(key: Shown) -> str:
     return render(rows, ("fact", "value")).partition("\n")[2]
 
 
-def _budget(budget: str | None, state: Shown, prefix: str) -> str | None:
+def _budget(budget: str | None, state: KeyFacts, prefix: str) -> str | None:
     if budget is None or state[f"{prefix}used_usd"] is None:
         return budget
     used, left = (_dollars(state[f"{prefix}{name}_usd"]) for name in ("used", "left"))
@@ -146,14 +200,16 @@ def _budget(budget: str | None, state: Shown, prefix: str) -> str | None:
 
 
 def _dollars(amount: float | None) -> str | None:
+    from gateway.core.pricing.prices import format_usd
+
     return None if amount is None else format_usd(round(amount * 1e9))
 
 
-def _created(key: Shown) -> str:
+def _created(key: KeyFacts) -> str:
     return f"{key['key']}\nThis is the key of '{key['name']}'. It is shown only now: keep it where it will be used."
 
 
-def _rotated(key: Shown) -> str:
+def _rotated(key: KeyFacts) -> str:
     until = key["old_key_until"]
     old = f"works until {until}" if until else "works no more"
     return (
@@ -162,59 +218,8 @@ def _rotated(key: Shown) -> str:
     )
 
 
-def _revoked(key: Shown) -> str:
+def _revoked(key: KeyFacts) -> str:
     return f"The key '{key['name']}' is revoked: it opens nothing any more, and its name is not given again."
-
-
-def add_key_parsers(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add ``keys`` and its actions to a parser's commands; returns the parsers of the actions."""
-    keys = commands.add_parser(
-        "keys",
-        help="make, show, change and revoke virtual keys",
-        description=_MEANING,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    actions = keys.add_subparsers(metavar="ACTION", required=True)
-
-    def action(
-        name: str, work: Callable[..., Any], text: Callable[..., str], help: str, example: str, *, changes: bool = True
-    ) -> argparse.ArgumentParser:
-        sub: argparse.ArgumentParser = actions.add_parser(
-            name,
-            help=help,
-            description=help[0].upper() + help[1:] + ".",
-            epilog=f"example:\n  piapi-gateway keys {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.set_defaults(work=work, text=text, changes=changes)
-        sub.add_argument("--json", action="store_true", help="for scripts")
-        return sub
-
-    create = action(
-        "create", _create, _created, "make a key and show it, this once",
-        "create alice --team growth --budget 50/month --models 'gpt-4o*,flux-*' --expires 90d",
-    )  # fmt: skip
-    listed = action("list", _list, _listed, "list all keys", "list --json", changes=False)
-    show = action("show", _show, _card, "show one key and what is used of its budget", "show alice", changes=False)
-    change = action(
-        "set", _set, _card, "change what a key may do; what is not named stays", "set alice --rpm 60 --budget none"
-    )
-    rotate = action(
-        "rotate", _rotate, _rotated, "make another key under the same name and show it, this once",
-        "rotate alice --grace 1h",
-    )  # fmt: skip
-    revoke = action("revoke", _revoke, _revoked, "make a key open nothing any more, for good", "revoke alice")
-    for sub in (create, show, change, rotate, revoke):
-        sub.add_argument("name", type=_name, metavar="NAME", help="of the key: letters, digits, dots, dashes, _")
-    _add_settings(create)
-    _add_settings(change)
-    change.epilog = f"{change.epilog}\n\n'none' takes away a team, a budget, a limit or an expiry."
-    listed.add_argument("--all", action="store_true", help="revoked ones too")
-    rotate.add_argument(
-        "--grace", default=GRACE, metavar="TIME", help="the old key works so long; default: %(default)s"
-    )
-    return [create, listed, show, change, rotate, revoke]
 
 
 _MEANING = """\
@@ -246,7 +251,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     option("parallel", _count, "N", "requests at once")
     option("models", _models, "NAMES", "with commas between; '*' may end one: 'gpt-4o*,flux-*'; default: '*', all")
     option("expires", _text, "WHEN", "90d or 12h from now, or a date such as 2030-01-31")
-    option("note", str, "TEXT", "for whoever reads the list")
+    option("note", str, "TEXT", "for those who read the list")
 
 
 def _text(given: str) -> str | None:

@@ -1,74 +1,107 @@
-"""``piapi-gateway ledger …``: check the books, and let old rows go."""
+"""``piapi-gateway ledger …``: the books checked, and relieved of old rows."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gateway.billing.ledger import would_prune
-from gateway.cli.admin_client import AdminClient, by_the_one_writer
-from gateway.cli.local_store import local_desk
-from gateway.cli.status import CommandResult
-from gateway.config import Config
-from gateway.core.errors import invalid_request
-from gateway.endpoints.admin.ledger import PRUNE
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import store_path
+from gateway.cli.command import CommandResult, complete, report
 
-LedgerCommand = Callable[[Config, argparse.Namespace], CommandResult]
+if TYPE_CHECKING:
+    from gateway.cli.admin_client import AdminClient
+    from gateway.config import Config
+
+LedgerAction = Callable[["Config", argparse.Namespace], CommandResult]
 
 
-def obey(config: Config, options: argparse.Namespace) -> CommandResult:
-    """Do what the options ask.
+def add_ledger_parser(commands: Any) -> None:
+    """Add ``ledger`` and its actions to a parser's commands."""
+    ledger = commands.add_parser("ledger", help="look after the ledger", description="Look after the ledger.")
+    actions = ledger.add_subparsers(metavar="ACTION", required=True)
+    verifying: argparse.ArgumentParser = actions.add_parser(
+        "verify", help="check the books", description="Check the books; exit 0 if they are consistent."
+    )
+    verifying.set_defaults(action=_verify)
+    pruning: argparse.ArgumentParser = actions.add_parser(
+        "prune", help="let old rows go", description=_PRUNE_MEANING, epilog=_PRUNE_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    pruning.set_defaults(action=_prune)
+    pruning.add_argument("--before", required=True, metavar="WHEN", help="an age (90d, 52w) or a date")
+    pruning.add_argument("--yes", action="store_true", help="do it; without this it is only counted")
+    for parser in (verifying, pruning):
+        complete(parser, ledger_command)
 
-    Raises GatewayError for what cannot be done, status 400 for what makes no sense; StoreError, OperatorError.
-    """
-    work: LedgerCommand = options.work
-    return work(config, options)
+
+def ledger_command(options: argparse.Namespace) -> int:
+    """Do what the action asks, and print the result."""
+    action: LedgerAction = options.action
+    return report("ledger", action, options)
 
 
 def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
-    books = verify(store_path(config.store))
-    lines = [f"settled {books.settled}, released {books.released}, unknown {books.unknown}, open {books.open}"]
-    if books.corrected or books.pruned:
-        lines.append(f"corrected {books.corrected}, pruned {books.pruned}")
-    return CommandResult("\n".join(lines), books.problems)
+    from gateway.billing.ledger import verification
+    from gateway.cli.admin_client import gateway_first
+    from gateway.endpoints.admin.paths import VERIFY_PATH
+    from gateway.stores.engines import read_store
 
-
-def _prune(config: Config, options: argparse.Namespace) -> CommandResult:
-    try:
-        planned = would_prune(store_path(config.store), options.before, time.time_ns(), config.time_zone)
-    except ValueError as error:
-        raise invalid_request(str(error)) from None
-    if options.yes:
-        return asyncio.run(_prune_now(config, options))
-    return CommandResult(f"{_pruned(planned)}\nNothing was removed. To do it, add --yes.")
-
-
-async def _prune_now(config: Config, options: argparse.Namespace) -> CommandResult:
-    url = f"http://{config.admin.listen}"
-    client = AdminClient(url, config.admin.key)
-    notes: list[str] = []
-
-    async def asked() -> dict[str, Any]:
+    async def asked(client: AdminClient) -> dict[str, Any]:
         return await client.ask(
-            "POST",
-            PRUNE,
-            known=lambda body: body.get("object") == "pruning",
-            doubt="'ledger verify' tells how much was pruned, and pruning can be asked again",
-            timeout=None,  # a million rows take minutes, in small steps
-            json={"before": options.before},
+            "GET",
+            VERIFY_PATH,
+            known=lambda body: body.get("object") == "verification",
+            doubt="try again: asking changes nothing",
+            timeout=None,  # a million rows take a while
         )
 
     async def here() -> dict[str, Any]:
-        async with local_desk(config) as (desk, found):
-            notes.extend(found)
-            return await desk.prune(options.before, dry_run=False)
+        return await verification(read_store(config.store).usage)
 
-    return CommandResult(_pruned(await by_the_one_writer(url, asked, here)), notes=notes)
+    notes: list[str] = []
+    books = gateway_first(config, asked, here, notes)
+    lines = ["settled {settled}, released {released}, unknown {unknown}, open {open}".format_map(books)]
+    if books["corrected"] or books["pruned"]:
+        lines.append("corrected {corrected}, pruned {pruned}".format_map(books))
+    return CommandResult("\n".join(lines), books["problems"], notes)
+
+
+def _prune(config: Config, options: argparse.Namespace) -> CommandResult:
+    from gateway.billing.ledger import would_prune
+    from gateway.billing.usage import parse_moment
+    from gateway.cli.admin_client import gateway_first
+    from gateway.cli.local_store import local_ledger_service
+    from gateway.core.errors import invalid_request
+    from gateway.endpoints.admin.paths import PRUNE_PATH
+    from gateway.stores.engines import read_store
+
+    try:
+        parse_moment(options.before, time.time_ns(), config.time_zone)
+    except ValueError as error:
+        raise invalid_request(str(error)) from None
+
+    async def asked(client: AdminClient) -> dict[str, Any]:
+        return await client.ask(
+            "POST",
+            PRUNE_PATH,
+            known=lambda body: body.get("object") == "pruning",
+            doubt="'ledger verify' tells how much was pruned, and pruning can be asked again",
+            timeout=None,  # a million rows take minutes, in small steps
+            json={"before": options.before, "dry_run": not options.yes},
+        )
+
+    async def here() -> dict[str, Any]:
+        if not options.yes:  # counting needs no lock
+            return await would_prune(read_store(config.store).usage, options.before, time.time_ns(), config.time_zone)
+        async with local_ledger_service(config, notes) as service:
+            return await service.prune(options.before, dry_run=False)
+
+    notes: list[str] = []
+    pruned = _pruned(gateway_first(config, asked, here, notes))
+    if not options.yes:
+        pruned += "\nNothing was removed. To do it, add --yes."
+    return CommandResult(pruned, notes=notes)
 
 
 def _pruned(answer: dict[str, Any]) -> str:
@@ -77,24 +110,6 @@ def _pruned(answer: dict[str, Any]) -> str:
         f"{answer['settled']} settled and {answer['released']} released requests from before {answer['before']} "
         f"{would} the ledger; usage keeps what they add up to."
     )
-
-
-def add_ledger_parsers(commands: Any) -> list[argparse.ArgumentParser]:
-    """Add ``ledger`` and its actions to a parser's commands; returns the parsers of the actions."""
-    ledger = commands.add_parser("ledger", help="look after the ledger", description="Look after the ledger.")
-    actions = ledger.add_subparsers(metavar="ACTION", required=True)
-    verifying: argparse.ArgumentParser = actions.add_parser(
-        "verify", help="check the books", description="Check the books; exit 0 if they are consistent."
-    )
-    verifying.set_defaults(work=_verify)
-    pruning: argparse.ArgumentParser = actions.add_parser(
-        "prune", help="let old rows go", description=_PRUNE_MEANING, epilog=_PRUNE_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    pruning.set_defaults(work=_prune)
-    pruning.add_argument("--before", required=True, metavar="WHEN", help="an age (90d, 52w) or a date")
-    pruning.add_argument("--yes", action="store_true", help="do it; without this it is only counted")
-    return [verifying, pruning]
 
 
 _PRUNE_MEANING = """\

@@ -1,52 +1,129 @@
-"""The books of a store that no gateway is running on, opened for a command as a gateway would open them."""
+"""A store that no gateway is running on, opened by a command: read as it is, written under the store's lock."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import tzinfo
 
 from gateway.billing.ledger import LedgerService
 from gateway.config import Config
+from gateway.core.pricing.budget_errors import Holder
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets
+from gateway.core.pricing.calendar import PeriodKind
+from gateway.core.types import Budget
+from gateway.keys.fields import KeyRules
+from gateway.keys.hashing import open_pepper
+from gateway.keys.service import KeyListing, KeyService
 from gateway.runtime.ports import SystemClock
-from gateway.stores.schema import reading
-from gateway.stores.sqlite import SQLiteLedger, store_path
+from gateway.stores.base import KeyReader, Store, UsageReports
+from gateway.stores.engines import change_keys, open_store, read_store, require_store
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 
 
 @asynccontextmanager
-async def local_desk(config: Config) -> AsyncIterator[tuple[LedgerService, list[str]]]:
-    """The desk, while this process has the store's lock; and sentences on what opening brought to light.
+async def local_ledger_service(config: Config, notes: list[str]) -> AsyncIterator[LedgerService]:
+    """The ledger's service, while this process has the store's lock. ``notes``: gets what opening brought to light.
 
     A store that is not there is not made. Raises StoreInUse if another process has it, StoreError.
     """
-    path = store_path(config.store)
-    with reading(path):
-        pass
+    require_store(config.store)
     clock, pool = SystemClock(), ConnectionPool(SystemDialer())
-    ledger = await SQLiteLedger.open(path, clock=clock)
+    store = await open_store(config.store, clock)
     try:
-        desk = LedgerService(
-            ledger,
+        notes.extend(_left_behind(store))
+        yield LedgerService(
+            store,
             pool,
             upstreams=lambda: config.upstreams.values(),
             points_per_usd=lambda: config.points_per_usd,
             zone=lambda: config.time_zone,
             wall_ns=clock.wall_ns,
         )
-        yield desk, list(_found(ledger))
     finally:
         await pool.close()
-        await ledger.close()
+        await store.close()
 
 
-def _found(ledger: SQLiteLedger) -> list[str]:
-    """What an earlier process had left; a gateway's log says the same when it starts."""
-    found = []
-    if ledger.booked_late:
-        found.append(f"settlements of an earlier process, written into the ledger now: {ledger.booked_late}")
-    if ledger.recovered:
-        found.append(
-            f"requests that the end of an earlier process cut short, their outcome unknown: {ledger.recovered}"
+async def local_key_listing(config: Config) -> KeyListing:
+    """The store's keys, to be looked at; what is used of their budgets comes from its ledger. Raises StoreError."""
+    reader, rules, now_ns = read_store(config.store), _key_rules(config), time.time_ns()
+    if not await reader.exists():
+        return KeyListing(reader.keys, rules=lambda: rules, wall_ns=time.time_ns)
+    stored = await _stored_budgets(reader.keys)
+    in_force: dict[str, Budget | None] = {**stored, **{key.name: key.budget for key in rules.file_keys}}
+    limits: dict[Holder, Budget] = {
+        ("team", team.name): team.budget for team in config.teams.values() if team.budget is not None
+    }
+    limits |= {("key", name): budget for name, budget in in_force.items() if budget is not None}
+    budgets = await _read_budgets(reader.usage, limits, rules.zone, now_ns)
+    return KeyListing(
+        reader.keys, rules=lambda: rules, wall_ns=time.time_ns, budget=lambda holder: budgets.state(holder, now_ns)
+    )
+
+
+@asynccontextmanager
+async def local_key_service(config: Config) -> AsyncIterator[KeyService]:
+    """The keys' service, while this process has the store's lock; a store that is not there is made.
+
+    Raises StoreInUse if another process has the lock, StoreError.
+    """
+    rules = _key_rules(config)
+    with change_keys(config.store, time.time_ns()) as (records, pepper_file):
+        mark = await records.pepper_mark()
+        yield KeyService(
+            KeyListing(records, rules=lambda: rules, wall_ns=time.time_ns),
+            records,
+            rules=lambda: rules,
+            pepper=lambda: open_pepper(pepper_file, config.key_pepper, mark),
+            wall_ns=time.time_ns,
         )
+
+
+def _left_behind(store: Store) -> Iterator[str]:
+    """What an earlier process had left; a gateway's log says the same when it starts."""
+    if store.booked_late:
+        yield f"settlements of an earlier process, written into the ledger now: {store.booked_late}"
+    if store.recovered:
+        yield f"requests that the end of an earlier process cut short, their outcome unknown: {store.recovered}"
+
+
+def _key_rules(config: Config) -> KeyRules:
+    from gateway.app.assembly import key_rules  # it brings most of a gateway along, which the ledger's commands spare
+
+    return key_rules(config)
+
+
+async def _read_budgets(reports: UsageReports, limits: Mapping[Holder, Budget], zone: tzinfo, now_ns: int) -> Budgets:
+    """The budgets, with what the ledger says of them at this moment. Raises StoreError."""
+    budgets = Budgets(zone, now_ns)
+    budgets.configure(limits, now_ns)
+    charged: dict[Holder, dict[PeriodKind, int]] = {holder: {} for holder in limits}
+    for kind, period in budgets.periods(now_ns).items():
+        if not any(limit.period == kind for limit in limits.values()):
+            continue
+        for (key, team), amount in (await reports.charged_since(period.start_ns)).items():
+            for holder in _holders(key, team):
+                if holder in limits:
+                    charged[holder][kind] = charged[holder].get(kind, 0) + amount
+    for holder, amounts in charged.items():
+        budgets.load(holder, amounts)
+    for row in await reports.held(now_ns):
+        budgets.restore(row.id, _holders(row.key, row.team), row.reserved, row.at_ns, row.at_ns + UNKNOWN_HELD_NS)
+    return budgets
+
+
+def _holders(key: str, team: str | None) -> list[Holder]:
+    return [("key", key)] if team is None else [("key", key), ("team", team)]
+
+
+async def _stored_budgets(keys: KeyReader) -> dict[str, Budget]:
+    """The budgets of all keys of the store that were not revoked."""
+    found: dict[str, Budget] = {}
+    page = await keys.page()
+    while page:
+        found |= {key.name: key.settings.budget for key in page if key.settings.budget is not None}
+        page = await keys.page(after=page[-1].name)
     return found

@@ -1,4 +1,4 @@
-"""Asking every upstream with every key what it thinks of us: ``piapi-gateway check --probe``.
+"""The probe of ``piapi-gateway check --probe``: every endpoint of every upstream, asked with every key.
 
 PiAPI is asked for the account (plan, balance, how many tasks may run at once), an OpenAI dialect for its models.
 Nothing is bought.

@@ -1,4 +1,4 @@
-"""Running until told to stop: signals, draining, exit."""
+"""A server's life as a process: it starts, serves until a signal, drains and ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop."""
+    """The result of ``main``, run on uvloop."""
     return uvloop.run(main)
 
 
@@ -75,5 +75,6 @@ async def _drain(gateway: Gateway, hurry: asyncio.Event) -> None:
     left = len(gateway.services.gate)
     gateway.cut_off()
     quiet = await gateway.drained(CUT_OFF_SECONDS)
-    await gateway.close(CUT_OFF_SECONDS if quiet else 0.0)  # who takes not even an error event is waited for once
+    # A client that takes not even an error event has been waited for once; that is enough.
+    await gateway.close(CUT_OFF_SECONDS if quiet else 0.0)
     log.info("stopped", cut_off=left)

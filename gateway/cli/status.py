@@ -1,84 +1,62 @@
-"""What the command line shows for eyes: the catalogue, a probe, a running gateway's state."""
+"""``piapi-gateway status``: a running gateway's endpoints, keys and work in flight."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import argparse
+import math
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import httpx2
+from gateway.cli.command import DONE, add_command, as_json, config_in_force
+from gateway.core.errors import GatewayError, OperatorError
 
-from gateway.cli.tables import render
-from gateway.config import Config
-from gateway.core.errors import OperatorError
-
-ADMIN_TIMEOUT = 5.0
-"""Seconds."""
-
-_PRICES = ("input", "cached_input", "output", "image_input", "image", "no_image", "minimum")
-
-
-class CommandResult(NamedTuple):
-    """What a command has to say. ``problems``: it has failed, at least in part; one sentence each, as ``notes``."""
-
-    text: str
-    problems: Sequence[str] = ()
-    notes: Sequence[str] = ()
+if TYPE_CHECKING:
+    from gateway.config import Config
 
 
-def models_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line a target; token prices are US dollars per 1M tokens, the others US dollars apiece."""
-    lines = []
-    for row in rows:
-        for place, target in enumerate(row["targets"]):
-            price = target["price"] or {}
-            lines.append(
-                {
-                    "model": row["model"] if place == 0 else "",
-                    "upstream": target["upstream"],
-                    "upstream_model": target["model"],
-                    "operation": target["operation"],
-                    "state": target["state"],
-                    "price_usd": _price(price),
-                    "plan": row["plan"] if place == 0 else "",
-                }
-            )
-    columns = ("model", "upstream", "upstream_model", "operation", "state", "price_usd", "plan")
-    return render(lines, columns)
+def add_status_parser(commands: Any) -> None:
+    """Add ``status`` to a parser's commands."""
+    parser = add_command(
+        commands, "status", status_command, "show a running gateway's endpoints, keys and work in flight"
+    )
+    parser.add_argument("--watch", action="store_true", help="redraw until interrupted")
+    parser.add_argument("--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between redraws")
+    parser.add_argument("--json", action="store_true", help="for scripts")
 
 
-def probe_table(rows: Sequence[Mapping[str, Any]], config: Config) -> str:
-    """What the upstreams said, and which models want a better plan than the account may have."""
-    if not rows:
-        return "nothing to ask: no upstream has a key (set PIAPI_API_KEY or BACKUP_API_KEY)"
-    columns = ("upstream", "endpoint", "upstream_key", "state", "plan", "balance_usd", "concurrency")
-    text = render(rows, columns, right=frozenset({"balance_usd", "concurrency"}))
-    wanting = [f"{plan}: {model}" for model, plan in config.plans.items()]
-    return "\n".join([text, "", "models that want a plan:", *(f"  {line}" for line in wanting)]) if wanting else text
+def status_command(options: argparse.Namespace) -> int:
+    """Show the state once, or again and again."""
+    config = config_in_force(options.config)
+    try:
+        while True:
+            _show(config, options)
+            if not options.watch:
+                return DONE
+            time.sleep(options.interval)
+    except KeyboardInterrupt:
+        if options.watch:  # that is how one stops watching
+            return DONE
+        raise
 
 
 async def read_status(config: Config) -> dict[str, Any]:
-    """Ask the admin listener. Raises OperatorError, saying what to look at."""
-    place = config.admin.listen
-    url = f"http://{place}/admin/v1/upstreams"
-    headers = {"authorization": f"Bearer {config.admin.key}"} if config.admin.key else {}
+    """What the running gateway says of itself. Raises OperatorError, saying what to look at."""
+    from gateway.cli.admin_client import AdminClient, NoGateway
+
     try:
-        async with httpx2.AsyncClient(timeout=ADMIN_TIMEOUT, trust_env=False) as client:
-            answer = await client.get(url, headers=headers)
-    except httpx2.HTTPError as error:
-        raise OperatorError(f"no gateway answers at {url} ({error}); is it running, with this configuration?") from None
-    if answer.status_code == 401:
-        raise OperatorError(f"{url} answered 401; admin.key is not the running gateway's")
-    try:
-        found = answer.json() if answer.status_code == 200 else None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or "ledger_rows_pending" not in found:
-        raise OperatorError(f"{url} answered {answer.status_code}, but not as this gateway does; what listens there?")
-    return found
+        return await AdminClient.of(config).state()
+    except NoGateway as error:
+        raise OperatorError(f"{error}; is it running, with this configuration?") from None
+    except GatewayError as error:
+        raise OperatorError(error.message) from None
 
 
 def status_text(status: Mapping[str, Any]) -> str:
     """A running gateway at a glance."""
+    from gateway.cli.tables import render
+
     state = "draining" if status["draining"] else "serving"
     lines = [
         f"piapi-gateway {status['version']}: {state}, {status['in_flight']} in flight, "
@@ -101,6 +79,15 @@ def status_text(status: Mapping[str, Any]) -> str:
     return "\n".join(lines).rstrip()
 
 
+def _show(config: Config, options: argparse.Namespace) -> None:
+    import asyncio
+
+    status = asyncio.run(read_status(config))
+    if options.watch and not options.json and sys.stdout.isatty():
+        print("\x1b[H\x1b[2J", end="")
+    print(as_json(status) if options.json else status_text(status), flush=True)
+
+
 def _cooling(key: Mapping[str, Any]) -> str | None:
     """Why a key rests: as a whole, or for single models."""
     reasons = [key["cooling"]] if key["cooling"] else []
@@ -108,11 +95,9 @@ def _cooling(key: Mapping[str, Any]) -> str | None:
     return "; ".join(reasons) or None
 
 
-def _price(price: Mapping[str, Any]) -> str:
-    if not price:
-        return "unknown"
-    parts = [f"{name} {price[name]}" for name in _PRICES if name in price]
-    if "table" in price:
-        amounts = [amount for sizes in price["table"].values() for amount in sizes.values()]
-        parts.append(f"an image {min(amounts, key=float)} to {max(amounts, key=float)}")
-    return ", ".join(parts)
+def _seconds(text: str) -> float:
+    """An argument that is a time to wait."""
+    seconds = float(text)
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return seconds

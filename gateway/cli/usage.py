@@ -3,107 +3,131 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import orjson
+from gateway.cli.command import CommandResult, as_json, complete, report
+from gateway.core.defaults import USAGE_BY, USAGE_FIELDS, USAGE_SINCE
 
-from gateway.billing.ledger import SINCE
-from gateway.billing.usage import FIELDS, parse_fields, parse_period, usage_rows
-from gateway.cli.admin_client import AdminClient, by_the_one_writer
-from gateway.cli.local_store import local_desk
-from gateway.cli.status import CommandResult
-from gateway.cli.tables import reconciliation_csv, reconciliation_table, usage_csv, usage_table
-from gateway.config import Config
-from gateway.core.errors import OperatorError, invalid_request
-from gateway.endpoints.admin.ledger import RECONCILE
-from gateway.stores.sqlite import store_path
+if TYPE_CHECKING:
+    from gateway.billing.usage import Period
+    from gateway.cli.admin_client import AdminClient
+    from gateway.config import Config
 
-BY = "key,model"
+_ANSWER_SECONDS = 60.0
+"""For a gateway to read a year day by day, or to ask all accounts: several times what one may take."""
 
-_ASKING_SECONDS = 60.0
-"""For a gateway to ask all accounts: several times what one may take (account_info.TIMEOUT)."""
+_ASK_AGAIN = "try again: asking twice does no harm"
 
 
-def usage(config: Config, options: argparse.Namespace) -> CommandResult:
-    """Do what the options ask.
-
-    Raises GatewayError for what cannot be done, status 400 for what makes no sense; StoreError, OperatorError.
-    """
-    try:
-        by = parse_fields(BY if options.by is None else options.by)
-        period = parse_period(options.since, options.until, time.time_ns(), config.time_zone)
-    except ValueError as error:
-        raise invalid_request(str(error)) from None
-    if options.reconcile:
-        if options.by is not None:
-            raise invalid_request("--by does not go with --reconcile, which has a row for each account")
-        return asyncio.run(_reconciled(config, options))
-    rows = usage_rows(store_path(config.store), period, by, config.time_zone)
-    if options.format == "json":
-        return CommandResult(_json(rows))
-    return CommandResult(usage_csv(rows, by).rstrip("\n") if options.format == "csv" else usage_table(rows, by))
-
-
-def add_usage_parser(commands: Any) -> argparse.ArgumentParser:
-    """Add ``usage`` to a parser's commands; returns its parser."""
-    spent: argparse.ArgumentParser = commands.add_parser(
+def add_usage_parser(commands: Any) -> None:
+    """Add ``usage`` to a parser's commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
         "usage",
         help="show what was spent, from the ledger",
         description=_MEANING,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    spent.add_argument(
-        "--since", default=SINCE, metavar="WHEN", help="an age (30d, 12h) or a date; default: %(default)s"
+    parser.add_argument(
+        "--since", default=USAGE_SINCE, metavar="WHEN", help="an age (30d, 12h) or a date; default: %(default)s"
     )
-    spent.add_argument("--until", metavar="WHEN", help="an age or a date, itself not included; default: now")
-    spent.add_argument("--by", metavar="FIELDS", help=f"of {','.join(FIELDS)}; default: {BY}")
-    spent.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
-    spent.add_argument(
+    parser.add_argument("--until", metavar="WHEN", help="an age or a date, itself not included; default: now")
+    parser.add_argument("--by", metavar="FIELDS", help=f"of {','.join(USAGE_FIELDS)}; default: {USAGE_BY}")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: %(default)s")
+    parser.add_argument(
         "--reconcile",
         action="store_true",
         help="ask PiAPI what is left on every account, and hold the ledger against what was drawn (buys nothing)",
     )
-    return spent
+    complete(parser, usage_command)
 
 
-async def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
-    if not any(upstream.dialect == "piapi" and upstream.credentials for upstream in config.upstreams.values()):
-        raise OperatorError("there is nobody to ask: no upstream of PiAPI's dialect has a key (set PIAPI_API_KEY)")
-    url = f"http://{config.admin.listen}"
-    client = AdminClient(url, config.admin.key)
+def usage_command(options: argparse.Namespace) -> int:
+    """Print what was spent, or how the ledger and the bill compare."""
+    return report("usage", _usage, options)
+
+
+def _usage(config: Config, options: argparse.Namespace) -> CommandResult:
+    from gateway.billing.usage import parse_fields, parse_period
+    from gateway.core.errors import invalid_request
+
+    try:
+        by = parse_fields(USAGE_BY if options.by is None else options.by)
+        period = parse_period(options.since, options.until, time.time_ns(), config.time_zone)
+    except ValueError as error:
+        raise invalid_request(str(error)) from None
+    if options.reconcile and options.by is not None:
+        raise invalid_request("--by does not go with --reconcile, which has a row for each account")
+    return _reconciled(config, options) if options.reconcile else _spent(config, options, by, period)
+
+
+def _spent(config: Config, options: argparse.Namespace, by: list[str], period: Period) -> CommandResult:
+    from gateway.billing.usage import usage_rows
+    from gateway.cli.admin_client import gateway_first
+    from gateway.cli.tables import usage_csv, usage_table
+    from gateway.endpoints.admin.paths import USAGE_PATH
+    from gateway.stores.engines import read_store
+
+    async def asked(client: AdminClient) -> list[dict[str, Any]]:
+        until = {} if options.until is None else {"until": options.until}
+        answer = await client.ask(
+            "GET",
+            USAGE_PATH,
+            known=lambda body: isinstance(body.get("data"), list),
+            doubt=_ASK_AGAIN,
+            timeout=_ANSWER_SECONDS,
+            params={"since": options.since, **until, "by": ",".join(by)},
+        )
+        rows: list[dict[str, Any]] = answer["data"]
+        return rows
+
+    async def here() -> list[dict[str, Any]]:
+        return await usage_rows(read_store(config.store).usage, period, by, config.time_zone)
+
     notes: list[str] = []
+    rows = gateway_first(config, asked, here, notes)
+    if options.format == "json":
+        return CommandResult(as_json(rows), notes=notes)
+    return CommandResult(
+        usage_csv(rows, by).rstrip("\n") if options.format == "csv" else usage_table(rows, by), notes=notes
+    )
 
-    async def asked() -> dict[str, Any]:
+
+def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
+    from gateway.cli.admin_client import gateway_first
+    from gateway.cli.local_store import local_ledger_service
+    from gateway.cli.tables import reconciliation_csv, reconciliation_table
+    from gateway.core.errors import OperatorError
+    from gateway.endpoints.admin.paths import RECONCILE_PATH
+
+    async def asked(client: AdminClient) -> dict[str, Any]:
         return await client.ask(
             "POST",
-            RECONCILE,
+            RECONCILE_PATH,
             known=lambda body: body.get("object") == "reconciliation",
-            doubt="try again: asking twice does no harm",
-            timeout=_ASKING_SECONDS,
+            doubt=_ASK_AGAIN,
+            timeout=_ANSWER_SECONDS,
             json={"since": options.since, "until": options.until},
         )
 
     async def here() -> dict[str, Any]:
-        async with local_desk(config) as (desk, found):
-            notes.extend(found)
-            return await desk.reconcile(options.since, options.until)
+        if not any(upstream.dialect == "piapi" and upstream.credentials for upstream in config.upstreams.values()):
+            raise OperatorError(
+                "there is no account to ask: no upstream of PiAPI's dialect has a key (set PIAPI_API_KEY)"
+            )
+        async with local_ledger_service(config, notes) as service:
+            return await service.reconcile(options.since, options.until)
 
-    answer = await by_the_one_writer(url, asked, here)
-    rows = answer["data"]
-    texts = {"json": _json, "csv": lambda rows: reconciliation_csv(rows).rstrip("\n"), "table": reconciliation_table}
+    notes: list[str] = []
+    answer = gateway_first(config, asked, here, notes)
+    texts = {"json": as_json, "csv": lambda rows: reconciliation_csv(rows).rstrip("\n"), "table": reconciliation_table}
     problems = [
         f"{key['upstream']} did not tell the balance of the key '{key['upstream_key']}'; "
         "piapi-gateway check --probe may say why"
         for key in answer["unanswered"]
     ]
-    return CommandResult(texts[options.format](rows), problems, notes)
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return CommandResult(texts[options.format](answer["data"]), problems, notes)
 
 
 _MEANING = """\

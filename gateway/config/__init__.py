@@ -9,10 +9,12 @@ The built-in catalogue, gateway/catalogue.yaml, goes the same way and lies benea
 from gateway.config.catalogue import Catalogue, load_catalogue
 from gateway.config.loader import load
 from gateway.config.settings import Config
-from gateway.config.summary import describe_models, describe_price, unsupported, usd
+from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
 from gateway.config.values import budget, duration
 
 __all__ = [
+    "NEEDS_RESTART",
+    "UNSERVED",
     "Catalogue",
     "Config",
     "budget",

@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from gateway.config.document import read_document
 from gateway.config.layer import Layer, check
 from gateway.config.problems import Problems
-from gateway.config.schema import ModelSection
 from gateway.config.tree import Node, read_tree
+from gateway.config.upstream_schema import ModelSection
 from gateway.core.errors import ConfigError
 from gateway.core.images.flux_catalogue import FluxFacts
 

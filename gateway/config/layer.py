@@ -10,8 +10,9 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.document import Document
 from gateway.config.environment import Substituted
+from gateway.config.fields import Unknown
 from gateway.config.problems import Location, Problems, did_you_mean
-from gateway.config.schema import FileSection, Unknown
+from gateway.config.schema import FileSection
 
 _NAMED_SECTIONS = frozenset({"upstreams", "models", "teams", "keys"})
 _MESSAGES = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
-from gateway.config.schema import ModelSection, PriceSection, TargetSection
+from gateway.config.upstream_schema import ModelSection, PriceSection, TargetSection
 from gateway.config.upstreams import known_names
 from gateway.core.types import Price, Route, Target, Upstream
 

@@ -1,260 +1,297 @@
-"""The shape of the configuration file, section by section, with every default.
+"""The shape of the configuration file, section by section, with every default, meaning and example.
 
-Each section refuses unknown keys. A key whose value is left out (``team:``) counts as not given.
+Each section refuses unknown keys. A key whose value is left out (``team:``) counts as not given. The sections on
+upstreams and models are in upstream_schema.py. docs/configuration.md is written from here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, tzinfo
-from typing import Annotated, Any, Literal
+from datetime import UTC
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field
 
-from gateway.config import addresses, values
 from gateway.config.addresses import HostPort
-from gateway.core.types import Budget, Endpoint, TaskTimes, Timeouts
-
-Text = Annotated[str, PlainValidator(values.text)]
-FilledText = Annotated[str, PlainValidator(values.filled_text)]
-Boolean = Annotated[bool, PlainValidator(values.boolean)]
-Name = Annotated[str, PlainValidator(values.name)]
-Secret = Annotated[str, PlainValidator(values.secret)]
-Money = Annotated[int, PlainValidator(values.money)]
-Share = Annotated[float, PlainValidator(values.share)]
-Amount = Annotated[Budget, PlainValidator(values.budget)]
-Duration = Annotated[float, PlainValidator(values.duration)]
-PositiveDuration = Annotated[float, PlainValidator(values.positive_duration)]
-Size = Annotated[int, PlainValidator(values.size)]
-Positive = Annotated[int, PlainValidator(values.whole_number(1))]
-ModelPattern = Annotated[str, PlainValidator(values.model_pattern)]
-Zone = Annotated[tzinfo, PlainValidator(values.time_zone)]
-Listen = Annotated[HostPort, PlainValidator(addresses.host_port)]
-EndpointUrl = Annotated[Endpoint, PlainValidator(addresses.endpoint)]
-Link = Annotated[str, PlainValidator(addresses.link)]
-HostPattern = Annotated[str, PlainValidator(addresses.host_pattern)]
-Store = Annotated[str, PlainValidator(addresses.store)]
-SharedState = Annotated[str, PlainValidator(addresses.shared_state)]
-
-
-MOST_OUTPUT = 10_000_000
-"""Tokens: what ``max_output`` takes at most; no model comes near it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """Stands in for the value of an unknown key, so that the error can name the known ones."""
-
-    known: tuple[str, ...]
-
-
-class Section(BaseModel):
-    """What all sections have in common."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
-
-    def __repr__(self) -> str:
-        """Without the values: some are secrets."""
-        return f"<{type(self).__name__}>"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _tidy(cls, data: Any) -> Any:
-        data = cls.unfold(data)
-        if not isinstance(data, dict):
-            return data
-        known = tuple(cls.model_fields)
-        return {
-            key: value if key in known else Unknown(known)
-            for key, value in data.items()
-            if value is not None or key not in known
-        }
-
-    @classmethod
-    def unfold(cls, data: Any) -> Any:
-        """A section's short spelling → the long one."""
-        return data
+from gateway.config.fields import (
+    Amount,
+    Boolean,
+    Duration,
+    FilledText,
+    HostPattern,
+    Link,
+    Listen,
+    ModelPattern,
+    Money,
+    Name,
+    PositiveDuration,
+    Secret,
+    Section,
+    Share,
+    SharedState,
+    Size,
+    Store,
+    Zone,
+    numbered,
+    whole,
+)
+from gateway.config.upstream_schema import ModelSection, UpstreamSection
 
 
 class AdminSection(Section):
-    listen: Listen = HostPort("127.0.0.1", 8401)
-    key: Secret | None = None
-    open_metrics: Boolean = False
+    """The admin listener: metrics, keys, usage, upstreams, reload. Its routes do not exist on the main listener."""
 
-
-class EndpointSection(Section):
-    url: EndpointUrl
-    wall: PositiveDuration | None = None
-
-
-class PoolKeySection(Section):
-    """One key of an upstream's pool; a bare text is its value."""
-
-    name: Name | None = None
-    value: Secret
-    weight: Annotated[int, PlainValidator(values.whole_number(1, 1000))] = 1
-    max_parallel: Positive | None = None
-
-    @classmethod
-    def unfold(cls, data: Any) -> Any:
-        return data if data is None or isinstance(data, dict | list) else {"value": data}
-
-
-_TIMEOUTS = Timeouts()
-_TASK_TIMES = TaskTimes()
-
-
-class TimeoutsSection(Section):
-    connect: PositiveDuration = _TIMEOUTS.connect
-    head: PositiveDuration = _TIMEOUTS.head
-    content: PositiveDuration = _TIMEOUTS.content
-    idle: PositiveDuration = _TIMEOUTS.idle
-    total: PositiveDuration = _TIMEOUTS.total
-    stream_total: PositiveDuration = _TIMEOUTS.stream_total
-
-
-class TasksSection(Section):
-    poll: PositiveDuration = _TASK_TIMES.poll
-    poll_max: PositiveDuration = _TASK_TIMES.poll_max
-    deadline: PositiveDuration = _TASK_TIMES.deadline
-
-
-class UpstreamSection(Section):
-    """What is left out comes from the built-in upstream of that name."""
-
-    dialect: Literal["piapi", "openai"] | None = None
-    endpoints: Annotated[list[EndpointSection], Field(min_length=1)] | None = None
-    keys: list[PoolKeySection] | None = None
-    timeouts: TimeoutsSection | None = None
-    tasks: TasksSection | None = None
-
-
-class PriceSection(Section):
-    """US dollars: per 1M tokens, an answer or image, or (``minimum``) a request."""
-
-    input: Money | None = None
-    cached_input: Money | None = None
-    output: Money | None = None
-    image_input: Money | None = None
-    image: Money | None = None
-    no_image: Money | None = None
-    table: dict[str, dict[str, Money]] = {}
-    minimum: Money = 0
-
-
-class TargetSection(Section):
-    """``source`` and ``as_of``: where the built-in catalogue has the price from."""
-
-    upstream: FilledText
-    model: ModelPattern | None = None
-    operation: Literal["chat", "images", "task"] = "chat"
-    price: PriceSection | None = None
-    source: FilledText | None = None
-    as_of: FilledText | None = None
-
-
-class ModelSection(Section):
-    """``max_output``: tokens the model can write at most in one choice; what a budget reserves for."""
-
-    targets: Annotated[list[TargetSection], Field(min_length=1)]
-    notes: list[FilledText] | None = None
-    plan: FilledText | None = None
-    max_output: Annotated[int, PlainValidator(values.whole_number(1, MOST_OUTPUT))] | None = None
+    listen: Listen = Field(
+        default=HostPort("127.0.0.1", 8401),
+        description="The address of the admin listener. Port 0 takes any free one.",
+        examples=["127.0.0.1:9401"],
+    )
+    key: Secret | None = Field(
+        default=None,
+        description="What every admin route asks for as a Bearer token. Needed as soon as the admin listener is not on "
+        "loopback. Left out: `$GATEWAY_ADMIN_KEY`; empty: nothing is asked for.",
+        examples=["${ADMIN_KEY}"],
+    )
+    open_metrics: Boolean = Field(
+        default=False, description="Whether `/metrics` alone is open without the admin key.", examples=["true"]
+    )
 
 
 class TeamSection(Section):
-    budget: Amount | None = None
+    """A team. Once any team is named here, a virtual key may only be of a team that is named."""
+
+    budget: Amount | None = Field(
+        default=None,
+        description="What all keys of the team may spend together. Left out: no limit.",
+        examples=["500/month"],
+    )
 
 
 class AlertsSection(Section):
-    webhook: Link = ""
-    secret: Secret = ""
+    """Where a budget of which 80 % or 100 % is used up is told, besides the log and the metrics."""
+
+    webhook: Link = Field(
+        default="",
+        description="The address that gets a POST for each alert; empty: none is sent.",
+        examples=["https://hooks.example.com/budget"],
+    )
+    secret: Secret = Field(
+        default="",
+        description="Signs the messages (Standard Webhooks); needed with a webhook.",
+        examples=["${HOOK_SECRET}"],
+    )
 
 
 class KeySection(Section):
-    """A virtual key kept in the file."""
+    """A virtual key kept in the file. Others live in the store and are made with `piapi-gateway keys create`."""
 
-    name: Name
-    key: Secret
-    team: FilledText | None = None
-    budget: Amount | None = None
-    rpm: Positive | None = None
-    tpm: Positive | None = None
-    parallel: Positive | None = None
-    models: Annotated[list[ModelPattern], Field(min_length=1)] = ["*"]
+    name: Name = Field(
+        description="What logs, metrics and the ledger call the key. `anonymous` and `other` are taken.",
+        examples=["alice"],
+    )
+    key: Secret = Field(description="The key itself, as clients send it.", examples=["${ALICE_KEY}"])
+    team: FilledText | None = Field(
+        default=None, description="The team whose budget the key shares. Left out: no team.", examples=["growth"]
+    )
+    budget: Amount | None = Field(
+        default=None, description="What the key may spend. Left out: no limit of its own.", examples=["50/month"]
+    )
+    rpm: Annotated[int, whole(1, unit="requests a minute")] | None = Field(
+        default=None, description="The most requests in any 60 seconds. Left out: no limit.", examples=["60"]
+    )
+    tpm: Annotated[int, whole(1, unit="tokens a minute")] | None = Field(
+        default=None,
+        description="The most tokens, in and out, in any 60 seconds. Left out: no limit.",
+        examples=["200000"],
+    )
+    parallel: Annotated[int, whole(1, unit="requests")] | None = Field(
+        default=None, description="The most requests at once. Left out: no limit.", examples=["8"]
+    )
+    models: Annotated[list[ModelPattern], Field(min_length=1)] = Field(
+        default=["*"], description="The models the key may use.", examples=['["gpt-4o*", "flux-*"]']
+    )
 
 
 class BreakerSection(Section):
-    failures: Positive = 5
-    window: PositiveDuration = 30.0
-    eject: PositiveDuration = 10.0
-    eject_max: PositiveDuration = 300.0
+    """When an endpoint that keeps failing is left alone, and for how long."""
+
+    failures: Annotated[int, whole(1, unit="failures")] = Field(
+        default=5, description="So many failures in a row eject an endpoint.", examples=["3"]
+    )
+    window: PositiveDuration = Field(
+        default=30.0, description="An endpoint is also ejected if half of at least 20 requests in so long failed.",
+        examples=["1m"],
+    )  # fmt: skip
+    eject: PositiveDuration = Field(
+        default=10.0,
+        description="How long an endpoint is left alone the first time; each further time adds as much.",
+        examples=["5s"],
+    )
+    eject_max: PositiveDuration = Field(
+        default=300.0, description="What that time grows to at most; not shorter than the first one.", examples=["2m"]
+    )
 
 
 class FailoverSection(Section):
-    attempts: Annotated[int, PlainValidator(values.whole_number(1, 20))] = 3
-    retry_budget: Share = 0.1
-    unknown_outcome_up_to: Money = 50_000_000
-    breaker: BreakerSection = BreakerSection()
+    """How far a request is carried on after a failure."""
+
+    attempts: Annotated[int, whole(1, 20, unit="attempts")] = Field(
+        default=3, description="The most attempts one request may take at all upstreams together.", examples=["5"]
+    )
+    retry_budget: Share = Field(
+        default=0.1,
+        description="The most of an upstream's requests that may be retries, so that an outage is not made worse.",
+        examples=["0.2"],
+    )
+    unknown_outcome_up_to: Money = Field(
+        default=50_000_000,
+        description="A paid item (an image) that may or may not have been bought is bought again, once, at another "
+        "place, up to this price. 0: never.",
+        examples=["0"],
+    )
+    breaker: BreakerSection = Field(default=BreakerSection(), description="When a failing endpoint is left alone.")
 
 
 class ImagesSection(Section):
-    keep: PositiveDuration = 86400.0
-    keep_max: Size = 1024**3
-    dir: FilledText = "./images"
-    public_url: Link = ""
-    fetch_hosts: list[HostPattern] = ["*.theapi.app", "*.filesystem.site", "videos.openai.com"]
-    fetch_private: Boolean = False
+    """Results that the gateway keeps itself or fetches for the client."""
+
+    keep: PositiveDuration = Field(default=86400.0, description="How long a kept image is served.", examples=["7d"])
+    keep_max: Size = Field(
+        default=1024**3, description="The most all kept images may take; the oldest go first.", examples=["10GiB"]
+    )
+    dir: FilledText = Field(
+        default="./images",
+        description="The directory kept images lie in; made if it is missing. Relative to the working directory.",
+        examples=["/srv/images"],
+    )
+    public_url: Link = Field(
+        default="",
+        description="This gateway's address as others reach it, for links to kept images and for PiAPI's webhooks. "
+        "Empty: the listener's own address, and no webhooks.",
+        examples=["https://gateway.example.com"],
+    )
+    fetch_hosts: list[HostPattern] = Field(
+        default=["*.theapi.app", "*.filesystem.site", "videos.openai.com"],
+        description="The hosts an image may be fetched from where the client wants its bytes.",
+        examples=['["*.theapi.app", "cdn.example.com"]'],
+    )
+    fetch_private: Boolean = Field(
+        default=False,
+        description="Whether links may also use http, private addresses and any port: for tests and for storage on "
+        "your own premises.",
+        examples=["true"],
+    )
 
 
 class LimitsSection(Section):
-    body: Size = 20 * 1024**2
-    upload: Size = 50 * 1024**2
-    headers: Size = 32 * 1024
-    in_flight: Positive = 10_000
+    """What a client may send, and how much may run."""
+
+    body: Size = Field(default=20 * 1024**2, description="The largest JSON body.", examples=["40MiB"])
+    upload: Size = Field(default=50 * 1024**2, description="The largest form with files.", examples=["100MiB"])
+    headers: Size = Field(
+        default=32 * 1024, description="The largest request head, all headers together.", examples=["64KiB"]
+    )
+    in_flight: Annotated[int, whole(1, unit="requests")] = Field(
+        default=10_000,
+        description="The most requests at once, of all keys. What comes beyond gets 503 `gateway_overloaded`.",
+        examples=["500"],
+    )
 
 
 class FluxSection(Section):
-    extra_loras: list[Name] = []
-    extra_controls: list[Name] = []
+    """Names of PiAPI's Flux that are newer than the built-in catalogue."""
+
+    extra_loras: list[Name] = Field(
+        default=[], description="LoRA names that orders may use besides.", examples=["[new-style]"]
+    )
+    extra_controls: list[Name] = Field(
+        default=[], description="ControlNet types that orders may use besides.", examples=["[scribble]"]
+    )
 
 
 class LogSection(Section):
-    format: Literal["json", "text"] = "json"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The log, on standard error. Prompts and keys are never in it."""
 
-
-def numbered(value: Any) -> Any:
-    """A list → a mapping by index: an error still says ``keys[1]``, and one entry can be left out without a shift."""
-    if isinstance(value, dict) and all(isinstance(index, int) for index in value):
-        return value  # numbered already
-    if not isinstance(value, list):
-        raise ValueError("expected a list, such as [{name: alice, key: …}]")
-    return dict(enumerate(value))
+    format: Literal["json", "text"] = Field(
+        default="json", description="One JSON object a line, or lines for people.", examples=["text"]
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important lines that are still written.", examples=["warning"]
+    )
 
 
 class FileSection(Section):
-    """The whole file."""
+    """The keys at the top of the file. All of it may be left out: models, prices and hosts are built in."""
 
-    listen: Listen = HostPort("127.0.0.1", 8400)
-    admin: AdminSection = AdminSection()
-    auth: Literal["auto", "required", "none"] = "auto"
-    store: Store = "sqlite:///gateway.db"
-    shared_state: SharedState = "memory://"
-    workers: Annotated[int, PlainValidator(values.whole_number(1, 1024))] = 1
-    upstreams: dict[Name, UpstreamSection] = {}
-    models: dict[ModelPattern, ModelSection] = {}
-    teams: dict[Name, TeamSection] = {}
-    time_zone: Zone = UTC
-    budget_alerts: AlertsSection = AlertsSection()
-    allow_unpriced: Boolean = False
-    webhook_secret: Secret = ""
-    keys: Annotated[dict[int, KeySection], BeforeValidator(numbered)] = {}
-    failover: FailoverSection = FailoverSection()
-    images: ImagesSection = ImagesSection()
-    nonstream_heartbeat: Duration = 0.0
-    limits: LimitsSection = LimitsSection()
-    points_per_usd: Positive = 10_000_000
-    flux: FluxSection = FluxSection()
-    drain: Duration = 30.0
-    log: LogSection = LogSection()
+    listen: Listen = Field(
+        default=HostPort("127.0.0.1", 8400),
+        description="The address of the main listener: the OpenAI-shaped routes, PiAPI's task API, `/healthz`, "
+        "`/readyz`. Port 0 takes any free one.",
+        examples=["0.0.0.0:8400"],
+    )
+    admin: AdminSection = Field(default=AdminSection(), description="The admin listener.")
+    auth: Literal["auto", "required", "none"] = Field(
+        default="auto",
+        description="Whether requests need a virtual key. `auto`: once there is any key, or off loopback. `none` is "
+        "allowed on loopback only.",
+        examples=["required"],
+    )
+    store: Store = Field(
+        default="sqlite:///gateway.db",
+        description="The ledger, keys and budgets. Three slashes: a file relative to the working directory; four: an "
+        "absolute path.",
+        examples=["sqlite:////srv/gateway.db"],
+    )
+    shared_state: SharedState = Field(
+        default="memory://", description="Where limits and cooldowns are kept.", examples=["memory://"]
+    )
+    workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
+        default=1, description="How many processes serve.", examples=["1"]
+    )
+    upstreams: dict[Name, UpstreamSection] = Field(
+        default={}, description="The providers requests are bought from, by name."
+    )
+    models: dict[ModelPattern, ModelSection] = Field(
+        default={},
+        description="Models, by the name clients use, besides the built-in catalogue or in place of its entries.",
+    )
+    teams: dict[Name, TeamSection] = Field(default={}, description="Teams of virtual keys, by name.")
+    time_zone: Zone = Field(
+        default=UTC,
+        description="The calendar of budgets, of `usage` and of dates without a zone.",
+        examples=["Europe/Berlin"],
+    )
+    budget_alerts: AlertsSection = Field(
+        default=AlertsSection(), description="Where budgets that are nearly used up are told."
+    )
+    allow_unpriced: Boolean = Field(
+        default=False,
+        description="Whether a key with a budget may use a model whose price is unknown, while anything is left of the "
+        "budget.",
+        examples=["true"],
+    )
+    webhook_secret: Secret = Field(
+        default="",
+        description="What PiAPI sends with its webhooks, which hurry the polling of tasks. Needs "
+        "`images.public_url`; empty: no webhooks.",
+        examples=["${PIAPI_WEBHOOK_SECRET:-}"],
+    )
+    keys: Annotated[dict[int, KeySection], BeforeValidator(numbered)] = Field(
+        default={}, description="Virtual keys kept in the file."
+    )
+    failover: FailoverSection = Field(default=FailoverSection(), description="How far a request is carried on.")
+    images: ImagesSection = Field(default=ImagesSection(), description="Kept and fetched images.")
+    nonstream_heartbeat: Duration = Field(
+        default=0.0,
+        description="Every so often a blank is sent before an answer that is not streamed, which keeps proxies patient "
+        "but sends status 200 early. 0: never.",
+        examples=["25s"],
+    )
+    limits: LimitsSection = Field(default=LimitsSection(), description="What a client may send, and how much may run.")
+    points_per_usd: Annotated[int, whole(1, unit="points")] = Field(
+        default=10_000_000, description="How many of PiAPI's points are one US dollar.", examples=["10000000"]
+    )
+    flux: FluxSection = Field(default=FluxSection(), description="Names newer than the built-in catalogue.")
+    drain: Duration = Field(
+        default=30.0, description="How long what runs may go on after SIGTERM; then it is cut off.", examples=["2m"]
+    )
+    log: LogSection = Field(default=LogSection(), description="The log.")

@@ -1,7 +1,9 @@
-"""What a configuration amounts to, for the command line: the models in force, and what cannot be served yet."""
+"""What a configuration amounts to: the models in force, what cannot be served yet, what a reload cannot change."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -63,13 +65,60 @@ def usd(nano: int) -> str:
     return exact or "0"
 
 
+@dataclass(frozen=True, slots=True)
+class Unserved:
+    """A setting that the file may hold but this version cannot serve.
+
+    ``key``: of the file's top. ``values``: which of its values are meant. ``asked_for``: what of them a configuration
+    asks for, or None. ``instead``: what to write.
+    """
+
+    key: str
+    values: str
+    asked_for: Callable[[Config], str | None]
+    instead: str
+
+
+UNSERVED = (
+    Unserved(
+        "workers",
+        "more than 1",
+        lambda config: str(config.workers) if config.workers > 1 else None,
+        "this version runs one process, so write 1",
+    ),
+    Unserved(
+        "store",
+        "PostgreSQL",
+        lambda config: "PostgreSQL" if config.sqlite_path is None else None,
+        "write sqlite:///gateway.db or another SQLite file",
+    ),
+    Unserved(
+        "shared_state",
+        "Redis",
+        lambda config: "Redis" if config.shared_state != "memory://" else None,
+        "write memory://",
+    ),
+)
+"""The one list of them: ``serve`` and the commands refuse what it holds, docs/configuration.md marks it."""
+
+
 def unsupported(config: Config) -> list[str]:
-    """What the file may say but this version cannot serve, one plain sentence each."""
-    found = []
-    if config.workers > 1:
-        found.append(f"workers: {config.workers} is not supported yet; this version runs one process, so write 1.")
-    if config.sqlite_path is None:
-        found.append("store: PostgreSQL is not supported yet; write sqlite:///gateway.db or another SQLite file.")
-    if config.shared_state != "memory://":
-        found.append("shared_state: Redis is not supported yet; write memory://.")
-    return found
+    """What the file asks for but this version cannot serve, one plain sentence each."""
+    return [
+        f"{one.key}: {what} is not supported yet; {one.instead}."
+        for one in UNSERVED
+        if (what := one.asked_for(config)) is not None
+    ]
+
+
+NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {
+    "listen": lambda config: config.listen,
+    "admin.listen": lambda config: config.admin.listen,
+    "store": lambda config: config.store,
+    "log": lambda config: config.log,
+    "limits.headers": lambda config: config.limits.headers,
+    "limits.in_flight": lambda config: config.limits.in_flight,
+    "images": lambda config: config.images,
+    "time_zone": lambda config: str(config.time_zone),
+}
+"""What a reload cannot change, as the file names it (a section stands for all its keys), and its value."""

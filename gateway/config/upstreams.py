@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.config.addresses import without_suffix
 from gateway.config.layer import Layer
 from gateway.config.problems import Location
-from gateway.config.schema import EndpointSection, PoolKeySection, TasksSection, UpstreamSection
+from gateway.config.upstream_schema import EndpointSection, PoolKeySection, TasksSection, UpstreamSection
 from gateway.core.types import Credential, Endpoint, TaskTimes, Timeouts, Upstream
 
 _NOTHING = UpstreamSection()

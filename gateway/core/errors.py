@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import orjson
-
 if TYPE_CHECKING:
     from gateway.core.types import Phase
 
@@ -60,6 +58,8 @@ class GatewayError(Exception):
 
     def body(self) -> bytes:
         """The JSON body: ``{"error": {"message", "type", "param", "code"}}``, all four always there."""
+        import orjson  # here, because the command line's --help needs the errors and no package
+
         return orjson.dumps(
             {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
         )

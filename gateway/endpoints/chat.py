@@ -26,6 +26,7 @@ from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.translate.chat_to_chat import CHAT_PATH, ChatConversation
 from gateway.translate.commands import Conversation
+from gateway.translate.context import AttemptContext
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.chat_images import CHAT_FLUX_FIELDS, flux_fields, images_from_chat
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
@@ -76,12 +77,9 @@ class ChatOperation:
             return self.images.parts[0].converse_with(target, endpoint)
         return ChatConversation(
             self.request,
-            target,
-            endpoint,
-            wall_seconds=self.clock.wall_ns() / 1_000_000_000,
+            AttemptContext(target, endpoint, self.clock.wall_ns() / 1_000_000_000, self.redact),
             count=self.count,
             input_tokens=self.input_tokens,
-            redact=self.redact,
         )
 
     def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
@@ -148,9 +146,7 @@ class ChatEndpoint:
             )
             if any(target.operation != "chat" for target in route.targets):
                 self._offer_images(operation, route, flux)
-        await Exchange(
-            services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
-        ).run()
+        await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
 
     def _flux(self, document: dict[str, Any]) -> dict[str, Any]:
         """Flux's own fields, taken out of what is asked of a Flux model; elsewhere they are unknown parameters."""

@@ -71,9 +71,7 @@ class ImagesEndpoint:
                 raise gateway_overloaded()
             holding = held.pop_all()
         with holding:
-            await Exchange(
-                services, operation, route, key, client, request_id=client.request_id, sdk_retry=is_sdk_retry(scope)
-            ).run()
+            await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
 
     async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[ImagesRequest, BodyLease]:
         """The request, and the room that its images are to take until they are of no further use."""

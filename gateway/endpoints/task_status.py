@@ -15,7 +15,7 @@ from gateway.endpoints.admission import Admission
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.task_lookup import TaskReading
 from gateway.server.headers import error_headers
-from gateway.stores.base import TaskRecord
+from gateway.stores.records import TaskRecord
 
 TASK_STATUS_PATH = "/api/v1/task/{id}"
 

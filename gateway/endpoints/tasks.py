@@ -57,11 +57,8 @@ class TaskOperation:
         tools = self.tools
         return TaskRelay(
             orjson.dumps({**self.body, "model": target.model}),
-            target,
-            endpoint,
+            tools.context(target, endpoint),
             images=self.images,
-            wall_seconds=tools.wall_seconds(),
-            redact=tools.redact,
             points_per_usd=tools.points_per_usd,
             jitter=tools.jitter,
         )
@@ -110,7 +107,6 @@ class CreateTask:
             route,
             key,
             client,
-            request_id=client.request_id,
             sdk_retry=is_sdk_retry(scope),
             on_response=answered.set,
         )

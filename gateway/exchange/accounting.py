@@ -15,7 +15,7 @@ from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord
+from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord
 from gateway.telemetry.metrics import FinishedExchange
 from gateway.telemetry.redaction import fingerprint
 from gateway.translate.commands import Conversation
@@ -90,9 +90,10 @@ class Entry:
 
 
 class Account:
-    """Opened with the request, settled once. ``reserved``: whether an intent row may stand in the ledger.
+    """One exchange's account: opened with the request, settled once.
 
-    ``id``: the exchange's. ``reservation``: what it holds of its budgets, None until it does.
+    ``reserved``: whether an intent row may stand in the ledger. ``id``: the exchange's.
+    ``reservation``: what it holds of its budgets, None until it does.
     """
 
     def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:
@@ -145,7 +146,7 @@ class Account:
             services.log.warning("attempt", request_id=self._request_id, **entry.line())
 
     async def record_task(self, plan: AttemptPlan, task_id: str) -> None:
-        """Return once the ledger knows that this exchange made the task with ``go``'s key."""
+        """Return once the ledger knows that this exchange made the task with the plan's key."""
         services = self._services
         record = TaskRecord(
             task_id=task_id,

@@ -90,9 +90,21 @@ class Errands(Protocol):
     async def rest(self, seconds: float, wakeup: str | None) -> None: ...
 
 
+class AttemptServices(Protocol):
+    """The gateway's long-lived parts that an attempt uses (exchange/services.py)."""
+
+    @property
+    def pool(self) -> ConnectionPool: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def tasks(self) -> TrackedTasks: ...
+
+
 class Attempt:
     """One try at one target through one endpoint with one key.
 
+    ``errands``: None for a conversation that has none.
     ``deadline``: the loop's time at which it must have ended; it may be moved before ``run``.
     After ``run``: ``waited`` is the seconds spent waiting for the upstream, ``bytes_out`` and ``bytes_in`` its traffic;
     ``sent`` says whether anything may have left for the upstream.
@@ -102,24 +114,22 @@ class Attempt:
         self,
         plan: AttemptPlan,
         conversation: Conversation,
+        services: AttemptServices,
         *,
-        pool: ConnectionPool,
         sink: Sink,
         interrupter: Interrupter,
         deadline: float,
-        clock: Clock,
-        tasks: TrackedTasks,
         errands: Errands | None = None,
     ) -> None:
         self._plan = plan
         self._conversation = conversation
-        self._pool = pool
+        self._pool = services.pool
         self._sink = sink
         self._errands = errands
         self._interrupter = interrupter
         self.deadline = deadline
-        self._clock = clock
-        self._tasks = tasks
+        self._clock = services.clock
+        self._tasks = services.tasks
         self._loop = asyncio.get_running_loop()
         self._watchdog = Watchdog(self._loop, self._expired)
         self._bound_by_idle = plan.target.cost_class is CostClass.TOKENS
@@ -212,7 +222,7 @@ class Attempt:
                 return None
             started = self._loop.time()
             await self._by_deadline(self._sink.emit(command.data, command.meaningful))
-            blocked = self._loop.time() - started  # while the client made us wait, nobody upstream was silent
+            blocked = self._loop.time() - started  # while the client made us wait, the upstream was not silent
             self._last_byte += blocked
             self._last_progress += blocked
             return None

@@ -26,8 +26,10 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Client(Protocol):
-    """The other side of the connection (endpoints/downstream.py)."""
+    """The other side of the connection (server/downstream.py). ``request_id``: goes out with every answer."""
 
+    @property
+    def request_id(self) -> str: ...
     @property
     def started(self) -> bool: ...
     @property
@@ -46,7 +48,7 @@ class Client(Protocol):
 
 
 class Delivery:
-    """One answer on its way to one client.
+    """One answer on its way to one client: its head, what keeps the connection alive, its end.
 
     ``stream``: the client asked for events. ``heartbeat``: seconds between the spaces before a whole answer, or 0.
     ``headers``: asked for when the head goes out. ``committed``: meaningful bytes have gone out.
@@ -140,7 +142,7 @@ class Delivery:
         self._hush()
         if self._beating is not None:
             await asyncio.wait({self._beating})
-            self._beating = None  # not before: who is stopped while waiting leaves the waiting to whoever ends it all
+            self._beating = None  # only now: if this wait is cancelled, the next caller has to wait for the beat
 
     def _hush(self) -> None:
         if self._timer is not None:

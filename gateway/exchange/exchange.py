@@ -1,8 +1,8 @@
 """The life of a request: admit → plan → attempt* → settle.
 
     admit    draining? too much in flight? the key's limits? then the intent row, committed before anything is bought
-    plan     the failover_plan says which target, endpoint and key come next (core/routing.py)
-    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the failover_plan
+    plan     the failover plan says which target, endpoint and key come next (core/routing/failover.py)
+    attempt  one conversation with one endpoint (attempt.py); its outcome goes back to the failover plan
     settle   what the key pays and what we owe goes to the ledger, then to the metrics; always, exactly once
 
 Planning and attempting happen in subrequests (subrequest.py): one, or several side by side. Settling awaits nothing,
@@ -35,8 +35,8 @@ READ_ON_AT_ONCE = 200
 STATUS_CLIENT_GONE = 499
 """What the books and metrics call a request whose client left (nginx's number)."""
 
-FAREWELL = 5.0
-"""Seconds a client has to take its last words; one that does not read is cut off."""
+ERROR_TIMEOUT = 5.0
+"""Seconds a client has to take its error; one that does not read is cut off."""
 
 
 class Operation(Protocol):
@@ -79,6 +79,7 @@ class Operation(Protocol):
 class Exchange:
     """One request's life. Make one, ``await run()``, forget it.
 
+    ``sdk_retry``: whether the client's SDK says that it sends this request again.
     ``on_response``: called if the client is answered before the work is over.
     """
 
@@ -90,7 +91,6 @@ class Exchange:
         key: VirtualKey,
         client: Client,
         *,
-        request_id: str,
         sdk_retry: bool,
         on_response: Callable[[], None] | None = None,
     ) -> None:
@@ -100,12 +100,11 @@ class Exchange:
         self._route = route
         self._key = key
         self._client = client
-        self._request_id = request_id
         self._sdk_retry = sdk_retry
         self._loop = asyncio.get_running_loop()
         self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
-        self._account = Account(services, operation, route, key, request_id)
+        self._account = Account(services, operation, route, key, client.request_id)
         self._subrequests: list[Subrequest] = []
         self._brought: list[Subrequest] = []
         self._stop: Exception | None = None
@@ -156,7 +155,7 @@ class Exchange:
 
     async def _reserve(self) -> None:
         """Reserve on the budgets, in one step, and commit the intent row: from here on the books know of this request,
-        whatever happens to the process.
+        even if the process is killed.
         """
         services, account, key = self._services, self._account, self._key
         at_ns = services.clock.wall_ns()
@@ -194,7 +193,7 @@ class Exchange:
         if error is not None:
             cost = self._account.settle(error.status)
             if not self._responded:
-                await self._say_farewell(delivery, error, _cost_header(cost))
+                await self._tell_error(delivery, error, _cost_header(cost))
             return
         served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
         answer = self._operation.conclude(served)
@@ -206,9 +205,9 @@ class Exchange:
             answer = None
         await delivery.complete(answer, _cost_header(cost))
 
-    async def _say_farewell(self, delivery: Delivery, error: GatewayError, headers: Headers) -> None:
+    async def _tell_error(self, delivery: Delivery, error: GatewayError, headers: Headers) -> None:
         try:
-            async with asyncio.timeout(FAREWELL):
+            async with asyncio.timeout(ERROR_TIMEOUT):
                 await delivery.fail(error, headers)
         except TimeoutError:
             self._client.abort()
@@ -216,17 +215,17 @@ class Exchange:
     async def _walk(self, delivery: Delivery) -> GatewayError | None:
         """Walk all subrequests. None if any brought something; those that brought nothing are then forgotten."""
         context = ExchangeContext(
-            self._services,
-            self._snapshot,
-            self._route,
-            self._key,
-            self._client,
-            self._account,
-            delivery,
-            self._loop.time() + self._patience(),
-            self._sdk_retry,
-            self._respond,
-            self._may_cost,
+            services=self._services,
+            snapshot=self._snapshot,
+            route=self._route,
+            key=self._key,
+            client=self._client,
+            account=self._account,
+            delivery=delivery,
+            deadline=self._loop.time() + self._patience(),
+            sdk_retry=self._sdk_retry,
+            respond=self._respond,
+            may_cost=self._may_cost,
         )
         self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._operation.parts)]
         if self._stop is not None:
@@ -268,7 +267,7 @@ class Exchange:
         return True
 
     def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
-        """What several subrequests came to: whatever one of them brought is an answer."""
+        """What several subrequests came to: what any of them brought is an answer."""
         self._brought = [
             subrequest for subrequest, result in zip(self._subrequests, results, strict=True) if result is None
         ]
@@ -343,7 +342,7 @@ class Exchange:
             self._services.limits.release(admission, self._account.tokens_used(), self._loop.time())
 
     def _end(self) -> None:
-        """Give everything back. Runs exactly once, whatever happened; what was not settled by now is settled here."""
+        """Give everything back. Runs exactly once; what a mistake of ours left unsettled is settled here."""
         services = self._services
         try:
             self._account.settle(500)

@@ -2,7 +2,7 @@
 
 An outcome is unknown when an upstream fell silent after the work was ordered, or when this process was killed. While
 such an exchange is younger than a day, its tasks are asked after now and then; once they have ended, the ledger is
-corrected, and whoever holds its reservation is told. What is older is reported, and stays unknown.
+corrected, and so is what its budgets hold. What is older is reported, and stays unknown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
 from gateway.core.types import Target, Upstream
 from gateway.exchange.services import Services
 from gateway.exchange.task_lookup import TaskReading
-from gateway.stores.base import Correction, TaskRecord, UnknownExchange
+from gateway.stores.records import Correction, TaskRecord, UnknownExchange
 from gateway.translate.task_polling import stated_cost
 from gateway.wire.task_answer import parse_task
 
@@ -31,7 +31,9 @@ REPORTED_NS = 2 * UNKNOWN_HELD_NS
 
 
 class Reconciler:
-    """``upstreams``, ``points_per_usd``: of the configuration now in force.
+    """Looks for exchanges of unknown outcome, asks after their tasks, and corrects the ledger.
+
+    ``upstreams``, ``points_per_usd``: of the configuration now in force.
 
     ``resolved``: told of each exchange that is corrected, and what its key is charged, in nano-dollars.
     """
@@ -140,7 +142,7 @@ class Reconciler:
         self._resolved(exchange.id, finding.charged)
 
     async def _ask(self, record: TaskRecord) -> TaskEnd | None:
-        """How the task ended; None if it has not, as far as is known now. Raises UpstreamFault if nobody answers."""
+        """How the task ended; None if it has not, as far as is known now. Raises UpstreamFault if no host answers."""
         _, body = await TaskReading(self._services).ask(self._upstreams(), record)
         try:
             state = parse_task(orjson.loads(body))

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.billing.budgets import BudgetKeeper
+from gateway.billing.budgets import BudgetService
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
-from gateway.core.types import FailoverPolicy
 from gateway.exchange.tokenizer import Tokenizer
 from gateway.runtime.ports import Clock, Randomness
 from gateway.runtime.tasks import TrackedTasks
@@ -32,14 +31,13 @@ class Snapshot:
 
     routes: RouteTable
     states: UpstreamStates
-    failover: FailoverPolicy
     nonstream_heartbeat: float
     body_limit: int
     upload_limit: int
 
 
 class Images(Protocol):
-    """Where results come from and go to."""
+    """Where images that were made come from and go to."""
 
     async def fetch(self, url: str) -> bytes:
         """The image behind a link that an upstream named. Raises ResultUnavailable."""
@@ -100,7 +98,7 @@ class Gate:
 
 @dataclass(slots=True)
 class Services:
-    """Made once, in app.py; ``snapshot`` alone is ever replaced."""
+    """The gateway's long-lived parts. Made once, in app/assembly.py; ``snapshot`` alone is ever replaced."""
 
     clock: Clock
     randomness: Randomness
@@ -116,6 +114,6 @@ class Services:
     new_id: Callable[[], str] = field(repr=False)
     task_limiter: TaskLimiter
     wakeups: Wakeups
-    budgets: BudgetKeeper
+    budgets: BudgetService
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)

@@ -85,10 +85,10 @@ class ExchangeContext:
 
 
 class Subrequest:
-    """``number``: which of the exchange's subrequests it is. ``conversation``: the newest, after success the one that
-    served.
+    """One piece of work of an exchange, attempted along the route until it is served or nothing is left to try.
 
-    ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
+    ``number``: which of the exchange's subrequests it is. ``conversation``: the newest, after success the one that
+    served. ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
     """
 
     def __init__(self, context: ExchangeContext, part: OperationPart, number: int = 0) -> None:
@@ -130,9 +130,7 @@ class Subrequest:
         """
         around = self._context
         failover_plan = self._failover_plan = FailoverPlan(
-            around.route.targets,
-            model=around.route.model,
-            policy=around.snapshot.failover,
+            around.route,
             states=around.snapshot.states,
             deadline=around.deadline,
             sdk_retry=around.sdk_retry,
@@ -142,7 +140,7 @@ class Subrequest:
         )
         while True:
             if around.client.gone:
-                raise ClientGone  # before a key is taken, or anything bought, for nobody
+                raise ClientGone  # before a key is taken, or anything is bought, in vain
             step = failover_plan.next(self._loop.time())
             if isinstance(step, Stop):
                 return step.error
@@ -163,25 +161,23 @@ class Subrequest:
                 return client_error(outcome, CostClass.PAID, model=around.route.model)
 
     async def ended(self) -> GatewayError | ClientGone | DrainOver | None:
-        """``run`` for a subrequest beside others: how it ended is told, not raised."""
+        """``run`` for a subrequest beside others: how it ended is returned, not raised."""
         try:
             return await self.run()
         except (ClientGone, DrainOver) as end:
             return end
 
     async def _attempt(self, failover_plan: FailoverPlan, plan: AttemptPlan) -> Outcome:
-        around, services = self._context, self._context.services
+        around = self._context
         self._plan = plan
         self.conversation = self._part.converse_with(plan.target, plan.endpoint)
         attempt = Attempt(
             plan,
             self.conversation,
-            pool=services.pool,
+            around.services,
             sink=self,
             interrupter=self._interrupter,
             deadline=around.deadline,
-            clock=services.clock,
-            tasks=services.tasks,
             errands=self,
         )
         around.account.begin(plan, self.conversation, attempt, self._number)
@@ -230,7 +226,7 @@ class Subrequest:
             await entered.__aexit__(None, None, None)
 
     def _may_have_a_task(self, outcome: Outcome) -> bool:
-        """Whether a task was created and did not fail: then nothing is bought again, whatever came of it."""
+        """Whether a task was created and did not fail: then nothing is bought again, even if its end is not known."""
         known = self.conversation is not None and self.conversation.task_id is not None
         return known and outcome.phase is not Phase.REJECTED
 
@@ -299,5 +295,7 @@ class Subrequest:
         if wakeup != self._wakeup:  # from the first rest on: what comes earlier comes again
             self._wakeup = wakeup
             self._waking.enter_context(wakeups.register(wakeup))
-        await asyncio.sleep(min(SHORTEST_REST, seconds))  # whoever may give wakeups may not make us poll without end
+        await asyncio.sleep(
+            min(SHORTEST_REST, seconds)
+        )  # wakeups come from outside: they must not make us poll without end
         await wakeups.wait(wakeup, max(0.0, seconds - SHORTEST_REST))

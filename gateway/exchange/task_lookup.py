@@ -13,7 +13,8 @@ from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target,
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
 from gateway.runtime.interruption import Interrupter
-from gateway.stores.base import TaskRecord
+from gateway.stores.records import TaskRecord
+from gateway.translate.context import AttemptContext
 from gateway.translate.task_relay import TaskRead
 
 WITHIN = 30.0
@@ -21,7 +22,7 @@ WITHIN = 30.0
 
 
 class TaskReading:
-    """One question. ``attempts``: how many hosts were asked."""
+    """One question about a task, put to one host after the other. ``attempts``: how many hosts were asked."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -66,24 +67,24 @@ class TaskReading:
             AttemptPlan(target, endpoint, credential, False, self.attempts, 0, False, ticket),
             TaskRead(
                 task_id,
-                target,
-                endpoint,
-                wall_seconds=services.clock.wall_ns() / 1_000_000_000,
-                redact=services.log.redactor.data,
+                AttemptContext(
+                    target,
+                    endpoint,
+                    wall_seconds=services.clock.wall_ns() / 1_000_000_000,
+                    redact=services.log.redactor.data,
+                ),
             ),
-            pool=services.pool,
+            services,
             sink=answer,
             interrupter=Interrupter(),
             deadline=deadline,
-            clock=services.clock,
-            tasks=services.tasks,
             errands=answer,
         )
         return await attempt.run()
 
 
 class _Answer:
-    """Takes what the conversation responds; it asks for nothing else."""
+    """Keeps what the conversation responds; the conversation asks for nothing else."""
 
     started = False
 

@@ -64,7 +64,7 @@ class Tokenizer:
     def count(self, text: str) -> int:
         """Tokens in ``text``, special tokens taken as plain text; an estimate beyond ``MOST_COUNTED`` characters.
 
-        Without a vocabulary it is the rough guess of a token in four bytes; whoever called ``load`` was told why.
+        Without a vocabulary it is the rough guess of a token in four bytes; the caller of ``load`` was told why.
         """
         encoding = self._encoding or self._loaded()
         if encoding is None:

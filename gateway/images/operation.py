@@ -13,6 +13,7 @@ from gateway.core.pricing.cost_bound import Asked, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Target, Usage
 from gateway.translate.commands import Conversation
+from gateway.translate.context import AttemptContext
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages
 from gateway.translate.images_to_task import ImagesToTask
@@ -37,6 +38,10 @@ class ImageTools:
     webhook_base: str = ""
     webhook_secret: str = ""
 
+    def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
+        """For an attempt that begins now."""
+        return AttemptContext(target, endpoint, self.wall_seconds(), self.redact)
+
     def webhook(self) -> Webhook | None:
         """A new address that only the upstream is told, or None where webhooks are off."""
         if not self.webhook_base or not self.webhook_secret:
@@ -59,16 +64,13 @@ class ImageOrderPart:
 
     def converse_with(self, target: Target, endpoint: Endpoint) -> ImageConversation:
         tools = self.tools
-        now = tools.wall_seconds()
+        context = tools.context(target, endpoint)
         if target.operation == "task":
             return ImagesToTask(
                 self.orders[target.model],
-                target,
-                endpoint,
+                context,
                 n=self.images,
                 presenter=self.presenter,
-                wall_seconds=now,
-                redact=tools.redact,
                 points_per_usd=tools.points_per_usd,
                 jitter=tools.jitter,
                 webhook=tools.webhook(),
@@ -76,22 +78,16 @@ class ImageOrderPart:
         if target.operation == "images":
             return ImagesToImages(
                 self.request,
-                target,
-                endpoint,
+                context,
                 n=self.images,
                 presenter=self.presenter,
-                wall_seconds=now,
-                redact=tools.redact,
                 boundary=secrets.token_hex(16),
             )
         return ImagesToChat(
             self.request,
-            target,
-            endpoint,
+            context,
             presenter=self.presenter,
-            wall_seconds=now,
             count=tools.count,
-            redact=tools.redact,
             shared=self.shared,
         )
 

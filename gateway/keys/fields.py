@@ -20,7 +20,7 @@ from gateway.core.pricing.budgets import BudgetState
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import format_usd, usd_number
 from gateway.core.types import Budget, VirtualKey
-from gateway.stores.keys import KeySettings, StoredKey
+from gateway.stores.key_records import KeySettings, StoredKey
 from gateway.wire.field_checks import a_string, an_integer, each, wrong_value
 
 MOST = 10**15

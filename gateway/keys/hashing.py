@@ -25,6 +25,8 @@ _LOST = (
     f"{PEPPER_VARIABLE} to its bytes in hexadecimal. If it is lost for good, revoke every key: then a new one is made."
 )
 
+_MAKE = "Make one with: openssl rand -hex 32"
+
 
 def new_key() -> str:
     """A key to give away: ``gw-`` and 256 random bits. It can be shown now and never again."""
@@ -53,35 +55,33 @@ class Pepper:
         return hmac.digest(self._secret, b"the mark of a pepper", "sha256")
 
 
-def open_pepper(store: Path, from_environment: str | None, mark: bytes | None) -> Pepper:
-    """The pepper of a store: from the environment if it is set there, else from ``<store>.pepper``, made if need be.
+def open_pepper(file: Path | None, from_environment: str | None, mark: bytes | None) -> Pepper:
+    """The pepper of a store's keys: from the environment if it is set there, else from ``file``, made if need be.
 
-    ``store``: the store's file. ``from_environment``: the value of GATEWAY_KEY_PEPPER, if any. ``mark``: of the pepper
-    the keys in use were hashed with, None if there is none. To be called under the StoreLock. Raises StoreError, with
-    words on what to do: the pepper is lost, another one, of a wrong form, or readable by other users.
+    ``file``: where it lies beside the store; None if the store has no such place. ``from_environment``: the value of
+    GATEWAY_KEY_PEPPER, if any. ``mark``: of the pepper the keys in use were hashed with, None if no key is in use.
+    To be called by the one process that writes the store. Raises StoreError, with words on what to do: the pepper is
+    lost, another one, of a wrong form, readable by other users, or there is no place to keep one.
     """
-    store = store.resolve()
-    path = store.with_name(f"{store.name}.pepper")
     if from_environment:
         pepper, source = Pepper(_from_hexadecimal(from_environment)), PEPPER_VARIABLE
+    elif file is None:
+        raise StoreError(f"{PEPPER_VARIABLE} is not set, and this store has no file beside it. {_MAKE}")
     else:
-        secret = _read(path)
+        secret = _read(file)
         if secret is None:
             if mark is not None:
-                raise StoreError(f"{path} is missing. {_LOST}")
-            secret = _make(path)
-        pepper, source = Pepper(secret), str(path)
+                raise StoreError(f"{file} is missing. {_LOST}")
+            secret = _make(file)
+        pepper, source = Pepper(secret), str(file)
     if mark is not None and not hmac.compare_digest(pepper.mark, mark):
-        raise StoreError(f"{source} is not the pepper that the keys in {store} were made with. {_LOST}")
+        raise StoreError(f"{source} is not the pepper that the keys in the store were made with. {_LOST}")
     return pepper
 
 
 def _from_hexadecimal(text: str) -> bytes:
     if not re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text.strip()) or len(text.strip()) < 2 * PEPPER_BYTES:
-        raise StoreError(
-            f"{PEPPER_VARIABLE} is not the hexadecimal form of at least {PEPPER_BYTES} bytes. "
-            "Make one with: openssl rand -hex 32"
-        )
+        raise StoreError(f"{PEPPER_VARIABLE} is not the hexadecimal form of at least {PEPPER_BYTES} bytes. {_MAKE}")
     return bytes.fromhex(text.strip())
 
 

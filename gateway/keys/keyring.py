@@ -14,7 +14,8 @@ from pathlib import Path
 from gateway.core.types import VirtualKey
 from gateway.keys.hashing import Pepper, open_pepper
 from gateway.runtime.ports import Clock
-from gateway.stores.keys import StoredKey, list_keys, load_active, pepper_mark
+from gateway.stores.base import KeyReader
+from gateway.stores.key_records import StoredKey
 
 REMEMBERED_NS = 600 * 1_000_000_000
 """How long a revoked key is still named in metrics: the longest that most requests run."""
@@ -47,18 +48,15 @@ class Keyring:
         self._rebuild()
 
     @classmethod
-    async def open(cls, store: Path, pepper: str, clock: Clock) -> Keyring:
-        """Read the store's keys, and its pepper unless ``pepper`` gives it in hexadecimal; the caller has the lock.
+    async def open(cls, keys: KeyReader, pepper_file: Path | None, pepper: str, clock: Clock) -> Keyring:
+        """Read the keys of a store that this process serves from, and their pepper.
 
+        ``pepper_file``: where the pepper lies unless ``pepper`` gives it in hexadecimal (``open_pepper``).
         Raises StoreError, with words on what to do.
         """
-        return await asyncio.to_thread(cls._open, store, pepper, clock)
-
-    @classmethod
-    def _open(cls, store: Path, pepper: str, clock: Clock) -> Keyring:
-        opened = open_pepper(store, pepper, pepper_mark(store))
-        any_stored = bool(list_keys(store, limit=1, include_revoked=True))
-        return cls(opened, load_active(store, clock.wall_ns()), any_stored, clock)
+        opened = await asyncio.to_thread(open_pepper, pepper_file, pepper, await keys.pepper_mark())
+        any_stored = bool(await keys.page(limit=1, include_revoked=True))
+        return cls(opened, await keys.active(clock.wall_ns()), any_stored, clock)
 
     @property
     def keys(self) -> tuple[VirtualKey, ...]:

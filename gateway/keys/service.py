@@ -1,4 +1,4 @@
-"""Changes of virtual keys, for the admin API of a running gateway and for the command line without one."""
+"""Virtual keys shown and changed, for the admin API of a running gateway and for the command line without one."""
 
 from __future__ import annotations
 
@@ -6,21 +6,35 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.defaults import ROTATION_GRACE
 from gateway.core.errors import ClientError
+from gateway.core.pricing.budget_errors import Holder
+from gateway.core.pricing.budgets import BudgetState
 from gateway.core.types import ANONYMOUS, OTHER
-from gateway.keys.fields import SETTINGS, KeyRules, as_refusal, read_grace, read_settings, refuse_unknown
+from gateway.keys.fields import (
+    SETTINGS,
+    KeyRules,
+    Spending,
+    as_refusal,
+    read_grace,
+    read_settings,
+    refuse_unknown,
+    show_file_key,
+    show_stored_key,
+)
 from gateway.keys.hashing import Pepper, new_key
-from gateway.keys.key_book import KeyBook, Shown, not_found
-from gateway.stores.keys import KeyExists, KeyMissing, KeyRevoked, KeySettings, KeyStore, StoredKey
+from gateway.stores.base import KeyReader, KeyRecords
+from gateway.stores.key_records import KeyExists, KeyMissing, KeyRevoked, KeySettings, StoredKey
 from gateway.wire.field_checks import a_string, missing, wrong_value
-
-GRACE = "24h"
-"""How long the key before a rotation works, if nobody says."""
 
 _MEANING_OF_THEIR_OWN = frozenset({ANONYMOUS, OTHER, ".", ".."})
 """Names that metrics use for others, and those that vanish from a URL's path."""
 
+MOST_LISTED = 500
+"""Keys a page has at most."""
+
 Fields = Mapping[str, Any]
+Shown = dict[str, Any]
 Apply = Callable[[Callable[[], Awaitable[StoredKey]]], Awaitable[StoredKey]]
 
 
@@ -29,26 +43,83 @@ async def at_once(work: Callable[[], Awaitable[StoredKey]]) -> StoredKey:
     return await work()
 
 
-class KeyService:
-    """Every method takes fields and gives back values as JSON has them (key_fields.py). What cannot be done raises
-    GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
-    503 ``ledger_unavailable``; or StoreError if the pepper is not there.
+class KeyListing:
+    """The virtual keys as they are shown: those of the configuration file and those of the store, in one list.
 
-    ``book``: shows the keys. ``apply``: carries a change of the store out, and sees that it is obeyed.
+    ``budget``: what is used of a holder's budget at this moment; by default it is not known. Reading raises StoreError
+    if the store cannot be read.
     """
 
     def __init__(
         self,
-        book: KeyBook,
-        store: KeyStore,
+        keys: KeyReader,
+        *,
+        rules: Callable[[], KeyRules],
+        wall_ns: Callable[[], int],
+        budget: Callable[[Holder], BudgetState | None] = lambda _: None,
+    ) -> None:
+        self._keys = keys
+        self._rules = rules
+        self._wall_ns = wall_ns
+        self._budget = budget
+
+    async def page(self, after: str = "", limit: int = MOST_LISTED, include_revoked: bool = False) -> Shown:
+        """A page: keys sorted by name behind ``after``, whether there are more, and the name to ask for them with."""
+        limit = max(1, min(limit, MOST_LISTED))
+        stored = await self._keys.page(after, limit + 1, include_revoked=include_revoked)
+        now_ns = self._wall_ns()
+        rows = {key.name: self.shown(key, now_ns) for key in stored}
+        for key in self._rules().file_keys:  # after the stored ones: of two of a name, the file's is in force
+            if key.name > after:
+                rows[key.name] = show_file_key(key, self._spending(key.name, key.team))
+        names = sorted(rows)
+        page = names[:limit]
+        return {
+            "object": "list",
+            "data": [rows[name] for name in page],
+            "has_more": len(names) > limit,
+            "last": page[-1] if page else None,
+        }
+
+    async def show(self, name: str) -> Shown:
+        """One key. Raises ClientError 404 ``key_not_found``."""
+        for key in self._rules().file_keys:
+            if key.name == name:
+                return show_file_key(key, self._spending(key.name, key.team))
+        try:
+            found = await self._keys.find(name)
+        except KeyMissing as error:
+            raise not_found(error) from None
+        return self.shown(found, self._wall_ns())
+
+    def shown(self, key: StoredKey, now_ns: int) -> Shown:
+        """A key of the store, as it is shown."""
+        return show_stored_key(key, self._spending(key.name, key.settings.team), now_ns)
+
+    def _spending(self, name: str, team: str | None) -> Spending:
+        return Spending(self._budget(("key", name)), None if team is None else self._budget(("team", team)))
+
+
+class KeyService:
+    """Every method takes fields and gives back values as JSON has them (fields.py). What cannot be done raises
+    GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
+    503 ``ledger_unavailable``; or StoreError if the pepper is not there.
+
+    ``listing``: shows the keys. ``apply``: carries a change of the store out, and sees that it is obeyed.
+    """
+
+    def __init__(
+        self,
+        listing: KeyListing,
+        records: KeyRecords,
         *,
         rules: Callable[[], KeyRules],
         pepper: Callable[[], Pepper],
         wall_ns: Callable[[], int],
         apply: Apply = at_once,
     ) -> None:
-        self.book = book
-        self._store = store
+        self.listing = listing
+        self._records = records
         self._rules = rules
         self._pepper = pepper
         self._wall_ns = wall_ns
@@ -70,36 +141,38 @@ class KeyService:
         settings = read_settings(wanted, self._rules(), now_ns)
         key, pepper = new_key(), self._pepper()
         made = await self._change(
-            lambda: self._store.create(name, pepper.digest(key.encode()), pepper.mark, KeySettings(**settings), now_ns)
+            lambda: self._records.create(
+                name, pepper.digest(key.encode()), pepper.mark, KeySettings(**settings), now_ns
+            )
         )
-        return {"name": name, "key": key, **self.book.shown(made, now_ns)}
+        return {"name": name, "key": key, **self.listing.shown(made, now_ns)}
 
     async def change(self, name: str, fields: Fields) -> Shown:
         """New settings; those that are not among ``fields`` stay."""
         self._refuse_of_file(name)
         now_ns = self._wall_ns()
         settings = read_settings(fields, self._rules(), now_ns)
-        changed = await self._change(lambda: self._store.update(name, lambda old: replace(old, **settings)))
-        return self.book.shown(changed, now_ns)
+        changed = await self._change(lambda: self._records.update(name, lambda old: replace(old, **settings)))
+        return self.listing.shown(changed, now_ns)
 
     async def rotate(self, name: str, fields: Fields) -> Shown:
         """Another key under the same name, told this once. ``fields``: ``grace``, for which the one before works on."""
         refuse_unknown(fields, ("grace",))
         self._refuse_of_file(name)
         grace = fields.get("grace")
-        grace_ns = read_grace(GRACE if grace is None else grace, self._rules())
+        grace_ns = read_grace(ROTATION_GRACE if grace is None else grace, self._rules())
         now_ns = self._wall_ns()
         key, pepper = new_key(), self._pepper()
         rotated = await self._change(
-            lambda: self._store.rotate(name, pepper.digest(key.encode()), pepper.mark, now_ns, now_ns + grace_ns)
+            lambda: self._records.rotate(name, pepper.digest(key.encode()), pepper.mark, now_ns, now_ns + grace_ns)
         )
-        return {"name": name, "key": key, **self.book.shown(rotated, now_ns)}
+        return {"name": name, "key": key, **self.listing.shown(rotated, now_ns)}
 
     async def revoke(self, name: str) -> Shown:
         """The key opens nothing any more, for good. A second time changes nothing."""
         self._refuse_of_file(name)
         now_ns = self._wall_ns()
-        return self.book.shown(await self._change(lambda: self._store.revoke(name, now_ns)), now_ns)
+        return self.listing.shown(await self._change(lambda: self._records.revoke(name, now_ns)), now_ns)
 
     async def _change(self, work: Callable[[], Awaitable[StoredKey]]) -> StoredKey:
         try:
@@ -120,6 +193,11 @@ class KeyService:
         if self._in_file(name):
             message = f"The key '{name}' is kept in the configuration file: change it there, then reload."
             raise _conflict("key_in_file", message)
+
+
+def not_found(error: KeyMissing) -> ClientError:
+    """404, with the store's words."""
+    return ClientError(404, "invalid_request_error", "key_not_found", str(error), param="name")
 
 
 def _conflict(code: str, message: str) -> ClientError:

@@ -14,7 +14,7 @@ from gateway.core.headers import Headers
 EXTENSION = "piapi.connection"
 
 
-class ClientConnection(Protocol):
+class DownstreamConnection(Protocol):
     """The connection of the request being served. One request is served at a time."""
 
     gone: bool
@@ -56,6 +56,6 @@ class ClientConnection(Protocol):
         ...
 
 
-def connection_of(scope: MutableMapping[str, Any]) -> ClientConnection:
+def connection_of(scope: MutableMapping[str, Any]) -> DownstreamConnection:
     """The connection behind an ASGI scope. KeyError if another server made the scope."""
-    return cast("ClientConnection", scope["extensions"][EXTENSION])
+    return cast("DownstreamConnection", scope["extensions"][EXTENSION])

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from functools import partial
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, OperatorError
 from gateway.server.limits import ServerLimits
 from gateway.server.protocol import ServerProtocol
 from gateway.server.state import Application, ListenerState
@@ -24,7 +24,7 @@ STOP_TIME = 1.0
 """Seconds that applications are given to notice that their connections were cut."""
 
 
-class ListenError(Exception):
+class ListenError(OperatorError):
     """The address cannot be listened on; the message says which and why."""
 
 

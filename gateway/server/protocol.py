@@ -54,7 +54,7 @@ HEAD, BODY, ANSWER, CLOSING = ConnectionStage
 
 
 class ServerProtocol(asyncio.Protocol):
-    """One client's connection; it is the ``ClientConnection`` in the scope of each of its requests."""
+    """One client's connection; it is the ``DownstreamConnection`` in the scope of each of its requests."""
 
     transport: asyncio.Transport
     _flow: FlowControl

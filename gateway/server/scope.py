@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from gateway.core.headers import Header
-from gateway.server.connection import EXTENSION, ClientConnection
+from gateway.server.connection import EXTENSION, DownstreamConnection
 
 
-def connection_scope(transport: asyncio.BaseTransport, connection: ClientConnection) -> dict[str, Any]:
+def connection_scope(transport: asyncio.BaseTransport, connection: DownstreamConnection) -> dict[str, Any]:
     """What the scopes of all requests of a connection have in common."""
     return {
         "type": "http",

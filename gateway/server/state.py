@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.errors import GatewayError
-from gateway.server.connection import ClientConnection
+from gateway.server.connection import DownstreamConnection
 from gateway.server.limits import ServerLimits
 
 Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
@@ -29,7 +29,7 @@ class ListenerState:
     date: bytes = b""
     """The Date header of every answer, as a whole line."""
 
-    connections: set[ClientConnection] = field(default_factory=set)
+    connections: set[DownstreamConnection] = field(default_factory=set)
     """Open connections, idle ones included."""
 
     tasks: set[asyncio.Task[None]] = field(default_factory=set)

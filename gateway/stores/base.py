@@ -1,150 +1,36 @@
-"""What every store of the books offers."""
+"""What every engine of the store offers, as protocols. The rooms above know these, never an engine.
+
+    Store              one engine, opened to serve: everything below, until it is closed
+    ├── ledger         Ledger: what requests write before and after an upstream is called
+    ├── keys           KeyRecords: virtual keys, read and changed
+    ├── usage          UsageReports: sums, checks, and what pruning would remove
+    └── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
+    StoreReader        the same books, read beside a running gateway or without one
+
+A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
+from pathlib import Path
+from typing import Protocol
 
-from gateway.core.errors import OperatorError
-from gateway.core.types import Confidence
-from gateway.core.types import CostReason as CostReason
-from gateway.core.types import State as State
-
-
-@dataclass(slots=True)
-class Intent:
-    """Written and committed before an upstream is called. ``id`` is the exchange's; ``reserved`` is nano-dollars.
-
-    ``at_ns``: Unix time in nanoseconds. ``paid``: images and tasks; their intent is synced to disk (FULL).
-    ``pieces``: how many are bought each by itself.
-    """
-
-    id: str
-    at_ns: int
-    key: str
-    team: str | None
-    route: str
-    model: str
-    request_id: str
-    reserved: int = 0
-    paid: bool = False
-    pieces: int = 1
-
-
-@dataclass(slots=True)
-class AttemptRecord:
-    """One attempt as the books keep it. ``cost``: nano-dollars owed upstream for it, for ``reason``.
-
-    ``task_id``: the upstream's id of the paid task it created, if it created one.
-    """
-
-    upstream: str
-    endpoint: str
-    credential: str
-    outcome: str
-    phase: int
-    cost: int = 0
-    reason: CostReason = "billed"
-    task_id: str | None = None
-
-
-@dataclass(slots=True)
-class TaskRecord:
-    """A paid task that exists upstream. Written and committed before it is asked about for the first time.
-
-    ``upstream`` and ``credential``: where it was made, and the name of the upstream's key that made it, the only one
-    that can read it. ``exchange``: the id of the intent it was bought under. ``key``: the virtual key whose task it is.
-    ``model``: as requested. ``at_ns``: Unix time in nanoseconds.
-    """
-
-    task_id: str
-    upstream: str
-    credential: str
-    exchange: str
-    key: str
-    model: str
-    at_ns: int
-
-
-@dataclass(slots=True)
-class Settlement:
-    """How an exchange ended. One per intent; a second one with the same id changes nothing.
-
-    ``charged``: nano-dollars the key pays. ``status``: the HTTP status the client was (or would have been) given.
-    """
-
-    id: str
-    at_ns: int
-    state: State
-    upstream: str | None
-    endpoint: str | None
-    credential: str | None
-    attempts: tuple[AttemptRecord, ...]
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    images: int
-    charged: int
-    upstream_cost: int
-    confidence: Confidence
-    status: int
-    task_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """What became of an exchange whose outcome was unknown. One per exchange; the first one counts.
-
-    ``charged``, ``upstream_cost``: nano-dollars; they and ``images`` take the place of the settlement's.
-    ``upstream``, ``credential``: who was found to have done the work; None leaves it to what the settlement says.
-    ``reason``: words for the operator, such as ``task completed``.
-    """
-
-    id: str
-    at_ns: int
-    state: Literal["settled", "released"]
-    charged: int
-    upstream_cost: int
-    images: int
-    reason: str
-    upstream: str | None = None
-    credential: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownExchange:
-    """An exchange of unknown outcome that nobody has corrected yet. ``at_ns``: when it came in.
-
-    ``reserved``: nano-dollars. ``tasks``: those that were created for it and can be asked for; in order of creation.
-    ``other_cost``: nano-dollars that its attempts without a task are booked at upstream, for whatever reason.
-    ``untold``: pieces that may have been bought without leaving a task, as the process was killed meanwhile.
-    """
-
-    id: str
-    at_ns: int
-    key: str
-    team: str | None
-    model: str
-    reserved: int
-    tasks: tuple[TaskRecord, ...]
-    other_cost: int = 0
-    untold: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An exchange that holds ``reserved`` nano-dollars of its key's and team's budgets. ``at_ns``: when it came in."""
-
-    id: str
-    at_ns: int
-    key: str
-    team: str | None
-    reserved: int
-
-
-class NotUnknown(OperatorError):
-    """Only an exchange of unknown outcome can be corrected, and this one is not there or has another state."""
+from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
+from gateway.stores.records import (
+    Balance,
+    BalancePeriod,
+    Correction,
+    Held,
+    Intent,
+    Pruned,
+    Settlement,
+    TaskRecord,
+    UnknownExchange,
+    UsageRow,
+    Verification,
+)
 
 
 class Ledger(Protocol):
@@ -208,6 +94,169 @@ class Ledger(Protocol):
     def usable(self) -> bool:
         """Whether intents are being committed at present (for /readyz)."""
         ...
+
+    async def prune(self, before_ns: int, now_ns: int) -> Pruned:
+        """Remove what came in before ``before_ns``, rounded down to an hour of UTC, and is settled or released.
+
+        Sums of usage stay as they are. Raise errors.ledger_unavailable() if the store cannot be written; a part may be
+        done by then, and the same can be asked again.
+        """
+        ...
+
+
+class KeyReader(Protocol):
+    """Virtual keys, read. All methods raise StoreError if the store cannot be read."""
+
+    async def page(
+        self, after: str = "", limit: int = MAX_PAGE, *, include_revoked: bool = False
+    ) -> Sequence[StoredKey]:
+        """At most ``limit`` keys (1 to MAX_PAGE), sorted by name, from the first one behind ``after``."""
+        ...
+
+    async def find(self, name: str) -> StoredKey:
+        """The key of that name, revoked or not. Raise KeyMissing."""
+        ...
+
+    async def active(self, now_ns: int) -> Sequence[StoredKey]:
+        """All keys neither revoked nor expired, sorted by name; of old digests those that still work."""
+        ...
+
+    async def pepper_mark(self) -> bytes | None:
+        """``Pepper.mark`` of the pepper that the keys in use were hashed with; None if no key is in use."""
+        ...
+
+
+class KeyRecords(KeyReader, Protocol):
+    """Virtual keys, read and changed. Each change is durable when its method returns, with the key as it is then.
+
+    All changes raise errors.ledger_unavailable() or StoreError if the store cannot be written.
+    """
+
+    async def create(self, name: str, digest: bytes, mark: bytes, settings: KeySettings, now_ns: int) -> StoredKey:
+        """A new key. ``mark``: the pepper's. Raise KeyExists; ValueError for a bad name; StoreError for a pepper that
+        is not the one of the other keys.
+        """
+        ...
+
+    async def update(self, name: str, change: Callable[[KeySettings], KeySettings]) -> StoredKey:
+        """New settings. ``change`` gets those of the moment, and must be quick.
+
+        Raise KeyMissing, KeyRevoked, and ValueError for settings that make no sense.
+        """
+        ...
+
+    async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
+        """Another key under the same name; the one before works until ``old_until_ns``, and any older one no more.
+
+        Raise KeyMissing, KeyRevoked; StoreError for a pepper that is not the one of the other keys.
+        """
+        ...
+
+    async def revoke(self, name: str, now_ns: int) -> StoredKey:
+        """The key, and the one before it, never work again. A second time changes nothing. Raise KeyMissing."""
+        ...
+
+
+class UsageReports(Protocol):
+    """The ledger, summed up. All methods raise StoreError if it cannot be read."""
+
+    async def usage(self, *, since_ns: int, until_ns: int, by: Sequence[str], time_zone: tzinfo) -> Sequence[UsageRow]:
+        """Sum up the requests that came in ``since_ns <= at < until_ns`` (Unix nanoseconds), sorted by group.
+
+        A request counts at the time it came in, whenever it was settled. Settled and unknown ones count; released ones
+        (nothing was bought) and those still running do not. ``by``: fields out of ``key``, ``team``, ``model`` (as
+        requested), ``upstream`` (the one that settled it), ``day`` (YYYY-MM-DD of ``time_zone``). Where rows were
+        pruned, a period begins and ends with an hour of UTC. Raise ValueError for an unknown field in ``by``.
+        """
+        ...
+
+    async def verify(self) -> Verification:
+        """Check the whole ledger; wrong rows are its ``problems``."""
+        ...
+
+    async def prunable(self, before_ns: int) -> Pruned:
+        """What pruning before ``before_ns``, a full hour of UTC, would remove now."""
+        ...
+
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+        """``Ledger.charged_since``, for readers beside it."""
+        ...
+
+    async def held(self, now_ns: int) -> Sequence[Held]:
+        """``Ledger.held``, for readers beside it."""
+        ...
+
+
+class BalanceRecords(Protocol):
+    """Snapshots of what is left on upstream accounts."""
+
+    async def record(self, snapshots: Sequence[Balance]) -> None:
+        """Return once the snapshots are durable; a second one of the same moment changes nothing.
+
+        Raise errors.ledger_unavailable() if they cannot be written.
+        """
+        ...
+
+    async def periods(self, since_ns: int, until_ns: int) -> Sequence[BalancePeriod]:
+        """The periods between snapshots taken at ``since_ns <= at < until_ns``, by upstream, key and time.
+
+        What was in flight at a snapshot counts where it came in; the upstream may bill it a period later. Two keys of
+        one account show the same balance, each with its own share of what is owed. Raise StoreError.
+        """
+        ...
+
+
+class StoreReader(Protocol):
+    """A store's books, read beside a running gateway or without one. Nothing is made, locked or changed.
+
+    ``name``: as ``Store.name``, so that one store has one name.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def keys(self) -> KeyReader: ...
+
+    @property
+    def usage(self) -> UsageReports: ...
+
+    async def exists(self) -> bool:
+        """Whether the store was made; one that was not holds no keys, and its books cannot be read."""
+        ...
+
+
+class Store(Protocol):
+    """One engine, opened to serve. ``name``: what errors call it, without secrets.
+
+    ``pepper_file``: where the pepper of its keys lies beside it; None if it can only come from the environment.
+    ``recovered``: requests an earlier process had left open, settled as ``unknown`` when this one opened the store.
+    ``booked_late``: settlements an earlier process could not write, written now.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def pepper_file(self) -> Path | None: ...
+
+    @property
+    def recovered(self) -> int: ...
+
+    @property
+    def booked_late(self) -> int: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+    @property
+    def keys(self) -> KeyRecords: ...
+
+    @property
+    def usage(self) -> UsageReports: ...
+
+    @property
+    def balances(self) -> BalanceRecords: ...
 
     async def close(self) -> None:
         """Commit what is pending and let go of the store."""

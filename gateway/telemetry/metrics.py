@@ -66,12 +66,14 @@ class Sources:
 
     ``endpoints``: upstream, endpoint, available. ``upstream_keys``: upstream, the pool entry's name, available.
     ``pending``: the ledger's rows not yet committed. ``lag``: seconds by which the event loop was late.
+    ``auth_failures``: requests with a missing or wrong key.
     """
 
     endpoints: Callable[[], Iterable[tuple[str, str, bool]]]
     upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]]
     pending: Callable[[], int]
     lag: Callable[[], float]
+    auth_failures: Callable[[], int]
     money: Callable[[], MoneySources]
 
 
@@ -87,14 +89,10 @@ class BudgetFigure:
 
 @dataclass(frozen=True, slots=True)
 class MoneySources:
-    """``budgets``: every one there is. ``charged``: key, team, nano-dollars of the current month, by the ledger.
-
-    ``auth_failures``: requests with a missing or wrong key.
-    """
+    """``budgets``: every one there is. ``charged``: key, team, nano-dollars of the current month, by the ledger."""
 
     budgets: Sequence[BudgetFigure] = ()
     charged: Sequence[tuple[str, str | None, int]] = ()
-    auth_failures: int = 0
 
 
 class Metrics(Collector):
@@ -177,10 +175,11 @@ class Metrics(Collector):
         upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]],
         pending: Callable[[], int],
         lag: Callable[[], float],
+        auth_failures: Callable[[], int],
         money: Callable[[], MoneySources],
     ) -> None:
         """Say whom to ask at a scrape (see ``Sources``)."""
-        self._sources = Sources(endpoints, upstream_keys, pending, lag, money)
+        self._sources = Sources(endpoints, upstream_keys, pending, lag, auth_failures, money)
 
     def observe(self, finished: FinishedExchange) -> None:
         """Count a request that has ended. Once for each, from the place that settles it."""
@@ -328,6 +327,9 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
     yield _gauge(
         "gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), sources.lag())]
     )
+    failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
+    failures.add_metric((), sources.auth_failures())
+    yield failures
 
 
 def _of_money(money: MoneySources) -> Iterator[Metric]:
@@ -364,6 +366,3 @@ def _of_money(money: MoneySources) -> Iterator[Metric]:
         owner,
         (((key, team or NO_TEAM), usd_number(nano)) for key, team, nano in money.charged[:MAX_SERIES]),
     )
-    failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
-    failures.add_metric((), money.auth_failures)
-    yield failures

@@ -16,9 +16,9 @@ import orjson
 
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, classify_error
-from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled
-from gateway.translate.receiving import receive_body
+from gateway.core.types import CostClass, Outcome, Phase, Usage
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled, receive_body
+from gateway.translate.context import AttemptContext
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
 from gateway.wire.chat_fold import ChatFolder
 from gateway.wire.chat_request import ChatRequest, upstream_body
@@ -53,30 +53,21 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 
 
 class ChatConversation:
-    """One attempt. ``count`` counts a text's tokens; ``input_tokens`` those of the request, once for all attempts.
-
-    ``redact`` strikes secrets out of an upstream's own words: it may repeat the key it was sent.
-    """
+    """One attempt. ``count`` counts a text's tokens; ``input_tokens`` those of the request, once for all attempts."""
 
     def __init__(
         self,
         request: ChatRequest,
-        target: Target,
-        endpoint: Endpoint,
+        context: AttemptContext,
         *,
-        wall_seconds: float,
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
-        redact: Callable[[bytes], bytes],
     ) -> None:
         self._request = request
-        self._target = target
-        self._endpoint = endpoint
-        self._wall_seconds = wall_seconds
+        self._context = context
         self._count = count
         self._input_tokens = input_tokens
-        self._redact = redact
-        self._paid = target.cost_class is CostClass.PAID
+        self._paid = context.target.cost_class is CostClass.PAID
         self._parser = SSEParser(IMAGE_EVENT_LIMIT if self._paid else EVENT_LIMIT)
         self._folder = None if request.stream else ChatFolder()
         self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
@@ -115,7 +106,7 @@ class ChatConversation:
 
     def converse(self) -> Conversing:
         """Send, then forward or fold until the end."""
-        body = upstream_body(self._request, self._target.model)
+        body = upstream_body(self._request, self._context.target.model)
         self._sent = len(body)
         head = yield Send("POST", CHAT_PATH, body)
         assert isinstance(head, Head)
@@ -131,7 +122,7 @@ class ChatConversation:
         whole = yield from receive_body(limit)
         outcome = self._judge(head, whole)
         if not outcome.ok:
-            return self._judge(head, self._redact(whole))
+            return self._judge(head, self._context.redact(whole))
         try:
             events = completion_as_chunks(_parsed(whole))
         except ValueError as error:
@@ -141,16 +132,8 @@ class ChatConversation:
         return trouble or (yield from self._complete())
 
     def _judge(self, head: Head, body: bytes) -> Outcome:
-        return classify_answer(
-            head.status,
-            head,
-            body,
-            dialect=self._target.upstream.dialect,
-            operation=self._target.operation,
-            cost_class=self._target.cost_class,
-            host=self._endpoint.host,
-            wall_seconds=self._wall_seconds,
-        )
+        context = self._context
+        return classify_answer(head.status, head, body, context.source(), wall_seconds=context.wall_seconds)
 
     def _events(self) -> Conversing:
         while not self._ended:
@@ -302,7 +285,7 @@ class ChatConversation:
         document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        safe = orjson.loads(self._redact(orjson.dumps(document)))
+        safe = orjson.loads(self._context.redact(orjson.dumps(document)))
         return classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:

@@ -142,6 +142,18 @@ Result = Head | bytes | str | None
 Conversing = Generator[Command, Result, Outcome]
 
 
+def receive_body(limit: int) -> Generator[Command, Result, bytes]:
+    """The body, to its end or cut off a little beyond ``limit`` bytes: what is longer than that is too long."""
+    body = bytearray()
+    while len(body) <= limit:
+        piece = yield RECEIVE[Awaiting.CONTENT]
+        assert isinstance(piece, bytes)
+        if not piece:
+            break
+        body += piece
+    return bytes(body)
+
+
 class Conversation(Protocol):
     """One attempt's dialogue with one target."""
 

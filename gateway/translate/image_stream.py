@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any, TypeVar
 
 import orjson
@@ -16,10 +16,21 @@ import orjson
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_answer, read_success
-from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
-from gateway.translate.commands import RECEIVE, Awaiting, Command, Conversing, Emit, Head, Result, Send, Stalled
+from gateway.core.types import Outcome, Phase, Usage
+from gateway.translate.commands import (
+    RECEIVE,
+    Awaiting,
+    Command,
+    Conversing,
+    Emit,
+    Head,
+    Result,
+    Send,
+    Stalled,
+    receive_body,
+)
+from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
-from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, is_terminator
 
@@ -44,30 +55,21 @@ VARIATION_PROMPT = "Make a variation of this image: keep its subject, style and 
 
 
 class ImageStream(ABC):
-    """One attempt. ``n``: images it is to bring. ``answer_limit``: bytes of an answer, streamed or not.
-
-    ``redact`` strikes secrets out of an upstream's own words: it may repeat the key it was sent.
-    """
+    """One attempt. ``n``: images it is to bring. ``answer_limit``: bytes of an answer, streamed or not."""
 
     def __init__(
         self,
         request: ImagesRequest,
-        target: Target,
-        endpoint: Endpoint,
+        context: AttemptContext,
         *,
         n: int,
         presenter: Presenter,
-        wall_seconds: float,
-        redact: Callable[[bytes], bytes],
         answer_limit: int,
     ) -> None:
         self._request = request
-        self._target = target
-        self._endpoint = endpoint
+        self._context = context
         self._n = n
         self._presenter = presenter
-        self._wall_seconds = wall_seconds
-        self._redact = redact
         self._limit = answer_limit
         self._parser = SSEParser(EVENT_LIMIT)
         self._received = 0  # bytes of the answer
@@ -141,23 +143,16 @@ class ImageStream(ABC):
             check_shape(whole)
         except ValueError as error:
             return bad_json(str(error))
-        outcome, document = read_success(head.status, head, whole, redact=self._redact)
+        outcome, document = read_success(head.status, head, whole, redact=self._context.redact)
         if not outcome.ok:
             return outcome
         del whole  # what is big in it is in the document now
         return (yield from self._take_whole(document))
 
     def _judge_error(self, head: Head, body: bytes) -> Outcome:
+        context = self._context
         return classify_answer(
-            head.status,
-            head,
-            body,
-            dialect=self._target.upstream.dialect,
-            operation=self._target.operation,
-            cost_class=self._target.cost_class,
-            host=self._endpoint.host,
-            wall_seconds=self._wall_seconds,
-            redact=self._redact,
+            head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
         )
 
     def _events(self) -> Taking:

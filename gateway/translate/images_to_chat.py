@@ -16,8 +16,9 @@ import orjson
 from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import sanitise
-from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
+from gateway.core.types import Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Send
+from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
@@ -56,25 +57,13 @@ class ImagesToChat(ImageStream):
     def __init__(
         self,
         request: ImagesRequest,
-        target: Target,
-        endpoint: Endpoint,
+        context: AttemptContext,
         *,
         presenter: Presenter,
-        wall_seconds: float,
         count: Callable[[str], int],
-        redact: Callable[[bytes], bytes],
         shared: MutableMapping[str, bytes] | None = None,
     ) -> None:
-        super().__init__(
-            request,
-            target,
-            endpoint,
-            n=1,
-            presenter=presenter,
-            wall_seconds=wall_seconds,
-            redact=redact,
-            answer_limit=ANSWER_LIMIT,
-        )
+        super().__init__(request, context, n=1, presenter=presenter, answer_limit=ANSWER_LIMIT)
         self._count = count
         self._reader = ImageTextReader()
         self._text = ReceivedText(TEXT_KEPT)
@@ -96,7 +85,7 @@ class ImagesToChat(ImageStream):
     def estimate(self) -> Usage:
         """One image, and the tokens of what was sent and of the text received so far."""
         return Usage(
-            count_input(_order_body(_beginnings(self._request), self._target.model), self._count),
+            count_input(_order_body(_beginnings(self._request), self._context.target.model), self._count),
             0,
             self._text.tokens(self._count),
             images=1,
@@ -104,7 +93,7 @@ class ImagesToChat(ImageStream):
         )
 
     def _order(self) -> Send:
-        return Send("POST", CHAT_PATH, chat_order(self._request, self._target.model, self._shared))
+        return Send("POST", CHAT_PATH, chat_order(self._request, self._context.target.model, self._shared))
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
         facts = chunk_facts(document, 1, event)
@@ -154,7 +143,7 @@ class ImagesToChat(ImageStream):
         document: dict[str, Any] = {"error": error.message}  # a bare word may be one that means something
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        return classify_error(document, forwarded=self._forwarded, redact=self._redact)
+        return classify_error(document, forwarded=self._forwarded, redact=self._context.redact)
 
     def _complete(self) -> bool:
         return self._finish is not None
@@ -182,9 +171,14 @@ class ImagesToChat(ImageStream):
         return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without images and without words")
 
     def _refused(self, reason: str | None) -> Outcome:
-        safe = self._redact((reason or "").encode("utf-8", "replace")).decode("utf-8", "replace")
         # The model's own words quote the prompt as often as not: they are for the client, not for the log.
-        return Outcome("content_policy", self._phase(), 200, message=sanitise(safe), detail="an answer without images")
+        return Outcome(
+            "content_policy",
+            self._phase(),
+            200,
+            message=sanitise(self._context.redacted(reason or "")),
+            detail="an answer without images",
+        )
 
 
 def chat_order(request: ImagesRequest, model: str, shared: MutableMapping[str, bytes]) -> bytes:

@@ -6,15 +6,15 @@ client wants one. All images of an order come in one answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.upstream_error import error_in
-from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
+from gateway.core.types import Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Send
+from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, bad_json
 from gateway.translate.presenting import Presenter
 from gateway.wire.images_answer import (
@@ -43,25 +43,13 @@ class ImagesToImages(ImageStream):
     def __init__(
         self,
         request: ImagesRequest,
-        target: Target,
-        endpoint: Endpoint,
+        context: AttemptContext,
         *,
         n: int,
         presenter: Presenter,
-        wall_seconds: float,
-        redact: Callable[[bytes], bytes],
         boundary: str,
     ) -> None:
-        super().__init__(
-            request,
-            target,
-            endpoint,
-            n=n,
-            presenter=presenter,
-            wall_seconds=wall_seconds,
-            redact=redact,
-            answer_limit=ANSWER_LIMIT,
-        )
+        super().__init__(request, context, n=n, presenter=presenter, answer_limit=ANSWER_LIMIT)
         self._boundary = boundary
         self._prompt = request.prompt or VARIATION_PROMPT
         self._stated: Usage | None = None  # the upstream's figures, which are of all images together
@@ -73,10 +61,10 @@ class ImagesToImages(ImageStream):
         return Usage(output_tokens=tokens, images=self._n, confidence="estimated")
 
     def _order(self) -> Send:
-        stream = self._presenter.stream or self._target.upstream.dialect == "piapi"
+        stream = self._presenter.stream or self._context.target.upstream.dialect == "piapi"
         order = images_order(
             self._request,
-            self._target.model,
+            self._context.target.model,
             prompt=self._prompt,
             n=self._n,
             stream=stream,
@@ -92,7 +80,7 @@ class ImagesToImages(ImageStream):
         kind = event_kind(document, event)
         if kind == "other":
             if event == b"error" or document.get("type") == "error" or error_in(document) is not None:
-                return classify_error(document, forwarded=self._forwarded, redact=self._redact)
+                return classify_error(document, forwarded=self._forwarded, redact=self._context.redact)
             return None
         self.progress += 1
         if kind == "whole":

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.flux import FluxOrder, Webhook, task_body
 from gateway.core.images.types import ImageFacts, MadeImage
-from gateway.core.types import Endpoint, Outcome, Phase, Target, Usage
+from gateway.core.types import Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Record
+from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter, Telling
 from gateway.translate.task_polling import TaskPolling, failure_words, stated_cost
 from gateway.wire.task_answer import TaskState
@@ -31,35 +32,29 @@ class ImagesToTask:
     """One attempt at one task.
 
     ``n``: images this task is to make, at most ``order.batch``. ``points_per_usd``: of the upstream's own billing.
-    ``redact`` strikes secrets out of an upstream's words. ``jitter``: a number in [0, 1), a new one each time.
+    ``jitter``: a number in [0, 1), a new one each time.
     ``webhook``: where the upstream reports the end, which hurries the next question; None if it cannot.
     """
 
     def __init__(
         self,
         order: FluxOrder,
-        target: Target,
-        endpoint: Endpoint,
+        context: AttemptContext,
         *,
         n: int,
         presenter: Presenter,
-        wall_seconds: float,
-        redact: Callable[[bytes], bytes],
         points_per_usd: int,
         jitter: Callable[[], float],
         webhook: Webhook | None,
     ) -> None:
         self._order = order
-        self._target = target
+        self._context = context
         self._n = n
         self._presenter = presenter
-        self._redact = redact
         self._points_per_usd = points_per_usd
         self._webhook = webhook
         wakeup = webhook.wakeup if webhook is not None else None
-        self._polling = TaskPolling(
-            target, endpoint, wall_seconds=wall_seconds, redact=redact, jitter=jitter, wakeup=wakeup
-        )
+        self._polling = TaskPolling(context, jitter=jitter, wakeup=wakeup)
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts(size=order.size)
         self.images = 0
@@ -93,11 +88,11 @@ class ImagesToTask:
             state = yield from self._polling.until_ended(created.task_id, self._tell)
         if state.status == "failed":
             return self._failed(state)
-        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._n)
+        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._context.target, self._n)
         self.images = min(len(state.images), self._n)  # what is charged for; delivered are all
         self.progress += self.images
         if not state.images:
-            message = failure_words(state, self._redact)
+            message = failure_words(state, self._context)
             detail = "the task is done without an image"
             return Outcome("empty_response", Phase.ANSWERED, 200, message=message, detail=detail)
         try:
@@ -115,7 +110,7 @@ class ImagesToTask:
         Its words are for the client alone: they may quote the prompt, which is not for the log. An operator finds them
         where the task is read by its id.
         """
-        message = failure_words(state, self._redact)
+        message = failure_words(state, self._context)
         said = state.error or ""
         slug = "content_policy" if _REFUSED.search(said) else "rate_limited" if _LIMITED.search(said) else "task_failed"
         detail = "the task failed" if message else "the task failed and did not say why"

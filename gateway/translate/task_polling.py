@@ -14,13 +14,13 @@ from itertools import cycle
 from typing import Any
 
 from gateway.core.errors import TransportError
-from gateway.core.outcomes.classify import classify_answer, read_success
+from gateway.core.outcomes.classify import AnswerSource, classify_answer, read_success
 from gateway.core.outcomes.upstream_error import sanitise
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
-from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled
+from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled, receive_body
+from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Telling
-from gateway.translate.receiving import receive_body
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.task_answer import TaskState, parse_task
 
@@ -66,24 +66,11 @@ class CreatedTask:
 class TaskPolling:
     """What is said to one upstream about one task.
 
-    ``wall_seconds``: Unix time at the start, for HTTP dates. ``redact`` strikes secrets out of an upstream's words.
     ``jitter``: a number in [0, 1), a new one each time. ``wakeup``: the name under which somebody may end a wait early.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        endpoint: Endpoint,
-        *,
-        wall_seconds: float,
-        redact: Callable[[bytes], bytes],
-        jitter: Callable[[], float],
-        wakeup: str | None = None,
-    ) -> None:
-        self._target = target
-        self._endpoint = endpoint
-        self._wall_seconds = wall_seconds
-        self._redact = redact
+    def __init__(self, context: AttemptContext, *, jitter: Callable[[], float], wakeup: str | None = None) -> None:
+        self._context = context
         self._jitter = jitter
         self._wakeup = wakeup
 
@@ -95,7 +82,7 @@ class TaskPolling:
         head = yield Send("POST", TASK_PATH, body, key_header=KEY_HEADER)
         assert isinstance(head, Head)
         answer = yield from receive_all(head)
-        outcome, document = self._judge(head, answer, self._endpoint)
+        outcome, document = self._judge(head, answer, self._context.endpoint)
         if not outcome.ok:
             return outcome
         try:
@@ -112,7 +99,7 @@ class TaskPolling:
         The wait grows from ``tasks.poll`` to ``tasks.poll_max``. A host that limits the rate is left alone for twice
         the wait, or for as long as it asked.
         """
-        times = self._target.upstream.tasks
+        times = self._context.target.upstream.tasks
         hosts = cycle(self._hosts())
         host = next(hosts)
         interval = times.poll
@@ -157,14 +144,12 @@ class TaskPolling:
         return state
 
     def _judge(self, head: Head, answer: bytes, host: Endpoint) -> tuple[Outcome, dict[str, Any]]:
-        return judge(
-            head, answer, self._target, host, CostClass.PAID, wall_seconds=self._wall_seconds, redact=self._redact
-        )
+        return judge(head, answer, self._context, self._context.source(host, CostClass.PAID))
 
     def _hosts(self) -> tuple[Endpoint, ...]:
         """The upstream's hosts, beginning with the one that created the task."""
-        others = (host for host in self._target.upstream.endpoints if host != self._endpoint)
-        return (self._endpoint, *others)
+        first = self._context.endpoint
+        return (first, *(host for host in self._context.target.upstream.endpoints if host != first))
 
     def _spread(self, seconds: float) -> float:
         return seconds * (1 - SPREAD + 2 * SPREAD * self._jitter())
@@ -188,17 +173,8 @@ def receive_all(head: Head) -> Generator[Command, Result, bytes]:
     return (yield from receive_body(limit))
 
 
-def judge(
-    head: Head,
-    body: bytes,
-    target: Target,
-    host: Endpoint,
-    cost_class: CostClass,
-    *,
-    wall_seconds: float,
-    redact: Callable[[bytes], bytes],
-) -> tuple[Outcome, dict[str, Any]]:
-    """What a whole answer of ``host`` means (core/classify.py), without secrets that it may repeat.
+def judge(head: Head, body: bytes, context: AttemptContext, source: AnswerSource) -> tuple[Outcome, dict[str, Any]]:
+    """What a whole answer of ``source`` means (core/classify.py), without secrets that it may repeat.
 
     Also the document of a success, empty if it holds none that is fit to be read on, and written.
     """
@@ -207,7 +183,7 @@ def judge(
             return _unfit(head, f"an answer of more than {ANSWER_LIMIT} bytes"), {}
         if too_crowded(body):
             return _unfit(head, "an answer of too many members"), {}
-        outcome, document = read_success(head.status, head, body, redact=redact)
+        outcome, document = read_success(head.status, head, body, redact=context.redact)
         if document and too_deep(body):
             return _unfit(head, "an answer nested too deeply"), {}
         return outcome, document
@@ -215,12 +191,9 @@ def judge(
         head.status,
         head,
         body,
-        dialect=target.upstream.dialect,
-        operation=target.operation,
-        cost_class=cost_class,
-        host=host.host,
-        wall_seconds=wall_seconds,
-        redact=redact,
+        source,
+        wall_seconds=context.wall_seconds,
+        redact=context.redact,
     )
     return outcome, {}
 
@@ -229,11 +202,9 @@ def _unfit(head: Head, why: str) -> Outcome:
     return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=why)
 
 
-def failure_words(state: TaskState, redact: Callable[[bytes], bytes]) -> str | None:
+def failure_words(state: TaskState, context: AttemptContext) -> str | None:
     """Why a task failed, as a client may read it; None if nothing was said that is fit to show."""
-    if state.error is None:
-        return None
-    return sanitise(redact(state.error.encode("utf-8", "replace")).decode("utf-8", "replace"))
+    return None if state.error is None else sanitise(context.redacted(state.error))
 
 
 def stated_cost(points: int | None, points_per_usd: int, target: Target, images: int) -> int | None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Target, Usage
+from gateway.core.types import CostClass, Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Head, Record, Respond, Send
+from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Telling
 from gateway.translate.task_polling import (
     KEY_HEADER,
@@ -35,7 +36,6 @@ class TaskRelay:
     """One attempt at creating a client's own task.
 
     ``body``: the client's JSON, checked. ``images``: how many it asks for, 0 where the model makes none.
-    ``wall_seconds``: Unix time at the start. ``redact`` strikes secrets out of an upstream's words.
     ``points_per_usd``: of the upstream's own billing. ``jitter``: a number in [0, 1), a new one each time.
 
     Once ``Respond`` was yielded the client has its answer: an outcome after that is for the books alone.
@@ -44,21 +44,17 @@ class TaskRelay:
     def __init__(
         self,
         body: bytes,
-        target: Target,
-        endpoint: Endpoint,
+        context: AttemptContext,
         *,
         images: int,
-        wall_seconds: float,
-        redact: Callable[[bytes], bytes],
         points_per_usd: int,
         jitter: Callable[[], float],
     ) -> None:
         self._body = body
-        self._target = target
+        self._context = context
         self._images = images
-        self._redact = redact
         self._points_per_usd = points_per_usd
-        self._polling = TaskPolling(target, endpoint, wall_seconds=wall_seconds, redact=redact, jitter=jitter)
+        self._polling = TaskPolling(context, jitter=jitter)
         self.images = 0
         self.progress = 0
         self.usage: Usage | None = None
@@ -86,15 +82,15 @@ class TaskRelay:
         self.task_id = created.task_id
         yield Record(created.task_id)
         self.progress += 1
-        yield Respond(created.status, _for_client(created.body, created.document, self._redact))
+        yield Respond(created.status, _for_client(created.body, created.document, self._context.redact))
         state = created.state
         if state.status == "running":
             state = yield from self._polling.until_ended(created.task_id, _nothing)
         if state.status == "failed":
-            message = failure_words(state, self._redact)
+            message = failure_words(state, self._context)
             # Its words may quote the prompt, so the log does without; whoever has the task's id can read them there.
             return Outcome("task_failed", Phase.REJECTED, 200, message=message, detail="the task failed")
-        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._target, self._images)
+        self.stated_cost = stated_cost(state.points, self._points_per_usd, self._context.target, self._images)
         self.images = min(len(state.images), self._images)
         return Outcome("ok", Phase.FORWARDED, created.status)
 
@@ -102,23 +98,12 @@ class TaskRelay:
 class TaskRead:
     """One attempt at reading a task. It costs nothing, so it may be asked of every host.
 
-    Raises ValueError if ``task_id`` cannot be one. ``wall_seconds``, ``redact``: as ``TaskRelay`` has them.
+    Raises ValueError if ``task_id`` cannot be one.
     """
 
-    def __init__(
-        self,
-        task_id: str,
-        target: Target,
-        endpoint: Endpoint,
-        *,
-        wall_seconds: float,
-        redact: Callable[[bytes], bytes],
-    ) -> None:
+    def __init__(self, task_id: str, context: AttemptContext) -> None:
         self._path = task_path(task_id)
-        self._target = target
-        self._endpoint = endpoint
-        self._wall_seconds = wall_seconds
-        self._redact = redact
+        self._context = context
         self.images = 0
         self.progress = 0
         self.usage: Usage | None = None
@@ -143,19 +128,12 @@ class TaskRead:
         head = yield Send("GET", self._path, key_header=KEY_HEADER, within=READ_WITHIN, free=True)
         assert isinstance(head, Head)
         body = yield from receive_all(head)
-        outcome, document = judge(
-            head,
-            body,
-            self._target,
-            self._endpoint,
-            CostClass.READ,
-            wall_seconds=self._wall_seconds,
-            redact=self._redact,
-        )
+        context = self._context
+        outcome, document = judge(head, body, context, context.source(cost_class=CostClass.READ))
         told = document or _error_document(body)
         if outcome.slug in _OF_THE_TASK and told:
             self.progress += 1
-            yield Respond(head.status, _for_client(body, told, self._redact))
+            yield Respond(head.status, _for_client(body, told, context.redact))
             return Outcome("ok", Phase.FORWARDED, head.status)
         return outcome
 

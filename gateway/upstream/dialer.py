@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.types import Endpoint
 
@@ -46,8 +46,20 @@ async def system_resolver(host: str, port: int) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await _looked_up(host, port)
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
+
+
+async def _looked_up(host: str, port: int) -> list[Any]:
+    """What ``getaddrinfo`` finds. A look-up that this machine could not make is a shortage, as EAI_MEMORY is."""
+    try:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        raise
+    except OSError as error:
+        # EAI_SYSTEM. errno is what the C library met last: without descriptors EMFILE in a young process, and EBUSY in
+        # one that has looked up a name before.
+        raise socket.gaierror(socket.EAI_MEMORY, f"the look-up failed on this machine: {error.strerror}") from error
 
 
 def client_context() -> ssl.SSLContext:

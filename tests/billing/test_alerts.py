@@ -1,4 +1,4 @@
-"""Alerts on their way to the operator's webhook: signed, tried again, never in anybody's way, and silent of secrets."""
+"""Alerts on their way to the operator's webhook: signed, tried again, never in a request's way, and without secrets."""
 
 from __future__ import annotations
 
@@ -230,7 +230,7 @@ class TestTryingAgain:
             [Do.REQUEST, b"no HTTP\r\n\r\n"],
         ],
     )
-    async def test_whatever_is_no_2xx_is_tried_again_under_the_same_id_and_a_new_time(
+    async def test_an_answer_that_is_no_2xx_is_tried_again_under_the_same_id_and_a_new_time(
         self, alerts: Alerts, first: Script
     ):
         async with Peer([*first], [Do.REQUEST, OK]) as peer:
@@ -254,7 +254,7 @@ class TestTryingAgain:
         assert [(line["level"], line["final"]) for line in failed] == [("warning", False)] * 4
         assert (last["level"], last["final"], last["tries"], last["reason"]) == ("error", True, 5, "status 503")
 
-    async def test_nobody_listens(self, alerts: Alerts):
+    async def test_no_server_listens(self, alerts: Alerts):
         async with Peer([Do.REQUEST, OK]) as peer:
             url = peer.endpoint().url
         alerts.sender.configure(url, SECRET)

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.billing.balances import COLUMNS, FIRST, PRUNED, TOPPED_UP, balance_rows
 from gateway.cli.tables import reconciliation_csv
 from gateway.cli.tables import reconciliation_table as table
-from gateway.stores.balances import Balance, BalancePeriod
+from gateway.stores.records import Balance, BalancePeriod
 
 HOUR = 3600 * 10**9
 START = 1_700_000_000_000_000_000 // HOUR * HOUR

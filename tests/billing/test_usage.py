@@ -16,11 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing.usage import FIELDS, FIGURES, Period, parse_fields, parse_moment, parse_period, usage_rows
+from gateway.billing.usage import FIGURES, Period, parse_fields, parse_moment, parse_period
+from gateway.billing.usage import usage_rows as usage_rows_of
 from gateway.cli.tables import usage_csv, usage_table
+from gateway.core.defaults import USAGE_FIELDS
 from gateway.runtime.ports import SystemClock
-from gateway.stores.base import Intent, Settlement, State
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import Intent, Settlement, State
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.store import SQLiteUsage
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -104,7 +107,7 @@ class TestFields:
     def test_in_the_order_they_are_named(self) -> None:
         assert parse_fields("day, key,,team ") == ["day", "key", "team"]
         assert parse_fields("") == []
-        assert parse_fields(",".join(FIELDS)) == list(FIELDS)
+        assert parse_fields(",".join(USAGE_FIELDS)) == list(USAGE_FIELDS)
 
     def test_an_unknown_one_is_refused_with_the_known_ones(self) -> None:
         with pytest.raises(ValueError, match="cannot group by 'colour': choose from key, team, model, upstream, day"):
@@ -147,6 +150,11 @@ def test_csv_can_be_read_back() -> None:
     alice, bob = csv.DictReader(text.splitlines())
     assert (alice["key"], alice["team"], alice["cost_usd"]) == ("alice", "growth", "1.50")
     assert (bob["key"], bob["team"], bob["cost_usd"], bob["input_tokens"]) == ('b"o,b', "", "0.00066", "1000")
+
+
+def usage_rows(path: Path, period: Period, by: list[str], zone: tzinfo) -> list[dict[str, Any]]:
+    """Of a store's file."""
+    return asyncio.run(usage_rows_of(SQLiteUsage(path), period, by, zone))
 
 
 @pytest.fixture
@@ -276,8 +284,8 @@ def expected(period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, 
 @pytest.mark.parametrize("zone", [UTC, BERLIN, KOLKATA], ids=str)
 def test_every_combination_of_fields_adds_up(many: Path, zone: tzinfo) -> None:
     period = parse_period("2026-10-24", "2026-10-27", NOW, zone)
-    for number in range(len(FIELDS) + 1):
-        for by in combinations(FIELDS, number):
+    for number in range(len(USAGE_FIELDS) + 1):
+        for by in combinations(USAGE_FIELDS, number):
             rows = usage_rows(many, period, by, zone)
             assert rows == expected(period, by, zone), by
             assert [list(row) for row in rows] == [[*by, *FIGURES]] * len(rows)

@@ -1,4 +1,4 @@
-"""Asking upstreams what they think of our keys: the sandbox's answers, and some that nobody should give."""
+"""The probe of upstreams with their keys: the sandbox's answers, and some that no upstream should give."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from gateway.cli.probe import probe
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
+from gateway.sandbox.wire.answers import Role
 
 ROLES: tuple[Role, ...] = ("api", "proxy", "backup")
 

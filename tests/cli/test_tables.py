@@ -1,4 +1,4 @@
-"""Plain tables line up, whatever is in them."""
+"""Plain tables line up, with any text in their cells."""
 
 from __future__ import annotations
 

@@ -259,24 +259,3 @@ def test_a_short_virtual_key_is_warned_of_without_showing_it(load_text):
     (warning,) = config.warnings
     assert "'alice'" in warning
     assert "hunter2" not in warning
-
-
-def test_the_example_at_the_top_of_the_project_is_true(tmp_path, monkeypatch):
-    example = Path(__file__).parents[2] / "config.yaml"
-    monkeypatch.chdir(tmp_path)
-    bare = load(example, {})
-    assert bare.off == ("piapi", "backup")
-    filled = load(example, {"PIAPI_API_KEY": "one", "PIAPI_API_KEY_2": "two", "BACKUP_API_KEY": "three"})
-    assert [key.name for key in filled.upstreams["piapi"].credentials] == ["key-1", "second"]
-    assert filled.failover == FailoverPolicy()
-
-
-def test_the_examples_commented_out_parts_are_true_as_well(load_text):
-    example = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
-    head, rest = example.split("# models:", 1)
-    uncommented = "\n".join(line.removeprefix("# ").removeprefix("#") for line in ("# models:" + rest).splitlines())
-    config = load_text(head + uncommented, {"ALICE_KEY": "alice-has-a-long-virtual-key", "BACKUP_API_KEY": "b"})
-    assert [key.name for key in config.keys] == ["alice"]
-    assert config.teams["growth"].budget == Budget(500_000_000_000, "month")
-    (route,) = [route for route in config.declared if route.model == "gpt-4o-mini"]
-    assert [target.upstream.name for target in route.targets] == ["backup", "piapi"]

@@ -59,7 +59,7 @@ async def gateway(
     authorities: ssl.SSLContext,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[StartGateway]:
-    """Starts gateways from YAML that is merged over ``harness.base_config``. At the end each is closed and checked."""
+    """Starts gateways from YAML that is merged over ``harness.rig_config``. At the end each is closed and checked."""
     monkeypatch.setattr("gateway.app.assembly.Tokenizer", lambda: tokenizer)
     monkeypatch.setattr("gateway.upstream.dialer.client_context", lambda: authorities)
     rigs: list[Rig] = []

@@ -1,7 +1,7 @@
 """The failover policy as it is seen from outside: one line for each fault that an upstream can play.
 
 What a line says is written down from the failover policy and the contract's table of errors, not computed from
-``core/outcomes.py``, so that the two can disagree.
+``core/outcomes/table.py``, so that the two can disagree.
 """
 
 from __future__ import annotations

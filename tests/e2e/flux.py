@@ -10,8 +10,8 @@ import openai
 import pytest
 from openai.types import ImagesResponse
 
-from gateway.sandbox.choosing import Script
-from gateway.sandbox.journal import RecordedRequest
+from gateway.sandbox.faults.selection import ScriptedScenario
+from gateway.sandbox.wire.requests import RecordedRequest
 
 from .harness import Rig, Row
 
@@ -53,7 +53,7 @@ def asked(rig: Rig) -> list[RecordedRequest]:
     return [request for request in rig.sandbox.requests if request.path.startswith(f"{TASKS}/")]
 
 
-def hold(rig: Rig) -> Script:
+def hold(rig: Rig) -> ScriptedScenario:
     """From now on no question of a task is answered, so that all of them run until ``cancel`` is called."""
     return rig.sandbox.script(f"status;code=503;{ASK}", times=None)
 

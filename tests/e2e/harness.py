@@ -26,16 +26,20 @@ import yaml
 from gateway.app.gateway import Gateway
 from gateway.config import Config, load
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
-from gateway.stores.queries import verify
+from gateway.sandbox.wire.answers import Role
+from gateway.stores.sqlite.queries import verify
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
+from tests.base_config import ALICE as ALICE
+from tests.base_config import BACKUP_KEY as BACKUP_KEY
+from tests.base_config import PIAPI_KEY as PIAPI_KEY
+from tests.base_config import base_config
+from tests.base_config import merged as merged
 
 from .books import Figures as Figures
 from .books import Row as Row
 from .books import TaskRow as TaskRow
 from .books import read_rows, read_tasks
-from .raw_client import ALICE as ALICE
 from .raw_client import MESSAGES as MESSAGES
 from .raw_client import PATH as PATH
 from .raw_client import PATIENCE as PATIENCE
@@ -49,31 +53,15 @@ from .raw_client import get as get
 ROLES: tuple[Role, ...] = ("api", "proxy", "backup")
 
 FLUX_ONLY = "gw-carol-666777888999000111"
-PIAPI_KEY = "sk-piapi-aaabbbcccdddeeefff"
-BACKUP_KEY = "sk-backup-ggghhhiiijjjkkklll"
 SECRETS = (ALICE, FLUX_ONLY, PIAPI_KEY, BACKUP_KEY)
 
 Waiting = Callable[[], bool] | Callable[[], Awaitable[bool]]
 
 
-def base_config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
-    """PiAPI's two hosts and the backup, one key each; one user without limits, and one who may use Flux only."""
-    return {
-        "listen": "127.0.0.1:0",
-        "admin": {"listen": "127.0.0.1:0"},
-        "store": f"sqlite:///{folder / 'gateway.db'}",
-        "upstreams": {
-            "piapi": {
-                "endpoints": [{"url": sandbox.urls["api"], "wall": "120s"}, {"url": sandbox.urls["proxy"]}],
-                "keys": [{"name": "first", "value": PIAPI_KEY}],
-                "tasks": {"poll": "10ms", "poll_max": "40ms"},
-            },
-            "backup": {
-                "endpoints": [{"url": sandbox.urls["backup"]}],
-                "keys": [{"name": "spare", "value": BACKUP_KEY}],
-            },
-        },
-        "teams": {"growth": {}},
+def rig_config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
+    """The base, a second user who may use Flux only, quick polling, images that may come from this machine."""
+    over = {
+        "upstreams": {"piapi": {"tasks": {"poll": "10ms", "poll_max": "40ms"}}},
         "keys": [
             {"name": "alice", "team": "growth", "key": ALICE},
             {"name": "carol", "key": FLUX_ONLY, "models": ["flux-*"]},
@@ -81,13 +69,8 @@ def base_config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
         "images": {"dir": str(folder / "images"), "fetch_hosts": ["127.0.0.1"], "fetch_private": True},
         "log": {"format": "json", "level": "debug"},
     }
-
-
-def merged(base: Any, over: Any) -> Any:
-    """Mappings are merged at every depth; anything else of ``over`` stands in place of what was."""
-    if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{name: merged(base.get(name), value) for name, value in over.items()}}
-    return over
+    document: dict[str, Any] = merged(base_config(sandbox, folder), over)
+    return document
 
 
 @dataclass
@@ -108,9 +91,9 @@ class Rig:
 
     @classmethod
     async def start(cls, sandbox: Sandbox, folder: Path, overrides: str = "") -> Rig:
-        """``overrides``: YAML, merged over ``base_config``."""
+        """``overrides``: YAML, merged over ``rig_config``."""
         path = folder / "config.yaml"
-        document = merged(base_config(sandbox, folder), yaml.safe_load(overrides) or {})
+        document = merged(rig_config(sandbox, folder), yaml.safe_load(overrides) or {})
         path.write_text(yaml.safe_dump(document), encoding="utf-8")
 
         def read() -> Config:
@@ -124,7 +107,7 @@ class Rig:
 
     async def restart(self) -> None:
         """Stop the gateway in good order and start another on the same books; its metrics begin anew."""
-        await eventually(lambda: self.gateway._ledger.pending == 0, "nothing owed to the ledger")
+        await eventually(lambda: self.gateway._store.ledger.pending == 0, "nothing owed to the ledger")
         config, services = self.gateway.config, self.gateway.services
         await self.gateway.close()
         self.restarted = True
@@ -223,7 +206,7 @@ class Rig:
             await sdk.close()
         try:
             await eventually(lambda: len(self.gateway.services.gate) == 0, "no request in flight")
-            await eventually(lambda: self.gateway._ledger.pending == 0, "nothing owed to the ledger")
+            await eventually(lambda: self.gateway._store.ledger.pending == 0, "nothing owed to the ledger")
             figures = await self.figures()
         finally:  # a gateway left open would keep its threads, and the loop from ending
             self.gateway.cut_off()

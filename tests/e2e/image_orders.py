@@ -12,7 +12,7 @@ import pytest
 from openai.types import ImagesResponse
 from PIL import Image
 
-from gateway.sandbox.journal import RecordedRequest
+from gateway.sandbox.wire.requests import RecordedRequest
 
 from .harness import PIAPI_KEY, PROMPT, Rig, get
 

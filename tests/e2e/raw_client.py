@@ -12,10 +12,9 @@ from urllib.parse import urlsplit
 import h11
 from openai._streaming import SSEDecoder  # somebody else's reading of the standard
 
-PATH = "/v1/chat/completions"
-ALICE = "gw-alice-000111222333444555"
-"""The virtual key of most tests."""
+from tests.base_config import ALICE
 
+PATH = "/v1/chat/completions"
 PROMPT = "hello from a confidential prompt"
 MESSAGES: list[Any] = [{"role": "user", "content": PROMPT}]
 PATIENCE = 10.0

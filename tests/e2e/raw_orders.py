@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import openai
 
-from gateway.sandbox.answers import Role
-from gateway.sandbox.drawing import image_by_name, image_name
+from gateway.sandbox.images.png import image_by_name, image_name
+from gateway.sandbox.wire.answers import Role
 
 from .harness import ALICE, PROMPT, Answer, Client, Rig
 

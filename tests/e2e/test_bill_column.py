@@ -94,7 +94,7 @@ def test_every_test_of_the_table_exists() -> None:
 
 def the_budget(rig: Rig) -> BudgetState:
     services = rig.gateway.services
-    [state] = services.budgets.states(services.clock.wall_ns())
+    [state] = services.budgets.budgets.states(services.clock.wall_ns())
     return state
 
 

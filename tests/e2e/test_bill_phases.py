@@ -90,7 +90,7 @@ class Bench:
         rig = self.rig
         await nothing_in_flight(rig)
         await rig.sandbox.until_idle()
-        await eventually(lambda: rig.gateway._ledger.pending == 0, "nothing owed to the ledger")
+        await eventually(lambda: rig.gateway._store.ledger.pending == 0, "nothing owed to the ledger")
         asked = {
             request.number: (found[0].decode(), rig.sandbox.urls[request.role])
             for request in rig.sandbox.requests
@@ -101,7 +101,7 @@ class Bench:
         assert audit(rows, lines, [], {marker for marker, _ in asked.values()}).problems == []
         assert len(rows) == self._sent
         services = rig.gateway.services
-        [budget] = services.budgets.states(services.clock.wall_ns())
+        [budget] = services.budgets.budgets.states(services.clock.wall_ns())
         assert budget.charged == sum(row.charged for row in rows)
         assert budget.reserved == sum(row.reserved for row in rows if row.state == "unknown")
         return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ class Got:
 
 def prompt_of(number: int) -> str:
     """By it the sandbox's bill is told apart."""
-    return f"image-{number:03d}."
+    return f"order number {number:03d}."
 
 
 async def ask(http: httpx2.AsyncClient, number: int) -> Got:
@@ -75,9 +76,9 @@ def bill_by_order(sandbox: Sandbox) -> dict[str, list[int]]:
     """What the providers took, told apart by the prompt."""
     bill: dict[str, list[int]] = defaultdict(list)
     for line in sandbox.bill:
-        words = sandbox.requests[line.number].body.decode()
-        start = words.index("image-")
-        bill[f"order-{words[start + 8 : start + 11]}"].append(line.amount or 0)
+        number = re.search(r"order number (\d{3})\.", sandbox.requests[line.number].body.decode())
+        assert number is not None
+        bill[f"order-{number[1]}"].append(line.amount or 0)
     return bill
 
 
@@ -87,7 +88,7 @@ async def test_a_crowd_among_random_faults(seed: int, gateway: StartGateway, san
     sandbox.set_default(f"random_faults;share=0.4;seed={seed};path=/v1/")
     for role in ROLES:
         sandbox.script(f"random_faults;share=0.4;path=/api/;role={role}", times=None)
-    sandbox._choosing._random.seed(seed)
+    sandbox.reseed(seed)
     async with httpx2.AsyncClient(base_url=rig.url, limits=LIMITS, timeout=60) as http:
         got = await asyncio.gather(*(ask(http, number) for number in range(CROWD)))
     await sandbox.until_idle()
@@ -170,7 +171,7 @@ async def test_a_crowd_that_leaves_leaves_nothing_behind(rig: Rig) -> None:
     await asyncio.gather(*(leave(number) for number in range(CROWD)))
     await nothing_in_flight(rig)
     await rig.sandbox.until_idle()
-    await eventually(lambda: rig.gateway._ledger.pending == 0, "everything in the ledger")
+    await eventually(lambda: rig.gateway._store.ledger.pending == 0, "everything in the ledger")
 
     assert await stripped(rig) == before
     rows = read_rows(rig.folder / "gateway.db")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.drawing import image_name
+from gateway.sandbox.images.png import image_name
 
 from .conftest import StartGateway
 from .harness import PROMPT, Answer, Rig, eventually

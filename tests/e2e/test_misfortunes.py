@@ -134,7 +134,7 @@ class TestGuestsThatNeverLeave:
         self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The deadline binds the wait for the client as well; and its last words are not waited for long."""
-        monkeypatch.setattr("gateway.exchange.exchange.FAREWELL", 0.2)
+        monkeypatch.setattr("gateway.exchange.exchange.ERROR_TIMEOUT", 0.2)
         rig = await gateway(f"{ONE_AT_A_TIME}\nupstreams: {{piapi: {{timeouts: {{stream_total: 1s}}}}}}")
         rig.sandbox.script("endless")
         reader = SlowReader(rig)

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
+from gateway.sandbox.wire.answers import Role
 
 from .conftest import StartGateway
 from .harness import ALICE, ROLES, Rig, error_of
@@ -88,7 +88,7 @@ def read_stream(request_id: str, body: str, *, usage: bool) -> Got:
 async def test_a_crowd_among_random_faults(seed: int, gateway: StartGateway, sandbox: Sandbox) -> None:
     rig = await gateway("failover: {breaker: {failures: 20}}")
     sandbox.set_default(f"random_faults;share=0.5;seed={seed}")
-    sandbox._choosing._random.seed(seed)
+    sandbox.reseed(seed)
     async with httpx2.AsyncClient(base_url=rig.url, limits=LIMITS, timeout=60) as http:
         got = await asyncio.gather(*(ask(http, number) for number in range(CROWD)))
     await sandbox.until_idle()

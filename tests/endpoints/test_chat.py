@@ -1,32 +1,160 @@
-"""What the chat route reads from a request's head."""
+"""The chat route: a request becomes an operation, also for models that only make images; and what it may cost."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
+import orjson
 import pytest
 
-from gateway.endpoints.admission import is_sdk_retry
+from gateway.core.errors import ClientError, GatewayError
+from gateway.core.types import Price, Target, VirtualKey
+from gateway.endpoints.chat import ChatEndpoint, ChatOperation
+from gateway.images.operation import ImageOperation
+from gateway.wire.chat_request import parse_chat_request
+from tests.core.images.flux_orders import DEV, wish
+from tests.exchange.fakes import Client, Clock
+from tests.exchange.scripted import Response, play
+from tests.exchange.stage import CHAT, CHAT_ELSEWHERE, PIAPI, Stage, paid
+from tests.images.orders import FLUX, Presenter, desk
+
+from .gateway import admission, scope, sending
+
+ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a bear"}]}
+STREAM = ((b"content-type", b"text/event-stream"),)
+TOKEN = Target(PIAPI, "gpt-4o", price=Price(input=1_000_000, output=1_000_000))
+"""A nano-dollar for each token."""
+
+
+def said(text: str) -> Response:
+    chunk = {"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": "stop"}]}
+    return Response([(1, b"data: " + orjson.dumps(chunk) + b"\n\ndata: [DONE]\n\n")], end=1, headers=STREAM)
+
+
+async def chat(stage: Stage, **fields: Any) -> Client:
+    """What the client is told of a chat with these fields; the model stands for flux1-dev where it makes images."""
+    stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
+    door, _ = admission(stage)
+    endpoint = ChatEndpoint(door, lambda: desk({"gpt-4o": DEV} if stage.route.targets[0] is FLUX else {}))
+    await endpoint(scope(), sending(orjson.dumps({**ASKED, **fields})), cast("Any", stage.client))
+    return stage.client
+
+
+def test_a_chat_is_answered() -> None:
+    async def story() -> None:
+        client = await chat(Stage(said("a brown bear")))
+        assert client.status == 200
+        assert orjson.loads(client.body)["choices"][0]["message"]["content"] == "a brown bear"
+
+    play(story)
+
+
+def test_a_model_that_only_makes_images_takes_the_last_message_as_its_order() -> None:
+    async def story() -> None:
+        refusal = orjson.dumps({"code": 400, "message": "invalid", "data": None})
+        page = Response([(0, refusal)], end=0, status=400, headers=((b"content-type", b"application/json"),))
+        stage = Stage(page, targets=[FLUX])
+        await chat(stage, guidance_scale=3)
+        [asked] = stage.pool.asked
+        sent = orjson.loads(asked["body"])
+        assert (asked["path"], sent["model"]) == ("/api/v1/task", DEV)
+        assert (sent["input"]["prompt"], sent["input"]["guidance_scale"]) == ("a bear", 3)
+
+    play(story)
 
 
 @pytest.mark.parametrize(
-    ("value", "again"),
-    [
-        (b"0", False),
-        (b"000", False),
-        (b"1", True),
-        (b"02", True),
-        (b"9" * 5_000, True),  # more digits than Python turns into a number
-        (b"0" * 5_000 + b"1", True),
-        (b"0" * 5_000, False),
-        (b"", False),
-        (b"-1", False),
-        (b"1.5", False),
-        (b"\xb2", False),
-        (b"one", False),
-    ],
+    ("fields", "param"), [({"guidance_scale": 3}, "guidance_scale"), ({"n": "two"}, "n")], ids=["of Flux", "malformed"]
 )
-def test_an_sdks_count_of_retries_is_read_whatever_it_says(value, again):
-    assert is_sdk_retry({"headers": [(b"host", b"a"), (b"x-stainless-retry-count", value)]}) is again
+def test_fields_that_the_model_does_not_know_are_refused(fields: dict[str, Any], param: str) -> None:
+    async def story() -> None:
+        stage = Stage(said("no"))
+        with pytest.raises(ClientError) as refused:
+            await chat(stage, **fields)
+        assert (refused.value.status, refused.value.param, stage.asked) == (400, param, [])
+        assert stage.figure("gateway_requests_total", status="400", key="alice") == 1
+
+    play(story)
 
 
-def test_a_client_that_counts_nothing_does_not_retry():
-    assert not is_sdk_retry({"headers": [(b"host", b"a")]})
+SILENT = [
+    {"role": "user", "content": "a bear"},
+    {"role": "assistant", "content": "which?"},
+    {"role": "user", "content": ""},
+]
+"""Its last message orders nothing."""
+
+
+class TestAChatThatIsNoOrderForImages:
+    def test_is_served_by_a_target_that_talks(self) -> None:
+        async def story() -> None:
+            stage = Stage(said("hello"), targets=[paid("images"), CHAT_ELSEWHERE])
+            assert (await chat(stage, messages=SILENT)).status == 200
+            assert stage.asked == ["api.openai.com"]
+
+        play(story)
+
+    def test_is_refused_where_no_target_talks(self) -> None:
+        async def story() -> None:
+            stage = Stage(targets=[paid("images")])
+            with pytest.raises(ClientError) as refused:
+                await chat(stage, messages=SILENT)
+            assert (refused.value.status, stage.asked) == (400, [])
+
+        play(story)
+
+
+@pytest.mark.parametrize(("model", "models", "status"), [("gpt-5000", "*", 404), ("gpt-4o", "flux", 403)])
+def test_a_model_must_be_there_and_allowed(model: str, models: str, status: int) -> None:
+    async def story() -> None:
+        stage = Stage(key=VirtualKey("alice", models=(models,)))
+        with pytest.raises(GatewayError) as refused:
+            await chat(stage, model=model)
+        assert refused.value.status == status
+
+    play(story)
+
+
+def operation(images: ImageOperation | None = None, max_output: int | None = None, **fields: Any) -> ChatOperation:
+    request = parse_chat_request({**ASKED, **fields})
+    return ChatOperation(request, 400, len, Clock(), lambda data: data, images=images, max_output=max_output)
+
+
+class TestWhatAChatMayCost:
+    @pytest.mark.parametrize(
+        ("fields", "limit", "tokens"),
+        [
+            ({"max_tokens": 1000}, None, 1000),
+            ({"max_tokens": 1000, "n": 3}, None, 3000),
+            ({"max_tokens": 1000}, 600, 600),
+            ({}, 600, 600),
+            ({"max_tokens": 1000, "thinking": {"budget_tokens": 500}}, None, 1500),
+            ({"max_tokens": 1000, "thinking": {"budget_tokens": "many"}}, None, 1000),
+        ],
+    )
+    def test_is_its_input_and_all_the_output_it_allows(
+        self, fields: dict[str, Any], limit: int | None, tokens: int
+    ) -> None:
+        asked = operation(max_output=limit, **fields)
+        assert asked.cost_bound(TOKEN, exact=False) == asked.rough_input_tokens() + tokens
+
+    def test_counts_its_input_where_that_matters(self) -> None:
+        asked = operation(max_tokens=1)
+        exact = asked.cost_bound(TOKEN, exact=True)
+        assert exact is not None
+        assert exact >= len("a bear") + 1
+        assert exact != asked.cost_bound(TOKEN, exact=False)
+
+    def test_as_an_order_for_images_is_theirs(self) -> None:
+        images = desk().operation("/v1/images/generations", wish(), (FLUX,), cast("Any", Presenter()))
+        asked = operation(images)
+        assert asked.cost_bound(FLUX, exact=True) == asked.stake(FLUX) == 20_000_000
+        assert asked.cost_bound(CHAT, exact=False) != 20_000_000
+
+    def test_its_input_is_counted_once_however_many_attempts_ask(self) -> None:
+        counted: list[str] = []
+        asked = operation()
+        asked.count = lambda text: counted.append(text) or len(text)  # type: ignore[func-returns-value]
+        assert asked.input_tokens() == asked.input_tokens()
+        assert counted.count("a bear") == 1

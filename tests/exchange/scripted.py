@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.health import Ticket
@@ -215,6 +215,15 @@ class Clock:
         return 0
 
 
+@dataclass
+class Parts:
+    """What an attempt uses of the gateway."""
+
+    pool: Any
+    tasks: TrackedTasks
+    clock: Clock = field(default_factory=Clock)
+
+
 def attempt(
     script: Script,
     *responses: Response | TransportError,
@@ -232,12 +241,13 @@ def attempt(
     return Attempt(
         AttemptPlan(target, endpoint, credential, True, 1, 0, False, Ticket(endpoint, "gpt-4o", 0.0)),
         others.get("talk") or Talk(script),
-        pool=others.get("pool") or cast("Any", Pool(list(responses))),
+        Parts(
+            others.get("pool") or Pool(list(responses)),
+            others.get("tasks", TrackedTasks(no_errors)),
+        ),
         sink=others.get("sink") or Sink(),
         interrupter=others.get("interrupter") or Interrupter(),
         deadline=deadline,
-        clock=Clock(),
-        tasks=others.get("tasks", TrackedTasks(no_errors)),
         errands=others.get("errands") or Errands(),
     )
 
@@ -264,3 +274,49 @@ def emitting(talk: Talk) -> Conversing:
         if not outcome.ok:
             return OK if outcome.slug == "sse_truncated" else outcome
         yield Emit(talk.heard[-1][1])
+
+
+def folding(talk: Talk) -> Conversing:
+    """Collect everything that comes, to the end, as one whole answer."""
+    yield SEND
+    while True:
+        outcome = yield from talk.hear(Awaiting.IDLE if talk.progress else Awaiting.CONTENT)
+        if not outcome.ok:
+            talk.answer = b"".join(data for _, data in talk.heard)
+            return OK if outcome.slug == "sse_truncated" else outcome
+
+
+def with_usage(script: Script, usage: Usage) -> Script:
+    """The same conversation with an upstream that names its usage at the end."""
+
+    def script_with_usage(talk: Talk) -> Conversing:
+        outcome = yield from script(talk)
+        talk.usage = usage
+        return outcome
+
+    return script_with_usage
+
+
+def fails(slug: str, phase: Phase = Phase.REJECTED, status: int = 500, **others: Any) -> Script:
+    """An upstream that answers, and what it answers means this."""
+
+    def script(talk: Talk) -> Conversing:
+        yield SEND
+        return Outcome(slug, phase, status, **others)
+
+    return script
+
+
+def in_turn(*scripts: Script) -> Script:
+    """The first conversation follows the first script, the second one the second, and so on."""
+    left = list(scripts)
+
+    def script(talk: Talk) -> Conversing:
+        return (yield from left.pop(0)(talk))
+
+    return script
+
+
+def answered(data: bytes = b"hello", at: float = 1.0) -> Response:
+    """An upstream that sends one piece and ends."""
+    return Response([(at, data)], end=at)

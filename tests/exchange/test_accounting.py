@@ -1,4 +1,4 @@
-"""Every request is told once to the ledger, the metrics and the log, whatever fails; even our own booking."""
+"""Every request goes once to the ledger, the metrics and the log, even if our own booking of it fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Rout
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.base import AttemptRecord, Settlement
+from gateway.stores.records import AttemptRecord, Settlement
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
 
@@ -33,7 +33,7 @@ class Mistake(Exception):
 
 
 @dataclass
-class Told:
+class Observers:
     """Stands for the services; keeps what the ledger and the log are told. ``now``: seconds, moved by the tests."""
 
     now: float = 50.0
@@ -58,7 +58,7 @@ class Told:
         return cast("Services", self)
 
     @property
-    def ledger(self) -> Told:
+    def ledger(self) -> Observers:
         return self
 
     log = clock = ledger
@@ -126,12 +126,12 @@ class Asked:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def told() -> Observers:
+    return Observers()
 
 
 @pytest.fixture
-async def account(told: Told) -> Account:
+async def account(told: Observers) -> Account:
     opened = Account(told.services, Asked(), Route("gpt-4o", (BILLED,)), ALICE, "req-1")
     opened.reserved = True
     return opened
@@ -139,7 +139,7 @@ async def account(told: Told) -> Account:
 
 def tried(
     account: Account,
-    told: Told,
+    told: Observers,
     outcome: Outcome | None = OK,
     talk: Talk | None = None,
     *,
@@ -157,7 +157,9 @@ def tried(
 
 
 class TestARequestThatGoesWell:
-    async def test_is_charged_by_its_usage_and_told_to_everybody(self, account: Account, told: Told) -> None:
+    async def test_is_charged_by_its_usage_and_goes_to_ledger_metrics_and_log(
+        self, account: Account, told: Observers
+    ) -> None:
         account.first_content()
         tried(account, told, talk=Talk(Usage(1000, 400, 10)), driven=Driven(waited=1.5))
         assert account.settle(200) == b"0.00102"
@@ -188,14 +190,14 @@ class TestARequestThatGoesWell:
         assert (level, event, fields["cost_usd"], fields["outcome"]) == ("info", "request", "0.00102", "ok")
         assert "the-key-itself" not in repr(told.lines)
 
-    async def test_is_settled_once(self, account: Account, told: Told) -> None:
+    async def test_is_settled_once(self, account: Account, told: Observers) -> None:
         tried(account, told, talk=Talk(Usage(1000, 0, 10)))
         assert [account.settle(200), account.settle(500)] == [b"0.00102"] * 2
         assert [settled.status for settled in told.settled] == [200]
         assert told.figure("gateway_requests_total") == 1
         assert account.tokens_used() == 1010
 
-    async def test_says_in_its_headers_how_it_came_about(self, account: Account, told: Told) -> None:
+    async def test_says_in_its_headers_how_it_came_about(self, account: Account, told: Observers) -> None:
         assert dict(account.headers()) == {b"x-gateway-attempts": b"0"}
         tried(account, told, Outcome("upstream_5xx", Phase.UNKNOWN, 500))
         tried(account, told)
@@ -203,7 +205,7 @@ class TestARequestThatGoesWell:
 
 
 class TestAttempts:
-    async def test_that_fail_are_counted_logged_and_kept(self, account: Account, told: Told) -> None:
+    async def test_that_fail_are_counted_logged_and_kept(self, account: Account, told: Observers) -> None:
         change = Failover("piapi", "piapi", "upstream_5xx")
         tried(account, told, Outcome("upstream_5xx", Phase.REJECTED, 500, detail="status 500"), failovers=(change,))
         tried(account, told, talk=Talk(Usage(1000, 0, 10)))
@@ -217,7 +219,7 @@ class TestAttempts:
         assert fields["upstream_key"] == "first"
 
     async def test_that_a_crash_of_ours_cut_short_are_charged_for_what_was_delivered(
-        self, account: Account, told: Told
+        self, account: Account, told: Observers
     ) -> None:
         talk = Talk(estimated=Usage(1000, 0, 10, confidence="estimated"))
         tried(account, told, Outcome("internal_error", Phase.FORWARDED), talk)
@@ -225,7 +227,7 @@ class TestAttempts:
         [settled] = told.settled
         assert (settled.charged, settled.confidence, settled.status) == (1_020_000, "estimated", 500)
 
-    async def test_nothing_sent_is_nothing_paid(self, account: Account, told: Told) -> None:
+    async def test_nothing_sent_is_nothing_paid(self, account: Account, told: Observers) -> None:
         tried(account, told, Outcome("connect_refused", Phase.UNSENT), driven=Driven(sent=False))
         assert not account.sent
         account.settle(502)
@@ -233,7 +235,7 @@ class TestAttempts:
 
 
 class TestWithoutAnIntent:
-    async def test_the_ledger_is_told_nothing_but_the_metrics_are(self, account: Account, told: Told) -> None:
+    async def test_the_ledger_is_told_nothing_but_the_metrics_are(self, account: Account, told: Observers) -> None:
         account.reserved = False
         account.settle(503)
         assert told.settled == []
@@ -256,7 +258,7 @@ class TestAMistakeOfOursWhileBooking:
         return Talk()
 
     async def test_is_raised_after_the_row_was_settled_as_unknown(
-        self, account: Account, told: Told, broken: Talk
+        self, account: Account, told: Observers, broken: Talk
     ) -> None:
         tried(account, told, Outcome("upstream_5xx", Phase.UNKNOWN, 500))
         tried(account, told, OK, broken)
@@ -274,7 +276,7 @@ class TestAMistakeOfOursWhileBooking:
             ("ok", 0, "unknown"),
         ]
 
-    async def test_is_counted_and_logged_all_the_same(self, account: Account, told: Told, broken: Talk) -> None:
+    async def test_is_counted_and_logged_all_the_same(self, account: Account, told: Observers, broken: Talk) -> None:
         tried(account, told, OK, broken)
         with pytest.raises(Mistake):
             account.settle(200)
@@ -284,25 +286,25 @@ class TestAMistakeOfOursWhileBooking:
         assert told.lines[-1][2]["confidence"] == "unknown"
 
     async def test_settling_again_is_quiet_and_changes_nothing(
-        self, account: Account, told: Told, broken: Talk
+        self, account: Account, told: Observers, broken: Talk
     ) -> None:
         tried(account, told, OK, broken)
         with pytest.raises(Mistake):
             account.settle(200)
-        account.settle(500)  # what the exchange does at its end, whatever happened
+        account.settle(500)  # what the exchange does at its end in every case
         assert len(told.settled) == 1
         assert told.figure("gateway_requests_total") == 1
         assert account.tokens_used() == 0
 
 
-async def test_an_attempt_that_never_ended_counts_as_our_mistake(account: Account, told: Told) -> None:
+async def test_an_attempt_that_never_ended_counts_as_our_mistake(account: Account, told: Observers) -> None:
     tried(account, told, None)
     account.settle(500)
     [record] = told.settled[0].attempts
     assert (record.outcome, record.phase) == (OUR_MISTAKE.slug, int(Phase.UNKNOWN))
 
 
-async def test_an_intent_says_whether_it_may_cost_by_the_piece(told: Told) -> None:
+async def test_an_intent_says_whether_it_may_cost_by_the_piece(told: Observers) -> None:
     for targets, paid in (((BILLED,), False), ((BILLED, IMAGE), True)):
         account = Account(told.services, Asked(), Route("gpt-4o", targets), ALICE, "req-1")
         intent = account.intent(7)

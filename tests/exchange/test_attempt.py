@@ -45,7 +45,7 @@ class TestHowLongAWaitMayLast:
 
         play(story)
 
-    def test_content_is_awaited_from_the_head_on_whatever_comments_come(self) -> None:
+    def test_content_is_awaited_from_the_head_on_even_if_comments_come(self) -> None:
         async def story() -> None:
             pool = Pool([Response(every(7, b": wait"))], head_after=10)
             assert await ends(attempt(listen(Awaiting.CONTENT), pool=pool)) == ("stall_content", 70)
@@ -78,7 +78,7 @@ class TestHowLongAWaitMayLast:
 
     @pytest.mark.parametrize("paid", [False, True])
     @pytest.mark.parametrize("pause", [0.3, 1.9])
-    def test_an_answer_that_named_its_finish_gets_two_seconds_whatever_comes(
+    def test_an_answer_that_named_its_finish_gets_two_seconds_even_if_bytes_still_come(
         self,
         paid: bool,
         pause: float,
@@ -157,7 +157,7 @@ class TestTheDeadline:
 
 
 class TestSlowClients:
-    """While the client makes us wait, nobody listens to the upstream: that is not its silence."""
+    """While the client makes us wait, we do not listen to the upstream: that is not its silence."""
 
     @pytest.mark.parametrize(
         ("silence", "came"), [(59, ("ok", 270)), (61, ("stall_idle", 270))], ids=["within", "beyond"]

@@ -68,7 +68,7 @@ class TestWhatIsLeftBehind:
 
         play(story)
 
-    def test_an_error_while_waiting_for_it_concerns_nobody(self) -> None:
+    def test_an_error_while_waiting_for_it_is_ignored(self) -> None:
         async def story() -> None:
             def script(talk: Talk) -> Conversing:
                 yield SEND

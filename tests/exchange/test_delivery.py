@@ -21,6 +21,7 @@ SOON = 0.01
 class Recorder:
     """A client that writes down what it is sent. ``hold(name)`` blocks a method after its bytes are on their way."""
 
+    request_id = "req-1"
     stalled = False
 
     def __init__(self) -> None:
@@ -176,7 +177,7 @@ class TestStreams:
             ("finish",),
         ]
 
-    async def test_a_comment_commits_nobody(self, client: Recorder, stream: Delivery) -> None:
+    async def test_a_comment_commits_to_nothing(self, client: Recorder, stream: Delivery) -> None:
         committed = [stream.committed]
         for data, meaningful in ((PING, False), (b"data: one\n\n", True)):
             await stream.emit(data, meaningful)
@@ -300,7 +301,7 @@ class TestAKeepAliveThatIsBeingWritten:
         assert client.names.count("start") == 1
 
     @pytest.mark.parametrize("where", ["start", "write"])
-    async def test_even_if_whoever_waited_for_it_first_was_stopped(
+    async def test_even_if_the_first_wait_for_it_was_cancelled(
         self, where: str, client: Recorder, stream: Delivery
     ) -> None:
         """The request's time is up while its first content waits for the keep-alive: then the error waits for it."""
@@ -319,7 +320,7 @@ class TestAKeepAliveThatIsBeingWritten:
         assert client.cut == []
         assert (client.names.count("start"), client.names[-1]) == (1, "stream_error")
 
-    async def test_bytes_that_commit_nobody_do_not_start_a_second_head(
+    async def test_bytes_that_commit_to_nothing_do_not_start_a_second_head(
         self, client: Recorder, stream: Delivery
     ) -> None:
         await client.beats(1)

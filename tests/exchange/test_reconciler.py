@@ -1,4 +1,4 @@
-"""What became of exchanges in doubt: PiAPI is asked, the ledger corrected, and whoever holds the money is told.
+"""What became of exchanges in doubt: PiAPI is asked, the ledger corrected, the budgets told.
 
 A real ledger and a sandbox over real sockets; only the wall clock is moved by hand.
 """
@@ -23,9 +23,9 @@ from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
-from gateway.stores.base import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange
-from gateway.stores.queries import UsageRow, usage, verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange, UsageRow
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import usage, verify
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.redaction import Redactor
 from gateway.telemetry.series import LabelSpace
@@ -220,7 +220,7 @@ async def test_points_come_before_the_price_and_the_price_where_there_are_none(w
     assert world.resolved == [("dear", 2 * DEV), ("silent", DEV)]
 
 
-async def test_of_a_model_without_a_price_nobody_knows_what_it_costs(world: World) -> None:
+async def test_of_a_model_without_a_price_the_cost_stays_unknown(world: World) -> None:
     world.shared.routes = RouteTable([])
     await world.in_doubt("x", await world.order("ok;polls=0;consume=0"))
     await world.reconciler.look()
@@ -300,7 +300,7 @@ async def test_a_host_that_fails_is_followed_by_the_next(world: World, fault: st
     assert world.resolved == [("x", DEV)]
 
 
-async def test_where_nobody_answers_it_is_tried_once_a_round(world: World) -> None:
+async def test_where_no_host_answers_it_is_tried_once_a_round(world: World) -> None:
     tasks = [await world.order(DONE) for _ in range(3)]
     for number, task in enumerate(tasks):
         await world.in_doubt(f"x{number}", task)
@@ -315,7 +315,7 @@ async def test_where_nobody_answers_it_is_tried_once_a_round(world: World) -> No
     assert world.resolved == [("x0", DEV), ("x1", DEV), ("x2", DEV)]
 
 
-async def test_a_key_that_is_gone_holds_up_nobody_else(world: World) -> None:
+async def test_a_key_that_is_gone_does_not_hold_up_the_others(world: World) -> None:
     await world.in_doubt("gone", await world.order(DONE, "old"), key="old")
     await world.in_doubt("x", await world.order(DONE))
     await world.reconciler.look()
@@ -335,7 +335,7 @@ async def test_a_task_that_piapi_does_not_know_is_asked_after_again(world: World
 
 
 class TestAge:
-    async def test_after_a_day_nobody_is_asked_any_more_and_it_is_reported_once(self, world: World) -> None:
+    async def test_after_a_day_no_upstream_is_asked_and_it_is_reported_once(self, world: World) -> None:
         task = await world.order(DONE)
         await world.in_doubt("x", task)
         world.shared.now_ns = NOW + DAY

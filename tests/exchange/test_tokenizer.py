@@ -77,7 +77,7 @@ def test_a_damaged_file_is_an_error_with_a_name(monkeypatch, tmp_path, packed):
         Tokenizer().load()
 
 
-def test_without_a_vocabulary_every_four_bytes_are_a_token_and_nobody_tries_again(monkeypatch):
+def test_without_a_vocabulary_every_four_bytes_are_a_token_and_loading_is_not_tried_again(monkeypatch):
     loads: list[int] = []
     monkeypatch.setattr(tokenizer, "_load", lambda: (loads.append(1), broken())[1])
     without = Tokenizer()

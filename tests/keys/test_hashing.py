@@ -12,8 +12,15 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreError
-from gateway.keys.hashing import Pepper, new_key, open_pepper
+from gateway.keys.hashing import Pepper, new_key
+from gateway.keys.hashing import open_pepper as open_pepper_file
+from gateway.stores.sqlite.store import pepper_file
 from gateway.telemetry.redaction import Redactor
+
+
+def open_pepper(store: Path, from_environment: str | None, mark: bytes | None) -> Pepper:
+    """The pepper beside a store."""
+    return open_pepper_file(pepper_file(store), from_environment, mark)
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from gateway.core.errors import StoreError
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.hashing import Pepper, new_key
 from gateway.keys.keyring import Keyring
-from gateway.stores.keys import KeyMissing, KeySettings, KeyStore, StoredKey
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.key_records import KeyMissing, KeySettings, StoredKey
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.store import SQLiteKeys, pepper_file
 
 NOW = 1_800_000_000_000_000_000
 HOUR = 3_600_000_000_000
@@ -120,18 +121,18 @@ async def ledger(tmp_path: Path):
 
 
 async def open_ring(ledger: SQLiteLedger, clock: Clock | None = None) -> Keyring:
-    return await Keyring.open(ledger.path, "", clock or Clock())
+    return await Keyring.open(SQLiteKeys(ledger.path, ledger), pepper_file(ledger.path), "", clock or Clock())
 
 
 async def make(ring: Keyring, ledger: SQLiteLedger, name: str, settings: KeySettings = KeySettings()) -> str:  # noqa: B008
     """Create a key through the ring; returns the key."""
-    key, store = new_key(), KeyStore(ledger)
+    key, store = new_key(), SQLiteKeys(ledger.path, ledger)
     await ring.change(lambda: store.create(name, ring.pepper.digest(key.encode()), ring.pepper.mark, settings, NOW))
     return key
 
 
 async def test_a_change_of_the_store_is_in_force_when_it_returns_and_after_a_restart(ledger: SQLiteLedger) -> None:
-    ring, store = await open_ring(ledger), KeyStore(ledger)
+    ring, store = await open_ring(ledger), SQLiteKeys(ledger.path, ledger)
     told: list[tuple[str, bool]] = []
     ring.on_change = lambda key: told.append((key.name, key.revoked_at_ns is not None))
     assert (ring.keys, ring.any_stored) == ((), False)
@@ -157,12 +158,12 @@ async def test_a_change_that_fails_changes_nothing(ledger: SQLiteLedger) -> None
     ring = await open_ring(ledger)
     alice = await make(ring, ledger, "alice")
     with pytest.raises(KeyMissing):
-        await ring.change(lambda: KeyStore(ledger).revoke("nobody", NOW))
+        await ring.change(lambda: SQLiteKeys(ledger.path, ledger).revoke("nobody", NOW))
     assert who(ring, alice) == "alice"
 
 
 async def test_changes_at_the_same_moment_leave_what_the_store_has(ledger: SQLiteLedger) -> None:
-    ring, store = await open_ring(ledger), KeyStore(ledger)
+    ring, store = await open_ring(ledger), SQLiteKeys(ledger.path, ledger)
     alice = await make(ring, ledger, "alice")
     await asyncio.gather(
         *(ring.change(lambda n=n: store.update("alice", lambda _: KeySettings(rpm=n))) for n in range(1, 40))  # type: ignore[misc]
@@ -177,7 +178,7 @@ async def test_revoking_the_last_key_does_not_open_the_door(ledger: SQLiteLedger
     """auth: auto asks for a key where there is any. Nobody takes a key away in order to let everybody in."""
     ring = await open_ring(ledger)
     await make(ring, ledger, "alice")
-    await ring.change(lambda: KeyStore(ledger).revoke("alice", NOW))
+    await ring.change(lambda: SQLiteKeys(ledger.path, ledger).revoke("alice", NOW))
     assert ring.any_stored
     assert (await open_ring(ledger)).any_stored
 
@@ -188,7 +189,7 @@ async def test_an_expired_key_counts_as_one_and_can_be_prolonged(ledger: SQLiteL
     clock.wall = NOW + 2 * HOUR
     ring = await open_ring(ledger, clock)
     assert (who(ring, alice), ring.any_stored) == (None, True)
-    await ring.change(lambda: KeyStore(ledger).update("alice", lambda _: KeySettings()))
+    await ring.change(lambda: SQLiteKeys(ledger.path, ledger).update("alice", lambda _: KeySettings()))
     assert who(ring, alice) == "alice"
 
 
@@ -198,4 +199,4 @@ async def test_a_lost_pepper_is_told_before_anybody_is_served(ledger: SQLiteLedg
     with pytest.raises(StoreError, match="pepper is missing"):
         await open_ring(ledger)
     with pytest.raises(StoreError, match="GATEWAY_KEY_PEPPER is not the pepper"):
-        await Keyring.open(ledger.path, "ab" * 32, Clock())
+        await Keyring.open(SQLiteKeys(ledger.path, ledger), pepper_file(ledger.path), "ab" * 32, Clock())

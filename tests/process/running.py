@@ -23,13 +23,14 @@ from typing import Any, Self
 import httpx2
 
 from gateway.sandbox import Sandbox
+from tests.base_config import ALICE as ALICE_KEY
+from tests.base_config import base_config, merged
 
 PROGRAM = Path(sys.executable).parent / "piapi-gateway"
 PATIENCE = 30.0
 """Seconds after which a test gives up on a process; nothing is ever asserted to be fast."""
 
 CHAT = "/v1/chat/completions"
-ALICE_KEY = "gw-alice-0123456789abcdef"
 BOB_KEY = "gw-bob-0123456789abcdef"
 
 _ANNOUNCED = re.compile(r"listens on (http://\S+) \(admin: (http://[^)\s]+)\)")
@@ -165,25 +166,17 @@ async def commands(folder: Path, *each: Sequence[str]) -> list[Finished]:
 
 
 def settings(sandbox: Sandbox, folder: Path, **over: Any) -> dict[str, Any]:
-    """A configuration of PiAPI's two hosts with two keys, the backup, two virtual keys; ``over`` replaces parts."""
-    return {
-        "listen": "127.0.0.1:0",
-        "admin": {"listen": "127.0.0.1:0"},
-        "store": f"sqlite:///{folder / 'gateway.db'}",
-        "upstreams": {
-            "piapi": {
-                "endpoints": [{"url": sandbox.urls["api"], "wall": "120s"}, {"url": sandbox.urls["proxy"]}],
-                "keys": [{"name": "first", "value": "piapi-key-one"}, {"name": "second", "value": "piapi-key-two"}],
-            },
-            "backup": {"endpoints": [{"url": sandbox.urls["backup"]}], "keys": ["backup-key-one"]},
-        },
-        "teams": {"growth": {}},
-        "keys": [
-            {"name": "alice", "team": "growth", "key": ALICE_KEY},
-            {"name": "bob", "key": BOB_KEY, "models": ["gpt-4o-mini"]},
-        ],
-        **over,
-    }
+    """The base with a second key at PiAPI and a second user; ``over`` replaces parts.
+
+    The upstreams' keys look like nothing in particular: that they stay out of sight is not owed to how they begin.
+    """
+    keys = [{"name": "first", "value": "piapi-key-one"}, {"name": "second", "value": "piapi-key-two"}]
+    upstreams = {"piapi": {"keys": keys}, "backup": {"keys": ["backup-key-one"]}}
+    users = [
+        {"name": "alice", "team": "growth", "key": ALICE_KEY},
+        {"name": "bob", "key": BOB_KEY, "models": ["gpt-4o-mini"]},
+    ]
+    return {**merged(base_config(sandbox, folder), {"upstreams": upstreams, "keys": users}), **over}
 
 
 def write(folder: Path, document: Mapping[str, Any] | str) -> Path:

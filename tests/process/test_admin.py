@@ -23,6 +23,7 @@ ADMIN_ROUTES = {
     "/admin/v1/usage": "GET",
     "/admin/v1/upstreams": "GET",
     "/admin/v1/keys": "GET",
+    "/admin/v1/verify": "GET",
     "/admin/v1/reload": "POST",
 }
 

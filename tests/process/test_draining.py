@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx2
 
 from gateway.sandbox import Sandbox
-from gateway.stores.queries import verify
+from gateway.stores.sqlite.queries import verify
 
-from .running import CHAT, Answer, Gateway, ask, chat, new_client, rows, settings, write
+from .running import ALICE_KEY, CHAT, Answer, Gateway, ask, chat, new_client, rows, settings, write
 
 
 class Begun:
@@ -156,7 +156,7 @@ async def test_a_client_that_takes_nothing_cannot_hold_the_exit_up(tmp_path: Pat
     async with Gateway.serve(tmp_path) as gateway:
         host, port = gateway.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
-        key = "authorization: Bearer gw-alice-0123456789abcdef"
+        key = f"authorization: Bearer {ALICE_KEY}"
         head = f"POST {CHAT} HTTP/1.1\r\nhost: {host}\r\n{key}\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         await reader.readuntil(b"\r\n\r\n")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from gateway.sandbox import Sandbox
+from gateway.sandbox.server.connection import ClientConnection
 
 from .running import ALICE_KEY, BOB_KEY, Gateway, ask, chat, new_client, rows, settings, write
 
@@ -205,19 +206,37 @@ async def test_the_admin_key_cannot_be_lost(tmp_path: Path, sandbox: Sandbox, cl
         assert (await admin.get(f"{gateway.admin}/admin/v1/keys")).status_code == 401
 
 
-async def test_what_was_secret_stays_so(tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient) -> None:
+def hold(monkeypatch: pytest.MonkeyPatch, pauses: int) -> asyncio.Event:
+    """The sandbox's answers go no further than so many pauses until the event that is returned is set."""
+    release = asyncio.Event()
+    pause = ClientConnection._pause
+    before = iter(range(pauses))
+
+    async def held(connection: ClientConnection, seconds: float, wall: float | None) -> None:
+        if next(before, None) is None:
+            await release.wait()
+        await pause(connection, seconds, wall)
+
+    monkeypatch.setattr(ClientConnection, "_pause", held)
+    return release
+
+
+async def test_what_was_secret_stays_so(
+    tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A key that the new file no longer names is still in use by what runs, and valid at the provider."""
     write(tmp_path, settings(sandbox, tmp_path))
-    begun = asyncio.Event()
+    begun, release = asyncio.Event(), hold(monkeypatch, pauses=3)
     async with Gateway.serve(tmp_path) as gateway:
         repeated = "your keys are piapi-key-one and piapi-key-two"
-        sandbox.script(f"sse_error_late;after_events=4;delay=150;code=500;message={repeated}")
+        sandbox.script(f"sse_error_late;after_events=4;delay=1;code=500;message={repeated}")
         async with asyncio.TaskGroup() as group:
             running = group.create_task(ask(client, gateway, chat(stream=True), begun=begun.set))
             await begun.wait()
             write(tmp_path, changed(sandbox, tmp_path))
             await by_signal(gateway, client)
             assert sandbox.requests[0].ending == "running"
+            release.set()
         broken = json.loads(running.result().events[-1])
         assert "error" in broken
         line = await gateway.event("attempt")

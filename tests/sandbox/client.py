@@ -11,9 +11,9 @@ import h11
 import orjson
 
 from gateway.sandbox import Sandbox
-from gateway.sandbox.answers import Role
+from gateway.sandbox.wire.answers import Role
 
-Ending = Literal["fin", "reset", "open"]
+ConnectionEnding = Literal["fin", "reset", "open"]
 HELLO = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello there"}]}
 STREAM = {**HELLO, "stream": True, "stream_options": {"include_usage": True}}
 
@@ -23,7 +23,7 @@ class Received:
     """What came back. ``raw``: every byte; ``ending``: how the connection was left when we stopped reading."""
 
     raw: bytes
-    ending: Ending
+    ending: ConnectionEnding
 
     @property
     def status(self) -> int:
@@ -118,7 +118,7 @@ class Client:
     async def receive(self, quiet: float = 5) -> Received:
         """Read until the connection ends, or nothing has come for ``quiet`` seconds."""
         raw = b""
-        ending: Ending = "open"
+        ending: ConnectionEnding = "open"
         try:
             while True:
                 data = await asyncio.wait_for(self.reader.read(1 << 16), quiet)

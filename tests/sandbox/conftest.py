@@ -1,4 +1,4 @@
-"""A running sandbox with all three roles. Closing it raises whatever went wrong inside it."""
+"""A running sandbox with all three roles. Closing it raises the first error inside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import uvloop
 
 from gateway.sandbox import Sandbox
 
-_BOTH_LOOPS = ("test_wire_faults", "test_stream_faults", "test_server")
+_BOTH_LOOPS = (
+    "test_connection",
+    "test_connection_faults",
+    "test_event_faults",
+    "test_sandbox",
+    "test_stream_faults",
+)
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -71,10 +71,10 @@ def all_that_the_contract_names(metrics: Metrics) -> None:
         upstream_keys=lambda: [("piapi", "second", False)],
         pending=lambda: 7,
         lag=lambda: 0.25,
+        auth_failures=lambda: 3,
         money=lambda: MoneySources(
             budgets=[BudgetFigure("alice", "growth", 50 * USD, 40 * USD), BudgetFigure("", "growth", 500 * USD, 0)],
             charged=[("alice", "growth", 7 * USD)],
-            auth_failures=3,
         ),
     )
     metrics.budget_crossed("alice", "growth", 80)

@@ -12,6 +12,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Ups
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Head
+from gateway.translate.context import AttemptContext
 from gateway.wire.chat_chunk import usage_chunk
 from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.sse import encode_event
@@ -72,17 +73,18 @@ STREAM: dict[str, Any] = {"stream": True}
 ASKING: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
+def attempt_context(target: Target = BILLED, endpoint: Endpoint = HOST) -> AttemptContext:
+    return AttemptContext(target, endpoint, wall_seconds=1_700_000_000.0, redact=Redactor([KEY]).data)
+
+
 def conversation(target: Target = BILLED, count: Callable[[str], int] = len, **fields: Any) -> ChatConversation:
     """A request with these fields, about to be tried."""
     request = parse_chat_request({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], **fields})
     return ChatConversation(
         request,
-        target,
-        HOST,
-        wall_seconds=1_700_000_000.0,
+        attempt_context(target),
         count=count,
         input_tokens=lambda: INPUT_TOKENS,
-        redact=Redactor([KEY]).data,
     )
 
 

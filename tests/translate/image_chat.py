@@ -7,12 +7,11 @@ from typing import Any
 
 from gateway.core.images.types import MadeImage
 from gateway.core.types import Outcome
-from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Head, Send
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.presenting import Presenter
 
-from .chat import HOST, KEY, SOLD_BY_IMAGE, USAGE, chunk, delta
+from .chat import KEY, SOLD_BY_IMAGE, USAGE, attempt_context, chunk, delta
 from .images import BLACK, OTHER_URL, URL, PlainPresenter, as_base64, order
 from .transcript import Pieces, lines, transcript
 
@@ -72,12 +71,9 @@ MADE, OTHER = MadeImage(URL, None, "A black cat"), MadeImage(OTHER_URL, None, "A
 def conversation(presenter: Presenter | None = None, **fields: Any) -> ImagesToChat:
     return ImagesToChat(
         order(**fields),
-        SOLD_BY_IMAGE,
-        HOST,
+        attempt_context(SOLD_BY_IMAGE),
         presenter=presenter or PlainPresenter(),
-        wall_seconds=1_700_000_000.0,
         count=len,
-        redact=Redactor([KEY]).data,
     )
 
 

@@ -8,12 +8,11 @@ import orjson
 
 from gateway.core.images.types import MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream
-from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Send
 from gateway.translate.images_to_images import ImagesToImages
 from gateway.translate.presenting import Presenter
 
-from .chat import HOST, KEY, PIAPI
+from .chat import KEY, PIAPI, attempt_context
 from .images import BLACK, GREY, URL, WHITE, PlainPresenter, as_base64, order
 from .transcript import Pieces, lines, transcript
 
@@ -79,12 +78,9 @@ def conversation(
 ) -> ImagesToImages:
     return ImagesToImages(
         order(**fields),
-        target,
-        HOST,
+        attempt_context(target),
         n=n,
         presenter=presenter or PlainPresenter(),
-        wall_seconds=1_700_000_000.0,
-        redact=Redactor([KEY]).data,
         boundary="bound-7",
     )
 

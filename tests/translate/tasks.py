@@ -16,6 +16,7 @@ from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Conversation, Emit, Fetch, Head
+from gateway.translate.context import AttemptContext
 from gateway.translate.images_to_task import ImagesToTask
 from gateway.translate.presenting import Delivering, Presenter, Telling
 
@@ -27,12 +28,11 @@ PROXY = Endpoint("https://proxy.piapi.ai", "https", "proxy.piapi.ai", 443)
 PIAPI = Upstream("piapi", "piapi", (API, PROXY), (Credential("first", KEY),))
 FLUX = Target(PIAPI, "Qubico/flux1-dev", operation="task", price=Price(image=15_000_000))
 POINTS_PER_USD = 10_000_000
-WALL_SECONDS = 1_700_000_000.0
 ID = "1631d053-2352-4add-95cc-360fc52d5f89"
 LINK = "https://img.theapi.app/temp/one.png"
 SECOND_LINK = "https://img.theapi.app/temp/two.png"
 NO_ERROR = {"code": 0, "raw_message": "", "message": "", "detail": None}
-REDACT = Redactor([KEY]).data
+CONTEXT = AttemptContext(FLUX, API, wall_seconds=1_700_000_000.0, redact=Redactor([KEY]).data)
 ORDER = FluxOrder(
     model="Qubico/flux1-dev",
     task_type="txt2img",
@@ -166,12 +166,9 @@ def conversation(
     """An order, about to be tried."""
     return ImagesToTask(
         order,
-        FLUX,
-        API,
+        CONTEXT,
         n=n,
         presenter=presenter or Easel(),
-        wall_seconds=WALL_SECONDS,
-        redact=REDACT,
         points_per_usd=POINTS_PER_USD,
         jitter=jitter,
         webhook=webhook,

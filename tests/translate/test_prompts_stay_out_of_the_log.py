@@ -23,11 +23,8 @@ STREAM = Head(200, ((b"content-type", b"text/event-stream"),))
 def relay() -> TaskRelay:
     return TaskRelay(
         b"{}",
-        tasks.FLUX,
-        tasks.API,
+        tasks.CONTEXT,
         images=1,
-        wall_seconds=tasks.WALL_SECONDS,
-        redact=tasks.REDACT,
         points_per_usd=tasks.POINTS_PER_USD,
         jitter=lambda: 0.5,
     )

@@ -23,7 +23,7 @@ from gateway.translate.task_polling import (
 )
 from gateway.wire.task_answer import TaskState
 
-from .tasks import API, FLUX, ID, KEY, PIECES, POINTS_PER_USD, PROXY, REDACT, WALL_SECONDS, done, task, tell, whole
+from .tasks import API, CONTEXT, FLUX, ID, KEY, PIECES, POINTS_PER_USD, PROXY, done, task, tell, whole
 from .transcript import Told, play
 
 UNPRICED = replace(FLUX, price=None)
@@ -48,9 +48,8 @@ class Waiting:
         jitter: Callable[[], float] = lambda: 0.5,
         wakeup: str | None = None,
     ) -> None:
-        self._polling = TaskPolling(
-            target, endpoint, wall_seconds=WALL_SECONDS, redact=REDACT, jitter=jitter, wakeup=wakeup
-        )
+        context = replace(CONTEXT, target=target, endpoint=endpoint)
+        self._polling = TaskPolling(context, jitter=jitter, wakeup=wakeup)
         self.task_id: str | None = ID
         self.state: TaskState | None = None
 
@@ -305,4 +304,4 @@ def test_a_price_of_nothing_says_nothing_about_what_a_task_may_cost() -> None:
     ],
 )
 def test_the_words_of_a_failure_are_fit_to_be_shown(error: str | None, words: str | None) -> None:
-    assert failure_words(TaskState(ID, "failed", error=error), REDACT) == words
+    assert failure_words(TaskState(ID, "failed", error=error), CONTEXT) == words

@@ -12,16 +12,13 @@ from gateway.translate.commands import Awaiting, Head, Record, Respond, Send, St
 from gateway.translate.task_relay import TaskRead, TaskRelay
 
 from .tasks import (
-    API,
-    FLUX,
+    CONTEXT,
     ID,
     KEY,
     LINK,
     PIECES,
     POINTS_PER_USD,
-    REDACT,
     SECOND_LINK,
-    WALL_SECONDS,
     answer,
     done,
     failed,
@@ -38,18 +35,15 @@ BODY = b'{"model":"Qubico/flux1-dev","task_type":"txt2img","input":{"prompt":"a 
 def relay(images: int = 1) -> TaskRelay:
     return TaskRelay(
         BODY,
-        FLUX,
-        API,
+        CONTEXT,
         images=images,
-        wall_seconds=WALL_SECONDS,
-        redact=REDACT,
         points_per_usd=POINTS_PER_USD,
         jitter=lambda: 0.5,
     )
 
 
 def read(task_id: str = ID) -> TaskRead:
-    return TaskRead(task_id, FLUX, API, wall_seconds=WALL_SECONDS, redact=REDACT)
+    return TaskRead(task_id, CONTEXT)
 
 
 class TestCreating:

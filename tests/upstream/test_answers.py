@@ -20,7 +20,7 @@ CHUNKED = (
     b'5;name="a\tb"\r\nhello\r\n006\r\n world\r\n0;last\r\nX-Sum: 1\r\nx-empty:\r\n\r\n'
 )
 UNTIL_CLOSE = b"HTTP/1.0 200\r\nx-a: 1\r\nx-a: 2\r\n\r\nhello world"
-EARLY = b"HTTP/1.1 100 Continue\r\nx-hint: 1\r\n\r\nHTTP/1.1 103 Early Wakeups\r\nlink: </a>\r\n\r\n"
+EARLY = b"HTTP/1.1 100 Continue\r\nx-hint: 1\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 
 ANSWERS = [
     pytest.param(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -59,21 +59,36 @@ Redact = Callable[[bytes], bytes]
 """Strikes secrets out of UTF-8 text: an upstream may repeat the key it was sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerSource:
+    """Who gave an answer, and to what: the same words prove more from one source than from another.
+
+    ``operation``, ``cost_class``: of what was asked. ``host``: the endpoint's name.
+    """
+
+    dialect: Dialect
+    operation: OperationName
+    cost_class: CostClass
+    host: str
+
+    @property
+    def never_charges_failures(self) -> bool:
+        """Whether a failure costs nothing: PiAPI says so of gpt-4o-image (its chat page's price note)."""
+        return self.dialect == "piapi" and self.operation == "chat" and self.cost_class is CostClass.PAID
+
+
 def classify_answer(
     status: int,
     headers: HeaderLookup,
     body: bytes,
+    source: AnswerSource,
     *,
-    dialect: Dialect,
-    operation: OperationName,
-    cost_class: CostClass,
-    host: str,
     wall_seconds: float,
     redact: Redact | None = None,
 ) -> Outcome:
     """Judge a complete answer that is not a 200 event stream.
 
-    ``host``: the endpoint's name. ``wall_seconds``: Unix time now, for HTTP dates. An answer that is a usable JSON
+    ``wall_seconds``: Unix time now, for HTTP dates. An answer that is a usable JSON
     document comes back as ``ok`` in phase ANSWERED. ``redact``: for the error's words, which is faster than to search
     the whole body.
     """
@@ -83,7 +98,7 @@ def classify_answer(
         return Outcome("redirect", Phase.UNKNOWN, status, detail=f"status {status}")
     document, is_json = _parse_error(body[:_AT_MOST_TO_PARSE])
     html = _is_html(headers, body)
-    made_by_cloudflare = _is_cloudflare(headers, body, document, html=html, host=host)
+    made_by_cloudflare = _is_cloudflare(headers, body, document, html=html, host=source.host)
     if made_by_cloudflare and (status >= 500 or status in _CF_EDGE_REFUSALS):
         return _cloudflare(status, headers, wall_seconds)
     if html and status not in _MEANT_WHOEVER_SAYS_IT:
@@ -95,7 +110,7 @@ def classify_answer(
         return Outcome("bad_content_type", Phase.UNKNOWN, status, detail="status 404, not JSON")
     words = words_of(document)
     slug = _slug(status, words)
-    word_is_final = _never_charges_failures(dialect, operation, cost_class)
+    word_is_final = source.never_charges_failures
     return _outcome(
         slug,
         _phase(slug, proven=is_json and (status < 500 or word_is_final), word_is_final=word_is_final),
@@ -177,11 +192,6 @@ def _phase(slug: str, *, proven: bool, word_is_final: bool) -> Phase:
         return Phase.REJECTED
     usual = RULES[slug].phase
     return Phase.UNKNOWN if usual is Phase.REJECTED and not proven else usual
-
-
-def _never_charges_failures(dialect: Dialect, operation: OperationName, cost_class: CostClass) -> bool:
-    """PiAPI does not charge gpt-4o-image generations that it answers with 4xx or 5xx (its chat page's price note)."""
-    return dialect == "piapi" and operation == "chat" and cost_class is CostClass.PAID
 
 
 def _cloudflare(status: int, headers: HeaderLookup, wall_seconds: float) -> Outcome:

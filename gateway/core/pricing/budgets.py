@@ -18,7 +18,7 @@ from datetime import tzinfo
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.calendar import Period, PeriodKind, period_at
-from gateway.core.types import Budget
+from gateway.core.types import Budget, VirtualKey
 
 PERCENTS = (80, 100)
 """Shares of a budget whose crossing is told."""
@@ -203,6 +203,17 @@ class Budgets:
                 return Exceeded(holder, limit, account.period, amount, account.charged, account.reserved, self._zone)
         return self._reserve(id, holders, amount or 0, wall_ns, periods.values())
 
+    def exhausted(self, holders: Sequence[Holder], wall_ns: int) -> Exceeded | None:
+        """Why nothing that costs money can be reserved, whatever it costs; None as long as every holder has some left.
+
+        A budget of nothing at all is never used up: it is there for what costs nothing.
+        """
+        for holder in holders:
+            state = self.state(holder, wall_ns)
+            if state is not None and state.limit.amount and not state.left:
+                return Exceeded(holder, state.limit, state.period, None, state.charged, state.reserved, self._zone)
+        return None
+
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
         """The request has ended and costs ``charged``. Doing so twice changes nothing the second time.
 
@@ -303,6 +314,11 @@ class Budgets:
         new = sorted(account.reached(limit) - account.told)
         account.told.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
+
+
+def holders_of(key: VirtualKey) -> tuple[Holder, ...]:
+    """Whose budgets a request of this key counts against: the key's own, and its team's."""
+    return (("key", key.name),) if key.team is None else (("key", key.name), ("team", key.team))
 
 
 def _whole(amount: int) -> int:

@@ -84,6 +84,13 @@ class Booking:
         """Nano-dollars over all attempts, for whatever reason."""
         return sum(cost.amount for cost in self.costs)
 
+    @property
+    def doubtful(self) -> int:
+        """Nano-dollars that may still turn out to be owed by the key: of an exchange of unknown outcome all that its
+        attempts had at stake, else what is in doubt beside the part that is settled.
+        """
+        return self.upstream_cost if self.state == "unknown" else self.in_doubt
+
 
 def book(attempts: Sequence[AttemptFacts]) -> Booking:
     """Decide who pays what once an exchange is over. Attempts in order; of every subrequest only the last can have

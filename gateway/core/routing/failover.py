@@ -36,9 +36,9 @@ from gateway.core.types import (
     CostClass,
     Credential,
     Endpoint,
-    FailoverPolicy,
     Outcome,
     Phase,
+    Route,
     Target,
 )
 
@@ -60,19 +60,17 @@ WORTH_BUYING = 5.0
 
 
 class FailoverPlan:
-    """One exchange's.
+    """One exchange's way along ``route``, under the policy of ``states``.
 
-    ``model``: as the client named it. ``deadline``: on the scale of ``now``. ``sdk_retry``: whether an SDK sends this
+    ``deadline``: on the scale of ``now``. ``sdk_retry``: whether an SDK sends this
     request again. ``operations``: those the caller can carry out. ``stake``: nano-dollars a paid target's request
     costs at most, or None if unknown.
     """
 
     def __init__(
         self,
-        targets: Sequence[Target],
+        route: Route,
         *,
-        model: str,
-        policy: FailoverPolicy,
         states: UpstreamStates,
         deadline: float,
         sdk_retry: bool,
@@ -80,10 +78,11 @@ class FailoverPlan:
         operations: Collection[str],
         stake: Callable[[Target], int | None] = price_at_stake,
     ) -> None:
-        keyed = [one for one in targets if one.upstream.endpoints and len(states[one.upstream.name].pool)]
+        policy = states.policy
+        keyed = [one for one in route.targets if one.upstream.endpoints and len(states[one.upstream.name].pool)]
         self._targets = [target for target in keyed if target.operation in operations]
         self._other_operations = len(keyed) > len(self._targets)
-        self._model = model
+        self._model = route.model
         self._states = states
         self._deadline = deadline
         self._rng = randomness

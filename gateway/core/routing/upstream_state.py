@@ -23,10 +23,10 @@ class UpstreamState:
 
 
 class UpstreamStates:
-    """All of them, by the upstream's name."""
+    """All of them, by the upstream's name, and the policy under which they are used."""
 
     def __init__(self, upstreams: Iterable[Upstream], policy: FailoverPolicy) -> None:
-        self._policy = policy
+        self.policy = policy
         self._states = {
             upstream.name: UpstreamState(
                 upstream, CredentialPool(upstream), UpstreamHealth(upstream, policy), RetryBudget(policy.retry_budget)
@@ -51,7 +51,7 @@ class UpstreamStates:
                 continue
             state.pool.adopt(before.pool)
             state.health.adopt(before.health)
-            before.budget.ratio = self._policy.retry_budget
+            before.budget.ratio = self.policy.retry_budget
             self._states[name] = UpstreamState(state.upstream, state.pool, state.health, before.budget)
 
     def endpoints_available(self, now: float) -> list[tuple[str, str, bool]]:

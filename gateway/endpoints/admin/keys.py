@@ -11,12 +11,10 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from gateway.endpoints.admin.json_body import Guard, JsonHandler, answering, body_fields
+from gateway.endpoints.admin.paths import KEYS_PATH
 from gateway.keys.fields import refuse_unknown
-from gateway.keys.key_book import MOST_LISTED
-from gateway.keys.service import KeyService
+from gateway.keys.service import MOST_LISTED, KeyService
 from gateway.wire.field_checks import wrong_value
-
-KEYS_PATH = "/admin/v1/keys"
 
 DEFAULT_LIMIT = 100
 
@@ -27,13 +25,13 @@ def key_routes(desk: KeyService, guarded: Guard) -> list[Route]:
     async def page(request: Request) -> Any:
         query = request.query_params
         refuse_unknown(query, ("limit", "after", "include_revoked"))
-        return await desk.book.page(query.get("after", ""), _limit(query), _flag(query, "include_revoked"))
+        return await desk.listing.page(query.get("after", ""), _limit(query), _flag(query, "include_revoked"))
 
     async def create(request: Request) -> Any:
         return await desk.create(await body_fields(request))
 
     async def show(request: Request) -> Any:
-        return await desk.book.show(request.path_params["name"])
+        return await desk.listing.show(request.path_params["name"])
 
     async def change(request: Request) -> Any:
         return await desk.change(request.path_params["name"], await body_fields(request))

@@ -1,4 +1,4 @@
-"""The books on the admin listener: held against PiAPI's bill, and relieved of old rows."""
+"""The books on the admin listener: checked, held against PiAPI's bill, and relieved of old rows."""
 
 from __future__ import annotations
 
@@ -9,19 +9,17 @@ from starlette.routing import Route
 
 from gateway.billing.ledger import LedgerService
 from gateway.core.errors import invalid_request
-from gateway.endpoints.admin.json_body import Guard, answering, body_fields
+from gateway.endpoints.admin.json_body import Guard, JsonHandler, answering, body_fields
+from gateway.endpoints.admin.paths import PRUNE_PATH, RECONCILE_PATH, VERIFY_PATH
 from gateway.keys.fields import refuse_unknown
 from gateway.wire.field_checks import a_boolean, a_string, missing
-
-RECONCILE = "/admin/v1/reconcile"
-PRUNE = "/admin/v1/prune"
 
 
 def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
     """The routes; ``guarded`` puts each behind the admin key.
 
-    ``POST /admin/v1/reconcile``: ``{"since", "until"}``, both optional. ``POST /admin/v1/prune``: ``{"before",
-    "dry_run"}``, the latter optional. Moments are written as ``usage --since`` takes them.
+    ``GET /admin/v1/verify``. ``POST /admin/v1/reconcile``: ``{"since", "until"}``, both optional. ``POST
+    /admin/v1/prune``: ``{"before", "dry_run"}``, the latter optional. Moments are as ``usage --since`` takes them.
     """
 
     async def reconcile(request: Request) -> Any:
@@ -45,8 +43,15 @@ def book_routes(desk: LedgerService, guarded: Guard) -> list[Route]:
         except ValueError as error:
             raise invalid_request(str(error), param="before", code="invalid_value") from None
 
-    works = {RECONCILE: reconcile, PRUNE: prune}
-    return [Route(path, guarded(answering({"POST": work})), methods=["POST"]) for path, work in works.items()]
+    async def verify(_: Request) -> Any:
+        return await desk.verify()
+
+    works: dict[str, dict[str, JsonHandler]] = {
+        RECONCILE_PATH: {"POST": reconcile},
+        PRUNE_PATH: {"POST": prune},
+        VERIFY_PATH: {"GET": verify},
+    }
+    return [Route(path, guarded(answering(methods)), methods=list(methods)) for path, methods in works.items()]
 
 
 def _text(fields: dict[str, Any], name: str) -> str | None:

@@ -13,10 +13,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.billing.ledger import LedgerService
+from gateway.core.defaults import USAGE_BY
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
 from gateway.endpoints.admin.json_body import Handler
 from gateway.endpoints.admin.keys import key_routes
 from gateway.endpoints.admin.ledger import book_routes
+from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH, USAGE_PATH
 from gateway.keys.service import KeyService
 
 
@@ -42,12 +44,12 @@ def admin_routes(source: AdminSource) -> list[Route]:
     """The routes behind ``admin.listen``; with an admin key, each asks for it."""
     admin = _Admin(source)
     return [
-        Route("/metrics", admin.guarded(admin.metrics, unless=source.open_metrics)),
-        Route("/admin/v1/usage", admin.guarded(admin.usage)),
-        Route("/admin/v1/upstreams", admin.guarded(admin.upstreams)),
+        Route(METRICS_PATH, admin.guarded(admin.metrics, unless=source.open_metrics)),
+        Route(USAGE_PATH, admin.guarded(admin.usage)),
+        Route(UPSTREAMS_PATH, admin.guarded(admin.upstreams)),
         *key_routes(source.keys, admin.guarded),
         *book_routes(source.books, admin.guarded),
-        Route("/admin/v1/reload", admin.guarded(admin.reload), methods=["POST"]),
+        Route(RELOAD_PATH, admin.guarded(admin.reload), methods=["POST"]),
     ]
 
 
@@ -74,7 +76,7 @@ class _Admin:
 
     async def usage(self, request: Request) -> Response:
         query = request.query_params
-        by = [field for field in query.get("by", "key,model").split(",") if field]
+        by = [field for field in query.get("by", USAGE_BY).split(",") if field]
         try:
             rows = await self._source.usage(query.get("since"), query.get("until"), by)
         except ValueError as error:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.outcomes.classify import classify_answer, classify_error
+from gateway.core.outcomes.classify import AnswerSource, classify_answer, classify_error
 from gateway.core.outcomes.table import RULES
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
 
@@ -33,10 +33,7 @@ def judge(
         status,
         headers,
         body,
-        dialect=dialect,
-        operation=operation,
-        cost_class=cost_class,
-        host=host,
+        AnswerSource(dialect, operation, cost_class, host),
         wall_seconds=NOON,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from gateway.core.outcomes.classify import classify_answer, classify_error
+from gateway.core.outcomes.classify import AnswerSource, classify_answer, classify_error
 from gateway.core.types import CostClass, Outcome
 
 JSON = {b"content-type": b"application/json"}
@@ -16,10 +16,7 @@ def judge(status: int, body: bytes) -> Outcome:
         status,
         JSON,
         body,
-        dialect="piapi",
-        operation="chat",
-        cost_class=CostClass.TOKENS,
-        host="api.piapi.ai",
+        AnswerSource("piapi", "chat", CostClass.TOKENS, "api.piapi.ai"),
         wall_seconds=1_795_348_800.0,
     )
 
@@ -89,10 +86,7 @@ class TestSecretsInWords:
             status,
             JSON,
             body,
-            dialect="piapi",
-            operation="images",
-            cost_class=CostClass.PAID,
-            host="api.piapi.ai",
+            AnswerSource("piapi", "images", CostClass.PAID, "api.piapi.ai"),
             wall_seconds=1_795_348_800.0,
             redact=self.redact,
         )

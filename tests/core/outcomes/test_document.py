@@ -1,4 +1,4 @@
-"""``docs/outcomes.md`` and the table in ``core/outcomes.py`` say the same, row by row."""
+"""``docs/outcomes.md`` and the table in ``core/outcomes/table.py`` say the same, row by row."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.outcomes.table import Verdict
 from gateway.core.routing.failover import FailoverPlan
 from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates, Wait
-from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Target
+from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Route, Target
 from tests.core.builders import CHEAP, DEAR, Chance, backup, ended, target, upstream
 
 POLICY = FailoverPolicy()
@@ -41,9 +41,7 @@ class Story:
         self.ways: list[str] = []
         self.plan: AttemptPlan | None = None
         self.failover_plan = FailoverPlan(
-            world.targets,
-            model="gpt-4o",
-            policy=world.policy,
+            Route("gpt-4o", world.targets),
             states=world.states,
             deadline=world.now + patience,
             sdk_retry=sdk_retry,

@@ -7,10 +7,10 @@ import pytest
 from gateway.core.outcomes.table import RULES, SAFETY, Permission, Verdict
 from gateway.core.routing.failover import FailoverPlan
 from gateway.core.routing.route_table import AttemptPlan
-from gateway.core.types import FailoverPolicy, Outcome, Phase, Price
+from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Route
 from tests.core.builders import CHEAP, DEAR, TOKENS, Chance, backup, ended, target, upstream
 
-from .stories import POLICY, World, image
+from .stories import World, image
 
 
 class TestPaid:
@@ -33,9 +33,7 @@ class TestPaid:
     def test_one_of_unknown_price_is_not(self) -> None:
         world = World(target(upstream(), operation="images", price=None))
         story = FailoverPlan(
-            world.targets,
-            model="m",
-            policy=POLICY,
+            Route("m", world.targets),
             states=world.states,
             deadline=2000.0,
             sdk_retry=False,

@@ -12,7 +12,7 @@ from gateway.core.outcomes.table import RULES, Verdict, booking, is_doubtful, pr
 from gateway.core.routing.failover import LONGEST_HOLD, MOST_DIALS, FailoverPlan
 from gateway.core.routing.retry_budget import ALWAYS_ALLOWED
 from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates, Wait
-from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Target
+from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Route, Target
 from tests.core.builders import CHEAP, DEAR, TOKENS, backup, key, target, upstream
 
 PRICES = {"tokens": TOKENS, "cheap": CHEAP, "dear": Price(image=0, table=DEAR.table)}
@@ -88,9 +88,7 @@ def test_exchanges_side_by_side(
     exchanges = [
         Exchange(
             FailoverPlan(
-                targets_of(kinds),
-                model="m",
-                policy=policy,
+                Route("m", tuple(targets_of(kinds))),
                 states=states,
                 deadline=now + patience,
                 sdk_retry=again,
@@ -186,9 +184,7 @@ def test_when_every_upstream_fails_paid_items_are_sent_once() -> None:
     sent = 0
     for number in range(200):
         failover_plan = FailoverPlan(
-            [target(PIAPI, "m", price=CHEAP), target(BACKUP, "m", price=CHEAP)],
-            model="m",
-            policy=policy,
+            Route("m", (target(PIAPI, "m", price=CHEAP), target(BACKUP, "m", price=CHEAP))),
             states=states,
             deadline=1e9,
             sdk_retry=False,
@@ -209,9 +205,7 @@ def test_when_an_upstream_fails_retries_stay_within_their_budget() -> None:
     exchanges = []
     for _ in range(500):
         failover_plan = FailoverPlan(
-            [target(many)],
-            model="m",
-            policy=policy,
+            Route("m", (target(many),)),
             states=states,
             deadline=1e9,
             sdk_retry=False,

@@ -17,12 +17,11 @@ from gateway.core.pricing.budgets import Budgets
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.keys.fields import KeyRules
-from gateway.keys.key_book import KeyBook
 from gateway.keys.keyring import Keyring
-from gateway.keys.service import KeyService
+from gateway.keys.service import KeyListing, KeyService
 from gateway.server.dispatch import Dispatch
-from gateway.stores.keys import KeyStore
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.store import SQLiteStore, pepper_file
 from tests.server.client import Answer, RawClient
 
 KEYS = "/admin/v1/keys"
@@ -71,15 +70,16 @@ class Desk:
         self.rules = KeyRules((), frozenset(), UTC, budget, duration)
         self.budgets = Budgets(UTC, clock.wall_ns())
         self.crashes: list[Exception] = []
-        book = KeyBook(
-            ledger.path,
+        store = SQLiteStore(ledger)
+        listing = KeyListing(
+            store.keys,
             rules=lambda: self.rules,
             wall_ns=clock.wall_ns,
             budget=lambda holder: self.budgets.state(holder, clock.wall_ns()),
         )
         desk = KeyService(
-            book,
-            KeyStore(ledger),
+            listing,
+            store.keys,
             rules=lambda: self.rules,
             pepper=lambda: ring.pepper,
             wall_ns=clock.wall_ns,
@@ -135,7 +135,7 @@ def _source(desk: KeyService) -> AdminSource:
 async def desk(tmp_path: Path, serve: Any, connect: Any) -> AsyncIterator[Desk]:
     clock = Clock()
     ledger = await SQLiteLedger.open(tmp_path / "gateway.db", clock=clock)
-    desk = Desk(ledger, await Keyring.open(ledger.path, "", clock), clock)
+    desk = Desk(ledger, await Keyring.open(SQLiteStore(ledger).keys, pepper_file(ledger.path), "", clock), clock)
     desk.client = await connect(await serve(desk.app))
     yield desk
     await ledger.close()

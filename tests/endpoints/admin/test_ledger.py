@@ -17,14 +17,15 @@ from gateway.core.types import Credential, Dialect, Endpoint, Upstream
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.sandbox import Sandbox
 from gateway.server.dispatch import Dispatch
-from gateway.stores.base import AttemptRecord, Intent, Settlement
-from gateway.stores.queries import verify
-from gateway.stores.sqlite import SQLiteLedger
+from gateway.stores.records import AttemptRecord, Intent, Settlement
+from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.queries import verify
+from gateway.stores.sqlite.store import SQLiteStore
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.server.client import Answer, RawClient
 
-RECONCILE, PRUNE = "/admin/v1/reconcile", "/admin/v1/prune"
+RECONCILE, PRUNE, VERIFY = "/admin/v1/reconcile", "/admin/v1/prune", "/admin/v1/verify"
 ADMIN_KEY = "admin-0123456789abcdef"
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 CENT = 10_000_000
@@ -52,7 +53,7 @@ class Desk:
         ]
         self.crashes: list[Exception] = []
         desk = LedgerService(
-            ledger,
+            SQLiteStore(ledger),
             pool,
             upstreams=lambda: self.upstreams,
             points_per_usd=lambda: 10_000_000,
@@ -80,14 +81,17 @@ class Desk:
         """An exchange that came in now."""
         at_ns = self.clock.wall_ns()
         await self.ledger.reserve(Intent(id, at_ns, "alice", None, "chat", "gpt-4o", id))
-        self.ledger.settle(
-            Settlement(
-                id=id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential=key,
-                attempts=(AttemptRecord("piapi", "https://a", key, "ok", 4, cost),), input_tokens=1,
-                cached_input_tokens=0, output_tokens=1, images=0, charged=0 if state == "released" else cost,
-                upstream_cost=cost, confidence="measured", status=200,
-            )
-        )  # fmt: skip
+        self.ledger.settle(settlement(id, at_ns, cost, key, state))
+
+
+def settlement(id: str, at_ns: int, cost: int, key: str = "first", state: Any = "settled") -> Settlement:
+    """How an exchange ended that cost so many nano-dollars."""
+    return Settlement(
+        id=id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential=key,
+        attempts=(AttemptRecord("piapi", "https://a", key, "ok", 4, cost),), input_tokens=1,
+        cached_input_tokens=0, output_tokens=1, images=0, charged=0 if state == "released" else cost,
+        upstream_cost=cost, confidence="measured", status=200,
+    )  # fmt: skip
 
 
 def _upstream(name: str, dialect: Dialect, urls: list[str], keys: list[str]) -> Upstream:
@@ -268,6 +272,39 @@ class TestPruning:
     ) -> None:
         assert await old.refused(PRUNE, fields) == (400, code, param)
         assert verify(old.ledger.path).pruned == 0
+
+
+class TestVerifying:
+    async def verified(self, desk: Desk, key: str = ADMIN_KEY) -> Answer:
+        return await desk.client.request("GET", VERIFY, b"", f"Authorization: Bearer {key}")
+
+    async def test_right_books_are_counted_and_have_no_problems(self, desk: Desk) -> None:
+        await desk.bought("one", CENT)
+        await desk.bought("two", 0, state="released")
+        await desk.bought("three", CENT, state="unknown")
+        await desk.done(RECONCILE)  # all that was handed over is written before it
+        answer = await self.verified(desk)
+        assert answer.status == 200
+        assert answer.json() == {
+            "object": "verification",
+            "settled": 1,
+            "released": 1,
+            "unknown": 1,
+            "open": 0,
+            "corrected": 0,
+            "pruned": 0,
+            "problems": [],
+        }
+
+    async def test_books_that_are_wrong_are_a_good_answer_that_says_so(self, desk: Desk) -> None:
+        desk.ledger.settle(settlement("planted", desk.clock.wall_ns(), CENT))
+        await desk.done(RECONCILE)
+        found = (await self.verified(desk)).json()
+        assert (found["settled"], found["problems"]) == (1, ["settlement planted has no intent"])
+
+    async def test_only_the_admin_gets_in_and_only_to_read(self, desk: Desk) -> None:
+        assert (await self.verified(desk, "admin-0123456789abcdeX")).status == 401
+        assert (await desk.ask(VERIFY)).status == 405
 
 
 @pytest.mark.parametrize("path", [RECONCILE, PRUNE])

@@ -1,0 +1,83 @@
+"""``piapi-gateway check``: the configuration validated; with ``--probe``, the upstreams asked as well."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.command import DONE, FAILED, add_command, as_json, config_in_force
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+
+def add_check_parser(commands: Any) -> None:
+    """Add ``check`` to a parser's commands."""
+    parser = add_command(
+        commands, "check", check_command, "validate the configuration; prints every error with its line"
+    )
+    parser.add_argument("--probe", action="store_true", help="also ask every upstream with every key (buys nothing)")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+
+
+def check_command(options: argparse.Namespace) -> int:
+    """Validate and, if asked, probe. A configuration that is wrong raises ConfigError."""
+    from gateway.config import unsupported
+
+    config = config_in_force(options.config)
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    refused = unsupported(config)
+    for sentence in refused:
+        print(f"serve will refuse: {sentence}", file=sys.stderr)
+    if not options.json:
+        print(_summary(config))
+    elif not options.probe:
+        warnings = [*config.warnings, *refused]
+        print(as_json({"source": str(config.source or "built-in defaults"), "ok": True, "warnings": warnings}))
+    return _check_upstreams(config, options.json) if options.probe else DONE
+
+
+def probe_table(rows: Sequence[Mapping[str, Any]], config: Config) -> str:
+    """What the upstreams said, and which models want a better plan than the account may have."""
+    from gateway.cli.tables import render
+
+    if not rows:
+        return "nothing to ask: no upstream has a key (set PIAPI_API_KEY or BACKUP_API_KEY)"
+    columns = ("upstream", "endpoint", "upstream_key", "state", "plan", "balance_usd", "concurrency")
+    text = render(rows, columns, right=frozenset({"balance_usd", "concurrency"}))
+    wanting = [f"{plan}: {model}" for model, plan in config.plans.items()]
+    return "\n".join([text, "", "models that want a plan:", *(f"  {line}" for line in wanting)]) if wanting else text
+
+
+def _summary(config: Config) -> str:
+    """One line: where the configuration is from, and what it turns on."""
+    on = sum(1 for route in config.routes if route.targets)
+    keys = "1 virtual key" if len(config.keys) == 1 else f"{len(config.keys)} virtual keys"
+    off = ", ".join(config.off) or "none"
+    return f"{config.source or 'built-in defaults'}: OK, {on} models on, {keys}, upstreams off: {off}"
+
+
+def _check_upstreams(config: Config, as_rows: bool) -> int:
+    """Ask every upstream with every key, and print what they said; a failure unless all are well."""
+    from gateway.cli.process import run
+
+    rows = run(_probe_all(config))
+    print(as_json(rows) if as_rows else probe_table(rows, config))
+    return DONE if rows and all(row["state"] == "ok" for row in rows) else FAILED
+
+
+async def _probe_all(config: Config) -> list[dict[str, Any]]:
+    from gateway.cli.probe import probe
+    from gateway.upstream.dialer import SystemDialer
+    from gateway.upstream.pool import ConnectionPool
+    from gateway.upstream.transport import PoolTransport
+
+    pool = ConnectionPool(SystemDialer())
+    try:
+        upstreams = [upstream for upstream in config.upstreams.values() if upstream.credentials]
+        return await probe(upstreams, PoolTransport(pool))
+    finally:
+        await pool.close()

@@ -1,0 +1,97 @@
+"""What all commands share: their exit codes, the configuration in force, how a result is printed.
+
+Every command is a file: a function that adds its parser, and one that does the work and returns the exit code. What the
+work needs is imported where it is done, so that ``--help`` waits for none of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gateway.core.errors import ConfigError, GatewayError, OperatorError
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+DONE, FAILED, BAD_USAGE = 0, 1, 2
+DEFAULT_CONFIG = Path("config.yaml")
+
+_CONFIG_HELP = "default: ./config.yaml if there, else the built-in defaults"
+
+Command = Callable[[argparse.Namespace], int]
+"""Does the work of a command; returns the exit code."""
+
+
+class UsageError(Exception):
+    """The command's arguments make no sense; the message says what would."""
+
+
+class CommandResult(NamedTuple):
+    """What a command prints: ``text`` on the output; ``notes`` and ``problems``, one sentence each, beside it.
+
+    With a problem the command has failed, at least in part.
+    """
+
+    text: str
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def add_command(commands: Any, name: str, command: Command, help: str, config: str = _CONFIG_HELP) -> Any:
+    """A parser for a command without actions of its own, described by its line of help. ``config``: of --config."""
+    return complete(commands.add_parser(name, help=help, description=help), command, config)
+
+
+def complete(parser: argparse.ArgumentParser, command: Command, config: str = _CONFIG_HELP) -> argparse.ArgumentParser:
+    """The parser with what every command has: ``--config``, and the function to call."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help=config)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def config_in_force(path: Path | None) -> Config:
+    """The configuration of ``--config``, else of ./config.yaml if there, else the built-in defaults.
+
+    Raises ConfigError.
+    """
+    from gateway.config import load
+
+    if path is None and DEFAULT_CONFIG.exists():
+        path = DEFAULT_CONFIG
+    return load(path, os.environ)
+
+
+def servable_config(path: Path | None) -> Config:
+    """The configuration in force, if this version can serve it; ConfigError says what it cannot."""
+    from gateway.config import unsupported
+
+    config = config_in_force(path)
+    if refused := unsupported(config):
+        raise ConfigError(refused)
+    return config
+
+
+def report(name: str, work: Callable[[Config, argparse.Namespace], CommandResult], options: argparse.Namespace) -> int:
+    """Print what ``work`` returns. What makes no sense is a UsageError, what cannot be done an OperatorError."""
+    try:
+        result = work(servable_config(options.config), options)
+    except GatewayError as error:
+        if error.status == 400:
+            raise UsageError(f"{name}: {error.message}") from None
+        raise OperatorError(error.message) from None
+    print(result.text)
+    for sentence in (*result.notes, *result.problems):
+        print(f"{name}: {sentence}", file=sys.stderr)
+    return FAILED if result.problems else DONE
+
+
+def as_json(value: object) -> str:
+    """A value as scripts and eyes can read it."""
+    import orjson
+
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

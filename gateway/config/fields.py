@@ -1,0 +1,110 @@
+"""The building blocks of the configuration's schema: kinds of values, and what every section has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from gateway.config import addresses, values
+from gateway.config.addresses import HostPort
+from gateway.core.types import Budget, Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How a value is read, and what the documentation calls it.
+
+    ``parse``: what the file holds → what the gateway works with; raises ValueError with words that say what would be
+    right. ``kind``: the type's name. ``unit``: what the value counts, or the units it is written in; or empty.
+    """
+
+    parse: Callable[[object], Any]
+    kind: str
+    unit: str = ""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """For pydantic: ``parse`` alone decides."""
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+
+def whole(lowest: int, highest: int | None = None, *, unit: str = "") -> Read:
+    """A whole number in a range, both ends included."""
+    limits = f"from {lowest} up" if highest is None else f"{lowest} to {highest}"
+    return Read(values.whole_number(lowest, highest), f"whole number, {limits}", unit)
+
+
+_DURATION_UNITS = "ms, s, m, h, d"
+
+Text = Annotated[str, Read(values.text, "text")]
+FilledText = Annotated[str, Read(values.filled_text, "text, not empty")]
+Boolean = Annotated[bool, Read(values.boolean, "true or false")]
+Name = Annotated[str, Read(values.name, "name")]
+Secret = Annotated[str, Read(values.secret, "secret")]
+Money = Annotated[int, Read(values.money, "amount", "US dollars")]
+TokenPrice = Annotated[int, Read(values.money, "amount", "US dollars per 1M tokens")]
+Share = Annotated[float, Read(values.share, "number, 0 to 1", "share")]
+Amount = Annotated[Budget, Read(values.budget, "budget", "US dollars a day, month or in total")]
+Duration = Annotated[float, Read(values.duration, "duration", _DURATION_UNITS)]
+PositiveDuration = Annotated[float, Read(values.positive_duration, "duration above 0", _DURATION_UNITS)]
+Size = Annotated[int, Read(values.size, "size", "B, KiB, MiB, GiB, TiB")]
+ModelPattern = Annotated[str, Read(values.model_pattern, "model's name, a final * for any ending")]
+Zone = Annotated[tzinfo, Read(values.time_zone, "IANA time zone")]
+Listen = Annotated[HostPort, Read(addresses.host_port, "HOST:PORT")]
+EndpointUrl = Annotated[Endpoint, Read(addresses.endpoint, "http or https URL")]
+Link = Annotated[str, Read(addresses.link, "http or https URL, or empty")]
+HostPattern = Annotated[str, Read(addresses.host_pattern, "host name, *. before it for every host below")]
+Store = Annotated[str, Read(addresses.store, "store URL")]
+SharedState = Annotated[str, Read(addresses.shared_state, "shared state URL")]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Stands in for the value of an unknown key, so that the error can name the known ones."""
+
+    known: tuple[str, ...]
+
+
+class Section(BaseModel):
+    """What all sections have in common.
+
+    A section's docstring and its fields' descriptions and examples (YAML, as the file would have them) are what
+    docs/configuration.md is written from; scripts/docs refuses a key that lacks one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+    def __repr__(self) -> str:
+        """Without the values: some are secrets."""
+        return f"<{type(self).__name__}>"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tidy(cls, data: Any) -> Any:
+        data = cls.unfold(data)
+        if not isinstance(data, dict):
+            return data
+        known = tuple(cls.model_fields)
+        return {
+            key: value if key in known else Unknown(known)
+            for key, value in data.items()
+            if value is not None or key not in known
+        }
+
+    @classmethod
+    def unfold(cls, data: Any) -> Any:
+        """A section's short spelling → the long one."""
+        return data
+
+
+def numbered(value: Any) -> Any:
+    """A list → a mapping by index: an error still says ``keys[1]``, and one entry can be left out without a shift."""
+    if isinstance(value, dict) and all(isinstance(index, int) for index in value):
+        return value  # numbered already
+    if not isinstance(value, list):
+        raise ValueError("expected a list, such as [{name: alice, key: …}]")
+    return dict(enumerate(value))

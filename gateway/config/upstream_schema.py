@@ -1,0 +1,224 @@
+"""The shape of the file's sections on upstreams and models, with every default, meaning and example."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gateway.config.fields import (
+    EndpointUrl,
+    FilledText,
+    ModelPattern,
+    Money,
+    Name,
+    PositiveDuration,
+    Secret,
+    Section,
+    TokenPrice,
+    whole,
+)
+from gateway.core.types import TaskTimes, Timeouts
+
+MOST_OUTPUT = 10_000_000
+"""Tokens: what ``max_output`` takes at most; no model comes near it."""
+
+_TIMEOUTS = Timeouts()
+_TASK_TIMES = TaskTimes()
+
+
+class EndpointSection(Section):
+    """One host of an upstream. Hosts are tried in the order they are listed."""
+
+    url: EndpointUrl = Field(
+        description="Where the host is. For an OpenAI upstream a final `/v1` may be there or not.",
+        examples=["https://api.piapi.ai"],
+    )
+    wall: PositiveDuration | None = Field(
+        default=None,
+        description="Silence after which this host is known to give up on an answer (Cloudflare's 120 s). A request "
+        "that has heard nothing for so long goes to the next host. Left out: no such limit.",
+        examples=["120s"],
+    )
+
+
+class PoolKeySection(Section):
+    """One key of an upstream's pool. A bare text is its value; an entry whose value is empty is left out."""
+
+    name: Name | None = Field(
+        default=None,
+        description="What logs, metrics and `status` call the key. Left out: `key-1`, `key-2`, … by position.",
+        examples=["second"],
+    )
+    value: Secret = Field(description="The key itself.", examples=['"${PIAPI_API_KEY_2:-}"'])
+    weight: Annotated[int, whole(1, 1000)] = Field(
+        default=1, description="The key's share of the work beside the other keys of the pool.", examples=["2"]
+    )
+    max_parallel: Annotated[int, whole(1, unit="requests")] | None = Field(
+        default=None,
+        description="The most requests that may use the key at once. Left out: any number.",
+        examples=["10"],
+    )
+
+    @classmethod
+    def unfold(cls, data: Any) -> Any:
+        return data if data is None or isinstance(data, dict | list) else {"value": data}
+
+
+class TimeoutsSection(Section):
+    """How long one attempt may wait. The limits on head, content and idle bind chat billed by tokens only."""
+
+    connect: PositiveDuration = Field(
+        default=_TIMEOUTS.connect,
+        description="The longest a connection may take to open, TLS included.",
+        examples=["3s"],
+    )
+    head: PositiveDuration = Field(
+        default=_TIMEOUTS.head,
+        description="The longest wait for the head of an answer; then the next host.",
+        examples=["45s"],
+    )
+    content: PositiveDuration = Field(
+        default=_TIMEOUTS.content,
+        description="The longest wait for the first content after the head; then the next host.",
+        examples=["90s"],
+    )
+    idle: PositiveDuration = Field(
+        default=_TIMEOUTS.idle,
+        description="The longest silence within an answer's content; then the client gets an error event.",
+        examples=["30s"],
+    )
+    total: PositiveDuration = Field(
+        default=_TIMEOUTS.total,
+        description="The deadline of a whole answer, all attempts together. Tasks have their own where it is later.",
+        examples=["15m"],
+    )
+    stream_total: PositiveDuration = Field(
+        default=_TIMEOUTS.stream_total,
+        description="The deadline of a streamed chat billed by tokens, all attempts together.",
+        examples=["1h"],
+    )
+
+
+class TasksSection(Section):
+    """How an asynchronous task (Flux) is waited for."""
+
+    poll: PositiveDuration = Field(
+        default=_TASK_TIMES.poll, description="The wait before a task is first asked for.", examples=["1s"]
+    )
+    poll_max: PositiveDuration = Field(
+        default=_TASK_TIMES.poll_max,
+        description="What the wait between two polls grows to; not shorter than the first one.",
+        examples=["30s"],
+    )
+    deadline: PositiveDuration = Field(
+        default=_TASK_TIMES.deadline,
+        description="How long a task is waited for. After it the client gets 504 and the ledger keeps the task's id.",
+        examples=["10m"],
+    )
+
+
+class UpstreamSection(Section):
+    """A provider: its hosts and its pool of keys. What is left out of `piapi` and `backup` stays as it is built in;
+    an upstream of another name needs its dialect, its endpoints and its keys.
+    """
+
+    dialect: Literal["piapi", "openai"] | None = Field(
+        default=None,
+        description="The API the upstream speaks. `piapi` has tasks and the account's balance besides OpenAI's routes. "
+        "Built in: `piapi` is piapi, `backup` is openai.",
+        examples=["openai"],
+    )
+    endpoints: Annotated[list[EndpointSection], Field(min_length=1)] | None = Field(
+        default=None,
+        description="The hosts, tried in this order. Built in: `piapi` has `https://api.piapi.ai` (wall 120 s) and "
+        "`https://proxy.piapi.ai`, `backup` has `$BACKUP_BASE_URL` or `https://api.openai.com`.",
+    )
+    keys: list[PoolKeySection] | None = Field(
+        default=None,
+        description="The pool, shared by all requests: weighted, the least loaded first. A pool left with no key "
+        "switches the upstream off. Built in: `$PIAPI_API_KEY` and `$PIAPI_API_KEY_2` to `$PIAPI_API_KEY_8`; "
+        "`$BACKUP_API_KEY`.",
+    )
+    timeouts: TimeoutsSection | None = Field(default=None, description="How long one attempt may wait.")
+    tasks: TasksSection | None = Field(default=None, description="How an asynchronous task is waited for.")
+
+
+class PriceSection(Section):
+    """What a target costs. A price without any field but a minimum counts as unknown; a field left out is unknown,
+    0 is free. Left out as a whole: the built-in price of the same upstream, model and operation.
+    """
+
+    input: TokenPrice | None = Field(default=None, description="Tokens sent to the model.", examples=["1.875"])
+    cached_input: TokenPrice | None = Field(
+        default=None, description="Input the provider had cached. Left out: it counts as input.", examples=["1.25"]
+    )
+    output: TokenPrice | None = Field(default=None, description="Tokens the model writes.", examples=["7.50"])
+    image_input: TokenPrice | None = Field(
+        default=None, description="Tokens of images sent in. Left out: they count as input.", examples=["10"]
+    )
+    image: Money | None = Field(
+        default=None,
+        description="An answer with at least one image, however many; of a task, each image. A target with this price "
+        "is a paid item: it is not simply bought again when its outcome is unknown.",
+        examples=["0.02"],
+    )
+    no_image: Money | None = Field(
+        default=None, description="An answer of such a target that holds no image.", examples=["0.00066"]
+    )
+    table: dict[str, dict[str, Money]] = Field(
+        default={},
+        description="The price of an image by quality and size, where the answer names no usage.",
+        examples=["{low: {1024x1024: 0.011, 1024x1536: 0.016}}"],
+    )
+    minimum: Money = Field(default=0, description="What a request that succeeded costs at least.", examples=["0.0001"])
+
+
+class TargetSection(Section):
+    """One way to serve a model. Targets are tried in the order they are listed."""
+
+    upstream: FilledText = Field(description="The name of the upstream that is asked.", examples=["backup"])
+    model: ModelPattern | None = Field(
+        default=None,
+        description="What the model is called there; a final `*` stands for what the model's own `*` stood for. "
+        "Left out: the same name.",
+        examples=["gpt-image-1"],
+    )
+    operation: Literal["chat", "images", "task"] = Field(
+        default="chat",
+        description="How it is bought there: a chat completion, a request to the Images API, or a PiAPI task.",
+        examples=["images"],
+    )
+    price: PriceSection | None = Field(default=None, description="What it costs there.")
+    source: FilledText | None = Field(
+        default=None, description="Where the price was found; for people, nothing reads it.", examples=["list"]
+    )
+    as_of: FilledText | None = Field(
+        default=None, description="When the price was found; for people, nothing reads it.", examples=['"2026-11-22"']
+    )
+
+
+class ModelSection(Section):
+    """A model as clients name it; a final `*` in the name stands for any ending. An entry adds to the built-in
+    catalogue, or replaces all targets of the built-in model of that name.
+    """
+
+    targets: Annotated[list[TargetSection], Field(min_length=1)] = Field(
+        description="The ways to serve the model, tried in this order."
+    )
+    notes: list[FilledText] | None = Field(
+        default=None,
+        description="Remarks that the `models` command shows beside the model.",
+        examples=['["ours, fine-tuned"]'],
+    )
+    plan: FilledText | None = Field(
+        default=None,
+        description="The PiAPI plan the model needs, as `models` shows it.",
+        examples=["Creator Plan or above"],
+    )
+    max_output: Annotated[int, whole(1, MOST_OUTPUT, unit="tokens")] | None = Field(
+        default=None,
+        description="The most the model can write in one choice; a budget reserves for so many. Left out: what the "
+        "built-in catalogue says of the model or its targets.",
+        examples=["16384"],
+    )

@@ -1,0 +1,12 @@
+"""The admin API's paths, for the routes that answer there and for the command line that asks there."""
+
+from __future__ import annotations
+
+METRICS_PATH = "/metrics"
+USAGE_PATH = "/admin/v1/usage"
+UPSTREAMS_PATH = "/admin/v1/upstreams"
+KEYS_PATH = "/admin/v1/keys"
+RECONCILE_PATH = "/admin/v1/reconcile"
+PRUNE_PATH = "/admin/v1/prune"
+VERIFY_PATH = "/admin/v1/verify"
+RELOAD_PATH = "/admin/v1/reload"

@@ -1,0 +1,1 @@
+"""Chat completions: the message a request gets, whole and in chunks."""

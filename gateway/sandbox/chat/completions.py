@@ -1,0 +1,165 @@
+"""Chat completions, answered honestly: the same request always gets the same text.
+
+Tokens are counted by a simple rule, so that a bill can be checked by hand. A completion token is a piece of text as it
+is cut for streaming: a word with its leading blank, or a piece of a tool call's arguments. A prompt counts 3 tokens,
+plus 4 and its words for every message, plus 85 for every image in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any
+
+import orjson
+
+from gateway.sandbox.chat.messages import AssistantMessage, compose_message
+from gateway.sandbox.wire.answers import DONE, Answer, Event, EventKind, EventStream, Json, Reply, Sale, json_reply
+from gateway.sandbox.wire.errors import error_reply
+from gateway.sandbox.wire.options import Options
+
+MODEL_FAMILIES = (
+    "gpt-",
+    "chatgpt-",
+    "claude-",
+    "gemini-",
+    "deepseek-",
+    "llama-",
+    "qwen",
+    "grok-",
+    "mistral-",
+    "o1",
+    "o3",
+    "o4",
+)
+"""Beginnings of the model names that chat serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionFields:
+    """The fields that a completion and all its chunks carry. ``created``: Unix seconds."""
+
+    id: str
+    created: int
+    model: str
+    fingerprint: str | None = "fp_sandbox"
+
+
+def answer_chat(body: Json, options: Options, *, id: str, created: int) -> Answer:
+    """The answer to a chat request. ``body``: its JSON. A request OpenAI would refuse is refused as OpenAI does."""
+    problem = _problem(body)
+    if problem is not None:
+        return problem
+    fields = CompletionFields(id, created, body["model"])
+    count = body.get("n") or 1
+    messages = [compose_message(body, options, number) for number in range(count)]
+    prompt = prompt_tokens(body["messages"])
+    usage = _usage(prompt, sum(message.tokens for message in messages), options)
+    sale = Sale(fields.model, prompt, min(options.cached, prompt), usage["completion_tokens"])
+    choices = [message.choice(number, logprobs=bool(body.get("logprobs"))) for number, message in enumerate(messages)]
+    whole = json_reply(200, _envelope(fields, "chat.completion", choices, usage), sale=sale)
+    if not body.get("stream"):
+        return whole
+    return EventStream(_events(body, fields, messages, usage), whole, sale)
+
+
+def malformed_request(body: Json) -> Reply | None:
+    """A refusal for fields of the wrong JSON type, or None."""
+    if not isinstance(body.get("model"), str):
+        return error_reply(400, message="Sandbox: you must provide a model.")
+    if not _is_objects(body.get("messages")) or not body["messages"]:
+        return error_reply(400, message="Sandbox: 'messages' must be a list of messages.")
+    for name in ("stream_options", "response_format"):
+        if not isinstance(body.get(name) or {}, dict):
+            return error_reply(400, message=f"Sandbox: '{name}' must be an object.")
+    for name in ("tools", "functions"):
+        if not _is_objects(body.get(name) or []):
+            return error_reply(400, message=f"Sandbox: '{name}' must be a list of objects.")
+    return None
+
+
+def _is_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _problem(body: Json) -> Reply | None:
+    if (problem := malformed_request(body)) is not None:
+        return problem
+    model, count = body["model"], body.get("n")
+    if count is not None and not (type(count) is int and 1 <= count <= 128):
+        return error_reply(400, message="Sandbox: 'n' must be from 1 to 128.")
+    if not model.startswith(MODEL_FAMILIES):
+        return error_reply(404, message=f"Sandbox: the model `{model[:80]}` does not exist.")
+    return None
+
+
+def prompt_tokens(messages: list[Json]) -> int:
+    """Prompt tokens, by the rule at the head of this file."""
+    total = 3
+    for message in messages:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [{"text": content if isinstance(content, str) else ""}]
+        total += 4
+        for part in parts:
+            if isinstance(part, dict):
+                total += 85 if part.get("type") == "image_url" else len(str(part.get("text") or "").split())
+    return total
+
+
+def _usage(prompt: int, completion: int, options: Options) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": min(options.cached, prompt), "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": options.reasoning, "audio_tokens": 0},
+    }
+
+
+def _envelope(fields: CompletionFields, object: str, choices: Sequence[Json], usage: Json | None) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "id": fields.id,
+        "object": object,
+        "created": fields.created,
+        "model": fields.model,
+        "choices": choices,
+    }
+    if usage is not None:
+        content["usage"] = usage
+    if fields.fingerprint is not None:
+        content["system_fingerprint"] = fields.fingerprint
+    return content
+
+
+def chunk_event(
+    fields: CompletionFields, kind: EventKind, choice: Json, *, null_usage: bool, tokens: int = 0, images: int = 0
+) -> Event:
+    """One ``chat.completion.chunk`` with one choice. ``null_usage``: as OpenAI writes it when usage was asked for."""
+    content = _envelope(fields, "chat.completion.chunk", [choice], None)
+    if null_usage:
+        content["usage"] = None
+    return Event(orjson.dumps(content), kind, tokens, images)
+
+
+def delta_choice(number: int, delta: Json, finish: str | None = None, logprobs: Json | None = None) -> dict[str, Any]:
+    return {"index": number, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+
+
+def _events(body: Json, fields: CompletionFields, messages: list[AssistantMessage], usage: Json) -> Iterator[Event]:
+    """Role chunks, deltas of the choices in turn, finish chunks, the usage chunk if it was asked for, ``[DONE]``."""
+    asked = bool((body.get("stream_options") or {}).get("include_usage"))
+    logprobs = bool(body.get("logprobs"))
+    for number in range(len(messages)):
+        opening = {"role": "assistant", "content": "", "refusal": None}
+        yield chunk_event(fields, "role", delta_choice(number, opening), null_usage=asked)
+    for turn in zip_longest(*(message.deltas(logprobs=logprobs) for message in messages)):
+        for number, piece in enumerate(turn):
+            if piece is not None:
+                choice = delta_choice(number, piece.delta, logprobs=piece.logprobs)
+                yield chunk_event(fields, "content", choice, null_usage=asked, tokens=1)
+    for number, message in enumerate(messages):
+        yield chunk_event(fields, "finish", delta_choice(number, {}, message.finish), null_usage=asked)
+    if asked:
+        yield Event(orjson.dumps(_envelope(fields, "chat.completion.chunk", [], usage)), "usage")
+    yield DONE

@@ -1,0 +1,1 @@
+"""The running sandbox: ports, connections, routes, the history of requests and the bill."""

@@ -1,0 +1,140 @@
+"""The routes of the simulated providers: a request's path and method → its honest answer."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any
+
+from gateway.sandbox.chat.completions import answer_chat
+from gateway.sandbox.images.image_chat import answer_image_chat
+from gateway.sandbox.images.images_api import answer_images
+from gateway.sandbox.images.png import image_by_name
+from gateway.sandbox.server.billing import NANO_PER_USD, POINTS_PER_USD
+from gateway.sandbox.tasks.service import TaskService
+from gateway.sandbox.tasks.webhooks import WebhookSender
+from gateway.sandbox.wire.answers import Answer, Reply, Sale, json_reply
+from gateway.sandbox.wire.errors import error_reply, piapi_error
+from gateway.sandbox.wire.options import Options
+from gateway.sandbox.wire.requests import RecordedRequest
+
+MODELS = (
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+    "gpt-4.1-nano",
+    "claude-3-7-sonnet-20250219",
+    "claude-sonnet-4-20250514",
+    "gpt-4o-image",
+    "gpt-image-1",
+)
+_BORN = 1_700_000_000
+_POINTS = 123_456_789
+"""Points on every account at first."""
+
+
+class Routes:
+    """All routes. Tasks are the only state behind them. ``sell``, ``changed``: see ``TaskService``.
+
+    ``drawn``: nano-dollars that PiAPI sold so far, by API key.
+    """
+
+    def __init__(
+        self, sell: Callable[[RecordedRequest, Sale], None], changed: Callable[[], None], drawn: Counter[str]
+    ) -> None:
+        self._drawn = drawn
+        self.webhooks = WebhookSender(changed)
+        self.tasks = TaskService(sell, self.webhooks, changed)
+
+    async def close(self) -> None:
+        self.tasks.close()
+        await self.webhooks.close()
+
+    def answer(self, request: RecordedRequest, options: Options, site: str, *, bought: bool = False) -> Answer:
+        """The honest answer to a request.
+
+        ``site``: this sandbox's base URL, for links to images. ``bought``: its task is done and billed at once.
+        """
+        path = request.path
+        if path.startswith("/files/"):
+            return _file(path)
+        if request.key is None:
+            own = path.startswith(("/api/", "/account/"))
+            return piapi_error(401, "Sandbox: no API key", status=401) if own else error_reply(401)
+        if path.startswith(("/api/v1/task", "/account/")) and request.role == "backup":
+            return error_reply(404, code="not_found", message="Sandbox: the backup provider has no such route.")
+        if request.method == "GET":
+            return self._read(request, options)
+        if request.method == "POST":
+            return self._write(request, options, options.site or site, bought=bought)
+        return error_reply(405, code="method_not_allowed", message="Sandbox: this method is not served.")
+
+    def _read(self, request: RecordedRequest, options: Options) -> Reply:
+        path, key = request.path, request.key or ""
+        if path == "/v1/models":
+            return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
+        if path.startswith("/v1/models/"):
+            name = path.removeprefix("/v1/models/")
+            return json_reply(200, _model(name)) if name in MODELS else error_reply(404)
+        if path == "/account/info":
+            return _account(key, options, self._drawn[key])
+        if path.startswith("/api/v1/task/"):
+            return self.tasks.read(request)
+        return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
+
+    def _write(self, request: RecordedRequest, options: Options, site: str, *, bought: bool) -> Answer:
+        path, now = request.path, int(time.time())
+        if path == "/v1/chat/completions":
+            body = request.json
+            if not isinstance(body, dict):
+                return error_reply(400, message="Sandbox: the body is not a JSON object.")
+            id = request.id.replace("req-sandbox", "chatcmpl-sandbox")
+            if str(body.get("model")).startswith("gpt-4o-image"):
+                return answer_image_chat(body, options, id=id, created=now, site=site)
+            return answer_chat(body, options, id=id, created=now)
+        if path in ("/v1/images/generations", "/v1/images/edits"):
+            return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
+        if path == "/api/v1/task":
+            return self.tasks.create(request, options, site=site, bought=bought)
+        return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
+
+
+def _file(path: str) -> Reply:
+    image = image_by_name(path.removeprefix("/files/"))
+    if image is None:
+        return error_reply(404, code="not_found", message="Sandbox: there is no such file.")
+    return Reply(200, image, content_type=b"image/png")
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": _BORN, "owned_by": "sandbox"}
+
+
+def _account(key: str, options: Options, drawn: int) -> Reply:
+    """PiAPI's account page: every key has an account of its own; one that contains ``sandbox-broke`` is empty.
+
+    ``drawn``: nano-dollars. What comes to less than a point is drawn as a whole one.
+    """
+    credits = 0 if "sandbox-broke" in key else _POINTS - -(-drawn * POINTS_PER_USD // NANO_PER_USD)
+    data: Mapping[str, Any] = {
+        "id": f"sandbox-{sha256(key.encode()).hexdigest()[:12]}",
+        "name": "Sandbox",
+        "plan": "Creator",
+        "type": "user",
+        "is_enable": True,
+        "max_concurrent_task_count": options.concurrency,
+        "wallet": {"mj_remain": 0, "point_remain": credits},
+        "equivalent_in_usd": credits / POINTS_PER_USD,
+        "credit_pack_info": {
+            "available_credits": credits,
+            "used_credits": max(0, _POINTS - credits),
+            "total_credits": _POINTS,
+            "frozen_credits": 0,
+            "expired_credits": 0,
+            "inactive_credits": 0,
+        },
+    }
+    return json_reply(200, {"code": 200, "data": data, "message": "success"})

@@ -1,0 +1,1 @@
+"""PiAPI's task API: orders checked, tasks run and shown, webhooks delivered."""

@@ -1,0 +1,1 @@
+"""What requests and answers are made of: HTTP, forms, events, errors, and the options of an answer."""

@@ -1,0 +1,71 @@
+"""The options of an honest answer, which every scenario takes besides its own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+Value = str | int | float
+"""A parameter of a scenario."""
+
+OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
+    "task": ("ok", "failed", "nsfw", "never", "empty", "nameless"),
+    "vocabulary": ("docs", "lower", "legacy", "odd"),
+    "shape": ("url", "urls", "images", "base64", "legacy", "data"),
+}
+"""Options that take one of these words. A scenario with a parameter of the same name has its own words for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of an honest answer.
+
+    Chat: ``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words).
+    ``text``: ``words`` | ``u2028`` (with U+2028, U+2029 and U+0085 inside). ``reasoning``: events of
+    ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make,
+    needed or not. ``cached``: prompt tokens that count as cached, in the Images API too.
+
+    gpt-4o-image: ``variant``: its text (images/image_chat.py). ``images``: images in it.
+
+    Images API: ``whole``: 1 answers a streaming request with one JSON body. ``usage``: 0 leaves the usage out.
+    ``link``: 1 answers links instead of base64.
+
+    Tasks, read when one is created: ``polls``: how often it is asked for before it is done. ``ready``: above 0, it is
+    done after so many seconds instead, asked for or not. ``task``: ``ok`` | ``failed`` | ``nsfw`` (failed, for that
+    reason) | ``never`` (done) | ``empty`` (done, without an image) | ``nameless`` (its creation names no task id).
+    ``vocabulary``: its statuses, ``docs`` | ``lower`` | ``legacy`` | ``odd`` (other case, stray blanks, unknown words).
+    ``shape``: where its images are, ``url`` (``image_url``, and ``image_urls`` for several) | ``urls`` | ``images``
+    (objects with a ``url``) | ``base64`` (the first image only) | ``legacy`` (``task_info`` and ``task_result``) |
+    ``data`` (as ``url``, in an envelope without ``code``). ``consume``: the points it says it took, 0 for a task that
+    does not say, -1 for the true ones. ``concurrency``: tasks a key may have running, as the account page says;
+    ``enforce_concurrency``: 1 refuses one more.
+
+    Links: ``site``: the base URL of links to images, "" for the sandbox itself.
+    """
+
+    chunks: int = 0
+    chunk_size: int = 0
+    text: str = "words"
+    cached: int = 0
+    reasoning: int = 0
+    refusal: int = 0
+    calls: int = 0
+    variant: str = "piapi"
+    images: int = 1
+    whole: int = 0
+    usage: int = 1
+    link: int = 0
+    polls: int = 2
+    ready: float = 0.0
+    task: str = "ok"
+    vocabulary: str = "docs"
+    shape: str = "url"
+    consume: int = -1
+    concurrency: int = 5
+    enforce_concurrency: int = 0
+    site: str = ""
+
+    @classmethod
+    def chosen(cls, values: Mapping[str, Value]) -> Options:
+        """The options among a scenario's values, which are already of the right types."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})  # type: ignore[arg-type]

@@ -1,0 +1,40 @@
+"""Which engine a ``store`` of the configuration names. The only file outside an engine's own that knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.runtime.ports import Clock
+from gateway.stores.base import KeyRecords, Store, StoreReader
+from gateway.stores.sqlite.store import SQLiteReader, SQLiteStore, keys_for_writing, pepper_file, store_path
+
+
+async def open_store(url: str, clock: Clock) -> Store:
+    """Open the store of ``url`` (``sqlite:///file.db``) to serve: locked, checked, brought up to date, recovered.
+
+    Raises StoreInUse, StoreError, with words on how to recover.
+    """
+    return await SQLiteStore.open(store_path(url), clock)
+
+
+def read_store(url: str) -> StoreReader:
+    """The store of ``url``, to be read beside a running gateway or without one. Raises StoreError for a bad form."""
+    return SQLiteReader(store_path(url))
+
+
+def require_store(url: str) -> None:
+    """Raise StoreError, with words on what to do, if there is no store at ``url`` yet, or none that can be read."""
+    SQLiteReader(store_path(url)).check()
+
+
+@contextmanager
+def change_keys(url: str, now_ns: int) -> Iterator[tuple[KeyRecords, Path | None]]:
+    """The keys of a store that no gateway serves from, and the file of their pepper, under the store's lock.
+
+    Raises StoreInUse if another process has the lock, StoreError.
+    """
+    path = store_path(url)
+    with keys_for_writing(path, now_ns) as records:
+        yield records, pepper_file(path)

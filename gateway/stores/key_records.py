@@ -1,0 +1,101 @@
+"""Virtual keys as stores keep them: their names, what they may do, and keyed hashes of them; never a key itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from gateway.core.errors import OperatorError
+from gateway.core.types import Budget, VirtualKey
+
+MAX_PAGE = 1_000
+"""Keys a page of a list has at most."""
+
+MAX_NOTE = 1_000
+"""Characters of a note."""
+
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""The form of a key's or a team's name."""
+
+_MODEL = re.compile(r"[^\s*]{1,255}\*?|\*")
+_LARGEST = 2**63 - 1
+
+
+class KeyExists(OperatorError):
+    """The name is taken, by a key in use or by a revoked one."""
+
+
+class KeyMissing(OperatorError):
+    """There is no key of that name."""
+
+
+class KeyRevoked(OperatorError):
+    """The key was revoked, and stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """What may be chosen and changed. ``models``: names, ``*`` may end one. ``rpm``, ``tpm``: requests and tokens a
+    minute; ``parallel``: requests at once; None is no limit. ``expires_at_ns``: Unix time in nanoseconds.
+
+    Raises ValueError, naming the field, for what makes no sense.
+    """
+
+    team: str | None = None
+    models: tuple[str, ...] = ("*",)
+    rpm: int | None = None
+    tpm: int | None = None
+    parallel: int | None = None
+    budget: Budget | None = None
+    expires_at_ns: int | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.team is not None and not NAME.fullmatch(self.team):
+            raise ValueError("team: expected 1 to 64 letters, digits, dots, dashes or underscores")
+        if not self.models or not all(_MODEL.fullmatch(model) and model.isprintable() for model in self.models):
+            raise ValueError("models: expected names without blanks; '*' may end one, such as gpt-4o*")
+        for limit in ("rpm", "tpm", "parallel", "expires_at_ns"):
+            value = getattr(self, limit)
+            if value is not None and not 1 <= value <= _LARGEST:
+                raise ValueError(f"{limit}: expected a whole number of at least 1")
+        if self.budget is not None and not 0 <= self.budget.amount <= _LARGEST:
+            raise ValueError("budget: expected an amount of at least 0, such as 50/month")
+        if len(self.note) > MAX_NOTE or not all(letter.isprintable() or letter == "\n" for letter in self.note):
+            raise ValueError(f"note: expected text of at most {MAX_NOTE} characters")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key as the store has it. Times are Unix nanoseconds.
+
+    ``digest``: see ``key_material.Pepper``. ``old_digest``: of the key before the last rotation, which works until
+    ``old_until_ns``.
+    """
+
+    name: str
+    digest: bytes = field(repr=False)
+    settings: KeySettings
+    created_at_ns: int
+    revoked_at_ns: int | None = None
+    old_digest: bytes | None = field(repr=False, default=None)
+    old_until_ns: int | None = None
+
+    def active(self, now_ns: int) -> bool:
+        """Neither revoked nor expired."""
+        expires = self.settings.expires_at_ns
+        return self.revoked_at_ns is None and (expires is None or now_ns < expires)
+
+    def virtual_key(self) -> VirtualKey:
+        """As the rooms that serve requests know it."""
+        settings = self.settings
+        return VirtualKey(
+            name=self.name,
+            digest=self.digest,
+            team=settings.team,
+            models=settings.models,
+            rpm=settings.rpm,
+            tpm=settings.tpm,
+            parallel=settings.parallel,
+            budget=settings.budget,
+        )

@@ -1,0 +1,244 @@
+"""What stores keep and tell, as values: the ledger's rows, sums of usage, snapshots of balances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gateway.core.errors import OperatorError, StoreError
+from gateway.core.types import Confidence
+from gateway.core.types import CostReason as CostReason
+from gateway.core.types import State as State
+
+HOUR_NS = 3600 * 1_000_000_000
+
+
+@dataclass(slots=True)
+class Intent:
+    """Written and committed before an upstream is called. ``id`` is the exchange's; ``reserved`` is nano-dollars.
+
+    ``at_ns``: Unix time in nanoseconds. ``paid``: images and tasks; their intent is synced to disk (FULL).
+    ``pieces``: how many are bought each by itself.
+    """
+
+    id: str
+    at_ns: int
+    key: str
+    team: str | None
+    route: str
+    model: str
+    request_id: str
+    reserved: int = 0
+    paid: bool = False
+    pieces: int = 1
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One attempt as the books keep it. ``cost``: nano-dollars owed upstream for it, for ``reason``.
+
+    ``task_id``: the upstream's id of the paid task it created, if it created one.
+    """
+
+    upstream: str
+    endpoint: str
+    credential: str
+    outcome: str
+    phase: int
+    cost: int = 0
+    reason: CostReason = "billed"
+    task_id: str | None = None
+
+
+@dataclass(slots=True)
+class TaskRecord:
+    """A paid task that exists upstream. Written and committed before it is asked about for the first time.
+
+    ``upstream`` and ``credential``: where it was made, and the name of the upstream's key that made it, the only one
+    that can read it. ``exchange``: the id of the intent it was bought under. ``key``: the virtual key whose task it is.
+    ``model``: as requested. ``at_ns``: Unix time in nanoseconds.
+    """
+
+    task_id: str
+    upstream: str
+    credential: str
+    exchange: str
+    key: str
+    model: str
+    at_ns: int
+
+
+@dataclass(slots=True)
+class Settlement:
+    """How an exchange ended. One per intent; a second one with the same id changes nothing.
+
+    ``charged``: nano-dollars the key pays. ``status``: the HTTP status the client was (or would have been) given.
+    """
+
+    id: str
+    at_ns: int
+    state: State
+    upstream: str | None
+    endpoint: str | None
+    credential: str | None
+    attempts: tuple[AttemptRecord, ...]
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    images: int
+    charged: int
+    upstream_cost: int
+    confidence: Confidence
+    status: int
+    task_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What became of an exchange whose outcome was unknown. One per exchange; the first one counts.
+
+    ``charged``, ``upstream_cost``: nano-dollars; they and ``images`` take the place of the settlement's.
+    ``upstream``, ``credential``: who was found to have done the work; None leaves it to what the settlement says.
+    ``reason``: words for the operator, such as ``task completed``.
+    """
+
+    id: str
+    at_ns: int
+    state: Literal["settled", "released"]
+    charged: int
+    upstream_cost: int
+    images: int
+    reason: str
+    upstream: str | None = None
+    credential: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownExchange:
+    """An exchange of unknown outcome that nobody has corrected yet. ``at_ns``: when it came in.
+
+    ``reserved``: nano-dollars. ``tasks``: those that were created for it and can be asked for; in order of creation.
+    ``other_cost``: nano-dollars that its attempts without a task are booked at upstream, for whatever reason.
+    ``untold``: pieces that may have been bought without leaving a task, as the process was killed meanwhile.
+    """
+
+    id: str
+    at_ns: int
+    key: str
+    team: str | None
+    model: str
+    reserved: int
+    tasks: tuple[TaskRecord, ...]
+    other_cost: int = 0
+    untold: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An exchange that holds ``reserved`` nano-dollars of its key's and team's budgets. ``at_ns``: when it came in."""
+
+    id: str
+    at_ns: int
+    key: str
+    team: str | None
+    reserved: int
+
+
+class NotUnknown(OperatorError):
+    """Only an exchange of unknown outcome can be corrected, and this one is not there or has another state."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """``group``: the fields asked for, in their order; None where there is none (no team, no upstream settled it).
+
+    ``cost_nano``: nano-dollars the keys are charged. ``input_tokens`` includes ``cached_input_tokens``.
+    """
+
+    group: Mapping[str, str | None]
+    requests: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    images: int
+    cost_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How many exchanges ended how, corrections applied. ``open``: intents not settled yet.
+
+    ``problems``: one sentence each. ``pruned``: exchanges, counted nowhere else, of which only the sums are kept.
+    ``corrected``: exchanges whose outcome was unknown at first, counted by what it turned out to be.
+    """
+
+    settled: int
+    released: int
+    unknown: int
+    open: int
+    problems: list[str]
+    pruned: int = 0
+    corrected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What an upstream said was left on the account of one of its keys.
+
+    ``at_ns``: Unix time in nanoseconds. ``nano``: nano-dollars, below 0 for a debt.
+    """
+
+    upstream: str
+    credential: str
+    at_ns: int
+    nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class BalancePeriod:
+    """Two snapshots that follow one another.
+
+    ``owed``: nano-dollars of upstream cost that the ledger has for what came in from the first moment until before the
+    last one, at that upstream, with that key; None where its rows were pruned.
+    """
+
+    first: Balance
+    last: Balance
+    owed: int | None
+
+    @property
+    def drawn(self) -> int:
+        """Nano-dollars the account went down by; below 0 if it was topped up."""
+        return self.first.nano - self.last.nano
+
+    @property
+    def difference(self) -> int | None:
+        """Nano-dollars the upstream took beyond what the ledger knows of."""
+        return None if self.owed is None else self.drawn - self.owed
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many exchanges left. ``before_ns``: only sums are left of what came in earlier, Unix nanoseconds."""
+
+    before_ns: int
+    settled: int = 0
+    released: int = 0
+
+
+class StoreInUse(StoreError):
+    """Another process holds the lock. ``holder``: its id, as text."""
+
+    def __init__(self, store: str | Path, holder: str) -> None:
+        super().__init__(
+            f"{store} is being written by process {holder}. Stop that gateway, or give this one a 'store' of its own."
+        )
+        self.holder = holder
+
+
+def prunable_before(before_ns: int, now_ns: int) -> int:
+    """The full hour of UTC up to which ``before_ns`` allows to prune; never in the future."""
+    moment = max(0, min(before_ns, now_ns))
+    return moment - moment % HOUR_NS

@@ -1,0 +1,167 @@
+"""The statements that write the books: many rows in one statement, so that a batch costs one step of SQLite.
+
+Each step lets go of the interpreter lock once; a step a row would make the writer and the event loop wait for each
+other at every row. The rows are padded to the next power of two by repeating the last one, which the conflict clause
+ignores: eleven prepared statements a table serve every size of batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import orjson
+
+from gateway.stores.records import Intent, Settlement, TaskRecord
+
+MAX_ROWS = 1024
+"""Rows a statement; 16 columns of it stay below SQLite's default of 32,766 parameters."""
+
+Row = tuple[Any, ...]
+
+log = logging.getLogger("gateway.stores")
+
+UNFIT = (
+    sqlite3.IntegrityError,  # a CHECK, a NOT NULL, or a value of another type than the column's
+    sqlite3.ProgrammingError,  # a type SQLite has no column for
+    sqlite3.InterfaceError,  # the same, as older versions of Python say it
+    sqlite3.DataError,  # a text longer than SQLite takes
+    OverflowError,  # an integer above 64 bits
+    UnicodeEncodeError,  # a lone surrogate
+    TypeError,  # what orjson cannot write
+)
+"""Raised for a row that no store would take; any other sqlite3.Error is about the store."""
+
+
+def insert_intents(connection: sqlite3.Connection, intents: Sequence[Intent]) -> None:
+    """Commit at most MAX_ROWS intents in one transaction; an id already there changes nothing."""
+    _insert(connection, "intents", [_intent_row(intent) for intent in intents])
+
+
+def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+    """Commit at most MAX_ROWS settlements in one transaction; an id already settled changes nothing.
+
+    Returns how many were new.
+    """
+    return _insert(connection, "settlements", [_settlement_row(settlement) for settlement in settlements])
+
+
+def insert_tasks(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> None:
+    """Commit at most MAX_ROWS tasks in one transaction; one its upstream is known for already changes nothing."""
+    _insert(connection, "tasks", [_task_row(record) for record in records])
+
+
+def book(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+    """Commit at most MAX_ROWS settlements; those that fit no row are set aside, the others are booked all the same.
+
+    Returns how many were new.
+    """
+    try:
+        return insert_settlements(connection, settlements)
+    except UNFIT as problem:
+        if len(settlements) > 1:
+            return sum(book(connection, [settlement]) for settlement in settlements)
+        log.error("a settlement fits no row of the ledger and is kept in 'unbookable': %s", problem)
+        set_aside(connection, settlements[0], problem)
+        return 0
+
+
+def book_late(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+    """Commit settlements that an earlier process could not, on the disk when this returns; how many were new."""
+    connection.execute("PRAGMA synchronous = FULL")
+    chunks = (settlements[start : start + MAX_ROWS] for start in range(0, len(settlements), MAX_ROWS))
+    new = sum(book(connection, chunk) for chunk in chunks)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return new
+
+
+def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: BaseException) -> None:
+    """Keep a settlement that ``settlements`` refuses, as text, with the reason."""
+    text = repr(settlement).encode("utf-8", "backslashreplace").decode()
+    identity = settlement.id.encode("utf-8", "backslashreplace").decode()
+    connection.execute(
+        "INSERT INTO unbookable VALUES (?, ?, ?) ON CONFLICT (id) DO NOTHING", (identity, text, str(problem))
+    )
+
+
+def close_open_intents(connection: sqlite3.Connection, now_ns: int) -> int:
+    """Settle as ``unknown`` what an earlier process left open; how many there were.
+
+    Each is given the newest task that was created for it, so that somebody can ask what became of it.
+    """
+    cursor = connection.execute(
+        "INSERT INTO settlements SELECT id, ?, 'unknown', NULL, NULL, NULL, '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, "
+        "(SELECT t.task_id FROM tasks AS t WHERE t.exchange = i.id ORDER BY t.at_ns DESC, t.rowid DESC LIMIT 1) "
+        "FROM intents AS i WHERE NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)",
+        (now_ns,),
+    )
+    return cursor.rowcount
+
+
+def beat(connection: sqlite3.Connection) -> None:
+    """A write that means nothing but that writing works."""
+    connection.execute("UPDATE probe SET beats = beats + 1")
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: list[Row]) -> int:
+    size = 1 << (len(rows) - 1).bit_length()
+    rows.extend([rows[-1]] * (size - len(rows)))
+    values = [value for row in rows for value in row]
+    return connection.execute(_statement(table, size, len(rows[0])), values).rowcount
+
+
+@cache
+def _statement(table: str, rows: int, columns: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {','.join([row] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608
+
+
+def _intent_row(intent: Intent) -> Row:
+    return (
+        intent.id,
+        intent.at_ns,
+        intent.key,
+        intent.team,
+        intent.route,
+        intent.model,
+        intent.request_id,
+        intent.reserved,
+        intent.paid,
+        intent.pieces,
+    )
+
+
+def _task_row(record: TaskRecord) -> Row:
+    return (
+        record.task_id,
+        record.upstream,
+        record.credential,
+        record.exchange,
+        record.key,
+        record.model,
+        record.at_ns,
+    )
+
+
+def _settlement_row(settlement: Settlement) -> Row:
+    return (
+        settlement.id,
+        settlement.at_ns,
+        settlement.state,
+        settlement.upstream,
+        settlement.endpoint,
+        settlement.credential,
+        orjson.dumps(settlement.attempts).decode(),
+        settlement.input_tokens,
+        settlement.cached_input_tokens,
+        settlement.output_tokens,
+        settlement.images,
+        settlement.charged,
+        settlement.upstream_cost,
+        settlement.confidence,
+        settlement.status,
+        settlement.task_id,
+    )

@@ -1,0 +1,294 @@
+"""The ledger in one SQLite file: the loop's side. ``writer.py`` is the thread's side."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from sqlite3 import Connection
+from typing import NamedTuple, TypeVar
+
+from gateway.core import errors
+from gateway.core.errors import StoreError
+from gateway.runtime.ports import Clock
+from gateway.stores.records import (
+    Correction,
+    Held,
+    Intent,
+    Pruned,
+    Settlement,
+    TaskRecord,
+    UnknownExchange,
+    prunable_before,
+)
+from gateway.stores.sqlite import corrections, inserts, open_exchanges, pruning, queries, schema
+from gateway.stores.sqlite.lock import StoreLock
+from gateway.stores.sqlite.spill import Spill
+from gateway.stores.sqlite.writer import Batch, Waiter, Writer
+from gateway.stores.sqlite.writer_jobs import WriterJob
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+MAX_WAITING = 1_000
+"""Rows that may wait for their commit; one more intent is refused. inserts.MAX_ROWS must not be smaller."""
+
+SETTLE_SECONDS = 0.025
+"""How long settlements gather before they are handed over. A killed process leaves at most these as unknown."""
+
+log = logging.getLogger("gateway.stores")
+
+
+class _Store(NamedTuple):
+    """What ``open`` prepares in a thread."""
+
+    path: Path
+    connection: Connection
+    lock: StoreLock
+    spill: Spill
+    booked_late: int
+    recovered: int
+
+
+class SQLiteLedger:
+    """Append-only books in one file; implements ``stores.base.Ledger``.
+
+    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``recovered``: intents
+    an earlier process had left open, settled as ``unknown`` when this one started. ``booked_late``: settlements that
+    it had to leave in the spill file, read in by this one.
+    """
+
+    def __init__(self, store: _Store) -> None:
+        self.path = store.path
+        self.recovered = store.recovered
+        self.booked_late = store.booked_late
+        self._loop = asyncio.get_running_loop()
+        self._lock = store.lock
+        self._writer = Writer(store.connection, store.spill, self._deliver_from_writer)
+        self._batch = Batch()
+        self._hand_over_due = False
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._awaited = 0
+        self._settling = 0
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock) -> SQLiteLedger:
+        """Lock the store, check it, bring it up to date, read in what was spilled, settle what was left open, start the
+        writer.
+
+        StoreError, with words on how to recover: in use by another process, damaged, not a store, too new.
+        """
+        opening = asyncio.get_running_loop().run_in_executor(None, _open, path, clock)
+        try:
+            store = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unused)
+            raise
+        ledger = cls(store)
+        ledger._writer.start()
+        return ledger
+
+    @property
+    def pending(self) -> int:
+        """Rows handed over and not yet committed."""
+        return self._awaited + self._settling - self._writer.booked
+
+    def usable(self) -> bool:
+        """False from a failed commit until one works again (the writer tries four times a second), and once closed."""
+        return self._writer.usable and not self._closed
+
+    async def reserve(self, intent: Intent) -> None:
+        """Return once the intent is committed; errors.ledger_unavailable() if it is not.
+
+        Cancelled while waiting, its row may be there or not: the caller settles it as ``released``.
+        """
+        if self._awaited >= MAX_WAITING or not self.usable():
+            raise errors.ledger_unavailable()
+        self._batch.intents.append(intent)
+        await self._commit_of(self._batch.waiters)
+
+    async def record_task(self, record: TaskRecord) -> None:
+        """Return once the record is on the disk; errors.ledger_unavailable() if it is not.
+
+        The task was bought, so it is tried however much waits and however the store has fared; only a closed ledger
+        refuses. Cancelled while waiting, the record is written all the same.
+        """
+        if self._closed:
+            raise errors.ledger_unavailable()
+        self._batch.tasks.append(record)
+        await self._commit_of(self._batch.recorders)
+
+    async def find_task(self, task_id: str) -> TaskRecord | None:
+        """The task of that id, the newest if several upstreams have one. Read in a thread, from the file.
+
+        errors.ledger_unavailable() if it cannot be read.
+        """
+        return await self._read(queries.find_task, task_id, "a task cannot be looked up")
+
+    async def unknown_exchanges(self, since_ns: int) -> list[UnknownExchange]:
+        """See ``open_exchanges.unknown_exchanges``. errors.ledger_unavailable() if the file cannot be read."""
+        return await self._read(open_exchanges.unknown_exchanges, since_ns, "what is unknown cannot be looked up")
+
+    async def held(self, now_ns: int) -> list[Held]:
+        """See ``open_exchanges.held``. errors.ledger_unavailable() if the file cannot be read."""
+        return await self._read(open_exchanges.held, now_ns, "what is held cannot be looked up")
+
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+        """See ``open_exchanges.charged_since``; settlements still ``pending`` are not in it.
+
+        errors.ledger_unavailable() if the file cannot be read.
+        """
+        return await self._read(open_exchanges.charged_since, start_ns, "what was charged cannot be looked up")
+
+    async def correct(self, correction: Correction) -> bool:
+        """Return once the correction is on the disk; False if the exchange had one already.
+
+        Everything settled before the call is known by then. NotUnknown if the exchange is not of unknown outcome,
+        ValueError for amounts no row holds, errors.ledger_unavailable() if it cannot be written.
+        """
+        try:
+            return await self.write(partial(corrections.correct, correction=correction))
+        except inserts.UNFIT as error:
+            raise ValueError(f"the correction of {correction.id} fits no row of the ledger: {error}") from error
+
+    async def prune(self, before_ns: int, now_ns: int) -> Pruned:
+        """Remove what came in before ``before_ns``, rounded down to an hour of UTC, and is settled or released.
+
+        Usage stays as it is, to the hour. Works in small steps, between which requests are served; cancelled, or
+        stopped by errors.ledger_unavailable(), it has done a part, and can be asked again. The file does not shrink:
+        its pages are used again.
+        """
+        before_ns = prunable_before(before_ns, now_ns)
+        settled = released = 0
+        place: pruning.Place | None = pruning.Place()
+        while place is not None:
+            batch, place = await self.write(
+                partial(pruning.prune_batch, now_ns=now_ns, before_ns=before_ns, place=place)
+            )
+            settled += batch.settled
+            released += batch.released
+        return Pruned(before_ns, settled, released)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in the writer's thread, in a transaction that is on the disk when this returns; see ``Job``.
+
+        It runs after everything that was handed over before. Raises what it raises, and errors.ledger_unavailable()
+        if the store cannot be written. Cancelled while waiting, it was done or not.
+        """
+        if self._closed:
+            raise errors.ledger_unavailable()
+        job = WriterJob(work)
+        self._batch.jobs.append(job)
+        self._hand_over_soon()
+        result: T = await asyncio.wrap_future(job.done)
+        return result
+
+    def settle(self, settlement: Settlement) -> None:
+        """Take a settlement: never blocks, never raises, committed within SETTLE_SECONDS and a batch's time.
+
+        A store that fails keeps it waiting, not lost. Settling an id again changes nothing. After ``close`` it can
+        only be written to the operator's log.
+        """
+        self._batch.settlements.append(settlement)
+        self._settling += 1
+        if self._closed:
+            self._hand_over()
+        elif self._settle_timer is None:
+            self._settle_timer = self._loop.call_later(SETTLE_SECONDS, self._settle_due)
+
+    async def close(self) -> None:
+        """Commit what is pending, end the writer, let go of the store. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+        self._hand_over()
+        await self._loop.run_in_executor(None, self._end)
+
+    def _end(self) -> None:
+        """In a thread, so that a cancelled ``close`` lets go of the lock after the writer ended, never before."""
+        self._writer.stop()
+        self._lock.release()
+
+    def _commit_of(self, waiters: list[Waiter]) -> Waiter:
+        """What to wait for after a row was put into the batch; it becomes one of the batch's ``waiters``."""
+        waiter = self._loop.create_future()
+        waiters.append(waiter)
+        self._awaited += 1
+        self._hand_over_soon()
+        return waiter
+
+    def _hand_over_soon(self) -> None:
+        if not self._hand_over_due:  # one hand-over for all that this turn of the loop brings
+            self._hand_over_due = True
+            self._loop.call_soon(self._hand_over)
+
+    async def _read(self, query: Callable[[Path, A], T], argument: A, failure: str) -> T:
+        """Ask the file in a thread. ``failure``: what the log says, with the reason, if it cannot be read."""
+        try:
+            return await self._loop.run_in_executor(None, query, self.path, argument)
+        except StoreError as error:
+            log.error("%s: %s", failure, error)
+            raise errors.ledger_unavailable() from error
+
+    def _settle_due(self) -> None:
+        self._settle_timer = None
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._hand_over_due = False
+        batch, self._batch = self._batch, Batch()
+        self._writer.put(batch)
+
+    def _deliver_from_writer(self, waiters: list[Waiter], committed: bool) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, waiters, committed)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    def _deliver(self, waiters: list[Waiter], committed: bool) -> None:
+        self._awaited -= len(waiters)
+        for waiter in waiters:
+            if waiter.done():  # its task was cancelled
+                continue
+            if committed:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(errors.ledger_unavailable())
+
+
+def _open(path: Path, clock: Clock) -> _Store:
+    """Lock first, so that of two gateways started at once only one checks and migrates."""
+    path = path.resolve()
+    with ExitStack() as undo:
+        lock = StoreLock.take(path)
+        undo.callback(lock.release)
+        now_ns = clock.wall_ns()
+        connection = schema.open_for_writing(path, now_ns)
+        undo.callback(connection.close)
+        spill = Spill.open(path)
+        undo.callback(spill.close)
+        try:
+            booked_late = inserts.book_late(connection, spill.read())
+            if spill.filled:
+                spill.empty()
+            store = _Store(path, connection, lock, spill, booked_late, inserts.close_open_intents(connection, now_ns))
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
+        undo.pop_all()
+    return store
+
+
+def _close_unused(opening: asyncio.Future[_Store]) -> None:
+    """Whoever wanted the store was cancelled while it was being opened."""
+    if not opening.cancelled() and opening.exception() is None:
+        store = opening.result()
+        store.connection.close()
+        store.spill.close()
+        store.lock.release()

@@ -1,0 +1,121 @@
+"""Reading the books: what was used, whose a task is, and whether the books are right.
+
+Read-only, beside a running gateway or without one. Everything here blocks: a server calls it in a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta, tzinfo
+from pathlib import Path
+
+from gateway.stores.records import TaskRecord, UsageRow, Verification
+from gateway.stores.sqlite.integrity import problems
+from gateway.stores.sqlite.rollup import DAY, FIGURES, NS, add_up, pruned_before
+from gateway.stores.sqlite.schema import reading
+
+DIMENSIONS: Mapping[str, str | None] = {
+    "key": "key",
+    "team": "nullif(team, '')",
+    "model": "model",
+    "upstream": "nullif(upstream, '')",
+    "day": None,
+}
+"""What usage can be grouped by, and the column it is read from; days are asked for one by one."""
+
+_OF_USAGE = FIGURES.index("charged") + 1
+"""How many of the figures a row of usage has."""
+
+
+def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_zone: tzinfo) -> list[UsageRow]:
+    """Sum up the requests that came in ``since_ns <= at < until_ns`` (Unix nanoseconds), sorted by group.
+
+    A request counts at the time it came in, whenever it was settled. Settled and unknown ones count; released ones
+    (nothing was bought) and those still running do not. ``model`` is as requested, ``upstream`` the one that settled
+    it, ``day`` a YYYY-MM-DD of ``time_zone``. Where rows were pruned, a period begins and ends with an hour of UTC.
+    Raises StoreError, and ValueError for an unknown field in ``by``.
+    """
+    fields = tuple(dict.fromkeys(by))
+    if unknown := [field for field in fields if field not in DIMENSIONS]:
+        raise ValueError(f"usage cannot be grouped by {', '.join(unknown)}; it can by {', '.join(DIMENSIONS)}")
+    found: list[UsageRow] = []
+    with reading(path) as store:
+        pruned = pruned_before(store)
+        if "day" not in fields:
+            found = list(_sums(store, since_ns, until_ns, fields, pruned))
+        else:
+            for day, start, end in _days(store, since_ns, until_ns, time_zone):
+                found.extend(_sums(store, start, end, fields, pruned, day))
+    return sorted(found, key=lambda row: [(value is not None, value or "") for value in row.group.values()])
+
+
+def verify(path: Path) -> Verification:
+    """Check the whole books. StoreError if they cannot be read at all; wrong rows are ``problems``."""
+    with reading(path) as store:
+        states = dict(
+            store.execute(
+                "SELECT coalesce(c.state, s.state), count(*) "
+                "FROM settlements AS s LEFT JOIN corrections AS c ON c.id = s.id GROUP BY 1"
+            ).fetchall()
+        )
+        (still_open,) = store.execute(
+            "SELECT count(*) FROM intents AS i WHERE NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)"
+        ).fetchone()
+        return Verification(
+            settled=states.get("settled", 0),
+            released=states.get("released", 0),
+            unknown=states.get("unknown", 0),
+            open=still_open,
+            problems=list(problems(store)),
+            pruned=store.execute("SELECT coalesce(sum(settled + released), 0) FROM prunes").fetchone()[0],
+            corrected=store.execute("SELECT count(*) FROM corrections").fetchone()[0],
+        )
+
+
+def find_task(path: Path, task_id: str) -> TaskRecord | None:
+    """The task of that id, the newest if several upstreams have one. StoreError if the books cannot be read."""
+    with reading(path) as store:
+        try:
+            row = store.execute(
+                "SELECT task_id, upstream, credential, exchange, key, model, at_ns FROM tasks WHERE task_id = ? "
+                "ORDER BY at_ns DESC, rowid DESC LIMIT 1",
+                (task_id,),
+            ).fetchone()
+        except UnicodeEncodeError:  # a lone surrogate: no such text was ever stored
+            return None
+    return None if row is None else TaskRecord(*row)
+
+
+def _sums(
+    store: sqlite3.Connection, start_ns: int, end_ns: int, fields: tuple[str, ...], pruned_ns: int, day: str = ""
+) -> Iterator[UsageRow]:
+    columns = [column for field in fields if (column := DIMENSIONS[field]) is not None]
+    for group, sums in add_up(store, start_ns, end_ns, columns, pruned_ns=pruned_ns).items():
+        values = iter(group)
+        yield UsageRow({field: day if field == "day" else next(values) for field in fields}, *sums[:_OF_USAGE])
+
+
+def _days(store: sqlite3.Connection, since_ns: int, until_ns: int, zone: tzinfo) -> Iterator[tuple[str, int, int]]:
+    """The days of ``zone`` within the window and the books: label, first nanosecond, first one after."""
+    first, last = store.execute(
+        "SELECT (SELECT min(start) FROM spent WHERE span = 86400), (SELECT max(start) FROM spent WHERE span = 86400)"
+    ).fetchone()
+    if first is None:
+        return
+    start, stop = max(since_ns, first * NS), min(until_ns, (last + DAY) * NS)
+    if start >= stop:
+        return
+    day = datetime.fromtimestamp(start // NS, zone).date()
+    while start < stop:
+        after = day + timedelta(days=1)
+        end = min(_midnight(after, zone), stop)
+        if start < end:  # a zone that crossed the date line has a day of no length
+            yield day.isoformat(), start, end
+            start = end
+        day = after
+
+
+def _midnight(day: date, zone: tzinfo) -> int:
+    """The first nanosecond of a day; where the clock skips midnight, the moment it does (PEP 495, fold 0)."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()) * NS

@@ -1,0 +1,153 @@
+"""Opening a store's file: for the one writer, or for readers. Nothing here overwrites a file it does not understand."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from gateway.core.errors import StoreError
+
+APPLICATION_ID = 0x50694777
+"""Marks the file as ours, in SQLite's own header field; set by the first migration."""
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for a lock that somebody else's tool holds."""
+
+CHECKPOINT_PAGES = 4_000
+"""Pages in the write-ahead log before it is copied into the main file (16 MiB): a pause, so not too often."""
+
+CACHE_KIB = 16_384
+"""The writer's page cache: the right-hand edges of all trees, and recent ids if they come in no order."""
+
+LOG_SIZE_LIMIT = 64 * 1024 * 1024
+"""Bytes; a log that grew beyond (because of a long reader) is cut back."""
+
+
+def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
+    """The writing connection, in autocommit; the file is made or migrated as needed. Mode 0600, WAL, NORMAL.
+
+    The caller holds the StoreLock. The connection may be handed to another thread, but used by one only.
+    StoreError: not a database, damaged, another program's, or of a newer version. The file is then as it was.
+    """
+    with _told_plainly(path):
+        _make_private(path)
+        # Looked at through a read-only connection first: one that may write would fold the log into a damaged file.
+        with closing(_connect_reading(path)) as look:
+            version = _version(look, path)
+            findings = look.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if findings != "ok":
+            raise StoreError(_damaged(path, findings))
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        try:
+            _prepare(connection, version, now_ns)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection inside one transaction, so that all its answers are of one moment.
+
+    It can neither write nor copy the log into the file, not even when it is the last to leave: see ``lock.py`` for why
+    only one connection may. Works beside a running gateway and without one. StoreError: no such store, damaged, another
+    program's, or of another version; also for whatever fails while the connection is in use.
+    """
+    path = path.resolve()
+    if not os.path.exists(path):  # unlike Path.exists, False where looking is forbidden
+        raise StoreError(
+            f"{path} does not exist or cannot be seen. A gateway makes it when it starts; is 'store' the right one?"
+        )
+    with _told_plainly(path), closing(_connect_reading(path)) as connection:
+        version = _version(connection, path)
+        if version < len(_migrations()):
+            raise StoreError(
+                f"{path} holds no books of this version yet. Start the gateway once to bring it up to date."
+            )
+        connection.execute("PRAGMA cache_size = -65536")  # KiB: a month's rows are visited in two trees at once
+        connection.execute("BEGIN")
+        yield connection
+
+
+def _make_private(path: Path) -> None:
+    """Create the file, or take from an existing one what others may do with it. Its log inherits the mode."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be opened for writing: {error.strerror}. Check 'store' in the configuration."
+        ) from None
+    try:
+        if os.fstat(descriptor).st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
+    except PermissionError:
+        raise StoreError(f"{path} is open to other users and not ours to close. Run: chmod 600 {path}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _connect_reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of the file, 0 for an empty one. StoreError if it is not ours or too new."""
+    if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+        return 0
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        raise StoreError(f"{path} is a database of another program. Give 'store' another path; the file is untouched.")
+    version: int = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()[0]
+    known = len(_migrations())
+    if version > known:
+        raise StoreError(
+            f"{path} was written by a newer piapi-gateway (schema {version}, this one knows {known}). "
+            "Run that version, or restore the copy made before the upgrade; the file is untouched."
+        )
+    return version
+
+
+def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
+    """Set the pragmas and run the migrations that are missing, each in its own transaction."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE_LIMIT}")
+    for number, script in enumerate(_migrations(), start=1):
+        if number > version:
+            stamp = f"INSERT INTO schema_version VALUES ({number}, {now_ns:d});"  # noqa: S608
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{stamp}\nCOMMIT;")
+
+
+def _migrations() -> list[str]:
+    """The scripts ``0001_….sql``, ``0002_….sql`` … in order: the number of a script is the version it leads to."""
+    folder = files("gateway.stores.sqlite") / "migrations"
+    scripts = sorted((entry.name, entry) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [entry.read_text("utf-8") for _, entry in scripts]
+
+
+@contextmanager
+def _told_plainly(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into a StoreError that says what to do."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:  # locked, no permission, disk full: the file itself may be well
+        raise StoreError(
+            f"{path} cannot be used: {error}. Check its permissions, its disk and who else has it open."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(_damaged(path, str(error))) from error
+
+
+def _damaged(path: Path, finding: str) -> str:
+    return (
+        f"{path} is damaged or not a database ({finding}). It was left as it is. Restore a backup, or save what can be "
+        f"read with: sqlite3 {path} .recover. To begin with empty books, move the file and its -wal away."
+    )

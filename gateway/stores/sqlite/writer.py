@@ -1,0 +1,281 @@
+"""The one thread that writes the books, from the first batch to the last.
+
+It takes everything that waits, commits the intents together, tells the loop with one wake-up, does the same for the
+tasks, then commits the settlements and, last, carries out jobs. A store that fails costs intents their request (nothing
+was bought yet) and is admitted to whoever records a task, but it never costs a settlement: those are put into the spill
+file, kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gateway.stores.records import Intent, Settlement, TaskRecord
+from gateway.stores.sqlite import inserts
+from gateway.stores.sqlite.spill import Spill
+from gateway.stores.sqlite.writer_jobs import WriterJob
+
+RETRY_SECONDS = 0.25
+"""Between two tries of a store that failed."""
+
+CLOSING_TRIES = 20
+"""How often closing tries again to write settlements to a store that fails."""
+
+Waiter = Future[None]
+Entry = TypeVar("Entry", Intent, TaskRecord)
+Insert = Callable[[sqlite3.Connection, Sequence[Entry]], None]
+
+_NAMES = {Intent: "an intent", TaskRecord: "a task"}
+
+log = logging.getLogger("gateway.stores")
+
+
+@dataclass(slots=True)
+class Batch:
+    """What is handed over at once; ``waiters[i]`` waits for ``intents[i]``, ``recorders[i]`` for ``tasks[i]``."""
+
+    intents: list[Intent] = field(default_factory=list)
+    waiters: list[Waiter] = field(default_factory=list)
+    tasks: list[TaskRecord] = field(default_factory=list)
+    recorders: list[Waiter] = field(default_factory=list)
+    settlements: list[Settlement] = field(default_factory=list)
+    jobs: list[WriterJob] = field(default_factory=list)
+
+
+class Writer:
+    """Owns the connection and the spill file, and closes them.
+
+    ``deliver(waiters, committed)`` is called in the writer's thread, a few times a batch. It must not raise.
+    ``usable``: whether the last try to write worked. ``booked``: settlements that need no more care.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, spill: Spill, deliver: Callable[[list[Waiter], bool], None]
+    ) -> None:
+        self.usable = True
+        self.booked = 0
+        self._connection = connection
+        self._spill = spill
+        self._deliver = deliver
+        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._owed: list[Settlement] = []
+        self._spilled = 0
+        self._waiting: set[Waiter] = set()
+        self._jobs: list[WriterJob] = []
+        self._synced = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, batch: Batch) -> None:
+        """Hand over a batch; never blocks. Once the thread has ended its waiters are told so at once."""
+        self._inbox.put(batch)
+        if self._ended:
+            self._refuse_rest()
+
+    def stop(self) -> None:
+        """Write what was handed over, close the connection, end the thread. Blocks; safe to call twice."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        stopping = False
+        try:
+            while not stopping:
+                batch, stopping = self._take()
+                self._commit(batch)
+            self._finish()
+        finally:
+            self.usable = False
+            self._ended = True
+            self._deliver(list(self._waiting), False)
+            _refuse(self._jobs)
+            self._refuse_rest()
+            self._connection.close()
+            self._spill_owed()
+            self._spill.close()
+            _log_spilled(self._owed[: self._spilled], self._spill)
+            _log_unbooked(self._owed[self._spilled :])
+
+    def _take(self) -> tuple[Batch, bool]:
+        """Wait for work, or for the time to retry; all that waits becomes one batch. The flag: stop after it."""
+        batch = Batch()
+        stopping = False
+        try:
+            item = self._inbox.get(timeout=None if self.usable else RETRY_SECONDS)
+            while True:
+                if item is None:
+                    stopping = True
+                else:
+                    batch.intents += item.intents
+                    batch.waiters += item.waiters
+                    batch.tasks += item.tasks
+                    batch.recorders += item.recorders
+                    batch.settlements += item.settlements
+                    batch.jobs += item.jobs
+                item = self._inbox.get_nowait()
+        except queue.Empty:
+            return batch, stopping
+
+    def _commit(self, batch: Batch) -> None:
+        self._waiting = {*batch.waiters, *batch.recorders}
+        self._jobs = batch.jobs
+        self._owed += batch.settlements
+        if batch.intents:
+            paid = any(intent.paid for intent in batch.intents)
+            self._acknowledge(inserts.insert_intents, batch.intents, batch.waiters, synced=paid)
+        for start in range(0, len(batch.tasks), inserts.MAX_ROWS):
+            chunk = slice(start, start + inserts.MAX_ROWS)
+            self._acknowledge(inserts.insert_tasks, batch.tasks[chunk], batch.recorders[chunk], synced=True)
+        if self._owed:
+            self._settle()
+        elif not self.usable:
+            self._probe()
+        for job in batch.jobs:
+            self._carry_out(job)
+
+    def _acknowledge(self, insert: Insert[Entry], entries: list[Entry], waiters: list[Waiter], *, synced: bool) -> None:
+        """Commit rows that somebody waits for, and tell. ``synced``: whether they must be on the disk by then."""
+        try:
+            self._sync(synced)
+            insert(self._connection, entries)
+        except inserts.UNFIT:
+            self._acknowledge_singly(insert, entries, waiters)
+        except sqlite3.Error as error:
+            self._failed(error)
+            self._tell(waiters, False)
+        else:
+            self._worked()
+            self._tell(waiters, True)
+
+    def _acknowledge_singly(self, insert: Insert[Entry], entries: list[Entry], waiters: list[Waiter]) -> None:
+        """One of them fits no row: only that one shall fail."""
+        written: list[Waiter] = []
+        refused: list[Waiter] = []
+        for entry, waiter in zip(entries, waiters, strict=True):
+            try:
+                insert(self._connection, [entry])
+            except inserts.UNFIT as error:
+                log.error("%s fits no row of the ledger: %s", _NAMES[type(entry)], error)
+                refused.append(waiter)
+            except sqlite3.Error as error:
+                self._failed(error)
+                refused.append(waiter)
+            else:
+                written.append(waiter)
+        self._tell(written, True)
+        self._tell(refused, False)
+
+    def _tell(self, waiters: list[Waiter], committed: bool) -> None:
+        self._waiting.difference_update(waiters)
+        if waiters:
+            self._deliver(waiters, committed)
+
+    def _settle(self) -> None:
+        """Commit what is owed, oldest first, until done or the store fails.
+
+        What was spilled is on the disk, and must be there in the store as well before the spill file is emptied.
+        """
+        while self._owed:
+            chunk = self._owed[: inserts.MAX_ROWS]
+            try:
+                self._sync(self._spill.filled)
+                inserts.book(self._connection, chunk)
+            except sqlite3.Error as error:
+                self._failed(error)
+                self._spill_owed()
+                return
+            del self._owed[: len(chunk)]
+            self._spilled = max(0, self._spilled - len(chunk))
+            self.booked += len(chunk)
+            self._worked()
+        if self._spill.filled:
+            self._spill.empty()
+
+    def _spill_owed(self) -> None:
+        """Put on the disk, outside of the store, what is owed and not there yet."""
+        unsafe = self._owed[self._spilled :]
+        if unsafe and self._spill.append(unsafe):
+            self._spilled = len(self._owed)
+
+    def _carry_out(self, job: WriterJob) -> None:
+        """Jobs can be asked for again, so a store that is known to fail is not tried with each of them."""
+        if not self.usable:
+            job.refuse()
+            return
+        try:
+            self._sync(True)
+            job.run(self._connection)
+        except sqlite3.Error as error:
+            self._failed(error)
+            job.refuse()
+
+    def _probe(self) -> None:
+        try:
+            inserts.beat(self._connection)
+        except sqlite3.Error as error:
+            self._failed(error)
+        else:
+            self._worked()
+
+    def _sync(self, full: bool) -> None:
+        """FULL: the commit is on the disk before it returns. NORMAL: it survives the process, not a power cut."""
+        if full != self._synced:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+            self._synced = full
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        if self.usable:
+            log.error("the ledger cannot be written, requests are refused until it can: %s", error)
+        self.usable = False
+
+    def _worked(self) -> None:
+        if not self.usable:
+            log.warning("the ledger is written again")
+        self.usable = True
+
+    def _finish(self) -> None:
+        """Before closing: give a store that fails some time to work again."""
+        for _ in range(CLOSING_TRIES):
+            if not self._owed:
+                return
+            time.sleep(RETRY_SECONDS)
+            self._settle()
+
+    def _refuse_rest(self) -> None:
+        """The thread has ended: nobody will serve what still waits."""
+        try:
+            while True:
+                batch = self._inbox.get_nowait()
+                if batch is not None:
+                    self._deliver(batch.waiters + batch.recorders, False)
+                    _refuse(batch.jobs)
+                    _log_unbooked(batch.settlements)
+        except queue.Empty:
+            return
+
+
+def _refuse(jobs: Sequence[WriterJob]) -> None:
+    for job in jobs:
+        job.refuse()
+
+
+def _log_spilled(settlements: list[Settlement], spill: Spill) -> None:
+    for settlement in settlements:
+        log.error("not booked yet, the next start will, from %s: %r", spill.path, settlement)
+
+
+def _log_unbooked(settlements: list[Settlement]) -> None:
+    """The last resort: a settlement no store took is at least written to the operator's log. It holds no secrets."""
+    for settlement in settlements:
+        log.critical("not booked, and unknown from the next start on: %r", settlement)

@@ -1,0 +1,40 @@
+"""What every conversation with an upstream is given, whatever is asked for in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.core.outcomes.classify import AnswerSource
+from gateway.core.types import CostClass, Endpoint, Target
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptContext:
+    """One attempt's target and endpoint, and what its upstream's answers are judged with.
+
+    ``wall_seconds``: Unix time at the start, for HTTP dates. ``redact`` strikes secrets out of an upstream's own words:
+    it may repeat the key it was sent.
+    """
+
+    target: Target
+    endpoint: Endpoint
+    wall_seconds: float
+    redact: Callable[[bytes], bytes]
+
+    def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
+        """Who answers the attempt. ``endpoint``: another host of the upstream that was asked instead.
+
+        ``cost_class``: of what was asked, where that is not what the target sells.
+        """
+        target = self.target
+        return AnswerSource(
+            dialect=target.upstream.dialect,
+            operation=target.operation,
+            cost_class=target.cost_class if cost_class is None else cost_class,
+            host=(self.endpoint if endpoint is None else endpoint).host,
+        )
+
+    def redacted(self, text: str) -> str:
+        """``text`` without secrets."""
+        return self.redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")

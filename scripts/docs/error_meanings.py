@@ -1,0 +1,189 @@
+"""What each error means and what to do about it, by status and code. Written by hand, held against the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """``again``: whether the answer may say ``x-should-retry: true``."""
+
+    happened: str
+    do: str
+    again: bool = False
+
+
+MEANINGS: Mapping[tuple[int, str], Meaning] = {
+    (400, "invalid_json"): Meaning(
+        "The body, or a form's field that holds JSON, is not one JSON object: it is cut off, nested too deeply, or no "
+        "JSON at all.",
+        "Send one JSON object with `Content-Type: application/json`.",
+    ),
+    (400, "invalid_form"): Meaning(
+        "The body of a form cannot be read: a part is damaged, too long, or one too many.",
+        "Let the SDK build the form, and send files as files.",
+    ),
+    (400, "duplicate_key"): Meaning(
+        "An object or a form has one name twice, so it is not sure which is meant.", "Send each name once."
+    ),
+    (400, "missing_required_parameter"): Meaning("A parameter that the request needs is missing.", "Add `param`."),
+    (400, "invalid_type"): Meaning("A parameter has the wrong type, such as a text for a number.", "Correct `param`."),
+    (400, "invalid_value"): Meaning(
+        "A parameter has a value that cannot be: out of its range, a name that does not exist, an image that cannot "
+        "be read, a combination the model does not have.",
+        "Correct `param`; the message says what is allowed.",
+    ),
+    (400, "unknown_parameter"): Meaning(
+        "The request has a parameter that this route does not take.", "Correct its spelling or leave it out."
+    ),
+    (400, "invalid_request"): Meaning(
+        "The upstream rejected the request. Its own status (400, 409, 413, 415 or 422), type, code, parameter and "
+        "words are passed on where it gave any; this code stands where it gave none.",
+        "Change the request as the message says. Another upstream would say the same, so none was asked.",
+    ),
+    (400, "content_policy_violation"): Meaning(
+        "The upstream refused or moderated the request or its image. For chat the type is `invalid_request_error`.",
+        "Change the prompt or the image.",
+    ),
+    (400, "malformed_http"): Meaning(
+        "The request is not sound HTTP/1.1, or could be read in two ways.",
+        "Use an HTTP library as it is; if a proxy stands between, look at what it sends.",
+    ),
+    (400, "config_rejected"): Meaning(
+        "Admin: the reloaded configuration has an error, so the old one stays in force.",
+        "Correct the lines that the message names; `piapi-gateway check` shows them too.",
+    ),
+    (401, "invalid_api_key"): Meaning(
+        "The key is missing, wrong, revoked or expired: one answer for all, so that nothing can be learned from it. "
+        "On the admin listener: the admin key.",
+        "Send a virtual key of this gateway as `Authorization: Bearer …`. `piapi-gateway keys list` shows which exist.",
+    ),
+    (403, "model_not_allowed"): Meaning(
+        "The key may not use this model; or the model's price is unknown and the key, or its team, has a budget.",
+        "Use another model, or have the key's models changed (`piapi-gateway keys set`). For a price: set it under "
+        "`models`, or set `allow_unpriced`.",
+    ),
+    (403, "foreign_origin"): Meaning(
+        "No key is asked for, and the request may come from a web page or names a host that is not this machine.",
+        "Call from a program on this machine by `127.0.0.1` or `localhost`, or make a virtual key and send it.",
+    ),
+    (404, "model_not_found"): Meaning(
+        "There is no such model here; or not on this route; or no upstream offers it at present.",
+        "`GET /v1/models` lists what the key may use. Models are added under `models` of the configuration.",
+    ),
+    (404, "task_not_found"): Meaning(
+        "There is no such task, or another key made it.", "Ask with the key that made the task."
+    ),
+    (404, "image_not_found"): Meaning(
+        "The gateway does not keep such an image, or no longer.",
+        "Fetch images while they are kept (`images.keep`), or ask for `b64_json`.",
+    ),
+    (404, "key_not_found"): Meaning(
+        "Admin: no virtual key has this name.", "`piapi-gateway keys list` shows the names."
+    ),
+    (404, "unknown_url"): Meaning(
+        "There is no such route.",
+        "Check the base URL: it ends with `/v1`. Admin routes are on the admin listener only.",
+    ),
+    (405, "method_not_allowed"): Meaning("The route exists, with another method.", "Use a method that `allow` names."),
+    (408, "request_timeout"): Meaning(
+        "The request's head or body did not arrive in time.", "Send it in one go; look at the network between."
+    ),
+    (409, "conflict"): Meaning(
+        "The upstream reports a conflict; its words are passed on.", "Do what the message says."
+    ),
+    (409, "key_exists"): Meaning(
+        "Admin: a key of this name exists, or did.", "Choose another name, or rotate that key."
+    ),
+    (409, "key_revoked"): Meaning("Admin: the key is revoked, which is for good.", "Make a key under another name."),
+    (409, "key_in_file"): Meaning("Admin: the key is kept in the configuration file.", "Change it there, then reload."),
+    (413, "request_too_large"): Meaning(
+        "The body is larger than `limits.body` (a form: `limits.upload`), or too large for the upstream.",
+        "Send less, or raise the limit.",
+    ),
+    (415, "unsupported_content_encoding"): Meaning("The body is compressed.", "Send it without `Content-Encoding`."),
+    (415, "unsupported_content_type"): Meaning(
+        "A request that may come from a web page has no JSON body, while no key is asked for.",
+        "Send `Content-Type: application/json`, or make a virtual key and send it.",
+    ),
+    (429, "rate_limit_exceeded"): Meaning(
+        "The virtual key is at its `rpm`, `tpm` or `parallel`; or the upstream limits the rate of every key of the "
+        "pool; or too many wrong keys came from one address.",
+        "Wait for `retry-after`; the SDKs do. Without that header the request alone is larger than the limit. More "
+        "keys in the pool raise what the upstream gives.",
+        again=True,
+    ),
+    (429, "insufficient_quota"): Meaning(
+        "The budget of the key or of its team has not enough left for what the request may cost at most.",
+        "Wait until the period begins anew, which the message names, or have the budget raised. A smaller "
+        "`max_tokens` reserves less.",
+    ),
+    (431, "request_headers_too_large"): Meaning(
+        "The head is larger than `limits.headers`, or has too many headers.", "Send fewer or smaller headers."
+    ),
+    (499, "client_closed_request"): Meaning(
+        "The client left before its answer was complete. No client sees this: it stands in the log, the ledger and "
+        "the metrics.",
+        "Raise the client's own timeout if it was not meant.",
+    ),
+    (500, "internal_error"): Meaning(
+        "A mistake of the gateway's own.", "Report it with the log's lines of the `x-request-id`."
+    ),
+    (502, "upstream_unreachable"): Meaning(
+        "No host of any upstream for this model could be reached, so nothing was bought.",
+        "Look at the network and at `piapi-gateway status`; try again later.",
+    ),
+    (502, "upstream_error"): Meaning(
+        "Every attempt failed at the upstreams.",
+        "Try again later, after `retry-after` where it is given. [Outcomes](outcomes.md) explains what the log says "
+        "of each attempt.",
+    ),
+    (502, "upstream_invalid_response"): Meaning(
+        "What the upstream answered is not what its format says: HTML, broken JSON, a redirect.",
+        "Try again later; if it stays, check the endpoint's URL.",
+    ),
+    (502, "upstream_empty_response"): Meaning("The upstream answered with nothing in it.", "Try again."),
+    (502, "upstream_auth_failed"): Meaning(
+        "The upstream refuses the gateway's own keys, or there is none for this model.",
+        "Operator: `piapi-gateway check --probe` shows which key is refused.",
+    ),
+    (502, "upstream_stream_interrupted"): Meaning(
+        "The upstream broke off after part of the answer had gone out. Comes as an event in the stream, which then "
+        "ends without `[DONE]`.",
+        "Send the request again if half of an answer is of no use; what was delivered is charged.",
+    ),
+    (502, "result_unavailable"): Meaning(
+        "An image was made and is charged, but it could not be fetched from its link, or not be kept.",
+        "Ask for `url` instead of `b64_json`; check `images.fetch_hosts`. Sending it again buys it again.",
+    ),
+    (503, "gateway_overloaded"): Meaning(
+        "The gateway has as much in hand as it may take: `limits.in_flight`, memory for bodies, or connections.",
+        "Wait for `retry-after`; the SDKs do.",
+        again=True,
+    ),
+    (503, "ledger_unavailable"): Meaning(
+        "The ledger cannot be written, so nothing is bought.",
+        "Operator: free the disk or mend the store; the log says what is wrong. Clients wait for `retry-after`.",
+        again=True,
+    ),
+    (503, "upstream_quota_exhausted"): Meaning(
+        "The gateway's own accounts at the upstream are used up.",
+        "Operator: top them up; `piapi-gateway check --probe` shows the balances.",
+    ),
+    (503, "server_shutting_down"): Meaning(
+        "The gateway is stopping.",
+        "Try again; where something may have been bought, the answer does not invite to.",
+        again=True,
+    ),
+    (504, "upstream_timeout"): Meaning(
+        "No upstream answered in time, or a task was not done by its deadline.",
+        "Try again; ask for a stream; look at `timeouts` and `tasks.deadline` of the upstream.",
+    ),
+    (504, "upstream_outcome_unknown"): Meaning(
+        "A paid item may have been bought, but its result did not arrive.",
+        "Look at the upstream's own list first: sending it again may buy it once more. Until it is known, or for a "
+        "day, the budget keeps it reserved.",
+    ),
+}

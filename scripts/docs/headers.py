@@ -1,0 +1,80 @@
+"""docs/headers.md: the headers of this gateway's own, from the literals in the code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from scripts.docs.markdown import code, page, table
+
+GATEWAY = Path(__file__).parents[2] / "gateway"
+ROOMS = ("core", "endpoints", "exchange", "server", "translate", "wire")
+"""The rooms that read a client's headers or write an answer's."""
+
+READ: Mapping[str, str] = {
+    "x-api-key": "The virtual key, in place of `Authorization: Bearer …`, as PiAPI's own clients send it.",
+    "x-request-id": "The name the request gets in the log and in its answer, if it is 1 to 128 letters, digits, dots, "
+    "dashes or underscores. Otherwise the gateway makes one.",
+    "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again.",
+    "x-webhook-secret": "What PiAPI sends with its webhooks: `webhook_secret` of the configuration.",
+}
+
+SENT: Mapping[str, str] = {
+    "x-request-id": "The request's name: the client's own or a new one. On every answer; every line of the log has it.",
+    "x-gateway-upstream": "The upstream that served the request, or was asked last. Not there if none was asked.",
+    "x-gateway-attempts": "How many attempts were made at upstreams; 0 for what was refused before.",
+    "x-gateway-cost-usd": "What the key is charged, in US dollars. On whole answers; a stream's head goes out before "
+    "it is known.",
+    "x-gateway-note": "A remark on how the answer came about, such as `downgraded` for an image that PiAPI made with "
+    "another model.",
+    "x-should-retry": "On every error: whether software may send the same request again by itself.",
+    "x-ratelimit-limit-requests": "The key's `rpm`.",
+    "x-ratelimit-remaining-requests": "What is left of it.",
+    "x-ratelimit-reset-requests": "When all of it is there again, such as `6m0s`.",
+    "x-ratelimit-limit-tokens": "The key's `tpm`.",
+    "x-ratelimit-remaining-tokens": "What is left of it.",
+    "x-ratelimit-reset-tokens": "When all of it is there again.",
+    "x-accel-buffering": "`no` on streams: nginx would hold events back.",
+    "x-content-type-options": "`nosniff` on kept images: a browser shall take them for what they are.",
+}
+
+_INTRODUCTION = """\
+Besides the usual headers of HTTP, these are read from requests and sent with answers. Names are the same in any case.
+An upstream's own headers about its server and its connection never pass. `retry-after` (in seconds) and
+`retry-after-ms` come with errors that a wait may cure: see [errors](errors.md). A stream's head goes out early, so what
+is only known at the end of an answer is not in it."""
+
+
+class Mismatch(Exception):
+    """A header in the code that is not described here, or the other way round; the message names it."""
+
+
+@cache
+def headers_in_code() -> frozenset[str]:
+    """Every text in the code that is the name of an ``x-`` header, in the rooms that speak with clients."""
+    found = set()
+    for room in ROOMS:
+        for path in (GATEWAY / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Constant):
+                    text = node.value.decode("latin-1") if isinstance(node.value, bytes) else node.value
+                    if isinstance(text, str) and text.startswith("x-") and text.replace("-", "").isalnum():
+                        found.add(text)
+    return frozenset(found)
+
+
+def headers_page() -> str:
+    """The whole page."""
+    described = READ.keys() | SENT.keys()
+    if different := headers_in_code() ^ described:
+        raise Mismatch(f"the code and scripts/docs/headers.py differ in {', '.join(sorted(different))}")
+    return page(
+        "Headers",
+        _INTRODUCTION,
+        "## Read from requests",
+        table(("header", "meaning"), ((code(name), text) for name, text in READ.items())),
+        "## Sent with answers",
+        table(("header", "meaning"), ((code(name), text) for name, text in SENT.items())),
+    )

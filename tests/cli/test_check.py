@@ -1,0 +1,106 @@
+"""``check``, ``models`` and what ``serve`` refuses: a configuration as its operator sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.sandbox import Sandbox
+from tests.process.running import files, settings, write
+
+from .in_process import command, obeyed, one_line
+
+
+def test_check_prints_every_error_with_its_place(folder: Path) -> None:
+    write(
+        folder,
+        "listen: 127.0.0.1\n"
+        "drian: 30s\n"
+        "upstreams:\n"
+        "  piapi:\n"
+        "    endpoints: [{url: 'ftp://api.piapi.ai'}]\n"
+        "    keys: ['${NOT_SET_ANYWHERE}']\n"
+        "keys:\n"
+        "  - {name: alice, key: gw-alice-0123456789, rpm: lots}\n",
+    )
+    checked, served = obeyed("check", "--config", "config.yaml"), obeyed("serve")
+    assert (checked.code, checked.out) == (2, "")
+    found = [re.fullmatch(r"config\.yaml:(\d+):\d+: ([^:]+): .+", line) for line in checked.err.splitlines()]
+    assert all(found), checked.err
+    assert [(match[1], match[2]) for match in found if match] == [
+        ("1", "listen"),
+        ("2", "drian"),
+        ("5", "upstreams.piapi.endpoints[0].url"),
+        ("6", "upstreams.piapi.keys[0]"),
+        ("8", "keys[0].rpm"),
+    ]
+    assert "NOT_SET_ANYWHERE" in checked.err
+    assert (served.code, served.out, served.err) == (2, "", checked.err)
+
+
+async def test_check_of_a_good_file_says_what_it_found(folder: Path, sandbox: Sandbox) -> None:
+    write(folder, settings(sandbox, folder))
+    plain, scripted = obeyed("check"), obeyed("check", "--json")
+    assert (plain.code, plain.err) == (0, "")
+    assert plain.out.startswith("config.yaml: OK, ")
+    assert "2 virtual keys" in plain.out
+    assert json.loads(scripted.out) == {"source": "config.yaml", "ok": True, "warnings": []}
+    assert scripted.code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("workers: 2", "workers: 2 is not supported yet"),
+        ("store: postgresql://gateway:pass@localhost/books", "PostgreSQL is not supported yet"),
+        ("shared_state: redis://localhost:6379/0", "Redis is not supported yet"),
+        ("listen: 0.0.0.0:8400\nauth: none", "auth: 'none' is only allowed while 'listen' is on loopback"),
+    ],
+)
+def test_serve_refuses_what_it_cannot_or_must_not_do(folder: Path, line: str, sentence: str) -> None:
+    write(folder, line + "\n")
+    refused = obeyed("serve")
+    assert sentence in one_line(refused, 2)
+    assert "pass@" not in refused.err
+    assert files(folder) == ["config.yaml"]
+
+
+async def test_models_lists_the_catalogue_in_force(folder: Path, sandbox: Sandbox) -> None:
+    write(folder, settings(sandbox, folder))
+    table, scripted = obeyed("models"), obeyed("models", "--json")
+    assert (table.code, table.err, scripted.code, scripted.err) == (0, "", 0, "")
+    listed = {row["model"]: row for row in json.loads(scripted.out)}
+    assert [target["upstream"] for target in listed["gpt-4o"]["targets"]] == ["piapi", "backup"]
+    assert listed["gpt-4o"]["targets"][0]["price"] == {"input": "1.875", "output": "7.5"}
+    assert listed["gpt-4o"]["plan"] == "Creator Plan or above"
+    head, *lines = table.out.splitlines()
+    assert head.split() == ["model", "upstream", "upstream", "model", "operation", "state", "price", "usd", "plan"]
+    assert len(lines) == sum(len(row["targets"]) for row in listed.values())
+    assert any(line.startswith("gpt-4o ") and "input 1.875, output 7.5" in line for line in lines)
+
+
+async def test_probe_tells_good_keys_from_bad_ones(folder: Path, sandbox: Sandbox) -> None:
+    config = settings(sandbox, folder)
+    write(folder, config)
+    good, scripted = await command("check", "--probe"), await command("check", "--probe", "--json")
+    assert (good.code, good.err) == (0, "")
+    assert sum(" ok " in line for line in good.out.splitlines()) == 5  # two hosts with two keys, the backup with one
+    for row in json.loads(scripted.out):
+        assert row["state"] == "ok"
+        if row["upstream"] == "piapi":
+            assert row["plan"]
+            assert row["balance_usd"] > 0
+            assert row["concurrency"] > 0
+    config["upstreams"]["piapi"]["keys"] = [{"name": "old", "value": "sandbox-invalid-key"}]
+    await sandbox.refuse("proxy")
+    write(folder, config)
+    bad = await command("check", "--probe")
+    assert bad.code == 1
+    states = {line.split()[1]: line for line in bad.out.splitlines() if " old " in line}
+    assert "the key is refused (401)" in states[sandbox.urls["api"]]
+    assert "unreachable" in states[sandbox.urls["proxy"]]
+    assert "sandbox-invalid-key" not in bad.out + bad.err
+    assert sandbox.bill == []

@@ -1,0 +1,45 @@
+"""``status``: a running gateway at a glance, and what is said where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.status import read_status
+from gateway.config import load
+from gateway.core.errors import OperatorError
+from gateway.sandbox import Sandbox
+from tests.process.running import settings, write
+
+from .in_process import NOWHERE, command, done, obeyed, one_line, serving
+
+
+async def test_a_running_gateway_at_a_glance(folder: Path, sandbox: Sandbox) -> None:
+    async with serving(folder, settings(sandbox, folder)) as gateway:
+        seen = await done("status", *gateway.meet)
+        scripted = json.loads(await done("status", "--json", *gateway.meet))
+    assert "serving, 0 in flight" in seen
+    for word in (sandbox.urls["api"], "first", "second", "closed"):
+        assert word in seen
+    assert scripted["store"] == str((folder / "gateway.db").resolve())
+    assert [upstream["name"] for upstream in scripted["upstreams"]] == ["piapi", "backup"]
+
+
+def test_no_gateway_is_told_with_where_it_was_looked_for(folder: Path) -> None:
+    write(folder, {"admin": NOWHERE})
+    told = one_line(obeyed("status"), 1)
+    assert "no gateway answers at http://127.0.0.1:1/" in told
+    assert "is it running, with this configuration?" in told
+
+
+async def test_status_of_something_else_is_told_plainly(folder: Path, sandbox: Sandbox) -> None:
+    """The port of the admin listener may be another program's."""
+    path = write(folder, {"admin": {"listen": sandbox.url.removeprefix("http://")}})
+    sandbox.set_default("html_200")
+    assert "not as this gateway does; what listens there?" in one_line(await command("status"), 1)
+    for scenario in ("status;code=404", "bad_json", "soft_error", "reset_before_head"):
+        sandbox.set_default(scenario)
+        with pytest.raises(OperatorError, match="/admin/v1/upstreams"):
+            await read_status(load(path, {}))

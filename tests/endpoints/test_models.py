@@ -1,0 +1,76 @@
+"""``/v1/models``: what a key may use, in OpenAI's shape, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.core.errors import GatewayError
+from gateway.core.routing.route_table import RouteTable
+from gateway.core.types import Route, Target, VirtualKey
+from gateway.endpoints.models import CREATED, model_routes
+from tests.exchange.stage import BACKUP, PIAPI
+
+from .gateway import Keys, ask, scope
+
+ROUTES = RouteTable(
+    [
+        Route("gpt-4o", (Target(PIAPI, "gpt-4o"), Target(BACKUP, "gpt-4o"))),
+        Route("claude-3", (Target(BACKUP, "claude-3"),)),
+        Route("without-targets", ()),
+        Route("gemini-*", (Target(PIAPI, "gemini-*"),)),
+    ]
+)
+
+
+def routes(*models: str) -> list[Any]:
+    """For Alice, who may use these models."""
+    keys = Keys(VirtualKey("alice", models=models or ("*",)))
+    return model_routes(lambda: (keys, ROUTES))  # type: ignore[arg-type,return-value]
+
+
+async def listed(*models: str) -> list[dict[str, Any]]:
+    document = json.loads((await ask(routes(*models)[0])).body)
+    assert document["object"] == "list"
+    data: list[dict[str, Any]] = document["data"]
+    return data
+
+
+async def test_lists_what_is_served_and_the_upstream_tried_first() -> None:
+    assert await listed() == [
+        {"id": "claude-3", "object": "model", "created": CREATED, "owned_by": "backup"},
+        {"id": "gemini-*", "object": "model", "created": CREATED, "owned_by": "piapi"},
+        {"id": "gpt-4o", "object": "model", "created": CREATED, "owned_by": "piapi"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("models", "seen"),
+    [(["gpt-4o"], ["gpt-4o"]), (["gpt-*"], ["gpt-4o"]), (["gemini-pro"], ["gemini-pro"]), (["none"], [])],
+)
+async def test_lists_only_what_the_key_may_use(models: list[str], seen: list[str]) -> None:
+    assert [model["id"] for model in await listed(*models)] == seen
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gemini-2.5-pro"])
+async def test_shows_one_model(model: str) -> None:
+    document = json.loads((await ask(routes()[1], scope(model=model))).body)
+    assert (document["id"], document["owned_by"]) == (model, "piapi")
+
+
+@pytest.mark.parametrize(
+    ("models", "model"), [("*", "gpt-5000"), ("claude-*", "gpt-4o"), ("*", "without-targets"), ("*", "gemini-")]
+)
+async def test_a_model_that_the_key_may_not_use_is_not_there(models: str, model: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        await ask(routes(models)[1], scope(model=model))
+    assert (refused.value.status, refused.value.code) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+async def test_asks_for_a_key(which: int) -> None:
+    with pytest.raises(GatewayError) as refused:
+        await ask(routes()[which], scope("mallory", model="gpt-4o"))
+    assert refused.value.status == 401

@@ -1,0 +1,173 @@
+"""Fakes of what stands around an exchange, which keep what they are told: client, ledger, log, alerts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.core.errors import GatewayError
+from gateway.core.pricing.budgets import Crossing
+from gateway.exchange.delivery import Headers
+from gateway.stores.base import Held, Intent, Settlement, TaskRecord
+from gateway.telemetry.redaction import Redactor
+from tests.exchange.scripted import now
+
+
+@dataclass
+class Client:
+    """A client that writes down what it is sent, and when. ``takes``: the seconds it needs for each piece."""
+
+    takes: float = 0.0
+    request_id: str = "req-1"
+    stalled: bool = False
+    started: bool = False
+    gone: bool = False
+    aborted: bool = False
+    finished: bool = False
+    status: int | None = None
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+    got: list[tuple[float, bytes]] = field(default_factory=list)
+    told: GatewayError | None = None
+    _on_gone: Callable[[], None] | None = None
+
+    def leave(self, *, stalled: bool = False) -> None:
+        """The connection breaks."""
+        self.gone, self.stalled = True, stalled
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def watch(self, on_gone: Callable[[], None]) -> None:
+        self._on_gone = on_gone
+
+    async def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> None:
+        assert not self.started, "a second head"
+        if self.gone:
+            return
+        self.started, self.status, self.headers = True, status, dict(headers)
+
+    async def write(self, data: bytes) -> None:
+        assert self.started or self.gone, "a body before its head"
+        await asyncio.sleep(self.takes)
+        self.write_now(data)
+
+    def write_now(self, data: bytes) -> bool:
+        if self.gone:
+            return False
+        self.got.append((now(), data))
+        self.body += data
+        return True
+
+    async def finish(self) -> None:
+        self.finished = True
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        await self.start(status, headers)
+        await self.write(body)
+        await self.finish()
+
+    async def error(self, error: GatewayError, headers: Headers = ()) -> None:
+        self.told = error
+        await self.respond(error.status, headers, b"")
+
+    async def stream_error(self, error: GatewayError) -> None:
+        assert self.started
+        self.told = error
+        await self.finish()
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@dataclass
+class Books:
+    """A ledger that keeps what it is handed. ``takes``: seconds until an intent is committed.
+
+    ``trouble``, ``task_trouble``: why intents, or tasks, cannot be written down.
+    """
+
+    takes: float = 0.0
+    trouble: GatewayError | None = None
+    task_trouble: GatewayError | None = None
+    intents: list[Intent] = field(default_factory=list)
+    settlements: list[Settlement] = field(default_factory=list)
+    tasks: list[TaskRecord] = field(default_factory=list)
+    charged: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
+    holds: list[Held] = field(default_factory=list)
+
+    async def reserve(self, intent: Intent) -> None:
+        await asyncio.sleep(self.takes)
+        if self.trouble is not None:
+            raise self.trouble
+        self.intents.append(intent)
+
+    def settle(self, settlement: Settlement) -> None:
+        self.settlements.append(settlement)
+
+    async def record_task(self, record: TaskRecord) -> None:
+        if self.task_trouble is not None:
+            raise self.task_trouble
+        self.tasks.append(record)
+
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+        if self.trouble is not None:
+            raise self.trouble
+        return self.charged
+
+    async def held(self, now_ns: int) -> list[Held]:
+        return self.holds
+
+    @property
+    def row(self) -> Settlement:
+        """The only settlement there is."""
+        [settlement] = self.settlements
+        return settlement
+
+    @property
+    def outcomes(self) -> list[str]:
+        """How the row's attempts ended, in order."""
+        return [attempt.outcome for attempt in self.row.attempts]
+
+
+@dataclass
+class Log:
+    """Keeps its lines."""
+
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    redactor: Redactor = field(default_factory=Redactor)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self.lines.append((event, fields))
+
+    warning = error = info
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.lines if name == event]
+
+
+class Clock:
+    """The loop's time, and a date to go with it."""
+
+    def monotonic(self) -> float:
+        return now()
+
+    def wall_ns(self) -> int:
+        return 1_700_000_000_000_000_000 + int(now() * 1e9)
+
+
+@dataclass
+class Alerts:
+    """Keeps the crossings that would be sent to the webhook, by holder and percentage."""
+
+    told: list[tuple[str, str, int]] = field(default_factory=list)
+
+    def configure(self, url: str, secret: str) -> None:
+        raise AssertionError("no test here has a webhook")
+
+    def tell(self, crossing: Crossing) -> None:
+        self.told.append((*crossing.holder, crossing.percent))
+
+    async def close(self) -> None:
+        """Nothing was opened."""

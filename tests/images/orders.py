@@ -1,0 +1,65 @@
+"""Orders for images as the image and chat routes hand them on, with everything the conversations need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from gateway.core.images.types import ImageFacts, MadeImage
+from gateway.core.types import Credential, Endpoint, OperationName, Price, Target, Upstream, Usage
+from gateway.images.operation import ImageTools
+from gateway.images.orders import ImageOrders
+from tests.core.images.flux_orders import DEV, FACTS
+
+HOST = Endpoint("https://api.piapi.ai", "https", "api.piapi.ai", 443)
+PIAPI = Upstream("piapi", "piapi", (HOST,), (Credential("first", "the-key-itself"),))
+CENT = 10_000_000
+FLUX = Target(PIAPI, DEV, "task", Price(image=2 * CENT))
+IMAGES = Target(
+    PIAPI, "gpt-image-1", "images", Price(table={"low": {"1024x1024": CENT}, "high": {"1024x1024": 17 * CENT}})
+)
+CHAT = Target(PIAPI, "gpt-4o-image", "chat", Price(image=2 * CENT))
+
+
+class Presenter:
+    """Keeps what it is to conclude."""
+
+    stream = False
+
+    def __init__(self) -> None:
+        self.concluded: list[tuple[Sequence[MadeImage], ImageFacts, Usage | None]] = []
+
+    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
+        self.concluded.append((images, facts, usage))
+        return b"answer"
+
+
+class Renderer:
+    """Paints by writing both images' bytes together; counts how often."""
+
+    def __init__(self) -> None:
+        self.painted = 0
+
+    async def paint(self, image: bytes, mask: bytes) -> bytes:
+        self.painted += 1
+        return image + b"+" + mask
+
+
+def tools(**changes: Any) -> ImageTools:
+    plain: dict[str, Any] = {
+        "count": len,
+        "redact": lambda data: data,
+        "wall_seconds": lambda: 1_700_000_000.0,
+        "jitter": lambda: 0.5,
+        "points_per_usd": 10_000_000,
+    }
+    return ImageTools(**(plain | changes))
+
+
+def desk(models: Mapping[str, str] | None = None, renderer: Renderer | None = None) -> ImageOrders:
+    """``models``: names that stand for Flux models; ``flux`` for flux1-dev if none are given."""
+    return ImageOrders(FACTS, {"flux": DEV} if models is None else models, tools(), cast("Any", renderer or Renderer()))
+
+
+def target(operation: OperationName) -> Target:
+    return {"task": FLUX, "images": IMAGES, "chat": CHAT}[operation]

@@ -1,0 +1,283 @@
+"""The roll-up: whatever happened, in whatever order, it says what the rows say, for any period, zone and grouping."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import tempfile
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.stores.records import Correction, UsageRow
+from gateway.stores.sqlite import corrections, inserts, pruning, schema
+from gateway.stores.sqlite.open_exchanges import charged_since
+from gateway.stores.sqlite.queries import usage, verify
+from gateway.stores.sqlite.rollup import DAY, HOUR, NS, Piece, split
+
+from .books import intent, old_store, settlement
+from .books import rows as found_rows
+
+HOUR_NS, DAY_NS = HOUR * NS, DAY * NS
+FIRST = 1_700_006_400 * NS
+"""Midnight of UTC, 2023-11-15."""
+
+KATHMANDU = timezone(timedelta(hours=5, minutes=45))
+NEWFOUNDLAND = timezone(-timedelta(hours=3, minutes=30))
+ZONES = [timezone.utc, timezone(timedelta(hours=1)), KATHMANDU, NEWFOUNDLAND]  # noqa: UP017 - one of a kind
+
+
+@dataclass(frozen=True)
+class Story:
+    """One exchange: how it was reserved, settled and perhaps corrected."""
+
+    at_ns: int
+    key: str
+    team: str | None
+    model: str
+    upstream: str | None
+    state: str
+    amounts: tuple[int, int, int]
+    corrected: str | None
+    found_at: str | None
+
+    @property
+    def ends(self) -> str:
+        return self.corrected or self.state
+
+    @property
+    def figures(self) -> tuple[int, int, int]:
+        """Images, charge and upstream cost as they count in the end."""
+        images, charged, cost = self.amounts
+        if self.ends == "released":
+            return 0, 0, 0
+        if self.corrected:
+            return images + 1, charged + 2, cost + 3
+        return images, charged, cost
+
+    @property
+    def ran_at(self) -> str | None:
+        return (self.found_at or self.upstream) if self.corrected else self.upstream
+
+
+def _story(at_ns, key, team, model, upstream, state, amounts, corrected, found_at) -> Story:
+    return Story(
+        at_ns, key, team, model, upstream, state,
+        (0, 0, 0) if state == "released" else amounts,
+        corrected if state == "unknown" else None,
+        found_at,
+    )  # fmt: skip
+
+
+stories = st.lists(
+    st.builds(
+        _story,
+        st.one_of(
+            st.integers(FIRST, FIRST + 4 * DAY_NS),
+            st.builds(lambda hours, off: FIRST + hours * HOUR_NS + off, st.integers(0, 96), st.integers(-1, 1)),
+        ),
+        st.sampled_from(["alice", "bob"]),
+        st.sampled_from([None, "growth"]),
+        st.sampled_from(["gpt-4o", "flux-dev"]),
+        st.sampled_from([None, "piapi", "backup"]),
+        st.sampled_from(["settled", "settled", "released", "unknown"]),
+        st.tuples(st.integers(0, 4), st.integers(0, 10**12), st.integers(0, 10**12)),
+        st.sampled_from([None, "settled", "released"]),
+        st.sampled_from([None, "piapi"]),
+    ),
+    max_size=30,
+)
+moments = st.one_of(
+    st.integers(FIRST - HOUR_NS, FIRST + 4 * DAY_NS),
+    st.integers(-1, 97).map(lambda hours: FIRST + hours * HOUR_NS),
+)
+groupings = st.lists(st.sampled_from(["key", "team", "model", "upstream", "day"]), unique=True)
+
+
+def tell(store: sqlite3.Connection, told: list[Story]) -> None:
+    """Write the stories: several in one statement, some of them twice, corrections at the very end."""
+    ids = [f"x{number}" for number in range(len(told))]
+    if not told:
+        return
+    inserts.insert_intents(
+        store,
+        [
+            intent(identity, at_ns=story.at_ns, key=story.key, team=story.team, model=story.model)
+            for identity, story in zip(ids, told, strict=True)
+        ],
+    )
+    settled = [
+        settlement(
+            identity,
+            state=story.state,
+            upstream=story.upstream,
+            images=story.amounts[0],
+            charged=story.amounts[1],
+            upstream_cost=story.amounts[2],
+            attempts=(),
+        )
+        for identity, story in zip(ids, told, strict=True)
+    ]
+    half = len(settled) // 2 + 1
+    inserts.insert_settlements(store, settled[:half])
+    inserts.insert_settlements(store, settled)
+    for identity, story in zip(ids, told, strict=True):
+        if story.corrected == "settled":
+            images, charged, cost = story.figures
+            done = Correction(identity, 1, "settled", charged, cost, images, "asked", story.found_at)
+            assert corrections.correct(store, done)
+            assert not corrections.correct(store, done)
+        elif story.corrected == "released":
+            assert corrections.correct(store, Correction(identity, 1, "released", 0, 0, 0, "asked"))
+
+
+def on_paper(told: list[Story], since: int, until: int, by: list[str], zone: tzinfo) -> list[UsageRow]:
+    """What usage must say, added up one by one."""
+    sums: dict[tuple[str | None, ...], list[int]] = defaultdict(lambda: [0] * 6)
+    for story in told:
+        if not since <= story.at_ns < until or story.ends == "released":
+            continue
+        day = datetime.fromtimestamp(story.at_ns // NS, zone).date().isoformat()
+        fields = {"key": story.key, "team": story.team, "model": story.model, "upstream": story.ran_at, "day": day}
+        images, charged, _ = story.figures
+        group = sums[tuple(fields[field] for field in by)]
+        for place, amount in enumerate((1, 10, 4, 5, images, charged)):
+            group[place] += amount
+    expected = [UsageRow(dict(zip(by, group, strict=True)), *figures) for group, figures in sums.items()]
+    return sorted(expected, key=lambda row: [(value is not None, value or "") for value in row.group.values()])
+
+
+@given(stories, moments, moments, groupings, st.sampled_from(ZONES), st.randoms(use_true_random=False))
+@settings(max_examples=120, deadline=None)
+def test_usage_is_what_the_rows_add_up_to(
+    told: list[Story], since: int, until: int, by: list[str], zone: tzinfo, chance: random.Random
+):
+    chance.shuffle(told)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gateway.db"
+        with closing(schema.open_for_writing(path, 1)) as store:
+            tell(store, told)
+        assert usage(path, since_ns=since, until_ns=until, by=by, time_zone=zone) == on_paper(
+            told, since, until, by, zone
+        )
+        expected: dict[tuple[str, str | None], int] = defaultdict(int)
+        for story in told:
+            if story.at_ns >= since:
+                expected[story.key, story.team] += story.figures[1]
+        charged = charged_since(path, since)
+        assert {who: amount for who, amount in charged.items() if amount} == {
+            who: amount for who, amount in expected.items() if amount
+        }
+        unsummed = [problem for problem in verify(path).problems if "attempts whose costs" not in problem]
+        assert unsummed == []
+
+
+@given(stories, st.integers(0, 4 * DAY_NS), st.sampled_from(ZONES))
+@settings(max_examples=60, deadline=None)
+def test_pruning_changes_no_sum_of_whole_hours(told: list[Story], age: int, zone: tzinfo):
+    """And leaves what is unknown, what is young, and books that verify."""
+    horizon = FIRST + age - age % HOUR_NS
+    windows = [(0, 2**62), (FIRST + 7 * HOUR_NS, FIRST + 40 * HOUR_NS), (horizon, 2**62), (0, horizon)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gateway.db"
+        with closing(schema.open_for_writing(path, 1)) as store:
+            tell(store, told)
+            before = [
+                usage(path, since_ns=since, until_ns=until, by=by, time_zone=zone)
+                for since, until in windows
+                for by in (["key", "team"], ["model", "upstream"])
+            ]
+            by_day = usage(path, since_ns=horizon + DAY_NS, until_ns=2**62, by=["day"], time_zone=zone)
+            place: pruning.Place | None = pruning.Place()
+            while place is not None:
+                store.execute("BEGIN IMMEDIATE")
+                _, place = pruning.prune_batch(store, 1, horizon, place)
+                store.execute("COMMIT")
+        after = [
+            usage(path, since_ns=since, until_ns=until, by=by, time_zone=zone)
+            for since, until in windows
+            for by in (["key", "team"], ["model", "upstream"])
+        ]
+        assert after == before
+        assert usage(path, since_ns=horizon + DAY_NS, until_ns=2**62, by=["day"], time_zone=zone) == by_day
+        days = usage(path, since_ns=0, until_ns=2**62, by=["day"], time_zone=zone)
+        assert sum(row.cost_nano for row in days) == sum(story.figures[1] for story in told)
+        left = set(found_rows(path, "SELECT id FROM intents"))
+        assert left == {
+            f"x{number}"
+            for number, story in enumerate(told)
+            if story.at_ns >= horizon or story.ends == "unknown"
+        }  # fmt: skip
+        assert [problem for problem in verify(path).problems if "attempts whose costs" not in problem] == []
+
+
+@given(st.integers(0, 10 * DAY_NS), st.integers(0, 10 * DAY_NS), st.integers(0, 240).map(lambda hour: hour * HOUR_NS))
+def test_a_period_is_cut_into_pieces_that_adjoin(start: int, end: int, pruned: int):
+    pieces = list(split(start, end, pruned))
+    for piece in pieces:
+        assert piece.start < piece.end
+        if piece.span:
+            assert piece.start % (piece.span * NS) == piece.end % (piece.span * NS) == 0
+        else:
+            assert piece.end - piece.start < 2 * HOUR_NS
+            assert piece.start >= pruned, "there are no rows to be read any more"
+    assert [piece.end for piece in pieces[:-1]] == [piece.start for piece in pieces[1:]]
+    if pieces:
+        assert pieces[0].start == (start if start >= pruned else start - start % HOUR_NS)
+        assert pieces[-1].end == (end if end >= pruned else end - end % HOUR_NS)
+    else:
+        assert start >= end or (start // HOUR_NS == end // HOUR_NS and end < pruned)
+
+
+def test_most_of_a_month_is_read_from_its_days():
+    start, end = FIRST + HOUR_NS - 1, FIRST + 30 * DAY_NS + 90 * 60 * NS
+    assert list(split(start, end, 0)) == [
+        Piece(0, start, FIRST + HOUR_NS),
+        Piece(HOUR, FIRST + HOUR_NS, FIRST + DAY_NS),
+        Piece(DAY, FIRST + DAY_NS, FIRST + 30 * DAY_NS),
+        Piece(HOUR, FIRST + 30 * DAY_NS, FIRST + 30 * DAY_NS + HOUR_NS),
+        Piece(0, FIRST + 30 * DAY_NS + HOUR_NS, end),
+    ]
+
+
+@pytest.mark.parametrize("version", [1, 2, 4])
+def test_a_store_from_before_the_roll_up_is_summed_up_when_it_is_opened(path: Path, version: int):
+    chance = random.Random(version)
+    expected: dict[str, int] = defaultdict(int)
+    with closing(old_store(path, version)) as store:
+        store.execute("BEGIN")
+        for number in range(2_000):
+            key = chance.choice(["alice", "bob", "carol"])
+            state = chance.choice(["settled", "settled", "unknown", "released"])
+            charged = 0 if state == "released" else chance.randrange(10**9)
+            store.execute(
+                "INSERT INTO intents VALUES (?, ?, ?, NULL, 'chat', 'gpt-4o', 'req', 100, 0)",
+                (f"{number}", FIRST + chance.randrange(40 * DAY_NS), key),
+            )
+            store.execute(
+                "INSERT INTO settlements VALUES (?, ?, ?, 'piapi', 'https://a', 'c', '[]', 1, 0, 1, 0, ?, 0, "
+                "'measured', 200, NULL)",
+                (f"{number}", FIRST, state, charged),
+            )
+            expected[key] += charged
+        store.execute("COMMIT")
+    schema.open_for_writing(path, 1).close()
+    assert verify(path).problems == []
+    by_key = usage(path, since_ns=0, until_ns=2**62, by=["key"], time_zone=ZONES[0])
+    assert {row.group["key"]: row.cost_nano for row in by_key} == expected
+
+
+def test_sums_that_no_column_holds_refuse_the_settlement_not_the_store(path: Path):
+    with closing(schema.open_for_writing(path, 1)) as store:
+        inserts.insert_intents(store, [intent("a"), intent("b"), intent("c")])
+        for identity, charged in (("a", 2**63 - 1), ("b", 1), ("c", 0)):
+            inserts.book(store, [settlement(identity, charged=charged)])
+    assert found_rows(path, "SELECT id FROM settlements ORDER BY id") == ["a", "c"]
+    assert found_rows(path, "SELECT id FROM unbookable") == ["b"]
+    assert found_rows(path, "SELECT requests, charged FROM spent WHERE span = 3600") == [(2, 2**63 - 1)]
