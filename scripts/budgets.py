@@ -18,7 +18,7 @@ BROAD_EXCEPT_AT = {"gateway/server/dispatch.py"}
 PURE_ROOMS = ("gateway/core/", "gateway/wire/", "gateway/translate/")
 IMPURE_MODULES = {
     "asyncio", "datetime", "http", "httpx2", "io", "logging", "os", "pathlib", "random", "secrets", "select", "shutil",
-    "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request", "uvicorn",
+    "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib.request",
 }  # fmt: skip
 # Pure parts of impure modules: parsing a date, or knowing a calendar, is not asking the clock.
 PURE_EXCEPTIONS = {

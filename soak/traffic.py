@@ -60,7 +60,7 @@ class Traffic:
                 await asyncio.sleep(max(0.0, due - loop.time()))
 
     def everything(self) -> Iterable[tuple[Kind, str]]:
-        """Every kind by every key, once; wrong keys last, as the throttle knows whose key was right before."""
+        """Every kind by every key, once; wrong keys last, until the throttle has told them to wait."""
         yield from ((kind, key) for kind in KINDS for key in self.keys)
         yield from ((KINDS[-1], "") for _ in range(GUESSES))
 

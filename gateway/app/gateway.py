@@ -49,7 +49,7 @@ from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
-from gateway.server.dispatch import Dispatch, Endpoint
+from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.limits import ServerLimits, client_connections
 from gateway.server.listener import RunningServer, start_server
 from gateway.stores.base import Store
@@ -241,7 +241,7 @@ class Gateway:
     def _door(self) -> Admission:
         return Admission(self.services, lambda: self._authenticator)
 
-    def _hot_routes(self) -> dict[str, dict[str, Endpoint]]:
+    def _hot_routes(self) -> dict[str, dict[str, RouteHandler]]:
         """What buys something: found by the exact path, ahead of everything else."""
         door = self._door()
         return {

@@ -1,4 +1,4 @@
-"""Who asks: a request's headers and address → a VirtualKey."""
+"""Authentication: a request's headers and address → the VirtualKey that it is made with."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Scope
 
-from gateway.core.errors import invalid_api_key
+from gateway.core.errors import GatewayError, invalid_api_key
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
 
 ANONYMOUS = VirtualKey("anonymous")
-"""Who asks while authentication is off: may use everything, without limits."""
+"""The key of every request without a known one while authentication is off: may use everything, without limits."""
 
 
 class Authenticator:
-    """``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
+    """The check of every request's virtual key.
+
+    ``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
     without a valid key is refused at this moment. ``monotonic``: seconds.
 
     ``failures``: requests refused so far, for metrics; ``throttled``: those of them that were told to slow down.
 
-    Looking up by digest leaks nothing by its timing: what an attacker can choose is the key, not its hash
+    The look-up goes by digest, so its timing tells nothing of a key: an attacker can choose the key, not its hash
     (CVE-2026-42208 is what comes of asking a database with the key itself).
     """
 
@@ -40,39 +42,33 @@ class Authenticator:
         self.throttled = 0
 
     def authenticate(self, scope: Scope) -> VirtualKey:
-        """The key that was sent as ``Authorization: Bearer`` or, without that, as ``X-API-Key``.
+        """The VirtualKey of the key sent as ``Authorization: Bearer`` or, without that, as ``X-API-Key``.
 
         Raise the one 401 for a missing, unknown, ambiguous, expired or revoked key: the same work and the same body
-        each time; and 429 for an address from which too many came. While authentication is off, a key that is not known
-        makes its sender anonymous, as the SDKs cannot send none.
+        each time; and 429 for a failure at an address that had too many. A valid key passes whatever failed at its
+        address before. While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
         """
         sent, ambiguous = _sent(scope["headers"])
-        digest = hashlib.sha256(sent).digest()
-        if not self._required():
-            key = self._find(digest)
-            if ambiguous:
-                raise invalid_api_key()
-            return key if key is not None and sent else ANONYMOUS
-        return self._checked(sent, digest, ambiguous, _address(scope))
-
-    def _checked(self, sent: bytes, digest: bytes, ambiguous: bool, address: str) -> VirtualKey:
-        """A valid key passes whatever came from its address before: behind one address may be a whole office, and a key
-        of 256 bits is not found by trying. What the throttle bounds is the noise, and what a failure may learn.
-        """
-        now = self._monotonic()
-        throttled = self._throttle.check(address, digest, now)
-        key = self._find(digest)
-        if key is not None and sent and not ambiguous:
-            self._throttle.succeeded(address, digest, now)
+        found = self._find(hashlib.sha256(sent).digest())
+        key = found if sent and not ambiguous else None
+        if key is not None:
             return key
+        if self._required():
+            raise self._refusal(sent, _address(scope))
+        if ambiguous:
+            raise invalid_api_key()
+        return ANONYMOUS
+
+    def _refusal(self, sent: bytes, address: str) -> GatewayError:
+        """Count a failure; return the error to answer with."""
         self.failures += 1
-        if throttled is not None and sent:
-            self.throttled += 1
-            raise throttled.error()
-        # Who sends no key guesses none: a probe that has lost its key must not lock out its whole office.
-        if sent:
-            self._throttle.failed(address, digest, now)
-        raise invalid_api_key()
+        if not sent:  # no key is no guess: a probe that has lost its key must not make its whole office wait
+            return invalid_api_key()
+        told_to_wait = self._throttle.failed(address, self._monotonic())
+        if told_to_wait is None:
+            return invalid_api_key()
+        self.throttled += 1
+        return told_to_wait
 
 
 def _sent(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bool]:
@@ -98,6 +94,6 @@ def _bearer_token(value: bytes) -> bytes | None:
 
 
 def _address(scope: Scope) -> str:
-    """What the connection comes from. No header has a say: clients write those."""
+    """The address that the connection comes from. No header has a say: clients write those."""
     client = scope.get("client")
     return client[0] if client else ""

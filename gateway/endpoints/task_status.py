@@ -4,18 +4,19 @@ that made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.core.errors import ClientError, GatewayError
+from gateway.core.headers import Headers
 from gateway.core.types import Upstream
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.task_lookup import TaskReading
-from gateway.server.headers import Header, error_headers
+from gateway.server.headers import error_headers
 from gateway.stores.records import TaskRecord
 
 TASK_STATUS_PATH = "/api/v1/task/{id}"
@@ -59,7 +60,7 @@ class _Reading:
         self.refusal.model, self.refusal.upstream = record.model, record.upstream
         return await self._reading.ask(upstreams, record)
 
-    def response(self, status: int, body: bytes, headers: Sequence[Header]) -> Response:
+    def response(self, status: int, body: bytes, headers: Headers) -> Response:
         """The answer, with headers that say how it came about."""
         upstream = self.refusal.upstream
         labels = [(b"x-gateway-attempts", b"%d" % self._reading.attempts)]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.core.headers import Headers
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
 from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.delivery import Headers
 from gateway.exchange.services import Services
 from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord
 from gateway.telemetry.metrics import FinishedExchange

@@ -8,10 +8,11 @@ A whole answer may be preceded by white space, if the operator chose a heartbeat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
+from gateway.core.headers import Headers
 from gateway.runtime.tasks import TrackedTasks
 
 HOLD = 10.0
@@ -19,8 +20,6 @@ HOLD = 10.0
 
 PING_EVERY = 15.0
 """Seconds between comments while nothing else can be sent."""
-
-Headers = Sequence[tuple[bytes, bytes]]
 
 _STREAM = (b"content-type", b"text/event-stream; charset=utf-8")
 _JSON = (b"content-type", b"application/json")

@@ -16,10 +16,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
+from gateway.core.headers import Headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
-from gateway.exchange.delivery import Client, Delivery, Headers
+from gateway.exchange.delivery import Client, Delivery
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver

@@ -1,4 +1,4 @@
-"""Reading a request's body: counted as it comes, timed while it comes, refused as early as can be."""
+"""The reader of a request's body: counts and times it while it arrives, and refuses it as early as possible."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from gateway.server.connection import connection_of
 from gateway.server.headers import request_timeout, request_too_large
 
 IDLE = 15.0
+"""Seconds between two pieces of a body."""
+
 TOTAL = 120.0
+"""Seconds for a whole body."""
+
 UNCOUNTED = 64 * 1024
-"""Bytes of a body that take nothing from the budget: a connection buffers as much in any case."""
+"""Bytes of a body that are not counted in the budget: a connection buffers as much in any case."""
 
 
 class SenderGone(Exception):
-    """The client left before its request was complete: there is nobody to answer."""
+    """The client left before its request was complete, so there is no one to answer."""
 
 
 async def read_body(

@@ -1,12 +1,12 @@
-"""Keeps web pages away from a listener that asks for no key.
+"""The guard that keeps web pages away from a listener that asks for no key.
 
-Any page a person opens can send requests to that person's own machine. Two ways lead here, and neither needs CORS:
-a "simple" request, whose answer the page cannot read but whose purchase it has made; and a name of the page's own that
-resolves to 127.0.0.1 (DNS rebinding), which makes us the page's own server. Browsers give both away: the first carries
+Any page that a person opens can send requests to that person's own machine, in two ways that need no CORS: a "simple"
+request, whose answer the page cannot read but whose purchase it has made; and a name of the page's own that resolves to
+127.0.0.1 (DNS rebinding), which makes the gateway the page's own server. Browsers give both away: the first carries
 Origin, and Sec-Fetch-Site where it comes from another site; the second carries the foreign name as Host.
 
-Where a key is asked for, none of this applies: a page does not know the key, and a browser asks us first before it
-sends one along, which we never allow (no answer of ours has ``access-control-allow-origin``). Any Host will do there.
+Where a key is asked for, none of this applies: a page does not know the key, and a browser sends one along only after
+a preflight, which the gateway never grants (no answer has ``access-control-allow-origin``). Any Host will do there.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from gateway.core.errors import ClientError
-from gateway.server.headers import Header
+from gateway.core.headers import Header
 
 _BUYS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class BrowserGuard:
-    """``opened``: whether requests are answered without a key at this moment; a reload may change that.
+    """The guard of one listener.
 
+    ``opened``: whether requests are answered without a key at this moment; a reload may change that.
     ``hosts``: names besides localhost and loopback addresses under which the listener may be called: the one it listens
     on, and those that the operator has configured.
     """
@@ -42,8 +43,8 @@ def refuse_pages(method: str, headers: Iterable[Header], hosts: frozenset[str] =
     """Raise 403 ``foreign_origin`` for what a foreign page sent or what came under a foreign name.
 
     Raise 415 for what a page of this machine (Origin is loopback) sends as anything but ``application/json``: other
-    programs here serve pages too, and whatever needs no preflight could have been sent by any of them. A body without
-    a type needs none either. Programs send no Origin: their bodies are taken whatever they call them.
+    programs here serve pages too, and any of them could have sent what needs no preflight, a body without a type
+    included. Programs that are no browsers send no Origin: their bodies are taken under any type.
 
     ``headers``: names in lower case. ``hosts``: further names that are ours, in lower case.
     """
@@ -103,7 +104,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_local_origin(value: bytes) -> bool:
-    """``null`` is not: it stands for pages from files and from sandboxes, whoever made them."""
+    """Whether the Origin is a loopback page. ``null`` is none: pages from files and from sandboxed frames have it."""
     scheme, separator, rest = value.partition(b"://")
     return bool(separator) and scheme.lower() in (b"http", b"https") and _is_loopback(_host(rest))
 

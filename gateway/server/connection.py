@@ -1,27 +1,27 @@
-"""What the rest of the front door may know of a client's connection; http_protocol.py is the one that keeps it.
+"""A client's connection as the application sees it; protocol.py implements it.
 
-ASGI tells of a client that left only to whoever awaits ``receive``, which costs a task a request. The protocol knows
-at once, so it offers itself in the scope's extensions.
+ASGI tells of a client that left only to a task that awaits ``receive``, which costs a task a request. The protocol
+knows at once, so it offers itself in the scope's extensions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol, cast
 
-from gateway.server.headers import Header
+from gateway.core.headers import Headers
 
 EXTENSION = "piapi.connection"
 
 
-class Connection(Protocol):
+class DownstreamConnection(Protocol):
     """The connection of the request being served. One request is served at a time."""
 
     gone: bool
     """The client of the present request has left, or can no longer be answered."""
 
     stalled: bool
-    """It was we who hung up, because the client took no byte for too long."""
+    """The server hung up, because the client took no byte for too long."""
 
     on_gone: Callable[[], None] | None
     """Called once, synchronously, when ``gone`` becomes true. Forgotten when the answer is complete."""
@@ -35,7 +35,7 @@ class Connection(Protocol):
         """Say ``connection: close`` if the head is not out yet, and close after the answer."""
         ...
 
-    async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer; ``content-length`` is among the headers."""
         ...
 
@@ -44,7 +44,11 @@ class Connection(Protocol):
         ...
 
     def hold_head(self) -> None:
-        """The head that is sent next waits for what is written after it, and must not wait in vain."""
+        """Keep the head that is sent next until the first piece of its body, which must follow at once."""
+        ...
+
+    def shutdown(self) -> None:
+        """Close now if no request is being answered, else after the answer."""
         ...
 
     def abort(self) -> None:
@@ -52,6 +56,6 @@ class Connection(Protocol):
         ...
 
 
-def connection_of(scope: MutableMapping[str, Any]) -> Connection:
-    """The connection behind an ASGI scope. KeyError if the server is not ours."""
-    return cast("Connection", scope["extensions"][EXTENSION])
+def connection_of(scope: MutableMapping[str, Any]) -> DownstreamConnection:
+    """The connection behind an ASGI scope. KeyError if another server made the scope."""
+    return cast("DownstreamConnection", scope["extensions"][EXTENSION])

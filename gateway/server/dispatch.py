@@ -1,4 +1,4 @@
-"""The front door itself: which endpoint answers, and what becomes of what it raises.
+"""The ASGI application: finds the handler of a route, and answers for what it raises.
 
 Hot routes are found by the raw path, exactly, ahead of everything. The others go through Starlette's router (not its
 application, whose error handling speaks plain text). Paths are taken from the request line alone: a request's Host has
@@ -15,30 +15,31 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.errors import ClientError, GatewayError, internal_error
+from gateway.core.headers import Headers
 from gateway.server.body import SenderGone
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.downstream import Downstream
-from gateway.server.headers import Headers, header
+from gateway.server.headers import header
 
-Endpoint = Callable[[Scope, Receive, Downstream], Awaitable[None]]
-"""Answers through the Downstream, or raises a GatewayError before it has answered."""
+RouteHandler = Callable[[Scope, Receive, Downstream], Awaitable[None]]
+"""What answers one route: through the Downstream, or by raising a GatewayError before it has answered."""
 
 _SHOWN = 200
-"""How much of a path is repeated to the client."""
+"""Characters of a path that are repeated to the client."""
 
 
 class Dispatch:
-    """The ASGI application.
+    """The routes of one listener.
 
-    ``hot``: raw path → method → endpoint. ``routes``: Starlette's, with trailing slashes taken at their word.
-    ``on_crash``: told of every exception that no one meant, with the request id. ``guard``: looks at every request
-    first; without one, the listener must ask for a key whatever happens. ``unguarded``: how paths begin that a guard
-    lets be, because what follows is a secret of its own.
+    ``hot``: raw path → method → handler. ``routes``: Starlette's, with trailing slashes taken at their word.
+    ``on_crash``: called with the request id and every exception that is not meant for the client. ``guard``: looks at
+    every request first; without one, the listener must always ask for a key. ``unguarded``: prefixes of paths that a
+    guard leaves alone, because the rest of such a path is a secret of its own.
     """
 
     def __init__(
         self,
-        hot: Mapping[str, Mapping[str, Endpoint]],
+        hot: Mapping[str, Mapping[str, RouteHandler]],
         routes: Sequence[BaseRoute],
         on_crash: Callable[[str, Exception], None],
         guard: BrowserGuard | None = None,
@@ -59,8 +60,8 @@ class Dispatch:
             if methods is None:
                 scope["app"] = self  # makes Starlette raise its 405 instead of writing it
                 await self._router(scope, receive, client.send)
-            elif (endpoint := methods.get(scope["method"])) is not None:
-                await endpoint(scope, receive, client)
+            elif (handler := methods.get(scope["method"])) is not None:
+                await handler(scope, receive, client)
             else:
                 await client.error(*_wrong_method(scope, ", ".join(sorted(methods))))
         except GatewayError as error:
@@ -78,7 +79,7 @@ class Dispatch:
 
 
 def _attempts(scope: Scope) -> Headers:
-    """What is refused before anything was tried says so, on the routes whose answers tell of attempts."""
+    """The count of attempts, none, for an error on a route whose answers tell of attempts."""
     return ((b"x-gateway-attempts", b"0"),) if scope["raw_path"].startswith((b"/v1/", b"/api/")) else ()
 
 

@@ -1,4 +1,4 @@
-"""The client as an answer sees it: heads, chunks and errors go to it, and it may leave.
+"""The client of one request, as its handler sees it: heads, chunks and errors go to it, and it may leave.
 
 Backpressure is the transport's: a write waits while more than 64 KiB are still to be taken. A client that takes nothing
 for too long is cut off by the protocol, which shows here as one that left (``gone``, and ``stalled``).
@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from starlette.types import Message, Scope, Send
 
 from gateway.core.errors import GatewayError
+from gateway.core.headers import Header, Headers
 from gateway.server.connection import connection_of
-from gateway.server.headers import JSON, Header, Headers, error_headers, request_id
+from gateway.server.headers import JSON, error_headers, request_id
 
 _NEVER = frozenset(
     (
-        # hop-by-hop (RFC 9110 §7.6.1), and what describes the bytes between us and the client
+        # hop-by-hop (RFC 9110 §7.6.1), and what describes the bytes between gateway and client
         b"connection",
         b"keep-alive",
         b"proxy-authenticate",
@@ -27,7 +28,7 @@ _NEVER = frozenset(
         b"transfer-encoding",
         b"upgrade",
         b"content-length",
-        # somebody else's server, and our own labels
+        # the upstream's server, and what the gateway sets itself
         b"server",
         b"date",
         b"via",
@@ -43,7 +44,7 @@ _EVENT_STREAM: tuple[Header, ...] = (
 
 
 class Downstream:
-    """One request's client. Writing to one that is gone does nothing.
+    """The client of one request. Writing to one that is gone does nothing.
 
     ``request_id``: goes out with every answer. ``started``: the head is out, its status can no longer change.
     ``finished``: so is the last byte. ``gone``: the client left before that.
@@ -157,7 +158,7 @@ class Downstream:
 
     def _finish(self) -> None:
         self.finished = True
-        self._on_gone = None  # whoever watches refers to us: no cycle is left for the collector
+        self._on_gone = None  # it refers back to this object: no cycle is left for the collector
 
     def _prepare(self, headers: Iterable[Header]) -> list[Header]:
         prepared = [self._id_header]

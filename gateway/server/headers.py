@@ -1,4 +1,4 @@
-"""How answers are labelled: request ids, header values, and the headers every error carries."""
+"""The headers of answers: request ids, safe values, and those that every error carries."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from gateway.core.errors import ClientError, GatewayError
-
-Header = tuple[bytes, bytes]
-Headers = Sequence[Header]
+from gateway.core.headers import Header
 
 JSON: Header = (b"content-type", b"application/json")
 
@@ -39,7 +37,7 @@ def header(name: str, value: str) -> Header:
 
 
 def error_headers(error: GatewayError, identifier: str) -> list[Header]:
-    """What goes with ``error.body()``.
+    """The headers that go with ``error.body()``.
 
     ``x-should-retry`` is always there, as the OpenAI SDKs otherwise decide by the status alone and would send a paid
     request again. They read ``retry-after-ms`` before ``retry-after`` and ignore values that are not above 0.
@@ -55,7 +53,7 @@ def error_headers(error: GatewayError, identifier: str) -> list[Header]:
 
 
 def malformed_request(reason: str) -> ClientError:
-    """400: what came is not a request we can be sure to read as everybody else would."""
+    """400: bytes that another reader of HTTP might read differently."""
     return ClientError(400, "invalid_request_error", "malformed_http", f"The request is not sound HTTP/1.1: {reason}.")
 
 

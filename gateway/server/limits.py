@@ -1,4 +1,4 @@
-"""What a listener puts up with."""
+"""The limits of a listener: sizes, times and connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """Sizes in bytes, times in seconds."""
+    """What one listener puts up with. Sizes in bytes, times in seconds."""
 
     headers: int = 32 * 1024
     """The request line and all headers; also a chunked body's framing and trailers without a byte of content."""

@@ -1,25 +1,23 @@
-"""Listening: uvicorn's server machinery inside a loop that is already running, without its signal handlers.
+"""Listening inside a loop that is already running; the owner of the ``RunningServer`` decides when to stop.
 
-Several servers may run in one loop. What decides when to stop is whoever holds the ``RunningServer``.
+Several servers may run in one loop. None touches its signals.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import os
 import socket
 import time
 from collections.abc import Callable
 from email.utils import formatdate
-
-import uvicorn
-from starlette.types import ASGIApp
+from functools import partial
 
 from gateway.core.errors import GatewayError, OperatorError
 from gateway.server.limits import ServerLimits
-from gateway.server.protocol import GuardedProtocol
+from gateway.server.protocol import ServerProtocol
+from gateway.server.state import Application, ListenerState
 
 BACKLOG = 2048
 STOP_TIME = 1.0
@@ -31,15 +29,14 @@ class ListenError(OperatorError):
 
 
 class RunningServer:
-    """``host`` and ``port`` are what was bound, so that port 0 becomes a real one."""
+    """A server that accepts. ``host`` and ``port`` are what was bound, so that port 0 becomes a real one."""
 
-    def __init__(self, server: uvicorn.Server, sockets: list[socket.socket], quiet: asyncio.Event) -> None:
-        self._server = server
-        self._state = server.server_state
-        self._quiet = quiet
+    def __init__(self, state: ListenerState, listeners: list[asyncio.Server]) -> None:
+        self._state = state
+        self._listeners = listeners
         self._loop = asyncio.get_running_loop()
         self._accepting = True
-        self.host, self.port = sockets[0].getsockname()[:2]
+        self.host, self.port = listeners[0].sockets[0].getsockname()[:2]
         self._date_timer: asyncio.TimerHandle | None = None
         self._stamp()
 
@@ -58,7 +55,7 @@ class RunningServer:
         if not self._accepting:
             return
         self._accepting = False
-        for listener in self._server.servers:
+        for listener in self._listeners:
             listener.close()
         for connection in list(self._state.connections):
             connection.shutdown()
@@ -71,7 +68,7 @@ class RunningServer:
             await asyncio.wait(list(self._state.tasks), timeout=timeout)
         await self._until_quiet(max(0.0, deadline - self._loop.time()))
         for connection in list(self._state.connections):
-            connection.transport.abort()
+            connection.abort()
         if self._state.tasks:
             _, stuck = await asyncio.wait(list(self._state.tasks), timeout=STOP_TIME)
             for task in stuck:
@@ -87,20 +84,20 @@ class RunningServer:
         try:
             async with asyncio.timeout(timeout):
                 while self._state.connections:
-                    self._quiet.clear()
-                    await self._quiet.wait()
+                    self._state.closed.clear()
+                    await self._state.closed.wait()
         except TimeoutError:
             pass
 
     def _stamp(self) -> None:
         """Keep the Date header, once a second."""
         now = time.time()
-        self._state.default_headers = [(b"date", formatdate(now, usegmt=True).encode("ascii"))]
+        self._state.date = f"date: {formatdate(now, usegmt=True)}\r\n".encode("ascii")
         self._date_timer = self._loop.call_later(1.0 - now % 1.0, self._stamp)
 
 
 async def start_server(
-    app: ASGIApp,
+    app: Application,
     host: str,
     port: int,
     *,
@@ -112,29 +109,16 @@ async def start_server(
     ``port`` 0 takes a free one. ``on_refused`` is told of every request refused before the application saw it, with its
     request id. Raise ListenError.
     """
-    quiet = asyncio.Event()
-    protocol = functools.partial(
-        GuardedProtocol, limits=limits or ServerLimits(), on_refused=on_refused, on_closed=quiet.set
-    )
-    sockets = await _bind(host, port)
-    config = uvicorn.Config(
-        app,
-        loop="none",
-        http=protocol,  # type: ignore[arg-type]  # called like a class, which is all that uvicorn does with it
-        ws="none",
-        lifespan="off",
-        interface="asgi3",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=BACKLOG,
-    )
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    await server.startup(sockets=sockets)
-    return RunningServer(server, sockets, quiet)
+    state = ListenerState(app, limits or ServerLimits(), on_refused)
+    loop = asyncio.get_running_loop()
+    listeners = [
+        await loop.create_server(partial(ServerProtocol, loop, state), sock=bound, backlog=BACKLOG, start_serving=False)
+        for bound in await _bind(host, port)
+    ]
+    server = RunningServer(state, listeners)
+    for listener in listeners:
+        await listener.start_serving()
+    return server
 
 
 async def _bind(host: str, port: int) -> list[socket.socket]:
@@ -176,6 +160,7 @@ def _listening_socket(family: int, kind: int, protocol: int, address: tuple[obje
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.setblocking(False)
         opened.bind(address)
+        opened.listen(BACKLOG)  # the loop does so again; here it fails in time where another has just begun to listen
     except OSError:
         opened.close()
         raise

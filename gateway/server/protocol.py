@@ -1,85 +1,79 @@
-"""uvicorn's HTTP/1.1 protocol with the guards it lacks.
+"""HTTP/1.1 towards clients: a connection's bytes in, requests to the application, its answers out.
 
-uvicorn 0.54 with httptools has no limit on a head's size or time, takes any number of Host headers, queues pipelined
-requests, and answers its own errors in plain text. Here a connection goes through four stages, a request at a time:
+A connection is an ``asyncio.Protocol`` and at the same time what ``httptools`` calls back. It goes through four
+stages, a request at a time:
 
     HEAD ──head complete──▶ BODY ──body complete──▶ ANSWER ──answer complete──▶ HEAD …
       └────────refused────────┴──answered too early─▶ CLOSING ◀── the connection shall not go on
 
-llhttp, behind httptools, refuses bare LF, obs-fold, control characters, spaces before colons, repeated or signed
-Content-Length, Content-Length with Transfer-Encoding and malformed chunks; http_head.py refuses what it lets pass.
+A head is bounded in size and time, pipelining is refused, and so is every message that two readers might read
+differently: llhttp, behind httptools, refuses bare LF, obs-fold, control characters, spaces before colons, repeated or
+signed Content-Length, Content-Length with Transfer-Encoding and malformed chunks; request_head.py refuses what it lets
+pass.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from typing import Any, cast
-from urllib.parse import unquote
 
 import httptools
-from uvicorn._types import HTTPScope
-from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
-from uvicorn.server import ServerState
 
-from gateway.core.errors import GatewayError, gateway_overloaded
+from gateway.core.errors import GatewayError, gateway_overloaded, internal_error
+from gateway.core.headers import Headers
 from gateway.runtime.interruption import Watchdog
-from gateway.server.connection import EXTENSION
-from gateway.server.cycle import Cycle, Writer
-from gateway.server.headers import (
-    Header,
-    error_headers,
-    headers_too_large,
-    malformed_request,
-    request_id,
-    request_timeout,
-)
-from gateway.server.limits import ServerLimits
+from gateway.server.cycle import RequestCycle
+from gateway.server.flow import FlowControl
+from gateway.server.headers import error_headers, headers_too_large, malformed_request, request_id, request_timeout
 from gateway.server.request_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
+from gateway.server.response_head import response_head
+from gateway.server.scope import connection_scope, request_scope
+from gateway.server.state import ListenerState
 from gateway.server.unsent import unsent_bytes
 
+REQUEST = "request"
+"""The name of the task in which the application answers a request."""
 
-class Stage(Enum):
+_log = logging.getLogger("gateway.server")
+
+
+class ConnectionStage(Enum):
+    """What a connection waits for."""
+
     HEAD = "head"
     BODY = "body"
     ANSWER = "answer"
     CLOSING = "closing"
 
 
-HEAD, BODY, ANSWER, CLOSING = Stage
+HEAD, BODY, ANSWER, CLOSING = ConnectionStage
 
 
-class GuardedProtocol(HttpToolsProtocol):
-    """One client connection; it is the ``Connection`` in the scope of each of its requests.
+class ServerProtocol(asyncio.Protocol):
+    """One client's connection; it is the ``DownstreamConnection`` in the scope of each of its requests."""
 
-    ``on_refused``: told of every answer given here, in the application's place, with its request id.
-    ``on_closed``: called when the connection is gone.
-    """
+    transport: asyncio.Transport
+    _flow: FlowControl
+    _scope: dict[str, Any]  # what all requests of the connection have in common
+    _one_too_many: bool
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        limits: ServerLimits,
-        on_refused: Callable[[GatewayError, str], None] | None = None,
-        on_closed: Callable[[], None] | None = None,
-    ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._limits = limits
-        self._on_refused = on_refused
-        self._on_closed = on_closed
-        self._watchdog = Watchdog(self.loop, self._waited_too_long)
-        self._stall_timer: asyncio.TimerHandle | None = None
+    def __init__(self, loop: asyncio.AbstractEventLoop, state: ListenerState) -> None:
+        self._loop = loop
+        self._state = state
+        self._limits = state.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._watchdog = Watchdog(loop, self._waited_too_long)
+        self._cycle: RequestCycle | None = None  # the present request, or the last one
         self._stage = HEAD
         self._head_began = False
         self._head_raw = 0  # bytes of a head that has not ended yet, by segments
         self._segment = 0  # bytes of the segment being parsed
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []  # of the present request
         self._watched: list[tuple[bytes, bytes]] = []
         self._content = 0  # bytes of the present body
         self._framing = 0  # bytes that came since the body's last byte of content
@@ -91,62 +85,62 @@ class GuardedProtocol(HttpToolsProtocol):
         self.stalled = False
         self.on_gone: Callable[[], None] | None = None
 
-    # What the front door may ask of a connection (connection.py)
+    # What the application may ask of its client's connection (connection.py), and the listener of any
 
     @property
     def request_complete(self) -> bool:
         return self._stage is ANSWER
 
     def close_after_answer(self) -> None:
-        if not self.gone:
-            self.cycle.keep_alive = False
+        if self._cycle is not None:
+            self._cycle.keep_alive = False
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        if not self.gone and self._cycle is not None:
+            await self._cycle.answer(status, headers, body)
+
+    def piece(self, data: bytes) -> bool:
+        return not self.gone and self._cycle is not None and self._cycle.piece(data)
+
+    def hold_head(self) -> None:
+        if self._cycle is not None:
+            self._cycle.hold_head()
+
+    def shutdown(self) -> None:
+        if self._cycle is None or self._cycle.complete:
+            self.transport.close()
+        else:
+            self._cycle.keep_alive = False
 
     def abort(self) -> None:
         self.transport.abort()
 
-    async def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
-        if not self.gone:
-            await cast("Cycle", self.cycle).answer(status, headers, body)
+    # The transport's callbacks. A client that closes its half of the connection has left: eof_received closes ours.
 
-    def piece(self, data: bytes) -> bool:
-        return not self.gone and cast("Cycle", self.cycle).piece(data)
-
-    def hold_head(self) -> None:
-        if not self.gone:
-            self._writer.hold()
-
-    # The transport's callbacks
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._one_too_many = len(self.connections) > self._limits.connections
-        self._writer = Writer(transport, self._close)
-        self._scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": "",
-            "extensions": {EXTENSION: self},
-        }
-        self._watchdog.watch(self.loop.time() + self._limits.head_timeout)
-        if len(self.connections) > self._limits.connections + self._limits.refusals:
-            transport.abort()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self._flow = FlowControl(self.transport, self._limits.write_stall, self._stalled)
+        self._scope = connection_scope(transport, self)
+        connections = self._state.connections
+        connections.add(self)
+        self._one_too_many = len(connections) > self._limits.connections
+        self._watchdog.watch(self._loop.time() + self._limits.head_timeout)
+        if len(connections) > self._limits.connections + self._limits.refusals:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+        self._state.connections.discard(self)
         self._stage = CLOSING
         self._watchdog.stop()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
+        if self._cycle is not None:
+            self._cycle.disconnect()
+        self._flow.lost()
         self._client_left()
-        # Nothing may keep a dead connection in memory until the garbage collector comes by.
-        self.scope = self.cycle = None  # type: ignore[assignment]
-        del self._watchdog, self._writer, self._scope
-        if self._on_closed is not None:
-            self._on_closed()
+        # These refer back to the connection, which must not stay in memory until the garbage collector comes by.
+        del self._parser
+        self._cycle = None
+        self._scope.clear()
+        self._state.closed.set()
 
     def data_received(self, data: bytes) -> None:
         stage = self._stage
@@ -158,7 +152,7 @@ class GuardedProtocol(HttpToolsProtocol):
         content = self._content
         self._segment = len(data)
         try:
-            self.parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._stop_parsing(error)
         except httptools.HttpParserUpgrade as upgrade:
@@ -172,47 +166,44 @@ class GuardedProtocol(HttpToolsProtocol):
                     self._refuse(malformed_request("its chunks have more framing than content"))
 
     def pause_writing(self) -> None:
-        super().pause_writing()
-        self._unsent = unsent_bytes(self.transport)
-        self._stall_timer = self.loop.call_later(self._limits.write_stall, self._check_stall)
+        self._flow.pause_writing()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
+        self._flow.resume_writing()
 
     # The parser's callbacks. What they raise ends the parsing: see _stop_parsing.
 
     def on_message_begin(self) -> None:
         if self._stage is not HEAD:
             raise malformed_request("a request was sent before the last one was answered")
-        self.url = b""
-        self.headers = []
+        self._url = b""
+        self._headers = []
         self._watched = []
         self._content = self._framing = 0
         self.gone = self.stalled = False
 
     def on_url(self, url: bytes) -> None:
-        self.url += url
-        if len(self.url) > self._limits.url:
+        self._url += url
+        if len(self._url) > self._limits.url:
             raise headers_too_large(f"a URL longer than {self._limits.url} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._stage is not HEAD:
+            return  # a trailer, which must add nothing to a request that already runs
         name = name.lower()
-        self.headers.append((name, value))
+        self._headers.append((name, value))
         if name in WATCHED:
             self._watched.append((name, value))
 
     def on_headers_complete(self) -> None:
-        version = self.parser.get_http_version()
-        check_request_line(self.parser.get_method(), version, self.url)
+        method, version = self._parser.get_method(), self._parser.get_http_version()
+        check_request_line(method, version, self._url)
         if self._head_raw + self._segment > self._limits.headers:
             self._check_head_size()  # the body's first bytes may be among these, so this takes a closer look
-        if len(self.headers) > self._limits.header_count:
+        if len(self._headers) > self._limits.header_count:
             raise headers_too_large(f"more than {self._limits.header_count} headers")
-        self.expect_100_continue = check_headers(version, self._watched)
-        if self.parser.should_upgrade():
+        expects_continue = check_headers(version, self._watched)
+        if self._parser.should_upgrade():
             check_upgrade(self._watched)
             if self._offer_dropped:
                 raise malformed_request("it insists on another protocol")
@@ -224,71 +215,75 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watchdog.rest()
         self._head_began = False
         self._stage = BODY
-        path, _, query = self.url.partition(b"?")
-        decoded = path.decode("ascii")  # llhttp lets nothing else pass
-        scope = self._scope.copy()
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["path"] = unquote(decoded) if "%" in decoded else decoded
-        scope["raw_path"] = path
-        scope["query_string"] = query
-        scope["headers"] = self.headers
-        self.headers = []  # for trailers, which must add nothing to a request that already runs
-        if version != "1.1":
-            scope["http_version"] = version
-        self.scope = cast("HTTPScope", scope)
-        self.cycle = Cycle(
-            scope=self.scope,
-            transport=cast("asyncio.Transport", self._writer),
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version == "1.1" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
-        self._start_asgi_task(self.cycle, self.app)
+        self._serve(method, version, expects_continue=expects_continue)
 
     def on_body(self, body: bytes) -> None:
+        assert self._cycle is not None
         self._content += len(body)
-        self.cycle.body += body
-        if len(self.cycle.body) > HIGH_WATER_LIMIT:
-            self.flow.pause_reading()
-        self.cycle.message_event.set()
+        self._cycle.feed(body)
 
     def on_message_complete(self) -> None:
         if self._ignoring_upgrade:
             return
+        assert self._cycle is not None
         self._stage = ANSWER
-        self.cycle.more_body = False
-        self.cycle.message_event.set()
+        self._cycle.feed_end()
 
-    # The answer's end
+    # The application's call
 
-    def on_response_complete(self) -> None:
-        if not self.gone:
-            self._writer.flush()
-        self.server_state.total_requests += 1
+    def _serve(self, method: bytes, version: str, *, expects_continue: bool) -> None:
+        scope = request_scope(self._scope, method, self._url, version, self._headers)
+        self._cycle = cycle = RequestCycle(
+            self.transport,
+            self._flow,
+            self._state,
+            self._answered,
+            head_only=method == b"HEAD",
+            chunks=version == "1.1",
+            expects_continue=expects_continue,
+            keep_alive=version == "1.1" and self._parser.should_keep_alive(),
+        )
+        task = self._loop.create_task(self._state.app(scope, cycle.receive, cycle.send), name=REQUEST)
+        self._state.tasks.add(task)
+        task.add_done_callback(partial(self._application_ended, cycle))
+
+    def _answered(self) -> None:
+        """The answer's last byte has been written."""
         self.on_gone = None
         if self._stage is CLOSING or self.transport.is_closing():
             return
-        if self._stage is not ANSWER:
-            self._close()  # the rest of the body will not be read
+        if self._stage is not ANSWER or self._cycle is None or not self._cycle.keep_alive:
+            self._close()  # if the body is not complete, the rest of it will not be read
             return
-        self.flow.resume_reading()
+        self._flow.resume_reading()
         self._stage = HEAD
         self._head_raw = 0
-        self._watchdog.watch(self.loop.time() + self._limits.keep_alive)
+        self._headers = []
+        self._watchdog.watch(self._loop.time() + self._limits.keep_alive)
+
+    def _application_ended(self, cycle: RequestCycle, task: asyncio.Task[None]) -> None:
+        """The last resort, should the application have failed to answer."""
+        self._state.tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("the application crashed", exc_info=error)
+        if cycle.complete or cycle.disconnected:
+            return
+        if error is None:
+            _log.error("the application ended before its answer was complete")
+        if cycle.started:
+            cycle.flush()
+        else:
+            self._answer_in_place(internal_error(), request_id(self._headers), head_only=cycle.head_only)
+        self._close()
 
     # Guards
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Read the same request once more as if nothing had been offered: llhttp took its body for another protocol."""
         self._ignoring_upgrade, self._offer_dropped = False, True
-        head = without_offer(self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers)
-        self.parser = httptools.HttpRequestParser(self)
+        head = without_offer(self._parser.get_method(), self._url, self._parser.get_http_version(), self._headers)
+        self._parser = httptools.HttpRequestParser(self)
         self.data_received(head + rest)
 
     def _count_head(self) -> None:
@@ -298,10 +293,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(self._head_too_large())
         elif not self._head_began:
             self._head_began = True
-            self._watchdog.watch(self.loop.time() + self._limits.head_timeout)
+            self._watchdog.watch(self._loop.time() + self._limits.head_timeout)
 
     def _check_head_size(self) -> None:
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
         if size > self._limits.headers:
             raise self._head_too_large()
 
@@ -311,7 +306,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _client_did_not_wait(self) -> None:
         """More came while an answer is still owed. Pipelining is refused: it is where smuggled requests hide."""
         self._still_sending = True
-        self.cycle.keep_alive = False
+        self.close_after_answer()
 
     def _waited_too_long(self) -> None:
         if self._stage is HEAD:
@@ -323,19 +318,13 @@ class GuardedProtocol(HttpToolsProtocol):
             unsent = unsent_bytes(self.transport)
             if unsent and unsent != self._unsent:
                 self._unsent = unsent
-                self._watchdog.watch(self.loop.time() + self._limits.write_stall)
+                self._watchdog.watch(self._loop.time() + self._limits.write_stall)
             else:
                 self.transport.abort()
 
-    def _check_stall(self) -> None:
-        unsent = unsent_bytes(self.transport)
-        if unsent < self._unsent:
-            self._unsent = unsent
-            self._stall_timer = self.loop.call_later(self._limits.write_stall, self._check_stall)
-        else:
-            self._stall_timer = None
-            self.stalled = True
-            self.transport.abort()
+    def _stalled(self) -> None:
+        self.stalled = True
+        self.transport.abort()
 
     # Ends
 
@@ -353,25 +342,25 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer in the application's place, then close. An application that already runs sees its client leave."""
-        identifier = request_id(self.scope["headers"] if self._stage is BODY else self.headers or ())
-        self._still_sending = True  # for all we know
-        if self._stage is BODY:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        identifier = request_id(self._headers)
+        self._still_sending = True  # for all that is known
+        cycle = self._cycle
+        if self._stage is BODY and cycle is not None:
+            cycle.disconnect()
             self._client_left()
-            if self.cycle.response_started:
+            if cycle.started:
                 self.transport.abort()
                 return
-        body = error.body()
-        lines = [STATUS_LINE[error.status]]
-        labels = self.server_state.default_headers + error_headers(error, identifier)
-        lines.extend(b"%s: %s\r\n" % pair for pair in labels)
-        lines.append(b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body))
-        lines.append(body)
-        self.transport.write(b"".join(lines))
+        self._answer_in_place(error, identifier)
         self._close()
-        if self._on_refused is not None:
-            self._on_refused(error, identifier)
+        if self._state.on_refused is not None:
+            self._state.on_refused(error, identifier)
+
+    def _answer_in_place(self, error: GatewayError, identifier: str, *, head_only: bool = False) -> None:
+        body = error.body()
+        headers = [*error_headers(error, identifier), (b"content-length", b"%d" % len(body))]
+        head = response_head(error.status, self._state.date, headers, close=True)
+        self.transport.write(head if head_only else head + body)
 
     def _client_left(self) -> None:
         self.gone = True
@@ -386,9 +375,9 @@ class GuardedProtocol(HttpToolsProtocol):
         lingering = self._still_sending or self._stage is BODY
         self._stage = CLOSING
         self._unsent = 0
-        self._watchdog.watch(self.loop.time() + self._limits.linger)
+        self._watchdog.watch(self._loop.time() + self._limits.linger)
         if lingering and self.transport.can_write_eof():
-            self.flow.resume_reading()
+            self._flow.resume_reading()
             self.transport.write_eof()
         else:
             self.transport.close()

@@ -1,7 +1,7 @@
-"""What a request's head must be like, beyond what llhttp already insists on. Everything here is pure.
+"""The checks of a request's head, beyond those that llhttp already makes. Pure.
 
-The rule behind all of it: a head that two readers might read differently is refused, since what a proxy in front of us
-took for a body could otherwise be a request to us (request smuggling, RFC 9112 §11.2).
+The rule behind all of it: a head that two readers might read differently is refused, since what a proxy in front of
+the gateway took for a body could otherwise be a request here (request smuggling, RFC 9112 §11.2).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.server.headers import Header, malformed_request
+from gateway.core.headers import Header
+from gateway.server.headers import malformed_request
 
 WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
 """The headers that the checks want to see, names in lower case."""

@@ -1,4 +1,4 @@
-"""How much of what was written the client has not taken yet, the kernel's share included."""
+"""The count of bytes written that the client has not taken yet, the kernel's share included."""
 
 from __future__ import annotations
 

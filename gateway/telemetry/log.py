@@ -92,23 +92,18 @@ class Log:
         self._writer.close()
 
     def bridge_stdlib(self) -> Callable[[], None]:
-        """Send warnings and errors of the standard library's logging (uvicorn, asyncio, …) through this log.
+        """Send warnings and errors of the standard library's logging (the server's, asyncio's, …) through this log.
 
-        uvicorn's access log is switched off. Returns a function that restores the previous state.
+        Returns a function that restores the previous state.
         """
-        named = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "uvicorn.access")]
         root = logging.getLogger()
-        before = [(each, each.handlers[:], each.level, each.propagate, each.disabled) for each in (root, *named)]
-        for each in named:
-            each.handlers, each.propagate, each.level, each.disabled = [], True, logging.NOTSET, False
-        named[-1].disabled = True
+        handlers, level = root.handlers[:], root.level
         root.handlers = [_Bridge(self)]
         root.setLevel(logging.WARNING)
 
         def undo() -> None:
-            for each, handlers, level, propagate, disabled in before:
-                each.handlers, each.propagate, each.disabled = handlers, propagate, disabled
-                each.setLevel(level)
+            root.handlers = handlers
+            root.setLevel(level)
 
         return undo
 

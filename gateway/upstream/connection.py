@@ -29,11 +29,11 @@ UPLOAD_SLICE = 256 * 1024
 class ConnectionOwner(Protocol):
     """The holder of connections, informed of what becomes of each."""
 
-    def on_idle(self, connection: Connection) -> None:
+    def on_idle(self, connection: UpstreamConnection) -> None:
         """The exchange is over and the connection may serve another."""
         ...
 
-    def on_retired(self, connection: Connection) -> None:
+    def on_retired(self, connection: UpstreamConnection) -> None:
         """The connection will not serve again. Called once."""
         ...
 
@@ -42,7 +42,7 @@ class _Refused(Exception):
     """Raised inside the parser's callbacks: the peer sent something that must not be acted upon."""
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """A connection to one origin. ``head_limit``: bytes of an answer's status line and headers, with those of 1xx."""
 
     __slots__ = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import UpstreamConnection
 from gateway.upstream.dialer import Dialer, is_shortage
 from gateway.upstream.request_head import host_header, request_head
 from gateway.upstream.response import Response
@@ -31,10 +31,10 @@ class _ConnectionGroup:
         self._loop = loop
         self._max_idle = max_idle
         self.host = host
-        self.open: set[Connection] = set()
-        self.idle: OrderedDict[Connection, float] = OrderedDict()
+        self.open: set[UpstreamConnection] = set()
+        self.idle: OrderedDict[UpstreamConnection, float] = OrderedDict()
 
-    def take(self, not_before: float) -> Connection | None:
+    def take(self, not_before: float) -> UpstreamConnection | None:
         """The connection that became idle last, if that was after ``not_before``."""
         while self.idle:
             connection, since = self.idle.popitem()
@@ -61,7 +61,7 @@ class _ConnectionGroup:
         while self.idle:
             self.idle.popitem()[0].abort()
 
-    def on_idle(self, connection: Connection) -> None:
+    def on_idle(self, connection: UpstreamConnection) -> None:
         if len(self.idle) >= self._max_idle:
             if not self._max_idle:
                 connection.abort()
@@ -70,7 +70,7 @@ class _ConnectionGroup:
             oldest.abort()
         self.idle[connection] = self._loop.time()
 
-    def on_retired(self, connection: Connection) -> None:
+    def on_retired(self, connection: UpstreamConnection) -> None:
         self.open.discard(connection)
         self.idle.pop(connection, None)
 
@@ -161,9 +161,9 @@ class ConnectionPool:
         if closing:
             await asyncio.wait(closing)
 
-    async def _dial(self, endpoint: Endpoint, group: _ConnectionGroup, timeout: float | None) -> Connection:
+    async def _dial(self, endpoint: Endpoint, group: _ConnectionGroup, timeout: float | None) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
-        connection = Connection(loop, group, self._head_limit)
+        connection = UpstreamConnection(loop, group, self._head_limit)
         group.open.add(connection)
         self._start_sweep(loop)
         ready = False

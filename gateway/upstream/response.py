@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import UpstreamConnection
 
 
 class Response:
@@ -15,8 +15,8 @@ class Response:
 
     __slots__ = ("_connection", "_received", "headers", "reused", "status")
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection: Connection | None = connection
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection: UpstreamConnection | None = connection
         self._received = 0
         self.status = connection.status
         self.headers = tuple(connection.headers)

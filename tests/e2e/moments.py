@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.exchange.accounting import Entry
 from gateway.exchange.exchange import Exchange
+from gateway.server.protocol import REQUEST
 
 from .harness import ALICE, PATH, Rig, eventually
 
@@ -47,7 +48,7 @@ def received(rig: Rig) -> int:
 
 def applications_running() -> int:
     """Requests, whatever they are for, that the server has handed over and that have not ended."""
-    return sum("run_asgi" in repr(task) for task in asyncio.all_tasks())
+    return sum(task.get_name() == REQUEST for task in asyncio.all_tasks())
 
 
 async def nothing_in_flight(rig: Rig) -> None:

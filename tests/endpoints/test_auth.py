@@ -112,7 +112,7 @@ def test_the_digest_of_nothing_is_nobodys_key():
     assert refusal(authenticator({nobody.digest: nobody}), []) == MISSING
 
 
-def test_whoever_guesses_is_told_to_slow_down():
+def test_a_guesser_is_told_to_slow_down():
     clock = Clock()
     door = authenticator(clock=clock)
     for number in range(10):
@@ -120,26 +120,33 @@ def test_whoever_guesses_is_told_to_slow_down():
     wrong = refusal(door, [bearer(b"another guess")])
     assert wrong[0] == 429
     assert refusal(door, [(b"x-api-key", b"one more")]) == wrong
-    assert (door.failures, door.throttled) == (12, 2)
+    assert refusal(door, AMBIGUOUS[0]) == wrong, "valid keys, but two of them"
+    assert (door.failures, door.throttled) == (13, 3)
     assert refusal(door, [bearer(b"guess")], "198.51.100.7") == MISSING, "elsewhere nobody has to wait"
     clock.now += 60.0
     assert refusal(door, [bearer(b"guess")]) == MISSING
 
 
-def test_a_valid_key_passes_whoever_guesses_behind_the_same_address():
+@pytest.mark.parametrize("before", [0, 1], ids=["new at the address", "used there before"])
+def test_a_valid_key_passes_however_many_failed_at_its_address(before):
     """One forgotten program with an old key must not lock out its whole office."""
     door = authenticator()
+    for _ in range(before):
+        assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
     for number in range(30):
         refusal(door, [bearer(b"guess %d" % number)])
-    assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+        assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+    assert (door.failures, door.throttled) == (30, 20), "and its passing makes nobody's failures forgotten"
 
 
-def test_who_shares_the_address_of_a_guesser_goes_on_working():
-    door = authenticator()
-    assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
-    for number in range(30):
+def test_a_key_that_is_revoked_fails_like_any_other():
+    keys = dict(KEYS)
+    door = authenticator(keys)
+    assert door.authenticate(scope([bearer(b"sk-bob")])) is BOB
+    for number in range(10):
         refusal(door, [bearer(b"guess %d" % number)])
-    assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+    del keys[BOB.digest]
+    assert refusal(door, [bearer(b"sk-bob")])[0] == 429
 
 
 def test_a_probe_that_sends_no_key_locks_nobody_out():

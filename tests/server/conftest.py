@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pytest
 from starlette.types import ASGIApp
 
-from gateway.server.dispatch import Dispatch, Endpoint
+from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.limits import ServerLimits
 from gateway.server.listener import RunningServer, start_server
 from tests.raw_client import RawClient
@@ -60,7 +60,7 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[RawClient]]]:
         await client.leave()
 
 
-def front_door(endpoint: Endpoint) -> Dispatch:
+def front_door(endpoint: RouteHandler) -> Dispatch:
     """A gateway with one route, ``POST /``. A crash fails the test through the 500 that the client gets."""
 
     def crashed(request_id: str, error: Exception) -> None:

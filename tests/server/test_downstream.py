@@ -71,6 +71,25 @@ async def test_a_stream_is_passed_on_piece_by_piece_and_must_not_be_buffered_on_
     assert await client.reader.readexactly(19) == b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"
 
 
+async def test_a_stream_to_http_1_0_has_no_chunks_and_ends_with_the_connection(serve, connect):
+    """As nginx asks for by default; RFC 9112 §6.1 forbids chunks there."""
+
+    async def answer(client):
+        await client.start(200, (SSE,), body_follows=True)
+        if not client.write_now(b"data: 1\n\n"):
+            await client.write(b"data: 1\n\n")
+        await client.write(b"data: 2\n\n")
+        await client.finish()
+
+    client = await connect(await serve(endpoint(answer)))
+    await client.send(b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 1\r\n\r\na")
+    status, headers = await client.head()
+    assert status == 200
+    assert "transfer-encoding" not in dict(headers)
+    assert dict(headers)["connection"] == "close"
+    assert await client.closed() == b"data: 1\n\ndata: 2\n\n"
+
+
 async def test_what_concerns_one_hop_or_another_server_is_never_passed_on(serve, connect):
     upstream = (
         (b"connection", b"keep-alive"),

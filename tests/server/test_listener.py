@@ -122,7 +122,7 @@ async def test_a_server_can_stop_accepting_long_before_it_closes(connect):
     await server.close(1)
 
 
-async def test_what_uvicorn_has_to_say_goes_to_the_log():
+async def test_a_crash_of_the_application_goes_to_the_log():
     """No handler of its own, no raw lines on stderr: one line of ours, with the traceback."""
 
     async def broken(scope, receive, send):
@@ -139,7 +139,7 @@ async def test_what_uvicorn_has_to_say_goes_to_the_log():
         undo()
     log.close()
     (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
-    assert (line["event"], line["level"], line["logger"]) == ("stdlib", "error", "uvicorn.error")
+    assert (line["event"], line["level"], line["logger"]) == ("stdlib", "error", "gateway.server")
     assert "ZeroDivisionError: oh" in line["traceback"]
 
 

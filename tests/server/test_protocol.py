@@ -11,8 +11,8 @@ import pytest
 from starlette.types import Receive, Scope
 
 from gateway.server.body import SenderGone, read_body
+from gateway.server.connection import connection_of
 from gateway.server.downstream import Downstream
-from gateway.server.limits import ServerLimits, client_connections
 from tests.raw_client import RawClient, message, until
 
 from .conftest import front_door
@@ -286,6 +286,16 @@ async def test_a_request_sent_before_the_last_one_was_answered_is_dropped(serve,
     assert paths == [b"first", b"first"]
 
 
+@pytest.mark.parametrize("more", [b"\r\n", b"junk", message("GET", "/smuggled")], ids=["CRLF", "junk", "a request"])
+async def test_what_follows_a_last_request_is_dropped(more, serve, connect):
+    """A client that says ``Connection: close`` has said that nothing follows."""
+    client = await connect(await serve(front_door(echo)))
+    await client.send(message("POST", "/", b"hello", "Connection: close") + more)
+    answer = await client.answer()
+    assert (answer.status, answer.body, answer.header("connection")) == (200, b"hello", "close")
+    assert await client.closed() == b""
+
+
 async def test_an_offer_of_http2_is_ignored_and_the_body_is_not_lost(serve, connect):
     """Java's HttpClient makes it on every cleartext request; taking its body for another protocol would lose it."""
     client = await connect(await serve(front_door(echo)))
@@ -357,23 +367,71 @@ async def test_a_flood_of_connections_is_not_even_answered(serve, connect):
     assert (await (await connect(server)).request("POST", "/", b"a")).status == 200
 
 
-def test_clients_get_half_of_the_descriptors_that_are_not_reserved():
-    assert client_connections(1024, reserved=64) == 480 - ServerLimits().refusals
-    assert client_connections(64, reserved=64) == 1
-    assert client_connections(1_000_000, reserved=64) == ServerLimits().connections
-    assert client_connections(resource.RLIM_INFINITY, reserved=64) == ServerLimits().connections
+async def silent(scope, receive, send):
+    """Answers nothing."""
 
 
-async def test_an_application_that_fails_to_answer_is_answered_for(serve, connect):
-    async def silent(scope, receive, send):
-        return None
+async def crashing(scope, receive, send):
+    raise ZeroDivisionError("oh")
 
-    client = await connect(await serve(silent))
+
+@pytest.mark.parametrize("application", [silent, crashing])
+async def test_an_application_that_fails_to_answer_is_answered_for(application, serve, connect):
+    server = await serve(application)
+    client = await connect(server)
     answer = await client.request("POST", "/", b"a", "X-Request-Id: mine")
     assert answer.status == 500
     assert answer.error()["code"] == "internal_error"
     assert answer.header("x-request-id") == "mine"
-    await client.closed()
+    assert answer.header("connection") == "close"
+    assert await client.closed() == b""
+    head = await connect(server)
+    assert (await head.request("HEAD", "/")).status == 500
+    assert await head.closed() == b"", "a HEAD has no body"
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+async def test_an_answer_that_is_broken_off_is_not_taken_for_the_whole(crashes, held, serve, connect):
+    async def application(scope, receive, send):
+        if held:
+            connection_of(scope).hold_head()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if not held:
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if crashes:
+            raise ZeroDivisionError("oh")
+
+    client = await connect(await serve(application))
+    await client.send(message("GET", "/"))
+    assert (await client.head())[0] == 200
+    assert await client.closed() == (b"" if held else b"4\r\nhalf\r\n"), "no last chunk"
+
+
+async def test_a_crash_after_the_answer_does_not_concern_the_connection(serve, connect):
+    ended = []
+
+    async def application(scope, receive, send):
+        await connection_of(scope).answer(200, ((b"content-length", b"0"),), b"")
+        await asyncio.sleep(0.02)
+        ended.append(scope["path"])
+        raise ZeroDivisionError("oh")
+
+    client = await connect(await serve(application))
+    assert (await client.request("GET", "/1")).status == 200
+    assert (await client.request("GET", "/2")).status == 200  # while the first still runs
+    await until(lambda: ended == ["/1", "/2"])
+    assert (await client.request("GET", "/3")).status == 200
+
+
+async def test_a_header_that_would_be_two_is_never_written(serve, connect):
+    async def endpoint(scope, receive, client):
+        await client.respond(200, ((b"x-a", b"1\r\nset-cookie: a=b"),), b"{}")
+
+    client = await connect(await serve(front_door(endpoint)))
+    answer = await client.request("POST", "/", b"a")
+    assert answer.status == 500
+    assert answer.header("set-cookie") is None
 
 
 async def test_refusals_are_told_to_the_operator(connect):

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
-from gateway.upstream.connection import BUFFER_LIMIT, Connection
+from gateway.upstream.connection import BUFFER_LIMIT, UpstreamConnection
 from gateway.upstream.pool import ConnectionPool
 
 from .conftest import DIALER, Ask, read_all
@@ -337,7 +337,7 @@ async def test_a_connection_is_freed_without_the_cycle_collector(ask: Ask, scrip
     """The gateway freezes the collector, so what only it could free would stay."""
 
     def connections() -> int:
-        return sum(isinstance(held, Connection) for held in gc.get_objects())
+        return sum(isinstance(held, UpstreamConnection) for held in gc.get_objects())
 
     async with Peer(script) as peer:
         gc.collect()

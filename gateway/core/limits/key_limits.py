@@ -15,6 +15,7 @@ from math import ceil
 from typing import Literal
 
 from gateway.core.errors import LimitError
+from gateway.core.headers import Header
 from gateway.core.types import VirtualKey
 
 RATE_WINDOW = 60.0
@@ -28,7 +29,6 @@ PARALLEL_RETRY_AFTER = 1.0
 guess."""
 
 LimitKind = Literal["rpm", "tpm", "parallel"]
-RateLimitHeaders = list[tuple[bytes, bytes]]
 
 _WORDS: dict[LimitKind, tuple[str, str]] = {
     "rpm": ("requests per minute", "requests"),
@@ -213,7 +213,7 @@ class KeyLimits:
         """
         admission._end(actual_tokens, now)
 
-    def headers(self, key: VirtualKey, now: float) -> RateLimitHeaders:
+    def headers(self, key: VirtualKey, now: float) -> list[Header]:
         """OpenAI's ``x-ratelimit-*`` headers for the limits that are set; ``reset`` is when the whole limit is free
         again.
         """
@@ -221,7 +221,7 @@ class KeyLimits:
         if rpm is None and tpm is None:
             return []
         state = self._states.get(key.name) or _KeyUse()
-        headers: RateLimitHeaders = []
+        headers: list[Header] = []
         if rpm is not None:
             headers += _triple(_REQUESTS, rpm, state.requests, now)
         if tpm is not None:
@@ -244,7 +244,7 @@ _REQUESTS = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b
 _TOKENS = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
-def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> RateLimitHeaders:
+def _triple(names: tuple[bytes, bytes, bytes], limit: int, window: SlidingWindow, now: float) -> list[Header]:
     left = limit - window.total(now)
     return [
         (names[0], b"%d" % limit),

@@ -1,0 +1,39 @@
+"""What all connections of one listener share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.core.errors import GatewayError
+from gateway.server.connection import DownstreamConnection
+from gateway.server.limits import ServerLimits
+
+Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+"""ASGI's callable, version 3, for HTTP alone."""
+
+
+@dataclass(slots=True, eq=False)
+class ListenerState:
+    """A listener's application and limits, and what is open at present."""
+
+    app: Application
+    limits: ServerLimits
+    on_refused: Callable[[GatewayError, str], None] | None = None
+    """Called with every error that a connection answered in the application's place, and the request's id."""
+
+    date: bytes = b""
+    """The Date header of every answer, as a whole line."""
+
+    connections: set[DownstreamConnection] = field(default_factory=set)
+    """Open connections, idle ones included."""
+
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """The application's running calls."""
+
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set each time that a connection has closed."""

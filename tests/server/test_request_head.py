@@ -1,0 +1,83 @@
+"""The checks of a head that llhttp has let pass. What they mean for a connection is in test_protocol.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.errors import ClientError
+from gateway.server.request_head import check_headers, check_request_line, check_upgrade, without_offer
+
+HOST = (b"host", b"a")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("target", [b"/", b"/a/b?c=d", b"/%23"])
+def test_a_path_is_a_target(version, target):
+    check_request_line(b"POST", version, target)
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "target"),
+    [
+        (b"GET", "0.9", b"/"),
+        (b"GET", "2.0", b"/"),
+        (b"CONNECT", "1.1", b"/"),
+        (b"GET", "1.1", b"http://b/"),
+        (b"OPTIONS", "1.1", b"*"),
+        (b"GET", "1.1", b"/#a"),
+        (b"GET", "1.1", b""),
+    ],
+)
+def test_anything_else_is_not(method, version, target):
+    with pytest.raises(ClientError) as caught:
+        check_request_line(method, version, target)
+    assert (caught.value.status, caught.value.code) == (400, "malformed_http")
+
+
+@pytest.mark.parametrize(
+    ("watched", "expects"),
+    [
+        ([HOST], False),
+        ([HOST, (b"content-length", b"5")], False),
+        ([(b"transfer-encoding", b"chunked"), HOST], False),
+        ([HOST, (b"expect", b"100-Continue")], True),
+        ([HOST, (b"expect", b"something")], False),
+    ],
+)
+def test_one_host_and_one_length_pass(watched, expects):
+    assert check_headers("1.1", watched) is expects
+
+
+@pytest.mark.parametrize(
+    ("version", "watched"),
+    [
+        ("1.1", []),
+        ("1.0", []),
+        ("1.1", [HOST, HOST]),
+        ("1.1", [(b"host", b"a/b")]),
+        ("1.1", [(b"host", b"")]),
+        ("1.1", [HOST, (b"content-length", b"5"), (b"content-length", b"5")]),
+        ("1.1", [HOST, (b"content-length", b"5"), (b"transfer-encoding", b"chunked")]),
+        ("1.1", [HOST, (b"transfer-encoding", b"gzip, chunked")]),
+        ("1.1", [HOST, (b"transfer-encoding", b"Chunked")]),
+        ("1.0", [HOST, (b"transfer-encoding", b"chunked")]),
+    ],
+)
+def test_what_two_readers_may_read_differently_is_refused(version, watched):
+    with pytest.raises(ClientError) as caught:
+        check_headers(version, watched)
+    assert caught.value.code == "malformed_http"
+
+
+def test_http2_may_be_offered_and_websockets_may_not():
+    check_upgrade([HOST, (b"upgrade", b"H2C")])
+    with pytest.raises(ClientError):
+        check_upgrade([(b"upgrade", b"h2c"), (b"upgrade", b"websocket")])
+
+
+def test_a_head_without_its_offer_is_the_same_otherwise():
+    headers = [HOST, (b"connection", b"Upgrade, HTTP2-Settings"), (b"upgrade", b"h2c"), (b"http2-settings", b"x")]
+    assert without_offer(b"GET", b"/a?b", "1.1", [*headers, (b"x", b"y")]) == (
+        b"GET /a?b HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n"
+    )
+    assert b"connection: close\r\n" in without_offer(b"GET", b"/", "1.1", [HOST, (b"connection", b"upgrade, Close")])
