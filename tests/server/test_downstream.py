@@ -83,10 +83,10 @@ async def test_a_stream_to_http_1_0_has_no_chunks_and_ends_with_the_connection(s
 
     client = await connect(await serve(endpoint(answer)))
     await client.send(b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 1\r\n\r\na")
-    status, headers = await client.head()
-    assert status == 200
-    assert "transfer-encoding" not in dict(headers)
-    assert dict(headers)["connection"] == "close"
+    head = await client.head()
+    assert head.status == 200
+    assert head.header("transfer-encoding") is None
+    assert head.header("connection") == "close"
     assert await client.closed() == b"data: 1\n\ndata: 2\n\n"
 
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.server.connection import connection_of
 from gateway.server.scope import connection_scope, request_scope
 
-from .client import RawClient, message
+from tests.raw_client import RawClient, message
 
 
 class Transport:

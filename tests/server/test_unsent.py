@@ -10,7 +10,7 @@ import pytest
 
 from gateway.server.unsent import unsent_bytes
 
-from .client import until
+from tests.raw_client import until
 
 
 class Transport:
