@@ -1,4 +1,4 @@
-"""The building blocks of the configuration's schema: kinds of values, and what every section has in common."""
+"""The building blocks of the configuration's schema: kinds of values, and the base class of all sections."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from gateway.core.types import Budget, Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """How a value is read, and what the documentation calls it.
+    """How a value is read, and how the documentation describes it.
 
-    ``parse``: what the file holds → what the gateway works with; raises ValueError with words that say what would be
-    right. ``kind``: the type's name. ``unit``: what the value counts, or the units it is written in; or empty.
+    ``parse``: the file's value → the gateway's; raises ValueError saying what a valid value is.
+    ``kind``: the type's name.
+    ``unit``: the unit of the value, or the units it may be written in; empty for none.
     """
 
     parse: Callable[[object], Any]
@@ -28,12 +29,16 @@ class Read:
     unit: str = ""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """For pydantic: ``parse`` alone decides."""
+        """The schema for pydantic, in which ``parse`` alone decides."""
         return core_schema.no_info_plain_validator_function(self.parse)
 
 
 def whole(lowest: int, highest: int | None = None, *, unit: str = "") -> Read:
-    """A whole number in a range, both ends included."""
+    """A whole number in a range, both ends included.
+
+    ``highest``: None for no upper bound.
+    ``unit``: as in ``Read``.
+    """
     limits = f"from {lowest} up" if highest is None else f"{lowest} to {highest}"
     return Read(values.whole_number(lowest, highest), f"whole number, {limits}", unit)
 
@@ -64,16 +69,19 @@ SharedState = Annotated[str, Read(addresses.shared_state, "shared state URL")]
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Stands in for the value of an unknown key, so that the error can name the known ones."""
+    """The stand-in for the value of an unknown key, so that the error can name the known ones.
+
+    ``known``: the section's keys.
+    """
 
     known: tuple[str, ...]
 
 
 class Section(BaseModel):
-    """What all sections have in common.
+    """The base class of all sections.
 
-    A section's docstring and its fields' descriptions and examples (YAML, as the file would have them) are what
-    docs/configuration.md is written from; scripts/docs refuses a key that lacks one.
+    docs/configuration.md is written from a section's docstring and its fields' descriptions and examples (YAML, as in
+    the file); scripts/docs refuses a key that lacks one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)

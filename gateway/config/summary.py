@@ -1,4 +1,4 @@
-"""What a configuration amounts to: the models in force, what cannot be served yet, what a reload cannot change."""
+"""A summary of a configuration: the models in force, what cannot be served yet, what a reload cannot change."""
 
 from __future__ import annotations
 
@@ -69,8 +69,10 @@ def usd(nano: int) -> str:
 class Unserved:
     """A setting that the file may hold but this version cannot serve.
 
-    ``key``: of the file's top. ``values``: which of its values are meant. ``asked_for``: what of them a configuration
-    asks for, or None. ``instead``: what to write.
+    ``key``: its name, at the top of the file.
+    ``values``: the values that cannot be served, for the documentation.
+    ``asked_for``: the value of this kind that a configuration has; None if it has none.
+    ``instead``: what to write.
     """
 
     key: str
@@ -99,11 +101,11 @@ UNSERVED = (
         "write memory://",
     ),
 )
-"""The one list of them: ``serve`` and the commands refuse what it holds, docs/configuration.md marks it."""
+"""The settings that ``serve`` and the commands refuse and docs/configuration.md marks."""
 
 
 def unsupported(config: Config) -> list[str]:
-    """What the file asks for but this version cannot serve, one plain sentence each."""
+    """The settings of this configuration that this version cannot serve, one plain sentence each."""
     return [
         f"{one.key}: {what} is not supported yet; {one.instead}."
         for one in UNSERVED
@@ -121,4 +123,4 @@ NEEDS_RESTART: Mapping[str, Callable[[Config], object]] = {
     "images": lambda config: config.images,
     "time_zone": lambda config: str(config.time_zone),
 }
-"""What a reload cannot change, as the file names it (a section stands for all its keys), and its value."""
+"""The settings a reload cannot change, as the file names them (a section stands for all its keys) → their value."""

@@ -21,7 +21,7 @@ from gateway.config.fields import (
 from gateway.core.types import TaskTimes, Timeouts
 
 MOST_OUTPUT = 10_000_000
-"""Tokens: what ``max_output`` takes at most; no model comes near it."""
+"""Tokens: the highest ``max_output`` accepted; no model comes near it."""
 
 _TIMEOUTS = Timeouts()
 _TASK_TIMES = TaskTimes()

@@ -1,4 +1,4 @@
-"""What holds where a caller names nothing, said once for the admin API and the command line.
+"""The defaults shared by the admin API and the command line.
 
 The command line's ``--help`` reads this file, so it imports nothing.
 """
@@ -6,13 +6,13 @@ The command line's ``--help`` reads this file, so it imports nothing.
 from __future__ import annotations
 
 USAGE_FIELDS = ("key", "team", "model", "upstream", "day")
-"""What usage can be grouped by."""
+"""The fields usage can be grouped by."""
 
 USAGE_BY = "key,model"
-"""What usage is grouped by, as a caller would write it."""
+"""The fields usage is grouped by, as a caller writes them."""
 
 USAGE_SINCE = "30d"
-"""How far a report reaches back, as a caller would write it."""
+"""How far back a report reaches, as a caller writes it."""
 
 ROTATION_GRACE = "24h"
-"""How long the key before a rotation works on, as a caller would write it."""
+"""How long the old key works after a rotation, as a caller writes it."""

@@ -42,11 +42,11 @@ class ImageTools:
     webhook_secret: str = ""
 
     def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
-        """For an attempt that begins now."""
+        """The context of an attempt that begins now."""
         return AttemptContext(target, endpoint, self.wall_seconds(), self.redact)
 
     def webhook(self) -> TaskWebhook | None:
-        """A new address that only the upstream is told, or None where webhooks are off."""
+        """A new address known only to the upstream; None where webhooks are off."""
         if not self.webhook_base or not self.webhook_secret:
             return None
         token = secrets.token_urlsafe(32)

@@ -66,9 +66,12 @@ class FinishedExchange:
 class Sources:
     """The callables asked at a scrape, for values that are kept elsewhere.
 
-    ``endpoints``: upstream, endpoint, available. ``upstream_keys``: upstream, the pool entry's name, available.
-    ``pending``: the ledger's rows not yet committed. ``lag``: seconds by which the event loop was late.
+    ``endpoints``: upstream, endpoint, available.
+    ``upstream_keys``: upstream, the pool entry's name, available.
+    ``pending``: the ledger's rows not yet committed.
+    ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key.
+    ``money``: budgets and charges.
     """
 
     endpoints: Callable[[], Iterable[tuple[str, str, bool]]]
@@ -96,7 +99,11 @@ class BudgetFigure:
 
 @dataclass(frozen=True, slots=True)
 class MoneySources:
-    """``budgets``: every one there is. ``charged``: key, team, nano-dollars of the current month, by the ledger."""
+    """The figures about money at a scrape.
+
+    ``budgets``: every budget.
+    ``charged``: key, team, nano-dollars of the current month, by the ledger.
+    """
 
     budgets: Sequence[BudgetFigure] = ()
     charged: Sequence[tuple[str, str | None, int]] = ()
@@ -185,7 +192,7 @@ class Metrics(Collector):
         auth_failures: Callable[[], int],
         money: Callable[[], MoneySources],
     ) -> None:
-        """Say whom to ask at a scrape (see ``Sources``)."""
+        """Set the callables that a scrape asks (see ``Sources``)."""
         self._sources = Sources(endpoints, upstream_keys, pending, lag, auth_failures, money)
 
     def observe(self, finished: FinishedExchange) -> None:

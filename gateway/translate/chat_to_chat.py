@@ -54,7 +54,11 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 
 
 class ChatConversation:
-    """One attempt. ``count`` counts a text's tokens; ``input_tokens`` those of the request, once for all attempts."""
+    """One attempt at a chat.
+
+    ``count``: counts a text's tokens.
+    ``input_tokens``: counts the request's tokens, once for all attempts.
+    """
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class ChatConversation:
         return Usage(self._input_tokens(), 0, self._text.tokens(self._count), confidence="estimated")
 
     def converse(self) -> Conversing:
-        """Send, then forward or fold until the end."""
+        """Send the request, then forward or join the answer until its end."""
         body = upstream_body(self._request, self._context.target.model)
         self._sent = len(body)
         head = yield Send("POST", CHAT_PATH, body)

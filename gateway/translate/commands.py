@@ -156,7 +156,7 @@ Conversing = Generator[Command, Result, Outcome]
 
 
 def receive_body(limit: int) -> Generator[Command, Result, bytes]:
-    """The body, to its end or cut off a little beyond ``limit`` bytes: what is longer than that is too long."""
+    """The body, to its end or cut off a little beyond ``limit`` bytes; a result longer than ``limit`` was too long."""
     body = bytearray()
     while len(body) <= limit:
         piece = yield RECEIVE[Awaiting.CONTENT]

@@ -1,4 +1,4 @@
-"""What every conversation with an upstream is given, whatever is asked for in it."""
+"""The context that every conversation with an upstream is given."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gateway.core.types import CostClass, Endpoint, Target
 class AttemptContext:
     """One attempt's target and endpoint, and what its upstream's answers are judged with.
 
-    ``wall_seconds``: Unix time at the start, for HTTP dates. ``redact`` strikes secrets out of an upstream's own words:
-    it may repeat the key it was sent.
+    ``wall_seconds``: Unix time at the start, for HTTP dates.
+    ``redact``: strikes secrets out of an upstream's own messages, which may repeat the key it was sent.
     """
 
     target: Target
@@ -23,9 +23,10 @@ class AttemptContext:
     redact: Callable[[bytes], bytes]
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
-        """Who answers the attempt. ``endpoint``: another host of the upstream that was asked instead.
+        """The source of an answer to this attempt.
 
-        ``cost_class``: of what was asked, where that is not what the target sells.
+        ``endpoint``: another host of the upstream that was asked instead; None for the attempt's own.
+        ``cost_class``: of the request, where that is not the target's; None for the target's.
         """
         target = self.target
         return AnswerSource(

@@ -55,7 +55,11 @@ VARIATION_PROMPT = "Make a variation of this image: keep its subject, style and 
 
 
 class ImageStream(ABC):
-    """One attempt. ``n``: images it is to bring. ``answer_limit``: bytes of an answer, streamed or not."""
+    """One attempt at images.
+
+    ``n``: images it is to bring.
+    ``answer_limit``: bytes of an answer, streamed or not.
+    """
 
     def __init__(
         self,

@@ -174,7 +174,7 @@ class ImagesToChat(ImageStream):
         return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without images and without words")
 
     def _refused(self, reason: str | None) -> Outcome:
-        # The model's own words quote the prompt as often as not: they are for the client, not for the log.
+        # The model's own text often quotes the prompt: it is for the client, not for the log.
         return Outcome(
             "content_policy",
             self._phase(),

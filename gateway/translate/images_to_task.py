@@ -31,9 +31,10 @@ _LIMITED = re.compile(r"too[ _]many[ _]requests|rate[ _-]?limit", re.I)
 class ImagesToTask:
     """One attempt at one task.
 
-    ``n``: images this task is to make, at most ``order.batch``. ``points_per_usd``: of the upstream's own billing.
+    ``n``: images this task is to make, at most ``order.batch``.
+    ``points_per_usd``: of the upstream's own billing.
     ``jitter``: a number in [0, 1), a new one each time.
-    ``webhook``: where the upstream reports the end, which hurries the next question; None if it cannot.
+    ``webhook``: where the upstream reports the end, which brings the next poll forward; None if it cannot.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class ImagesToTask:
         if state.status == "failed":
             return self._failed(state)
         self.stated_cost = stated_cost(state.points, self._points_per_usd, self._context.target, self._n)
-        self.images = min(len(state.images), self._n)  # what is charged for; delivered are all
+        self.images = min(len(state.images), self._n)  # those charged for; all are delivered
         self.progress += self.images
         if not state.images:
             message = failure_words(state, self._context)

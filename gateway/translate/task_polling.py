@@ -68,7 +68,8 @@ class CreatedTask:
 class TaskPolling:
     """The dialogue with one upstream about one task.
 
-    ``jitter``: a number in [0, 1), a new one each time. ``wakeup``: the name under which somebody may end a wait early.
+    ``jitter``: a number in [0, 1), a new one each time.
+    ``wakeup``: the name under which a wait may be ended early; None if it cannot be.
     """
 
     def __init__(self, context: AttemptContext, *, jitter: Callable[[], float], wakeup: str | None = None) -> None:
@@ -178,7 +179,7 @@ def receive_all(head: Head) -> Generator[Command, Result, bytes]:
 
 
 def judge(head: Head, body: bytes, context: AttemptContext, source: AnswerSource) -> tuple[Outcome, dict[str, Any]]:
-    """What a whole answer of ``source`` means (core/classify.py), without secrets that it may repeat.
+    """The outcome of a whole answer of ``source`` (core/outcomes/classify.py), without secrets it may repeat.
 
     Also returns the document of a success, empty if it holds none that may be read and written again.
     """
@@ -207,7 +208,7 @@ def _unfit(head: Head, why: str) -> Outcome:
 
 
 def failure_words(state: TaskState, context: AttemptContext) -> str | None:
-    """Why a task failed, as a client may read it; None if nothing was said that is fit to show."""
+    """Why a task failed, as a client may read it; None if nothing may be shown."""
     return None if state.error is None else sanitise(context.redacted(state.error))
 
 

@@ -35,8 +35,10 @@ _OF_THE_TASK = frozenset({"ok", "model_missing", "rejected", "conflict", "conten
 class TaskRelay:
     """One attempt at creating a client's own task.
 
-    ``body``: the client's JSON, checked. ``images``: how many it asks for, 0 where the model makes none.
-    ``points_per_usd``: of the upstream's own billing. ``jitter``: a number in [0, 1), a new one each time.
+    ``body``: the client's JSON, checked.
+    ``images``: how many it asks for, 0 where the model makes none.
+    ``points_per_usd``: of the upstream's own billing.
+    ``jitter``: a number in [0, 1), a new one each time.
 
     Once ``Respond`` was yielded the client has its answer: a later outcome is for the ledger alone.
     """
@@ -88,7 +90,7 @@ class TaskRelay:
             state = yield from self._polling.until_ended(created.task_id, _nothing)
         if state.status == "failed":
             message = failure_words(state, self._context)
-            # Its words may quote the prompt, so the log does without; whoever has the task's id can read them there.
+            # The message may quote the prompt, so it is not logged; it can be read by the task's id.
             return Outcome("task_failed", Phase.REJECTED, 200, message=message, detail="the task failed")
         self.stated_cost = stated_cost(state.points, self._points_per_usd, self._context.target, self._images)
         self.images = min(len(state.images), self._images)
@@ -98,7 +100,7 @@ class TaskRelay:
 class TaskRead:
     """One attempt at reading a task. It costs nothing, so any host may be asked.
 
-    Raises ValueError if ``task_id`` cannot be one.
+    Raises ValueError if ``task_id`` is invalid.
     """
 
     def __init__(self, task_id: str, context: AttemptContext) -> None:
@@ -130,10 +132,10 @@ class TaskRead:
         body = yield from receive_all(head)
         context = self._context
         outcome, document = judge(head, body, context, context.source(cost_class=CostClass.READ))
-        told = document or _error_document(body)
-        if outcome.slug in _OF_THE_TASK and told:
+        answer = document or _error_document(body)
+        if outcome.slug in _OF_THE_TASK and answer:
             self.progress += 1
-            yield Respond(head.status, _for_client(body, told, context.redact))
+            yield Respond(head.status, _for_client(body, answer, context.redact))
             return Outcome("ok", Phase.FORWARDED, head.status)
         return outcome
 

@@ -68,9 +68,10 @@ Redact = Callable[[bytes], bytes]
 
 @dataclass(frozen=True, slots=True)
 class AnswerSource:
-    """Who gave an answer, and to what: the same words prove more from one source than from another.
+    """The source of an answer, and what it was asked: the same error proves more from one source than from another.
 
-    ``operation``, ``cost_class``: of what was asked. ``host``: the endpoint's name.
+    ``operation``, ``cost_class``: of the request.
+    ``host``: the endpoint's host name.
     """
 
     dialect: Dialect
@@ -80,7 +81,7 @@ class AnswerSource:
 
     @property
     def never_charges_failures(self) -> bool:
-        """Whether a failure costs nothing: PiAPI says so of gpt-4o-image (its chat page's price note)."""
+        """Whether a failure costs nothing: PiAPI promises so for gpt-4o-image (its chat page's price note)."""
         return self.dialect == "piapi" and self.operation == "chat" and self.cost_class is CostClass.PAID
 
 
@@ -95,9 +96,11 @@ def classify_answer(
 ) -> Outcome:
     """Judge a complete answer that is not a 200 event stream.
 
-    ``wall_seconds``: Unix time now, for HTTP dates. An answer that is a usable JSON
-    document comes back as ``ok`` in phase ANSWERED. ``redact``: for the error's words, which is faster than to search
-    the whole body.
+    ``wall_seconds``: Unix time now, for HTTP dates.
+    ``redact``: applied to the error's texts only, which is faster than searching the whole body; None strikes nothing
+        out.
+
+    An answer that is a usable JSON document comes back as ``ok`` in phase ANSWERED.
     """
     if 200 <= status < 300:
         return read_success(status, headers, body, redact=redact)[0]

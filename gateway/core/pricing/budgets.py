@@ -219,9 +219,9 @@ class Budgets:
         return self._reserve(id, holders, amount or 0, wall_ns, periods.values())
 
     def exhausted(self, holders: Sequence[Holder], wall_ns: int) -> Exceeded | None:
-        """Why nothing that costs money can be reserved, whatever it costs; None as long as every holder has some left.
+        """The refusal of any request that costs money; None as long as every holder has something left.
 
-        A budget of nothing at all is never used up: it is there for what costs nothing.
+        A budget of zero is never exhausted: its holder may send requests that cost nothing.
         """
         for holder in holders:
             state = self.state(holder, wall_ns)
@@ -334,7 +334,7 @@ class Budgets:
 
 
 def holders_of(key: VirtualKey) -> tuple[Holder, ...]:
-    """Whose budgets a request of this key counts against: the key's own, and its team's."""
+    """The holders whose budgets a request of this key counts against: the key, and its team if it has one."""
     return (("key", key.name),) if key.team is None else (("key", key.name), ("team", key.team))
 
 

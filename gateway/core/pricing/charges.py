@@ -91,8 +91,8 @@ class Booking:
 
     @property
     def doubtful(self) -> int:
-        """Nano-dollars that may still turn out to be owed by the key: of an exchange of unknown outcome all that its
-        attempts had at stake, else what is in doubt beside the part that is settled.
+        """Nano-dollars that the key may still turn out to owe: for an exchange of unknown outcome all that its attempts
+        had at stake, else what is in doubt beside the settled part.
         """
         return self.upstream_cost if self.state == "unknown" else self.in_doubt
 

@@ -60,11 +60,12 @@ WORTH_BUYING = 5.0
 
 
 class FailoverPlan:
-    """One exchange's way along ``route``, under the policy of ``states``.
+    """The failover plan of one exchange along ``route``, under the policy of ``states``.
 
-    ``deadline``: on the scale of ``now``. ``sdk_retry``: whether an SDK sends this
-    request again. ``operations``: those the caller can carry out. ``stake``: nano-dollars a paid target's request
-    costs at most, or None if unknown.
+    ``deadline``: on the scale of ``now``.
+    ``sdk_retry``: whether an SDK sends this request again.
+    ``operations``: those the caller can carry out.
+    ``stake``: nano-dollars that a request to a paid target costs at most; None if unknown.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class UpstreamState:
 
 
 class UpstreamStates:
-    """All of them, by the upstream's name, and the policy under which they are used."""
+    """The memory of all upstreams, by the upstream's name, and the failover policy."""
 
     def __init__(self, upstreams: Iterable[Upstream], policy: FailoverPolicy) -> None:
         self.policy = policy

@@ -1,4 +1,4 @@
-"""The books on the admin listener: checked, held against PiAPI's bill, and relieved of old rows."""
+"""The admin API's routes for the ledger: check it, compare it with PiAPI's balance, and remove old rows."""
 
 from __future__ import annotations
 
