@@ -8,7 +8,6 @@ import pytest
 
 from gateway.server.connection import connection_of
 from gateway.server.scope import connection_scope, request_scope
-
 from tests.raw_client import RawClient, message
 
 

@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from gateway.server.unsent import unsent_bytes
-
 from tests.raw_client import until
 
 
