@@ -138,7 +138,7 @@ class TestGuestsThatNeverLeave:
         """The deadline binds the wait for the client as well; and its last words are not waited for long."""
         monkeypatch.setattr("gateway.exchange.exchange.ERROR_TIMEOUT", 0.2)
         rig = await gateway(f"{ONE_AT_A_TIME}\nupstreams: {{piapi: {{timeouts: {{stream_total: 1s}}}}}}")
-        rig.sandbox.script("endless")
+        rig.sandbox.script("endless;chunk_size=200")
         reader = SlowReader(rig)
         await reader.ask(chat_body(stream=True))
         try:

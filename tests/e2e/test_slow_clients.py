@@ -179,13 +179,13 @@ class TestBigBodies:
 class TestSlowUpstreams:
     """What arrives slowly, but arrives, is no fault."""
 
-    QUICK = "upstreams: {piapi: {timeouts: {idle: 200ms}}}"
+    QUICK = "upstreams: {piapi: {timeouts: {idle: 500ms}}}"
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     async def test_a_long_answer_is_not_cut_off_while_content_comes(self, stream: bool, gateway: StartGateway) -> None:
         """Twice the idle time is the most that content may lag, not the most that an answer may take."""
         rig = await gateway(self.QUICK)
-        rig.sandbox.script("slow;delay=20;chunks=50")
+        rig.sandbox.script("slow;delay=20;chunks=60")
         answer = await rig.chat(stream=stream)
         assert answer.status == 200
         assert b"error" not in answer.body
