@@ -24,7 +24,7 @@ from gateway.stores.key_records import KeySettings, StoredKey
 from gateway.wire.field_checks import a_string, an_integer, each, wrong_value
 
 MOST = 10**15
-"""The highest limit taken; nobody comes near it, and every reader of JSON keeps it exact."""
+"""The highest limit taken: far above any real one, and kept exact by every reader of JSON."""
 
 MOST_MODELS = 1_000
 
@@ -174,7 +174,7 @@ SETTINGS = tuple(_READERS)
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """The budgets a key draws on; None where there is none, or nobody keeps them at the moment."""
+    """The budgets a key draws on; None where there is none, or where no gateway runs that counts them."""
 
     own: BudgetState | None
     team: BudgetState | None

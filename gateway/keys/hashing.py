@@ -46,7 +46,7 @@ class Pepper:
         return self.digest_of(hashlib.sha256(key).digest())
 
     def digest_of(self, sha256: bytes) -> bytes:
-        """The same, for whoever has the SHA-256 of a key already."""
+        """``digest`` of a key whose SHA-256 is known already."""
         return hmac.digest(self._secret, sha256, "sha256")
 
     @property

@@ -117,10 +117,10 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class UnknownExchange:
-    """An exchange of unknown outcome that nobody has corrected yet. ``at_ns``: when it came in.
+    """An exchange of unknown outcome that has no correction yet. ``at_ns``: when it came in.
 
     ``reserved``: nano-dollars. ``tasks``: those that were created for it and can be asked for; in order of creation.
-    ``other_cost``: nano-dollars that its attempts without a task are booked at upstream, for whatever reason.
+    ``other_cost``: nano-dollars that its attempts without a task are booked at upstream, for any reason.
     ``untold``: pieces that may have been bought without leaving a task, as the process was killed meanwhile.
     """
 

@@ -90,7 +90,7 @@ def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: B
 def close_open_intents(connection: sqlite3.Connection, now_ns: int) -> int:
     """Settle as ``unknown`` what an earlier process left open; how many there were.
 
-    Each is given the newest task that was created for it, so that somebody can ask what became of it.
+    Each is given the newest task that was created for it, so that what became of it can be asked.
     """
     cursor = connection.execute(
         "INSERT INTO settlements SELECT id, ?, 'unknown', NULL, NULL, NULL, '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, "

@@ -249,7 +249,7 @@ class SQLiteLedger:
     def _deliver_from_writer(self, waiters: list[Waiter], committed: bool) -> None:
         try:
             self._loop.call_soon_threadsafe(self._deliver, waiters, committed)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed: no caller waits any more
             return
 
     def _deliver(self, waiters: list[Waiter], committed: bool) -> None:

@@ -15,7 +15,7 @@ APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""
 
 BUSY_SECONDS = 5.0
-"""How long a statement waits for a lock that somebody else's tool holds."""
+"""How long a statement waits for a lock that another program holds."""
 
 CHECKPOINT_PAGES = 4_000
 """Pages in the write-ahead log before it is copied into the main file (16 MiB): a pause, so not too often."""
@@ -58,7 +58,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
     It can neither write nor copy the log into the file, not even when it is the last to leave: see ``lock.py`` for why
     only one connection may. Works beside a running gateway and without one. StoreError: no such store, damaged, another
-    program's, or of another version; also for whatever fails while the connection is in use.
+    program's, or of another version; also for any failure while the connection is in use.
     """
     path = path.resolve()
     if not os.path.exists(path):  # unlike Path.exists, False where looking is forbidden

@@ -2,7 +2,7 @@
 
 It takes everything that waits, commits the intents together, tells the loop with one wake-up, does the same for the
 tasks, then commits the settlements and, last, carries out jobs. A store that fails costs intents their request (nothing
-was bought yet) and is admitted to whoever records a task, but it never costs a settlement: those are put into the spill
+was bought yet) and is told to the caller that records a task, but it never costs a settlement: those are put into the spill
 file, kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
 """
 
@@ -145,7 +145,7 @@ class Writer:
             self._carry_out(job)
 
     def _acknowledge(self, insert: Insert[Entry], entries: list[Entry], waiters: list[Waiter], *, synced: bool) -> None:
-        """Commit rows that somebody waits for, and tell. ``synced``: whether they must be on the disk by then."""
+        """Commit rows that callers wait for, and tell them. ``synced``: whether they must be on the disk by then."""
         try:
             self._sync(synced)
             insert(self._connection, entries)
@@ -253,7 +253,7 @@ class Writer:
             self._settle()
 
     def _refuse_rest(self) -> None:
-        """The thread has ended: nobody will serve what still waits."""
+        """The thread has ended: what still waits is refused."""
         try:
             while True:
                 batch = self._inbox.get_nowait()

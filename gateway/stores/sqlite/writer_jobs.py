@@ -29,7 +29,7 @@ class WriterJob:
         self._work = work
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Do it, unless nobody waits any more. Raises sqlite3.Error if the store failed; then ``refuse`` is due."""
+        """Do it, unless its caller no longer waits. Raises sqlite3.Error if the store failed; then ``refuse`` is due."""
         if not self.done.set_running_or_notify_cancel():
             return
         try:
@@ -46,7 +46,7 @@ class WriterJob:
             self.done.set_result(result)
 
     def refuse(self) -> None:
-        """It did not run, or not to its end, and never will: tell whoever waits, if somebody does."""
+        """It did not run, or not to its end, and never will: tell the caller, if it still waits."""
         if not self.done.done() and (self.done.running() or self.done.set_running_or_notify_cancel()):
             self.done.set_exception(errors.ledger_unavailable())
 
