@@ -1,8 +1,8 @@
 """One writer at a time: an exclusive lock on a file beside the store, held for as long as its owner lives.
 
 SQLite 3.7.0 to 3.51.2, save 3.50.7 and 3.44.6, can corrupt a write-ahead log when two connections write or checkpoint
-at the same moment (https://sqlite.org/wal.html#walresetbug), and Python often comes with one of these. So no process opens
-a store for writing without this lock, the process that holds it has one writing connection, and all others
+at the same moment (https://sqlite.org/wal.html#walresetbug), and Python often comes with one of these. So no process
+opens a store for writing without this lock, the process that holds it has one writing connection, and all others
 (``schema.reading``) are read-only: they can neither write nor checkpoint. The kernel drops the lock when the process
 ends, however it ends; the file stays, and means nothing without the lock.
 """

@@ -2,8 +2,8 @@
 
 It takes everything that waits, commits the intents together, tells the loop with one wake-up, does the same for the
 tasks, then commits the settlements and, last, carries out jobs. A store that fails costs intents their request (nothing
-was bought yet) and is told to the caller that records a task, but it never costs a settlement: those are put into the spill
-file, kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
+was bought yet) and is told to the caller that records a task, but it never costs a settlement: those are put into the
+spill file, kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class WriterJob:
         self._work = work
 
     def run(self, connection: sqlite3.Connection) -> None:
-        """Do it, unless its caller no longer waits. Raises sqlite3.Error if the store failed; then ``refuse`` is due."""
+        """Do it, unless its caller has left. Raises sqlite3.Error if the store failed; then ``refuse`` is due."""
         if not self.done.set_running_or_notify_cancel():
             return
         try:
