@@ -9,9 +9,9 @@ from starlette.types import Scope
 
 from gateway.core.errors import GatewayError, invalid_api_key
 from gateway.core.limits.auth_throttle import AuthThrottle
-from gateway.core.types import VirtualKey
+from gateway.core.types import ANONYMOUS, VirtualKey
 
-ANONYMOUS = VirtualKey("anonymous")
+ANONYMOUS_KEY = VirtualKey(ANONYMOUS)
 """The key of every request without a known one while authentication is off: may use everything, without limits."""
 
 
@@ -57,7 +57,7 @@ class Authenticator:
             raise self._refusal(sent, _address(scope))
         if ambiguous:
             raise invalid_api_key()
-        return ANONYMOUS
+        return ANONYMOUS_KEY
 
     def _refusal(self, sent: bytes, address: str) -> GatewayError:
         """Count a failure; return the error to answer with."""

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.errors import GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
-from gateway.endpoints.auth import ANONYMOUS, Authenticator
+from gateway.endpoints.auth import ANONYMOUS_KEY, Authenticator
 
 
 def digest(key: bytes) -> bytes:
@@ -97,9 +97,9 @@ def test_while_authentication_is_off_an_unknown_sender_is_anonymous(headers):
     """The SDKs cannot be used without some key, so one that nobody knows must do no harm."""
     off = authenticator(required=False)
     for _ in range(50):
-        assert off.authenticate(scope(headers)) is ANONYMOUS
+        assert off.authenticate(scope(headers)) is ANONYMOUS_KEY
     assert (off.failures, off.throttled) == (0, 0)
-    assert ANONYMOUS.models == ("*",)
+    assert ANONYMOUS_KEY.models == ("*",)
 
 
 @pytest.mark.parametrize("headers", AMBIGUOUS)
