@@ -329,7 +329,7 @@ class TestBreakers:
         """A failure that speaks against no host: of many requests at once only a few are sent to PiAPI twice."""
         rig = await gateway()
         rig.sandbox.script("huge_event", role="api", times=None)
-        rig.sandbox.script("stall_head;seconds=0.3", role="proxy", times=None)
+        rig.sandbox.script("stall_head;seconds=4", role="proxy", times=None)  # longer than all 40 take
 
         answers = await asyncio.gather(*(rig.chat() for _ in range(40)))
 
