@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench soak docs lock clean
+.PHONY: help run test test-unit check format bench soak docs lock clean
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -36,9 +36,16 @@ $(VENV)/.docs: requirements/docs.txt $(VENV)/.run
 run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
 	@if [ -n "$${PIAPI_API_KEY:-}$${BACKUP_API_KEY:-}" ]; then exec $(BIN)/piapi-gateway serve; else exec $(BIN)/piapi-gateway demo; fi
 
-test: $(VENV)/.dev ## the whole test suite, over real loopback servers
+# Workers take tests from one another when they run out of their own: a few tests last as long as a thousand others.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=15
+UNIT := core wire translate config runtime stores telemetry keys billing images
+
+test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tests/e2e, ARGS="-k budget")
 	@scripts/node_sdk.sh
-	@$(BIN)/python -m pytest -rs
+	@$(PYTEST) $(ARGS)
+
+test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
+	@$(PYTEST) $(UNIT:%=tests/%) $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import contracts, budgets
 	@$(BIN)/ruff format --check .

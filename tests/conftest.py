@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine and its neighbours, nothing about the code.
@@ -17,6 +18,8 @@ settings.load_profile("patient")
 RAM_DISK = Path("/dev/shm")
 ROOM = 1 << 30
 """Bytes that must be free on the RAM disk before a test run is put there; a container's is often too small."""
+
+MOST_WORKERS = 16
 
 
 def use_ram_disk() -> None:
@@ -31,6 +34,12 @@ def use_ram_disk() -> None:
 
 
 use_ram_disk()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core, as most tests wait; but each collects everything first, so that many more would not help."""
+    return min(MOST_WORKERS, 2 * (os.cpu_count() or 1))
 
 
 def pytest_collection_finish() -> None:
