@@ -36,19 +36,15 @@ $(VENV)/.docs: requirements/docs.txt $(VENV)/.run
 run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
 	@if [ -n "$${PIAPI_API_KEY:-}$${BACKUP_API_KEY:-}" ]; then exec $(BIN)/piapi-gateway serve; else exec $(BIN)/piapi-gateway demo; fi
 
-# More workers than the two cores of a small machine: many tests wait. Work is stolen late, so a module's dear fixtures
-# (Prometheus, a rehearsal of the dashboards) are mostly made once.
-WORKERS ?= 4
-ARGS ?=
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Workers take tests from one another when they run out of their own: a few tests last as long as a thousand others.
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=15
+UNIT := core wire translate config runtime stores telemetry keys billing images
 
-test: $(VENV)/.dev ## the whole test suite, over real loopback servers (WORKERS=4, ARGS='-k budget')
+test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tests/e2e, ARGS="-k budget")
 	@scripts/node_sdk.sh
-	@$(PYTEST) -rs --durations=15 $(ARGS)
+	@$(PYTEST) $(ARGS)
 
-UNIT := core wire translate config runtime stores telemetry keys billing images exchange
-
-test-unit: $(VENV)/.dev ## the rooms alone, in seconds: decisions, formats, conversations, stores
+test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
 	@$(PYTEST) $(UNIT:%=tests/%) $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import contracts, budgets

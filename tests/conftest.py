@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine and its neighbours, nothing about the code.
@@ -16,6 +18,8 @@ settings.load_profile("patient")
 RAM_DISK = Path("/dev/shm")
 ROOM = 1 << 30
 """Bytes that must be free on the RAM disk before a test run is put there; a container's is often too small."""
+
+MOST_WORKERS = 16
 
 
 def use_ram_disk() -> None:
@@ -30,3 +34,19 @@ def use_ram_disk() -> None:
 
 
 use_ram_disk()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core, as most tests wait; but each collects everything first, so that many more would not help."""
+    return min(MOST_WORKERS, 2 * (os.cpu_count() or 1))
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of the garbage collector's sight: it stays until the end anyway.
+
+    Looking through it again and again is a good part of what the suite would cost, most of all where a test collects
+    to see that nothing was left behind.
+    """
+    gc.collect()
+    gc.freeze()
