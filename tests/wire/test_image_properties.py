@@ -61,7 +61,8 @@ def pieces(text: str, data: st.DataObject) -> list[str]:
 
 @settings(max_examples=200)
 @given(
-    prompt=st.text(st.characters(exclude_categories=["Cs"], exclude_characters=PLACEHOLDER_MARK), max_size=40),  # never kept
+    # the mark of placeholders is never kept in a prompt
+    prompt=st.text(st.characters(exclude_categories=["Cs"], exclude_characters=PLACEHOLDER_MARK), max_size=40),
     fence=st.sampled_from(["```\n%s\n```\n", "```json\n%s\n```\n", "```json\n%s```", "%s\n", "\n%s"]),
     planted=st.lists(
         st.tuples(
