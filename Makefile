@@ -37,15 +37,16 @@ run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
 	@if [ -n "$${PIAPI_API_KEY:-}$${BACKUP_API_KEY:-}" ]; then exec $(BIN)/piapi-gateway serve; else exec $(BIN)/piapi-gateway demo; fi
 
 # Workers take tests from one another when they run out of their own: a few tests last as long as a thousand others.
-PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=15
+# Where tests wait there are two workers for each core (tests/conftest.py), where they only compute one.
+PYTEST := $(BIN)/python -m pytest --dist worksteal -rs --durations=15
 UNIT := core wire translate config runtime stores telemetry keys billing images
 
 test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tests/e2e, ARGS="-k budget")
 	@scripts/node_sdk.sh
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -n auto $(ARGS)
 
 test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
-	@$(PYTEST) $(UNIT:%=tests/%) $(ARGS)
+	@$(PYTEST) -n $$(getconf _NPROCESSORS_ONLN) $(UNIT:%=tests/%) $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, import contracts, budgets
 	@$(BIN)/ruff format --check .
