@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation
-from gateway.core.types import Budget
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, holders_of
+from gateway.core.types import Budget, VirtualKey
 
 from .prices import USD
 
@@ -55,6 +55,29 @@ def spend(of: Budgets, amount: int, *holders: Holder, at: int = NOW) -> list[Cro
 
 def told(crossings: list[Crossing]) -> list[tuple[str, int]]:
     return [(crossing.holder[1], crossing.percent) for crossing in crossings]
+
+
+class TestExhausted:
+    def test_only_a_budget_with_nothing_left_is(self):
+        book = budgets(alice="10/month", growth="15/month")
+        running = reserved(book.reserve("1", [ALICE, GROWTH], 9 * USD, NOW))
+        assert book.exhausted([ALICE, GROWTH], NOW) is None
+        reserved(book.reserve("2", [ALICE, GROWTH], USD, NOW))
+        refusal = book.exhausted([GROWTH, ALICE], NOW)
+        assert refusal is not None
+        assert (refusal.holder, refusal.asked, refusal.charged, refusal.reserved) == (ALICE, None, 0, 10 * USD)
+        book.release(running)
+        assert book.exhausted([ALICE, GROWTH], NOW) is None
+
+    def test_a_budget_of_zero_never_is_and_neither_is_a_holder_without_one(self):
+        book = budgets(alice="0/month")
+        exceeded(book.reserve("1", [ALICE], 1, NOW))
+        assert book.exhausted([ALICE, BOB], NOW) is None
+
+
+@pytest.mark.parametrize(("team", "holders"), [(None, (ALICE,)), ("growth", (ALICE, GROWTH))])
+def test_a_request_counts_against_its_key_and_the_keys_team(team: str | None, holders: tuple[Holder, ...]):
+    assert holders_of(VirtualKey("alice", team=team)) == holders
 
 
 class TestReserving:
