@@ -41,9 +41,9 @@ def entries(rig: Rig) -> list[Entry]:
 
 
 def received(rig: Rig) -> int:
-    """Bytes of the answer that the latest running attempt has taken from its upstream; -1 if none runs."""
+    """Bytes of the answer that the latest running attempt has taken from its upstream; -1 before it was sent."""
     running = entries(rig)
-    return running[-1].attempt.bytes_in if running else -1
+    return running[-1].attempt.bytes_in if running and running[-1].attempt.sent else -1
 
 
 def applications_running() -> int:
