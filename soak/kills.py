@@ -25,7 +25,7 @@ CLIENTS = 16
 """How many ask at the same time."""
 
 LONGEST_LIFE = 0.7
-"""Seconds a process serves at most before it is killed."""
+"""Seconds after its first answer at which a process is killed at the latest."""
 
 LONGEST_START = 0.8
 """Seconds into its start at which a process is killed at the latest, where it is killed while it starts."""
@@ -60,13 +60,17 @@ class Kills:
         self._client = client
         self._chance = random.Random(seed)
         self._orders = Orders(random.Random(seed + 1), [key["key"] for key in KEYS], KINDS)
+        self._answered = asyncio.Event()
         self._asked: dict[int, tuple[str, str]] = {}
         self._evidence = _Evidence()
         self._new = _Evidence()
         self._place = 0
 
     async def life(self) -> None:
-        """Start a process, let it serve for a moment, kill it."""
+        """Start a process, let it serve for a moment, kill it.
+
+        The moment begins with its first answer: how long that takes says how busy the machine is.
+        """
         async with process.serving(self._folder) as gateway:
             if self._chance.random() < KILLED_STARTING:
                 await asyncio.sleep(self._chance.uniform(0, LONGEST_START))
@@ -75,8 +79,10 @@ class Kills:
                 return
             await gateway.announced()
             await self._check_start(gateway)
+            self._answered.clear()
             crowd = asyncio.gather(*(self._keep_asking(gateway.url) for _ in range(CLIENTS)))
             try:
+                await self._first_answer()
                 await asyncio.sleep(self._chance.uniform(0, LONGEST_LIFE))
                 await gateway.kill()
                 await crowd
@@ -101,6 +107,13 @@ class Kills:
             self.problems.append(f"ledger verify: {said}")
         return found
 
+    async def _first_answer(self) -> None:
+        try:
+            async with asyncio.timeout(process.PATIENCE):
+                await self._answered.wait()
+        except TimeoutError:
+            raise process.SoakError("the gateway serves, and answers nothing") from None
+
     async def _keep_asking(self, url: str) -> None:
         """Ask until the process is gone."""
         for order in self._orders:
@@ -113,6 +126,7 @@ class Kills:
             except httpx2.TransportError:
                 self.counts["cut off by a kill"] += 1
                 return
+            self._answered.set()
             if answer is None:
                 self.counts["left by their client"] += 1
             else:
