@@ -39,7 +39,7 @@ run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
 # Workers take tests from one another when they run out of their own: a few tests last as long as a thousand others.
 # Where tests wait there are two workers for each core (tests/conftest.py), where they only compute one.
 PYTEST := $(BIN)/python -m pytest --dist worksteal -rs --durations=15
-UNIT := core wire translate config runtime stores telemetry keys
+UNIT := core wire translate config runtime stores
 
 test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tests/e2e, ARGS="-k budget")
 	@scripts/node_sdk.sh
