@@ -25,7 +25,7 @@ class Options:
     ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make,
     needed or not. ``cached``: prompt tokens that count as cached, in the Images API too.
 
-    gpt-4o-image: ``variant``: its text (images/image_chat.py). ``images``: images in it.
+    gpt-4o-image: ``variant``: its text (images/image_texts.py). ``images``: images in it.
 
     Images API: ``whole``: 1 answers a streaming request with one JSON body. ``usage``: 0 leaves the usage out.
     ``link``: 1 answers links instead of base64.
