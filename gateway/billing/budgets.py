@@ -12,12 +12,14 @@ from typing import NoReturn, Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, holders_of
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, charged_by_holder, holders_of
+from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget, VirtualKey
 from gateway.runtime.ports import Clock
 from gateway.stores.base import Ledger
+from gateway.stores.records import Held
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import BudgetFigure, Metrics, MoneySources
 
@@ -43,6 +45,30 @@ class BudgetSettings:
 
     teams: Mapping[str, Budget]
     allow_unpriced: bool = False
+
+
+class ChargedBooks(Protocol):
+    """The part of the books that budgets start from; a ledger in use has it, and so have the reports beside one."""
+
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]: ...
+    async def held(self, now_ns: int) -> Sequence[Held]: ...
+
+
+async def load_budgets(
+    budgets: Budgets, books: ChargedBooks, now_ns: int
+) -> Mapping[PeriodKind, Mapping[tuple[str, str | None], int]]:
+    """Fill configured budgets with what was charged in the current periods, and with what is held.
+
+    Returns the charges of each period, by key and team. Raises the error of ``books`` if they cannot be read.
+    """
+    charges = {kind: await books.charged_since(period.start_ns) for kind, period in budgets.periods(now_ns).items()}
+    for kind, charged in charges.items():
+        for holder, nano in charged_by_holder(charged).items():
+            budgets.load(holder, {kind: nano})
+    for held in await books.held(now_ns):
+        holders = holders_of(held.key, held.team)
+        budgets.restore(held.id, holders, held.reserved, held.at_ns, held.at_ns + UNKNOWN_HELD_NS)
+    return charges
 
 
 class BudgetService:
@@ -81,23 +107,9 @@ class BudgetService:
         Raises the ledger's error if it cannot be read.
         """
         now_ns = self._clock.wall_ns()
-        budgets = self.budgets
-        budgets.configure(self._limits(), now_ns)
-        used: dict[Holder, dict[str, int]] = {}
-        periods = budgets.periods(now_ns)
-        for kind, period in periods.items():
-            charged = await self._ledger.charged_since(period.start_ns)
-            if kind == "month":
-                self._charged_this_month = charged
-            for (key, team), nano in charged.items():
-                for holder in holders_of(VirtualKey(key, team=team)):
-                    sums = used.setdefault(holder, {})
-                    sums[kind] = sums.get(kind, 0) + nano
-        for holder, sums in used.items():
-            budgets.load(holder, {kind: sums.get(kind, 0) for kind in periods})
-        for held in await self._ledger.held(now_ns):
-            holders = holders_of(VirtualKey(held.key, team=held.team))
-            budgets.restore(held.id, holders, held.reserved, held.at_ns, held.at_ns + UNKNOWN_HELD_NS)
+        self.budgets.configure(self._limits(), now_ns)
+        charges = await load_budgets(self.budgets, self._ledger, now_ns)
+        self._charged_this_month = charges["month"]
 
     def configure(self, settings: BudgetSettings) -> None:
         """Obey a reloaded configuration, and the budgets of the keys that are in force with it."""
@@ -127,7 +139,7 @@ class BudgetService:
 
         Raises LimitError if nothing is left of one: counting what a request may cost takes long and would be in vain.
         """
-        holders = holders_of(key)
+        holders = holders_of(key.name, key.team)
         exhausted = self.budgets.exhausted(holders, wall_ns)
         if exhausted is not None:
             self._deny(exhausted, key, model)
@@ -140,7 +152,9 @@ class BudgetService:
         Raises LimitError 429 ``insufficient_quota``, ClientError 403 for a model without a price.
         """
         allow_unpriced = self._settings.allow_unpriced
-        answer = self.budgets.reserve(id, holders_of(key), amount, wall_ns, allow_unpriced=allow_unpriced)
+        answer = self.budgets.reserve(
+            id, holders_of(key.name, key.team), amount, wall_ns, allow_unpriced=allow_unpriced
+        )
         if isinstance(answer, Exceeded):
             self._deny(answer, key, model)
         if isinstance(answer, Unpriced):

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import tzinfo
 
+from gateway.billing.budgets import load_budgets
 from gateway.billing.ledger import LedgerService
 from gateway.config import Config
 from gateway.core.pricing.budget_errors import Holder
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets
-from gateway.core.pricing.calendar import PeriodKind
+from gateway.core.pricing.budgets import Budgets
 from gateway.core.types import Budget
 from gateway.keys.fields import KeyRules
 from gateway.keys.hashing import open_pepper
 from gateway.keys.service import KeyListing, KeyService
 from gateway.runtime.ports import SystemClock
-from gateway.stores.base import KeyReader, Store, UsageReports
+from gateway.stores.base import KeyReader, Store
 from gateway.stores.engines import change_keys, open_store, read_store, require_store
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
@@ -58,7 +57,9 @@ async def local_key_listing(config: Config) -> KeyListing:
         ("team", team.name): team.budget for team in config.teams.values() if team.budget is not None
     }
     limits |= {("key", name): budget for name, budget in in_force.items() if budget is not None}
-    budgets = await _read_budgets(reader.usage, limits, rules.zone, now_ns)
+    budgets = Budgets(rules.zone, now_ns)
+    budgets.configure(limits, now_ns)
+    await load_budgets(budgets, reader.usage, now_ns)
     return KeyListing(
         reader.keys, rules=lambda: rules, wall_ns=time.time_ns, budget=lambda holder: budgets.state(holder, now_ns)
     )
@@ -94,29 +95,6 @@ def _key_rules(config: Config) -> KeyRules:
     from gateway.app.assembly import key_rules  # it brings most of a gateway along, which the ledger's commands spare
 
     return key_rules(config)
-
-
-async def _read_budgets(reports: UsageReports, limits: Mapping[Holder, Budget], zone: tzinfo, now_ns: int) -> Budgets:
-    """The budgets, with what the ledger says of them at this moment. Raises StoreError."""
-    budgets = Budgets(zone, now_ns)
-    budgets.configure(limits, now_ns)
-    charged: dict[Holder, dict[PeriodKind, int]] = {holder: {} for holder in limits}
-    for kind, period in budgets.periods(now_ns).items():
-        if not any(limit.period == kind for limit in limits.values()):
-            continue
-        for (key, team), amount in (await reports.charged_since(period.start_ns)).items():
-            for holder in _holders(key, team):
-                if holder in limits:
-                    charged[holder][kind] = charged[holder].get(kind, 0) + amount
-    for holder, amounts in charged.items():
-        budgets.load(holder, amounts)
-    for row in await reports.held(now_ns):
-        budgets.restore(row.id, _holders(row.key, row.team), row.reserved, row.at_ns, row.at_ns + UNKNOWN_HELD_NS)
-    return budgets
-
-
-def _holders(key: str, team: str | None) -> list[Holder]:
-    return [("key", key)] if team is None else [("key", key), ("team", team)]
 
 
 async def _stored_budgets(keys: KeyReader) -> dict[str, Budget]:

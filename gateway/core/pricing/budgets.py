@@ -18,7 +18,7 @@ from datetime import tzinfo
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
-from gateway.core.types import Budget, VirtualKey
+from gateway.core.types import Budget
 
 PERCENTS = (80, 100)
 """Percentages of a budget that raise an alert when they are reached."""
@@ -333,9 +333,18 @@ class Budgets:
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
 
 
-def holders_of(key: VirtualKey) -> tuple[Holder, ...]:
-    """The holders whose budgets a request of this key counts against: the key, and its team if it has one."""
-    return (("key", key.name),) if key.team is None else (("key", key.name), ("team", key.team))
+def holders_of(key: str, team: str | None) -> tuple[Holder, ...]:
+    """The holders whose budgets a request counts against: its key, and the key's team if it has one. Both by name."""
+    return (("key", key),) if team is None else (("key", key), ("team", team))
+
+
+def charged_by_holder(charged: Mapping[tuple[str, str | None], int]) -> dict[Holder, int]:
+    """The charges of a period, by key and team, as what each key and each team was charged in it; nano-dollars."""
+    sums: dict[Holder, int] = {}
+    for (key, team), nano in charged.items():
+        for holder in holders_of(key, team):
+            sums[holder] = sums.get(holder, 0) + nano
+    return sums
 
 
 def _whole(amount: int) -> int:

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, holders_of
-from gateway.core.types import Budget, VirtualKey
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, charged_by_holder, holders_of
+from gateway.core.types import Budget
 
 from .prices import USD
 
@@ -77,7 +77,12 @@ class TestExhausted:
 
 @pytest.mark.parametrize(("team", "holders"), [(None, (ALICE,)), ("growth", (ALICE, GROWTH))])
 def test_a_request_counts_against_its_key_and_the_keys_team(team: str | None, holders: tuple[Holder, ...]):
-    assert holders_of(VirtualKey("alice", team=team)) == holders
+    assert holders_of("alice", team) == holders
+
+
+def test_the_charges_of_keys_add_up_to_those_of_their_teams():
+    charged = {("alice", "growth"): 3, ("bob", "growth"): 4, ("alice", None): 5}
+    assert charged_by_holder(charged) == {ALICE: 8, BOB: 4, GROWTH: 7}
 
 
 class TestReserving:
