@@ -63,7 +63,7 @@ class OperationPart(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ExchangeContext:
     """What the subrequests of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole.
 

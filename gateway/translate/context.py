@@ -9,9 +9,11 @@ from gateway.core.outcomes.classify import AnswerSource
 from gateway.core.types import CostClass, Endpoint, Target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AttemptContext:
     """One attempt's target and endpoint, and what its upstream's answers are judged with.
+
+    Made anew for each attempt, so not frozen (decision 004), and never changed.
 
     ``wall_seconds``: Unix time at the start, for HTTP dates.
     ``redact``: strikes secrets out of an upstream's own messages, which may repeat the key it was sent.
