@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from .conftest import StartGateway
 from .harness import Answer, Rig
 from .streams import ASKED, SHORT, UNASKED, is_whole
 
@@ -36,8 +37,8 @@ ODD = [
     "mislabelled;type=application/json",
     "json_as_events",
     "unended_last_event",
-    "huge_event",
-    "huge_event;after_events=3",
+    "huge_event;size=900000",
+    "huge_event;size=900000;after_events=3",
 ]
 
 
@@ -111,9 +112,7 @@ async def test_what_comes_seconds_after_a_finish_reason_counts(
     assert rows[-1].confidence == "measured"
 
 
-async def test_a_tool_that_the_upstream_runs_itself_may_take_longer(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_tool_that_the_upstream_runs_itself_may_take_longer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.exchange.attempt.GRACE_AFTER_FINISH", 0.1)
     expected = await honest(rig)
     rig.sandbox.script(f"pause_after_finish;seconds=0.5;{SHORT}")
@@ -146,12 +145,19 @@ async def test_what_no_json_can_hold_is_null_in_the_whole_answer(rig: Rig) -> No
     assert whole.json()["choices"][0]["logprobs"]["content"][0]["logprob"] is None
 
 
-async def test_an_event_above_the_limit_is_refused_and_one_below_it_asks_nobody_else(rig: Rig) -> None:
-    rig.sandbox.script(f"huge_event;size=20000000;{SHORT}")
+@pytest.mark.parametrize("place", [1, 3], ids=["before content", "after content"])
+@pytest.mark.parametrize("asked", [{}, UNASKED], ids=["whole", "streamed"])
+async def test_by_default_an_event_of_megabytes_asks_nobody_else(
+    gateway: StartGateway, asked: dict[str, Any], place: int
+) -> None:
+    rig = await gateway("limits: {event: 32MiB}")
+    rig.sandbox.script(f"huge_event;size=20000000;after_events={place};{SHORT}")
 
-    answer = await rig.chat(**UNASKED)
+    answer = await rig.chat(**asked)
 
-    assert is_whole(answer)
+    assert answer.status == 200
+    assert len(answer.body) > 20_000_000
+    assert b"error" not in answer.body[-1000:]
     row = await rig.row()
     assert row.outcomes == ["ok"]
     assert len(rig.sandbox.requests) == 1

@@ -14,6 +14,11 @@ from gateway.sandbox.wire.steps import Pause, Send, Step
 _SIGNS_OF_LIFE = (b": keepalive", b'{"type":"ping"}', b"{}", b"null", b'{"choices":null}', b"[HEARTBEAT]", b"[]")
 
 
+def _is_chat_chunk(event: Event) -> bool:
+    """Whether it has choices to be odd; the Images API has events of its own."""
+    return event.kind in ("role", "content", "finish") and b'"choices"' in event.data
+
+
 def _choice(event: Event) -> dict[str, object]:
     document: dict[str, list[dict[str, object]]] = orjson.loads(event.data)
     return document["choices"][0]
@@ -22,11 +27,10 @@ def _choice(event: Event) -> dict[str, object]:
 def finish_in_every_chunk(context: ScenarioContext, events: list[Event]) -> Iterable[Event]:
     """Each chunk names the finish reason, those in the middle too."""
     for event in events:
-        yield (
-            event.edited(choices=[{**_choice(event), "finish_reason": context.text("reason")}])
-            if (event.kind in ("role", "content"))
-            else event
-        )
+        if _is_chat_chunk(event) and event.kind != "finish":
+            yield event.edited(choices=[{**_choice(event), "finish_reason": context.text("reason")}])
+        else:
+            yield event
 
 
 def pause_after_finish(context: ScenarioContext) -> Iterator[Step]:
@@ -56,9 +60,11 @@ def late_usage(context: ScenarioContext) -> Iterator[Step]:
 def word_for_no_reason(context: ScenarioContext, events: list[Event]) -> Iterable[Event]:
     """``"null"``, a word, where a chunk has no finish reason; and none at the end but ``[DONE]``."""
     for event in events:
-        if event.kind in ("role", "content"):
+        if event.kind == "finish":
+            continue
+        if _is_chat_chunk(event):
             yield event.edited(choices=[{**_choice(event), "finish_reason": context.text("word")}])
-        elif event.kind != "finish":
+        else:
             yield event
 
 
@@ -92,7 +98,7 @@ def not_a_number(context: ScenarioContext, events: list[Event]) -> Iterable[Even
 def odd_index(context: ScenarioContext, events: list[Event]) -> Iterable[Event]:
     """The only choice's index grows with each chunk, or is text."""
     for number, event in enumerate(events):
-        if event.kind in ("role", "content", "finish"):
+        if _is_chat_chunk(event):
             index: object = number if context.text("kind") == "growing" else context.text("kind")
             yield event.edited(choices=[{**_choice(event), "index": index}])
         else:
@@ -108,7 +114,7 @@ def message_for_delta(context: ScenarioContext, events: list[Event]) -> Iterable
     """``message`` in place of ``delta``, each with all of the text so far."""
     so_far = ""
     for event in events:
-        if event.kind in ("role", "content"):
+        if _is_chat_chunk(event) and event.kind != "finish":
             choice = _choice(event)
             delta = choice.pop("delta")
             so_far += str(delta.get("content") or "") if isinstance(delta, dict) else ""
