@@ -252,8 +252,8 @@ class FileSection(Section):
     hosts: list[HostName] = Field(
         default=[],
         description="Names of this machine under which both listeners may be called without a key, on any port, "
-        "besides `localhost`, `*.localhost`, loopback addresses and `host.docker.internal`. Where a key is asked for, any "
-        "name will do.",
+        "besides `localhost`, `*.localhost`, loopback addresses and `host.docker.internal`. Where a key is asked for, "
+        "any name will do.",
         examples=['["gateway.lan"]'],
     )
     cors: CorsSection = Field(default=CorsSection(), description="Web pages that may call from a browser.")

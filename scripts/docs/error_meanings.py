@@ -88,8 +88,8 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (404, "unknown_url"): Meaning(
         "There is no such route. `/v1` may be missing or doubled, `//` and a slash at the end are overlooked; nothing "
         "else is.",
-        "The message names the nearest route and all there are, as `GET /` does. Admin routes are on the admin listener "
-        "only.",
+        "The message names the nearest route and all there are, as `GET /` does. Admin routes are on the admin "
+        "listener only.",
     ),
     (405, "method_not_allowed"): Meaning("The route exists, with another method.", "Use a method that `allow` names."),
     (408, "request_timeout"): Meaning(

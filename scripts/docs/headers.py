@@ -43,9 +43,10 @@ SENT: Mapping[str, str] = {
 
 _INTRODUCTION = """\
 Besides the usual headers of HTTP, these are read from requests and sent with answers. Names are the same in any case.
-A web page that may call (`cors.origins` in the [configuration](configuration.md#cors)) can read all that it needs. An upstream's own headers about its server and its connection never pass. `retry-after` (in seconds) and
+An upstream's own headers about its server and its connection never pass. `retry-after` (in seconds) and
 `retry-after-ms` come with errors that a wait may cure: see [errors](errors.md). A stream's head goes out early, so what
-is only known at the end of an answer is not in it."""
+is only known at the end of an answer is not in it. A web page that [may call](configuration.md#cors) can read all that
+are about the request; `access-control-expose-headers` names them."""
 
 
 class Mismatch(Exception):
