@@ -108,8 +108,7 @@ class Dispatch:
         await client.send({"type": "http.response.body", "body": b""})
 
     def _unknown_url(self, scope: Scope) -> ClientError:
-        nearest = self._index.nearest(scope["raw_path"])
-        meant = f" Did you mean {' or '.join(nearest.listed)}?" if nearest is not None else ""
+        meant = _meant(self._index.nearest(scope["raw_path"]))
         return ClientError(
             404,
             "invalid_request_error",
@@ -122,6 +121,9 @@ class Dispatch:
         allowed = ", ".join(sorted(route.methods))
         # Who sends an order to the root has lost the end of the URL.
         there = self._there if route.path == "/" else ""
+        nearest = self._index.nearest(scope["raw_path"])
+        if nearest is not None and nearest is not route and scope["method"] in nearest.methods:
+            there = _meant(nearest)
         error = ClientError(
             405,
             "invalid_request_error",
@@ -133,6 +135,10 @@ class Dispatch:
     @property
     def _there(self) -> str:
         return f" There is: {', '.join(self.listed)}." if self.listed else ""
+
+
+def _meant(nearest: Known | None) -> str:
+    return f" Did you mean {' or '.join(nearest.listed)}?" if nearest is not None else ""
 
 
 def _handlers(route: Route) -> dict[str, RouteHandler]:

@@ -14,6 +14,9 @@ _WEB = {b"http": b":80", b"https": b":443"}
 _OF_PROGRAMS = frozenset((b"app", b"tauri", b"vscode-file"))
 """Schemes of pages that come with an installed program (Electron, Tauri, VS Code). No page of the web can have one."""
 
+_LONGEST = 300
+"""Bytes of a host with its port, and some to spare. What is longer is not looked at, nor remembered."""
+
 _MACHINE = frozenset(("localhost", "host.docker.internal"))
 """Names that lead to this machine by definition; the second is its name inside a container."""
 
@@ -43,7 +46,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@lru_cache(maxsize=256)
 def normal_origin(value: bytes) -> bytes:
     """An Origin as it is compared: in lower case, without the port that its scheme has anyway."""
     origin = value.strip().lower()
@@ -51,11 +53,10 @@ def normal_origin(value: bytes) -> bytes:
     return origin.removesuffix(usual) if usual else origin
 
 
-@lru_cache(maxsize=256)
 def is_local_page(origin: bytes) -> bool:
     """Whether a page that this machine serves sent it. ``null`` is none: pages from files and sandboxed frames."""
     scheme, separator, rest = origin.partition(b"://")
-    return bool(separator) and scheme.lower() in _WEB and is_loopback(host_of(rest))
+    return bool(separator) and len(rest) < _LONGEST and scheme.lower() in _WEB and is_loopback(host_of(rest))
 
 
 def is_program(origin: bytes) -> bool:

@@ -60,7 +60,8 @@ class KnownRoute(Generic[Handler]):
 class RouteIndex(Generic[Handler]):
     """The routes of a listener. A route without parameters comes before one with; no two may mean the same path.
 
-    ``{name}`` is one segment; ``{name:path}``, at the end only, is all that is left.
+    ``{name}`` is one segment; ``{name:path}``, at the end only, is all that is left. Where anything may come, as below
+    ``/images/``, a ``/v1`` too many is not overlooked: ``/v1/images/…`` is another place.
     """
 
     def __init__(self, routes: Iterable[KnownRoute[Handler]]) -> None:
@@ -85,7 +86,10 @@ class RouteIndex(Generic[Handler]):
         route = self._plain.get(segments)
         if route is not None:
             return route, {}
+        version = _names_a_version(path)
         for pattern, route in self._patterns:
+            if version and not route.path.startswith(("/v1/", "/api/")):
+                continue
             parameters = _match(pattern, segments)
             if parameters is not None:
                 return route, parameters
@@ -104,6 +108,10 @@ class RouteIndex(Generic[Handler]):
         names = {_joined(mine): route for mine, route in self._plain.items() if mine}
         close = get_close_matches(_joined(segments)[:_COMPARED], names, n=1, cutoff=0.7)
         return names[close[0]] if close else None
+
+
+def _names_a_version(path: bytes) -> bool:
+    return path.lstrip(b"/").partition(b"/")[0] == _VERSION
 
 
 def _after_versions(segments: list[bytes], start: int) -> int:

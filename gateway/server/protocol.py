@@ -75,6 +75,7 @@ class ServerProtocol(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []  # of the present request
         self._watched: list[tuple[bytes, bytes]] = []
+        self._of_page = False  # the present request has an Origin
         self._content = 0  # bytes of the present body
         self._framing = 0  # bytes that came since the body's last byte of content
         self._ignoring_upgrade = False
@@ -179,6 +180,7 @@ class ServerProtocol(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._watched = []
+        self._of_page = False
         self._content = self._framing = 0
         self.gone = self.stalled = False
 
@@ -194,6 +196,8 @@ class ServerProtocol(asyncio.Protocol):
         self._headers.append((name, value))
         if name in WATCHED:
             self._watched.append((name, value))
+            if name == b"origin":
+                self._of_page = True
 
     def on_headers_complete(self) -> None:
         method, version = self._parser.get_method(), self._parser.get_http_version()
@@ -243,7 +247,8 @@ class ServerProtocol(asyncio.Protocol):
             expects_continue=expects_continue,
             keep_alive=version == "1.1" and self._parser.should_keep_alive(),
         )
-        cycle.cors = self._cors_headers()
+        if self._of_page:
+            cycle.cors = self._cors_headers()
         task = self._loop.create_task(self._state.app(scope, cycle.receive, cycle.send), name=REQUEST)
         self._state.tasks.add(task)
         task.add_done_callback(partial(self._application_ended, cycle))
@@ -280,11 +285,8 @@ class ServerProtocol(asyncio.Protocol):
 
     def _cors_headers(self) -> Headers:
         """What the answer says to the page that the request came from. Of two Origins none is believed."""
-        allow = self._state.cors
-        if allow is None:
-            return ()
         origins = [value for name, value in self._watched if name == b"origin"]
-        return allow(origins[0]) if len(origins) == 1 else ()
+        return self._state.cors(origins[0]) if self._state.cors is not None and len(origins) == 1 else ()
 
     # Guards
 
@@ -370,11 +372,8 @@ class ServerProtocol(asyncio.Protocol):
 
     def _answer_in_place(self, error: GatewayError, identifier: str, *, head_only: bool = False) -> None:
         body = error.body()
-        headers = [
-            *error_headers(error, identifier),
-            (b"content-length", b"%d" % len(body)),
-            *self._cors_headers(),
-        ]
+        length = (b"content-length", b"%d" % len(body))
+        headers = [*error_headers(error, identifier), length, *self._cors_headers()]
         head = response_head(error.status, self._state.date, headers, close=True)
         self.transport.write(head if head_only else head + body)
 

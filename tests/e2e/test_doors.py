@@ -94,6 +94,10 @@ class TestPaths:
             error = (await ask(rig, "POST", target, chat_body())).error()
             assert error["code"] == "unknown_url"
             assert "Did you mean POST /v1/chat/completions?" in error["message"]
+        for target in ("/v1/images/generation", "/images/generation", "/images/variation/"):
+            answer = await ask(rig, "POST", target, b"{}")
+            assert answer.status == (404 if "v1" in target else 405)
+            assert "Did you mean POST /v1/images/" in answer.error()["message"]
         assert "GET /v1/models" in (await ask(rig, "POST", "/v1/embeddings", b"{}")).error()["message"]
 
 
