@@ -1,7 +1,7 @@
 """Text that was cut in the middle of a character, or escaped so: what is no character becomes U+FFFD.
 
-JavaScript, Java and others cut texts between the two halves (surrogates) of an emoji, and byte counters in the middle of
-UTF-8. Such a text stays in a client's history, so refusing it would end the conversation for good.
+JavaScript, Java and others cut texts between the two halves (surrogates) of an emoji, others cut UTF-8 after so many
+bytes. Such a text stays in a client's history, so refusing it would end the conversation for good.
 """
 
 from __future__ import annotations
