@@ -13,6 +13,7 @@ from gateway.sandbox.faults import answer_faults as answers
 from gateway.sandbox.faults import connection_faults as connection
 from gateway.sandbox.faults import event_faults as events
 from gateway.sandbox.faults import odd_streams as odd
+from gateway.sandbox.faults import request_checks
 from gateway.sandbox.faults import stream_faults as stream
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
@@ -168,6 +169,8 @@ _TABLE = (
     _events("hang_after_done", "[DONE], and no end", 37, connection.hang_after_done, seconds=-1.0),
     _events("drip", "comments instead of content", 37, stream.drip, after_events=1, interval=50.0, count=0),
     _events("endless", "content for ever", 38, edited(events.endless)),
+    # Requests
+    _whole("strict_fields", "unknown or wrong fields of a chat are refused", 14, request_checks.strict_fields),
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
