@@ -27,9 +27,8 @@ _SHORTEST_BEYOND = 19  # digits of -(2**63) - 1
 # quotes would be searched from each of them to its end.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
+_NINTH = slice(_SHORTEST_BEYOND // 2 - 1, None, _SHORTEST_BEYOND // 2)
 _DIGITS_AS_ZEROS = bytes(ord("0") if digit in b"0123456789" else ord(".") for digit in range(256))
-_LONG_RUN = b"0" * _SHORTEST_BEYOND
-_STRIDE = _SHORTEST_BEYOND // 2
 # An integer, for none of the other parts of a number stands before or after it.
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{%d,}+(?![.eE])" % _SHORTEST_BEYOND)
 
@@ -55,7 +54,7 @@ def loads(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         body = mended_text(mended_escapes(body.removeprefix(_BYTE_ORDER_MARK))).encode()
         document = _loads_mended(body, error)
-    _refuse_integers_beyond_64_bits(body)
+    _refuse_integers_beyond_64_bits(body, document)
     try:
         orjson.dumps(document)  # orjson reads 1,024 levels of nesting and writes 254
     except orjson.JSONEncodeError:
@@ -77,21 +76,35 @@ def _refuse_too_many_values(body: bytes) -> None:
         raise _invalid(f"it holds more than {MAX_VALUES} values")
 
 
-def _refuse_integers_beyond_64_bits(body: bytes) -> None:
+def _refuse_integers_beyond_64_bits(body: bytes, document: Any) -> None:
     """Raise ClientError if the JSON text ``body`` has one: the parser makes a double of it, which is another number.
 
-    Only a long run of digits can be one. To find none is cheap: every ninth byte is looked at first, of which such a
-    run has two at least, then every byte, then what is outside of strings.
+    ``document``: what the parser made of ``body``.
+
+    Only a long run of digits can be one: every ninth byte is looked at, of which such a run has two, and then the
+    document's numbers. Only a text whose document has a number so large is examined itself.
     """
-    if b"00" not in body[_STRIDE - 1 :: _STRIDE].translate(_DIGITS_AS_ZEROS):
-        return
-    if _LONG_RUN not in body.translate(_DIGITS_AS_ZEROS):
+    if b"00" not in body[_NINTH].translate(_DIGITS_AS_ZEROS) or not _has_large_double(document):
         return
     for found in _LONG_INTEGER.finditer(_STRING.sub(b'""', body)):
         digits = found[0].decode()
         # The length is looked at first: converting thousands of digits takes quadratic time, and Python refuses to.
         if len(digits) > _LONGEST_INT64 or not -(1 << 63) <= int(digits) < 1 << 64:
             raise _invalid(f"the integer {shorten(digits)} does not fit in 64 bits")
+
+
+def _has_large_double(document: Any) -> bool:
+    """Whether there is a double in it that can stand for an integer beyond 64 bits."""
+    unseen = [document]
+    while unseen:
+        value = unseen.pop()
+        if type(value) is dict:
+            unseen.extend(value.values())
+        elif type(value) is list:
+            unseen.extend(value)
+        elif type(value) is float and (value <= -(2.0**63) or value >= 2.0**64):
+            return True
+    return False
 
 
 def _loads_mended(body: bytes, error: orjson.JSONDecodeError) -> Any:

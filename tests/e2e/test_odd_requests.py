@@ -126,6 +126,14 @@ async def test_what_the_gateway_acts_on_is_checked_to_the_letter(rig: Rig, field
     assert rig.sandbox.requests == []
 
 
+@pytest.mark.parametrize("budget", ["", ", budget: 5/day, tpm: 1000000"], ids=["free", "limited"])
+async def test_bounds_beyond_all_measure_are_no_fault_of_ours(gateway: StartGateway, budget: str) -> None:
+    rig = await gateway(f"keys: [{{name: alice, team: growth, key: {ALICE}{budget}}}]")
+    for name in ("max_tokens", "max_completion_tokens"):
+        answer = await rig.chat(**{name: 2**64 - 1}, n=128, thinking={"budget_tokens": 2**64 - 1})
+        assert answer.status == (429 if budget else 200)
+
+
 @pytest.mark.parametrize("stream", [False, None])
 async def test_stream_options_may_come_without_a_stream(rig: Rig, stream: bool | None) -> None:
     answer = await rig.chat(stream=stream, stream_options={"include_usage": True})
