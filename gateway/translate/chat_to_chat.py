@@ -16,9 +16,11 @@ import orjson
 
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, classify_error
-from gateway.core.types import CostClass, Outcome, Phase, Usage
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled, receive_body
+from gateway.core.outcomes.refused_wish import judged
+from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Stalled, receive_body
 from gateway.translate.context import AttemptContext
+from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
@@ -28,6 +30,7 @@ from gateway.wire.nesting import too_deep
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
 from gateway.wire.usage_bounds import believable_usage
+from gateway.wire.whole_completion import with_every_field
 
 CHAT_EVENT_LIMIT = 1 << 20
 PAID_CHAT_EVENT_LIMIT = 32 << 20
@@ -56,6 +59,7 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 class ChatConversation:
     """One attempt at a chat.
 
+    ``without``: what not to ask the upstream for unless the client did.
     ``count``: counts a text's tokens.
     ``input_tokens``: counts the request's tokens, once for all attempts.
     """
@@ -67,8 +71,10 @@ class ChatConversation:
         *,
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
+        without: frozenset[Wish] = NO_WISHES,
     ) -> None:
         self._request = request
+        self._wishes = wishes_left(chat_wishes(request), without)
         self._context = context
         self._count = count
         self._input_tokens = input_tokens
@@ -111,9 +117,9 @@ class ChatConversation:
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        body = upstream_body(self._request, self._context.target.model)
+        body = upstream_body(self._request, self._context.target.model, self._wishes)
         self._sent = len(body)
-        head = yield Send("POST", CHAT_PATH, body)
+        head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)
         content_type = (head.get(b"content-type") or b"").lower()
         encoding = (head.get(b"content-encoding") or b"identity").lower()
@@ -127,14 +133,19 @@ class ChatConversation:
         whole = yield from receive_body(limit)
         outcome = self._judge(head, whole)
         if not outcome.ok:
-            return self._judge(head, self._context.redact(whole))
+            told = self._judge(head, self._context.redact(whole))
+            return judged(told, whole, self._wishes, self._context.target.cost_class)
         try:
-            events = completion_as_chunks(_parsed(whole))
+            completion = _parsed(whole)
+            events = completion_as_chunks(completion)
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
         self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
         trouble = self._feed(b"".join(events))
-        return trouble or (yield from self._complete())
+        trouble = trouble or (yield from self._complete())
+        if self._accumulator is not None and trouble.ok:
+            self.answer = orjson.dumps(with_every_field(self._accumulator.result(), completion))
+        return trouble
 
     def _judge(self, head: Head, body: bytes) -> Outcome:
         context = self._context
@@ -295,7 +306,9 @@ class ChatConversation:
         if code is not None or error.type is not None:
             document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
         safe = orjson.loads(self._context.redact(orjson.dumps(document)))
-        return classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
+        outcome = classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
+        wishes = NO_WISHES if self._answered else self._wishes
+        return judged(outcome, document, wishes, self._context.target.cost_class)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
         phase = self._phase()
