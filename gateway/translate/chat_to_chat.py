@@ -1,9 +1,9 @@
 """The conversation of a chat client with a chat upstream: ``POST /v1/chat/completions`` on either side.
 
-The upstream is always asked for a stream with usage, so that no silence grows long enough for a host to hang up. A
-client that wants a stream gets the upstream's own bytes from the first meaningful event on; other clients get one
-completion, joined from the chunks. Nothing is forwarded before the first meaningful event: until then another upstream
-can still be tried.
+The upstream is asked for a stream with usage, so that no silence grows long enough for a host to hang up, unless it is
+known to refuse that (own_wishes.py). A client that wants a stream gets the upstream's own bytes from the first
+meaningful event on; other clients get one completion, joined from the chunks. Nothing is forwarded before the first
+meaningful event: until then another upstream can still be tried.
 """
 
 from __future__ import annotations

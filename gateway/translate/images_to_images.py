@@ -1,7 +1,7 @@
 """The conversation of an image client with an Images API: ``POST /v1/images/generations`` or ``/v1/images/edits``.
 
-PiAPI's gpt-image-1 is always asked for a stream, since it answers in no other way; other upstreams only where the
-client wants one. All images of an order come in one answer.
+PiAPI's gpt-image-1 is asked for a stream, since it answers in no other way; other upstreams only where the client wants
+one. All images of an order come in one answer.
 """
 
 from __future__ import annotations

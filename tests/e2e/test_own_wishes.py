@@ -363,6 +363,18 @@ class TestPictures:
         row = await rig.row()
         assert (row.outcomes, row.charged, row.upstream_cost) == (["wish_refused", "rejected"], 0, 0)
 
+    async def test_one_that_was_not_refused_for_the_stream(self, rig: Rig) -> None:
+        """The host would have the stream, and says so of the whole answer: but the request was at fault."""
+        words = "The picture in your streaming request cannot be read"
+        rig.sandbox.script(f"rejected;message={words}")
+
+        answer = await rig.chat(model="gpt-4o-image")
+
+        assert (answer.status, answer.json()["error"]["message"]) == (400, words)
+        assert [one[1] for one in asked(rig)] == [True, "-"]
+        row = await rig.row()
+        assert (row.state, row.charged, row.upstream_cost) == ("released", 0, 0)
+
     async def test_one_in_doubt_is_not_asked_for_again(self, rig: Rig) -> None:
         """The error stands inside a 200: what was done is not known."""
         rig.for_all_roles("sse_error_string;error=streaming is not supported")

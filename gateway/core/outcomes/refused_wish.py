@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -57,7 +58,7 @@ _SURE = frozenset({"rejected"})
 _PERHAPS = frozenset(
     {"model_missing", "key_forbidden", "upstream_5xx", "bad_content_type", "soft_error", "sse_error_first", "conflict"}
 )
-"""Outcomes that may be due to a wish: by their status, or (``_PERHAPS``) only if the words leave no doubt."""
+"""Outcomes that may be due to a wish: in any case, or (``_PERHAPS``) only if the words say so plainly."""
 
 _BASES = frozenset({"", "$", "body", "json", "query", "request", "root", "__root__", "kwargs", "extra_body", "data"})
 _SEPARATORS = re.compile(r"[.\[\]/'\"]+")
@@ -99,31 +100,42 @@ def judged(outcome: Outcome, body: bytes | dict[str, Any], made: frozenset[Wish]
         return outcome
     if outcome.slug not in _SURE and outcome.slug not in _PERHAPS:
         return outcome
-    wish = _refused(body, made, sure=outcome.slug in _SURE)
-    if wish is None:
+    wish, plainly = _refused(body, made)
+    if wish is None or not (plainly or outcome.slug in _SURE):
         return outcome
     told = f"{outcome.detail}; it refused {wish}, which only the gateway asked for"
+    if not plainly:  # its words may yet be what the client must read
+        return replace(outcome, slug="wish_refused", phase=Phase.REJECTED, detail=told, wish=wish)
     return Outcome("wish_refused", Phase.REJECTED, outcome.status, detail=told, wish=wish)
 
 
-def _refused(body: bytes | dict[str, Any], made: frozenset[Wish], *, sure: bool) -> Wish | None:
-    """The wish an error complains of. One that names both is about the options first, which are the smaller loss."""
+def wants_stream(outcome: Outcome) -> bool:
+    """Whether a request is rejected, as it seems, because it does not ask for a stream."""
+    if outcome.slug != "rejected":
+        return False
+    return _named(outcome.param) is Wish.STREAM or _STREAM.search(_NO_WISH.sub(" ", outcome.message or "")) is not None
+
+
+def _refused(body: bytes | dict[str, Any], made: frozenset[Wish]) -> tuple[Wish | None, bool]:
+    """The wish an error complains of, and whether it says so plainly. One that names both is about the options first,
+    which are the smaller loss.
+    """
     document = _parsed(body) if isinstance(body, bytes) else body
     words: list[str] = []
     for place, text in _told(document, 0):
         if text is not None:
             words.append(text)
         elif (named := _named(place)) in made:
-            return named
+            return named, True
         if len(words) >= _MOST_WORDS:
             break
     said = _ECHO.sub(" ", "\n".join(words))
     if Wish.STREAM_OPTIONS in made and _OPTIONS.search(said):
-        return Wish.STREAM_OPTIONS
+        return Wish.STREAM_OPTIONS, True
     said = _NO_WISH.sub(" ", _OPTIONS.sub(" ", said))
-    if Wish.STREAM in made and _STREAM.search(said) and (sure or _REFUSED.search(said)):
-        return Wish.STREAM
-    return None
+    if Wish.STREAM in made and _STREAM.search(said):
+        return Wish.STREAM, _REFUSED.search(said) is not None
+    return None, False
 
 
 def _parsed(body: bytes) -> object:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from gateway.core.outcomes.refused_wish import wants_stream
 from gateway.core.types import ALL_WISHES, NO_WISHES, Endpoint, OperationName, Outcome, Target, Wish
 
 REMEMBERED_FOR = 3600.0
@@ -123,7 +124,7 @@ class Concessions:
             # A whole answer says nothing of the usage of streams.
             granted = NO_WISHES if Wish.STREAM in without else ALL_WISHES - without
             memory.forget(target, self._wishes_of(target).shape, granted)
-        elif outcome.slug == "rejected" and place in self._learnt:
+        elif outcome.slug == "rejected" and (place in self._learnt or (without and wants_stream(outcome))):
             # It was refused without them as well, so they may have had no part in it: the next one may ask anew.
             memory.forget(target, self._wishes_of(target).shape, ALL_WISHES)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.outcomes.refused_wish import judged
+from gateway.core.outcomes.refused_wish import judged, wants_stream
 from gateway.core.types import ALL_WISHES, NO_WISHES, CostClass, Outcome, Phase, Wish
 
 STREAM, OPTIONS = Wish.STREAM, Wish.STREAM_OPTIONS
@@ -21,7 +21,7 @@ def refused(
 ) -> Wish | None:
     found = judged(outcome, body if isinstance(body, bytes) else orjson.dumps(body), made, cost)
     assert (found.slug == "wish_refused") is (found.wish is not None)
-    assert found.wish is None or (found.phase, found.message, found.param) == (Phase.REJECTED, None, None)
+    assert found.wish is None or found.phase is Phase.REJECTED
     return found.wish
 
 
@@ -180,3 +180,25 @@ def test_a_long_error_takes_no_long_time() -> None:
     evil = {"error": [{"message": "'input': " * 5000}] * 200}
     assert refused(evil) is None
     assert refused(said("{" * 60_000)) is None
+
+
+def test_the_words_are_kept_only_where_they_may_be_about_something_else() -> None:
+    outcome = Outcome("rejected", Phase.REJECTED, 400, message="words", type="t", param="p", code="c")
+    plain = judged(outcome, said("no", param="stream"), ALL_WISHES, CostClass.TOKENS)
+    vague = judged(outcome, said("The prompt of your streaming request is bad"), ALL_WISHES, CostClass.TOKENS)
+    assert (plain.wish, plain.message, plain.type, plain.param, plain.code) == (STREAM, None, None, None, None)
+    assert (vague.wish, vague.message, vague.type, vague.param, vague.code) == (STREAM, "words", "t", "p", "c")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "wanted"),
+    [
+        (Outcome("rejected", Phase.REJECTED, message="This model can only be used in stream mode."), True),
+        (Outcome("rejected", Phase.REJECTED, message="no", param="stream"), True),
+        (Outcome("rejected", Phase.REJECTED, message="upstream: max_tokens is too large"), False),
+        (Outcome("rejected", Phase.REJECTED), False),
+        (Outcome("upstream_5xx", Phase.UNKNOWN, message="stream"), False),
+    ],
+)
+def test_an_upstream_may_want_the_stream_that_was_given_up(outcome: Outcome, wanted: bool) -> None:
+    assert wants_stream(outcome) is wanted

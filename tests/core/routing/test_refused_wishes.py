@@ -181,6 +181,34 @@ class TestExchange:
         world.goes(exchange, Outcome("rejected", Phase.REJECTED, 400, message="max_tokens is too large"))
         assert world.served() == ("api", NO_WISHES)
 
+    @pytest.mark.parametrize(
+        ("first", "second", "told"),
+        [
+            ("bad streaming prompt", "only in stream mode", "bad streaming prompt"),
+            ("bad streaming prompt", "bad prompt", "bad prompt"),
+            (None, "only in stream mode", "only in stream mode"),
+        ],
+    )
+    def test_rejected_either_way_is_told_by_the_words_that_help(
+        self, first: str | None, second: str, told: str
+    ) -> None:
+        """The first words are kept where they may have been about something else than the stream."""
+        world = World()
+        exchange = world.exchange()
+        world.goes(exchange, replace(refusal(STREAM), message=first))
+        world.goes(exchange, Outcome("rejected", Phase.REJECTED, 400, message=second))
+        step = exchange.next(world.now)
+        assert isinstance(step, Stop)
+        assert (step.error.status, step.error.message) == (400, told)
+
+    def test_rejected_for_the_stream_that_is_missing_is_forgotten(self) -> None:
+        world = World()
+        world.goes(exchange := world.exchange(), refusal(STREAM))
+        world.goes(exchange, ended("ok"))
+        for message, then in (("max_tokens", ("proxy", ONLY_STREAM)), ("only in stream mode", ("api", NO_WISHES))):
+            world.goes(world.exchange(), Outcome("rejected", Phase.REJECTED, 400, message=message))
+            assert world.served() == then
+
     def test_served_with_its_wishes_takes_the_refusal_back(self) -> None:
         world = World()
         early = world.exchange()
