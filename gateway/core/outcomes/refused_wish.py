@@ -77,12 +77,17 @@ _NO_WISH = re.compile(
 )
 """Streams that are no wish: those named in a request, and those of bytes."""
 
-_STREAM = re.compile(r"(?<![\w./-])(?:streaming|streamed|stream)(?![\w/-]|\.\w)", re.I)
+_STREAM = re.compile(
+    r"(?:(?<![\w./-])|(?<=\bbody\.)|(?<=\$\.)|(?<=\brequest\.))(?:streaming|streamed|stream)(?![\w/-]|\.\w)"
+    r"|\bSSE\b|\bserver-sent events?\b|流式|ストリーミング",
+    re.I,
+)
 _REFUSED = re.compile(
     r"(?:not|n't|cannot|un|never)[ -]?(?:be |yet |currently |be currently )?"
     r"(?:support|allow|permit|accept|availab|enabl|stream|recogni|compatib)"
     r"|\bonly (?:support|allow|availab|non)|\bunknown (?:param|field|arg|name|prop)|\bextra (?:input|field)"
-    r"|\bmust be (?:verified|false|disabled)|\bincompatible\b|\b(?:without|non|no)[ -]?stream",
+    r"|\bmust be (?:verified|false|disabled)|不支持|不能|サポートされていません"
+    r"|\bincompatible\b|\b(?:without|non|no)[ -]?stream",
     re.I,
 )
 """Words of a refusal, as against those of an accident."""

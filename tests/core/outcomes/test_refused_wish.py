@@ -54,6 +54,11 @@ def said(message: str, **fields: Any) -> dict[str, Any]:
         {"error": {"message": 'upstream said: {"detail": [{"loc": ["body", "stream"], "msg": "no"}]}'}},
         [{"error": {"message": "streaming is not supported"}}],
         b"streaming is not supported by this server",
+        b"body.stream: Input should be False",
+        said("$.stream must be equal to constant"),
+        said("SSE is not supported by this model"),
+        said("server-sent events are disabled"),
+        said("该模型不支持流式输出"),
     ],
     ids=str,
 )
@@ -95,6 +100,7 @@ def test_of_its_options(body: Any) -> None:
         said("text/event-stream is not a valid type for a file"),
         said("Could not decode the audio stream of messages[0]"),
         said("the downstream and mainstream"),
+        said("assess the classes of the SSEParser"),
         said("no such file: stream.txt, /stream, stream/a, live-stream"),
         # The whole request, quoted: our own wishes stand in it.
         {
