@@ -190,6 +190,11 @@ class LimitsSection(Section):
     headers: Size = Field(
         default=32 * 1024, description="The largest request head, all headers together.", examples=["64KiB"]
     )
+    event: Size = Field(
+        default=32 * 1024**2,
+        description="The largest event of an upstream's stream; a picture is base64 in its event.",
+        examples=["64MiB"],
+    )
     in_flight: Annotated[int, whole(1, unit="requests")] = Field(
         default=10_000,
         description="The most requests at once, of all keys. What comes beyond gets 503 `gateway_overloaded`.",

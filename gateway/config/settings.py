@@ -70,11 +70,14 @@ class ImagesConfig:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of requests: bytes of a JSON body, of an upload, of all request headers; requests in flight."""
+    """The limits of requests: bytes of a JSON body, of an upload, of all request headers, of an upstream's event; and
+    how many requests may be in flight.
+    """
 
     body: int
     upload: int
     headers: int
+    event: int
     in_flight: int
 
 

@@ -27,7 +27,7 @@ from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Conversation
-from gateway.translate.context import AttemptContext
+from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.chat_images import CHAT_FLUX_FIELDS, flux_fields, images_from_chat
@@ -46,6 +46,7 @@ class ChatOperation:
     ``size``: bytes of the request.
     ``count``: counts a text's tokens.
     ``images``: the same request as an order for images, for targets that only make images; None without such targets.
+    ``event_limit``: bytes of one event of an upstream's stream.
     ``max_output``: tokens the model can write at most; None if that is not known.
     """
 
@@ -56,6 +57,7 @@ class ChatOperation:
     redact: Callable[[bytes], bytes]
     images: ImageOperation | None = None
     max_output: int | None = None
+    event_limit: int = EVENT_LIMIT
     supports: frozenset[str] = _CHAT
     route: str = CHAT_PATH
     _input_tokens: int | None = None
@@ -82,7 +84,7 @@ class ChatOperation:
             return self.images.parts[0].converse_with(target, endpoint, without)
         return ChatConversation(
             self.request,
-            AttemptContext(target, endpoint, self.clock.wall_ns() / 1_000_000_000, self.redact),
+            AttemptContext(target, endpoint, self.clock.wall_ns() / 1_000_000_000, self.redact, self.event_limit),
             count=self.count,
             input_tokens=self.input_tokens,
             without=without,
@@ -157,6 +159,7 @@ class ChatEndpoint:
                 services.clock,
                 services.log.redactor.data,
                 max_output=route.max_output,
+                event_limit=services.snapshot.event_limit,
             )
             if any(target.operation != "chat" for target in route.targets):
                 self._offer_images(operation, route, flux)

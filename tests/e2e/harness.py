@@ -72,6 +72,7 @@ def rig_config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
             {"name": "carol", "key": FLUX_ONLY, "models": ["flux-*"]},
         ],
         "images": {"dir": str(folder / "images"), "fetch_hosts": ["127.0.0.1"], "fetch_private": True},
+        "limits": {"event": "1MiB"},  # the sandbox's huge events need not be huge
         "log": {"format": "json", "level": "debug"},
     }
     document: dict[str, Any] = merged(base_config(sandbox, folder), over)

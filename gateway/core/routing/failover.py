@@ -164,8 +164,7 @@ class FailoverPlan:
         self._concessions.report(plan.target, plan.without, outcome, now)
         if outcome.phase is Phase.UNSENT:
             self._dials_left -= 1
-        elif outcome.wish is None or outcome.wish in plan.without:
-            # What a wish of our own causes costs the client none of its attempts, once for each wish.
+        elif not plan.gives_up(outcome.wish):  # what a wish of our own causes costs the client none of its attempts
             self._attempts_left -= 1
         return self._decide(plan, outcome, cost_class, now)
 
@@ -174,6 +173,8 @@ class FailoverPlan:
         self._bought_again = self._bought_again or buy_again
         decision = verdict(outcome, cost_class, buy_again=buy_again)
         if decision is Verdict.FRESH_CONNECTION and plan.fresh_connection:
+            decision = Verdict.NEXT_ENDPOINT
+        if decision is Verdict.AS_ASKED and not plan.gives_up(outcome.wish):
             decision = Verdict.NEXT_ENDPOINT
         name = plan.target.upstream.name
         rule = RULES[outcome.slug]

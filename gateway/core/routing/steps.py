@@ -30,6 +30,10 @@ class AttemptPlan:
     ticket: Ticket = field(repr=False)
     without: frozenset[Wish] = NO_WISHES
 
+    def gives_up(self, wish: Wish | None) -> bool:
+        """Whether the refusal of ``wish`` makes the exchange give it up: once for each wish and target."""
+        return wish is not None and wish not in self.without
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:

@@ -124,7 +124,7 @@ def _refusing(context: ScenarioContext, odd: Callable[[Json], bool], words: Mapp
             yield pause_for(context.number("seconds"))
         yield from play_honestly(context)
         return
-    said = words.get(context.text("words")) or next(iter(words.values()))
+    said = {**(words.get(context.text("words")) or next(iter(words.values()))), "sandbox": "a simulated refusal"}
     match context.text("inside"):
         case "event":
             yield from play_events(context, [Event(orjson.dumps(_with_code(said, context.count("code"))))])
@@ -140,7 +140,7 @@ def _with_code(said: Json, code: int) -> Json:
     """The error as it looks inside a 200: with a number of its own."""
     error = said.get("error")
     fields = error if isinstance(error, dict) else {"message": _message(said)}
-    return {"error": {**fields, "code": fields.get("code") or code}}
+    return {**said, "error": {**fields, "code": fields.get("code") or code}}
 
 
 def _message(said: Json) -> str:

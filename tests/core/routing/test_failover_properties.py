@@ -157,7 +157,7 @@ def check_money(exchange: Exchange, policy: FailoverPolicy) -> None:
 
 
 def check_ways(exchange: Exchange) -> None:
-    """No way is gone twice but on a fresh connection, or with a key whose pause is over."""
+    """No way is gone twice but on a fresh connection, with a key whose pause is over, or without a refused wish."""
     seen: set[tuple[int, str, str]] = set()
     forgiven: set[tuple[int, str, str]] = set()
     for plan, outcome in exchange.gone:
@@ -165,7 +165,9 @@ def check_ways(exchange: Exchange) -> None:
         assert way not in seen or way in forgiven
         seen.add(way)
         forgiven.discard(way)
-        if outcome.slug == "rate_limited" or (outcome.slug == "reused_conn_reset" and not plan.fresh_connection):
+        given_up = outcome.wish is not None and outcome.wish not in plan.without
+        fresh = outcome.slug == "reused_conn_reset" and not plan.fresh_connection
+        if outcome.slug == "rate_limited" or fresh or given_up:
             forgiven.add(way)
 
 

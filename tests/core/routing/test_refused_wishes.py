@@ -257,7 +257,7 @@ class TestExchange:
             wish = refusals[turns % len(refusals)] if refusals else STREAM
             exchange.report(plan, refusal(wish), world.now)
             turns += 1
-            assert turns <= world.policy.attempts + len(Wish)
+            assert turns <= world.policy.attempts + len(Wish) * len(world.targets)
 
 
 @pytest.mark.parametrize("host", ["api.piapi.ai", "elsewhere"])
