@@ -17,12 +17,14 @@ from gateway.config.fields import (
     Boolean,
     Duration,
     FilledText,
+    HostName,
     HostPattern,
     Link,
     Listen,
     ModelPattern,
     Money,
     Name,
+    Origin,
     PositiveDuration,
     Secret,
     Section,
@@ -202,6 +204,20 @@ class LimitsSection(Section):
     )
 
 
+class CorsSection(Section):
+    """Web pages that may call the main listener from a browser, and read its answers.
+
+    Without any virtual key, pages of this machine (`http://localhost:3000`) and of installed programs (`app://`,
+    `tauri://`, `vscode-file://`) may as well. Cookies are never asked for. The admin listener answers no pages.
+    """
+
+    origins: list[Origin] = Field(
+        default=[],
+        description="Their origins, each as the browser writes it: scheme, host, port, no path. `*` is not possible.",
+        examples=['["https://app.example.com", "app://obsidian.md"]'],
+    )
+
+
 class FluxSection(Section):
     """Names of PiAPI's Flux that are newer than the built-in catalogue."""
 
@@ -233,6 +249,14 @@ class FileSection(Section):
         "`/readyz`. Port 0 takes any free one.",
         examples=["0.0.0.0:8400"],
     )
+    hosts: list[HostName] = Field(
+        default=[],
+        description="Names of this machine under which both listeners may be called without a key, on any port, "
+        "besides `localhost`, `*.localhost`, loopback addresses and `host.docker.internal`. Where a key is asked for, "
+        "any name will do.",
+        examples=['["gateway.lan"]'],
+    )
+    cors: CorsSection = Field(default=CorsSection(), description="Web pages that may call from a browser.")
     admin: AdminSection = Field(default=AdminSection(), description="The admin listener.")
     auth: Literal["auto", "required", "none"] = Field(
         default="auto",

@@ -93,6 +93,8 @@ class LogConfig:
 class Config:
     """All settings of the gateway.
 
+    ``hosts``: further names of this machine, in lower case.
+    ``cors_origins``: of the web pages that may call, in their normal form.
     ``routes``: only targets that can be used.
     ``declared``: also targets whose upstream is in ``off``, because it has no key.
     ``plans``: model → the PiAPI plan it needs.
@@ -106,6 +108,8 @@ class Config:
     """
 
     listen: HostPort
+    hosts: frozenset[str]
+    cors_origins: frozenset[str]
     admin: AdminConfig
     auth: Literal["auto", "required", "none"]
     store: str = field(repr=False)

@@ -66,8 +66,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "`models`, or set `allow_unpriced`.",
     ),
     (403, "foreign_origin"): Meaning(
-        "No key is asked for, and the request may come from a web page or names a host that is not this machine.",
-        "Call from a program on this machine by `127.0.0.1` or `localhost`, or make a virtual key and send it.",
+        "No key is asked for, and the request may come from a web page or names a host that is not this machine; or a "
+        "browser asked whether a page may call that is not listed.",
+        "Call from a program on this machine by `127.0.0.1` or `localhost`, or make a virtual key and send it. A page "
+        "that may call belongs into `cors.origins`, a name of this machine into `hosts`.",
     ),
     (404, "model_not_found"): Meaning(
         "There is no such model here; or not on this route; or no upstream offers it at present.",
@@ -84,8 +86,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Admin: no virtual key has this name.", "`piapi-gateway keys list` shows the names."
     ),
     (404, "unknown_url"): Meaning(
-        "There is no such route.",
-        "Check the base URL: it ends with `/v1`. Admin routes are on the admin listener only.",
+        "There is no such route. `/v1` may be missing or doubled, `//` and a slash at the end are overlooked; nothing "
+        "else is.",
+        "The message names the nearest route and all there are, as `GET /` does. Admin routes are on the admin "
+        "listener only.",
     ),
     (405, "method_not_allowed"): Meaning("The route exists, with another method.", "Use a method that `allow` names."),
     (408, "request_timeout"): Meaning(

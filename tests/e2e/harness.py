@@ -150,7 +150,8 @@ class Rig:
 
     def openai(self, *, api_key: str = ALICE, **options: Any) -> openai.AsyncOpenAI:
         """The official SDK; it sends nothing again unless ``max_retries`` is given."""
-        sdk = openai.AsyncOpenAI(base_url=self.url, api_key=api_key, **{"max_retries": 0, "timeout": 20, **options})
+        usual = {"base_url": self.url, "max_retries": 0, "timeout": 20}
+        sdk = openai.AsyncOpenAI(api_key=api_key, **{**usual, **options})
         self._sdks.append(sdk)
         return sdk
 
