@@ -43,6 +43,17 @@ class CostClass(StrEnum):
     PAID = "paid"
 
 
+class Wish(StrEnum):
+    """A field that the gateway adds to a client's request for its own sake. The values are the fields' names."""
+
+    STREAM = "stream"
+    STREAM_OPTIONS = "stream_options"
+
+
+NO_WISHES: frozenset[Wish] = frozenset()
+ALL_WISHES: frozenset[Wish] = frozenset(Wish)
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """The price of a target. Token prices are nano-dollars per 1,000,000 tokens, the others nano-dollars apiece.
@@ -227,6 +238,7 @@ class Outcome:
     ``message``, ``type``, ``param``, ``code``: the upstream's own error, sanitised, shown to the client only for
         outcomes whose rule passes them on.
     ``detail``: a description for the operator's log.
+    ``wish``: what the gateway asked for of its own accord and was refused; only with the slug ``wish_refused``.
     """
 
     slug: str
@@ -238,6 +250,7 @@ class Outcome:
     param: str | None = None
     code: str | None = None
     detail: str = ""
+    wish: Wish | None = None
 
     @property
     def ok(self) -> bool:

@@ -1,9 +1,9 @@
 """The conversation of a chat client with a chat upstream: ``POST /v1/chat/completions`` on either side.
 
-The upstream is always asked for a stream with usage, so that no silence grows long enough for a host to hang up. A
-client that wants a stream gets the upstream's own bytes from the first meaningful event on; other clients get one
-completion, joined from the chunks. Nothing is forwarded before the first meaningful event: until then another upstream
-can still be tried.
+The upstream is asked for a stream with usage, so that no silence grows long enough for a host to hang up, unless it is
+known to refuse that (own_wishes.py). A client that wants a stream gets the upstream's own bytes from the first
+meaningful event on; other clients get one completion, joined from the chunks. Nothing is forwarded before the first
+meaningful event: until then another upstream can still be tried.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import TransportError
-from gateway.core.outcomes.classify import classify_answer, classify_error
-from gateway.core.types import CostClass, Outcome, Phase, Usage
+from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
+from gateway.translate.chat_errors import judge_answer, judge_in_band
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
@@ -24,12 +22,12 @@ from gateway.translate.commands import (
     Conversing,
     Emit,
     Head,
-    Send,
     Stalled,
     receive_beginning,
     receive_body,
 )
 from gateway.translate.context import AttemptContext
+from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import tidy_choices
 from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks
@@ -57,6 +55,7 @@ from gateway.wire.sse import (
     is_terminator,
 )
 from gateway.wire.usage_bounds import believable_usage
+from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json, writable
 
 WHOLE_ANSWER_LIMIT = 64 << 20
@@ -78,6 +77,7 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 class ChatConversation:
     """One attempt at a chat.
 
+    ``without``: what not to ask the upstream for unless the client did.
     ``count``: counts a text's tokens.
     ``input_tokens``: counts the request's tokens, once for all attempts.
     """
@@ -89,8 +89,10 @@ class ChatConversation:
         *,
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
+        without: frozenset[Wish] = NO_WISHES,
     ) -> None:
         self._request = request
+        self._wishes = wishes_left(chat_wishes(request), without)
         self._context = context
         self._count = count
         self._input_tokens = input_tokens
@@ -135,9 +137,9 @@ class ChatConversation:
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        body = upstream_body(self._request, self._context.target.model)
+        body = upstream_body(self._request, self._context.target.model, self._wishes)
         self._sent = len(body)
-        head = yield Send("POST", CHAT_PATH, body)
+        head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)
         if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
             return (yield from self._whole(head))
@@ -155,20 +157,20 @@ class ChatConversation:
         """
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
-        outcome = self._judge(head, whole)
+        outcome = judge_answer(head, whole, self._context, self._wishes)
         if not outcome.ok:
-            return self._judge(head, self._context.redact(whole))
+            return outcome
         try:
-            events = completion_as_chunks(parsed_strictly(whole))
+            completion = parsed_strictly(whole)
+            events = completion_as_chunks(completion)
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
         self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
         trouble = self._feed(b"".join(events))
-        return trouble or (yield from self._complete())
-
-    def _judge(self, head: Head, body: bytes) -> Outcome:
-        context = self._context
-        return classify_answer(head.status, head, body, context.source(), wall_seconds=context.wall_seconds)
+        trouble = trouble or (yield from self._complete())
+        if self._accumulator is not None and trouble.ok:
+            self.answer = dump_json(with_every_field(self._accumulator.result(), completion))
+        return trouble
 
     def _events(self, head: Head, data: bytes = b"") -> Conversing:
         """Read a stream.
@@ -363,12 +365,8 @@ class ChatConversation:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
     def _error(self, error: InBandError) -> Outcome:
-        code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
-        if code is not None or error.type is not None:
-            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        safe = orjson.loads(self._context.redact(orjson.dumps(document)))
-        return classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
+        wishes = NO_WISHES if self._answered else self._wishes
+        return judge_in_band(error, self._context, wishes, forwarded=self._phase() is Phase.FORWARDED)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
         phase = self._phase()

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.types import STEERING_FIELDS
+from gateway.core.types import ALL_WISHES, STEERING_FIELDS, Wish
 from gateway.wire.field_checks import (
     Check,
     a_boolean,
@@ -98,20 +98,18 @@ def without_withheld(request: ChatRequest, passed: Set[str]) -> tuple[ChatReques
     return replace(request, body=body), f"ignored: {', '.join(named)}" if named else None
 
 
-def upstream_body(request: ChatRequest, model: str) -> bytes:
-    """The body for an upstream: always streamed, always with a usage chunk at the end.
+def upstream_body(request: ChatRequest, model: str, wishes: frozenset[Wish] = ALL_WISHES) -> bytes:
+    """The body for an upstream: streamed, with a usage chunk at the end, unless it is known to refuse that.
 
     ``model``: the upstream's name of the model.
+    ``wishes``: what to ask for even if the client did not; the rest stays as the client sent it.
     """
-    options = request.body.get("stream_options") or {}
-    return orjson.dumps(
-        {
-            **request.body,
-            "model": model,
-            "stream": True,
-            "stream_options": {**options, "include_usage": True},
-        }
-    )
+    body = {**request.body, "model": model}
+    if Wish.STREAM in wishes:
+        body["stream"] = True
+    if Wish.STREAM_OPTIONS in wishes:
+        body["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
+    return orjson.dumps(body)
 
 
 def unknown_fields(request: ChatRequest) -> list[str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as sdk
 
 from gateway.core.errors import ClientError, model_not_allowed, model_not_found
-from gateway.core.types import STEERING_FIELDS
+from gateway.core.types import NO_WISHES, STEERING_FIELDS, Wish
 from gateway.wire.chat_request import (
     CHAT_PARAMETERS,
     parse_chat_request,
@@ -302,6 +302,13 @@ def test_the_clients_other_stream_options_are_kept():
     assert options == {"include_usage": False, "include_obfuscation": False}
     sent = orjson.loads(upstream_body(parse_chat_request({**HELLO, "stream_options": None}), "m"))
     assert sent["stream_options"] == {"include_usage": True}
+
+
+def test_what_an_upstream_refuses_is_as_the_client_sent_it():
+    body = {**HELLO, "stream": False, "stream_options": None}
+    assert orjson.loads(upstream_body(parse_chat_request(body), "m", NO_WISHES)) == {**body, "model": "m"}
+    sent = orjson.loads(upstream_body(parse_chat_request(HELLO), "m", frozenset({Wish.STREAM})))
+    assert sent == {**HELLO, "model": "m", "stream": True}
 
 
 anything = st.recursive(

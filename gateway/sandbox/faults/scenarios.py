@@ -15,6 +15,7 @@ from gateway.sandbox.faults import event_faults as events
 from gateway.sandbox.faults import odd_streams as odd
 from gateway.sandbox.faults import request_checks
 from gateway.sandbox.faults import stream_faults as stream
+from gateway.sandbox.faults import wish_faults as wishes
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
@@ -53,6 +54,10 @@ def _status(name: str, code: int, summary: str, row: int, **values: Value) -> Sc
     usual: dict[str, Value] = {"shape": "openai", "type": "", "error": "", "message": ""}
     usual |= {"retry_after": "", "retry_after_ms": ""}
     return Scenario(name, summary, row, answers.status, {"code": code, **usual, **values})
+
+
+def _unwilling(name: str, summary: str, play: Play, words: str, code: int = 400) -> Scenario:
+    return Scenario(name, summary, 14, play, {"words": words, "code": code, "inside": "", "seconds": 0.0})
 
 
 def _error(name: str, summary: str, row: int, play: Play, **values: Value) -> Scenario:
@@ -99,6 +104,11 @@ _TABLE = (
     _status("too_large", 413, "413", 13),
     _status("rejected", 400, "400", 14),
     _status("unprocessable", 422, "422", 14),
+    _unwilling("refuses_stream", "400 where a stream is asked for", wishes.refuses_stream, "verify"),
+    _unwilling("refuses_audio_stream", "400 for a stream of audio", wishes.refuses_audio_stream, "audio"),
+    _unwilling("refuses_json_stream", "400 for a stream of JSON", wishes.refuses_json_stream, "json"),
+    _unwilling("refuses_stream_options", "400 for stream_options", wishes.refuses_stream_options, "openai"),
+    _unwilling("refuses_wishes", "400 for stream_options, then for stream", wishes.refuses_wishes, ""),
     _whole(
         "moderation_blocked", "OpenAI's 400 for an image", 14, answers.moderation, category="violence", stage="input"
     ),
