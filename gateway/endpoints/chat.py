@@ -146,7 +146,7 @@ class ChatEndpoint:
                 len(body),
                 services.tokenizer.count,
                 services.clock,
-                services.log.redactor.data,
+                services.log.redactor.words,
                 max_output=route.max_output,
             )
             if any(target.operation != "chat" for target in route.targets):

@@ -35,6 +35,7 @@ class ImageTools:
 
     count: Callable[[str], int]
     redact: Callable[[bytes], bytes]
+    redact_document: Callable[[bytes], bytes]
     wall_seconds: Callable[[], float]
     jitter: Callable[[], float]
     points_per_usd: int
@@ -43,7 +44,7 @@ class ImageTools:
 
     def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
         """The context of an attempt that begins now."""
-        return AttemptContext(target, endpoint, self.wall_seconds(), self.redact)
+        return AttemptContext(target, endpoint, self.wall_seconds(), self.redact, self.redact_document)
 
     def webhook(self) -> TaskWebhook | None:
         """A new address known only to the upstream; None where webhooks are off."""

@@ -16,11 +16,12 @@ import orjson
 
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, classify_error
+from gateway.core.outcomes.upstream_error import UpstreamError
 from gateway.core.types import CostClass, Outcome, Phase, Usage
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled, receive_body
 from gateway.translate.context import AttemptContext
 from gateway.wire.chat_accumulator import ChatAccumulator
-from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
+from gateway.wire.chat_chunk import ChunkFacts, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.image_text import image_links
@@ -127,7 +128,7 @@ class ChatConversation:
         whole = yield from receive_body(limit)
         outcome = self._judge(head, whole)
         if not outcome.ok:
-            return self._judge(head, self._context.redact(whole))
+            return outcome
         try:
             events = completion_as_chunks(_parsed(whole))
         except ValueError as error:
@@ -138,7 +139,9 @@ class ChatConversation:
 
     def _judge(self, head: Head, body: bytes) -> Outcome:
         context = self._context
-        return classify_answer(head.status, head, body, context.source(), wall_seconds=context.wall_seconds)
+        return classify_answer(
+            head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
+        )
 
     def _events(self) -> Conversing:
         while not self._ended:
@@ -289,13 +292,8 @@ class ChatConversation:
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
-    def _error(self, error: InBandError) -> Outcome:
-        code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
-        if code is not None or error.type is not None:
-            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        safe = orjson.loads(self._context.redact(orjson.dumps(document)))
-        return classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
+    def _error(self, error: UpstreamError) -> Outcome:
+        return classify_error(error, forwarded=self._phase() is Phase.FORWARDED, redact=self._context.redact)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
         phase = self._phase()

@@ -16,13 +16,17 @@ class AttemptContext:
     Made anew for each attempt, so not frozen (decision 004), and never changed.
 
     ``wall_seconds``: Unix time at the start, for HTTP dates.
-    ``redact``: strikes secrets out of an upstream's own messages, which may repeat the key it was sent.
+    ``redact``: strikes secrets and our upstreams' hosts out of an upstream's own messages, which may repeat the key it
+        was sent.
+    ``redact_document``: strikes secrets out of a document that goes to the client as it came, with its links; None for
+        one that never does.
     """
 
     target: Target
     endpoint: Endpoint
     wall_seconds: float
     redact: Callable[[bytes], bytes]
+    redact_document: Callable[[bytes], bytes] | None = None
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
         """The source of an answer to this attempt.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gateway.core.outcomes.upstream_error import UpstreamError, error_in
 from gateway.core.types import Usage
 from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.sse import DONE, encode_event
@@ -22,19 +23,6 @@ _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 # Both names are in use for a model's reasoning; a relay that sends both sends the same text twice.
 _REASONING = ("reasoning_content", "reasoning")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
-
-
-class InBandError(NamedTuple):
-    """An error inside an answer of status 200, in any of its known shapes.
-
-    ``status``: the HTTP status it names for itself (a code from 400 to 599); None if it names none.
-    """
-
-    message: str
-    type: str | None = None
-    param: str | None = None
-    code: str | None = None
-    status: int | None = None
 
 
 class ChunkFacts(NamedTuple):
@@ -50,7 +38,7 @@ class ChunkFacts(NamedTuple):
     ``malformed``: what is wrong with it; None if nothing is.
     """
 
-    error: InBandError | None = None
+    error: UpstreamError | None = None
     meaningful: bool = False
     text: tuple[str, ...] = ()
     finish: Mapping[int, str] = _NO_FINISH
@@ -66,7 +54,8 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
     ``event``: the name of the event that brought it; None if it has none.
     """
     if not isinstance(chunk, dict):
-        return ChunkFacts(malformed="not an object")
+        found = error_of(chunk)  # Google's errors stand in an array
+        return ChunkFacts(error=found) if found is not None else ChunkFacts(malformed="not an object")
     choices = chunk.get("choices")
     if (event == b"error" or "error" in chunk or choices is None) and (error := error_of(chunk, event)) is not None:
         return ChunkFacts(error=error)
@@ -140,49 +129,11 @@ def _read_call(function: object, text: list[str]) -> None:
         text.extend(piece for name in ("name", "arguments", "input") if type(piece := function.get(name)) is str)
 
 
-def error_of(document: dict[str, Any], event: bytes | None = None) -> InBandError | None:
-    """The error that a chunk or a whole JSON answer is, or None.
-
-    Known shapes: OpenAI's ``{"error": {…}}``, ``{"error": "text"}``, a flat ``{"message": …}`` (under ``event: error``
-    or without choices), and PiAPI's envelope ``{"code": …, "message": …, "data": …}``, where 200 and 0 mean success.
+def error_of(document: object, event: bytes | None = None) -> UpstreamError | None:
+    """The error that a chunk or a whole JSON answer is, or None: what core/outcomes/upstream_error.py finds, anything
+    under ``event: error``, and a flat ``{"message": …}`` where there are no choices.
     """
-    inner = document.get("error")
-    if inner:
-        if isinstance(inner, dict):
-            return _error_from(inner)
-        words = inner if isinstance(inner, str) else "an error without words"
-        return InBandError(words, code=_as_text(document.get("code")), status=_status(document.get("code")))
-    if event == b"error":
-        return _error_from(document)
-    if document.get("choices") is None:
-        code = document.get("code")
-        if code not in (0, 200) if type(code) is int else isinstance(document.get("message"), str):
-            return _error_from(document)
-    return None
-
-
-def _error_from(fields: dict[str, Any]) -> InBandError:
-    code = fields.get("code")
-    status = next((found for name in ("status", "status_code") if (found := _status(fields.get(name)))), None)
-    return InBandError(
-        message=_as_text(fields.get("message")) or _as_text(fields.get("raw_message")) or "an error without words",
-        type=_as_text(fields.get("type")),
-        param=_as_text(fields.get("param")),
-        code=_as_text(code),
-        status=status or _status(code),
-    )
-
-
-def _as_text(value: object) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    return str(value) if type(value) is int else None
-
-
-def _status(value: object) -> int | None:
-    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
-        value = int(value)
-    return value if type(value) is int and 400 <= value <= 599 else None
+    return error_in(document, expects_choices=True, is_error=event == b"error")
 
 
 def _tokens(value: object) -> int | None:

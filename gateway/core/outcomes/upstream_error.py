@@ -1,40 +1,69 @@
-"""An upstream's error: found in any of the known shapes, and sanitised for the client.
+"""An upstream's error, found in whatever shape it came: the one reader for answers of every status and for streams.
 
-The shapes: OpenAI's ``{"error": {"message", "type", "param", "code"}}``, the relays' ``{"error": "text"}``, PiAPI's
-envelope ``{"code", "message", "data"}``, and the bare ``{"message": …}`` and ``{"detail": …}`` of web frameworks.
+The shapes: OpenAI's ``{"error": {"message", "type", "param", "code"}}`` and the same in an array (Google), the relays'
+``{"error": "text"}``, PiAPI's envelope ``{"code", "message", "data"}``, the bare ``{"message": …}`` and
+``{"detail": …}`` of web frameworks, also as a list of places and what is wrong there (FastAPI), and plain text. Many
+relays say only that something failed and put what it was one level down (``metadata.raw``, ``innererror``,
+``details``, JSON in the text): the inner words are then the error's words.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-MESSAGE_LIMIT = 500
-_READ_LIMIT = 2_000
+from gateway.core.outcomes.error_words import fields_in_text, is_vague, readable, says_nothing
 
 _ENVELOPE_OK = (0, 200)
 
-_MARKUP = re.compile(
-    r"<\s*/?\s*(?:!doctype|html|head|body|title|meta|script|style|div|span|p|br|hr|pre|center|h[1-6]|a|table)\b", re.I
+_DEEPEST = 6
+"""Levels that are searched for words."""
+
+_MOST_PLACES = 5
+"""Items of a list of what is wrong whose words are told."""
+
+_MESSAGES = (
+    "message",
+    "detail",
+    "raw_message",
+    "msg",
+    "error_msg",
+    "error_message",
+    "errormessage",
+    "errmsg",
+    "err_msg",
+    "status_msg",
+    "error_description",
+    "description",
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff\ud800-\udfff]+")
-_URL = re.compile(r"\b(?:https?|wss?|ftp)://[^\s\"'<>)\]}]+", re.I)
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b|\[[0-9a-f:]{3,}\](?::\d+)?", re.I)
-_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
-_HOST = re.compile(
-    r"(?<![a-z0-9.-])(?:[a-z0-9](?:[a-z0-9-]{0,62})\.)+"
-    r"(?:com|net|org|ai|io|app|dev|cn|cc|site|cloud|xyz|top|internal|local|svc|localdomain)\b(?::\d+)?"
-    r"|\blocalhost(?::\d+)?\b",
-    re.I,
+"""Names of the words, in lower case, the best first."""
+
+_INNER = (
+    "errors",
+    "error",
+    "innererror",
+    "inner_error",
+    "details",
+    "fieldviolations",
+    "cause",
+    "upstream_error",
+    "base_resp",
+    "err",
 )
-_SECRET = re.compile(
-    r"\b(?:sk|pk|rk|org|proj|acct)[-_][A-Za-z0-9*._-]{4,}"  # the shapes of keys and account ids
-    r"|\bBearer\s+\S+"
-    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
-    r"|\b(?=[A-Za-z_]*[0-9])[A-Za-z0-9_]{24,}"  # any long unbroken run with a digit in it
-)
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
-_PARAM = re.compile(r"[A-Za-z0-9_.\[\]$-]{1,100}", re.ASCII)
+"""Names below which the words may stand if they are not told here."""
+
+_CODES = ("code", "error_code", "errcode", "status_code", "statuscode")
+_TYPES = ("type", "error_type", "__type")
+_STATUSES = ("status", "status_code", "statuscode", "http_status", "http_code")
+
+_MARKS_OF_REFUSAL = ("flagged_input", "moderation_details", "blockreason", "block_reason", "blockReason")
+"""Members that only an error about what the prompt says has (OpenRouter, OpenAI, Google); of ``metadata``, also
+``reasons``.
+"""
+
+_FILTER_RESULTS = ("content_filter_result", "content_filter_results")
+_PLACES_OF_REQUESTS = ("body", "query", "header", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,83 +72,246 @@ class UpstreamError:
 
     ``message``: not sanitised.
     ``code``: a name or a number.
+    ``status``: the HTTP status it names for itself beside its code.
+    ``names``: other names of what it is: inner codes, and ``flagged_input`` if it says why the prompt was refused.
+    ``quoted``: the words and names are those of another error, which this one only hands on.
     """
 
     message: str | None = None
     type: str | None = None
     param: str | None = None
     code: str | int | None = None
+    status: int | None = None
+    names: tuple[str, ...] = ()
+    quoted: bool = False
 
 
-def error_in(document: object) -> UpstreamError | None:
+def error_in(document: object, *, expects_choices: bool = False, is_error: bool = False) -> UpstreamError | None:
     """The error inside a JSON document that looks successful; None if it holds none.
 
     ``document``: parsed JSON, a whole body or a whole stream event.
+    ``expects_choices``: whether a good document has ``choices``, so that a bare message without them is an error.
+    ``is_error``: whether something else, such as an event's name, already says that it is one.
     """
+    if isinstance(document, list):
+        return next(filter(None, (error_in(item) for item in document[:_MOST_PLACES] if _tells_error(item))), None)
     if not isinstance(document, dict):
         return None
-    error = document.get("error")
-    if error:
-        return _error_from(error, document)
-    code = _number(document.get("code"))
-    if code is not None and "message" in document and "choices" not in document and code not in _ENVELOPE_OK:
-        return _error_from(document, document)
+    if is_error or _is_error(document.get("error"), document):
+        return _read(document, _DEEPEST)
+    if document.get("choices") is not None:
+        return None
+    if _is_envelope(document) or "error" in (document.get("object"), document.get("type")):
+        return _read(document, _DEEPEST)
+    if expects_choices:
+        code = document.get("code")
+        known = type(code) is int and code in _ENVELOPE_OK
+        if type(code) is int and not known:
+            return _read(document, _DEEPEST)
+        if not known and any(isinstance(document.get(name), str) for name in ("message", "detail", "msg", "error_msg")):
+            return _read(document, _DEEPEST)
     return None
 
 
 def read_upstream_error(document: object) -> UpstreamError:
     """The error in a document known to be one, with as many of its fields as can be found."""
-    found = error_in(document)
-    if found is not None:
-        return found
-    if isinstance(document, dict | str):
-        return _error_from(document, {})
+    return _read({"error": document} if isinstance(document, str) else document, _DEEPEST)
+
+
+def is_error_document(document: object) -> bool:
+    """Whether JSON has the form of a provider's own error: an object, or an array that has one in it."""
+    return isinstance(document, dict) or (isinstance(document, list) and any(map(_tells_error, document)))
+
+
+def words_of(text: str) -> str | None:
+    """The words of a text that may itself be an error in JSON, or a page; None if it has none."""
+    return _read_text(text, _DEEPEST).message
+
+
+def _tells_error(item: object) -> bool:
+    return isinstance(item, dict) and (bool(item.get("error")) or _is_envelope(item))
+
+
+def _is_error(error: object, document: Mapping[str, Any]) -> bool:
+    """Whether the member ``error`` is one. Some relays send an empty one with every good chunk."""
+    if isinstance(error, dict):
+        return bool(error) and (not document.get("choices") or any(map(bool, error.values())))
+    return bool(error)
+
+
+def _is_envelope(document: Mapping[str, Any]) -> bool:
+    """Whether a document without ``choices`` is an error by its number (PiAPI, Baidu, MiniMax)."""
+    if "choices" in document:
+        return False
+    code = _number(document.get("code"))
+    if code is not None and "message" in document:
+        return code not in _ENVELOPE_OK
+    if "error_msg" in document:
+        return _number(document.get("error_code")) not in (None, *_ENVELOPE_OK)
+    told = document.get("base_resp")
+    return isinstance(told, dict) and _number(told.get("status_code")) not in (None, *_ENVELOPE_OK)
+
+
+def _read(value: object, levels: int) -> UpstreamError:
+    if isinstance(value, str):
+        return _read_text(value, levels)
+    if levels == 0:
+        return UpstreamError()
+    if isinstance(value, list):
+        return _read_list(value, levels - 1)
+    if isinstance(value, dict):
+        return _read_object(value, levels - 1)
     return UpstreamError()
 
 
-def sanitise(message: str | None) -> str | None:
-    """``message`` as a client may see it: one line, no HTML, no hosts, links, addresses, keys or account ids, at most
-    500 characters. None if nothing is left that may be shown.
-    """
-    if message is None:
+def _read_text(text: str, levels: int) -> UpstreamError:
+    """A text: plain words, or an error in JSON (or in Python's spelling of it) with nothing said around it."""
+    inner = fields_in_text(text) if levels > 0 else None
+    if inner is not None:
+        found = _read(inner, levels - 1)
+        if found.message is not None:
+            return replace(found, quoted=True)
+    return UpstreamError(readable(text))
+
+
+def _read_list(items: list[Any], levels: int) -> UpstreamError:
+    """A list of errors; of places and what is wrong there (FastAPI); or of texts."""
+    found = [one for one in (_read_item(item, levels) for item in items[:_MOST_PLACES]) if one.message is not None]
+    if not found:
+        return UpstreamError()
+    words = list(dict.fromkeys(one.message for one in found if one.message is not None))
+    names = tuple(name for one in found for name in one.names)
+    return replace(found[0], message="; ".join(words), names=names)
+
+
+def _read_item(item: object, levels: int) -> UpstreamError:
+    error = _read(item, levels)
+    if not isinstance(item, dict) or error.message is None:
+        return error
+    place = _place(item.get("loc")) or _place(item.get("path")) or _text(item.get("field"))
+    if place is None:
+        return error
+    return replace(error, message=f"{place}: {error.message}", param=error.param or place, type=None)
+
+
+def _place(loc: object) -> str | None:
+    """``messages.0.content`` for FastAPI's ``["body", "messages", 0, "content"]``."""
+    if not isinstance(loc, list):
         return None
-    text = message[:_READ_LIMIT]
-    if _MARKUP.search(text):
-        return None
-    text = _CONTROL.sub(" ", text)
-    text = _URL.sub("[link]", text)
-    text = _MAIL.sub("[address]", text)
-    text = _SECRET.sub("[redacted]", text)
-    text = _ADDRESS.sub("[host]", text)
-    text = _HOST.sub("[host]", text)
-    text = " ".join(text.split())
-    if len(text) > MESSAGE_LIMIT:
-        text = text[: MESSAGE_LIMIT - 1].rstrip() + "…"
-    return text or None
+    steps = [str(step) for step in loc if isinstance(step, str | int)]
+    if len(steps) > 1 and steps[0] in _PLACES_OF_REQUESTS:
+        steps = steps[1:]
+    return ".".join(steps) or None
 
 
-def plain_name(value: object) -> str | None:
-    """A type or code that is a plain identifier, or None if ``value`` is not one."""
-    return value if isinstance(value, str) and _NAME.fullmatch(value) and not _SECRET.search(value) else None
-
-
-def plain_param(value: object) -> str | None:
-    """A field's path such as ``messages[0].content``, or None if ``value`` is no such path."""
-    return value if isinstance(value, str) and _PARAM.fullmatch(value) and not _SECRET.search(value) else None
-
-
-def _error_from(error: object, around: dict[str, object]) -> UpstreamError:
-    if isinstance(error, str):
-        return UpstreamError(message=error, type=_text(around.get("type")), code=_code(around.get("code")) or error)
-    if not isinstance(error, dict):
-        return UpstreamError(code=_code(around.get("code")))
-    code = _code(error.get("code"))
-    if code is None:
-        code = _code(around.get("code"))
-    message = _text(error.get("message")) or _text(error.get("detail")) or _text(error.get("raw_message"))
-    return UpstreamError(
-        message or _text(around.get("message")), _text(error.get("type")), _text(error.get("param")), code
+def _read_object(members: dict[Any, Any], levels: int) -> UpstreamError:
+    fields = {name.lower(): value for name, value in members.items() if isinstance(name, str)}
+    inner = fields.get("error")
+    if isinstance(inner, dict | list) and inner:
+        return _beside(_read(inner, levels), fields, levels)
+    own = UpstreamError(
+        type=next(filter(None, map(_text, map(fields.get, _TYPES))), None),
+        param=_text(fields.get("param")),
+        code=_first_code(fields),
+        status=next(filter(None, map(_status, map(fields.get, _STATUSES))), None),
+        names=_names(fields),
     )
+    if isinstance(inner, str) and inner.strip():
+        own = _named(own, inner)
+    return _with_words(own, fields, levels)
+
+
+def _beside(error: UpstreamError, fields: Mapping[str, Any], levels: int) -> UpstreamError:
+    """An inner error, completed by what stands beside it."""
+    if error.message is None or says_nothing(error.message):
+        around = _with_words(UpstreamError(), {**fields, "error": None}, levels)
+        error = replace(error, message=around.message or error.message)
+    if error.code is None:
+        error = replace(error, code=_first_code(fields))
+    return error
+
+
+def _named(own: UpstreamError, error: str) -> UpstreamError:
+    """An error whose member ``error`` is a text: a code, or the words themselves."""
+    if own.code is None and is_vague(error) and not says_nothing(error):
+        return replace(own, code=error.strip())
+    return own
+
+
+def _with_words(own: UpstreamError, fields: Mapping[str, Any], levels: int) -> UpstreamError:
+    """``own`` with the best words among the members: those that say the most, the outermost first."""
+    metadata = fields.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    best = UpstreamError()
+    for value in (*(fields.get(name) for name in _MESSAGES), fields.get("error"), raw):
+        best = _better(best, value, levels)
+    if best.message is not None and not is_vague(best.message):
+        return _joined(own, best)
+    for name in _INNER:
+        best = _better(best, fields.get(name), levels)
+    return _joined(own, best)
+
+
+def _better(best: UpstreamError, value: object, levels: int) -> UpstreamError:
+    """``best``, or what ``value`` says if that is more."""
+    if not value or (best.message is not None and not is_vague(best.message)):
+        return best
+    found = _read(value, levels)
+    if found.message is None:
+        return best
+    if best.message is None or not says_nothing(found.message):
+        return replace(found, quoted=found.quoted or best.message is not None)
+    return best
+
+
+def _joined(own: UpstreamError, words: UpstreamError) -> UpstreamError:
+    """An error's own names, and the words that were found in it, with the names these came with."""
+    code = words.code if words.code is not None and not isinstance(own.code, str) else own.code
+    return UpstreamError(
+        words.message,
+        own.type or words.type,
+        own.param or words.param,
+        code,
+        own.status,
+        (*own.names, *words.names, *(str(name) for name in (words.code,) if name is not None and name != code)),
+        words.quoted and code is not own.code,
+    )
+
+
+def _names(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """The other names of what an error is, from the members that some vendors add."""
+    found: list[str] = []
+    metadata = fields.get("metadata")
+    places = (fields, metadata, fields.get("promptfeedback"))
+    marked = any(isinstance(place, dict) and any(map(place.get, _MARKS_OF_REFUSAL)) for place in places)
+    if marked or (isinstance(metadata, dict) and metadata.get("reasons")):
+        found.append("flagged_input")
+    inner = fields.get("innererror")
+    results = (place.get(name) for place in (fields, inner) if isinstance(place, dict) for name in _FILTER_RESULTS)
+    if any(map(_filtered, results)):
+        found.append("content_filter")
+    if isinstance(inner, dict):
+        found.extend(filter(None, (_text(inner.get("code")),)))
+    details = fields.get("details")
+    for item in details if isinstance(details, list) else ():
+        if isinstance(item, dict):
+            found.extend(filter(None, (_text(item.get("reason")),)))
+    status = fields.get("status")
+    if isinstance(status, str) and _number(status) is None:
+        found.extend(filter(None, (_text(status),)))
+    return tuple(found)
+
+
+def _filtered(results: object) -> bool:
+    """Whether Azure's results name a category that was filtered."""
+    return isinstance(results, dict) and any(
+        isinstance(result, dict) and result.get("filtered") is True for result in results.values()
+    )
+
+
+def _first_code(fields: Mapping[str, Any]) -> str | int | None:
+    codes = (_code(fields.get(name)) for name in _CODES)
+    return next((code for code in codes if code is not None), None)
 
 
 def _text(value: object) -> str | None:
@@ -134,6 +326,11 @@ def _number(value: object) -> int | None:
     if isinstance(value, str) and len(value) <= 6 and value.isascii() and value.isdigit():
         return int(value)
     return None
+
+
+def _status(value: object) -> int | None:
+    number = _number(value)
+    return number if number is not None and 400 <= number <= 599 else None
 
 
 def _code(value: object) -> str | int | None:

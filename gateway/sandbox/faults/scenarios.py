@@ -13,6 +13,7 @@ from gateway.sandbox.faults import answer_faults as answers
 from gateway.sandbox.faults import connection_faults as connection
 from gateway.sandbox.faults import event_faults as events
 from gateway.sandbox.faults import stream_faults as stream
+from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
@@ -174,6 +175,8 @@ _TABLE = (
     _events("bad_event", "an event that is no JSON", 40, edited(events.bad_event), after_events=2, data='{"choices":['),
     _events("wrong_index", "a choice nobody asked for", 40, edited(events.wrong_index), index=7),
     _events("changing_id", "another id in every chunk", 40, edited(events.changing_id)),
+    # Errors in the shapes of many vendors
+    *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})
