@@ -16,8 +16,8 @@ import orjson
 
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, classify_error
-from gateway.core.outcomes.upstream_error import UpstreamError
 from gateway.core.types import CostClass, Outcome, Phase, Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled, receive_body
 from gateway.translate.context import AttemptContext
 from gateway.wire.chat_accumulator import ChatAccumulator

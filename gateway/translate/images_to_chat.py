@@ -16,8 +16,8 @@ import orjson
 from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.shown_words import sanitise
-from gateway.core.outcomes.upstream_error import UpstreamError
 from gateway.core.types import Outcome, Phase, Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.core.outcomes.upstream_error import UpstreamError, error_in
 from gateway.core.types import Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in
 from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.sse import DONE, encode_event
 
@@ -130,8 +130,8 @@ def _read_call(function: object, text: list[str]) -> None:
 
 
 def error_of(document: object, event: bytes | None = None) -> UpstreamError | None:
-    """The error that a chunk or a whole JSON answer is, or None: what core/outcomes/upstream_error.py finds, anything
-    under ``event: error``, and a flat ``{"message": …}`` where there are no choices.
+    """The error that a chunk or a whole JSON answer is, or None: what core/upstream_errors/upstream_error.py finds,
+    anything under ``event: error``, and a flat ``{"message": …}`` where there are no choices.
     """
     return error_in(document, expects_choices=True, is_error=event == b"error")
 

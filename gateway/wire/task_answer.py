@@ -16,7 +16,7 @@ from itertools import chain, islice
 from typing import Any, Literal
 
 from gateway.core.images.types import MOST_READ, MadeImage
-from gateway.core.outcomes.upstream_error import words_of
+from gateway.core.upstream_errors.upstream_error import words_of
 from gateway.wire.base64_text import is_base64
 
 TaskStatus = Literal["running", "done", "failed"]

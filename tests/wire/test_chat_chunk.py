@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
-from gateway.core.outcomes.upstream_error import UpstreamError
 from gateway.core.types import Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.wire.chat_chunk import (
     ChunkFacts,
     chunk_facts,

@@ -19,8 +19,8 @@ from gateway.core.outcomes.request_faults import exceeds_every_allowance, is_ref
 from gateway.core.outcomes.retry_after import HeaderLookup, asked_wait
 from gateway.core.outcomes.shown_words import plain_name, sanitise, shown_name, shown_param
 from gateway.core.outcomes.table import RULES
-from gateway.core.outcomes.upstream_error import UpstreamError, error_in, is_error_document, read_upstream_error
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
+from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in, is_error_document, read_upstream_error
 
 BYPASS_HOST = "proxy.piapi.ai"
 """PiAPI's host without Cloudflare: a Cloudflare page from there is PiAPI relaying its own upstream's trouble."""

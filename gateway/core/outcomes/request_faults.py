@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from itertools import chain
 from types import MappingProxyType
 
-from gateway.core.outcomes.upstream_error import UpstreamError
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 
 _LONGEST = 4_000
 """Characters of a message that are searched."""

@@ -10,7 +10,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
-from gateway.core.outcomes.error_words import readable
+from gateway.core.upstream_errors.error_words import readable
 
 MESSAGE_LIMIT = 2_000
 _READ_LIMIT = 8_000

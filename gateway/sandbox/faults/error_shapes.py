@@ -120,7 +120,7 @@ _SHAPES = (
         "error-openrouter-cut",
         "OpenRouter: metadata.raw, cut off",
         400,
-        _openrouter(json.dumps(_error("max_tokens is too large: 999999"))[:-12]),
+        _openrouter(json.dumps(_error("max_tokens is too large: 999999"))[:-11]),
     ),
     ErrorShape(
         "error-openrouter-text", "OpenRouter: metadata.raw is plain text", 400, _openrouter("max_tokens is too large")
@@ -153,7 +153,7 @@ _SHAPES = (
         "error-quotes-html",
         "a message that quotes HTML",
         400,
-        _error("Invalid tag <div> in your input: close it, or write <html><body> as text."),
+        _error("Invalid tag <div> in your input: close it, or write <p><table> as text."),
     ),
     ErrorShape(
         "error-names-and-pages",

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.core.outcomes.error_words import fields_in_text, is_vague, readable, says_nothing
+from gateway.core.upstream_errors.error_words import fields_in_text, is_vague, readable, says_nothing
 
 _ENVELOPE_OK = (0, 200)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.outcomes.upstream_error import UpstreamError, error_in, read_upstream_error, words_of
+from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in, read_upstream_error, words_of
 
 
 @pytest.mark.parametrize(
