@@ -351,6 +351,6 @@ def _speaks_of_a_rate(slug: str, type: str | None) -> bool:
 def _code_for_client(slug: str, code: object) -> str | None:
     """The upstream's own code. Of a refused prompt only one that says so: a client looks for it."""
     name = shown_name(code)
-    if slug == "content_policy" and not (name and (slug_of_code(name) == slug or is_refusal_name(name))):
+    if slug == "content_policy" and name != "invalid_prompt" and not is_refusal_name(name):
         return None
     return name

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from itertools import chain
 from types import MappingProxyType
 
+from gateway.core.outcomes.error_codes import slug_of_code
 from gateway.core.upstream_errors.upstream_error import UpstreamError
 
 _LONGEST = 4_000
@@ -137,6 +138,13 @@ _NOT_THE_PROMPT: Mapping[str, re.Pattern[str]] = MappingProxyType(
                 r"\b(?:permissions?|not authori[sz]ed|unauthori[sz]ed|not entitled|not have access|no access"
                 r"|access denied|access to (?:the |this )?(?:model|endpoint))\b",
             ),
+            (
+                "a parameter",
+                r"\b(?:unknown|unsupported|unrecogni[sz]ed|invalid|unexpected|extra) (?:request )?"
+                r"(?:parameter|value|argument|field|property|option)s?\b"
+                r"|\b(?:parameter|argument|field|property|option)s?\b[^.]{0,60}\b"
+                r"(?:not (?:allowed|permitted|accepted|supported)|unknown|invalid)\b",
+            ),
             ("suspicious traffic", r"\b(?:bots?|vpn|proxy|fraud\w*|unusual (?:activity|traffic))\b"),
             (
                 "an account, in Chinese",
@@ -195,6 +203,9 @@ def names_the_prompt(error: UpstreamError) -> bool:
     """Whether an error that refuses a request does so for what its prompt says."""
     if error.code in _REFUSAL_NUMBERS or any(map(is_refusal_name, chain((error.code, error.type), error.names))):
         return True
+    # A code such as ``unsupported_parameter`` says that the words are about something else.
+    if isinstance(error.code, str) and slug_of_code(error.code) == "rejected":
+        return False
     return refusing_rule(error.message) is not None
 
 

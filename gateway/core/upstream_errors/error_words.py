@@ -54,6 +54,9 @@ _NOTHINGS = frozenset(
         "unprocessable entity",
         "unprocessable content",
         "request contains an invalid argument",
+        "the given data was invalid",
+        "invalid input",
+        "one or more validation errors occurred",
         "bad_response_status_code",
         "bad request",
         "unauthorized",
@@ -77,6 +80,13 @@ _NOTHINGS = frozenset(
         "none",
     }
 )
+_SOMEWHERE = re.compile(
+    r"(?:an? )?(?:upstream|provider|internal|unexpected|unknown) (?:server )?(?:error|failure)"
+    r"(?: (?:from|by) .{1,40})?",
+    re.IGNORECASE,
+)
+_XML = re.compile(r"\s*<(?:\?xml\b|Error\b|ErrorResponse\b)")
+_XML_MESSAGE = re.compile(r"<Message>([^<]{1,4000})</Message>", re.IGNORECASE)
 _NUMBERED = re.compile(
     r"(?:(?:bad|invalid) )?(?:upstream |provider )?(?:response |http )?(?:status(?: code)?|error(?: code)?)[ :=]*\d{3}",
     re.IGNORECASE,
@@ -110,10 +120,13 @@ def is_page(text: str) -> bool:
 
 
 def readable(text: str) -> str | None:
-    """The words of a text without a web page that it hands on; None if nothing is left."""
+    """The words of a text without a web page that it hands on; of XML, its message. None if nothing is left."""
     text = text.strip()
     if not text or is_page(text):
         return None
+    if _XML.match(text):
+        message = _XML_MESSAGE.search(text[:MOST_READ])
+        return message[1].strip() or None if message else None
     page = _PAGE_WITHIN.search(text[:MOST_READ]) if _reaches_the_end(text) else None
     return text[: page.start()].rstrip(" :-,\n\r\t") or None if page else text
 
@@ -126,7 +139,7 @@ def _reaches_the_end(text: str) -> bool:
 def says_nothing(words: str) -> bool:
     """Whether words only say that something failed."""
     plain = " ".join(words.lower().replace("’", "'").strip(" .!:").split())
-    return plain in _NOTHINGS or _NUMBERED.fullmatch(plain) is not None
+    return plain in _NOTHINGS or any(pattern.fullmatch(plain) for pattern in (_NUMBERED, _SOMEWHERE))
 
 
 def is_vague(words: str) -> bool:

@@ -36,6 +36,7 @@ _MESSAGES = (
     "status_msg",
     "error_description",
     "description",
+    "title",
 )
 """Names of the words, in lower case, the best first."""
 
@@ -210,7 +211,7 @@ def _read_object(members: dict[Any, Any], levels: int) -> UpstreamError:
     if isinstance(inner, dict | list) and inner:
         return _beside(_read(inner, levels), fields, levels)
     own = UpstreamError(
-        type=next(filter(None, map(_text, map(fields.get, _TYPES))), None),
+        type=next(filter(None, map(_type, map(fields.get, _TYPES))), None),
         param=_text(fields.get("param")),
         code=_first_code(fields),
         status=next(filter(None, map(_status, map(fields.get, _STATUSES))), None),
@@ -249,7 +250,15 @@ def _with_words(own: UpstreamError, fields: Mapping[str, Any], levels: int) -> U
         return _joined(own, best)
     for name in _INNER:
         best = _better(best, fields.get(name), levels)
-    return _joined(own, best)
+    return _joined(own, _better(best, _by_field(fields.get("errors")), levels))
+
+
+def _by_field(errors: object) -> list[dict[str, Any]]:
+    """What is wrong by the field it is wrong with: ``{"errors": {"n": ["is odd"]}}`` (Laravel, ASP.NET)."""
+    if not isinstance(errors, dict):
+        return []
+    pairs = ((name, words[0] if isinstance(words, list) and words else words) for name, words in errors.items())
+    return [{"field": name, "message": words} for name, words in pairs if isinstance(words, str)]
 
 
 def _better(best: UpstreamError, value: object, levels: int) -> UpstreamError:
@@ -316,6 +325,12 @@ def _first_code(fields: Mapping[str, Any]) -> str | int | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _type(value: object) -> str | None:
+    """A type's name; of problem documents it is a link (RFC 9457), which names nothing."""
+    text = _text(value)
+    return None if text is None or ":" in text else text
 
 
 def _number(value: object) -> int | None:

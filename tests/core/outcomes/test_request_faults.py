@@ -87,6 +87,9 @@ KEYS_FAULTS = (
     "Your request was blocked.",
     "Header names are case-sensitive content must match",
     "illegal content type",
+    "Unsupported parameter: 'moderation' is not allowed with this model",
+    "Invalid value for safety settings: BLOCK_NONE is not permitted",
+    "The field 'moderation' is not supported",
     "this key may not do that",
     "账号因违规被封禁",
     "用户分组 default 无权访问模型 gpt-4o",
@@ -146,6 +149,11 @@ def test_names_and_marks_tell_as_well_as_words(status: int, document: object) ->
     assert judge(status, document).slug == "content_policy"
 
 
+def test_a_code_for_a_parameter_is_believed_before_the_words() -> None:
+    outcome = judge(400, said("moderation failed: flagged", code="unsupported_parameter", param="moderation"))
+    assert (outcome.slug, outcome.code, outcome.param) == ("rejected", "unsupported_parameter", "moderation")
+
+
 def test_in_plain_text_as_well() -> None:
     text = {b"content-type": b"text/plain"}
     outcome = classify_answer(403, text, b"Your prompt was rejected by our safety system.\n", SOURCE, wall_seconds=0.0)
@@ -160,6 +168,7 @@ def test_in_plain_text_as_well() -> None:
         ("sensitive_words_detected", ("content_policy_violation", "sensitive_words_detected")),
         ("DataInspectionFailed", ("content_policy_violation", "DataInspectionFailed")),
         ("content_policy_violation", ("invalid_request_error", "content_policy_violation")),
+        ("invalid_prompt", ("content_policy_violation", "invalid_prompt")),
         ("permission_denied", ("invalid_request_error", "content_policy_violation")),
         ("forbidden", ("invalid_request_error", "content_policy_violation")),
         (403, ("invalid_request_error", "content_policy_violation")),

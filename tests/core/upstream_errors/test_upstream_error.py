@@ -120,6 +120,10 @@ PAGE = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></htm
         {"error": {"message": "bad response status code 400", "upstream_error": INNER}},
         {"error": {"message": "Provider returned error", "metadata": {"raw": PAGE}, "details": WRONG}},
         {"error": True, "message": WRONG},
+        {"error": {"message": "Upstream error from Sandbox", "metadata": {"raw": WRONG}}},
+        {"type": "https://example.com/problem", "title": "Bad Request", "detail": WRONG, "status": 400},
+        {"title": WRONG},
+        f'<?xml version="1.0"?><Error><Code>X</Code><Message>{WRONG}</Message></Error>',
         json.dumps(INNER),
     ],
     ids=lambda document: orjson.dumps(document).decode()[:70],
@@ -148,6 +152,11 @@ class TestPlacesAndWhatIsWrongThere:
             {"error": [{"path": ["messages", 1], "message": "Required", "code": "invalid_type"}]}
         )
         assert (error.message, error.param, error.code) == ("messages.1: Required", "messages.1", "invalid_type")
+
+    @pytest.mark.parametrize("title", ["message", "title"])
+    def test_by_field(self, title: str) -> None:
+        document = {title: "The given data was invalid.", "errors": {"n": ["is odd"], "top_k": "is odd, too"}}
+        assert read_upstream_error(document) == UpstreamError("n: is odd; top_k: is odd, too", param="n")
 
     def test_googles_violations(self) -> None:
         violation = {"field": "contents[0]", "description": "must not be empty"}
