@@ -101,7 +101,8 @@ def _host_pattern(hosts: Iterable[str]) -> re.Pattern[bytes] | None:
     known = "|".join(re.escape(name) for name in names)
     dotted = "|".join(re.escape(name) for name in names if "." in name or ":" in name)
     alone = rf"(?<![\w.@-])(?:(?:{known}):\d{{1,5}}" + (rf"|(?:{dotted})(?!\.?[\w-]))" if dotted else ")")
-    url = rf"\b[a-z][a-z0-9+.-]{{1,19}}://(?:[^\s/@\"'<>]{{1,512}}@)?\[?(?:{known})\]?(?![\w-]|\.\w)(?:[:/?#][^\s\"'<>)\]}}]*)?"
+    rest = r"[^\s\"'<>)\]}]"
+    url = rf"\b[a-z][a-z0-9+.-]{{1,19}}://(?:[^\s/@\"'<>]{{1,512}}@)?\[?(?:{known})\]?(?![\w-]|\.\w)(?:[:/?#](?:{rest}*[^\s\"'<>)\]}}.,;:!?])?)?"
     return re.compile(f"(?P<url>{url})|{alone}".encode(), re.IGNORECASE)
 
 

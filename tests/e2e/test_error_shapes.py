@@ -177,6 +177,13 @@ async def test_a_request_above_every_allowance_is_too_large(shape: str, stream: 
     assert len({request.key for request in rig.sandbox.requests[1:]}) == 2
 
 
+async def test_a_time_to_come_back_changes_nothing_for_it(gateway: StartGateway) -> None:
+    rig = await gateway()
+    scenario = "rate_limited;retry_after=20;message=Request too large: Limit 30,000 per min, Requested 48,211"
+    status, error = await told(rig, scenario, stream=False)
+    assert (status, error["message"]) == (413, "Request too large: Limit 30,000 per min, Requested 48,211")
+
+
 async def test_a_request_that_fits_later_cools_the_key(gateway: StartGateway) -> None:
     rig = await gateway()
     rig.sandbox.script("tokens-used-up-429", role="api", times=None)
@@ -189,7 +196,16 @@ async def test_links_to_upstreams_and_keys_are_struck_out(gateway: StartGateway)
     rig = await gateway()
     own = rig.sandbox.urls["backup"]
     rig.sandbox.script(f"rejected;message=See {own}/docs: {PIAPI_KEY} is not sk-proj-AbCd1234EfGh5678.", role="api")
-    assert (await rig.chat()).error()["message"] == "See [link] [redacted] is not [redacted]."
+    assert (await rig.chat()).error()["message"] == "See [link]: [redacted] is not [redacted]."
+
+
+async def test_hosts_of_an_earlier_configuration_stay_hidden(gateway: StartGateway) -> None:
+    rig = await gateway("upstreams: {backup: {endpoints: [{url: 'https://old.example.com'}]}}")
+    path = rig.folder / "config.yaml"
+    path.write_text(path.read_text().replace("https://old.example.com", "https://new.example.com"))
+    assert await rig.gateway.reload() == []
+    rig.sandbox.script("rejected;message=old.example.com and https://new.example.com/v1, not example.com", role="api")
+    assert (await rig.chat()).error()["message"] == "[host] and [link], not example.com"
 
 
 WILDCARD = """

@@ -163,7 +163,7 @@ _OF_THE_PROMPT = re.compile(
 )
 """Words that are the prompt's although they go on to speak of an account ("your account may be …")."""
 
-_NUMBER = r"(\d[\d,_']*(?:\.\d+)?)\s?([km])?\b"
+_NUMBER = r"(?<!\d)(\d[\d,_']{0,15}(?:\.\d{1,9})?)\s?([km])?\b"
 _SIZES: Mapping[str, tuple[re.Pattern[str], re.Pattern[str]]] = MappingProxyType(
     {
         name: (re.compile(asked, re.IGNORECASE), re.compile(allowed, re.IGNORECASE))
