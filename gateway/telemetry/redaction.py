@@ -102,7 +102,10 @@ def _host_pattern(hosts: Iterable[str]) -> re.Pattern[bytes] | None:
     dotted = "|".join(re.escape(name) for name in names if "." in name or ":" in name)
     alone = rf"(?<![\w.@-])(?:(?:{known}):\d{{1,5}}" + (rf"|(?:{dotted})(?!\.?[\w-]))" if dotted else ")")
     rest = r"[^\s\"'<>)\]}]"
-    url = rf"\b[a-z][a-z0-9+.-]{{1,19}}://(?:[^\s/@\"'<>]{{1,512}}@)?\[?(?:{known})\]?(?![\w-]|\.\w)(?:[:/?#](?:{rest}*[^\s\"'<>)\]}}.,;:!?])?)?"
+    url = (
+        rf"\b[a-z][a-z0-9+.-]{{1,19}}://(?:[^\s/@\"'<>]{{1,512}}@)?\[?(?:{known})\]?(?![\w-]|\.\w)"
+        rf"(?:[:/?#](?:{rest}*[^\s\"'<>)\]}}.,;:!?])?)?"
+    )
     return re.compile(f"(?P<url>{url})|{alone}".encode(), re.IGNORECASE)
 
 
