@@ -118,9 +118,16 @@ class TaskTimes:
     deadline: float = 1800.0
 
 
+STEERING_FIELDS = ("models", "provider", "route", "fallbacks", "plugins", "api_key", "api_base", "base_url")
+"""Fields of a request by which some upstreams choose another model, place or key than they were asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A provider: its hosts in the order to be tried, and its pool of keys."""
+    """A provider: its hosts in the order to be tried, and its pool of keys.
+
+    ``pass_fields``: those of ``STEERING_FIELDS`` that it gets.
+    """
 
     name: str
     dialect: Dialect
@@ -128,6 +135,7 @@ class Upstream:
     credentials: tuple[Credential, ...]
     timeouts: Timeouts = Timeouts()
     tasks: TaskTimes = TaskTimes()
+    pass_fields: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import Endpoint, Target, Usage
 from gateway.translate.commands import Conversation
-from gateway.translate.context import AttemptContext
+from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages
 from gateway.translate.images_to_task import ImagesToTask
@@ -29,6 +29,7 @@ class ImageTools:
 
     ``wall_seconds``: Unix time.
     ``jitter``: a number from 0 to 1.
+    ``event_limit``: bytes of one event of an upstream's stream.
     ``webhook_base``: the URL at which PiAPI reaches this gateway; empty without webhooks.
     ``webhook_secret``: the secret PiAPI then sends.
     """
@@ -39,12 +40,15 @@ class ImageTools:
     wall_seconds: Callable[[], float]
     jitter: Callable[[], float]
     points_per_usd: int
+    event_limit: int = EVENT_LIMIT
     webhook_base: str = ""
     webhook_secret: str = ""
 
     def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
         """The context of an attempt that begins now."""
-        return AttemptContext(target, endpoint, self.wall_seconds(), self.redact, self.redact_document)
+        return AttemptContext(
+            target, endpoint, self.wall_seconds(), self.redact, self.event_limit, redact_document=self.redact_document
+        )
 
     def webhook(self) -> TaskWebhook | None:
         """A new address known only to the upstream; None where webhooks are off."""

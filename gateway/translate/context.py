@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from gateway.core.outcomes.classify import AnswerSource
 from gateway.core.types import CostClass, Endpoint, Target
 
+EVENT_LIMIT = 32 << 20
+"""The default of ``limits.event``: an image is base64 in its event, and a PNG of 4096 × 4096 pixels has some 20 MB."""
+
 
 @dataclass(slots=True)
 class AttemptContext:
@@ -20,12 +23,14 @@ class AttemptContext:
         was sent.
     ``redact_document``: strikes secrets out of a document that goes to the client as it came, with its links; None for
         one that never does.
+    ``event_limit``: bytes one event of a stream may have.
     """
 
     target: Target
     endpoint: Endpoint
     wall_seconds: float
     redact: Callable[[bytes], bytes]
+    event_limit: int = EVENT_LIMIT
     redact_document: Callable[[bytes], bytes] | None = None
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:

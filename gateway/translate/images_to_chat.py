@@ -102,15 +102,13 @@ class ImagesToChat(ImageStream):
         facts = chunk_facts(document, 1, event)
         if facts.error is not None:
             return self._error(facts.error)
-        if facts.malformed is not None:
-            return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
         if facts.usage is not None:
             self.usage = facts.usage
         self._text.extend(piece[:IMAGE_TEXT_KEPT] for piece in facts.text)
         self._finish = facts.finish.get(0, self._finish)
         if facts.meaningful:
             self.progress += 1
-            for choice in document["choices"]:
+            for choice in (facts.tidied or document)["choices"]:
                 self._read(choice.get("delta") or {})
             if self._reader.too_long:
                 return Outcome("sse_event_too_big", self._phase(), 200, detail=f"more than {MOST_TEXT} characters")

@@ -191,6 +191,7 @@ class Stage:
                 nonstream_heartbeat=heartbeat,
                 body_limit=1 << 20,
                 upload_limit=1 << 20,
+                event_limit=32 << 20,
             ),
             new_id=lambda: "exchange-1",
             task_limiter=TaskLimiter(TaskSlots(), self._ask_limit, self.tasks),

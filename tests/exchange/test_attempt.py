@@ -77,16 +77,21 @@ class TestHowLongAWaitMayLast:
         play(story)
 
     @pytest.mark.parametrize("paid", [False, True])
-    @pytest.mark.parametrize("pause", [0.3, 1.9])
-    def test_an_answer_that_named_its_finish_gets_two_seconds_even_if_bytes_still_come(
-        self,
-        paid: bool,
-        pause: float,
-    ) -> None:
+    @pytest.mark.parametrize("more", [(), (3.0, 6.5, 10.0)])
+    def test_an_answer_that_named_its_finish_is_over_after_a_silence(self, paid: bool, more: tuple[float, ...]) -> None:
         async def story() -> None:
-            response = Response([(10, b"last"), *every(pause, b": still here", after=10)])
+            response = Response([(10, b"last"), *((10 + later, b"more") for later in more)])
             running = attempt(listen(Awaiting.CONTENT, Awaiting.FINISH), response, paid=paid)
-            assert await ends(running) == ("stall_finish", 10 + GRACE_AFTER_FINISH)
+            assert await ends(running) == ("stall_finish", 10 + max(more, default=0) + GRACE_AFTER_FINISH)
+
+        play(story)
+
+    @pytest.mark.parametrize("paid", [False, True])
+    def test_comments_after_the_finish_keep_it_open_but_not_for_ever(self, paid: bool) -> None:
+        async def story() -> None:
+            response = Response([(10, b"last"), *every(1.9, b": still here", after=10)])
+            running = attempt(listen(Awaiting.CONTENT, Awaiting.FINISH), response, paid=paid)
+            assert await ends(running) == ("stall_finish", 70)
 
         play(story)
 

@@ -12,6 +12,8 @@ from types import MappingProxyType
 from gateway.sandbox.faults import answer_faults as answers
 from gateway.sandbox.faults import connection_faults as connection
 from gateway.sandbox.faults import event_faults as events
+from gateway.sandbox.faults import odd_streams as odd
+from gateway.sandbox.faults import request_checks
 from gateway.sandbox.faults import stream_faults as stream
 from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
@@ -168,6 +170,8 @@ _TABLE = (
     _events("hang_after_done", "[DONE], and no end", 37, connection.hang_after_done, seconds=-1.0),
     _events("drip", "comments instead of content", 37, stream.drip, after_events=1, interval=50.0, count=0),
     _events("endless", "content for ever", 38, edited(events.endless)),
+    # Requests
+    _whole("strict_fields", "unknown or wrong fields of a chat are refused", 14, request_checks.strict_fields),
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
@@ -175,6 +179,28 @@ _TABLE = (
     _events("bad_event", "an event that is no JSON", 40, edited(events.bad_event), after_events=2, data='{"choices":['),
     _events("wrong_index", "a choice nobody asked for", 40, edited(events.wrong_index), index=7),
     _events("changing_id", "another id in every chunk", 40, edited(events.changing_id)),
+    # Streams that are right in an unusual way
+    _events("finish_in_every_chunk", "each chunk names a reason", 37, edited(odd.finish_in_every_chunk), reason="stop"),
+    _events(
+        "pause_after_finish",
+        "a reason, a pause, more content",
+        37,
+        odd.pause_after_finish,
+        reason="tool_calls",
+        seconds=3.0,
+    ),
+    _events("late_usage", "usage long after the finish", 37, odd.late_usage, seconds=3.0),
+    _events("word_for_no_reason", "a word for no finish reason", 30, edited(odd.word_for_no_reason), word="null"),
+    _events("no_finish", "[DONE] without a finish reason", 30, without("finish")),
+    _events("signs_of_life", "pings as data (which=0 to 6)", 35, edited(odd.signs_of_life), which=-1),
+    _events("half_emoji", "an emoji's two escapes in two chunks", 40, edited(odd.half_emoji)),
+    _events("not_a_number", "NaN and -Infinity in logprobs", 40, edited(odd.not_a_number)),
+    _events("odd_index", "kind=growing, or the index itself", 40, edited(odd.odd_index), kind="growing"),
+    _events("wrapped_twice", "data: data: {…}", 34, edited(odd.wrapped_twice)),
+    _events("message_for_delta", "a growing message in place of deltas", 40, edited(odd.message_for_delta)),
+    _events("mislabelled", "events under another label (type=)", 22, odd.mislabelled, type="application/octet-stream"),
+    _events("json_as_events", "a JSON document labelled as events", 22, odd.json_as_events),
+    _events("unended_last_event", "no blank line after the last event", 31, odd.unended_last_event),
     # Errors in the shapes of many vendors
     *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
 )
