@@ -173,12 +173,19 @@ class Route:
     """A model as clients name it (``*`` may end it) and its targets in order.
 
     ``max_output``: tokens the model can write at most in one choice; None if that is not known.
+    ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     """
 
     model: str
     targets: tuple[Target, ...]
     notes: tuple[str, ...] = ()
     max_output: int | None = None
+    asked: str = ""
+
+    @property
+    def named(self) -> str:
+        """The model as the client knows it, for what it is told; metrics and books have ``model``."""
+        return self.asked or self.model
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ class ChatEndpoint:
                 len(body),
                 services.tokenizer.count,
                 services.clock,
-                services.log.redactor.data,
+                services.log.redactor.words,
                 max_output=route.max_output,
                 event_limit=services.snapshot.event_limit,
             )

@@ -167,7 +167,7 @@ class Subrequest:
             if outcome.slug == "drain_cut":
                 raise DrainOver
             if self._may_have_a_task(outcome):
-                return client_error(outcome, CostClass.PAID, model=around.route.model)
+                return client_error(outcome, CostClass.PAID, model=around.route.named)
 
     async def ended(self) -> GatewayError | ClientGone | DrainOver | None:
         """``run`` for a subrequest beside others: how it ended is returned, not raised."""

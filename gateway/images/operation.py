@@ -38,6 +38,7 @@ class ImageTools:
 
     count: Callable[[str], int]
     redact: Callable[[bytes], bytes]
+    redact_document: Callable[[bytes], bytes]
     wall_seconds: Callable[[], float]
     jitter: Callable[[], float]
     points_per_usd: int
@@ -47,7 +48,9 @@ class ImageTools:
 
     def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
         """The context of an attempt that begins now."""
-        return AttemptContext(target, endpoint, self.wall_seconds(), self.redact, self.event_limit)
+        return AttemptContext(
+            target, endpoint, self.wall_seconds(), self.redact, self.event_limit, redact_document=self.redact_document
+        )
 
     def webhook(self) -> TaskWebhook | None:
         """A new address known only to the upstream; None where webhooks are off."""

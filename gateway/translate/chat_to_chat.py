@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.core.errors import TransportError
 from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.chat_errors import judge_answer, judge_in_band
 from gateway.translate.commands import (
     RECEIVE,
@@ -30,7 +31,7 @@ from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import tidy_choices
-from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks
+from gateway.wire.chat_chunk import ChunkFacts, chunk_facts, completion_as_chunks
 from gateway.wire.chat_ending import ChatEnding, strip_usage
 from gateway.wire.chat_event import (
     completes_a_stream,
@@ -364,7 +365,7 @@ class ChatConversation:
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
-    def _error(self, error: InBandError) -> Outcome:
+    def _error(self, error: UpstreamError) -> Outcome:
         wishes = NO_WISHES if self._answered else self._wishes
         return judge_in_band(error, self._context, wishes, forwarded=self._phase() is Phase.FORWARDED)
 

@@ -15,14 +15,15 @@ import orjson
 
 from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
-from gateway.core.outcomes.upstream_error import sanitise
+from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.types import ALL_WISHES, NO_WISHES, Outcome, Phase, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer
 from gateway.translate.own_wishes import sending, wishes_left
 from gateway.translate.presenting import Presenter
-from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
+from gateway.wire.chat_chunk import chunk_facts, completion_as_chunks
 from gateway.wire.chat_request import CHAT_PATH
 from gateway.wire.image_text import MOST_TEXT, ImageTextReader
 from gateway.wire.images_answer import image_at
@@ -146,12 +147,8 @@ class ImagesToChat(ImageStream):
                 return outcome
         return None
 
-    def _error(self, error: InBandError) -> Outcome:
-        code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
-        if code is not None or error.type is not None:
-            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        return classify_error(document, forwarded=self._forwarded, redact=self._context.redact)
+    def _error(self, error: UpstreamError) -> Outcome:
+        return classify_error(error, forwarded=self._forwarded, redact=self._context.redact)
 
     def _complete(self) -> bool:
         return self._finish is not None

@@ -11,8 +11,8 @@ from typing import Any
 
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_error
-from gateway.core.outcomes.upstream_error import error_in
 from gateway.core.types import NO_WISHES, Outcome, Phase, Target, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import error_in
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.core.types import Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in
 from gateway.wire.chat_choices import in_order, tidy_choices
 from gateway.wire.chat_event import is_sign_of_life
 from gateway.wire.chat_request import MAX_CHOICES
@@ -26,19 +27,6 @@ _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 _REASONING = ("reasoning_content", "reasoning")
 _TEXTS_OF_A_PART = ("text", "thinking", "refusal", "content")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
-
-
-class InBandError(NamedTuple):
-    """An error inside an answer of status 200, in any of its known shapes.
-
-    ``status``: the HTTP status it names for itself (a code from 400 to 599); None if it names none.
-    """
-
-    message: str
-    type: str | None = None
-    param: str | None = None
-    code: str | None = None
-    status: int | None = None
 
 
 class ChunkFacts(NamedTuple):
@@ -57,7 +45,7 @@ class ChunkFacts(NamedTuple):
     ``tidied``: the chunk with its choices as they should be, if they are not; None for a chunk that is in order.
     """
 
-    error: InBandError | None = None
+    error: UpstreamError | None = None
     meaningful: bool = False
     text: tuple[str, ...] = ()
     finish: Mapping[int, str] = _NO_FINISH
@@ -211,49 +199,11 @@ def _read_parts(parts: object, text: list[str]) -> None:
         text.append(parts)
 
 
-def error_of(document: dict[str, Any], event: bytes | None = None) -> InBandError | None:
-    """The error that a chunk or a whole JSON answer is, or None.
-
-    Known shapes: OpenAI's ``{"error": {…}}``, ``{"error": "text"}``, a flat ``{"message": …}`` (under ``event: error``
-    or without choices), and PiAPI's envelope ``{"code": …, "message": …, "data": …}``, where 200 and 0 mean success.
+def error_of(document: object, event: bytes | None = None) -> UpstreamError | None:
+    """The error that a chunk or a whole JSON answer is, or None: what core/upstream_errors/upstream_error.py finds,
+    anything under ``event: error``, and a flat ``{"message": …}`` where there are no choices.
     """
-    inner = document.get("error")
-    if inner:
-        if isinstance(inner, dict):
-            return _error_from(inner)
-        words = inner if isinstance(inner, str) else "an error without words"
-        return InBandError(words, code=_as_text(document.get("code")), status=_status(document.get("code")))
-    if event == b"error":
-        return _error_from(document)
-    if document.get("choices") is None:
-        code = document.get("code")
-        if code not in (0, 200) if type(code) is int else isinstance(document.get("message"), str):
-            return _error_from(document)
-    return None
-
-
-def _error_from(fields: dict[str, Any]) -> InBandError:
-    code = fields.get("code")
-    status = next((found for name in ("status", "status_code") if (found := _status(fields.get(name)))), None)
-    return InBandError(
-        message=_as_text(fields.get("message")) or _as_text(fields.get("raw_message")) or "an error without words",
-        type=_as_text(fields.get("type")),
-        param=_as_text(fields.get("param")),
-        code=_as_text(code),
-        status=status or _status(code),
-    )
-
-
-def _as_text(value: object) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    return str(value) if type(value) is int else None
-
-
-def _status(value: object) -> int | None:
-    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
-        value = int(value)
-    return value if type(value) is int and 400 <= value <= 599 else None
+    return error_in(document, expects_choices=True, is_error=event == b"error")
 
 
 def _tokens(value: object) -> int | None:

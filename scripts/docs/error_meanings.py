@@ -52,7 +52,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Change the request as the message says. Another upstream would say the same, so none was asked.",
     ),
     (400, "content_policy_violation"): Meaning(
-        "The upstream refused or moderated the request or its image. For chat the type is `invalid_request_error`.",
+        "The upstream refused or moderated the request or its image. For chat the type is `invalid_request_error`; "
+        "where the upstream has a code of its own for it, such as `content_filter`, "
+        "that is the code, and this one the type.",
         "Change the prompt or the image.",
     ),
     (400, "malformed_http"): Meaning(
@@ -112,7 +114,8 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (409, "key_revoked"): Meaning("Admin: the key is revoked, which is for good.", "Make a key under another name."),
     (409, "key_in_file"): Meaning("Admin: the key is kept in the configuration file.", "Change it there, then reload."),
     (413, "request_too_large"): Meaning(
-        "The body is larger than `limits.body` (a form: `limits.upload`), or too large for the upstream.",
+        "The body is larger than `limits.body` (a form: `limits.upload`), or the request is larger than the upstream "
+        "takes, or than all it allows in a minute.",
         "Send less, or raise the limit.",
     ),
     (415, "unsupported_content_encoding"): Meaning(

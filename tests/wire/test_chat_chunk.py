@@ -10,9 +10,9 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.core.types import Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.wire.chat_chunk import (
     ChunkFacts,
-    InBandError,
     chunk_facts,
     completion_as_chunks,
     error_of,
@@ -106,32 +106,32 @@ def test_finish_reasons_by_choice():
                 }
             },
             None,
-            InBandError("slow down", "rate_limit_error", None, "rate_limit_exceeded"),
+            UpstreamError("slow down", "rate_limit_error", None, "rate_limit_exceeded"),
         ),
-        ({"error": {"message": "m", "code": 429}}, b"error", InBandError("m", code="429", status=429)),
-        ({"error": {"message": "m", "code": "503"}}, None, InBandError("m", code="503", status=503)),
-        ({"error": {"message": "m", "status_code": 500, "code": "x"}}, None, InBandError("m", code="x", status=500)),
-        ({"error": {"message": "", "raw_message": "raw"}}, None, InBandError("raw")),
-        ({"error": {"param": "n"}}, None, InBandError("an error without words", param="n")),
-        ({"error": "timeout"}, None, InBandError("timeout")),
+        ({"error": {"message": "m", "code": 429}}, b"error", UpstreamError("m", code=429)),
+        ({"error": {"message": "m", "code": "503"}}, None, UpstreamError("m", code=503)),
+        ({"error": {"message": "m", "status_code": 500, "code": "x"}}, None, UpstreamError("m", code="x", status=500)),
+        ({"error": {"message": "", "raw_message": "raw"}}, None, UpstreamError("raw")),
+        ({"error": {"param": "n"}}, None, UpstreamError(param="n")),
+        ({"error": "timeout"}, None, UpstreamError("timeout", code="timeout")),
         (
             {"error": "generation_failed", "code": "generation_failed"},
             None,
-            InBandError("generation_failed", code="generation_failed"),
+            UpstreamError("generation_failed", code="generation_failed"),
         ),
-        ({"error": True}, None, InBandError("an error without words")),
-        ({"message": "flat", "type": "server_error"}, b"error", InBandError("flat", "server_error")),
-        ({"message": "flat", "code": "slow_down"}, None, InBandError("flat", code="slow_down")),
-        ({}, b"error", InBandError("an error without words")),
+        ({"error": True}, None, UpstreamError()),
+        ({"message": "flat", "type": "server_error"}, b"error", UpstreamError("flat", "server_error")),
+        ({"message": "flat", "code": "slow_down"}, None, UpstreamError("flat", code="slow_down")),
+        ({}, b"error", UpstreamError()),
         (
             {"code": 400, "message": "invalid model", "data": None},
             None,
-            InBandError("invalid model", code="400", status=400),
+            UpstreamError("invalid model", code=400),
         ),
-        ({"code": 10001, "message": "too many requests"}, None, InBandError("too many requests", code="10001")),
-        ({**chunk(), "error": {"message": "m"}}, None, InBandError("m")),
-        (chunk({"error": "timeout"}), None, InBandError("timeout")),
-        (chunk({"error": {"message": "m", "code": 502}}), None, InBandError("m", code="502", status=502)),
+        ({"code": 10001, "message": "too many requests"}, None, UpstreamError("too many requests", code=10001)),
+        ({**chunk(), "error": {"message": "m"}}, None, UpstreamError("m")),
+        (chunk({"error": "timeout"}), None, UpstreamError("timeout", code="timeout")),
+        (chunk({"error": {"message": "m", "code": 502}}), None, UpstreamError("m", code=502)),
     ],
 )
 def test_errors_in_every_shape_they_come_in(document, event, error):
@@ -171,7 +171,7 @@ def test_json_that_is_no_chunk_says_nothing(document):
 
 
 def test_google_sends_its_errors_in_an_array():
-    assert chunk_facts([{"error": {"message": "m", "code": 429}}]).error == InBandError("m", code="429", status=429)
+    assert chunk_facts([{"error": {"message": "m", "code": 429}}]).error == UpstreamError("m", code=429)
 
 
 @pytest.mark.parametrize("index", [1, 7, -1, "0", "5", False, None, 0.0, 2.5, "x", [], 10**30])

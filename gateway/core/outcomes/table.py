@@ -348,11 +348,22 @@ def client_error(
             answer.status, answer.type, answer.code, message, param="model" if answer is _MISSING else None
         )
     if answer is _REFUSED:
-        kind = answer.type if cost_class is CostClass.PAID else _INVALID
-        return UpstreamFault(answer.status, kind, answer.code, outcome.message or message, param=outcome.param)
+        kind, code = _refusal_names(outcome, cost_class)
+        return UpstreamFault(answer.status, kind, code, outcome.message or message, param=outcome.param)
     status = outcome.status if answer is _REJECTED and outcome.status in _STATUSES_PASSED_ON else answer.status
     code = (outcome.code or answer.code) if answer is _REJECTED else answer.code
     return UpstreamFault(status, outcome.type or answer.type, code, outcome.message or message, param=outcome.param)
+
+
+def _refusal_names(outcome: Outcome, cost_class: CostClass) -> tuple[str, str]:
+    """The type and code of a refused prompt. A chat's client sees the upstream's own code where it names the refusal
+    (Azure's ``content_filter``), and then finds what it means in the type.
+    """
+    if cost_class is CostClass.PAID:
+        return _REFUSED.type, _REFUSED.code
+    if outcome.code is None or outcome.code == _REFUSED.code:
+        return _INVALID, _REFUSED.code
+    return _REFUSED.code, outcome.code
 
 
 def _capped_wait(seconds: float | None) -> float | None:

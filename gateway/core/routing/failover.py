@@ -88,7 +88,7 @@ class FailoverPlan:
         keyed = [one for one in route.targets if one.upstream.endpoints and len(states[one.upstream.name].pool)]
         self._targets = [target for target in keyed if target.operation in operations]
         self._other_operations = len(keyed) > len(self._targets)
-        self._model = route.model
+        self._model = route.named
         self._states = states
         self._deadline = deadline
         self._rng = randomness

@@ -16,6 +16,7 @@ from gateway.sandbox.faults import odd_streams as odd
 from gateway.sandbox.faults import request_checks
 from gateway.sandbox.faults import stream_faults as stream
 from gateway.sandbox.faults import wish_faults as wishes
+from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
@@ -210,6 +211,8 @@ _TABLE = (
     _events("mislabelled", "events under another label (type=)", 22, odd.mislabelled, type="application/octet-stream"),
     _events("json_as_events", "a JSON document labelled as events", 22, odd.json_as_events),
     _events("unended_last_event", "no blank line after the last event", 31, odd.unended_last_event),
+    # Errors in the shapes of many vendors
+    *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})

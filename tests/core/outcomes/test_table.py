@@ -187,7 +187,7 @@ def test_a_rejection_in_an_unfit_status_is_a_400(status: int) -> None:
     assert client_error(Outcome("rejected", Phase.REJECTED, status=status), CostClass.TOKENS, model="m").status == 400
 
 
-def test_a_refused_image_and_a_refused_chat_differ_in_type_only() -> None:
+def test_a_refused_image_and_a_refused_chat_differ_in_their_names() -> None:
     outcome = Outcome("content_policy", Phase.REJECTED, 400, message="no violence", code="moderation_blocked")
     image = client_error(outcome, CostClass.PAID, model="m")
     chat = client_error(outcome, CostClass.TOKENS, model="m")
@@ -196,7 +196,13 @@ def test_a_refused_image_and_a_refused_chat_differ_in_type_only() -> None:
         "image_generation_user_error",
         "content_policy_violation",
     )
-    assert (chat.type, chat.code, chat.message) == ("invalid_request_error", "content_policy_violation", "no violence")
+    assert (chat.type, chat.code, chat.message) == ("content_policy_violation", "moderation_blocked", "no violence")
+
+
+@pytest.mark.parametrize("code", [None, "content_policy_violation"])
+def test_a_refused_chat_without_a_name_of_its_own_is_told_the_usual_one(code: str | None) -> None:
+    error = client_error(Outcome("content_policy", Phase.REJECTED, 400, code=code), CostClass.TOKENS, model="m")
+    assert (error.status, error.type, error.code) == (400, "invalid_request_error", "content_policy_violation")
 
 
 def test_an_image_refused_in_band_was_paid_for() -> None:
