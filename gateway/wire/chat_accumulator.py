@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 
 from gateway.wire.chat_chunk import read_usage
+from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_message import FoldedMessage
 from gateway.wire.folded_values import append, plain, replace
 from gateway.wire.writable import writable
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
-_NO_REASONS = frozenset({"", "null", "none"})
 
 
 class ChatAccumulator:
@@ -155,16 +155,6 @@ class _Choice:
             "finish_reason": self._finish_reason or usual_finish_reason(message),
             **plain(self._extra),
         }
-
-
-def finish_reason(value: object) -> str | None:
-    """The reason that a chunk gives for the end of a choice; None if it gives none: some write it as ``"null"``."""
-    return value if isinstance(value, str) and value.lower() not in _NO_REASONS else None
-
-
-def usual_finish_reason(message: dict[str, Any]) -> str:
-    """The reason for which a whole message ends when nobody says why."""
-    return "tool_calls" if message.get("tool_calls") else "function_call" if message.get("function_call") else "stop"
 
 
 def _index(choice: dict[str, Any], place: int) -> int:

@@ -26,7 +26,7 @@ from gateway.wire.folded_values import merge, plain
 _NUMBER = re.compile("-?[0-9]{1,9}")
 _OF_A_CALL = frozenset({"index", "id", "type", "function", "custom", "name", "arguments"})
 _MOST_CALLS = 2_000  # no model makes as many; the call of an empty object takes a hundred times its bytes
-_NO_WORDS = frozenset({"", "null", "none", "undefined"})
+_NO_IDS = frozenset({"", "null", "none", "undefined"})
 
 
 class _Piece(NamedTuple):
@@ -71,14 +71,15 @@ class ToolCalls:
     def extend(self, pieces: Any, *, numbered: bool = False) -> None:
         """Take the ``tool_calls`` of a delta: an array, or its only entry. What is no object is passed over.
 
-        ``numbered``: an entry without an index has its place in the array as one, as in a whole message.
+        ``numbered``: they are a whole message's: an entry without an index has its place in the array as one, and two
+        entries are two calls.
         """
         for place, call in enumerate(pieces if isinstance(pieces, list) else [pieces]):
             if isinstance(call, dict) and not _OF_A_CALL.isdisjoint(call):
                 piece = _read(call)
                 if numbered and piece.slot is None:
                     piece = piece._replace(slot=place)
-                self._take(piece)
+                self._take(piece, apart=numbered and piece.slot not in self._by_slot)
 
     def result(self) -> list[dict[str, Any]]:
         """The calls as OpenAI writes them, by index or, where one has none, as they came. Heads that were followed by
@@ -90,8 +91,8 @@ class ToolCalls:
             calls.sort(key=lambda call: call.slot if isinstance(call.slot, int) else 0)
         return [call.result() for call in calls]
 
-    def _take(self, piece: _Piece) -> None:
-        call = self._before(piece)
+    def _take(self, piece: _Piece, *, apart: bool) -> None:
+        call = None if apart else self._before(piece)
         if call is None or (len(self._calls) < _MOST_CALLS and self._begins(piece, call)):
             call = _Call(piece.slot, echo=call is not None and self._may_repeat(piece, call))
             self._calls.append(call)
@@ -264,17 +265,17 @@ def _read(call: dict[str, Any]) -> _Piece:
     index = call.get("index")
     if (isinstance(index, float) and index.is_integer()) or (isinstance(index, str) and _NUMBER.fullmatch(index)):
         index = int(index)
-    given = call.get("id")
+    given, name = call.get("id"), body.get("name")
     return _Piece(
-        slot=index if type(index) is int or (isinstance(index, str) and index.lower() not in _NO_WORDS) else None,
-        id=_word(str(given) if type(given) is int else given),
+        slot=index if type(index) is int or (isinstance(index, str) and index.lower() not in _NO_IDS) else None,
+        id=_id(str(given) if type(given) is int else given),
         kind=kind,
-        name=_word(body.get("name")),
+        name=name if isinstance(name, str) and name not in ("", "null") else None,
         arguments=body.get("input" if kind == "custom" else "arguments"),
         body=body,
         rest={name: value for name, value in call.items() if name not in ("index", "id", "function", "custom")},
     )
 
 
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and value.strip().lower() not in _NO_WORDS else None
+def _id(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip().lower() not in _NO_IDS else None
