@@ -15,6 +15,8 @@ from gateway.wire.writable import writable
 # Fields of a chunk that a completion does not have, or has elsewhere.
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
 
+_LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
+
 
 class ChatAccumulator:
     """Takes chunks in order; ``result`` is the completion so far.
@@ -172,5 +174,5 @@ def _as_type_of(known: str | int, value: Any) -> str | int | None:
     if isinstance(known, str):
         return value if isinstance(value, str) else str(value) if type(value) is int else None
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
-        return int(value)
-    return int(value) if isinstance(value, float) and abs(value) < 1e15 else value if type(value) is int else None
+        value = int(value)
+    return int(value) if type(value) in (int, float) and 0 < value < _LATEST else None

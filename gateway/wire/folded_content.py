@@ -14,6 +14,7 @@ from gateway.wire.writable import dump_json
 
 _TEXTS = frozenset({None, "", "text", "output_text", "text_delta"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning", "thought", "reasoning_text", "thinking_delta"})
+_TYPED = frozenset({"image_url", "file", "input_audio"})  # types that are named like their field, an object
 _WORDS = ("thinking", "text", "reasoning", "summary", "content")
 
 
@@ -53,26 +54,34 @@ class Content:
             self.add_text(part if isinstance(part, str) else dump_json(part).decode())
             return
         kind, text = part.get("type"), part.get("text")
+        kind = kind if isinstance(kind, str) else None
         if isinstance(text, dict):
             text = text.get("value")
         if kind in _THOUGHTS or part.get("thought") is True:
-            self._add_thought(part)
-        elif kind in _TEXTS and isinstance(text, str):
-            self.add_text(text)
+            self._add_thought(part, kind or "thinking")
+        elif kind in _TEXTS and text is not None:
+            self.add_text(text if isinstance(text, str) else dump_json(text).decode())
             for name in ("annotations", "citations"):
                 if isinstance(part.get(name), list):
                     self._notes.setdefault(name, Entries(name)).extend(part[name])
-        elif kind == "refusal" and isinstance(part.get("refusal"), str):
+        elif kind in ("refusal", None) and isinstance(part.get("refusal"), str):
             self._refusal.append(part["refusal"])
-        elif part:
+        elif kind not in _TEXTS:
             self._parts.append(part)
+        elif names := [
+            name
+            for name in part.keys() - {"type", "text", "refusal"}
+            if name not in _TYPED or isinstance(part[name], dict)
+        ]:
+            # Without a type it could not be sent back; that of an image is the name of its field.
+            self._parts.append({**part, "type": min(names)})
 
-    def _add_thought(self, part: dict[str, Any]) -> None:
+    def _add_thought(self, part: dict[str, Any], kind: str) -> None:
         words = _words(part)
         self._thoughts.append(words)
         marks = {name: part[name] for name in ("signature", "data") if isinstance(part.get(name), str) and part[name]}
         self._signed = self._signed or bool(marks)
-        self._blocks.extend([{"type": str(part.get("type")), **({"thinking": words} if words else {}), **marks}])
+        self._blocks.extend([{"type": kind, **({"thinking": words} if words else {}), **marks}])
 
     def fill(self, message: dict[str, Any]) -> None:
         """Set the fields of a message, which may have some of them from elsewhere: a thought that is there already is

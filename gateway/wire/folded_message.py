@@ -131,15 +131,17 @@ def _with(said: dict[str, Any], stated: dict[str, Any], *, stated_first: bool) -
         known: Any = said.get(name)
         if known in _NOTHING:
             both[name] = value
+        elif value in _NOTHING:
+            continue
         elif name == "content" and not (isinstance(known, str) and isinstance(value, str)):
             both[name] = _one_content([value, known] if stated_first else [known, value])
-        elif value not in _NOTHING and type(known) is not type(value):
+        elif type(known) is not type(value):
             both[name] = value
         elif isinstance(value, str) and not is_label(name):
             both[name] = _both_texts(known, value, stated_first=stated_first)
         elif isinstance(value, dict):
             both[name] = {**known, **value}
-        elif isinstance(value, list) and value:
+        elif isinstance(value, list):
             longest = max((known, value), key=lambda entries: len(dump_json(entries)))
             both[name] = longest if name in FRAGMENTED else _one_list(name, [known, value])
     return both

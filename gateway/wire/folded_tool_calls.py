@@ -199,9 +199,10 @@ class _Call:
     def result(self) -> dict[str, Any]:
         custom = self._kind == "custom"
         given = {"input": self.arguments.raw()} if custom else {"arguments": self.arguments.text()}
-        kind = self._rest.get("type") or self._kind
+        kind = self._rest.get("type")
         rest = {name: value for name, value in plain(self._rest).items() if name != "type"}
-        return {"id": self.id, "type": kind, self._kind: {"name": self.name, **given, **plain(self._body)}, **rest}
+        marks = {"id": self.id, "type": kind if kind and isinstance(kind, str) else self._kind}
+        return {**marks, self._kind: {"name": self.name, **given, **plain(self._body)}, **rest}
 
 
 class _Other(NamedTuple):

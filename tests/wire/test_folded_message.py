@@ -117,6 +117,17 @@ def test_parts_of_another_kind_keep_their_places():
     assert message["content"] == [{"type": "text", "text": "Here"}, image, {"type": "text", "text": "!"}]
 
 
+def test_a_part_without_a_type_gets_one_or_it_could_not_be_sent_back():
+    message = folded(
+        {"content": [{"image_url": {"url": "u"}}, {"type": None}, {}, {"type": [], "text": "a"}, {"n": 1}]}
+    )
+    assert message["content"] == [
+        {"type": "image_url", "image_url": {"url": "u"}},
+        {"type": "text", "text": "a"},
+        {"type": "n", "n": 1},
+    ]
+
+
 def test_a_refusal_and_citations_in_parts_stand_where_clients_look():
     note = {"type": "url_citation", "url_citation": {"url": "https://a.example"}}
     message = folded(
