@@ -104,6 +104,7 @@ def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,
         upload_limit=config.limits.upload,
+        event_limit=config.limits.event,
     )
 
 
@@ -171,6 +172,7 @@ def build_image_orders(config: Config, services: Services, mask_renderer: MaskRe
         wall_seconds=lambda: services.clock.wall_ns() / 1_000_000_000,
         jitter=services.randomness.random,
         points_per_usd=config.points_per_usd,
+        event_limit=config.limits.event,
         webhook_base=config.images.public_url.rstrip("/"),
         webhook_secret=config.webhook_secret,
     )

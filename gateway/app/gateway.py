@@ -7,6 +7,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gateway import __version__
@@ -32,6 +33,8 @@ from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.chat import ChatEndpoint
+from gateway.endpoints.front_page import front_page_routes
+from gateway.endpoints.health import PATHS as HEALTH
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
 from gateway.endpoints.images import PATHS as IMAGES
@@ -49,6 +52,7 @@ from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
+from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.limits import ServerLimits, client_connections
 from gateway.server.listener import RunningServer, start_server
@@ -208,6 +212,11 @@ class Gateway:
 
     async def _listen(self) -> None:
         services, config = self.services, self.config
+
+        def opened() -> bool:
+            return not self._requires_key()
+
+        cors = CrossOrigin(opened, lambda: self.config.cors_origins)
         main = Dispatch(
             self._hot_routes(),
             [
@@ -216,26 +225,36 @@ class Gateway:
                 *read_task_routes(self._door(), lambda: self.config.upstreams),
                 *kept_image_routes(self._images.open),
                 *webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
+                *front_page_routes(__version__, lambda: main.listed),
             ],
             self._crashed,
-            BrowserGuard(lambda: not self._requires_key(), config.listen.host),
-            unguarded=("/images/", "/webhooks/"),
+            BrowserGuard(opened, lambda: (*self.config.hosts, config.listen.host), cors),
+            cors,
+            secret=("/images/", "/webhooks/"),
+            unlisted=("/webhooks/",),
         )
         admin = Dispatch(
             {},
             admin_routes(self._admin_source()),
             self._crashed,
-            BrowserGuard(lambda: not self.config.admin.key, config.admin.listen.host),
+            BrowserGuard(lambda: not self.config.admin.key, lambda: (*self.config.hosts, config.admin.listen.host)),
         )
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         connections = client_connections(descriptors, RESERVED_DESCRIPTORS)
         many = ServerLimits(headers=config.limits.headers, connections=connections)
         few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
-        for app, place, limits in ((main, config.listen, many), (admin, config.admin.listen, few)):
-            self._servers.append(
-                await start_server(app, place.host, place.port, limits=limits, on_refused=self._refused)
+        start = partial(start_server, on_refused=self._refused)
+        self._servers.append(
+            await start(
+                main,
+                config.listen.host,
+                config.listen.port,
+                limits=many,
+                cors=cors.answer_headers,
+                hostless=lambda path: main.route_of(path) in HEALTH,
             )
-
+        )
+        self._servers.append(await start(admin, config.admin.listen.host, config.admin.listen.port, limits=few))
         self._images.listening(_for_this_machine(self._servers[0]))
 
     def _door(self) -> Admission:

@@ -12,6 +12,7 @@ from gateway.config.values import text
 from gateway.core.types import Endpoint
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 _PATH = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%-]*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -88,6 +89,37 @@ def host_pattern(value: object) -> str:
     if not _is_host(host.removeprefix("*.")):
         raise ValueError("expected a host name without scheme, port or path, such as *.theapi.app")
     return str(host)
+
+
+def host_name(value: object) -> str:
+    """A host's name or address, in lower case, without brackets and without the dot of the root."""
+    host = value.strip().lower() if isinstance(value, str) else ""
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    host = host.removesuffix(".")
+    if not _is_host(host):
+        raise ValueError("expected a host name or address without scheme, port or path, such as gateway.example.com")
+    return host
+
+
+def origin(value: object) -> str:
+    """A page's origin as browsers write it: ``https://app.example.com``, ``http://10.0.0.5:3000``, ``app://name``.
+
+    In lower case, without the port that the scheme has anyway. Neither ``*`` nor ``null`` is one: they would let in
+    pages that nobody has listed.
+    """
+    expected = "expected an origin, SCHEME://HOST or SCHEME://HOST:PORT without a path, such as https://app.example.com"
+    if value in ("*", "null"):
+        raise ValueError(f"lists the pages one by one, so '*' and 'null' are not possible; {expected}")
+    match = _ORIGIN.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(expected)
+    scheme, host, port = match[1], match[2], match[3]
+    if not _is_host(host.removeprefix("[").removesuffix("]")) or (port is not None and not 0 < int(port) < 65536):
+        raise ValueError(expected)
+    return (
+        f"{scheme}://{host}" if port is None or int(port) == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{host}:{port}"
+    )
 
 
 def store(value: object) -> str:

@@ -39,6 +39,8 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
     facts = flux_facts()
     return Config(
         listen=sections.listen,
+        hosts=frozenset(sections.hosts),
+        cors_origins=frozenset(sections.cors.origins),
         admin=admin,
         auth=sections.auth,
         store=sections.store,

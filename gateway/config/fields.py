@@ -63,6 +63,8 @@ Listen = Annotated[HostPort, Read(addresses.host_port, "HOST:PORT")]
 EndpointUrl = Annotated[Endpoint, Read(addresses.endpoint, "http or https URL")]
 Link = Annotated[str, Read(addresses.link, "http or https URL, or empty")]
 HostPattern = Annotated[str, Read(addresses.host_pattern, "host name, *. before it for every host below")]
+HostName = Annotated[str, Read(addresses.host_name, "host name or address")]
+Origin = Annotated[str, Read(addresses.origin, "origin, SCHEME://HOST[:PORT]")]
 Store = Annotated[str, Read(addresses.store, "store URL")]
 SharedState = Annotated[str, Read(addresses.shared_state, "shared state URL")]
 

@@ -17,12 +17,14 @@ from gateway.config.fields import (
     Boolean,
     Duration,
     FilledText,
+    HostName,
     HostPattern,
     Link,
     Listen,
     ModelPattern,
     Money,
     Name,
+    Origin,
     PositiveDuration,
     Secret,
     Section,
@@ -190,10 +192,29 @@ class LimitsSection(Section):
     headers: Size = Field(
         default=32 * 1024, description="The largest request head, all headers together.", examples=["64KiB"]
     )
+    event: Size = Field(
+        default=32 * 1024**2,
+        description="The largest event of an upstream's stream; a picture is base64 in its event.",
+        examples=["64MiB"],
+    )
     in_flight: Annotated[int, whole(1, unit="requests")] = Field(
         default=10_000,
         description="The most requests at once, of all keys. What comes beyond gets 503 `gateway_overloaded`.",
         examples=["500"],
+    )
+
+
+class CorsSection(Section):
+    """Web pages that may call the main listener from a browser, and read its answers.
+
+    Without any virtual key, pages of this machine (`http://localhost:3000`) and of installed programs (`app://`,
+    `tauri://`, `vscode-file://`) may as well. Cookies are never asked for. The admin listener answers no pages.
+    """
+
+    origins: list[Origin] = Field(
+        default=[],
+        description="Their origins, each as the browser writes it: scheme, host, port, no path. `*` is not possible.",
+        examples=['["https://app.example.com", "app://obsidian.md"]'],
     )
 
 
@@ -228,6 +249,14 @@ class FileSection(Section):
         "`/readyz`. Port 0 takes any free one.",
         examples=["0.0.0.0:8400"],
     )
+    hosts: list[HostName] = Field(
+        default=[],
+        description="Names of this machine under which both listeners may be called without a key, on any port, "
+        "besides `localhost`, `*.localhost`, loopback addresses and `host.docker.internal`. Where a key is asked for, "
+        "any name will do.",
+        examples=['["gateway.lan"]'],
+    )
+    cors: CorsSection = Field(default=CorsSection(), description="Web pages that may call from a browser.")
     admin: AdminSection = Field(default=AdminSection(), description="The admin listener.")
     auth: Literal["auto", "required", "none"] = Field(
         default="auto",

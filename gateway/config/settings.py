@@ -70,11 +70,14 @@ class ImagesConfig:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of requests: bytes of a JSON body, of an upload, of all request headers; requests in flight."""
+    """The limits of requests: bytes of a JSON body, of an upload, of all request headers, of an upstream's event; and
+    how many requests may be in flight.
+    """
 
     body: int
     upload: int
     headers: int
+    event: int
     in_flight: int
 
 
@@ -90,6 +93,8 @@ class LogConfig:
 class Config:
     """All settings of the gateway.
 
+    ``hosts``: further names of this machine, in lower case.
+    ``cors_origins``: of the web pages that may call, in their normal form.
     ``routes``: only targets that can be used.
     ``declared``: also targets whose upstream is in ``off``, because it has no key.
     ``plans``: model → the PiAPI plan it needs.
@@ -103,6 +108,8 @@ class Config:
     """
 
     listen: HostPort
+    hosts: frozenset[str]
+    cors_origins: frozenset[str]
     admin: AdminConfig
     auth: Literal["auto", "required", "none"]
     store: str = field(repr=False)

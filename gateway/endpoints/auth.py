@@ -42,7 +42,8 @@ class Authenticator:
         self.throttled = 0
 
     def authenticate(self, scope: Scope) -> VirtualKey:
-        """The VirtualKey of the key sent as ``Authorization: Bearer`` or, without that, as ``X-API-Key``.
+        """The VirtualKey of the key sent as ``Authorization: Bearer`` or, without that, as ``X-API-Key`` or, without
+        that, as ``api-key``, as Azure's clients do.
 
         Raise the one 401 for a missing, unknown, ambiguous, expired or revoked key: the same work and the same body
         each time; and 429 for a failure at an address that had too many. A valid key passes whatever failed at its
@@ -73,24 +74,27 @@ class Authenticator:
 
 def _sent(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bool]:
     """The key that was sent, perhaps empty, and whether there was more than one header of a kind."""
-    bearer: bytes | None = None
-    other = b""
-    authorizations = others = 0
+    bearer = own = azure = b""
+    bearers = owns = azures = 0
     for name, value in headers:
         if name == b"authorization":
-            authorizations += 1
+            bearers += 1
             bearer = _bearer_token(value)
         elif name == b"x-api-key":
-            others += 1
-            other = value
-    return other if bearer is None else bearer, authorizations > 1 or others > 1
+            owns += 1
+            own = value
+        elif name == b"api-key":
+            azures += 1
+            azure = value
+    return bearer or own or azure, bearers > 1 or owns > 1 or azures > 1
 
 
-def _bearer_token(value: bytes) -> bytes | None:
-    """The token of ``Bearer <token>``, the scheme in any case (RFC 9110 §11.1); None for another scheme."""
-    if value[:7].lower() == b"bearer ":
-        return value[7:].strip()
-    return None
+def _bearer_token(value: bytes) -> bytes:
+    """The token of ``Bearer <token>``, the scheme in any case (RFC 9110 §11.1); empty for another scheme.
+
+    An SDK that was given no key sends an empty one, beside the header with the real one.
+    """
+    return value[7:].strip() if value[:7].lower() == b"bearer " else b""
 
 
 def _address(scope: Scope) -> str:

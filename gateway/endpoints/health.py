@@ -9,6 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+PATHS = ("/healthz", "/readyz")
+"""They answer requests without a Host too: load balancers' checks often have none."""
+
 _UNCACHED = {"cache-control": "no-store"}
 
 
@@ -28,4 +31,4 @@ def health_routes(not_ready: Callable[[], Sequence[str]]) -> list[Route]:
         body = orjson.dumps({"status": "unavailable", "reasons": reasons})
         return Response(body, 503, _UNCACHED, "application/json")
 
-    return [Route("/healthz", healthz, methods=["GET"]), Route("/readyz", readyz, methods=["GET"])]
+    return [Route(path, handler, methods=["GET"]) for path, handler in zip(PATHS, (healthz, readyz), strict=True)]

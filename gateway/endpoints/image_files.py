@@ -42,6 +42,8 @@ Open = Callable[[str], Awaitable[Kept | None]]
 _HEADERS = {
     # Shared caches must not keep an image that only holders of its name may see. A name never stands for another image.
     "cache-control": "private, max-age=3600, immutable",
+    # What a browser keeps for an <img> has no CORS headers, which a script that asks for the same image needs.
+    "vary": "origin",
     # The bytes come from elsewhere: a browser is to show them as the image they are said to be, and to run nothing.
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; sandbox",
@@ -57,9 +59,15 @@ class _Readers:
 class _Sending(StreamingResponse):
     """The response with one image. The file is closed in every case, also if sending never begins."""
 
-    def __init__(self, kept: Kept, readers: _Readers) -> None:
-        super().__init__(self._pieces(), 200, {**_HEADERS, "content-length": str(kept.size)}, kept.content_type)
+    def __init__(self, kept: Kept, readers: _Readers, *, head_only: bool) -> None:
+        super().__init__(
+            self._pieces(),
+            200,
+            {**_HEADERS, "content-length": str(kept.size)},
+            kept.content_type,
+        )
         self._kept = kept
+        self._head_only = head_only
         self._readers = readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +79,7 @@ class _Sending(StreamingResponse):
             self._kept.close()
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        while piece := await self._kept.read(PIECE):
+        while not self._head_only and (piece := await self._kept.read(PIECE)):
             yield piece
 
 
@@ -93,6 +101,6 @@ def kept_image_routes(opened: Open) -> list[Route]:
                 "image_not_found",
                 "There is no such image here. Images are kept for a limited time only.",
             )
-        return _Sending(kept, readers)
+        return _Sending(kept, readers, head_only=request.method == "HEAD")
 
     return [Route("/images/{name}", kept_image, methods=["GET"])]

@@ -34,7 +34,7 @@ def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> lis
         authenticator, routes = current()
         key = authenticator.authenticate(request.scope)
         name: str = request.path_params["model"]
-        if not allowed(key.models, name) or not routes.offers(name):
+        if name.endswith("*") or not allowed(key.models, name) or not routes.offers(name):
             raise model_not_found(name)
         return _json(_model(name, routes))
 
@@ -45,10 +45,7 @@ def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> lis
 
 
 def _model(name: str, routes: RouteTable) -> dict[str, Any]:
-    """A model in OpenAI's shape; its owner is the upstream that is tried first.
-
-    ``name``: a model's name, or the pattern of a route that ends in ``*``.
-    """
+    """A model in OpenAI's shape; its owner is the upstream that is tried first."""
     route = routes.find(name)
     owner = route.targets[0].upstream.name if route is not None and route.targets else "gateway"
     return {"id": name, "object": "model", "created": CREATED, "owned_by": owner}

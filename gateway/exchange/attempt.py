@@ -38,8 +38,9 @@ from gateway.upstream.response import Response
 
 T = TypeVar("T")
 
-GRACE_AFTER_FINISH = 2.0
-"""Seconds an answer that named its finish reason may stay open before it counts as ended (fault row 37)."""
+GRACE_AFTER_FINISH = 4.0
+"""Seconds of silence after which an answer that named its finish reason counts as ended (fault row 37). Usage was seen
+to come 3 s after it, and content after a tool that the upstream ran itself."""
 
 PROGRESS_FACTOR = 2.0
 """Comments show that a host lives, not that it parts: content may lag by so many idle times (Rule 5: 60 s, 120 s)."""
@@ -139,7 +140,6 @@ class Attempt:
         self._progress_seen = 0
         self._waiting_until = 0.0
         self._within: float | None = None
-        self._finished_at: float | None = None
         self.waited = 0.0
         self.bytes_out = 0
         self._handed_over = False
@@ -272,6 +272,7 @@ class Attempt:
             fixed = [pair for pair in fixed if pair[0] not in own]
         headers = (*fixed, key, *command.headers)
         self._within = command.within
+        self._bound_by_idle = self._bound_by_idle and not command.whole
         self.bytes_out += len(command.body)
         self._last_byte = self._loop.time()
         self._watch(Awaiting.HEAD)
@@ -320,15 +321,13 @@ class Attempt:
         wall = self._plan.endpoint.wall
         if wall is not None:
             deadline = min(deadline, self._last_byte + wall)
-        if awaiting is Awaiting.FINISH:
-            if self._finished_at is None:
-                self._finished_at = self._last_byte
-            deadline = min(deadline, self._finished_at + GRACE_AFTER_FINISH)
+        if self._conversation.progress != self._progress_seen:
+            self._progress_seen = self._conversation.progress
+            self._last_progress = self._last_byte
+        if awaiting is Awaiting.FINISH:  # comments show that more may come, but not without end
+            deadline = min(deadline, self._last_byte + GRACE_AFTER_FINISH, self._last_progress + timeouts.idle)
         elif self._bound_by_idle:
             if awaiting is Awaiting.IDLE:
-                if self._conversation.progress != self._progress_seen:
-                    self._progress_seen = self._conversation.progress
-                    self._last_progress = self._last_byte
                 progress = self._last_progress + PROGRESS_FACTOR * timeouts.idle
                 deadline = min(deadline, self._last_byte + timeouts.idle, progress)
             elif awaiting is Awaiting.HEAD:

@@ -28,6 +28,7 @@ class Snapshot:
     """What a configuration means to a request. A reload makes a new one; requests in flight keep theirs.
 
     ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``, ``upload_limit``: bytes of a JSON body and of a form.
+    ``event_limit``: bytes of one event of an upstream's stream.
     """
 
     routes: RouteTable
@@ -35,6 +36,7 @@ class Snapshot:
     nonstream_heartbeat: float
     body_limit: int
     upload_limit: int
+    event_limit: int
 
 
 class Images(Protocol):

@@ -6,65 +6,73 @@ request, whose answer the page cannot read but whose purchase it has made; and a
 Origin, and Sec-Fetch-Site where it comes from another site; the second carries the foreign name as Host.
 
 Where a key is asked for, none of this applies: a page does not know the key, and a browser sends one along only after
-a preflight, which the gateway never grants (no answer has ``access-control-allow-origin``). Any Host will do there.
+a preflight, which is granted to listed pages only (cors.py). Any Host will do there.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from gateway.core.errors import ClientError
 from gateway.core.headers import Header
+from gateway.server.cors import CrossOrigin, foreign_origin
+from gateway.server.origins import host_of, is_local_page, is_this_machine
 
 _BUYS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS"))
+_KEYS = frozenset((b"authorization", b"x-api-key", b"api-key"))
+"""Headers that a page can send only after a preflight."""
+_TOLD = _KEYS | {b"content-type", b"sec-fetch-site"}
+_LOCAL, _TRUSTED = "local", "trusted"
 
 
 class BrowserGuard:
     """The guard of one listener.
 
-    ``opened``: whether requests are answered without a key at this moment; a reload may change that.
-    ``hosts``: names besides localhost and loopback addresses under which the listener may be called: the one it listens
-    on, and those that the operator has configured.
+    ``opened``: whether requests are answered without a key at this moment. ``hosts``: names besides those of
+    ``is_this_machine`` under which the listener may be called, in lower case. A reload may change both. ``cors``: the
+    pages that may call all the same; None where only pages of this machine do.
     """
 
-    def __init__(self, opened: Callable[[], bool], *hosts: str) -> None:
+    def __init__(
+        self,
+        opened: Callable[[], bool],
+        hosts: Callable[[], Collection[str]] = tuple,
+        cors: CrossOrigin | None = None,
+    ) -> None:
         self._opened = opened
-        self._hosts = frozenset(host.lower() for host in hosts)
+        self._hosts = hosts
+        self._cors = cors
 
     def check(self, method: str, headers: Iterable[Header]) -> None:
         """Raise as ``refuse_pages`` does, while requests are answered without a key."""
         if self._opened():
-            refuse_pages(method, headers, self._hosts)
+            refuse_pages(method, headers, self._hosts(), self._cors)
 
 
-def refuse_pages(method: str, headers: Iterable[Header], hosts: frozenset[str] = frozenset()) -> None:
+def refuse_pages(
+    method: str, headers: Iterable[Header], hosts: Collection[str] = (), cors: CrossOrigin | None = None
+) -> None:
     """Raise 403 ``foreign_origin`` for what a foreign page sent or what came under a foreign name.
 
-    Raise 415 for what a page of this machine (Origin is loopback) sends as anything but ``application/json``: other
-    programs here serve pages too, and any of them could have sent what needs no preflight, a body without a type
-    included. Programs that are no browsers send no Origin: their bodies are taken under any type.
+    Raise 415 for what a page of this machine (Origin is loopback) sends without a need for a preflight, which is any
+    body but ``application/json`` without a key: other programs here serve pages too. A body without a type is included.
+    Pages that ``cors`` trusts, and programs that are no browsers and send no Origin, may send any type.
 
     ``headers``: names in lower case. ``hosts``: further names that are ours, in lower case.
     """
-    content_type = b""
-    from_page = False
+    pages = set()
+    told: dict[bytes, bytes] = {}
     for name, value in headers:
         if name == b"host":
-            host = _host(value)
-            if not _is_loopback(host) and host not in hosts:
-                raise _foreign("its Host is not a name of this machine")
+            _check_host(value, hosts)
         elif name == b"origin":
-            from_page = True
-            if not _is_local_origin(value):
-                raise _foreign("its Origin is a page from elsewhere")
-        elif name == b"sec-fetch-site":
-            if value.lower() == b"cross-site":
-                raise _foreign("its Sec-Fetch-Site says that another site sent it")
-        elif name == b"content-type":
-            content_type = value
-    if from_page and method not in _BUYS_NOTHING and not _is_json(content_type):
+            pages.add(_kind_of_page(value, cors))
+        elif name in _TOLD:
+            told[name] = value
+    # To a browser http://localhost and http://127.0.0.1 are two sites, so the Origin counts for more.
+    if not pages and told.get(b"sec-fetch-site", b"").lower() == b"cross-site":
+        raise _foreign_page("its Sec-Fetch-Site says that another site sent it", cors)
+    if _LOCAL in pages and method not in _BUYS_NOTHING and not _needed_a_preflight(told):
         raise ClientError(
             415,
             "invalid_request_error",
@@ -73,41 +81,41 @@ def refuse_pages(method: str, headers: Iterable[Header], hosts: frozenset[str] =
         )
 
 
-def _foreign(reason: str) -> ClientError:
+def _check_host(value: bytes, hosts: Collection[str]) -> None:
+    host = host_of(value)
+    if not is_this_machine(host) and host not in hosts and value:  # an empty one passes for a missing one
+        raise _foreign_host()
+
+
+def _kind_of_page(origin: bytes, cors: CrossOrigin | None) -> str:
+    if cors is not None and cors.trusts(origin):
+        return _TRUSTED
+    if is_local_page(origin):
+        return _LOCAL
+    raise _foreign_page("its Origin is a page from elsewhere", cors)
+
+
+def _needed_a_preflight(told: Mapping[bytes, bytes]) -> bool:
+    content_type = told.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return content_type == b"application/json" or not _KEYS.isdisjoint(told)
+
+
+_WHY = "The gateway asks for no key here, so it answers only this machine, and this request may come from a web page: "
+
+
+def _foreign_host() -> ClientError:
     return ClientError(
         403,
         "permission_error",
         "foreign_origin",
-        f"The gateway asks for no key here, so it answers only programs of this machine, and this request may come "
-        f"from a web page: {reason}. Call it as localhost, or set keys: 'keys' for the API, 'admin.key' for the admin "
-        f"routes.",
+        f"{_WHY}its Host is not a name of this machine. Call it as localhost, add the name to 'hosts' of the gateway's "
+        "configuration, or set keys: 'keys' for the API, 'admin.key' for the admin routes.",
     )
 
 
-@lru_cache(maxsize=256)
-def _host(value: bytes) -> str:
-    """The host of ``host[:port]`` in lower case, without brackets and without the dot of the root."""
-    text = value.decode("latin-1").strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0].removesuffix(".")
-
-
-@lru_cache(maxsize=256)
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _is_local_origin(value: bytes) -> bool:
-    """Whether the Origin is a loopback page. ``null`` is none: pages from files and from sandboxed frames have it."""
-    scheme, separator, rest = value.partition(b"://")
-    return bool(separator) and scheme.lower() in (b"http", b"https") and _is_loopback(_host(rest))
-
-
-def _is_json(content_type: bytes) -> bool:
-    return content_type.partition(b";")[0].strip().lower() == b"application/json"
+def _foreign_page(reason: str, cors: CrossOrigin | None) -> ClientError:
+    if cors is not None:
+        return foreign_origin(_WHY + reason)
+    return ClientError(
+        403, "permission_error", "foreign_origin", f"{_WHY}{reason}. The admin routes answer no pages; set 'admin.key'."
+    )

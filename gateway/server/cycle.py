@@ -30,6 +30,8 @@ class RequestCycle:
     ``keep_alive``: whether the connection outlives the answer; may be unset until then. ``on_complete``: called when
     the last byte of the answer has been written.
 
+    ``cors``: further headers of the answer, for the page that asked.
+
     ``started``: the answer's head has been written. ``complete``: so has its last byte. ``disconnected``: the client
     left before that, and nothing more is written.
     """
@@ -52,6 +54,7 @@ class RequestCycle:
         "_transport",
         "_waiter",
         "complete",
+        "cors",
         "disconnected",
         "head_only",
         "keep_alive",
@@ -78,6 +81,7 @@ class RequestCycle:
         self._bodiless = head_only
         self._chunks = chunks
         self._expects_continue = expects_continue
+        self.cors: Headers = ()
         self.keep_alive = keep_alive
         self.disconnected = False
         self._pieces: list[bytes] = []
@@ -165,6 +169,8 @@ class RequestCycle:
             return
         if self.started:
             raise RuntimeError("an answer has begun already")
+        if self.cors:
+            headers = [*headers, *self.cors]
         head = response_head(status, self._state.date, headers, close=not self.keep_alive)
         self._begin()
         self._transport.write(head if self._bodiless else head + body)
@@ -195,6 +201,8 @@ class RequestCycle:
             self._bodiless = True
         chunked = self._chunks and length is None and not self._bodiless
         close = not self.keep_alive and not says_close
+        if self.cors:
+            headers = [*headers, *self.cors]
         head = response_head(status, self._state.date, headers, close=close, chunked=chunked)
         self._begin()
         self._chunked = chunked

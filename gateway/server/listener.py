@@ -15,6 +15,7 @@ from email.utils import formatdate
 from functools import partial
 
 from gateway.core.errors import GatewayError, OperatorError
+from gateway.core.headers import Headers
 from gateway.server.limits import ServerLimits
 from gateway.server.protocol import ServerProtocol
 from gateway.server.state import Application, ListenerState
@@ -103,13 +104,15 @@ async def start_server(
     *,
     limits: ServerLimits | None = None,
     on_refused: Callable[[GatewayError, str], None] | None = None,
+    cors: Callable[[bytes], Headers] | None = None,
+    hostless: Callable[[bytes], bool] = lambda _: False,
 ) -> RunningServer:
     """Serve ``app`` on every address of ``host`` (a name, an IPv4 or an IPv6 address), in the running loop.
 
     ``port`` 0 takes a free one. ``on_refused`` is told of every request refused before the application saw it, with its
-    request id. Raise ListenError.
+    request id. ``cors``, ``hostless``: as in ``ListenerState``. Raise ListenError.
     """
-    state = ListenerState(app, limits or ServerLimits(), on_refused)
+    state = ListenerState(app, limits or ServerLimits(), on_refused, cors, hostless)
     loop = asyncio.get_running_loop()
     listeners = [
         await loop.create_server(partial(ServerProtocol, loop, state), sock=bound, backlog=BACKLOG, start_serving=False)

@@ -75,6 +75,7 @@ class ServerProtocol(asyncio.Protocol):
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []  # of the present request
         self._watched: list[tuple[bytes, bytes]] = []
+        self._of_page = False  # the present request has an Origin
         self._content = 0  # bytes of the present body
         self._framing = 0  # bytes that came since the body's last byte of content
         self._ignoring_upgrade = False
@@ -179,6 +180,7 @@ class ServerProtocol(asyncio.Protocol):
         self._url = b""
         self._headers = []
         self._watched = []
+        self._of_page = False
         self._content = self._framing = 0
         self.gone = self.stalled = False
 
@@ -194,6 +196,8 @@ class ServerProtocol(asyncio.Protocol):
         self._headers.append((name, value))
         if name in WATCHED:
             self._watched.append((name, value))
+            if name == b"origin":
+                self._of_page = True
 
     def on_headers_complete(self) -> None:
         method, version = self._parser.get_method(), self._parser.get_http_version()
@@ -202,7 +206,7 @@ class ServerProtocol(asyncio.Protocol):
             self._check_head_size()  # the body's first bytes may be among these, so this takes a closer look
         if len(self._headers) > self._limits.header_count:
             raise headers_too_large(f"more than {self._limits.header_count} headers")
-        expects_continue = check_headers(version, self._watched)
+        expects_continue = check_headers(version, self._watched, hostless=self._may_lack_host)
         if self._parser.should_upgrade():
             check_upgrade(self._watched)
             if self._offer_dropped:
@@ -243,6 +247,8 @@ class ServerProtocol(asyncio.Protocol):
             expects_continue=expects_continue,
             keep_alive=version == "1.1" and self._parser.should_keep_alive(),
         )
+        if self._of_page:
+            cycle.cors = self._cors_headers()
         task = self._loop.create_task(self._state.app(scope, cycle.receive, cycle.send), name=REQUEST)
         self._state.tasks.add(task)
         task.add_done_callback(partial(self._application_ended, cycle))
@@ -277,7 +283,15 @@ class ServerProtocol(asyncio.Protocol):
             self._answer_in_place(internal_error(), request_id(self._headers), head_only=cycle.head_only)
         self._close()
 
+    def _cors_headers(self) -> Headers:
+        """What the answer says to the page that the request came from. Of two Origins none is believed."""
+        origins = [value for name, value in self._watched if name == b"origin"]
+        return self._state.cors(origins[0]) if self._state.cors is not None and len(origins) == 1 else ()
+
     # Guards
+
+    def _may_lack_host(self) -> bool:
+        return self._state.hostless(self._url.partition(b"?")[0])
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Read the same request once more as if nothing had been offered: llhttp took its body for another protocol."""
@@ -351,14 +365,15 @@ class ServerProtocol(asyncio.Protocol):
             if cycle.started:
                 self.transport.abort()
                 return
-        self._answer_in_place(error, identifier)
+        self._answer_in_place(error, identifier, head_only=self._parser.get_method() == b"HEAD")
         self._close()
         if self._state.on_refused is not None:
             self._state.on_refused(error, identifier)
 
     def _answer_in_place(self, error: GatewayError, identifier: str, *, head_only: bool = False) -> None:
         body = error.body()
-        headers = [*error_headers(error, identifier), (b"content-length", b"%d" % len(body))]
+        length = (b"content-length", b"%d" % len(body))
+        headers = [*error_headers(error, identifier), length, *self._cors_headers()]
         head = response_head(error.status, self._state.date, headers, close=True)
         self.transport.write(head if head_only else head + body)
 

@@ -7,14 +7,14 @@ the gateway took for a body could otherwise be a request here (request smuggling
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from gateway.core.headers import Header
 from gateway.server.headers import malformed_request
 
-WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
-"""The headers that the checks want to see, names in lower case."""
+WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"origin"))
+"""The headers that the checks here want to see, and the one that CORS does; names in lower case."""
 
 _OF_THE_OFFER = frozenset((b"connection", b"upgrade", b"http2-settings"))
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -34,19 +34,21 @@ def check_request_line(method: bytes, version: str, target: bytes) -> None:
         raise malformed_request("its target is not a path")
 
 
-def check_headers(version: str, watched: Iterable[Header]) -> bool:
+def check_headers(version: str, watched: Iterable[Header], *, hostless: Callable[[], bool] = lambda: False) -> bool:
     """Raise 400 unless there is exactly one Host and at most one length. Return whether the client expects a 100.
 
     ``watched``: the headers named in WATCHED. RFC 9112 §3.2, §6.1 and §6.3; stricter than §7 in that the only transfer
-    coding is ``chunked``, spelled so: llhttp lets ``gzip, chunked`` pass, and chunks in HTTP/1.0.
+    coding is ``chunked``, spelled so: llhttp lets ``gzip, chunked`` pass, and chunks in HTTP/1.0. ``hostless``: asked
+    where the Host is missing or empty: whether that will do for this path, as load balancers' checks have none.
     """
     hosts = lengths = 0
-    expects = False
+    missing, expects = True, False
     for name, value in watched:
         if name == b"host":
             hosts += 1
-            if not _is_host(value):
+            if value and not _is_host(value):
                 raise malformed_request("its Host is not a host")
+            missing = not value
         elif name == b"content-length":
             lengths += 1
         elif name == b"transfer-encoding":
@@ -54,8 +56,8 @@ def check_headers(version: str, watched: Iterable[Header]) -> bool:
             if value != b"chunked" or version == "1.0":
                 raise malformed_request("its Transfer-Encoding is not just 'chunked'")
         elif name == b"expect":
-            expects = value.lower() == b"100-continue"
-    if hosts != 1:
+            expects = value.lower() == b"100-continue" and version != "1.0"  # which has no 1xx: RFC 9110 §15.2
+    if hosts > 1 or (missing and not hostless()):
         raise malformed_request("it needs exactly one Host")
     if lengths > 1:
         raise malformed_request("its length is given more than once")

@@ -10,6 +10,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.errors import GatewayError
+from gateway.core.headers import Headers
 from gateway.server.connection import DownstreamConnection
 from gateway.server.limits import ServerLimits
 
@@ -25,6 +26,12 @@ class ListenerState:
     limits: ServerLimits
     on_refused: Callable[[GatewayError, str], None] | None = None
     """Called with every error that a connection answered in the application's place, and the request's id."""
+
+    cors: Callable[[bytes], Headers] | None = None
+    """An Origin → the headers that every answer to that page carries. None: no page may read an answer."""
+
+    hostless: Callable[[bytes], bool] = lambda _: False
+    """A raw path → whether a request for it may lack its Host."""
 
     date: bytes = b""
     """The Date header of every answer, as a whole line."""

@@ -1,9 +1,9 @@
 """The conversation of a chat client with a chat upstream: ``POST /v1/chat/completions`` on either side.
 
-The upstream is always asked for a stream with usage, so that no silence grows long enough for a host to hang up. A
-client that wants a stream gets the upstream's own bytes from the first meaningful event on; other clients get one
-completion, joined from the chunks. Nothing is forwarded before the first meaningful event: until then another upstream
-can still be tried.
+The upstream is asked for a stream with usage, so that no silence grows long enough for a host to hang up, unless it is
+known to refuse that (own_wishes.py). A client that wants a stream gets the upstream's own bytes from the first
+meaningful event on; other clients get one completion, joined from the chunks. Nothing is forwarded before the first
+meaningful event: until then another upstream can still be tried.
 """
 
 from __future__ import annotations
@@ -12,27 +12,51 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import TransportError
-from gateway.core.outcomes.classify import classify_answer, classify_error
-from gateway.core.types import CostClass, Outcome, Phase, Usage
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Head, Send, Stalled, receive_body
+from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
+from gateway.translate.chat_errors import judge_answer, judge_in_band
+from gateway.translate.commands import (
+    RECEIVE,
+    Awaiting,
+    Beginning,
+    Conversing,
+    Emit,
+    Head,
+    Stalled,
+    receive_beginning,
+    receive_body,
+)
 from gateway.translate.context import AttemptContext
+from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.wire.chat_accumulator import ChatAccumulator
-from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks, strip_usage, usage_chunk
+from gateway.wire.chat_choices import tidy_choices
+from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks
+from gateway.wire.chat_ending import ChatEnding, strip_usage
+from gateway.wire.chat_event import (
+    completes_a_stream,
+    is_event_of_life,
+    parsed_leniently,
+    parsed_strictly,
+    unwrapped,
+)
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.image_text import image_links
-from gateway.wire.nesting import too_deep
 from gateway.wire.received_text import ReceivedText
-from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
+from gateway.wire.sse import (
+    DONE,
+    Comment,
+    Event,
+    EventTooBig,
+    SSEParser,
+    begins_like_events,
+    begins_like_json,
+    encode_event,
+    is_terminator,
+)
 from gateway.wire.usage_bounds import believable_usage
-
-CHAT_EVENT_LIMIT = 1 << 20
-PAID_CHAT_EVENT_LIMIT = 32 << 20
-"""Bytes one event may have, of a chat billed by tokens and of one sold by the image, whose images may be base64 in the
-text."""
+from gateway.wire.whole_completion import with_every_field
+from gateway.wire.writable import dump_json, writable
 
 WHOLE_ANSWER_LIMIT = 64 << 20
 CHAT_ERROR_LIMIT = 1 << 20
@@ -42,9 +66,6 @@ TEXT_KEPT = 1 << 20
 TEXT_WITH_IMAGES_KEPT = 64 << 20
 """Characters of an answer that are kept for counting its tokens (``TEXT_KEPT``), or for finding the images it is sold
 by."""
-
-HELD_LIMIT = 1 << 20
-"""Bytes that may come before the first content; they are held in case another upstream must be tried."""
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 _PING = b": ping\n\n"
@@ -56,6 +77,7 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 class ChatConversation:
     """One attempt at a chat.
 
+    ``without``: what not to ask the upstream for unless the client did.
     ``count``: counts a text's tokens.
     ``input_tokens``: counts the request's tokens, once for all attempts.
     """
@@ -67,25 +89,29 @@ class ChatConversation:
         *,
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
+        without: frozenset[Wish] = NO_WISHES,
     ) -> None:
         self._request = request
+        self._wishes = wishes_left(chat_wishes(request), without)
         self._context = context
         self._count = count
         self._input_tokens = input_tokens
         self._paid = context.target.cost_class is CostClass.PAID
-        self._parser = SSEParser(PAID_CHAT_EVENT_LIMIT if self._paid else CHAT_EVENT_LIMIT)
-        self._accumulator = None if request.stream else ChatAccumulator()
+        self._parser = SSEParser(context.event_limit)
+        id, created = f"chatcmpl-{int(context.wall_seconds * 1e6):x}", int(context.wall_seconds)
+        self._ending = ChatEnding(request.n, id=id, created=created, model=request.model)
+        self._accumulator = None if request.stream else ChatAccumulator(id, created, request.model)
         self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
         self._out: list[bytes] = []
-        self._last_chunk: dict[str, Any] = {}
-        self._finished: set[int] = set()
         self._sent = 0
         self._received = 0  # bytes, of the request and of the answer
+        self._begun = False  # a chunk has come
         self._answered = False  # something meaningful has come
         self._ended = False  # the terminator has come
         self._plain = ContentTemplate()
-        self._usage_sent = False
         self._has_ids = False
+        options = request.body.get("stream_options")
+        self._continuous_usage = isinstance(options, dict) and bool(options.get("continuous_usage_stats"))
         self.progress = 0
         self.usage: Usage | None = None
         self.answer: bytes | None = None
@@ -111,64 +137,75 @@ class ChatConversation:
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        body = upstream_body(self._request, self._context.target.model)
+        body = upstream_body(self._request, self._context.target.model, self._wishes)
         self._sent = len(body)
-        head = yield Send("POST", CHAT_PATH, body)
+        head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)
-        content_type = (head.get(b"content-type") or b"").lower()
-        encoding = (head.get(b"content-encoding") or b"identity").lower()
-        if head.status == 200 and content_type.startswith(b"text/event-stream") and encoding == b"identity":
-            return (yield from self._events())
-        return (yield from self._whole(head))
+        if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
+            return (yield from self._whole(head))
+        if (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
+            return (yield from self._events(head))
+        beginning = yield from receive_beginning()  # the label of an answer says less than its first bytes
+        if begins_like_events(beginning.data):
+            return (yield from self._events(head, beginning.data))
+        return (yield from self._whole(head, beginning))
 
-    def _whole(self, head: Head) -> Conversing:
-        """Read an answer that is not a stream: an error, or the whole completion in one document."""
+    def _whole(self, head: Head, beginning: Beginning | None = None) -> Conversing:
+        """Read an answer that is not a stream: an error, or the whole completion in one document.
+
+        ``beginning``: what has been read of it.
+        """
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
-        whole = yield from receive_body(limit)
-        outcome = self._judge(head, whole)
+        whole = yield from receive_body(limit, beginning)
+        outcome = judge_answer(head, whole, self._context, self._wishes)
         if not outcome.ok:
-            return self._judge(head, self._context.redact(whole))
+            return outcome
         try:
-            events = completion_as_chunks(_parsed(whole))
+            completion = parsed_strictly(whole)
+            events = completion_as_chunks(completion)
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
         self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
         trouble = self._feed(b"".join(events))
-        return trouble or (yield from self._complete())
+        trouble = trouble or (yield from self._complete())
+        if self._accumulator is not None and trouble.ok:
+            self.answer = dump_json(with_every_field(self._accumulator.result(), completion))
+        return trouble
 
-    def _judge(self, head: Head, body: bytes) -> Outcome:
-        context = self._context
-        return classify_answer(head.status, head, body, context.source(), wall_seconds=context.wall_seconds)
+    def _events(self, head: Head, data: bytes = b"") -> Conversing:
+        """Read a stream.
 
-    def _events(self) -> Conversing:
+        ``data``: what has been read of it.
+        """
         while not self._ended:
-            try:
-                data = yield RECEIVE[self._awaiting()]
-            except (Stalled, TransportError) as trouble:
-                if self._all_finished():
-                    break
-                return self._interrupted(trouble)
-            assert isinstance(data, bytes)
             if not data:
-                if self._all_finished():
-                    break
-                return self._end_of_stream()
-            outcome = self._feed(data)
+                try:
+                    piece = yield RECEIVE[self._awaiting()]
+                except (Stalled, TransportError) as trouble:
+                    if self._ending.finished:
+                        break
+                    return self._interrupted(trouble)
+                assert isinstance(piece, bytes)
+                data = piece
+            if not data:
+                outcome = self._end_of_stream()
+            elif not self._received and begins_like_json(data):
+                return (yield from self._whole(head, Beginning(data)))
+            else:
+                outcome = self._feed(data)
             if self._out and self._answered and not self._ended:
                 yield from self._forward()
             if outcome is not None:
                 return outcome
+            data = b""
         if not self._answered:
             return Outcome("sse_empty", Phase.ANSWERED, 200, detail="the stream ended without content")
         return (yield from self._complete())
 
     def _awaiting(self) -> Awaiting:
-        if self._all_finished():
+        if self._ending.finished and not self._ending.runs_a_tool:
             return Awaiting.FINISH
         return Awaiting.IDLE if self._answered else Awaiting.CONTENT
-
-    def _all_finished(self) -> bool:
-        return len(self._finished) >= self._request.n
 
     def _feed(self, data: bytes) -> Outcome | None:
         """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if the stream ends
@@ -179,7 +216,7 @@ class ChatConversation:
             events = self._parser.feed(data)
         except EventTooBig as error:
             outcome = self._take_all(error.before)
-            if outcome is None and (self._ended or self._all_finished()):
+            if outcome is None and (self._ended or self._ending.finished):
                 self._ended = True  # the answer is whole, and the parser is of no further use
                 return None
             return outcome or Outcome("sse_event_too_big", self._phase(), 200, detail=str(error))
@@ -190,10 +227,7 @@ class ChatConversation:
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
         for event in events:
             if type(event) is Comment:
-                # openai-python takes the blank line after a comment for an event without data once it has seen an id,
-                # and fails on it.
-                if self._accumulator is None and self._answered and not self._has_ids:
-                    self._out.append(_PING)
+                self._out_of_life()
                 continue
             assert type(event) is Event
             if self._take_plain(event):
@@ -201,9 +235,9 @@ class ChatConversation:
             if is_terminator(event.data):
                 self._ended = True
                 return None
-            if event.data and (outcome := self._take(event)) is not None and not self._all_finished():
+            if event.data and (outcome := self._take(event)) is not None and not self._ending.finished:
                 return outcome
-        if not self._answered and self._received > HELD_LIMIT:
+        if not self._answered and self._received > self._context.event_limit:
             return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
         return None
 
@@ -218,6 +252,8 @@ class ChatConversation:
             return False
         self._text.add(text)
         self.progress += 1
+        if self._ending.finished:
+            self._ending.speaks(self._plain.index)
         if self._accumulator is not None:
             self._accumulator.add_text(self._plain.index, text)
         else:
@@ -225,36 +261,75 @@ class ChatConversation:
         return True
 
     def _take(self, event: Event) -> Outcome | None:
+        if is_event_of_life(event.event):
+            self._out_of_life()
+            return None
         try:
-            chunk = _parsed(event.data)
+            chunk = parsed_strictly(event.data)
+        except ValueError:
+            return self._take_odd(event)
+        facts = chunk_facts(chunk, self._request.n, event.event)
+        if facts.meaningful and facts.tidied is None and len(event.raw) - len(event.data) <= _BARE_EVENT:
+            self._plain.learn(event.data, chunk)
+        return self._take_chunk(event, chunk, facts)
+
+    def _take_odd(self, event: Event) -> Outcome | None:
+        """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
+        event = unwrapped(event)
+        if is_terminator(event.data):
+            self._ended = True
+            return None
+        try:
+            chunk = parsed_leniently(event.data)
         except ValueError as error:
             return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
-        facts = chunk_facts(chunk, self._request.n, event.event)
+        return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))
+
+    def _take_chunk(self, event: Event, chunk: Any, facts: ChunkFacts) -> Outcome | None:
         if facts.error is not None:
             return self._error(facts.error)
-        if facts.malformed is not None:
-            return Outcome("sse_bad_event", self._phase(), 200, detail=facts.malformed)
+        if facts.says_nothing:
+            self._out_of_life()
+            return None
         self._note(chunk, facts)
         if len(event.raw) - len(event.data) > _BARE_EVENT:
             self._has_ids = self._has_ids or _ID_FIELD.search(event.raw) is not None
-        elif facts.meaningful:
-            self._plain.learn(event.data, chunk)
         if self._accumulator is not None:
-            self._accumulator.add(chunk)
-        elif "usage" not in chunk or chunk["usage"] is None:
-            self._out.append(event.raw)
-        elif self._request.include_usage and (facts.usage is not None or not facts.usage_only):
-            self._usage_sent = self._usage_sent or facts.usage is not None
-            self._out.append(event.raw)
-        elif (stripped := strip_usage(chunk)) is not None:
-            self._out.append(encode_event(orjson.dumps(stripped), event.event))
+            self._accumulator.add(chunk if facts.tidied is None else self._tidied(chunk))
+        else:
+            self._pass_on(event, chunk, facts)
         return None
 
+    def _tidied(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        """The chunk with its choices in order, with texts and numbers as they came."""
+        choices = chunk.get("choices")
+        return {**chunk, "choices": tidy_choices(choices, self._request.n) if isinstance(choices, list) else []}
+
+    def _pass_on(self, event: Event, chunk: dict[str, Any], facts: ChunkFacts) -> None:
+        """Let the client have the event as it came, but its usage only at the stream's end."""
+        if facts.usage_only:
+            if facts.usage is not None:
+                self._ending.hold_usage(chunk, event.raw)
+        elif chunk.get("usage") is None or self._continuous_usage:
+            self._out.append(event.raw)
+        elif (stripped := strip_usage(chunk)) is not None:
+            self._out.append(encode_event(dump_json(stripped), event.event))
+
+    def _out_of_life(self) -> None:
+        """Let a streaming client know that the upstream still works.
+
+        openai-python takes the blank line after a comment for an event without data once it has seen an id, and fails
+        on it.
+        """
+        if self._accumulator is None and self._answered and not self._has_ids:
+            self._out.append(_PING)
+
     def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
-        self._last_chunk = chunk
+        self._begun = True
         self._text.extend(facts.text)
-        if facts.finish:
-            self._finished.update(facts.finish)
+        if facts.so_far:
+            self._text.add(facts.so_far[self._text.length :])
+        self._ending.take(chunk, facts)
         if facts.usage is not None:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
@@ -272,30 +347,26 @@ class ChatConversation:
             self.usage, self._request, request_bytes=self._sent, answer_bytes=self._received
         ):
             self.usage = None
-        if self.usage is None:
-            self.usage = self.estimate()
-            estimated = usage_chunk(self._last_chunk, self.usage)
-            if self._accumulator is not None:
-                self._accumulator.add(estimated)
-            elif self._request.include_usage and not self._usage_sent:
-                self._out.append(encode_event(orjson.dumps(estimated)))
+        estimated = self.usage is None
+        usage = self.usage = self.usage or self.estimate()
         if self._accumulator is not None:
-            self.answer = orjson.dumps(self._accumulator.result())
-        else:
-            self._out.append(DONE)
-            yield from self._forward()
+            if estimated:
+                self._accumulator.add(self._ending.usage_chunk(usage))
+            self.answer = dump_json(self._accumulator.result())
+            return _OK
+        self._out += self._ending.missing_reasons()
+        if self._request.include_usage:
+            self._out.append(self._ending.usage_event(usage))
+        self._out.append(DONE)
+        yield from self._forward()
         return _OK
 
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
     def _error(self, error: InBandError) -> Outcome:
-        code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
-        if code is not None or error.type is not None:
-            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        safe = orjson.loads(self._context.redact(orjson.dumps(document)))
-        return classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
+        wishes = NO_WISHES if self._answered else self._wishes
+        return judge_in_band(error, self._context, wishes, forwarded=self._phase() is Phase.FORWARDED)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
         phase = self._phase()
@@ -304,17 +375,22 @@ class ChatConversation:
         slug = "sse_cut_late" if phase is Phase.FORWARDED else "sse_cut_early"
         return Outcome(slug, phase, 200, detail=f"{trouble.slug}: {trouble.detail}")
 
-    def _end_of_stream(self) -> Outcome:
-        """The outcome of a stream that was closed properly, but without a finish reason or terminator."""
+    def _end_of_stream(self) -> Outcome | None:
+        """Judge a stream that was closed properly: it is complete if it has named its reasons or its terminator.
+
+        Its last event may lack its blank line, without which the standard has it dropped.
+        """
+        incomplete = self._parser.incomplete
+        if incomplete:
+            last = [event for event in self._parser.feed(b"\n\n") if type(event) is Event and completes_a_stream(event)]
+            outcome = self._take_all([*last])
+            if outcome is not None:
+                return outcome
+        if self._ended or self._ending.has_reasons:
+            self._ended = True
+            return None
         phase = self._phase()
         if phase is Phase.FORWARDED:
             return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
-        slug = "sse_cut_early" if self._last_chunk or self._parser.incomplete else "sse_empty"
+        slug = "sse_cut_early" if self._begun or incomplete else "sse_empty"
         return Outcome(slug, phase, 200, detail="the stream ended before any content")
-
-
-def _parsed(data: bytes) -> Any:
-    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again."""
-    if too_deep(data):
-        raise ValueError("nested too deeply")
-    return orjson.loads(data)

@@ -24,6 +24,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.types import Endpoint, Outcome, Usage
+from gateway.wire.sse import ENOUGH_TO_TELL
+
+_MOST_BLANKS = 1 << 16
+"""Bytes of blanks before an answer that are read in order to tell what it is; some servers send them to stay alive."""
 
 
 class Awaiting(StrEnum):
@@ -45,6 +49,8 @@ class Send:
     ``endpoint``: another host of the same upstream; None for the attempt's own.
     ``within``: seconds the answer's head, and then each piece of its body, may take; None leaves it to the failover
         policy's timers.
+    ``whole``: the answer was asked for in one piece, so that silence until it is done says nothing: of the policy's
+        timers only the endpoint's wall and the deadline hold.
     ``free``: the request costs nothing and changes nothing, so that a lost answer leaves no doubt.
     """
 
@@ -56,6 +62,7 @@ class Send:
     endpoint: Endpoint | None = None
     within: float | None = None
     free: bool = False
+    whole: bool = False
 
 
 @dataclass(slots=True)
@@ -155,9 +162,34 @@ Result = Head | bytes | str | None
 Conversing = Generator[Command, Result, Outcome]
 
 
-def receive_body(limit: int) -> Generator[Command, Result, bytes]:
-    """The body, to its end or cut off a little beyond ``limit`` bytes; a result longer than ``limit`` was too long."""
-    body = bytearray()
+@dataclass(slots=True)
+class Beginning:
+    """The first bytes of a body, and whether they are all of it."""
+
+    data: bytes = b""
+    ended: bool = False
+
+
+def receive_beginning() -> Generator[Command, Result, Beginning]:
+    """The first pieces of the body, until they tell what it is."""
+    body = b""
+    while len(body.lstrip()) < ENOUGH_TO_TELL and len(body) <= _MOST_BLANKS:
+        piece = yield RECEIVE[Awaiting.CONTENT]
+        assert isinstance(piece, bytes)
+        if not piece:
+            return Beginning(body, ended=True)
+        body += piece
+    return Beginning(body)
+
+
+def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Command, Result, bytes]:
+    """The body, to its end or cut off a little beyond ``limit`` bytes; a result longer than ``limit`` was too long.
+
+    ``beginning``: what has been received of it; None for nothing yet.
+    """
+    body = bytearray(beginning.data if beginning is not None else b"")
+    if beginning is not None and beginning.ended:
+        return bytes(body)
     while len(body) <= limit:
         piece = yield RECEIVE[Awaiting.CONTENT]
         assert isinstance(piece, bytes)

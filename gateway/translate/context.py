@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from gateway.core.outcomes.classify import AnswerSource
 from gateway.core.types import CostClass, Endpoint, Target
 
+EVENT_LIMIT = 32 << 20
+"""The default of ``limits.event``: an image is base64 in its event, and a PNG of 4096 × 4096 pixels has some 20 MB."""
+
 
 @dataclass(slots=True)
 class AttemptContext:
@@ -16,6 +19,7 @@ class AttemptContext:
     Made anew for each attempt, so not frozen (decision 004), and never changed.
 
     ``wall_seconds``: Unix time at the start, for HTTP dates.
+    ``event_limit``: bytes one event of a stream may have.
     ``redact``: strikes secrets out of an upstream's own messages, which may repeat the key it was sent.
     """
 
@@ -23,6 +27,7 @@ class AttemptContext:
     endpoint: Endpoint
     wall_seconds: float
     redact: Callable[[bytes], bytes]
+    event_limit: int = EVENT_LIMIT
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
         """The source of an answer to this attempt.

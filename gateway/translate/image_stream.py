@@ -16,10 +16,12 @@ import orjson
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_answer, read_success
-from gateway.core.types import Outcome, Phase, Usage
+from gateway.core.outcomes.refused_wish import judged
+from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
+    Beginning,
     Command,
     Conversing,
     Emit,
@@ -27,19 +29,19 @@ from gateway.translate.commands import (
     Result,
     Send,
     Stalled,
+    receive_beginning,
     receive_body,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
+from gateway.wire.chat_event import is_event_of_life, parsed_leniently
 from gateway.wire.nesting import too_crowded, too_deep
-from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, is_terminator
+from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
+from gateway.wire.writable import writable
 
 T = TypeVar("T")
 Taking = Generator[Command, Result, Outcome | None]
 """Part of a conversation. It returns an Outcome if that ends the answer, else None."""
-
-IMAGE_EVENT_LIMIT = 32 << 20
-"""Bytes one event may have: an image is base64 in it. A PNG of 4096 × 4096 pixels has some 20 MB."""
 
 WHOLE_LIMIT = 128 << 20
 """Bytes of a whole answer in one document, which is in memory at once: ten images of 9 MB as base64. Streams may have
@@ -59,6 +61,7 @@ class ImageStream(ABC):
 
     ``n``: images it is to bring.
     ``answer_limit``: bytes of an answer, streamed or not.
+    ``wishes``: what it asks for although the client did not.
     """
 
     def __init__(
@@ -69,13 +72,15 @@ class ImageStream(ABC):
         n: int,
         presenter: Presenter,
         answer_limit: int,
+        wishes: frozenset[Wish] = NO_WISHES,
     ) -> None:
         self._request = request
+        self._wishes = wishes
         self._context = context
         self._n = n
         self._presenter = presenter
         self._limit = answer_limit
-        self._parser = SSEParser(IMAGE_EVENT_LIMIT)
+        self._parser = SSEParser(context.event_limit)
         self._received = 0  # bytes of the answer
         self._ended = False  # the terminator has come, or all there was to wait for
         self._forwarded = False  # something meaningful has gone to the client
@@ -137,15 +142,17 @@ class ImageStream(ABC):
         """Send the request, read the answer to its end or break, and deliver the images that came."""
         head = yield self._order()
         assert isinstance(head, Head)
-        content_type = (head.get(b"content-type") or b"").lower()
-        encoding = (head.get(b"content-encoding") or b"identity").lower()
-        whole = head.status != 200 or not content_type.startswith(b"text/event-stream") or encoding != b"identity"
-        trouble = yield from (self._whole(head) if whole else self._events())
+        whole = head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity"
+        beginning = Beginning()
+        if not whole and not (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
+            beginning = yield from receive_beginning()  # the label of an answer says less than its first bytes
+            whole = not begins_like_events(beginning.data)
+        trouble = yield from (self._whole(head, beginning) if whole else self._events(head, beginning.data))
         return (yield from self._conclude(trouble, whole=whole))
 
-    def _whole(self, head: Head) -> Taking:
+    def _whole(self, head: Head, beginning: Beginning) -> Taking:
         limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else IMAGE_ERROR_LIMIT
-        whole = yield from receive_body(limit)
+        whole = yield from receive_body(limit, beginning)
         if len(whole) > limit and head.status == 200:
             return unusable_answer(f"it is bigger than {limit} bytes")
         if not 200 <= head.status < 300:
@@ -156,28 +163,42 @@ class ImageStream(ABC):
             return unusable_answer(str(error))
         outcome, document = read_success(head.status, head, whole, redact=self._context.redact)
         if not outcome.ok:
-            return outcome
+            return self._unwished(outcome, whole)
         del whole  # its big parts are in the document now
         return (yield from self._take_whole(document))
 
     def _judge_error(self, head: Head, body: bytes) -> Outcome:
         context = self._context
-        return classify_answer(
+        outcome = classify_answer(
             head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
         )
+        return self._unwished(outcome, body)
 
-    def _events(self) -> Taking:
+    def _unwished(self, outcome: Outcome, body: bytes | dict[str, Any]) -> Outcome:
+        """``outcome``, or that one of our own wishes was refused."""
+        return judged(outcome, body, self._wishes, self._context.target.cost_class)
+
+    def _events(self, head: Head, data: bytes) -> Taking:
+        """Read a stream.
+
+        ``data``: what has been read of it.
+        """
         while not self._ended:
-            try:
-                data = yield RECEIVE[self._awaiting()]
-            except (Stalled, TransportError) as trouble:
-                return None if self._complete() else self._interrupted(trouble)
-            assert isinstance(data, bytes)
+            if not data:
+                try:
+                    piece = yield RECEIVE[self._awaiting()]
+                except (Stalled, TransportError) as trouble:
+                    return None if self._complete() else self._interrupted(trouble)
+                assert isinstance(piece, bytes)
+                data = piece
             if not data:
                 return None if self._complete() else self._end_of_stream()
+            if not self._received and begins_like_json(data):
+                return (yield from self._whole(head, Beginning(data)))
             outcome = yield from self._feed(data)
             if outcome is not None:
                 return None if self._complete() else outcome
+            data = b""
         return None
 
     def _awaiting(self) -> Awaiting:
@@ -207,13 +228,17 @@ class ImageStream(ABC):
         if is_terminator(event.data):
             self._ended = True
             return None
-        if not event.data:
+        if not event.data or is_event_of_life(event.event):
             return None
         try:
             document = parsed(event.data)
         except ValueError as error:
             return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
-        return (yield from self._take(document, event.event))
+        if not document:
+            return None
+        begun = self.progress
+        outcome = yield from self._take(document, event.event)
+        return outcome if outcome is None or begun else self._unwished(outcome, document)
 
     def _deliver(self, made: list[MadeImage]) -> Generator[Command, Result, None]:
         """Hand over images that were made. Those that cannot be delivered still count as made, and are charged for."""
@@ -273,12 +298,16 @@ def unusable_answer(why: str) -> Outcome:
 
 
 def parsed(data: bytes) -> dict[str, Any]:
-    """The JSON object in ``data``. Raises ValueError if there is none, or if its shape is not acceptable."""
+    """The JSON object in ``data``; empty for a sign of life, and for other JSON, which says nothing about images.
+
+    Raises ValueError if there is no JSON, or if its shape is not acceptable.
+    """
     check_shape(data)
-    document = orjson.loads(data)
-    if not isinstance(document, dict):
-        raise ValueError("not an object")
-    return document
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        document = writable(parsed_leniently(data))
+    return document if isinstance(document, dict) else {}
 
 
 def check_shape(data: bytes) -> None:

@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gateway.core.types import Usage
+from gateway.wire.chat_choices import in_order, tidy_choices
+from gateway.wire.chat_event import is_sign_of_life
 from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_tool_calls import ToolCalls
@@ -23,6 +25,7 @@ _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 # Both names are in use for a model's reasoning; a relay that sends both sends the same text twice.
 _REASONING = ("reasoning_content", "reasoning")
 _MESSAGES = frozenset({"message", "delta", "text"})
+_TEXTS_OF_A_PART = ("text", "thinking", "refusal", "content")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
 
 
@@ -49,7 +52,10 @@ class ChunkFacts(NamedTuple):
     ``finish``: choice index → finish reason.
     ``usage``: None unless it is present and plausible.
     ``usage_only``: it has no choice and only carries usage.
-    ``malformed``: what is wrong with it; None if nothing is.
+    ``says_nothing``: it is no chunk at all, but JSON that nobody needs (a ping, null); it is to be passed over.
+    ``speaking``: the choices with content. ``calling``: those of them with a tool call.
+    ``so_far``: the text of a ``message`` sent in place of a delta, which holds all of the answer until now.
+    ``tidied``: the chunk with its choices as they should be, if they are not; None for a chunk that is in order.
     """
 
     error: InBandError | None = None
@@ -58,7 +64,14 @@ class ChunkFacts(NamedTuple):
     finish: Mapping[int, str] = _NO_FINISH
     usage: Usage | None = None
     usage_only: bool = False
-    malformed: str | None = None
+    says_nothing: bool = False
+    speaking: tuple[int, ...] = ()
+    calling: tuple[int, ...] = ()
+    so_far: str = ""
+    tidied: dict[str, Any] | None = None
+
+
+_SAYS_NOTHING = ChunkFacts(says_nothing=True)
 
 
 def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkFacts:
@@ -67,49 +80,79 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
     ``n``: how many choices were asked for.
     ``event``: the name of the event that brought it; None if it has none.
     """
-    if not isinstance(chunk, dict):
-        return ChunkFacts(malformed="not an object")
+    if type(chunk) is not dict:
+        return _facts_of_no_object(chunk, event)
     choices = chunk.get("choices")
     if (event == b"error" or "error" in chunk or choices is None) and (error := error_of(chunk, event)) is not None:
-        return ChunkFacts(error=error)
+        return _SAYS_NOTHING if is_sign_of_life(chunk) else ChunkFacts(error=error)
     usage = chunk.get("usage")
-    if choices is None and isinstance(usage, dict):
-        choices = []
     if type(choices) is not list:
-        return ChunkFacts(malformed="choices is not an array")
-    meaningful = False
+        if not isinstance(usage, dict):
+            return _SAYS_NOTHING
+        return ChunkFacts(usage=read_usage(usage), usage_only=True, tidied={**chunk, "choices": []})
+    for choice in choices:
+        if not in_order(choice, n):
+            return _facts_of_odd_choices(chunk, choices, n)
+    return _facts_in_order(choices, usage)
+
+
+def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
     text: list[str] = []
     finish: dict[int, str] = {}
+    speaking: tuple[int, ...] = ()
+    calling: tuple[int, ...] = ()
     for choice in choices:
-        if (fault := _choice_fault(choice, n)) is not None:
-            return ChunkFacts(malformed=fault)
+        index = choice.get("index", 0)
         if reason := choice.get("finish_reason"):
-            finish[choice.get("index", 0)] = str(reason)
+            finish[index] = reason
         if delta := choice.get("delta"):
             if delta.get("error"):
                 return ChunkFacts(error=error_of(delta))
-            meaningful = _read_delta(delta, text) or meaningful
+            if _read_delta(delta, text):
+                speaking += (index,)
+                if delta.get("tool_calls") or delta.get("function_call"):
+                    calling += (index,)
     return ChunkFacts(
         None,
-        meaningful,
+        bool(speaking),
         tuple(text),
         finish or _NO_FINISH,
         read_usage(usage) if usage else None,
         not choices and usage is not None,
+        False,
+        speaking,
+        calling,
     )
 
 
-def _choice_fault(choice: object, n: int) -> str | None:
-    """What is wrong with a choice. Some relays leave out the index of an only choice, which is accepted."""
-    if type(choice) is not dict:
-        return "a choice is not an object"
-    index = choice.get("index", 0)
-    if type(index) is not int or not 0 <= index < n:
-        return "a choice has an index that was not asked for"
-    delta = choice.get("delta")
-    if delta is not None and type(delta) is not dict:
-        return "a delta is not an object"
-    return None
+def _facts_of_no_object(chunk: object, event: bytes | None) -> ChunkFacts:
+    """The facts of JSON that is no object: Google sends its errors in an array; all else says nothing."""
+    for entry in chunk if isinstance(chunk, list) else ():
+        if isinstance(entry, dict) and entry.get("error"):
+            return ChunkFacts(error=error_of(entry, event))
+    return _SAYS_NOTHING
+
+
+def _facts_of_odd_choices(chunk: dict[str, Any], choices: list[Any], n: int) -> ChunkFacts:
+    usage = chunk.get("usage")
+    tidied = tidy_choices(choices, n)
+    if not tidied and not isinstance(usage, dict):
+        return _SAYS_NOTHING
+    facts = _facts_in_order(tidied, usage)
+    if facts.error is not None:
+        return facts
+    messages = _facts_in_order(
+        [{"index": one["index"], "delta": message} for one in tidied if (message := one.get("message"))], None
+    )
+    if messages.error is not None:
+        return messages
+    return facts._replace(
+        meaningful=facts.meaningful or messages.meaningful,
+        speaking=facts.speaking + messages.speaking,
+        calling=facts.calling + messages.calling,
+        so_far="".join(messages.text),
+        tidied={**chunk, "choices": tidied},
+    )
 
 
 def _read_delta(delta: dict[str, Any], text: list[str]) -> bool:
@@ -124,13 +167,19 @@ def _read_delta(delta: dict[str, Any], text: list[str]) -> bool:
                 text.append(value)
         elif type(value) is list or type(value) is dict:
             meaningful = True
-            if name == "tool_calls" and type(value) is list:
-                for call in value:
-                    if isinstance(call, dict):
-                        _read_call(call.get("function") or call.get("custom"), text)
-            elif name == "function_call":
-                _read_call(value, text)
+            _read_structure(name, value, text)
     return meaningful
+
+
+def _read_structure(name: str, value: list[Any] | dict[str, Any], text: list[str]) -> None:
+    if name == "tool_calls" and isinstance(value, list):
+        for call in value:
+            if isinstance(call, dict):
+                _read_call(call.get("function") or call.get("custom"), text)
+    elif name == "function_call":
+        _read_call(value, text)
+    elif name == "content":
+        _read_parts(value, text)
 
 
 def _reasoning_name(delta: dict[str, Any]) -> str:
@@ -139,7 +188,28 @@ def _reasoning_name(delta: dict[str, Any]) -> str:
 
 def _read_call(function: object, text: list[str]) -> None:
     if isinstance(function, dict):
-        text.extend(piece for name in ("name", "arguments", "input") if type(piece := function.get(name)) is str)
+        for name in ("name", "arguments", "input"):
+            piece = function.get(name)
+            if type(piece) is str:
+                text.append(piece)
+            elif piece:
+                text.append(dump_json(piece).decode())
+
+
+def _read_parts(parts: object, text: list[str]) -> None:
+    """Take the texts of content sent as parts, thoughts among them."""
+    if isinstance(parts, list):
+        for part in parts:
+            _read_parts(part, text)
+    elif isinstance(parts, dict):
+        for name in _TEXTS_OF_A_PART:
+            piece = parts.get(name)
+            if type(piece) is str:
+                text.append(piece)
+            else:
+                _read_parts(piece, text)
+    elif isinstance(parts, str):
+        text.append(parts)
 
 
 def error_of(document: dict[str, Any], event: bytes | None = None) -> InBandError | None:
@@ -217,29 +287,6 @@ def write_usage(usage: Usage) -> dict[str, Any]:
     }
 
 
-def usage_chunk(template: dict[str, Any], usage: Usage) -> dict[str, Any]:
-    """The usage chunk that ends a stream whose upstream sent none.
-
-    ``template``: any chunk of that stream.
-    """
-    kept: dict[str, Any] = {
-        name: template[name] for name in ("id", "created", "model", "service_tier") if name in template
-    }
-    return {"object": "chat.completion.chunk", **kept, "choices": [], "usage": write_usage(usage)}
-
-
-def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """The chunk for a client that did not ask for usage.
-
-    Returns the chunk itself if it carries no usage, else a copy without it; None if nothing worth sending is left.
-    """
-    if chunk.get("usage") is None:
-        return chunk
-    if not chunk.get("choices"):
-        return None
-    return {name: value for name, value in chunk.items() if name != "usage"}
-
-
 def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
     """The events of a stream with the content of a whole ``chat.completion``, ``[DONE]`` included.
 
@@ -264,12 +311,9 @@ def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[
         if name not in ("choices", "usage", "object"):
             repeated = name in _IN_EVERY_CHUNK and (type(value) is int or (type(value) is str and len(value) <= 256))
             (head if repeated else once)[name] = value
-    indexes = [choice.get("index") for choice in choices if isinstance(choice, dict)]
-    numbered = all(type(index) is int for index in indexes) and len(set(indexes)) == len(choices)
-    for position, choice in enumerate(choices):
-        message = _message_of(choice)
+    for index, choice in zip(choice_indexes(choices), choices, strict=True):
+        message = message_of(choice)
         rest = {name: value for name, value in choice.items() if name not in (*_MESSAGES, "index", "finish_reason")}
-        index = indexes[position] if numbered else position
         reason = finish_reason(choice.get("finish_reason")) or usual_finish_reason(message)
         extra, once = once, {}
         delta = _message_as_delta(message)
@@ -279,7 +323,14 @@ def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[
         yield {**head, **once, "choices": [], "usage": completion["usage"]}
 
 
-def _message_of(choice: Any) -> dict[str, Any]:
+def choice_indexes(choices: list[Any]) -> list[int]:
+    """The indexes of a whole answer's choices: their own if these tell them apart, else their places."""
+    named = [choice.get("index") for choice in choices if isinstance(choice, dict)]
+    indexes = [index for index in named if type(index) is int]
+    return indexes if len(set(indexes)) == len(choices) else [*range(len(choices))]
+
+
+def message_of(choice: Any) -> dict[str, Any]:
     """The message of a whole answer's choice, wherever it stands. Raises ValueError if there is none."""
     if isinstance(choice, dict):
         message, delta = choice.get("message"), choice.get("delta")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-_NONE = frozenset({"", "null", "none"})
+from gateway.wire.chat_choices import NO_REASONS
 
 
 def finish_reason(value: object) -> str | None:
     """The reason that a chunk gives for the end of a choice; None if it gives none: some write it as ``"null"``."""
-    return value if isinstance(value, str) and value.lower() not in _NONE else None
+    return value if isinstance(value, str) and value.lower() not in NO_REASONS else None
 
 
 def usual_finish_reason(message: dict[str, Any]) -> str:

@@ -29,6 +29,16 @@ _MOST_CALLS = 2_000  # no model makes as many; the call of an empty object takes
 _NO_IDS = frozenset({"", "null", "none", "undefined"})
 
 
+def offered_names(body: dict[str, Any]) -> frozenset[str]:
+    """The names of the functions and custom tools that a request offers; what is no tool is passed over."""
+    entries: list[Any] = []
+    for field in ("tools", "functions"):
+        if isinstance(given := body.get(field), list):
+            tools = [tool for tool in given if isinstance(tool, dict)]
+            entries += [*tools, *(tool.get(kind) for tool in tools for kind in ("function", "custom"))]
+    return frozenset(name for each in entries if isinstance(each, dict) and isinstance(name := each.get("name"), str))
+
+
 class _Piece(NamedTuple):
     """One entry of ``tool_calls``, read.
 

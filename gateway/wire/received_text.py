@@ -27,6 +27,11 @@ class ReceivedText:
             self._kept += size
             self._pieces.append(piece)
 
+    @property
+    def length(self) -> int:
+        """Characters received so far."""
+        return self._total
+
     def extend(self, pieces: Iterable[str]) -> None:
         """Take several pieces."""
         for piece in pieces:

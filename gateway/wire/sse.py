@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 DONE = b"data: [DONE]\n\n"
+ENOUGH_TO_TELL = len(b"\xef\xbb\xbfevent:")
+"""Bytes, after blanks, from which on it is clear whether an answer begins like events."""
 
 _BOM = b"\xef\xbb\xbf"
 _LF = 0x0A
 _COLON = 0x3A
+_FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t]*(?:data|event|id|retry)?:")
 _LINE_END = re.compile(rb"\r\n?|\n")
 # PiAPI's documentation says its streams end in "data:[none]"; those of all others end in "[DONE]".
 _TERMINATORS = frozenset({b"[done]", b"[none]"})
@@ -209,6 +212,16 @@ def encode_event(data: bytes, event: bytes | None = None) -> bytes:
     if b"\n" in event or b"\r" in event:
         raise ValueError("an event's name is one line")
     return b"event: " + event + b"\ndata: " + data + b"\n\n"
+
+
+def begins_like_events(beginning: bytes) -> bool:
+    """Whether an answer with this beginning is a stream of events, whatever its label says."""
+    return _FIRST_FIELD.match(beginning) is not None
+
+
+def begins_like_json(beginning: bytes) -> bool:
+    """Whether an answer with this beginning is a JSON document, whatever its label says; no field begins like one."""
+    return beginning.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
 
 
 def is_terminator(data: bytes) -> bool:

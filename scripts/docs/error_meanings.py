@@ -26,7 +26,13 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Let the SDK build the form, and send files as files.",
     ),
     (400, "duplicate_key"): Meaning(
-        "An object or a form has one name twice, so it is not sure which is meant.", "Send each name once."
+        "A form has one field twice, or an order for images names one thing in two places, so it is not sure which is "
+        "meant. In JSON the last of two equal keys counts.",
+        "Send each field once.",
+    ),
+    (400, "invalid_content_encoding"): Meaning(
+        "The body is not what its `Content-Encoding` says: it is cut off, damaged, or not compressed at all.",
+        "Send what the compressor wrote, whole, or send the body without `Content-Encoding`.",
     ),
     (400, "missing_required_parameter"): Meaning("A parameter that the request needs is missing.", "Add `param`."),
     (400, "invalid_type"): Meaning("A parameter has the wrong type, such as a text for a number.", "Correct `param`."),
@@ -36,7 +42,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Correct `param`; the message says what is allowed.",
     ),
     (400, "unknown_parameter"): Meaning(
-        "The request has a parameter that this route does not take.", "Correct its spelling or leave it out."
+        "An order for images or a task, which the gateway builds itself, or a request to the admin API has a parameter "
+        "that is not known there. A chat passes on what it does not know.",
+        "Correct its spelling or leave it out.",
     ),
     (400, "invalid_request"): Meaning(
         "The upstream rejected the request. Its own status (400, 409, 413, 415 or 422), type, code, parameter and "
@@ -66,8 +74,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "`models`, or set `allow_unpriced`.",
     ),
     (403, "foreign_origin"): Meaning(
-        "No key is asked for, and the request may come from a web page or names a host that is not this machine.",
-        "Call from a program on this machine by `127.0.0.1` or `localhost`, or make a virtual key and send it.",
+        "No key is asked for, and the request may come from a web page or names a host that is not this machine; or a "
+        "browser asked whether a page may call that is not listed.",
+        "Call from a program on this machine by `127.0.0.1` or `localhost`, or make a virtual key and send it. A page "
+        "that may call belongs into `cors.origins`, a name of this machine into `hosts`.",
     ),
     (404, "model_not_found"): Meaning(
         "There is no such model here; or not on this route; or no upstream offers it at present.",
@@ -84,8 +94,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Admin: no virtual key has this name.", "`piapi-gateway keys list` shows the names."
     ),
     (404, "unknown_url"): Meaning(
-        "There is no such route.",
-        "Check the base URL: it ends with `/v1`. Admin routes are on the admin listener only.",
+        "There is no such route. `/v1` may be missing or doubled, `//` and a slash at the end are overlooked; nothing "
+        "else is.",
+        "The message names the nearest route and all there are, as `GET /` does. Admin routes are on the admin "
+        "listener only.",
     ),
     (405, "method_not_allowed"): Meaning("The route exists, with another method.", "Use a method that `allow` names."),
     (408, "request_timeout"): Meaning(
@@ -103,7 +115,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "The body is larger than `limits.body` (a form: `limits.upload`), or too large for the upstream.",
         "Send less, or raise the limit.",
     ),
-    (415, "unsupported_content_encoding"): Meaning("The body is compressed.", "Send it without `Content-Encoding`."),
+    (415, "unsupported_content_encoding"): Meaning(
+        "The body is compressed by something else than gzip or deflate.", "Send it with gzip, or as it is."
+    ),
     (415, "unsupported_content_type"): Meaning(
         "A request that may come from a web page has no JSON body, while no key is asked for.",
         "Send `Content-Type: application/json`, or make a virtual key and send it.",

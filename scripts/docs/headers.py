@@ -14,7 +14,8 @@ ROOMS = ("core", "endpoints", "exchange", "server", "translate", "wire")
 """The rooms that read a client's headers or write an answer's."""
 
 READ: Mapping[str, str] = {
-    "x-api-key": "The virtual key, in place of `Authorization: Bearer …`, as PiAPI's own clients send it.",
+    "x-api-key": "The virtual key, in place of `Authorization: Bearer …`, as PiAPI's own clients send it. Without it "
+    "`api-key`, as Azure's clients do.",
     "x-request-id": "The name the request gets in the log and in its answer, if it is 1 to 128 letters, digits, dots, "
     "dashes or underscores. Otherwise the gateway makes one.",
     "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again.",
@@ -27,8 +28,8 @@ SENT: Mapping[str, str] = {
     "x-gateway-attempts": "How many attempts were made at upstreams; 0 for what was refused before.",
     "x-gateway-cost-usd": "What the key is charged, in US dollars. On whole answers; a stream's head goes out before "
     "it is known.",
-    "x-gateway-note": "A remark on how the answer came about, such as `downgraded` for an image that PiAPI made with "
-    "another model.",
+    "x-gateway-note": "Remarks on how the answer came about, joined by `; `, such as `downgraded` for an image that "
+    "PiAPI made with another model, or `ignored: provider` for a field that was not passed on.",
     "x-should-retry": "On every error: whether software may send the same request again by itself.",
     "x-ratelimit-limit-requests": "The key's `rpm`.",
     "x-ratelimit-remaining-requests": "What is left of it.",
@@ -44,7 +45,8 @@ _INTRODUCTION = """\
 Besides the usual headers of HTTP, these are read from requests and sent with answers. Names are the same in any case.
 An upstream's own headers about its server and its connection never pass. `retry-after` (in seconds) and
 `retry-after-ms` come with errors that a wait may cure: see [errors](errors.md). A stream's head goes out early, so what
-is only known at the end of an answer is not in it."""
+is only known at the end of an answer is not in it. A web page that [may call](configuration.md#cors) can read all that
+are about the request; `access-control-expose-headers` names them."""
 
 
 class Mismatch(Exception):

@@ -51,6 +51,15 @@ from gateway.core.types import Budget
         (addresses.link, "http://127.0.0.1:9/hook?x=1", "http://127.0.0.1:9/hook?x=1"),
         (addresses.host_pattern, "*.TheApi.app", "*.theapi.app"),
         (addresses.host_pattern, "127.0.0.1", "127.0.0.1"),
+        (addresses.host_name, "Gateway.LAN.", "gateway.lan"),
+        (addresses.host_name, "[::2]", "::2"),
+        (addresses.host_name, "10.0.0.5", "10.0.0.5"),
+        (addresses.origin, "https://App.Example:443", "https://app.example"),
+        (addresses.origin, "http://10.0.0.5:3000", "http://10.0.0.5:3000"),
+        (addresses.origin, "http://[::2]:80", "http://[::2]"),
+        (addresses.origin, "app://obsidian.md", "app://obsidian.md"),
+        (addresses.origin, "chrome-extension://abcdef", "chrome-extension://abcdef"),
+        (addresses.origin, "https://app.example:80", "https://app.example:80"),
         (addresses.store, "postgresql://u:p@h:5432/d", "postgresql://u:p@h:5432/d"),
         (addresses.shared_state, "rediss://h/1", "rediss://h/1"),
     ],
@@ -77,6 +86,12 @@ def test_taken(parse: Callable[[object], object], given: object, expected: objec
         *((values.text, given) for given in (5, None, "a\nb", "\ud800")),
         (values.filled_text, " "),
         *((values.time_zone, given) for given in ("Mars/Phobos", "", "../etc/passwd", "Europe", "a\0b", 5)),
+        *((addresses.host_name, given) for given in (5, "", "a:80", "http://a", "a/b", "*.a", "*", "a b", "[::1]:80")),
+        *(
+            (addresses.origin, given)
+            for given in (5, "", "*", "null", "app.example", "https://", "https://a/", "https://a/b", "https://*.a")
+        ),
+        *((addresses.origin, given) for given in ("https://a:0", "https://a:65536", "https://u@a", "a b://c", "//a")),
         *((addresses.host_port, given) for given in (8400, ":8400", "127.0.0.1", "h:65536", "::1:80", "[h]:1", "h:x")),
         *((addresses.host_port, given) for given in ("a b:1", "1.2.3.400:1", "[fe80::1%eth0]:1")),
         *(

@@ -18,14 +18,22 @@ from gateway.core import errors
 from gateway.core.errors import GatewayError
 from gateway.core.outcomes.table import RULES, client_error
 from gateway.core.types import CostClass, Outcome, Phase
+from gateway.server.cors import EXPOSED
 from scripts.docs import error_sources
 from scripts.docs.cli import Undescribed, cli_page, whole_command
 from scripts.docs.configuration import configuration_page, default_text, written
 from scripts.docs.error_meanings import MEANINGS
 from scripts.docs.error_sources import GATEWAY, Made, Unclear, errors_made
 from scripts.docs.errors import Unexplained, check_explained
+from scripts.docs.headers import SENT
 from scripts.docs.markdown import anchor, code, table
 from scripts.docs.schema_keys import Key, SectionFacts, Undocumented, sections
+
+
+def test_a_page_can_read_every_header_that_is_about_its_request() -> None:
+    of_the_bytes = {"x-accel-buffering", "x-content-type-options"}
+    assert set(EXPOSED) == (SENT.keys() - of_the_bytes) | {"retry-after", "retry-after-ms"}
+
 
 KEYS = [pytest.param(section, key, id=section.full(key)) for section in sections() for key in section.keys]
 

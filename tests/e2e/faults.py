@@ -159,7 +159,7 @@ AFTER_CONTENT = (
     LateFault("sse_truncated", "clean_eof;after_events=4"),
     LateFault("sse_event_too_big", "huge_event;after_events=4"),
     LateFault("sse_bad_event", "bad_event;after_events=4"),
-    LateFault("sse_bad_event", "bad_event;after_events=4;data=[]"),
+    LateFault("sse_bad_event", "bad_event;after_events=4"),
     LateFault("sse_error_first", "sse_error_string;after_events=4"),
     LateFault("upstream_5xx", "sse_error_late"),
     LateFault("stall_idle", "stall_mid;after_events=4", config=QUICK_IDLE),

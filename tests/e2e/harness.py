@@ -72,6 +72,7 @@ def rig_config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
             {"name": "carol", "key": FLUX_ONLY, "models": ["flux-*"]},
         ],
         "images": {"dir": str(folder / "images"), "fetch_hosts": ["127.0.0.1"], "fetch_private": True},
+        "limits": {"event": "1MiB"},  # the sandbox's huge events need not be huge
         "log": {"format": "json", "level": "debug"},
     }
     document: dict[str, Any] = merged(base_config(sandbox, folder), over)
@@ -149,7 +150,8 @@ class Rig:
 
     def openai(self, *, api_key: str = ALICE, **options: Any) -> openai.AsyncOpenAI:
         """The official SDK; it sends nothing again unless ``max_retries`` is given."""
-        sdk = openai.AsyncOpenAI(base_url=self.url, api_key=api_key, **{"max_retries": 0, "timeout": 20, **options})
+        usual = {"base_url": self.url, "max_retries": 0, "timeout": 20}
+        sdk = openai.AsyncOpenAI(api_key=api_key, **{**usual, **options})
         self._sdks.append(sdk)
         return sdk
 

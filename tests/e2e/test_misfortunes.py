@@ -161,7 +161,7 @@ class TestGuestsThatNeverLeave:
     ) -> None:
         monkeypatch.setattr("gateway.exchange.attempt.GRACE_AFTER_FINISH", 0.3)
         monkeypatch.setattr("gateway.exchange.attempt.LINGER", 0.1)
-        rig = await gateway(ONE_AT_A_TIME)
+        rig = await gateway(f"{ONE_AT_A_TIME}\nupstreams: {{piapi: {{timeouts: {{idle: 500ms}}}}}}")
         rig.sandbox.script(f"drip;{SHORT};after_events={FINISHED};interval=20")
         answer = await rig.chat(stream=stream)
         assert answer.status == 200

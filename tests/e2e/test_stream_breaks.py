@@ -97,7 +97,6 @@ class TestFaultsInsideAStream:
             ("truncated_chunk;after_events=1", "sse_cut_early"),
             ("bad_chunk;after_events=1", "sse_cut_early"),
             ("bad_event;after_events=1", "sse_bad_event"),
-            ("wrong_index", "sse_bad_event"),
             ("huge_event", "sse_event_too_big"),
             ("html_200", "bad_content_type"),
             ("bad_json", "bad_json"),

@@ -40,7 +40,6 @@ class TestBytes:
             ("bytewise", {}),
             ("trickle;size=7", {}),
             ("changing_id", {}),
-            ("usage_everywhere", {}),
             ("until_close", {}),
             ("trailers", {}),
             ("informational", {}),

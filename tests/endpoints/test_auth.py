@@ -27,6 +27,11 @@ GOOD = [
     ([(b"x-api-key", b"sk-bob")], BOB),
     ([(b"x-api-key", b"sk-bob"), (b"authorization", b"Bearer sk-alice")], ALICE),
     ([(b"x-api-key", b"sk-bob"), (b"authorization", b"Basic c2s6")], BOB),
+    ([(b"api-key", b"sk-bob")], BOB),
+    ([(b"api-key", b"sk-bob"), (b"x-api-key", b"sk-alice")], ALICE),
+    ([(b"api-key", b"sk-bob"), (b"authorization", b"Bearer sk-alice")], ALICE),
+    ([(b"api-key", b"sk-bob"), (b"authorization", b"Bearer ")], BOB),
+    ([(b"x-api-key", b""), (b"api-key", b"sk-bob")], BOB),
 ]
 
 BAD = [
@@ -43,12 +48,17 @@ BAD = [
     [(b"x-api-key", b"")],
     [(b"x-api-key", b"sk-nobody")],
     [(b"authorization", b"Bearer sk-nobody"), (b"x-api-key", b"sk-bob")],
+    [(b"api-key", b"")],
+    [(b"api-key", b"sk-nobody")],
+    [(b"api-key", b"Bearer sk-bob")],
+    [(b"x-api-key", b"sk-nobody"), (b"api-key", b"sk-bob")],
 ]
 
 AMBIGUOUS = [
     [(b"authorization", b"Bearer sk-alice"), (b"authorization", b"Bearer sk-alice")],
     [(b"authorization", b"Bearer sk-alice"), (b"authorization", b"Basic c2s6")],
     [(b"x-api-key", b"sk-bob"), (b"x-api-key", b"sk-alice")],
+    [(b"api-key", b"sk-bob"), (b"api-key", b"sk-bob")],
 ]
 
 

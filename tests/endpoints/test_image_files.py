@@ -85,7 +85,9 @@ async def test_an_image_that_is_gone_has_a_code_of_its_own(client):
     assert client.asked == ["gone.png", "gone.png"]
 
 
-@pytest.mark.parametrize("path", ["/images", "/images/", "/images/kept.png/", "/images/a/kept.png"])
+@pytest.mark.parametrize(
+    "path", ["/images", "/images/", "/images/a/kept.png", "/images/a%2Fkept.png", "/Images/kept.png"]
+)
 async def test_only_names_right_below_are_looked_for(client, path):
     answer = await client.request("GET", path)
     assert answer.status == 404

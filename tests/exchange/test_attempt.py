@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import pytest
 
-from gateway.core.types import Phase
+from gateway.core.types import Outcome, Phase
 from gateway.exchange.attempt import GRACE_AFTER_FINISH
-from gateway.translate.commands import Awaiting, Conversing, Emit
+from gateway.translate.commands import Awaiting, Conversing, Emit, Send
 from tests.exchange.scripted import (
     NEVER,
     SEND,
     Pool,
     Response,
+    Script,
     Sink,
     Talk,
     attempt,
     emitting,
     ends,
     every,
+    folding,
     listen,
     now,
     play,
 )
+
+
+def whole(script: Script) -> Script:
+    """The same, but the answer was asked for in one piece."""
+
+    def asking(talk: Talk) -> Conversing:
+        conversing = script(talk)
+        command = next(conversing)
+        assert isinstance(command, Send)
+        result = yield replace(command, whole=True)
+        while True:
+            try:
+                command = conversing.send(result)
+            except StopIteration as end:
+                return cast("Outcome", end.value)
+            result = yield command
+
+    return asking
 
 
 class TestHowLongAWaitMayLast:
@@ -77,16 +100,21 @@ class TestHowLongAWaitMayLast:
         play(story)
 
     @pytest.mark.parametrize("paid", [False, True])
-    @pytest.mark.parametrize("pause", [0.3, 1.9])
-    def test_an_answer_that_named_its_finish_gets_two_seconds_even_if_bytes_still_come(
-        self,
-        paid: bool,
-        pause: float,
-    ) -> None:
+    @pytest.mark.parametrize("more", [(), (3.0, 6.5, 10.0)])
+    def test_an_answer_that_named_its_finish_is_over_after_a_silence(self, paid: bool, more: tuple[float, ...]) -> None:
         async def story() -> None:
-            response = Response([(10, b"last"), *every(pause, b": still here", after=10)])
+            response = Response([(10, b"last"), *((10 + later, b"more") for later in more)])
             running = attempt(listen(Awaiting.CONTENT, Awaiting.FINISH), response, paid=paid)
-            assert await ends(running) == ("stall_finish", 10 + GRACE_AFTER_FINISH)
+            assert await ends(running) == ("stall_finish", 10 + max(more, default=0) + GRACE_AFTER_FINISH)
+
+        play(story)
+
+    @pytest.mark.parametrize("paid", [False, True])
+    def test_comments_after_the_finish_keep_it_open_but_not_for_ever(self, paid: bool) -> None:
+        async def story() -> None:
+            response = Response([(10, b"last"), *every(1.9, b": still here", after=10)])
+            running = attempt(listen(Awaiting.CONTENT, Awaiting.FINISH), response, paid=paid)
+            assert await ends(running) == ("stall_finish", 70)
 
         play(story)
 
@@ -108,6 +136,24 @@ class TestHowLongAWaitMayLast:
             response = Response([(began + 100, b": wait"), (began + 200, b"one")])
             running = attempt(listen(Awaiting.CONTENT, Awaiting.IDLE), response, paid=True, wall=120)
             assert await ends(running) == ("stall_idle", began + 320)
+
+        play(story)
+
+    @pytest.mark.parametrize(("wall", "ended"), [(None, ("ok", 500)), (120, ("stall_head", 120))], ids=str)
+    def test_an_answer_that_comes_whole_is_bound_by_the_wall_only(
+        self, wall: float | None, ended: tuple[str, float]
+    ) -> None:
+        async def story() -> None:
+            pool = Pool([Response([(500, b"all of it"), (500, b"")])], head_after=200)
+            running = attempt(whole(folding), pool=pool, wall=wall)
+            assert await ends(running) == ended
+
+        play(story)
+
+    def test_an_answer_that_comes_whole_is_bound_by_the_deadline(self) -> None:
+        async def story() -> None:
+            pool = Pool([], head_after=NEVER)
+            assert await ends(attempt(whole(listen(Awaiting.CONTENT)), pool=pool, deadline=600)) == ("deadline", 600)
 
         play(story)
 

@@ -26,7 +26,9 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[
 
 
 class Serve(Protocol):
-    async def __call__(self, app: ASGIApp, **limits: Any) -> RunningServer: ...
+    async def __call__(
+        self, app: ASGIApp, *, cors: Any = None, hostless: Any = None, **limits: Any
+    ) -> RunningServer: ...
 
 
 @pytest.fixture
@@ -34,8 +36,15 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts servers; they are closed at the end, and nothing of them may be left."""
     servers: list[RunningServer] = []
 
-    async def start(app: ASGIApp, **limits: Any) -> RunningServer:
-        server = await start_server(app, "127.0.0.1", 0, limits=ServerLimits(**limits))
+    async def start(app: ASGIApp, *, cors: Any = None, hostless: Any = None, **limits: Any) -> RunningServer:
+        server = await start_server(
+            app,
+            "127.0.0.1",
+            0,
+            limits=ServerLimits(**limits),
+            cors=cors,
+            hostless=hostless or (lambda _: False),
+        )
         servers.append(server)
         return server
 

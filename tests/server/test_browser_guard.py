@@ -27,7 +27,18 @@ def verdict(*headers: tuple[bytes, bytes], method: str = "POST", hosts: frozense
 
 @pytest.mark.parametrize(
     "host",
-    [b"localhost", b"localhost:8400", b"LocalHost.:8400", b"127.0.0.1", b"127.8.9.1:80", b"[::1]:8400", b"[::1]"],
+    [
+        b"host.docker.internal:8400",
+        b"gateway.localhost",
+        b"A.B.LocalHost.:8400",
+        b"localhost",
+        b"localhost:8400",
+        b"LocalHost.:8400",
+        b"127.0.0.1",
+        b"127.8.9.1:80",
+        b"[::1]:8400",
+        b"[::1]",
+    ],
 )
 def test_names_of_this_machine(host: bytes) -> None:
     assert verdict((b"host", host)) == 200
@@ -41,6 +52,10 @@ def test_names_of_this_machine(host: bytes) -> None:
         b"localhost.evil.example",
         b"127.0.0.1.evil.example",
         b"evil-localhost",
+        b"evillocalhost",
+        b"docker.internal",
+        b"evil.host.docker.internal",
+        b"host.docker.internal.evil.example",
         b"10.0.0.1:8400",
         b"0.0.0.0:8400",
         b"[fe80::1]:8400",
@@ -103,13 +118,13 @@ class Shop:
     def __init__(self) -> None:
         self.opened = True
         self.bought = 0
-        guard = BrowserGuard(lambda: self.opened, "gateway.example")
+        guard = BrowserGuard(lambda: self.opened, lambda: ("gateway.example",))
         self.app = Dispatch(
             {"/v1/chat/completions": {"POST": self.buy}, "/webhooks/secret": {"POST": self.buy}},
             health_routes(list),
             lambda *_: None,
             guard,
-            unguarded=("/webhooks/",),
+            secret=("/webhooks/",),
         )
 
     async def buy(self, scope, receive, client):

@@ -325,6 +325,25 @@ async def test_http_1_0_and_connection_close_are_answered_and_closed(serve, conn
         assert await client.closed() == b""
 
 
+async def test_a_head_request_that_is_refused_gets_no_body(serve, connect):
+    client = await connect(await serve(front_door(echo)))
+    await client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")
+    head = await client.reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert await client.closed() == b""
+
+
+async def test_a_health_check_may_come_without_a_host(serve, connect):
+    server = await serve(front_door(echo), hostless=lambda path: path == b"/")
+    for line, host in (("HTTP/1.1", ""), ("HTTP/1.0", ""), ("HTTP/1.1", "Host:\r\n")):
+        client = await connect(server)
+        await client.send(f"GET /?a {line}\r\n{host}\r\n".encode())
+        assert (await client.answer()).status == 200
+        client = await connect(server)
+        await client.send(f"GET /other {line}\r\n{host}\r\n".encode())
+        assert (await client.answer()).error()["code"] == "malformed_http"
+
+
 async def test_a_client_that_waits_for_100_continue_is_told_to_go_on_or_refused_first(serve, connect):
     server = await serve(front_door(echo))
     client = await connect(server)

@@ -69,6 +69,24 @@ def test_what_two_readers_may_read_differently_is_refused(version, watched):
     assert caught.value.code == "malformed_http"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("watched", [[], [(b"host", b"")]])
+def test_a_host_that_is_missing_will_do_where_the_path_says_so(version, watched):
+    assert check_headers(version, watched, hostless=lambda: True) is False
+    with pytest.raises(ClientError):
+        check_headers(version, watched, hostless=lambda: False)
+
+
+@pytest.mark.parametrize("watched", [[HOST, HOST], [(b"host", b""), HOST], [(b"host", b"a/b")]])
+def test_a_host_that_is_wrong_will_do_nowhere(watched):
+    with pytest.raises(ClientError):
+        check_headers("1.1", watched, hostless=lambda: True)
+
+
+def test_http_1_0_has_no_interim_answers():
+    assert check_headers("1.0", [HOST, (b"expect", b"100-continue")]) is False
+
+
 def test_http2_may_be_offered_and_websockets_may_not():
     check_upgrade([HOST, (b"upgrade", b"H2C")])
     with pytest.raises(ClientError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,8 +13,8 @@ from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Ups
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Head
-from gateway.translate.context import AttemptContext
-from gateway.wire.chat_chunk import usage_chunk
+from gateway.translate.context import EVENT_LIMIT, AttemptContext
+from gateway.wire.chat_ending import ChatEnding
 from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.sse import encode_event
 
@@ -55,7 +56,7 @@ PIECES: Pieces = {
     "finish": chunk(delta("stop")),
     "usage": chunk(usage=USAGE),
     "estimated": encode_event(
-        orjson.dumps(usage_chunk({"id": "chatcmpl-1", "created": 1, "model": "gpt-4o-upstream"}, ESTIMATED))
+        orjson.dumps(ChatEnding(1, id="chatcmpl-1", created=1, model="gpt-4o-upstream").usage_chunk(ESTIMATED))
     ),
     "done": b"data: [DONE]\n\n",
     "none": b"data:[none]\n\n",
@@ -77,12 +78,14 @@ def attempt_context(target: Target = BILLED, endpoint: Endpoint = HOST) -> Attem
     return AttemptContext(target, endpoint, wall_seconds=1_700_000_000.0, redact=Redactor([KEY]).data)
 
 
-def conversation(target: Target = BILLED, count: Callable[[str], int] = len, **fields: Any) -> ChatConversation:
+def conversation(
+    target: Target = BILLED, count: Callable[[str], int] = len, event_limit: int = EVENT_LIMIT, **fields: Any
+) -> ChatConversation:
     """A request with these fields, about to be tried."""
     request = parse_chat_request({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hi"}], **fields})
     return ChatConversation(
         request,
-        attempt_context(target),
+        replace(attempt_context(target), event_limit=event_limit),
         count=count,
         input_tokens=lambda: INPUT_TOKENS,
     )

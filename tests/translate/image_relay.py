@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from gateway.core.images.types import MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream
 from gateway.translate.commands import Send
+from gateway.translate.context import EVENT_LIMIT
 from gateway.translate.images_to_images import ImagesToImages
 from gateway.translate.presenting import Presenter
 
@@ -74,11 +76,15 @@ BLACK_IMAGE, WHITE_IMAGE = MadeImage(None, as_base64(BLACK)), MadeImage(None, as
 
 
 def conversation(
-    target: Target = AT_PIAPI, n: int = 1, presenter: Presenter | None = None, **fields: Any
+    target: Target = AT_PIAPI,
+    n: int = 1,
+    presenter: Presenter | None = None,
+    event_limit: int = EVENT_LIMIT,
+    **fields: Any,
 ) -> ImagesToImages:
     return ImagesToImages(
         order(**fields),
-        attempt_context(target),
+        replace(attempt_context(target), event_limit=event_limit),
         n=n,
         presenter=presenter or PlainPresenter(),
         boundary="bound-7",

@@ -189,36 +189,34 @@ class TestAKeyThatIsRepeated:
 
 
 class TestBounds:
-    def test_what_comes_before_content_is_held_but_not_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_what_comes_before_content_is_held_but_not_without_end(self) -> None:
         role, comment = PIECES["role"], b": x\n\n"
-        monkeypatch.setattr("gateway.translate.chat_to_chat.HELD_LIMIT", 5 * len(role))
+        limit = 5 * len(role)
         for piece in (role, comment):
-            most = 5 * len(role) // len(piece)
-            _, outcome = play(conversation(**STREAM), [STREAM_HEAD, *[piece] * most, role * 2])
+            most = limit // len(piece)
+            _, outcome = play(conversation(event_limit=limit, **STREAM), [STREAM_HEAD, *[piece] * most, role * 2])
             assert (outcome.slug, outcome.phase) == ("sse_event_too_big", Phase.ANSWERED)
             assert outcome.detail == "too much came before any content"
         _, outcome = play(
-            conversation(**STREAM), [STREAM_HEAD, *[role] * 5, PIECES["hello"] * 10, PIECES["finish"], PIECES["done"]]
+            conversation(event_limit=limit, **STREAM),
+            [STREAM_HEAD, *[role] * 5, PIECES["hello"] * 10, PIECES["finish"], PIECES["done"]],
         )
         assert outcome.ok
 
-    def test_one_event_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.translate.chat_to_chat.CHAT_EVENT_LIMIT", 300)
+    def test_one_event_is_bounded(self) -> None:
         big = chunk(delta(content="x" * 300))
         for before, phase in ((b"", Phase.ANSWERED), (PIECES["hello"], Phase.FORWARDED)):
-            said, outcome = play(conversation(**STREAM), [STREAM_HEAD, before + big])
+            said, outcome = play(conversation(event_limit=300, **STREAM), [STREAM_HEAD, before + big])
             assert (outcome.slug, outcome.phase) == ("sse_event_too_big", phase)
             assert emitted(said) == before
 
     @pytest.mark.parametrize("end", ["finish", "done"])
-    def test_one_that_is_too_big_behind_a_complete_answer_spoils_nothing(
-        self, end: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("gateway.translate.chat_to_chat.CHAT_EVENT_LIMIT", 300)
+    def test_one_that_is_too_big_behind_a_complete_answer_spoils_nothing(self, end: str) -> None:
         whole = PIECES["hello"] + PIECES[end]
-        said, outcome = play(conversation(**STREAM), [STREAM_HEAD, whole + chunk(delta(content="x" * 300))])
+        talk = conversation(event_limit=300, **STREAM)
+        said, outcome = play(talk, [STREAM_HEAD, whole + chunk(delta(content="x" * 300))])
         assert outcome.ok
-        assert emitted(said) == PIECES["hello"] + (PIECES["finish"] if end == "finish" else b"") + PIECES["done"]
+        assert emitted(said) == PIECES["hello"] + PIECES["finish"] + PIECES["done"]
 
     def test_a_folded_answer_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("gateway.translate.chat_to_chat.WHOLE_ANSWER_LIMIT", 1000)

@@ -339,7 +339,7 @@ def test_any_completion_cut_anyhow_folds_back_into_itself(cut):
     assert fold(*chunks) == completion
     typed = ChatCompletion.model_validate(completion, strict=True)
     assert len(typed.choices) == len(completion["choices"])
-    assert all(chunk_facts(chunk, n=3).malformed is None for chunk in chunks)
+    assert all(chunk_facts(chunk, n=3).tidied is None for chunk in chunks)
 
 
 @given(cut_completions(), st.sampled_from([b"\n", b"\r\n", b"\r"]), st.data())

@@ -17,8 +17,6 @@ from gateway.wire.chat_chunk import (
     completion_as_chunks,
     error_of,
     read_usage,
-    strip_usage,
-    usage_chunk,
     write_usage,
 )
 from gateway.wire.sse import DONE, SSEParser
@@ -40,7 +38,8 @@ def deep(levels: int) -> object:
 
 
 def test_a_content_chunk():
-    assert chunk_facts(chunk({"content": " hello"})) == ChunkFacts(meaningful=True, text=(" hello",))
+    facts = chunk_facts(chunk({"content": " hello"}))
+    assert facts == ChunkFacts(meaningful=True, text=(" hello",), speaking=(0,))
 
 
 @pytest.mark.parametrize(
@@ -79,13 +78,16 @@ def test_a_role_or_an_empty_delta_means_nothing(delta):
     ],
 )
 def test_what_a_reader_would_miss_is_meaningful(delta, text):
-    assert chunk_facts(chunk({"role": "assistant", **delta})) == ChunkFacts(meaningful=True, text=tuple(text))
+    facts = chunk_facts(chunk({"role": "assistant", **delta}))
+    calling = (0,) if "tool_calls" in delta or "function_call" in delta else ()
+    assert facts == ChunkFacts(meaningful=True, text=tuple(text), speaking=(0,), calling=calling)
 
 
 def test_finish_reasons_by_choice():
     two = chunk({"content": "x"})
     two["choices"].append({"index": 1, "delta": {"content": "y"}, "finish_reason": "length"})
-    assert chunk_facts(two, n=2) == ChunkFacts(meaningful=True, text=("x", "y"), finish={1: "length"})
+    facts = chunk_facts(two, n=2)
+    assert facts == ChunkFacts(meaningful=True, text=("x", "y"), finish={1: "length"}, speaking=(0, 1))
     assert chunk_facts(chunk(finish_reason="stop")).finish == {0: "stop"}
     without_index = {"choices": [{"delta": None, "finish_reason": "stop"}]}
     assert chunk_facts(without_index).finish == {0: "stop"}
@@ -145,24 +147,78 @@ def test_what_only_looks_like_an_error_is_none(document):
 
 
 @pytest.mark.parametrize(
-    ("document", "fault"),
+    "document",
     [
-        ("text", "not an object"),
-        ([chunk()], "not an object"),
-        (None, "not an object"),
-        ({}, "choices is not an array"),
-        ({"code": 200, "message": "success", "data": {}}, "choices is not an array"),
-        ({"choices": {}}, "choices is not an array"),
-        ({"choices": ["x"]}, "a choice is not an object"),
-        (chunk({"content": "x"}, index=1), "a choice has an index that was not asked for"),
-        (chunk({"content": "x"}, index=-1), "a choice has an index that was not asked for"),
-        (chunk({"content": "x"}, index="0"), "a choice has an index that was not asked for"),
-        (chunk({"content": "x"}, index=False), "a choice has an index that was not asked for"),
-        (chunk("x"), "a delta is not an object"),
+        "text",
+        None,
+        5,
+        True,
+        [],
+        [chunk()],
+        {},
+        {"type": "ping"},
+        {"type": "ping", "message": "still here"},
+        {"event": "heartbeat", "error": "none"},
+        {"code": 200, "message": "success", "data": {}},
+        {"choices": None},
+        {"choices": {}},
+        {"choices": "x"},
+        {"choices": ["x", None, 5]},
     ],
 )
-def test_chunks_that_cannot_be_right(document, fault):
-    assert chunk_facts(document) == ChunkFacts(malformed=fault)
+def test_json_that_is_no_chunk_says_nothing(document):
+    assert chunk_facts(document) == ChunkFacts(says_nothing=True)
+
+
+def test_google_sends_its_errors_in_an_array():
+    assert chunk_facts([{"error": {"message": "m", "code": 429}}]).error == InBandError("m", code="429", status=429)
+
+
+@pytest.mark.parametrize("index", [1, 7, -1, "0", "5", False, None, 0.0, 2.5, "x", [], 10**30])
+def test_the_index_of_an_only_choice_means_nothing(index):
+    facts = chunk_facts(chunk({"content": "x"}, index=index))
+    assert (facts.text, facts.speaking, facts.meaningful) == (("x",), (0,), True)
+    assert facts.tidied["choices"] == [{"index": 0, "delta": {"content": "x"}}]
+
+
+@pytest.mark.parametrize(("index", "read"), [(1, 1), ("1", 1), (1.0, 1), (None, 0), ("x", 0), (-1, 0), (10**6, 0)])
+def test_the_index_of_one_of_several_choices_is_read_if_it_can_be(index, read):
+    assert chunk_facts(chunk({"content": "x"}, index=index), n=2).speaking == (read,)
+
+
+@pytest.mark.parametrize(
+    ("delta", "text"),
+    [
+        ("bare", ("bare",)),
+        ([{"type": "text", "text": "a part"}], ("a part",)),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}, ("hm",)),
+        ({"content": [{"type": "text", "text": "a"}, "b", {"text": {"content": "c"}}]}, ("a", "b", "c")),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}, ("f", '{"a":1}')),
+    ],
+)
+def test_text_is_found_in_deltas_of_other_shapes(delta, text):
+    facts = chunk_facts(chunk(delta))
+    assert (facts.text, facts.speaking) == (text, (0,))
+
+
+@pytest.mark.parametrize("word", ["", "null", "None", "NULL", 0, False, {}, {"type": "stop"}])
+def test_what_is_no_finish_reason(word):
+    facts = chunk_facts(chunk({"content": "x"}, finish_reason=word))
+    assert (facts.finish, facts.text) == ({}, ("x",))
+
+
+def test_a_message_in_place_of_a_delta_holds_all_so_far():
+    document = {
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}]
+    }
+    facts = chunk_facts(document)
+    assert (facts.text, facts.so_far, facts.speaking, facts.finish) == ((), "Hello", (0,), {0: "stop"})
+    assert facts.tidied["choices"] == [{**document["choices"][0]}]
+
+
+def test_a_text_as_the_older_completions_have_it():
+    facts = chunk_facts({"choices": [{"index": 0, "text": "Hello", "finish_reason": None}]})
+    assert (facts.text, facts.tidied["choices"]) == (("Hello",), [{"index": 0, "delta": {"content": "Hello"}}])
 
 
 def test_usage_comes_with_a_chunk_or_alone():
@@ -170,7 +226,8 @@ def test_usage_comes_with_a_chunk_or_alone():
     assert chunk_facts({**chunk(finish_reason="stop"), "usage": usage}).usage == Usage(131, 0, 142)
     alone = {**chunk(), "choices": [], "usage": usage}
     assert chunk_facts(alone) == ChunkFacts(usage=Usage(131, 0, 142), usage_only=True)
-    assert chunk_facts({"id": "x", "usage": usage}) == ChunkFacts(usage=Usage(131, 0, 142), usage_only=True)
+    facts = chunk_facts({"id": "x", "usage": usage})
+    assert (facts.usage, facts.usage_only, facts.tidied["choices"]) == (Usage(131, 0, 142), True, [])
     assert chunk_facts({**alone, "usage": {}}) == ChunkFacts(usage_only=True)
     assert chunk_facts({**alone, "usage": None}) == ChunkFacts()
     assert chunk_facts({**chunk({"content": "x"}), "usage": None}).usage_only is False
@@ -206,29 +263,6 @@ def test_usage_is_read_as_it_was_written_and_the_sdk_reads_it_too(prompt, comple
     theirs = CompletionUsage.model_validate(write_usage(usage), strict=True)
     assert theirs.total_tokens == prompt + completion
     assert theirs.prompt_tokens_details.cached_tokens == usage.cached_input_tokens
-
-
-def test_a_usage_chunk_for_a_stream_that_had_none():
-    made = usage_chunk({**chunk({"content": "x"}), "service_tier": "default"}, Usage(5, 2, 7))
-    assert made["choices"] == []
-    assert (made["id"], made["created"], made["model"], made["service_tier"]) == (
-        "chatcmpl-1",
-        1760339757,
-        "gpt-4o",
-        "default",
-    )
-    assert ChatCompletionChunk.model_validate(made, strict=True).usage.total_tokens == 12
-    assert chunk_facts(made) == ChunkFacts(usage=Usage(5, 2, 7), usage_only=True)
-    assert usage_chunk({}, Usage(1, 0, 1))["object"] == "chat.completion.chunk"
-
-
-def test_usage_is_withheld_from_clients_that_did_not_ask():
-    plain = {**chunk({"content": "x"}), "usage": None}
-    assert strip_usage(plain) is plain
-    with_usage = {**chunk(finish_reason="stop"), "usage": {"prompt_tokens": 1}}
-    assert strip_usage(with_usage) == chunk(finish_reason="stop")
-    assert "usage" in with_usage
-    assert strip_usage({**chunk(), "choices": [], "usage": {"prompt_tokens": 1}}) is None
 
 
 def test_a_whole_completion_as_a_stream():
@@ -388,6 +422,6 @@ json_values = st.recursive(
 @given(json_values, st.sampled_from([None, b"error"]))
 def test_no_json_however_odd_breaks_the_reader(document, event):
     facts = chunk_facts(document, 2, event)
-    assert facts.malformed is None or facts == ChunkFacts(malformed=facts.malformed)
+    assert not facts.says_nothing or facts == ChunkFacts(says_nothing=True)
     assert facts.error is None or facts == ChunkFacts(error=facts.error)
     assert all(isinstance(piece, str) for piece in facts.text)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.chat_accumulator import ChatAccumulator
-from gateway.wire.folded_tool_calls import ToolCalls
+from gateway.wire.folded_tool_calls import ToolCalls, offered_names
 
 OSLO, ROME = '{"city":"Oslo"}', '{"city":"Rome"}'
 Calls = list[tuple[str | None, str, str]]
@@ -367,6 +367,18 @@ def test_tools_that_were_offered_tell_where_a_name_ends():
     assert calls_of(*stem) == [(None, "get_user", "{}")]
     assert calls_of(*stem, tools=("get", "get_user")) == [(None, "get", "{}"), (None, "get_user", "{}")]
     assert calls_of(piece("get"), piece("_user"), tools=("get", "get_user")) == [(None, "get_user", "{}")]
+
+
+def test_the_names_of_the_tools_that_a_request_offers():
+    tools = [
+        {"type": "function", "function": {"name": "weather"}},
+        {"type": "custom", "custom": {"name": "sh"}},
+        {"function": {"name": 5}},
+        {"type": {}, "function": None},
+        "odd",
+    ]
+    assert offered_names({"tools": tools, "functions": [{"name": "older"}, None]}) == {"weather", "sh", "older"}
+    assert offered_names({"tools": None, "functions": {}}) == frozenset()
 
 
 def test_whole_calls_in_one_chunk_are_apart_even_if_they_are_equal():

@@ -34,6 +34,7 @@ class RouteTable:
             else:
                 self._exact[route.model] = route
         self._prefixes.sort(key=lambda entry: len(entry[0]), reverse=True)
+        self._members = sorted(self._known_members())
 
     def __iter__(self) -> Iterator[Route]:
         yield from self._exact.values()
@@ -62,18 +63,39 @@ class RouteTable:
                 return route
         return None
 
+    def _known_members(self) -> Iterator[str]:
+        """The names that routes with ``*`` serve, as far as targets of other routes tell of them."""
+        known = {
+            (target.upstream.name, target.operation, target.model)
+            for route in self
+            for target in route.targets
+            if not target.model.endswith("*")
+        }
+        for prefix, route in self._prefixes:
+            for target in route.targets:
+                if not target.model.endswith("*"):
+                    continue
+                asked = target.model[:-1]
+                for upstream, operation, model in known:
+                    same = upstream == target.upstream.name and operation == target.operation
+                    if same and model.startswith(asked) and len(model) > len(asked):
+                        name = prefix + model[len(asked) :]
+                        if name not in self._exact and self.offers(name):
+                            yield name
+
     @staticmethod
     def allowed(patterns: Sequence[str], model: str) -> bool:
         """Whether a key with these patterns may use ``model``."""
         return allowed(patterns, model)
 
     def visible(self, patterns: Sequence[str]) -> list[str]:
-        """The models a key may use and an upstream serves, sorted: names, and patterns of routes that end in ``*``.
+        """The names of the models a key may use and an upstream serves, sorted.
 
-        A key that may use one exact model of such a route sees that model's name.
+        Of a route that ends in ``*`` those are seen that its upstreams are known to have, because another route asks
+        for them there; and those that the key may use by their exact name.
         """
         seen = {model for model, route in self._exact.items() if route.targets and allowed(patterns, model)}
-        seen.update(route.model for _, route in self._prefixes if route.targets and allowed(patterns, route.model))
+        seen.update(model for model in self._members if allowed(patterns, model))
         seen.update(name for name in patterns if not name.endswith("*") and self.offers(name))
         return sorted(seen)
 

@@ -13,7 +13,10 @@ from gateway.sandbox.faults import answer_faults as answers
 from gateway.sandbox.faults import connection_faults as connection
 from gateway.sandbox.faults import event_faults as events
 from gateway.sandbox.faults import odd_shapes as shapes
+from gateway.sandbox.faults import odd_streams as odd
+from gateway.sandbox.faults import request_checks
 from gateway.sandbox.faults import stream_faults as stream
+from gateway.sandbox.faults import wish_faults as wishes
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
@@ -52,6 +55,10 @@ def _status(name: str, code: int, summary: str, row: int, **values: Value) -> Sc
     usual: dict[str, Value] = {"shape": "openai", "type": "", "error": "", "message": ""}
     usual |= {"retry_after": "", "retry_after_ms": ""}
     return Scenario(name, summary, row, answers.status, {"code": code, **usual, **values})
+
+
+def _unwilling(name: str, summary: str, play: Play, words: str, code: int = 400) -> Scenario:
+    return Scenario(name, summary, 14, play, {"words": words, "code": code, "inside": "", "seconds": 0.0})
 
 
 def _error(name: str, summary: str, row: int, play: Play, **values: Value) -> Scenario:
@@ -98,6 +105,11 @@ _TABLE = (
     _status("too_large", 413, "413", 13),
     _status("rejected", 400, "400", 14),
     _status("unprocessable", 422, "422", 14),
+    _unwilling("refuses_stream", "400 where a stream is asked for", wishes.refuses_stream, "verify"),
+    _unwilling("refuses_audio_stream", "400 for a stream of audio", wishes.refuses_audio_stream, "audio"),
+    _unwilling("refuses_json_stream", "400 for a stream of JSON", wishes.refuses_json_stream, "json"),
+    _unwilling("refuses_stream_options", "400 for stream_options", wishes.refuses_stream_options, "openai"),
+    _unwilling("refuses_wishes", "400 for stream_options, then for stream", wishes.refuses_wishes, ""),
     _whole(
         "moderation_blocked", "OpenAI's 400 for an image", 14, answers.moderation, category="violence", stage="input"
     ),
@@ -174,6 +186,8 @@ _TABLE = (
     ),
     _events("odd_thinking", "thoughts as parts, in fragments", None, edited(shapes.odd_thinking), shape="parts"),
     _events("odd_messages", "messages or parts for deltas of text", None, edited(shapes.odd_messages), shape="growing"),
+    # Requests
+    _whole("strict_fields", "unknown or wrong fields of a chat are refused", 14, request_checks.strict_fields),
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
@@ -181,6 +195,28 @@ _TABLE = (
     _events("bad_event", "an event that is no JSON", 40, edited(events.bad_event), after_events=2, data='{"choices":['),
     _events("wrong_index", "a choice nobody asked for", 40, edited(events.wrong_index), index=7),
     _events("changing_id", "another id in every chunk", 40, edited(events.changing_id)),
+    # Streams that are right in an unusual way
+    _events("finish_in_every_chunk", "each chunk names a reason", 37, edited(odd.finish_in_every_chunk), reason="stop"),
+    _events(
+        "pause_after_finish",
+        "a reason, a pause, more content",
+        37,
+        odd.pause_after_finish,
+        reason="tool_calls",
+        seconds=3.0,
+    ),
+    _events("late_usage", "usage long after the finish", 37, odd.late_usage, seconds=3.0),
+    _events("word_for_no_reason", "a word for no finish reason", 30, edited(odd.word_for_no_reason), word="null"),
+    _events("no_finish", "[DONE] without a finish reason", 30, without("finish")),
+    _events("signs_of_life", "pings as data (which=0 to 6)", 35, edited(odd.signs_of_life), which=-1),
+    _events("half_emoji", "an emoji's two escapes in two chunks", 40, edited(odd.half_emoji)),
+    _events("not_a_number", "NaN and -Infinity in logprobs", 40, edited(odd.not_a_number)),
+    _events("odd_index", "kind=growing, or the index itself", 40, edited(odd.odd_index), kind="growing"),
+    _events("wrapped_twice", "data: data: {…}", 34, edited(odd.wrapped_twice)),
+    _events("message_for_delta", "a growing message in place of deltas", 40, edited(odd.message_for_delta)),
+    _events("mislabelled", "events under another label (type=)", 22, odd.mislabelled, type="application/octet-stream"),
+    _events("json_as_events", "a JSON document labelled as events", 22, odd.json_as_events),
+    _events("unended_last_event", "no blank line after the last event", 31, odd.unended_last_event),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})

@@ -25,6 +25,7 @@ from tests.core.builders import CHEAP, DEAR, TOKENS, ended, target, upstream
 
 E, K, V, X = Verdict.NEXT_ENDPOINT, Verdict.NEXT_CREDENTIAL, Verdict.NEXT_TARGET, Verdict.STOP
 FRESH = Verdict.FRESH_CONNECTION
+AGAIN = Verdict.AS_ASKED
 
 # slug, where tokens go, where a paid item goes (None: only by price, then elsewhere), what is held against, the answer
 ROWS = [
@@ -47,6 +48,7 @@ ROWS = [
     ("conflict", X, X, Scope.NOTHING, 409, "conflict"),
     ("too_large", X, X, Scope.NOTHING, 413, "request_too_large"),
     ("rejected", X, X, Scope.NOTHING, 400, "invalid_request"),
+    ("wish_refused", AGAIN, AGAIN, Scope.NOTHING, 504, "upstream_timeout"),
     ("content_policy", X, X, Scope.NOTHING, 400, "content_policy_violation"),
     ("rate_limited", K, K, Scope.KEY_MODEL, 429, "rate_limit_exceeded"),
     ("upstream_5xx", E, None, Scope.ORIGIN, 502, "upstream_error"),

@@ -78,7 +78,7 @@ def test_every_route_is_listed() -> None:
 @pytest.mark.parametrize(
     ("patterns", "visible"),
     [
-        (["*"], ["flux-dev", "gpt-4-*", "gpt-4-gizmo-*", "gpt-4o", "gpt-4o-image", "mine/*"]),
+        (["*"], ["flux-dev", "gpt-4o", "gpt-4o-image"]),
         (["gpt-4o*"], ["gpt-4o", "gpt-4o-image"]),
         (["gpt-4o"], ["gpt-4o"]),
         (["gpt-4-gizmo-g-abc", "unknown"], ["gpt-4-gizmo-g-abc"]),
@@ -109,9 +109,43 @@ def test_what_a_key_may_use(patterns: list[str], model: str, may: bool) -> None:
 @given(st.lists(st.text("gp4o-*", min_size=1, max_size=6), max_size=4))
 def test_what_is_visible_can_be_found_and_used(patterns: list[str]) -> None:
     for model in TABLE.visible(patterns):
-        concrete = f"{model[:-1]}x" if model.endswith("*") else model
-        assert TABLE.find(concrete) is not None
-        assert allowed(patterns, concrete)
+        assert not model.endswith("*")
+        assert TABLE.find(model) is not None
+        assert allowed(patterns, model)
+
+
+KNOWING = RouteTable(
+    [
+        Route("gpt-4o", (target(upstream(), "gpt-4o"),)),
+        Route("smart", (target(backup(), "o3"), target(upstream(), "theirs-two"))),
+        Route("painter", (target(upstream(), "Qubico/flux1-dev", operation="task"),)),
+        Route("idle", ()),
+        Route("mine/*", (target(upstream(), "theirs-*"),)),
+        Route("oai/*", (target(backup(), "*"),)),
+        Route("all/*", (target(upstream(), "*"),)),
+        Route("gpt-*", (target(upstream(), "gpt-*"),)),
+        Route("fixed/*", (target(upstream(), "gpt-4o"),)),
+    ]
+)
+"""Routes with a ``*`` beside others that tell which models their upstreams have."""
+
+
+@pytest.mark.parametrize(
+    ("patterns", "visible"),
+    [
+        (["*"], ["all/gpt-4o", "all/theirs-two", "gpt-4o", "mine/two", "oai/o3", "painter", "smart"]),
+        (["oai/*", "idle"], ["oai/o3"]),
+        (["mine/two", "mine/new"], ["mine/new", "mine/two"]),
+        (["gpt-*"], ["gpt-4o"]),
+        (["fixed/*"], []),
+    ],
+)
+def test_of_a_pattern_the_members_are_seen_that_its_upstreams_are_known_to_have(
+    patterns: list[str], visible: list[str]
+) -> None:
+    assert KNOWING.visible(patterns) == visible
+    for model in visible:
+        assert KNOWING.offers(model)
 
 
 def test_a_model_that_nobody_serves_is_not_shown() -> None:

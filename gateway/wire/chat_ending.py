@@ -1,0 +1,135 @@
+"""The end of a chat stream: whether it has come, and the chunks that are still missing when it has.
+
+A finish reason is a word, not an end: some upstreams write one in every chunk, and some write ``tool_calls``, run a
+tool of their own and go on. So what comes after a reason counts, and a choice that spoke after its reason is believed
+to have ended only by a reason in a chunk of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.core.types import Usage
+from gateway.wire.chat_chunk import ChunkFacts, write_usage
+from gateway.wire.sse import encode_event
+from gateway.wire.writable import dump_json
+
+_CALLING_REASONS = frozenset({"tool_calls", "function_call"})
+_NAMED = ("id", "created", "model", "service_tier")
+
+
+class ChatEnding:
+    """What one stream has said about its end.
+
+    ``n``: how many choices were asked for.
+    ``id``, ``created``, ``model``: for chunks of our own in a stream that names none. ``created`` is Unix seconds.
+    """
+
+    def __init__(self, n: int, *, id: str, created: int, model: str) -> None:
+        self._n = n
+        self._names: dict[str, Any] = {
+            "id": id,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": model,
+        }
+        self._unnamed = {*_NAMED}
+        self._reasons: dict[int, str] = {}
+        self._finished: set[int] = set()
+        self._spoke_on: set[int] = set()
+        self._seen: set[int] = set()
+        self._calling: set[int] = set()
+        self._usage: dict[str, Any] | None = None
+        self._usage_event: bytes | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice has named a reason that can be believed."""
+        return len(self._finished) >= self._n
+
+    @property
+    def has_reasons(self) -> bool:
+        """Whether every choice has named a reason, which is enough where the stream was closed properly."""
+        return len(self._reasons) >= self._n
+
+    @property
+    def runs_a_tool(self) -> bool:
+        """Whether a choice ended in order to call a tool, without a call: then the upstream calls one of its own."""
+        return any(self._reasons[index] in _CALLING_REASONS and index not in self._calling for index in self._finished)
+
+    def take(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
+        """Take the next chunk."""
+        if self._unnamed:
+            self._name(chunk)
+        self._seen.update(facts.speaking)
+        self._calling.update(facts.calling)
+        if self._finished:
+            for index in facts.speaking:
+                self.speaks(index)
+        for index, reason in facts.finish.items():
+            self._seen.add(index)
+            self._reasons[index] = reason
+            if index not in facts.speaking or index not in self._spoke_on:
+                self._finished.add(index)
+        if facts.usage is not None:
+            self._usage = chunk["usage"]
+
+    def speaks(self, index: int) -> None:
+        """Take more content of a choice."""
+        if index in self._finished:
+            self._finished.discard(index)
+            self._spoke_on.add(index)
+
+    def hold_usage(self, chunk: dict[str, Any], raw: bytes) -> None:
+        """Keep a chunk that only carries usage for the very end, as it came if it is as OpenAI writes it.
+
+        ``raw``: the event it came in.
+        """
+        exact = chunk.get("choices") == [] and all(chunk.get(name) for name in ("id", "model"))
+        self._usage_event = raw if exact else None
+
+    def missing_reasons(self) -> list[bytes]:
+        """The events that end the choices of a complete stream which named no reason."""
+        return [
+            self._event([{"index": index, "delta": {}, "finish_reason": self._reason(index)}])
+            for index in sorted(self._seen)
+            if index not in self._reasons
+        ]
+
+    def usage_event(self, usage: Usage) -> bytes:
+        """The event with the usage, which ends a stream for a client that asked for it.
+
+        ``usage``: as it is charged. The upstream's own words are used if they say the same, as they say more.
+        """
+        if usage.confidence != "measured" or self._usage is None:
+            return encode_event(dump_json(self.usage_chunk(usage)))
+        return self._usage_event or encode_event(dump_json({**self.usage_chunk(usage), "usage": self._usage}))
+
+    def usage_chunk(self, usage: Usage) -> dict[str, Any]:
+        """A chunk of our own that carries ``usage``."""
+        return {**self._names, "choices": [], "usage": write_usage(usage)}
+
+    def _reason(self, index: int) -> str:
+        return "tool_calls" if index in self._calling else "stop"
+
+    def _event(self, choices: list[dict[str, Any]]) -> bytes:
+        return encode_event(dump_json({**self._names, "choices": choices}))
+
+    def _name(self, chunk: dict[str, Any]) -> None:
+        """Remember what the stream calls itself; Azure's first chunk has an empty id and model."""
+        for name in _NAMED:
+            if name in self._unnamed and (value := chunk.get(name)):
+                self._names[name] = value
+                self._unnamed.discard(name)
+
+
+def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """The chunk for a client that shall not get its usage.
+
+    Returns the chunk itself if it carries no usage, else a copy without it; None if nothing worth sending is left.
+    """
+    if chunk.get("usage") is None:
+        return chunk
+    if not chunk.get("choices"):
+        return None
+    return {name: value for name, value in chunk.items() if name != "usage"}

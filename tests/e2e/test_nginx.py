@@ -1,0 +1,116 @@
+"""The gateway behind a real nginx with nothing configured but where to go, which in most versions means HTTP/1.0."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import openai
+import pytest
+
+from tests.raw_client import RawClient
+
+from .harness import ALICE, MESSAGES, PATIENCE, Rig
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/sbin:/bin")
+
+pytestmark = pytest.mark.skipif(NGINX is None, reason="NGINX IS MISSING: install it, or nobody tests what it gets")
+
+CONFIGURATION = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    upstream the_gateway {{ server {gateway}; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ {more} proxy_pass http://the_gateway; }}
+    }}
+}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def nginx(rig: Rig, folder: Path, more: str = "") -> AsyncIterator[str]:
+    """Start one in front of the gateway; its URL. ``more``: directives of its one location."""
+    port = free_port()
+    file = folder / "nginx.conf"
+    gateway = urlsplit(rig.gateway.main_url).netloc
+    file.write_text(CONFIGURATION.format(folder=folder, port=port, gateway=gateway, more=more), encoding="utf-8")
+    assert NGINX is not None
+    process = await asyncio.create_subprocess_exec(
+        NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(file)
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                assert process.returncode is None, (folder / "error.log").read_text(encoding="utf-8")
+                try:
+                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                    break
+                except OSError:
+                    await asyncio.sleep(0.02)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+OLD = "proxy_http_version 1.0;"  # what it is by default in most versions
+
+
+@pytest.mark.parametrize("more", ["", OLD, "proxy_http_version 1.1; proxy_set_header Connection '';"])
+async def test_streams_and_whole_answers_arrive_whole(rig: Rig, tmp_path: Path, more: str) -> None:
+    async with nginx(rig, tmp_path, more) as url:
+        sdk = rig.openai(base_url=f"{url}/v1")
+        for _ in range(3):
+            whole = await sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+            stream = await sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)
+            chunks = [chunk async for chunk in stream]
+            told = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+            assert told == whole.choices[0].message.content
+            assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+        await sdk.close()
+
+
+@pytest.mark.parametrize("scenario", ["cut", "rst", "sse_error_late"])
+async def test_a_stream_that_broke_is_an_error_behind_it_too(rig: Rig, tmp_path: Path, scenario: str) -> None:
+    rig.for_all_roles(scenario)
+    async with nginx(rig, tmp_path, OLD) as url:
+        sdk = rig.openai(base_url=f"{url}/v1")
+        stream = await sdk.chat.completions.create(model="gpt-4o", messages=MESSAGES, stream=True)
+        with pytest.raises(openai.APIError):
+            async for _ in stream:
+                pass
+        await sdk.close()
+
+
+@pytest.mark.parametrize("host", ["", "proxy_set_header Host '';"])
+async def test_a_health_check_passes_with_and_without_a_host(rig: Rig, tmp_path: Path, host: str) -> None:
+    async with nginx(rig, tmp_path, OLD + host) as url:
+        client = await RawClient.connect(url)
+        assert (await client.request("GET", "/healthz")).status == 200
+        assert (await client.request("HEAD", "/readyz")).status == 200
+        refused = await client.request("GET", "/v1/models", b"", f"Authorization: Bearer {ALICE}")
+        assert refused.status == (400 if host else 200)
+        await client.close()

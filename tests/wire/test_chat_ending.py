@@ -1,0 +1,144 @@
+"""The end of a chat stream: when it has come, and what is written then."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from openai.types.chat import ChatCompletionChunk
+
+from gateway.core.types import Usage
+from gateway.wire.chat_chunk import ChunkFacts, chunk_facts
+from gateway.wire.chat_ending import ChatEnding, strip_usage
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "vendor": "more"}
+
+
+def ending(*chunks: dict[str, Any], n: int = 1) -> ChatEnding:
+    """The ending of a stream with these chunks."""
+    made = ChatEnding(n, id="chatcmpl-ours", created=1, model="gpt-4o")
+    for chunk in chunks:
+        made.take(chunk, chunk_facts(chunk, n))
+    return made
+
+
+def says(text: str = "", finish: str | None = None, index: int = 0, **fields: Any) -> dict[str, Any]:
+    delta = {"content": text} if text else {}
+    return {"choices": [{"index": index, "delta": delta, "finish_reason": finish}], **fields}
+
+
+def calls(finish: str | None = None) -> dict[str, Any]:
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}
+    return {"choices": [{"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": finish}]}
+
+
+def documents(events: list[bytes]) -> list[dict[str, Any]]:
+    return [orjson.loads(event.removeprefix(b"data: ")) for event in events]
+
+
+class TestWhetherItHasCome:
+    def test_with_the_reason_of_the_only_choice(self) -> None:
+        assert not ending(says("a")).finished
+        assert ending(says("a"), says(finish="stop")).finished
+        assert ending(says("a", "stop")).finished
+
+    def test_with_the_reasons_of_all_choices(self) -> None:
+        assert not ending(says("a", "stop"), says("b", index=1), n=2).finished
+        assert ending(says("a", "stop"), says("b", "length", index=1), n=2).finished
+
+    def test_not_where_the_choice_speaks_on(self) -> None:
+        assert not ending(says("a", "stop"), says("b")).finished
+
+    def test_not_by_a_reason_that_every_chunk_has(self) -> None:
+        every = ending(says("a", "stop"), says("b", "stop"), says("c", "stop"))
+        assert not every.finished
+        assert every.has_reasons  # which is enough for a stream that was closed properly
+        assert ending(says("a", "stop"), says("b", "stop"), says(finish="stop")).finished
+
+    def test_a_template_that_speaks_on_counts_as_well(self) -> None:
+        made = ending(says("a", "stop"))
+        made.speaks(0)
+        assert not made.finished
+
+    def test_an_upstream_that_calls_a_tool_of_its_own_runs_it(self) -> None:
+        for reason in ("tool_calls", "function_call"):
+            assert ending(says("a"), says(finish=reason)).runs_a_tool
+        assert not ending(calls(), says(finish="tool_calls")).runs_a_tool
+        assert not ending(says("a"), says(finish="stop")).runs_a_tool
+
+
+class TestMissingReasons:
+    def test_one_for_each_choice_that_has_none(self) -> None:
+        made = ending(says("a", id="x", created=7, model="m"), says("b", "length", index=1), says("c", index=2), n=3)
+        first, second = documents(made.missing_reasons())
+        assert first["choices"] == [{"index": 0, "delta": {}, "finish_reason": "stop"}]
+        assert second["choices"] == [{"index": 2, "delta": {}, "finish_reason": "stop"}]
+        assert (first["id"], first["created"], first["model"]) == ("x", 7, "m")
+        ChatCompletionChunk.model_validate(first, strict=True)
+
+    def test_it_is_tool_calls_where_there_are_calls(self) -> None:
+        [only] = documents(ending(calls()).missing_reasons())
+        assert only["choices"][0]["finish_reason"] == "tool_calls"
+
+    def test_none_where_all_have_theirs(self) -> None:
+        assert ending(says("a"), says(finish="length")).missing_reasons() == []
+
+
+class TestUsage:
+    def test_a_chunk_of_our_own_names_what_the_stream_named_whatever_came_last(self) -> None:
+        made = ending(
+            says("", id="", created=0, model=""),
+            says("a", id="chatcmpl-1", created=1760339757, model="gpt-4o-up", service_tier="default"),
+            {"choices": [], "usage": None},
+        )
+        document = made.usage_chunk(Usage(5, 2, 7))
+        assert [document[name] for name in ("id", "created", "model", "service_tier", "choices")] == [
+            "chatcmpl-1",
+            1760339757,
+            "gpt-4o-up",
+            "default",
+            [],
+        ]
+        theirs = ChatCompletionChunk.model_validate(document, strict=True)
+        assert theirs.usage is not None
+        assert theirs.usage.total_tokens == 12
+        assert chunk_facts(document) == ChunkFacts(usage=Usage(5, 2, 7), usage_only=True)
+
+    def test_a_stream_without_names_gets_ours(self) -> None:
+        document = ending(says("a")).usage_chunk(Usage(1, 0, 1))
+        assert (document["id"], document["created"], document["model"]) == ("chatcmpl-ours", 1, "gpt-4o")
+        ChatCompletionChunk.model_validate(document, strict=True)
+
+    def test_of_the_last_choice_leaves_in_a_chunk_without_choices_with_all_it_said(self) -> None:
+        made = ending(says("a", id="x", created=7, model="m"), says(finish="stop", usage=USAGE))
+        [document] = documents([made.usage_event(Usage(5, 0, 7))])
+        assert (document["choices"], document["usage"], document["id"]) == ([], USAGE, "x")
+
+    def test_that_came_as_it_should_leaves_byte_for_byte(self) -> None:
+        chunk = {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [], "usage": USAGE}
+        made, raw = ending(says("a"), chunk), b"data: as it came\n\n"
+        made.hold_usage(chunk, raw)
+        assert made.usage_event(Usage(5, 0, 7)) == raw
+
+    def test_that_came_without_choices_or_names_is_written_anew(self) -> None:
+        for chunk in ({"usage": USAGE}, {"choices": None, "usage": USAGE}, {"choices": [], "usage": USAGE}):
+            made = ending(says("a", id="x", created=7, model="m"), chunk)
+            made.hold_usage(chunk, b"data: as it came\n\n")
+            [document] = documents([made.usage_event(Usage(5, 0, 7))])
+            assert (document["choices"], document["usage"], document["model"]) == ([], USAGE, "m")
+
+    def test_that_is_not_believed_is_replaced_by_the_estimate(self) -> None:
+        chunk = {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [], "usage": USAGE}
+        made = ending(says("a"), chunk)
+        made.hold_usage(chunk, b"data: as it came\n\n")
+        [document] = documents([made.usage_event(Usage(2, 0, 3, confidence="estimated"))])
+        assert document["usage"]["completion_tokens"] == 3
+
+
+def test_usage_is_withheld_from_clients_that_did_not_ask() -> None:
+    plain = says("x", usage=None)
+    assert strip_usage(plain) is plain
+    with_usage = says(finish="stop", usage=USAGE)
+    assert strip_usage(with_usage) == says(finish="stop")
+    assert "usage" in with_usage
+    assert strip_usage({"choices": [], "usage": USAGE}) is None
