@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.wire.chat_chunk import choice_indexes, message_of
+
 
 def with_every_field(folded: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
     """``folded`` with the fields of ``sent`` that chunks do not carry, such as those that are null.
@@ -13,11 +15,11 @@ def with_every_field(folded: dict[str, Any], sent: dict[str, Any]) -> dict[str, 
     """
     _fill(folded, sent)
     by_index = {choice["index"]: choice for choice in folded["choices"]}
-    for position, choice in enumerate(sent["choices"]):
-        whole = by_index.get(choice.get("index", position))
+    for index, choice in zip(choice_indexes(sent["choices"]), sent["choices"], strict=True):
+        whole = by_index.get(index)
         if whole is not None:
             _fill(whole, choice)
-            _fill(whole["message"], choice["message"])
+            _fill(whole["message"], message_of(choice))
     return folded
 
 

@@ -58,3 +58,16 @@ def test_a_choice_without_an_index_is_found_by_its_place() -> None:
     first, second = through_chunks(completion)["choices"]
     assert "x" in first["message"]
     assert "y" in second["message"]
+
+
+def test_a_choice_is_found_wherever_its_message_stands_and_whatever_its_index() -> None:
+    choices = [
+        {"index": 0, "delta": {"content": "a", "x": None}},
+        {"index": 0, "text": "b", "y": None},
+        {"index": "2", "message": {"content": "c", "z": None}},
+    ]
+    whole = through_chunks({"choices": choices})["choices"]
+    assert [choice["message"]["content"] for choice in whole] == ["a", "b", "c"]
+    assert "x" in whole[0]["message"]
+    assert "y" in whole[1]
+    assert "z" in whole[2]["message"]

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from gateway.sandbox.faults import answer_faults as answers
 from gateway.sandbox.faults import connection_faults as connection
 from gateway.sandbox.faults import event_faults as events
+from gateway.sandbox.faults import odd_shapes as shapes
 from gateway.sandbox.faults import odd_streams as odd
 from gateway.sandbox.faults import request_checks
 from gateway.sandbox.faults import stream_faults as stream
@@ -180,6 +181,12 @@ _TABLE = (
     _events("hang_after_done", "[DONE], and no end", 37, connection.hang_after_done, seconds=-1.0),
     _events("drip", "comments instead of content", 37, stream.drip, after_events=1, interval=50.0, count=0),
     _events("endless", "content for ever", 38, edited(events.endless)),
+    # Other vendors' shapes
+    _events(
+        "odd_tool_calls", "calls without index or id, in parts", None, edited(shapes.odd_tool_calls), shape="one_index"
+    ),
+    _events("odd_thinking", "thoughts as parts, in fragments", None, edited(shapes.odd_thinking), shape="parts"),
+    _events("odd_messages", "messages or parts for deltas of text", None, edited(shapes.odd_messages), shape="growing"),
     # Requests
     _whole("strict_fields", "unknown or wrong fields of a chat are refused", 14, request_checks.strict_fields),
     # Encodings and nonsense
