@@ -20,6 +20,7 @@ from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
     Beginning,
+    ConversationState,
     Conversing,
     Emit,
     Head,
@@ -38,10 +39,12 @@ from gateway.wire.chat_event import (
     is_event_of_life,
     parsed_leniently,
     parsed_strictly,
+    readable,
     unwrapped,
 )
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
+from gateway.wire.folded_tool_calls import offered_names
 from gateway.wire.image_text import image_links
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import (
@@ -75,7 +78,7 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 """Bytes an event has around its data if it has nothing else."""
 
 
-class ChatConversation:
+class ChatConversation(ConversationState):
     """One attempt at a chat.
 
     ``without``: what not to ask the upstream for unless the client did.
@@ -101,7 +104,11 @@ class ChatConversation:
         self._parser = SSEParser(context.event_limit)
         id, created = f"chatcmpl-{int(context.wall_seconds * 1e6):x}", int(context.wall_seconds)
         self._ending = ChatEnding(request.n, id=id, created=created, model=request.model)
-        self._accumulator = None if request.stream else ChatAccumulator(id, created, request.model)
+        self._accumulator = (
+            None
+            if request.stream
+            else ChatAccumulator(id, created, request.model, n=request.n, tools=offered_names(request.body))
+        )
         self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
         self._out: list[bytes] = []
         self._sent = 0
@@ -113,14 +120,6 @@ class ChatConversation:
         self._has_ids = False
         options = request.body.get("stream_options")
         self._continuous_usage = isinstance(options, dict) and bool(options.get("continuous_usage_stats"))
-        self.progress = 0
-        self.usage: Usage | None = None
-        self.answer: bytes | None = None
-        self.quality: str | None = None
-        self.size: str | None = None
-        self.stated_cost: int | None = None
-        self.task_id: str | None = None
-        self.note: str | None = None
 
     @property
     def images(self) -> int:
@@ -276,7 +275,7 @@ class ChatConversation:
 
     def _take_odd(self, event: Event) -> Outcome | None:
         """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
-        event = unwrapped(event)
+        event = readable(unwrapped(event))
         if is_terminator(event.data):
             self._ended = True
             return None

@@ -199,6 +199,19 @@ def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Co
     return bytes(body)
 
 
+class ConversationState:
+    """What the driver and the books read of a conversation, before anything of it is known."""
+
+    usage: Usage | None = None
+    answer: bytes | None = None
+    progress: int = 0
+    quality: str | None = None
+    size: str | None = None
+    stated_cost: int | None = None
+    task_id: str | None = None
+    note: str | None = None
+
+
 class Conversation(Protocol):
     """The dialogue of one attempt with one target."""
 
