@@ -60,7 +60,7 @@ from gateway.wire.sse import (
 )
 from gateway.wire.usage_bounds import believable_usage
 from gateway.wire.whole_completion import with_every_field
-from gateway.wire.writable import dump_json, writable
+from gateway.wire.writable import dump_json, writable, written_strictly
 
 WHOLE_ANSWER_LIMIT = 64 << 20
 CHAT_ERROR_LIMIT = 1 << 20
@@ -158,6 +158,9 @@ class ChatConversation(ConversationState):
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
         outcome = judge_answer(head, whole, self._context, self._wishes)
+        if not outcome.ok and begins_like_json(whole) and (strict := written_strictly(whole)) is not whole:
+            whole = strict  # half an emoji or NaN makes no answer unreadable, and no error speechless
+            outcome = judge_answer(head, whole, self._context, self._wishes)
         if not outcome.ok:
             return outcome
         try:

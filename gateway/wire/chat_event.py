@@ -18,7 +18,8 @@ _WORDS_OF_LIFE = re.compile(
     rb"WAIT(?:ING)?|NOOP|OK)\s*[\])>\"']?)[\s.!]*",
     re.IGNORECASE | re.DOTALL,
 )
-"""Data that is no JSON: a comment that a relay wrapped up as data, or a word that says that the upstream works."""
+"""Data that is no JSON: a comment that a relay wrapped up as data, or a word that says that the upstream works. So do
+blanks alone."""
 
 _PREFIX = b"data:"
 
@@ -36,7 +37,7 @@ def parsed_leniently(data: bytes) -> Any:
     Its texts may hold lone surrogates and its numbers may be infinite or NaN; ``wire/writable.py`` mends both.
     Raises ValueError for data that is neither JSON nor a known form.
     """
-    if _WORDS_OF_LIFE.fullmatch(data[:256]) is not None:
+    if data.isspace() or _WORDS_OF_LIFE.fullmatch(data[:256]) is not None:
         return {}
     return loads_lenient(data)
 

@@ -42,6 +42,7 @@ class Entries:
         self._name = name
         self._entries: list[Any] = []
         self._known: Counter[bytes] = Counter()
+        self._newest: dict[tuple[Any, ...], dict[str, Any]] = {}  # by index, and by index and type
 
     def extend(self, entries: Iterable[Any]) -> None:
         """Take the next piece of the list."""
@@ -56,7 +57,7 @@ class Entries:
                 here[mark] += 1
                 if here[mark] > self._known[mark]:
                     self._known[mark] += 1
-                    self._entries.append(entry)
+                    self._append({**entry} if isinstance(entry, dict) else entry)
 
     def plain(self) -> list[Any]:
         """The list."""
@@ -70,24 +71,30 @@ class Entries:
     def _take_fragment(self, entry: dict[str, Any]) -> None:
         whole = self._begun(entry)
         if whole is None or _is_another(whole, entry):
-            whole = {}
-            self._entries.append(whole)
+            whole = {name: entry[name] for name in ("index", "type") if name in entry}
+            self._append(whole)
         for name, piece in entry.items():
             if isinstance(piece, str) and name not in _GROWING:
                 whole[name] = whole.get(name) or piece
             else:
                 merge(whole, name, piece)
 
+    def _append(self, entry: Any) -> None:
+        self._entries.append(entry)
+        if isinstance(entry, dict) and (index := _index(entry)) is not None:
+            self._newest[(index,)] = self._newest[index, _kind(entry)] = entry
+
     def _begun(self, entry: dict[str, Any]) -> dict[str, Any] | None:
         index = _index(entry)
         if index is None:
             last = self._entries[-1] if self._entries else None
             return last if isinstance(last, dict) else None
-        kind = entry.get("type")
-        for whole in reversed(self._entries):
-            if isinstance(whole, dict) and _index(whole) == index and kind in (None, "", whole.get("type")):
-                return whole
-        return None
+        return self._newest.get((index, _kind(entry)) if entry.get("type") not in (None, "") else (index,))
+
+
+def _kind(entry: dict[str, Any]) -> str | bytes:
+    kind = entry.get("type")
+    return kind if isinstance(kind, str) else dump_json(kind)
 
 
 def _index(entry: dict[str, Any]) -> int | str | None:

@@ -58,6 +58,18 @@ def dump_json(value: Any) -> bytes:
         return orjson.dumps(writable(value))
 
 
+def written_strictly(data: bytes) -> bytes:
+    """The JSON in ``data`` as a strict reader takes it; ``data`` itself if it is such JSON already, or none at all."""
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        try:
+            return dump_json(loads_lenient(data))
+        except ValueError:
+            return data
+    return data
+
+
 def _writable(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _with_whole_characters(value)

@@ -135,6 +135,34 @@ class TestWholeAnswers:
             assert len(said) == 1 + asked
             assert not outcome.ok
 
+    @pytest.mark.parametrize(
+        ("sent", "content"),
+        [
+            (b'"Hello \\ud83d"', "Hello \ufffd"),
+            (b'"Hello \xff"', "Hello \ufffd"),
+            (b'"Hello","x":[NaN,-Infinity,123456789012345678901234567890]', "Hello"),
+        ],
+    )
+    @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+    @pytest.mark.parametrize("fields", [STREAM, {}])
+    def test_what_a_strict_reader_refuses_is_an_answer_all_the_same(
+        self, fields: dict[str, Any], before: bytes, sent: bytes, content: str
+    ) -> None:
+        head = Head(200, ((b"content-type", b"application/json"),))
+        talk = conversation(**fields)
+        said, outcome = play(talk, [head, before + orjson.dumps(COMPLETION).replace(b'"Hello"', sent), b""])
+        assert outcome.ok
+        if fields:
+            assert content.encode() in emitted(said)
+        else:
+            assert folded(talk)["choices"][0]["message"]["content"] == content
+
+    def test_nor_does_it_silence_an_error(self) -> None:
+        head = Head(400, ((b"content-type", b"application/json"),))
+        for words, told in ((b"half an \\ud83d", "half an \ufffd"), (b"caf\xe9", "caf\ufffd")):
+            _, outcome = play(conversation(), [head, b'{"error":{"message":"%s","x":NaN}}' % words, b""])
+            assert (outcome.slug, outcome.message) == ("rejected", told)
+
     def test_an_encoding_nobody_asked_for_is_not_taken_for_events(self) -> None:
         head = Head(200, ((b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")))
         _, outcome = play(conversation(**STREAM), [head, b"\x1f\x8b", b""])

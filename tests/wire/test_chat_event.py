@@ -26,6 +26,7 @@ def event(data: bytes) -> Event:
 @pytest.mark.parametrize(
     "data",
     [
+        b"   ",
         b": keepalive",
         b": OPENROUTER PROCESSING",
         b":",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
 from gateway.wire.chat_accumulator import ChatAccumulator
+from gateway.wire.folded_message import FoldedMessage
 
 
 def completed(*choices: dict[str, Any], n: int = 0) -> dict[str, Any]:
@@ -481,3 +483,14 @@ def test_the_text_of_deltas_is_neither_lost_nor_changed(pieces: list[tuple[str, 
     }
     content = completed({"delta": {}}, *(forms[shape](text) for shape, text in pieces))["message"]["content"]
     assert (content or "") == "".join(text for _, text in pieces)
+
+
+def test_many_fragments_take_no_time_that_grows_with_their_square() -> None:
+    """An index that grows with every piece makes as many entries; none of them is searched for the next one."""
+    message = FoldedMessage()
+    pieces = [{"type": "reasoning.text", "index": place, "text": "a"} for place in range(20_000)]
+    began = time.process_time()
+    for piece in [*pieces, *pieces]:
+        message.add_delta({"reasoning_details": [piece]})
+    assert [entry["text"] for entry in message.result()["reasoning_details"]] == ["aa"] * len(pieces)
+    assert time.process_time() - began < 5

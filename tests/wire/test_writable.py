@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.writable import dump_json, loads_lenient, writable
+from gateway.wire.writable import dump_json, loads_lenient, writable, written_strictly
 
 
 @pytest.mark.parametrize(
@@ -118,3 +118,19 @@ def test_anything_can_be_written_and_what_could_be_is_unchanged(value: Any):
 def test_anything_that_python_writes_is_read(value: Any):
     read = loads_lenient(json.dumps(value).encode())
     assert dump_json(read) == dump_json(json.loads(json.dumps(value)))
+
+
+@pytest.mark.parametrize(
+    ("data", "strict"),
+    [
+        (b'{"a": 1 }', b'{"a": 1 }'),
+        (b'{"a":"x \\ud83d"}', '{"a":"x \ufffd"}'.encode()),
+        (b'{"a":[NaN,-Infinity]}', b'{"a":[null,null]}'),
+        (b'\xef\xbb\xbf{"a":1}', b'{"a":1}'),
+        (b'{"a":"caf\xe9"}', '{"a":"caf\ufffd"}'.encode()),
+        (b"<html>", b"<html>"),
+        (b"[" * 300, b"[" * 300),
+    ],
+)
+def test_json_is_written_strictly_and_the_rest_left_alone(data: bytes, strict: bytes):
+    assert written_strictly(data) == strict

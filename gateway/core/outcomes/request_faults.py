@@ -46,7 +46,7 @@ _POLICY = (
     r"|responsible ai|terms of (?:service|use)|community standards)"
 )
 _FILTER = (
-    r"(?:content[ -](?:filter(?:s|ing)?|moderation|safety|management|policy|polic(?:y|ies)|guard)"
+    r"(?:content[ _-](?:filter(?:s|ing)?|moderation|safety|management|policy|polic(?:y|ies)|guard)"
     r"|safety[ -](?:system|filters?|settings?|checks?|classifiers?|checker|polic(?:y|ies)|guidelines?|reasons?"
     r"|concerns?|ratings?|measures)"
     r"|(?<!-)moderation(?!-)|guardrails?|responsible ai|nsfw)"
@@ -75,7 +75,7 @@ _REFUSALS: Mapping[str, re.Pattern[str]] = MappingProxyType(
             ("the prompt was flagged", rf"\b{_PROMPT}\b{_GAP}\b(?:flagged|moderated|considered high risk)\b"),
             (
                 "the prompt was blocked",
-                r"\b(?:prompt|content)s? (?:was|were|is|are|has been|have been) (?:blocked|filtered)\b",
+                r"\b(?:prompt|content)s?(?: (?:was|were|is|are|has been|have been))? (?:blocked|filtered)\b",
             ),
             (
                 "flagged for what it says",
@@ -89,6 +89,15 @@ _REFUSALS: Mapping[str, re.Pattern[str]] = MappingProxyType(
             (
                 "bad content",
                 rf"\b{_BAD}[ -](?:content(?![ -](?:type|length|encoding))|material|imagery|prompts?|images?)\b",
+            ),
+            (
+                "bad is what it says",
+                rf"\b(?:prompt|input|content)s?\b{_GAP}\b(?:is|are|was|(?:may|might|could|appears? to|seems? to) be)"
+                r" (?:potentially |considered )?(?:unsafe|harmful|inappropriate|offensive|nsfw)\b",
+            ),
+            (
+                "words named",
+                r"\bcontain\w* (?:\w+ ){0,2}?(?:prohibited|blocked|banned|forbidden) (?:words?|terms?|phrases?)\b",
             ),
             (
                 "content named",
@@ -170,7 +179,8 @@ _SIZES: Mapping[str, tuple[re.Pattern[str], re.Pattern[str]]] = MappingProxyType
         for name, asked, allowed in (
             (
                 "limit and requested",
-                rf"\brequest(?:ed|ing)\b(?: tokens?)?\W{{0,3}}(?:is |was |about |has |have )?{_NUMBER}",
+                r"\brequest(?:ed|ing| requires| needs| has)\b(?: tokens?)?"
+                rf"\W{{0,3}}(?:is |was |about |has |have )?{_NUMBER}",
                 rf"\b(?:limit|allowance|quota|maximum)\b\W{{0,3}}(?:is |was |of |set to )?{_NUMBER}",
             ),
             (

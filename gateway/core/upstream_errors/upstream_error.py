@@ -17,8 +17,8 @@ from gateway.core.upstream_errors.error_words import fields_in_text, is_vague, r
 
 _ENVELOPE_OK = (0, 200)
 
-_DEEPEST = 6
-"""Levels that are searched for words."""
+_DEEPEST = 8
+"""Levels that are searched for words; Google's array of errors has its fields' faults six levels down."""
 
 _MOST_PLACES = 5
 """Items of a list of what is wrong whose words are told."""

@@ -23,6 +23,11 @@ def said(message: str, **fields: object) -> dict[str, object]:
 
 
 REFUSALS = (
+    "Content blocked: hate speech detected in prompt",
+    "We can't process this prompt because it may be harmful",
+    "The prompt is unsafe",
+    "Prompt contains blocked words",
+    "content_filter triggered",
     # OpenAI
     "Your request was rejected as a result of our safety system. Your prompt may contain text that is not allowed.",
     "Your request was rejected by the safety system. If you believe this is an error, contact us at help.openai.com",
@@ -62,6 +67,8 @@ REFUSALS = (
 )
 
 KEYS_FAULTS = (
+    "Request blocked by firewall rule",
+    "This API key is blocked: its content plan is over",
     "Your account was flagged",
     "Your account was flagged for violating our usage policies",
     "Your account has been disabled for violating the terms of service",
@@ -208,6 +215,7 @@ def test_names_of_refusals(name: str | int | None, refuses: bool) -> None:
 
 
 TOO_LARGE = (
+    "The request requires 48211 tokens but the limit is 30000 tokens per minute",
     "Request too large for model on tokens per min (TPM): Limit 30000, Requested 48211.",
     "Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 30,000, Requested 48,211. The "
     "input or output tokens must be reduced in order to run successfully.",

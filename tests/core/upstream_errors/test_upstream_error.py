@@ -270,3 +270,9 @@ def test_what_is_nested_for_ever_is_read_to_a_depth() -> None:
         document = {"error": document}
     assert read_upstream_error(document) == UpstreamError()
     assert words_of("[" * 16_000 + '{"error": 1}') is not None
+
+
+def test_the_fields_at_fault_are_found_in_googles_array_too() -> None:
+    fault = {"field": "tools[0]", "description": "must not be empty"}
+    told = {"code": 400, "message": "Request contains an invalid argument.", "details": [{"fieldViolations": [fault]}]}
+    assert read_upstream_error([{"error": told}]).message == "tools[0]: must not be empty"
