@@ -31,12 +31,12 @@ from gateway.translate.commands import (
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.wire.chat_accumulator import ChatAccumulator
-from gateway.wire.chat_choices import tidy_choices
+from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_chunk import ChunkFacts, chunk_facts, completion_as_chunks
 from gateway.wire.chat_ending import ChatEnding, strip_usage
 from gateway.wire.chat_event import (
-    completes_a_stream,
     is_event_of_life,
+    last_events,
     parsed_leniently,
     parsed_strictly,
     readable,
@@ -52,6 +52,7 @@ from gateway.wire.sse import (
     Comment,
     Event,
     EventTooBig,
+    FirstBytes,
     SSEParser,
     begins_like_events,
     begins_like_json,
@@ -113,6 +114,7 @@ class ChatConversation(ConversationState):
         self._out: list[bytes] = []
         self._sent = 0
         self._received = 0  # bytes, of the request and of the answer
+        self._first = FirstBytes()
         self._begun = False  # a chunk has come
         self._answered = False  # something meaningful has come
         self._ended = False  # the terminator has come
@@ -192,8 +194,8 @@ class ChatConversation(ConversationState):
                 data = piece
             if not data:
                 outcome = self._end_of_stream()
-            elif not self._received and begins_like_json(data):
-                return (yield from self._whole(head, Beginning(data)))
+            elif not self._first.told and self._first.is_json(data):
+                return (yield from self._whole(head, Beginning(self._first.data)))
             else:
                 outcome = self._feed(data)
             if self._out and self._answered and not self._ended:
@@ -240,6 +242,8 @@ class ChatConversation(ConversationState):
                 return None
             if event.data and (outcome := self._take(event)) is not None and not self._ending.finished:
                 return outcome
+            if self._ended:  # by a terminator that was wrapped up as data once more
+                return None
         if not self._answered and self._received > self._context.event_limit:
             return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
         return None
@@ -305,8 +309,7 @@ class ChatConversation(ConversationState):
 
     def _tidied(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """The chunk with its choices in order, with texts and numbers as they came."""
-        choices = chunk.get("choices")
-        return {**chunk, "choices": tidy_choices(choices, self._request.n) if isinstance(choices, list) else []}
+        return {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
 
     def _pass_on(self, event: Event, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         """Let the client have the event as it came, but its usage only at the stream's end."""
@@ -381,15 +384,14 @@ class ChatConversation(ConversationState):
     def _end_of_stream(self) -> Outcome | None:
         """Judge a stream that was closed properly: it is complete if it has named its reasons or its terminator.
 
-        Its last event may lack its blank line, without which the standard has it dropped.
+        Its last event may lack its blank line. Where that is the half of one with content, a reason that more content
+        followed is no end.
         """
         incomplete = self._parser.incomplete
-        if incomplete:
-            last = [event for event in self._parser.feed(b"\n\n") if type(event) is Event and completes_a_stream(event)]
-            outcome = self._take_all([*last])
-            if outcome is not None:
-                return outcome
-        if self._ended or self._ending.has_reasons:
+        last, cut = last_events(self._parser)
+        if outcome := self._take_all([*last]):
+            return outcome
+        if self._ended or self._ending.finished or (self._ending.has_reasons and not cut):
             self._ended = True
             return None
         phase = self._phase()

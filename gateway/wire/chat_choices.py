@@ -14,6 +14,16 @@ NO_REASONS = frozenset({"", "null", "none"})
 """Words, in lower case, that relays write where a choice has no finish reason yet."""
 
 
+SPEAKING = frozenset({"delta", "message", "text", "finish_reason"})
+"""The fields of a choice that say something."""
+
+
+def choices_in(chunk: dict[str, Any]) -> list[Any]:
+    """The choices of a chunk: an array, or one that stands alone in its place; empty if there are none."""
+    choices = chunk.get("choices")
+    return choices if isinstance(choices, list) else [choices] if isinstance(choices, dict) else []
+
+
 def in_order(choice: object, n: int) -> bool:
     """Whether a choice is as OpenAI writes it.
 
@@ -25,7 +35,9 @@ def in_order(choice: object, n: int) -> bool:
     if type(index) is not int or not 0 <= index < n:
         return False
     delta = choice.get("delta")
-    if type(delta) is not dict and (delta is not None or "message" in choice or "text" in choice):
+    if (not delta or type(delta) is not dict) and (
+        (delta is not None and type(delta) is not dict) or "message" in choice or "text" in choice
+    ):
         return False
     reason = choice.get("finish_reason")
     return (reason is None or (type(reason) is str and reason.lower() not in NO_REASONS)) and not choice.get("message")
@@ -50,7 +62,7 @@ def _tidied(choice: dict[str, Any], index: int) -> dict[str, Any]:
     tidied = {**choice, "index": index}
     delta = tidied.pop("delta", None)
     text = tidied.pop("text", None)
-    if isinstance(delta, dict):
+    if isinstance(delta, dict) and (delta or not text):
         tidied["delta"] = delta
     elif delta and isinstance(delta, str | list):
         tidied["delta"] = {"content": delta}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.types import Usage
 from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in
-from gateway.wire.chat_choices import in_order, tidy_choices
+from gateway.wire.chat_choices import SPEAKING, choices_in, in_order, tidy_choices
 from gateway.wire.chat_event import is_sign_of_life
 from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
@@ -26,6 +26,7 @@ _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 # Both names are in use for a model's reasoning; a relay that sends both sends the same text twice.
 _REASONING = ("reasoning_content", "reasoning")
 _MESSAGES = frozenset({"message", "delta", "text"})
+_NUMBERS = (int, float)
 _TEXTS_OF_A_PART = ("text", "thinking", "refusal", "content")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
 
@@ -75,6 +76,8 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         return _SAYS_NOTHING if is_sign_of_life(chunk) else ChunkFacts(error=error)
     usage = chunk.get("usage")
     if type(choices) is not list:
+        if (alone := choices_in(chunk)) and not SPEAKING.isdisjoint(alone[0]):
+            return _facts_of_odd_choices(chunk, alone, n)
         if not isinstance(usage, dict):
             return _SAYS_NOTHING
         return ChunkFacts(usage=read_usage(usage), usage_only=True, tidied={**chunk, "choices": []})
@@ -147,6 +150,8 @@ def _read_delta(delta: dict[str, Any], text: list[str]) -> bool:
     """Whether a delta is meaningful; its text is added to ``text``."""
     meaningful = False
     for name, value in delta.items():
+        if name == "content" and type(value) in _NUMBERS:  # a careless relay's word for a text of digits
+            value = str(value)
         if not value or name == "role":
             continue
         if type(value) is str:
@@ -274,10 +279,10 @@ def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[
 
 
 def choice_indexes(choices: list[Any]) -> list[int]:
-    """The indexes of a whole answer's choices: their own if these tell them apart, else their places."""
+    """The indexes of a whole answer's choices: their own if these tell several apart, else their places."""
     named = [choice.get("index") for choice in choices if isinstance(choice, dict)]
     indexes = [index for index in named if type(index) is int]
-    return indexes if len(set(indexes)) == len(choices) else [*range(len(choices))]
+    return indexes if len(set(indexes)) == len(choices) > 1 else [*range(len(choices))]
 
 
 def message_of(choice: Any) -> dict[str, Any]:

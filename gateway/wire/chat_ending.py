@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.types import Usage
+from gateway.wire.chat_choices import choices_in
 from gateway.wire.chat_chunk import ChunkFacts, write_usage
 from gateway.wire.sse import encode_event
 from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
+_NAMED = {"id": str, "created": int, "model": str, "service_tier": str}
 
 
 class ChatEnding:
@@ -86,7 +88,9 @@ class ChatEnding:
 
         ``raw``: the event it came in.
         """
-        exact = chunk.get("choices") == [] and all(chunk.get(name) for name in ("id", "model"))
+        exact = chunk.get("choices") == [] and all(
+            type(value := chunk.get(name)) is _NAMED[name] and value for name in ("id", "created", "model")
+        )
         self._usage_event = raw if exact else None
 
     def missing_reasons(self) -> list[bytes]:
@@ -119,14 +123,14 @@ class ChatEnding:
     def _name(self, chunk: dict[str, Any]) -> None:
         """Remember what the stream calls itself; Azure's first chunk has an empty id and model."""
         for name in (*self._unnamed, "service_tier"):
-            if value := chunk.get(name):
+            if (value := chunk.get(name)) and type(value) is _NAMED[name]:
                 self._names[name] = value
                 self._unnamed.discard(name)
 
 
 def _kind_of_call(chunk: dict[str, Any]) -> str:
     """The reason for which a choice ends that makes the calls of ``chunk``; ``function_call`` is the older form."""
-    for choice in chunk.get("choices") or ():
+    for choice in choices_in(chunk):
         for told in (choice.get("delta"), choice.get("message")) if isinstance(choice, dict) else ():
             if isinstance(told, dict) and told.get("tool_calls"):
                 return "tool_calls"

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.wire.nesting import too_deep
-from gateway.wire.sse import Event, encode_event, is_terminator
+from gateway.wire.sse import Event, SSEParser, encode_event, is_terminator
 from gateway.wire.writable import loads_lenient
 
 _NAMES_OF_LIFE = frozenset({"ping", "pong", "heartbeat", "heart_beat", "keepalive", "keep_alive", "keep-alive"})
@@ -21,7 +21,8 @@ _WORDS_OF_LIFE = re.compile(
 """Data that is no JSON: a comment that a relay wrapped up as data, or a word that says that the upstream works. So do
 blanks alone."""
 
-_PREFIX = b"data:"
+_HALF = re.compile("[\ud800-\udfff]")
+_FIELD = b"data:"
 
 
 def parsed_strictly(data: bytes) -> Any:
@@ -45,19 +46,29 @@ def parsed_leniently(data: bytes) -> Any:
 def unwrapped(event: Event) -> Event:
     """The event whose data begins with ``data:`` once more, as some relays write it, without that."""
     data = event.data
-    while data.startswith(_PREFIX):
-        data = data[len(_PREFIX) :].strip()
+    while data.startswith(_FIELD):
+        data = data[len(_FIELD) :].strip()
     return event if data is event.data else Event(data, event.event, encode_event(data, event.event))
 
 
 def readable(event: Event) -> Event:
-    """The event in UTF-8: U+FFFD stands for bytes that are none, on which a client's decoder would fail."""
+    """The event in UTF-8, for on bytes that are none a client's decoder would fail: half a character is escaped, so
+    that it may meet its other half, and U+FFFD stands for what is no character at all.
+    """
     try:
         event.data.decode()
     except UnicodeDecodeError:
-        data = event.data.decode("utf-8", "replace").encode()
+        data = _with_halves_escaped(event.data)
         return Event(data, event.event, encode_event(data, event.event))
     return event
+
+
+def _with_halves_escaped(data: bytes) -> bytes:
+    try:
+        text = data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace").encode()
+    return _HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", text).encode()
 
 
 def is_sign_of_life(document: dict[str, Any]) -> bool:
@@ -75,9 +86,34 @@ def is_event_of_life(name: bytes | None) -> bool:
 
 def completes_a_stream(event: Event) -> bool:
     """Whether an event without its blank line, at the end of a stream that was closed properly, is whole."""
-    if is_terminator(event.data):
+    data = unwrapped(event).data
+    if is_terminator(data):
         return True
     try:
-        return isinstance(parsed_strictly(event.data), dict)
+        return isinstance(loads_lenient(data), dict)
     except ValueError:
         return False
+
+
+def last_events(parser: SSEParser) -> tuple[list[Event], bool]:
+    """The whole event that a stream, closed properly, ended with although its blank line is missing; and whether there
+    is the half of one with content instead.
+
+    By the standard such an event is dropped; but many a server forgets that line.
+    """
+    incomplete = parser.incomplete
+    if not incomplete:
+        return [], False
+    events = [event for event in parser.feed(b"\n\n") if type(event) is Event and completes_a_stream(event)]
+    return events, not events and is_cut_content(incomplete)
+
+
+def is_cut_content(incomplete: bytes) -> bool:
+    """Whether the bytes that a stream was closed after are the beginning of an event's data, and of no terminator."""
+    for line in incomplete.removeprefix(b"\xef\xbb\xbf").splitlines():
+        if line and _FIELD.startswith(line):
+            return True  # nobody can say what it would have been
+        word = line[len(_FIELD) :].strip().lower() if line.startswith(_FIELD) else None
+        if word is not None and not (word and b"[done]".startswith(word)):
+            return True
+    return False

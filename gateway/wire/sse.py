@@ -14,9 +14,10 @@ ENOUGH_TO_TELL = len(b"\xef\xbb\xbfevent:")
 """Bytes, after blanks, from which on it is clear whether an answer begins like events."""
 
 _BOM = b"\xef\xbb\xbf"
+_MOST_BLANKS = 1 << 12
 _LF = 0x0A
 _COLON = 0x3A
-_FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t]*(?:data|event|id|retry)?:")
+_FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t]*(?::|(?:data|event|id|retry)[:\r\n])")
 _LINE_END = re.compile(rb"\r\n?|\n")
 # PiAPI's documentation says its streams end in "data:[none]"; those of all others end in "[DONE]".
 _TERMINATORS = frozenset({b"[done]", b"[none]"})
@@ -222,6 +223,27 @@ def begins_like_events(beginning: bytes) -> bool:
 def begins_like_json(beginning: bytes) -> bool:
     """Whether an answer with this beginning is a JSON document, whatever its label says; no field begins like one."""
     return beginning.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
+
+
+class FirstBytes:
+    """The first bytes of an answer that is called a stream of events, until they tell whether it is one.
+
+    ``data``: those bytes. ``told``: whether they tell.
+    """
+
+    __slots__ = ("data", "told")
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.told = False
+
+    def is_json(self, piece: bytes) -> bool:
+        """Take the next piece. Returns whether the answer is a JSON document instead."""
+        self.data += piece
+        rest = self.data.strip()
+        # A few blanks, or a part of a byte order mark, may yet become anything.
+        self.told = len(self.data) >= _MOST_BLANKS or not _BOM.startswith(rest)
+        return self.told and begins_like_json(self.data)
 
 
 def is_terminator(data: bytes) -> bool:

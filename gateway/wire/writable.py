@@ -50,6 +50,13 @@ def writable(value: Any) -> Any:
     return _writable(value, _WRITABLE_DEPTH)
 
 
+def with_whole_characters(text: str) -> str:
+    """The text with U+FFFD for each half of a character that stands alone; halves that met are the character."""
+    if text.isascii() or _SURROGATE.search(text) is None:
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def dump_json(value: Any) -> bytes:
     """The JSON of a value as it is or, if it cannot be written, of the nearest one that can (``writable``)."""
     try:
@@ -72,13 +79,13 @@ def written_strictly(data: bytes) -> bytes:
 
 def _writable(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        return _with_whole_characters(value)
+        return with_whole_characters(value)
     if isinstance(value, dict | list):
         if not depth:
             return None
         if isinstance(value, list):
             return [_writable(inner, depth - 1) for inner in value]
-        return {_with_whole_characters(str(name)): _writable(inner, depth - 1) for name, inner in value.items()}
+        return {with_whole_characters(str(name)): _writable(inner, depth - 1) for name, inner in value.items()}
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
@@ -91,12 +98,6 @@ def _as_float(value: int) -> float | None:
         return float(value)
     except OverflowError:
         return None
-
-
-def _with_whole_characters(text: str) -> str:
-    if text.isascii() or _SURROGATE.search(text) is None:
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _integer(digits: str) -> int | float:

@@ -279,3 +279,95 @@ class TestWhatNoJsonCanHold:
         play(talk, [STREAM_HEAD, only, ODD["done"]])
         assert talk.usage is not None
         assert talk.usage.output_tokens == len("x �".encode())
+
+
+def told_in_pieces(label: str, data: bytes, size: int) -> list[Head | bytes]:
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    return [Head(200, ((b"content-type", label.encode()),)), *pieces, b""]
+
+
+class TestTheLastEvent:
+    """The stream is closed in good order, without the blank line that ends its last event."""
+
+    @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+    @pytest.mark.parametrize(
+        "last",
+        [
+            b'data: {"choices":[{"index":0,"delta":{"content":" world"},"finish_reason":"stop"}]}',
+            b'data: data: {"choices":[{"index":0,"delta":{"content":" world"},"finish_reason":"stop"}]}',
+            b'data: {"choices":[{"index":0,"delta":{"content":" world"},"logprobs":{"a":NaN},"finish_reason":"stop"}]}',
+            b'data:{"choices":[{"index":0,"delta":{"content":" worl\\u0064"},"finish_reason":"stop"}],"x":"\\ud83d"}',
+        ],
+    )
+    def test_counts_if_it_is_whole(self, last: bytes, end: bytes) -> None:
+        assert text_of([STREAM_HEAD, ODD["hello"] + last + end, b""]) == ("Hello world", "stop", "ok")
+
+    @pytest.mark.parametrize("end", [b"", b"\n"])
+    def test_ends_the_answer_if_it_is_a_terminator_wrapped_up(self, end: bytes) -> None:
+        assert text_of([STREAM_HEAD, ODD["hello"] + b"data: data: [DONE]" + end, b""]) == ("Hello", "stop", "ok")
+
+    @pytest.mark.parametrize("half", [b"d", b"data:", b'data: {"choices":[{"index":0,"delta":{"content":" w'])
+    def test_is_a_cut_if_it_is_half_and_more_followed_the_reason(self, half: bytes) -> None:
+        first = ODD["hello-stop"] + ODD["world-stop"]
+        assert text_of([STREAM_HEAD, first + half, b""])[2] == "sse_cut_early"
+        assert text_of([STREAM_HEAD, ODD["calls-end"] + ODD["hello"] + half, b""])[2] == "sse_cut_early"
+        assert text_of([STREAM_HEAD, first + b"data: [DO", b""])[2] == "ok"
+        assert text_of([STREAM_HEAD, ODD["hello"] + ODD["finish"] + half, b""])[2] == "ok"
+
+
+@pytest.mark.parametrize("after", [b'data: {"error":"late"}\n\n', b"data: {nonsense\n\n", ODD["world"]])
+@pytest.mark.parametrize("done", [b"data: data: [DONE]\n\n", b"data: data:[none]\n\n"])
+def test_nothing_after_a_terminator_wrapped_up_counts(done: bytes, after: bytes) -> None:
+    assert text_of([STREAM_HEAD, ODD["hello"] + done + after]) == ("Hello", "stop", "ok")
+
+
+class TestWholeAnswersThatNoStrictReaderTakes:
+    @pytest.mark.parametrize("label", [*sorted(BARE), "text/event-stream"])
+    @pytest.mark.parametrize("first", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
+    @pytest.mark.parametrize(
+        "odd",
+        [b'"logprobs":{"content":[{"logprob":NaN}]}', b'"logprobs":{"content":[{"logprob":-Infinity}]}', b'"x":"\x01"'],
+    )
+    def test_are_read_all_the_same(self, label: str, first: bytes, odd: bytes) -> None:
+        body = b'{"choices":[{"message":{"role":"assistant","content":"Hello"},%b,"finish_reason":"stop"}]}' % odd
+        for size in (1, 5, 1000):
+            assert text_of(told_in_pieces(label, first + body, size)) == ("Hello", "stop", "ok")
+
+    def test_have_a_mark_for_half_a_character(self) -> None:
+        body = b'{"choices":[{"message":{"content":"x \\ud83d"},"finish_reason":"stop"}]}'
+        assert text_of(told_in_pieces("application/json", body, 1000)) == ("x \ufffd", "stop", "ok")
+
+    def test_are_none_if_they_break_off(self) -> None:
+        body = b'{"choices":[{"message":{"content":"x"},"logprobs":{"a":NaN'
+        assert text_of(told_in_pieces("application/json", body, 1000))[2] == "bad_json"
+
+    def test_of_one_choice_are_told_as_choice_0(self) -> None:
+        body = b'{"choices":[{"index":3,"message":{"content":"Hello"},"finish_reason":"stop"}]}'
+        said, _ = play(conversation(**STREAM), told_in_pieces("application/json", body, 1000))
+        assert b'"index":0' in emitted(said)
+        assert b'"index":3' not in emitted(said)
+
+
+class TestWhatIsSaidElsewhere:
+    @pytest.mark.parametrize(
+        "choices",
+        [
+            b'{"index":0,"delta":{"content":"Hello"}}',
+            b'{"delta":{"content":"Hello"},"finish_reason":null}',
+            b'{"index":"0","message":{"content":"Hello"}}',
+            b'{"text":"Hello"}',
+            b'[{"index":0,"delta":{},"text":"Hello"}]',
+            b'[{"index":0,"delta":null,"text":"Hello"}]',
+        ],
+    )
+    def test_counts_and_passes(self, choices: bytes) -> None:
+        event = b'data: {"choices":%b}\n\n' % choices
+        assert text_of([STREAM_HEAD, event, ODD["done"]]) == ("Hello", "stop", "ok")
+        said, outcome = play(conversation(**STREAM), [STREAM_HEAD, event, ODD["finish"] + ODD["done"]])
+        assert emitted(said) == event + ODD["finish"] + ODD["done"]
+        assert outcome.ok
+
+    @pytest.mark.parametrize("number", [b"0", b"5", b"1.5"])
+    def test_a_number_is_its_digits(self, number: bytes) -> None:
+        event = b'data: {"choices":[{"index":0,"delta":{"content":%b}}]}\n\n' % number
+        assert text_of([STREAM_HEAD, event, ODD["done"]]) == (number.decode(), "stop", "ok")

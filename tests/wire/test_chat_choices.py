@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.chat_choices import in_order, tidy_choices
+from gateway.wire.chat_choices import choices_in, in_order, tidy_choices
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,27 @@ def test_choices_in_order(choice: dict[str, Any]) -> None:
 def test_several_choices_of_one_chunk_stay_apart_even_if_one_was_asked_for() -> None:
     assert [choice["index"] for choice in tidy_choices([{"index": 0}, {"index": 1}], 1)] == [0, 1]
     assert [choice["index"] for choice in tidy_choices([{"delta": {}}, {"delta": {}}], 2)] == [0, 1]
+
+
+@pytest.mark.parametrize("delta", [{}, None])
+def test_a_text_in_place_of_a_delta_is_what_is_said(delta: Any) -> None:
+    choice = {"index": 0, "delta": delta, "text": "x"}
+    assert not in_order(choice, 1)
+    assert tidy_choices([choice], 1) == [{"index": 0, "delta": {"content": "x"}}]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "choices"),
+    [
+        ({"choices": [{"delta": {}}]}, [{"delta": {}}]),
+        ({"choices": {"delta": {}}}, [{"delta": {}}]),
+        ({"choices": None}, []),
+        ({"choices": "x"}, []),
+        ({}, []),
+    ],
+)
+def test_choices_wherever_they_stand(chunk: dict[str, Any], choices: list[Any]) -> None:
+    assert choices_in(chunk) == choices
 
 
 odd = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.lists(st.text(max_size=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.core.types import Usage
@@ -111,6 +112,22 @@ class TestUsage:
 
     def test_a_stream_without_names_gets_ours(self) -> None:
         document = ending(says("a")).usage_chunk(Usage(1, 0, 1))
+        assert (document["id"], document["created"], document["model"]) == ("chatcmpl-ours", 1, "gpt-4o")
+        ChatCompletionChunk.model_validate(document, strict=True)
+
+    @pytest.mark.parametrize(
+        "odd",
+        [
+            {"id": [1], "created": "odd", "model": 5, "service_tier": {}},
+            {"id": None, "created": None, "model": None},
+            {"id": 7, "created": True, "model": ["m"]},
+            {"id": "", "created": 1.5, "model": {"name": "m"}},
+        ],
+    )
+    def test_a_stream_with_odd_names_gets_ours(self, odd: dict[str, Any]) -> None:
+        made = ending(says("a", **odd), {**odd, "choices": [], "usage": USAGE})
+        made.hold_usage({**odd, "choices": [], "usage": USAGE}, b"data: as it came\n\n")
+        [document] = documents([made.usage_event(Usage(5, 0, 7))])
         assert (document["id"], document["created"], document["model"]) == ("chatcmpl-ours", 1, "gpt-4o")
         ChatCompletionChunk.model_validate(document, strict=True)
 

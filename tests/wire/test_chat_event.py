@@ -9,6 +9,7 @@ import pytest
 
 from gateway.wire.chat_event import (
     completes_a_stream,
+    is_cut_content,
     is_event_of_life,
     is_sign_of_life,
     parsed_leniently,
@@ -77,12 +78,26 @@ def test_data_within_data_is_taken_out() -> None:
 
 
 def test_bytes_that_are_no_text_are_marked() -> None:
-    broken = event(b'{"a":"x \xed\xa0\xbd y"}')
+    broken = event(b'{"a":"x \xff\xfe y"}')
     marked = readable(broken)
-    assert json.loads(marked.data)["a"].strip("xy \ufffd") == ""
+    assert json.loads(marked.data)["a"] == "x \ufffd\ufffd y"
     assert marked.raw == b"data: " + marked.data + b"\n\n"
     whole = event('{"a":"ü"}'.encode())
     assert readable(whole) is whole
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (b'{"a":"x \xed\xa0\xbd"}', "x \ud83d"),
+        (b'{"a":"\xed\xb8\x80 y"}', "\ude00 y"),
+        (b'{"a":"\xed\xa0\xbd\xed\xb8\x80"}', "\U0001f600"),
+    ],
+)
+def test_halves_of_a_character_that_came_as_bytes_are_escaped_so_that_they_can_meet(sent: bytes, read: str) -> None:
+    mended = readable(event(sent))
+    assert mended.data.isascii()
+    assert json.loads(mended.data)["a"] == read
 
 
 def test_signs_of_life_by_name() -> None:
@@ -95,7 +110,7 @@ def test_signs_of_life_by_name() -> None:
     assert not is_event_of_life(None)
 
 
-@pytest.mark.parametrize("data", [b"[DONE]", b'{"choices":[]}', b"{}"])
+@pytest.mark.parametrize("data", [b"[DONE]", b'{"choices":[]}', b"{}", b"data: [DONE]", b'data:{"a":1}', b'{"a":NaN}'])
 def test_whole_last_events(data: bytes) -> None:
     assert completes_a_stream(event(data))
 
@@ -103,3 +118,15 @@ def test_whole_last_events(data: bytes) -> None:
 @pytest.mark.parametrize("data", [b"[DON", b'{"choices":[', b"null", b"5", b"word"])
 def test_last_events_that_may_have_been_cut(data: bytes) -> None:
     assert not completes_a_stream(event(data))
+
+
+@pytest.mark.parametrize(
+    "incomplete", [b"da", b"data", b"data:", b"data: ", b'data: {"choices":[', b"data: [{", b"event: x\ndata: {"]
+)
+def test_what_may_have_been_more_content(incomplete: bytes) -> None:
+    assert is_cut_content(incomplete)
+
+
+@pytest.mark.parametrize("incomplete", [b"data: [", b"data: [DON", b"data:[DONE", b": keep", b"event: done\n", b"\r\n"])
+def test_what_was_to_be_no_content(incomplete: bytes) -> None:
+    assert not is_cut_content(incomplete)

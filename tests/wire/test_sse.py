@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.sse import DONE, Comment, Event, EventTooBig, SSEParser, encode_event, is_terminator
+from gateway.wire.sse import (
+    DONE,
+    Comment,
+    Event,
+    EventTooBig,
+    FirstBytes,
+    SSEParser,
+    begins_like_events,
+    encode_event,
+    is_terminator,
+)
 
 # stream → the (data, event name) pairs and comments it holds, by the standard
 CORPUS: dict[bytes, list[tuple[bytes, bytes | None] | bytes]] = {
@@ -195,3 +205,31 @@ def test_what_is_encoded_is_read_back(events):
     items = read(stream)
     assert meaning(items) == [(re.sub(rb"\r\n?", b"\n", data), name) for data, name in events]
     assert b"".join(item.raw for item in items) == stream
+
+
+class TestTheBeginningOfAnAnswer:
+    @pytest.mark.parametrize("blank", [b"", b"\n", b" \r\n\t", b"\xef", b"\xef\xbb", b"\xef\xbb\xbf", b"\n\xef\xbb"])
+    def test_that_tells_nothing_yet(self, blank: bytes) -> None:
+        beginning = FirstBytes()
+        assert not beginning.is_json(blank)
+        assert not beginning.told
+
+    @pytest.mark.parametrize("events", [b":", b"d", b"\xef\xbb\xbfdata: {}", b"\n" * (1 << 12)])
+    def test_that_is_no_json(self, events: bytes) -> None:
+        beginning = FirstBytes()
+        assert not beginning.is_json(events)
+        assert beginning.told
+
+    @pytest.mark.parametrize("document", [b"{", b"\n[", b"\xef\xbb\xbf{", b"\xef\xbb\xbf\r\n{"])
+    def test_that_is_json_wherever_it_is_split(self, document: bytes) -> None:
+        for place in range(len(document)):
+            beginning = FirstBytes()
+            assert not beginning.is_json(document[:place])
+            assert beginning.is_json(document[place:] + b'"a"')
+            assert beginning.data == document + b'"a"'
+
+
+@pytest.mark.parametrize("beginning", [b"data\n", b"\xef\xbb\xbfid\r\n", b"\n\nevent\r"])
+def test_a_field_without_colon_begins_events_too(beginning: bytes) -> None:
+    assert begins_like_events(beginning)
+    assert not begins_like_events(b"dataset\n")
