@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.wire.writable import dump_json, writable
+from gateway.wire.writable import dump_json, with_whole_characters, writable
 
 NO_ARGUMENTS = "{}"
 _MOST_LOOKS = 64  # a look reads all that has come, and an upstream must not make us look at every piece
@@ -21,28 +21,27 @@ class Arguments:
     joined if that is JSON, else what is.
     """
 
-    __slots__ = ("_looks", "_object", "_pieces")
+    __slots__ = ("_last", "_looks", "_object", "_pieces", "blank")
 
     def __init__(self) -> None:
+        self.blank = True  # nothing but blanks has come yet
         self._pieces: list[str] = []
+        self._last = ""  # of the pieces, but for blanks
         self._object: dict[str, Any] | None = None
         self._looks = 0
 
     def add(self, piece: Any) -> None:
         """Take the next piece: a text, or a JSON value of another kind; None and an empty text are none."""
-        if isinstance(piece, str):
-            if piece:
-                self._pieces.append(piece)
-        elif isinstance(piece, dict):
+        if isinstance(piece, dict):
             # The last of several objects may hold all, or only what is new.
             self._object = {**(self._object or {}), **piece}
-        elif piece is not None:
-            self._pieces.append(as_text(piece))
-
-    @property
-    def blank(self) -> bool:
-        """Whether nothing has come yet."""
-        return self._object is None and not self._pieces
+            self.blank = False
+        elif piece is not None and piece != "":
+            text = as_text(piece)
+            self._pieces.append(text)
+            if not text.isspace():
+                self._last = text
+                self.blank = False
 
     @property
     def opened(self) -> bool:
@@ -58,7 +57,7 @@ class Arguments:
         """Whether what has come is a whole JSON object, so that more of it must be another's."""
         if self._object is not None:
             return True
-        if not self._pieces or not self._pieces[-1].rstrip().endswith("}") or self._looks >= _MOST_LOOKS:
+        if not self._last.rstrip().endswith("}") or self._looks >= _MOST_LOOKS:
             return False
         self._looks += 1
         return _is_object(self.text())
@@ -74,19 +73,28 @@ class Arguments:
 
     def text(self) -> str:
         """The JSON text; ``{}`` if none came."""
-        whole = _sense(self._pieces)
+        whole = with_whole_characters(_sense(self._pieces))
         if self._object is not None and not (whole and _extends(whole, as_text(self._object))):
             return as_text(self._object)
         return NO_ARGUMENTS if whole.strip() in ("", "null") else whole
 
     def raw(self) -> str:
         """All that came, joined: the input of a custom tool, which is any text."""
-        return "".join(self._pieces) or (as_text(self._object) if self._object is not None else "")
+        joined = with_whole_characters("".join(self._pieces))
+        return joined or (as_text(self._object) if self._object is not None else "")
 
 
 def as_text(value: Any) -> str:
     """A JSON value as text; a text is itself."""
     return value if isinstance(value, str) else dump_json(value).decode()
+
+
+def as_value(text: Any) -> Any:
+    """What arguments written as JSON mean; what is no JSON is itself."""
+    try:
+        return orjson.loads(writable(text))
+    except (TypeError, orjson.JSONDecodeError):
+        return text
 
 
 def _sense(pieces: list[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+from gateway.wire.folded_arguments import as_value
 from gateway.wire.folded_content import Content
 from gateway.wire.folded_tool_calls import ToolCalls
 from gateway.wire.folded_values import FRAGMENTED, Entries, is_label, merge, plain
@@ -186,7 +187,13 @@ def _one_list(name: str, lists: Iterable[list[Any]]) -> list[Any]:
 def _with_calls(said: list[dict[str, Any]], stated: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The calls of the deltas, and those of whole messages that are not among them."""
     known = {call["id"] for call in said} - {None}
-    bodies = [(call.get("function"), call.get("custom")) for call in said]
-    return said + [
-        call for call in stated if call["id"] not in known and (call.get("function"), call.get("custom")) not in bodies
-    ]
+    bodies = [_meant(call) for call in said]
+    return said + [call for call in stated if call["id"] not in known and _meant(call) not in bodies]
+
+
+def _meant(call: dict[str, Any]) -> tuple[Any, ...]:
+    """What a call asks for, however its arguments are written."""
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return (call.get("custom"),)
+    return (function.get("name"), as_value(function.get("arguments")))

@@ -84,12 +84,17 @@ class ToolCalls:
         ``numbered``: they are a whole message's: an entry without an index has its place in the array as one, and two
         entries are two calls.
         """
+        before: _Piece | None = None  # in the same array: no upstream splits a name within one
         for place, call in enumerate(pieces if isinstance(pieces, list) else [pieces]):
             if isinstance(call, dict) and not _OF_A_CALL.isdisjoint(call):
                 piece = _read(call)
                 if numbered and piece.slot is None:
                     piece = piece._replace(slot=place)
-                self._take(piece, apart=numbered and piece.slot not in self._by_slot)
+                apart = numbered and piece.slot not in self._by_slot
+                if before is not None and (piece.slot == before.slot or piece.slot not in self._by_slot):
+                    apart = apart or _are_two(before, piece)
+                self._take(piece, apart=apart)
+                before = piece
 
     def result(self) -> list[dict[str, Any]]:
         """The calls as OpenAI writes them, by index or, where one has none, as they came. Heads that were followed by
@@ -137,9 +142,15 @@ class ToolCalls:
             return _begins_without_name(piece, call, other)
         if not call.name:
             return other.slot
+        if piece.kind not in (None, call.kind) and (other.slot or other.id):
+            return True
         if piece.name == call.name:
             return _begins_with_same_name(piece, call, other)
-        if call.arguments.blank and (split := _splits(call.name, piece.name, self._offered)) is not None:
+        if (
+            call.arguments.blank
+            and not other.slot
+            and (split := _splits(call.name, piece.name, self._offered)) is not None
+        ):
             return not split
         if piece.id is not None and piece.id == call.id:
             return other.slot or not (call.arguments.blank or call.under_way)
@@ -152,10 +163,11 @@ class _Call:
     """One call under construction.
 
     ``slot``: the index it began with. ``echo``: it began with nothing but the name of the call before, which may have
-    been a repeat. ``headed``: it began with a type. ``restless``: its pieces come with ids of their own.
+    been a repeat. ``kind``: "function" or "custom". ``headed``: it began with a type. ``restless``: its pieces come
+    with ids of their own.
     """
 
-    __slots__ = ("_body", "_kind", "_rest", "arguments", "echo", "headed", "id", "name", "restless", "slot")
+    __slots__ = ("_body", "_rest", "arguments", "echo", "headed", "id", "kind", "name", "restless", "slot")
 
     def __init__(self, slot: int | str | None, *, echo: bool = False) -> None:
         self.slot = slot
@@ -165,7 +177,7 @@ class _Call:
         self.name = ""
         self.arguments = Arguments()
         self.restless = False
-        self._kind = "function"
+        self.kind = "function"
         self._body: dict[str, Any] = {}
         self._rest: dict[str, Any] = {}
 
@@ -177,7 +189,7 @@ class _Call:
     @property
     def complete(self) -> bool:
         """Whether it has all its arguments; the input of a custom tool may always go on."""
-        return self._kind != "custom" and self.arguments.complete()
+        return self.kind != "custom" and self.arguments.complete()
 
     @property
     def under_way(self) -> bool:
@@ -189,7 +201,7 @@ class _Call:
         self.id = self.id or piece.id
         self.headed = self.headed or bool(piece.rest.get("type"))
         if piece.kind is not None:
-            self._kind = piece.kind
+            self.kind = piece.kind
         if piece.name is not None:
             self._take_name(piece.name, offered)
         self.arguments.add(piece.arguments)
@@ -207,12 +219,12 @@ class _Call:
             self.name = name if grown else self.name + name
 
     def result(self) -> dict[str, Any]:
-        custom = self._kind == "custom"
+        custom = self.kind == "custom"
         given = {"input": self.arguments.raw()} if custom else {"arguments": self.arguments.text()}
         kind = self._rest.get("type")
         rest = {name: value for name, value in plain(self._rest).items() if name != "type"}
-        marks = {"id": self.id, "type": kind if kind and isinstance(kind, str) else self._kind}
-        return {**marks, self._kind: {"name": self.name, **given, **plain(self._body)}, **rest}
+        marks = {"id": self.id, "type": kind if kind and isinstance(kind, str) else self.kind}
+        return {**marks, self.kind: {"name": self.name, **given, **plain(self._body)}, **rest}
 
 
 class _Other(NamedTuple):
@@ -220,6 +232,15 @@ class _Other(NamedTuple):
 
     slot: bool
     id: bool
+
+
+def _are_two(one: _Piece, other: _Piece) -> bool:
+    """Whether two entries of one array, side by side, are the heads of two calls: both name one, and not the same."""
+    return (
+        None not in (one.name, other.name)
+        and (other.id is None or one.id != other.id)
+        and (one.name, one.arguments) != (other.name, other.arguments)
+    )
 
 
 def _begins_without_name(piece: _Piece, call: _Call, other: _Other) -> bool:

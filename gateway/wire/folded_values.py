@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.wire.writable import dump_json
+from gateway.wire.writable import dump_json, with_whole_characters
 
 _LABELS = frozenset({
     "id", "type", "name", "role", "format", "signature", "index", "object", "model", "provider", "status", "title",
@@ -186,7 +186,7 @@ def replace(into: dict[str, Any], name: str, value: Any) -> None:
 def plain(value: Any) -> Any:
     """The value as JSON has it, its texts joined. It shares no list or object that a later piece may change."""
     if isinstance(value, Pieces):
-        return "".join(value)
+        return with_whole_characters("".join(value))  # the halves of a character may have come in two pieces
     if isinstance(value, Entries):
         return value.plain()
     if isinstance(value, dict):

@@ -485,6 +485,36 @@ def test_the_text_of_deltas_is_neither_lost_nor_changed(pieces: list[tuple[str, 
     assert (content or "") == "".join(text for _, text in pieces)
 
 
+class TestHalvesOfCharacters:
+    """A character whose halves came in two deltas is the same as the whole one of a message that says it again."""
+
+    def test_of_a_text(self) -> None:
+        choice = completed(
+            {"delta": {"content": "x \ud83d"}},
+            {"delta": {"content": "\ude00"}},
+            {"message": {"content": "x \U0001f600"}},
+        )
+        assert choice["message"]["content"] == "x \U0001f600"
+
+    def test_of_thoughts(self) -> None:
+        deltas = [{"delta": {"reasoning_content": half}} for half in ("\ud83d", "\ude00")]
+        choice = completed(*deltas, {"message": {"reasoning_content": "\U0001f600", "content": "x"}})
+        assert choice["message"]["reasoning_content"] == "\U0001f600"
+
+    def test_of_the_input_of_a_call(self) -> None:
+        pieces = [{"index": 0, "custom": {"name": "f", "input": "\ud83d"}}, {"index": 0, "custom": {"input": "\ude00"}}]
+        whole = {"tool_calls": [{"custom": {"name": "f", "input": "\U0001f600"}}]}
+        choice = completed(*({"delta": {"tool_calls": [piece]}} for piece in pieces), {"message": whole})
+        assert [call["custom"]["input"] for call in choice["message"]["tool_calls"]] == ["\U0001f600"]
+
+
+def test_a_call_that_a_message_says_again_with_other_blanks_is_one_call() -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    again = {"type": "function", "function": {"name": "f", "arguments": '{ "a": 1 }'}}
+    choice = completed({"delta": {"tool_calls": [call]}}, {"message": {"tool_calls": [again]}})
+    assert choice["message"]["tool_calls"] == [{"id": None, **call}]
+
+
 def test_many_fragments_take_no_time_that_grows_with_their_square() -> None:
     """An index that grows with every piece makes as many entries; none of them is searched for the next one."""
     message = FoldedMessage()

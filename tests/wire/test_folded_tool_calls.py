@@ -92,6 +92,24 @@ APART: dict[str, tuple[list[dict[str, Any]], Calls]] = {
         ],
         [(None, "weather", OSLO), (None, "time", "{}"), (None, "time", '{"zone":1}')],
     ),
+    "another index with a name that goes on like the one before": (
+        [piece("w", "", index=0, id="x1"), piece("weather", OSLO, index=1, id="x2"), piece("ait", "{}", index=0)],
+        [("x1", "wait", "{}"), ("x2", "weather", OSLO)],
+    ),
+    "blanks after the arguments, and the next id": (
+        [
+            piece("weather", OSLO[:5], index=0, id="x1"),
+            piece(None, OSLO[5:], index=0),
+            piece(None, "\n", index=0),
+            piece("weather", None, index=0, id="x2"),
+            piece(None, ROME, index=0),
+        ],
+        [("x1", "weather", OSLO + "\n"), ("x2", "weather", ROME)],
+    ),
+    "a name in each piece, the last with a blank": (
+        [piece("weather", OSLO[:5], index=0), piece("weather", OSLO[5:], index=0), piece("weather", "\n", index=0)],
+        [(None, "weather", OSLO)],
+    ),
     "no ids, one index, without arguments": (
         [piece("ping", index=0, type="function"), piece("pong", index=0, type="function")],
         [(None, "ping", "{}"), (None, "pong", "{}")],
@@ -508,3 +526,39 @@ def test_whole_calls_need_no_marks(calls: Any, marks: dict[str, Any], as_objects
     deltas = [[piece(name, arguments if as_objects else json.dumps(arguments), **marks)] for name, arguments in calls]
     found = folded(deltas)
     assert [(name, orjson.loads(arguments)) for _, name, arguments in found] == calls
+
+
+class TestEntriesOfOneArray:
+    """Side by side in one array, two names are two calls: no upstream splits a name there."""
+
+    @pytest.mark.parametrize(
+        "marks",
+        [
+            [{}, {}],
+            [{"id": "x1"}, {"id": None}],
+            [{"id": "x1", "index": 0}, {"index": 1}],
+            [{"id": ""}, {"id": "null"}],
+            [{"index": 0}, {"index": 0}],
+        ],
+    )
+    def test_that_name_two_functions_are_two_calls(self, marks: list[dict[str, Any]]) -> None:
+        folding = ToolCalls()
+        folding.extend([piece("ping", **marks[0]), piece("pong", OSLO, **marks[1])])
+        assert [(call["function"]["name"], call["function"]["arguments"]) for call in folding.result()] == [
+            ("ping", "{}"),
+            ("pong", OSLO),
+        ]
+
+    def test_that_go_on_with_names_of_other_calls_go_on(self) -> None:
+        folding = ToolCalls()
+        folding.extend([piece("pi", index=0, id="a"), piece("po", index=1, id="b")])
+        folding.extend([piece("ng", index=0), piece("ng", index=1)])
+        assert [call["function"]["name"] for call in folding.result()] == ["ping", "pong"]
+
+
+def test_a_custom_tool_of_the_same_name_is_another_call() -> None:
+    folding = ToolCalls()
+    for call in (piece("f", OSLO, index=0, id="a"), {"index": 1, "id": "b", "custom": {"name": "f", "input": "\n x"}}):
+        folding.extend([call])
+    assert [call["type"] for call in folding.result()] == ["function", "custom"]
+    assert folding.result()[1]["custom"]["input"] == "\n x"
