@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check format bench soak docs lock clean
+.PHONY: help run test test-unit check format bench soak fuzz docs lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -68,6 +68,12 @@ soak: $(VENV)/.dev ## try to break the books: steady traffic, crowds, kills (MIN
 	@$(BIN)/python -m soak steady --minutes $(MINUTES)
 	@$(BIN)/python -m soak budget
 	@$(BIN)/python -m soak kills --count $(KILLS)
+
+N ?= 100000
+fuzz: $(VENV)/.dev ## odd streams and odd requests against what clients must get (N=100000)
+	@$(BIN)/python -m tests.fuzz streams --cases $(N)
+	@$(BIN)/python -m tests.fuzz sockets --cases $$(($(N) / 50))
+	@$(BIN)/python -m tests.fuzz requests --cases $$(($(N) / 20))
 
 docs: $(VENV)/.docs ## write the pages made from the code, and the site into site/; warnings and broken links are errors
 	@$(BIN)/python -m scripts.build_docs
