@@ -38,7 +38,7 @@ from gateway.upstream.response import Response
 
 T = TypeVar("T")
 
-GRACE_AFTER_FINISH = 4.0
+GRACE_AFTER_FINISH = 5.0
 """Seconds of silence after which an answer that named its finish reason counts as ended (fault row 37). Usage was seen
 to come 3 s after it, and content after a tool that the upstream ran itself."""
 

@@ -30,6 +30,7 @@ from gateway.translate.commands import (
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
+from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_chunk import ChunkFacts, chunk_facts, completion_as_chunks
@@ -55,13 +56,12 @@ from gateway.wire.sse import (
     FirstBytes,
     SSEParser,
     begins_like_events,
-    begins_like_json,
     encode_event,
     is_terminator,
 )
 from gateway.wire.usage_bounds import believable_usage
 from gateway.wire.whole_completion import with_every_field
-from gateway.wire.writable import dump_json, writable, written_strictly
+from gateway.wire.writable import dump_json, writable
 
 WHOLE_ANSWER_LIMIT = 64 << 20
 CHAT_ERROR_LIMIT = 1 << 20
@@ -159,10 +159,9 @@ class ChatConversation(ConversationState):
         """
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
-        outcome = judge_answer(head, whole, self._context, self._wishes)
-        if not outcome.ok and begins_like_json(whole) and (strict := written_strictly(whole)) is not whole:
-            whole = strict  # half an emoji or NaN makes no answer unreadable, and no error speechless
-            outcome = judge_answer(head, whole, self._context, self._wishes)
+        outcome, _, whole = judged_leniently(
+            whole, lambda body: (judge_answer(head, body, self._context, self._wishes), None)
+        )
         if not outcome.ok:
             return outcome
         try:
@@ -389,7 +388,7 @@ class ChatConversation(ConversationState):
         """
         incomplete = self._parser.incomplete
         last, cut = last_events(self._parser)
-        if outcome := self._take_all([*last]):
+        if (outcome := self._take_all([*last])) is not None:
             return outcome
         if self._ended or self._ending.finished or (self._ending.has_reasons and not cut):
             self._ended = True

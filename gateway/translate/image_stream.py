@@ -34,6 +34,7 @@ from gateway.translate.commands import (
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
+from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
@@ -161,7 +162,9 @@ class ImageStream(ABC):
             check_shape(whole)
         except ValueError as error:
             return unusable_answer(str(error))
-        outcome, document = read_success(head.status, head, whole, redact=self._context.redact)
+        outcome, document, whole = judged_leniently(
+            whole, lambda body: read_success(head.status, head, body, redact=self._context.redact)
+        )
         if not outcome.ok:
             return self._unwished(outcome, whole)
         del whole  # its big parts are in the document now

@@ -21,6 +21,7 @@ from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase
 from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled, receive_body
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting
+from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.task_answer import TaskState, parse_task
 
@@ -188,7 +189,9 @@ def judge(head: Head, body: bytes, context: AttemptContext, source: AnswerSource
             return _unfit(head, f"an answer of more than {TASK_ANSWER_LIMIT} bytes"), {}
         if too_crowded(body):
             return _unfit(head, "an answer of too many members"), {}
-        outcome, document = read_success(head.status, head, body, redact=context.redact)
+        outcome, document, body = judged_leniently(
+            body, lambda text: read_success(head.status, head, text, redact=context.redact)
+        )
         if document and too_deep(body):
             return _unfit(head, "an answer nested too deeply"), {}
         return outcome, document

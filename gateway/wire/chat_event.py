@@ -14,8 +14,8 @@ from gateway.wire.writable import loads_lenient
 _NAMES_OF_LIFE = frozenset({"ping", "pong", "heartbeat", "heart_beat", "keepalive", "keep_alive", "keep-alive"})
 _EVENTS_OF_LIFE = frozenset(name.encode() for name in _NAMES_OF_LIFE)
 _WORDS_OF_LIFE = re.compile(
-    rb"\s*(?::.*|[\[(<\"']?\s*(?:(?:OPENROUTER )?PROCESSING|PING|PONG|HEART[-_ ]?BEAT|KEEP[-_ ]?ALIVE|START|"
-    rb"WAIT(?:ING)?|NOOP|OK)\s*[\])>\"']?)[\s.!]*",
+    rb"\s*(?:(?::|//|#).*|[\[(<\"']?\s*(?:(?:OPENROUTER )?PROCESSING|PING|PONG|HEART[-_ ]?BEAT|KEEP[-_ ]?ALIVE|START|"
+    rb"WAIT(?:ING)?|NOOP|OK)\s*[\])>\"']?|\.)[\s.!0-9]*",
     re.IGNORECASE | re.DOTALL,
 )
 """Data that is no JSON: a comment that a relay wrapped up as data, or a word that says that the upstream works. So do
@@ -72,10 +72,20 @@ def _with_halves_escaped(data: bytes) -> bytes:
 
 
 def is_sign_of_life(document: dict[str, Any]) -> bool:
-    """Whether a JSON object says only that the upstream still works, such as ``{"type": "ping"}``."""
-    return any(
+    """Whether a JSON object says only that the upstream still works, such as ``{"type": "ping"}``, or
+    ``{"message": "processing"}``.
+    """
+    if any(
         isinstance(word := document.get(name), str) and word.lower() in _NAMES_OF_LIFE
         for name in ("type", "event", "object", "status")
+    ):
+        return True
+    words = document.get("message")
+    return (
+        isinstance(words, str)
+        and not document.get("error")
+        and _WORDS_OF_LIFE.fullmatch(words[:256].encode("utf-8", "replace")) is not None
+        and bool(words.strip())
     )
 
 

@@ -41,6 +41,10 @@ def event(data: bytes) -> Event:
         b"OPENROUTER PROCESSING",
         b"<ping>",
         b": " + b"x" * 5000,
+        b"...",
+        b"// keepalive",
+        b"# still here",
+        b"heartbeat 17",
     ],
 )
 def test_words_that_only_show_that_the_upstream_lives(data: bytes) -> None:
@@ -104,7 +108,10 @@ def test_signs_of_life_by_name() -> None:
     for name in ("type", "event", "object", "status"):
         assert is_sign_of_life({name: "ping"})
         assert is_sign_of_life({name: "HeartBeat"})
-    assert not is_sign_of_life({"type": "error", "message": "ping"})
+    assert is_sign_of_life({"message": "processing"})
+    assert is_sign_of_life({"message": "processing...", "code": 0})
+    for document in ({"message": "The model failed"}, {"message": "ping", "error": {"code": 500}}, {"message": ""}):
+        assert not is_sign_of_life(document)
     assert is_event_of_life(b"Ping")
     assert not is_event_of_life(b"error")
     assert not is_event_of_life(None)

@@ -54,7 +54,7 @@ class RouteTable:
         if route is not None:
             return route
         for prefix, pattern in self._prefixes:
-            if model.startswith(prefix) and len(model) > len(prefix):
+            if model.startswith(prefix) and len(model) > len(prefix) and not model.endswith("*"):
                 rest = model[len(prefix) :]
                 targets = tuple(_filled(target, rest) for target in pattern.targets)
                 route = replace(pattern, targets=targets, asked=model)
