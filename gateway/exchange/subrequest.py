@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
+from gateway.core.outcomes.shown_words import in_the_clients_words
 from gateway.core.outcomes.table import client_error
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
@@ -200,7 +201,7 @@ class Subrequest:
         finally:
             self._plan = None
             self._waking.close()
-            outcome = self._in_context(outcome)
+            outcome = self._in_context(outcome, plan.target)
             try:
                 failover_plan.report(plan, outcome, self._loop.time())
             finally:
@@ -239,8 +240,11 @@ class Subrequest:
         known = self.conversation is not None and self.conversation.task_id is not None
         return known and outcome.phase is not Phase.REJECTED
 
-    def _in_context(self, outcome: Outcome) -> Outcome:
-        """The driver does not know what the client has seen; the subrequest does."""
+    def _in_context(self, outcome: Outcome, target: Target) -> Outcome:
+        """The driver does not know what the client has seen, and by which name it asked; the subrequest does."""
+        if outcome.message is not None:
+            words = in_the_clients_words(outcome.message, target.model, self._context.route.named)
+            outcome = replace(outcome, message=words)
         if not outcome.ok and self.committed and outcome.phase is not Phase.FORWARDED:
             slug = "stream_too_long" if outcome.slug == "deadline" else outcome.slug
             return replace(outcome, slug=slug, phase=Phase.FORWARDED)

@@ -104,6 +104,17 @@ _CREDENTIALS = frozenset(
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
+def in_the_clients_words(message: str | None, model: str, asked: str) -> str | None:
+    """An upstream's message with the client's name of the model in place of the upstream's own.
+
+    ``model``: the upstream's name. ``asked``: the client's.
+    """
+    if message is None or model == asked or model not in message:
+        return message
+    named = re.compile(rf"(?<![\w./-]){re.escape(model)}(?![\w/-]|\.\w)")
+    return named.sub(lambda _: asked, message)
+
+
 def sanitise(message: str | None) -> str | None:
     """``message`` as a client may see it: one line of at most 2,000 characters without keys, account ids and private
     hosts. None if nothing is left that may be shown, as of a web page.

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.outcomes.shown_words import MESSAGE_LIMIT, plain_name, sanitise, shown_name, shown_param
+from gateway.core.outcomes.shown_words import (
+    MESSAGE_LIMIT,
+    in_the_clients_words,
+    plain_name,
+    sanitise,
+    shown_name,
+    shown_param,
+)
 
 
 @pytest.mark.parametrize(
@@ -142,3 +149,21 @@ class TestNames:
         assert plain_name("rate_limit_exceeded") == "rate_limit_exceeded"
         assert plain_name("two words") is None
         assert plain_name("sk-proj-AbCd1234efgh") is None
+
+
+@pytest.mark.parametrize(
+    ("message", "read"),
+    [
+        ("The model `vendor-bar` takes no images.", "The model `w-bar` takes no images."),
+        ("vendor-bar: max_tokens is too large for vendor-bar.", "w-bar: max_tokens is too large for w-bar."),
+        (
+            "vendor-bar-2 and my/vendor-bar and vendor-bar.v2 stay",
+            "vendor-bar-2 and my/vendor-bar and vendor-bar.v2 stay",
+        ),
+        ("nothing to name", "nothing to name"),
+        (None, None),
+    ],
+)
+def test_the_client_reads_the_name_it_asked_for(message: str | None, read: str | None) -> None:
+    assert in_the_clients_words(message, "vendor-bar", "w-bar") == read
+    assert in_the_clients_words(message, "vendor-bar", "vendor-bar") == message
