@@ -64,6 +64,10 @@ class ChatOperation:
         return self.request.stream
 
     @property
+    def notes(self) -> Sequence[str]:
+        return self.images.notes if self.images is not None else ()
+
+    @property
     def prepares(self) -> bool:
         return self.images is not None and self.images.prepares
 
