@@ -28,7 +28,8 @@ SENT: Mapping[str, str] = {
     "x-gateway-attempts": "How many attempts were made at upstreams; 0 for what was refused before.",
     "x-gateway-cost-usd": "What the key is charged, in US dollars. On whole answers; a stream's head goes out before "
     "it is known.",
-    "x-gateway-note": "A remark on how the answer came about, such as `downgraded` for an image that PiAPI made with "
+    "x-gateway-note": "Remarks on how the answer came about, several joined by `; `: `link_instead_of_b64` where a "
+    "link could not be fetched and stands in place of the bytes; `downgraded` for an image that PiAPI made with "
     "another model.",
     "x-should-retry": "On every error: whether software may send the same request again by itself.",
     "x-ratelimit-limit-requests": "The key's `rpm`.",
