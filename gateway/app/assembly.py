@@ -168,7 +168,8 @@ def build_image_orders(config: Config, services: Services, mask_renderer: MaskRe
     """What turns image requests into operations under this configuration."""
     tools = ImageTools(
         count=services.tokenizer.count,
-        redact=lambda data: services.log.redactor.data(data),
+        redact=lambda data: services.log.redactor.words(data),
+        redact_document=lambda data: services.log.redactor.data(data),
         wall_seconds=lambda: services.clock.wall_ns() / 1_000_000_000,
         jitter=services.randomness.random,
         points_per_usd=config.points_per_usd,

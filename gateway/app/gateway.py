@@ -94,6 +94,7 @@ class Gateway:
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer)
         self._secrets = set(config.secrets)
+        self._upstream_hosts = set(config.upstream_hosts)
         self._lag = 0.0
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
@@ -173,7 +174,8 @@ class Gateway:
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
-        services.log.redactor = Redactor(self._secrets)
+        self._upstream_hosts |= config.upstream_hosts
+        services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
         self._desk = build_image_orders(config, services, self._mask_renderer)
         self.config = config
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
@@ -361,7 +363,7 @@ class Gateway:
 
 def build_log(config: Config) -> Log:
     """The log of the configuration's format and level, on stderr, its secrets struck out."""
-    return Log(config.log.format, config.log.level, Redactor(config.secrets), sys.stderr)
+    return Log(config.log.format, config.log.level, Redactor(config.secrets, config.upstream_hosts), sys.stderr)
 
 
 def _fixed(old: Config, new: Config, any_stored: bool) -> Iterable[str]:

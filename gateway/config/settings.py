@@ -145,6 +145,11 @@ class Config:
         prefix = "sqlite:///"
         return Path(self.store[len(prefix) :]) if self.store.startswith(prefix) else None
 
+    @property
+    def upstream_hosts(self) -> frozenset[str]:
+        """The names of all upstreams' hosts, which clients are not told."""
+        return frozenset(place.host for upstream in self.upstreams.values() for place in upstream.endpoints)
+
     def requires_key(self, *, stored_keys: bool = False) -> bool:
         """Whether a request must carry a virtual key.
 

@@ -23,6 +23,8 @@ from gateway.core.types import TaskTimes, Timeouts
 MOST_OUTPUT = 10_000_000
 """Tokens: the highest ``max_output`` accepted; no model comes near it."""
 
+SteeringField = Literal["models", "provider", "route", "fallbacks", "plugins", "api_key", "api_base", "base_url"]
+
 _TIMEOUTS = Timeouts()
 _TASK_TIMES = TaskTimes()
 
@@ -142,6 +144,13 @@ class UpstreamSection(Section):
     )
     timeouts: TimeoutsSection | None = Field(default=None, description="How long one attempt may wait.")
     tasks: TasksSection | None = Field(default=None, description="How an asynchronous task is waited for.")
+    pass_fields: list[SteeringField] = Field(
+        default=[],
+        description="Fields of a chat by which a client may choose another model, place or key *at this upstream*; "
+        "the others of these are left out and named in `x-gateway-note`. What such a choice costs cannot be known "
+        "before.",
+        examples=["[provider, models]"],
+    )
 
 
 class PriceSection(Section):

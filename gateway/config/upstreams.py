@@ -59,6 +59,7 @@ def _build(name: str, user: Layer, builtin: Layer) -> Upstream | None:
         credentials=_pool(keys, (*location, "keys"), builtin if mine.keys is None else user),
         timeouts=Timeouts(**mine.timeouts.model_dump()) if mine.timeouts else Timeouts(),
         tasks=TaskTimes(**tasks.model_dump()),
+        pass_fields=frozenset(mine.pass_fields),
     )
 
 

@@ -43,6 +43,17 @@ class CostClass(StrEnum):
     PAID = "paid"
 
 
+class Wish(StrEnum):
+    """A field that the gateway adds to a client's request for its own sake. The values are the fields' names."""
+
+    STREAM = "stream"
+    STREAM_OPTIONS = "stream_options"
+
+
+NO_WISHES: frozenset[Wish] = frozenset()
+ALL_WISHES: frozenset[Wish] = frozenset(Wish)
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """The price of a target. Token prices are nano-dollars per 1,000,000 tokens, the others nano-dollars apiece.
@@ -118,9 +129,16 @@ class TaskTimes:
     deadline: float = 1800.0
 
 
+STEERING_FIELDS = ("models", "provider", "route", "fallbacks", "plugins", "api_key", "api_base", "base_url")
+"""Fields of a request by which some upstreams choose another model, place or key than they were asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """A provider: its hosts in the order to be tried, and its pool of keys."""
+    """A provider: its hosts in the order to be tried, and its pool of keys.
+
+    ``pass_fields``: those of ``STEERING_FIELDS`` that it gets.
+    """
 
     name: str
     dialect: Dialect
@@ -128,6 +146,7 @@ class Upstream:
     credentials: tuple[Credential, ...]
     timeouts: Timeouts = Timeouts()
     tasks: TaskTimes = TaskTimes()
+    pass_fields: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +173,19 @@ class Route:
     """A model as clients name it (``*`` may end it) and its targets in order.
 
     ``max_output``: tokens the model can write at most in one choice; None if that is not known.
+    ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     """
 
     model: str
     targets: tuple[Target, ...]
     notes: tuple[str, ...] = ()
     max_output: int | None = None
+    asked: str = ""
+
+    @property
+    def named(self) -> str:
+        """The model as the client knows it, for what it is told; metrics and books have ``model``."""
+        return self.asked or self.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +245,7 @@ class Outcome:
     ``message``, ``type``, ``param``, ``code``: the upstream's own error, sanitised, shown to the client only for
         outcomes whose rule passes them on.
     ``detail``: a description for the operator's log.
+    ``wish``: what the gateway asked for of its own accord and was refused; only with the slug ``wish_refused``.
     """
 
     slug: str
@@ -230,6 +257,7 @@ class Outcome:
     param: str | None = None
     code: str | None = None
     detail: str = ""
+    wish: Wish | None = None
 
     @property
     def ok(self) -> bool:

@@ -13,9 +13,11 @@ from typing import Any
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
+from gateway.core.headers import noted
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
-from gateway.core.types import Endpoint, Route, Target
+from gateway.core.routing.refused_wishes import OwnWishes
+from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
@@ -27,10 +29,12 @@ from gateway.server.downstream import Downstream
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
+from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
-from gateway.wire.chat_images import CHAT_FLUX_FIELDS, flux_fields, images_from_chat
-from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request
+from gateway.wire.chat_images import flux_fields, images_from_chat
+from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
 from gateway.wire.client_json import loads_object
+from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, most_input, rough_tokens
 
 _CHAT = frozenset({"chat"})
@@ -79,16 +83,30 @@ class ChatOperation:
     def parts(self) -> tuple[ChatOperation]:
         return (self,)
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
+    def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
+        request, note = without_withheld(self.request, target.upstream.pass_fields)
+        conversation = self._conversation(request, target, endpoint, without)
+        conversation.note = noted(conversation.note, note)
+        return conversation
+
+    def _conversation(
+        self, request: ChatRequest, target: Target, endpoint: Endpoint, without: frozenset[Wish]
+    ) -> Conversation:
         if target.operation != "chat":
             assert self.images is not None
-            return self.images.parts[0].converse_with(target, endpoint)
+            return self.images.parts[0].converse_with(target, endpoint, without)
         return ChatConversation(
-            self.request,
+            request,
             AttemptContext(target, endpoint, self.clock.wall_ns() / 1_000_000_000, self.redact, self.event_limit),
             count=self.count,
             input_tokens=self.input_tokens,
+            without=without,
         )
+
+    def wishes(self, target: Target) -> OwnWishes:
+        if target.operation != "chat" and self.images is not None:
+            return self.images.parts[0].wishes(target)
+        return OwnWishes(chat_wishes(self.request), chat_shape(self.request.body))
 
     def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
         conversation = conversations[0]
@@ -143,28 +161,22 @@ class ChatEndpoint:
             body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
             key = refusal.key = admission.recheck(scope, key, began)
             document = loads_object(body)
-            flux = self._flux(document)
             request = parse_chat_request(document)
             refusal.model = request.model
+            flux = flux_fields(request.body) if request.model in self._image_orders().flux_models else {}
             route = admission.route(request.model, key)
             operation = ChatOperation(
                 request,
                 len(body),
                 services.tokenizer.count,
                 services.clock,
-                services.log.redactor.data,
+                services.log.redactor.words,
                 max_output=route.max_output,
                 event_limit=services.snapshot.event_limit,
             )
             if any(target.operation != "chat" for target in route.targets):
                 self._offer_images(operation, route, flux)
         await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
-
-    def _flux(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Flux's own fields, removed from a request to a Flux model; for other models they are unknown parameters."""
-        if CHAT_FLUX_FIELDS.isdisjoint(document) or document.get("model") not in self._image_orders().flux_models:
-            return {}
-        return flux_fields(document)
 
     def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
         """Let targets that only make images serve the request. Raises the errors of the order, unless another target

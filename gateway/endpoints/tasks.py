@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
-from gateway.core.types import Endpoint, Route, Target, Upstream, VirtualKey
+from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
+from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
@@ -58,7 +59,7 @@ class TaskOperation:
     def parts(self) -> tuple[TaskOperation]:
         return (self,)
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> TaskRelay:
+    def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> TaskRelay:
         tools = self.tools
         return TaskRelay(
             orjson.dumps({**self.body, "model": target.model}),
@@ -71,6 +72,9 @@ class TaskOperation:
     def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
         """None: the client has had its answer."""
         return None
+
+    def wishes(self, target: Target) -> OwnWishes:
+        return no_wishes(target)
 
     def stake(self, target: Target) -> int | None:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)

@@ -291,6 +291,7 @@ class Attempt:
             fixed = [pair for pair in fixed if pair[0] not in own]
         headers = (*fixed, key, *command.headers)
         self._within = command.within
+        self._bound_by_idle = self._bound_by_idle and not command.whole
         self.bytes_out += len(command.body)
         self._last_byte = self._loop.time()
         self._watch(Awaiting.HEAD)

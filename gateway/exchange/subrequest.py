@@ -14,8 +14,9 @@ from typing import Protocol
 
 from gateway.core.errors import GatewayError, ResultUnavailable
 from gateway.core.outcomes.table import client_error
+from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
-from gateway.core.types import CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey
+from gateway.core.types import NO_WISHES, CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey, Wish
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.delivery import Client, Delivery
@@ -48,8 +49,11 @@ class OperationPart(Protocol):
         """The kinds of target operation a conversation exists for."""
         ...
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
-        """A fresh conversation for one attempt."""
+    def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
+        """A fresh conversation for one attempt.
+
+        ``without``: what it must not ask for of its own accord.
+        """
         ...
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
@@ -61,6 +65,10 @@ class OperationPart(Protocol):
 
     def stake(self, target: Target) -> int | None:
         """Nano-dollars this work costs at most on a paid target, None if that is not known."""
+        ...
+
+    def wishes(self, target: Target) -> OwnWishes:
+        """What a conversation with ``target`` asks for beyond the client's request."""
         ...
 
 
@@ -140,6 +148,7 @@ class Subrequest:
             randomness=around.services.randomness,
             operations=self._part.supports,
             stake=self._part.stake,
+            wishes=self._part.wishes,
         )
         while True:
             if around.client.gone:
@@ -161,7 +170,7 @@ class Subrequest:
             if outcome.slug == "drain_cut":
                 raise DrainOver
             if self._may_have_a_task(outcome):
-                return client_error(outcome, CostClass.PAID, model=around.route.model)
+                return client_error(outcome, CostClass.PAID, model=around.route.named)
 
     async def ended(self) -> GatewayError | ClientGone | DrainOver | None:
         """``run`` for a subrequest beside others: how it ended is returned, not raised."""
@@ -173,7 +182,7 @@ class Subrequest:
     async def _attempt(self, failover_plan: FailoverPlan, plan: AttemptPlan) -> Outcome:
         around = self._context
         self._plan = plan
-        self.conversation = self._part.converse_with(plan.target, plan.endpoint)
+        self.conversation = self._part.converse_with(plan.target, plan.endpoint, plan.without)
         attempt = Attempt(
             plan,
             self.conversation,

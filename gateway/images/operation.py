@@ -11,13 +11,15 @@ from gateway.core.images.flux import FluxOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
-from gateway.core.types import Endpoint, Target, Usage
+from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
+from gateway.core.types import ALL_WISHES, NO_WISHES, Endpoint, Target, Usage, Wish
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.images_to_chat import ImagesToChat
-from gateway.translate.images_to_images import ImagesToImages
+from gateway.translate.images_to_images import ImagesToImages, relay_wishes
 from gateway.translate.images_to_task import ImagesToTask
 from gateway.translate.presenting import Presenter
+from gateway.wire.request_shape import images_shape
 from gateway.wire.tokens import rough_tokens
 
 ImageConversation = ImagesToChat | ImagesToImages | ImagesToTask
@@ -36,6 +38,7 @@ class ImageTools:
 
     count: Callable[[str], int]
     redact: Callable[[bytes], bytes]
+    redact_document: Callable[[bytes], bytes]
     wall_seconds: Callable[[], float]
     jitter: Callable[[], float]
     points_per_usd: int
@@ -45,7 +48,9 @@ class ImageTools:
 
     def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
         """The context of an attempt that begins now."""
-        return AttemptContext(target, endpoint, self.wall_seconds(), self.redact, self.event_limit)
+        return AttemptContext(
+            target, endpoint, self.wall_seconds(), self.redact, self.event_limit, redact_document=self.redact_document
+        )
 
     def webhook(self) -> TaskWebhook | None:
         """A new address known only to the upstream; None where webhooks are off."""
@@ -71,7 +76,9 @@ class ImageOrderPart:
     shared: MutableMapping[str, bytes]
     supports: frozenset[str] = frozenset({"chat", "images", "task"})
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> ImageConversation:
+    def converse_with(
+        self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES
+    ) -> ImageConversation:
         """The conversation for ``target``."""
         tools = self.tools
         context = tools.context(target, endpoint)
@@ -92,6 +99,7 @@ class ImageOrderPart:
                 n=self.images,
                 presenter=self.presenter,
                 boundary=secrets.token_hex(16),
+                without=without,
             )
         return ImagesToChat(
             self.request,
@@ -99,7 +107,15 @@ class ImageOrderPart:
             presenter=self.presenter,
             count=tools.count,
             shared=self.shared,
+            without=without,
         )
+
+    def wishes(self, target: Target) -> OwnWishes:
+        """What a conversation with ``target`` asks for beyond the client's order."""
+        if target.operation == "task":
+            return no_wishes(target)
+        wishes = relay_wishes(target, self.presenter) if target.operation == "images" else ALL_WISHES
+        return OwnWishes(wishes, images_shape(self.request))
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         """Nano-dollars this subrequest can cost at most at ``target``; None if unknown."""

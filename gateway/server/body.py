@@ -1,4 +1,4 @@
-"""The reader of a request's body: counts and times it while it arrives, and refuses it as early as possible."""
+"""The reader of a request's body: counts, times and inflates it as it arrives, and refuses it as early as possible."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 
 from starlette.types import Receive, Scope
 
-from gateway.core.errors import ClientError, gateway_overloaded
+from gateway.core.errors import ClientError, gateway_overloaded, invalid_request, shorten
 from gateway.core.limits.body_memory import BodyBudget, BodyLease
 from gateway.server.connection import connection_of
 from gateway.server.headers import request_timeout, request_too_large
+from gateway.wire.content_coding import PIECE, BrokenCoding, UnknownCoding, codings, undone
 
 IDLE = 15.0
 """Seconds between two pieces of a body."""
@@ -19,6 +20,11 @@ TOTAL = 120.0
 
 UNCOUNTED = 64 * 1024
 """Bytes of a body that are not counted in the budget: a connection buffers as much in any case."""
+
+
+INFLATED_AT_ONCE = 16 * 1024
+"""Bytes of a compressed body up to which inflating begins on the loop; what is more, or grows, is inflated in a thread.
+"""
 
 
 class SenderGone(Exception):
@@ -35,27 +41,41 @@ async def read_body(
     idle: float = IDLE,
     total: float = TOTAL,
 ) -> bytes:
-    """The whole body, at most ``limit`` bytes, with at most ``idle`` seconds between pieces and ``total`` in all.
+    """The whole body, at most ``limit`` bytes, with at most ``idle`` seconds between pieces and ``total`` in all. One
+    that was compressed is inflated.
 
-    While it is incomplete, what has come of it counts against ``owner`` in ``budget``. Raise 413 ``request_too_large``
-    (before reading, if the length is announced), 408 ``request_timeout``, 415 for a compressed body, 503
-    ``gateway_overloaded`` if the budget has no room, SenderGone.
+    While it is incomplete or inflated, what there is of it counts against ``owner`` in ``budget``. Raise 413
+    ``request_too_large`` (before reading, if the length is announced), 408 ``request_timeout``, 415 for a coding that
+    is not read here and 400 for one that is broken, 503 ``gateway_overloaded`` if the budget has no room, SenderGone.
     """
+    encodings = []
     for name, value in scope["headers"]:
         if name == b"content-length":
             if int(value) > limit:
                 raise request_too_large(limit)
-        elif name == b"content-encoding" and value.lower() != b"identity":
-            raise _compressed()
-    if not connection_of(scope).request_complete:
-        if budget is None:
-            return await _read_slowly(receive, limit, idle, total, None)
-        lease = budget.lease(owner)
-        try:
-            return await _read_slowly(receive, limit, idle, total, lease)
-        finally:
+        elif name == b"content-encoding":
+            encodings.append(value.decode("latin-1"))
+    applied = _codings(encodings) if encodings else ()
+    complete = connection_of(scope).request_complete
+    if complete and not applied:
+        return await _read_at_once(receive, limit)
+    lease = budget.lease(owner) if budget is not None else None
+    try:
+        if complete:
+            body = await _read_at_once(receive, limit)
+        else:
+            body = await _read_slowly(receive, limit, idle, total, lease)
+        for coding in reversed(applied):
+            body = await _inflate(body, coding, limit, lease)
+        return body
+    finally:
+        if lease is not None:
             lease.release()
-    message = await receive()  # all is here already: no timer is needed, and one piece is the whole
+
+
+async def _read_at_once(receive: Receive, limit: int) -> bytes:
+    """A body that is all here already: no timer is needed, and one piece is the whole."""
+    message = await receive()
     if message["type"] != "http.request" or message["more_body"]:
         raise SenderGone
     body: bytes = message["body"]
@@ -88,10 +108,36 @@ async def _read_slowly(receive: Receive, limit: int, idle: float, total: float, 
         raise request_timeout("The request body") from None
 
 
-def _compressed() -> ClientError:
-    return ClientError(
-        415,
-        "invalid_request_error",
-        "unsupported_content_encoding",
-        "Compressed request bodies are not accepted: send the body without Content-Encoding.",
-    )
+def _codings(encodings: list[str]) -> tuple[str, ...]:
+    try:
+        return codings(encodings)
+    except UnknownCoding as unknown:
+        raise ClientError(
+            415,
+            "invalid_request_error",
+            "unsupported_content_encoding",
+            f"A request body may be compressed with gzip or deflate, or not at all; its Content-Encoding is "
+            f"'{shorten(str(unknown))}'.",
+        ) from None
+
+
+async def _inflate(data: bytes, coding: str, limit: int, lease: BodyLease | None) -> bytes:
+    """Undo one coding, in steps that end as soon as there is too much of it."""
+    pieces: list[bytes] = []
+    size = 0
+    steps = undone(data, coding)
+    at_once = len(data) <= INFLATED_AT_ONCE
+    try:
+        while (piece := next(steps, None) if at_once else await asyncio.to_thread(next, steps, None)) is not None:
+            at_once = at_once and len(piece) < PIECE
+            size += len(piece)
+            if size > limit:
+                raise request_too_large(limit)
+            if lease is not None and size > UNCOUNTED and not lease.grow(len(data) + size):
+                raise gateway_overloaded()
+            pieces.append(piece)
+    except BrokenCoding as broken:
+        raise invalid_request(
+            f"The request body cannot be read as {coding}: {broken}.", code="invalid_content_encoding"
+        ) from None
+    return b"".join(pieces)

@@ -1,9 +1,9 @@
 """The conversation of a chat client with a chat upstream: ``POST /v1/chat/completions`` on either side.
 
-The upstream is always asked for a stream with usage, so that no silence grows long enough for a host to hang up. A
-client that wants a stream gets the upstream's own bytes from the first meaningful event on; other clients get one
-completion, joined from the chunks. Nothing is forwarded before the first meaningful event: until then another upstream
-can still be tried.
+The upstream is asked for a stream with usage, so that no silence grows long enough for a host to hang up, unless it is
+known to refuse that (own_wishes.py). A client that wants a stream gets the upstream's own bytes from the first
+meaningful event on; other clients get one completion, joined from the chunks. Nothing is forwarded before the first
+meaningful event: until then another upstream can still be tried.
 """
 
 from __future__ import annotations
@@ -12,37 +12,39 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import TransportError
-from gateway.core.outcomes.classify import classify_answer, classify_error
-from gateway.core.types import CostClass, Outcome, Phase, Usage
+from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
+from gateway.translate.chat_errors import judge_answer, judge_in_band
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
     Beginning,
+    ConversationState,
     Conversing,
     Emit,
     Head,
-    Send,
     Stalled,
     receive_beginning,
     receive_body,
 )
 from gateway.translate.context import AttemptContext
+from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import tidy_choices
-from gateway.wire.chat_chunk import ChunkFacts, InBandError, chunk_facts, completion_as_chunks
+from gateway.wire.chat_chunk import ChunkFacts, chunk_facts, completion_as_chunks
 from gateway.wire.chat_ending import ChatEnding, strip_usage
 from gateway.wire.chat_event import (
     completes_a_stream,
     is_event_of_life,
     parsed_leniently,
     parsed_strictly,
+    readable,
     unwrapped,
 )
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
+from gateway.wire.folded_tool_calls import offered_names
 from gateway.wire.image_text import image_links
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import (
@@ -57,6 +59,7 @@ from gateway.wire.sse import (
     is_terminator,
 )
 from gateway.wire.usage_bounds import believable_usage
+from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json, writable
 
 WHOLE_ANSWER_LIMIT = 64 << 20
@@ -75,9 +78,10 @@ _BARE_EVENT = len(b"data: \r\n\r\n")
 """Bytes an event has around its data if it has nothing else."""
 
 
-class ChatConversation:
+class ChatConversation(ConversationState):
     """One attempt at a chat.
 
+    ``without``: what not to ask the upstream for unless the client did.
     ``count``: counts a text's tokens.
     ``input_tokens``: counts the request's tokens, once for all attempts.
     """
@@ -89,8 +93,10 @@ class ChatConversation:
         *,
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
+        without: frozenset[Wish] = NO_WISHES,
     ) -> None:
         self._request = request
+        self._wishes = wishes_left(chat_wishes(request), without)
         self._context = context
         self._count = count
         self._input_tokens = input_tokens
@@ -98,7 +104,11 @@ class ChatConversation:
         self._parser = SSEParser(context.event_limit)
         id, created = f"chatcmpl-{int(context.wall_seconds * 1e6):x}", int(context.wall_seconds)
         self._ending = ChatEnding(request.n, id=id, created=created, model=request.model)
-        self._accumulator = None if request.stream else ChatAccumulator(id, created, request.model)
+        self._accumulator = (
+            None
+            if request.stream
+            else ChatAccumulator(id, created, request.model, n=request.n, tools=offered_names(request.body))
+        )
         self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
         self._out: list[bytes] = []
         self._sent = 0
@@ -110,14 +120,6 @@ class ChatConversation:
         self._has_ids = False
         options = request.body.get("stream_options")
         self._continuous_usage = isinstance(options, dict) and bool(options.get("continuous_usage_stats"))
-        self.progress = 0
-        self.usage: Usage | None = None
-        self.answer: bytes | None = None
-        self.quality: str | None = None
-        self.size: str | None = None
-        self.stated_cost: int | None = None
-        self.task_id: str | None = None
-        self.note: str | None = None
 
     @property
     def images(self) -> int:
@@ -135,9 +137,9 @@ class ChatConversation:
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        body = upstream_body(self._request, self._context.target.model)
+        body = upstream_body(self._request, self._context.target.model, self._wishes)
         self._sent = len(body)
-        head = yield Send("POST", CHAT_PATH, body)
+        head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)
         if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
             return (yield from self._whole(head))
@@ -155,20 +157,20 @@ class ChatConversation:
         """
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
-        outcome = self._judge(head, whole)
+        outcome = judge_answer(head, whole, self._context, self._wishes)
         if not outcome.ok:
-            return self._judge(head, self._context.redact(whole))
+            return outcome
         try:
-            events = completion_as_chunks(parsed_strictly(whole))
+            completion = parsed_strictly(whole)
+            events = completion_as_chunks(completion)
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
         self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
         trouble = self._feed(b"".join(events))
-        return trouble or (yield from self._complete())
-
-    def _judge(self, head: Head, body: bytes) -> Outcome:
-        context = self._context
-        return classify_answer(head.status, head, body, context.source(), wall_seconds=context.wall_seconds)
+        trouble = trouble or (yield from self._complete())
+        if self._accumulator is not None and trouble.ok:
+            self.answer = dump_json(with_every_field(self._accumulator.result(), completion))
+        return trouble
 
     def _events(self, head: Head, data: bytes = b"") -> Conversing:
         """Read a stream.
@@ -273,7 +275,7 @@ class ChatConversation:
 
     def _take_odd(self, event: Event) -> Outcome | None:
         """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
-        event = unwrapped(event)
+        event = readable(unwrapped(event))
         if is_terminator(event.data):
             self._ended = True
             return None
@@ -362,13 +364,9 @@ class ChatConversation:
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
-    def _error(self, error: InBandError) -> Outcome:
-        code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
-        if code is not None or error.type is not None:
-            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        safe = orjson.loads(self._context.redact(orjson.dumps(document)))
-        return classify_error(safe, forwarded=self._phase() is Phase.FORWARDED)
+    def _error(self, error: UpstreamError) -> Outcome:
+        wishes = NO_WISHES if self._answered else self._wishes
+        return judge_in_band(error, self._context, wishes, forwarded=self._phase() is Phase.FORWARDED)
 
     def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
         phase = self._phase()

@@ -49,6 +49,8 @@ class Send:
     ``endpoint``: another host of the same upstream; None for the attempt's own.
     ``within``: seconds the answer's head, and then each piece of its body, may take; None leaves it to the failover
         policy's timers.
+    ``whole``: the answer was asked for in one piece, so that silence until it is done says nothing: of the policy's
+        timers only the endpoint's wall and the deadline hold.
     ``free``: the request costs nothing and changes nothing, so that a lost answer leaves no doubt.
     """
 
@@ -60,6 +62,7 @@ class Send:
     endpoint: Endpoint | None = None
     within: float | None = None
     free: bool = False
+    whole: bool = False
 
 
 @dataclass(slots=True)
@@ -194,6 +197,19 @@ def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Co
             break
         body += piece
     return bytes(body)
+
+
+class ConversationState:
+    """What the driver and the books read of a conversation, before anything of it is known."""
+
+    usage: Usage | None = None
+    answer: bytes | None = None
+    progress: int = 0
+    quality: str | None = None
+    size: str | None = None
+    stated_cost: int | None = None
+    task_id: str | None = None
+    note: str | None = None
 
 
 class Conversation(Protocol):

@@ -19,8 +19,11 @@ class AttemptContext:
     Made anew for each attempt, so not frozen (decision 004), and never changed.
 
     ``wall_seconds``: Unix time at the start, for HTTP dates.
+    ``redact``: strikes secrets and our upstreams' hosts out of an upstream's own messages, which may repeat the key it
+        was sent.
+    ``redact_document``: strikes secrets out of a document that goes to the client as it came, with its links; None for
+        one that never does.
     ``event_limit``: bytes one event of a stream may have.
-    ``redact``: strikes secrets out of an upstream's own messages, which may repeat the key it was sent.
     """
 
     target: Target
@@ -28,6 +31,7 @@ class AttemptContext:
     wall_seconds: float
     redact: Callable[[bytes], bytes]
     event_limit: int = EVENT_LIMIT
+    redact_document: Callable[[bytes], bytes] | None = None
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
         """The source of an answer to this attempt.

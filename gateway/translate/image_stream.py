@@ -16,7 +16,8 @@ import orjson
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_answer, read_success
-from gateway.core.types import Outcome, Phase, Usage
+from gateway.core.outcomes.refused_wish import judged
+from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
@@ -60,6 +61,7 @@ class ImageStream(ABC):
 
     ``n``: images it is to bring.
     ``answer_limit``: bytes of an answer, streamed or not.
+    ``wishes``: what it asks for although the client did not.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class ImageStream(ABC):
         n: int,
         presenter: Presenter,
         answer_limit: int,
+        wishes: frozenset[Wish] = NO_WISHES,
     ) -> None:
         self._request = request
+        self._wishes = wishes
         self._context = context
         self._n = n
         self._presenter = presenter
@@ -159,15 +163,20 @@ class ImageStream(ABC):
             return unusable_answer(str(error))
         outcome, document = read_success(head.status, head, whole, redact=self._context.redact)
         if not outcome.ok:
-            return outcome
+            return self._unwished(outcome, whole)
         del whole  # its big parts are in the document now
         return (yield from self._take_whole(document))
 
     def _judge_error(self, head: Head, body: bytes) -> Outcome:
         context = self._context
-        return classify_answer(
+        outcome = classify_answer(
             head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
         )
+        return self._unwished(outcome, body)
+
+    def _unwished(self, outcome: Outcome, body: bytes | dict[str, Any]) -> Outcome:
+        """``outcome``, or that one of our own wishes was refused."""
+        return judged(outcome, body, self._wishes, self._context.target.cost_class)
 
     def _events(self, head: Head, data: bytes) -> Taking:
         """Read a stream.
@@ -225,7 +234,11 @@ class ImageStream(ABC):
             document = parsed(event.data)
         except ValueError as error:
             return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
-        return (yield from self._take(document, event.event)) if document else None
+        if not document:
+            return None
+        begun = self.progress
+        outcome = yield from self._take(document, event.event)
+        return outcome if outcome is None or begun else self._unwished(outcome, document)
 
     def _deliver(self, made: list[MadeImage]) -> Generator[Command, Result, None]:
         """Hand over images that were made. Those that cannot be delivered still count as made, and are charged for."""

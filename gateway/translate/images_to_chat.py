@@ -16,13 +16,15 @@ import orjson
 from gateway.core.headers import noted
 from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
-from gateway.core.outcomes.upstream_error import sanitise
-from gateway.core.types import Outcome, Phase, Usage
+from gateway.core.outcomes.shown_words import sanitise
+from gateway.core.types import ALL_WISHES, NO_WISHES, Outcome, Phase, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer
+from gateway.translate.own_wishes import sending, wishes_left
 from gateway.translate.presenting import Presenter
-from gateway.wire.chat_chunk import InBandError, chunk_facts, completion_as_chunks
+from gateway.wire.chat_chunk import chunk_facts, completion_as_chunks
 from gateway.wire.chat_request import CHAT_PATH
 from gateway.wire.image_text import MOST_TEXT, ImageTextReader
 from gateway.wire.images_answer import image_at
@@ -53,6 +55,7 @@ class ImagesToChat(ImageStream):
     """One attempt at one image.
 
     ``count``: counts a text's tokens.
+    ``without``: what not to ask the upstream for.
     ``shared``: the request bodies, by model, that all attempts of a request send: they may be large, so each is written
         once; None to share nothing.
     """
@@ -65,8 +68,10 @@ class ImagesToChat(ImageStream):
         presenter: Presenter,
         count: Callable[[str], int],
         shared: MutableMapping[str, bytes] | None = None,
+        without: frozenset[Wish] = NO_WISHES,
     ) -> None:
-        super().__init__(request, context, n=1, presenter=presenter, answer_limit=CHAT_ANSWER_LIMIT)
+        wishes = wishes_left(ALL_WISHES, without)
+        super().__init__(request, context, n=1, presenter=presenter, answer_limit=CHAT_ANSWER_LIMIT, wishes=wishes)
         self._count = count
         self._reader = ImageTextReader()
         self._text = ReceivedText(IMAGE_TEXT_KEPT)
@@ -96,7 +101,11 @@ class ImagesToChat(ImageStream):
         )
 
     def _order(self) -> Send:
-        return Send("POST", CHAT_PATH, chat_order(self._request, self._context.target.model, self._shared))
+        model = self._context.target.model
+        if self._wishes == ALL_WISHES:
+            return sending(CHAT_PATH, chat_order(self._request, model, self._shared), streamed=True)
+        body = orjson.dumps(_order_body(self._request, model, self._wishes))
+        return sending(CHAT_PATH, body, streamed=Wish.STREAM in self._wishes)
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
         facts = chunk_facts(document, 1, event)
@@ -139,12 +148,8 @@ class ImagesToChat(ImageStream):
                 return outcome
         return None
 
-    def _error(self, error: InBandError) -> Outcome:
-        code = error.code if error.code is not None else error.status
-        document: dict[str, Any] = {"error": error.message}  # a bare text may be a known code
-        if code is not None or error.type is not None:
-            document["error"] = {"message": error.message, "type": error.type, "param": error.param, "code": code}
-        return classify_error(document, forwarded=self._forwarded, redact=self._context.redact)
+    def _error(self, error: UpstreamError) -> Outcome:
+        return classify_error(error, forwarded=self._forwarded, redact=self._context.redact)
 
     def _complete(self) -> bool:
         return self._finish is not None
@@ -197,7 +202,7 @@ def _beginnings(request: ImagesRequest) -> ImagesRequest:
     return replace(request, images=images, mask=mask)
 
 
-def _order_body(request: ImagesRequest, model: str) -> dict[str, Any]:
+def _order_body(request: ImagesRequest, model: str, wishes: frozenset[Wish] = ALL_WISHES) -> dict[str, Any]:
     """The chat request: images first, then the mask, then the text, in the order of PiAPI's own examples."""
     words = _words(request)
     sources = [*request.images, *([request.mask] if request.mask is not None else [])]
@@ -205,12 +210,12 @@ def _order_body(request: ImagesRequest, model: str) -> dict[str, Any]:
     if sources:
         images = [{"type": "image_url", "image_url": {"url": source.as_url()}} for source in sources]
         content = [*images, {"type": "text", "text": words}]
-    return {
-        "model": model,
-        "messages": [{"role": "user", "content": content}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": content}]}
+    if Wish.STREAM in wishes:
+        body["stream"] = True
+    if Wish.STREAM_OPTIONS in wishes:
+        body["stream_options"] = {"include_usage": True}
+    return body
 
 
 def _words(request: ImagesRequest) -> str:

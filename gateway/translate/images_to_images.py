@@ -1,7 +1,7 @@
 """The conversation of an image client with an Images API: ``POST /v1/images/generations`` or ``/v1/images/edits``.
 
-PiAPI's gpt-image-1 is always asked for a stream, since it answers in no other way; other upstreams only where the
-client wants one. All images of an order come in one answer.
+PiAPI's gpt-image-1 is asked for a stream, since it answers in no other way; other upstreams only where the client wants
+one. All images of an order come in one answer.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import Any
 
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_error
-from gateway.core.outcomes.upstream_error import error_in
-from gateway.core.types import Outcome, Phase, Usage
+from gateway.core.types import NO_WISHES, Outcome, Phase, Target, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import error_in
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer
+from gateway.translate.own_wishes import ACCEPT_JSON
 from gateway.translate.presenting import Presenter
 from gateway.wire.images_answer import (
     base64_text,
@@ -34,7 +35,11 @@ EDITS = "/v1/images/edits"
 IMAGES_ANSWER_LIMIT = 200 << 20
 """Bytes of a stream: ten images of 4096 × 4096 pixels as base64, and their previews."""
 
-_ACCEPT_JSON = (b"accept", b"application/json")
+
+def relay_wishes(target: Target, presenter: Presenter) -> frozenset[Wish]:
+    """What an Images API is asked for although the client did not."""
+    streams = target.upstream.dialect == "piapi" and not presenter.stream
+    return frozenset({Wish.STREAM}) if streams else NO_WISHES
 
 
 class ImagesToImages(ImageStream):
@@ -42,6 +47,7 @@ class ImagesToImages(ImageStream):
 
     ``n``: images to be made.
     ``boundary``: of a multipart body; the client must not be able to guess it.
+    ``without``: what not to ask the upstream for unless the client did.
     """
 
     def __init__(
@@ -52,8 +58,10 @@ class ImagesToImages(ImageStream):
         n: int,
         presenter: Presenter,
         boundary: str,
+        without: frozenset[Wish] = NO_WISHES,
     ) -> None:
-        super().__init__(request, context, n=n, presenter=presenter, answer_limit=IMAGES_ANSWER_LIMIT)
+        wishes = relay_wishes(context.target, presenter) - without
+        super().__init__(request, context, n=n, presenter=presenter, answer_limit=IMAGES_ANSWER_LIMIT, wishes=wishes)
         self._boundary = boundary
         self._prompt = request.prompt or VARIATION_PROMPT
         self._stated: Usage | None = None  # the upstream's figures, for all images together
@@ -65,7 +73,7 @@ class ImagesToImages(ImageStream):
         return Usage(output_tokens=tokens, images=self._n, confidence="estimated")
 
     def _order(self) -> Send:
-        stream = self._presenter.stream or self._context.target.upstream.dialect == "piapi"
+        stream = self._presenter.stream or Wish.STREAM in self._wishes
         order = images_order(
             self._request,
             self._context.target.model,
@@ -77,7 +85,7 @@ class ImagesToImages(ImageStream):
         )
         self.size, self.quality = order.size, order.quality
         self.facts = ImageFacts(size=order.size, quality=order.quality)
-        headers = ((b"content-type", order.content_type), *(() if stream else (_ACCEPT_JSON,)))
+        headers = ((b"content-type", order.content_type), *(() if stream else (ACCEPT_JSON,)))
         return Send("POST", EDITS if self._request.images or self._request.mask else GENERATIONS, order.body, headers)
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:

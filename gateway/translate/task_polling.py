@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import AnswerSource, classify_answer, read_success
-from gateway.core.outcomes.upstream_error import sanitise
+from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
 from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled, receive_body

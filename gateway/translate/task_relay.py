@@ -84,7 +84,7 @@ class TaskRelay:
         self.task_id = created.task_id
         yield Record(created.task_id)
         self.progress += 1
-        yield Respond(created.status, _for_client(created.body, created.document, self._context.redact))
+        yield Respond(created.status, _for_client(created.body, created.document, self._context))
         state = created.state
         if state.status == "running":
             state = yield from self._polling.until_ended(created.task_id, _nothing)
@@ -135,12 +135,12 @@ class TaskRead:
         answer = document or _error_document(body)
         if outcome.slug in _OF_THE_TASK and answer:
             self.progress += 1
-            yield Respond(head.status, _for_client(body, answer, context.redact))
+            yield Respond(head.status, _for_client(body, answer, context))
             return Outcome("ok", Phase.FORWARDED, head.status)
         return outcome
 
 
-def _for_client(body: bytes, document: dict[str, Any], redact: Callable[[bytes], bytes]) -> bytes:
+def _for_client(body: bytes, document: dict[str, Any], context: AttemptContext) -> bytes:
     """The upstream's answer without the gateway's own data.
 
     ``document``: its JSON.
@@ -149,7 +149,7 @@ def _for_client(body: bytes, document: dict[str, Any], redact: Callable[[bytes],
     """
     if b"webhook_config" in body or b"\\" in body:
         body = orjson.dumps(_without_webhooks(document))
-    return redact(body)
+    return (context.redact_document or context.redact)(body)
 
 
 def _without_webhooks(value: Any) -> Any:

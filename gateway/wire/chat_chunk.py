@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import orjson
-
 from gateway.core.types import Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in
 from gateway.wire.chat_choices import in_order, tidy_choices
 from gateway.wire.chat_event import is_sign_of_life
 from gateway.wire.chat_request import MAX_CHOICES
+from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
+from gateway.wire.folded_tool_calls import ToolCalls
 from gateway.wire.sse import DONE, encode_event
 from gateway.wire.writable import dump_json
 
@@ -24,21 +25,9 @@ _MOST_TOKENS = 100_000_000
 _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 # Both names are in use for a model's reasoning; a relay that sends both sends the same text twice.
 _REASONING = ("reasoning_content", "reasoning")
+_MESSAGES = frozenset({"message", "delta", "text"})
 _TEXTS_OF_A_PART = ("text", "thinking", "refusal", "content")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
-
-
-class InBandError(NamedTuple):
-    """An error inside an answer of status 200, in any of its known shapes.
-
-    ``status``: the HTTP status it names for itself (a code from 400 to 599); None if it names none.
-    """
-
-    message: str
-    type: str | None = None
-    param: str | None = None
-    code: str | None = None
-    status: int | None = None
 
 
 class ChunkFacts(NamedTuple):
@@ -57,7 +46,7 @@ class ChunkFacts(NamedTuple):
     ``tidied``: the chunk with its choices as they should be, if they are not; None for a chunk that is in order.
     """
 
-    error: InBandError | None = None
+    error: UpstreamError | None = None
     meaningful: bool = False
     text: tuple[str, ...] = ()
     finish: Mapping[int, str] = _NO_FINISH
@@ -211,49 +200,11 @@ def _read_parts(parts: object, text: list[str]) -> None:
         text.append(parts)
 
 
-def error_of(document: dict[str, Any], event: bytes | None = None) -> InBandError | None:
-    """The error that a chunk or a whole JSON answer is, or None.
-
-    Known shapes: OpenAI's ``{"error": {…}}``, ``{"error": "text"}``, a flat ``{"message": …}`` (under ``event: error``
-    or without choices), and PiAPI's envelope ``{"code": …, "message": …, "data": …}``, where 200 and 0 mean success.
+def error_of(document: object, event: bytes | None = None) -> UpstreamError | None:
+    """The error that a chunk or a whole JSON answer is, or None: what core/upstream_errors/upstream_error.py finds,
+    anything under ``event: error``, and a flat ``{"message": …}`` where there are no choices.
     """
-    inner = document.get("error")
-    if inner:
-        if isinstance(inner, dict):
-            return _error_from(inner)
-        words = inner if isinstance(inner, str) else "an error without words"
-        return InBandError(words, code=_as_text(document.get("code")), status=_status(document.get("code")))
-    if event == b"error":
-        return _error_from(document)
-    if document.get("choices") is None:
-        code = document.get("code")
-        if code not in (0, 200) if type(code) is int else isinstance(document.get("message"), str):
-            return _error_from(document)
-    return None
-
-
-def _error_from(fields: dict[str, Any]) -> InBandError:
-    code = fields.get("code")
-    status = next((found for name in ("status", "status_code") if (found := _status(fields.get(name)))), None)
-    return InBandError(
-        message=_as_text(fields.get("message")) or _as_text(fields.get("raw_message")) or "an error without words",
-        type=_as_text(fields.get("type")),
-        param=_as_text(fields.get("param")),
-        code=_as_text(code),
-        status=status or _status(code),
-    )
-
-
-def _as_text(value: object) -> str | None:
-    if isinstance(value, str):
-        return value or None
-    return str(value) if type(value) is int else None
-
-
-def _status(value: object) -> int | None:
-    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdigit():
-        value = int(value)
-    return value if type(value) is int and 400 <= value <= 599 else None
+    return error_in(document, expects_choices=True, is_error=event == b"error")
 
 
 def _tokens(value: object) -> int | None:
@@ -290,19 +241,14 @@ def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
     """The events of a stream with the content of a whole ``chat.completion``, ``[DONE]`` included.
 
     For an upstream that answers a request for a stream with one JSON document. Raises ValueError, saying what is wrong,
-    if the document is not a completion or is nested too deeply to be written.
+    if the document is not a completion.
     """
     choices = completion.get("choices")
     if not isinstance(choices, list):
         raise ValueError("choices is not an array")
     if len(choices) > MAX_CHOICES:
         raise ValueError(f"it has more than {MAX_CHOICES} choices")
-    chunks = _chunks_of(completion, choices)
-    try:
-        events = [encode_event(orjson.dumps(chunk)) for chunk in chunks]
-    except orjson.JSONEncodeError as error:
-        raise ValueError(f"it cannot be written as chunks: {error}") from None
-    return [*events, DONE]
+    return [*(encode_event(dump_json(chunk)) for chunk in _chunks_of(completion, choices)), DONE]
 
 
 def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[str, Any]]:
@@ -315,22 +261,43 @@ def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[
         if name not in ("choices", "usage", "object"):
             repeated = name in _IN_EVERY_CHUNK and (type(value) is int or (type(value) is str and len(value) <= 256))
             (head if repeated else once)[name] = value
-    for position, choice in enumerate(choices):
-        if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-            raise ValueError("a choice has no message")
-        rest = {name: value for name, value in choice.items() if name not in ("message", "index", "finish_reason")}
-        index = choice.get("index", position)
-        delta = _message_as_delta(choice["message"])
+    for index, choice in zip(choice_indexes(choices), choices, strict=True):
+        message = message_of(choice)
+        rest = {name: value for name, value in choice.items() if name not in (*_MESSAGES, "index", "finish_reason")}
+        reason = finish_reason(choice.get("finish_reason")) or usual_finish_reason(message)
         extra, once = once, {}
+        delta = _message_as_delta(message)
         yield {**head, **extra, "choices": [{"index": index, "delta": delta, **rest, "finish_reason": None}]}
-        yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": choice.get("finish_reason")}]}
+        yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": reason}]}
     if completion.get("usage"):
         yield {**head, **once, "choices": [], "usage": completion["usage"]}
 
 
+def choice_indexes(choices: list[Any]) -> list[int]:
+    """The indexes of a whole answer's choices: their own if these tell them apart, else their places."""
+    named = [choice.get("index") for choice in choices if isinstance(choice, dict)]
+    indexes = [index for index in named if type(index) is int]
+    return indexes if len(set(indexes)) == len(choices) else [*range(len(choices))]
+
+
+def message_of(choice: Any) -> dict[str, Any]:
+    """The message of a whole answer's choice, wherever it stands. Raises ValueError if there is none."""
+    if isinstance(choice, dict):
+        message, delta = choice.get("message"), choice.get("delta")
+        if isinstance(message, dict):
+            return message
+        if isinstance(delta, dict) and any(delta[name] for name in delta if name != "role"):
+            return delta
+        if isinstance(choice.get("text"), str):
+            return {"role": "assistant", "content": choice["text"]}
+    raise ValueError("a choice has no message")
+
+
 def _message_as_delta(message: dict[str, Any]) -> dict[str, Any]:
+    """The delta that says a whole message: its calls have their places as indexes, and arguments that are texts."""
     calls = message.get("tool_calls")
-    if not isinstance(calls, list):
+    if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
         return message
-    indexed = [{"index": index, **call} if isinstance(call, dict) else call for index, call in enumerate(calls)]
-    return {**message, "tool_calls": indexed}
+    folding = ToolCalls()
+    folding.extend([{**call, "index": None} for call in calls], numbered=True)
+    return {**message, "tool_calls": [{"index": place, **call} for place, call in enumerate(folding.result())]}

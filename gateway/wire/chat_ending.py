@@ -38,7 +38,7 @@ class ChatEnding:
         self._finished: set[int] = set()
         self._spoke_on: set[int] = set()
         self._seen: set[int] = set()
-        self._calling: set[int] = set()
+        self._calling: dict[int, str] = {}  # choice → the reason for which it ends
         self._usage: dict[str, Any] | None = None
         self._usage_event: bytes | None = None
 
@@ -62,7 +62,8 @@ class ChatEnding:
         if self._unnamed:
             self._name(chunk)
         self._seen.update(facts.speaking)
-        self._calling.update(facts.calling)
+        if facts.calling:
+            self._calling.update(dict.fromkeys(facts.calling, _kind_of_call(chunk)))
         if self._finished:
             for index in facts.speaking:
                 self.speaks(index)
@@ -110,7 +111,7 @@ class ChatEnding:
         return {**self._names, "choices": [], "usage": write_usage(usage)}
 
     def _reason(self, index: int) -> str:
-        return "tool_calls" if index in self._calling else "stop"
+        return self._calling.get(index, "stop")
 
     def _event(self, choices: list[dict[str, Any]]) -> bytes:
         return encode_event(dump_json({**self._names, "choices": choices}))
@@ -121,6 +122,15 @@ class ChatEnding:
             if name in self._unnamed and (value := chunk.get(name)):
                 self._names[name] = value
                 self._unnamed.discard(name)
+
+
+def _kind_of_call(chunk: dict[str, Any]) -> str:
+    """The reason for which a choice ends that makes the calls of ``chunk``; ``function_call`` is the older form."""
+    for choice in chunk.get("choices") or ():
+        for told in (choice.get("delta"), choice.get("message")) if isinstance(choice, dict) else ():
+            if isinstance(told, dict) and told.get("tool_calls"):
+                return "tool_calls"
+    return "function_call"
 
 
 def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:

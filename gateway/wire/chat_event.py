@@ -49,6 +49,16 @@ def unwrapped(event: Event) -> Event:
     return event if data is event.data else Event(data, event.event, encode_event(data, event.event))
 
 
+def readable(event: Event) -> Event:
+    """The event in UTF-8: U+FFFD stands for bytes that are none, on which a client's decoder would fail."""
+    try:
+        event.data.decode()
+    except UnicodeDecodeError:
+        data = event.data.decode("utf-8", "replace").encode()
+        return Event(data, event.event, encode_event(data, event.event))
+    return event
+
+
 def is_sign_of_life(document: dict[str, Any]) -> bool:
     """Whether a JSON object says only that the upstream still works, such as ``{"type": "ping"}``."""
     return any(

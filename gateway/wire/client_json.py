@@ -1,58 +1,64 @@
-"""A strict reader for the JSON body of a client's request: what was checked is what will be sent on.
+"""The reader for the JSON body of a client's request.
 
-Two readers that read a body differently are a way around a check (one takes the first of two equal keys, the other the
-last), so every ambiguous body is refused: duplicate keys, NaN, numbers beyond a double or 64 bits.
+The body is parsed once, and what goes upstream is written from what was parsed: a duplicate key cannot mean two things
+there (the last one counts), so nothing looks for it. A text that was cut in the middle of a character is read all the
+same, with U+FFFD for what is no character: one half of an emoji in a history would otherwise end the conversation for
+good. What would silently become another value is refused: integers beyond 64 bits, numbers beyond a double.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from typing import Any
 
 import orjson
 
 from gateway.core.errors import ClientError, invalid_request, shorten
+from gateway.wire.cut_characters import mended_escapes, mended_text
 
 MAX_VALUES = 100_000
 """The most commas a body may have outside its strings. No chat request comes near; parsing millions of tiny values
 would delay all other requests for seconds."""
 
-# orjson writes at most 254 levels of nesting though it reads 1,024.
-_ALWAYS_WRITABLE_BRACKETS = 250
 _LONGEST_INT64 = 20  # digits of 2**64 - 1, or of -(2**63) with its sign
+_SHORTEST_BEYOND = 19  # digits of -(2**63) - 1
+
 # Nothing has been parsed yet, so the last string may have no end: it must match all the same, or a body of escaped
 # quotes would be searched from each of them to its end.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+
+_NINTH = slice(_SHORTEST_BEYOND // 2 - 1, None, _SHORTEST_BEYOND // 2)
+_DIGITS_AS_ZEROS = bytes(ord("0") if digit in b"0123456789" else ord(".") for digit in range(256))
+# An integer, for none of the other parts of a number stands before or after it.
+_LONG_INTEGER = re.compile(rb"(?<![0-9.eE+-])-?[0-9]{%d,}+(?![.eE])" % _SHORTEST_BEYOND)
+
+_BYTE_ORDER_MARK = "\ufeff".encode()
 
 
 def loads_object(body: bytes) -> dict[str, Any]:
     """Parse ``body``, which must be one JSON object in UTF-8.
 
-    Raises ClientError 400 ``invalid_json``, saying where the fault is if that is known, or ``duplicate_key`` with the
-    key as ``param``, at any depth.
+    Raises ClientError 400 ``invalid_json``, saying where the fault is if that is known.
     """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise _invalid(f"it is not valid UTF-8 at byte {error.start}") from None
+    document = loads(body)
+    if not isinstance(document, dict):
+        raise _invalid("it must be an object")
+    return document
+
+
+def loads(body: bytes) -> Any:
+    """Parse ``body``, which must be one JSON value in UTF-8. Raises as ``loads_object`` does."""
     _refuse_too_many_values(body)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _invalid(str(error)) from None
-    if not isinstance(document, dict):
-        raise _invalid("it must be an object")
+        body = mended_text(mended_escapes(body.removeprefix(_BYTE_ORDER_MARK))).encode()
+        document = _loads_mended(body, error)
+    _refuse_integers_beyond_64_bits(body, document)
     try:
-        _CHECKER.raw_decode(text, len(text) - len(text.lstrip(" \t\n\r")))
-    except RecursionError:
-        raise _too_deep() from None
-    if body.count(b"[") + body.count(b"{") > _ALWAYS_WRITABLE_BRACKETS:
-        try:
-            orjson.dumps(document)
-        except orjson.JSONEncodeError:
-            raise _too_deep() from None
+        orjson.dumps(document)  # orjson reads 1,024 levels of nesting and writes 254
+    except orjson.JSONEncodeError:
+        raise _invalid("it is nested too deeply") from None
     return document
 
 
@@ -63,40 +69,56 @@ def _refuse_too_many_values(body: bytes) -> None:
     Every string outside others is a key or a value and has one unescaped quote at least and two at most, so more than
     four such quotes a permitted value prove that there are too many; with fewer, removing the strings is quick.
     """
-    if body.count(b",") <= MAX_VALUES:
+    if len(body) <= MAX_VALUES or body.count(b",") <= MAX_VALUES:
         return
     quotes = body.count(b'"') - body.count(b'\\"')
     if quotes > 4 * MAX_VALUES or _STRING.sub(b"", body).count(b",") > MAX_VALUES:
         raise _invalid(f"it holds more than {MAX_VALUES} values")
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
-        ((key, _times),) = Counter(key for key, _ in pairs).most_common(1)
-        raise _duplicate(key)
+def _refuse_integers_beyond_64_bits(body: bytes, document: Any) -> None:
+    """Raise ClientError if the JSON text ``body`` has one: the parser makes a double of it, which is another number.
+
+    ``document``: what the parser made of ``body``.
+
+    Only a long run of digits can be one: every ninth byte is looked at, of which such a run has two, and then the
+    document's numbers. Only a text whose document has a number so large is examined itself.
+    """
+    if b"00" not in body[_NINTH].translate(_DIGITS_AS_ZEROS) or not _has_large_double(document):
+        return
+    for found in _LONG_INTEGER.finditer(_STRING.sub(b'""', body)):
+        digits = found[0].decode()
+        # The length is looked at first: converting thousands of digits takes quadratic time, and Python refuses to.
+        if len(digits) > _LONGEST_INT64 or not -(1 << 63) <= int(digits) < 1 << 64:
+            raise _invalid(f"the integer {shorten(digits)} does not fit in 64 bits")
 
 
-def _int64(digits: str) -> int:
-    # The length is looked at first: converting thousands of digits takes quadratic time, and Python refuses to.
-    value = int(digits) if len(digits) <= _LONGEST_INT64 else None
-    if value is None or not -(1 << 63) <= value < 1 << 64:
-        raise _invalid(f"the integer {shorten(digits)} does not fit in 64 bits")
-    return value
+def _has_large_double(document: Any) -> bool:
+    """Whether there is a double in it that can stand for an integer beyond 64 bits."""
+    unseen = [document]
+    while unseen:
+        value = unseen.pop()
+        if type(value) is dict:
+            unseen.extend(value.values())
+        elif type(value) is list:
+            unseen.extend(value)
+        elif type(value) is float and (value <= -(2.0**63) or value >= 2.0**64):
+            return True
+    return False
 
 
-def _duplicate(key: str) -> ClientError:
-    name = shorten(key)
-    return invalid_request(f"The request body has the key '{name}' twice.", param=name, code="duplicate_key")
+def _loads_mended(body: bytes, error: orjson.JSONDecodeError) -> Any:
+    """The document in ``body``, whose cut characters have been mended.
 
-
-def _too_deep() -> ClientError:
-    return _invalid("it is nested too deeply")
+    ``error``: what the parser said of it before.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as still:
+        # The parser looks at the encoding first.
+        reason = f"it is not valid UTF-8, and {still}" if "UTF-8" in str(error) else str(still)
+        raise _invalid(reason) from None
 
 
 def _invalid(reason: str) -> ClientError:
     return invalid_request(f"The request body cannot be read as JSON: {reason}.", code="invalid_json")
-
-
-# The standard library's C scanner shows every object's pairs and every integer's digits; orjson shows neither.
-# It is run for its errors only, on documents that orjson has already found valid.
-_CHECKER = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_int=_int64, parse_float=str)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from gateway.core.errors import ClientError, invalid_request, shorten
+from gateway.wire.cut_characters import mended_text
 
 MAX_PARTS = 128
 """Fields and files together. An image order has at most about 50."""
@@ -134,7 +135,4 @@ def _text(name: str, data: bytes) -> str:
     shown = shorten(name)
     if len(data) > MAX_TEXT:
         raise invalid_form(f"its field '{shown}' has more than {MAX_TEXT} bytes", shown)
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise invalid_form(f"its field '{shown}' is not valid UTF-8 at byte {error.start}", shown) from None
+    return mended_text(data)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.wire.client_json import loads_object
+from gateway.wire.client_json import loads
 from gateway.wire.form_data import invalid_form
 
 MAX_BRACKETS = 8
@@ -55,9 +55,9 @@ _Entry = tuple[_Path, Any]
 def unbracket(fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The fields of a form as an object. Text of known numeric and boolean fields is converted, JSON text is parsed.
 
-    Raises ClientError 400: ``duplicate_key`` for a field that comes twice, ``invalid_type`` or ``invalid_value`` for
-    text that does not fit its field, ``invalid_json``, and ``invalid_form`` for ambiguous brackets. ``param`` names the
-    field.
+    Raises ClientError 400: ``duplicate_key`` for a field that the form has twice, ``invalid_type`` or ``invalid_value``
+    for text that does not fit its field, ``invalid_json``, and ``invalid_form`` for ambiguous brackets. ``param`` names
+    the field.
     """
     entries = [_entry(name, text) for name, text in fields]
     document = _object(entries, "")
@@ -94,16 +94,12 @@ def _value(field: str, text: str, param: str) -> Any:
 
 
 def _json(text: str, param: str) -> Any:
-    """JSON text, read as strictly as a JSON body."""
-    code: str | None = "invalid_json"
+    """JSON text, read as a JSON body is."""
     try:
-        document = loads_object(b'{"":' + text.encode() + b"}")
-        if len(document) == 1:  # the text is one value, not one that closes the object and goes on with another
-            return document[""]
+        return loads(text.encode())
     except ClientError as error:  # its message is about a whole body, and its positions are not the field's
         code = error.code
-    trouble = "its JSON text has a key twice" if code == "duplicate_key" else "it cannot be read as JSON"
-    raise invalid_request(f"Invalid value for '{param}': {trouble}.", param=param, code=code)
+    raise invalid_request(f"Invalid value for '{param}': it cannot be read as JSON.", param=param, code=code)
 
 
 def _boolean(text: str, param: str) -> bool | None:

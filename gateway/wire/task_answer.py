@@ -16,6 +16,7 @@ from itertools import chain, islice
 from typing import Any, Literal
 
 from gateway.core.images.types import MOST_READ, MadeImage
+from gateway.core.upstream_errors.upstream_error import words_of
 from gateway.wire.base64_text import is_base64
 
 TaskStatus = Literal["running", "done", "failed"]
@@ -202,7 +203,7 @@ def _error(data: dict[str, Any]) -> str | None:
 def _words(value: object, levels: int) -> str | None:
     """The first text in ``value``, on one line: itself, or that of its message members, or of its items."""
     if isinstance(value, str):
-        return " ".join(value[:_LONGEST_WORDS].split()) or None
+        return " ".join((words_of(value[:_LONGEST_WORDS]) or "").split()) or None
     if levels == 0:
         return None
     inner: list[object] = []

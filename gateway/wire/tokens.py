@@ -3,6 +3,8 @@
 The rules are OpenAI's: three tokens around each message, one for a name, three to prime the answer (OpenAI cookbook,
 "How to count tokens with tiktoken"); images by tiles (https://platform.openai.com/docs/guides/images-vision,
 "Calculating costs"). Where a rule is not published (tools, files, sound), what is sent is counted as text.
+
+Messages hold what the client wrote, in any shape: the upstream judges it, and counting it never fails.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
+
+from gateway.wire.chat_request import CHAT_PARAMETERS
 
 _PER_MESSAGE = 3
 _PER_NAME = 1
@@ -31,6 +35,9 @@ _CALL = 16
 
 # Fields the model reads beside the messages, written as JSON.
 _SHOWN_AS_JSON = ("tools", "functions", "response_format")
+_IMAGES = ("image_url", "input_image", "image")
+_TEXTS_OF_MESSAGE = ("role", "name", "content", "refusal", "tool_call_id")
+_CALLS_OF_MESSAGE = ("tool_calls", "function_call")
 
 
 def rough_tokens(n_bytes: int) -> int:
@@ -84,14 +91,17 @@ def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) ->
     ``model``: the upstream's name.
 
     Short texts are counted, as in ``count_input``; for long ones their bytes count, since no text has more tokens than
-    bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds. Images count as the most
-    expensive the model knows. Models that are not OpenAI's have other tokens and count half as much again.
+    bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds, and of what is not known here:
+    fields, parts, contents that are no text. Images count as the most expensive the model knows. Models that are not
+    OpenAI's have other tokens and count half as much again.
     """
     texts = text_of_request(body)
     size = sum(len(text.encode()) for text in texts)
     parts = [part for message in body["messages"] for part in _parts(message)]
-    images = [part["type"] for part in parts].count("image_url")
-    others = sum(len(orjson.dumps(part)) for part in parts if part["type"] not in ("text", "refusal", "image_url"))
+    images = sum(map(_is_image, parts))
+    others = sum(len(orjson.dumps(part)) for part in parts if not _is_image(part) and not _is_text(part))
+    others += sum(map(_unknown_bytes, body["messages"]))
+    others += sum(len(orjson.dumps(body[name])) for name in body.keys() - CHAT_PARAMETERS)
     spoken: int = count_input(body, count) if size <= COUNTED_EXACTLY else size + _PER_MESSAGE * len(body["messages"])
     if not model.startswith(_OPENAIS):
         spoken += spoken // 2
@@ -99,17 +109,39 @@ def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) ->
     return spoken + others + images * dearest
 
 
-def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _parts(message: dict[str, Any]) -> list[Any]:
     content = message.get("content")
     return content if isinstance(content, list) else []
 
 
-def _image_tokens(part: dict[str, Any]) -> int:
-    if part["type"] != "image_url":
+def _is_image(part: Any) -> bool:
+    return isinstance(part, dict) and (part.get("type") in _IMAGES or "image_url" in part)
+
+
+def _is_text(part: Any) -> bool:
+    """Whether ``_text_of_message`` has all of the part that a model reads."""
+    if not isinstance(part, dict):
+        return isinstance(part, str)
+    return any(part.get("type") == name and isinstance(part.get(name), str) for name in ("text", "refusal"))
+
+
+def _image_tokens(part: Any) -> int:
+    if not _is_image(part):
         return 0
-    if part["image_url"].get("detail") == "low":
+    image = part.get("image_url")
+    if isinstance(image, dict) and image.get("detail") == "low":
         return _IMAGE
     return _IMAGE + _TILE * _TILES_OF_UNKNOWN_SIZE
+
+
+def _unknown_bytes(message: dict[str, Any]) -> int:
+    """The bytes of what a message has beside its texts, its calls and the parts of its content."""
+    size = 0
+    for name, value in message.items():
+        text = name in _TEXTS_OF_MESSAGE and isinstance(value, str)
+        if not (value is None or text or name in _CALLS_OF_MESSAGE or (name == "content" and isinstance(value, list))):
+            size += len(orjson.dumps(value))
+    return size
 
 
 def _text_of_message(message: dict[str, Any]) -> Iterator[str]:
@@ -117,9 +149,12 @@ def _text_of_message(message: dict[str, Any]) -> Iterator[str]:
         if isinstance(value := message.get(name), str):
             yield value
     for part in _parts(message):
-        for name in ("text", "refusal"):
-            if isinstance(value := part.get(name), str):
-                yield value
-    for name in ("tool_calls", "function_call"):
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            for name in ("text", "refusal"):
+                if isinstance(value := part.get(name), str):
+                    yield value
+    for name in _CALLS_OF_MESSAGE:
         if message.get(name):
             yield orjson.dumps(message[name]).decode()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.types import Usage
-from gateway.wire.chat_request import ChatRequest
+from gateway.wire.chat_request import ChatRequest, unknown_fields
 
 _HIDDEN_INPUT = 30_000
 """Tokens a provider may add before the client's: its own system prompt and its descriptions of tools."""
@@ -42,37 +42,49 @@ def believable_usage(usage: Usage, request: ChatRequest, *, request_bytes: int, 
     return usage.output_tokens <= _most_output(request, answer_bytes) and (
         # Nearly every request is within this, and its parts need not be looked at.
         usage.input_tokens <= request_bytes + _HIDDEN_INPUT
-        or usage.input_tokens <= request_bytes + _HIDDEN_INPUT + _not_in_the_bytes(request.body)
+        or usage.input_tokens <= request_bytes + _HIDDEN_INPUT + _not_in_the_bytes(request)
     )
 
 
 def _most_output(request: ChatRequest, answer_bytes: int) -> int:
     """The most output tokens: text has been received byte by byte; reasoning may be hidden, within the client's bound.
 
-    But where the client asked for thinking by Anthropic's field, relays may add its budget to the bound.
+    But where the client asked for thinking by Anthropic's field, relays may add its budget to the bound, and a field
+    that is not known here may ask for it in the words of another vendor.
     """
     hidden = request.max_output_tokens or 0
-    if request.max_output_tokens is None or request.body.get("thinking"):
+    if request.max_output_tokens is None or request.body.get("thinking") or unknown_fields(request):
         hidden += _HIDDEN_OUTPUT
     return answer_bytes + request.n * (hidden + _AROUND_OUTPUT)
 
 
-def _not_in_the_bytes(body: dict[str, Any]) -> int:
-    """The most input tokens that may not show in the size of ``body``, which has passed ``parse_chat_request``."""
+def _not_in_the_bytes(request: ChatRequest) -> int:
+    """The most input tokens that may not show in the size of the request."""
+    body = request.body
     tokens = 0
     for message in body["messages"]:
         content = message.get("content")
         if isinstance(content, list):
-            tokens += sum(_tokens_of_part(part["type"]) for part in content)
+            tokens += sum(map(_tokens_of_part, content))
+        elif isinstance(content, dict):  # a single part, for those who read it so
+            tokens += _tokens_of_part(content)
         if message.get("audio"):  # an answer's sound, named by its id
             tokens += _MEDIUM
-    hosted_tools = any(tool["type"] != "function" for tool in body.get("tools") or ())
-    if hosted_tools or body.get("web_search_options") is not None:
+    if _hosted_tools(body.get("tools")) or body.get("web_search_options") is not None or unknown_fields(request):
         tokens += _FETCHED
     return tokens
 
 
-def _tokens_of_part(kind: str) -> int:
+def _hosted_tools(tools: Any) -> bool:
+    if not isinstance(tools, list):
+        return bool(tools)
+    return any(not isinstance(tool, dict) or tool.get("type") != "function" for tool in tools)
+
+
+def _tokens_of_part(part: Any) -> int:
+    if not isinstance(part, dict):
+        return 0
+    kind = part.get("type")
     if kind in ("text", "refusal"):
         return 0
     return _IMAGE if kind == "image_url" else _MEDIUM

@@ -26,7 +26,13 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Let the SDK build the form, and send files as files.",
     ),
     (400, "duplicate_key"): Meaning(
-        "An object or a form has one name twice, so it is not sure which is meant.", "Send each name once."
+        "A form has one field twice, or an order for images names one thing in two places, so it is not sure which is "
+        "meant. In JSON the last of two equal keys counts.",
+        "Send each field once.",
+    ),
+    (400, "invalid_content_encoding"): Meaning(
+        "The body is not what its `Content-Encoding` says: it is cut off, damaged, or not compressed at all.",
+        "Send what the compressor wrote, whole, or send the body without `Content-Encoding`.",
     ),
     (400, "missing_required_parameter"): Meaning("A parameter that the request needs is missing.", "Add `param`."),
     (400, "invalid_type"): Meaning("A parameter has the wrong type, such as a text for a number.", "Correct `param`."),
@@ -36,7 +42,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Correct `param`; the message says what is allowed.",
     ),
     (400, "unknown_parameter"): Meaning(
-        "The request has a parameter that this route does not take.", "Correct its spelling or leave it out."
+        "An order for images or a task, which the gateway builds itself, or a request to the admin API has a parameter "
+        "that is not known there. A chat passes on what it does not know.",
+        "Correct its spelling or leave it out.",
     ),
     (400, "invalid_request"): Meaning(
         "The upstream rejected the request. Its own status (400, 409, 413, 415 or 422), type, code, parameter and "
@@ -44,7 +52,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Change the request as the message says. Another upstream would say the same, so none was asked.",
     ),
     (400, "content_policy_violation"): Meaning(
-        "The upstream refused or moderated the request or its image. For chat the type is `invalid_request_error`.",
+        "The upstream refused or moderated the request or its image. For chat the type is `invalid_request_error`; "
+        "where the upstream has a code of its own for it, such as `content_filter`, "
+        "that is the code, and this one the type.",
         "Change the prompt or the image.",
     ),
     (400, "malformed_http"): Meaning(
@@ -104,10 +114,13 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (409, "key_revoked"): Meaning("Admin: the key is revoked, which is for good.", "Make a key under another name."),
     (409, "key_in_file"): Meaning("Admin: the key is kept in the configuration file.", "Change it there, then reload."),
     (413, "request_too_large"): Meaning(
-        "The body is larger than `limits.body` (a form: `limits.upload`), or too large for the upstream.",
+        "The body is larger than `limits.body` (a form: `limits.upload`), or the request is larger than the upstream "
+        "takes, or than all it allows in a minute.",
         "Send less, or raise the limit.",
     ),
-    (415, "unsupported_content_encoding"): Meaning("The body is compressed.", "Send it without `Content-Encoding`."),
+    (415, "unsupported_content_encoding"): Meaning(
+        "The body is compressed by something else than gzip or deflate.", "Send it with gzip, or as it is."
+    ),
     (415, "unsupported_content_type"): Meaning(
         "A request that may come from a web page has no JSON body, while no key is asked for.",
         "Send `Content-Type: application/json`, or make a virtual key and send it.",

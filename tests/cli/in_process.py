@@ -93,7 +93,7 @@ async def serving(folder: Path, document: Mapping[str, Any]) -> AsyncIterator[Ru
         return load(path, os.environ)
 
     config, lines = read(), io.StringIO()
-    log = Log("json", "info", Redactor(config.secrets), lines)
+    log = Log("json", "info", Redactor(config.secrets, config.upstream_hosts), lines)
     gateway = await Gateway.start(config, log, read)
     try:
         meet = folder / "meet.yaml"

@@ -37,6 +37,7 @@ upstreams:
     dialect: openai
     endpoints: [{url: https://relay.example.com:8443/openai/v1/}]
     keys: [spare-key]
+    pass_fields: [provider, models]
 models:
   gpt-4o:
     targets:
@@ -164,6 +165,7 @@ class TestEveryKeyOfTheFile:
         assert piapi.tasks == TaskTimes(0.5, 1.5, 3600)
         assert [key.name for key in piapi.credentials] == ["key-1"]  # the second one came out empty
         assert spare.endpoints[0].url == "https://relay.example.com:8443/openai"
+        assert (piapi.pass_fields, spare.pass_fields) == (frozenset(), {"provider", "models"})
 
     def test_models(self, full):
         routes = {route.model: route for route in full.routes}

@@ -108,7 +108,7 @@ class Rig:
         config = read()
         stream = (folder / "gateway.log").open("w", encoding="utf-8")
         with stream:  # the log keeps a descriptor of its own
-            log = Log(config.log.format, config.log.level, Redactor(config.secrets), stream)
+            log = Log(config.log.format, config.log.level, Redactor(config.secrets, config.upstream_hosts), stream)
         return cls(sandbox, await Gateway.start(config, log, read), folder, log)
 
     async def restart(self) -> None:

@@ -140,10 +140,10 @@ def _alice(limit: str) -> str:
 
 
 ERRORS = (
-    _bad("wrong_type", "temperature", "invalid_type", temperature="hot"),
+    _bad("wrong_type", "max_tokens", "invalid_type", max_tokens="many"),
     _bad("wrong_value", "n", "invalid_value", n=0),
-    _bad("unknown_parameter", "api_base", "unknown_parameter", api_base="http://localhost:1"),
-    _bad("nested_field", "messages[0].role", "invalid_value", messages=[{"role": "ruler", "content": "hi"}]),
+    _bad("unknown_parameter", "steps_", "unknown_parameter", model="flux-schnell", steps_=3),
+    _bad("nested_field", "stream_options.include_usage", "invalid_type", stream_options={"include_usage": 1}),
     Refused(
         "wrong_key", 401, _INVALID, "invalid_api_key", "AuthenticationError", "AuthenticationError", key="gw-nobody"
     ),

@@ -135,9 +135,9 @@ class TestSizes:
 
         await check_turned_away(rig, answer, 413, INVALID, "request_too_large")
 
-    async def test_a_body_may_not_be_compressed(self, rig: Rig) -> None:
+    async def test_a_body_may_not_be_compressed_by_what_is_not_read(self, rig: Rig) -> None:
         async with rig.client() as client:
-            await client.ask(order_body(), headers={"content-encoding": "gzip"}, target=GENERATIONS)
+            await client.ask(order_body(), headers={"content-encoding": "br"}, target=GENERATIONS)
             answer = await client.rest(await client.head())
 
         await check_turned_away(rig, answer, 415, INVALID, "unsupported_content_encoding")
@@ -150,11 +150,11 @@ class TestBodies:
             (b"", "invalid_json"),
             (b"{", "invalid_json"),
             (b"[]", None),
-            (b'{"model": "gpt-4o-image", "model": "flux-dev", "prompt": "a"}', "duplicate_key"),
+            (b'{"model": "gpt-4o-image", "prompt": "a", "n": 18446744073709551616}', "invalid_json"),
             (b"\xff\xfe", "invalid_json"),
             (b"[" * 10_000, None),
         ],
-        ids=["empty", "half", "a list", "twice", "no text", "deep"],
+        ids=["empty", "half", "a list", "a big integer", "no text", "deep"],
     )
     async def test_that_are_not_a_json_object(self, rig: Rig, body: bytes, code: str | None) -> None:
         answer = await order(rig, body=body)

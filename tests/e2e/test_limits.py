@@ -59,7 +59,7 @@ class TestRequestsAMinute:
     async def test_what_is_refused_for_another_reason_counts_nothing(self, gateway: StartGateway) -> None:
         rig = await gateway(limited(rpm=1))
         assert (await rig.chat(key=LIMITED, model="no-such-model")).status == 404
-        assert (await rig.chat(key=LIMITED, temperature="warm")).status == 400
+        assert (await rig.chat(key=LIMITED, max_tokens="many")).status == 400
         assert (await rig.chat(key=LIMITED)).status == 200
         assert (await rig.chat(key=LIMITED)).status == 429
 

@@ -24,6 +24,7 @@ PLAYED_ELSEWHERE = {
     "tls_error": "test_policy_reaching.py",
     "connect_timeout": "test_policy_reaching.py",
     "reused_conn_reset": "test_policy_reaching.py",
+    "wish_refused": "test_own_wishes.py",
     "task_failed": "test_flux_tasks.py",
     "task_unknown": "test_flux_tasks.py",
     "task_poll": "test_flux_tasks.py",

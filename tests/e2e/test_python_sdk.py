@@ -255,8 +255,8 @@ class TestErrors:
             (b'{"model": "gpt-4o", "messages": [', "invalid_json", None),
             (b'["no", "object"]', "invalid_json", None),
             (b'{"model": "gpt-4o", "messages": [], "temperature": NaN}', "invalid_json", None),
-            (b'{"model": "gpt-4o", "model": "gpt-4.1", "messages": []}', "duplicate_key", "model"),
-            (b'{"model": "gpt-4o", "messages": [{"role": "user", "role": "x"}]}', "duplicate_key", "role"),
+            (b'{"model": "gpt-4o", "messages": [], "seed": 18446744073709551616}', "invalid_json", None),
+            (b'{"model": "gpt-4o", "messages": [{}], "messages": []}', "invalid_value", "messages"),
             (b'{"messages": [{"role": "user", "content": "hi"}]}', "missing_required_parameter", "model"),
         ],
     )

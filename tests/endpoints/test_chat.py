@@ -64,16 +64,66 @@ def test_a_model_that_only_makes_images_takes_the_last_message_as_its_order() ->
     play(story)
 
 
-@pytest.mark.parametrize(
-    ("fields", "param"), [({"guidance_scale": 3}, "guidance_scale"), ({"n": "two"}, "n")], ids=["of Flux", "malformed"]
-)
-def test_fields_that_the_model_does_not_know_are_refused(fields: dict[str, Any], param: str) -> None:
+def test_a_field_that_the_gateway_acts_on_is_checked() -> None:
     async def story() -> None:
         stage = Stage(said("no"))
         with pytest.raises(ClientError) as refused:
-            await chat(stage, **fields)
-        assert (refused.value.status, refused.value.param, stage.asked) == (400, param, [])
+            await chat(stage, n="two")
+        assert (refused.value.status, refused.value.param, stage.asked) == (400, "n", [])
         assert stage.figure("gateway_requests_total", status="400", key="alice") == 1
+
+    play(story)
+
+
+def test_a_field_that_it_does_not_know_is_the_upstreams_to_judge() -> None:
+    async def story() -> None:
+        stage = Stage(said("yes"))
+        assert (await chat(stage, guidance_scale=3, temperature="hot")).status == 200
+        [asked] = stage.pool.asked
+        sent = orjson.loads(asked["body"])
+        assert (sent["guidance_scale"], sent["temperature"]) == (3, "hot")
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("guidence_scale", "Near it: guidance_scale"), ("temprature", "Near it: temperature"), ("zzz", "what is known")],
+)
+def test_an_order_for_an_image_is_made_of_known_fields(name: str, words: str) -> None:
+    async def story() -> None:
+        stage = Stage(targets=[FLUX])
+        with pytest.raises(ClientError) as refused:
+            await chat(stage, **{name: 3})
+        error = refused.value
+        assert (error.status, error.code, error.param) == (400, "unknown_parameter", name)
+        assert words in error.message
+        assert stage.asked == []
+
+    play(story)
+
+
+def test_an_order_for_an_image_does_without_what_chat_clients_send() -> None:
+    async def story() -> None:
+        refusal = orjson.dumps({"code": 400, "message": "invalid", "data": None})
+        page = Response([(0, refusal)], end=0, status=400, headers=((b"content-type", b"application/json"),))
+        stage = Stage(page, targets=[FLUX])
+        odd = {"temperature": "hot", "tools": 5, "stop": {}, "logprobs": "x", "zzz": None, "provider": {"order": ["a"]}}
+        client = await chat(stage, stream_options={"include_usage": True}, **odd)
+        [asked] = stage.pool.asked
+        assert orjson.loads(asked["body"])["input"]["prompt"] == "a bear"
+        assert client.headers[b"x-gateway-note"] == b"ignored: provider"
+
+    play(story)
+
+
+@pytest.mark.parametrize("model", [None, 5, [], {}, "", True])
+def test_a_model_of_any_shape_is_checked_before_it_is_looked_up(model: Any) -> None:
+    async def story() -> None:
+        stage = Stage(targets=[FLUX])
+        with pytest.raises(ClientError) as refused:
+            await chat(stage, model=model, steps=5)
+        assert (refused.value.status, refused.value.param) == (400, "model")
 
     play(story)
 

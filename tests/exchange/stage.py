@@ -15,8 +15,10 @@ from gateway.core.errors import TransportError
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budgets import Budgets
+from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import (
+    NO_WISHES,
     Budget,
     Credential,
     Endpoint,
@@ -29,6 +31,7 @@ from gateway.core.types import (
     Upstream,
     Usage,
     VirtualKey,
+    Wish,
 )
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Gate, Services, Snapshot
@@ -88,13 +91,16 @@ class Part:
     supports: frozenset[str] = frozenset({"chat", "images", "task"})
     talks: list[Talk] = field(default_factory=list)
 
-    def converse_with(self, target: Target, endpoint: Endpoint) -> Conversation:
+    def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
         talk = Talk(self.script)
         self.talks.append(talk)
         return cast("Conversation", talk)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         return self.bounds.get(target.upstream.name, self.bound)
+
+    def wishes(self, target: Target) -> OwnWishes:
+        return no_wishes(target)
 
     def stake(self, target: Target) -> int | None:
         return self.cost_bound(target, exact=True)

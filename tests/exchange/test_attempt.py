@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import pytest
 
-from gateway.core.types import Phase
+from gateway.core.types import Outcome, Phase
 from gateway.exchange.attempt import GRACE_AFTER_FINISH
-from gateway.translate.commands import Awaiting, Conversing, Emit
+from gateway.translate.commands import Awaiting, Conversing, Emit, Send
 from tests.exchange.scripted import (
     NEVER,
     SEND,
     Pool,
     Response,
+    Script,
     Sink,
     Talk,
     attempt,
     emitting,
     ends,
     every,
+    folding,
     listen,
     now,
     play,
 )
+
+
+def whole(script: Script) -> Script:
+    """The same, but the answer was asked for in one piece."""
+
+    def asking(talk: Talk) -> Conversing:
+        conversing = script(talk)
+        command = next(conversing)
+        assert isinstance(command, Send)
+        result = yield replace(command, whole=True)
+        while True:
+            try:
+                command = conversing.send(result)
+            except StopIteration as end:
+                return cast("Outcome", end.value)
+            result = yield command
+
+    return asking
 
 
 class TestHowLongAWaitMayLast:
@@ -113,6 +136,24 @@ class TestHowLongAWaitMayLast:
             response = Response([(began + 100, b": wait"), (began + 200, b"one")])
             running = attempt(listen(Awaiting.CONTENT, Awaiting.IDLE), response, paid=True, wall=120)
             assert await ends(running) == ("stall_idle", began + 320)
+
+        play(story)
+
+    @pytest.mark.parametrize(("wall", "ended"), [(None, ("ok", 500)), (120, ("stall_head", 120))], ids=str)
+    def test_an_answer_that_comes_whole_is_bound_by_the_wall_only(
+        self, wall: float | None, ended: tuple[str, float]
+    ) -> None:
+        async def story() -> None:
+            pool = Pool([Response([(500, b"all of it"), (500, b"")])], head_after=200)
+            running = attempt(whole(folding), pool=pool, wall=wall)
+            assert await ends(running) == ended
+
+        play(story)
+
+    def test_an_answer_that_comes_whole_is_bound_by_the_deadline(self) -> None:
+        async def story() -> None:
+            pool = Pool([], head_after=NEVER)
+            assert await ends(attempt(whole(listen(Awaiting.CONTENT)), pool=pool, deadline=600)) == ("deadline", 600)
 
         play(story)
 

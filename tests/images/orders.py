@@ -50,6 +50,7 @@ def tools(**changes: Any) -> ImageTools:
     plain: dict[str, Any] = {
         "count": len,
         "redact": lambda data: data,
+        "redact_document": lambda data: data,
         "wall_seconds": lambda: 1_700_000_000.0,
         "jitter": lambda: 0.5,
         "points_per_usd": 10_000_000,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import zlib
 
 import pytest
 
@@ -91,12 +93,108 @@ async def test_a_body_that_trickles_is_answered_408_when_its_time_is_up(client):
     assert (await answering).status == 408
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "zstd"])
-async def test_a_compressed_body_is_refused(client, coding):
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("X-GZip", gzip.compress),
+        ("gzip", lambda data: gzip.compress(data[:300]) + gzip.compress(data[300:])),
+        ("deflate", zlib.compress),
+        ("deflate", raw_deflate),
+        ("deflate, gzip", lambda data: gzip.compress(zlib.compress(data))),
+        ("identity", bytes),
+        ("identity, gzip", gzip.compress),
+    ],
+)
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_compressed_body_is_inflated(client, coding, pack, chunked):
+    packed = pack(b"a" * LIMIT)
+    if chunked:
+        head = (
+            f"POST / HTTP/1.1\r\nHost: a\r\nContent-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        await client.send(head)
+        await asyncio.sleep(0.005)
+        await client.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed))
+        assert (await client.answer()).body == b"1000"
+    else:
+        assert (await client.request("POST", "/", packed, f"Content-Encoding: {coding}")).body == b"1000"
+
+
+async def test_several_headers_name_one_coding_each(client):
+    packed = gzip.compress(zlib.compress(b"a" * LIMIT))
+    answer = await client.request("POST", "/", packed, "Content-Encoding: deflate", "Content-Encoding: gzip")
+    assert answer.body == b"1000"
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, br", "gzip, gzip, gzip"])
+async def test_another_coding_is_refused(client, coding):
     answer = await client.request("POST", "/", b"a", f"Content-Encoding: {coding}")
     assert answer.status == 415
-    assert answer.error()["code"] == "unsupported_content_encoding"
-    assert (await client.request("POST", "/", b"a", "Content-Encoding: identity")).body == b"1"
+    error = answer.error()
+    assert (error["type"], error["code"], error["param"]) == (
+        "invalid_request_error",
+        "unsupported_content_encoding",
+        None,
+    )
+    assert "gzip or deflate" in error["message"]
+    assert f"'{coding}'" in error["message"] or coding == "gzip, br"
+    assert (await client.request("POST", "/", b"a")).body == b"1"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [gzip.compress(b"a" * 99)[:-1], b"{}", gzip.compress(b"a") + b"b", b"\x1f"],
+    ids=["cut", "plain", "more", "a byte"],
+)
+async def test_a_broken_coding_is_the_clients_fault(client, packed):
+    answer = await client.request("POST", "/", packed, "Content-Encoding: gzip")
+    assert (answer.status, answer.error()["code"]) == (400, "invalid_content_encoding")
+    assert (await client.request("POST", "/", b"a")).body == b"1"
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed"),
+    [
+        ("gzip", gzip.compress(b"a" * (LIMIT + 1))),
+        ("deflate", zlib.compress(bytes(500_000))),
+        ("gzip, gzip", gzip.compress(gzip.compress(bytes(100_000_000)))),
+        ("gzip, gzip", gzip.compress(gzip.compress(bytes(LIMIT), 0))),
+    ],
+    ids=["by a byte", "by far", "a bomb in a bomb", "between the two"],
+)
+async def test_what_grows_beyond_the_limit_is_refused_as_if_it_had_come_so(client, coding, packed):
+    assert len(packed) <= LIMIT
+    answer = await client.request("POST", "/", packed, f"Content-Encoding: {coding}")
+    assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
+    assert (await client.request("POST", "/", b"a")).body == b"1"
+
+
+async def test_a_bomb_takes_no_more_memory_than_a_body(serve, connect):
+    limit, held = 4 << 20, []
+
+    class Watched(BodyBudget):
+        def resize(self, owner, before, after):
+            held.append(after)
+            return super().resize(owner, before, after)
+
+    async def endpoint(scope, receive, client):
+        body = await read_body(scope, receive, limit, budget=Watched(), owner="a")
+        await client.respond(200, (), b"%d" % len(body))
+
+    client = await connect(await serve(front_door(endpoint)))
+    bomb = gzip.compress(bytes(400 << 20))
+    answer = await client.request("POST", "/", bomb, "Content-Encoding: gzip")
+    assert answer.status == 413
+    assert limit < max(held) <= limit + len(bomb)
+    assert held[-1] == 0
+    fits = await client.request("POST", "/", gzip.compress(bytes(limit)), "Content-Encoding: gzip")
+    assert fits.body == b"%d" % limit
 
 
 @pytest.mark.parametrize("when", ["before the endpoint looks", "while it waits"])
@@ -159,6 +257,25 @@ async def test_unfinished_bodies_of_one_key_are_refused_beyond_its_share_and_oth
     for client in unfinished:
         await client.send(b"x")
         assert (await client.answer()).body == b"%d" % LARGE
+    assert budget.held == 0
+
+
+async def test_what_a_body_is_inflated_to_counts_as_what_has_come(accounted, connect):
+    server, budget = accounted
+    unfinished = [await connect(server) for _ in range(3)]
+    for number, client in enumerate(unfinished):
+        await client.send(part_of_a_body(f"key {number}", LARGE - 1))
+    await until(lambda: budget.held == 3 * (LARGE - 1))
+    packed = gzip.compress(bytes(LARGE - 1))
+    late = await connect(server)
+    refused = await late.request("POST", "/", packed, "X-API-Key: late", "Content-Encoding: gzip")
+    assert (refused.status, refused.error()["code"]) == (503, "gateway_overloaded")
+    for client in unfinished:
+        await client.leave()
+    await until(lambda: budget.held == 0)
+    late = await connect(server)
+    again = await late.request("POST", "/", packed, "X-API-Key: late", "Content-Encoding: gzip")
+    assert again.body == b"%d" % (LARGE - 1)
     assert budget.held == 0
 
 

@@ -65,7 +65,8 @@ def test_what_looks_like_a_key_is_masked_though_nobody_configured_it(text: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["disk-usage-of-the-host", "ask-somebody-else", "sk-short", "the bearer of news", "gpt-4o"]
+    "text",
+    ["disk-usage-of-the-host", "ask-somebody-else", "sk-short", "sk-learn-pipeline", "the bearer of news", "gpt-4o"],
 )
 def test_plain_words_stay(text: str):
     assert Redactor().text(text) == text
@@ -126,3 +127,44 @@ def test_bytes_are_changed_exactly_where_text_is(text: str):
 def test_bytes_without_anything_to_hide_are_given_back_as_they_are():
     data = b"iVBORw0KGgo" * 1000
     assert Redactor(["0123456789"]).data(data) is data
+
+
+class TestWords:
+    """What upstreams say: only values are hidden, and the hosts of our own upstreams."""
+
+    REDACTOR = Redactor([CANARY], ["api.piapi.ai", "127.0.0.1", "litellm", "::1"])
+
+    @pytest.mark.parametrize(
+        ("said", "shown"),
+        [
+            (f"the key {CANARY} is not known", f"the key {MASK} is not known"),
+            ("see https://api.piapi.ai/docs for more", "see [link] for more"),
+            ("see https://API.PIAPI.AI, please", "see [link], please"),
+            ("(http://u:p@api.piapi.ai:8080/v1?x=1)", "([link])"),
+            ("http://litellm:4000/v1 and http://[::1]/v1", "[link] and [link]"),
+            ("api.piapi.ai and api.piapi.ai:443 are down", "[host] and [host] are down"),
+            ("dial tcp 127.0.0.1:8080: refused", "dial tcp [host]: refused"),
+            ("litellm:4000 is down", "[host] is down"),
+        ],
+    )
+    def test_values_and_own_hosts_are_hidden(self, said: str, shown: str) -> None:
+        assert self.REDACTOR.words(said.encode()) == shown.encode()
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "see https://piapi.ai/docs and https://platform.openai.com",
+            "litellm.BadRequestError: no",
+            "myapi.piapi.ai, api.piapi.ai.example.com and https://api.piapi.airlines.com",
+            "write to api@piapi.ai",
+            "a Bearer token, sk-0123456789 and call_0123456789",
+        ],
+    )
+    def test_nothing_else_is(self, said: str) -> None:
+        assert self.REDACTOR.words(said.encode()) == said.encode()
+
+    def test_without_values_and_hosts_nothing_is(self) -> None:
+        assert Redactor().words(b"https://api.piapi.ai") == b"https://api.piapi.ai"
+
+    def test_documents_keep_their_links(self) -> None:
+        assert self.REDACTOR.data(b"https://api.piapi.ai/x.png") == b"https://api.piapi.ai/x.png"

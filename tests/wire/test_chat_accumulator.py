@@ -149,7 +149,8 @@ def test_a_call_that_never_gets_a_mark_is_still_one_call():
     for piece in ("{", "}"):
         accumulator.add({"choices": [{"delta": {"tool_calls": [{"function": {"name": "f", "arguments": piece}}]}}]})
     (choice,) = accumulator.result()["choices"]
-    assert choice["message"]["tool_calls"] == [{"function": {"name": "f", "arguments": "{}"}}]
+    function = {"name": "f", "arguments": "{}"}
+    assert choice["message"]["tool_calls"] == [{"id": None, "type": "function", "function": function}]
     assert choice["finish_reason"] == "tool_calls"
 
 
@@ -225,6 +226,8 @@ def test_a_long_answer_is_not_copied_again_for_every_chunk():
 # -- any completion, cut in any way ------------------------------------------------------------------------------------
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+# A name that is called null is none, and neither are such arguments.
+words = texts.filter(lambda text: text.strip() not in ("", "null"))
 tokens = st.fixed_dictionaries(
     {"token": texts, "logprob": st.floats(-9, 0), "bytes": st.none(), "top_logprobs": st.just([])}
 )
@@ -238,14 +241,16 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             message[name] = draw(texts)
     if draw(st.booleans()):
-        citation = {"start_index": 0, "end_index": 1, "title": "t", "url": "https://example.com"}
-        count = draw(st.integers(1, 3))
-        message["annotations"] = [{"type": "url_citation", "url_citation": citation} for _ in range(count)]
+        citation = {"start_index": 0, "title": "t", "url": "https://example.com"}
+        message["annotations"] = [
+            {"type": "url_citation", "url_citation": {**citation, "end_index": number}}
+            for number in range(draw(st.integers(1, 3)))
+        ]
     if draw(st.booleans()):
-        message["function_call"] = {"name": draw(texts), "arguments": draw(texts)}
+        message["function_call"] = {"name": draw(words), "arguments": draw(words)}
     if draw(st.booleans()):
         message["tool_calls"] = [
-            {"id": f"call_{number}", "type": "function", "function": {"name": draw(texts), "arguments": draw(texts)}}
+            {"id": f"call_{number}", "type": "function", "function": {"name": draw(words), "arguments": draw(words)}}
             for number in range(draw(st.integers(1, 3)))
         ]
     return message

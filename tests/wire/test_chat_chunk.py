@@ -10,9 +10,9 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.core.types import Usage
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.wire.chat_chunk import (
     ChunkFacts,
-    InBandError,
     chunk_facts,
     completion_as_chunks,
     error_of,
@@ -106,32 +106,32 @@ def test_finish_reasons_by_choice():
                 }
             },
             None,
-            InBandError("slow down", "rate_limit_error", None, "rate_limit_exceeded"),
+            UpstreamError("slow down", "rate_limit_error", None, "rate_limit_exceeded"),
         ),
-        ({"error": {"message": "m", "code": 429}}, b"error", InBandError("m", code="429", status=429)),
-        ({"error": {"message": "m", "code": "503"}}, None, InBandError("m", code="503", status=503)),
-        ({"error": {"message": "m", "status_code": 500, "code": "x"}}, None, InBandError("m", code="x", status=500)),
-        ({"error": {"message": "", "raw_message": "raw"}}, None, InBandError("raw")),
-        ({"error": {"param": "n"}}, None, InBandError("an error without words", param="n")),
-        ({"error": "timeout"}, None, InBandError("timeout")),
+        ({"error": {"message": "m", "code": 429}}, b"error", UpstreamError("m", code=429)),
+        ({"error": {"message": "m", "code": "503"}}, None, UpstreamError("m", code=503)),
+        ({"error": {"message": "m", "status_code": 500, "code": "x"}}, None, UpstreamError("m", code="x", status=500)),
+        ({"error": {"message": "", "raw_message": "raw"}}, None, UpstreamError("raw")),
+        ({"error": {"param": "n"}}, None, UpstreamError(param="n")),
+        ({"error": "timeout"}, None, UpstreamError("timeout", code="timeout")),
         (
             {"error": "generation_failed", "code": "generation_failed"},
             None,
-            InBandError("generation_failed", code="generation_failed"),
+            UpstreamError("generation_failed", code="generation_failed"),
         ),
-        ({"error": True}, None, InBandError("an error without words")),
-        ({"message": "flat", "type": "server_error"}, b"error", InBandError("flat", "server_error")),
-        ({"message": "flat", "code": "slow_down"}, None, InBandError("flat", code="slow_down")),
-        ({}, b"error", InBandError("an error without words")),
+        ({"error": True}, None, UpstreamError()),
+        ({"message": "flat", "type": "server_error"}, b"error", UpstreamError("flat", "server_error")),
+        ({"message": "flat", "code": "slow_down"}, None, UpstreamError("flat", code="slow_down")),
+        ({}, b"error", UpstreamError()),
         (
             {"code": 400, "message": "invalid model", "data": None},
             None,
-            InBandError("invalid model", code="400", status=400),
+            UpstreamError("invalid model", code=400),
         ),
-        ({"code": 10001, "message": "too many requests"}, None, InBandError("too many requests", code="10001")),
-        ({**chunk(), "error": {"message": "m"}}, None, InBandError("m")),
-        (chunk({"error": "timeout"}), None, InBandError("timeout")),
-        (chunk({"error": {"message": "m", "code": 502}}), None, InBandError("m", code="502", status=502)),
+        ({"code": 10001, "message": "too many requests"}, None, UpstreamError("too many requests", code=10001)),
+        ({**chunk(), "error": {"message": "m"}}, None, UpstreamError("m")),
+        (chunk({"error": "timeout"}), None, UpstreamError("timeout", code="timeout")),
+        (chunk({"error": {"message": "m", "code": 502}}), None, UpstreamError("m", code=502)),
     ],
 )
 def test_errors_in_every_shape_they_come_in(document, event, error):
@@ -171,7 +171,7 @@ def test_json_that_is_no_chunk_says_nothing(document):
 
 
 def test_google_sends_its_errors_in_an_array():
-    assert chunk_facts([{"error": {"message": "m", "code": 429}}]).error == InBandError("m", code="429", status=429)
+    assert chunk_facts([{"error": {"message": "m", "code": 429}}]).error == UpstreamError("m", code=429)
 
 
 @pytest.mark.parametrize("index", [1, 7, -1, "0", "5", False, None, 0.0, 2.5, "x", [], 10**30])
@@ -306,14 +306,78 @@ def test_a_whole_completion_as_a_stream():
         ({"choices": ["x"]}, "no message"),
         ({"choices": [{"delta": {}}]}, "no message"),
         ({"choices": [{"message": {}}] * 129}, "more than 128 choices"),
-        ({"choices": [{"message": {"content": "x", "y": deep(300)}}]}, "cannot be written"),
-        ({"choices": [{"message": {}, "y": deep(900)}]}, "cannot be written"),
-        ({"choices": [{"message": {}}], "id": deep(300)}, "cannot be written"),
+        ({"choices": [{"delta": {"role": "assistant"}}]}, "no message"),
+        ({"choices": [{"message": "x"}]}, "no message"),
     ],
 )
 def test_a_document_that_is_no_completion_cannot_become_a_stream(document, fault):
     with pytest.raises(ValueError, match=fault):
         completion_as_chunks(document)
+
+
+def only_choices(completion):
+    """The choices of each chunk that a whole completion becomes."""
+    return [orjson.loads(event[6:])["choices"][0] for event in completion_as_chunks(completion)[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("odd", "written"),
+    [
+        ({"content": "x \ud83d"}, {"content": "x \ufffd"}),
+        ({"content": "x", "n": 2**70}, {"content": "x", "n": float(2**70)}),
+        ({"content": "x", "logprob": float("nan")}, {"content": "x", "logprob": None}),
+    ],
+)
+def test_what_json_cannot_hold_does_not_keep_a_whole_completion_from_a_stream(odd, written):
+    assert only_choices({"choices": [{"message": odd}]})[0]["delta"] == written
+
+
+def test_a_whole_completion_that_is_too_deep_to_be_written_is_cut_where_it_is():
+    delta = only_choices({"choices": [{"message": {"content": "x", "y": deep(900)}}]})[0]["delta"]
+    assert delta["content"] == "x"
+    assert orjson.dumps(delta["y"]).count(b"[") < 250
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"delta": {"content": "x"}}, {"text": "x"}, {"message": None, "delta": {"role": "assistant", "content": "x"}}],
+)
+def test_a_whole_completion_may_have_its_message_elsewhere(choice):
+    first, last = only_choices({"choices": [choice]})
+    assert first["delta"]["content"] == "x"
+    assert last == {"index": 0, "delta": {}, "finish_reason": "stop"}
+
+
+@pytest.mark.parametrize("reason", [None, "", "null"])
+def test_a_whole_completion_without_a_finish_reason_gets_one(reason):
+    made = [{"function": {"name": "f", "arguments": None}}]
+    said = {"choices": [{"message": {"content": "x"}, "finish_reason": reason}]}
+    called = {"choices": [{"message": {"tool_calls": made}, "finish_reason": reason}]}
+    assert only_choices(said)[1]["finish_reason"] == "stop"
+    assert only_choices(called)[1]["finish_reason"] == "tool_calls"
+    assert (
+        only_choices({"choices": [{**said["choices"][0], "finish_reason": "length"}]})[1]["finish_reason"] == "length"
+    )
+
+
+@pytest.mark.parametrize("indexes", [[0, 0], [None, None], ["0", "1"], [0, None]])
+def test_the_choices_of_a_whole_completion_are_apart_whatever_their_indexes(indexes):
+    choices = [{"index": index, "message": {"content": "x"}} for index in indexes]
+    assert [choice["index"] for choice in only_choices({"choices": choices})] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "marks", [{}, {"index": 0}, {"id": "same"}, {"id": "same", "index": 0}, {"id": "", "type": "function"}]
+)
+def test_the_calls_of_a_whole_completion_are_apart_whatever_their_marks(marks):
+    made = [{**marks, "function": {"name": "f", "arguments": given}} for given in ({"a": 1}, "{}", None, "{}")]
+    delta = only_choices({"choices": [{"message": {"tool_calls": made}}]})[0]["delta"]
+    assert [(call["index"], call["function"]["arguments"]) for call in delta["tool_calls"]] == [
+        (0, '{"a":1}'),
+        (1, "{}"),
+        (2, "{}"),
+        (3, "{}"),
+    ]
 
 
 def test_a_whole_completions_long_fields_come_once_however_many_choices_it_has():

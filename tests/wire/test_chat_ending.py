@@ -80,6 +80,11 @@ class TestMissingReasons:
         [only] = documents(ending(calls()).missing_reasons())
         assert only["choices"][0]["finish_reason"] == "tool_calls"
 
+    def test_it_is_function_call_where_the_call_is_of_the_older_form(self) -> None:
+        made = ending({"choices": [{"index": 0, "delta": {"function_call": {"name": "f", "arguments": "{}"}}}]})
+        [only] = documents(made.missing_reasons())
+        assert only["choices"][0]["finish_reason"] == "function_call"
+
     def test_none_where_all_have_theirs(self) -> None:
         assert ending(says("a"), says(finish="length")).missing_reasons() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.wire.chat_event import (
     is_sign_of_life,
     parsed_leniently,
     parsed_strictly,
+    readable,
     unwrapped,
 )
 from gateway.wire.sse import Event
@@ -71,6 +73,15 @@ def test_data_within_data_is_taken_out() -> None:
             assert (taken.data, taken.raw) == (inner, b"data: " + inner + b"\n\n")
     plain = event(b'{"a":"data:"}')
     assert unwrapped(plain) is plain
+
+
+def test_bytes_that_are_no_text_are_marked() -> None:
+    broken = event(b'{"a":"x \xed\xa0\xbd y"}')
+    marked = readable(broken)
+    assert json.loads(marked.data)["a"].strip("xy \ufffd") == ""
+    assert marked.raw == b"data: " + marked.data + b"\n\n"
+    whole = event('{"a":"ü"}'.encode())
+    assert readable(whole) is whole
 
 
 def test_signs_of_life_by_name() -> None:

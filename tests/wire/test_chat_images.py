@@ -101,6 +101,42 @@ def test_a_part_that_is_no_image_is_named(url):
     assert error.param == "messages[1].content[1].image_url.url"
 
 
+@pytest.mark.parametrize(
+    ("content", "code", "param"),
+    [
+        (5, "invalid_type", "messages[0].content"),
+        ({"type": "text", "text": "a cat"}, "invalid_type", "messages[0].content"),
+        (["a cat"], "invalid_type", "messages[0].content[0]"),
+        ([None], "invalid_type", "messages[0].content[0]"),
+        ([{"text": "a cat"}], "missing_required_parameter", "messages[0].content[0].type"),
+        ([{"type": "text"}], "missing_required_parameter", "messages[0].content[0].text"),
+        ([{"type": "text", "text": 5}], "invalid_type", "messages[0].content[0].text"),
+        ([text("x"), {"type": "image_url"}], "missing_required_parameter", "messages[0].content[1].image_url"),
+        ([text("x"), {"type": "image_url", "image_url": URL}], "invalid_type", "messages[0].content[1].image_url"),
+        (
+            [text("x"), {"type": "image_url", "image_url": {}}],
+            "missing_required_parameter",
+            "messages[0].content[1].image_url.url",
+        ),
+        (
+            [text("x"), {"type": "image_url", "image_url": {"url": 1}}],
+            "invalid_type",
+            "messages[0].content[1].image_url.url",
+        ),
+    ],
+)
+def test_the_message_that_is_the_order_is_checked_to_the_letter(content, code, param):
+    with pytest.raises(ClientError) as caught:
+        order({"role": "user", "content": content})
+    assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param)
+
+
+def test_messages_that_are_not_the_order_may_have_any_shape():
+    odd = [{}, {"role": 5}, {"role": ["user"]}, {"content": {}}, {"role": "user", "content": 5}, {"role": "robot"}]
+    assert order(*odd, user("a cat"), {"role": "assistant", "content": 7}).prompt == "a cat"
+    assert order(user(text("a cat"), {"type": ["odd"]}, {"type": {}})).prompt == "a cat"
+
+
 def test_several_choices_are_refused():
     error = refusal(user("a cat"), n=2)
     assert error.param == "n"

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as sdk
 
 from gateway.core.errors import ClientError, model_not_allowed, model_not_found
-from gateway.wire.chat_request import CHAT_PARAMETERS, parse_chat_request, upstream_body
+from gateway.core.types import NO_WISHES, STEERING_FIELDS, Wish
+from gateway.wire.chat_request import (
+    CHAT_PARAMETERS,
+    parse_chat_request,
+    unknown_fields,
+    upstream_body,
+    without_withheld,
+)
 
 HELLO = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 USER = {"role": "user", "content": "hello"}
@@ -154,40 +161,8 @@ def test_null_is_the_same_as_absent():
         ({"messages": []}, "messages", "invalid_value"),
         ({"messages": "hello"}, "messages", "invalid_type"),
         ({"messages": ["hello"]}, "messages[0]", "invalid_type"),
-        ({"messages": [USER, {"content": "x"}]}, "messages[1].role", "missing_required_parameter"),
-        ({"messages": [{"role": 1}]}, "messages[0].role", "invalid_type"),
-        ({"messages": [{"role": "robot"}]}, "messages[0].role", "invalid_value"),
-        ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content", "invalid_type"),
-        ({"messages": [{"role": "user", "content": {}}]}, "messages[0].content", "invalid_type"),
-        ({"messages": [{"role": "user", "content": ["x"]}]}, "messages[0].content[0]", "invalid_type"),
-        (
-            {"messages": [{"role": "user", "content": [{}]}]},
-            "messages[0].content[0].type",
-            "missing_required_parameter",
-        ),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
-            "messages[0].content[0].text",
-            "missing_required_parameter",
-        ),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://x"}]}]},
-            "messages[0].content[0].image_url",
-            "invalid_type",
-        ),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": 1}}]}]},
-            "messages[0].content[0].image_url.url",
-            "invalid_type",
-        ),
-        ({"messages": [{**USER, "name": 1}]}, "messages[0].name", "invalid_type"),
-        ({"messages": [{**USER, "tool_calls": {}}]}, "messages[0].tool_calls", "invalid_type"),
-        ({"messages": [{**USER, "tool_calls": [1]}]}, "messages[0].tool_calls[0]", "invalid_type"),
-        (
-            {"messages": [{**USER, "tool_calls": [{"function": {"name": "f"}}]}]},
-            "messages[0].tool_calls[0].function.arguments",
-            "missing_required_parameter",
-        ),
+        ({"messages": {"role": "user", "content": "x"}}, "messages", "invalid_type"),
+        ({"messages": [USER, None]}, "messages[1]", "invalid_type"),
         ({"n": 0}, "n", "invalid_value"),
         ({"n": 129}, "n", "invalid_value"),
         ({"n": 1.0}, "n", "invalid_type"),
@@ -197,48 +172,114 @@ def test_null_is_the_same_as_absent():
         ({"stream": 1}, "stream", "invalid_type"),
         ({"stream": True, "stream_options": []}, "stream_options", "invalid_type"),
         ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage", "invalid_type"),
-        ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
-        ({"stream": False, "stream_options": {}}, "stream_options", "invalid_value"),
-        ({"temperature": "hot"}, "temperature", "invalid_type"),
-        ({"temperature": False}, "temperature", "invalid_type"),
-        ({"temperature": 2.1}, "temperature", "invalid_value"),
-        ({"temperature": float("nan")}, "temperature", "invalid_value"),
-        ({"temperature": float("inf")}, "temperature", "invalid_value"),
-        ({"top_p": -0.1}, "top_p", "invalid_value"),
+        ({"stream_options": []}, "stream_options", "invalid_type"),
+        ({"stream": False, "stream_options": {"include_usage": "yes"}}, "stream_options.include_usage", "invalid_type"),
         ({"max_tokens": 0}, "max_tokens", "invalid_value"),
         ({"max_completion_tokens": 1.5}, "max_completion_tokens", "invalid_type"),
-        ({"seed": 2**63}, "seed", "invalid_value"),
-        ({"stop": 1}, "stop", "invalid_type"),
-        ({"stop": {}}, "stop", "invalid_type"),
-        ({"stop": [1]}, "stop[0]", "invalid_type"),
-        ({"logit_bias": {"1": "much"}}, "logit_bias.1", "invalid_type"),
-        ({"logit_bias": {"1": 101}}, "logit_bias.1", "invalid_value"),
-        ({"tools": {}}, "tools", "invalid_type"),
-        ({"tools": [{"type": "function"}]}, "tools[0].function", "missing_required_parameter"),
-        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name", "missing_required_parameter"),
-        ({"tools": [{"function": {"name": "f"}}]}, "tools[0].type", "missing_required_parameter"),
-        ({"tool_choice": []}, "tool_choice", "invalid_type"),
-        ({"tool_choice": 1}, "tool_choice", "invalid_type"),
-        ({"response_format": "json"}, "response_format", "invalid_type"),
-        ({"user": {}}, "user", "invalid_type"),
-        ({"api_base": "https://attacker.example"}, "api_base", "unknown_parameter"),
-        ({"max_token": None}, "max_token", "unknown_parameter"),
-        ({"x" * 500: 1}, "x" * 64 + "…", "unknown_parameter"),
+        ({"max_tokens": -1}, "max_tokens", "invalid_value"),
+        ({"max_tokens": "100"}, "max_tokens", "invalid_type"),
+        ({"max_tokens": True}, "max_tokens", "invalid_type"),
+        ({"max_tokens": 10.0}, "max_tokens", "invalid_type"),
+        ({"max_completion_tokens": {}}, "max_completion_tokens", "invalid_type"),
     ],
 )
 def test_a_wrong_field_is_named(change, param, code):
-    body = {name: value for name, value in {**HELLO, **change}.items() if value is not None or name == "max_token"}
+    body = {name: value for name, value in {**HELLO, **change}.items() if value is not None}
     error = refusal(body)
     assert (error.param, error.code) == (param, code)
     assert len(error.message) < 300
 
 
-def test_nothing_that_could_steer_the_gateway_is_accepted():
-    for name in (
-        *("api_base", "base_url", "api_key", "headers", "extra_headers", "user_config", "webhook_config", "callbacks"),
-        *("callback_url", "proxy", "organization", "upstream", "endpoint", "timeout", "litellm_params"),
-    ):
-        assert refusal({**HELLO, name: "https://attacker.example"}).code == "unknown_parameter"
+ODD = (
+    {"temperature": 5, "top_p": -3, "logprobs": "x", "top_logprobs": 500, "seed": 2**64 - 1, "stop": 5},
+    {"reasoning_effort": {"level": "xxhigh"}, "response_format": "json", "user": {}, "metadata": [1], "logit_bias": 7},
+    {"tools": {}, "tool_choice": 1, "functions": 1, "function_call": []},
+    {"tools": [1, None, {"function": {"name": "f"}}, {"type": "function"}, {"type": "newer", "newer": {}}]},
+    {"max_token": 5, "top_a": 1, "x" * 500: 1, "": {}, "reasoning": {"max_tokens": 5}, "extra_body": {"a": 1}},
+    {"messages": [{}, {"role": "robot"}, {"role": 1}, {"role": None, "content": None}, {"made_up": {"deep": [1]}}]},
+    {"messages": [{"role": "user", "content": content} for content in (5, {}, [], [1], ["x"], [[]], [{}], True)]},
+    {"messages": [{**USER, "content": [{"text": "no type"}, {"type": "text"}, {"type": 5, "text": {}}]}]},
+    {
+        "messages": [
+            {**USER, "content": [{"type": "image_url", "image_url": url} for url in ("https://x", 1, {}, None)]}
+        ]
+    },
+    {"messages": [{**USER, "name": 1, "refusal": {}, "tool_call_id": 5, "audio": 1, "function_call": "x"}]},
+    {"messages": [{"role": "assistant", "tool_calls": calls} for calls in ({}, 1, [1], [{"function": {"name": "f"}}])]},
+    {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}]},
+    {"stream": True, "stream_options": {"include_usage": None, "include_obfuscation": 5, "newer": {}}},
+)
+
+
+@pytest.mark.parametrize("fields", ODD, ids=range(len(ODD)))
+def test_what_the_gateway_does_not_act_on_goes_upstream_unchanged(fields):
+    body = {**HELLO, **fields}
+    sent = orjson.loads(upstream_body(parse_chat_request(copy.deepcopy(body)), "m"))
+    options = {**body.get("stream_options", {}), "include_usage": True}
+    assert sent == {**body, "model": "m", "stream": True, "stream_options": options}
+
+
+def test_fields_without_a_meaning_here_are_only_an_upstreams_to_obey():
+    """They would choose a host, a key, a header or a callback elsewhere; nothing of this gateway reads them."""
+    names = (
+        *(
+            "headers",
+            "extra_headers",
+            "extra_query",
+            "user_config",
+            "callbacks",
+            "callback_url",
+            "proxy",
+            "organization",
+        ),
+        *("upstream", "endpoint", "timeout", "litellm_params", "mock_response", "webhook", "webhook_url", "transforms"),
+    )
+    request = parse_chat_request({**HELLO, **dict.fromkeys(names, "https://attacker.example")})
+    assert (request.withheld, unknown_fields(request)) == ((), sorted(names))
+
+
+class TestWithheldFields:
+    """Fields by which some upstreams choose another model, place or key."""
+
+    @pytest.mark.parametrize("name", [*STEERING_FIELDS, "webhook_config"])
+    def test_go_to_no_upstream_and_are_named(self, name):
+        asked = parse_chat_request({**HELLO, name: ["x"], "top_a": 1})
+        request, note = without_withheld(asked, frozenset())
+        assert request.body == {**HELLO, "top_a": 1}
+        assert note == f"ignored: {name}"
+        assert asked.body[name] == ["x"]
+
+    def test_go_where_they_are_configured_to(self):
+        asked = parse_chat_request({**HELLO, "provider": {"order": ["a"]}, "models": ["b"], "route": "fallback"})
+        request, note = without_withheld(asked, frozenset({"provider", "plugins"}))
+        assert request.body == {**HELLO, "provider": {"order": ["a"]}}
+        assert note == "ignored: models, route"
+        assert without_withheld(asked, frozenset(STEERING_FIELDS))[1] is None
+
+    def test_are_not_worth_a_note_without_a_value(self):
+        request, note = without_withheld(parse_chat_request({**HELLO, "models": None}), frozenset())
+        assert (request.body, note) == (HELLO, None)
+
+    def test_a_callback_goes_nowhere(self):
+        asked = parse_chat_request({**HELLO, "webhook_config": {"endpoint": "https://attacker.example"}})
+        request, note = without_withheld(asked, frozenset({*STEERING_FIELDS, "webhook_config"}))
+        assert "webhook_config" not in orjson.loads(upstream_body(request, "m"))
+        assert note == "ignored: webhook_config"
+
+    def test_are_the_top_levels_only(self):
+        body = {**HELLO, "metadata": {"provider": "x"}, "tools": [{"webhook_config": 1}]}
+        assert without_withheld(parse_chat_request(body), frozenset())[0].body is body
+
+    def test_are_nothing_unknown(self):
+        assert unknown_fields(parse_chat_request({**HELLO, "provider": {}, "newer": 1, "none": None})) == ["newer"]
+
+
+@pytest.mark.parametrize("stream", [{}, {"stream": False}, {"stream": None}])
+def test_stream_options_without_a_stream_mean_nothing(stream):
+    body = {**HELLO, **stream, "stream_options": {"include_usage": True, "newer": 1}}
+    request = parse_chat_request(body)
+    assert request.body == {**HELLO, **stream}
+    assert "stream_options" in body
 
 
 def test_the_upstream_is_always_asked_for_a_stream_with_usage():
@@ -263,6 +304,13 @@ def test_the_clients_other_stream_options_are_kept():
     assert sent["stream_options"] == {"include_usage": True}
 
 
+def test_what_an_upstream_refuses_is_as_the_client_sent_it():
+    body = {**HELLO, "stream": False, "stream_options": None}
+    assert orjson.loads(upstream_body(parse_chat_request(body), "m", NO_WISHES)) == {**body, "model": "m"}
+    sent = orjson.loads(upstream_body(parse_chat_request(HELLO), "m", frozenset({Wish.STREAM})))
+    assert sent == {**HELLO, "model": "m", "stream": True}
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 200) | st.floats() | st.text(max_size=3),
     lambda inner: (
@@ -273,7 +321,10 @@ anything = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(CHAT_PARAMETERS)), anything, max_size=5), st.booleans())
+@given(
+    st.dictionaries(st.sampled_from([*sorted(CHAT_PARAMETERS), "newer", "provider"]), anything, max_size=5),
+    st.booleans(),
+)
 def test_any_values_give_a_request_or_a_400_that_names_a_field(fields, complete):
     body = {**fields, **HELLO} if complete else fields
     try:
@@ -284,5 +335,6 @@ def test_any_values_give_a_request_or_a_400_that_names_a_field(fields, complete)
         if named not in body:
             named = {"model": "missing", "messages": "missing"}[named]
     else:
-        assert request.body is body
+        dropped = set() if request.stream else {"stream_options"}
+        assert request.body == {name: value for name, value in body.items() if name not in dropped or value is None}
         assert 1 <= request.n <= 128

@@ -119,10 +119,21 @@ def test_what_is_wrong_with_a_body_is_said(body, words):
     assert words.lower() in refusal(body).message.lower()
 
 
-def test_text_must_be_utf8_and_of_bounded_length():
-    error = refusal(form_of([text_part("prompt", b"ab\xff")]))
-    assert error.param == "prompt"
-    assert "not valid UTF-8 at byte 2" in error.message
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (b"ab\xff", "ab\ufffd"),
+        ("a hat 🎩".encode()[:-1], "a hat \ufffd"),
+        (b"a hat \xed\xa0\xbc", "a hat \ufffd"),
+        (b"a hat \xed\xa0\xbc\xed\xbe\xa9", "a hat 🎩"),
+    ],
+    ids=["no UTF-8", "cut", "half an emoji", "two halves"],
+)
+def test_text_that_was_cut_in_a_character_is_read(sent, text):
+    assert parse_form(form_of([text_part("prompt", sent)]), CONTENT_TYPE).fields == [("prompt", text)]
+
+
+def test_text_is_of_bounded_length():
     error = refusal(form_of([text_part("x" * 100, "a" * (MAX_TEXT + 1))]))
     assert error.param == "x" * 64 + "…"
     assert parse_form(form_of([text_part("prompt", "a" * MAX_TEXT)]), CONTENT_TYPE).fields[0][1] == "a" * MAX_TEXT

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gateway.core.errors import ClientError
+from gateway.core.types import Usage
 from gateway.exchange.tokenizer import Tokenizer
-from gateway.wire.tokens import MOST_COUNTED, count_input, rough_tokens, text_of_request
+from gateway.wire.chat_images import images_from_chat
+from gateway.wire.chat_request import parse_chat_request, upstream_body
+from gateway.wire.tokens import MOST_COUNTED, count_input, most_input, rough_tokens, text_of_request
+from gateway.wire.usage_bounds import believable_usage
 
 
 def words(text: str) -> int:
@@ -106,3 +115,83 @@ def test_below_its_budget_a_request_is_counted_text_by_text():
 
 def test_a_rough_guess_is_a_quarter_rounded_up():
     assert [rough_tokens(size) for size in (0, 1, 4, 5, 400)] == [0, 1, 1, 2, 100]
+
+
+def most(*messages: Any, model: str = "gpt-4o", **fields: Any) -> int:
+    return most_input({"model": model, "messages": list(messages), **fields}, words, model)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": {"text": "x " * 500}},
+        {"role": "user", "content": ["x " * 500]},
+        {"role": "user", "content": [{"text": "x " * 500}]},
+        {"role": "user", "content": [{"type": "text", "text": {"value": "x " * 500}}]},
+        {"role": "user", "content": [["x " * 500]]},
+        {"role": "user", "content": "", "parts": ["x " * 500]},
+        {"role": "assistant", "reasoning_content": "x " * 500},
+        {"role": {"name": "x " * 500}},
+        {"role": "assistant", "tool_calls": {"arguments": {"a": "x " * 500}}},
+    ],
+)
+def test_a_reservation_has_room_for_texts_of_any_shape(message):
+    assert most(message) >= most({"role": "user", "content": ""}) + 500 - 1
+
+
+def test_a_reservation_has_room_for_fields_that_are_not_known():
+    assert most(user("hi"), system="x " * 500) >= most(user("hi")) + 1000
+    assert most(user("hi"), documents=[{"text": "x " * 500}]) >= most(user("hi")) + 1000
+    assert most(user("hi"), metadata={"a": "x " * 500}) == most(user("hi"))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": "https://e/a"},
+        {"type": "image_url"},
+        {"type": "input_image", "image_url": "https://e/a"},
+        {"image_url": {"url": "https://e/a"}},
+        {"type": "image", "source": {"type": "url", "url": "https://e/a"}},
+    ],
+)
+def test_an_image_in_another_vendors_words_is_an_image(part):
+    asked = {"role": "user", "content": [part]}
+    assert most(asked) >= most({"role": "user", "content": []}) + 4_000
+    assert count_input({"messages": [asked]}, words) == 3 + 3 + 1 + 765
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*("role", "content", "type", "text", "name", "refusal", "image_url", "url", "detail")])
+            | st.sampled_from([*("tool_calls", "function_call", "function", "arguments", "audio", "newer")]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+odd_messages = st.lists(
+    st.dictionaries(st.sampled_from(["role", "content", "name", "tool_calls", "x"]), json_values), min_size=1
+)
+odd_fields = st.dictionaries(
+    st.sampled_from(["tools", "functions", "response_format", "thinking", "web_search_options", "newer", "provider"]),
+    json_values,
+)
+
+
+@settings(max_examples=300)
+@given(odd_messages, odd_fields, st.sampled_from([None, 1, 50]))
+def test_no_shape_of_a_request_stops_the_counting(messages, fields, limit):
+    """Nor the check of what an upstream says it used, nor the reading of an order for an image."""
+    request = parse_chat_request({"model": "m", "messages": messages, "max_tokens": limit, **fields})
+    known = count_input(request.body, words)
+    assert 0 < known <= most_input(request.body, len, "gpt-4o")
+    size = len(upstream_body(request, "m"))
+    assert believable_usage(Usage(known, 0, 1), request, request_bytes=size, answer_bytes=400)
+    assert not believable_usage(Usage(10**12, 0, 1), request, request_bytes=size, answer_bytes=400)
+    with suppress(ClientError):
+        images_from_chat(request, {})

@@ -50,6 +50,7 @@ def test_a_short_answer_that_is_said_to_have_used_millions_is_not_believed():
         ({"max_completion_tokens": 30_000}, 400, 30_000),
         ({"max_completion_tokens": 30_000, "n": 3}, 1_200, 90_000),
         ({"max_tokens": 5, "thinking": {"type": "enabled", "budget_tokens": 60_000}}, 400, 60_005),
+        ({"max_tokens": 5, "enable_thinking": True}, 400, 60_000),
     ],
 )
 def test_output_that_can_be_true_is_believed(fields, answer_bytes, tokens_out):
@@ -74,6 +75,12 @@ def test_hidden_output_is_bounded_by_what_the_client_allowed():
         ({"messages": [*HELLO["messages"], {"role": "assistant", "audio": {"id": "a"}}]}, 100_000),
         ({"web_search_options": {}}, 200_000),
         ({"tools": [{"type": "web_search"}]}, 200_000),
+        ({"tools": [{"google_search": {}}]}, 200_000),
+        ({"tools": {"web_search": {}}}, 200_000),
+        ({"enable_search": True}, 200_000),
+        ({"search_parameters": {"mode": "on"}}, 200_000),
+        ({"messages": parts({"file_data": {"file_uri": "https://e/a"}})}, 900_000),
+        ({"messages": [{"role": "user", "content": {"type": "video_url", "video_url": "https://e/a"}}]}, 900_000),
     ],
 )
 def test_input_that_can_be_true_is_believed(fields, tokens_in):

@@ -15,17 +15,12 @@ from typing import Any
 import orjson
 
 from gateway.core.outcomes.error_codes import slug_of_code, slug_of_status, slug_of_type
+from gateway.core.outcomes.request_faults import exceeds_every_allowance, is_refusal_name, names_the_prompt
 from gateway.core.outcomes.retry_after import HeaderLookup, asked_wait
+from gateway.core.outcomes.shown_words import plain_name, sanitise, shown_name, shown_param
 from gateway.core.outcomes.table import RULES
-from gateway.core.outcomes.upstream_error import (
-    UpstreamError,
-    error_in,
-    plain_name,
-    plain_param,
-    read_upstream_error,
-    sanitise,
-)
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
+from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in, is_error_document, read_upstream_error
 
 BYPASS_HOST = "proxy.piapi.ai"
 """PiAPI's host without Cloudflare: a Cloudflare page from there is PiAPI relaying its own upstream's trouble."""
@@ -51,9 +46,21 @@ _STATUS_KNOWS_BETTER = frozenset({"upstream_5xx", "upstream_408"})
 _AT_MOST_TO_PARSE = 64 * 1024
 """Bytes of an error's body that are parsed; a 200 is read whole."""
 
+_OF_THE_PROMPT = frozenset({400, 403, 406, 422, 451})
+"""Statuses with which upstreams refuse a prompt. Their words decide: a 403 is mostly the key's."""
+
+_MAY_BE_THE_PROMPTS = frozenset({"key_forbidden", "rejected", "soft_error", "sse_error_first"})
+"""Slugs of errors inside a 200 that are the prompt's if their words say so."""
+
+_ABOUT_THEIR_KEYS = frozenset({"key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "model_missing"})
+"""Slugs of codes that say nothing of our own keys if an upstream only quotes them from one of its own upstreams."""
+
 _AT_MOST_TO_SHOW = 16 * 1024
 """Characters of each text of an error that are searched for secrets. Far fewer are shown, so that a secret cut in two
 here never shows."""
+
+_MOST_LOGGED = 500
+"""Characters of a message that are logged."""
 
 _ABOUT_US = frozenset(
     {"key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "model_missing", "upstream_5xx", "upstream_408"}
@@ -107,7 +114,7 @@ def classify_answer(
     if status < 400:
         return Outcome("redirect", Phase.UNKNOWN, status, detail=f"status {status}")
     document, is_json = _parse_error(body[:_AT_MOST_TO_PARSE])
-    html = _is_html(headers, body)
+    html = not is_json and _is_html(headers, body)
     made_by_cloudflare = _is_cloudflare(headers, body, document, html=html, host=source.host)
     if made_by_cloudflare and (status >= 500 or status in _CF_EDGE_REFUSALS):
         return _cloudflare(status, headers, wall_seconds)
@@ -118,7 +125,7 @@ def classify_answer(
     if status == 404 and not is_json:
         # A host that does not know the path at all says nothing about the model.
         return Outcome("bad_content_type", Phase.UNKNOWN, status, detail="status 404, not JSON")
-    error = read_upstream_error(document)
+    error = read_upstream_error(_as_text(body) if document is None and not html else document)
     slug = _slug(status, error)
     failures_are_free = source.never_charges_failures
     return _outcome(
@@ -128,6 +135,7 @@ def classify_answer(
         status=status,
         retry_after=asked_wait(headers, wall_seconds=wall_seconds) if status in (429, 503) else None,
         detail=f"status {status}{'' if is_json else ', not JSON'}{_ray(headers)}",
+        told=is_json,
     )
 
 
@@ -136,14 +144,21 @@ def classify_error(
 ) -> Outcome:
     """Judge an error that came inside a 200: a stream's event (whole, or only its error object), or a JSON body.
 
+    ``document``: an ``UpstreamError`` if it was read already.
     ``forwarded``: whether content had already gone to the client.
     ``fallback``: the slug if the error's code and type are unknown.
 
     Only a refusal by its code proves that nothing was done: PiAPI's promise not to charge for failures is about HTTP
     statuses, not about these.
     """
-    error = read_upstream_error(document)
-    slug = slug_of_code(error.code) or slug_of_type(error.type) or fallback
+    error = document if isinstance(document, UpstreamError) else read_upstream_error(document)
+    slug = _own_slug(error) or slug_of_type(error.type)
+    if slug is None:
+        slug = fallback if error.status is None else slug_of_status(error.status)
+    if slug in _MAY_BE_THE_PROMPTS and names_the_prompt(error):
+        slug = "content_policy"
+    elif slug == "rate_limited" and exceeds_every_allowance(error.message):
+        slug = "too_large"
     phase = _phase(slug, proven=True, failures_are_free=False)
     if forwarded:
         phase = Phase.FORWARDED
@@ -167,11 +182,13 @@ def read_success(
     except orjson.JSONDecodeError:
         slug = "bad_json" if b"json" in _content_type(headers) else "bad_content_type"
         return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON"), document
+    error = error_in(found)
+    if error is not None:
+        outcome = replace(classify_error(error, fallback="soft_error", redact=redact), status=status)
+        return outcome, found if isinstance(found, dict) else document
     if not isinstance(found, dict):
         return Outcome("bad_json", Phase.UNKNOWN, status, detail="JSON, but not an object"), document
     document = found
-    if error_in(document) is not None:
-        return replace(classify_error(document, fallback="soft_error", redact=redact), status=status), document
     return Outcome("ok", Phase.ANSWERED, status), document
 
 
@@ -191,12 +208,27 @@ def _unreadable(status: int, headers: HeaderLookup, body: bytes) -> Outcome | No
 
 def _slug(status: int, error: UpstreamError) -> str:
     """The slug of an error. A known code is more exact than the status; a numeric code beside a status is not."""
+    slug = _slug_by_names(status, error)
+    if status in _OF_THE_PROMPT and slug in _MAY_BE_THE_PROMPTS and names_the_prompt(error):
+        return "content_policy"
+    if slug == "rate_limited" and (status == 413 or exceeds_every_allowance(error.message)):
+        return "too_large"
+    return slug
+
+
+def _slug_by_names(status: int, error: UpstreamError) -> str:
     if isinstance(error.code, str):
-        by_code = slug_of_code(error.code)
+        by_code = _own_slug(error)
         if by_code is not None and by_code not in _STATUS_KNOWS_BETTER:
             return by_code
     by_type = slug_of_type(error.type)
     return by_type if by_type == "key_unfunded" else slug_of_status(status)
+
+
+def _own_slug(error: UpstreamError) -> str | None:
+    """The slug of an error's code, unless the code is quoted from somewhere else and about the keys used there."""
+    slug = slug_of_code(error.code)
+    return None if error.quoted and slug in _ABOUT_THEIR_KEYS else slug
 
 
 def _phase(slug: str, *, proven: bool, failures_are_free: bool) -> Phase:
@@ -237,8 +269,9 @@ def _is_cloudflare(headers: HeaderLookup, body: bytes, document: object, *, html
 
 
 def _is_html(headers: HeaderLookup, body: bytes) -> bool:
-    kind = _content_type(headers)
-    return kind.startswith((b"text/html", b"application/xhtml")) or _HTML_START.match(body[:512]) is not None
+    if _content_type(headers).startswith((b"text/html", b"application/xhtml")):
+        return not body[:64].lstrip().startswith((b"{", b"["))  # JSON is JSON, whatever its label
+    return _HTML_START.match(body[:512]) is not None
 
 
 def _content_type(headers: HeaderLookup) -> bytes:
@@ -246,12 +279,18 @@ def _content_type(headers: HeaderLookup) -> bytes:
 
 
 def _parse_error(body: bytes) -> tuple[object, bool]:
-    """The document, and whether it is a JSON object, as a provider's own errors are."""
+    """The document, and whether it is one that a provider's own error can be: an object, or an array of them."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None, False
-    return document, isinstance(document, dict)
+    return document, is_error_document(document)
+
+
+def _as_text(body: bytes) -> str | None:
+    """A body that is not JSON, as words; None if it is no text."""
+    text = body[:_AT_MOST_TO_SHOW].decode("utf-8", "replace").removeprefix("\ufeff")
+    return None if "\ufffd" in text[:-1] or "\x00" in text else text.rstrip("\ufffd")
 
 
 def _ray(headers: HeaderLookup) -> str:
@@ -267,7 +306,8 @@ def _redacted(error: UpstreamError, redact: Redact | None) -> UpstreamError:
     def redacted(text: str) -> str:
         return redact(text[:_AT_MOST_TO_SHOW].encode("utf-8", "replace")).decode("utf-8", "replace")
 
-    return UpstreamError(
+    return replace(
+        error,
         message=redacted(error.message) if error.message is not None else None,
         type=redacted(error.type) if error.type is not None else None,
         param=redacted(error.param) if error.param is not None else None,
@@ -276,20 +316,41 @@ def _redacted(error: UpstreamError, redact: Redact | None) -> UpstreamError:
 
 
 def _outcome(
-    slug: str, phase: Phase, error: UpstreamError, *, status: int, retry_after: float | None, detail: str
+    slug: str,
+    phase: Phase,
+    error: UpstreamError,
+    *,
+    status: int,
+    retry_after: float | None,
+    detail: str,
+    told: bool = True,
 ) -> Outcome:
+    """``told``: whether the words are the provider's own, so that the log may hold them."""
     message = sanitise(error.message)
     code = error.code if isinstance(error.code, int) else plain_name(error.code)
     names = "".join(f", {name} {word}" for name, word in (("code", code), ("type", plain_name(error.type))) if word)
-    said = f": {message}" if message and slug in _ABOUT_US else ""
+    said = f": {message[:_MOST_LOGGED]}" if message and told and slug in _ABOUT_US else ""
     return Outcome(
         slug,
         phase,
         status=status,
         retry_after=retry_after,
         message=message,
-        type=plain_name(error.type),
-        param=plain_param(error.param),
-        code=plain_name(error.code),
+        type=None if _speaks_of_a_rate(slug, error.type) else shown_name(error.type),
+        param=shown_param(error.param),
+        code=_code_for_client(slug, error.code),
         detail=f"{detail}{names}{said}",
     )
+
+
+def _speaks_of_a_rate(slug: str, type: str | None) -> bool:
+    """Whether an error's type calls a rate limit what is not one."""
+    return slug == "too_large" and slug_of_type(type) == "rate_limited"
+
+
+def _code_for_client(slug: str, code: object) -> str | None:
+    """The upstream's own code. Of a refused prompt only one that says so: a client looks for it."""
+    name = shown_name(code)
+    if slug == "content_policy" and name != "invalid_prompt" and not is_refusal_name(name):
+        return None
+    return name

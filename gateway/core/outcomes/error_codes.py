@@ -27,6 +27,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "content_filter",
         "input_moderation",
         "output_moderation",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "responsibleaipolicyviolation",
+        "sensitive_words_detected",
+        "prompt_blocked",
     ),
     "too_large": ("request_too_large", "payload_too_large"),
     "rejected": (

@@ -27,6 +27,7 @@ class Verdict(StrEnum):
 
     DONE = "done"
     FRESH_CONNECTION = "fresh_connection"
+    AS_ASKED = "as_asked"  # the same again, without what the client did not ask for
     NEXT_CREDENTIAL = "next_credential"
     NEXT_ENDPOINT = "next_endpoint"
     NEXT_TARGET = "next_target"
@@ -155,6 +156,7 @@ _SPENT = ClientAnswer(
 _CUT = ClientAnswer(
     502, _UPSTREAM, "upstream_stream_interrupted", "The upstream broke off in the middle of its answer."
 )
+_UNWISHED = ClientAnswer(504, _UPSTREAM, "upstream_timeout", "The upstream did not answer in time.", 0)
 _GONE = ClientAnswer(499, _INVALID, "client_closed_request", "The client closed the connection.")
 _DRAINED = ClientAnswer(503, _UNAVAILABLE, "server_shutting_down", "The gateway is shutting down.")
 _OURS = ClientAnswer(500, "server_error", "internal_error", "The gateway failed; its log has the request id.")
@@ -198,6 +200,7 @@ RULES: Mapping[str, Rule] = {
     "conflict": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _CONFLICT, booked="none"),
     "too_large": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _TOO_LARGE, booked="none"),
     "rejected": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _REJECTED, booked="none"),
+    "wish_refused": Rule(Phase.REJECTED, Verdict.AS_ASKED, Scope.NOTHING, _UNWISHED, False, "none"),
     "content_policy": Rule(Phase.REJECTED, Verdict.STOP, Scope.NOTHING, _REFUSED, booked="billed"),
     "rate_limited": Rule(Phase.REJECTED, Verdict.NEXT_CREDENTIAL, Scope.KEY_MODEL, _LIMITED, False, "none"),
     "upstream_5xx": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
@@ -345,11 +348,22 @@ def client_error(
             answer.status, answer.type, answer.code, message, param="model" if answer is _MISSING else None
         )
     if answer is _REFUSED:
-        kind = answer.type if cost_class is CostClass.PAID else _INVALID
-        return UpstreamFault(answer.status, kind, answer.code, outcome.message or message, param=outcome.param)
+        kind, code = _refusal_names(outcome, cost_class)
+        return UpstreamFault(answer.status, kind, code, outcome.message or message, param=outcome.param)
     status = outcome.status if answer is _REJECTED and outcome.status in _STATUSES_PASSED_ON else answer.status
     code = (outcome.code or answer.code) if answer is _REJECTED else answer.code
     return UpstreamFault(status, outcome.type or answer.type, code, outcome.message or message, param=outcome.param)
+
+
+def _refusal_names(outcome: Outcome, cost_class: CostClass) -> tuple[str, str]:
+    """The type and code of a refused prompt. A chat's client sees the upstream's own code where it names the refusal
+    (Azure's ``content_filter``), and then finds what it means in the type.
+    """
+    if cost_class is CostClass.PAID:
+        return _REFUSED.type, _REFUSED.code
+    if outcome.code is None or outcome.code == _REFUSED.code:
+        return _INVALID, _REFUSED.code
+    return _REFUSED.code, outcome.code
 
 
 def _capped_wait(seconds: float | None) -> float | None:

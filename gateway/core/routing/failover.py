@@ -8,8 +8,9 @@ is in ``UpstreamStates``, which it reads and updates.
       └────▶ Wait ──────────────▲
 
 An attempt uses a target, one of its upstream's endpoints, and one of its keys. No such combination is tried twice, with
-two exceptions: a kept-alive connection that broke before an answer is tried once more on a fresh one, and a key that
-was rate limited may be used again once its pause is over.
+three exceptions: a kept-alive connection that broke before an answer is tried once more on a fresh one, a key that was
+rate limited may be used again once its pause is over, and an upstream that refused what only the gateway asked for is
+asked again without it (``refused_wishes.py``).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from gateway.core.outcomes.table import (
 )
 from gateway.core.routing.credentials import BUSY_AGAIN_IN, Exhausted
 from gateway.core.routing.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
+from gateway.core.routing.refused_wishes import Concessions, WishesOf, no_wishes
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamState, UpstreamStates
 from gateway.core.types import (
@@ -40,6 +42,7 @@ from gateway.core.types import (
     Phase,
     Route,
     Target,
+    Wish,
 )
 
 MOST_DIALS = 4
@@ -66,6 +69,7 @@ class FailoverPlan:
     ``sdk_retry``: whether an SDK sends this request again.
     ``operations``: those the caller can carry out.
     ``stake``: nano-dollars that a request to a paid target costs at most; None if unknown.
+    ``wishes``: what the request asks of a target beyond the client's.
     """
 
     def __init__(
@@ -78,16 +82,18 @@ class FailoverPlan:
         randomness: Randomness,
         operations: Collection[str],
         stake: Callable[[Target], int | None] = price_at_stake,
+        wishes: WishesOf = no_wishes,
     ) -> None:
         policy = states.policy
         keyed = [one for one in route.targets if one.upstream.endpoints and len(states[one.upstream.name].pool)]
         self._targets = [target for target in keyed if target.operation in operations]
         self._other_operations = len(keyed) > len(self._targets)
-        self._model = route.model
+        self._model = route.named
         self._states = states
         self._deadline = deadline
         self._rng = randomness
         self._stake = stake
+        self._concessions = Concessions(wishes, states)
         self._affordable_doubt = policy.unknown_outcome_up_to
         self._attempts_left = min(policy.attempts, ATTEMPTS_OF_A_RESEND) if sdk_retry else policy.attempts
         self._dials_left = MOST_DIALS
@@ -155,9 +161,10 @@ class FailoverPlan:
         if plan.is_retry:
             state.budget.end()
         self._outcomes.append((outcome, cost_class))
+        self._concessions.report(plan.target, plan.without, outcome, now)
         if outcome.phase is Phase.UNSENT:
             self._dials_left -= 1
-        else:
+        elif not plan.gives_up(outcome.wish):  # what a wish of our own causes costs the client none of its attempts
             self._attempts_left -= 1
         return self._decide(plan, outcome, cost_class, now)
 
@@ -166,6 +173,8 @@ class FailoverPlan:
         self._bought_again = self._bought_again or buy_again
         decision = verdict(outcome, cost_class, buy_again=buy_again)
         if decision is Verdict.FRESH_CONNECTION and plan.fresh_connection:
+            decision = Verdict.NEXT_ENDPOINT
+        if decision is Verdict.AS_ASKED and not plan.gives_up(outcome.wish):
             decision = Verdict.NEXT_ENDPOINT
         name = plan.target.upstream.name
         rule = RULES[outcome.slug]
@@ -178,7 +187,7 @@ class FailoverPlan:
         match decision:
             case Verdict.DONE | Verdict.STOP:
                 self._over = decision
-            case Verdict.FRESH_CONNECTION:
+            case Verdict.FRESH_CONNECTION | Verdict.AS_ASKED:
                 self._again = plan
             case Verdict.NEXT_CREDENTIAL:
                 self._close_key(plan, outcome)
@@ -221,16 +230,30 @@ class FailoverPlan:
         return now < self._deadline if self._last is None else now + WORTH_TRYING <= self._deadline
 
     def _once_more(self, now: float) -> AttemptPlan | None:
-        """The same attempt on a fresh connection, if the last outcome called for it."""
+        """The same attempt on a fresh connection, or as the client asked, if the last outcome called for it."""
         again, self._again = self._again, None
         if again is None:
             return None
         state = self._state(again.target)
+        wish = self._outcomes[-1][0].wish
+        if wish is not None:
+            return self._as_asked(again, wish, state, now)
         if self._is_retry(again.target, again.endpoint, state, now) and not state.budget.affords(now):
             self._close_endpoint(again, self._outcomes[-1][0])
             return None
         state.pool.hold(again.credential)
         return self._plan_attempt(again.index, again.endpoint, again.credential, now, fresh=True)
+
+    def _as_asked(self, again: AttemptPlan, wish: Wish, state: UpstreamState, now: float) -> AttemptPlan:
+        """The same attempt without ``wish``. Where that means silence until the answer is whole, at a host without a
+        wall, if there is one.
+        """
+        endpoint = again.endpoint
+        if wish is Wish.STREAM and endpoint.wall is not None:
+            others = self._endpoints(again.index, again.target, state, now, fail_open=False)
+            endpoint = next((one for one in others if one.wall is None), endpoint)
+        state.pool.hold(again.credential)
+        return self._plan_attempt(again.index, endpoint, again.credential, now, fresh=again.fresh_connection)
 
     def _first_open(self, now: float, *, fail_open: bool) -> AttemptPlan | None:
         """The first attempt still possible.
@@ -266,6 +289,7 @@ class FailoverPlan:
             endpoints = state.health.every_endpoint(target.model, now)
         else:
             endpoints = state.health.endpoints(target.model, target.cost_class, now)
+        endpoints = self._concessions.ordered(endpoints, target, now)
         if not self._closed_endpoints:
             return endpoints
         return [one for one in endpoints if (index, one.url) not in self._closed_endpoints]
@@ -317,7 +341,8 @@ class FailoverPlan:
         if is_retry:
             state.budget.begin(now)
         ticket = state.health.begin(endpoint, target.model, now)
-        return AttemptPlan(target, endpoint, credential, fresh, self.attempts + 1, index, is_retry, ticket)
+        without = self._concessions.without(target, now)
+        return AttemptPlan(target, endpoint, credential, fresh, self.attempts + 1, index, is_retry, ticket, without)
 
     def _start(self, plan: AttemptPlan) -> AttemptPlan:
         self.attempts += 1

@@ -56,7 +56,8 @@ class RouteTable:
         for prefix, pattern in self._prefixes:
             if model.startswith(prefix) and len(model) > len(prefix):
                 rest = model[len(prefix) :]
-                route = replace(pattern, targets=tuple(_filled(target, rest) for target in pattern.targets))
+                targets = tuple(_filled(target, rest) for target in pattern.targets)
+                route = replace(pattern, targets=targets, asked=model)
                 if len(self._filled) >= MOST_FILLED:
                     self._filled.clear()
                 self._filled[model] = route

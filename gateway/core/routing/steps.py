@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.core.errors import GatewayError
 from gateway.core.routing.health import Ticket
-from gateway.core.types import Credential, Endpoint, Target
+from gateway.core.types import NO_WISHES, Credential, Endpoint, Target, Wish
 
 
 @dataclass(slots=True)
@@ -17,6 +17,7 @@ class AttemptPlan:
     ``number``: counts the exchange's attempts from 1.
     ``index``: of the target among the plan's targets.
     ``is_retry``: whether the attempt counts against the retry budget.
+    ``without``: what the upstream is known to refuse and the gateway must not ask for of its own accord.
     """
 
     target: Target
@@ -27,6 +28,11 @@ class AttemptPlan:
     index: int = field(repr=False)
     is_retry: bool = field(repr=False)
     ticket: Ticket = field(repr=False)
+    without: frozenset[Wish] = NO_WISHES
+
+    def gives_up(self, wish: Wish | None) -> bool:
+        """Whether the refusal of ``wish`` makes the exchange give it up: once for each wish and target."""
+        return wish is not None and wish not in self.without
 
 
 @dataclass(frozen=True, slots=True)

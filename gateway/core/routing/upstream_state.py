@@ -8,18 +8,20 @@ from typing import Any
 
 from gateway.core.routing.credentials import CredentialPool
 from gateway.core.routing.health import UpstreamHealth
+from gateway.core.routing.refused_wishes import RefusedWishes
 from gateway.core.routing.retry_budget import RetryBudget
 from gateway.core.types import FailoverPolicy, Upstream
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamState:
-    """The memory of one upstream: its keys, its endpoints and models, its retries."""
+    """The memory of one upstream: its keys, its endpoints and models, its retries, what it refused of our wishes."""
 
     upstream: Upstream
     pool: CredentialPool
     health: UpstreamHealth
     budget: RetryBudget
+    refused: RefusedWishes
 
 
 class UpstreamStates:
@@ -29,7 +31,11 @@ class UpstreamStates:
         self.policy = policy
         self._states = {
             upstream.name: UpstreamState(
-                upstream, CredentialPool(upstream), UpstreamHealth(upstream, policy), RetryBudget(policy.retry_budget)
+                upstream,
+                CredentialPool(upstream),
+                UpstreamHealth(upstream, policy),
+                RetryBudget(policy.retry_budget),
+                RefusedWishes(),
             )
             for upstream in upstreams
         }
@@ -40,6 +46,10 @@ class UpstreamStates:
     def __iter__(self) -> Iterator[UpstreamState]:
         return iter(self._states.values())
 
+    def refused(self, name: str) -> RefusedWishes:
+        """What the upstream of this name refused of the gateway's own wishes."""
+        return self._states[name].refused
+
     def adopt(self, previous: UpstreamStates) -> None:
         """Take over, after a reload, the state of upstreams, endpoints and keys that still exist.
 
@@ -49,10 +59,14 @@ class UpstreamStates:
             before = previous._states.get(name)
             if before is None:
                 continue
+            same_hosts = not {one.url for one in state.upstream.endpoints}.isdisjoint(
+                one.url for one in before.upstream.endpoints
+            )
             state.pool.adopt(before.pool)
             state.health.adopt(before.health)
             before.budget.ratio = self.policy.retry_budget
-            self._states[name] = UpstreamState(state.upstream, state.pool, state.health, before.budget)
+            refused = before.refused if same_hosts else state.refused
+            self._states[name] = UpstreamState(state.upstream, state.pool, state.health, before.budget, refused)
 
     def endpoints_available(self, now: float) -> list[tuple[str, str, bool]]:
         """For each endpoint: the upstream, the endpoint's URL, and whether its breaker is closed."""

@@ -12,9 +12,12 @@ from types import MappingProxyType
 from gateway.sandbox.faults import answer_faults as answers
 from gateway.sandbox.faults import connection_faults as connection
 from gateway.sandbox.faults import event_faults as events
-from gateway.sandbox.faults import image_hosts
+from gateway.sandbox.faults import image_hosts, request_checks
+from gateway.sandbox.faults import odd_shapes as shapes
 from gateway.sandbox.faults import odd_streams as odd
 from gateway.sandbox.faults import stream_faults as stream
+from gateway.sandbox.faults import wish_faults as wishes
+from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
@@ -53,6 +56,10 @@ def _status(name: str, code: int, summary: str, row: int, **values: Value) -> Sc
     usual: dict[str, Value] = {"shape": "openai", "type": "", "error": "", "message": ""}
     usual |= {"retry_after": "", "retry_after_ms": ""}
     return Scenario(name, summary, row, answers.status, {"code": code, **usual, **values})
+
+
+def _unwilling(name: str, summary: str, play: Play, words: str, code: int = 400) -> Scenario:
+    return Scenario(name, summary, 14, play, {"words": words, "code": code, "inside": "", "seconds": 0.0})
 
 
 def _error(name: str, summary: str, row: int, play: Play, **values: Value) -> Scenario:
@@ -99,6 +106,11 @@ _TABLE = (
     _status("too_large", 413, "413", 13),
     _status("rejected", 400, "400", 14),
     _status("unprocessable", 422, "422", 14),
+    _unwilling("refuses_stream", "400 where a stream is asked for", wishes.refuses_stream, "verify"),
+    _unwilling("refuses_audio_stream", "400 for a stream of audio", wishes.refuses_audio_stream, "audio"),
+    _unwilling("refuses_json_stream", "400 for a stream of JSON", wishes.refuses_json_stream, "json"),
+    _unwilling("refuses_stream_options", "400 for stream_options", wishes.refuses_stream_options, "openai"),
+    _unwilling("refuses_wishes", "400 for stream_options, then for stream", wishes.refuses_wishes, ""),
     _whole(
         "moderation_blocked", "OpenAI's 400 for an image", 14, answers.moderation, category="violence", stage="input"
     ),
@@ -169,6 +181,14 @@ _TABLE = (
     _events("hang_after_done", "[DONE], and no end", 37, connection.hang_after_done, seconds=-1.0),
     _events("drip", "comments instead of content", 37, stream.drip, after_events=1, interval=50.0, count=0),
     _events("endless", "content for ever", 38, edited(events.endless)),
+    # Other vendors' shapes
+    _events(
+        "odd_tool_calls", "calls without index or id, in parts", None, edited(shapes.odd_tool_calls), shape="one_index"
+    ),
+    _events("odd_thinking", "thoughts as parts, in fragments", None, edited(shapes.odd_thinking), shape="parts"),
+    _events("odd_messages", "messages or parts for deltas of text", None, edited(shapes.odd_messages), shape="growing"),
+    # Requests
+    _whole("strict_fields", "unknown or wrong fields of a chat are refused", 14, request_checks.strict_fields),
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
@@ -199,6 +219,8 @@ _TABLE = (
     _events("mislabelled", "events under another label (type=)", 22, odd.mislabelled, type="application/octet-stream"),
     _events("json_as_events", "a JSON document labelled as events", 22, odd.json_as_events),
     _events("unended_last_event", "no blank line after the last event", 31, odd.unended_last_event),
+    # Errors in the shapes of many vendors
+    *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})

@@ -277,7 +277,9 @@ def test_a_rejection_brings_the_upstreams_words_cleaned() -> None:
         {"error": {"message": "bad size\n(see https://x.test)", "type": "t", "param": "size", "code": "c d"}}
     )
     outcome = judge(400, body)
-    assert (outcome.message, outcome.type, outcome.param, outcome.code) == ("bad size (see [link])", "t", "size", None)
+    assert (outcome.message, outcome.type, outcome.param, outcome.code) == (
+        *("bad size (see https://x.test)", "t", "size", "c d"),
+    )
 
 
 class TestErrorsInStreams:

@@ -16,6 +16,7 @@ HEAD = "| outcome | what happened | where next | the client is told in the end |
 WHERE_NEXT = {
     Verdict.DONE: "–",
     Verdict.FRESH_CONNECTION: "same endpoint, fresh connection",
+    Verdict.AS_ASKED: "the same again, as the client asked",
     Verdict.NEXT_CREDENTIAL: "next key",
     Verdict.NEXT_ENDPOINT: "next endpoint",
     Verdict.NEXT_TARGET: "next upstream",

@@ -25,6 +25,7 @@ from tests.core.builders import CHEAP, DEAR, TOKENS, ended, target, upstream
 
 E, K, V, X = Verdict.NEXT_ENDPOINT, Verdict.NEXT_CREDENTIAL, Verdict.NEXT_TARGET, Verdict.STOP
 FRESH = Verdict.FRESH_CONNECTION
+AGAIN = Verdict.AS_ASKED
 
 # slug, where tokens go, where a paid item goes (None: only by price, then elsewhere), what is held against, the answer
 ROWS = [
@@ -47,6 +48,7 @@ ROWS = [
     ("conflict", X, X, Scope.NOTHING, 409, "conflict"),
     ("too_large", X, X, Scope.NOTHING, 413, "request_too_large"),
     ("rejected", X, X, Scope.NOTHING, 400, "invalid_request"),
+    ("wish_refused", AGAIN, AGAIN, Scope.NOTHING, 504, "upstream_timeout"),
     ("content_policy", X, X, Scope.NOTHING, 400, "content_policy_violation"),
     ("rate_limited", K, K, Scope.KEY_MODEL, 429, "rate_limit_exceeded"),
     ("upstream_5xx", E, None, Scope.ORIGIN, 502, "upstream_error"),
@@ -185,7 +187,7 @@ def test_a_rejection_in_an_unfit_status_is_a_400(status: int) -> None:
     assert client_error(Outcome("rejected", Phase.REJECTED, status=status), CostClass.TOKENS, model="m").status == 400
 
 
-def test_a_refused_image_and_a_refused_chat_differ_in_type_only() -> None:
+def test_a_refused_image_and_a_refused_chat_differ_in_their_names() -> None:
     outcome = Outcome("content_policy", Phase.REJECTED, 400, message="no violence", code="moderation_blocked")
     image = client_error(outcome, CostClass.PAID, model="m")
     chat = client_error(outcome, CostClass.TOKENS, model="m")
@@ -194,7 +196,13 @@ def test_a_refused_image_and_a_refused_chat_differ_in_type_only() -> None:
         "image_generation_user_error",
         "content_policy_violation",
     )
-    assert (chat.type, chat.code, chat.message) == ("invalid_request_error", "content_policy_violation", "no violence")
+    assert (chat.type, chat.code, chat.message) == ("content_policy_violation", "moderation_blocked", "no violence")
+
+
+@pytest.mark.parametrize("code", [None, "content_policy_violation"])
+def test_a_refused_chat_without_a_name_of_its_own_is_told_the_usual_one(code: str | None) -> None:
+    error = client_error(Outcome("content_policy", Phase.REJECTED, 400, code=code), CostClass.TOKENS, model="m")
+    assert (error.status, error.type, error.code) == (400, "invalid_request_error", "content_policy_violation")
 
 
 def test_an_image_refused_in_band_was_paid_for() -> None:

@@ -12,7 +12,7 @@ from gateway.core.outcomes.table import RULES, Verdict, booking, is_doubtful, pr
 from gateway.core.routing.failover import LONGEST_HOLD, MOST_DIALS, FailoverPlan
 from gateway.core.routing.retry_budget import ALWAYS_ALLOWED
 from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates, Wait
-from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Route, Target
+from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Route, Target, Wish
 from tests.core.builders import CHEAP, DEAR, TOKENS, backup, key, target, upstream
 
 PRICES = {"tokens": TOKENS, "cheap": CHEAP, "dear": Price(image=0, table=DEAR.table)}
@@ -33,12 +33,16 @@ class Exchange:
 
 
 OUTCOMES = st.builds(
-    lambda slug, phase, retry_after: Outcome(
-        slug, RULES[slug].phase if phase is None else phase, retry_after=retry_after
+    lambda slug, phase, retry_after, wish: Outcome(
+        slug,
+        RULES[slug].phase if phase is None or slug == "wish_refused" else phase,
+        retry_after=retry_after,
+        wish=wish if slug == "wish_refused" else None,
     ),
     st.sampled_from(sorted(RULES)),
     st.none() | st.sampled_from(Phase),
     st.none() | st.floats(0.1, 3600.0),
+    st.sampled_from(Wish),
 )
 TURNS = st.lists(st.tuples(st.integers(0, 5), OUTCOMES, st.floats(0.0, 40.0)), max_size=60)
 
@@ -122,7 +126,9 @@ def test_exchanges_side_by_side(
 def check(exchange: Exchange, policy: FailoverPolicy) -> None:
     dials = [plan for plan, outcome in exchange.gone if outcome.phase is Phase.UNSENT]
     assert len(dials) <= MOST_DIALS
-    assert len(exchange.gone) - len(dials) <= (2 if exchange.sdk_retry else policy.attempts)
+    free = [plan for plan, outcome in exchange.gone if outcome.wish is not None and outcome.wish not in plan.without]
+    assert len(exchange.gone) - len(dials) - len(free) <= (2 if exchange.sdk_retry else policy.attempts)
+    assert len(free) <= len(Wish) * len({(plan.target.upstream.name, plan.target.model) for plan in free})
     assert [plan.number for plan, _ in exchange.gone] == list(range(1, len(exchange.gone) + 1))
     assert exchange.failover_plan.attempts == len(exchange.gone)
     assert len(exchange.failover_plan.failovers) <= len(exchange.gone)
@@ -151,7 +157,7 @@ def check_money(exchange: Exchange, policy: FailoverPolicy) -> None:
 
 
 def check_ways(exchange: Exchange) -> None:
-    """No way is gone twice but on a fresh connection, or with a key whose pause is over."""
+    """No way is gone twice but on a fresh connection, with a key whose pause is over, or without a refused wish."""
     seen: set[tuple[int, str, str]] = set()
     forgiven: set[tuple[int, str, str]] = set()
     for plan, outcome in exchange.gone:
@@ -159,7 +165,9 @@ def check_ways(exchange: Exchange) -> None:
         assert way not in seen or way in forgiven
         seen.add(way)
         forgiven.discard(way)
-        if outcome.slug == "rate_limited" or (outcome.slug == "reused_conn_reset" and not plan.fresh_connection):
+        given_up = outcome.wish is not None and outcome.wish not in plan.without
+        fresh = outcome.slug == "reused_conn_reset" and not plan.fresh_connection
+        if outcome.slug == "rate_limited" or fresh or given_up:
             forgiven.add(way)
 
 

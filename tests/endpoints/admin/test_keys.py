@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -259,7 +260,7 @@ async def test_what_makes_no_sense_is_refused_by_name_and_makes_nothing(desk: De
 async def test_a_body_is_read_as_strictly_as_any_clients(desk: Desk) -> None:
     as_admin = f"Authorization: Bearer {ADMIN_KEY}"
     for body, code in (
-        (b'{"name": "a", "name": "b"}', "duplicate_key"),
+        (b'{"name": "a", "rpm": 18446744073709551616}', "invalid_json"),
         (b'["a"]', "invalid_json"),
         (b"name=a", "invalid_json"),
         (b'{"name": "a", "rpm": NaN}', "invalid_json"),
@@ -267,6 +268,14 @@ async def test_a_body_is_read_as_strictly_as_any_clients(desk: Desk) -> None:
         answer = await desk.client.request("POST", KEYS, body, as_admin)
         assert (answer.status, answer.error()["code"]) == (400, code)
     answer = await desk.client.request("POST", KEYS, b'{"note": "' + b"x" * 262_144 + b'"}', as_admin)
+    assert answer.status == 413
+
+
+async def test_a_body_may_be_compressed_and_is_limited_all_the_same(desk: Desk) -> None:
+    head = f"Authorization: Bearer {ADMIN_KEY}", "Content-Encoding: gzip"
+    answer = await desk.client.request("POST", KEYS, gzip.compress(b'{"name": "packed"}'), *head)
+    assert (answer.status, answer.json()["name"]) == (200, "packed")
+    answer = await desk.client.request("POST", KEYS, gzip.compress(b'{"note": "' + b"x" * 262_144 + b'"}'), *head)
     assert answer.status == 413
 
 

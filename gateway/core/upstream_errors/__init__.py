@@ -1,0 +1,1 @@
+"""Errors as upstreams write them: found in any shape, with the words that say something."""

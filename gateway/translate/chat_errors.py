@@ -1,0 +1,34 @@
+"""The judgement of what a chat upstream says went wrong: in place of an answer, or inside one."""
+
+from __future__ import annotations
+
+from gateway.core.outcomes.classify import classify_answer, classify_error
+from gateway.core.outcomes.refused_wish import judged
+from gateway.core.types import Outcome, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
+from gateway.translate.commands import Head
+from gateway.translate.context import AttemptContext
+
+
+def judge_answer(head: Head, body: bytes, context: AttemptContext, wishes: frozenset[Wish]) -> Outcome:
+    """The outcome of a whole answer: ``ok`` for a document, else what its error means, without secrets.
+
+    ``wishes``: what the upstream was asked for although the client did not.
+    """
+    outcome = classify_answer(
+        head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
+    )
+    return judged(outcome, body, wishes, context.target.cost_class)
+
+
+def judge_in_band(
+    error: UpstreamError, context: AttemptContext, wishes: frozenset[Wish], *, forwarded: bool
+) -> Outcome:
+    """The outcome of an error inside a stream, without secrets.
+
+    ``wishes``: as above; none once content has come.
+    ``forwarded``: whether content has gone to the client.
+    """
+    outcome = classify_error(error, forwarded=forwarded, redact=context.redact)
+    named = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    return judged(outcome, {"error": named}, wishes, context.target.cost_class)
