@@ -267,7 +267,7 @@ class TestAnImageHostThatFails:
         assert raw.headers["x-gateway-note"] == NOTE
         assert orders_asked(rig) == ["api"]
 
-    async def test_for_ever_does_not_take_a_tasks_points_for_nothing(self, rig: Rig) -> None:
+    async def test_for_ever_costs_a_task_its_points(self, rig: Rig) -> None:
         without_pauses(rig)
         rig.sandbox.script(FOR_EVER, times=None)
 
