@@ -183,6 +183,8 @@ class RawClient:
         self._method = "GET"
         self._parser = waiting_parser(self._method)
         self._ahead = b""
+        address, port = writer.get_extra_info("peername")[:2]
+        self._host = f"{address}:{port}"
 
     @classmethod
     async def connect(cls, place: str | int, *, rcvbuf: int | None = None) -> Self:
@@ -218,7 +220,7 @@ class RawClient:
         target: str = PATH,
     ) -> None:
         """Send a well-formed request. ``headers`` stand in place of those it would have of itself."""
-        fields = {"host": "localhost", "content-type": "application/json", "content-length": str(len(body))}
+        fields = {"host": self._host, "content-type": "application/json", "content-length": str(len(body))}
         if key is not None:
             fields["authorization"] = f"Bearer {key}"
         fields |= headers or {}

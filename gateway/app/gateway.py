@@ -22,6 +22,7 @@ from gateway.app.assembly import (
     log_crash,
     take_snapshot,
 )
+from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import NEEDS_RESTART, Config, unsupported
 from gateway.core.chance import Randomness
@@ -46,7 +47,6 @@ from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
-from gateway.images.kept import KeptImages
 from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
@@ -62,7 +62,6 @@ from gateway.stores.key_records import StoredKey
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from gateway.upstream.dialer import Dialer, SystemDialer
-from gateway.upstream.result_fetch import ResultFetcher
 from gateway.wire.chat_request import CHAT_PATH
 
 ADMIN_CONNECTIONS = 16
@@ -120,7 +119,7 @@ class Gateway:
             log.warning("ledger_recovered", unknown=store.recovered)
         if store.booked_late:
             log.warning("ledger_booked_late", settlements=store.booked_late)
-        images = _image_results(config, clock)
+        images = build_image_results(config, clock)
         dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
         try:
             keyring = await Keyring.open(store.keys, store.pepper_file, config.key_pepper, clock)
@@ -137,6 +136,7 @@ class Gateway:
         except BaseException:
             await gateway.close(0.0)
             raise
+        tell_of_fetching(config, log)
         services.tasks.spawn(gateway._watch_lag(), "lag")
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
@@ -181,6 +181,7 @@ class Gateway:
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
         services.budgets.configure(budget_settings(config))
         self._warn_of_shadowed_keys()
+        self._images.surrounded_by(surroundings(config, self._servers))
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
 
@@ -258,6 +259,7 @@ class Gateway:
         )
         self._servers.append(await start(admin, config.admin.listen.host, config.admin.listen.port, limits=few))
         self._images.listening(_for_this_machine(self._servers[0]))
+        self._images.surrounded_by(surroundings(config, self._servers))
 
     def _door(self) -> Admission:
         return Admission(self.services, lambda: self._authenticator)
@@ -362,15 +364,6 @@ class Gateway:
 def build_log(config: Config) -> Log:
     """The log of the configuration's format and level, on stderr, its secrets struck out."""
     return Log(config.log.format, config.log.level, Redactor(config.secrets, config.upstream_hosts), sys.stderr)
-
-
-def _image_results(config: Config, clock: Clock) -> ImageResults:
-    images = config.images
-    return ImageResults(
-        ResultFetcher(images.fetch_hosts, images.fetch_private),
-        KeptImages(images.dir, images.keep, images.keep_max, clock),
-        images.public_url.rstrip("/"),
-    )
 
 
 def _fixed(old: Config, new: Config, any_stored: bool) -> Iterable[str]:

@@ -84,10 +84,10 @@ def link(value: object) -> str:
 
 
 def host_pattern(value: object) -> str:
-    """A host name; ``*.`` before it stands for every host below it."""
+    """A host name; ``*.`` before it stands for every host below it, ``*`` alone for every host."""
     host = value.lower() if isinstance(value, str) else ""
-    if not _is_host(host.removeprefix("*.")):
-        raise ValueError("expected a host name without scheme, port or path, such as *.theapi.app")
+    if host != "*" and not _is_host(host.removeprefix("*.")):
+        raise ValueError("expected a host name without scheme, port or path, such as *.theapi.app, or *")
     return str(host)
 
 

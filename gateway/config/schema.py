@@ -168,18 +168,20 @@ class ImagesSection(Section):
     public_url: Link = Field(
         default="",
         description="This gateway's address as others reach it, for links to kept images and for PiAPI's webhooks. "
-        "Empty: the listener's own address, and no webhooks.",
+        "Empty: links name the host that each client asked by, and there are no webhooks.",
         examples=["https://gateway.example.com"],
     )
     fetch_hosts: list[HostPattern] = Field(
-        default=["*.theapi.app", "*.filesystem.site", "videos.openai.com"],
-        description="The hosts an image may be fetched from where the client wants its bytes.",
+        default=["*"],
+        description="The hosts an image may be fetched from where the client wants its bytes; `*` is every public one. "
+        "From other hosts the client gets the link instead. An upstream's own host is fetched from only if it is named "
+        "here itself.",
         examples=['["*.theapi.app", "cdn.example.com"]'],
     )
     fetch_private: Boolean = Field(
         default=False,
-        description="Whether links may also use http, private addresses and any port: for tests and for storage on "
-        "your own premises.",
+        description="Whether links may also use http, private addresses, upstreams' hosts and any port: for tests and "
+        "for storage on your own premises.",
         examples=["true"],
     )
 

@@ -56,8 +56,8 @@ class ImagesConfig:
     ``keep``: seconds that results are kept in ``dir``.
     ``keep_max``: bytes that they may take.
     ``public_url``: where clients reach this gateway; empty if not set.
-    ``fetch_hosts``: names of hosts that results may be fetched from.
-    ``fetch_private``: whether private addresses, http and any port are allowed too.
+    ``fetch_hosts``: names of hosts that results may be fetched from; ``*`` for every one.
+    ``fetch_private``: whether private addresses, http, upstreams' hosts and any port are allowed too.
     """
 
     keep: float

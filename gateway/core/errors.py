@@ -212,3 +212,9 @@ def internal_error() -> GatewayFault:
 
 class ResultUnavailable(Exception):
     """An image that was made cannot be fetched or kept. Thrown into a conversation; the message is for the log."""
+
+
+class LinkForbidden(ResultUnavailable):
+    """An image's link leads, or could be read as leading, to where nobody should be sent: nor is it handed on in place
+    of the image.
+    """

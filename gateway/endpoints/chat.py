@@ -13,6 +13,7 @@ from typing import Any
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
+from gateway.core.headers import noted
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.routing.refused_wishes import OwnWishes
@@ -67,6 +68,10 @@ class ChatOperation:
         return self.request.stream
 
     @property
+    def notes(self) -> Sequence[str]:
+        return self.images.notes if self.images is not None else ()
+
+    @property
     def prepares(self) -> bool:
         return self.images is not None and self.images.prepares
 
@@ -81,8 +86,7 @@ class ChatOperation:
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
         request, note = without_withheld(self.request, target.upstream.pass_fields)
         conversation = self._conversation(request, target, endpoint, without)
-        if note is not None:
-            conversation.note = note
+        conversation.note = noted(conversation.note, note)
         return conversation
 
     def _conversation(

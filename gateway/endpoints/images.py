@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from starlette.types import Receive, Scope
 
-from gateway.core.errors import ClientError, gateway_overloaded, invalid_request
+from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.core.images.splitting import usable_targets
 from gateway.core.images.types import ImageKind, ImagesRequest
 from gateway.core.limits.body_memory import BodyLease
@@ -104,12 +104,6 @@ class ImagesEndpoint:
         # gpt-image-1 answers as it does at OpenAI; as a stand-in for another model it gives links of this gateway.
         first = route.targets[0] if route.targets else None
         relayed = first is not None and first.operation == "images" and first.model == request.model
-        if relayed and request.format == "url":
-            raise invalid_request(
-                f"Invalid value for 'response_format': '{request.model}' gives its images as b64_json only.",
-                param="response_format",
-                code="invalid_value",
-            )
         presenter = ImagesPresenter(
             request,
             created=self._admission.services.clock.wall_ns() // 1_000_000_000,

@@ -49,6 +49,7 @@ class TaskOperation:
     route: str = TASKS_PATH
     stream: bool = False
     prepares: bool = False
+    notes: tuple[str, ...] = ()
     supports: frozenset[str] = frozenset({"task"})
 
     async def prepare(self) -> None:

@@ -57,6 +57,10 @@ LINGER = 1.0
 """Seconds an upstream has, after the stream's last event, to end its answer, so that the connection can be kept."""
 
 
+TO_DELIVER = 5.0
+"""Seconds beyond the deadline in which an image that could not be fetched in time goes to its client as a link."""
+
+
 class DeadlinePassed(Exception):
     """The request as a whole took too long."""
 
@@ -143,6 +147,7 @@ class Attempt:
         self.waited = 0.0
         self.bytes_out = 0
         self._handed_over = False
+        self._too_late_to_fetch = False
         self.sent = False
 
     @property
@@ -228,7 +233,21 @@ class Attempt:
             return None
         if type(command) is Send:
             return await self._send(command)
+        if type(command) is Fetch:
+            return await self._fetch(command)
         return await self._by_deadline(self._run_errand(command))
+
+    async def _fetch(self, command: Fetch) -> Result:
+        """Fetch an image. It is made and paid for: a deadline that passes meanwhile ends the fetching only, and leaves
+        a moment to deliver the link instead.
+        """
+        if not self._too_late_to_fetch:
+            try:
+                return await self._by_deadline(self._run_errand(command))
+            except DeadlinePassed:
+                self._too_late_to_fetch = True
+                self.deadline = self._loop.time() + TO_DELIVER
+        raise ResultUnavailable("the request's deadline passed before the image was fetched")
 
     async def _run_errand(self, command: Command) -> Result:
         assert self._errands is not None

@@ -26,10 +26,16 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Client(Protocol):
-    """The other side of the connection (server/downstream.py). ``request_id``: goes out with every answer."""
+    """The other side of the connection (server/downstream.py).
+
+    ``request_id``: goes out with every answer.
+    ``host``: the host, with its port, that it asked by; None if it named none that can stand in a link.
+    """
 
     @property
     def request_id(self) -> str: ...
+    @property
+    def host(self) -> str | None: ...
     @property
     def started(self) -> bool: ...
     @property

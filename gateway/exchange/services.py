@@ -20,6 +20,7 @@ from gateway.stores.base import Ledger
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.pool import ConnectionPool
+from gateway.upstream.result_fetch import FetchAllowance
 from gateway.upstream.task_limiter import TaskLimiter
 
 
@@ -42,12 +43,19 @@ class Snapshot:
 class Images(Protocol):
     """Where images that were made come from and go to."""
 
-    async def fetch(self, url: str) -> bytes:
+    def allowance(self) -> FetchAllowance:
+        """What all fetches for one answer may take."""
+        ...
+
+    async def fetch(self, url: str, allowance: FetchAllowance) -> bytes:
         """The image behind a link that an upstream named. Raises ResultUnavailable."""
         ...
 
-    async def keep(self, data: bytes) -> str:
-        """Keep an image and return its link. Raises ResultUnavailable."""
+    async def keep(self, data: bytes, host: str | None) -> str:
+        """Keep an image and return its link. Raises ResultUnavailable.
+
+        ``host``: the host that the client asked by.
+        """
         ...
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, ResultUnavailable
 from gateway.core.outcomes.shown_words import in_the_clients_words
 from gateway.core.outcomes.table import client_error
 from gateway.core.routing.refused_wishes import OwnWishes
@@ -24,6 +24,7 @@ from gateway.exchange.delivery import Client, Delivery
 from gateway.exchange.services import Services, Snapshot
 from gateway.runtime.interruption import Interrupter
 from gateway.translate.commands import Conversation
+from gateway.upstream.result_fetch import FetchAllowance
 
 READ_ON_BYTES = 1 << 20
 """How much of a token-billed stream is read on for its usage after its client left (decision 002)."""
@@ -78,6 +79,7 @@ class ExchangeContext:
 
     ``may_cost``: whether the budgets let a subrequest, by its number, be served by a target; what that may cost is
     reserved.
+    ``fetching``: what fetches of images for this answer may still take; None before the first.
     """
 
     services: Services
@@ -91,6 +93,7 @@ class ExchangeContext:
     sdk_retry: bool
     respond: Callable[[int, bytes], Awaitable[None]]
     may_cost: Callable[[int, Target], bool]
+    fetching: FetchAllowance | None = None
 
 
 class Subrequest:
@@ -283,10 +286,19 @@ class Subrequest:
     # The driver's errands
 
     async def fetch(self, url: str) -> bytes:
-        return await self._context.services.images.fetch(url)
+        around = self._context
+        services = around.services
+        if around.fetching is None:
+            around.fetching = services.images.allowance()
+        try:
+            return await services.images.fetch(url, around.fetching)
+        except ResultUnavailable as trouble:
+            services.log.warning("image_not_fetched", request_id=around.client.request_id, problem=str(trouble))
+            raise
 
     async def keep(self, data: bytes) -> str:
-        return await self._context.services.images.keep(data)
+        around = self._context
+        return await around.services.images.keep(data, around.client.host)
 
     async def record(self, task_id: str) -> None:
         assert self._plan is not None

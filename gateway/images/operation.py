@@ -173,6 +173,10 @@ class ImageOperation:
     def stream(self) -> bool:
         return self.presenter.stream
 
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.presenter.notes
+
     def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
         served = cast("Sequence[ImageConversation]", conversations)
         images: list[MadeImage] = [image for one in served for image in one.made_images]

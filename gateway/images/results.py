@@ -7,7 +7,8 @@ import asyncio
 from gateway.core.errors import ResultUnavailable
 from gateway.images.kept import KeptFile, KeptImages
 from gateway.telemetry.log import Log
-from gateway.upstream.result_fetch import ResultFetcher
+from gateway.upstream.address_guard import Surroundings
+from gateway.upstream.result_fetch import FetchAllowance, ResultFetcher
 
 SWEEP_EVERY = 600.0
 """Seconds between two removals of kept images that have aged out."""
@@ -16,26 +17,40 @@ SWEEP_EVERY = 600.0
 class ImageResults:
     """Fetches images from an upstream's image host, and keeps images here under a link of this gateway.
 
-    ``public_url``: where clients reach the kept ones; empty for the listener's own address.
+    ``public_url``: where clients reach the kept ones; empty for the host that each client asked by.
     """
 
     def __init__(self, fetcher: ResultFetcher, kept: KeptImages, public_url: str) -> None:
         self._fetcher = fetcher
         self._kept = kept
         self._public_url = public_url
-        self.base_url = public_url
+        self._own_url = ""
 
     def listening(self, url: str) -> None:
-        """Set the main listener's own address, for links while no public one is configured."""
-        self.base_url = self._public_url or url
+        """Set the main listener's own address, for links to clients that named no host."""
+        self._own_url = url
 
-    async def fetch(self, url: str) -> bytes:
-        """The image behind an upstream's link. Raises ResultUnavailable."""
-        return await self._fetcher.fetch(url)
+    def surrounded_by(self, places: Surroundings) -> None:
+        """Set the places that no link may make this gateway ask."""
+        self._fetcher.surroundings = places
 
-    async def keep(self, data: bytes) -> str:
-        """Keep an image and return its link. Raises ResultUnavailable."""
-        return f"{self.base_url}/images/{await self._kept.keep(data)}"
+    def allowance(self) -> FetchAllowance:
+        """What all fetches for one answer may take."""
+        return self._fetcher.allowance()
+
+    async def fetch(self, url: str, allowance: FetchAllowance) -> bytes:
+        """The image behind an upstream's link. Raises ResultUnavailable; LinkForbidden if the link is not to be handed
+        on.
+        """
+        return await self._fetcher.fetch(url, allowance)
+
+    async def keep(self, data: bytes, host: str | None) -> str:
+        """Keep an image and return its link. Raises ResultUnavailable.
+
+        ``host``: the host, with its port, that the client asked by; None if it is not known.
+        """
+        base = self._public_url or (f"http://{host}" if host else self._own_url)
+        return f"{base}/images/{await self._kept.keep(data)}"
 
     async def open(self, name: str) -> KeptFile | None:
         """A kept image, to be read and closed; None if there is none of this name."""

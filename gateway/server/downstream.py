@@ -13,7 +13,7 @@ from starlette.types import Message, Scope, Send
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Header, Headers
 from gateway.server.connection import connection_of
-from gateway.server.headers import JSON, error_headers, request_id
+from gateway.server.headers import JSON, asked_host, error_headers, request_id
 
 _NEVER = frozenset(
     (
@@ -52,6 +52,7 @@ class Downstream:
 
     __slots__ = (
         "_connection",
+        "_headers",
         "_id_header",
         "_on_gone",
         "_send",
@@ -64,15 +65,21 @@ class Downstream:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
+        self._headers: Headers = scope["headers"]
         self._connection = connection_of(scope)
         self._connection.on_gone = self._left
         self._on_gone: Callable[[], None] | None = None
         self._streaming = False
-        self.request_id = request_id(scope["headers"])
+        self.request_id = request_id(self._headers)
         self._id_header: Header = (b"x-request-id", self.request_id.encode("ascii"))
         self.started = False
         self.finished = False
         self.gone = self._connection.gone
+
+    @property
+    def host(self) -> str | None:
+        """The host, with its port, that the client asked by; None if it named none that can stand in a link."""
+        return asked_host(self._headers)
 
     @property
     def stalled(self) -> bool:

@@ -18,6 +18,7 @@ _PROCESS = os.urandom(6).hex()
 _COUNT = itertools.count()
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_SOUND_HOST = re.compile(rb"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
@@ -29,6 +30,17 @@ def request_id(headers: Iterable[Header]) -> str:
                 return value.decode("ascii")
             break
     return f"req_{_PROCESS}{next(_COUNT) & 0xFFFFFFFFFFFF:012x}"
+
+
+def asked_host(headers: Iterable[Header]) -> str | None:
+    """The Host of a request, as a URL may have it; None without one, and for one that leads nowhere."""
+    for name, value in headers:
+        if name == b"host":
+            match = _SOUND_HOST.fullmatch(value)
+            if match is None or (match[1] is not None and not 0 < int(match[1]) < 65536):
+                return None
+            return value.decode("ascii")
+    return None
 
 
 def header(name: str, value: str) -> Header:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from gateway.core.headers import noted
 from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.outcomes.shown_words import sanitise
@@ -160,7 +161,7 @@ class ImagesToChat(ImageStream):
         found = self._reader.result()
         self._judged = True
         if found.downgraded:
-            self.note = "downgraded"
+            self.note = noted(self.note, "downgraded")
         made = [image for address in found.images if (image := image_at(address, found.revised_prompt)) is not None]
         if made:
             if self.usage is not None:

@@ -28,6 +28,7 @@ class ChatPresenter:
 
     def __init__(self, *, id: str, created: int, model: str, stream: bool, include_usage: bool) -> None:
         self.stream = stream
+        self.notes: tuple[str, ...] = ()
         self._named: dict[str, Any] = {"id": id, "created": created, "model": model}
         self._include_usage = include_usage
         self._begun = False

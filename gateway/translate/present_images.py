@@ -1,8 +1,11 @@
 """The presenter for OpenAI's Images API: one JSON document, or events.
 
 In a stream every image comes as base64 unless the client itself asked for links: the SDKs' events have no other field
-for it. A known link is sent beside it. If such a link cannot be fetched, the client still gets the link: an image that
-was bought must not be lost because it could not be converted to a form the client did not ask for.
+for it. A known link is sent beside it.
+
+Where base64 is due and a link cannot be fetched, streamed or not, the client gets the link in its place and a note: an
+image that was bought must not be lost for the sake of its form. Only a link that the address guard forbids is not
+handed on to a client that wants no links.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from typing import Any
 
 import orjson
 
-from gateway.core.errors import ResultUnavailable
-from gateway.core.images.types import MOST_IMAGES, ImageFacts, ImageFormat, ImagesRequest, MadeImage
+from gateway.core.errors import LinkForbidden, ResultUnavailable
+from gateway.core.images.types import ImageFacts, ImageFormat, ImagesRequest, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Result
 from gateway.translate.presenting import Delivering, Emitting, linked, progress_comment
@@ -38,6 +41,12 @@ _FORMATS = frozenset({"png", "webp", "jpeg"})
 MOST_IMAGE_BYTES = 128 << 20
 """Bytes of images that one request's answer may hold, or that are fetched for it; they are in memory at once."""
 
+LINKED = "link_instead_of_b64"
+"""The note for an answer with a link where base64 is due."""
+
+_FETCHED_OF_EACH = 2
+"""Links that are fetched for each image that was asked for; whoever sends more gets no more attention than that."""
+
 _BringingImage = Generator[Command, Result, MadeImage]
 
 
@@ -48,15 +57,16 @@ class ImagesPresenter:
     ``format``: the form of the images in a whole answer.
     ``explicit``: whether the client itself chose ``format``, so that it applies to a stream as well.
 
-    Its only state is how many bytes the request may still use: of images fetched, and of those a whole answer gathers.
-    A fetch under way may exceed ``MOST_IMAGE_BYTES`` by itself, since its size is not known before.
+    Its only state are its notes, and how many bytes the request may still use: of images fetched, and of those a whole
+    answer gathers. A fetch under way may exceed ``MOST_IMAGE_BYTES`` by itself, since its size is not known before.
     """
 
     def __init__(self, request: ImagesRequest, *, created: int, format: ImageFormat, explicit: bool) -> None:
         self.stream = request.stream
         self._created = created
+        self.notes: list[str] = []
         self._format: ImageFormat = format if explicit or not request.stream else "b64_json"
-        self._must_be_base64 = explicit or not request.stream
+        self._wants_links = format == "url"
         self._bytes_left = MOST_IMAGE_BYTES
         self._family = "image_generation" if request.kind == "generation" else "image_edit"
 
@@ -74,9 +84,8 @@ class ImagesPresenter:
     def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
         """Bring each image into the answer's form; in a stream, send it at once, and return it without its bytes.
 
-        Images beyond ``asked`` are delivered too, but no more than OpenAI's bound for an order are fetched: after that,
-        links are sent instead where the client takes links, and images are left out where it wants bytes. Images that
-        would exceed ``MOST_IMAGE_BYTES`` are treated alike.
+        Images beyond ``asked`` are delivered too, but at most twice as many links are fetched: after that, and where
+        what is fetched would exceed ``MOST_IMAGE_BYTES``, links are sent instead.
         Raises ResultUnavailable if none could be delivered.
         """
         delivered: list[MadeImage] = []
@@ -86,7 +95,7 @@ class ImagesPresenter:
                 if self._format == "url":
                     brought = yield from linked(image)
                 else:
-                    brought = yield from self._as_base64(image, fetch=place < max(asked, MOST_IMAGES))
+                    brought = yield from self._as_base64(image, fetch=place < _FETCHED_OF_EACH * asked)
             except ResultUnavailable as error:
                 trouble = error
                 continue
@@ -122,9 +131,11 @@ class ImagesPresenter:
             data = yield Fetch(image.url)
             assert isinstance(data, bytes)
             self._take_up(len(data))
-        except ResultUnavailable:
-            if self._must_be_base64:
+        except ResultUnavailable as error:
+            if isinstance(error, LinkForbidden) and not self._wants_links:
                 raise
+            if LINKED not in self.notes:
+                self.notes.append(LINKED)
             return image
         return MadeImage(image.url, base64.b64encode(data).decode("ascii"), image.revised_prompt)
 
@@ -137,7 +148,8 @@ class ImagesPresenter:
         self._bytes_left -= size
 
     def _item(self, image: MadeImage) -> dict[str, str]:
-        item = {"url": image.url} if self._format == "url" else {"b64_json": image.b64}
+        by_link = self._format == "url" or image.b64 is None
+        item = {"url": image.url} if by_link else {"b64_json": image.b64}
         item["revised_prompt"] = image.revised_prompt
         return {name: value for name, value in item.items() if value is not None}
 

@@ -29,6 +29,11 @@ class Presenter(Protocol):
     stream: bool
     """Whether the client asked for events."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the client is to be told about the form of its images (``x-gateway-note``); it grows as they come."""
+        ...
+
     def progress(self, text: str) -> Emitting:
         """Report progress: an optional comment in a stream; nothing in a whole answer."""
         ...

@@ -9,6 +9,8 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any, Protocol
 
 from gateway.core.types import Endpoint
@@ -43,17 +45,35 @@ def is_shortage(error: BaseException) -> bool:
 
 async def system_resolver(host: str, port: int) -> list[Address]:
     """The operating system's resolver; an address written as digits is not looked up. Raises ``socket.gaierror``."""
+    return await _resolved(host, port, None)
+
+
+def resolver_on(threads: Executor) -> Resolver:
+    """``system_resolver`` on these threads: for names that others choose, whose look-ups may take as long as they like
+    without keeping the upstreams' waiting.
+    """
+
+    async def resolve(host: str, port: int) -> list[Address]:
+        return await _resolved(host, port, threads)
+
+    return resolve
+
+
+async def _resolved(host: str, port: int, threads: Executor | None) -> list[Address]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found = await _looked_up(host, port)
+        found = await _looked_up(host, port, threads)
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
 
 
-async def _looked_up(host: str, port: int) -> list[Any]:
+async def _looked_up(host: str, port: int, threads: Executor | None) -> list[Any]:
     """What ``getaddrinfo`` finds. A look-up that this machine could not make is a shortage, as EAI_MEMORY is."""
+    loop = asyncio.get_running_loop()
     try:
-        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if threads is None:
+            return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return await loop.run_in_executor(threads, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
     except socket.gaierror as error:
         if _has_a_descriptor():
             raise

@@ -172,8 +172,10 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Send the request again if half of an answer is of no use; what was delivered is charged.",
     ),
     (502, "result_unavailable"): Meaning(
-        "An image was made and is charged, but it could not be fetched from its link, or not be kept.",
-        "Ask for `url` instead of `b64_json`; check `images.fetch_hosts`. Sending it again buys it again.",
+        "An image was made and is charged, but its link leads to where nobody should be sent (a private address, this "
+        "gateway, a password in it), or it could not be kept here.",
+        "Ask for `url` to get such a link all the same; for storage on your own premises set `images.fetch_private`. "
+        "The log says why. Sending it again buys it again.",
     ),
     (503, "gateway_overloaded"): Meaning(
         "The gateway has as much in hand as it may take: `limits.in_flight`, memory for bodies, or connections.",

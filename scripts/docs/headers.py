@@ -28,8 +28,9 @@ SENT: Mapping[str, str] = {
     "x-gateway-attempts": "How many attempts were made at upstreams; 0 for what was refused before.",
     "x-gateway-cost-usd": "What the key is charged, in US dollars. On whole answers; a stream's head goes out before "
     "it is known.",
-    "x-gateway-note": "Remarks on how the answer came about, joined by `; `, such as `downgraded` for an image that "
-    "PiAPI made with another model, or `ignored: provider` for a field that was not passed on.",
+    "x-gateway-note": "Remarks on how the answer came about, joined by `; `: `link_instead_of_b64` where a link could "
+    "not be fetched and stands in place of the bytes; `downgraded` for an image that PiAPI made with another model; "
+    "`ignored: provider` for a field that was not passed on.",
     "x-should-retry": "On every error: whether software may send the same request again by itself.",
     "x-ratelimit-limit-requests": "The key's `rpm`.",
     "x-ratelimit-remaining-requests": "What is left of it.",

@@ -51,6 +51,7 @@ from gateway.core.types import Budget
         (addresses.link, "http://127.0.0.1:9/hook?x=1", "http://127.0.0.1:9/hook?x=1"),
         (addresses.host_pattern, "*.TheApi.app", "*.theapi.app"),
         (addresses.host_pattern, "127.0.0.1", "127.0.0.1"),
+        (addresses.host_pattern, "*", "*"),
         (addresses.host_name, "Gateway.LAN.", "gateway.lan"),
         (addresses.host_name, "[::2]", "::2"),
         (addresses.host_name, "10.0.0.5", "10.0.0.5"),
@@ -103,7 +104,7 @@ def test_taken(parse: Callable[[object], object], given: object, expected: objec
             )
         ),
         (addresses.link, "gateway.example.com"),
-        *((addresses.host_pattern, given) for given in ("https://h", "h:443", "h/p", "*", "a.*.b", "", 5)),
+        *((addresses.host_pattern, given) for given in ("https://h", "h:443", "h/p", "**", "*.", "a.*.b", "", 5)),
         *((addresses.store, given) for given in ("sqlite://", "sqlite:///", "sqlite:///dir/", "gateway.db", "mysql://h")),
         *((addresses.shared_state, given) for given in ("memory", "redis://", "redis://[", "http://h", 5)),
     ],

@@ -61,13 +61,14 @@ async def order(
     key: str | None = ALICE,
     body: bytes | None = None,
     content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
     **fields: Any,
 ) -> Answer:
     """One order over raw HTTP; ``fields`` are added to model and prompt, ``body`` stands in place of all of them.
 
     The connection is closed after it: a stream of images has no ``[DONE]`` by which its end is known.
     """
-    headers = {"content-type": content_type, "connection": "close"}
+    headers = {"content-type": content_type, "connection": "close", **(headers or {})}
     async with rig.client() as client:
         await client.ask(order_body(**fields) if body is None else body, key, headers, target=path)
         return await client.rest(await client.head())

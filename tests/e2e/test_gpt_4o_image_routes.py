@@ -155,8 +155,8 @@ class TestAStream:
 
         events = [json.loads(payload) for payload in answer.payloads]
         assert [event["url"] for event in events] == sandbox_links(rig, 3)
-        assert [bool(event["b64_json"]) for event in events] == [True, True, True]
-        assert files_asked(rig) == ["api"] * 3
+        assert [bool(event["b64_json"]) for event in events] == [True, True, False]  # two are fetched for one
+        assert files_asked(rig) == ["api"] * 2
 
     async def test_gives_links_to_who_asked_for_links(self, rig: Rig) -> None:
         answer = await order(rig, stream=True, response_format="url")

@@ -93,7 +93,7 @@ GENERATIONS = (
     wrong("api_base", "flux-dev", extra={"api_base": "http://127.0.0.1:1"}),
     wrong("denoise", "gpt-4o-image", "Flux", extra={"denoise": 0.5}),
     wrong("lora_settings", "gpt-image-1", "Flux", extra=LORA),
-    wrong("response_format", "gpt-image-1", "b64_json", response_format="url"),
+    wrong("response_format", "gpt-image-1", response_format="svg"),
     wrong("partial_images", "gpt-image-1", "stream", partial_images=2),
 )
 

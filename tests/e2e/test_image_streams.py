@@ -192,7 +192,7 @@ class TestTheWire:
 
 
 class TestFormats:
-    """``response_format``: links and base64, whole and streamed. Links of gpt-image-1 are refused, as at OpenAI."""
+    """``response_format``: links and base64, whole and streamed. What has no link is kept."""
 
     @pytest.mark.parametrize("model", ["gpt-4o-image", "gpt-image-1", "flux-schnell"])
     async def test_whole_in_base64(self, rig: Rig, model: str) -> None:
@@ -224,6 +224,17 @@ class TestFormats:
         assert (event["type"], event["b64_json"]) == (COMPLETED, None)
         assert not [request for request in rig.sandbox.requests if request.path.startswith("/files/")]
         assert opened(await get(str(event["url"]))).size == (1024, 1024)
+
+    @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+    async def test_a_link_of_gpt_image_1_is_ours(self, rig: Rig, stream: bool) -> None:
+        """It gives base64 only."""
+        asked: Any = {"model": "gpt-image-1", "prompt": PROMPT, "response_format": "url", "stream": stream}
+
+        answer: Any = await rig.openai().images.generate(**asked)
+
+        [url] = [event.to_dict()["url"] async for event in answer] if stream else [answer.data[0].url]
+        assert url.startswith(f"{rig.gateway.main_url}/images/")
+        assert opened(await get(url)).size == (1024, 1024)
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     @pytest.mark.parametrize("model", ["gpt-4o-image", "flux-dev"])

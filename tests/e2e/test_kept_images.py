@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import re
 import stat
@@ -68,6 +69,62 @@ class TestALinkOfOurOwn:
 
         assert link.startswith("https://images.example.com/gateway/images/")
         assert kept(rig) == [link.rpartition("/")[2]]
+
+    @pytest.mark.parametrize(
+        "host",
+        ["localhost:{port}", "gateway.lan:8400", "host.docker.internal:8400", "gateway.lan", "[::1]:8400", "x_y.z"],
+    )
+    @pytest.mark.parametrize("way", ["images", "chat", "chat stream", "events"])
+    async def test_names_the_host_that_the_client_asked_by(self, gateway: StartGateway, host: str, way: str) -> None:
+        """As a container, or another machine, reaches us; what the listener calls itself may mean nothing there."""
+        rig = await gateway(f"{BY_THE_BACKUP}\nhosts: [gateway.lan]")
+        host = host.format(port=rig.gateway.main_url.rpartition(":")[2])
+
+        if way in ("images", "events"):
+            fields = {"stream": True, "response_format": "url"} if way == "events" else {}
+            answer = await order(rig, headers={"host": host}, **fields)
+            link = json.loads(answer.payloads[0])["url"] if fields else link_in(answer)
+        else:
+            answer = await rig.chat(model="gpt-image-1", stream=way == "chat stream", headers={"host": host})
+            text = answer.text if way == "chat stream" else answer.json()["choices"][0]["message"]["content"]
+            link = text.removeprefix("![image](").removesuffix(")")
+
+        assert link.startswith(f"http://{host}/images/")
+        shown = await fetched(link.replace(f"http://{host}", rig.gateway.main_url), headers={"host": host})
+        assert (shown.status, shown.body) == (200, PNG)
+
+    @pytest.mark.parametrize("host", ["gateway.lan:99999", "gateway.lan:0", "..", "."])
+    async def test_names_the_listener_where_the_host_leads_nowhere(self, gateway: StartGateway, host: str) -> None:
+        rig = await gateway(BY_THE_BACKUP)
+
+        link = link_in(await order(rig, headers={"host": host}))
+
+        assert link.startswith(f"{rig.gateway.main_url}/images/")
+
+    async def test_is_given_for_gpt_image_1_where_links_are_asked_for(self, rig: Rig) -> None:
+        """PiAPI's own example of an edit asks for them; it has bytes only."""
+        made = await rig.openai().images.generate(model="gpt-image-1", prompt=PROMPT, response_format="url")
+        edited = await rig.openai().images.edit(
+            model="gpt-image-1", prompt=PROMPT, image=("a.png", PNG, "image/png"), response_format="url"
+        )
+
+        for answer in (made, edited):
+            [image] = answer.data or []
+            assert image.b64_json is None
+            assert (image.url or "").startswith(f"{rig.gateway.main_url}/images/")
+            shown = await fetched(image.url or "")
+            assert (shown.status, shown.header("content-type")) == (200, "image/png")
+        assert all("response_format" not in request.body.decode("latin-1") for request in rig.sandbox.requests)
+        rows = await rig.rows(2)
+        assert sum(row.charged for row in rows) == rig.sandbox.billed
+
+    async def test_is_what_the_upstream_has_where_it_has_one(self, rig: Rig) -> None:
+        rig.sandbox.script("ok;link=1")
+
+        answer = await order(rig, model="gpt-image-1", quality="low", size="1024x1024", response_format="url")
+
+        assert link_in(answer).startswith(f"{rig.sandbox.urls['api']}/files/")
+        assert not folder(rig).exists()
 
     async def test_is_another_one_for_every_image(self, gateway: StartGateway) -> None:
         rig = await gateway(BY_THE_BACKUP)

@@ -163,7 +163,7 @@ class TestRefusals:
         ("check", "param", "fields"),
         [
             ("generate", "guidance_scale", {"model": "flux-dev", "guidance_scale": 9}),
-            ("generate", "response_format", {"model": "gpt-image-1", "response_format": "url"}),
+            ("generate", "response_format", {"model": "gpt-image-1", "response_format": "svg"}),
             ("edit", "mask", {"model": "flux-kontext", "image": file(SOURCE), "mask": file(MASK)}),
             ("edit", "image", {"model": "flux-kontext", "image": [file(SOURCE)] * 2}),
         ],

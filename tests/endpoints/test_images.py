@@ -68,12 +68,20 @@ def test_an_order_is_answered_with_images_in_the_form_it_asks_for(format: str | 
     play(story)
 
 
-def test_a_model_that_gives_no_links_is_not_asked_for_them() -> None:
+@pytest.mark.parametrize("format", [None, "url", "b64_json"])
+def test_a_model_that_gives_bytes_has_them_kept_for_who_wants_links(format: str | None) -> None:
+    """gpt-image-1's own form is base64, which it has for everybody who does not ask for links."""
+
     async def story() -> None:
-        stage = Stage(targets=[replace(IMAGES, model="gpt-4o")])
-        with pytest.raises(GatewayError) as refused:
-            await order(stage, asking(response_format="url"))
-        assert (refused.value.status, refused.value.param, stage.asked) == (400, "response_format", [])
+        stage = Stage(made(), targets=[replace(IMAGES, model="gpt-4o")])
+        client = await order(stage, asking(**({} if format is None else {"response_format": format})))
+        [image] = orjson.loads(client.body)["data"]
+        if format == "url":
+            assert stage.links[image["url"]] == BLACK
+            assert "b64_json" not in image
+        else:
+            assert image["b64_json"] == as_base64(BLACK)
+        assert b"response_format" not in stage.pool.asked[0]["body"]  # which gpt-image refuses
 
     play(story)
 

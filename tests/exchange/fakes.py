@@ -21,6 +21,7 @@ class Client:
 
     takes: float = 0.0
     request_id: str = "req-1"
+    host: str | None = None
     stalled: bool = False
     started: bool = False
     gone: bool = False

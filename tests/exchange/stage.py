@@ -40,6 +40,7 @@ from gateway.runtime.wakeups import Wakeups
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
 from gateway.translate.commands import Conversation
+from gateway.upstream.result_fetch import FetchAllowance, FetchLimits
 from gateway.upstream.task_limiter import TaskLimiter
 from tests.core.builders import Chance
 from tests.exchange.fakes import Alerts, Books, Client, Clock, Log
@@ -118,6 +119,7 @@ class Order:
     mistake: Exception | None = None
     tokens: int = 0
     route: str = PATH
+    notes: Sequence[str] = ()
 
     @property
     def prepares(self) -> bool:
@@ -209,10 +211,13 @@ class Stage:
     async def _ask_limit(self, upstream: Upstream, credential: Credential) -> int | None:
         return self.task_limit
 
-    async def fetch(self, url: str) -> bytes:
+    def allowance(self) -> FetchAllowance:
+        return FetchAllowance(FetchLimits())
+
+    async def fetch(self, url: str, allowance: FetchAllowance) -> bytes:
         return self.links[url]
 
-    async def keep(self, data: bytes) -> str:
+    async def keep(self, data: bytes, host: str | None) -> str:
         url = f"http://127.0.0.1/images/{len(self.links)}"
         self.links[url] = data
         return url

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.errors import ResultUnavailable
 from gateway.core.types import Endpoint, Outcome, Phase
+from gateway.exchange.attempt import TO_DELIVER
 from gateway.translate.commands import Awaiting, Conversing, Emit, Fetch, Keep, Record, Respond, Send, Sleep, Stalled
 from tests.exchange.scripted import OK, Errands, Pool, Response, Sink, Talk, attempt, ends, play
 
@@ -83,6 +84,45 @@ class TestErrands:
 
 
 class TestTheDeadline:
+    def test_that_passes_while_an_image_is_fetched_leaves_a_moment_to_tell_the_link(self) -> None:
+        """It is paid for. One fetch may find the time over, the others do not even begin."""
+        troubles: list[str] = []
+
+        def script(talk: Talk) -> Conversing:
+            talk.task_id, talk.images = "task-1", 2
+            for _ in range(2):
+                try:
+                    yield Fetch("https://img.example/1.png")
+                except ResultUnavailable as trouble:
+                    troubles.append(str(trouble))
+                    yield Emit(b"the link")
+            return OK
+
+        async def story() -> None:
+            sink, errands = Sink(seconds=1), Errands(b"bytes", seconds=100)
+            assert await ends(attempt(script, sink=sink, errands=errands, deadline=30)) == ("ok", 32)
+            assert sink.got == [(b"the link", True)] * 2
+            assert troubles == ["the request's deadline passed before the image was fetched"] * 2
+            assert errands.done == []
+
+        play(story)
+
+    def test_is_not_put_off_for_ever_by_that(self) -> None:
+        def script(talk: Talk) -> Conversing:
+            talk.images = 1
+            try:
+                yield Fetch("https://img.example/1.png")
+            except ResultUnavailable:
+                yield Emit(b"the link")
+            yield Sleep(100)
+            return OK
+
+        async def story() -> None:
+            running = attempt(script, sink=Sink(), errands=Errands(b"bytes", seconds=100), deadline=30)
+            assert await ends(running) == ("deadline", 30 + TO_DELIVER)
+
+        play(story)
+
     def test_ends_a_sleep(self) -> None:
         def script(talk: Talk) -> Conversing:
             yield Sleep(100)

@@ -25,6 +25,7 @@ class Presenter:
     """Keeps what it is to conclude."""
 
     stream = False
+    notes: Sequence[str] = ()
 
     def __init__(self) -> None:
         self.concluded: list[tuple[Sequence[MadeImage], ImageFacts, Usage | None]] = []

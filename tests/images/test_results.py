@@ -9,6 +9,7 @@ import pytest
 
 from gateway.core.errors import ResultUnavailable
 from gateway.images.results import SWEEP_EVERY, ImageResults
+from gateway.upstream.result_fetch import FetchAllowance, FetchLimits
 from tests.exchange.fakes import Log
 from tests.exchange.scripted import play
 
@@ -16,7 +17,7 @@ from tests.exchange.scripted import play
 class Fetcher:
     closed = False
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch(self, url: str, allowance: FetchAllowance) -> bytes:
         if "gone" in url:
             raise ResultUnavailable("the image's host answered 404")
         return b"png of " + url.encode()
@@ -56,21 +57,32 @@ def results(public_url: str = "", kept: Kept | None = None, fetcher: Fetcher | N
 
 
 @pytest.mark.parametrize(
-    ("public", "base"), [("", "http://127.0.0.1:8400"), ("https://images.example", "https://images.example")]
+    ("public", "host", "base"),
+    [
+        ("", "gateway.lan:8400", "http://gateway.lan:8400"),
+        ("", "localhost", "http://localhost"),
+        ("", "[::1]:8400", "http://[::1]:8400"),
+        ("", None, "http://127.0.0.1:8400"),
+        ("https://images.example", "gateway.lan:8400", "https://images.example"),
+        ("https://images.example", None, "https://images.example"),
+    ],
 )
-async def test_a_link_leads_to_the_public_address_or_else_to_the_listener(public: str, base: str) -> None:
+async def test_a_link_leads_where_the_client_asked_unless_there_is_a_public_address(
+    public: str, host: str | None, base: str
+) -> None:
     images = results(public)
     images.listening("http://127.0.0.1:8400")
-    assert await images.keep(b"png") == f"{base}/images/1.png"
+    assert await images.keep(b"png", host) == f"{base}/images/1.png"
     assert await images.open("1.png") is not None
     assert await images.open("2.png") is None
 
 
 async def test_what_cannot_be_fetched_is_told_in_the_fetchers_words() -> None:
     images = results()
-    assert await images.fetch("https://img/1") == b"png of https://img/1"
+    allowance = FetchAllowance(FetchLimits())
+    assert await images.fetch("https://img/1", allowance) == b"png of https://img/1"
     with pytest.raises(ResultUnavailable, match="answered 404"):
-        await images.fetch("https://img/gone")
+        await images.fetch("https://img/gone", allowance)
 
 
 def test_old_images_are_removed_now_and_then_and_a_folder_in_trouble_is_tried_again() -> None:

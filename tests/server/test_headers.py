@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayError, invalid_request, rate_limit_exceeded
-from gateway.server.headers import error_headers, header, request_id
+from gateway.server.headers import asked_host, error_headers, header, request_id
 
 
 @pytest.mark.parametrize("sent", [b"a", b"req_1.2-3_X", b"a" * 128])
@@ -64,3 +64,26 @@ def test_any_other_error_says_that_it_may_not():
         b"x-request-id": b"req_1",
         b"x-should-retry": b"false",
     }
+
+
+@pytest.mark.parametrize(
+    ("sent", "host"),
+    [
+        (b"localhost:8400", "localhost:8400"),
+        (b"gateway.example.com", "gateway.example.com"),
+        (b"host.docker.internal:8400", "host.docker.internal:8400"),
+        (b"my_gateway", "my_gateway"),
+        (b"10.0.0.5:80", "10.0.0.5:80"),
+        (b"[::1]:8400", "[::1]:8400"),
+        (b"[2001:db8::1]", "[2001:db8::1]"),
+        (b"gateway:65535", "gateway:65535"),
+        *((odd, None) for odd in (b"", b"gateway:65536", b"gateway:0", b"gateway:", b".", b"..", b".example")),
+        *((odd, None) for odd in (b"a@b", b"a/b", b"a b", b"a)b", b"a\r\nb", b"::1", b"[::1%25eth0]", b"caf\xc3\xa9")),
+    ],
+)
+def test_the_host_a_client_asked_by_can_stand_in_a_link(sent: bytes, host: str | None) -> None:
+    assert asked_host([(b"accept", b"*/*"), (b"host", sent)]) == host
+
+
+def test_a_request_may_have_named_no_host() -> None:
+    assert asked_host([(b"accept", b"*/*")]) is None

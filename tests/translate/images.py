@@ -67,6 +67,7 @@ class PlainPresenter:
 
     def __init__(self, stream: bool = False) -> None:
         self.stream = stream
+        self.notes: tuple[str, ...] = ()
         self.delivered: list[tuple[MadeImage, ImageFacts]] = []
         self.previews: list[tuple[str, int]] = []
         self.progressed: list[str] = []

@@ -13,17 +13,18 @@ from openai.types import (
     ImagesResponse,
 )
 
-from gateway.core.errors import ResultUnavailable
+from gateway.core.errors import LinkForbidden, ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Fetch, Keep
-from gateway.translate.present_images import ImagesPresenter
+from gateway.translate.present_images import LINKED, ImagesPresenter
 
 from .images import BLACK, KEPT_URL, OTHER_URL, URL, WHITE, as_base64, order, source, tell
 
 CREATED = 1_764_000_000
 NO_FACTS = ImageFacts()
 GONE = ResultUnavailable("it is gone")
+FORBIDDEN = LinkForbidden("it leads inside")
 STATED = {
     "input_tokens": 10,
     "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
@@ -86,17 +87,37 @@ class TestWholeAnswers:
         assert said == [Fetch(URL)]
         assert whole(telling, images)["data"] == [{"b64_json": as_base64(BLACK), "revised_prompt": "A cat"}]
 
-    def test_one_that_cannot_be_had_is_left_out(self) -> None:
-        telling = presenter("b64_json")
-        said, images = tell(telling.deliver([MadeImage(URL), MadeImage(OTHER_URL)], NO_FACTS, 2), GONE, WHITE)
+    @pytest.mark.parametrize("explicit", [True, False])
+    def test_one_that_cannot_be_fetched_is_given_as_its_link(self, explicit: bool) -> None:
+        """Whoever chose the form, the client or the model's custom: it is bought."""
+        telling = presenter("b64_json", explicit)
+        made = [MadeImage(URL, revised_prompt="A cat"), MadeImage(OTHER_URL)]
+        said, images = tell(telling.deliver(made, NO_FACTS, 2), GONE, WHITE)
         assert said == [Fetch(URL), Fetch(OTHER_URL)]
-        assert [item["b64_json"] for item in whole(telling, images)["data"]] == [as_base64(WHITE)]
+        assert whole(telling, images)["data"] == [
+            {"url": URL, "revised_prompt": "A cat"},
+            {"b64_json": as_base64(WHITE)},
+        ]
+        assert telling.notes == [LINKED]
+
+    def test_the_note_is_one_however_many_links_there_are(self) -> None:
+        telling = presenter("b64_json")
+        tell(telling.deliver([MadeImage(URL), MadeImage(OTHER_URL)], NO_FACTS, 2), GONE, GONE)
+        assert telling.notes == [LINKED]
+
+    def test_bytes_and_links_that_were_asked_for_need_no_note(self) -> None:
+        for telling, told in ((presenter("b64_json"), (BLACK,)), (presenter("url"), ())):
+            tell(telling.deliver([MadeImage(URL)], NO_FACTS, 1), *told)
+            assert list(telling.notes) == []
 
     @pytest.mark.parametrize("explicit", [True, False])
-    def test_none_that_can_be_had(self, explicit: bool) -> None:
-        """In a whole answer the form was chosen by somebody: the client, or the model's custom."""
-        with pytest.raises(ResultUnavailable, match="it is gone"):
-            tell(presenter("b64_json", explicit).deliver([MadeImage(URL)], NO_FACTS, 2), GONE)
+    def test_a_link_that_is_forbidden_is_not_handed_on(self, explicit: bool) -> None:
+        telling = presenter("b64_json", explicit)
+        with pytest.raises(LinkForbidden):
+            tell(telling.deliver([MadeImage(URL)], NO_FACTS, 2), FORBIDDEN)
+        _, images = tell(telling.deliver([MadeImage(URL), MadeImage(OTHER_URL)], NO_FACTS, 2), FORBIDDEN, WHITE)
+        assert images == (MadeImage(OTHER_URL, as_base64(WHITE)),)
+        assert telling.notes == []
 
     def test_bytes_that_cannot_be_read_are_not_kept(self) -> None:
         with pytest.raises(ResultUnavailable, match="cannot be read"):
@@ -208,10 +229,22 @@ class TestStreams:
         assert (document["b64_json"], document["url"]) == (None, URL)
         assert images == (MadeImage(URL),)
 
-    def test_bytes_the_client_insists_on_are_bytes_or_nothing(self) -> None:
+    def test_also_where_the_client_insists_on_bytes(self) -> None:
         telling = presenter("b64_json", explicit=True, stream=True)
-        with pytest.raises(ResultUnavailable):
-            tell(telling.deliver([MadeImage(URL)], NO_FACTS, 2), GONE)
+        said, images = tell(telling.deliver([MadeImage(URL)], NO_FACTS, 2), GONE)
+        (document,) = events(said)
+        assert (document["b64_json"], document["url"]) == (None, URL)
+        assert (images, telling.notes) == ((MadeImage(URL),), [LINKED])
+
+    @pytest.mark.parametrize("format", ["url", "b64_json"])
+    def test_a_link_that_is_forbidden_is_only_for_whom_a_whole_answer_would_give_links(self, format: str) -> None:
+        telling = presenter(format, stream=True)
+        if format == "url":
+            said, _ = tell(telling.deliver([MadeImage(URL)], NO_FACTS, 2), FORBIDDEN)
+            assert events(said)[0]["url"] == URL
+        else:
+            with pytest.raises(LinkForbidden):
+                tell(telling.deliver([MadeImage(URL)], NO_FACTS, 2), FORBIDDEN)
 
     def test_a_client_that_insists_on_links_gets_links(self) -> None:
         telling = presenter("url", explicit=True, stream=True)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.errors import LinkForbidden
 from gateway.core.types import Endpoint
-from gateway.upstream.address_guard import AddressGuard, LinkRefused, is_public
+from gateway.upstream.address_guard import AddressGuard, LinkRefused, Surroundings, is_of_this_machine, is_public
 from gateway.upstream.dialer import Address, Resolver, system_resolver
 
 HOSTS = ("*.theapi.app", "videos.openai.com")
@@ -312,3 +313,158 @@ async def test_the_systems_own_resolver_is_judged_like_any_other() -> None:
 async def test_on_premises_every_address_will_do() -> None:
     guard = AddressGuard(("storage.lan",), private=True)
     assert await guard.guarding(answering("10.0.0.5"))("storage.lan", 9000) == [(socket.AF_INET, ("10.0.0.5", 9000))]
+
+
+# Every public host, and what becomes of a link that is not followed
+
+ANYWHERE = AddressGuard(("*",), private=False)
+OURS = Surroundings(
+    ports=frozenset({8400, 8401}),
+    names=frozenset({"gateway.example.com", "93.184.215.99"}),
+    upstreams=frozenset({"api.piapi.ai", "relay.example.net"}),
+)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *("https://cdn.example.net/a.png", "https://a.b.c.d.example.co.uk/x?sig=%2B", "https://93.184.215.14/a.png"),
+        *("https://[2606:4700::1111]/a.png", "https://bücher.example.com/a.png", "https://gone.example/a.png"),
+        *("https://img.theapi.app/a.png", "https://cdn.example.net:443/a.png", "https://1e100.net/a"),
+    ],
+)
+def test_any_public_host_is_followed_where_no_list_is_narrower(link: str) -> None:
+    assert ANYWHERE.destination(link).endpoint.port == 443
+
+
+def dangerous(guard: AddressGuard, link: str) -> bool:
+    """Whether a link that is not followed may not be handed on either."""
+    with pytest.raises(LinkRefused) as caught:
+        guard.destination(link)
+    return isinstance(caught.value, LinkForbidden)
+
+
+@pytest.mark.parametrize("guard", [ANYWHERE, GUARD], ids=["anywhere", "listed"])
+@pytest.mark.parametrize("link", [*LOOPBACK[:-1], *PRIVATE], ids=lambda link: ascii(link)[:60])
+def test_no_spelling_of_a_place_inside_is_followed_or_handed_on(guard: AddressGuard, link: str) -> None:
+    """Without a look-up, and whether or not a list would have let it through."""
+    assert dangerous(guard, link)
+    assert dangerous(guard, link.replace("https:", "http:"))
+    assert dangerous(guard, link.replace("/", ":8443/").replace(":8443/:8443/", "//", 1))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *(
+            "https://printer/",
+            "https://nas.local/a.png",
+            "https://vault.corp/",
+            "https://db.internal/",
+            "https://a.lan/",
+        ),
+        *("https://x.home.arpa/", "https://app.localhost/", "https://kubernetes.default.svc/", "https://Router.HOME./"),
+    ],
+)
+def test_names_that_mean_something_inside_only_are_known_without_a_look_up(link: str) -> None:
+    assert dangerous(ANYWHERE, link)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        *("https://user:pass@cdn.example.net/a.png", "https://token@cdn.example.net/", "https://@cdn.example.net/"),
+        *("https://cdn.example.net\\@evil.example/", "https:\\\\cdn.example.net/", "https://cdn.example.net/\r\nx: y"),
+        *(
+            "ftp://cdn.example.net/a.png",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "data:image/png;base64,iVBORw0KGgo=",
+        ),
+        *(
+            "https://cdn.example.net:0/",
+            "https://cdn.example.net:65979/",
+            "https://cdn.example.net:443:80/",
+            "",
+            "https://",
+        ),
+        *("https://cdn..example.net/", "https://evil.example／.net/", "https://0x7f.1/", "https://[::1].example.net/"),
+    ],
+    ids=lambda link: ascii(link)[:60],
+)
+def test_what_could_be_read_in_two_ways_or_is_no_web_address_is_not_handed_on(link: str) -> None:
+    assert dangerous(ANYWHERE, link)
+
+
+@pytest.mark.parametrize(
+    ("guard", "link"),
+    [
+        (GUARD, "https://cdn.example.net/a.png"),
+        (GUARD, "https://eviltheapi.app/a.png"),
+        (GUARD, "http://cdn.example.net:8080/a.png"),
+        (GUARD, "https://93.184.215.14/a.png"),
+        (ANYWHERE, "http://cdn.example.net/a.png"),
+        (ANYWHERE, "HTTP://cdn.example.net:443/a.png"),
+        (ANYWHERE, "https://cdn.example.net:8443/a.png"),
+        (ANYWHERE, "https://cdn.example.net:80/a.png"),
+        (ANYWHERE, "https://cdn.example.net/my cat.png"),
+        (ANYWHERE, " https://cdn.example.net/cat.png"),
+        (ANYWHERE, "https://cdn.example.net/" + "a" * 8192),
+        (AddressGuard((), private=False), "https://cdn.example.net/a.png"),
+    ],
+)
+def test_what_is_public_and_not_followed_may_be_handed_on(guard: AddressGuard, link: str) -> None:
+    """Another host, scheme or port does no harm in the client's hands, and the image behind it is paid for."""
+    assert not dangerous(guard, link)
+
+
+@pytest.mark.parametrize(
+    "link", ["https://gateway.example.com/images/a.png", "https://GATEWAY.example.com./x", "https://93.184.215.99/"]
+)
+@pytest.mark.parametrize("hosts", [("*",), ("gateway.example.com", "93.184.215.99"), ("*.theapi.app",)])
+def test_this_gateway_is_never_asked_by_any_of_its_names(hosts: tuple[str, ...], link: str) -> None:
+    guard = AddressGuard(hosts, private=False)
+    guard.surroundings = OURS
+    assert dangerous(guard, link)
+
+
+@pytest.mark.parametrize("link", ["https://api.piapi.ai/v1/models", "https://Relay.example.net/files/a.png"])
+def test_an_upstreams_host_is_asked_only_if_it_is_listed_by_its_name(link: str) -> None:
+    """A wildcard does not name it. Its link may be handed on: it serves the image itself, to everybody."""
+    for hosts in (("*",), ("*.piapi.ai", "*.example.net"), ("*", "*.piapi.ai", "*.relay.example.net")):
+        guard = AddressGuard(hosts, private=False)
+        guard.surroundings = OURS
+        assert not dangerous(guard, link)
+    named = AddressGuard(("*", "api.piapi.ai", "relay.example.net"), private=False)
+    named.surroundings = OURS
+    assert named.destination(link).endpoint.port == 443
+
+
+async def test_an_address_of_this_machine_is_never_connected_to_be_it_public_or_not() -> None:
+    guard = AddressGuard(("*",), private=False, is_ours=lambda address: address == "93.184.215.14")
+    with pytest.raises(LinkForbidden, match="this machine's"):
+        await guard.guarding(answering("93.184.215.15", "93.184.215.14"))("cdn.example.net", 443)
+    with pytest.raises(LinkForbidden, match="this machine's"):
+        guard.destination("https://93.184.215.14/")
+    assert await guard.guarding(answering("93.184.215.15"))("cdn.example.net", 443)
+
+
+async def test_on_premises_the_listeners_of_this_gateway_are_not_asked_either() -> None:
+    """By their ports, since everything else on this machine may be: the storage may run on it."""
+    guard = AddressGuard(("*",), private=True)
+    guard.surroundings = OURS
+    for address in ("127.0.0.1", "::1", "127.0.0.7", "0.0.0.0", "::ffff:127.0.0.1"):
+        for port in (8400, 8401):
+            with pytest.raises(LinkForbidden, match="this gateway"):
+                await guard.guarding(answering(address))("localhost", port)
+        assert await guard.guarding(answering(address))("localhost", 9000)
+    assert await guard.guarding(answering("10.99.99.99"))("storage.lan", 8400)
+    for link in ("http://relay.example.net:9000/a.png", "http://10.0.0.5/a.png", "http://nas/a.png"):
+        assert guard.destination(link)
+
+
+def test_which_addresses_are_this_machines() -> None:
+    for address in ("127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::"):
+        assert is_of_this_machine(address)
+    for address in ("192.0.2.1", "8.8.8.8", "2001:db8::1", "no address", ""):
+        assert not is_of_this_machine(address)

@@ -13,8 +13,10 @@ import pytest
 
 from gateway.core.errors import ResultUnavailable
 from gateway.upstream.dialer import Address
+from gateway.upstream.result_fetch import FetchAllowance, FetchLimits
+from tests.virtual_time import VirtualTime
 
-from .fetching import OK, PNG, Made, Pauses, answer, link, once, trouble
+from .fetching import OK, PNG, Made, Pauses, answer, link, moved, once, trouble
 from .peer import Do, Peer, Script
 
 
@@ -75,6 +77,37 @@ async def test_a_host_that_refuses_twice_and_then_has_the_image(fetcher: Made, p
         assert await fetcher().fetch(link(peer)) == PNG
         assert len(peer.requests) == peer.accepted == 3
     assert pauses == [0.5, 1.5]
+
+
+def agents(peer: Peer) -> list[bytes]:
+    """By what name each request was made."""
+    lines = [line for head in peer.requests for line in head.split(b"\r\n") if line.startswith(b"user-agent: ")]
+    return [b"browser" if line.startswith(b"user-agent: Mozilla/5.0 (") else line[12:] for line in lines]
+
+
+async def test_a_host_that_forbids_is_asked_again_as_a_browser_would(fetcher: Made) -> None:
+    async with Peer(once(answer(403, b"bots are not welcome")), OK) as peer:
+        assert await fetcher().fetch(link(peer)) == PNG
+        assert agents(peer) == [b"piapi-gateway", b"browser"]
+        again = peer.requests[1].lower()
+        assert b"\r\naccept-encoding: identity\r\n" in again
+        names = {line.split(b":")[0] for line in again.split(b"\r\n")[1:] if line}
+        assert not names & {b"cookie", b"authorization", b"referer", b"x-api-key"}
+
+
+async def test_a_browser_is_played_only_where_it_was_forbidden_and_then_to_the_end(fetcher: Made) -> None:
+    async with Peer(once(answer(503)), once(answer(403)), OK) as peer:
+        assert await fetcher().fetch(link(peer)) == PNG
+        assert agents(peer) == [b"piapi-gateway", b"piapi-gateway", b"browser"]
+    async with Peer(once(answer(403)), moved("/b"), OK) as peer:
+        assert await fetcher().fetch(link(peer)) == PNG
+        assert agents(peer) == [b"piapi-gateway", b"browser", b"browser"]
+    async with Peer(moved("/b"), once(answer(403)), moved("/b"), OK) as peer:
+        assert await fetcher().fetch(link(peer)) == PNG
+        assert agents(peer) == [b"piapi-gateway", b"piapi-gateway", b"browser", b"browser"]
+    async with Peer(once(answer(404)), once(answer(429)), OK) as peer:
+        assert await fetcher().fetch(link(peer)) == PNG
+        assert agents(peer) == [b"piapi-gateway"] * 3
 
 
 @pytest.mark.parametrize("status", [403, 404, 408, 425, 429, 500, 502, 503, 504, 524])
@@ -152,7 +185,7 @@ async def test_a_host_that_trickles_is_cut_off_in_the_end(fetcher: Made) -> None
     left = asyncio.Event()
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, EOFError):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(answer(200, PNG)[: -len(PNG)])
             for byte in PNG:
@@ -200,6 +233,81 @@ async def test_what_comes_compressed_is_refused_unread(fetcher: Made, pauses: Pa
 async def test_to_say_that_nothing_is_compressed_is_fine(fetcher: Made) -> None:
     async with Peer(once(answer(200, PNG, "content-encoding: Identity", "content-encoding:"))) as peer:
         assert await fetcher().fetch(link(peer)) == PNG
+
+
+# What all fetches for one answer may take together
+
+
+async def test_the_bytes_of_one_answer_are_counted_together(fetcher: Made) -> None:
+    fetching = fetcher(limits={"together": 2 * len(PNG) + 1})
+    async with Peer(OK) as peer:
+        first, second = fetching.allowance(), fetching.allowance()
+        for _ in range(2):
+            assert await fetching.fetch(link(peer), first) == PNG
+        with pytest.raises(ResultUnavailable, match="the images of one answer are larger than"):
+            await fetching.fetch(link(peer), first)
+        assert await fetching.fetch(link(peer), second) == PNG  # another answer has its own
+        assert await fetching.fetch(link(peer)) == PNG
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\ncontent-length: 2056\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"],
+    ids=["announced", "not announced"],
+)
+async def test_what_was_of_no_use_counts_too(fetcher: Made, head: bytes) -> None:
+    """Whoever sends pages, or images that break off, in place of images has them paid for by the others."""
+    page: Script = [Do.REQUEST, head + b"<html>".ljust(2056), Do.EOF]
+    fetching = fetcher(limits={"together": 3 * 2056})
+    async with Peer(page) as peer:
+        allowance = fetching.allowance()
+        for _ in range(3):
+            with pytest.raises(ResultUnavailable, match="is not a PNG"):
+                await fetching.fetch(link(peer), allowance)
+        with pytest.raises(ResultUnavailable, match="the images of one answer"):
+            await fetching.fetch(link(peer), allowance)
+
+
+async def test_fetches_side_by_side_share_the_bytes(fetcher: Made) -> None:
+    fetching = fetcher(limits={"together": 3 * len(PNG)})
+    async with Peer([*once(b"HTTP/1.1 200 OK\r\n\r\n" + PNG), Do.EOF]) as peer:
+        allowance = fetching.allowance()
+        got = await asyncio.gather(*(fetching.fetch(link(peer), allowance) for _ in range(6)), return_exceptions=True)
+        assert [data for data in got if isinstance(data, bytes)] == [PNG] * 3
+        assert sum(isinstance(trouble, ResultUnavailable) for trouble in got) == 3
+
+
+def test_the_seconds_of_one_answer_are_counted_together() -> None:
+    """Fetches one after the other add up, those side by side count once, and the time in between does not."""
+
+    async def story() -> None:
+        limits = FetchLimits(total=30)
+        allowance, loop = FetchAllowance(limits), asyncio.get_running_loop()
+        with allowance.running() as end:
+            assert end == loop.time() + 30
+            await asyncio.sleep(10)
+            with allowance.running() as beside:
+                assert beside == end
+                await asyncio.sleep(5)
+        await asyncio.sleep(100)  # the next image of the stream is made
+        with allowance.running() as end:
+            assert end == loop.time() + 15
+            await asyncio.sleep(15)
+        with allowance.running() as end:
+            assert end == loop.time()
+
+    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+        runner.run(story())
+
+
+async def test_an_answer_whose_time_is_over_fetches_no_more(fetcher: Made) -> None:
+    async with Peer([Do.REQUEST]) as peer:  # which never answers
+        fetching = fetcher(limits={"total": 0.1, "silence": 5})
+        allowance = fetching.allowance()
+        for _ in range(2):
+            with pytest.raises(ResultUnavailable, match=r"did not come within 0\.1 s"):
+                await fetching.fetch(link(peer), allowance)
+        assert len(peer.requests) <= 1
 
 
 # Many at once, and the end

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 
 import pytest
 import trustme
 
+from gateway.core.errors import LinkForbidden, ResultUnavailable
 from gateway.upstream import dialer
-from gateway.upstream.address_guard import LinkRefused
+from gateway.upstream.address_guard import LinkRefused, Surroundings
 from gateway.upstream.dialer import Address, client_context
+from gateway.upstream.result_fetch import FetchLimits, ResultFetcher
 
-from .fetching import OK, PNG, Made, Pauses, answer, link, loopback, moved, once, trouble
+from .fetching import CONTEXT, OK, PNG, Made, Pauses, answer, link, loopback, moved, once, trouble
 from .peer import Peer
 
 
@@ -221,3 +224,91 @@ async def test_what_is_refused_is_not_even_looked_up(fetcher: Made) -> None:
         with pytest.raises(LinkRefused):
             await fetching.fetch(url)
     assert names.asked == []
+
+
+# Any public host, as is the default, and what becomes of the link
+
+
+async def test_any_public_host_is_asked_over_tls(fetcher: Made, internet: Internet, trusting: ssl.SSLContext) -> None:
+    names = Names(ADDRESS)
+    async with Peer(OK, context=internet.context) as peer:
+        internet.port = peer.port
+        fetching = fetcher("*", private=False, resolver=names, ssl_context=trusting)
+        assert await fetching.fetch("https://store.cdn.test/a.png") == PNG
+    assert internet.reached == [(ADDRESS, 443)]
+
+
+async def fate(fetching: ResultFetcher, url: str) -> str:
+    """What becomes of a link that was not fetched: ``forbidden``, or ``given`` to the client."""
+    with pytest.raises(ResultUnavailable) as caught:
+        await fetching.fetch(url)
+    return "forbidden" if isinstance(caught.value, LinkForbidden) else "given"
+
+
+@pytest.mark.parametrize(
+    ("place", "becomes"),
+    [
+        ("https://store.cdn.test/loop", "given"),
+        ("http://store.cdn.test/b", "given"),
+        ("https://store.cdn.test:8443/b", "given"),
+        ("https://upstream.test/b", "given"),
+        ("https://10.0.0.1/b", "forbidden"),
+        ("http://169.254.169.254/latest/secret", "forbidden"),
+        ("https://localhost/b", "forbidden"),
+        ("https://user@store.cdn.test/b", "forbidden"),
+        ("https://ours.test/b", "forbidden"),
+        ("file:///etc/passwd", "forbidden"),
+    ],
+)
+async def test_where_a_redirect_leads_decides_what_becomes_of_the_link(
+    fetcher: Made, internet: Internet, trusting: ssl.SSLContext, place: str, becomes: str
+) -> None:
+    async with Peer(moved(place), context=internet.context) as peer:
+        internet.port = peer.port
+        fetching = fetcher("*", private=False, resolver=Names(ADDRESS), ssl_context=trusting)
+        fetching.surroundings = Surroundings(names=frozenset({"ours.test"}), upstreams=frozenset({"upstream.test"}))
+        assert await fate(fetching, "https://img.test/a.png") == becomes
+    assert len(internet.reached) == (4 if "loop" in place else 1)
+
+
+async def test_names_that_lead_inside_are_forbidden_and_names_that_lead_nowhere_are_given(fetcher: Made) -> None:
+    async def nowhere(host: str, port: int) -> list[Address]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    for resolver, becomes in (
+        (nowhere, "given"),
+        (Names("127.0.0.1"), "forbidden"),
+        (Names((ADDRESS, "10.0.0.1")), "forbidden"),
+        (Names("::ffff:169.254.169.254"), "forbidden"),
+    ):
+        fetching = fetcher("*", private=False, resolver=resolver)
+        assert await fate(fetching, "https://rebound.example/a.png") == becomes
+
+
+async def test_a_host_that_is_not_on_a_narrower_list_is_given_without_a_look_up(fetcher: Made) -> None:
+    names = Names("127.0.0.1")
+    assert await fate(fetcher(private=False, resolver=names), "https://elsewhere.example/a.png") == "given"
+    assert names.asked == []
+
+
+async def test_a_look_up_without_end_keeps_no_upstream_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of image hosts are chosen by others: they are looked up on threads of their own."""
+    threads: list[str] = []
+    go_on = threading.Event()
+
+    def slow(host: str, port: int, *_: object, flags: int = 0, **__: object) -> list[object]:
+        if flags:
+            raise socket.gaierror(socket.EAI_NONAME, "not an address")
+        threads.append(threading.current_thread().name)
+        go_on.wait(5)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(dialer.socket, "getaddrinfo", slow)
+    fetching = ResultFetcher(("*",), False, ssl_context=CONTEXT, limits=FetchLimits(total=0.05))
+    try:
+        with pytest.raises(ResultUnavailable, match="did not come within"):
+            await fetching.fetch("https://slow.example/a.png")
+    finally:
+        go_on.set()
+        await fetching.close()
+    assert [name.startswith("image-hosts") for name in threads] == [True]

@@ -165,7 +165,7 @@ _NOT_FETCHED = ClientAnswer(
     502,
     _UPSTREAM,
     "result_unavailable",
-    "The image was made and is paid for, but it could not be fetched. Sending the request again buys it again.",
+    "The image was made and is paid for, but it could not be delivered. Sending the request again buys it again.",
 )
 _DOUBTFUL = ClientAnswer(
     504,
