@@ -82,14 +82,14 @@ def test_the_variants_on_the_wire(name: str) -> None:
         ("![a](https://example.com/a_(1).png)", ["https://example.com/a_(1).png"]),
         ("![a](HTTP://EXAMPLE.COM/a.png)", ["HTTP://EXAMPLE.COM/a.png"]),
         (f"[![a]({CDN})]({DOWNLOAD})", [CDN]),
-        (f"![no image] and [a link]({CDN})", []),
+        (f"![no image] and [a page]({CDN}.html)", []),
         (f"![a]({CDN} 'it is \"quoted\"')", [CDN]),
         ("![a](data:image/png;base64,AA+/==)", ["data:image/png;base64,AA+/=="]),
         ("![a](data:text/html;base64,AAAA)", []),
         ("![a](data:image/png,AAAA)", []),
         ("![a](/relative.png)", []),
         ("![a](https://example.com/cut-off", []),
-        (f"! [a]({CDN})", []),
+        (f"! [a]({CDN}.txt)", []),
     ],
 )
 def test_what_markdown_counts_as_an_image(text: str, links: list[str]) -> None:
