@@ -88,6 +88,10 @@ class Base64Filter:
         self._line = 0  # characters of base64 in its present line
         self._before = ""  # the end of the previous piece: the mark may be split over two pieces
 
+    def begin(self) -> None:
+        """Take what comes next as base64: the text has no data URL around it."""
+        self._in_base64, self._line = True, 0
+
     def add(self, piece: str) -> str:
         """Take the next piece; returns the part of it that is not base64."""
         start = 0

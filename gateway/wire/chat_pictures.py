@@ -64,8 +64,9 @@ class ChatPictures:
             if isinstance(choice, dict):
                 if isinstance(delta := choice.get("delta"), dict):
                     self._take(delta, begun=False)
-                if isinstance(message := choice.get("message"), dict):
-                    self._take(message, begun=True)
+                message = choice.get("message") or choice.get("text")
+                if isinstance(message, dict | str):
+                    self._take({"content": message} if isinstance(message, str) else message, begun=True)
                 if choice.get("images"):
                     self._beside += pictures_of_answer({"images": choice["images"]})
         if any(name in document for name in _BESIDE_CHOICES):

@@ -22,6 +22,11 @@ from gateway.wire.refusal_words import is_refused
 MOST_TEXT = 1 << 18
 """Characters that an answer may have beside the base64 of its images: far more than a prompt and all progress need."""
 
+_PICTURES_BEGIN = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")
+"""Base64 of the first bytes of PNG, JPEG, WebP and GIF."""
+_BEGINNING = 12
+"""Characters of a text by which that is seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageText:
@@ -53,11 +58,12 @@ class ImageTextReader:
     beyond ``most_text`` characters it is ``too_long`` and takes nothing more.
     """
 
-    __slots__ = ("_content", "_most_text", "_pieces", "_thoughts", "_thoughts_room", "_words", "too_long")
+    __slots__ = ("_beginning", "_content", "_most_text", "_pieces", "_thoughts", "_thoughts_room", "_words", "too_long")
 
     def __init__(self, most_text: int = MOST_TEXT) -> None:
         self.too_long = False
         self._most_text = most_text
+        self._beginning = ""
         self._words = Base64Filter()
         self._pieces: list[str] = []
         self._content = ProgressReader()
@@ -67,6 +73,8 @@ class ImageTextReader:
     def feed(self, content: str, reasoning: str = "") -> None:
         """Take the next piece of the text, of the reasoning beside it (``reasoning_content``), or of both."""
         if content and not self.too_long:
+            if len(self._beginning) < _BEGINNING:
+                self._begin(content)
             words = self._words.add(content)
             self.too_long = self._words.count > self._most_text
             if not self.too_long:
@@ -75,6 +83,12 @@ class ImageTextReader:
         if reasoning and self._thoughts_room > 0:
             self._thoughts.feed(reasoning[: self._thoughts_room])
             self._thoughts_room -= len(reasoning)
+
+    def _begin(self, content: str) -> None:
+        """Look whether the text is base64 alone."""
+        self._beginning += content[:_BEGINNING].lstrip("` \r\n") if not self._beginning else content[:_BEGINNING]
+        if len(self._beginning) >= _BEGINNING and self._beginning.startswith(_PICTURES_BEGIN):
+            self._words.begin()
 
     @property
     def progress(self) -> int | None:

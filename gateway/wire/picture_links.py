@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from html import unescape
 
 import orjson
 
+from gateway.wire.base64_text import standard_base64
 from gateway.wire.image_parts import AnswerParts
 from gateway.wire.picture_address import (
     LONGEST_LINK,
@@ -21,6 +23,7 @@ from gateway.wire.picture_address import (
     has_other_path,
     has_picture_path,
     is_data_url_of_a_picture,
+    is_picture,
 )
 from gateway.wire.picture_parts import pictures_of_answer
 from gateway.wire.refusal_words import is_refused
@@ -74,6 +77,7 @@ _NO_RESULT = re.compile(
 )
 """Names of links that are none: a percentage, a preview."""
 
+_ESCAPED_QUOTE = re.compile("&(?:quot|gt|lt|#39);")
 _LETTER = re.compile(r"[^\W\d_]")
 _LABEL = re.compile(r"\s*+(?:[-*+•>]|\d{1,2}[.)])?\s*+(?:\[[^\[\]]{0,40}+\]\s*+:)?")
 
@@ -83,11 +87,7 @@ def addresses_in(parts: AnswerParts, restored: Callable[[str], str]) -> list[str
 
     ``restored``: puts the base64 back that was taken out of the text.
     """
-    written = [next(filter(None, found.groups())) for found in _WRITTEN_AS_PICTURE.finditer(parts.body)]
-    pictures = [address for one in written if _is_result(address := restored(one))]
-    if pictures:
-        return pictures
-    for find in (_data_urls, _from_dalle, _alone, _downloads, _of_pictures):
+    for find in (_written, _data_urls, _from_dalle, _alone, _downloads, _of_pictures, _in_fences):
         if found := [address for one in find(parts) if _is_result(address := restored(one))]:
             return found
         if find is _data_urls and (found := list(_from_documents(parts, restored))):
@@ -107,6 +107,25 @@ def outside_quotes(text: str) -> str:
 
 def _is_result(address: str) -> bool:
     return address[:5].lower() != "data:" or is_data_url_of_a_picture(address)
+
+
+def _written(parts: AnswerParts) -> Iterator[str]:
+    return _written_in(parts.body)
+
+
+def _written_in(text: str) -> Iterator[str]:
+    for found in _WRITTEN_AS_PICTURE.finditer(text):
+        address = next(filter(None, found.groups()))
+        yield address if found[1] else unescape(address)  # of HTML
+
+
+def _in_fences(parts: AnswerParts) -> Iterator[str]:
+    """The pictures of an answer that is one fenced block and nothing else; base64 alone is one, too."""
+    if _LETTER.search(parts.body) is None:
+        yield from _written_in(parts.words)
+    alone = parts.words.strip()
+    if is_picture(alone) and (b64 := standard_base64(alone)) is not None:
+        yield data_url(b64)
 
 
 def _data_urls(parts: AnswerParts) -> Iterator[str]:
@@ -155,7 +174,7 @@ def _of_pictures(parts: AnswerParts) -> Iterator[str]:
     body = outside_quotes(parts.body)
     named = {link: name for name, link in _named_links(parts)}
     for found in _PLAIN_LINK.finditer(body):
-        link = found[0].rstrip(_AFTER_A_LINK)
+        link = _ESCAPED_QUOTE.split(found[0], 1)[0].rstrip(_AFTER_A_LINK)
         if has_picture_path(link) and _NO_RESULT.fullmatch(named.get(link, "x")) is None:
             yield link
 

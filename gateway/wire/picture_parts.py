@@ -18,7 +18,7 @@ from gateway.wire.picture_address import picture_at, picture_of
 
 _LINKS = ("url", "image_url", "imageUrl", "uri", "file_uri", "fileUri", "link", "href", "src", "download_url")
 _BYTES = ("b64_json", "base64", "b64", "image_base64", "imageBase64", "bytesBase64Encoded")
-_PERHAPS_BYTES = ("data", "result", "image", "file_data")
+_PERHAPS_BYTES = ("data", "result", "image", "output", "file_data")
 """Fields that may hold a text of any kind: only base64 that begins like a picture counts."""
 
 _ONE = (
@@ -46,9 +46,11 @@ _SEVERAL = (
     "results",
     "content",
     "artifacts",
+    "candidates",
+    "parts",
     "predictions",
 )
-_DEEPEST = 6
+_DEEPEST = 8
 _MOST_FIELDS = 1000
 """Items of one list that are looked at; no answer has as many pictures."""
 

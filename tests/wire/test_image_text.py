@@ -102,7 +102,8 @@ def test_what_markdown_counts_as_an_image(text: str, links: list[str]) -> None:
         (f"```json\n{{}}\n![quoted]({CDN})\n```\n![result]({CDN_2})", [CDN_2]),
         (f"```\nnever closed\n![result]({CDN})", [CDN]),
         (f"```one line```\n![result]({CDN})\n```\nx\n```", [CDN]),
-        (f"  ```\n![quoted]({CDN})\n  ```  \n", []),
+        (f"  ```\n![quoted]({CDN})\n  ```  \nWait.", []),
+        (f"```markdown\n![result]({CDN})\n```\n", [CDN]),
     ],
 )
 def test_fences_hold_the_prompt_and_no_result(text: str, links: list[str]) -> None:

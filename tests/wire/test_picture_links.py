@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from gateway.wire.base64_text import standard_base64
-from gateway.wire.image_text import read_answer
+from gateway.wire.image_text import ImageTextReader, read_answer
 from gateway.wire.picture_address import picture_at
 
 A, B = "https://cdn.example/a.png", "https://cdn.example/b.png"
@@ -44,6 +44,9 @@ LINES = "\n".join(B64[at : at + 76] for at in range(0, len(B64), 76))
         (f'<img src="{A}">', [A]),
         (f"<img alt='\"' src='{A}'/>", [A]),
         (f"<IMG width=1 SRC={A} >", [A]),
+        (f'<img src="{A}?a=1&amp;b=2">', [f"{A}?a=1&b=2"]),
+        (f'```html\n<img src="{A}">\n```', [A]),
+        (f"&lt;img src=&quot;{A}&quot;&gt;", [A]),
         (f'![x]({A}) <img src="{B}">', [A, B]),
         (f"![x]({A})\n{B}", [A]),
         (f"![x]({A})\n[Download]({B})", [A]),
@@ -102,6 +105,8 @@ def test_no_picture(text: str) -> None:
         f'<img src="data:image/png;base64,{LINES}">',
         f'{{"url": "data:image/png;base64,{B64}"}}',
         f'{{"b64_json": "{B64}"}}',
+        B64,
+        f"```\n{LINES}\n```",
     ],
 )
 def test_the_bytes_of_a_data_url_are_the_pictures_own(text: str) -> None:
@@ -170,3 +175,11 @@ def test_base64_is_written_as_the_standard_has_it(text: str, standard: str | Non
 def test_text_made_to_be_slow_is_read_in_one_pass(unit: str) -> None:
     for beginning in ("", "data:image/png;base64,", "![x]("):
         read_answer(beginning + unit * (120_000 // len(unit)))
+
+
+def test_base64_alone_is_no_text_that_is_too_long() -> None:
+    for text in (B64 * 400, "\n".join([B64[:76]] * 20_000)):
+        reader = ImageTextReader()
+        for at in range(0, len(text), 5):
+            reader.feed(text[at : at + 5])
+        assert not reader.too_long

@@ -78,6 +78,22 @@ def test_thoughts_hold_no_pictures() -> None:
     assert said.pictures == ()
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": PNG}}]}}]},
+        {"artifacts": [{"base64": PNG}]},
+        {"predictions": [{"bytesBase64Encoded": PNG}]},
+        {"type": "response.output_item.done", "item": {"type": "image_generation_call", "result": PNG}},
+        {"type": "response.completed", "response": {"output": [{"type": "image_generation_call", "result": PNG}]}},
+        {"output": DATA},
+        {"image": PNG},
+    ],
+)
+def test_what_other_vendors_answer(document: dict[str, Any]) -> None:
+    assert pictures_of_answer(document) == (MadeImage(None, PNG),)
+
+
 class TestAStream:
     def test_that_repeats_its_picture_brings_one(self) -> None:
         reader = ChatPictures()
