@@ -258,7 +258,7 @@ class ChatConversation(ConversationState):
         return True
 
     def _take(self, event: Event) -> Outcome | None:
-        if is_event_of_life(event.event):
+        if event.event is not None and is_event_of_life(event.event):
             self._out_of_life()
             return None
         try:

@@ -15,7 +15,6 @@ from gateway.wire.sse import encode_event
 from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
-_NAMED = ("id", "created", "model", "service_tier")
 
 
 class ChatEnding:
@@ -33,7 +32,7 @@ class ChatEnding:
             "created": created,
             "model": model,
         }
-        self._unnamed = {*_NAMED}
+        self._unnamed = {"id", "created", "model"}
         self._reasons: dict[int, str] = {}
         self._finished: set[int] = set()
         self._spoke_on: set[int] = set()
@@ -61,12 +60,13 @@ class ChatEnding:
         """Take the next chunk."""
         if self._unnamed:
             self._name(chunk)
-        self._seen.update(facts.speaking)
-        if facts.calling:
-            self._calling.update(dict.fromkeys(facts.calling, _kind_of_call(chunk)))
-        if self._finished:
-            for index in facts.speaking:
+        for index in facts.speaking:
+            self._seen.add(index)
+            if self._finished:
                 self.speaks(index)
+        for index in facts.calling:
+            if index not in self._calling:
+                self._calling[index] = _kind_of_call(chunk)
         for index, reason in facts.finish.items():
             self._seen.add(index)
             self._reasons[index] = reason
@@ -122,8 +122,8 @@ class ChatEnding:
 
     def _name(self, chunk: dict[str, Any]) -> None:
         """Remember what the stream calls itself; Azure's first chunk has an empty id and model."""
-        for name in _NAMED:
-            if name in self._unnamed and (value := chunk.get(name)):
+        for name in (*self._unnamed, "service_tier"):
+            if value := chunk.get(name):
                 self._names[name] = value
                 self._unnamed.discard(name)
 
