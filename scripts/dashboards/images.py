@@ -14,7 +14,7 @@ FAILOVERS = select("gateway_failovers_total")
 DURATION = "gateway_request_duration_seconds_bucket"
 TASKS = select(
     "gateway_upstream_attempts_total",
-    'outcome=~"task_failed|task_unknown|task_poll|asset_unavailable|content_policy|no_image"',
+    'outcome=~"task_failed|task_unknown|task_poll|asset_unavailable|content_policy"',
 )
 
 PICTURE_MODEL = Variable("model", "Model", "label_values(gateway:picture_model:group, model)", all_value=None)
@@ -127,7 +127,7 @@ FAILURES = (
         "timeseries",
         "Refused, failed and lost pictures, by reason",
         "How many in each step: attempts that ended as only pictures' attempts do, of all models. content_policy: "
-        "moderation; no_image: words instead of a picture; task_failed: a task that failed, at no charge; task_poll: not done in time; asset_unavailable: "
+        "moderation; task_failed: a task that failed, at no charge; task_poll: not done in time; asset_unavailable: "
         "made, but not to be fetched.",
         [Query(total(each_step(TASKS), "outcome"), "{{outcome}}")],
         bars=True,
