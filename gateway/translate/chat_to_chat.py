@@ -43,10 +43,11 @@ from gateway.wire.chat_event import (
     readable,
     unwrapped,
 )
+from gateway.wire.chat_pictures import ChatPictures
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.folded_tool_calls import offered_names
-from gateway.wire.image_text import image_links
+from gateway.wire.pictures_as_chat import as_completion, event_of_pictures
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import (
     DONE,
@@ -63,14 +64,10 @@ from gateway.wire.usage_bounds import believable_usage
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json, writable
 
+TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
 WHOLE_ANSWER_LIMIT = 64 << 20
 CHAT_ERROR_LIMIT = 1 << 20
 """Bytes of a body that is no event stream: of a success (``WHOLE_ANSWER_LIMIT``) and of an error."""
-
-TEXT_KEPT = 1 << 20
-TEXT_WITH_IMAGES_KEPT = 64 << 20
-"""Characters of an answer that are kept for counting its tokens (``TEXT_KEPT``), or for finding the images it is sold
-by."""
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 _PING = b": ping\n\n"
@@ -101,7 +98,6 @@ class ChatConversation(ConversationState):
         self._context = context
         self._count = count
         self._input_tokens = input_tokens
-        self._paid = context.target.cost_class is CostClass.PAID
         self._parser = SSEParser(context.event_limit)
         id, created = f"chatcmpl-{int(context.wall_seconds * 1e6):x}", int(context.wall_seconds)
         self._ending = ChatEnding(request.n, id=id, created=created, model=request.model)
@@ -110,7 +106,8 @@ class ChatConversation(ConversationState):
             if request.stream
             else ChatAccumulator(id, created, request.model, n=request.n, tools=offered_names(request.body))
         )
-        self._text = ReceivedText(TEXT_WITH_IMAGES_KEPT if self._paid else TEXT_KEPT)
+        self._text = ReceivedText(TEXT_KEPT)
+        self._pictures = ChatPictures(WHOLE_ANSWER_LIMIT) if context.target.cost_class is CostClass.PAID else None
         self._out: list[bytes] = []
         self._sent = 0
         self._received = 0  # bytes, of the request and of the answer
@@ -125,8 +122,8 @@ class ChatConversation(ConversationState):
 
     @property
     def images(self) -> int:
-        """Images in the text so far; only answers sold by the image are searched."""
-        return len(image_links(self._text.text())) if self._paid else 0
+        """Images in the answer so far; only answers sold by the image are searched."""
+        return 0 if self._pictures is None else self._pictures.count()
 
     @property
     def delivered(self) -> int:
@@ -165,7 +162,7 @@ class ChatConversation(ConversationState):
         if not outcome.ok:
             return outcome
         try:
-            completion = parsed_strictly(whole)
+            completion = as_completion(parsed_strictly(whole), self._ending.named)
             events = completion_as_chunks(completion)
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no completion: {error}")
@@ -275,7 +272,8 @@ class ChatConversation(ConversationState):
         except ValueError:
             return self._take_odd(event)
         facts = chunk_facts(chunk, self._request.n, event.event)
-        if facts.meaningful and facts.tidied is None and len(event.raw) - len(event.data) <= _BARE_EVENT:
+        plain = facts.meaningful and not (facts.tidied or self._pictures)
+        if plain and len(event.raw) - len(event.data) <= _BARE_EVENT:
             self._plain.learn(event.data, chunk)
         return self._take_chunk(event, chunk, facts)
 
@@ -292,6 +290,8 @@ class ChatConversation(ConversationState):
         return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))
 
     def _take_chunk(self, event: Event, chunk: Any, facts: ChunkFacts) -> Outcome | None:
+        if not facts.meaningful and (said := event_of_pictures(chunk, self._ending.named)) is not None:
+            return self._take(said)
         if facts.error is not None:
             return self._error(facts.error)
         if facts.says_nothing:
@@ -334,6 +334,8 @@ class ChatConversation(ConversationState):
         self._text.extend(facts.text)
         if facts.so_far:
             self._text.add(facts.so_far[self._text.length :])
+        if self._pictures is not None:
+            self._pictures.take(facts.tidied or chunk)
         self._ending.take(chunk, facts)
         if facts.usage is not None:
             self.usage = facts.usage

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 import orjson
@@ -17,6 +17,7 @@ from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.outcomes.refused_wish import judged
+from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.commands import (
     RECEIVE,
@@ -298,6 +299,20 @@ def unusable_answer(why: str) -> Outcome:
     ``why``: a clause.
     """
     return Outcome("bad_json", Phase.UNKNOWN, 200, detail=f"no answer about images: {why}")
+
+
+def in_words_only(words: str | None, *, refused: bool, phase: Phase, redact: Callable[[str], str]) -> Outcome:
+    """The outcome of an answer that has words where an image should be. Nothing is bought again because of it: either
+    the model would say the same, or there is an image that was not understood.
+
+    ``refused``: the words say that the prompt is against the rules, which is the client's affair.
+    """
+    message = sanitise(redact(words or ""))
+    if message is not None and not refused:
+        message = f"The upstream answered in words, and no image was found in them: {message}"
+    # The model's own text often quotes the prompt: it is for the client, not for the log.
+    slug = "content_policy" if refused else "no_image"
+    return Outcome(slug, phase, 200, message=message, detail="an answer without images")
 
 
 def parsed(data: bytes) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The conversation of an image client with a chat upstream: gpt-4o-image, which answers with links in a text.
 
-The order becomes one user message. The answer is a stream of text; wire/image_text.py finds the images, progress,
-failures and refusals in it. One image is ordered at a time, and all images that come are delivered.
+The order becomes one user message. The answer is a stream of text; wire/chat_pictures.py finds the images, progress,
+failures and refusals in it and beside it. One image is ordered at a time, and all images that come are delivered.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import orjson
 from gateway.core.headers import noted
 from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
-from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.types import ALL_WISHES, NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
-from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer
+from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, in_words_only, unusable_answer
 from gateway.translate.own_wishes import sending, wishes_left
 from gateway.translate.presenting import Presenter
-from gateway.wire.chat_chunk import chunk_facts, completion_as_chunks
+from gateway.wire.chat_chunk import chunk_facts, completion_as_chunks, read_usage
+from gateway.wire.chat_pictures import ChatPictures
 from gateway.wire.chat_request import CHAT_PATH
-from gateway.wire.image_text import MOST_TEXT, ImageTextReader
-from gateway.wire.images_answer import image_at
+from gateway.wire.image_text import MOST_TEXT
+from gateway.wire.picture_parts import pictures_of_answer
+from gateway.wire.pictures_as_chat import usage_as_chat
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import Event, SSEParser
 from gateway.wire.tokens import count_input
@@ -73,7 +74,7 @@ class ImagesToChat(ImageStream):
         wishes = wishes_left(ALL_WISHES, without)
         super().__init__(request, context, n=1, presenter=presenter, answer_limit=CHAT_ANSWER_LIMIT, wishes=wishes)
         self._count = count
-        self._reader = ImageTextReader()
+        self._pictures = ChatPictures()
         self._text = ReceivedText(IMAGE_TEXT_KEPT)
         self._percent: int | None = None
         self._finish: str | None = None
@@ -88,7 +89,7 @@ class ImagesToChat(ImageStream):
 
         Images beyond the one that was asked for count too, since the answer is charged for as a whole.
         """
-        return self._made if self._judged else len(self._reader.result().images)
+        return self._made if self._judged else len(self._pictures.result().images)
 
     def estimate(self) -> Usage:
         """One image, and the tokens of what was sent and of the text received so far."""
@@ -108,6 +109,8 @@ class ImagesToChat(ImageStream):
         return sending(CHAT_PATH, body, streamed=Wish.STREAM in self._wishes)
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
+        if not isinstance(document.get("choices"), list) and pictures_of_answer(document):
+            return (yield from self._take_pictures(document))
         facts = chunk_facts(document, 1, event)
         if facts.error is not None:
             return self._error(facts.error)
@@ -117,26 +120,28 @@ class ImagesToChat(ImageStream):
         self._finish = facts.finish.get(0, self._finish)
         if facts.meaningful:
             self.progress += 1
-            for choice in (facts.tidied or document)["choices"]:
-                self._read(choice.get("delta") or {})
-            if self._reader.too_long:
+            self._pictures.take(facts.tidied or document)
+            if self._pictures.too_long:
                 return Outcome("sse_event_too_big", self._phase(), 200, detail=f"more than {MOST_TEXT} characters")
-            percent = self._reader.progress
+            percent = self._pictures.progress
             if percent is not None and percent != self._percent:
                 self._percent = percent
                 yield from self._presenter.progress(f"{percent}%")
         return None
 
-    def _read(self, delta: dict[str, Any]) -> None:
-        content, refusal = delta.get("content"), delta.get("refusal")
-        thoughts = delta.get("reasoning_content") or delta.get("reasoning")
-        for words in (content, refusal):
-            if isinstance(words, str) and words:
-                self._reader.feed(words)
-        if isinstance(thoughts, str) and thoughts:
-            self._reader.feed("", thoughts)
+    def _take_pictures(self, document: dict[str, Any]) -> Taking:
+        """Take what an Images API would answer: some relays send that to a chat, as a document or as events."""
+        yield from ()
+        self.progress += 1
+        self._pictures.take(document)
+        usage = document.get("usage")
+        if isinstance(usage, dict):
+            self.usage = read_usage(usage_as_chat(usage)) or self.usage
+        return None
 
     def _take_whole(self, document: dict[str, Any]) -> Taking:
+        if not isinstance(document.get("choices"), list) and pictures_of_answer(document):
+            return (yield from self._take_pictures(document))
         try:
             events = completion_as_chunks(document)
         except ValueError as error:
@@ -156,36 +161,27 @@ class ImagesToChat(ImageStream):
 
     def _conclude(self, trouble: Outcome | None, *, whole: bool) -> Conversing:
         """Images are an answer, even if the stream broke after them. A failure that the text states explains more than
-        the trouble after it; other text is a refusal only if it came to its end.
+        the trouble after it; other text counts only if it came to its end.
         """
-        found = self._reader.result()
+        found = self._pictures.result()
         self._judged = True
-        if found.downgraded:
+        if found.text.downgraded:
             self.note = noted(self.note, "downgraded")
-        made = [image for address in found.images if (image := image_at(address, found.revised_prompt)) is not None]
-        if made:
+        if found.images:
+            made = list(found.images)
             if self.usage is not None:
                 self.usage = replace(self.usage, images=len(made))
             yield from self._deliver(made)
             return self._delivered()
-        if found.failure is not None:
-            return self._refused(found.failure)
-        if trouble is not None:
+        words, refused = found.text.failure, found.text.against_rules
+        if words is None and trouble is not None:
             return trouble
-        if found.refusal is not None or self._finish == "content_filter":
-            return self._refused(found.refusal)
+        words = words or found.text.refusal
+        refused = refused or found.refused or self._finish == "content_filter"
+        if words is not None or refused:
+            return in_words_only(words, refused=refused, phase=self._phase(), redact=self._context.redacted)
         slug = "empty_response" if whole else "sse_empty"
         return Outcome(slug, Phase.ANSWERED, 200, detail="an answer without images and without words")
-
-    def _refused(self, reason: str | None) -> Outcome:
-        # The model's own text often quotes the prompt: it is for the client, not for the log.
-        return Outcome(
-            "content_policy",
-            self._phase(),
-            200,
-            message=sanitise(self._context.redacted(reason or "")),
-            detail="an answer without images",
-        )
 
 
 def chat_order(request: ImagesRequest, model: str, shared: MutableMapping[str, bytes]) -> bytes:

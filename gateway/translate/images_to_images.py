@@ -15,19 +15,20 @@ from gateway.core.types import NO_WISHES, Outcome, Phase, Target, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import error_in
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
-from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, unusable_answer
+from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, in_words_only, unusable_answer
 from gateway.translate.own_wishes import ACCEPT_JSON
 from gateway.translate.presenting import Presenter
 from gateway.wire.images_answer import (
-    base64_text,
     event_kind,
     facts_in,
-    image_in,
+    format_of,
     images_in,
     likely_output_tokens,
     usage_in,
+    words_in,
 )
 from gateway.wire.images_order import images_order
+from gateway.wire.picture_address import base64_text
 
 GENERATIONS = "/v1/images/generations"
 EDITS = "/v1/images/edits"
@@ -90,6 +91,8 @@ class ImagesToImages(ImageStream):
 
     def _take(self, document: dict[str, Any], event: bytes | None) -> Taking:
         kind = event_kind(document, event)
+        if kind == "other" and images_in(document):
+            kind = "whole"
         if kind == "other":
             if event == b"error" or document.get("type") == "error" or error_in(document) is not None:
                 return classify_error(document, forwarded=self._forwarded, redact=self._context.redact)
@@ -100,17 +103,26 @@ class ImagesToImages(ImageStream):
         self._note(document)
         if kind == "partial":
             yield from self._preview(document)
-        elif (image := image_in(document)) is not None:
-            yield from self._finished([image])
+        elif images := images_in(document):
+            yield from self._finished(list(images))
         return None
 
     def _take_whole(self, document: dict[str, Any]) -> Taking:
-        if not isinstance(document.get("data"), list):
-            return unusable_answer("it has no data")
+        images = images_in(document)
+        if not images and not isinstance(document.get("data"), list):
+            return self._in_words(document) or unusable_answer("it has no data")
         self._note(document)
-        if images := images_in(document):
+        if images:
             yield from self._finished(list(images))
         return None
+
+    def _in_words(self, document: dict[str, Any]) -> Outcome | None:
+        """The outcome of a chat's words in place of an answer about images; None without any."""
+        said = words_in(document)
+        words = said and (said.failure or said.refusal)
+        if not said or not words:
+            return None
+        return in_words_only(words, refused=said.against_rules, phase=self._phase(), redact=self._context.redacted)
 
     def _preview(self, document: dict[str, Any]) -> Taking:
         """Pass on a preview where the client can take it. It does not count as an image, since it was never
@@ -125,6 +137,8 @@ class ImagesToImages(ImageStream):
 
     def _finished(self, images: list[MadeImage]) -> Taking:
         self._account_for(self.images + len(images))
+        if (made := format_of(images)) is not None:  # the bytes know better than what was asked for
+            self.facts = replace(self.facts, output_format=made)
         yield from self._deliver(images)
         self._ended = self._complete()  # after the last image's event nothing more is needed
         self._account_for(self.images)

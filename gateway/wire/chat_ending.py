@@ -114,6 +114,10 @@ class ChatEnding:
         """A chunk of our own that carries ``usage``."""
         return {**self._names, "choices": [], "usage": write_usage(usage)}
 
+    def named(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """A chunk of our own, with the names of this stream where it has none itself."""
+        return {**self._names, **fields}
+
     def _reason(self, index: int) -> str:
         return self._calling.get(index, "stop")
 

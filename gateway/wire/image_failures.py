@@ -1,7 +1,8 @@
 """Why gpt-4o-image made no image, in its own text.
 
 The relays of this model report failures inside an answer of status 200 that ends like a success. A failure has one of a
-few known marks; any other text that is not progress is the model's refusal.
+few known marks; any other text that is not progress are the model's own words, of which wire/refusal_words.py
+says whether they refuse the prompt.
 """
 
 from __future__ import annotations
@@ -70,11 +71,6 @@ def refusal_of(parts: AnswerParts) -> str | None:
     """What an answer without an image says in plain text; None if it only reports progress."""
     kept = (line for line in parts.words[:_MOST_SEARCHED].split("\n") if not line.strip() or _is_speech(line))
     return "\n".join(kept).strip()[:MOST_WORDS].rstrip() or None
-
-
-def outside_quotes(text: str) -> str:
-    """The text without its quoted lines, in which these relays report progress."""
-    return "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(">"))
 
 
 def _code(words: str, terminal: Mapping[str, Any] | None) -> str | None:

@@ -36,12 +36,14 @@ class AnswerParts:
     ``terminal``: the JSON by which the relay's backend reports the end of a task; None without one.
     ``body``: the text outside fences and the order; only images in it can be results.
     ``words``: the text for the reader: the body and fenced text, without JSON and reasoning.
+    ``documents``: JSON in the place of an order that is none; it may be the answer itself.
     """
 
     order: Mapping[str, Any] = field(repr=False)
     terminal: Mapping[str, Any] | None
     body: str = field(repr=False)
     words: str = field(repr=False)
+    documents: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
 
 def take_apart(text: str) -> AnswerParts:
@@ -54,7 +56,7 @@ def take_apart(text: str) -> AnswerParts:
         words = ""
     elif terminal is None:
         terminal, words = _cut_terminal(words)
-    return AnswerParts(found_so_far.order, terminal, "\n".join(found_so_far.body), words)
+    return AnswerParts(found_so_far.order, terminal, "\n".join(found_so_far.body), words, found_so_far.documents)
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class _Findings:
     terminal: Mapping[str, Any] | None = None
     body: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    documents: list[Mapping[str, Any]] = field(default_factory=list)
     cut_off: bool = False
 
     def take_object(self, text: str) -> None:
@@ -77,6 +80,7 @@ class _Findings:
             self.terminal = document
         elif document and not document.keys() & _ORDER_FIELDS:
             self.words.append(text)  # perhaps an error: it may be all that the answer says
+            self.documents.append(document)
         else:
             self.order = self.order or document
 

@@ -1,41 +1,31 @@
 """The answers of gpt-4o-image: images, a failure, or a refusal, all of them as text.
 
 PiAPI's answer is markdown: the order as JSON, progress lines, then each image as an image, often with a download link
-beside it. Only the images are results: a plain link such as ``[100](…)`` is progress, and the order may quote an image
-the user sent. An answer can come in any number of pieces; ``ImageTextReader`` takes them as they come.
+beside it; wire/picture_links.py says which links are results. A plain link such as ``[100](…)`` is progress, and the
+order may quote an image the user sent. An answer can come in any number of pieces; ``ImageTextReader`` takes them as
+they come.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.images.types import MOST_READ
 from gateway.wire.base64_text import Base64Filter, elide_base64, extract_base64, restore_base64
-from gateway.wire.image_failures import failure_of, outside_quotes, refusal_of
+from gateway.wire.image_failures import failure_of, refusal_of
 from gateway.wire.image_parts import AnswerParts, take_apart
 from gateway.wire.image_progress import ProgressReader
-
-# Possessive throughout: from any start the text is read once, up to the first character that cannot belong to it.
-_IMAGE = re.compile(
-    r"""!\[[^\[\]]*+(?:\[[^\[\]]*+\][^\[\]]*+)*+\]  # alternative text: a name, a URL, brackets one level deep
-        \(\s*+<?
-        ( https?://[^()<>\s]++(?:\([^()\s]*+\)[^()<>\s]*+)*+  # the address, parentheses one level deep
-        | data:image/[\w.+-]++;base64,[\w+/=\ue000-]++  # or the image itself
-        )
-        >?(?:\s++(?:"[^"]*+"|'[^']*+'))?+\s*+\)    # a title
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-# The host of DALL·E's own images: PiAPI says that an order may be downgraded to DALL·E.
-_DALLE_HOST = r"https?://oaidalleapiprod[\w-]*+\.blob\.core\.windows\.net(?::\d++)?(?=[/?])"
-_FROM_DALLE = re.compile(_DALLE_HOST, re.IGNORECASE)
-_DALLE_LINK = re.compile(_DALLE_HOST + r"""[^\s()<>\[\]"'`*]++""", re.IGNORECASE)
-_AFTER_A_LINK = ".,;:!?。，；：！？"
+from gateway.wire.picture_links import addresses_in, is_from_dalle
+from gateway.wire.refusal_words import is_refused
 
 MOST_TEXT = 1 << 18
 """Characters that an answer may have beside the base64 of its images: far more than a prompt and all progress need."""
+
+_PICTURES_BEGIN = ("iVBORw0KGgo", "/9j/", "UklGR", "R0lGOD")
+"""Base64 of the first bytes of PNG, JPEG, WebP and GIF."""
+_BEGINNING = 12
+"""Characters of a text by which that is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +35,8 @@ class ImageText:
     ``images``: addresses (https, http) or data URLs, each once, in order, the first ``MOST_READ``.
     ``failure``, ``refusal``: why there is no image, at most one of the two; both None beside an image, and where the
         text says nothing at all.
+    ``against_rules``: the reason is that rules forbid the image; not for words that say something else, or nothing that
+        is understood.
     ``progress``: the newest percentage; None if there was none.
     ``revised_prompt``: the prompt of the order the text begins with; None without one.
     ``downgraded``: DALL·E made the image, or seems to have: its orders have a ``size`` and no ``ratio``.
@@ -53,6 +45,7 @@ class ImageText:
     images: tuple[str, ...] = field(default=(), repr=False)
     failure: str | None = None
     refusal: str | None = None
+    against_rules: bool = False
     progress: int | None = None
     revised_prompt: str | None = field(default=None, repr=False)
     downgraded: bool = False
@@ -62,13 +55,15 @@ class ImageTextReader:
     """A reader for an answer that comes in pieces, split anywhere. Feeding costs time linear in the piece.
 
     The content is kept as long as the reader. The caller bounds the images in it; the reader bounds the other text:
-    beyond ``MOST_TEXT`` characters it is ``too_long`` and takes nothing more.
+    beyond ``most_text`` characters it is ``too_long`` and takes nothing more.
     """
 
-    __slots__ = ("_content", "_pieces", "_thoughts", "_thoughts_room", "_words", "too_long")
+    __slots__ = ("_beginning", "_content", "_most_text", "_pieces", "_thoughts", "_thoughts_room", "_words", "too_long")
 
-    def __init__(self) -> None:
+    def __init__(self, most_text: int = MOST_TEXT) -> None:
         self.too_long = False
+        self._most_text = most_text
+        self._beginning = ""
         self._words = Base64Filter()
         self._pieces: list[str] = []
         self._content = ProgressReader()
@@ -78,14 +73,22 @@ class ImageTextReader:
     def feed(self, content: str, reasoning: str = "") -> None:
         """Take the next piece of the text, of the reasoning beside it (``reasoning_content``), or of both."""
         if content and not self.too_long:
+            if len(self._beginning) < _BEGINNING:
+                self._begin(content)
             words = self._words.add(content)
-            self.too_long = self._words.count > MOST_TEXT
+            self.too_long = self._words.count > self._most_text
             if not self.too_long:
                 self._pieces.append(content)
                 self._content.feed(words)
         if reasoning and self._thoughts_room > 0:
             self._thoughts.feed(reasoning[: self._thoughts_room])
             self._thoughts_room -= len(reasoning)
+
+    def _begin(self, content: str) -> None:
+        """Look whether the text is base64 alone."""
+        self._beginning += content[:_BEGINNING].lstrip("` \r\n") if not self._beginning else content[:_BEGINNING]
+        if len(self._beginning) >= _BEGINNING and self._beginning.startswith(_PICTURES_BEGIN):
+            self._words.begin()
 
     @property
     def progress(self) -> int | None:
@@ -118,18 +121,15 @@ def _read(text: str, progress: int | None) -> ImageText:
     revised = elide_base64(prompt) if isinstance(prompt, str) else None
     if images := _images(parts, runs):
         dalle_order = "size" in parts.order and "ratio" not in parts.order
-        downgraded = dalle_order or any(_FROM_DALLE.match(image) for image in images)
-        return ImageText(tuple(images), None, None, progress, revised, downgraded)
+        downgraded = dalle_order or any(map(is_from_dalle, images))
+        return ImageText(tuple(images), None, None, False, progress, revised, downgraded)
     failure = failure_of(parts)
     refusal = refusal_of(parts) if failure is None else None
+    against_rules = is_refused(failure or refusal or "")
     failure, refusal = (None if words is None else elide_base64(words) for words in (failure, refusal))
-    return ImageText((), failure, refusal, progress, revised, False)
+    return ImageText((), failure, refusal, against_rules, progress, revised, False)
 
 
 def _images(parts: AnswerParts, runs: Sequence[str]) -> list[str]:
-    """The markdown images. Without one, links to DALL·E's image host count, since those can only be results."""
-    found = _IMAGE.findall(parts.body)
-    if not found:
-        links = _DALLE_LINK.findall(outside_quotes(parts.body))
-        found = [link.rstrip(_AFTER_A_LINK) for link in links]
-    return list(dict.fromkeys(restore_base64(image, runs) for image in found))[:MOST_READ]
+    found = addresses_in(parts, lambda text: restore_base64(text, runs))
+    return list(dict.fromkeys(found))[:MOST_READ]

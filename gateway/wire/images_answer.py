@@ -6,13 +6,16 @@ Every value is checked: an image must be valid base64 or a web link, a word one 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from gateway.core.images.types import MOST_READ, ImageFacts, MadeImage
+from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
-from gateway.wire.base64_text import is_base64
+from gateway.wire.chat_pictures import pictures_of_chat
+from gateway.wire.image_bytes import image_type
+from gateway.wire.image_text import ImageText
+from gateway.wire.picture_address import beginning
+from gateway.wire.picture_parts import pictures_of_answer
 
 EventKind = Literal["partial", "completed", "whole", "other"]
 
@@ -20,8 +23,6 @@ _QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
 _BACKGROUNDS = frozenset({"transparent", "opaque"})
 _FORMATS = frozenset({"png", "webp", "jpeg"})
 _SIZE = re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}")
-_LINK = re.compile(r"https?://[^\s<>\x00-\x1f\x7f]+", re.IGNORECASE)
-_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 OUTPUT_TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
 """Tokens of a square and of an oblong image of gpt-image-1 by quality
@@ -35,6 +36,10 @@ _MOST_IMAGE_INPUT = 100_000
 
 _HIDDEN_INPUT = 30_000
 """Tokens a provider may add before the client's prompt."""
+
+
+_USAGE_NAMES = (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens"))
+"""The Images API's names, and chat's, which relays use here as well. A pair of zeros says less than the other pair."""
 
 
 class StatedUsage(NamedTuple):
@@ -65,42 +70,25 @@ def event_kind(document: dict[str, Any], event: bytes | None) -> EventKind:
 
 
 def images_in(document: dict[str, Any]) -> tuple[MadeImage, ...]:
-    """The first ``MOST_READ`` images of a whole answer. Items of its data that are no images are left out."""
-    data = document.get("data")
-    found: Iterator[MadeImage | None] = map(image_in, data if isinstance(data, list) else [])
-    return tuple(islice((image for image in found if image is not None), MOST_READ))
+    """The first images of a whole answer, or of a completed event, each once. What is no image is left out.
+
+    A document of another shape is searched too: an image may be in ``images``, in the fields of a task, or in a chat's
+    message.
+    """
+    choices = document.get("choices")
+    return pictures_of_chat(document).images if isinstance(choices, list) and choices else pictures_of_answer(document)
 
 
-def image_in(item: object) -> MadeImage | None:
-    """The image of an item of a whole answer's data, or of a completed event; None if there is none."""
-    if not isinstance(item, dict):
-        return None
-    text = item.get("revised_prompt")
-    revised = text if isinstance(text, str) and text else None
-    link, text = item.get("url"), item.get("b64_json")
-    at_link = image_at(link, revised) if isinstance(link, str) else None
-    b64 = base64_text(text) if isinstance(text, str) else None
-    if b64 is None:
-        return at_link
-    return MadeImage(at_link.url if at_link is not None else None, b64, revised)
+def words_in(document: dict[str, Any]) -> ImageText | None:
+    """What a chat's message says that came in place of an answer about images; None if there is none."""
+    choices = document.get("choices")
+    return pictures_of_chat(document).text if isinstance(choices, list) and choices else None
 
 
-def image_at(address: str, revised_prompt: str | None = None) -> MadeImage | None:
-    """The image behind a web link or in a data URL; None for any other address."""
-    if _LINK.fullmatch(address):
-        return MadeImage(address, None, revised_prompt)
-    if _DATA_URL.match(address) and (b64 := base64_text(address)) is not None:
-        return MadeImage(None, b64, revised_prompt)
-    return None
-
-
-def base64_text(text: str) -> str | None:
-    """``text`` without a data URL's prefix and without line breaks; None if it is empty or is not base64."""
-    if head := _DATA_URL.match(text):
-        text = text[head.end() :]
-    if "\n" in text or "\r" in text:
-        text = "".join(text.split())
-    return text if is_base64(text) else None
+def format_of(images: Sequence[MadeImage]) -> str | None:
+    """The format that the images' bytes have, as OpenAI calls it; None if they are links, or of several formats."""
+    kinds = {image_type(beginning(image.b64)) for image in images if image.b64 is not None}
+    return next((kind for kind in kinds if kind in _FORMATS), None) if len(kinds) == 1 else None
 
 
 def facts_in(document: dict[str, Any]) -> ImageFacts:
@@ -123,26 +111,33 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
     if not isinstance(stated, dict):
         return None
     most_input = prompt_bytes + _HIDDEN_INPUT + images_sent * _MOST_IMAGE_INPUT
-    tokens = _count(stated.get("input_tokens"), most_input)
-    output = _count(stated.get("output_tokens"), images_asked * _MOST_OUTPUT)
-    if tokens is None or output is None:
+    most_output = images_asked * _MOST_OUTPUT
+    found = [
+        (tokens, output)
+        for names in _USAGE_NAMES
+        if (tokens := _count(stated.get(names[0]), most_input)) is not None
+        and (output := _count(stated.get(names[1]), most_output)) is not None
+    ]
+    if not found:
         return None
-    given = stated.get("input_tokens_details")
-    details = given if isinstance(given, dict) else {}
+    tokens, output = next((one for one in found if any(one)), found[0])
+    details = _details(stated, 0)
     of_images = min(_count(details.get("image_tokens"), most_input) or 0, tokens)
     cached = min(_count(details.get("cached_tokens"), most_input) or 0, tokens)
     input_details: dict[str, Any] = {"text_tokens": tokens - of_images, "image_tokens": of_images}
     if cached:
         input_details["cached_tokens"] = cached
-    return StatedUsage(
-        Usage(tokens, cached, output, image_input_tokens=of_images),
-        {
-            "input_tokens": tokens,
-            "input_tokens_details": input_details,
-            "output_tokens": output,
-            "total_tokens": tokens + output,
-        },
-    )
+    written: dict[str, Any] = {
+        "input_tokens": tokens,
+        "input_tokens_details": input_details,
+        "output_tokens": output,
+        "total_tokens": tokens + output,
+    }
+    made = _details(stated, 1)
+    split = {name: made[name] for name in ("image_tokens", "text_tokens") if _count(made.get(name), output) is not None}
+    if split:
+        written["output_tokens_details"] = split
+    return StatedUsage(Usage(tokens, cached, output, image_input_tokens=of_images), written)
 
 
 def likely_output_tokens(size: str | None, quality: str | None) -> int:
@@ -156,6 +151,12 @@ def likely_output_tokens(size: str | None, quality: str | None) -> int:
 
 def _one_of(value: object, allowed: frozenset[str]) -> str | None:
     return value if isinstance(value, str) and value in allowed else None
+
+
+def _details(stated: dict[str, Any], place: int) -> dict[str, Any]:
+    """The details of the tokens sent (0) or made (1), under either name."""
+    found = (stated.get(f"{names[place]}_details") for names in _USAGE_NAMES)
+    return next((one for one in found if isinstance(one, dict) and one), {})
 
 
 def _count(value: object, most: int) -> int | None:

@@ -28,6 +28,7 @@ PLAYED_ELSEWHERE = {
     "task_failed": "test_flux_tasks.py",
     "task_unknown": "test_flux_tasks.py",
     "task_poll": "test_flux_tasks.py",
+    "no_image": "test_picture_words.py",
     "asset_unavailable": "test_image_results.py",
     "client_gone_early": "test_clients_leaving.py",
     "client_gone_wait": "test_clients_leaving.py",

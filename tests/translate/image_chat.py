@@ -40,7 +40,7 @@ PIECES: Pieces = {
     "image": text(f"\n\n![gen_1]({URL})\n\n"),
     "other": text(f"![gen_2]({OTHER_URL})\n[Click to download]({OTHER_URL}?download=1)\n"),
     "inline": text(f"\n![image](data:image/png;base64,{as_base64(BLACK)})\n"),
-    "torn": text("\n![image](data:image/png;base64,abc)\n"),
+    "torn": text("\n![image](data:image/png;base64,abcde)\n"),
     "dalle": text('{"prompt":"A black cat","size":"1024x1024"}'),
     "failed": text("\n> Generation failed ❌\n> Failure reason: output_moderation\n"),
     "sorry": text("I cannot make this image."),

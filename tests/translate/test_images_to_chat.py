@@ -332,7 +332,7 @@ class TestWholeAnswers:
             ("whole", "ok", "FORWARDED"),
             ("whole-sorry", "content_policy", "ANSWERED"),
             ("whole-empty", "empty_response", "ANSWERED"),
-            ("whole-odd", "content_policy", "ANSWERED"),
+            ("whole-odd", "no_image", "ANSWERED"),
             ("no-completion", "bad_json", "UNKNOWN"),
         ],
     )

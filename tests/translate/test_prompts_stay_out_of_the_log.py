@@ -38,7 +38,8 @@ def in_chat(words: str) -> list[Told]:
     ("talk", "told", "slug"),
     [
         (image_chat.conversation, in_chat(f"I cannot draw {PROMPT}."), "content_policy"),
-        (image_chat.conversation, in_chat(f"Generation failed\nReason: {PROMPT}"), "content_policy"),
+        (image_chat.conversation, in_chat(f"See for yourself: {PROMPT}."), "no_image"),
+        (image_chat.conversation, in_chat(f"Generation failed\nReason: {PROMPT}"), "no_image"),
         (image_chat.conversation, [STREAM, b'data: {"error":"no to %s"}\n\n' % PROMPT.encode()], "sse_error_first"),
         (image_relay.conversation, [STREAM, b'data: {"error":"no to %s"}\n\n' % PROMPT.encode()], "sse_error_first"),
         (image_relay.conversation, tasks.whole(b'{"error":{"message":"no to %s"}}' % PROMPT.encode(), 400), "rejected"),

@@ -149,8 +149,8 @@ REFUSED = {
     ),
     "behind progress": (
         '```\n{"prompt":"x"}\n```\n> ID: `t`\n> Queuing..\nProgress 15%..\n🎨 生成中...\ngen_id: `g`\nsid: s_1\n'
-        f"- 40% -\n[数据预览](https://a.example/1) | [原始数据](https://a.example/2)\n{SECOND}\n\nNo, sorry.\n"
-        f"[Click to download]({DOWNLOAD})",
+        f"- 40% -\n[数据预览](https://a.example/1) | [原始数据](https://a.example/2)\n{SECOND}.html\n\nNo, sorry.\n"
+        f"[Click to download]({SITE}/rules.pdf)",
         "No, sorry.",
     ),
     "with a link inside": ("See [our rules](https://x.example/rules).", "See [our rules](https://x.example/rules)."),
@@ -179,7 +179,7 @@ SILENT = {
     "an order without its last brace": '```json\n{"prompt": "Generation failed"\n```',
     "an image cut off": "> 进度 100\n\n![gen_a](https://example.com/cut-",
     "an image that leads nowhere": "![chart](sandbox:/mnt/data/chart.png)",
-    "links only": f"[Click to download]({DOWNLOAD})",
+    "links to other things only": f"[Click to download]({SITE}/a.zip)\n[在线播放▶️]({SITE}/a.mp4)\n[100]({SIGNED})",
 }
 
 
@@ -266,8 +266,10 @@ def test_the_prompt_is_the_orders(order: str, prompt: str | None) -> None:
         ("other.blob.core.windows.net", False),
     ],
 )
-def test_a_bare_link_is_an_image_only_from_the_store_of_dalle(host: str, is_the_store: bool) -> None:
-    link = f"https://{host}/img.png?sig=1"
+def test_a_link_in_a_sentence_that_names_no_file_is_an_image_only_from_the_store_of_dalle(
+    host: str, is_the_store: bool
+) -> None:
+    link = f"https://{host}/img-1?sig=1"
 
     said = read_answer(f"Here: {link}。")
 

@@ -82,14 +82,14 @@ def test_the_variants_on_the_wire(name: str) -> None:
         ("![a](https://example.com/a_(1).png)", ["https://example.com/a_(1).png"]),
         ("![a](HTTP://EXAMPLE.COM/a.png)", ["HTTP://EXAMPLE.COM/a.png"]),
         (f"[![a]({CDN})]({DOWNLOAD})", [CDN]),
-        (f"![no image] and [a link]({CDN})", []),
+        (f"![no image] and [a page]({CDN}.html)", []),
         (f"![a]({CDN} 'it is \"quoted\"')", [CDN]),
         ("![a](data:image/png;base64,AA+/==)", ["data:image/png;base64,AA+/=="]),
         ("![a](data:text/html;base64,AAAA)", []),
         ("![a](data:image/png,AAAA)", []),
         ("![a](/relative.png)", []),
         ("![a](https://example.com/cut-off", []),
-        (f"! [a]({CDN})", []),
+        (f"! [a]({CDN}.txt)", []),
     ],
 )
 def test_what_markdown_counts_as_an_image(text: str, links: list[str]) -> None:
@@ -102,7 +102,8 @@ def test_what_markdown_counts_as_an_image(text: str, links: list[str]) -> None:
         (f"```json\n{{}}\n![quoted]({CDN})\n```\n![result]({CDN_2})", [CDN_2]),
         (f"```\nnever closed\n![result]({CDN})", [CDN]),
         (f"```one line```\n![result]({CDN})\n```\nx\n```", [CDN]),
-        (f"  ```\n![quoted]({CDN})\n  ```  \n", []),
+        (f"  ```\n![quoted]({CDN})\n  ```  \nWait.", []),
+        (f"```markdown\n![result]({CDN})\n```\n", [CDN]),
     ],
 )
 def test_fences_hold_the_prompt_and_no_result(text: str, links: list[str]) -> None:

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from gateway.core.images.types import MOST_READ, ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.wire.images_answer import (
-    base64_text,
     event_kind,
     facts_in,
-    image_at,
-    image_in,
+    format_of,
     images_in,
     likely_output_tokens,
     usage_in,
+    words_in,
 )
 
 B64 = base64.b64encode(b"an image").decode()
@@ -69,28 +68,56 @@ class TestImages:
 
     def test_a_data_url_is_bytes_wherever_it_stands(self) -> None:
         address = f"data:image/png;base64,{B64}"
-        assert image_in({"url": address}) == MadeImage(None, B64)
-        assert image_in({"b64_json": address}) == MadeImage(None, B64)
-        assert image_at(address, "A cat") == MadeImage(None, B64, "A cat")
+        assert images_in({"url": address}) == (MadeImage(None, B64),)
+        assert images_in({"b64_json": address}) == (MadeImage(None, B64),)
 
     @pytest.mark.parametrize(
-        "address",
-        ["", "file:///etc/passwd", "https://", "https://a b", "data:text/html;base64,YQ==", "data:image/png,x"],
+        "document",
+        [
+            {"images": [{"url": LINK}]},
+            {"images": [LINK]},
+            {"data": [LINK]},
+            {"data": {"url": LINK}},
+            {"data": [{"image_url": {"url": LINK}}]},
+            {"data": [{"b64_json": LINK}]},
+            {"image_url": LINK},
+            {"url": LINK},
+            {"code": 200, "message": "success", "data": {"output": {"image_url": LINK, "image_urls": [LINK]}}},
+            {"choices": [{"message": {"content": f"![x]({LINK})"}}]},
+            {"choices": [{"message": {"images": [{"image_url": {"url": LINK}}]}}]},
+        ],
     )
-    def test_other_addresses_are_no_images(self, address: str) -> None:
-        assert image_at(address) is None
+    def test_of_an_answer_of_another_shape(self, document: dict[str, Any]) -> None:
+        assert [image.url for image in images_in(document)] == [LINK]
 
-    def test_base64_may_be_broken_into_lines(self) -> None:
-        assert base64_text(f"{B64[:4]}\r\n{B64[4:]}\n") == B64
+    def test_two_equal_ones_are_two(self) -> None:
+        assert len(images_in({"data": [{"b64_json": B64}, {"b64_json": B64}]})) == 2
 
-    @pytest.mark.parametrize("text", ["", "=", "YQ", "YQ==YQ==", "Größe", "Y-Q_", "data:image/png;base64,"])
-    def test_other_text_is_no_base64(self, text: str) -> None:
-        assert base64_text(text) is None
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {"type": "image_generation.partial_image", "b64_json": B64},
+            {"error": {"message": "no"}, "data": [{"url": LINK}]},
+            {"type": "ping", "id": LINK},
+            {"code": 200, "data": {"task_id": "1", "input": {"image_url": LINK}}},
+            {"choices": []},
+        ],
+    )
+    def test_not_of_a_preview_an_error_or_an_order(self, document: dict[str, Any]) -> None:
+        assert images_in(document) == ()
 
-    @given(st.binary(min_size=1, max_size=64))
-    def test_all_base64_is_read(self, data: bytes) -> None:
-        text = base64.b64encode(data).decode()
-        assert base64_text(text) == text
+    def test_a_chats_words_are_told(self) -> None:
+        said = words_in({"choices": [{"message": {"content": "I cannot draw that."}}]})
+        assert said is not None
+        assert (said.refusal, said.against_rules) == ("I cannot draw that.", True)
+        assert words_in({"data": []}) is None
+
+    def test_the_format_is_that_of_the_bytes(self) -> None:
+        webp, png = (base64.b64encode(head).decode() for head in (b"RIFF\x04\0\0\0WEBPVP8 ", b"\x89PNG\r\n\x1a\n"))
+        assert format_of([MadeImage(None, webp)]) == "webp"
+        assert format_of([MadeImage(None, png), MadeImage(None, png)]) == "png"
+        assert format_of([MadeImage(None, png), MadeImage(None, webp)]) is None
+        assert format_of([MadeImage(LINK), MadeImage(None, B64)]) is None
 
 
 class TestFacts:
@@ -134,6 +161,36 @@ class TestUsage:
     def test_details_are_part_of_the_input(self) -> None:
         found = usage({"input_tokens": 5, "output_tokens": 1, "input_tokens_details": {"image_tokens": 9}})
         assert found.usage.image_input_tokens == 5
+
+    def test_in_chats_words(self) -> None:
+        found = usage(
+            {
+                "prompt_tokens": 350,
+                "prompt_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
+                "completion_tokens": 420,
+                "completion_tokens_details": {"image_tokens": 400, "text_tokens": 20, "reasoning_tokens": 0},
+                "total_tokens": 770,
+            }
+        )
+        assert found.usage == Usage(350, 20, 420, image_input_tokens=323)
+        assert found.document == {
+            "input_tokens": 350,
+            "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
+            "output_tokens": 420,
+            "output_tokens_details": {"image_tokens": 400, "text_tokens": 20},
+            "total_tokens": 770,
+        }
+
+    @pytest.mark.parametrize(
+        "stated",
+        [
+            {"input_tokens": 50, "output_tokens": 420, "prompt_tokens": 0, "completion_tokens": 0},
+            {"input_tokens": 0, "output_tokens": 0, "prompt_tokens": 50, "completion_tokens": 420},
+            {"input_tokens": None, "output_tokens": None, "prompt_tokens": 50, "completion_tokens": 420},
+        ],
+    )
+    def test_in_both_words_the_ones_that_say_something_count(self, stated: Any) -> None:
+        assert usage(stated).usage == Usage(50, 0, 420)
 
     @pytest.mark.parametrize(
         "stated",

@@ -143,6 +143,9 @@ _REFUSED = ClientAnswer(
     "The request was refused by the upstream's content policy.",
     passes_on=True,
 )
+_IN_WORDS = ClientAnswer(
+    502, _UPSTREAM, "upstream_invalid_response", "The upstream answered without an image.", passes_on=True
+)
 _OVERLOADED = ClientAnswer(
     503, _UNAVAILABLE, "gateway_overloaded", "The gateway has no free connection. Try again shortly."
 )
@@ -217,6 +220,7 @@ RULES: Mapping[str, Rule] = {
     "task_failed": Rule(Phase.REJECTED, Verdict.NEXT_TARGET, Scope.NOTHING, _TASK_FAILED, booked="none"),
     "task_unknown": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _INVALID_ANSWER),
     "task_poll": Rule(Phase.UNKNOWN, Verdict.STOP, Scope.NOTHING, _SLOW, False),
+    "no_image": Rule(Phase.ANSWERED, Verdict.STOP, Scope.NOTHING, _IN_WORDS, False, "billed"),
     "asset_unavailable": Rule(Phase.ANSWERED, Verdict.STOP, Scope.NOTHING, _NOT_FETCHED, False, "billed"),
     # Streams
     "sse_error_first": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _FAILED, booked="none"),
@@ -255,7 +259,7 @@ OWN_ENDINGS = frozenset(
 )
 """Endings that say nothing about an upstream."""
 
-_CERTAIN = (_REFUSED, _REJECTED, _CONFLICT, _TOO_LARGE, _NOT_FETCHED)
+_CERTAIN = (_REFUSED, _REJECTED, _CONFLICT, _TOO_LARGE, _NOT_FETCHED, _IN_WORDS)
 """Answers that leave no doubt whether a paid item was bought, however far the attempt had come."""
 
 _DOUBTFUL_PHASES = (Phase.UNKNOWN, Phase.ANSWERED)

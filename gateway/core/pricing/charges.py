@@ -201,7 +201,7 @@ def _came_whole(facts: AttemptFacts) -> bool:
     """Whether the upstream finished its answer and bills it, which it also does when it refuses the image inside it."""
     if facts.slug in ("ok", "asset_unavailable"):
         return True
-    return facts.slug == "content_policy" and facts.cost_class is CostClass.PAID and _sent(facts)
+    return facts.slug in ("content_policy", "no_image") and facts.cost_class is CostClass.PAID and _sent(facts)
 
 
 def _served(last: AttemptFacts) -> tuple[Usage, int | None] | None:

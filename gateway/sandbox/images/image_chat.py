@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
+
+import orjson
 
 from gateway.sandbox.chat.completions import (
     CompletionFields,
@@ -14,6 +17,7 @@ from gateway.sandbox.chat.completions import (
 )
 from gateway.sandbox.chat.messages import last_message_text
 from gateway.sandbox.images.image_texts import VARIANTS, VARIANTS_WITH_IMAGES, ImageJob
+from gateway.sandbox.images.picture_forms import CHAT_FORMS, DELTAS, DOCUMENTS, TEXTS, Picture
 from gateway.sandbox.images.png import image_name
 from gateway.sandbox.wire.answers import DONE, Answer, Event, EventKind, EventStream, Json, Sale, json_reply
 from gateway.sandbox.wire.errors import error_reply
@@ -33,6 +37,8 @@ def answer_image_chat(body: Json, options: Options, *, id: str, created: int, si
     if not body.get("stream"):
         return error_reply(400, message="Sandbox: gpt-4o-image can only be used in stream mode.")
     job = _job(last_message_text(messages), options, id, site)
+    if options.form in CHAT_FORMS:
+        return _formed(job, options.form, prompt_tokens(messages), id=id, created=created, model=body["model"])
     pieces = list(VARIANTS[options.variant](job)) if options.variant in VARIANTS else []
     images = len(job.urls) if options.variant in VARIANTS_WITH_IMAGES else 0
     sale = Sale(body["model"], prompt_tokens(messages), 0, len(pieces), images, flat=True)
@@ -44,6 +50,34 @@ def answer_image_chat(body: Json, options: Options, *, id: str, created: int, si
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     whole = json_reply(200, {"id": id, "object": "chat.completion", "created": created, "choices": choices}, sale=sale)
     return EventStream(_events(fields, thoughts, pieces, images, options.variant), whole, sale)
+
+
+def _formed(job: ImageJob, form: str, tokens: int, *, id: str, created: int, model: str) -> Answer:
+    """An answer that hands its first picture over in a form of picture_forms.py."""
+    picture = Picture(job.urls[0])
+    sale = Sale(model, tokens, 0, 1, 1, flat=True)
+    fields = CompletionFields(id, created, model, None)
+    if form in DOCUMENTS:
+        document = DOCUMENTS[form](picture)
+        return EventStream(
+            [Event(orjson.dumps(document), "content", 1, 1), DONE], json_reply(200, document, sale=sale), sale
+        )
+    deltas: list[dict[str, Any]] = [{"content": TEXTS[form](picture)}] if form in TEXTS else list(DELTAS[form](picture))
+    events = [
+        chunk_event(fields, "role", delta_choice(0, {"role": "assistant", "content": ""}, None), null_usage=False)
+    ]
+    for place, delta in enumerate(deltas):
+        choice = delta_choice(0, delta, None) if "message" not in delta else {"index": 0, **delta}
+        last = place == len(deltas) - 1
+        events.append(chunk_event(fields, "content", choice, null_usage=False, tokens=1, images=int(last)))
+    events.append(chunk_event(fields, "finish", delta_choice(0, {}, "stop"), null_usage=False))
+    said: dict[str, Any] = {"role": "assistant"}
+    for delta in deltas:
+        message: dict[str, Any] = delta.get("message", delta)
+        said |= {name: value for name, value in message.items() if value}
+    choices = [{"index": 0, "message": said, "finish_reason": "stop"}]
+    whole = json_reply(200, {"id": id, "object": "chat.completion", "created": created, "choices": choices}, sale=sale)
+    return EventStream([*events, DONE], whole, sale)
 
 
 def _job(prompt: str, options: Options, id: str, site: str) -> ImageJob:

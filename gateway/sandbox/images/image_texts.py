@@ -22,6 +22,7 @@ Without, each with finish_reason stop unless said otherwise:
     terminal    a terminal JSON block and no word about failure
     refused     the call of the DALL·E tool and plain words instead of an image
     text_only   plain words only
+    unclear     words that are neither a picture nor a refusal
     silent      no text at all
     error_delta ``delta: {"error": …}`` and then a normal stop
     error_string  ``data: {"error": "generation_failed"}`` and ``[DONE]``
@@ -232,6 +233,10 @@ def _text_only(job: ImageJob) -> Iterator[str]:
     return iter(re.findall(r" ?\S+", _NO))
 
 
+def _unclear(job: ImageJob) -> Iterator[str]:
+    yield from (job.fenced_request, "\n\nSandbox: your picture waits at", " file-service://sandbox-1.")
+
+
 def _nothing(job: ImageJob) -> Iterator[str]:
     return iter(())
 
@@ -261,6 +266,7 @@ VARIANTS: Mapping[str, TextVariant] = {
     "terminal": _terminal,
     "refused": _refused,
     "text_only": _text_only,
+    "unclear": _unclear,
     "silent": _nothing,
     "error_delta": _nothing,
     "error_string": _nothing,

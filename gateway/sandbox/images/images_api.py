@@ -5,15 +5,15 @@ PiAPI's relay (the roles ``api`` and ``proxy``) only streams; the backup does bo
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from gateway.sandbox.images.png import image_by_name, image_name
-from gateway.sandbox.wire.answers import Answer, Event, EventStream, Json, Reply, Sale, json_reply
+from gateway.sandbox.images.picture_forms import ANSWERS, ITEMS, Picture
+from gateway.sandbox.images.png import image_name
+from gateway.sandbox.wire.answers import DONE, Answer, Event, EventStream, Json, Reply, Sale, json_reply
 from gateway.sandbox.wire.errors import error_reply
 from gateway.sandbox.wire.forms import is_form
 from gateway.sandbox.wire.options import Options
@@ -115,20 +115,36 @@ def _answer(order: _ResolvedOrder, options: Options, created: int, site: str) ->
         "background": "opaque",
         "output_format": "png",
     }
-    spent = {"usage": usage} if options.usage else {}
-    data = [_item(name, site if options.link else None) for name in order.names]
+    spent = {"usage": _in_chats_words(usage) if options.words == "chat" else usage} if options.usage else {}
+    if options.form in ANSWERS:
+        document = {"created": created, **ANSWERS[options.form](Picture(f"{site}/files/{next(order.names)}")), **spent}
+        one = Event(orjson.dumps(document), "content", sale.output_tokens, 1)
+        return EventStream([one, DONE], json_reply(200, document, sale=sale), sale)
+    data = [_item(name, site, options) for name in order.names]
     whole = json_reply(200, {"created": created, **told, "data": data, **spent}, sale=sale)
     return EventStream(_events(order, {"created_at": created, **told}, data, spent, sale.output_tokens), whole, sale)
 
 
-def _item(name: str, site: str | None) -> dict[str, str]:
-    """One image: a link below ``site``, or base64."""
-    if site is not None:
-        return {"url": f"{site}/files/{name}"}
-    return {"b64_json": base64.b64encode(image_by_name(name) or b"").decode()}
+def _item(name: str, site: str, options: Options) -> dict[str, Any]:
+    """One image: a link below ``site``, or base64, or in a form of picture_forms.py."""
+    picture = Picture(f"{site}/files/{name}")
+    if options.form in ITEMS:
+        item: dict[str, Any] = ITEMS[options.form](picture)
+        return item
+    return {"url": picture.url} if options.link else {"b64_json": picture.b64}
 
 
-def _events(order: _ResolvedOrder, told: Json, data: list[dict[str, str]], spent: Json, tokens: int) -> Iterator[Event]:
+def _in_chats_words(usage: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage["input_tokens"],
+        "prompt_tokens_details": usage["input_tokens_details"],
+        "completion_tokens": usage["output_tokens"],
+        "completion_tokens_details": {"image_tokens": usage["output_tokens"], "reasoning_tokens": 0},
+        "total_tokens": usage["total_tokens"],
+    }
+
+
+def _events(order: _ResolvedOrder, told: Json, data: list[dict[str, Any]], spent: Json, tokens: int) -> Iterator[Event]:
     """Partial images, then the finished ones; no ``[DONE]`` (OpenAI's images streaming reference).
 
     Each finished one comes with the usage of them all.
@@ -136,10 +152,10 @@ def _events(order: _ResolvedOrder, told: Json, data: list[dict[str, str]], spent
     for item in data:
         for index in range(order.partial):
             name = f"{order.family}.partial_image"
-            content = {"type": name, **item, **told, "partial_image_index": index}
+            content = {**item, "type": name, **told, "partial_image_index": index}
             yield Event(orjson.dumps(content), "other", name=name.encode())
         name = f"{order.family}.completed"
-        content = {"type": name, **item, **told, **spent}
+        content = {**item, "type": name, **told, **spent}
         yield Event(orjson.dumps(content), "content", tokens // len(data), 1, name.encode())
 
 

@@ -27,8 +27,10 @@ class Options:
 
     gpt-4o-image: ``variant``: its text (images/image_texts.py). ``images``: images in it.
 
+    Both, and the Images API: ``form``: how a picture is handed over, "" for the usual (images/picture_forms.py).
+
     Images API: ``whole``: 1 answers a streaming request with one JSON body. ``usage``: 0 leaves the usage out.
-    ``link``: 1 answers links instead of base64.
+    ``link``: 1 answers links instead of base64. ``words``: ``chat`` states the usage in chat's words.
 
     Tasks, read when one is created: ``polls``: how often it is asked for before it is done. ``ready``: above 0, it is
     done after so many seconds instead, asked for or not. ``task``: ``ok`` | ``failed`` | ``nsfw`` (failed, for that
@@ -52,6 +54,8 @@ class Options:
     calls: int = 0
     variant: str = "piapi"
     images: int = 1
+    form: str = ""
+    words: str = "images"
     whole: int = 0
     usage: int = 1
     link: int = 0

@@ -64,6 +64,7 @@ ROWS = [
     ("task_failed", V, V, Scope.NOTHING, 502, "upstream_error"),
     ("task_unknown", E, None, Scope.ORIGIN, 502, "upstream_invalid_response"),
     ("task_poll", X, X, Scope.NOTHING, 504, "upstream_timeout"),
+    ("no_image", X, X, Scope.NOTHING, 502, "upstream_invalid_response"),
     ("asset_unavailable", X, X, Scope.NOTHING, 502, "result_unavailable"),
     ("sse_error_first", E, None, Scope.ORIGIN, 502, "upstream_error"),
     ("sse_empty", E, None, Scope.ORIGIN, 502, "upstream_empty_response"),

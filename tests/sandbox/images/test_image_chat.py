@@ -11,6 +11,7 @@ import pytest
 
 from gateway.sandbox import Sandbox
 from gateway.sandbox.images.image_texts import VARIANTS, VARIANTS_WITH_IMAGES
+from gateway.sandbox.images.picture_forms import CHAT_FORMS
 from gateway.wire.image_text import ImageText, ImageTextReader
 from tests.sandbox.client import ask
 
@@ -156,6 +157,7 @@ async def test_the_traps_of_the_variants_are_there(sandbox: Sandbox) -> None:
         ("terminal", '"type":"terminal"'),
         ("refused", "cannot be made"),
         ("text_only", "cannot be made"),
+        ("unclear", "your picture waits at"),
         ("silent", ""),
     ],
 )
@@ -195,4 +197,13 @@ def test_no_variant_is_forgotten_here() -> None:
     painted = {"piapi", "a", "b", "c", "d", "e", "deltas", "reasoning", "base64", "downgraded"}
     failed = {"failed", "failed_en", "bare_failed", "input_moderation", "output_moderation", "terminal"}
     assert painted == VARIANTS_WITH_IMAGES
-    assert set(VARIANTS) == painted | failed | {"refused", "text_only", "silent", "error_delta", "error_string"}
+    silent = {"silent", "error_delta", "error_string"}
+    assert set(VARIANTS) == painted | failed | {"refused", "text_only", "unclear"} | silent
+
+
+@pytest.mark.parametrize("form", CHAT_FORMS)
+async def test_a_picture_in_another_form_is_sold_as_one(sandbox: Sandbox, form: str) -> None:
+    for scenario in ("ok", "whole_json"):
+        await ask(sandbox, BODY, f"{scenario};form={form}")
+
+    assert [(line.amount, line.images) for line in sandbox.bill] == [(20_000_000, 1)] * 2
