@@ -183,7 +183,7 @@ class ChatConversation(ConversationState):
                 try:
                     piece = yield RECEIVE[self._awaiting()]
                 except (Stalled, TransportError) as trouble:
-                    if self._ending.finished:
+                    if self._ending.named_last if isinstance(trouble, Stalled) else self._ending.finished:
                         break
                     return self._interrupted(trouble)
                 assert isinstance(piece, bytes)
@@ -204,7 +204,7 @@ class ChatConversation(ConversationState):
         return (yield from self._complete())
 
     def _awaiting(self) -> Awaiting:
-        if self._ending.finished and not self._ending.runs_a_tool:
+        if self._ending.named_last and not self._ending.runs_a_tool:
             return Awaiting.FINISH
         return Awaiting.IDLE if self._answered else Awaiting.CONTENT
 
@@ -255,7 +255,7 @@ class ChatConversation(ConversationState):
             return False
         self._text.add(text)
         self.progress += 1
-        if self._ending.finished:
+        if self._ending.has_reasons:
             self._ending.speaks(self._plain.index)
         if self._accumulator is not None:
             self._accumulator.add_text(self._plain.index, text)

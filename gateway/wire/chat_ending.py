@@ -38,6 +38,7 @@ class ChatEnding:
         self._reasons: dict[int, str] = {}
         self._finished: set[int] = set()
         self._spoke_on: set[int] = set()
+        self._unreasoned: set[int] = set()  # choices that have spoken since they last named a reason
         self._seen: set[int] = set()
         self._calling: dict[int, str] = {}  # choice → the reason for which it ends
         self._usage: dict[str, Any] | None = None
@@ -54,6 +55,11 @@ class ChatEnding:
         return len(self._reasons) >= self._n
 
     @property
+    def named_last(self) -> bool:
+        """Whether a reason is the last that every choice has said, so that silence ends the answer."""
+        return len(self._reasons) >= self._n and not self._unreasoned
+
+    @property
     def runs_a_tool(self) -> bool:
         """Whether a choice ended in order to call a tool, without a call: then the upstream calls one of its own."""
         return any(self._reasons[index] in _CALLING_REASONS and index not in self._calling for index in self._finished)
@@ -64,7 +70,7 @@ class ChatEnding:
             self._name(chunk)
         for index in facts.speaking:
             self._seen.add(index)
-            if self._finished:
+            if self._reasons:
                 self.speaks(index)
         for index in facts.calling:
             if index not in self._calling:
@@ -72,6 +78,7 @@ class ChatEnding:
         for index, reason in facts.finish.items():
             self._seen.add(index)
             self._reasons[index] = reason
+            self._unreasoned.discard(index)
             if index not in facts.speaking or index not in self._spoke_on:
                 self._finished.add(index)
         if facts.usage is not None:
@@ -79,6 +86,7 @@ class ChatEnding:
 
     def speaks(self, index: int) -> None:
         """Take more content of a choice."""
+        self._unreasoned.add(index)
         if index in self._finished:
             self._finished.discard(index)
             self._spoke_on.add(index)

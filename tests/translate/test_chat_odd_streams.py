@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.core.types import Usage
-from gateway.translate.commands import Head
+from gateway.translate.commands import Awaiting, Head, Stalled
 
 from .chat import ASKING, PIECES, STREAM, STREAM_HEAD, USAGE, chunk, conversation, delta, folded
 from .transcript import emitted, lines, play, transcript
@@ -62,7 +62,7 @@ class TestWhenAnAnswerIsOver:
             << receive finish
             >> world-stop
             << emit world-stop
-            << receive idle
+            << receive finish
             >> finish
             << emit finish
             << receive finish
@@ -81,12 +81,18 @@ class TestWhenAnAnswerIsOver:
             << receive content
             >> hello-stop world-stop
             << emit hello-stop world-stop
-            << receive idle
+            << receive finish
             >> (reset)
             == sse_cut_late FORWARDED
             """,
             **STREAM,
         )
+
+    def test_silence_is_no_cut(self) -> None:
+        told: list[Any] = [STREAM_HEAD, ODD["hello-stop"] + ODD["world-stop"], Stalled(Awaiting.FINISH, 5)]
+        assert text_of(told) == ("Hello world", "stop", "ok")
+        told = [STREAM_HEAD, ODD["hello-stop"] + ODD["world"], Stalled(Awaiting.IDLE, 60)]
+        assert text_of(told)[2] == "stall_idle"
 
     def test_but_a_stream_that_was_closed_properly_has_ended(self) -> None:
         tell(
@@ -96,7 +102,7 @@ class TestWhenAnAnswerIsOver:
             << receive content
             >> hello-stop world-stop
             << emit hello-stop world-stop
-            << receive idle
+            << receive finish
             >> (end)
             << emit done
             == ok FORWARDED

@@ -56,6 +56,15 @@ class TestWhetherItHasCome:
         assert every.has_reasons  # which is enough for a stream that was closed properly
         assert ending(says("a", "stop"), says("b", "stop"), says(finish="stop")).finished
 
+    def test_silence_ends_what_named_a_reason_last(self) -> None:
+        assert ending(says("a", "stop"), says("b", "stop")).named_last
+        assert not ending(says("a", "stop"), says("b")).named_last
+        assert ending(says("a", "stop"), says("b"), says(finish="stop")).named_last
+        assert not ending(says("a", "stop"), says("b", "stop", index=1), says("c"), n=2).named_last
+        spoken = ending(says("a", "stop"))
+        spoken.speaks(0)
+        assert not spoken.named_last
+
     def test_a_template_that_speaks_on_counts_as_well(self) -> None:
         made = ending(says("a", "stop"))
         made.speaks(0)
