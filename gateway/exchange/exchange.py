@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
-from gateway.core.headers import Headers
+from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
@@ -326,12 +326,9 @@ class Exchange:
         return max([timeouts.total, *deadlines]) if deadlines else timeouts.total
 
     def _headers(self) -> Headers:
-        notes = tuple(
-            (b"x-gateway-note", conversation.note.encode("ascii"))
-            for subrequest in (self._brought or self._subrequests)[:1]
-            if (conversation := subrequest.conversation) is not None and conversation.note is not None
-        )
-        return (*self._account.headers(), *self._limit_headers(), *notes)
+        conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
+        notes = [one.note for one in conversations if one is not None]
+        return (*self._account.headers(), *self._limit_headers(), *note_headers(notes))
 
     def _limit_headers(self) -> Headers:
         return self._services.limits.headers(self._key, self._loop.time())
