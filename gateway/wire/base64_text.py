@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _QUARTET = 4
 _MOST_PADDING = 2
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_BLANKS = b" \t\r\n\x0b\x0c"
 
 _MARK = "base64,"
 """The text before the base64 in a data URL."""
@@ -32,6 +35,24 @@ def is_base64(text: str) -> bool:
     data = text.encode("ascii")
     letters = data.rstrip(b"=")
     return bool(letters) and len(data) - len(letters) <= _MOST_PADDING and not letters.translate(None, _LETTERS)
+
+
+def standard_base64(text: str) -> str | None:
+    """``text`` as RFC 4648, section 4, has it; None if it is not base64 of at least one byte.
+
+    It may be URL-safe, unpadded, percent-encoded, or broken by blanks and line breaks. Text that is in order is
+    returned as it is.
+    """
+    if is_base64(text):
+        return text
+    if "%" in text:
+        text = unquote(text)
+    if not text.isascii():
+        return None
+    data = text.encode("ascii").translate(_TO_STANDARD, _BLANKS).rstrip(b"=")
+    if not data or len(data) % _QUARTET == 1 or data.translate(None, _LETTERS):
+        return None
+    return (data + b"=" * (-len(data) % _QUARTET)).decode("ascii")
 
 
 class Base64Filter:
