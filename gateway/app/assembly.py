@@ -29,6 +29,7 @@ from gateway.exchange.tokenizer import Tokenizer
 from gateway.images.mask import MaskRenderer
 from gateway.images.operation import ImageTools
 from gateway.images.orders import ImageOrders
+from gateway.images.own_images import Open
 from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyListing, KeyService
@@ -164,8 +165,11 @@ def build_ledger_service(config: Callable[[], Config], store: Store, services: S
     )
 
 
-def build_image_orders(config: Config, services: Services, mask_renderer: MaskRenderer) -> ImageOrders:
-    """What turns image requests into operations under this configuration."""
+def build_image_orders(config: Config, services: Services, mask_renderer: MaskRenderer, open_kept: Open) -> ImageOrders:
+    """What turns image requests into operations under this configuration.
+
+    ``open_kept``: opens an image that is kept here.
+    """
     tools = ImageTools(
         count=services.tokenizer.count,
         redact=lambda data: services.log.redactor.words(data),
@@ -183,7 +187,7 @@ def build_image_orders(config: Config, services: Services, mask_renderer: MaskRe
         for target in reversed(route.targets)
         if target.operation == "task"
     }
-    return ImageOrders(config.flux, tasks, tools, mask_renderer)
+    return ImageOrders(config.flux, tasks, tools, mask_renderer, open_kept)
 
 
 def exchange_ids(clock: Clock) -> Callable[[], str]:

@@ -92,7 +92,7 @@ class Gateway:
         self._keyring.on_change = self._key_changed
         self._authenticator = Authenticator(keyring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
         self._mask_renderer = MaskRenderer()
-        self._desk = build_image_orders(config, services, self._mask_renderer)
+        self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
         self._lag = 0.0
@@ -176,7 +176,7 @@ class Gateway:
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
         self._upstream_hosts |= config.upstream_hosts
         services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
-        self._desk = build_image_orders(config, services, self._mask_renderer)
+        self._desk = build_image_orders(config, services, self._mask_renderer, self._images.open)
         self.config = config
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
         services.budgets.configure(budget_settings(config))

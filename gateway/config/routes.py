@@ -43,15 +43,16 @@ def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream])
     plans = {}
     for model in dict.fromkeys([*base, *mine]):
         section, layer = (mine[model], user) if model in mine else (base[model], builtin)
-        notes, plan = section.notes, section.plan
+        notes, plan, aliases = section.notes, section.plan, section.aliases
         if model in base:
+            aliases = base[model].aliases if aliases is None else aliases
             notes = base[model].notes if notes is None else notes
             plan = base[model].plan if plan is None else plan
         if plan is not None:
             plans[model] = plan
         shown = (*([f"PiAPI: {plan}"] if plan else []), *(notes or []))
         targets = builder.targets(model, section, layer)
-        declared.append(Route(model, targets, shown, builder.max_output(model, section)))
+        declared.append(Route(model, targets, shown, builder.max_output(model, section), aliases=tuple(aliases or ())))
     return BuiltRoutes(tuple(declared), plans)
 
 

@@ -215,6 +215,11 @@ class ModelSection(Section):
     targets: Annotated[list[TargetSection], Field(min_length=1)] = Field(
         description="The ways to serve the model, tried in this order."
     )
+    aliases: list[FilledText] | None = Field(
+        default=None,
+        description="Other names by which clients ask for the model. A model of such a name comes first.",
+        examples=["[our-painter]"],
+    )
     notes: list[FilledText] | None = Field(
         default=None,
         description="Remarks that the `models` command shows beside the model.",

@@ -174,6 +174,7 @@ class Route:
 
     ``max_output``: tokens the model can write at most in one choice; None if that is not known.
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
+    ``aliases``: other names by which clients ask for the model.
     """
 
     model: str
@@ -181,6 +182,7 @@ class Route:
     notes: tuple[str, ...] = ()
     max_output: int | None = None
     asked: str = ""
+    aliases: tuple[str, ...] = ()
 
     @property
     def named(self) -> str:

@@ -62,7 +62,7 @@ class Admission:
         route = routes.find(model)
         if route is None:
             raise model_not_found(model)
-        if not routes.allowed(key.models, model):
+        if not (routes.allowed(key.models, model) or routes.allowed(key.models, route.named)):
             raise model_not_allowed(model)
         return route
 

@@ -31,7 +31,7 @@ from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
-from gateway.wire.chat_images import flux_fields, images_from_chat
+from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
 from gateway.wire.client_json import loads_object
 from gateway.wire.request_shape import chat_shape
@@ -163,8 +163,10 @@ class ChatEndpoint:
             document = loads_object(body)
             request = parse_chat_request(document)
             refusal.model = request.model
-            flux = flux_fields(request.body) if request.model in self._image_orders().flux_models else {}
             route = admission.route(request.model, key)
+            flux = {}
+            if route.named in self._image_orders().flux_models:
+                flux = flux_fields(request.body)
             operation = ChatOperation(
                 request,
                 len(body),
@@ -175,10 +177,10 @@ class ChatEndpoint:
                 event_limit=services.snapshot.event_limit,
             )
             if any(target.operation != "chat" for target in route.targets):
-                self._offer_images(operation, route, flux)
+                await self._offer_images(operation, route, flux)
         await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
 
-    def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
+    async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
         """Let targets that only make images serve the request. Raises the errors of the order, unless another target
         can serve the request as a chat.
         """
@@ -190,10 +192,18 @@ class ChatEndpoint:
             model=request.model,
             stream=request.stream,
             include_usage=request.include_usage,
+            shows_images=asks_for_images(request.body),
         )
+        orders, model = self._image_orders(), route.named
         try:
-            order = images_from_chat(request, flux)
-            operation.images = self._image_orders().operation(CHAT_PATH, replace(order, n=1), targets, presenter)
+            order = images_from_chat(
+                request,
+                flux,
+                one_source=any(target.operation == "task" for target in targets),
+                wordless=orders.needs_no_words(model, flux),
+            )
+            order = await orders.with_own_images(replace(order, model=model, n=1))
+            operation.images = orders.operation(CHAT_PATH, order, targets, presenter)
         except ClientError:
             if len(targets) == len(route.targets):
                 raise

@@ -68,6 +68,7 @@ class ImagesEndpoint:
             if route.targets and not targets:
                 raise _makes_no_images(request.model)
             route = replace(route, targets=targets)
+            request = await self._image_orders().with_own_images(replace(request, model=route.named))
             operation = self._operation(request, route)
             copies = HELD_TIMES + len(operation.parts)
             if not lease.grow(copies * sum(len(image.data) for image in request.images)):

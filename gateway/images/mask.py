@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import struct
-import warnings
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +14,9 @@ from contextlib import contextmanager
 from PIL import GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from gateway.core.errors import ClientError, invalid_request
+from gateway.core.images.types import SourceImage
+from gateway.images.conversion import converted
+from gateway.images.pillow import BROKEN
 from gateway.wire.image_bytes import MAX_PIXELS, dimensions, image_type
 
 _MOST_SCANS = 100
@@ -38,26 +38,6 @@ _FORMATS = tuple(
 
 _RGB_PROFILED = frozenset(("RGB", "RGBA", "P"))
 """Modes whose colour profile also fits the RGB that is written."""
-
-# Above twice this figure Pillow refuses by itself, above it it warns. Its warnings, of size or of odd metadata, are of
-# no use: sizes are judged here, and a client's file shall not write to our standard error. They cannot be caught where
-# they arise, as filters are not a thread's own.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.filterwarnings("ignore", module=r"PIL\b")
-
-# What Pillow's readers raise for files that are broken or made to break them.
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    EOFError,
-    LookupError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    Warning,  # if a warnings filter turns them into errors
-)
 
 
 def paint_mask(image: bytes, mask: bytes) -> bytes:
@@ -93,6 +73,10 @@ class MaskRenderer:
         """``paint_mask`` beside the event loop; waits for its turn."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, paint_mask, image, mask)
 
+    async def convert(self, image: SourceImage, param: str) -> SourceImage:
+        """``conversion.converted`` beside the event loop; waits for its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, converted, image, param)
+
     async def close(self) -> None:
         """Release the threads once running work has ended; waiting work is cancelled."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
@@ -105,7 +89,7 @@ def _reading(param: str) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_many_pixels(param) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise _unusable(f"The {param} cannot be read: send a complete PNG, JPEG, WebP or GIF.", param) from error
 
 

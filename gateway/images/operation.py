@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
+from gateway.core.headers import noted
 from gateway.core.images.flux import FluxOrder, TaskWebhook
+from gateway.core.images.ignored_fields import ignored_fields
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
@@ -60,15 +62,23 @@ class ImageTools:
         return TaskWebhook(f"{self.webhook_base}/webhooks/piapi/{token}", self.webhook_secret, token)
 
 
+@dataclass(slots=True)
+class SharedRequest:
+    """The request of all parts of an order, in which a preparation may convert the images that came in."""
+
+    request: ImagesRequest
+
+
 @dataclass(frozen=True, slots=True)
 class ImageOrderPart:
     """One subrequest of an order.
 
+    ``sources``: the request; its images may yet become others, until the order is prepared.
     ``images``: how many images it brings.
     ``shared``: request bodies that several subrequests send, by model.
     """
 
-    request: ImagesRequest
+    sources: SharedRequest
     images: int
     presenter: Presenter
     tools: ImageTools
@@ -76,10 +86,20 @@ class ImageOrderPart:
     shared: MutableMapping[str, bytes]
     supports: frozenset[str] = frozenset({"chat", "images", "task"})
 
+    @property
+    def request(self) -> ImagesRequest:
+        return self.sources.request
+
     def converse_with(
         self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES
     ) -> ImageConversation:
-        """The conversation for ``target``."""
+        """The conversation for ``target``. It notes what the target cannot honour."""
+        conversation = self._conversation(target, endpoint, without)
+        if ignored := ignored_fields(self.request, target):
+            conversation.note = noted(conversation.note, f"ignored: {', '.join(ignored)}")
+        return conversation
+
+    def _conversation(self, target: Target, endpoint: Endpoint, without: frozenset[Wish]) -> ImageConversation:
         tools = self.tools
         context = tools.context(target, endpoint)
         if target.operation == "task":

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 
-from gateway.core.errors import invalid_request
+from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.core.images.flux import FluxOrder, flux_order, images_wanted
 from gateway.core.images.flux_catalogue import FluxFacts
-from gateway.core.images.flux_task_type import choose_task
+from gateway.core.images.flux_task_type import VARIATION, choose_task
 from gateway.core.images.splitting import split_order
 from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Target
+from gateway.images.conversion import CONVERTED
 from gateway.images.mask import MaskRenderer
-from gateway.images.operation import ImageOperation, ImageOrderPart, ImageTools
+from gateway.images.operation import ImageOperation, ImageOrderPart, ImageTools, SharedRequest
+from gateway.images.own_images import Open, with_own_images
 from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
+from gateway.wire.images_request import IMAGES_PARAMETERS, WITHHELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,22 @@ class ImageOrders:
 
     ``flux_models``: every model with a task behind it → PiAPI's name of it. Models whose upstream has no key at present
         are included: what may be ordered does not depend on which upstreams can serve it.
+    ``open_kept``: opens an image that is kept here.
     """
 
     flux: FluxFacts
     flux_models: Mapping[str, str]
     tools: ImageTools
     mask_renderer: MaskRenderer
+    open_kept: Open
+
+    async def with_own_images(self, request: ImagesRequest) -> ImagesRequest:
+        """The request with the bytes of images that are kept here in the place of their links. Raises ClientError."""
+        return await with_own_images(request, self.open_kept)
+
+    def needs_no_words(self, model: str, flux: Mapping[str, object]) -> bool:
+        """Whether an order for ``model`` is complete without a prompt: variations have a sentence of their own."""
+        return model in self.flux_models and (flux.get("task_type") or self.flux.aliases.get(model)) == VARIATION
 
     def operation(
         self, path: str, request: ImagesRequest, targets: tuple[Target, ...], presenter: Presenter
@@ -42,11 +56,16 @@ class ImageOrders:
         """
         models = list(dict.fromkeys(target.model for target in targets if target.operation == "task"))
         upstream_model = self.flux_models.get(request.model)
-        if upstream_model is None and request.flux and not models:
+        made_here = upstream_model is not None or any(target.operation != "images" for target in targets)
+        if not made_here:
+            request = replace(request, extras={**request.extras, **request.flux}, flux={})
+        elif upstream_model is None and request.flux and not models:
             name = next(iter(request.flux))
             raise invalid_request(
                 f"Unknown parameter: '{name}'. Only Flux models take it.", param=name, code="unknown_parameter"
             )
+        elif request.extras or request.attached or request.withheld:
+            raise _unknown(request)
         light = _light(request)
         orders = {model: self._order(light, model) for model in models}
         total = request.n
@@ -55,13 +74,14 @@ class ImageOrders:
             orders.setdefault(upstream_model, self._order(light, upstream_model))
             total = images_wanted(request, upstream_model, self.flux)
         shared: dict[str, bytes] = {}
+        sources = SharedRequest(request)
         parts = [
-            ImageOrderPart(request, images, presenter, self.tools, orders, shared)
-            for images in split_order(total, targets, orders)
+            ImageOrderPart(sources, images, presenter, self.tools, orders, shared)
+            for images in split_order(total, targets, orders, stream=presenter.stream)
         ]
         if light is request:
             return ImageOperation(path, request, presenter, parts)
-        return ImageOperation(path, request, presenter, parts, OrderPreparation(self, request, targets, orders, shared))
+        return ImageOperation(path, request, presenter, parts, OrderPreparation(self, sources, targets, orders, shared))
 
     def _order(self, light: ImagesRequest, model: str) -> FluxOrder:
         return flux_order(light, model, self.flux, painted=light.images[0] if light.mask and light.images else None)
@@ -73,18 +93,23 @@ class ImageOrders:
 
 @dataclass(frozen=True, slots=True)
 class OrderPreparation:
-    """The slow part of an order: painting a mask into its image, encoding images as text. Done once for all parts."""
+    """The slow part of an order: converting images, painting a mask into its image, encoding images as text. Done once
+    for all parts.
+    """
 
     image_orders: ImageOrders
-    request: ImagesRequest
+    sources: SharedRequest
     targets: tuple[Target, ...]
     orders: dict[str, FluxOrder]
     shared: dict[str, bytes]
 
     async def run(self) -> None:
-        """Replace the light orders by the full ones. Raises ClientError for a mask that does not fit."""
+        """Replace the light orders by the full ones. Raises ClientError for a mask that does not fit, and for an image
+        that cannot be converted.
+        """
         painted: SourceImage | None = None
-        request, image_orders = self.request, self.image_orders
+        image_orders = self.image_orders
+        request = self.sources.request = await self._converted(self.sources.request)
         for target in self.targets:
             model = target.model
             if target.operation == "chat":
@@ -95,6 +120,32 @@ class OrderPreparation:
                 data = await image_orders.mask_renderer.paint(request.images[0].data, request.mask.data)
                 painted = replace(request.images[0], data=data, content_type="image/png")
             self.orders[model] = await asyncio.to_thread(flux_order, request, model, image_orders.flux, painted)
+
+    async def _converted(self, request: ImagesRequest) -> ImagesRequest:
+        """The request with its images in formats that every upstream reads."""
+        images, mask = list(request.images), request.mask
+        convert = self.image_orders.mask_renderer.convert
+        for place, image in enumerate(images):
+            if image.content_type in CONVERTED:
+                images[place] = await convert(image, "image")
+        if mask is not None and mask.content_type in CONVERTED:
+            mask = await convert(mask, "mask")
+        return replace(request, images=tuple(images), mask=mask)
+
+
+def _unknown(request: ImagesRequest) -> ClientError:
+    """The error for what nobody here knows, where the order is made here and no upstream would say that it is
+    misspelt.
+    """
+    names = [*request.extras, *request.withheld]
+    if not names:
+        shown = shorten(request.attached[0].name)
+        advice = "Images are sent as 'image' or 'image[]', a mask as 'mask'."
+        return invalid_request(f"Unknown file: '{shown}'. {advice}", param=shown, code="unknown_parameter")
+    shown = shorten(names[0])
+    near = get_close_matches(shown, sorted(IMAGES_PARAMETERS.difference(WITHHELD)), n=3)
+    advice = f"Near it: {', '.join(near)}." if near else "An order for this model is made of what is known only."
+    return invalid_request(f"Unknown parameter: '{shown}'. {advice}", param=shown, code="unknown_parameter")
 
 
 def _light(request: ImagesRequest) -> ImagesRequest:

@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 
 from gateway.core.headers import noted
+from gateway.core.images.ignored_fields import SAID_IN_WORDS
+from gateway.core.images.sizes import pixels_of, shape_of
 from gateway.core.images.types import ImageFacts, ImagesRequest
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.types import ALL_WISHES, NO_WISHES, Outcome, Phase, Usage, Wish
@@ -80,7 +82,7 @@ class ImagesToChat(ImageStream):
         self._finish: str | None = None
         self._judged = False
         self._shared = {} if shared is None else shared
-        self.size = request.size if request.size != "auto" else None
+        self.size = request.size if pixels_of(request.size) is not None else None
         self.facts = ImageFacts(size=self.size)
 
     @property
@@ -219,17 +221,22 @@ def _words(request: ImagesRequest) -> str:
     words = request.prompt or VARIATION_PROMPT
     if request.mask is not None:
         words = f"{MASK_SENTENCE}\n\n{words}"
-    if request.size is not None and request.size != "auto":
+    if shape_of(request.size) is not None:
+        words = f"{words}\n\nAspect ratio: {request.size}."
+    elif request.size is not None and request.size != "auto":
         words = f"{words}\n\nSize: {request.size}{_ratio(request.size)}."
+    background = request.options.get("background")
+    if background in SAID_IN_WORDS:
+        words = f"{words}\n\nBackground: {background}."
     return words
 
 
 def _ratio(size: str) -> str:
     """`` (3:2)`` for ``1536x1024``; empty where the ratio has large numbers."""
-    width, _, height = size.partition("x")
-    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+    sides = pixels_of(size)
+    if sides is None:
         return ""
-    across, down = int(width), int(height)
+    across, down = sides
     common = gcd(across, down)
     if not common or max(across, down) // common > _MOST_IN_A_RATIO:
         return ""

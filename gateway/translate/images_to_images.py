@@ -1,7 +1,8 @@
 """The conversation of an image client with an Images API: ``POST /v1/images/generations`` or ``/v1/images/edits``.
 
 PiAPI's gpt-image-1 is asked for a stream, since it answers in no other way; other upstreams only where the client wants
-one. All images of an order come in one answer.
+one. All images of an order come in one answer, and only of an order for one is there ever a stream
+(core/images/splitting.py sees to that).
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class ImagesToImages(ImageStream):
             stream=stream,
             partial_images=self._request.partial_images if self._presenter.stream else 0,
             boundary=self._boundary,
+            passed=self._context.target.upstream.pass_fields,
         )
         self.size, self.quality = order.size, order.quality
         self.facts = ImageFacts(size=order.size, quality=order.quality)

@@ -66,7 +66,7 @@ class ImagesToTask:
         self.size: str | None = order.size
         self.stated_cost: int | None = None
         self.task_id: str | None = None
-        self.note: str | None = None
+        self.note: str | None = order.note
 
     @property
     def delivered(self) -> int:

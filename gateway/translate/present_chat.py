@@ -24,13 +24,17 @@ class ChatPresenter:
 
     ``id``, ``created``, ``model``: as every chunk has them. ``created`` is Unix seconds.
     ``include_usage``: the client asked for a usage chunk.
+    ``shows_images``: the client reads images beside the content as well (``message.images``, as OpenRouter has them).
     """
 
-    def __init__(self, *, id: str, created: int, model: str, stream: bool, include_usage: bool) -> None:
+    def __init__(
+        self, *, id: str, created: int, model: str, stream: bool, include_usage: bool, shows_images: bool = False
+    ) -> None:
         self.stream = stream
         self.notes: tuple[str, ...] = ()
         self._named: dict[str, Any] = {"id": id, "created": created, "model": model}
         self._include_usage = include_usage
+        self._shows_images = shows_images
         self._begun = False
 
     def progress(self, text: str) -> Emitting:
@@ -55,12 +59,12 @@ class ChatPresenter:
             delivered.append(shown)
             if self.stream:
                 begun, self._begun = self._begun, True
-                line = _line(shown)
+                line, beside = _line(shown), self._beside([shown])
                 if begun:
-                    yield Emit(self._chunk({"content": f"\n{line}"}))
+                    yield Emit(self._chunk({"content": f"\n{line}", **beside}))
                 else:
                     role = self._chunk({"role": "assistant", "content": "", "refusal": None})
-                    yield Emit(role + self._chunk({"content": line}))
+                    yield Emit(role + self._chunk({"content": line, **beside}))
         if trouble is not None and not delivered:
             raise trouble
         return tuple(delivered)
@@ -74,9 +78,14 @@ class ChatPresenter:
                 last += self._event({"choices": [], "usage": usage_fields})
             return last + DONE
         content = "\n".join(_line(image) for image in images)
-        message = {"role": "assistant", "content": content, "refusal": None}
+        message = {"role": "assistant", "content": content, "refusal": None, **self._beside(images)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return orjson.dumps({"object": "chat.completion", **self._named, "choices": [choice], "usage": usage_fields})
+
+    def _beside(self, images: Sequence[MadeImage]) -> dict[str, Any]:
+        if not self._shows_images:
+            return {}
+        return {"images": [{"type": "image_url", "image_url": {"url": image.url or ""}} for image in images]}
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

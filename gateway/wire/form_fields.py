@@ -26,7 +26,7 @@ EXTRA_BODY = "extra_body"
 
 _INTEGERS = frozenset(
     {
-        *("n", "output_compression", "partial_images"),
+        *("n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"),
         *("width", "height", "steps", "seed", "batch_size"),
         *("left", "right", "top", "bottom"),
         *("outpaint_left", "outpaint_right", "outpaint_top", "outpaint_bottom"),
@@ -34,10 +34,11 @@ _INTEGERS = frozenset(
 )
 _NUMBERS = frozenset({"denoise", "guidance_scale", "lora_strength", "control_strength"})
 _BOOLEANS = frozenset({"stream", "return_preprocessed_image"})
+_TYPED = _INTEGERS | _NUMBERS | _BOOLEANS
 _STRUCTURES = frozenset(
     {
         *("outpaint", "lora_settings", "control_net_settings", "custom_settings", "config", EXTRA_BODY),
-        *("image", "images", "mask"),
+        *("image", "images", "mask", "svg"),
     }
 )
 """Fields by the last name in their brackets. Any other field is text, even if it looks like a number: a prompt may be
@@ -79,6 +80,8 @@ def _entry(name: str, text: str) -> _Entry:
         path = (match[1], *match[2][1:-1].split("]["))
     if len(path) > MAX_BRACKETS + 1:
         raise invalid_form(f"its field '{shorten(name)}' has more than {MAX_BRACKETS} brackets", shorten(name))
+    if len(path) == 1 and not text.strip() and name in _TYPED:
+        return path, None  # how a page's form says that a field was left empty
     named = next((key for key in reversed(path) if key and not _INDEX.fullmatch(key)), "")
     return path, _value(named, text, shorten(name))
 

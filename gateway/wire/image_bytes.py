@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Literal
 
 ImageType = Literal["png", "jpeg", "webp", "gif"]
+ConvertedType = Literal["avif", "heic"]
+"""Formats that phones and browsers write and that image models do not read."""
 
 MAX_PIXELS = 50_000_000
 """The most pixels (width × height) of an image that is accepted. A small file can claim any size and make its decoder
@@ -24,6 +26,15 @@ _MAGIC: tuple[tuple[bytes, ImageType], ...] = (
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xDA)})
 _START_OF_SCAN = 0xDA
+# ISO/IEC 23000-22 (MIAF) and 23008-12 (HEIF), the brands of still images; AV1 Image File Format, section 4.
+_BRANDS: dict[bytes, ConvertedType] = {
+    **dict.fromkeys((b"avif", b"avis"), "avif"),
+    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"), "heic"),
+}
+_GENERAL_BRANDS = frozenset({b"mif1", b"msf1", b"miaf", b"MiHB", b"MiHE"})
+_BOX_SEARCHED = 1 << 16
+"""Bytes of such a file in which its size is looked for. Its metadata comes first, and has few kilobytes."""
+
 _MOST_MARKERS = 4096
 """The most JPEG markers, and fill bytes between them, that are read. Images with a colour profile have up to 300."""
 
@@ -50,6 +61,34 @@ def dimensions(data: bytes) -> tuple[int, int] | None:
     elif kind == "gif" and len(data) >= 10:  # GIF89a, section 18: the logical screen
         size = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     return size if size is not None and size[0] > 0 and size[1] > 0 else None
+
+
+def converted_type(data: bytes) -> ConvertedType | None:
+    """The format of a HEIF file, of which AVIF is a kind; None if it is none, or of a kind that is not known."""
+    if data[4:8] != b"ftyp":  # ISO/IEC 14496-12, section 4.3
+        return None
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    brands = [data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))]
+    named = next((_BRANDS[brand] for brand in brands if brand in _BRANDS), None)
+    return named or ("heic" if brands[0] in _GENERAL_BRANDS else None)
+
+
+def converted_dimensions(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a HEIF file's largest image, as its header says; None if it says none.
+
+    ISO/IEC 23008-12, section 6.5.3 (``ispe``: version and flags, width, height); 6.5.10 (``irot``: quarter turns).
+    """
+    head = data[:_BOX_SEARCHED]
+    sizes = []
+    at = head.find(b"ispe")
+    while at >= 0 and at + 16 <= len(head):
+        sizes.append((int.from_bytes(head[at + 8 : at + 12], "big"), int.from_bytes(head[at + 12 : at + 16], "big")))
+        at = head.find(b"ispe", at + 16)
+    width, height = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
+    if not width or not height:
+        return None
+    turned = (place := head.find(b"irot")) >= 0 and place + 4 < len(head) and head[place + 4] & 1
+    return (height, width) if turned else (width, height)
 
 
 def _png(data: bytes) -> tuple[int, int] | None:

@@ -1,8 +1,11 @@
 """The fields of ``/v1/images/generations``, ``/edits`` and ``/variations``, checked.
 
-The fields are OpenAI's Images API's (openai-python 3.54, types/image_*_params.py) and Flux's own, as PiAPI's
-documentation names them. As in chat, any other field is refused: no field may choose a host, a key, a header or a
-callback. Flux's fields are passed on unchecked; core/images/flux.py knows what each task takes.
+Checked is what the gateway acts on: model, prompt, n, the images, the stream. The other fields of OpenAI's Images API
+(openai-python 3.57, types/image_*_params.py) are an Images API's to judge, and so are fields and files that nobody here
+knows; where the gateway makes the order itself, images/orders.py refuses the latter. Flux's fields are passed on
+unchecked; core/images/flux.py knows what each task takes. No field chooses a host, a key, a header or a callback.
+
+Blank text stands for an absent field, as null does: forms have no other way to leave one out.
 """
 
 from __future__ import annotations
@@ -11,34 +14,42 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.images.types import MOST_IMAGES, ImageKind, ImagesRequest, SourceImage
+from gateway.core.errors import ClientError, invalid_request
+from gateway.core.images.types import (
+    MOST_IMAGES,
+    OPENAI_OPTIONS,
+    AttachedFile,
+    ImageKind,
+    ImagesRequest,
+    SourceImage,
+)
+from gateway.core.types import STEERING_FIELDS
 from gateway.wire.field_checks import (
     Check,
     a_boolean,
     a_model_name,
     a_string,
-    an_array,
     an_integer,
     an_object,
     missing,
     one_of,
     unknown,
-    wrong_type,
     wrong_value,
 )
 from gateway.wire.form_data import FormFile
-from gateway.wire.source_images import MAX_IMAGES, image_from_bytes, image_from_text, too_many_images
+from gateway.wire.image_size import read_size
+from gateway.wire.source_images import MAX_IMAGES, image_from_bytes, image_from_text, image_text, too_many_images
 
 MAX_PROMPT = 32_000
 """Characters; OpenAI's bound for the gpt-image models."""
 
-MAX_SIDE = 16_384
-"""Pixels of one side in ``size``. What a model really makes is the model's choice."""
-
-_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-_IMAGE_FILE = re.compile(r"image(\[[0-9]*\])?")
+_IMAGE_FILE = re.compile(r"(?:images?|input_image)(?:\[[0-9]*\])?|image_?[0-9]{1,2}")
+_MASK_FILE = re.compile(r"mask(?:\[0?\])?")
 _KNOWN = "OpenAI's Images API and of PiAPI's Flux models"
+
+WITHHELD = (*STEERING_FIELDS, "webhook_config")
+"""PiAPI's callback goes to no upstream, whatever is configured: it would be called on behalf of the gateway's own
+key."""
 
 
 def parse_images_request(kind: ImageKind, fields: Mapping[str, Any], files: Sequence[FormFile] = ()) -> ImagesRequest:
@@ -49,13 +60,10 @@ def parse_images_request(kind: ImageKind, fields: Mapping[str, Any], files: Sequ
     Raises ClientError 400 with ``param`` naming the field and ``code`` one of ``missing_required_parameter``,
     ``invalid_type``, ``invalid_value``, ``unknown_parameter``, ``duplicate_key``.
     """
-    for name, value in fields.items():
-        check = _FIELDS.get(name)
-        if check is None:
-            raise unknown(name, _KNOWN)
-        if value is not None:
+    given = {name: value for name, value in fields.items() if not _is_absent(name, value)}
+    for name, value in given.items():
+        if (check := _FIELDS.get(name)) is not None:
             check(value, name)
-    given = {name: value for name, value in fields.items() if value is not None}
     if "model" not in given:
         raise missing("model")
     stream = given.get("stream", False)
@@ -67,16 +75,27 @@ def parse_images_request(kind: ImageKind, fields: Mapping[str, Any], files: Sequ
         model=given["model"],
         prompt=_prompt_for(kind, given),
         n=given.get("n", 1),
-        size=given.get("size"),
+        size=_size(given["size"], "size") if "size" in given else None,
         quality=given.get("quality"),
         format=given.get("response_format"),
         stream=stream,
         partial_images=partial_images,
         images=_images(kind, given, files),
         mask=_mask(kind, given, files),
-        options={name: given[name] for name in _OPTIONS if name in given},
+        options={name: given[name] for name in OPENAI_OPTIONS if name in given},
         flux=_flux(given),
+        extras={name: value for name, value in given.items() if name not in IMAGES_PARAMETERS},
+        attached=tuple(
+            AttachedFile(file.name, file.content_type, file.data)
+            for file in files
+            if _IMAGE_FILE.fullmatch(file.name) is None and _MASK_FILE.fullmatch(file.name) is None
+        ),
+        withheld={name: given[name] for name in WITHHELD if name in given},
     )
+
+
+def _is_absent(name: str, value: Any) -> bool:
+    return value is None or (type(value) is str and name not in _NEVER_BLANK and not value.strip())
 
 
 def _prompt_for(kind: ImageKind, given: Mapping[str, Any]) -> str:
@@ -90,10 +109,7 @@ def _prompt_for(kind: ImageKind, given: Mapping[str, Any]) -> str:
 
 def _images(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]) -> tuple[SourceImage, ...]:
     """The files, then the images in ``image`` and ``images``, each in order."""
-    sent = [file for file in files if file.name != "mask"]
-    for file in sent:
-        if _IMAGE_FILE.fullmatch(file.name) is None:
-            raise _unknown_file(file.name)
+    sent = [file for file in files if _IMAGE_FILE.fullmatch(file.name) is not None]
     texts = [(text, param) for name in ("image", "images") for text, param in _texts(given.get(name, []), name)]
     count = len(sent) + len(texts)
     if count > MAX_IMAGES:
@@ -110,7 +126,7 @@ def _images(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]
 
 
 def _mask(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]) -> SourceImage | None:
-    sent = [file for file in files if file.name == "mask"]
+    sent = [file for file in files if _MASK_FILE.fullmatch(file.name) is not None]
     texts = _texts(given.get("mask", []), "mask")
     if not sent and not texts:
         return None
@@ -124,7 +140,7 @@ def _mask(kind: ImageKind, given: Mapping[str, Any], files: Sequence[FormFile]) 
 def _texts(value: Any, name: str) -> list[tuple[str, str]]:
     """The texts of one image or of a list, each with the path of its field. The values have been checked."""
     items = [(item, f"{name}[{place}]") for place, item in enumerate(value)] if type(value) is list else [(value, name)]
-    return [(item, param) if type(item) is str else (item["image_url"], f"{param}.image_url") for item, param in items]
+    return [image_text(item, param, _KNOWN) for item, param in items]
 
 
 def _flux(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,43 +158,25 @@ def _twice(name: str) -> ClientError:
     return invalid_request(f"The request has '{name}' twice.", param=name, code="duplicate_key")
 
 
-def _unknown_file(name: str) -> ClientError:
-    shown = shorten(name)
-    return invalid_request(
-        f"Unknown file: '{shown}'. Images are sent as 'image' or 'image[]', a mask as 'mask'.",
-        param=shown,
-        code="unknown_parameter",
-    )
-
-
 def _prompt(value: Any, param: str) -> None:
     a_string(value, param)
     if len(value) > MAX_PROMPT:
         raise wrong_value(param, f"it must have at most {MAX_PROMPT} characters")
 
 
-def _size(value: Any, param: str) -> None:
+def _size(value: Any, param: str) -> str | None:
     a_string(value, param)
-    match = _SIZE.fullmatch(value)
-    if value != "auto" and (match is None or int(match[1]) > MAX_SIDE or int(match[2]) > MAX_SIDE):
-        raise wrong_value(param, f"it must be 'auto' or WIDTHxHEIGHT with sides from 1 to {MAX_SIDE}")
+    try:
+        return read_size(value)
+    except ValueError as error:
+        raise wrong_value(param, str(error)) from None
 
 
 def _image(value: Any, param: str) -> None:
-    """Check a string, or OpenAI's object around one. Its other form, ``file_id``, names a file that is not here."""
-    if type(value) is str:
-        return
-    if type(value) is not dict:
-        raise wrong_type(param, "a string or an object", value)
-    for name in value:
-        if name != "image_url":
-            raise unknown(f"{param}.{name}", _KNOWN)
-    if value.get("image_url") is None:
-        raise missing(f"{param}.image_url")
-    a_string(value["image_url"], f"{param}.image_url")
+    image_text(value, param, _KNOWN)
 
 
-def _one_image_field(value: Any, param: str) -> None:
+def _images_field(value: Any, param: str) -> None:
     if type(value) is not list:
         _image(value, param)
         return
@@ -186,11 +184,6 @@ def _one_image_field(value: Any, param: str) -> None:
         raise too_many_images(param)
     for place, item in enumerate(value):
         _image(item, f"{param}[{place}]")
-
-
-def _several_images_field(value: Any, param: str) -> None:
-    an_array(value, param)
-    _one_image_field(value, param)
 
 
 def _config(value: Any, param: str) -> None:
@@ -204,17 +197,6 @@ def _left_to_flux(value: Any, param: str) -> None:
     """Accept any value: whether it fits the task is checked in core/images/flux.py."""
 
 
-_OPTIONS: dict[str, Check] = {
-    "background": one_of("auto", "transparent", "opaque"),
-    "input_fidelity": one_of("low", "high"),
-    "moderation": one_of("auto", "low"),
-    "output_compression": an_integer(0, 100),
-    "output_format": one_of("png", "jpeg", "webp"),
-    "safety_identifier": a_string,
-    "style": one_of("vivid", "natural"),
-    "user": a_string,
-}
-
 FLUX_FIELDS = (
     *("task_type", "negative_prompt", "denoise", "guidance_scale", "width", "height", "steps", "seed", "batch_size"),
     *("lora_settings", "control_net_settings", "custom_settings", "outpaint", "service_mode"),
@@ -222,21 +204,22 @@ FLUX_FIELDS = (
 """Flux's own fields, as its task API and this gateway name them."""
 
 _FIELDS: dict[str, Check] = {
-    "image": _one_image_field,
-    "images": _several_images_field,
+    "image": _images_field,
+    "images": _images_field,
     "mask": _image,
     "model": a_model_name,
     "n": an_integer(1, MOST_IMAGES),
-    "partial_images": an_integer(0, 3),
+    "partial_images": an_integer(0),
     "prompt": _prompt,
-    "quality": one_of("auto", "low", "medium", "high", "standard", "hd"),
+    "quality": a_string,
     "response_format": one_of("url", "b64_json"),
-    "size": _size,
+    "size": a_string,
     "stream": a_boolean,
-    **_OPTIONS,
     **dict.fromkeys(FLUX_FIELDS, _left_to_flux),
     "config": _config,
 }
+_NEVER_BLANK = frozenset({"model", "prompt", *FLUX_FIELDS})
+"""Fields that blank text says something in: PiAPI's own examples have an empty ``negative_prompt``."""
 
-IMAGES_PARAMETERS = frozenset(_FIELDS)
-"""Every top-level field a client may send."""
+IMAGES_PARAMETERS = frozenset((*_FIELDS, *OPENAI_OPTIONS, *WITHHELD))
+"""The top-level fields whose meaning is known."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import binascii
 import re
+from typing import Any
 
 from gateway.core.errors import ClientError
 from gateway.core.images.types import SourceImage
-from gateway.wire.field_checks import wrong_value
-from gateway.wire.image_bytes import MAX_PIXELS, dimensions, image_type
+from gateway.wire.base64_text import standard_base64
+from gateway.wire.field_checks import missing, unknown, wrong_type, wrong_value
+from gateway.wire.image_bytes import MAX_PIXELS, converted_dimensions, converted_type, dimensions, image_type
 
 MAX_IMAGES = 16
 """OpenAI's bound for an edit's images; the mask does not count."""
@@ -19,48 +21,85 @@ MAX_IMAGES = 16
 MAX_LINK = 8192
 """Characters. Signed links of object stores have up to about 2,000."""
 
+FORMATS = "PNG, JPEG, WebP, GIF or AVIF"
+"""The formats that are taken, in words."""
+
 _LINK = re.compile(r"https?://[^/?#\s][^\s]*", re.IGNORECASE)
-_DATA_URL_HEAD = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)  # RFC 2397
-_BLANKS = b" \t\r\n"
+_DATA_URL_HEAD = re.compile(r"data:[^,]{0,200};\s*base64\s*,", re.IGNORECASE)  # RFC 2397
+_HOLDERS = ("image_url", "url", "b64_json", "data", "image", "file_data", "source")
+"""The members under which clients put an image into an object, the likelier first."""
+
+_DESCRIBING = frozenset({"type", "detail", "media_type", "mime_type", "filename", "name", "index"})
+"""Members that say something about an image beside it; its bytes say the same."""
 
 
 def image_from_bytes(data: bytes, param: str) -> SourceImage:
     """The image in a file; its type is read from the bytes, not from the client's headers.
 
-    Raises ClientError 400 for anything but PNG, JPEG, WebP and GIF, for a header without a size, and for more than
+    Raises ClientError 400 for a format that is not taken, for a header without a size, and for more than
     ``MAX_PIXELS``.
     """
     kind = image_type(data)
-    if kind is None:
-        raise wrong_value(param, "it must be an image: PNG, JPEG, WebP or GIF")
-    size = dimensions(data)
+    odd = converted_type(data) if kind is None else None
+    if odd == "heic":
+        raise wrong_value(param, f"HEIC is not read here; it must be an image: {FORMATS}")
+    if kind is None and odd is None:
+        raise wrong_value(param, f"it must be an image: {FORMATS}")
+    size = dimensions(data) if kind is not None else converted_dimensions(data)
+    name = kind or odd or ""
     if size is None:
-        raise wrong_value(param, f"its {kind.upper()} header is broken or cut off")
+        raise wrong_value(param, f"its {name.upper()} header is broken or cut off")
     width, height = size
     if width * height > MAX_PIXELS:
         raise wrong_value(param, f"its {width}x{height} pixels are more than the {MAX_PIXELS} allowed")
-    return SourceImage(data, content_type=f"image/{kind}", width=width, height=height)
+    return SourceImage(data, content_type=f"image/{name}", width=width, height=height)
 
 
-def image_from_url(text: str, param: str) -> SourceImage:
-    """The image of a link, or of a data URL. Raises ClientError 400 for any other text."""
+def image_from_text(text: str, param: str) -> SourceImage:
+    """The image of a link, a data URL, or base64 text alone. Raises ClientError 400 for any other text."""
+    text = text.strip(" \t\r\n")
     if text[:5].lower() == "data:":
         head = _DATA_URL_HEAD.match(text)
         if head is None:
             raise wrong_value(param, "a data URL must be of the form data:image/png;base64,…")
         return image_from_bytes(_decoded(text[head.end() :], param), param)
+    if "://" not in text[:16]:  # which has no place in base64
+        return image_from_bytes(_decoded(text, param), param)
     if len(text) > MAX_LINK:
         raise wrong_value(param, f"a link must have at most {MAX_LINK} characters")
     if _LINK.fullmatch(text) is None or not text.isprintable():
-        raise wrong_value(param, "it must be a link (https:// or http://) or a data URL")
+        raise wrong_value(param, "it must be a link (https:// or http://), a data URL, or base64 of an image")
     return SourceImage(url=text)
 
 
-def image_from_text(text: str, param: str) -> SourceImage:
-    """The image of a link, a data URL, or base64 text alone. Raises ClientError 400 for any other text."""
-    if text[:5].lower() == "data:" or "://" in text[:16]:  # neither has a place in base64
-        return image_from_url(text, param)
-    return image_from_bytes(_decoded(text, param), param)
+def image_from_value(value: Any, param: str, known: str) -> SourceImage:
+    """The image of a text, or of an object around one, in any of the forms that clients send.
+
+    ``known``: whose fields are known, for the message about another one.
+
+    Raises ClientError 400 naming the member at fault; ``file_id`` names a file that is not here.
+    """
+    return image_from_text(*image_text(value, param, known))
+
+
+def image_text(value: Any, param: str, known: str) -> tuple[str, str]:
+    """The text of one image, and the path of the field it stands in. See ``image_from_value``."""
+    for _ in range(4):
+        if type(value) is str:
+            return value, param
+        if type(value) is not dict:
+            raise wrong_type(param, "a string or an object", value)
+        held = [name for name in _HOLDERS if value.get(name) is not None]
+        holder = next((name for name in held if value[name] != ""), held[0] if held else None)
+        for name in value:
+            if name == "file_id" and holder is None:
+                raise wrong_value(f"{param}.file_id", "files are not kept here; send the image itself, or a link")
+            if name not in _HOLDERS and name not in _DESCRIBING and name != "file_id":
+                raise unknown(f"{param}.{name}", known)
+        if holder is None:
+            raise missing(f"{param}.{next((name for name in _HOLDERS if name in value), 'image_url')}")
+        value, param = value[holder], f"{param}.{holder}"
+    raise wrong_type(param, "a string", value)
 
 
 def too_many_images(param: str) -> ClientError:
@@ -68,8 +107,11 @@ def too_many_images(param: str) -> ClientError:
 
 
 def _decoded(text: str, param: str) -> bytes:
-    """The bytes of base64 (RFC 4648, section 4), padded; blanks in it are skipped, as tools break it into lines."""
+    """The bytes of base64, in whatever way it is written down."""
+    plain = standard_base64(text)
     try:
-        return binascii.a2b_base64(text.encode("ascii").translate(None, _BLANKS), strict_mode=True)
-    except ValueError:  # characters beyond ASCII, or invalid base64
-        raise wrong_value(param, "it must be a link, a data URL, or valid base64 of an image") from None
+        if plain is not None:
+            return binascii.a2b_base64(plain, strict_mode=True)
+    except ValueError:
+        pass
+    raise wrong_value(param, "it must be a link, a data URL, or valid base64 of an image")

@@ -37,6 +37,9 @@ CONTROL: dict[str, Any] = {
     ]
 }
 
+EDITED = (1152, 864)
+"""The size of what Kontext makes of an image of 64 × 48 pixels: as large as Flux's pictures are, in that shape."""
+
 BACKUP_ONLY = """
 upstreams: {piapi: {keys: []}}
 models:
@@ -132,12 +135,10 @@ def flux(
     model: str, task_type: str, name: str, /, *, masked: bool = False, pixels: Sequence[int] = (), **extra: Any
 ) -> Cell:
     """A task, under the name ``model``; ``name`` is PiAPI's own. Without ``pixels`` its image is as large as the one
-    it works on, or 1024x1024."""
-    made = tuple(pixels) or ((1024, 1024) if task_type in _ITS_OWN_SIZE else (64, 48))
+    it works on, or as ``usual`` says."""
+    usual = {"txt2img": (1024, 1024), "txt2img-lora": (1024, 1024), "kontext": EDITED}
+    made = tuple(pixels) or usual.get(task_type, (64, 48))
     return Cell(model, TASK, FLUX_PRICES[name], task_type, name, extra, masked, (made[0], made[1]))
-
-
-_ITS_OWN_SIZE = ("txt2img", "txt2img-lora", "kontext")
 
 
 def relayed(model: str, path: str, cost: int, upstream: str = "piapi") -> Cell:

@@ -215,7 +215,7 @@ def test_no_task_type_is_without_an_example() -> None:
         ("flux-dev", "txt2img", {}, {"width": 1024, "height": 1024}),
         ("flux-dev-advanced", "txt2img-lora", {"lora_settings": [{"lora_type": "art"}]}, None),
         ("flux-schnell", "img2img", {"image": CAT}, None),
-        ("flux-kontext", "kontext", {"image": CAT}, {"image": CAT, "height": 1024, "steps": 28, "seed": -1}),
+        ("flux-kontext", "kontext", {"image": CAT}, {"image": CAT, "steps": 28, "seed": -1}),
         ("flux-redux", "redux-variation", {"image": CAT}, None),
     ],
 )

@@ -105,10 +105,11 @@ class TestGptImage1ByUsage:
         answer = await order(rig, model="gpt-image-1", quality="low", size="1024x1024", n=3)
 
         assert len(answer.json()["data"]) == 3
-        cost = WORDS * TEXT + 3 * 272 * OUTPUT
+        cost = 3 * (WORDS * TEXT + 272 * OUTPUT)  # a stream brings one image, so each has an order of its own
         await check_everywhere(rig, "gpt-image-1", cost, 3, answer.header("x-gateway-cost-usd"))
         assert rig.sandbox.billed == cost
-        assert len(rig.sandbox.requests) == 1
+        assert answer.json()["usage"]["output_tokens"] == 3 * 272
+        assert len(rig.sandbox.requests) == 3
 
     async def test_takes_cached_input_at_its_own_price(self, rig: Rig) -> None:
         rig.sandbox.script("ok;cached=3")
@@ -176,7 +177,7 @@ class TestGptImage1ByTable:
         assert (await rig.row()).confidence == "estimated"
 
     async def test_for_each_of_several(self, rig: Rig) -> None:
-        rig.sandbox.script("ok;usage=0")
+        rig.sandbox.script("ok;usage=0", times=4)
 
         answer = await order(rig, model="gpt-image-1", quality="low", size="1024x1536", n=4)
 

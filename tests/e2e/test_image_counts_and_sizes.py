@@ -56,9 +56,8 @@ class TestSeveral:
         answer = await rig.openai().images.generate(model="gpt-image-1", prompt=PROMPT, n=3)
 
         assert len(await delivered(answer)) == 3
-        [order] = bought(rig)
-        assert order.json["n"] == 3
-        await check_books(rig, relayed("gpt-image-1", GENERATIONS, tokens_price(images=3)), images=3)
+        assert [(order.json["n"], order.json["stream"]) for order in bought(rig)] == [(1, True)] * 3
+        await check_books(rig, relayed("gpt-image-1", GENERATIONS, 3 * tokens_price()), images=3)
 
 
 class TestSizes:

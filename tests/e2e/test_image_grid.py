@@ -52,7 +52,7 @@ async def check_the_answer(cell: Cell, answer: ImagesResponse) -> None:
     relayed_answer = cell.buys in (GENERATIONS, EDITS)
     assert (answer.data[0].b64_json is not None) is (cell.model == "gpt-image-1")
     assert (answer.usage is not None) is relayed_answer
-    told = relayed_answer or cell.task_type == "txt2img"
+    told = relayed_answer or cell.task_type in ("txt2img", "kontext")
     assert answer.size == (f"{made.width}x{made.height}" if told else None)
 
 
@@ -161,7 +161,7 @@ def _check_task_input(cell: Cell, sent: dict[str, Any]) -> None:
         sides = {f"outpaint_{side}": pixels for side, pixels in margins.items()}
         given["custom_settings"] = [{"setting_type": "outpaint", **sides}]
     if cell.task_type == "kontext":
-        given = {"height": 1024, "steps": 28, "seed": -1} | given
+        given = {"width": 1152, "height": 864, "steps": 28, "seed": -1} | given  # in the shape of the source
     source = from_base64(sent.pop("image"))
     assert sent == {"prompt": PROMPT, **given}
     if not cell.masked:

@@ -92,7 +92,10 @@ GENERATIONS = (
     wrong("config.webhook_config", "flux-dev", extra={"config": {"webhook_config": {"endpoint": "http://a"}}}),
     wrong("api_base", "flux-dev", extra={"api_base": "http://127.0.0.1:1"}),
     wrong("denoise", "gpt-4o-image", "Flux", extra={"denoise": 0.5}),
-    wrong("lora_settings", "gpt-image-1", "Flux", extra=LORA),
+    wrong("lora_settings", "gpt-4o-image", "Flux", extra=LORA),
+    wrong("qualty", "flux-dev", "quality", extra={"qualty": "high"}),
+    wrong("promt", "gpt-4o-image", "prompt", extra={"promt": "a fox"}),
+    wrong("image_urls", "flux-dev", "image", extra={"image_urls": ["https://cdn.example/in.png"]}),
     wrong("response_format", "gpt-image-1", response_format="svg"),
     wrong("partial_images", "gpt-image-1", "stream", partial_images=2),
 )

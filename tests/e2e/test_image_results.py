@@ -39,6 +39,9 @@ FOR_A_WHILE = "status;code=403;path=/files/;times=2"
 FOR_EVER = "status;code=404;path=/files/"
 
 
+PIAPI_OFF = "upstreams: {piapi: {keys: []}}"
+"""An Images API that is not streamed brings several images in one answer; PiAPI's brings one."""
+
 THREE: dict[str, Any] = {"model": "gpt-image-1", "quality": "low", "size": "1024x1024", "n": 3}
 
 
@@ -107,17 +110,19 @@ class TestBase64FromALink:
         assert asked.get(b"accept-encoding") == b"identity"
         assert PIAPI_KEY not in repr(asked.headers)
 
-    async def test_of_several_images_is_each_ones_own(self, rig: Rig) -> None:
+    async def test_of_several_images_is_each_ones_own(self, gateway: StartGateway) -> None:
+        rig = await gateway(PIAPI_OFF)
         rig.sandbox.script("ok;link=1")
 
         answer = await order(rig, **THREE)
 
-        assert images_in(answer) == [sandbox_image(link) for link in sandbox_links(rig, 3)]
+        assert images_in(answer) == [sandbox_image(link) for link in sandbox_links(rig, 3, role="backup")]
 
-    async def test_of_several_leaves_the_link_of_one_that_cannot_be_had(self, rig: Rig) -> None:
+    async def test_of_several_leaves_the_link_of_one_that_cannot_be_had(self, gateway: StartGateway) -> None:
+        rig = await gateway(PIAPI_OFF)
         without_pauses(rig)
         rig.sandbox.script("ok;link=1", path=GENERATIONS)
-        links = sandbox_links(rig, 3)
+        links = sandbox_links(rig, 3, role="backup")
         rig.sandbox.script("status;code=404", path="/files/" + links[1].rpartition("/")[2], times=None)
 
         answer = await order(rig, **THREE)

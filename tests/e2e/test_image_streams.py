@@ -104,7 +104,7 @@ class TestGenerations:
     @pytest.mark.parametrize(
         ("model", "cost"),
         [
-            ("gpt-image-1", tokens_price(images=3)),
+            ("gpt-image-1", 3 * tokens_price()),
             ("gpt-4o-image", 3 * IMAGE),
             ("flux-schnell", 3 * 2_000_000),
             ("flux-dev", 3 * 15_000_000),

@@ -15,6 +15,7 @@ from gateway.endpoints.images import HELD_TIMES, OFF_THE_LOOP, ImagesEndpoint
 from tests.exchange.fakes import Client
 from tests.exchange.scripted import Response, play
 from tests.exchange.stage import CHAT, Stage
+from tests.images.orders import CHAT as IMAGE_CHAT
 from tests.images.orders import FLUX, IMAGES, desk
 from tests.translate.images import BLACK, as_base64
 
@@ -146,7 +147,7 @@ async def test_the_room_is_given_back_when_the_order_is_done() -> None:
 
 def test_a_field_of_flux_is_for_flux() -> None:
     async def story() -> None:
-        stage = Stage(targets=[IMAGES])
+        stage = Stage(targets=[IMAGE_CHAT])
         with pytest.raises(GatewayError) as refused:
             await order(stage, asking(guidance_scale=3))
         assert (refused.value.code, refused.value.param) == ("unknown_parameter", "guidance_scale")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-from gateway.core.images.types import ImageFacts, MadeImage
+from gateway.core.images.types import ImageFacts, MadeImage, SourceImage
 from gateway.core.types import Credential, Endpoint, OperationName, Price, Target, Upstream, Usage
 from gateway.images.operation import ImageTools
 from gateway.images.orders import ImageOrders
@@ -41,6 +42,9 @@ class Renderer:
     def __init__(self) -> None:
         self.painted = 0
 
+    async def convert(self, image: SourceImage, param: str) -> SourceImage:
+        return replace(image, content_type="image/png")
+
     async def paint(self, image: bytes, mask: bytes) -> bytes:
         self.painted += 1
         return image + b"+" + mask
@@ -60,7 +64,12 @@ def tools(**changes: Any) -> ImageTools:
 
 def desk(models: Mapping[str, str] | None = None, renderer: Renderer | None = None) -> ImageOrders:
     """``models``: names that stand for Flux models; ``flux`` for flux1-dev if none are given."""
-    return ImageOrders(FACTS, {"flux": DEV} if models is None else models, tools(), cast("Any", renderer or Renderer()))
+
+    async def nothing_kept(name: str) -> None:
+        return None
+
+    flux = {"flux": DEV} if models is None else models
+    return ImageOrders(FACTS, flux, tools(), cast("Any", renderer or Renderer()), nothing_kept)
 
 
 def target(operation: OperationName) -> Target:

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.core.images.types import ImagesRequest
+from gateway.core.images.types import AttachedFile, ImagesRequest
 from gateway.core.types import Target
 from gateway.images.operation import ImageOperation
 from tests.core.images.flux_orders import ADVANCED, DEV, IMAGE, LINK, MASK, wish
@@ -19,6 +19,7 @@ from .orders import CHAT, FLUX, IMAGES, Presenter, Renderer, desk
 
 PATH = "/v1/images/generations"
 FILL = replace(FLUX, model=ADVANCED)
+OPENAI = replace(IMAGES, upstream=replace(IMAGES.upstream, name="backup", dialect="openai"))
 
 
 def operation(
@@ -29,7 +30,8 @@ def operation(
 
 class TestHowAnOrderIsCut:
     @pytest.mark.parametrize(
-        ("targets", "pieces"), [((IMAGES,), [3]), ((CHAT,), [1, 1, 1]), ((IMAGES, CHAT), [1, 1, 1])]
+        ("targets", "pieces"),
+        [((OPENAI,), [3]), ((IMAGES,), [1, 1, 1]), ((CHAT,), [1, 1, 1]), ((OPENAI, CHAT), [1, 1, 1])],
     )
     def test_so_that_every_target_can_bring_a_piece_at_once(
         self, targets: tuple[Target, ...], pieces: list[int]
@@ -55,8 +57,24 @@ class TestWhatIsWrongWithAnOrder:
 
     def test_is_a_field_of_flux_for_a_model_that_is_none(self) -> None:
         with pytest.raises(ClientError) as refused:
-            operation(wish(model="gpt-image", flux={"guidance_scale": 3}), IMAGES)
+            operation(wish(model="gpt-4o-image", flux={"guidance_scale": 3}), CHAT, IMAGES)
         assert (refused.value.code, refused.value.param) == ("unknown_parameter", "guidance_scale")
+
+    @pytest.mark.parametrize("targets", [(FLUX,), (CHAT,), (CHAT, IMAGES)])
+    def test_is_a_field_that_nobody_knows_where_the_order_is_made_here(self, targets: tuple[Target, ...]) -> None:
+        with pytest.raises(ClientError) as refused:
+            operation(wish(model="flux" if FLUX in targets else "other", extras={"qualty": "high"}), *targets)
+        assert (refused.value.status, refused.value.code, refused.value.param) == (400, "unknown_parameter", "qualty")
+        assert "quality" in refused.value.message
+
+    def test_is_a_file_that_nobody_knows(self) -> None:
+        with pytest.raises(ClientError) as refused:
+            operation(wish(attached=(AttachedFile("markup", "image/png", b"x"),)), FLUX)
+        assert (refused.value.code, refused.value.param) == ("unknown_parameter", "markup")
+
+    def test_is_for_an_images_api_to_say(self) -> None:
+        made = operation(wish(model="gpt-image-2", extras={"new": 1}, flux={"seed": 7}), IMAGES)
+        assert made.parts[0].request.extras == {"new": 1, "seed": 7}
 
     def test_is_the_same_for_every_target(self) -> None:
         """A Flux model whose upstream has no key at present: its backup takes the order, but no wrong one."""

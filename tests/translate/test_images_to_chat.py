@@ -32,8 +32,8 @@ class TestOrders:
             ("1024x1024", "A cat\n\nSize: 1024x1024 (1:1)."),
             ("1024x1792", "A cat\n\nSize: 1024x1792 (4:7)."),
             ("1023x1024", "A cat\n\nSize: 1023x1024."),
-            ("0x0", "A cat\n\nSize: 0x0."),
-            ("large", "A cat\n\nSize: large."),
+            ("16:9", "A cat\n\nAspect ratio: 16:9."),
+            ("2K", "A cat\n\nSize: 2K."),
             ("auto", "A cat"),
             (None, "A cat"),
         ],
@@ -41,7 +41,7 @@ class TestOrders:
     def test_a_size_is_put_in_words(self, size: str | None, said: str) -> None:
         talk = conversation(size=size)
         assert content(talk) == said
-        assert talk.size == talk.facts.size == (None if size == "auto" else size)
+        assert talk.size == talk.facts.size == (size if "x" in (size or "") else None)
 
     def test_images_come_before_the_words(self) -> None:
         images = (source(), SourceImage(url=URL))

@@ -70,7 +70,7 @@ class TestOrders:
         assert (talk.size, talk.quality) == ("1536x1024", "high")
         assert talk.facts == ImageFacts("1536x1024", "high")
         assert talk.estimate() == Usage(output_tokens=6240, images=1, confidence="estimated")
-        vague = conversation(n=3, size="auto", quality="standard")
+        vague = conversation(n=3, size="auto", quality="auto")
         sent(vague)
         assert (vague.size, vague.quality) == (None, None)
         assert vague.estimate().images == 3

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.errors import ClientError
 from gateway.core.images.types import ImagesRequest, SourceImage
-from gateway.wire.chat_images import flux_fields, images_from_chat
+from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.images_request import MAX_PROMPT
 
@@ -17,7 +17,9 @@ from .test_image_bytes import drawn
 
 PNG = drawn("png", 3, 2)
 URL = "https://example.com/a.png"
-DATA_URL = "data:image/png;base64," + base64.b64encode(PNG).decode()
+B64 = base64.b64encode(PNG).decode()
+DATA_URL = f"data:image/png;base64,{B64}"
+FROM_URL, FROM_PNG = SourceImage(url=URL), SourceImage(PNG, None, "image/png", 3, 2)
 
 
 def user(*content: Any) -> dict[str, Any]:
@@ -48,11 +50,11 @@ def test_words_alone_are_a_generation():
     assert order(user("a cat")) == ImagesRequest("generation", "flux-schnell", "a cat")
 
 
-def test_only_the_last_user_message_counts():
+def test_only_the_last_user_messages_words_count():
     messages = [
         {"role": "system", "content": "be brief"},
-        user(text("a dog"), image(URL)),
-        {"role": "assistant", "content": "![a dog](https://example.com/dog.png)"},
+        user("a dog"),
+        {"role": "assistant", "content": "there you are"},
         user("a cat"),
         {"role": "assistant", "content": None},
     ]
@@ -94,7 +96,7 @@ def test_a_chat_without_a_user_is_refused():
 
 
 @pytest.mark.parametrize(
-    "url", ["", "a.png", "file:///etc/passwd", "data:image/png;base64,x", base64.b64encode(PNG).decode()]
+    "url", ["", "a.png", "file:///etc/passwd", "data:image/png;base64,x", base64.b64encode(b"none").decode()]
 )
 def test_a_part_that_is_no_image_is_named(url):
     error = refusal({"role": "system", "content": "x"}, user(text("a hat"), image(url)))
@@ -112,7 +114,23 @@ def test_a_part_that_is_no_image_is_named(url):
         ([{"type": "text"}], "missing_required_parameter", "messages[0].content[0].text"),
         ([{"type": "text", "text": 5}], "invalid_type", "messages[0].content[0].text"),
         ([text("x"), {"type": "image_url"}], "missing_required_parameter", "messages[0].content[1].image_url"),
-        ([text("x"), {"type": "image_url", "image_url": URL}], "invalid_type", "messages[0].content[1].image_url"),
+        ([text("x"), {"type": "image_url", "image_url": 1}], "invalid_type", "messages[0].content[1].image_url"),
+        ([text("x"), {"type": "input_image"}], "missing_required_parameter", "messages[0].content[1].image_url"),
+        (
+            [text("x"), {"type": "file", "file": {"file_id": "file-1"}}],
+            "invalid_value",
+            "messages[0].content[1].file.file_id",
+        ),
+        (
+            [text("x"), {"type": "input_image", "file_id": "file-1"}],
+            "invalid_value",
+            "messages[0].content[1].file_id",
+        ),
+        (
+            [text("x"), {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0="}}],
+            "invalid_value",
+            "messages[0].content[1].file.file_data",
+        ),
         (
             [text("x"), {"type": "image_url", "image_url": {}}],
             "missing_required_parameter",
@@ -154,3 +172,102 @@ class TestFluxFields:
     def test_go_with_the_order(self):
         request = parse_chat_request({"model": "flux-dev", "messages": [{"role": "user", "content": "a cat"}]})
         assert images_from_chat(request, {"steps": 20}).flux == {"steps": 20}
+
+
+class TestPictures:
+    """An image that came with a chat is never dropped, in whatever form and message it came."""
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            {"type": "image_url", "image_url": URL},
+            {"type": "image_url", "url": URL},
+            {"type": "input_image", "image_url": URL, "detail": "auto"},
+            {"type": "input_image", "image_url": {"url": URL}},
+            {"type": "image", "image": URL},
+            {"type": "image", "image": {"url": URL}},
+            {"type": "image", "image_url": {"url": URL}},
+            {"type": "image", "source": {"type": "url", "url": URL}},
+            {"type": "source", "source": URL},
+            {"type": "file", "file": {"file_data": URL, "filename": "a.png"}},
+            {"type": "file", "url": URL, "mediaType": "image/png"},
+            {"type": "text", "text": f"![in]({URL})"},
+            {"type": "text", "text": f'<img alt="in" src="{URL}">'},
+        ],
+    )
+    def test_of_every_kind_of_part(self, part):
+        request = order(user(text("a hat"), part))
+        assert (request.kind, request.prompt.strip(), request.images) == ("edit", "a hat", (FROM_URL,))
+
+    @pytest.mark.parametrize(
+        "part",
+        [
+            {"type": "image_url", "image_url": {"url": B64}},
+            {"type": "image_url", "image_url": B64.rstrip("=")},
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
+            {"type": "image", "data": B64, "mimeType": "image/png"},
+            {"type": "file", "file": {"file_data": DATA_URL, "filename": "a.png", "format": "image/png"}},
+            {"type": "input_file", "file_data": DATA_URL},
+            {
+                "type": "input_image",
+                "image_url": DATA_URL.replace("+", "-").replace("/", "_").replace("image_", "image/"),
+            },
+        ],
+    )
+    def test_as_base64(self, part):
+        assert order(user(part, text("a hat"))).images == (FROM_PNG,)
+
+    @pytest.mark.parametrize("images", [[B64], [DATA_URL], [{"type": "image_url", "image_url": {"url": DATA_URL}}]])
+    def test_beside_the_content(self, images):
+        assert order({"role": "user", "content": "a hat", "images": images}).images == (FROM_PNG,)
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            [user(image(URL))],
+            [user(text("a dog"), image(URL)), {"role": "assistant", "content": "there you are"}],
+            [user("a dog"), {"role": "assistant", "content": f"![image]({URL})"}],
+            [user("a dog"), {"role": "assistant", "content": [text(f"Here: ![image]({URL})")]}],
+            [user("a dog"), {"role": "assistant", "content": "Here", "images": [image(URL)]}],
+            [user("a dog"), {"role": "assistant", "content": URL}],
+            [user("a dog"), {"role": "assistant", "content": f"[download]({URL})"}],
+            [user("a dog"), {"role": "assistant", "content": f'<img src="{URL}">'}],
+            [user(text("a dog"), image(DATA_URL)), {"role": "assistant", "content": f"![image]({URL})"}, user("hm")],
+        ],
+    )
+    def test_of_an_earlier_message_the_newest(self, before):
+        request = order(*before, user("make it winter"))
+        assert (request.kind, request.prompt, request.images) == ("edit", "make it winter", (FROM_URL,))
+
+    def test_of_the_last_message_come_first(self):
+        request = order(user(image(URL)), user(text("a hat"), image(DATA_URL)))
+        assert request.images == (FROM_PNG,)
+
+    def test_that_were_sent_together_stay_together_where_the_model_takes_them(self):
+        messages = [user(text("two"), image(URL), image(DATA_URL)), user("join them")]
+        assert order(*messages).images == (FROM_URL, FROM_PNG)
+        chat = parse_chat_request({"model": "flux-dev", "messages": messages})
+        assert images_from_chat(chat, one_source=True).images == (FROM_PNG,)
+
+    def test_a_plain_link_in_words_is_words(self):
+        words = f"a poster that says {URL}"
+        assert order(user(words)) == ImagesRequest("generation", "flux-schnell", words)
+
+    def test_a_web_page_that_was_named_is_no_picture(self):
+        said = {"role": "assistant", "content": "see https://example.com/help and [this](https://example.com/page)"}
+        assert order(user("hi"), said, user("a cat")).kind == "generation"
+
+    def test_need_no_words_for_a_variation(self):
+        chat = parse_chat_request({"model": "flux-redux", "messages": [user(image(URL))]})
+        request = images_from_chat(chat, wordless=True)
+        assert (request.kind, request.prompt, request.images) == ("edit", "", (FROM_URL,))
+        empty = parse_chat_request({"model": "flux-redux", "messages": [user(" ")]})
+        with pytest.raises(ClientError):
+            images_from_chat(empty, wordless=True)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "asked"), [(["image", "text"], True), (["text"], False), (None, False), (5, False)]
+)
+def test_whether_images_are_read_beside_the_content(modalities, asked):
+    assert asks_for_images({"modalities": modalities}) is asked

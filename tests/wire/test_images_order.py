@@ -83,7 +83,7 @@ def test_sizes_of_older_models_become_the_nearest(given: str, sent: str, known: 
 
 @pytest.mark.parametrize(
     ("given", "sent", "known"),
-    [("standard", "auto", None), ("hd", "high", "high"), ("medium", "medium", "medium"), ("auto", "auto", None)],
+    [("standard", "medium", "medium"), ("hd", "high", "high"), ("medium", "medium", "medium"), ("auto", "auto", None)],
 )
 def test_qualities_of_older_models_are_translated(given: str, sent: str, known: str | None) -> None:
     order = written(quality=given)

@@ -16,11 +16,14 @@ from gateway.core.images.flux_catalogue import FluxFacts, InputRule
 from gateway.core.images.flux_fields import bad_value, given_fields, read_image, read_number, read_text, read_words
 from gateway.core.images.flux_settings import adapter_settings, outpaint_settings
 from gateway.core.images.flux_sizes import task_size
-from gateway.core.images.flux_task_type import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name
+from gateway.core.images.flux_task_type import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name, sides_of
 from gateway.core.images.types import ImagesRequest, SourceImage
 
 REDUX_PROMPT = "A variation of this image: the same subject and style, composed anew."
 """The prompt for redux-variation, which requires one, where the client gives none."""
+
+SHAPE_NOT_KNOWN = "size_left_to_upstream"
+"""The note where Kontext cannot be told its picture's shape, since the picture is behind a link."""
 
 _SERVICE_MODES = ("public", "private")
 
@@ -33,6 +36,7 @@ class FluxOrder:
     ``input``, ``config``: as the task API takes them, without ``batch_size`` and the webhook.
     ``batch``: the most images one task makes.
     ``size``: the ``WIDTHxHEIGHT`` asked for; None where PiAPI chooses.
+    ``note``: what the client is to be told in ``x-gateway-note``; None for nothing.
     """
 
     model: str
@@ -41,6 +45,7 @@ class FluxOrder:
     config: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 1
     size: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,8 @@ def flux_order(
             raise ValueError("a mask has to be painted into its image first")
         image = painted
     images_wanted(request, upstream_model, facts)
-    width, height = task_size(request.size, fields, task_type, facts)
+    source = sides_of(image)
+    width, height = task_size(request.size, fields, task_type, facts, source)
     inputs: dict[str, Any] = {"prompt": _prompt(request, fields, task_type)}
     inputs |= _plain_inputs(fields, task_type, task.inputs)
     inputs |= {name: side for name, side in (("width", width), ("height", height)) if side is not None}
@@ -82,8 +88,7 @@ def flux_order(
     if image is not None:
         inputs["image"] = _as_input(image)
     if "custom_settings" in task.inputs:
-        sides = (image.width, image.height) if image is not None else (0, 0)
-        inputs["custom_settings"] = outpaint_settings(fields, *sides, facts.max_added_pixels)
+        inputs["custom_settings"] = outpaint_settings(fields, *(source or (0, 0)), facts.max_added_pixels)
     return FluxOrder(
         model=upstream_model,
         task_type=task_type,
@@ -91,6 +96,7 @@ def flux_order(
         config=_config(fields),
         batch=_largest_batch(task.inputs.get("batch_size"), upstream_model),
         size=f"{width}x{height}" if width is not None and height is not None else None,
+        note=SHAPE_NOT_KNOWN if task_type == KONTEXT and (width is None or height is None) else None,
     )
 
 
@@ -151,7 +157,7 @@ def _plain_inputs(fields: Mapping[str, object], task_type: str, rules: Mapping[s
 def _prompt(request: ImagesRequest, fields: Mapping[str, object], task_type: str) -> str:
     if not request.prompt and "prompt" in fields:
         return read_words(fields["prompt"], "prompt")
-    if not request.prompt and request.kind == "variation" and task_type == VARIATION:
+    if not request.prompt and task_type == VARIATION:
         return REDUX_PROMPT
     return read_words(request.prompt, "prompt")
 

@@ -17,7 +17,8 @@ _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,3})?",
 _DIGITS = re.compile(r"-?[0-9]{1,20}", re.ASCII)
 _DATA_URL = re.compile(r"\Adata:[^,;]*(?:;[^,;]*)*;base64,", re.IGNORECASE)
 _LINK = re.compile(r"https?://\S+", re.IGNORECASE)
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]++={0,2}", re.ASCII)
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]++={0,2}", re.ASCII)
+_STANDARD = str.maketrans("-_", "+/")
 _FLAGS = {"true": True, "false": False}
 _INT64 = 1 << 63
 
@@ -100,13 +101,17 @@ def read_words(value: object, param: str) -> str:
 
 def read_image(value: object, param: str) -> str:
     """A link, or an image as plain base64 text (Kontext's page: "url or base64 string"); a data URL's prefix is
-    removed.
+    removed, and the base64 written as RFC 4648, section 4, has it.
 
     Raises ClientError 400.
     """
     text = _DATA_URL.sub("", read_words(value, param).strip(), count=1)
-    if _LINK.fullmatch(text) or _BASE64.fullmatch(text):
+    if _LINK.fullmatch(text):
         return text
+    plain = "".join(text.split())
+    if _BASE64.fullmatch(plain):
+        letters = plain.rstrip("=").translate(_STANDARD)
+        return letters + "=" * (-len(letters) % 4)
     raise bad_value(param, "it must be a link (http or https), a data URL or base64 text")
 
 

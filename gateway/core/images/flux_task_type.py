@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from gateway.core.errors import ClientError, shorten
 from gateway.core.images.flux_catalogue import FluxFacts, TaskType
 from gateway.core.images.flux_fields import bad_type, bad_value, given_fields, missing_field, unknown_field
-from gateway.core.images.types import ImagesRequest
+from gateway.core.images.types import ImagesRequest, SourceImage
 
 TEXT_TO_IMAGE = "txt2img"
 KONTEXT = "kontext"
@@ -60,10 +60,26 @@ def choose_task(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -
         rule = f"'{task_type}' cannot be done by '{short_name(upstream_model)}', but by {_named(task.models)}"
         raise bad_value(asked_by, rule)
     _check_images(request, fields, task_type, task)
-    for name in fields:
-        if _SHORT_FOR.get(name, name) not in (*task.inputs, *_FOR_ANY_TASK):
+    source = sides_of(request.images[0] if request.images else None)
+    for name, value in fields.items():
+        if _SHORT_FOR.get(name, name) in (*task.inputs, *_FOR_ANY_TASK):
+            continue
+        if not is_sources_own(name, value, source):
             raise _useless(name, task_type, facts)
     return task_type
+
+
+def sides_of(image: SourceImage | None) -> tuple[int, int] | None:
+    """Width and height of an image sent in; None without one, and if they are not known (links)."""
+    return (image.width, image.height) if image is not None and image.width and image.height else None
+
+
+def is_sources_own(side: str, value: object, source: tuple[int, int] | None) -> bool:
+    """Whether ``width`` or ``height``, whichever ``side`` names, is that of the image a task works on."""
+    if source is None or side not in ("width", "height"):
+        return False
+    own = source[side == "height"]
+    return value in (own, str(own))
 
 
 def known_fields(facts: FluxFacts) -> tuple[str, ...]:

@@ -13,8 +13,22 @@ def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
     return tuple(one for one in targets if one.operation != "chat" or one.cost_class is CostClass.PAID)
 
 
-def split_order(total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder]) -> list[int]:
-    """How many images each subrequest brings, chosen so that every target can bring one subrequest's images at once."""
-    room = {"chat": 1, "images": total}
-    most = max(1, min((room.get(one.operation) or orders[one.model].batch for one in targets), default=1))
+def split_order(
+    total: int, targets: Sequence[Target], orders: Mapping[str, FluxOrder], *, stream: bool = False
+) -> list[int]:
+    """How many images each subrequest brings, chosen so that every target can bring one subrequest's images at once.
+
+    ``stream``: the client wants events.
+    """
+    most = max(1, min((_room(one, orders, stream=stream) or total for one in targets), default=1))
     return [min(most, total - done) for done in range(0, total, most)]
+
+
+def _room(target: Target, orders: Mapping[str, FluxOrder], *, stream: bool) -> int | None:
+    """The most images that one subrequest can bring from a target; None for any number."""
+    if target.operation == "task":
+        return orders[target.model].batch
+    # OpenAI streams an order for one image only ("Streaming is only supported with n=1"), and PiAPI is asked for a
+    # stream whatever the client wants (translate/images_to_images.py).
+    streamed = stream or target.upstream.dialect == "piapi"
+    return 1 if target.operation == "chat" or streamed else None

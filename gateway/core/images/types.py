@@ -13,6 +13,13 @@ ImageFormat = Literal["url", "b64_json"]
 STANDARD_SIZES = ("256x256", "512x512", "1024x1024", "1536x1024", "1024x1536", "1792x1024", "1024x1792")
 """The sizes of all of OpenAI's image models; ``auto`` leaves the choice to the model."""
 
+OPENAI_OPTIONS = (
+    *("style", "user", "background", "moderation", "output_compression", "output_format", "input_fidelity"),
+    *("safety_identifier", "complexity", "svg", "markup", "frame_count", "frame_duration_ms"),
+)
+"""The fields of OpenAI's Images API that change nothing here: they go to an Images API as they came
+(openai-python 3.57, types/image_generate_params.py and image_edit_params.py)."""
+
 MOST_IMAGES = 10
 """OpenAI's upper bound for ``n``."""
 
@@ -44,16 +51,31 @@ class SourceImage:
 
 
 @dataclass(frozen=True, slots=True)
+class AttachedFile:
+    """A file of the client's whose meaning only the upstream knows.
+
+    ``name``: of the form's field.
+    """
+
+    name: str
+    content_type: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ImagesRequest:
     """A checked order for images. It is shared by all attempts and never changed.
 
     ``prompt``: empty only for variations; the conversation with the upstream then puts in a fixed sentence.
-    ``size``, ``quality``: as the client gave them; None if it did not.
+    ``size``: in the spelling of ``wire/image_size.py``; None if the client gave none.
+    ``quality``: as the client gave it; None if it did not.
     ``format``: how the client wants the images; None for the model's own way.
     ``partial_images``: how many previews a stream may bring.
-    ``options``: OpenAI's other fields (background, output_format, output_compression, moderation, input_fidelity,
-        style, user, safety_identifier), as an Images API takes them.
+    ``options``: those of ``OPENAI_OPTIONS`` that the client gave, unchecked.
     ``flux``: Flux's own fields, as the client gave them.
+    ``extras``, ``attached``: every other field, and every file under another name: for an Images API only, which
+        judges them.
+    ``withheld``: fields that go to no upstream but to those that are configured to get them, and their values.
     """
 
     kind: ImageKind
@@ -69,6 +91,9 @@ class ImagesRequest:
     mask: SourceImage | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     flux: Mapping[str, Any] = field(default_factory=dict)
+    extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    attached: tuple[AttachedFile, ...] = ()
+    withheld: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ bound."""
 
 
 class RouteTable:
-    """The catalogue's routes. A route's model may end in ``*``: exact names come first, then the longest prefix."""
+    """The catalogue's routes. A route's model may end in ``*``: exact names come first, then aliases, then the longest
+    prefix.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._exact: dict[str, Route] = {}
@@ -33,6 +35,9 @@ class RouteTable:
                 self._prefixes.append((route.model[:-1], route))
             else:
                 self._exact[route.model] = route
+        self._aliases = {
+            alias: route for route in self._exact.values() for alias in route.aliases if alias not in self._exact
+        }
         self._prefixes.sort(key=lambda entry: len(entry[0]), reverse=True)
         self._members = sorted(self._known_members())
 
@@ -47,7 +52,7 @@ class RouteTable:
         Of a route that ends in ``*`` a copy is returned whose targets ask for this model: a target's ``*`` stands for
         what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
         """
-        route = self._exact.get(model)
+        route = self._exact.get(model) or self._aliases.get(model)
         if route is not None:
             return route
         route = self._filled.get(model)

@@ -1,10 +1,13 @@
 """gpt-image-1 over the Images API: base64 PNGs, usage, and streaming events with partial images.
 
-PiAPI's relay (the roles ``api`` and ``proxy``) only streams; the backup does both.
+PiAPI's relay (the roles ``api`` and ``proxy``) only streams; the backup does both. A stream brings one image.
+
+Models after gpt-image-1 take any size and more qualities, and fields that this sandbox need not know.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +24,14 @@ from gateway.sandbox.wire.requests import RecordedRequest
 
 _SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _QUALITIES = ("low", "medium", "high")
+_PIXELS = re.compile(r"[1-9][0-9]{1,3}x[1-9][0-9]{1,3}")
+_LATER_MODELS = ("gpt-image-2", "gpt-image-3")
 # Output tokens of a square and of an oblong image, by quality (OpenAI's image token table, seen in its guide).
 _TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
 _DEFAULT_MODEL = "gpt-image-1"
 _SOURCE_TOKENS = 323  # for each image sent in
 _MOST_SOURCES = 16
-_FILES = ("image", "image[]", "mask")
+_FILES = ("image", "image[]", "mask", "markup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class _ResolvedOrder:
     def usage(self, cached: int) -> dict[str, Any]:
         width, height = self.sides
         words, sources = len(self.prompt.split()), _SOURCE_TOKENS * self.sources
-        output = self.count * _TOKENS[self.quality][width != height]
+        output = self.count * _TOKENS.get(self.quality, _TOKENS["high"])[width != height]
         details = {"text_tokens": words, "image_tokens": sources}
         if cached:
             details["cached_tokens"] = min(cached, words + sources)
@@ -78,7 +83,7 @@ def answer_images(request: RecordedRequest, options: Options, *, edit: bool, cre
     if fields is None:
         return error_reply(400, message="Sandbox: the body is neither a JSON object nor a form.")
     streamed = str(fields.get("stream")).lower() == "true"
-    problem = _problem(fields) or _wrong_sources(fields, sources, edit=edit)
+    problem = _problem(fields) or _wrong_sources(fields, sources, edit=edit) or _wrong_stream(fields, streamed=streamed)
     if problem is None and request.role != "backup" and not streamed:
         problem = error_reply(400, message="Sandbox: Can only be used in stream mode")
     if problem is not None:
@@ -88,7 +93,7 @@ def answer_images(request: RecordedRequest, options: Options, *, edit: bool, cre
         family="image_edit" if edit else "image_generation",
         model=str(fields.get("model") or _DEFAULT_MODEL),
         prompt=fields["prompt"],
-        size=_SIZES[0] if size == "auto" else size,
+        size=size if _PIXELS.fullmatch(size) else _SIZES[0],
         quality="medium" if quality == "auto" else quality,
         count=_number(fields.get("n"), least=1, most=10) or 1,
         partial=_number(fields.get("partial_images"), least=0, most=3) or 0,
@@ -171,6 +176,9 @@ def _problem(fields: Json) -> Reply | None:
             return error_reply(
                 400, code="unknown_parameter", message=f"Sandbox: Unknown parameter: '{name}'.", param=name
             )
+    if model.startswith(_LATER_MODELS):
+        wanted = fields.get("size")
+        return None if wanted in (None, "auto") or _PIXELS.fullmatch(str(wanted)) else _no_size(fields)
     for name, known in (("size", _SIZES), ("quality", _QUALITIES)):
         if fields.get(name) not in (None, "auto", *known):
             message = f"Sandbox: Invalid value: '{str(fields[name])[:80]}'. Supported: {', '.join(known)}, auto."
@@ -179,6 +187,18 @@ def _problem(fields: Json) -> Reply | None:
         if fields.get(name) is not None and _number(fields[name], least=least, most=most) is None:
             message = f"Sandbox: '{name}' is from {least} to {most}."
             return error_reply(400, code="invalid_value", message=message, param=name)
+    return None
+
+
+def _no_size(fields: Json) -> Reply:
+    message = f"Sandbox: Invalid size '{str(fields['size'])[:80]}'. Expected WIDTHxHEIGHT or auto."
+    return error_reply(400, code="invalid_value", message=message, param="size")
+
+
+def _wrong_stream(fields: Json, *, streamed: bool) -> Reply | None:
+    if streamed and (_number(fields.get("n"), least=1, most=10) or 1) > 1:
+        message = "Sandbox: Streaming is only supported with n=1."
+        return error_reply(400, code="invalid_value", message=message, param="n")
     return None
 
 
@@ -203,7 +223,7 @@ def _fields(request: RecordedRequest) -> tuple[dict[str, Any] | None, int]:
         form = request.form
         if form is None or any(file.name not in _FILES for file in form.files):
             return None, 0
-        return dict(form.fields), sum(file.name != "mask" for file in form.files)
+        return dict(form.fields), sum(file.name not in ("mask", "markup") for file in form.files)
     content = request.json
     if not isinstance(content, dict):
         return None, 0

@@ -136,7 +136,7 @@ class TestNumbers:
 
     def test_kontexts_documented_defaults_are_sent(self):
         order = order_of(wish("edit", images=(LINK,)))
-        assert order.input == {"prompt": "a bear", "image": LINK.url, "height": 1024, "steps": 28, "seed": -1}
+        assert order.input == {"prompt": "a bear", "image": LINK.url, "steps": 28, "seed": -1}
 
     def test_other_tasks_leave_defaults_to_piapi(self):
         order = order_of(wish("edit", images=(LINK,)), DEV)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.images.flux_sizes import largest_same_shape
-from gateway.core.images.types import STANDARD_SIZES
+from gateway.core.images.sizes import alike, largest_same_shape
+from gateway.core.images.types import STANDARD_SIZES, SourceImage
 
-from .flux_orders import DEV, order_of, refusal, wish
+from .flux_orders import DEV, FACTS, LINK, order_of, refusal, wish
 
 MOST = 1_048_576
 SHRUNK = {
@@ -30,6 +30,14 @@ def asked(size=None, task="txt2img", **flux):
     order = order_of(request)
     assert order.task_type == task
     return order.input.get("width"), order.input.get("height"), order.size
+
+
+def edited(source, size=None, **flux):
+    """The sides that Kontext is asked for, to edit an image of these sides."""
+    image = SourceImage(data=b"an image", width=source[0], height=source[1])
+    order = order_of(wish("edit", size=size, flux=flux, images=(image,)))
+    assert (order.task_type, order.note) == ("kontext", None)
+    return order.input["width"], order.input["height"]
 
 
 def test_every_standard_size_is_known():
@@ -113,16 +121,50 @@ class TestTextToImage:
 
 
 class TestKontext:
-    def test_what_is_left_out_is_what_piapi_documents_and_its_width_is_not_known(self):
-        assert asked(None, "kontext") == (None, 1024, None)
+    @pytest.mark.parametrize("size", [None, "auto"])
+    @pytest.mark.parametrize(
+        ("source", "made"),
+        [
+            ((1024, 1024), (1024, 1024)),
+            ((64, 48), (1152, 864)),
+            ((1920, 1080), (1280, 720)),
+            ((1080, 1920), (720, 1280)),
+            ((4032, 3024), (1152, 864)),
+            ((1023, 767), (1152, 864)),
+            ((3000, 1001), (1728, 576)),
+            ((400, 4000), (320, 3200)),
+        ],
+    )
+    def test_what_is_edited_keeps_its_shape(self, size, source, made):
+        assert edited(source, size=size) == made
+        assert made[0] * made[1] <= FACTS.max_pixels
+        assert made[0] % 16 == made[1] % 16 == 0
+        assert alike(source, made)
 
-    def test_auto_is_a_square(self):
-        assert asked("auto", "kontext") == (1024, 1024, "1024x1024")
+    def test_also_where_only_one_side_is_given(self):
+        assert edited((1600, 900), width=800) == (800, 448)
+        assert edited((1600, 900), height=800) == (1424, 800)
+
+    def test_or_a_resolution(self):
+        assert edited((1600, 900), size="1K") == edited((1600, 900), size="2K") == (1280, 720)
+
+    def test_the_shape_that_is_asked_for_comes_first(self):
+        assert edited((1600, 900), size="9:16") == (720, 1280)
+        assert edited((1600, 900), size="1024x1024") == (1024, 1024)
+
+    @pytest.mark.parametrize("size", [None, "auto"])
+    def test_of_a_linked_picture_it_is_not_known_and_the_client_is_told(self, size):
+        order = order_of(wish("edit", size=size, images=(LINK,)))
+        assert not {"width", "height"} & order.input.keys()
+        assert (order.size, order.note) == (None, "size_left_to_upstream")
+
+    def test_the_other_side_of_one_is_as_piapi_documents(self):
+        order = order_of(wish("edit", flux={"width": 768}, images=(LINK,)))
+        assert (order.input["width"], order.input["height"], order.note) == (768, 1024, None)
 
     def test_sides_have_no_documented_bound_here(self):
         assert asked(None, "kontext", width=1536, height=1024) == (1536, 1024, "1536x1024")
-        assert asked(None, "kontext", width=768) == (768, 1024, "768x1024")
-        assert asked(None, "kontext", height=768) == (None, 768, None)
+        assert asked(None, "kontext", width=768) == (768, 768, "768x768")
 
     def test_a_size_has_none_either_but_openais_own_become_what_flux_is_made_for(self):
         assert asked("1600x1200", "kontext") == (1600, 1200, "1600x1200")
@@ -141,9 +183,17 @@ class TestOtherTasks:
 
     @pytest.mark.parametrize("flux", EDITS)
     def test_take_no_size(self, flux):
-        error = refusal(wish("edit", size="1024x1024", flux=flux))
-        assert (error.param, error.code) == ("size", "invalid_value")
+        for size in ("512x512", "16:9", "2K"):
+            error = refusal(wish("edit", size=size, flux=flux))
+            assert (error.param, error.code) == ("size", "invalid_value")
         assert refusal(wish("edit", flux={**flux, "width": 512})).param == "width"
+
+    @pytest.mark.parametrize("size", ["1024x1024", "1:1"])
+    @pytest.mark.parametrize("flux", EDITS)
+    def test_but_their_images_own(self, flux, size):
+        order = order_of(wish("edit", size=size, flux={**flux, "width": 1024, "height": "1024"}))
+        assert not {"width", "height"} & order.input.keys()
+        assert refusal(wish("edit", size=size, flux=flux, images=(LINK,))).param == "size"
 
     @pytest.mark.parametrize("size", [None, "auto"])
     @pytest.mark.parametrize("flux", EDITS)

@@ -51,6 +51,17 @@ def test_exact_names_come_first_then_the_longest_prefix(model: str, asked: list[
     assert asked_for(model) == asked
 
 
+def test_an_alias_is_the_model_unless_another_has_that_name() -> None:
+    aliased = Route("gpt-4o-image", (target(upstream(), "gpt-4o-image"),), aliases=("gpt-4o-image-preview", "gpt-4o"))
+    table = RouteTable([route("gpt-4o"), aliased, route("gpt-4o-image-*", "gpt-4o-image-*")])
+    assert table.find("gpt-4o-image-preview") is aliased
+    assert aliased.named == "gpt-4o-image"
+    other = table.find("gpt-4o")
+    assert other is not None
+    assert other.model == "gpt-4o"
+    assert "gpt-4o-image-preview" not in table.visible(["*"])
+
+
 def test_a_pattern_stays_the_routes_name() -> None:
     found = TABLE.find("gpt-4-gizmo-g-abc")
     assert found is not None

@@ -181,3 +181,17 @@ async def test_an_edit_is_recorded_as_it_arrived(sandbox: Sandbox) -> None:
     assert (single.get("n"), [file.name for file in single.files]) == ("2", ["image"])
     assert [request.model for request in sandbox.requests] == ["gpt-image-1", "gpt-image-1"]
     assert [(line.input_tokens, line.images) for line in sandbox.bill] == [(3 + 646, 1), (3 + 323, 2)]
+
+
+@pytest.mark.parametrize("role", ["api", "proxy", "backup"])
+async def test_a_stream_brings_one_image(sandbox: Sandbox, role: Role) -> None:
+    received = await make(sandbox, {**BODY, "stream": True, "n": 2}, role=role)
+    assert (received.status, received.json["error"]["param"]) == (400, "n")
+    assert sandbox.bill == []
+    assert len(events_of(await make(sandbox, {**BODY, "stream": True, "n": 1}, role=role))) == 1
+
+
+async def test_later_models_take_any_size_and_fields_of_their_own(sandbox: Sandbox) -> None:
+    body = {**BODY, "model": "gpt-image-2.6-flare", "size": "1536x864", "quality": "xhigh", "complexity": "high"}
+    assert (await make(sandbox, body)).json["size"] == "1536x864"
+    assert (await make(sandbox, {**body, "size": "16:9"})).status == 400
