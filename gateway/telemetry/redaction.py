@@ -22,10 +22,10 @@ _BEGINS = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A
 """The beginning of a word: also right after a JSON or URL escape, whose last character looks like part of the word."""
 
 _LOOKS_LIKE_A_KEY = (
-    rf"{_BEGINS}(?:sk|gw)-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{{8,}}"
+    rf"{_BEGINS}(?:gw-[A-Za-z0-9_-]{{40,}}|(?:sk|gw)-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{{8,}})"
     r"|[Bb]earer(?:\s|\\[nrt]|%20|\+)+[A-Za-z0-9._~+/=-]{6,}"
 )
-"""A key has digits in it; ``sk-learn-pipeline`` has none."""
+"""A key has digits in it; ``sk-learn-pipeline`` has none. One of our own may have none by chance, but it is long."""
 
 _HINTS = (b"sk-", b"gw-", b"earer")
 """Every text that looks like a key contains one of these; searching for them is much faster than the pattern."""
