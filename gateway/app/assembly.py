@@ -88,7 +88,7 @@ def build_services(
         tokenizer=Tokenizer(),
         tasks=tasks,
         gate=Gate(most),
-        snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),
+        snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover), clock.wall_ns),
         new_id=exchange_ids(clock),
         task_limiter=TaskLimiter(TaskSlots(), partial(task_limit, pool), tasks),
         wakeups=Wakeups(),
@@ -97,10 +97,10 @@ def build_services(
     )
 
 
-def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
+def take_snapshot(config: Config, states: UpstreamStates, wall_ns: Callable[[], int]) -> Snapshot:
     """What the configuration means to the requests from now on."""
     return Snapshot(
-        routes=RouteTable(config.routes),
+        routes=RouteTable(config.routes, wall_ns),
         states=states,
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,
@@ -182,12 +182,19 @@ def build_image_orders(config: Config, services: Services, mask_renderer: MaskRe
         webhook_secret=config.webhook_secret,
     )
     tasks = {
-        route.model: target.model
+        route.model: target
         for route in config.declared
         for target in reversed(route.targets)
         if target.operation == "task"
     }
-    return ImageOrders(config.flux, tasks, tools, mask_renderer, open_kept)
+    flux = {model: target.model for model, target in tasks.items() if not target.tasks}
+    described = {
+        name: tasks[route.model]
+        for route in config.declared
+        for name in (*route.aliases, route.model)
+        if route.model in tasks and tasks[route.model].tasks
+    }
+    return ImageOrders(config.flux, flux, tools, mask_renderer, open_kept, described)
 
 
 def exchange_ids(clock: Clock) -> Callable[[], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import date, tzinfo
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
@@ -54,6 +54,10 @@ Money = Annotated[int, Read(values.money, "amount", "US dollars")]
 TokenPrice = Annotated[int, Read(values.money, "amount", "US dollars per 1M tokens")]
 Share = Annotated[float, Read(values.share, "number, 0 to 1", "share")]
 Amount = Annotated[Budget, Read(values.budget, "budget", "US dollars a day, month or in total")]
+Number = Annotated[int | float, Read(values.number, "number")]
+Positive = Annotated[float, Read(values.positive_number, "number above 0")]
+FieldDefault = Annotated[str | int | float, Read(values.field_default, "text, number, true or false")]
+Day = Annotated[date, Read(values.day, "day, YYYY-MM-DD")]
 Duration = Annotated[float, Read(values.duration, "duration", _DURATION_UNITS)]
 PositiveDuration = Annotated[float, Read(values.positive_duration, "duration above 0", _DURATION_UNITS)]
 Size = Annotated[int, Read(values.size, "size", "B, KiB, MiB, GiB, TiB")]

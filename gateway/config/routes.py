@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
+from gateway.config.task_schema import TaskTypeSection
 from gateway.config.upstream_schema import ModelSection, PriceSection, TargetSection
 from gateway.config.upstreams import known_names
-from gateway.core.types import Price, Route, Target, Upstream
+from gateway.core.images.task_facts import FieldRule, TaskFacts, TaskPrice
+from gateway.core.images.task_model import dearest_price
+from gateway.core.types import ASYNCHRONOUS, Price, Route, Target, Upstream
 
-_PriceKey = tuple[str, str, str]
+_TargetKey = tuple[str, str, str]
+TaskTypes = Mapping[str, TaskTypeSection]
+
+_ROLES = ("width", "height", "ratio", "resolution", "scale", "count")
+"""What a field of a task may be for, beside the prompt and the pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +71,17 @@ class _Builder:
         self._upstreams = upstreams
         self._known = frozenset(known_names(user, builtin))
         self._any_name = user.document.is_broken(("upstreams",))
-        self._prices: dict[_PriceKey, PriceSection] = {}
+        self._prices: dict[_TargetKey, PriceSection] = {}
+        self._tasks: dict[_TargetKey, TaskTypes] = {}
+        self._builtin = builtin.sections.models
         self._outputs = {model: section.max_output for model, section in builtin.sections.models.items()}
         for model, section in builtin.sections.models.items():
             for target in section.targets:
+                key = _target_key(model, target)
                 if target.price is not None:
-                    self._prices[_price_key(model, target)] = target.price
+                    self._prices[key] = target.price
+                if target.tasks is not None:
+                    self._tasks.setdefault(key, target.tasks)
 
     def targets(self, model: str, section: ModelSection, layer: Layer) -> tuple[Target, ...]:
         found = []
@@ -82,12 +95,41 @@ class _Builder:
                 continue
             if (target.model or "").endswith("*") and not model.endswith("*"):
                 layer.report((*location, "model"), "'*' stands for what the model's own '*' does, but it has none")
-            if target.operation == "task" and upstream.dialect != "piapi":
+            if target.operation in ASYNCHRONOUS and upstream.dialect != "piapi":
                 layer.report((*location, "operation"), "only an upstream of the dialect piapi has tasks")
-            # A price left out is the built-in one of the same upstream, model and operation, if there is one.
-            price = target.price or self._prices.get(_price_key(model, target))
-            found.append(Target(upstream, target.model or model, target.operation, _price(price)))
+            if target.tasks is not None and target.operation != "task":
+                layer.report((*location, "tasks"), "only a target whose operation is task has task types")
+            # What is left out is the built-in one of the same upstream, model and operation, if there is one.
+            price = target.price or self._prices.get(_target_key(model, target))
+            tasks = self._task_facts(model, target, location, layer)
+            found.append(
+                Target(
+                    upstream,
+                    target.model or model,
+                    target.operation,
+                    _price(price) or _price_of_tasks(tasks),
+                    tasks,
+                    target.shutdown.isoformat() if target.shutdown is not None else "",
+                    _end_ns(target.shutdown) if target.shutdown is not None else None,
+                    target.successor or "",
+                )
+            )
         return tuple(found)
+
+    def _task_facts(
+        self, model: str, target: TargetSection, location: Location, layer: Layer
+    ) -> Mapping[str, TaskFacts]:
+        """The task types of a target, its own or the built-in ones; the entry of the same name knows them best."""
+        sections: TaskTypes | None = target.tasks
+        if sections is None and target.operation == "task":
+            own = self._builtin[model].targets if model in self._builtin else []
+            key = _target_key(model, target)
+            same = (one.tasks for one in own if _target_key(model, one) == key and one.tasks is not None)
+            sections = next(same, None) or self._tasks.get(key)
+        for name, section in (sections or {}).items():
+            for problem in _wrong_names(section):
+                layer.report((*location, "tasks", name), problem)
+        return {name: _facts(section) for name, section in (sections or {}).items()}
 
     def max_output(self, model: str, section: ModelSection) -> int | None:
         """The limit of the model's own entry, or of the built-in one of that name, or the largest of its targets'
@@ -101,8 +143,64 @@ class _Builder:
         return max(known) if len(known) == len(section.targets) else None
 
 
-def _price_key(model: str, target: TargetSection) -> _PriceKey:
+def _target_key(model: str, target: TargetSection) -> _TargetKey:
     return target.upstream, target.model or model, target.operation
+
+
+def _end_ns(last_day: date) -> int:
+    """Unix nanoseconds at which the day is over in UTC."""
+    end = datetime.combine(last_day + timedelta(days=1), time(), UTC)
+    return int(end.timestamp()) * 1_000_000_000
+
+
+def _wrong_names(section: TaskTypeSection) -> Iterator[str]:
+    """What names a field that is not among the task type's fields."""
+    named = {
+        "prompt": section.prompt if section.prompt != "prompt" or "prompt" in section.fields else "",
+        **{role: getattr(section, role) for role in _ROLES},
+        "price.by": section.price.by or "",
+    }
+    for role, name in (*named.items(), *(("pictures", name) for name in section.pictures)):
+        if name and name not in section.fields:
+            yield f"{role} is '{name}', which is not among its fields; {did_you_mean(name, section.fields)}"
+    if bool(section.width) != bool(section.height):
+        yield "width and height go together"
+    for name in section.pictures:
+        if name in section.fields and section.fields[name].kind not in ("image", "images"):
+            yield f"'{name}' takes pictures, so its kind is image or images"
+
+
+def _facts(section: TaskTypeSection) -> TaskFacts:
+    fields = {
+        name: FieldRule(
+            kind=rule.kind,
+            required=rule.required,
+            default=rule.default,
+            minimum=rule.minimum,
+            maximum=rule.maximum,
+            choices=tuple(rule.choices),
+            most=rule.most,
+        )
+        for name, rule in section.fields.items()
+    }
+    price = section.price
+    return TaskFacts(
+        fields=fields,
+        prompt=section.prompt if section.prompt in fields else "",
+        pictures=tuple(section.pictures),
+        form=section.form,
+        **{role: getattr(section, role) for role in _ROLES},
+        side=section.side,
+        max_pixels=section.max_pixels,
+        result=tuple(section.result),
+        price=TaskPrice(price.image, price.by or "", price.values, tuple(sorted(price.steps.items())), price.megapixel),
+    )
+
+
+def _price_of_tasks(tasks: Mapping[str, TaskFacts]) -> Price | None:
+    """The dearest picture of any of the task types; None if one has no price."""
+    dearest = dearest_price(tasks)
+    return None if dearest is None else Price(image=dearest)
 
 
 def _price(section: PriceSection | None) -> Price | None:

@@ -54,6 +54,8 @@ def describe_price(price: Price | None) -> dict[str, Any] | None:
         described["table"] = {
             quality: {size: usd(amount) for size, amount in sizes.items()} for quality, sizes in price.table.items()
         }
+    if price.picture_tokens:
+        described["picture_tokens"] = dict(price.picture_tokens)
     if price.minimum:
         described["minimum"] = usd(price.minimum)
     return described

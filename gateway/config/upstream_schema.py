@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gateway.config.fields import (
+    Day,
     EndpointUrl,
     FilledText,
     ModelPattern,
@@ -18,6 +19,7 @@ from gateway.config.fields import (
     TokenPrice,
     whole,
 )
+from gateway.config.task_schema import TaskTypeSection
 from gateway.core.types import TaskTimes, Timeouts
 
 MOST_OUTPUT = 10_000_000
@@ -180,6 +182,12 @@ class PriceSection(Section):
         description="The price of an image by quality and size, where the answer names no usage.",
         examples=["{low: {1024x1024: 0.011, 1024x1536: 0.016}}"],
     )
+    picture_tokens: dict[str, Annotated[int, whole(1, 1000)]] = Field(
+        default={},
+        description="For pictures billed by tokens: the factor of each quality in OpenAI's formula for the tokens of a "
+        "picture. A budget reserves by the dearest, at least by 96; a bill that was not told is estimated by its own.",
+        examples=["{low: 16, medium: 24, high: 48, xhigh: 64, max: 96}"],
+    )
     minimum: Money = Field(default=0, description="What a request that succeeded costs at least.", examples=["0.0001"])
 
 
@@ -193,14 +201,35 @@ class TargetSection(Section):
         "Left out: the same name.",
         examples=["gpt-image-1"],
     )
-    operation: Literal["chat", "images", "task"] = Field(
+    operation: Literal["chat", "images", "images_async", "task"] = Field(
         default="chat",
-        description="How it is bought there: a chat completion, a request to the Images API, or a PiAPI task.",
+        description="How it is bought there: a chat completion, a request to the Images API, an order to PiAPI's "
+        "asynchronous GPT-image routes, or a PiAPI task.",
         examples=["images"],
     )
     price: PriceSection | None = Field(default=None, description="What it costs there.")
+    tasks: dict[Name, TaskTypeSection] | None = Field(
+        default=None,
+        description="The task types of a task model other than Flux, by PiAPI's names. The first that fits the order "
+        "is taken, unless the client names one as `task_type`. Left out: the built-in ones of the same upstream and "
+        "model.",
+    )
+    shutdown: Day | None = Field(
+        default=None,
+        description="The last day on which it is asked; after it the target is skipped. Left out: no end is known.",
+        examples=['"2027-01-14"'],
+    )
+    successor: FilledText | None = Field(
+        default=None, description="The model its provider names instead.", examples=["gpt-6-luna"]
+    )
     source: FilledText | None = Field(
         default=None, description="Where the price was found; for people, nothing reads it.", examples=["list"]
+    )
+    confidence: Literal["high", "medium", "low"] | None = Field(
+        default=None,
+        description="How sure that is: `high` if the provider's own page, SDK or repository says so; for people, "
+        "nothing reads it.",
+        examples=["medium"],
     )
     as_of: FilledText | None = Field(
         default=None, description="When the price was found; for people, nothing reads it.", examples=['"2026-11-22"']

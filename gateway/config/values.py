@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, tzinfo
+from datetime import UTC, date, tzinfo
 from decimal import Decimal, localcontext
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -177,6 +177,39 @@ def time_zone(value: object) -> tzinfo:
         return ZoneInfo(value)
     except (KeyError, ValueError, OSError):
         raise ValueError("expected a time zone of the IANA database, such as UTC or Europe/Berlin") from None
+
+
+def number(value: object) -> int | float:
+    """Any number."""
+    found = _decimal(value)
+    if found is None:
+        raise ValueError("expected a number")
+    return int(found) if found == found.to_integral_value() else float(found)
+
+
+def positive_number(value: object) -> float:
+    """A number above zero, also as the text of a mapping's key."""
+    found = Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else _decimal(value)
+    if found is None or found <= 0:
+        raise ValueError("expected a number above 0")
+    return float(found)
+
+
+def field_default(value: object) -> str | int | float | bool:
+    """What a field of a task may hold."""
+    if isinstance(value, bool):
+        return value
+    return number(value) if _is_scalar(value) else text(value)
+
+
+def day(value: object) -> date:
+    """``2027-01-14`` → the day."""
+    try:
+        if not isinstance(value, str) or len(value) != len("2027-01-14"):
+            raise ValueError
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("expected a day, such as 2027-01-14") from None
 
 
 def _decimal(value: object) -> Decimal | None:

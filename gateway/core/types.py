@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal
 
+from gateway.core.images.task_facts import TaskFacts
+
 NANO_PER_USD = 1_000_000_000
 
 OTHER = "other"
@@ -19,7 +21,11 @@ NO_TEAM = ""
 """The metrics label of keys without a team."""
 
 Dialect = Literal["piapi", "openai"]
-OperationName = Literal["chat", "images", "task"]
+OperationName = Literal["chat", "images", "images_async", "task"]
+
+ASYNCHRONOUS: frozenset[OperationName] = frozenset({"images_async", "task"})
+"""The operations whose work runs as a task of the upstream's: ordered, then asked after by its id."""
+
 Confidence = Literal["measured", "estimated", "unknown"]
 CostReason = Literal["billed", "suspected_duplicate", "unknown"]
 State = Literal["settled", "released", "unknown"]
@@ -61,6 +67,8 @@ class Price:
     ``image``: an answer with at least one image (or, for tasks, each image).
     ``no_image``: an answer without.
     ``table``: quality → size → nano-dollars an image.
+    ``picture_tokens``: quality → the factor of OpenAI's formula for the output tokens of an image
+        (core/pricing/picture_tokens.py), where images are billed by tokens.
     ``minimum``: nano-dollars a request that succeeded costs at least.
 
     None means unknown, 0 means free.
@@ -73,6 +81,7 @@ class Price:
     image: int | None = None
     no_image: int | None = None
     table: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    picture_tokens: Mapping[str, int] = field(default_factory=dict)
     minimum: int = 0
 
 
@@ -155,12 +164,21 @@ class Target:
 
     ``price``: None if unknown.
     ``cost_class``: PAID for images and tasks, however they travel; TOKENS for work billed by usage.
+    ``tasks``: task type → its facts, for a task model that the catalogue or the configuration describes; empty for
+        Flux, whose facts are one catalogue of their own.
+    ``shutdown``, ``ends_ns``: the last day on which it is asked (``2027-01-14``), and when that day is over in UTC, in
+        Unix nanoseconds; empty and None for no end that is known.
+    ``successor``: the model that is to be asked instead; empty where none is known.
     """
 
     upstream: Upstream
     model: str
     operation: OperationName = "chat"
     price: Price | None = None
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict, repr=False)
+    shutdown: str = ""
+    ends_ns: int | None = None
+    successor: str = ""
     cost_class: CostClass = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

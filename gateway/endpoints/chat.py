@@ -165,8 +165,9 @@ class ChatEndpoint:
             refusal.model = request.model
             route = admission.route(request.model, key)
             flux = {}
-            if route.named in self._image_orders().flux_models:
-                flux = flux_fields(request.body)
+            orders, model = self._image_orders(), route.named
+            if model in orders.flux_models or model in orders.task_models:
+                flux = flux_fields(request.body, orders.own_fields(model))
             operation = ChatOperation(
                 request,
                 len(body),
@@ -177,12 +178,13 @@ class ChatEndpoint:
                 event_limit=services.snapshot.event_limit,
             )
             if any(target.operation != "chat" for target in route.targets):
-                await self._offer_images(operation, route, flux)
+                route = await self._offer_images(operation, route, flux)
         await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
 
-    async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> None:
-        """Let targets that only make images serve the request. Raises the errors of the order, unless another target
-        can serve the request as a chat.
+    async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
+        """Let targets that only make images serve the request. Returns the route at the prices of the order.
+
+        Raises the errors of the order, unless another target can serve the request as a chat.
         """
         request = operation.request
         targets = tuple(target for target in route.targets if target.operation != "chat")
@@ -199,7 +201,7 @@ class ChatEndpoint:
             order = images_from_chat(
                 request,
                 flux,
-                one_source=any(target.operation == "task" for target in targets),
+                one_source=any(target.operation == "task" and not target.tasks for target in targets),
                 wordless=orders.needs_no_words(model, flux),
             )
             order = await orders.with_own_images(replace(order, model=model, n=1))
@@ -207,5 +209,10 @@ class ChatEndpoint:
         except ClientError:
             if len(targets) == len(route.targets):
                 raise
-        else:
-            operation.supports = operation.supports | {target.operation for target in targets}
+            return route
+        order_at_prices = iter(operation.images.targets)
+        operation.supports = operation.supports | (operation.images.parts[0].supports - _CHAT)
+        return replace(
+            route,
+            targets=tuple(one if one.operation == "chat" else next(order_at_prices) for one in route.targets),
+        )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError, gateway_overloaded
+from gateway.core.images.gpt_image import is_gpt_image
 from gateway.core.images.splitting import usable_targets
 from gateway.core.images.types import ImageKind, ImagesRequest
 from gateway.core.limits.body_memory import BodyLease
@@ -70,6 +71,7 @@ class ImagesEndpoint:
             route = replace(route, targets=targets)
             request = await self._image_orders().with_own_images(replace(request, model=route.named))
             operation = self._operation(request, route)
+            route = replace(route, targets=operation.targets)
             copies = HELD_TIMES + len(operation.parts)
             if not lease.grow(copies * sum(len(image.data) for image in request.images)):
                 raise gateway_overloaded()
@@ -96,15 +98,21 @@ class ImagesEndpoint:
             raise
 
     def _parse(self, body: bytes, content_type: bytes, form: bool) -> ImagesRequest:
+        wordless = self._image_orders().wordless
         if not form:
-            return parse_images_request(self._kind, loads_object(body))
+            return parse_images_request(self._kind, loads_object(body), wordless=wordless)
         parsed = parse_form(body, content_type)
-        return parse_images_request(self._kind, unbracket(parsed.fields), parsed.files)
+        return parse_images_request(self._kind, unbracket(parsed.fields), parsed.files, wordless)
 
     def _operation(self, request: ImagesRequest, route: Route) -> ImageOperation:
-        # gpt-image-1 answers as it does at OpenAI; as a stand-in for another model it gives links of this gateway.
+        # A gpt-image model answers as it does at OpenAI, whoever stands in for it; for any other model an Images API
+        # gives links of this gateway.
         first = route.targets[0] if route.targets else None
-        relayed = first is not None and first.operation == "images" and first.model == request.model
+        relayed = (
+            first is not None
+            and first.operation in ("images", "images_async")
+            and (first.model == request.model or is_gpt_image(request.model))
+        )
         presenter = ImagesPresenter(
             request,
             created=self._admission.services.clock.wall_ns() // 1_000_000_000,

@@ -15,6 +15,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
+from gateway.core.images.task_model import price_each, priced
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
@@ -28,7 +29,7 @@ from gateway.server.downstream import Downstream
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object
-from gateway.wire.task_request import checked_task, images_of_task
+from gateway.wire.task_request import MOST_OF_A_TASK, checked_task, images_of_task
 from gateway.wire.tokens import rough_tokens
 
 TASKS_PATH = "/api/v1/task"
@@ -109,8 +110,8 @@ class CreateTask:
             key = refusal.key = admission.recheck(scope, key, began)
             body = checked_task(loads_object(raw))
             refusal.model = body["model"]
-            route = self._route(body["model"], key)
-            images = images_of_task(body["input"]) if self._is_flux(body["model"]) else 1
+            route = self._route(body["model"], body["task_type"], key)
+            images, route = self._priced(route, body)
         operation = TaskOperation(body, images, self._tools(), len(raw))
         answered = asyncio.Event()
         exchange = Exchange(
@@ -129,16 +130,26 @@ class CreateTask:
         if running.done():
             running.result()
 
-    def _is_flux(self, model: str) -> bool:
-        """Whether the catalogue has the model; PiAPI's other models have their own fields, and no price here."""
-        return self._admission.services.snapshot.routes.find(model) is not None
+    def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, Route]:
+        """How many pictures a task makes, and its route at the price of one of them.
 
-    def _route(self, model: str, key: VirtualKey) -> Route:
+        PiAPI's models that are not described here have their own fields, and no price.
+        """
+        routes, task_type, given = self._admission.services.snapshot.routes, body["task_type"], body["input"]
+        facts = next((one.tasks[task_type] for one in route.targets if task_type in one.tasks), None)
+        if facts is None:
+            return images_of_task(given) if routes.find(body["model"]) is not None else 1, route
+        each = price_each(facts, given)
+        targets = tuple(priced(one, each) for one in route.targets if task_type in one.tasks)
+        return images_of_task(given, facts.count, MOST_OF_A_TASK) if facts.count else 1, replace(route, targets=targets)
+
+    def _route(self, model: str, task_type: str, key: VirtualKey) -> Route:
         """The catalogue's route; for a model the catalogue does not have, PiAPI itself, without a price."""
         services = self._admission.services
-        if not services.snapshot.routes.allowed(key.models, model):
+        routes = services.snapshot.routes
+        found = routes.find(model) or routes.of_task(model, task_type)
+        if not routes.allowed(key.models, model) and not (found and routes.allowed(key.models, found.model)):
             raise model_not_allowed(model)
-        found = services.snapshot.routes.find(model)
         if found is not None:
             targets = tuple(target for target in found.targets if target.operation == "task")
             if found.targets and not targets:

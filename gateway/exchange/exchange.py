@@ -18,7 +18,7 @@ from typing import Protocol
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
-from gateway.core.types import CostClass, Route, Target, VirtualKey
+from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
 from gateway.exchange.delivery import Client, Delivery
 from gateway.exchange.services import Services, Snapshot
@@ -327,7 +327,7 @@ class Exchange:
         timeouts = targets[0].upstream.timeouts
         if self._operation.stream and targets[0].cost_class is CostClass.TOKENS:
             return timeouts.stream_total
-        deadlines = [target.upstream.tasks.deadline for target in targets if target.operation == "task"]
+        deadlines = [target.upstream.tasks.deadline for target in targets if target.operation in ASYNCHRONOUS]
         return max([timeouts.total, *deadlines]) if deadlines else timeouts.total
 
     def _headers(self) -> Headers:

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
 from gateway.core.errors import GatewayError, UpstreamFault
+from gateway.core.images.task_model import price_each, priced
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
+from gateway.core.pricing.picture_tokens import bounded_usage
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
-from gateway.core.types import Target, Upstream
+from gateway.core.types import ASYNCHRONOUS, Price, Target, Upstream, Usage
 from gateway.exchange.services import Services
 from gateway.exchange.task_lookup import TaskReading
 from gateway.stores.records import Correction, TaskRecord, UnknownExchange
 from gateway.translate.task_polling import stated_cost
-from gateway.wire.task_answer import parse_task
+from gateway.wire.images_answer import facts_in, usage_in
+from gateway.wire.images_request import MAX_PROMPT
+from gateway.wire.source_images import MAX_IMAGES
+from gateway.wire.task_answer import TaskState, parse_task
 
 EVERY = 600.0
 """Seconds between two rounds; the first one comes at once."""
@@ -152,12 +158,38 @@ class Reconciler:
             return None
         target, images = self._target(record), len(state.images)
         stated = stated_cost(state.points, self._points_per_usd(), target, images)
-        return TaskEnd(state.status == "done", images, stated, target.price)
+        usage = _usage(state, target.price) if target.operation == "images_async" else None
+        price = _price(target, state)
+        return TaskEnd(state.status == "done", images, stated, price, target.operation, usage)
 
     def _target(self, record: TaskRecord) -> Target:
         """What the catalogue sends such tasks to, for its price; there may be none."""
         route = self._services.snapshot.routes.find(record.model)
         for target in route.targets if route is not None else ():
-            if target.operation == "task" and target.upstream.name == record.upstream:
+            if target.operation in ASYNCHRONOUS and target.upstream.name == record.upstream:
                 return target
         return Target(self._upstreams()[record.upstream], record.model, "task")
+
+
+def _usage(state: TaskState, price: Price | None) -> Usage:
+    """What the picture of an asynchronous route took: as told, else the most that its size and quality can take."""
+    prompt = state.asked.get("prompt")
+    images = max(len(state.images), 1)
+    stated = usage_in(dict(state.told), images_sent=MAX_IMAGES, images_asked=images, prompt_bytes=4 * MAX_PROMPT)
+    if stated is not None:
+        return replace(stated.usage, images=len(state.images))
+    asked, told = facts_in(dict(state.asked)), facts_in(dict(state.told))
+    return bounded_usage(
+        price,
+        images,
+        quality=told.quality or asked.quality,
+        size=told.size or asked.size,
+        prompt_bytes=len(prompt.encode("utf-8", "replace")) if isinstance(prompt, str) else 0,
+        sources=len(sources) if isinstance(sources := state.asked.get("images"), list) else 0,
+    )
+
+
+def _price(target: Target, state: TaskState) -> Price | None:
+    """The target's price for this task, as far as its answer repeats what was ordered."""
+    facts = target.tasks.get(state.task_type)
+    return priced(target, price_each(facts, state.asked)).price if facts is not None else target.price

@@ -17,7 +17,18 @@ from gateway.core.outcomes.shown_words import in_the_clients_words
 from gateway.core.outcomes.table import client_error
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
-from gateway.core.types import NO_WISHES, CostClass, Endpoint, Outcome, Phase, Route, Target, VirtualKey, Wish
+from gateway.core.types import (
+    ASYNCHRONOUS,
+    NO_WISHES,
+    CostClass,
+    Endpoint,
+    Outcome,
+    Phase,
+    Route,
+    Target,
+    VirtualKey,
+    Wish,
+)
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.delivery import Client, Delivery
@@ -218,7 +229,7 @@ class Subrequest:
 
         A task's own deadline begins with its turn. Nothing is bought for a client that left before it came.
         """
-        if plan.target.operation != "task":
+        if plan.target.operation not in ASYNCHRONOUS:
             return await attempt.run()
         upstream = plan.target.upstream
         entered = self._context.services.task_limiter.slot(upstream, plan.credential, self._context.key.name)

@@ -8,23 +8,30 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from gateway.core.headers import noted
-from gateway.core.images.flux import FluxOrder, TaskWebhook
 from gateway.core.images.ignored_fields import ignored_fields
+from gateway.core.images.sizes import pixels_of
+from gateway.core.images.task_model import order_name
+from gateway.core.images.task_order import TaskOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
-from gateway.core.types import ALL_WISHES, NO_WISHES, Endpoint, Target, Usage, Wish
+from gateway.core.types import ALL_WISHES, ASYNCHRONOUS, NO_WISHES, Endpoint, Target, Usage, Wish
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
+from gateway.translate.images_to_async import ImagesToAsync
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages, relay_wishes
 from gateway.translate.images_to_task import ImagesToTask
 from gateway.translate.presenting import Presenter
+from gateway.wire.images_order import size_and_quality
 from gateway.wire.request_shape import images_shape
 from gateway.wire.tokens import rough_tokens
 
-ImageConversation = ImagesToChat | ImagesToImages | ImagesToTask
+ImageConversation = ImagesToAsync | ImagesToChat | ImagesToImages | ImagesToTask
+
+MAKERS_OF_IMAGES: frozenset[str] = frozenset({"chat", "images", "images_async", "task"})
+"""The operations that a conversation about images exists for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,7 @@ class ImageOrderPart:
 
     ``sources``: the request; its images may yet become others, until the order is prepared.
     ``images``: how many images it brings.
+    ``orders``: the tasks for targets that are tasks, by ``order_name``.
     ``shared``: request bodies that several subrequests send, by model.
     """
 
@@ -82,9 +90,9 @@ class ImageOrderPart:
     images: int
     presenter: Presenter
     tools: ImageTools
-    orders: Mapping[str, FluxOrder]
+    orders: Mapping[str, TaskOrder]
     shared: MutableMapping[str, bytes]
-    supports: frozenset[str] = frozenset({"chat", "images", "task"})
+    supports: frozenset[str] = MAKERS_OF_IMAGES
 
     @property
     def request(self) -> ImagesRequest:
@@ -104,9 +112,18 @@ class ImageOrderPart:
         context = tools.context(target, endpoint)
         if target.operation == "task":
             return ImagesToTask(
-                self.orders[target.model],
+                self.orders[order_name(target)],
                 context,
                 n=self.images,
+                presenter=self.presenter,
+                points_per_usd=tools.points_per_usd,
+                jitter=tools.jitter,
+                webhook=tools.webhook(),
+            )
+        if target.operation == "images_async":
+            return ImagesToAsync(
+                self.request,
+                context,
                 presenter=self.presenter,
                 points_per_usd=tools.points_per_usd,
                 jitter=tools.jitter,
@@ -132,7 +149,7 @@ class ImageOrderPart:
 
     def wishes(self, target: Target) -> OwnWishes:
         """What a conversation with ``target`` asks for beyond the client's order."""
-        if target.operation == "task":
+        if target.operation in ASYNCHRONOUS:
             return no_wishes(target)
         wishes = relay_wishes(target, self.presenter) if target.operation == "images" else ALL_WISHES
         return OwnWishes(wishes, images_shape(self.request))
@@ -147,7 +164,7 @@ class ImageOrderPart:
             faithful=request.options.get("input_fidelity") == "high",
             previews=request.partial_images,
             quality=request.quality,
-            size=request.size,
+            size=self._size(target),
         )
         return cost_bound((target,), asked)
 
@@ -155,8 +172,13 @@ class ImageOrderPart:
         """Nano-dollars the images can cost at most at ``target``; None if unknown."""
         request = self.request
         return image_stake(
-            target.price, self.images, operation=target.operation, quality=request.quality, size=request.size
+            target.price, self.images, operation=target.operation, quality=request.quality, size=self._size(target)
         )
+
+    def _size(self, target: Target) -> str | None:
+        """The size the target is asked for; None where that is not known before."""
+        size = size_and_quality(self.request, target.model).get("size")
+        return size if size is not None and pixels_of(size) is not None else None
 
 
 class Preparation(Protocol):
@@ -173,6 +195,7 @@ class ImageOperation:
 
     ``route``: the path it was sent to.
     ``preparation``: the work that takes long; None without any.
+    ``targets``: what may serve it, at the prices of this order.
     """
 
     route: str
@@ -180,6 +203,7 @@ class ImageOperation:
     presenter: Presenter
     parts: Sequence[ImageOrderPart]
     preparation: Preparation | None = None
+    targets: tuple[Target, ...] = ()
 
     @property
     def prepares(self) -> bool:

@@ -1,4 +1,5 @@
-"""The conversation of an image client with PiAPI's task API: a Flux task behind OpenAI's image routes.
+"""The conversation of an image client with PiAPI's task API: a task, of Flux or another model, behind OpenAI's
+image routes.
 
 The task's id is in the ledger before anything else happens, so that paid work is never lost; from then on nothing is
 bought again, even if polling the task fails many times.
@@ -6,26 +7,18 @@ bought again, even if polling the task fails many times.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.flux import FluxOrder, TaskWebhook, task_body
+from gateway.core.images.task_order import TaskOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Outcome, Phase, Usage
 from gateway.translate.commands import Conversing, Record
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting, Presenter
-from gateway.translate.task_polling import TaskPolling, failure_words, stated_cost
-from gateway.wire.task_answer import TaskState
+from gateway.translate.task_polling import TaskPolling, empty_task, failed_task, stated_cost
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
-
-_REFUSED = re.compile(
-    r"moderat(?:ion|ed)|nsfw|content[ _-]?polic(?:y|ies)|(?<!case[ _-])\bsensitive|敏感|违规|审核", re.I
-)
-_LIMITED = re.compile(r"too[ _]many[ _]requests|rate[ _-]?limit", re.I)
-"""The failures that are told apart by their message, since ``error.code`` is 10000 for nearly all of them."""
 
 
 class ImagesToTask:
@@ -39,7 +32,7 @@ class ImagesToTask:
 
     def __init__(
         self,
-        order: FluxOrder,
+        order: TaskOrder,
         context: AttemptContext,
         *,
         n: int,
@@ -55,7 +48,7 @@ class ImagesToTask:
         self._points_per_usd = points_per_usd
         self._webhook = webhook
         wakeup = webhook.wakeup if webhook is not None else None
-        self._polling = TaskPolling(context, jitter=jitter, wakeup=wakeup)
+        self._polling = TaskPolling(context, jitter=jitter, wakeup=wakeup, results=order.results)
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts(size=order.size)
         self.images = 0
@@ -82,20 +75,19 @@ class ImagesToTask:
         created = yield from self._polling.create(task_body(self._order, self._n, self._webhook))
         if isinstance(created, Outcome):
             return created
-        self.task_id = created.task_id
-        yield Record(created.task_id)
+        if created.task_id:
+            self.task_id = created.task_id
+            yield Record(created.task_id)
         state = created.state
         if state.status == "running":
             state = yield from self._polling.until_ended(created.task_id, self._tell)
         if state.status == "failed":
-            return self._failed(state)
+            return failed_task(state, self._context)
         self.stated_cost = stated_cost(state.points, self._points_per_usd, self._context.target, self._n)
         self.images = min(len(state.images), self._n)  # those charged for; all are delivered
         self.progress += self.images
         if not state.images:
-            message = failure_words(state, self._context)
-            detail = "the task is done without an image"
-            return Outcome("empty_response", Phase.ANSWERED, 200, message=message, detail=detail)
+            return empty_task(state, self._context)
         try:
             self.made_images = yield from self._presenter.deliver(state.images, self.facts, self._n)
         except ResultUnavailable as missing:
@@ -104,15 +96,3 @@ class ImagesToTask:
 
     def _tell(self) -> Emitting:
         yield from self._presenter.progress("processing")
-
-    def _failed(self, state: TaskState) -> Outcome:
-        """The outcome of a failed task. PiAPI does not charge for these, so nothing was bought.
-
-        The task's error message goes to the client only: it may quote the prompt, which must not be in the log. An
-        operator can read it by the task's id.
-        """
-        message = failure_words(state, self._context)
-        said = state.error or ""
-        slug = "content_policy" if _REFUSED.search(said) else "rate_limited" if _LIMITED.search(said) else "task_failed"
-        detail = "the task failed" if message else "the task failed and did not say why"
-        return Outcome(slug, Phase.REJECTED, 200, message=message, detail=detail)

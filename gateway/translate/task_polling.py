@@ -8,7 +8,7 @@ decides when to give up.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -23,15 +23,15 @@ from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting
 from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.nesting import too_crowded, too_deep
-from gateway.wire.task_answer import TaskState, parse_task
+from gateway.wire.task_answer import TaskState, is_task, parse_task
 
 TASK_PATH = "/api/v1/task"
 TASK_KEY_HEADER = b"x-api-key"
 
-TASK_ANSWER_LIMIT = 32 << 20
+TASK_ANSWER_LIMIT = 64 << 20
 TASK_ERROR_LIMIT = 1 << 20
 """Bytes of an answer, of a success (``TASK_ANSWER_LIMIT``) and of an error. Results may be base64: four images of a
-megapixel, the most a task makes, have less than 24 MB even without any compression."""
+megapixel have less than 24 MB even without any compression, one of 2880 × 2880 pixels, the largest there is, 45 MB."""
 
 READ_WITHIN = 30.0
 """Seconds a poll may take; a slower host is treated like one that is down."""
@@ -49,12 +49,18 @@ times the cheapest, and a cost beyond this is a mistake."""
 
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 
+_REFUSED = re.compile(
+    r"moderat(?:ion|ed)|nsfw|content[ _-]?polic(?:y|ies)|(?<!case[ _-])\bsensitive|敏感|违规|审核", re.I
+)
+_LIMITED = re.compile(r"too[ _]many[ _]requests|rate[ _-]?limit", re.I)
+"""The failures that are told apart by their message, since ``error.code`` is 10000 for nearly all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreatedTask:
     """A task that exists.
 
-    ``task_id``: fit for a path.
+    ``task_id``: fit for a path; empty where the answer had the images at once and no id.
     ``state``: as the creation's answer has it, perhaps already final.
     ``status``, ``body``, ``document``: the upstream's answer as it came, and its JSON.
     """
@@ -71,29 +77,38 @@ class TaskPolling:
 
     ``jitter``: a number in [0, 1), a new one each time.
     ``wakeup``: the name under which a wait may be ended early; None if it cannot be.
+    ``results``: where in the task its images are, beside the usual places (``parse_task``).
     """
 
-    def __init__(self, context: AttemptContext, *, jitter: Callable[[], float], wakeup: str | None = None) -> None:
+    def __init__(
+        self,
+        context: AttemptContext,
+        *,
+        jitter: Callable[[], float],
+        wakeup: str | None = None,
+        results: Sequence[str] = (),
+    ) -> None:
+        self._results = results
         self._context = context
         self._jitter = jitter
         self._wakeup = wakeup
 
-    def create(self, body: bytes) -> Generator[Command, Result, CreatedTask | Outcome]:
-        """Buy a task. An Outcome says why there is none.
+    def create(self, body: bytes, path: str = TASK_PATH) -> Generator[Command, Result, CreatedTask | Outcome]:
+        """Buy a task at ``path``. An Outcome says why there is none.
 
-        A success without a usable id is ``task_unknown``: a task may run that cannot be found.
+        A success without a usable id, and without images, is ``task_unknown``: a task may run that cannot be found.
         """
-        head = yield Send("POST", TASK_PATH, body, key_header=TASK_KEY_HEADER)
+        head = yield Send("POST", path, body, key_header=TASK_KEY_HEADER)
         assert isinstance(head, Head)
         answer = yield from receive_all(head)
         outcome, document = self._judge(head, answer, self._context.endpoint)
         if not outcome.ok:
             return outcome
         try:
-            state = parse_task(document)
+            state = parse_task(document, self._results)
         except ValueError as error:
             return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail=f"no task in the answer: {error}")
-        if not is_task_id(state.task_id):
+        if not is_task_id(state.task_id) and not state.images:
             return Outcome("task_unknown", Phase.UNKNOWN, head.status, detail="no usable task id in the answer")
         return CreatedTask(state.task_id, state, head.status, answer, document)
 
@@ -142,7 +157,7 @@ class TaskPolling:
         if not outcome.ok:
             return outcome
         try:
-            state = parse_task(document)
+            state = parse_task(document, self._results)
         except ValueError as error:
             return Outcome("bad_json", Phase.UNKNOWN, head.status, detail=f"no task in the answer: {error}")
         if state.task_id not in ("", task_id):
@@ -192,6 +207,8 @@ def judge(head: Head, body: bytes, context: AttemptContext, source: AnswerSource
         outcome, document, body = judged_leniently(
             body, lambda text: read_success(head.status, head, text, redact=context.redact)
         )
+        if not outcome.ok and is_task(document):
+            outcome = Outcome("ok", Phase.ANSWERED, head.status)  # a task without an envelope has an ``error`` always
         if document and too_deep(body):
             return _unfit(head, "an answer nested too deeply"), {}
         return outcome, document
@@ -215,6 +232,25 @@ def failure_words(state: TaskState, context: AttemptContext) -> str | None:
     return None if state.error is None else sanitise(context.redacted(state.error))
 
 
+def failed_task(state: TaskState, context: AttemptContext) -> Outcome:
+    """The outcome of a failed task. PiAPI does not charge for these, so nothing was bought.
+
+    The task's error message goes to the client only: it may quote the prompt, which must not be in the log. An operator
+    can read it by the task's id.
+    """
+    message = failure_words(state, context)
+    said = state.error or ""
+    slug = "content_policy" if _REFUSED.search(said) else "rate_limited" if _LIMITED.search(said) else "task_failed"
+    detail = "the task failed" if message else "the task failed and did not say why"
+    return Outcome(slug, Phase.REJECTED, 200, message=message, detail=detail)
+
+
+def empty_task(state: TaskState, context: AttemptContext) -> Outcome:
+    """The outcome of a task that is done and has no image."""
+    detail = "the task is done without an image"
+    return Outcome("empty_response", Phase.ANSWERED, 200, message=failure_words(state, context), detail=detail)
+
+
 def stated_cost(points: int | None, points_per_usd: int, target: Target, images: int) -> int | None:
     """Nano-dollars of a finished task, rounded half up; None where the upstream stated no plausible cost, so that the
     price is used.
@@ -225,5 +261,5 @@ def stated_cost(points: int | None, points_per_usd: int, target: Target, images:
     if points is None or points <= 0:
         return None
     cost = (2 * points * NANO_PER_USD + points_per_usd) // (2 * points_per_usd)
-    price = image_stake(target.price, max(images, 1), operation="task", quality=None, size=None)
+    price = image_stake(target.price, max(images, 1), operation=target.operation, quality=None, size=None)
     return None if price and cost > MOST_TIMES_THE_PRICE * price else cost

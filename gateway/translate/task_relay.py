@@ -81,8 +81,9 @@ class TaskRelay:
         created = yield from self._polling.create(self._body)
         if isinstance(created, Outcome):
             return created
-        self.task_id = created.task_id
-        yield Record(created.task_id)
+        if created.task_id:
+            self.task_id = created.task_id
+            yield Record(created.task_id)
         self.progress += 1
         yield Respond(created.status, _for_client(created.body, created.document, self._context))
         state = created.state

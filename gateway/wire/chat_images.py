@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from difflib import get_close_matches
 from typing import Any
 
@@ -19,11 +19,13 @@ CHAT_FLUX_FIELDS = frozenset(FLUX_FIELDS) - {"seed"}
 send it."""
 
 
-def flux_fields(body: dict[str, Any]) -> dict[str, Any]:
-    """Remove Flux's fields from a chat request's body, which is changed, and return them; null counts as not given."""
-    if CHAT_FLUX_FIELDS.isdisjoint(body):
-        return {}
-    return {name: value for name in CHAT_FLUX_FIELDS & body.keys() if (value := body.pop(name)) is not None}
+def flux_fields(body: dict[str, Any], own: Set[str] = frozenset()) -> dict[str, Any]:
+    """Remove Flux's fields from a chat request's body, which is changed, and return them; null counts as not given.
+
+    ``own``: further fields of the model, of which those that any chat may have stay.
+    """
+    names = (CHAT_FLUX_FIELDS | (own - CHAT_PARAMETERS)) & body.keys()
+    return {name: value for name in names if (value := body.pop(name)) is not None}
 
 
 def asks_for_images(body: Mapping[str, Any]) -> bool:

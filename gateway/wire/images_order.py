@@ -60,7 +60,7 @@ def images_order(
     fields: dict[str, Any] = {**request.extras}
     fields |= {name: value for name, value in request.withheld.items() if name in passed and name != "webhook_config"}
     fields |= {"model": model, "prompt": prompt, "n": n}
-    fields |= _size_and_quality(request, model)
+    fields |= size_and_quality(request, model)
     fields |= {name: value for name, value in request.options.items() if name not in refused_by(model)}
     if stream:
         fields["stream"] = True
@@ -82,7 +82,7 @@ def images_order(
     return ImagesOrder(b"application/json", orjson.dumps(fields), size, quality)
 
 
-def _size_and_quality(request: ImagesRequest, model: str) -> dict[str, Any]:
+def size_and_quality(request: ImagesRequest, model: str) -> dict[str, Any]:
     """Both as the model names them; what another model than OpenAI's takes is not known here, so it gets the client's
     words.
     """

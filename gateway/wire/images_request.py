@@ -11,7 +11,7 @@ Blank text stands for an absent field, as null does: forms have no other way to 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from gateway.core.errors import ClientError, invalid_request
@@ -52,10 +52,13 @@ WITHHELD = (*STEERING_FIELDS, "webhook_config")
 key."""
 
 
-def parse_images_request(kind: ImageKind, fields: Mapping[str, Any], files: Sequence[FormFile] = ()) -> ImagesRequest:
+def parse_images_request(
+    kind: ImageKind, fields: Mapping[str, Any], files: Sequence[FormFile] = (), wordless: Container[str] = ()
+) -> ImagesRequest:
     """Check an order. Null stands for an absent field.
 
     ``fields``: a JSON body, or a form's fields as ``form_fields.unbracket`` reads them.
+    ``wordless``: the models that may be ordered without a prompt; whether the task needs one is checked with it.
 
     Raises ClientError 400 with ``param`` naming the field and ``code`` one of ``missing_required_parameter``,
     ``invalid_type``, ``invalid_value``, ``unknown_parameter``, ``duplicate_key``.
@@ -73,7 +76,7 @@ def parse_images_request(kind: ImageKind, fields: Mapping[str, Any], files: Sequ
     return ImagesRequest(
         kind=kind,
         model=given["model"],
-        prompt=_prompt_for(kind, given),
+        prompt=_prompt_for(kind, given, wordless),
         n=given.get("n", 1),
         size=_size(given["size"], "size") if "size" in given else None,
         quality=given.get("quality"),
@@ -98,11 +101,11 @@ def _is_absent(name: str, value: Any) -> bool:
     return value is None or (type(value) is str and name not in _NEVER_BLANK and not value.strip())
 
 
-def _prompt_for(kind: ImageKind, given: Mapping[str, Any]) -> str:
+def _prompt_for(kind: ImageKind, given: Mapping[str, Any], wordless: Container[str]) -> str:
     prompt: str = given.get("prompt", "")
     if prompt.strip():
         return prompt
-    if kind == "variation":
+    if kind == "variation" or given["model"] in wordless:
         return ""
     raise wrong_value("prompt", "it must not be empty") if "prompt" in given else missing("prompt")
 

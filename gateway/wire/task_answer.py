@@ -1,17 +1,17 @@
 """The answers of PiAPI's unified task API about a task.
 
 Shapes: the envelope ``{"code", "data", "message"}``; the webhook's ``{"timestamp", "data"}``; the older one with
-``task_result``. Two vocabularies of states are documented and more have been seen, in any case, even with a trailing
-tab (``"processing\\t"``), so a state that is not a known final one counts as "running". A result that was bought must
-not be lost because of an unknown shape: unusable parts are left out, and only an answer that is not about a task at all
-is an error.
+``task_result``; the task alone, with its id at the top, as the asynchronous picture routes answer. Two vocabularies
+of states are documented and more have been seen, in any case, even with a trailing tab (``"processing\\t"``), so a
+state that is not a known final one counts as "running". A result that was bought must not be lost because of an unknown
+shape: unusable parts are left out, and only an answer that is not about a task at all is an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, Literal
 
@@ -42,6 +42,8 @@ _LONGEST_WORDS = 16_384
 """Characters of one text that are read for an error's message."""
 
 _WORDS_IN = ("message", "raw_message", "detail", "error", "msg", "text", "log")
+_ID_IN = ("task_id", "id")
+_TOLD = ("usage", "size", "quality", "background", "output_format")
 _B64_IN = ("b64_json", "image_base64", "base64", "b64")
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 _LINK = re.compile(r"https?://[^\s\x00-\x20\x7f\"<>]{1,8192}", re.IGNORECASE)
@@ -58,6 +60,8 @@ class TaskState:
     ``points``: what it cost; None where that is not stated or implausible.
     ``error``: at most 2,000 characters, the upstream's own message, not sanitised; only of a task that failed or is
         done without an image.
+    ``told``: the output of a task that is done, as an Images API tells it: it may name usage, size and quality.
+    ``asked``, ``task_type``: the task's input and type, where the answer repeats them.
     """
 
     task_id: str
@@ -65,30 +69,66 @@ class TaskState:
     images: tuple[MadeImage, ...] = ()
     points: int | None = None
     error: str | None = None
+    told: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    asked: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    task_type: str = field(default="", compare=False)
 
 
-def parse_task(document: object) -> TaskState:
+def parse_task(document: object, results: Sequence[str] = ()) -> TaskState:
     """The task state in ``document``, parsed JSON.
 
+    ``results``: paths within the task where images are beside the usual places (``output.cover``).
+
     Raises ValueError if it is not an answer about a task: not an object, an inner ``code`` other than 200 (PiAPI sends
-    errors inside HTTP 200), no ``data``.
+    errors inside HTTP 200), neither ``data`` nor a task by itself.
     """
     if not isinstance(document, dict):
         raise ValueError("not an object")
     code = document.get("code")
     if code is not None and code not in (_OK, str(_OK)):
         raise ValueError("an inner code other than 200")
-    data = document.get("data")
-    if not isinstance(data, dict):
-        raise ValueError("no data")
-    status = _status(data.get("status"))
-    images = _images(data) if status == "done" else ()
+    data = _task_in(document)
+    status = _status(data)
+    images = _images(data, results) if status == "done" else ()
     return TaskState(
-        task_id=_task_id(data.get("task_id")),
+        task_id=_id_in(data) or _id_in(document),
         status=status,
         images=images,
         points=_points(data),
         error=_error(data) if status == "failed" or (status == "done" and not images) else None,
+        told=_told(data) if status == "done" else {},
+        asked=_object(data.get("input")),
+        task_type=task_type if isinstance(task_type := data.get("task_type"), str) else "",
+    )
+
+
+def _task_in(document: dict[str, Any]) -> dict[str, Any]:
+    """The task: the envelope's ``data``, or the document itself. Raises ValueError if it is neither."""
+    data = document.get("data")
+    if isinstance(data, dict):
+        return data
+    if _id_in(document) or "output" in document:
+        return document
+    if isinstance(data, list) and any(map(_image_of_item, data[:MOST_READ])):
+        return {"output": document}  # not a task at all: its images came at once
+    raise ValueError("no data")
+
+
+def _id_in(task: dict[str, Any]) -> str:
+    return next(filter(None, (_task_id(task.get(name)) for name in _ID_IN)), "")
+
+
+def _told(data: dict[str, Any]) -> dict[str, Any]:
+    """What is told beside the images, the output's own words first; without the images."""
+    told = {name: data[name] for name in _TOLD if name in data}
+    output = _object(data.get("output"))
+    return told | {name: output[name] for name in _TOLD if name in output}
+
+
+def is_task(document: object) -> bool:
+    """Whether the document itself is a task, outside of any envelope; its ``error`` then says how the task fares."""
+    return (
+        isinstance(document, dict) and bool(_id_in(document)) and not document.keys().isdisjoint(("status", "output"))
     )
 
 
@@ -96,17 +136,22 @@ def _task_id(value: object) -> str:
     return value if isinstance(value, str) and _TASK_ID.fullmatch(value) else ""
 
 
-def _status(value: object) -> TaskStatus:
+def _status(data: dict[str, Any]) -> TaskStatus:
+    """The state; a task with images and no word about its state is done."""
+    value = data.get("status")
     word = value.strip().lower() if isinstance(value, str) else ""
+    if not word and any(True for _ in _images_in(data.get("output"))):
+        return "done"
     if word in _DONE:
         return "done"
     return "failed" if word in _FAILED else "running"
 
 
-def _images(data: dict[str, Any]) -> tuple[MadeImage, ...]:
+def _images(data: dict[str, Any], results: Sequence[str]) -> tuple[MadeImage, ...]:
     found: dict[str, MadeImage] = {}
     outputs = (data.get("output"), _object(data.get("task_result")).get("task_output"))
-    for image in chain.from_iterable(map(_images_in, outputs)):
+    named = (_listed(_at(data, path)) for path in results)
+    for image in chain(chain.from_iterable(map(_images_in, outputs)), chain.from_iterable(named)):
         found.setdefault(image.url or image.b64 or "", image)
         if len(found) == MOST_READ:
             break
@@ -119,6 +164,8 @@ def _images_in(output: object) -> Iterator[MadeImage]:
     ``image_url`` may repeat one of ``image_urls`` with another query (a signature, an expiry). That is one image too,
     unless the very same link is in ``image_urls``: then the query is what tells the images apart.
     """
+    if isinstance(output, list):
+        yield from _listed(output)
     members = _object(output)
     first = _image(members.get("image_url"), members.get("image_base64"))
     if first is not None:
@@ -134,6 +181,14 @@ def _images_in(output: object) -> Iterator[MadeImage]:
         else:
             yield image
     yield from _listed(members.get("images"))
+    yield from _listed(members.get("data"))
+
+
+def _at(data: object, path: str) -> object:
+    """What is at a path of members; None if nothing is."""
+    for name in path.split("."):
+        data = _object(data).get(name)
+    return data
 
 
 def _listed(value: object) -> Iterator[MadeImage]:

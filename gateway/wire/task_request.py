@@ -13,6 +13,9 @@ MOST_NAME = 256
 MOST_IN_A_BATCH = 4
 """Images of one Flux task (PiAPI's page Text to Image)."""
 
+MOST_OF_A_TASK = 64
+"""Images of one task of another model; what the model takes is PiAPI's to say."""
+
 _FIELDS = frozenset({"model", "task_type", "input", "config"})
 _CONFIG = frozenset({"webhook_config", "service_mode"})
 
@@ -50,11 +53,11 @@ def _checked_config(config: object) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name != "webhook_config"}
 
 
-def images_of_task(given: Mapping[str, Any]) -> int:
-    """How many images a Flux task is to make; each is paid for. Raises ClientError 400."""
-    batch = given.get("batch_size", 1)
-    if type(batch) is not int or not 1 <= batch <= MOST_IN_A_BATCH:
-        raise _wrong("input.batch_size", f"it must be a whole number from 1 to {MOST_IN_A_BATCH}")
+def images_of_task(given: Mapping[str, Any], field: str = "batch_size", most: int = MOST_IN_A_BATCH) -> int:
+    """How many images a task is to make, by its ``field``; each is paid for. Raises ClientError 400."""
+    batch = given.get(field, 1)
+    if type(batch) is not int or not 1 <= batch <= most:
+        raise _wrong(f"input.{field}", f"it must be a whole number from 1 to {most}")
     return batch
 
 

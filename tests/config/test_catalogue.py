@@ -21,6 +21,19 @@ MODELS = CREATOR_ONLY | {
     "gpt-4-gizmo-*",
     "gpt-4o-image",
     "gpt-image-1",
+    "gpt-image-2",
+    "gpt-image-2.5-flare",
+    "gpt-image-2.5-sunburst",
+    "gpt-image-2.6-flare",
+    "gpt-image-2.6-sunburst",
+    "nano-banana-2",
+    "nano-banana-pro",
+    "seedream-5-lite",
+    "qwen-image",
+    "qwen-image-edit",
+    "z-image",
+    "image-01",
+    "image-toolkit",
     "Qubico/flux1-schnell",
     "Qubico/flux1-dev",
     "Qubico/flux1-dev-advanced",
@@ -82,6 +95,9 @@ PIAPI_PRICES = {
 FLUX_PRICES = {"Qubico/flux1-schnell": "0.002", "Qubico/flux1-dev": "0.015", "Qubico/flux1-dev-advanced": "0.02"}
 
 
+ALL_FACTORS = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
+
+
 def nano(usd: str) -> int:
     return int(Decimal(usd) * 10**9)
 
@@ -139,11 +155,15 @@ def test_images_over_chat_and_their_backup(routes):
     piapi, backup = routes["gpt-4o-image"].targets
     assert (piapi.operation, piapi.price.image, piapi.price.no_image) == ("chat", nano("0.02"), nano("0.00066"))
     assert piapi.cost_class is CostClass.PAID
-    assert (backup.model, backup.operation) == ("gpt-image-1", "images")
+    assert (backup.model, backup.operation) == ("gpt-image-2.6-flare", "images")
 
 
 def test_images_by_the_images_api(routes):
-    for target in routes["gpt-image-1"].targets:
+    piapi, gone, backup = routes["gpt-image-1"].targets
+    assert (backup.upstream.name, backup.model) == ("backup", "gpt-image-2.6-flare")
+    assert (piapi.shutdown, backup.shutdown) == ("", "")
+    assert (gone.shutdown, gone.successor) == ("2026-10-23", "gpt-image-2.6-flare")
+    for target in (piapi, gone):
         price = target.price
         assert target.operation == "images"
         assert (price.input, price.cached_input) == (nano("5"), nano("1.25"))
@@ -159,6 +179,71 @@ def test_images_by_the_images_api(routes):
             ("high", "1024x1536"): nano("0.25"),
             ("high", "1536x1024"): nano("0.25"),
         }
+
+
+@pytest.mark.parametrize(
+    ("model", "upstream", "operation", "amounts", "factors"),
+    [
+        ("gpt-image-2", "piapi", "images", ("5", "8", "30"), {"low": 16, "medium": 48, "high": 96}),
+        ("gpt-image-2", "backup", "images", ("5", "8", "30"), {"low": 16, "medium": 48, "high": 96}),
+        ("gpt-image-2.5-flare", "piapi", "images_async", ("3.75", "6", "22.5"), {"low": 16, "medium": 24, "high": 48}),
+        (
+            "gpt-image-2.5-sunburst",
+            "piapi",
+            "images_async",
+            ("3.75", "6", "22.5"),
+            {"low": 16, "medium": 24, "high": 48},
+        ),
+        ("gpt-image-2.5-flare", "backup", "images", ("5", "8", "30"), ALL_FACTORS),
+        ("gpt-image-2.6-flare", "backup", "images", ("5", "8", "30"), {**ALL_FACTORS, "low": 48, "medium": 48}),
+        ("gpt-image-2.6-sunburst", "backup", "images", ("5", "8", "30"), {**ALL_FACTORS, "low": 48, "medium": 48}),
+    ],
+)
+def test_gpt_images_of_today(routes, model, upstream, operation, amounts, factors):
+    [target] = [one for one in routes[model].targets if one.upstream.name == upstream]
+    assert (target.operation, target.model, target.cost_class) == (operation, model, CostClass.PAID)
+    price = target.price
+    assert (price.input, price.image_input, price.output) == tuple(nano(usd) for usd in amounts)
+    assert price.picture_tokens == factors
+    assert price.table == {}
+
+
+def test_piapi_takes_three_quarters_for_its_asynchronous_pictures(routes):
+    piapi, backup = (target.price for target in routes["gpt-image-2.5-flare"].targets)
+    for field in ("input", "image_input", "output"):
+        assert getattr(piapi, field) * 4 == getattr(backup, field) * 3
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "dearest", "types"),
+    [
+        ("nano-banana-2", "gemini", "0.12", ["nano-banana-2"]),
+        ("nano-banana-pro", "gemini", "0.18", ["nano-banana-pro"]),
+        ("seedream-5-lite", "seedream", "0.052", ["seedream-5-lite"]),
+        ("qwen-image", "Qubico/qwen-image", "0.025", ["txt2img", "image-edit"]),
+        ("qwen-image-edit", "Qubico/qwen-image", "0.025", ["image-edit"]),
+        ("z-image", "Qubico/z-image", "0.008", ["txt2img"]),
+        ("image-01", "minimax", "0.01", ["image-01"]),
+        (
+            "image-toolkit",
+            "Qubico/image-toolkit",
+            None,
+            ["background-remove", "upscale", "face-swap", "multi-face-swap"],
+        ),
+    ],
+)
+def test_task_models_are_described(routes, model, asked, dearest, types):
+    (target,) = routes[model].targets
+    assert (target.upstream.name, target.operation, target.model) == ("piapi", "task", asked)
+    assert (target.price and target.price.image) == (dearest and nano(dearest))
+    assert list(target.tasks) == types
+
+
+def test_every_new_target_says_how_sure_it_is():
+    for model, section in load_catalogue().models.items():
+        for target in section.targets:
+            if target.tasks is not None or target.shutdown is not None or target.operation == "images_async":
+                assert target.confidence, model
 
 
 @pytest.mark.parametrize("model", sorted(ALIASES) + sorted(FLUX_PRICES))

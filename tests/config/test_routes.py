@@ -144,3 +144,39 @@ class TestLongestAnswers:
         assert faults(text, KEYS) == [
             "config.yaml:1:31: models.gpt-4o.max_output: expected a whole number from 1 to 10000000"
         ]
+
+
+class TestTasks:
+    TARGET = "{upstream: piapi, model: gemini, operation: task}"
+
+    def test_are_the_built_in_ones_of_the_same_name_where_they_are_left_out(self, load_text):
+        config = load_text(f"models: {{nano-banana-pro: {{targets: [{self.TARGET}]}}}}", KEYS)
+        (target,) = route(config, "nano-banana-pro").targets
+        assert list(target.tasks) == ["nano-banana-pro"]
+        assert target.price == Price(image=180_000_000)
+
+    def test_are_the_first_built_in_ones_of_the_same_place_under_another_name(self, load_text):
+        text = "models: {banana: {targets: [{upstream: piapi, model: Qubico/z-image, operation: task}]}}"
+        (target,) = route(load_text(text, KEYS), "banana").targets
+        assert list(target.tasks) == ["txt2img"]
+
+    def test_have_the_dearest_of_their_prices_and_a_price_of_ones_own_wins(self, load_text):
+        types = "tasks: {a: {fields: {p: {}}, price: {image: 0.1}}, b: {fields: {}, price: {values: {x: 0.3}, by: p}}}"
+        types = types.replace(", by: p", "")
+        text = "models: {m: {targets: [{upstream: piapi, operation: task, %s%s}]}}"
+        assert route(load_text(text % (types, ""), KEYS), "m").targets[0].price == Price(image=300_000_000)
+        own = ", price: {image: 0.5}"
+        assert route(load_text(text % (types, own), KEYS), "m").targets[0].price == Price(image=500_000_000)
+
+    def test_of_flux_stay_where_they_are(self, load_text):
+        text = "models: {mine: {targets: [{upstream: piapi, model: Qubico/flux1-dev, operation: task}]}}"
+        (target,) = route(load_text(text, KEYS), "mine").targets
+        assert target.tasks == {}
+
+
+def test_a_target_may_have_an_end(load_text):
+    text = "models: {m: {targets: [{upstream: backup, shutdown: 2027-01-14, successor: n}, {upstream: backup}]}}"
+    ending, other = route(load_text(text, KEYS), "m").targets
+    assert (ending.shutdown, ending.successor) == ("2027-01-14", "n")
+    assert ending.ends_ns == 1_799_971_200 * 10**9
+    assert (other.shutdown, other.ends_ns, other.successor) == ("", None, "")

@@ -46,8 +46,8 @@ WORDS = len(PROMPT.split())
 BY_BACKUP = sandbox_image("/" + image_name(f"{PROMPT}0", 1024, 1024))
 """What the backup makes of it."""
 
-BACKUP_COST = WORDS * 5_000 + 1056 * 40_000
-"""Nano-dollars for that: an image of medium quality."""
+BACKUP_COST = WORDS * 5_000 + 439 * 30_000
+"""Nano-dollars for that: an image of gpt-image-2.6-flare, of medium quality."""
 
 ATTEMPTS = "gateway_upstream_attempts_total"
 FAILOVERS = "gateway_failovers_total"

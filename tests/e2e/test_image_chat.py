@@ -27,6 +27,7 @@ from .image_orders import (
     check_books,
     check_what_was_bought,
     flux,
+    later_price,
     opened,
     relayed,
     tokens_price,
@@ -91,7 +92,7 @@ class TestChat:
         assert await linked_images(text) == [cell.pixels]
         await check_books(rig, cell)
 
-    @cells(*by_the_backup(GENERATIONS, tokens_price()))
+    @cells(*by_the_backup(GENERATIONS, later_price()))
     async def test_by_the_backup(self, gateway: StartGateway, cell: Cell, stream: bool) -> None:
         rig = await gateway(BACKUP_ONLY)
 
@@ -104,7 +105,7 @@ class TestChat:
 
     async def test_an_image_by_the_backup(self, gateway: StartGateway, stream: bool) -> None:
         rig = await gateway(BACKUP_ONLY)
-        cell = relayed("flux-dev", EDITS, tokens_price(sources=1), "backup")
+        cell = relayed("flux-dev", EDITS, later_price(sources=1), "backup")
 
         text = await chatted(rig.openai(), cell.model, AN_IMAGE_TOO, stream=stream)
 

@@ -31,7 +31,7 @@ models:
   flux-dev:
     targets:
       - {upstream: piapi, model: Qubico/flux1-dev, operation: task, price: {image: 0.015}}
-      - {upstream: backup, model: gpt-image-1, operation: images}
+      - {upstream: backup, model: gpt-image-2.6-flare, operation: images}
 """
 GONE: dict[str, str] = {
     "refused": "connect_refused",
@@ -104,7 +104,7 @@ class TestGpt4oImage:
         [completed] = [json.loads(payload) for payload in answer.payloads]
         assert completed["type"] == "image_generation.completed"
         assert base64.b64decode(completed["b64_json"]) == BY_BACKUP
-        assert completed["usage"]["output_tokens"] == 1056
+        assert completed["usage"]["output_tokens"] == 439
         await check_served_by_the_backup(rig, answer, GONE[fault])
 
     async def test_as_base64(self, rig: Rig) -> None:
@@ -145,7 +145,7 @@ class TestGpt4oImage:
             ("image[]", mask),
             ("mask", mask),
         ]
-        assert sent.form.get("model") == "gpt-image-1"
+        assert sent.form.get("model") == "gpt-image-2.6-flare"
 
     async def test_without_a_backup_it_fails(self, gateway: StartGateway) -> None:
         rig = await gateway(NO_BACKUP)
@@ -235,7 +235,7 @@ class TestAChat:
         [link] = MARKDOWN.findall(answer.text)
         assert (await fetched(link)).body == BY_BACKUP
         usage = json.loads(answer.payloads[-2])["usage"]
-        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (WORDS, 1056)
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (WORDS, 439)
         await check_served_by_the_backup(rig, answer, "upstream_5xx")
 
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])

@@ -20,6 +20,7 @@ from .image_orders import (
     EDITS,
     GENERATIONS,
     IMAGE,
+    LATER,
     LORA,
     MASK,
     SCHNELL,
@@ -32,6 +33,7 @@ from .image_orders import (
     delivered,
     flux,
     from_base64,
+    later_price,
     opened,
     relayed,
     tokens_price,
@@ -86,14 +88,14 @@ class TestGenerations:
         else:
             assert order.json == {"model": "gpt-image-1", "prompt": PROMPT, "n": 1, "stream": True}
 
-    @cells(*by_the_backup(GENERATIONS, tokens_price()))
+    @cells(*by_the_backup(GENERATIONS, later_price()))
     async def test_by_the_backup(self, gateway: StartGateway, cell: Cell) -> None:
         rig = await gateway(BACKUP_ONLY)
 
         answer = await rig.openai().images.generate(model=cell.model, prompt=PROMPT)
 
         order = check_what_was_bought(rig, cell)
-        assert order.json == {"model": "gpt-image-1", "prompt": PROMPT, "n": 1}
+        assert order.json == {"model": LATER, "prompt": PROMPT, "n": 1}
         await check_the_answer(cell, answer)
         await check_books(rig, cell)
 
@@ -141,7 +143,7 @@ class TestEdits:
             assert [(file.name, file.data) for file in order.form.files] == [("image", SOURCE)]
             assert dict(order.form.fields) == {"model": "gpt-image-1", "prompt": PROMPT, "n": "1", "stream": "true"}
 
-    @cells(*by_the_backup(EDITS, tokens_price(sources=1)))
+    @cells(*by_the_backup(EDITS, later_price(sources=1)))
     async def test_by_the_backup(self, gateway: StartGateway, cell: Cell) -> None:
         rig = await gateway(BACKUP_ONLY)
 
@@ -202,7 +204,7 @@ class TestVariations:
             assert order.form.get("prompt") == VARIATION_PROMPT
             assert [file.data for file in order.form.files] == [SOURCE]
 
-    @cells(*by_the_backup(EDITS, tokens_price(VARIATION_PROMPT, sources=1)))
+    @cells(*by_the_backup(EDITS, later_price(VARIATION_PROMPT, sources=1)))
     async def test_by_the_backup(self, gateway: StartGateway, cell: Cell) -> None:
         rig = await gateway(BACKUP_ONLY)
 

@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import StartGateway
 from .harness import PROMPT, Rig
-from .image_orders import CHAT, EDITS, GENERATIONS, SOURCE, bought, delivered, tokens_price
+from .image_orders import CHAT, EDITS, GENERATIONS, SOURCE, bought, delivered, later_price, tokens_price
 
 LATER = """
 upstreams: {piapi: {keys: []}}
@@ -43,7 +43,7 @@ class TestLegs:
 
         assert len([event async for event in stream]) == 3
         assert [order.json["n"] for order in bought(rig)] == [1] * 3
-        assert (await rig.row()).charged == rig.sandbox.billed == 3 * tokens_price()
+        assert (await rig.row()).charged == rig.sandbox.billed == 3 * later_price()
 
     async def test_what_is_not_streamed_is_ordered_at_once(self, gateway: StartGateway) -> None:
         rig = await gateway("upstreams: {piapi: {keys: []}}")

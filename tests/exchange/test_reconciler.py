@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from gateway.core.images.task_facts import TaskFacts, TaskPrice
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Credential, Endpoint, Price, Route, Target, Upstream
 from gateway.exchange import reconciler as module
@@ -395,3 +396,50 @@ async def _until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not true():
             await asyncio.sleep(0.005)
+
+
+class TestAsynchronousPictures:
+    """What is billed by tokens is corrected by the tokens that are told, else by the most they can be."""
+
+    @staticmethod
+    async def ordered(world: World, scenario: str, **fields: Any) -> str:
+        path = "/api/v1/images/generations/async"
+        price = Price(
+            input=3_750_000_000, image_input=6 * 10**9, output=22_500_000_000, picture_tokens={"low": 16, "high": 48}
+        )
+        target = Target(world.upstreams["piapi"], "gpt-image-2.5-flare", "images_async", price)
+        world.shared.routes = RouteTable([Route("flux-dev", (target,))])
+        world.sandbox.script(scenario, path=path)
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            order = {"model": "gpt-image-2.5-flare", "prompt": "a bear", **fields}
+            headers = {"x-api-key": "the-first-key"}
+            answer = (await client.post(f"{world.sandbox.urls['api']}{path}", json=order, headers=headers)).json()
+        return str(answer.get("task_id") or answer["data"]["task_id"])
+
+    @pytest.mark.parametrize("shape", ["top", "envelope", "url"])
+    async def test_by_its_usage(self, world: World, shape: str) -> None:
+        task = await self.ordered(world, f"ok;polls=0;picture={shape}", quality="low")
+        await world.in_doubt("x", task)
+        await world.reconciler.look()
+        assert world.resolved == [("x", 2 * 3_750 + 196 * 22_500)]
+        assert world.sandbox.billed == 2 * 3_750 + 196 * 22_500
+
+    async def test_by_its_bound_where_none_is_told(self, world: World) -> None:
+        task = await self.ordered(world, "ok;polls=0;usage=0", quality="low", size="1536x1024")
+        await world.in_doubt("x", task)
+        await world.reconciler.look()
+        assert world.resolved == [("x", len("a bear") * 3_750 + 158 * 22_500)]
+
+    async def test_at_nothing_where_it_failed(self, world: World) -> None:
+        await world.in_doubt("x", await self.ordered(world, "task_failed;polls=0"))
+        await world.reconciler.look()
+        assert world.resolved == [("x", 0)]
+
+
+async def test_a_task_that_is_priced_by_a_field_is_corrected_by_what_it_was_asked_for(world: World) -> None:
+    facts = TaskFacts(price=TaskPrice(image=9 * DEV, by="prompt", values={"a bear": 3 * DEV}))
+    target = Target(world.upstreams["piapi"], "Qubico/flux1-dev", "task", Price(image=9 * DEV), {"txt2img": facts})
+    world.shared.routes = RouteTable([Route("flux-dev", (target,))])
+    await world.in_doubt("x", await world.order("ok;polls=0;consume=0"))
+    await world.reconciler.look()
+    assert world.resolved == [("x", 3 * DEV)]

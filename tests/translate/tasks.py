@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.core.images.flux import FluxOrder, TaskWebhook
+from gateway.core.images.task_order import TaskOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
 from gateway.telemetry.redaction import Redactor
@@ -33,7 +33,7 @@ LINK = "https://img.theapi.app/temp/one.png"
 SECOND_LINK = "https://img.theapi.app/temp/two.png"
 NO_ERROR = {"code": 0, "raw_message": "", "message": "", "detail": None}
 CONTEXT = AttemptContext(FLUX, API, wall_seconds=1_700_000_000.0, redact=Redactor([KEY]).data)
-ORDER = FluxOrder(
+ORDER = TaskOrder(
     model="Qubico/flux1-dev",
     task_type="txt2img",
     input={"prompt": "a bear", "width": 1024, "height": 1024},
@@ -160,7 +160,7 @@ def conversation(
     n: int = 1,
     webhook: TaskWebhook | None = None,
     jitter: Callable[[], float] = lambda: 0.5,
-    order: FluxOrder = ORDER,
+    order: TaskOrder = ORDER,
     presenter: Presenter | None = None,
 ) -> ImagesToTask:
     """An order, about to be tried."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import TransportError
-from gateway.core.images.flux import TaskWebhook, task_body
+from gateway.core.images.task_order import TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.types import Phase, Usage
 from gateway.translate.commands import Head, Record, Send, Sleep

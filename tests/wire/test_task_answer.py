@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.images.types import MOST_READ, MadeImage
-from gateway.wire.task_answer import TaskState, parse_task
+from gateway.wire.task_answer import TaskState, is_task, parse_task
 
 CREATED = {
     "code": 200,
@@ -176,7 +176,7 @@ class TestImages:
     @pytest.mark.parametrize(
         "output",
         [
-            *(None, "", [], 5, A, [A], {}),
+            *(None, "", [], 5, A, {}),
             {"image_url": None, "image_urls": [], "images": {}, "image_base64": ""},
             {"image_url": "pending"},
             {"image_url": "ftp://img.example/a.png"},
@@ -374,3 +374,65 @@ def test_images_without_end_are_not_read() -> None:
 def test_words_without_end_are_not_read() -> None:
     state = parse_task({"data": {"status": "failed", "detail": " " * 20_000 + "too late"}})
     assert state.error is None
+
+
+class TestAsynchronousPictures:
+    """The answers of PiAPI's asynchronous GPT-image routes: a task without an envelope, and its siblings."""
+
+    DONE: ClassVar[dict[str, Any]] = {"task_id": "t-1", "status": "completed", "error": {"code": 0, "message": ""}}
+
+    @pytest.mark.parametrize(
+        "output",
+        [
+            {"data": [{"b64_json": PIXEL}]},
+            {"data": [{"url": A}]},
+            {"images": [{"url": A}]},
+            {"images": [A]},
+            [{"url": A}],
+            [A],
+        ],
+    )
+    @pytest.mark.parametrize("wrapped", [False, True])
+    def test_an_image_is_found_with_and_without_an_envelope(self, output, wrapped):
+        task = {**self.DONE, "output": output}
+        state = parse_task({"code": 200, "data": task, "message": "success"} if wrapped else task)
+        assert (state.task_id, state.status) == ("t-1", "done")
+        assert [image.url or image.b64 for image in state.images] in ([A], [PIXEL])
+
+    @pytest.mark.parametrize("created", [{"task_id": "t-1", "status": "pending"}, {"id": "t-1", "status": "Queued"}])
+    def test_an_id_at_the_top_is_one(self, created):
+        assert parse_task(created) == TaskState("t-1", "running")
+        assert is_task(created)
+
+    def test_an_id_called_id_in_the_envelope_is_one(self):
+        assert parse_task({"code": 200, "data": {"id": "t-1"}}).task_id == "t-1"
+        assert parse_task({"code": 200, "data": {"id": "other", "task_id": "t-1"}}).task_id == "t-1"
+
+    def test_an_answer_that_is_the_picture_already_has_no_id(self):
+        state = parse_task({"created": 1, "data": [{"b64_json": PIXEL}], "usage": {"input_tokens": 1}})
+        assert (state.task_id, state.status, len(state.images)) == ("", "done", 1)
+        assert state.told == {"usage": {"input_tokens": 1}}
+
+    def test_a_task_without_a_status_that_has_its_image_is_done(self):
+        assert parse_task({"task_id": "t-1", "output": {"data": [{"url": A}]}}).status == "done"
+        assert parse_task({"task_id": "t-1", "output": {"data": []}}).status == "running"
+
+    def test_what_is_told_beside_the_image(self):
+        output = {"data": [{"url": A}], "usage": {"output_tokens": 5}, "size": "1024x1024"}
+        task = {**self.DONE, "quality": "low", "size": "auto", "input": {"prompt": "a cat"}, "output": output}
+        state = parse_task(task)
+        assert state.told == {"usage": {"output_tokens": 5}, "size": "1024x1024", "quality": "low"}
+        assert state.asked == {"prompt": "a cat"}
+
+    def test_a_failed_task_at_the_top_tells_why(self):
+        state = parse_task({"task_id": "t-1", "status": "failed", "error": {"code": 10000, "message": "NSFW"}})
+        assert (state.status, state.error) == ("failed", "NSFW")
+
+    @pytest.mark.parametrize("other", [{"error": {"message": "no"}}, {"id": "x", "error": {}}, {"status": "done"}, []])
+    def test_what_is_no_task_is_none(self, other):
+        assert not is_task(other)
+
+    def test_paths_of_a_model_that_is_described_are_looked_at_too(self):
+        task = answer(output={"cover": {"url": A}, "more": [B]})
+        assert parse_task(task).images == ()
+        assert [image.url for image in parse_task(task, ("output.cover", "output.more", "x.y")).images] == [A, B]

@@ -7,16 +7,14 @@ PiAPI's own defaults, except the size of txt2img and the documented defaults of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from gateway.core.images.flux_catalogue import FluxFacts, InputRule
 from gateway.core.images.flux_fields import bad_value, given_fields, read_image, read_number, read_text, read_words
 from gateway.core.images.flux_settings import adapter_settings, outpaint_settings
 from gateway.core.images.flux_sizes import task_size
 from gateway.core.images.flux_task_type import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name, sides_of
+from gateway.core.images.task_order import TaskOrder
 from gateway.core.images.types import ImagesRequest, SourceImage
 
 REDUX_PROMPT = "A variation of this image: the same subject and style, composed anew."
@@ -28,43 +26,9 @@ SHAPE_NOT_KNOWN = "size_left_to_upstream"
 _SERVICE_MODES = ("public", "private")
 
 
-@dataclass(frozen=True, slots=True)
-class FluxOrder:
-    """A Flux task, ready to be created.
-
-    ``model``: PiAPI's name of it.
-    ``input``, ``config``: as the task API takes them, without ``batch_size`` and the webhook.
-    ``batch``: the most images one task makes.
-    ``size``: the ``WIDTHxHEIGHT`` asked for; None where PiAPI chooses.
-    ``note``: what the client is to be told in ``x-gateway-note``; None for nothing.
-    """
-
-    model: str
-    task_type: str
-    input: Mapping[str, Any] = field(repr=False)
-    config: Mapping[str, Any] = field(default_factory=dict)
-    batch: int = 1
-    size: str | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskWebhook:
-    """Where PiAPI reports the end of a task.
-
-    ``endpoint``: a URL of the gateway's.
-    ``secret``: what PiAPI sends along, so that the gateway can tell the report is genuine.
-    ``wakeup``: the name under which the waiting conversation is woken.
-    """
-
-    endpoint: str = field(repr=False)
-    secret: str = field(repr=False)
-    wakeup: str = field(repr=False)
-
-
 def flux_order(
     request: ImagesRequest, upstream_model: str, facts: FluxFacts, painted: SourceImage | None = None
-) -> FluxOrder:
+) -> TaskOrder:
     """The task for ``request`` on PiAPI's model ``upstream_model``.
 
     ``painted``: the image with its mask painted white on it; required where the request has a mask.
@@ -89,7 +53,7 @@ def flux_order(
         inputs["image"] = _as_input(image)
     if "custom_settings" in task.inputs:
         inputs["custom_settings"] = outpaint_settings(fields, *(source or (0, 0)), facts.max_added_pixels)
-    return FluxOrder(
+    return TaskOrder(
         model=upstream_model,
         task_type=task_type,
         input=inputs,
@@ -98,23 +62,6 @@ def flux_order(
         size=f"{width}x{height}" if width is not None and height is not None else None,
         note=SHAPE_NOT_KNOWN if task_type == KONTEXT and (width is None or height is None) else None,
     )
-
-
-def task_body(order: FluxOrder, n: int, webhook: TaskWebhook | None) -> bytes:
-    """The body of ``POST /api/v1/task`` for ``n`` images, at most ``order.batch``."""
-    if not 1 <= n <= order.batch:
-        raise ValueError(f"one such task makes 1 to {order.batch} images, not {n}")
-    body: dict[str, Any] = {
-        "model": order.model,
-        "task_type": order.task_type,
-        "input": {**order.input, "batch_size": n} if n > 1 else order.input,
-    }
-    config = dict(order.config)
-    if webhook is not None:
-        config["webhook_config"] = {"endpoint": webhook.endpoint, "secret": webhook.secret}
-    if config:
-        body["config"] = config
-    return orjson.dumps(body)
 
 
 def images_wanted(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -> int:

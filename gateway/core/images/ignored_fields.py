@@ -30,7 +30,7 @@ def refused_by(model: str) -> Collection[str]:
 def ignored_fields(request: ImagesRequest, target: Target) -> tuple[str, ...]:
     """The names of what the client asked for and ``target`` will not do, in the order of OpenAI's documentation."""
     options, model = request.options, target.model
-    if target.operation == "images":
+    if target.operation in ("images", "images_async"):
         lost = {name for name in options if name in refused_by(model)}
     else:
         lost = {name for name, value in options.items() if not _is_no_wish(value)}
@@ -38,6 +38,7 @@ def ignored_fields(request: ImagesRequest, target: Target) -> tuple[str, ...]:
             lost.add("quality")
         if target.operation == "chat" and options.get("background") in SAID_IN_WORDS:
             lost.discard("background")
+    lost -= {name for facts in target.tasks.values() for name in facts.fields}
     passed = target.upstream.pass_fields if target.operation == "images" else ()
     withheld = [name for name in request.withheld if name not in passed or name == "webhook_config"]
     return (*(name for name in ("style", "quality", *OPENAI_OPTIONS[1:]) if name in lost), *withheld)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.core.pricing.prices import image_stake, upper_bound
+from gateway.core.pricing.picture_tokens import SOURCE_TOKENS, most_picture_tokens
+from gateway.core.pricing.prices import upper_bound
 from gateway.core.types import Price, Target
 
 DEFAULT_MAX_OUTPUT = 32_768
@@ -19,16 +20,11 @@ DEFAULT_MAX_OUTPUT = 32_768
 _ROUNDED_OFF = 500_000
 """Nano-dollars. The price list of gpt-image-1's images is rounded to a tenth of a cent, its tokens are not."""
 
-_UNLISTED_IMAGE = 6240
-"""Output tokens of the most expensive image gpt-image-1 makes, where no price list names it
-(https://platform.openai.com/docs/guides/image-generation, "Cost and latency")."""
-
 _PREVIEW = 100
-"""Output tokens of a partial image (the same guide, "Streaming")."""
+"""Output tokens of a partial image (https://platform.openai.com/docs/guides/image-generation, "Streaming")."""
 
-_SOURCE = 1000
 _FAITHFUL_SOURCE = 7000
-"""Input tokens of an image sent in, in low and in high fidelity, rounded up from 65 and 129 a tile, and 6240 more
+"""Input tokens of an image sent to gpt-image-1 in high fidelity, rounded up from 129 a tile and 6240 more
 (https://platform.openai.com/docs/guides/images-vision, "Calculating costs")."""
 
 
@@ -98,7 +94,9 @@ def _subrequest(target: Target, asked: RequestedWork, images: int) -> int:
     assert price is not None
     if target.operation == "chat":
         return upper_bound(price, asked.input_tokens, asked.output_tokens)
-    listed = image_stake(price, images, operation=target.operation, quality=asked.quality, size=asked.size) or 0
+    listed = 0
+    if price.image is not None or price.table:
+        listed = upper_bound(price, 0, 0, images, operation=target.operation, quality=asked.quality, size=asked.size)
     return listed + _tokens_of_images(price, asked, images)
 
 
@@ -106,6 +104,8 @@ def _tokens_of_images(price: Price, asked: RequestedWork, images: int) -> int:
     """What an Images API that bills by tokens can add to its price list, or bill instead of one."""
     if price.output is None:
         return 0
-    inputs = asked.input_tokens + asked.sources * (_FAITHFUL_SOURCE if asked.faithful else _SOURCE)
-    outputs = images * (asked.previews * _PREVIEW + (0 if price.table else _UNLISTED_IMAGE))
+    faithful = asked.faithful and not price.picture_tokens
+    inputs = asked.input_tokens + asked.sources * (_FAITHFUL_SOURCE if faithful else SOURCE_TOKENS)
+    each = 0 if price.table else most_picture_tokens(price.picture_tokens, asked.size)
+    outputs = images * (asked.previews * _PREVIEW + each)
     return upper_bound(price, inputs, outputs, 0, operation="images") + (images * _ROUNDED_OFF if price.table else 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from gateway.core.pricing.picture_tokens import most_picture_tokens
 from gateway.core.types import (
     NANO_PER_USD,
     OperationName,
@@ -122,8 +123,12 @@ def image_stake(
     price: Price | None, images: int, *, operation: OperationName, quality: str | None, size: str | None
 ) -> int | None:
     """Nano-dollars that an order for ``images`` images costs at most; None if the price does not say."""
-    if price is None or (price.image is None and not price.table):
+    if price is None:
         return None
+    if price.image is None and not price.table:
+        if not price.picture_tokens or price.output is None:
+            return None
+        return upper_bound(price, 0, images * most_picture_tokens(price.picture_tokens, size), 0, operation=operation)
     return upper_bound(price, 0, 0, images, operation=operation, quality=quality, size=size)
 
 

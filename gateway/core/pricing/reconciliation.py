@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.pricing.prices import amount_due
-from gateway.core.types import Price, Usage
+from gateway.core.types import OperationName, Price, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,16 @@ class TaskEnd:
 
     ``images``: the images it made.
     ``stated``: nano-dollars the upstream named for it; None if it named none.
-    ``price``: of the target that made it; None if unknown.
+    ``price``, ``operation``: of the target that made it; a price that is None is unknown.
+    ``usage``: what it took, where it is billed by tokens; None where its images count.
     """
 
     done: bool
     images: int = 0
     stated: int | None = None
     price: Price | None = None
+    operation: OperationName = "task"
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,10 @@ def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
 
 
 def _amount(task: TaskEnd) -> int | None:
-    """What the task costs: what the upstream named, else the price of the images, as in every booking."""
+    """What the task costs: what the upstream named, else the price of its images or tokens, as in every booking."""
     if task.stated is not None:
         return task.stated
-    return amount_due(task.price, Usage(images=task.images), operation="task")
+    return amount_due(task.price, task.usage or Usage(images=task.images), operation=task.operation)
 
 
 def _tasks(number: int) -> str:

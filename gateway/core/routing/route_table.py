@@ -5,7 +5,7 @@ Callers outside of routing import its public names from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gateway.core.routing.failover import FailoverPlan
@@ -24,9 +24,23 @@ bound."""
 class RouteTable:
     """The catalogue's routes. A route's model may end in ``*``: exact names come first, then aliases, then the longest
     prefix.
+
+    ``wall_ns``: the wall clock; a target is left out once the day of its ``shutdown`` is over, in UTC. None keeps all.
     """
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], wall_ns: Callable[[], int] | None = None) -> None:
+        self._declared = tuple(routes)
+        self._wall_ns = wall_ns
+        self._next_end_ns: int | None = None
+        self._take(self._declared if wall_ns is None else self._living(wall_ns()))
+
+    def _living(self, now_ns: int) -> list[Route]:
+        """The routes without the targets that have ended; notes when the next one ends."""
+        ends = [target.ends_ns for route in self._declared for target in route.targets if target.ends_ns is not None]
+        self._next_end_ns = min((end for end in ends if end > now_ns), default=None)
+        return [_without_ended(route, now_ns) for route in self._declared]
+
+    def _take(self, routes: Iterable[Route]) -> None:
         self._exact: dict[str, Route] = {}
         self._prefixes: list[tuple[str, Route]] = []
         self._filled: dict[str, Route] = {}
@@ -52,6 +66,8 @@ class RouteTable:
         Of a route that ends in ``*`` a copy is returned whose targets ask for this model: a target's ``*`` stands for
         what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
         """
+        if self._next_end_ns is not None and self._wall_ns is not None and self._wall_ns() >= self._next_end_ns:
+            self._take(self._living(self._wall_ns()))
         route = self._exact.get(model) or self._aliases.get(model)
         if route is not None:
             return route
@@ -67,6 +83,14 @@ class RouteTable:
                     self._filled.clear()
                 self._filled[model] = route
                 return route
+        return None
+
+    def of_task(self, model: str, task_type: str) -> Route | None:
+        """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""
+        for route in self._exact.values():
+            targets = tuple(one for one in route.targets if one.model == model and task_type in one.tasks)
+            if targets:
+                return replace(route, targets=targets)
         return None
 
     def _known_members(self) -> Iterator[str]:
@@ -114,6 +138,13 @@ class RouteTable:
 def allowed(patterns: Sequence[str], model: str) -> bool:
     """Whether ``model`` matches one of a key's patterns. A final ``*`` stands for any ending, also an empty one."""
     return any(model.startswith(one[:-1]) if one.endswith("*") else one == model for one in patterns)
+
+
+def _without_ended(route: Route, now_ns: int) -> Route:
+    if all(target.ends_ns is None for target in route.targets):
+        return route
+    living = tuple(target for target in route.targets if target.ends_ns is None or target.ends_ns > now_ns)
+    return replace(route, targets=living)
 
 
 def _filled(target: Target, rest: str) -> Target:

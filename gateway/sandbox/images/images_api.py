@@ -8,12 +8,13 @@ Models after gpt-image-1 take any size and more qualities, and fields that this 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from gateway.sandbox.images.gpt_image_tokens import gpt_image_tokens
 from gateway.sandbox.images.picture_forms import ANSWERS, ITEMS, Picture
 from gateway.sandbox.images.png import image_name
 from gateway.sandbox.wire.answers import DONE, Answer, Event, EventStream, Json, Reply, Sale, json_reply
@@ -26,8 +27,6 @@ _SIZES = ("1024x1024", "1536x1024", "1024x1536")
 _QUALITIES = ("low", "medium", "high")
 _PIXELS = re.compile(r"[1-9][0-9]{1,3}x[1-9][0-9]{1,3}")
 _LATER_MODELS = ("gpt-image-2", "gpt-image-3")
-# Output tokens of a square and of an oblong image, by quality (OpenAI's image token table, seen in its guide).
-_TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
 _DEFAULT_MODEL = "gpt-image-1"
 _SOURCE_TOKENS = 323  # for each image sent in
 _MOST_SOURCES = 16
@@ -62,7 +61,7 @@ class _ResolvedOrder:
     def usage(self, cached: int) -> dict[str, Any]:
         width, height = self.sides
         words, sources = len(self.prompt.split()), _SOURCE_TOKENS * self.sources
-        output = self.count * _TOKENS.get(self.quality, _TOKENS["high"])[width != height]
+        output = self.count * gpt_image_tokens(self.model, self.quality, width, height)
         details = {"text_tokens": words, "image_tokens": sources}
         if cached:
             details["cached_tokens"] = min(cached, words + sources)

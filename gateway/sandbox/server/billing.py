@@ -27,6 +27,9 @@ _PIAPI: Mapping[str, tuple[str, str, str]] = {
     "claude-3-7-sonnet-20250219": ("2.25", "2.25", "11.25"),
     "claude-sonnet-4-20250514": ("2.25", "2.25", "11.25"),
     "gpt-image-1": ("5.00", "1.25", "40.00"),
+    "gpt-image-2": ("5.00", "1.25", "30.00"),
+    "gpt-image-2.5-flare": ("3.75", "3.75", "22.50"),
+    "gpt-image-2.5-sunburst": ("3.75", "3.75", "22.50"),
 }
 _BACKUP: Mapping[str, tuple[str, str, str]] = {
     "gpt-4o": ("2.50", "1.25", "10.00"),
@@ -37,8 +40,14 @@ _BACKUP: Mapping[str, tuple[str, str, str]] = {
     "claude-3-7-sonnet-20250219": ("3.00", "0.30", "15.00"),
     "claude-sonnet-4-20250514": ("3.00", "0.30", "15.00"),
     "gpt-image-1": ("5.00", "1.25", "40.00"),
+    "gpt-image-2": ("5.00", "1.25", "30.00"),
+    "gpt-image-2.5-flare": ("5.00", "1.25", "30.00"),
+    "gpt-image-2.5-sunburst": ("5.00", "1.25", "30.00"),
+    "gpt-image-2.6-flare": ("5.00", "1.25", "30.00"),
+    "gpt-image-2.6-sunburst": ("5.00", "1.25", "30.00"),
 }
-_IMAGE_INPUT = "10.00"  # USD per 1,000,000 tokens of images sent to gpt-image-1
+# USD per 1,000,000 tokens of images sent in: of gpt-image-1, of later models, and of those PiAPI sells asynchronously.
+_IMAGE_INPUT, _LATER_IMAGE_INPUT, _ASYNC_IMAGE_INPUT = "10.00", "8.00", "6.00"
 # USD an answer.
 _CHAT_IMAGE, _CHAT_NO_IMAGE = "0.02", "0.00066"
 
@@ -80,7 +89,7 @@ def sale_amount(role: Role, sale: Sale, output_tokens: int, images: int) -> int 
     if prices is None:
         return None
     fresh, cached, output, image_input = (
-        Decimal(price) * (NANO_PER_USD // 1_000_000) for price in (*prices, _IMAGE_INPUT)
+        Decimal(price) * (NANO_PER_USD // 1_000_000) for price in (*prices, _image_input(role, sale.model))
     )
     text_tokens = sale.input_tokens - sale.image_tokens
     cached_images = max(0, sale.cached_tokens - text_tokens)  # of the cached tokens, text comes first
@@ -88,6 +97,12 @@ def sale_amount(role: Role, sale: Sale, output_tokens: int, images: int) -> int 
     inputs = fresh_tokens * fresh + sale.cached_tokens * cached + (sale.image_tokens - cached_images) * image_input
     total = inputs + output_tokens * output
     return int(total.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def _image_input(role: Role, model: str) -> str:
+    if not model.startswith("gpt-image-2"):
+        return _IMAGE_INPUT
+    return _ASYNC_IMAGE_INPUT if role != "backup" and model.startswith("gpt-image-2.5") else _LATER_IMAGE_INPUT
 
 
 def _flat(sale: Sale, images: int) -> Decimal | None:

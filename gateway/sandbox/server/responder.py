@@ -159,7 +159,7 @@ class Responder:
 
     def _sell(self, recorded: RecordedRequest, sale: Sale) -> None:
         """Bill a task that is done, beside any answer."""
-        self._history.charge(recorded, sale, 0, sale.images, whole=True)
+        self._history.charge(recorded, sale, sale.output_tokens, sale.images, whole=True)
 
 
 def _role(request: Request, role: Role) -> tuple[Request, Role]:

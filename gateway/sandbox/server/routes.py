@@ -13,6 +13,7 @@ from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.images.images_api import answer_images
 from gateway.sandbox.images.png import image_by_name
 from gateway.sandbox.server.billing import NANO_PER_USD, POINTS_PER_USD
+from gateway.sandbox.tasks.pictures import PATHS as PICTURES
 from gateway.sandbox.tasks.service import TaskService
 from gateway.sandbox.tasks.webhooks import WebhookSender
 from gateway.sandbox.wire.answers import Answer, Reply, Sale, json_reply
@@ -30,6 +31,11 @@ MODELS = (
     "claude-sonnet-4-20250514",
     "gpt-4o-image",
     "gpt-image-1",
+    "gpt-image-2",
+    "gpt-image-2.5-flare",
+    "gpt-image-2.5-sunburst",
+    "gpt-image-2.6-flare",
+    "gpt-image-2.6-sunburst",
 )
 _BORN = 1_700_000_000
 _POINTS = 123_456_789
@@ -64,7 +70,7 @@ class Routes:
         if request.key is None:
             own = path.startswith(("/api/", "/account/"))
             return piapi_error(401, "Sandbox: no API key", status=401) if own else error_reply(401)
-        if path.startswith(("/api/v1/task", "/account/")) and request.role == "backup":
+        if path.startswith(("/api/v1/", "/account/")) and request.role == "backup":
             return error_reply(404, code="not_found", message="Sandbox: the backup provider has no such route.")
         if request.method == "GET":
             return self._read(request, options)
@@ -97,6 +103,8 @@ class Routes:
             return answer_chat(body, options, id=id, created=now)
         if path in ("/v1/images/generations", "/v1/images/edits"):
             return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
+        if path in PICTURES:
+            return self.tasks.create_picture(request, options, site=site, bought=bought)
         if path == "/api/v1/task":
             return self.tasks.create(request, options, site=site, bought=bought)
         return error_reply(404, code="not_found", message="Sandbox: there is no such route.")

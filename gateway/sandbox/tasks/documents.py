@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.images.png import image_by_name
+from gateway.sandbox.tasks.pictures import Picture
+from gateway.sandbox.wire.options import Options
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -64,6 +66,18 @@ def task_data(view: TaskView) -> dict[str, Any]:
         "status": view.status,
     }
     return content | (_legacy(view) if view.shape == "legacy" else _unified(view))
+
+
+def picture_document(view: TaskView, picture: Picture, options: Options) -> dict[str, Any]:
+    """The answer about an asynchronous picture: the task at the top level, or in the envelope."""
+    data = task_data(view)
+    done = view.ended is not None and view.failure is None
+    data["output"] = picture.output(options) if done and view.links else None
+    if options.picture == "envelope":
+        return {"code": 200, "data": data, "message": "success"}
+    if options.picture == "id":
+        data["id"] = data.pop("task_id")
+    return data
 
 
 def _unified(view: TaskView) -> dict[str, Any]:

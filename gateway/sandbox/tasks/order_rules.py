@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.images.png import MAX_SIDE
+from gateway.sandbox.tasks.model_rules import MODELS, model_count, model_points, model_problem, model_rule, model_size
 
 SCHNELL, DEV, ADVANCED = "Qubico/flux1-schnell", "Qubico/flux1-dev", "Qubico/flux1-dev-advanced"
 OTHER_MODELS = ("kling", "luma", "hailuo", "midjourney")
@@ -57,7 +58,7 @@ _RULES: Mapping[str, _Rule] = {
 
 def order_problem(body: Any) -> str | None:
     """What is wrong with an order, or None."""
-    if not isinstance(body, dict) or body.get("model") not in (*_POINTS, *OTHER_MODELS):
+    if not isinstance(body, dict) or body.get("model") not in (*_POINTS, *MODELS, *OTHER_MODELS):
         return "invalid model"
     wanted, task_type = body.get("input"), body.get("task_type")
     if not isinstance(wanted, dict) or not isinstance(task_type, str) or not task_type:
@@ -66,6 +67,8 @@ def order_problem(body: Any) -> str | None:
         return "Sandbox: config is an object"
     if body["model"] in OTHER_MODELS:
         return None
+    if body["model"] in MODELS:
+        return model_problem(body, wanted)
     rule = _RULES.get(task_type)
     if rule is None or body["model"] not in rule.models:
         return f"Sandbox: {body['model']} has no task type {task_type[:80]!r}"
@@ -167,6 +170,8 @@ def image_size(body: Mapping[str, Any]) -> tuple[int, int]:
     wanted = body["input"]
     if body["model"] in OTHER_MODELS:
         return _SIDE, _SIDE
+    if body["model"] in MODELS:
+        return model_size(wanted)
     if body["task_type"] in ("txt2img", "kontext"):
         return wanted.get("width", _SIDE), wanted.get("height", _SIDE)
     outpaint = body["task_type"] == "fill-outpaint"
@@ -175,10 +180,16 @@ def image_size(body: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def image_count(body: Mapping[str, Any]) -> int:
+    rule = model_rule(body)
+    if rule is not None:
+        return model_count(rule, body["input"])
     return 1 if body["model"] in OTHER_MODELS else int(body["input"].get("batch_size", 1))
 
 
 def order_points(body: Mapping[str, Any]) -> int | None:
     """What a good order costs in points, None for a model without a known price."""
+    rule = model_rule(body)
+    if rule is not None:
+        return model_points(rule, body["input"])
     price = _POINTS.get(body["model"])
     return None if price is None else price * image_count(body)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.sandbox.images.png import image_name
-from gateway.sandbox.tasks.documents import TaskView, task_data, task_document
+from gateway.sandbox.tasks.documents import TaskView, picture_document, task_data, task_document
 from gateway.sandbox.tasks.order_rules import image_count, image_size, order_points, order_problem
+from gateway.sandbox.tasks.pictures import PATHS, Picture, picture_of, picture_problem
 from gateway.sandbox.tasks.webhooks import WebhookSender
 from gateway.sandbox.wire.answers import Reply, Sale, json_reply
 from gateway.sandbox.wire.errors import piapi_error
@@ -46,6 +47,7 @@ class _Task:
     polled: int = 0
     ended: float | None = None
     timer: asyncio.TimerHandle | None = None
+    picture: Picture | None = None
 
     @property
     def key(self) -> str:
@@ -59,6 +61,8 @@ class _Task:
     def links(self) -> tuple[str, ...]:
         if self.options.task == "empty":
             return ()
+        if self.picture is not None:
+            return (f"{self.site}/files/{self.picture.name}",)
         width, height = image_size(self.body)
         seeds = (f"{self.body['input'].get('prompt', '')}{number}" for number in range(image_count(self.body)))
         return tuple(f"{self.site}/files/{image_name(seed, width, height)}" for seed in seeds)
@@ -68,6 +72,8 @@ class _Task:
         """What was taken for it: the option's, else the true price; a task that failed takes nothing."""
         if self.failure is not None:
             return 0
+        if self.picture is not None:
+            return max(self.options.consume, 0) or None
         return self.options.consume if self.options.consume > 0 else order_points(self.body)
 
     def view(self) -> TaskView:
@@ -89,6 +95,19 @@ class _Task:
             links=self.links,
             points=None if self.options.consume == 0 else self.points,
         )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The answer about the task at this moment."""
+        if self.picture is None:
+            return task_document(self.view())
+        return picture_document(self.view(), self.picture, self.options)
+
+    @property
+    def sale(self) -> Sale:
+        if self.picture is not None:
+            return self.picture.sale
+        return Sale(self.body["model"], images=len(self.links), flat=True, points=self.points)
 
 
 class TaskService:
@@ -128,14 +147,31 @@ class TaskService:
             return piapi_error(400, wrong)
         if options.enforce_concurrency and self.running(key) >= options.concurrency:
             return piapi_error(429, "too many requests", status=429)
+        return self._begin(self._start(request, body, options, site), bought=bought)
+
+    def create_picture(self, request: RecordedRequest, options: Options, *, site: str, bought: bool) -> Reply:
+        """The answer to an order at one of the asynchronous picture routes. A wrong one is refused by HTTP 400."""
+        fields, task_type = request.json, PATHS[request.path]
+        if (wrong := picture_problem(fields, edit=task_type.endswith("edit"))) is not None:
+            return piapi_error(400, wrong, status=400)
+        assert isinstance(fields, dict)
+        picture = picture_of(fields, site)
+        if options.picture == "whole":
+            return json_reply(200, picture.output(options), sale=picture.sale)
+        body = {"model": fields["model"], "task_type": task_type, "input": dict(fields), "config": fields.get("config")}
         task = self._start(request, body, options, site)
+        task.picture = picture
+        return self._begin(task, bought=bought)
+
+    def _begin(self, task: _Task, *, bought: bool) -> Reply:
+        options, key = task.options, task.key
         self._most[key] = max(self.most_at_once(key), self.running(key))
-        shown = task.view()
+        shown = task.document
         if bought or options.task == "nameless":
             self._finish(task)
         elif options.ready > 0 and options.task != "never":
             task.timer = asyncio.get_running_loop().call_later(options.ready, self._finish, task)
-        return json_reply(200, task_document(shown))
+        return json_reply(200, shown)
 
     def _start(self, request: RecordedRequest, body: Mapping[str, Any], options: Options, site: str) -> _Task:
         self._serial += 1
@@ -156,7 +192,7 @@ class TaskService:
         task.polled += 1
         if task.timer is None and task.options.task != "never" and task.polled > task.options.polls:
             self._finish(task)
-        return json_reply(200, task_document(task.view()))
+        return json_reply(200, task.document)
 
     def close(self) -> None:
         """Stop all timers: tasks that are not done stay so."""
@@ -169,7 +205,7 @@ class TaskService:
             return
         task.ended = time.time()
         if task.failure is None:
-            self._sell(task.request, Sale(task.body["model"], images=len(task.links), flat=True, points=task.points))
+            self._sell(task.request, task.sale)
         self._webhooks.send(task.body.get("config"), task.id, task_data(task.view()))
         self._changed()
 

@@ -11,6 +11,7 @@ Value = str | int | float
 OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
     "task": ("ok", "failed", "nsfw", "never", "empty", "nameless"),
     "vocabulary": ("docs", "lower", "legacy", "odd"),
+    "picture": ("top", "id", "envelope", "url", "images", "whole"),
     "shape": ("url", "urls", "images", "base64", "legacy", "data"),
 }
 """Options that take one of these words. A scenario with a parameter of the same name has its own words for it."""
@@ -42,6 +43,10 @@ class Options:
     does not say, -1 for the true ones. ``concurrency``: tasks a key may have running, as the account page says;
     ``enforce_concurrency``: 1 refuses one more.
 
+    Asynchronous pictures: ``picture``: ``top`` (a task at the top level, its picture as base64) | ``id`` (the same, its
+    id is called ``id``) | ``envelope`` (in PiAPI's envelope) | ``url`` (a link) | ``images`` (a link in
+    ``output.images``) | ``whole`` (the first answer is the picture, without a task).
+
     Links: ``site``: the base URL of links to images, "" for the sandbox itself.
     """
 
@@ -68,6 +73,7 @@ class Options:
     concurrency: int = 5
     enforce_concurrency: int = 0
     site: str = ""
+    picture: str = "top"
 
     @classmethod
     def chosen(cls, values: Mapping[str, Value]) -> Options:

@@ -9,8 +9,9 @@ import pytest
 
 from gateway.config import load_catalogue
 from gateway.core.errors import ClientError
-from gateway.core.images.flux import FluxOrder, TaskWebhook, flux_order, task_body
+from gateway.core.images.flux import flux_order
 from gateway.core.images.flux_catalogue import FluxFacts
+from gateway.core.images.task_order import TaskOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImagesRequest, SourceImage
 
 FACTS: FluxFacts = load_catalogue().flux
@@ -28,7 +29,7 @@ def wish(kind: Any = "generation", *, model: str = "flux", prompt: str = "a bear
     return ImagesRequest(kind, model, prompt, **fields)
 
 
-def order_of(request: ImagesRequest, upstream_model: str = ADVANCED) -> FluxOrder:
+def order_of(request: ImagesRequest, upstream_model: str = ADVANCED) -> TaskOrder:
     return flux_order(request, upstream_model, FACTS, PAINTED if request.mask else None)
 
 

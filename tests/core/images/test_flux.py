@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import ClientError
-from gateway.core.images.flux import REDUX_PROMPT, TaskWebhook, flux_order, images_wanted, task_body
+from gateway.core.images.flux import REDUX_PROMPT, flux_order, images_wanted
 from gateway.core.images.flux_task_type import known_fields
+from gateway.core.images.task_order import TaskWebhook, task_body
 
 from .flux_orders import (
     ADVANCED,

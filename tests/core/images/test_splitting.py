@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.images.flux import FluxOrder
 from gateway.core.images.splitting import split_order, usable_targets
+from gateway.core.images.task_order import TaskOrder
 from gateway.core.types import Endpoint, Price, Target, Upstream
 
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://api.example", "https", "api.example", 443),), ())
@@ -14,7 +14,7 @@ OPENAI = Upstream("backup", "openai", (Endpoint("https://api.other", "https", "a
 RELAY = Target(PIAPI, "gpt-image-1", "images")
 IMAGES = Target(OPENAI, "gpt-image-1", "images")
 FLUX = Target(PIAPI, "Qubico/flux1-schnell", "task")
-ORDERS = {FLUX.model: FluxOrder(FLUX.model, "txt2img", {}, batch=4)}
+ORDERS = {FLUX.model: TaskOrder(FLUX.model, "txt2img", {}, batch=4)}
 
 
 def test_a_chat_makes_images_only_where_it_is_sold_by_the_image():

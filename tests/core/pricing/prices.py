@@ -34,4 +34,4 @@ PRICES = st.builds(
 COUNTS = st.integers(0, 100_000)
 USAGES = st.builds(Usage, COUNTS, COUNTS, COUNTS, image_input_tokens=COUNTS)
 WILD = st.integers() | st.floats() | st.booleans() | st.none() | st.text(max_size=3)
-OPERATIONS = st.sampled_from(["chat", "images", "task"])
+OPERATIONS = st.sampled_from(["chat", "images", "images_async", "task"])

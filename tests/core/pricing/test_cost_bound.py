@@ -9,13 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.pricing.cost_bound import DEFAULT_MAX_OUTPUT, RequestedWork, cost_bound, most_output
-from gateway.core.pricing.prices import amount_due, charge
+from gateway.core.pricing.prices import amount_due, charge, image_stake
 from gateway.core.types import OperationName, Price, Target, Usage
 from tests.core.builders import backup, target, upstream
 
 from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, USD
 
 CENT = USD // 100
+GPT_IMAGE_2_5 = Price(
+    input=5 * USD,
+    cached_input=1_250_000_000,
+    image_input=8 * USD,
+    output=30 * USD,
+    picture_tokens={"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96},
+)
 
 
 def priced(price: Price | None, operation: OperationName = "chat") -> Target:
@@ -111,13 +118,32 @@ class TestImages:
         alone = cost_bound(images, plain)
         assert alone is not None
         asked = replace(plain, input_tokens=500, sources=2, previews=3)
-        assert cost_bound(images, asked) == alone + 2_500 * 10_000 + 300 * 40_000
+        assert cost_bound(images, asked) == alone + (500 + 2 * 1536) * 10_000 + 300 * 40_000
         assert cost_bound(images, replace(asked, faithful=True)) == alone + 14_500 * 10_000 + 300 * 40_000
         assert cost_bound(task, asked) == cost_bound(task, plain)
 
     def test_without_a_list_the_tokens_of_the_largest_image_count(self):
         by_tokens = Price(input=5 * USD, output=40 * USD)
-        assert cost_bound([priced(by_tokens, "images")], RequestedWork(subrequests=(2,))) == 2 * 6240 * 40_000
+        assert cost_bound([priced(by_tokens, "images")], RequestedWork(subrequests=(2,))) == 2 * 23_719 * 40_000
+        assert cost_bound([priced(by_tokens, "images")], RequestedWork(size="1024x1536")) == 6240 * 40_000
+
+    @pytest.mark.parametrize("operation", ["images", "images_async"])
+    @pytest.mark.parametrize(
+        ("size", "tokens"), [("1024x1024", 7024), ("1536x1024", 5488), ("3840x2160", 13_342), (None, 23_719)]
+    )
+    def test_by_the_formula_with_the_dearest_factor_at_the_size_that_is_asked(
+        self, operation: OperationName, size: str | None, tokens: int
+    ):
+        targets = [priced(GPT_IMAGE_2_5, operation)]
+        asked = RequestedWork(input_tokens=100, subrequests=(1, 1), sources=16, size=size, quality="low")
+        inputs = 100 + 16 * 1536
+        assert cost_bound(targets, asked) == 2 * (inputs * 8_000 + tokens * 30_000)
+        assert cost_bound(targets, replace(asked, faithful=True)) == cost_bound(targets, asked)
+
+    def test_is_what_may_be_bought_twice_at_most(self):
+        stake = image_stake(GPT_IMAGE_2_5, 2, operation="images_async", quality="low", size="1024x1024")
+        assert stake == 2 * 7024 * 30_000
+        assert image_stake(Price(output=USD), 1, operation="images", quality=None, size=None) is None
 
     @pytest.mark.parametrize(
         ("quality", "size", "output"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.images.task_facts import TaskFacts
 from gateway.core.routing.route_table import MOST_FILLED, RouteTable, allowed
 from gateway.core.types import Route
 from tests.core.builders import backup, target, upstream
@@ -179,3 +182,68 @@ def test_filled_routes_are_remembered_but_not_without_end() -> None:
     again = table.find("gpt-4-0")
     assert again == first
     assert again is not first
+
+
+class TestAnEnd:
+    """A target whose last day is over is left out, without a restart."""
+
+    DAY = 86_400 * 10**9
+
+    def table(self, now: list[int]) -> RouteTable:
+        old = replace(target(upstream(), "old"), shutdown="1970-01-01", ends_ns=self.DAY)
+        older = replace(target(backup(), "older"), shutdown="1970-01-02", ends_ns=2 * self.DAY)
+        new = target(backup(), "new")
+        return RouteTable(
+            [Route("m", (old, older, new)), Route("gone", (old,)), Route("p-*", (old, new))], lambda: now[0]
+        )
+
+    @pytest.mark.parametrize(
+        ("now", "left"),
+        [
+            (DAY - 1, ["old", "older", "new"]),
+            (DAY, ["older", "new"]),
+            (2 * DAY - 1, ["older", "new"]),
+            (2 * DAY, ["new"]),
+        ],
+    )
+    def test_comes_at_the_end_of_the_day_at_the_start_and_while_it_runs(self, now: int, left: list[str]) -> None:
+        clock = [0]
+        running, started = self.table(clock), self.table([now])
+        found = running.find("m")
+        assert found is not None
+        assert [one.model for one in found.targets] == ["old", "older", "new"]
+        clock[0] = now
+        for table in (running, started):
+            route = table.find("m")
+            assert route is not None
+            assert [one.model for one in route.targets] == left
+
+    def test_leaves_patterns_and_empty_routes_as_they_should_be(self) -> None:
+        clock = [0]
+        table = self.table(clock)
+        assert table.find("p-x") is not None
+        clock[0] = self.DAY
+        for name, left in (("gone", []), ("p-x", ["new"])):
+            route = table.find(name)
+            assert route is not None
+            assert [one.model for one in route.targets] == left
+        assert "gone" not in table.visible(["*"])
+
+    def test_never_comes_where_no_clock_is_given(self) -> None:
+        ended = replace(target(upstream(), "old"), ends_ns=0)
+        route = RouteTable([Route("m", (ended,))]).find("m")
+        assert route is not None
+        assert route.targets == (ended,)
+
+
+class TestTasks:
+    def test_are_found_as_piapi_names_them(self) -> None:
+        one = replace(target(upstream(), "gemini", operation="task"), tasks={"small": TaskFacts()})
+        two = replace(target(upstream(), "gemini", operation="task"), tasks={"large": TaskFacts()})
+        table = RouteTable([Route("little", (one,)), Route("big", (target(backup(), "gemini"), two))])
+        for task_type, model, targets in (("small", "little", (one,)), ("large", "big", (two,))):
+            route = table.of_task("gemini", task_type)
+            assert route is not None
+            assert (route.model, route.targets) == (model, targets)
+        assert table.of_task("gemini", "other") is None
+        assert table.of_task("other", "small") is None
