@@ -117,8 +117,6 @@ class ChatConversation(ConversationState):
         self._ended = False  # the terminator has come
         self._plain = ContentTemplate()
         self._has_ids = False
-        options = request.body.get("stream_options")
-        self._continuous_usage = isinstance(options, dict) and bool(options.get("continuous_usage_stats"))
 
     @property
     def images(self) -> int:
@@ -315,7 +313,7 @@ class ChatConversation(ConversationState):
         if facts.usage_only:
             if facts.usage is not None:
                 self._ending.hold_usage(chunk, event.raw)
-        elif chunk.get("usage") is None or self._continuous_usage:
+        elif chunk.get("usage") is None or self._request.continuous_usage:
             self._out.append(event.raw)
         elif (stripped := strip_usage(chunk)) is not None:
             self._out.append(encode_event(dump_json(stripped), event.event))

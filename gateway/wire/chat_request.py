@@ -39,6 +39,7 @@ class ChatRequest:
     """A request that has been checked.
 
     ``include_usage``: whether the client asked for a usage chunk.
+    ``continuous_usage``: whether it asked for usage in every chunk (vLLM's ``continuous_usage_stats``).
     ``n``: how many choices.
     ``max_output_tokens``: the client's bound for each choice; None without one.
     ``body``: the request as sent; it is shared by all attempts and never changed.
@@ -52,6 +53,7 @@ class ChatRequest:
     max_output_tokens: int | None
     body: dict[str, Any]
     withheld: tuple[str, ...] = ()
+    continuous_usage: bool = False
 
 
 def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
@@ -77,6 +79,7 @@ def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
         model=body["model"],
         stream=stream,
         include_usage=bool(options and options.get("include_usage")),
+        continuous_usage=bool(options and options.get("continuous_usage_stats")),
         n=body.get("n") or 1,
         max_output_tokens=max(limits) if limits else None,
         body=body,
