@@ -328,9 +328,12 @@ class TestAnImageHostThatFails:
         assert files_asked(rig) == ["api"]  # and not asked again: the next answer would be the same
         await check_given_as_its_link(rig, answer)
 
-    async def test_with_more_than_one_answer_may_bring_leaves_the_links_of_the_rest(self, rig: Rig) -> None:
+    async def test_with_more_than_one_answer_may_bring_leaves_the_links_of_the_rest(
+        self, gateway: StartGateway
+    ) -> None:
+        rig = await gateway(PIAPI_OFF)
         rig.sandbox.script("ok;link=1", path=GENERATIONS)
-        links = sandbox_links(rig, 3)
+        links = sandbox_links(rig, 3, role="backup")
         fetcher = rig.gateway._images._fetcher
         fetcher._limits = replace(fetcher._limits, together=2 * len(sandbox_image(links[0])) + 100)
 
