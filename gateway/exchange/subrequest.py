@@ -309,7 +309,12 @@ class Subrequest:
 
     async def keep(self, data: bytes) -> str:
         around = self._context
-        return await around.services.images.keep(data, around.client.host)
+        services = around.services
+        try:
+            return await services.images.keep(data, around.client.host)
+        except ResultUnavailable as trouble:
+            services.log.error("image_not_kept", request_id=around.client.request_id, problem=str(trouble))
+            raise
 
     async def record(self, task_id: str) -> None:
         assert self._plan is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit
-from gateway.translate.presenting import Delivering, Emitting, linked, progress_comment
+from gateway.translate.presenting import Delivering, Emitting, address_of, linked, progress_comment
 from gateway.wire.chat_chunk import write_usage
 from gateway.wire.sse import DONE, encode_event
 
@@ -47,7 +48,7 @@ class ChatPresenter:
         yield from ()
 
     def deliver(self, made: Sequence[MadeImage], facts: ImageFacts, asked: int) -> Delivering:
-        """Give each image a link; in a stream, send it at once. Raises ResultUnavailable if none has one."""
+        """Give each image a link; in a stream, send it at once. Raises ResultUnavailable if none can be shown."""
         delivered: list[MadeImage] = []
         trouble: ResultUnavailable | None = None
         for image in made:
@@ -56,7 +57,7 @@ class ChatPresenter:
             except ResultUnavailable as error:
                 trouble = error
                 continue
-            delivered.append(shown)
+            delivered.append(replace(shown, b64=None) if self.stream else shown)
             if self.stream:
                 begun, self._begun = self._begun, True
                 line, beside = _line(shown), self._beside([shown])
@@ -85,7 +86,7 @@ class ChatPresenter:
     def _beside(self, images: Sequence[MadeImage]) -> dict[str, Any]:
         if not self._shows_images:
             return {}
-        return {"images": [{"type": "image_url", "image_url": {"url": image.url or ""}} for image in images]}
+        return {"images": [{"type": "image_url", "image_url": {"url": address_of(image)}} for image in images]}
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -97,4 +98,4 @@ class ChatPresenter:
 
 
 def _line(image: MadeImage) -> str:
-    return f"![image]({(image.url or '').translate(_IN_MARKDOWN)})"
+    return f"![image]({address_of(image).translate(_IN_MARKDOWN)})"

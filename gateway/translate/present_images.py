@@ -42,7 +42,8 @@ MOST_IMAGE_BYTES = 128 << 20
 """Bytes of images that one request's answer may hold, or that are fetched for it; they are in memory at once."""
 
 LINKED = "link_instead_of_b64"
-"""The note for an answer with a link where base64 is due."""
+NOT_LINKED = "b64_instead_of_link"
+"""The notes for an answer with a link where base64 is due, and the other way round where no link can be had."""
 
 _FETCHED_OF_EACH = 2
 """Links that are fetched for each image that was asked for; whoever sends more gets no more attention than that."""
@@ -94,6 +95,8 @@ class ImagesPresenter:
             try:
                 if self._format == "url":
                     brought = yield from linked(image)
+                    if brought.url is None:
+                        self._note(NOT_LINKED)
                 else:
                     brought = yield from self._as_base64(image, fetch=place < _FETCHED_OF_EACH * asked)
             except ResultUnavailable as error:
@@ -134,10 +137,13 @@ class ImagesPresenter:
         except ResultUnavailable as error:
             if isinstance(error, LinkForbidden) and not self._wants_links:
                 raise
-            if LINKED not in self.notes:
-                self.notes.append(LINKED)
+            self._note(LINKED)
             return image
         return MadeImage(image.url, base64.b64encode(data).decode("ascii"), image.revised_prompt)
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _take_up(self, size: int) -> None:
         """Use ``size`` bytes of the request's allowance. Raises ResultUnavailable if they are too many, and then uses
@@ -148,7 +154,7 @@ class ImagesPresenter:
         self._bytes_left -= size
 
     def _item(self, image: MadeImage) -> dict[str, str]:
-        by_link = self._format == "url" or image.b64 is None
+        by_link = (self._format == "url" and image.url is not None) or image.b64 is None
         item = {"url": image.url} if by_link else {"b64_json": image.b64}
         item["revised_prompt"] = image.revised_prompt
         return {name: value for name, value in item.items() if value is not None}

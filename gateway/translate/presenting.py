@@ -15,6 +15,7 @@ from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Keep, Result
+from gateway.wire.image_bytes import image_type
 
 Emitting = Generator[Command, Result, None]
 Delivering = Generator[Command, Result, tuple[MadeImage, ...]]
@@ -63,16 +64,29 @@ class Presenter(Protocol):
 
 
 def linked(image: MadeImage) -> Generator[Command, Result, MadeImage]:
-    """The image under a link: its own, or one it is kept under. Raises ResultUnavailable if it cannot be kept."""
+    """The image under a link: its own, or one it is kept under; as it is if it cannot be kept, since its bytes are at
+    hand. Raises ResultUnavailable if its base64 cannot be read.
+    """
     url: Result = image.url
     if url is None:
         try:
             data = binascii.a2b_base64(image.b64 or "", strict_mode=True)
         except ValueError:  # binascii.Error is one
             raise ResultUnavailable("the image's base64 cannot be read") from None
-        url = yield Keep(data)
+        try:
+            url = yield Keep(data)
+        except ResultUnavailable:
+            return image
     assert isinstance(url, str)
     return MadeImage(url, None, image.revised_prompt)
+
+
+def address_of(image: MadeImage) -> str:
+    """The image's link or, if it has none, the image itself as a data URL."""
+    if image.url is not None or image.b64 is None:
+        return image.url or ""
+    head = binascii.a2b_base64(image.b64[:64])
+    return f"data:image/{image_type(head) or 'png'};base64,{image.b64}"
 
 
 def progress_comment(text: str) -> bytes:

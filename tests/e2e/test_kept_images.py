@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox.images.png import image_name
+from gateway.wire.image_bytes import image_type
 
 from .conftest import StartGateway
 from .harness import PROMPT, Answer, Rig, eventually
@@ -274,9 +275,7 @@ class TestKeeping:
 class TestAnImageThatCannotBeKept:
     @pytest.mark.parametrize("trouble", ["no folder", "too large"])
     @pytest.mark.parametrize("way", ["images", "chat", "chat stream"])
-    async def test_is_paid_for_in_vain_and_says_so(
-        self, gateway: StartGateway, tmp_path: Path, trouble: str, way: str
-    ) -> None:
+    async def test_is_delivered_as_it_is(self, gateway: StartGateway, tmp_path: Path, trouble: str, way: str) -> None:
         (tmp_path / "a file").write_text("in the way")
         config = {"no folder": f"dir: '{tmp_path / 'a file' / 'images'}'", "too large": "keep_max: 1KiB"}[trouble]
         rig = await gateway(f"{BY_THE_BACKUP}\nimages: {{{config}}}")
@@ -286,12 +285,16 @@ class TestAnImageThatCannotBeKept:
         else:
             answer = await rig.chat(model="gpt-image-1", stream=way == "chat stream")
 
-        assert (answer.status, answer.error()["code"]) == (502, "result_unavailable")
-        assert answer.header("x-should-retry") == "false"
-        assert str(tmp_path) not in answer.error()["message"]
+        assert answer.status == 200
+        encoded = re.search(rb"[A-Za-z0-9+/]{200,}=*", answer.body)
+        assert encoded is not None
+        assert image_type(base64.b64decode(encoded[0])) == "png"
+        assert str(tmp_path).encode() not in answer.body
+        if way == "images":
+            assert answer.header("x-gateway-note") == "b64_instead_of_link"
         assert len(rig.sandbox.requests) == 1
         row = await rig.row()
-        assert row.outcomes == ["asset_unavailable"]
+        assert row.outcomes == ["ok"]
         assert row.charged == row.upstream_cost == rig.sandbox.billed > 0
-        [line] = await rig.log_lines("attempt")
-        assert {"no folder": "images.dir", "too large": "images.keep_max"}[trouble] in line["detail"]
+        [line] = await rig.log_lines("image_not_kept")
+        assert {"no folder": "images.dir", "too large": "images.keep_max"}[trouble] in line["problem"]

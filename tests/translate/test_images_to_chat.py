@@ -174,9 +174,9 @@ class TestImages:
         )
         assert talk.note == "downgraded"
 
-    def test_an_image_that_cannot_be_kept_is_paid_for_all_the_same(self) -> None:
+    def test_an_image_that_cannot_be_kept_is_delivered_as_it_is(self) -> None:
         telling = ChatPresenter(id="chatcmpl-1", created=1, model="gpt-4o-image", stream=False, include_usage=False)
-        for answer, slug in (("(unavailable)", "asset_unavailable"), (f"link {KEPT_URL}", "ok")):
+        for answer, slug in (("(unavailable)", "ok"), (f"link {KEPT_URL}", "ok")):
             talk = conversation(telling)
             script = f">> 200 text/event-stream\n>> inline done\n>> {answer}"
             _, outcome = transcript(talk, script, PIECES)

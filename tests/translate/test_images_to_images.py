@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -24,7 +25,7 @@ from .image_relay import (
     sent,
     tell,
 )
-from .images import BLACK, GREY, KEPT_URL, URL, PlainPresenter, as_base64, order, source
+from .images import BLACK, GREY, KEPT_URL, URL, WHITE, PlainPresenter, as_base64, order, source
 from .transcript import play, transcript
 
 
@@ -174,7 +175,7 @@ class TestStreams:
         assert json.loads(body)["data"] == [{"url": KEPT_URL}]
         assert len(said) == 3
 
-    def test_images_that_cannot_be_kept_are_paid_for_all_the_same(self) -> None:
+    def test_images_that_cannot_be_kept_are_delivered_as_they_are(self) -> None:
         telling = ImagesPresenter(order(), created=1, format="url", explicit=True)
         talk = conversation(n=2, presenter=telling)
         unkept = transcript(
@@ -188,5 +189,8 @@ class TestStreams:
             """,
             PIECES,
         )[1]
-        assert (unkept.slug, unkept.phase.name, unkept.detail) == ("asset_unavailable", "ANSWERED", "it cannot be had")
-        assert (talk.images, talk.made_images) == (2, ())
+        assert unkept.ok
+        body = telling.conclude(talk.made_images, talk.facts, talk.usage)
+        assert body is not None
+        assert [base64.b64decode(item["b64_json"]) for item in json.loads(body)["data"]] == [BLACK, WHITE]
+        assert telling.notes == ["b64_instead_of_link"]

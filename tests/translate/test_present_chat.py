@@ -119,18 +119,25 @@ def test_usage_goes_to_who_asked_for_it() -> None:
     assert told[-1]["usage"]["total_tokens"] == 12
 
 
-def test_an_image_that_cannot_be_kept_is_left_out() -> None:
+def test_an_image_that_cannot_be_kept_is_shown_as_it_is() -> None:
     made = [MadeImage(None, as_base64(BLACK)), MadeImage(URL)]
-    for stream in (False, True):
-        said, images = tell(presenter(stream).deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
-        assert images == (MadeImage(URL),)
-        assert len(said) == 1 + stream
+    telling = presenter()
+    _, images = tell(telling.deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
+    body = telling.conclude(images, FACTS, USAGE)
+    assert body is not None
+    content = json.loads(body)["choices"][0]["message"]["content"]
+    assert content == f"![image](data:image/png;base64,{as_base64(BLACK)})\n![image]({URL})"
+
+    said, images = tell(presenter(stream=True).deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
+    assert as_base64(BLACK).encode() in emitted(said)
+    assert [image.b64 for image in images] == [None, None]  # what was sent is not kept in memory
 
 
-def test_none_that_can_be_kept() -> None:
-    with pytest.raises(ResultUnavailable, match="the disk is full"):
-        made = [MadeImage(None, as_base64(BLACK))]
-        tell(presenter().deliver(made, FACTS, 2), ResultUnavailable("the disk is full"))
+def test_one_that_cannot_be_read_is_left_out() -> None:
+    made = [MadeImage(None, "no base64!"), MadeImage(URL)]
+    assert tell(presenter().deliver(made, FACTS, 2))[1] == (MadeImage(URL),)
+    with pytest.raises(ResultUnavailable, match="cannot be read"):
+        tell(presenter().deliver(made[:1], FACTS, 2))
 
 
 def test_progress_is_a_comment_and_previews_are_not_shown() -> None:
