@@ -173,7 +173,7 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     ),
     (502, "result_unavailable"): Meaning(
         "An image was made and is charged, but its link leads to where nobody should be sent (a private address, this "
-        "gateway, a password in it), or it could not be kept here.",
+        "gateway, a password in it).",
         "Ask for `url` to get such a link all the same; for storage on your own premises set `images.fetch_private`. "
         "The log says why. Sending it again buys it again.",
     ),
