@@ -50,9 +50,6 @@ WAYS: Mapping[str, dict[str, Any]] = {
     "stream": {"stream": True},
 }
 
-IMAGES_ONLY_AS_BYTES = ("gpt-image-1",)
-"""Models whose orders for links are refused (test_image_refusals.py)."""
-
 
 async def generated(rig: Rig, model: str, way: str) -> Answer:
     return await order(rig, path=GENERATIONS, model=model, **WAYS[way])
@@ -81,9 +78,7 @@ async def test_every_picture_is_bought_once_and_delivered(rig: Rig, form: Form, 
     price = IMAGE if form.model == "gpt-4o-image" else tokens_price(sources=int(route == "edits"))
     [link] = sandbox_links(rig)
 
-    ways = [way for way in WAYS if way != "url" or route == "chat" or form.model not in IMAGES_ONLY_AS_BYTES]
-
-    for number, way in enumerate(ways, 1):
+    for number, way in enumerate(WAYS, 1):
         rig.sandbox.script(f"{form.scenario};form={form.name}", path=_path(form.model, route))
         answer = await ROUTES[route](rig, form.model, way)
 
