@@ -106,7 +106,7 @@ def origin(value: object) -> str:
     """A page's origin as browsers write it: ``https://app.example.com``, ``http://10.0.0.5:3000``, ``app://name``.
 
     In lower case, without the port that the scheme has anyway. Neither ``*`` nor ``null`` is one: they would let in
-    pages that nobody has listed.
+    pages that are not listed.
     """
     expected = "expected an origin, SCHEME://HOST or SCHEME://HOST:PORT without a path, such as https://app.example.com"
     if value in ("*", "null"):

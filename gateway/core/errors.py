@@ -215,6 +215,6 @@ class ResultUnavailable(Exception):
 
 
 class LinkForbidden(ResultUnavailable):
-    """An image's link leads, or could be read as leading, to where nobody should be sent: nor is it handed on in place
+    """An image's link leads (or could be read as leading) where no client should go: nor is it handed on in place
     of the image.
     """

@@ -1,4 +1,4 @@
-"""``GET /``, and ``/v1``: what this gateway is and which routes it has, for whoever opens its address.
+"""``GET /``, and ``/v1``: what this gateway is and which routes it has, for those who open its address.
 
 No key is asked for: it tells nothing that the documentation does not.
 """

@@ -105,7 +105,7 @@ class ImagesEndpoint:
         return parse_images_request(self._kind, unbracket(parsed.fields), parsed.files, wordless)
 
     def _operation(self, request: ImagesRequest, route: Route) -> ImageOperation:
-        # A gpt-image model answers as it does at OpenAI, whoever stands in for it; for any other model an Images API
+        # A gpt-image model answers as it does at OpenAI, also by a stand-in; for any other model an Images API
         # gives links of this gateway.
         first = route.targets[0] if route.targets else None
         relayed = (

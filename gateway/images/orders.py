@@ -187,7 +187,7 @@ def _supports(request: ImagesRequest, targets: Sequence[Target]) -> frozenset[st
 
 
 def _unknown(request: ImagesRequest) -> ClientError:
-    """The error for what nobody here knows, where the order is made here and no upstream would say that it is
+    """The error for what is unknown here, where the order is made here and no upstream would say that it is
     misspelt.
     """
     names = [*request.extras, *request.withheld]

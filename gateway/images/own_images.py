@@ -1,7 +1,7 @@
 """The images that a client sends in as links to this gateway: they are read here and sent on as bytes.
 
 An upstream could not follow such a link to a machine behind a router, and the link may be gone by then. The name in it
-is the secret that guards the file, so whoever knows it may use the image.
+is the secret that guards the file: knowing it gives the right to the image.
 """
 
 from __future__ import annotations

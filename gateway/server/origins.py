@@ -31,7 +31,7 @@ def host_of(value: bytes) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host (as ``host_of`` gives it) is this machine whatever the network's DNS says."""
+    """Whether a host (as ``host_of`` gives it) is this machine, without asking the network's DNS."""
     return host in _MACHINE or is_loopback(host)
 
 

@@ -46,7 +46,7 @@ NOT_LINKED = "b64_instead_of_link"
 """The notes for an answer with a link where base64 is due, and the other way round where no link can be had."""
 
 _FETCHED_OF_EACH = 2
-"""Links that are fetched for each image that was asked for; whoever sends more gets no more attention than that."""
+"""Links that are fetched for each image that was asked for; more are given as links."""
 
 _BringingImage = Generator[Command, Result, MadeImage]
 

@@ -6,7 +6,7 @@ Addresses are judged in the list the resolver returns, which is then connected t
 between (DNS rebinding) is not resolved twice.
 
 Two kinds of refusal differ in what becomes of the image. ``DangerousLink``: the link leads, or could be read as
-leading, to where nobody should be sent (an address that is not public, this gateway itself, a user or a password before
+leading, where no client should go (an address that is not public, this gateway itself, a user or a password before
 the host, a scheme that is not the web's, characters that parsers treat differently); it is not handed on as the image.
 Whatever else is not followed is plainly ``LinkRefused``: a host that is not listed, http, another port. Such a link
 does no harm in other hands, and the image behind it is paid for, so its client gets the link.
@@ -32,7 +32,7 @@ _LONGEST = 8192
 
 _UNSOUND = re.compile(r"[\x00-\x1f\x7f\\]")
 """Characters that parsers treat differently: browsers drop or convert them, RFC 3986 allows none of them. It does not
-allow blanks either, but nobody mistakes what they mean in a path."""
+allow blanks either, but their meaning in a path is plain."""
 
 _LINK = re.compile(r"(https?)://([^/?#]+)([^?#]*)(\?[^#]*)?(?:#.*)?", re.IGNORECASE | re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")

@@ -53,7 +53,7 @@ class FetchLimits:
     """The bounds of fetches.
 
     ``size``: bytes of an image.
-    ``together``: bytes that all fetches for one answer may bring, whatever becomes of them.
+    ``together``: bytes that all fetches for one answer may bring, useless ones included.
     ``total``: seconds in which any fetch for one answer runs; waiting for a turn is not counted.
     ``silence``: seconds without a byte.
     ``connect``: seconds until a connection stands.
@@ -123,7 +123,7 @@ class ResultFetcher:
     """Fetches images over its own connections, each used once, so that an image host cannot affect other requests.
 
     ``hosts``, ``private``: as AddressGuard takes them.
-    ``resolver``: None for the system's, on threads of its own, since whoever writes a link chooses the name.
+    ``resolver``: None for the system's, on threads of its own, since the writer of a link chooses the name.
     ``ssl_context``: for other certificate authorities; None for the system's.
 
     ``close`` it.
@@ -169,7 +169,7 @@ class ResultFetcher:
         ``allowance``: the answer's; None for one of this fetch alone.
 
         Tries again after failures that may pass: 403 (then as a browser would ask), 404, 408, 425, 429, 5xx, and
-        connections that fail or fall silent. Raises LinkForbidden for a link that leads where nobody should be sent,
+        connections that fail or fall silent. Raises LinkForbidden for a link that leads where no client should be sent,
         also by a redirect, and ResultUnavailable for all else, with a message for the log that does not repeat the
         link.
         """

@@ -69,7 +69,7 @@ class ChatAccumulator:
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` as OpenAI writes it, unknown fields included; ``usage`` only if one was sent.
 
-        It can be written as JSON, whatever the chunks held.
+        It can be written as JSON for any chunks.
         """
         indexes = sorted(self._choices)
         completion = {

@@ -41,7 +41,7 @@ class ChunkFacts(NamedTuple):
     ``finish``: choice index → finish reason.
     ``usage``: None unless it is present and plausible.
     ``usage_only``: it has no choice and only carries usage.
-    ``says_nothing``: it is no chunk at all, but JSON that nobody needs (a ping, null); it is to be passed over.
+    ``says_nothing``: it is no chunk at all, but JSON without meaning (a ping, null); it is to be passed over.
     ``speaking``: the choices with content. ``calling``: those of them with a tool call.
     ``so_far``: the text of a ``message`` sent in place of a delta, which holds all of the answer until now.
     ``tidied``: the chunk with its choices as they should be, if they are not; None for a chunk that is in order.

@@ -90,7 +90,7 @@ def is_sign_of_life(document: dict[str, Any]) -> bool:
 
 
 def is_event_of_life(name: bytes | None) -> bool:
-    """Whether an event's name says so; whatever data it has is passed over."""
+    """Whether an event's name says so; its data is passed over."""
     return name is not None and name.lower() in _EVENTS_OF_LIFE
 
 
@@ -122,7 +122,7 @@ def is_cut_content(incomplete: bytes) -> bool:
     """Whether the bytes that a stream was closed after are the beginning of an event's data, and of no terminator."""
     for line in incomplete.removeprefix(b"\xef\xbb\xbf").splitlines():
         if line and _FIELD.startswith(line):
-            return True  # nobody can say what it would have been
+            return True  # what it would have been is unknown
         word = line[len(_FIELD) :].strip().lower() if line.startswith(_FIELD) else None
         if word is not None and not (word and b"[done]".startswith(word)):
             return True

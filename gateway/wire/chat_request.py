@@ -2,7 +2,7 @@
 
 Every other field is the upstream's to judge: a field, a content part, a value newer than this file goes there as it
 came, and the upstream's 400 is the answer. No field chooses a host, a key, a header or a callback of this gateway,
-whatever its name is; those by which some upstreams choose another model or place are withheld from an upstream unless
+under any name; those by which some upstreams choose another model or place are withheld from an upstream unless
 it is configured to get them.
 """
 
@@ -29,7 +29,7 @@ from gateway.wire.field_checks import (
 CHAT_PATH = "/v1/chat/completions"
 MAX_CHOICES = 128
 
-# PiAPI's callback goes to no upstream, whatever is configured: it would be called on behalf of the gateway's own key.
+# PiAPI's callback goes to no upstream under any configuration: it would be called on behalf of the gateway's own key.
 _CALLBACK = "webhook_config"
 _WITHHELD = (*STEERING_FIELDS, _CALLBACK)
 

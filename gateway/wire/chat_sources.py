@@ -1,7 +1,7 @@
 """The words and the images of a chat's messages, in the forms in which clients send them.
 
 The message that is the order is read to the letter, since what is not understood there would be missing from the
-picture. Earlier messages may have any shape: whatever is an image in them is found, everything else is passed over.
+picture. Earlier messages may have any shape: every image in them is found, everything else is passed over.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _parts(content: Any, param: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _held(part: dict[str, Any]) -> str | None:
-    """The member of a part that holds an image, whatever the part's type is."""
+    """The member of a part that holds an image, for any type of part."""
     return next((name for name in _PICTURES if part.get(name) not in (None, "")), None)
 
 

@@ -13,5 +13,5 @@ def finish_reason(value: object) -> str | None:
 
 
 def usual_finish_reason(message: dict[str, Any]) -> str:
-    """The reason for which a whole message ends when nobody says why."""
+    """The reason for which a whole message ends when no reason came."""
     return "tool_calls" if message.get("tool_calls") else "function_call" if message.get("function_call") else "stop"

@@ -40,7 +40,7 @@ class Content:
             parts.append(Pieces([text]))
 
     def add(self, piece: Any) -> None:
-        """Take the next piece, whatever it is: a text, an array of parts, one part; None is none."""
+        """Take the next piece: a text, an array of parts, one part; None is none."""
         if isinstance(piece, str):
             self.add_text(piece)
         elif isinstance(piece, list):

@@ -32,10 +32,11 @@ class Pieces(list[str]):
 class Entries:
     """A list under construction.
 
-    ``name``: the field's. The fragments of ``reasoning_details`` and ``thinking_blocks``, and of whatever else has an
-    index and a text, are joined: by index, or where there is none with the entry before if it has the same type and is
-    not signed yet (a signature ends its entry). Other lists are united: an entry that was there before is not there
-    again, because citations and sources are repeated, or grow, in every chunk. Numbers are data, and never repeats.
+    ``name``: the field's. The fragments of ``reasoning_details`` and ``thinking_blocks``, and of lists whose entries
+    have an index and a text, are joined: by index, or where there is none with the entry before if it has the same type
+    and is not signed yet (a signature ends its entry). Other lists are united: an entry that was there before is not
+    there again, because citations and sources are repeated, or grow, in every chunk. Numbers are data, and never
+    repeats.
     """
 
     def __init__(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """The size of an image as clients write it → one spelling of each meaning.
 
 ``1536x1024`` (pixels, also written with ``X``, ``*`` or ``×``), ``16:9`` (a shape), ``2K`` (a resolution: so many times
-1024 pixels squared, in whatever shape), ``auto``.
+1024 pixels squared, in any shape), ``auto``.
 """
 
 from __future__ import annotations

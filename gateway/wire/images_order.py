@@ -129,7 +129,7 @@ def _flattened(fields: Mapping[str, Any], below: str = "") -> Iterator[tuple[str
 
 
 def _quoted(name: str) -> bytes:
-    """A client's name of a field inside quotation marks: whatever it holds, it ends neither them nor the header."""
+    """A client's name of a field inside quotation marks; no character of it ends them nor the header."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").encode("utf-8", "replace")
 
 

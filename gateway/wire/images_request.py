@@ -1,7 +1,7 @@
 """The fields of ``/v1/images/generations``, ``/edits`` and ``/variations``, checked.
 
 Checked is what the gateway acts on: model, prompt, n, the images, the stream. The other fields of OpenAI's Images API
-(openai-python 3.57, types/image_*_params.py) are an Images API's to judge, and so are fields and files that nobody here
+(openai-python 3.57, types/image_*_params.py) are an Images API's to judge, as are fields and files that no code here
 knows; where the gateway makes the order itself, images/orders.py refuses the latter. Flux's fields are passed on
 unchecked; core/images/flux.py knows what each task takes. No field chooses a host, a key, a header or a callback.
 
@@ -48,7 +48,7 @@ _MASK_FILE = re.compile(r"mask(?:\[0?\])?")
 _KNOWN = "OpenAI's Images API and of PiAPI's Flux models"
 
 WITHHELD = (*STEERING_FIELDS, "webhook_config")
-"""PiAPI's callback goes to no upstream, whatever is configured: it would be called on behalf of the gateway's own
+"""PiAPI's callback goes to no upstream under any configuration: it would be called on behalf of the gateway's own
 key."""
 
 

@@ -39,7 +39,7 @@ _WRITTEN_AS_PICTURE = re.compile(
         | {_DATA_URL}  # or the image itself
         )
         \s*+>?(?:\s*+(?:"[^"]*+"|'[^']*+'))?+\s*+\)    # a title
-    | <(?:img|image)\b[^<]*?\b(?:src|href)\s*+=\s*+  # HTML, whatever its other attributes are
+    | <(?:img|image)\b[^<]*?\b(?:src|href)\s*+=\s*+  # HTML, with any other attributes
         (?: "\s*+( https?://[^"<>\s]++ | {_DATA_URL} )\s*+"
         | '\s*+( https?://[^'<>\s]++ | {_DATA_URL} )\s*+'
         | ( https?://[^"'<>\s]++ | data:[^"'<>\s]++ ) )

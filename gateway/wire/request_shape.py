@@ -1,7 +1,7 @@
 """The shape of a request: what may decide whether an upstream will stream its answer, without what is said in it.
 
 OpenAI streams audio in one format only, some servers stream no JSON, others no tools, log probabilities or several
-choices. Which ones do is not known beforehand, so whatever is no mere knob of the sampling counts: the kinds of output,
+choices. Which ones do is not known beforehand, so everything but the knobs of the sampling counts: the kinds of output,
 the fields that are set, the kinds of content.
 """
 

@@ -107,7 +107,7 @@ def too_many_images(param: str) -> ClientError:
 
 
 def _decoded(text: str, param: str) -> bytes:
-    """The bytes of base64, in whatever way it is written down."""
+    """The bytes of base64 in any of its spellings."""
     plain = standard_base64(text)
     try:
         if plain is not None:

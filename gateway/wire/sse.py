@@ -216,12 +216,12 @@ def encode_event(data: bytes, event: bytes | None = None) -> bytes:
 
 
 def begins_like_events(beginning: bytes) -> bool:
-    """Whether an answer with this beginning is a stream of events, whatever its label says."""
+    """Whether an answer with this beginning is a stream of events, under any label."""
     return _FIRST_FIELD.match(beginning) is not None
 
 
 def begins_like_json(beginning: bytes) -> bool:
-    """Whether an answer with this beginning is a JSON document, whatever its label says; no field begins like one."""
+    """Whether an answer with this beginning is a JSON document, under any label; no field begins like one."""
     return beginning.removeprefix(_BOM).lstrip()[:1] in (b"{", b"[")
 
 

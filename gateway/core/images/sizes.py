@@ -1,6 +1,6 @@
 """What a size says, and the sizes that a shape stands for.
 
-A size is ``WIDTHxHEIGHT`` in pixels, a shape (``16:9``), a resolution (``2K``: 2048 × 2048 pixels, in whatever shape)
+A size is ``WIDTHxHEIGHT`` in pixels, a shape (``16:9``), a resolution (``2K``: 2048 × 2048 pixels, in any shape)
 or ``auto``; ``wire/image_size.py`` reads what clients write into these spellings.
 """
 

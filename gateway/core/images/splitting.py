@@ -31,7 +31,7 @@ def _room(target: Target, orders: Mapping[str, TaskOrder], *, stream: bool) -> i
     if target.operation == "task":
         return orders[order_name(target)].batch
     # OpenAI streams an order for one image only ("Streaming is only supported with n=1"), and PiAPI is asked for a
-    # stream whatever the client wants (translate/images_to_images.py). Whether its asynchronous routes take an n is not
+    # stream in any case (translate/images_to_images.py). Whether its asynchronous routes take an n is not
     # documented.
     streamed = stream or target.upstream.dialect == "piapi"
     return 1 if target.operation != "images" or streamed else None

@@ -1,4 +1,4 @@
-"""A task that is ready to be created at PiAPI's task API, whatever made it."""
+"""A task that is ready to be created at PiAPI's task API."""
 
 from __future__ import annotations
 

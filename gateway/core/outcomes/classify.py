@@ -270,7 +270,7 @@ def _is_cloudflare(headers: HeaderLookup, body: bytes, document: object, *, html
 
 def _is_html(headers: HeaderLookup, body: bytes) -> bool:
     if _content_type(headers).startswith((b"text/html", b"application/xhtml")):
-        return not body[:64].lstrip().startswith((b"{", b"["))  # JSON is JSON, whatever its label
+        return not body[:64].lstrip().startswith((b"{", b"["))  # JSON is JSON under any label
     return _HTML_START.match(body[:512]) is not None
 
 

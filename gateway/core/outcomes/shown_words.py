@@ -31,7 +31,7 @@ _KEYS = re.compile(
     r"|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"
     # A key as its owner may see it: sk-…****abcd.
     r"|(?:sk|pk|rk|gw)[-_](?:[A-Za-z0-9_-]+(?:\*{2,}|\.{3,}|…|•{2,})[A-Za-z0-9_*.…•-]*|(?:\*{2,}|\.{3,}|…|•{2,})[A-Za-z0-9]+)"
-    # Ids of our own accounts: one unbroken run of letters and digits after the prefix, as nobody names a tool.
+    # Ids of our own accounts: one unbroken run of letters and digits after the prefix, as no tool is named.
     r"|(?:org|proj|acct)[-_](?=[A-Za-z]*[0-9])[A-Za-z0-9]{16,}(?![A-Za-z0-9_])"
     r")"
     rf"|\b[Bb]earer\s+(?:(?=[A-Za-z._~+/=-]*[0-9]){_TOKEN}{{6,}}|{_TOKEN}{{24,}})"

@@ -43,7 +43,7 @@ def picture_tokens(factor: int, width: int, height: int) -> int:
 
 
 def most_picture_tokens(factors: Mapping[str, int], size: str | None) -> int:
-    """The most output tokens of one picture, whatever quality it gets.
+    """The most output tokens of one picture at any quality.
 
     ``factors``: ``Price.picture_tokens``; empty for a model of which nothing is known, perhaps an old one.
     ``size``: ``WIDTHxHEIGHT``; ``auto``, None or another word for one that is not known.

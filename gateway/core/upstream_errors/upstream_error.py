@@ -1,4 +1,4 @@
-"""An upstream's error, found in whatever shape it came: the one reader for answers of every status and for streams.
+"""An upstream's error, found in any shape: the one reader for answers of every status and for streams.
 
 The shapes: OpenAI's ``{"error": {"message", "type", "param", "code"}}`` and the same in an array (Google), the relays'
 ``{"error": "text"}``, PiAPI's envelope ``{"code", "message", "data"}``, the bare ``{"message": …}`` and

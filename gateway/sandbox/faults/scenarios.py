@@ -201,7 +201,7 @@ _TABLE = (
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
     _whole("bomb", "a gzip bomb", 39, answers.bomb, mib=128),
-    _whole("browsers_only", "403 to whoever is no browser", 66, image_hosts.browsers_only),
+    _whole("browsers_only", "403 to all but browsers", 66, image_hosts.browsers_only),
     _whole("big_picture", "bytes without end where an image should be", 66, answers.big_image, mib=64, announced=1),
     _events("bad_event", "an event that is no JSON", 40, edited(events.bad_event), after_events=2, data='{"choices":['),
     _events("wrong_index", "a choice nobody asked for", 40, edited(events.wrong_index), index=7),
