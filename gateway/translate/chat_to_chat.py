@@ -43,10 +43,12 @@ from gateway.wire.chat_event import (
     readable,
     unwrapped,
 )
+from gateway.wire.chat_images import asks_for_images
 from gateway.wire.chat_pictures import ChatPictures
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.folded_tool_calls import offered_names
+from gateway.wire.picture_address import data_url
 from gateway.wire.pictures_as_chat import as_completion, event_of_pictures
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import (
@@ -168,7 +170,7 @@ class ChatConversation(ConversationState):
         trouble = self._feed(b"".join(events))
         trouble = trouble or (yield from self._complete())
         if self._accumulator is not None and trouble.ok:
-            self.answer = dump_json(with_every_field(self._accumulator.result(), completion))
+            self.answer = dump_json(self._with_images(with_every_field(self._accumulator.result(), completion)))
         return trouble
 
     def _events(self, head: Head, data: bytes = b"") -> Conversing:
@@ -357,14 +359,38 @@ class ChatConversation(ConversationState):
         if self._accumulator is not None:
             if estimated:
                 self._accumulator.add(self._ending.usage_chunk(usage))
-            self.answer = dump_json(self._accumulator.result())
+            self.answer = dump_json(self._with_images(self._accumulator.result()))
             return _OK
+        if (images := self._images_beside()) and not self._pictures_came_beside():
+            choice = {"index": 0, "delta": {"images": images}, "logprobs": None, "finish_reason": None}
+            chunk = self._ending.named({"object": "chat.completion.chunk", "choices": [choice]})
+            self._out.insert(0, encode_event(dump_json(chunk)))
         self._out += self._ending.missing_reasons()
         if self._request.include_usage:
             self._out.append(self._ending.usage_event(usage))
         self._out.append(DONE)
         yield from self._forward()
         return _OK
+
+    def _images_beside(self) -> list[dict[str, Any]]:
+        """The pictures of the answer as OpenRouter writes them, for a client that reads them beside the text; empty if
+        it does not.
+        """
+        if self._pictures is None or not asks_for_images(self._request.body):
+            return []
+        images = self._pictures.result().images
+        return [{"type": "image_url", "image_url": {"url": one.url or data_url(one.b64 or "")}} for one in images]
+
+    def _pictures_came_beside(self) -> bool:
+        return self._pictures is not None and self._pictures.has_images_beside
+
+    def _with_images(self, completion: dict[str, Any]) -> dict[str, Any]:
+        if images := self._images_beside():
+            choices = completion.get("choices")
+            message = choices[0].get("message") if isinstance(choices, list) and choices else None
+            if isinstance(message, dict) and not message.get("images"):
+                message["images"] = images
+        return completion
 
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED

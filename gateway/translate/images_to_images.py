@@ -25,6 +25,7 @@ from gateway.wire.images_answer import (
     format_of,
     images_in,
     likely_output_tokens,
+    others_in,
     usage_in,
     words_in,
 )
@@ -158,6 +159,7 @@ class ImagesToImages(ImageStream):
             quality=facts.quality or self.facts.quality,
             background=facts.background or self.facts.background,
             output_format=facts.output_format or self.facts.output_format,
+            others={**self.facts.others, **others_in(document)},
         )
         self.size, self.quality = self.facts.size, self.facts.quality
         stated = usage_in(

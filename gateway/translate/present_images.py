@@ -113,7 +113,11 @@ class ImagesPresenter:
         """The whole document. A stream is complete with its last image's event: OpenAI's has no ``[DONE]``."""
         if self.stream:
             return None
-        document: dict[str, Any] = {"created": self._created, "data": [self._item(image) for image in images]}
+        document: dict[str, Any] = {
+            **facts.others,
+            "created": self._created,
+            "data": [self._item(image) for image in images],
+        }
         for name in ("background", "output_format", "quality", "size"):
             if (value := getattr(facts, name)) is not None:
                 document[name] = value

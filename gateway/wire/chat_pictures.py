@@ -50,6 +50,11 @@ class ChatPictures:
         return self._reader.too_long
 
     @property
+    def has_images_beside(self) -> bool:
+        """Whether any picture came outside of the text."""
+        return bool(self._beside)
+
+    @property
     def progress(self) -> int | None:
         """The newest percentage so far."""
         return self._reader.progress

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from gateway.core.errors import ClientError
 from gateway.core.images.types import SourceImage
 from gateway.wire.field_checks import a_string, an_object, missing, wrong_type, wrong_value
+from gateway.wire.picture_parts import pictures_of_answer
 from gateway.wire.source_images import image_from_text, image_from_value, image_text
 
 _TEXTS = ("text", "input_text", "output_text")
@@ -58,6 +59,8 @@ def read_order(message: dict[str, Any], param: str) -> Said:
             images.append(_image(part, kind, where))
         elif _held(part) is not None:
             images.append(_image(part, str(_held(part)), where))
+        else:  # of another vendor's type: what holds an image is one, and everything else says nothing
+            images += _pictures_of(part)
     images += (image_from_value(item, where, _KNOWN) for item, where in _beside(message, param))
     return Said("\n".join(words), images)
 
@@ -75,6 +78,8 @@ def images_within(message: Any) -> list[SourceImage]:
             images += _readable(_shown(text))
         elif isinstance(part, dict) and (kind := _held(part)) is not None:
             images += _readable([part[kind]])
+        elif isinstance(part, dict):
+            images += _pictures_of(part)
     images += _readable([item for item, _ in _beside(message, "")])
     return images
 
@@ -164,6 +169,11 @@ def _shown(text: str) -> list[str]:
     links = [match[1] for match in _LINK.finditer(rest)] or [match[0] for match in _BARE.finditer(rest)]
     alone = len(links) == 1 and rest.strip() == links[0]
     return [link for link in links if alone or _PICTURE_FILE.search(link)]
+
+
+def _pictures_of(part: dict[str, Any]) -> Iterator[SourceImage]:
+    """The images in the fields of any part (``inline_data``, ``media``, …)."""
+    return _readable([made.b64 or made.url for made in pictures_of_answer(part)])
 
 
 def _readable(values: list[Any]) -> Iterator[SourceImage]:

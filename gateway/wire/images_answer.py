@@ -21,7 +21,7 @@ EventKind = Literal["partial", "completed", "whole", "other"]
 
 _QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
 _BACKGROUNDS = frozenset({"transparent", "opaque"})
-_FORMATS = frozenset({"png", "webp", "jpeg"})
+_FORMATS = frozenset({"png", "webp", "jpeg", "gif", "svg"})
 _SIZE = re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}")
 
 OUTPUT_TOKENS: Mapping[str, tuple[int, int]] = {"low": (272, 408), "medium": (1056, 1584), "high": (4160, 6240)}
@@ -40,6 +40,15 @@ _HIDDEN_INPUT = 30_000
 
 _USAGE_NAMES = (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens"))
 """The Images API's names, and chat's, which relays use here as well. A pair of zeros says less than the other pair."""
+
+
+_OWN_FIELDS = frozenset(
+    {
+        *("created", "created_at", "data", "images", "usage", "size", "quality", "background", "output_format"),
+        *("type", "b64_json", "url", "revised_prompt", "partial_image_index", "error", "choices", "code", "message"),
+    }
+)
+"""Fields of an answer that the client's answer has from elsewhere, or should not have."""
 
 
 class StatedUsage(NamedTuple):
@@ -102,6 +111,17 @@ def facts_in(document: dict[str, Any]) -> ImageFacts:
     )
 
 
+def others_in(document: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an Images API's answer that nothing here knows; those with images in them are left out."""
+    if not isinstance(document.get("data"), list):
+        return {}
+    return {
+        name: value
+        for name, value in document.items()
+        if name not in _OWN_FIELDS and value is not None and not pictures_of_answer({"output": value, name: value})
+    }
+
+
 def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, prompt_bytes: int) -> StatedUsage | None:
     """The ``usage`` of an event or a whole answer; None if it is missing or implausible.
 
@@ -121,6 +141,7 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
     if not found:
         return None
     tokens, output = next((one for one in found if any(one)), found[0])
+    known = {"total_tokens", *(name + what for pair in _USAGE_NAMES for name in pair for what in ("", "_details"))}
     details = _details(stated, 0)
     of_images = min(_count(details.get("image_tokens"), most_input) or 0, tokens)
     cached = min(_count(details.get("cached_tokens"), most_input) or 0, tokens)
@@ -128,6 +149,7 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
     if cached:
         input_details["cached_tokens"] = cached
     written: dict[str, Any] = {
+        **{name: value for name, value in stated.items() if name not in known},
         "input_tokens": tokens,
         "input_tokens_details": input_details,
         "output_tokens": output,

@@ -72,6 +72,9 @@ _DOWNLOAD = re.compile(
     r"|ダウンロード|다운로드",
     re.IGNORECASE,
 )
+_NEAR = 40
+"""Characters before a plain link in which a word for a download names it (``Download: https://…``)."""
+
 _NO_RESULT = re.compile(
     r"[\d\s.%*]*+|.*(?:preview|预览|預覽|progress|进度|播放|source data|原始数据).*", re.IGNORECASE | re.DOTALL
 )
@@ -165,6 +168,11 @@ def _downloads(parts: AnswerParts) -> Iterator[str]:
     for name, link in _named_links(parts):
         if _DOWNLOAD.search(name) and not has_other_path(link):
             yield link
+    for line in outside_quotes(parts.words or parts.body).split("\n"):
+        if "://" in line and "](" not in line and (bare := _PLAIN_LINK.search(line)) is not None:
+            named = _DOWNLOAD.search(line[max(0, bare.start() - _NEAR) : bare.start()])
+            if named is not None and not has_other_path(link := bare[0].rstrip(_AFTER_A_LINK)):
+                yield link
 
 
 def _of_pictures(parts: AnswerParts) -> Iterator[str]:

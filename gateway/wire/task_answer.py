@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 from gateway.core.images.types import MOST_READ, MadeImage
 from gateway.core.upstream_errors.upstream_error import words_of
-from gateway.wire.base64_text import is_base64
+from gateway.wire.base64_text import standard_base64
+from gateway.wire.picture_address import base64_text
+from gateway.wire.picture_parts import each_once, pictures_of_answer
 
 TaskStatus = Literal["running", "done", "failed"]
 
@@ -155,7 +157,14 @@ def _images(data: dict[str, Any], results: Sequence[str]) -> tuple[MadeImage, ..
         found.setdefault(image.url or image.b64 or "", image)
         if len(found) == MOST_READ:
             break
+    if not found:  # it was paid for all the same: it may be where answers of other kinds have theirs
+        elsewhere = chain.from_iterable(map(pictures_of_answer, map(_document, outputs)))
+        return each_once(one for one in elsewhere if one.url is None or _LINK.fullmatch(one.url))
     return tuple(found.values())
+
+
+def _document(output: object) -> dict[str, Any]:
+    return output if isinstance(output, dict) else {"output": output}
 
 
 def _images_in(output: object) -> Iterator[MadeImage]:
@@ -223,9 +232,7 @@ def _base64(value: object) -> str | None:
     """Plain base64 text that can be decoded, without a data URL's prefix and without line breaks."""
     if not isinstance(value, str):
         return None
-    text = "".join(_DATA_URL.sub("", value.strip(), count=1).split())
-    text += "=" * (-len(text) % 4)
-    return text if is_base64(text) else None
+    return standard_base64(_DATA_URL.sub("", value.strip(), count=1)) or base64_text(value)
 
 
 def _points(data: dict[str, Any]) -> int | None:

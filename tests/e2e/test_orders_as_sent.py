@@ -129,3 +129,20 @@ async def test_lobechats_chat_for_image_models(rig: Rig, stream: bool) -> None:
     assert image["type"] == "image_url"
     assert text == f"![image]({image['image_url']['url']})"
     assert (await rig.row()).charged == rig.sandbox.billed
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_images_stand_beside_a_relayed_chat_as_well(rig: Rig, stream: bool) -> None:
+    messages = [{"role": "user", "content": PROMPT}]
+    answer = await rig.chat(model="gpt-4o-image", messages=messages, modalities=["image", "text"], stream=stream)
+
+    if stream:
+        choices = [choice for event in answer.payloads[:-1] for choice in orjson.loads(event)["choices"]]
+        shown = [image for choice in choices for image in choice["delta"].get("images", [])]
+        text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    else:
+        message = answer.json()["choices"][0]["message"]
+        shown, text = message["images"], message["content"]
+    [image] = shown
+    assert f"({image['image_url']['url']})" in text
+    assert (await rig.row()).charged == rig.sandbox.billed

@@ -206,6 +206,9 @@ class TestPictures:
             {"type": "image_url", "image_url": B64.rstrip("=")},
             {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
             {"type": "image", "data": B64, "mimeType": "image/png"},
+            {"type": "inline_data", "inline_data": {"mime_type": "image/png", "data": B64}},
+            {"type": "media", "media_type": "image/png", "data": B64},
+            {"type": "picture", "url": DATA_URL},
             {"type": "file", "file": {"file_data": DATA_URL, "filename": "a.png", "format": "image/png"}},
             {"type": "input_file", "file_data": DATA_URL},
             {

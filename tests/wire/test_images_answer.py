@@ -17,6 +17,7 @@ from gateway.wire.images_answer import (
     format_of,
     images_in,
     likely_output_tokens,
+    others_in,
     usage_in,
     words_in,
 )
@@ -236,3 +237,17 @@ def test_images_without_end_are_not_read() -> None:
     links = [f"https://a.example/{number}.png" for number in range(1000)]
     document = {"data": [None, *({"url": link} for link in links)]}
     assert [image.url for image in images_in(document)] == links[:MOST_READ]
+
+
+def test_fields_that_nothing_here_knows_are_kept_for_the_client():
+    picture = {"b64_json": "aGk="}
+    document = {"created": 1, "data": [picture], "svg_usage": {"total": 3}, "id": "x", "usage": {}, "error": None}
+    assert others_in(document) == {"svg_usage": {"total": 3}, "id": "x"}
+    assert others_in({**document, "result": {"images": ["https://img.example/a.png"]}}).keys() == {"svg_usage", "id"}
+    assert others_in({"type": "image_generation.completed", **picture, "id": "x"}) == {}
+
+
+def test_figures_that_nothing_here_knows_stay_in_the_usage():
+    document = usage({"prompt_tokens": 5, "completion_tokens": 272, "prompt_tokens_details": {}, "frames": 9}).document
+    assert document["frames"] == 9
+    assert "prompt_tokens" not in document

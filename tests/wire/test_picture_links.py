@@ -37,6 +37,8 @@ LINES = "\n".join(B64[at : at + 76] for at in range(0, len(B64), 76))
         ("https://cdn.example/get?format=png&id=1", ["https://cdn.example/get?format=png&id=1"]),
         (f"[Click to download]({A})", [A]),
         (f"[点击下载]({BARE})", [BARE]),
+        (f"Download: {BARE}", [BARE]),
+        (f"Done! **Download link:** {BARE}.", [BARE]),
         (f"[Download ⏬](<{A}>)", [A]),
         (f"[open]({A}) [Download]({B})", [B]),
         (f'<a href="{BARE}" target=_blank>Download</a>', [BARE]),

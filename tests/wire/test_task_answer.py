@@ -176,7 +176,7 @@ class TestImages:
     @pytest.mark.parametrize(
         "output",
         [
-            *(None, "", [], 5, A, {}),
+            *(None, "", [], 5, {}),
             {"image_url": None, "image_urls": [], "images": {}, "image_base64": ""},
             {"image_url": "pending"},
             {"image_url": "ftp://img.example/a.png"},
@@ -192,11 +192,40 @@ class TestImages:
             {"image_base64": "not base64!"},
             {"image_base64": "a"},
             {"image_base64": "ééé"},
-            {"images": [None, 5, [A], {}, {"url": 5}, {"url": {"url": A}}]},
+            {"images": [None, 5, {}, {"url": 5}, {"url": {"url": A}}]},
         ],
     )
     def test_what_is_no_image_is_left_out(self, output):
         assert images(output) == []
+
+    @pytest.mark.parametrize(
+        "output",
+        [
+            A,
+            {"url": A},
+            {"images": [[A]]},
+            {"data": [{"image_url": {"url": A}}]},
+            {"data": {"url": A}},
+            {"result": {"images": [A]}},
+        ],
+    )
+    def test_a_link_in_another_place_is_found(self, output):
+        assert images(output) == [(A, None)]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            PIXEL.rstrip("="),
+            PIXEL.replace("+", "-").replace("/", "_").rstrip("="),
+            f"data:image/png;charset=utf-8;base64,{PIXEL}",
+            f"data:application/octet-stream;base64,{PIXEL}",
+            f"data:;base64,{PIXEL}",
+        ],
+    )
+    @pytest.mark.parametrize("place", ["data", "top"])
+    def test_base64_is_repaired_as_in_other_answers(self, text, place):
+        output = {"data": [{"b64_json": text}]} if place == "data" else {"b64_json": text}
+        assert images(output) == [(None, PIXEL)]
 
 
 class TestPoints:

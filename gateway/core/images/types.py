@@ -111,6 +111,7 @@ class ImageFacts:
 
     ``size``: the ``WIDTHxHEIGHT`` that was really asked for.
     ``usage``: OpenAI's usage object, as an Images API sent it.
+    ``others``: what an Images API's answer has beside these and its images (``svg_usage``, …), for the client.
     """
 
     size: str | None = None
@@ -118,3 +119,4 @@ class ImageFacts:
     background: str | None = None
     output_format: str | None = None
     usage: Mapping[str, Any] | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
