@@ -364,7 +364,7 @@ class ChatConversation(ConversationState):
         if (images := self._images_beside()) and not self._pictures_came_beside():
             choice = {"index": 0, "delta": {"images": images}, "logprobs": None, "finish_reason": None}
             chunk = self._ending.named({"object": "chat.completion.chunk", "choices": [choice]})
-            self._out.insert(0, encode_event(dump_json(chunk)))
+            self._out.insert(max(0, len(self._out) - 1), encode_event(dump_json(chunk)))  # before the reason
         self._out += self._ending.missing_reasons()
         if self._request.include_usage:
             self._out.append(self._ending.usage_event(usage))
