@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from gateway.core.errors import TransportError
 from gateway.core.outcomes.classify import classify_answer, classify_error
 from gateway.core.outcomes.refused_wish import judged
-from gateway.core.types import Outcome, Wish
+from gateway.core.types import Outcome, Phase, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
-from gateway.translate.commands import Head
+from gateway.translate.commands import Head, Stalled
 from gateway.translate.context import AttemptContext
 
 
@@ -32,3 +33,11 @@ def judge_in_band(
     outcome = classify_error(error, forwarded=forwarded, redact=context.redact)
     named = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     return judged(outcome, {"error": named}, wishes, context.target.cost_class)
+
+
+def interrupted(trouble: Stalled | TransportError, phase: Phase) -> Outcome:
+    """The outcome of an answer that stopped, or fell silent, before its end."""
+    if isinstance(trouble, Stalled):
+        return Outcome(f"stall_{trouble.awaiting}", phase, 200, detail=str(trouble))
+    slug = "sse_cut_late" if phase is Phase.FORWARDED else "sse_cut_early"
+    return Outcome(slug, phase, 200, detail=f"{trouble.slug}: {trouble.detail}")

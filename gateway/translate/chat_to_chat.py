@@ -15,7 +15,7 @@ from typing import Any
 from gateway.core.errors import TransportError
 from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
-from gateway.translate.chat_errors import judge_answer, judge_in_band
+from gateway.translate.chat_errors import interrupted, judge_answer, judge_in_band
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
@@ -43,13 +43,11 @@ from gateway.wire.chat_event import (
     readable,
     unwrapped,
 )
-from gateway.wire.chat_images import asks_for_images
 from gateway.wire.chat_pictures import ChatPictures
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.folded_tool_calls import offered_names
-from gateway.wire.picture_address import data_url
-from gateway.wire.pictures_as_chat import as_completion, event_of_pictures
+from gateway.wire.pictures_as_chat import as_completion, delta_of_images, event_of_pictures, with_images
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import (
     DONE,
@@ -170,7 +168,11 @@ class ChatConversation(ConversationState):
         trouble = self._feed(b"".join(events))
         trouble = trouble or (yield from self._complete())
         if self._accumulator is not None and trouble.ok:
-            self.answer = dump_json(self._with_images(with_every_field(self._accumulator.result(), completion)))
+            self.answer = dump_json(
+                with_images(
+                    with_every_field(self._accumulator.result(), completion), self._pictures, self._request.body
+                )
+            )
         return trouble
 
     def _events(self, head: Head, data: bytes = b"") -> Conversing:
@@ -185,7 +187,7 @@ class ChatConversation(ConversationState):
                 except (Stalled, TransportError) as trouble:
                     if self._ending.named_last if isinstance(trouble, Stalled) else self._ending.finished:
                         break
-                    return self._interrupted(trouble)
+                    return interrupted(trouble, self._phase())
                 assert isinstance(piece, bytes)
                 data = piece
             if not data:
@@ -359,12 +361,10 @@ class ChatConversation(ConversationState):
         if self._accumulator is not None:
             if estimated:
                 self._accumulator.add(self._ending.usage_chunk(usage))
-            self.answer = dump_json(self._with_images(self._accumulator.result()))
+            self.answer = dump_json(with_images(self._accumulator.result(), self._pictures, self._request.body))
             return _OK
-        if (images := self._images_beside()) and not self._pictures_came_beside():
-            choice = {"index": 0, "delta": {"images": images}, "logprobs": None, "finish_reason": None}
-            chunk = self._ending.named({"object": "chat.completion.chunk", "choices": [choice]})
-            self._out.insert(max(0, len(self._out) - 1), encode_event(dump_json(chunk)))  # before the reason
+        if delta := delta_of_images(self._pictures, self._request.body):  # before the reason
+            self._out.insert(max(0, len(self._out) - 1), encode_event(dump_json(self._ending.named(delta))))
         self._out += self._ending.missing_reasons()
         if self._request.include_usage:
             self._out.append(self._ending.usage_event(usage))
@@ -372,39 +372,12 @@ class ChatConversation(ConversationState):
         yield from self._forward()
         return _OK
 
-    def _images_beside(self) -> list[dict[str, Any]]:
-        """The pictures of the answer as OpenRouter writes them, for a client that reads them beside the text; empty if
-        it does not.
-        """
-        if self._pictures is None or not asks_for_images(self._request.body):
-            return []
-        images = self._pictures.result().images
-        return [{"type": "image_url", "image_url": {"url": one.url or data_url(one.b64 or "")}} for one in images]
-
-    def _pictures_came_beside(self) -> bool:
-        return self._pictures is not None and self._pictures.has_images_beside
-
-    def _with_images(self, completion: dict[str, Any]) -> dict[str, Any]:
-        if images := self._images_beside():
-            choices = completion.get("choices")
-            message = choices[0].get("message") if isinstance(choices, list) and choices else None
-            if isinstance(message, dict) and not message.get("images"):
-                message["images"] = images
-        return completion
-
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
     def _error(self, error: UpstreamError) -> Outcome:
         wishes = NO_WISHES if self._answered else self._wishes
         return judge_in_band(error, self._context, wishes, forwarded=self._phase() is Phase.FORWARDED)
-
-    def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
-        phase = self._phase()
-        if isinstance(trouble, Stalled):
-            return Outcome(f"stall_{trouble.awaiting}", phase, 200, detail=str(trouble))
-        slug = "sse_cut_late" if phase is Phase.FORWARDED else "sse_cut_early"
-        return Outcome(slug, phase, 200, detail=f"{trouble.slug}: {trouble.detail}")
 
     def _end_of_stream(self) -> Outcome | None:
         """Judge a stream that was closed properly: it is complete if it has named its reasons or its terminator.

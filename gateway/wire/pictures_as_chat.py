@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from gateway.wire.chat_images import asks_for_images
+from gateway.wire.chat_pictures import ChatPictures
 from gateway.wire.picture_address import data_url
 from gateway.wire.picture_parts import pictures_of_answer
 from gateway.wire.sse import Event, encode_event
@@ -72,3 +74,30 @@ def usage_as_chat(usage: dict[str, Any]) -> dict[str, Any]:
         return usage
     renamed = {theirs: ours for ours, theirs in (*_TOKENS, *_DETAILS) if ours not in usage}
     return {renamed.get(name, name): value for name, value in usage.items()}
+
+
+def with_images(completion: dict[str, Any], pictures: ChatPictures | None, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The completion with its pictures in ``message.images`` as well, if that is where its client reads them.
+
+    ``body``: of the request.
+    """
+    choices = completion.get("choices")
+    message = choices[0].get("message") if isinstance(choices, list) and choices else None
+    if isinstance(message, dict) and not message.get("images") and (images := _beside(pictures, body)):
+        message["images"] = images
+    return completion
+
+
+def delta_of_images(pictures: ChatPictures | None, body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same for a stream: a chunk without its names; None if there is nothing to add."""
+    if pictures is None or pictures.has_images_beside or not (images := _beside(pictures, body)):
+        return None
+    choice = {"index": 0, "delta": {"images": images}, "logprobs": None, "finish_reason": None}
+    return {"object": "chat.completion.chunk", "choices": [choice]}
+
+
+def _beside(pictures: ChatPictures | None, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if pictures is None or not asks_for_images(body):
+        return []
+    images = pictures.result().images
+    return [{"type": "image_url", "image_url": {"url": one.url or data_url(one.b64 or "")}} for one in images]
