@@ -80,6 +80,16 @@ _NO_RESULT = re.compile(
 )
 """Names of links that are none: a percentage, a preview."""
 
+_OFFERED = re.compile(
+    r"image|picture|photo|\bview\b|\bopen\b|\bsee\b|click|\bhere\b|result|bild|imagen|图|圖|查看|点击|點擊|画像|사진|이미지",
+    re.IGNORECASE,
+)
+_FAILED = re.compile(
+    r"error|fail|sorry|unable|cannot|can't|couldn't|not able|try again|support|help|失败|失敗|错误|抱歉|无法|重试",
+    re.IGNORECASE,
+)
+"""Names under which a picture is offered, and words of an answer whose link leads to help instead."""
+
 _ESCAPED_QUOTE = re.compile("&(?:quot|gt|lt|#39);")
 _LETTER = re.compile(r"[^\W\d_]")
 _LABEL = re.compile(r"\s*+(?:[-*+•>]|\d{1,2}[.)])?\s*+(?:\[[^\[\]]{0,40}+\]\s*+:)?")
@@ -90,7 +100,7 @@ def addresses_in(parts: AnswerParts, restored: Callable[[str], str]) -> list[str
 
     ``restored``: puts the base64 back that was taken out of the text.
     """
-    for find in (_written, _data_urls, _from_dalle, _alone, _downloads, _of_pictures, _in_fences):
+    for find in (_written, _data_urls, _from_dalle, _alone, _downloads, _of_pictures, _offered, _in_fences):
         if found := [address for one in find(parts) if _is_result(address := restored(one))]:
             return found
         if find is _data_urls and (found := list(_from_documents(parts, restored))):
@@ -184,6 +194,16 @@ def _of_pictures(parts: AnswerParts) -> Iterator[str]:
     for found in _PLAIN_LINK.finditer(body):
         link = _ESCAPED_QUOTE.split(found[0], 1)[0].rstrip(_AFTER_A_LINK)
         if has_picture_path(link) and _NO_RESULT.fullmatch(named.get(link, "x")) is None:
+            yield link
+
+
+def _offered(parts: AnswerParts) -> Iterator[str]:
+    """The only link of an answer, if it is offered as its picture: ``[View image](…)``, ``[click here](…)``."""
+    text = outside_quotes(parts.words or parts.body)
+    if text.count("://") != 1 or _FAILED.search(text) is not None or is_refused(parts.words):
+        return
+    for name, link in _named_links(parts):
+        if _OFFERED.search(name) is not None and _NO_RESULT.fullmatch(name) is None and not has_other_path(link):
             yield link
 
 

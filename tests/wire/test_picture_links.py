@@ -185,3 +185,30 @@ def test_base64_alone_is_no_text_that_is_too_long() -> None:
         for at in range(0, len(text), 5):
             reader.feed(text[at : at + 5])
         assert not reader.too_long
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[View image](https://cdn.example/oct)",
+        "Here is your picture: [click here](https://cdn.example/oct)",
+        "Done!\n\n[查看图片](https://cdn.example/oct)",
+        'It is ready: <a href="https://cdn.example/oct">see it</a>',
+    ],
+)
+def test_the_only_link_is_the_picture_if_it_is_offered_as_one(text: str) -> None:
+    assert read_answer(text).images == ("https://cdn.example/oct",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The generation failed, see [here](https://help.example/limits).",
+        "Sorry, I cannot draw that. [View policy](https://help.example/policy)",
+        "[Terms](https://cdn.example/oct)",
+        "[view one](https://cdn.example/a) or [view two](https://cdn.example/b)",
+        "[preview image](https://cdn.example/oct)",
+    ],
+)
+def test_other_links_are_none(text: str) -> None:
+    assert read_answer(text).images == ()
