@@ -252,6 +252,12 @@ class TestPictures:
         chat = parse_chat_request({"model": "flux-dev", "messages": messages})
         assert images_from_chat(chat, one_source=True).images == (FROM_PNG,)
 
+    def test_of_a_tool_are_taken_and_those_of_instructions_are_examples(self):
+        tool = {"role": "tool", "tool_call_id": "c", "content": [image(URL), image(DATA_URL)]}
+        assert order(user("hi"), tool, user("make it winter")).images == (FROM_PNG,)
+        rules = {"role": "system", "content": [text("like this"), image(URL)]}
+        assert order(rules, user("a cat")).kind == "generation"
+
     def test_a_plain_link_in_words_is_words(self):
         words = f"a poster that says {URL}"
         assert order(user(words)) == ImagesRequest("generation", "flux-schnell", words)
