@@ -100,6 +100,8 @@ class ToolCalls:
         """The calls as OpenAI writes them, by index or, where one has none, as they came. Heads that were followed by
         nothing are left out.
         """
+        if not self._calls:
+            return []
         calls = [call for call in self._calls if not call.empty]
         slots = [call.slot for call in calls]
         if all(isinstance(slot, int) for slot in slots):
