@@ -24,6 +24,7 @@ from gateway.translate.commands import (
     Awaiting,
     Beginning,
     Command,
+    ConversationState,
     Conversing,
     Emit,
     Head,
@@ -58,7 +59,7 @@ VARIATION_PROMPT = "Make a variation of this image: keep its subject, style and 
 """The prompt for OpenAI's variations, which have none of their own."""
 
 
-class ImageStream(ABC):
+class ImageStream(ConversationState, ABC):
     """One attempt at images.
 
     ``n``: images it is to bring.
@@ -90,14 +91,6 @@ class ImageStream(ABC):
         self._undelivered = ""  # why an image that was made could not be delivered
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts()
-        self.progress = 0
-        self.usage: Usage | None = None
-        self.answer: bytes | None = None
-        self.quality: str | None = None
-        self.size: str | None = None
-        self.stated_cost: int | None = None
-        self.task_id: str | None = None
-        self.note: str | None = None
 
     @property
     def images(self) -> int:

@@ -15,7 +15,7 @@ from gateway.core.images.task_order import TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.picture_tokens import bounded_usage
 from gateway.core.types import Outcome, Phase, Usage
-from gateway.translate.commands import Conversing, Record
+from gateway.translate.commands import ConversationState, Conversing, Record
 from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT
 from gateway.translate.presenting import Emitting, Presenter
@@ -27,7 +27,7 @@ from gateway.wire.task_answer import TaskState
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 
 
-class ImagesToAsync:
+class ImagesToAsync(ConversationState):
     """One attempt at one picture.
 
     ``points_per_usd``: of the upstream's own billing.
@@ -57,14 +57,6 @@ class ImagesToAsync:
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts()
         self.images = 0
-        self.progress = 0
-        self.usage: Usage | None = None
-        self.answer: bytes | None = None
-        self.quality: str | None = None
-        self.size: str | None = None
-        self.stated_cost: int | None = None
-        self.task_id: str | None = None
-        self.note: str | None = None
 
     @property
     def delivered(self) -> int:

@@ -13,7 +13,7 @@ from gateway.core.errors import ResultUnavailable
 from gateway.core.images.task_order import TaskOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Outcome, Phase, Usage
-from gateway.translate.commands import Conversing, Record
+from gateway.translate.commands import ConversationState, Conversing, Record
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting, Presenter
 from gateway.translate.task_polling import TaskPolling, empty_task, failed_task, stated_cost
@@ -21,7 +21,7 @@ from gateway.translate.task_polling import TaskPolling, empty_task, failed_task,
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 
 
-class ImagesToTask:
+class ImagesToTask(ConversationState):
     """One attempt at one task.
 
     ``n``: images this task is to make, at most ``order.batch``.
@@ -52,14 +52,8 @@ class ImagesToTask:
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts(size=order.size)
         self.images = 0
-        self.progress = 0
-        self.usage: Usage | None = None
-        self.answer: bytes | None = None
-        self.quality: str | None = None
-        self.size: str | None = order.size
-        self.stated_cost: int | None = None
-        self.task_id: str | None = None
-        self.note: str | None = order.note
+        self.size = order.size
+        self.note = order.note
 
     @property
     def delivered(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.core.types import CostClass, Outcome, Phase, Usage
-from gateway.translate.commands import Conversing, Head, Record, Respond, Send
+from gateway.translate.commands import ConversationState, Conversing, Head, Record, Respond, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting
 from gateway.translate.task_polling import (
@@ -32,7 +32,7 @@ _OF_THE_TASK = frozenset({"ok", "model_missing", "rejected", "conflict", "conten
 """Outcomes of a read that are about the task. All others are about the gateway's key, the host or the connection."""
 
 
-class TaskRelay:
+class TaskRelay(ConversationState):
     """One attempt at creating a client's own task.
 
     ``body``: the client's JSON, checked.
@@ -58,14 +58,6 @@ class TaskRelay:
         self._points_per_usd = points_per_usd
         self._polling = TaskPolling(context, jitter=jitter)
         self.images = 0
-        self.progress = 0
-        self.usage: Usage | None = None
-        self.answer: bytes | None = None
-        self.quality: str | None = None
-        self.size: str | None = None
-        self.stated_cost: int | None = None
-        self.task_id: str | None = None
-        self.note: str | None = None
 
     @property
     def delivered(self) -> int:
@@ -98,7 +90,7 @@ class TaskRelay:
         return Outcome("ok", Phase.FORWARDED, created.status)
 
 
-class TaskRead:
+class TaskRead(ConversationState):
     """One attempt at reading a task. It costs nothing, so any host may be asked.
 
     Raises ValueError if ``task_id`` is invalid.
@@ -108,14 +100,7 @@ class TaskRead:
         self._path = task_path(task_id)
         self._context = context
         self.images = 0
-        self.progress = 0
-        self.usage: Usage | None = None
-        self.answer: bytes | None = None
-        self.quality: str | None = None
-        self.size: str | None = None
-        self.stated_cost: int | None = None
-        self.task_id: str | None = task_id
-        self.note: str | None = None
+        self.task_id = task_id
 
     @property
     def delivered(self) -> int:

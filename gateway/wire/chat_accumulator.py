@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
+from gateway.wire.chat_choices import index_of
 from gateway.wire.chat_chunk import read_usage
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_message import FoldedMessage
 from gateway.wire.folded_values import append, plain, replace
-from gateway.wire.writable import writable
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
@@ -59,17 +57,17 @@ class ChatAccumulator:
         if isinstance(choices, list):
             for place, choice in enumerate(choices):
                 if isinstance(choice, dict):
-                    self._choice(_index(choice, place), alone=len(choices) == 1).add(choice)
+                    self._choice(index_of(choice.get("index"), place), alone=len(choices) == 1).add(choice)
 
     def add_text(self, index: int, text: str) -> None:
         """Take a chunk that only continues the text of a choice which has text already."""
         choice = self._choices.get(index) if type(index) is int else None
-        (choice or self._choice(_index({"index": index}, 0), alone=True)).add_text(text)
+        (choice or self._choice(index_of(index, 0), alone=True)).add_text(text)
 
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` as OpenAI writes it, unknown fields included; ``usage`` only if one was sent.
 
-        It can be written as JSON for any chunks.
+        ``dump_json`` writes it, for any chunks: what they held that no JSON can hold is in it as it came.
         """
         indexes = sorted(self._choices)
         completion = {
@@ -87,10 +85,6 @@ class ChatAccumulator:
             if type(usage.get("total_tokens")) is not int and all(type(part) is int for part in parts):
                 usage["total_tokens"] = sum(parts)
         completion |= plain(self._extra)
-        try:
-            orjson.dumps(completion)
-        except orjson.JSONEncodeError:
-            completion = writable(completion)
         return completion
 
     def _choice(self, index: int, *, alone: bool) -> _Choice:
@@ -157,16 +151,6 @@ class _Choice:
             "finish_reason": self._finish_reason or usual_finish_reason(message),
             **plain(self._extra),
         }
-
-
-def _index(choice: dict[str, Any], place: int) -> int:
-    """The index of a choice, which may be missing, a text or a float; its place in the chunk if it is none of these."""
-    index = choice.get("index")
-    if isinstance(index, str):
-        return int(index) if index.isascii() and index.isdecimal() and len(index) < 10 else place
-    if isinstance(index, float):
-        return int(index) if index.is_integer() else place
-    return index if type(index) is int else place
 
 
 def _as_type_of(known: str | int, value: Any) -> str | int | None:

@@ -54,7 +54,7 @@ def tidy_choices(choices: list[Any], n: int) -> list[dict[str, Any]]:
     tidied = []
     for position, choice in enumerate(choices):
         if isinstance(choice, dict):
-            tidied.append(_tidied(choice, 0 if only else _index(choice.get("index"), position)))
+            tidied.append(_tidied(choice, 0 if only else index_of(choice.get("index"), position)))
     return tidied
 
 
@@ -76,9 +76,9 @@ def _tidied(choice: dict[str, Any], index: int) -> dict[str, Any]:
     return tidied
 
 
-def _index(value: object, position: int) -> int:
+def index_of(value: object, position: int) -> int:
     """The index that ``value`` stands for, which may be a text or a float; else the choice's place in its chunk."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 3:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
