@@ -182,11 +182,12 @@ async def test_a_host_that_falls_silent_is_left_and_asked_again(fetcher: Made, s
 
 
 async def test_a_host_that_trickles_is_cut_off_in_the_end(fetcher: Made) -> None:
-    left = asyncio.Event()
+    asked, left = asyncio.Event(), asyncio.Event()
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError):
             await reader.readuntil(b"\r\n\r\n")
+            asked.set()
             writer.write(answer(200, PNG)[: -len(PNG)])
             for byte in PNG:
                 writer.write(bytes([byte]))
@@ -198,7 +199,10 @@ async def test_a_host_that_trickles_is_cut_off_in_the_end(fetcher: Made) -> None
     async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
         fetching = fetcher(limits={"total": 0.2, "silence": 5})
         url = f"http://img.test:{server.sockets[0].getsockname()[1]}/a.png"
-        assert await trouble(fetching, url) == "the image did not come within 0.2 s"
+        for _ in range(20):  # however slow this machine is, one of twenty tries reaches the host within its 0.2 s
+            assert await trouble(fetching, url) == "the image did not come within 0.2 s"
+            if asked.is_set():
+                break
         await asyncio.wait_for(left.wait(), 5)
 
 
