@@ -13,7 +13,7 @@ from gateway.config.upstream_schema import ModelSection, PriceSection, TargetSec
 from gateway.config.upstreams import known_names
 from gateway.core.images.task_facts import FieldRule, TaskFacts, TaskPrice
 from gateway.core.images.task_model import dearest_price
-from gateway.core.types import ASYNCHRONOUS, Price, Route, Target, Upstream
+from gateway.core.types import ASYNCHRONOUS, FACTOR_UNIT, LongContext, Price, Route, Target, Upstream
 
 _TargetKey = tuple[str, str, str]
 TaskTypes = Mapping[str, TaskTypeSection]
@@ -207,5 +207,8 @@ def _price(section: PriceSection | None) -> Price | None:
     """A section's price; None, for unknown, if it has none but a minimum of zero."""
     if section is None:
         return None
-    price = Price(**section.model_dump())
-    return None if price == Price(minimum=price.minimum) and not price.minimum else price
+    given = section.model_dump()
+    if (long := section.long) is not None:
+        given["long"] = LongContext(long.above, long.input or FACTOR_UNIT, long.output or FACTOR_UNIT)
+    price = Price(**given)
+    return None if price == Price(estimated=price.estimated) else price

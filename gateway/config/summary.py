@@ -8,9 +8,21 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.config.settings import Config
-from gateway.core.types import NANO_PER_USD, Price
+from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Price
 
-_AMOUNTS = ("input", "cached_input", "output", "image_input", "image", "no_image")
+_AMOUNTS = (
+    "input",
+    "cached_input",
+    "cache_write",
+    "output",
+    "image_input",
+    "image_output",
+    "audio_input",
+    "audio_output",
+    "image",
+    "no_image",
+    "call",
+)
 
 
 def describe_models(config: Config) -> list[dict[str, Any]]:
@@ -56,9 +68,21 @@ def describe_price(price: Price | None) -> dict[str, Any] | None:
         }
     if price.picture_tokens:
         described["picture_tokens"] = dict(price.picture_tokens)
+    if price.long is not None:
+        long = price.long
+        described["long"] = {"above": long.above, "input": _times(long.input), "output": _times(long.output)}
+    if price.tiers:
+        described["tiers"] = {tier: _times(factor) for tier, factor in price.tiers.items()}
     if price.minimum:
         described["minimum"] = usd(price.minimum)
+    if price.estimated:
+        described["estimated"] = True
     return described
+
+
+def _times(factor: int) -> str:
+    """Thousandths → how many times, without trailing zeros."""
+    return f"{Decimal(factor) / FACTOR_UNIT:f}"
 
 
 def usd(nano: int) -> str:

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gateway.config.fields import (
+    Boolean,
     Day,
     EndpointUrl,
+    Factor,
     FilledText,
     ModelPattern,
     Money,
@@ -155,6 +157,20 @@ class UpstreamSection(Section):
     )
 
 
+class LongContextSection(Section):
+    """The surcharge on a whole request whose input is long."""
+
+    above: Annotated[int, whole(1, unit="tokens")] = Field(
+        description="The tokens of input, cached ones included, up to which it does not apply.", examples=["272000"]
+    )
+    input: Factor | None = Field(
+        default=None, description="How many times all input costs then. Left out: once.", examples=["2"]
+    )
+    output: Factor | None = Field(
+        default=None, description="How many times all output costs then. Left out: once.", examples=["1.5"]
+    )
+
+
 class PriceSection(Section):
     """What a target costs. A price without any field but a minimum counts as unknown; a field left out is unknown,
     0 is free. Left out as a whole: the built-in price of the same upstream, model and operation.
@@ -189,6 +205,39 @@ class PriceSection(Section):
         examples=["{low: 16, medium: 24, high: 48, xhigh: 64, max: 96}"],
     )
     minimum: Money = Field(default=0, description="What a request that succeeded costs at least.", examples=["0.0001"])
+    cache_write: TokenPrice | None = Field(
+        default=None,
+        description="Input the provider wrote into its cache. Left out: it counts as input.",
+        examples=["2.50"],
+    )
+    image_output: TokenPrice | None = Field(
+        default=None, description="Tokens of images the model makes. Left out: they count as output.", examples=["30"]
+    )
+    audio_input: TokenPrice | None = Field(
+        default=None, description="Tokens of audio sent in. Left out: they count as input.", examples=["32"]
+    )
+    audio_output: TokenPrice | None = Field(
+        default=None, description="Tokens of audio the model makes. Left out: they count as output.", examples=["64"]
+    )
+    call: Money | None = Field(
+        default=None, description="A call of what is not counted in tokens, such as a web search.", examples=["0.01"]
+    )
+    long: LongContextSection | None = Field(
+        default=None,
+        description="What a whole request costs above so many tokens of input. Left out: the same.",
+        examples=["{above: 272000, input: 2, output: 1.5}"],
+    )
+    tiers: dict[FilledText, Factor] = Field(
+        default={},
+        description="How many times all tokens cost in a service tier: the one the answer names, else the one that was "
+        "asked for. `default` and `auto` are 1. A tier that is not listed costs as the dearest.",
+        examples=["{flex: 0.5, fast: 2, priority: 2, ultrafast: 6}"],
+    )
+    estimated: Boolean = Field(
+        default=False,
+        description="Whether the amounts are a bound or a guess: what is booked by them is then never `measured`.",
+        examples=["true"],
+    )
 
 
 class TargetSection(Section):

@@ -14,7 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.config.environment import Substituted
-from gateway.core.types import NANO_PER_USD, Budget
+from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Budget
 
 MAX_USD = 1_000_000_000
 """US dollars: the highest amount accepted. In nano-dollars, sums of it fit into 64 bits."""
@@ -79,6 +79,15 @@ def share(value: object) -> float:
     if number is None or not 0 <= number <= 1:
         raise ValueError("expected a number from 0 to 1")
     return float(number)
+
+
+def factor(value: object) -> int:
+    """How many times a price applies → thousandths: 2.5 → 2500."""
+    number = _decimal(value)
+    thousandths = None if number is None else number * FACTOR_UNIT
+    if thousandths is None or not 0 < thousandths <= 1000 * FACTOR_UNIT or thousandths % 1:
+        raise ValueError("expected how many times the price applies, such as 0.5 or 2, with at most 3 decimals")
+    return int(thousandths)
 
 
 def money(value: object) -> int:

@@ -60,10 +60,34 @@ NO_WISHES: frozenset[Wish] = frozenset()
 ALL_WISHES: frozenset[Wish] = frozenset(Wish)
 
 
+FACTOR_UNIT = 1000
+"""A factor of a price is a whole number of thousandths: 2500 for two and a half times."""
+
+
+@dataclass(frozen=True, slots=True)
+class LongContext:
+    """The surcharge on a whole request whose input is long.
+
+    ``above``: tokens of input, cached ones included, up to which it does not apply.
+    ``input``, ``output``: the factors of all input and of all output, in thousandths.
+    """
+
+    above: int
+    input: int
+    output: int
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """The price of a target. Token prices are nano-dollars per 1,000,000 tokens, the others nano-dollars apiece.
 
+    ``cached_input``, ``image_input``, ``audio_input``: parts of the input; None counts as ``input``.
+    ``cache_write``: input that the provider wrote into its cache; None counts as ``input``.
+    ``image_output``, ``audio_output``: parts of the output; None counts as ``output``.
+    ``call``: a call of what is not counted in tokens, such as a web search.
+    ``long``: None for a model whose long requests cost no more.
+    ``tiers``: service tier → the factor of all token prices in thousandths.
+    ``estimated``: the amounts are a bound or a guess, so that nothing booked by them is ``measured``.
     ``image``: an answer with at least one image (or, for tasks, each image).
     ``no_image``: an answer without.
     ``table``: quality → size → nano-dollars an image.
@@ -83,6 +107,14 @@ class Price:
     table: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     picture_tokens: Mapping[str, int] = field(default_factory=dict)
     minimum: int = 0
+    cache_write: int | None = None
+    image_output: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    call: int | None = None
+    long: LongContext | None = None
+    tiers: Mapping[str, int] = field(default_factory=dict)
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +275,10 @@ class VirtualKey:
 class Usage:
     """The tokens and images of an answer.
 
-    ``input_tokens``: includes ``cached_input_tokens`` and ``image_input_tokens``, the tokens of images sent in, as
-        OpenAI counts.
+    ``input_tokens``: all input as OpenAI counts: cached, written to the cache, and of images and audio sent in.
+    ``output_tokens``: all output as it is billed: reasoning, images and audio too.
+    ``reasoning_tokens``: the part of the output that no client sees; it has no price of its own.
+    ``calls``: of what is not counted in tokens, such as web searches.
     """
 
     input_tokens: int = 0
@@ -253,6 +287,12 @@ class Usage:
     images: int = 0
     confidence: Confidence = "measured"
     image_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    image_output_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    reasoning_tokens: int = 0
+    calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
