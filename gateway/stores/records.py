@@ -70,11 +70,29 @@ class TaskRecord:
     at_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class BookedPrice:
+    """What a request was booked at. Once written down, it is never changed.
+
+    ``upstream``, ``model``: whose price it is, the model by the upstream's name.
+    ``price``: JSON text, US dollars under the configuration's names (``price_text``); empty if it was not known.
+    ``tier``: the service tier that served it; empty for none.
+    """
+
+    upstream: str
+    model: str
+    price: str
+    tier: str = ""
+
+
 @dataclass(slots=True)
 class Settlement:
     """How an exchange ended. One per intent; a second one with the same id changes nothing.
 
     ``charged``: nano-dollars the key pays. ``status``: the HTTP status the client was (or would have been) given.
+    ``price``: what it was booked at; None if nothing was. ``answered_model``: the model that the upstream says it was,
+    if it is not the one it was asked for. ``cache_write_tokens`` are a part of the input, ``reasoning_tokens`` of the
+    output.
     """
 
     id: str
@@ -93,6 +111,10 @@ class Settlement:
     confidence: Confidence
     status: int
     task_id: str | None = None
+    price: BookedPrice | None = None
+    answered_model: str | None = None
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +124,8 @@ class Correction:
     ``charged``, ``upstream_cost``: nano-dollars; they and ``images`` take the place of the settlement's.
     ``upstream``, ``credential``: who was found to have done the work; None leaves it to what the settlement says.
     ``reason``: words for the operator, such as ``task completed``.
+    ``confidence``: of ``charged``; ``unknown`` if it was done at no known price. ``price``: what it was booked at; None
+    leaves it to what the settlement says.
     """
 
     id: str
@@ -113,6 +137,8 @@ class Correction:
     reason: str
     upstream: str | None = None
     credential: str | None = None
+    confidence: Confidence = "measured"
+    price: BookedPrice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +177,27 @@ class NotUnknown(OperatorError):
 
 
 @dataclass(frozen=True, slots=True)
+class PriceUse:
+    """How often a price was booked. ``since_ns``: when it first was, by any request, Unix nanoseconds.
+
+    ``unpriced``: those of the ``requests`` that it could not price, not at all or not wholly.
+    """
+
+    booked: BookedPrice
+    since_ns: int
+    requests: int
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRow:
     """``group``: the fields asked for, in their order; None where there is none (no team, no upstream settled it).
 
     ``cost_nano``: nano-dollars the keys are charged. ``input_tokens`` includes ``cached_input_tokens``.
+    ``unpriced_…``: the part that was done at a price that is not known, and so is not (or not wholly) in the cost.
+    ``estimated_…``: the part whose charge is an estimate. ``unknown_requests``: those of which it is not known whether
+    anything was done; they cost nothing so far.
+    ``prices``: what they were booked at, the most used first; what earlier versions booked is not in it.
     """
 
     group: Mapping[str, str | None]
@@ -164,6 +207,14 @@ class UsageRow:
     output_tokens: int
     images: int
     cost_nano: int
+    unpriced_requests: int = 0
+    unpriced_input_tokens: int = 0
+    unpriced_output_tokens: int = 0
+    unpriced_images: int = 0
+    estimated_requests: int = 0
+    estimated_cost_nano: int = 0
+    unknown_requests: int = 0
+    prices: tuple[PriceUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.stores.records import Correction, NotUnknown
+from gateway.stores.sqlite.booked_prices import price_ids
 
 
 def correct(connection: sqlite3.Connection, correction: Correction) -> bool:
@@ -17,10 +18,11 @@ def correct(connection: sqlite3.Connection, correction: Correction) -> bool:
         raise NotUnknown(f"Exchange {correction.id} is not settled yet, or was never seen.")
     if found[0] != "unknown":
         raise NotUnknown(f"Exchange {correction.id} is {found[0]}; only one of unknown outcome can be corrected.")
+    [price] = price_ids(connection, [(correction.price, correction.at_ns)])
     cursor = connection.execute(
         "INSERT INTO corrections "
-        "(id, at_ns, state, charged, upstream_cost, images, upstream, credential, reason) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        "(id, at_ns, state, charged, upstream_cost, images, upstream, credential, reason, confidence, price) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (
             correction.id,
             correction.at_ns,
@@ -31,6 +33,8 @@ def correct(connection: sqlite3.Connection, correction: Correction) -> bool:
             correction.upstream,
             correction.credential,
             correction.reason,
+            correction.confidence,
+            price,
         ),
     )
     return cursor.rowcount == 1

@@ -16,9 +16,10 @@ from typing import Any
 import orjson
 
 from gateway.stores.records import Intent, Settlement, TaskRecord
+from gateway.stores.sqlite.booked_prices import price_ids
 
 MAX_ROWS = 1024
-"""Rows a statement; 16 columns of it stay below SQLite's default of 32,766 parameters."""
+"""Rows a statement; 20 columns of it stay below SQLite's default of 32,766 parameters."""
 
 Row = tuple[Any, ...]
 
@@ -46,7 +47,9 @@ def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Set
 
     Returns how many were new.
     """
-    return _insert(connection, "settlements", [_settlement_row(settlement) for settlement in settlements])
+    prices = price_ids(connection, [(one.price, one.at_ns) for one in settlements])
+    rows = [_settlement_row(one, price) for one, price in zip(settlements, prices, strict=True)]
+    return _insert(connection, "settlements", rows)
 
 
 def insert_tasks(connection: sqlite3.Connection, records: Sequence[TaskRecord]) -> None:
@@ -93,7 +96,9 @@ def close_open_intents(connection: sqlite3.Connection, now_ns: int) -> int:
     Each is given the newest task that was created for it, so that what became of it can be asked.
     """
     cursor = connection.execute(
-        "INSERT INTO settlements SELECT id, ?, 'unknown', NULL, NULL, NULL, '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, "
+        "INSERT INTO settlements (id, at_ns, state, attempts, input_tokens, cached_input_tokens, output_tokens, "
+        "images, charged, upstream_cost, confidence, status, task_id) "
+        "SELECT id, ?, 'unknown', '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, "
         "(SELECT t.task_id FROM tasks AS t WHERE t.exchange = i.id ORDER BY t.at_ns DESC, t.rowid DESC LIMIT 1) "
         "FROM intents AS i WHERE NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)",
         (now_ns,),
@@ -146,7 +151,7 @@ def _task_row(record: TaskRecord) -> Row:
     )
 
 
-def _settlement_row(settlement: Settlement) -> Row:
+def _settlement_row(settlement: Settlement, price: int | None) -> Row:
     return (
         settlement.id,
         settlement.at_ns,
@@ -164,4 +169,8 @@ def _settlement_row(settlement: Settlement) -> Row:
         settlement.confidence,
         settlement.status,
         settlement.task_id,
+        price,
+        settlement.answered_model,
+        settlement.cache_write_tokens,
+        settlement.reasoning_tokens,
     )

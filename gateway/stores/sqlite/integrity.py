@@ -26,7 +26,13 @@ _RULES = (
         "settlement {} has a count that is not a whole number of at least 0, or more cached tokens than tokens",
         "SELECT id FROM settlements WHERE typeof(input_tokens) <> 'integer' OR cached_input_tokens < 0 "
         "OR cached_input_tokens > input_tokens OR typeof(cached_input_tokens) <> 'integer' "
-        "OR typeof(output_tokens) <> 'integer' OR output_tokens < 0 OR typeof(images) <> 'integer' OR images < 0",
+        "OR typeof(output_tokens) <> 'integer' OR output_tokens < 0 OR typeof(images) <> 'integer' OR images < 0 "
+        "OR typeof(cache_write_tokens) <> 'integer' OR cache_write_tokens < 0 "
+        "OR typeof(reasoning_tokens) <> 'integer' OR reasoning_tokens < 0",
+    ),
+    (
+        "settlement {} was booked at a price that is not written down",
+        "SELECT id FROM settlements WHERE price IS NOT NULL AND price NOT IN (SELECT id FROM booked_prices)",
     ),
     (
         "intent {} reserves an amount that is not a whole number of at least 0",
@@ -60,6 +66,11 @@ _RULES = (
         "OR typeof(upstream_cost) <> 'integer' OR upstream_cost < 0 OR typeof(images) <> 'integer' OR images < 0 "
         "OR state NOT IN ('settled', 'released') OR (state = 'released' AND charged <> 0)",
     ),
+    (
+        "correction {} was booked at a price that is not written down",
+        "SELECT id FROM corrections WHERE price IS NOT NULL AND price NOT IN (SELECT id FROM booked_prices)",
+    ),
+    ("booked price {} is not JSON", "SELECT id FROM booked_prices WHERE price <> '' AND NOT json_valid(price)"),
     ("exchange {} was about to be pruned and still is", "SELECT id FROM pruning"),
     ("settlement {} fitted no row and was set aside in 'unbookable'", "SELECT id FROM unbookable ORDER BY rowid"),
 )
@@ -68,7 +79,7 @@ _RULES = (
 GUARDS = (
     *(
         f"{table}_keep_{change}"
-        for table in ("intents", "settlements", "tasks", "corrections", "prunes", "balances")
+        for table in ("intents", "settlements", "tasks", "corrections", "prunes", "balances", "booked_prices")
         for change in ("update", "delete")
     ),
     "corrections_of_unknown",
@@ -82,7 +93,7 @@ GUARDS = (
 COUNTERS = ("settlements_count", "corrections_count")
 """The triggers that keep the roll-up."""
 
-_OF = "key, team, model, upstream"
+_OF = "key, team, model, upstream, price, certainty"
 _ALL = ", ".join(FIGURES)
 _NEGATIVE = ", ".join(f"-{figure}" for figure in FIGURES)
 _DIFFER = " OR ".join(f"sum({figure}) <> 0" for figure in FIGURES)
@@ -137,7 +148,7 @@ def _wrong_sums(store: sqlite3.Connection) -> Iterator[str]:
     pruned = pruned_before(store) // NS
     for span, query in (("hour", _HOURS), ("day", _DAYS)):
         found = store.execute(query, {"pruned": pruned} if span == "hour" else {}).fetchall()
-        for start, key, _, model, _ in found[:MAX_EXAMPLES]:
+        for start, key, _, model, *_ in found[:MAX_EXAMPLES]:
             yield f"the sum of key {key} and model {model} for the {span} from Unix time {start} is wrong"
         if len(found) > MAX_EXAMPLES:
             yield f"sums of {span}s that are wrong: {len(found) - MAX_EXAMPLES} more"

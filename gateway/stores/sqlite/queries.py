@@ -12,8 +12,9 @@ from pathlib import Path
 
 from gateway.stores.records import TaskRecord, UsageRow, Verification
 from gateway.stores.sqlite.integrity import problems
-from gateway.stores.sqlite.rollup import DAY, FIGURES, NS, add_up, pruned_before
+from gateway.stores.sqlite.rollup import DAY, NS, pruned_before
 from gateway.stores.sqlite.schema import reading
+from gateway.stores.sqlite.usage_rows import usage_rows
 
 DIMENSIONS: Mapping[str, str | None] = {
     "key": "key",
@@ -23,9 +24,6 @@ DIMENSIONS: Mapping[str, str | None] = {
     "day": None,
 }
 """What usage can be grouped by, and the column it is read from; days are asked for one by one."""
-
-_OF_USAGE = FIGURES.index("charged") + 1
-"""How many of the figures a row of usage has."""
 
 
 def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_zone: tzinfo) -> list[UsageRow]:
@@ -43,10 +41,10 @@ def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_z
     with reading(path) as store:
         pruned = pruned_before(store)
         if "day" not in fields:
-            found = list(_sums(store, since_ns, until_ns, fields, pruned))
+            found = _rows(store, since_ns, until_ns, fields, pruned)
         else:
             for day, start, end in _days(store, since_ns, until_ns, time_zone):
-                found.extend(_sums(store, start, end, fields, pruned, day))
+                found.extend(_rows(store, start, end, fields, pruned, day))
     return sorted(found, key=lambda row: [(value is not None, value or "") for value in row.group.values()])
 
 
@@ -87,13 +85,16 @@ def find_task(path: Path, task_id: str) -> TaskRecord | None:
     return None if row is None else TaskRecord(*row)
 
 
-def _sums(
+def _rows(
     store: sqlite3.Connection, start_ns: int, end_ns: int, fields: tuple[str, ...], pruned_ns: int, day: str = ""
-) -> Iterator[UsageRow]:
+) -> list[UsageRow]:
     columns = [column for field in fields if (column := DIMENSIONS[field]) is not None]
-    for group, sums in add_up(store, start_ns, end_ns, columns, pruned_ns=pruned_ns).items():
-        values = iter(group)
-        yield UsageRow({field: day if field == "day" else next(values) for field in fields}, *sums[:_OF_USAGE])
+
+    def group(found: tuple[str | None, ...]) -> dict[str, str | None]:
+        values = iter(found)
+        return {field: day if field == "day" else next(values) for field in fields}
+
+    return usage_rows(store, start_ns, end_ns, columns, group, pruned_ns=pruned_ns)
 
 
 def _days(store: sqlite3.Connection, since_ns: int, until_ns: int, zone: tzinfo) -> Iterator[tuple[str, int, int]]:

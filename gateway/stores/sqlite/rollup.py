@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import add
+from typing import Any
 
 NS = 1_000_000_000
 
@@ -18,7 +19,7 @@ HOUR, DAY = 3_600, 86_400
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "charged", "upstream_cost")
 """What is added up, in the order of every tuple of sums."""
 
-Group = tuple[str | None, ...]
+Group = tuple[Any, ...]
 Sums = tuple[int, ...]
 
 
@@ -32,15 +33,22 @@ class Piece:
 
 
 def add_up(
-    store: sqlite3.Connection, start_ns: int, end_ns: int, columns: Sequence[str], *, pruned_ns: int
+    store: sqlite3.Connection,
+    start_ns: int,
+    end_ns: int,
+    columns: Sequence[str],
+    *,
+    pruned_ns: int,
+    figures: Sequence[str] = FIGURES,
 ) -> dict[Group, Sums]:
-    """The sums of what came in ``start_ns <= at < end_ns``, by the values of ``columns``, which are SQL of our own.
+    """The sums of what came in ``start_ns <= at < end_ns``, by the values of ``columns``.
 
+    ``columns``, ``figures``: SQL of our own; the first figure is ``requests``.
     ``pruned_ns``: see ``split``. Groups without a single request are left out.
     """
     totals: dict[Group, Sums] = {}
     for piece in split(start_ns, end_ns, pruned_ns):
-        for group, sums in _sums(store, piece, columns):
+        for group, sums in _sums(store, piece, columns, figures):
             known = totals.get(group)
             totals[group] = sums if known is None else tuple(map(add, known, sums))
     return {group: sums for group, sums in totals.items() if sums[0]}
@@ -76,15 +84,17 @@ def pruned_before(store: sqlite3.Connection) -> int:
     return moment
 
 
-def _sums(store: sqlite3.Connection, piece: Piece, columns: Sequence[str]) -> Iterator[tuple[Group, Sums]]:
+def _sums(
+    store: sqlite3.Connection, piece: Piece, columns: Sequence[str], figures: Sequence[str]
+) -> Iterator[tuple[Group, Sums]]:
     source, bounds = "booked WHERE at_ns >= ? AND at_ns < ?", [piece.start, piece.end]
     if piece.span:
         source = f"spent WHERE span = {piece.span} AND start >= ? AND start < ?"
         bounds = [piece.start // NS, piece.end // NS]
-    figures = ", ".join(f"sum({figure})" for figure in FIGURES)
+    summed = ", ".join(f"sum({figure})" for figure in figures)
     grouping = f"GROUP BY {', '.join(columns)}" if columns else ""
     for row in store.execute(
-        f"SELECT {', '.join((*columns, figures))} FROM {source} {grouping} HAVING count(*) > 0",  # noqa: S608
+        f"SELECT {', '.join((*columns, summed))} FROM {source} {grouping} HAVING count(*) > 0",  # noqa: S608
         bounds,
     ):
         yield row[: len(columns)], row[len(columns) :]

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.stores.sqlite.booked_prices import WritingConnection
 
 APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""
@@ -42,8 +43,14 @@ def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
         if findings != "ok":
             raise StoreError(_damaged(path, findings))
         connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            path,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+            factory=WritingConnection,
         )
+        connection.known_prices = {}
         try:
             _prepare(connection, version, now_ns)
         except BaseException:

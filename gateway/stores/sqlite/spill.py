@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import StoreError
-from gateway.stores.records import AttemptRecord, Settlement
+from gateway.stores.records import AttemptRecord, BookedPrice, Settlement
 from gateway.stores.sqlite.files import beside, open_own
 
 ROOM = 4 * 1024 * 1024
@@ -144,6 +144,7 @@ def _settlement(line: bytes) -> Settlement | None:
     try:
         fields: dict[str, Any] = orjson.loads(text)
         attempts = tuple(AttemptRecord(**attempt) for attempt in fields.pop("attempts"))
-        return Settlement(attempts=attempts, **fields)
+        price = fields.pop("price", None)
+        return Settlement(attempts=attempts, price=None if price is None else BookedPrice(**price), **fields)
     except (ValueError, TypeError, KeyError):  # a version that knew other fields
         return None

@@ -63,7 +63,7 @@ async def test_a_correction_takes_the_place_of_what_was_settled(books: SQLiteLed
     counted = verify(path)
     assert (counted.settled, counted.released, counted.unknown, counted.open) == (2, 1, 1, 1)
     assert (counted.corrected, counted.problems) == (1, [])
-    assert used(path, "upstream") == [UsageRow({"upstream": "piapi"}, 3, 30, 12, 15, 2, 55)]
+    assert used(path, "upstream") == [UsageRow({"upstream": "piapi"}, 3, 30, 12, 15, 2, 55, unknown_requests=1)]
     assert rows(path, "SELECT state, charged FROM settlements WHERE id = 'found'") == [("unknown", 0)], "as written"
 
 
@@ -97,7 +97,7 @@ async def test_nothing_else_can_be_corrected(books: SQLiteLedger, path: Path, id
     await books.close()
     with closing(sqlite3.connect(path)) as owner, pytest.raises(sqlite3.IntegrityError, match="unknown outcome"):
         owner.execute(
-            "INSERT INTO corrections VALUES (?, 1, 'settled', 1, 1, 0, NULL, NULL, 'by hand')",
+            "INSERT INTO corrections VALUES (?, 1, 'settled', 1, 1, 0, NULL, NULL, 'by hand', NULL, NULL)",
             (identity,),
         )
     assert rows(path, "SELECT * FROM corrections") == []

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayFault, StoreError
 from gateway.stores.base import Ledger
+from gateway.stores.records import BookedPrice
 from gateway.stores.sqlite import inserts
 from gateway.stores.sqlite.ledger import MAX_WAITING, SQLiteLedger
 from gateway.stores.sqlite.queries import verify
@@ -78,7 +79,12 @@ async def test_a_reserve_does_not_return_before_its_commit(
 
 async def test_a_settlement_follows_by_itself_with_all_it_says(ledger: SQLiteLedger, path: Path):
     await ledger.reserve(intent("a"))
-    ledger.settle(settlement("a", task_id="task-7"))
+    price = BookedPrice("piapi", "gpt-4o", '{"input":2.5}', "flex")
+    ledger.settle(
+        settlement(
+            "a", task_id="task-7", price=price, answered_model="gpt-4o-mini", cache_write_tokens=3, reasoning_tokens=2
+        )
+    )
     assert ledger.pending == 1
     await nothing_pending(ledger)
     [row] = rows(path, "SELECT * FROM settlements")
@@ -86,8 +92,11 @@ async def test_a_settlement_follows_by_itself_with_all_it_says(ledger: SQLiteLed
         "a", StoppedClock().wall_ns() + 1, "settled", "piapi", "https://api.piapi.ai", "first",
         '[{"upstream":"piapi","endpoint":"https://api.piapi.ai","credential":"first",'
         '"outcome":"ok","phase":4,"cost":30,"reason":"billed","task_id":null}]',
-        10, 4, 5, 0, 40, 30, "measured", 200, "task-7",
+        10, 4, 5, 0, 40, 30, "measured", 200, "task-7", 1, "gpt-4o-mini", 3, 2,
     )  # fmt: skip
+    assert rows(path, "SELECT * FROM booked_prices") == [
+        (1, StoppedClock().wall_ns() + 1, "piapi", "gpt-4o", "flex", '{"input":2.5}')
+    ]
 
 
 async def test_settling_twice_changes_nothing(ledger: SQLiteLedger, path: Path):

@@ -51,12 +51,12 @@ def asked(path: Path, *by: str, zone: tzinfo = UTC, since: int = 0, until: int =
 
 
 def test_nothing_asked_for_is_one_total(store: Path):
-    assert asked(store) == [UsageRow({}, 4, 30, 12, 15, 2, 1_080)]
+    assert asked(store) == [UsageRow({}, 4, 30, 12, 15, 2, 1_080, unknown_requests=1)]
 
 
 def test_by_key_and_team(store: Path):
     assert asked(store, "key", "team") == [
-        UsageRow({"key": "alice", "team": "growth"}, 3, 30, 12, 15, 0, 80),
+        UsageRow({"key": "alice", "team": "growth"}, 3, 30, 12, 15, 0, 80, unknown_requests=1),
         UsageRow({"key": "bob", "team": None}, 1, 0, 0, 0, 2, 1_000),
     ]
 

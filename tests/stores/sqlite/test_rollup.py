@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.stores.records import Correction, UsageRow
+from gateway.stores.records import BookedPrice, Correction, UsageRow
 from gateway.stores.sqlite import corrections, inserts, pruning, schema
 from gateway.stores.sqlite.open_exchanges import charged_since
 from gateway.stores.sqlite.queries import usage, verify
@@ -32,6 +32,13 @@ KATHMANDU = timezone(timedelta(hours=5, minutes=45))
 NEWFOUNDLAND = timezone(-timedelta(hours=3, minutes=30))
 ZONES = [timezone.utc, timezone(timedelta(hours=1)), KATHMANDU, NEWFOUNDLAND]  # noqa: UP017 - one of a kind
 
+PRICES = [
+    BookedPrice("piapi", "gpt-4o", '{"input":1}'),
+    BookedPrice("piapi", "gpt-4o", '{"input":2}'),
+    BookedPrice("piapi", "gpt-4o", '{"input":2}', "priority"),
+    BookedPrice("backup", "gpt-4o", ""),
+]
+
 
 @dataclass(frozen=True)
 class Story:
@@ -46,6 +53,8 @@ class Story:
     amounts: tuple[int, int, int]
     corrected: str | None
     found_at: str | None
+    confidence: str
+    price: BookedPrice | None
 
     @property
     def ends(self) -> str:
@@ -62,16 +71,22 @@ class Story:
         return images, charged, cost
 
     @property
+    def certainty(self) -> str:
+        if self.ends == "unknown":
+            return "unknown"
+        return "unpriced" if self.confidence == "unknown" else self.confidence
+
+    @property
     def ran_at(self) -> str | None:
         return (self.found_at or self.upstream) if self.corrected else self.upstream
 
 
-def _story(at_ns, key, team, model, upstream, state, amounts, corrected, found_at) -> Story:
+def _story(at_ns, key, team, model, upstream, state, amounts, corrected, found_at, confidence, price) -> Story:
     return Story(
         at_ns, key, team, model, upstream, state,
         (0, 0, 0) if state == "released" else amounts,
         corrected if state == "unknown" else None,
-        found_at,
+        found_at, confidence, price,
     )  # fmt: skip
 
 
@@ -90,6 +105,8 @@ stories = st.lists(
         st.tuples(st.integers(0, 4), st.integers(0, 10**12), st.integers(0, 10**12)),
         st.sampled_from([None, "settled", "released"]),
         st.sampled_from([None, "piapi"]),
+        st.sampled_from(["measured", "estimated", "unknown"]),
+        st.sampled_from([None, *PRICES]),
     ),
     max_size=30,
 )
@@ -121,6 +138,8 @@ def tell(store: sqlite3.Connection, told: list[Story]) -> None:
             charged=story.amounts[1],
             upstream_cost=story.amounts[2],
             attempts=(),
+            confidence=story.confidence,
+            price=None if story.corrected else story.price,
         )
         for identity, story in zip(ids, told, strict=True)
     ]
@@ -130,7 +149,10 @@ def tell(store: sqlite3.Connection, told: list[Story]) -> None:
     for identity, story in zip(ids, told, strict=True):
         if story.corrected == "settled":
             images, charged, cost = story.figures
-            done = Correction(identity, 1, "settled", charged, cost, images, "asked", story.found_at)
+            done = Correction(
+                identity, 1, "settled", charged, cost, images, "asked", story.found_at,
+                confidence=story.confidence, price=story.price,
+            )  # fmt: skip
             assert corrections.correct(store, done)
             assert not corrections.correct(store, done)
         elif story.corrected == "released":
@@ -138,8 +160,8 @@ def tell(store: sqlite3.Connection, told: list[Story]) -> None:
 
 
 def on_paper(told: list[Story], since: int, until: int, by: list[str], zone: tzinfo) -> list[UsageRow]:
-    """What usage must say, added up one by one."""
-    sums: dict[tuple[str | None, ...], list[int]] = defaultdict(lambda: [0] * 6)
+    """What usage must say, added up one by one; prices aside."""
+    sums: dict[tuple[str | None, ...], list[int]] = defaultdict(lambda: [0] * 13)
     for story in told:
         if not since <= story.at_ns < until or story.ends == "released":
             continue
@@ -147,7 +169,13 @@ def on_paper(told: list[Story], since: int, until: int, by: list[str], zone: tzi
         fields = {"key": story.key, "team": story.team, "model": story.model, "upstream": story.ran_at, "day": day}
         images, charged, _ = story.figures
         group = sums[tuple(fields[field] for field in by)]
-        for place, amount in enumerate((1, 10, 4, 5, images, charged)):
+        unpriced, estimated, unknown = (story.certainty == one for one in ("unpriced", "estimated", "unknown"))
+        split_up = (
+            *(amount * unpriced for amount in (1, 10, 5, images)),
+            *(amount * estimated for amount in (1, charged)),
+            int(unknown),
+        )
+        for place, amount in enumerate((1, 10, 4, 5, images, charged, *split_up)):
             group[place] += amount
     expected = [UsageRow(dict(zip(by, group, strict=True)), *figures) for group, figures in sums.items()]
     return sorted(expected, key=lambda row: [(value is not None, value or "") for value in row.group.values()])
@@ -163,9 +191,19 @@ def test_usage_is_what_the_rows_add_up_to(
         path = Path(folder) / "gateway.db"
         with closing(schema.open_for_writing(path, 1)) as store:
             tell(store, told)
-        assert usage(path, since_ns=since, until_ns=until, by=by, time_zone=zone) == on_paper(
-            told, since, until, by, zone
+        found = usage(path, since_ns=since, until_ns=until, by=by, time_zone=zone)
+        assert [replace(row, prices=()) for row in found] == on_paper(told, since, until, by, zone)
+        booked = Counter(
+            story.price
+            for story in told
+            if since <= story.at_ns < until and story.ends != "released" and story.price is not None
         )
+        listed: Counter[BookedPrice] = Counter()
+        for row in found:
+            listed.update({use.booked: use.requests for use in row.prices})
+            assert sum(use.unpriced for use in row.prices) <= row.unpriced_requests
+            assert len({use.booked for use in row.prices}) == len(row.prices)
+        assert listed == booked
         expected: dict[tuple[str, str | None], int] = defaultdict(int)
         for story in told:
             if story.at_ns >= since:

@@ -242,4 +242,4 @@ async def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_its_r
     books = verify(path)
     assert (books.settled, books.unknown, books.open, books.problems) == (3, 1, 0, [])
     found = usage(path, since_ns=0, until_ns=2**63 - 1, by=["key"], time_zone=UTC)
-    assert found == [UsageRow({"key": "alice"}, 4, 30, 12, 15, 0, 120)]
+    assert found == [UsageRow({"key": "alice"}, 4, 30, 12, 15, 0, 120, unknown_requests=1)]
