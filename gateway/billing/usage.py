@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+import orjson
+
 from gateway.core.defaults import USAGE_FIELDS
+from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import usd_number
 from gateway.stores.base import UsageReports
-from gateway.stores.records import UsageRow
+from gateway.stores.records import PriceUse, UsageRow
 
 FIGURES = ("requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd")
+
+UNPRICED = ("unpriced_requests", "unpriced_input_tokens", "unpriced_output_tokens", "unpriced_images")
+"""What was done at a price that is not known; its cost is not, or not wholly, in ``cost_usd``."""
+
+DOUBTS = (*UNPRICED, "estimated_requests", "estimated_cost_usd", "unknown_requests")
+"""How much of the figures is not certain."""
+
+MOST_PRICES = 16
+"""Prices told of a row. A row for each model has as many as its price changed, times its targets."""
 
 _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -86,4 +98,27 @@ def _as_dict(row: UsageRow, fields: Sequence[str]) -> dict[str, Any]:
         "output_tokens": row.output_tokens,
         "images": row.images,
         "cost_usd": usd_number(row.cost_nano),
+        "unpriced_requests": row.unpriced_requests,
+        "unpriced_input_tokens": row.unpriced_input_tokens,
+        "unpriced_output_tokens": row.unpriced_output_tokens,
+        "unpriced_images": row.unpriced_images,
+        "estimated_requests": row.estimated_requests,
+        "estimated_cost_usd": usd_number(row.estimated_cost_nano),
+        "unknown_requests": row.unknown_requests,
+        "prices": [_price(use) for use in row.prices[:MOST_PRICES]],
+        "more_prices": max(0, len(row.prices) - MOST_PRICES),
+    }
+
+
+def _price(use: PriceUse) -> dict[str, Any]:
+    """``price``: US dollars under the configuration's names, None if it was not known. ``tier``: None for none."""
+    booked = use.booked
+    return {
+        "upstream": booked.upstream,
+        "model": booked.model,
+        "tier": booked.tier or None,
+        "price": orjson.loads(booked.price) if booked.price else None,
+        "from": iso_time(use.since_ns, UTC),
+        "requests": use.requests,
+        "unpriced_requests": use.unpriced,
     }

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.billing.balances import COLUMNS, MONEY
-from gateway.billing.usage import FIGURES
+from gateway.billing.usage import DOUBTS, FIGURES
 from gateway.core.pricing.prices import format_usd
 
 
@@ -26,18 +26,33 @@ def render(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, righ
 
 
 def usage_table(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
-    """The rows of ``usage`` for eyes, with a line of totals."""
-    shown = [{**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))} for row in rows]
+    """The rows of ``usage`` for eyes, with a line of totals; what has no known price only where there is such."""
+    shown = [{**row, "cost_usd": _dollars(row["cost_usd"]), "unpriced": _unpriced(row)} for row in rows]
     if len(rows) > 1 and by:
         total: dict[str, Any] = {name: sum(row[name] for row in rows) for name in FIGURES[:-1]}
         cost = sum(round(row["cost_usd"] * 1e9) for row in rows)
-        shown.append({by[0]: "total", **total, "cost_usd": format_usd(cost)})
-    return render(shown, [*by, *FIGURES], right=frozenset(FIGURES))
+        unpriced = sum(map(_unpriced, rows))
+        shown.append({by[0]: "total", **total, "cost_usd": format_usd(cost), "unpriced": unpriced})
+    figures = [*FIGURES, *(["unpriced"] if any(map(_unpriced, rows)) else [])]
+    return render(shown, [*by, *figures], right=frozenset(figures))
 
 
 def usage_csv(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
-    """The JSON's columns as CSV, with a header."""
-    return _csv([*by, *FIGURES], ({**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))} for row in rows))
+    """The JSON's columns as CSV, with a header; prices, which are lists, are left out."""
+    columns = [*by, *FIGURES, *DOUBTS]
+    money = [name for name in columns if name.endswith("_usd")]
+    lines = ({**row, **{name: _dollars(row[name]) for name in money if name in row}} for row in rows)
+    return as_csv(columns, ({name: line.get(name) for name in columns} for line in lines))
+
+
+def _unpriced(row: Mapping[str, Any]) -> int:
+    """Requests; none in what a gateway of an earlier version tells."""
+    number: int = row.get("unpriced_requests", 0)
+    return number
+
+
+def _dollars(number: float) -> str:
+    return format_usd(round(number * 1e9))
 
 
 def reconciliation_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -47,10 +62,11 @@ def reconciliation_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def reconciliation_csv(rows: Sequence[dict[str, Any]]) -> str:
     """The same columns as CSV, with a header."""
-    return _csv(COLUMNS, map(_balances_as_text, rows))
+    return as_csv(COLUMNS, map(_balances_as_text, rows))
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV, with a header; what a row does not have is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

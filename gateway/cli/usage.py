@@ -66,6 +66,7 @@ def _spent(config: Config, options: argparse.Namespace, by: list[str], period: P
     from gateway.billing.usage import usage_rows
     from gateway.cli.admin_client import gateway_first
     from gateway.cli.tables import usage_csv, usage_table
+    from gateway.cli.unpriced_advice import unpriced_advice
     from gateway.endpoints.admin.paths import USAGE_PATH
     from gateway.stores.engines import read_store
 
@@ -89,9 +90,9 @@ def _spent(config: Config, options: argparse.Namespace, by: list[str], period: P
     rows = gateway_first(config, asked, here, notes)
     if options.format == "json":
         return CommandResult(as_json(rows), notes=notes)
-    return CommandResult(
-        usage_csv(rows, by).rstrip("\n") if options.format == "csv" else usage_table(rows, by), notes=notes
-    )
+    if options.format == "csv":
+        return CommandResult(usage_csv(rows, by).rstrip("\n"), notes=notes)
+    return CommandResult("\n\n".join(filter(None, (usage_table(rows, by), unpriced_advice(rows)))), notes=notes)
 
 
 def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
@@ -132,6 +133,8 @@ def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
 
 _MEANING = """\
 What was spent, from the ledger. A request counts at the time it came in, by the calendar of 'time_zone'.
+What was served at no known price is 'unpriced', and its cost in no figure; what is free costs 0 and is not.
+JSON also tells the prices that a row was booked at, and how much of it is an estimate.
 
 With --reconcile: writes down what PiAPI says is left on every account, and shows what was drawn between every
 two such snapshots, what the ledger says is owed for that time, and the difference. Run it daily."""

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from gateway.config.settings import Config
-from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Price
-
-_AMOUNTS = (
-    "input",
-    "cached_input",
-    "cache_write",
-    "output",
-    "image_input",
-    "image_output",
-    "audio_input",
-    "audio_output",
-    "image",
-    "no_image",
-    "call",
-)
+from gateway.core.pricing.price_text import describe_price as describe_price
+from gateway.core.pricing.price_text import usd as usd
 
 
 def describe_models(config: Config) -> list[dict[str, Any]]:
@@ -55,40 +41,6 @@ def describe_models(config: Config) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def describe_price(price: Price | None) -> dict[str, Any] | None:
-    """A price in US dollars, as decimal text."""
-    if price is None:
-        return None
-    described: dict[str, Any] = {name: usd(amount) for name in _AMOUNTS if (amount := getattr(price, name)) is not None}
-    if price.table:
-        described["table"] = {
-            quality: {size: usd(amount) for size, amount in sizes.items()} for quality, sizes in price.table.items()
-        }
-    if price.picture_tokens:
-        described["picture_tokens"] = dict(price.picture_tokens)
-    if price.long is not None:
-        long = price.long
-        described["long"] = {"above": long.above, "input": _times(long.input), "output": _times(long.output)}
-    if price.tiers:
-        described["tiers"] = {tier: _times(factor) for tier, factor in price.tiers.items()}
-    if price.minimum:
-        described["minimum"] = usd(price.minimum)
-    if price.estimated:
-        described["estimated"] = True
-    return described
-
-
-def _times(factor: int) -> str:
-    """Thousandths → how many times, without trailing zeros."""
-    return f"{Decimal(factor) / FACTOR_UNIT:f}"
-
-
-def usd(nano: int) -> str:
-    """Nano-dollars → dollars, exactly, without an exponent and without trailing zeros."""
-    exact = f"{Decimal(nano) / NANO_PER_USD:.9f}".rstrip("0").rstrip(".")
-    return exact or "0"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 from gateway.core.headers import Headers
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
+from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import AttemptPlan, Failover
-from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
+from gateway.core.types import CostClass, Outcome, Phase, Route, Target, Usage, VirtualKey
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord
-from gateway.telemetry.metrics import FinishedExchange
+from gateway.stores.records import AttemptRecord, BookedPrice, Intent, Settlement, TaskRecord
+from gateway.telemetry.finished import FinishedExchange
 from gateway.telemetry.redaction import fingerprint
 from gateway.translate.commands import Conversation
 
@@ -195,19 +196,23 @@ class Account:
         if self._booking is None:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
+            price: BookedPrice | None = None
             try:
-                booking = settle_charges([entry.facts() for entry in self._entries])
+                facts = [entry.facts() for entry in self._entries]
+                booking = settle_charges(facts)
+                if facts and booking.state == "settled":
+                    price = _booked_price(self._entries[-1].plan.target, facts[-1])
             finally:
                 self._booking = booking
                 if self.reserved:
-                    self._services.ledger.settle(self._settlement(booking, status))
+                    self._services.ledger.settle(self._settlement(booking, status, price))
                 if self.reservation is not None:
                     self._services.budgets.settle(self.reservation, booking)
                 self._observe(booking, status)
         known = self._booking.confidence != "unknown"
         return format_usd(self._booking.charged).encode() if known else None
 
-    def _settlement(self, booking: Booking, status: int) -> Settlement:
+    def _settlement(self, booking: Booking, status: int, price: BookedPrice | None) -> Settlement:
         records = tuple(
             AttemptRecord(
                 upstream=entry.plan.target.upstream.name,
@@ -240,6 +245,9 @@ class Account:
             confidence=booking.confidence,
             status=status,
             task_id=next((record.task_id for record in records if record.task_id is not None), None),
+            price=price,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
         )
 
     def _observe(self, booking: Booking, status: int) -> None:
@@ -263,6 +271,7 @@ class Account:
                     for entry, cost in zip(self._entries, booking.costs, strict=True)
                 ),
                 usage=usage,
+                unpriced=booking.unpriced,
                 duration=duration,
                 time_to_first_token=None if self._first_at is None else self._first_at - self._began,
                 overhead=max(0.0, duration - waited),
@@ -281,6 +290,12 @@ class Account:
             images=usage.images,
             cost_usd=format_usd(booking.charged),
             confidence=booking.confidence,
+            **({"unpriced": True} if booking.unpriced else {}),
             ms=round(duration * 1000, 1),
             **(last.line() if last is not None and last.outcome.ok else {}),
         )
+
+
+def _booked_price(target: Target, facts: AttemptFacts) -> BookedPrice:
+    """What an exchange was booked at whose last attempt asked ``target``: the price of then, whatever a reload sets."""
+    return BookedPrice(target.upstream.name, target.model, price_text(facts.price))

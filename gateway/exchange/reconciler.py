@@ -17,12 +17,13 @@ from gateway.core.errors import GatewayError, UpstreamFault
 from gateway.core.images.task_model import price_each, priced
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.core.pricing.picture_tokens import bounded_usage
+from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
 from gateway.core.types import ASYNCHRONOUS, Price, Target, Upstream, Usage
 from gateway.exchange.services import Services
 from gateway.exchange.task_lookup import TaskReading
-from gateway.stores.records import Correction, TaskRecord, UnknownExchange
+from gateway.stores.records import BookedPrice, Correction, TaskRecord, UnknownExchange
 from gateway.translate.task_polling import stated_cost
 from gateway.wire.images_answer import facts_in, usage_in
 from gateway.wire.images_request import MAX_PROMPT
@@ -116,12 +117,16 @@ class Reconciler:
                 return
         finding = find(ends, exchange.other_cost)
         if finding is not None:
-            doer = next((task for task, end in zip(exchange.tasks, ends, strict=True) if end and end.done), None)
-            await self._correct(exchange, finding, doer)
+            done = ((task, end) for task, end in zip(exchange.tasks, ends, strict=True) if end and end.done)
+            doer, end = next(done, (None, None))
+            await self._correct(exchange, finding, doer, None if end is None else end.price)
 
-    async def _correct(self, exchange: UnknownExchange, finding: Finding, doer: TaskRecord | None) -> None:
-        """``doer``: a task that was done, None if none was."""
+    async def _correct(
+        self, exchange: UnknownExchange, finding: Finding, doer: TaskRecord | None, price: Price | None
+    ) -> None:
+        """``doer``: a task that was done, None if none was. ``price``: what it was booked at."""
         services = self._services
+        target = None if doer is None else self._target(doer)
         correction = Correction(
             id=exchange.id,
             at_ns=services.clock.wall_ns(),
@@ -132,6 +137,8 @@ class Reconciler:
             reason=finding.reason,
             upstream=None if doer is None else doer.upstream,
             credential=None if doer is None else doer.credential,
+            confidence=finding.confidence,
+            price=None if target is None else BookedPrice(target.upstream.name, target.model, price_text(price)),
         )
         if not await services.ledger.correct(correction):
             return

@@ -22,7 +22,9 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from gateway.core.pricing.prices import usd_number
-from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER, CostReason, Usage
+from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER, Usage
+from gateway.telemetry.finished import FinishedExchange as FinishedExchange
+from gateway.telemetry.finished import UpstreamCost as UpstreamCost
 from gateway.telemetry.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
 
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900)
@@ -32,34 +34,6 @@ OVERHEAD_BUCKETS = (
     *(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
 LEDGER_WAIT_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-
-UpstreamCost = tuple[str, str, CostReason, int]
-"""Upstream, model, reason, nano-dollars."""
-
-
-@dataclass(slots=True)
-class FinishedExchange:
-    """The end of one request, as observers get it. Times are seconds.
-
-    ``charged``: nano-dollars the key pays.
-    ``upstream``: the one that served it; None if none was asked.
-    ``model``, ``key``, ``team``: None if unknown or none.
-    ``time_to_first_token``: from the request's arrival to the first meaningful bytes; None if there were none.
-    ``overhead``: the gateway's own time, without waiting for upstreams; None if not measured.
-    """
-
-    route: str
-    model: str | None
-    upstream: str | None
-    status: int
-    key: str | None
-    team: str | None
-    charged: int
-    upstream_costs: tuple[UpstreamCost, ...]
-    usage: Usage
-    duration: float
-    time_to_first_token: float | None = None
-    overhead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +106,15 @@ class Metrics(Collector):
             "gateway_tokens_total", "Tokens charged for; input includes cached_input.", (*owner, "type"), kept=1
         )
         self._images = counts("gateway_images_total", "Images charged for.", owner)
+        self._unpriced = counts(
+            "gateway_unpriced_requests_total", "Requests served at no known price; their cost is not counted.", owner
+        )
+        self._unpriced_tokens = counts(
+            "gateway_unpriced_tokens_total",
+            "Tokens of requests served at no known price; input includes cached_input.",
+            (*owner, "type"),
+            kept=1,
+        )
         self._attempts = counts(
             "gateway_upstream_attempts_total", "Attempts upstream.", ("upstream", "endpoint", "outcome"), kept=1
         )
@@ -211,7 +194,13 @@ class Metrics(Collector):
             if nano:
                 labels = (_known(their_upstream, space.upstreams), _known(their_model, space.models), reason)
                 self._upstream_cost.of(labels).value += nano
-        self._count_usage(finished.usage, key, team, model, upstream)
+        owner = (key, team, model, upstream)
+        _count_tokens(self._tokens, finished.usage, owner)
+        if finished.usage.images:
+            self._images.of(owner).value += finished.usage.images
+        if finished.unpriced:
+            self._unpriced.of(owner).value += 1
+            _count_tokens(self._unpriced_tokens, finished.usage, owner)
         self._duration.of((route, model, upstream)).observe(finished.duration)
         if finished.time_to_first_token is not None:
             self._first_token.of((model, upstream)).observe(finished.time_to_first_token)
@@ -264,7 +253,10 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family as it is now, for the registry."""
-        counted = (self._requests, self._tokens, self._images, self._attempts, self._failovers, self._crossed)
+        counted = (
+            *(self._requests, self._tokens, self._images, self._unpriced, self._unpriced_tokens),
+            *(self._attempts, self._failovers, self._crossed),
+        )
         money = (self._cost, self._upstream_cost)
         distributions = (self._duration, self._first_token, self._overhead, self._ledger_wait)
         for family in counted:
@@ -291,15 +283,15 @@ class Metrics(Collector):
             yield from _from_sources(self._sources)
             yield from _of_money(self._sources.money())
 
-    def _count_usage(self, usage: Usage, key: str, team: str, model: str, upstream: str) -> None:
-        if usage.input_tokens:
-            self._tokens.of((key, team, model, upstream, "input")).value += usage.input_tokens
-        if usage.cached_input_tokens:
-            self._tokens.of((key, team, model, upstream, "cached_input")).value += usage.cached_input_tokens
-        if usage.output_tokens:
-            self._tokens.of((key, team, model, upstream, "output")).value += usage.output_tokens
-        if usage.images:
-            self._images.of((key, team, model, upstream)).value += usage.images
+
+def _count_tokens(tokens: Family[Count], usage: Usage, owner: tuple[str, str, str, str]) -> None:
+    for type, number in (
+        ("input", usage.input_tokens),
+        ("cached_input", usage.cached_input_tokens),
+        ("output", usage.output_tokens),
+    ):
+        if number:
+            tokens.of((*owner, type)).value += number
 
 
 def _known(value: str | None, values: frozenset[str]) -> str:

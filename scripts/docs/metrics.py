@@ -118,7 +118,7 @@ def observed() -> Metrics:
     costs: tuple[UpstreamCost, ...] = (("u", "m", "billed", 1),)
     for number in range(MAX_SERIES + 1):  # one more than a family holds, so that folding shows too
         metrics.attempt("u", "e", f"outcome-{number}")
-    metrics.observe(FinishedExchange("r", "m", "u", 200, "k", "t", 1, costs, usage, 1.0, 1.0, 1.0))
+    metrics.observe(FinishedExchange("r", "m", "u", 200, "k", "t", 1, costs, usage, 1.0, 1.0, 1.0, True))
     metrics.ledger_wait("intent", 0.0)
     metrics.budget_crossed("k", "t", 80)
     metrics.failover("m", "u", "u", "upstream_5xx")

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.billing.usage import FIGURES, Period, parse_fields, parse_moment, parse_period
+from gateway.billing.usage import DOUBTS, FIGURES, Period, parse_fields, parse_moment, parse_period
 from gateway.billing.usage import usage_rows as usage_rows_of
 from gateway.cli.tables import usage_csv, usage_table
+from gateway.cli.unpriced_advice import unpriced_advice
 from gateway.core.defaults import USAGE_FIELDS
 from gateway.runtime.ports import SystemClock
 from gateway.stores.records import Intent, Settlement, State
@@ -144,9 +146,65 @@ class TestTables:
         assert usage_table(rows, ["key"]).split("\n")[-1].endswith(" 100.00")
 
 
+def told(requests: int, *prices: tuple[str, str, int], **fields: Any) -> dict[str, Any]:
+    """A row with so many unpriced requests. ``prices``: upstream, model, and how many of it are unpriced."""
+    doubts = {**dict.fromkeys(DOUBTS, 0), "unpriced_requests": requests, "unpriced_input_tokens": 1500 * requests}
+    listed = [{"upstream": at, "model": model, "unpriced_requests": number} for at, model, number in prices]
+    return {**row(0), **doubts, **fields, "prices": listed}
+
+
+class TestUnpriced:
+    def test_a_column_only_where_there_is_any(self) -> None:
+        rows = [told(0, model="gpt-4o"), told(3, ("piapi", "gpt-9", 3), model="gpt-9")]
+        first, free, dark, total = usage_table(rows, ["model"]).split("\n")
+        assert first.endswith("cost usd  unpriced")
+        assert [line.split()[-1] for line in (free, dark, total)] == ["0", "3", "3"]
+        assert "unpriced" not in usage_table(rows[:1], ["model"])
+        assert unpriced_advice(rows[:1]) == ""
+
+    def test_the_lines_to_add_are_told(self) -> None:
+        rows = [told(3, ("piapi", "gpt-9", 2), ("backup", "gpt-9-mini", 1), model="gpt-9")]
+        summary, todo, *lines = unpriced_advice(rows).split("\n")
+        assert summary.startswith("unpriced: 3 requests (4,500 input tokens) served at no known price.")
+        assert "then reload" in todo
+        assert [line.strip() for line in lines] == [
+            "gpt-9: {targets: [{upstream: backup, model: gpt-9-mini, price: {input: …, output: …}}]}",
+            "gpt-9: {targets: [{upstream: piapi, price: {input: …, output: …}}]}",
+        ]
+
+    def test_pictures_are_priced_apiece(self) -> None:
+        rows = [told(1, ("piapi", "painter", 1), unpriced_input_tokens=0, unpriced_images=4)]
+        assert "(4 images)" in unpriced_advice(rows)
+        assert "painter: {targets: [{upstream: piapi, price: {image: …}}]}" in unpriced_advice(rows)
+
+    def test_many_models_are_told_in_few_lines(self) -> None:
+        rows = [told(1, ("piapi", f"m{number}", 1)) for number in range(9)]
+        assert unpriced_advice(rows).split("\n")[-1] == "  and 4 more: piapi-gateway usage --by model,upstream"
+
+    @pytest.mark.parametrize("name", ["a: b", "no", "{x}", "1.5", '"', "\\", "#x", "- x", "é", "~"])
+    def test_names_that_yaml_would_misread_are_quoted(self, name: str) -> None:
+        [line] = unpriced_advice([told(1, ("piapi", name, 1))]).split("\n")[2:]
+        read = yaml.safe_load(line.replace("…", "1"))
+        assert [*read] == [name]
+
+    def test_a_name_cannot_move_the_cursor(self) -> None:
+        assert "\x1b" not in unpriced_advice([told(1, ("piapi", "\x1b[2J", 1))])
+
+    def test_rows_from_before_prices_were_booked_say_where_to_look(self) -> None:
+        assert unpriced_advice([told(1)]).split("\n")[-1] == "  Which ones: piapi-gateway usage --by model,upstream"
+
+    def test_a_gateway_of_an_earlier_version_tells_nothing_of_it(self) -> None:
+        assert unpriced_advice(ROWS) == ""
+        assert "unpriced" not in usage_table(ROWS, ["key"])
+
+
 def test_csv_can_be_read_back() -> None:
     text = usage_csv(ROWS, ["key", "team"])
-    assert text.startswith("key,team,requests,input_tokens,cached_input_tokens,output_tokens,images,cost_usd\n")
+    assert text.startswith(
+        "key,team,requests,input_tokens,cached_input_tokens,output_tokens,images,cost_usd,"
+        "unpriced_requests,unpriced_input_tokens,unpriced_output_tokens,unpriced_images,"
+        "estimated_requests,estimated_cost_usd,unknown_requests\n"
+    )
     alice, bob = csv.DictReader(text.splitlines())
     assert (alice["key"], alice["team"], alice["cost_usd"]) == ("alice", "growth", "1.50")
     assert (bob["key"], bob["team"], bob["cost_usd"], bob["input_tokens"]) == ('b"o,b', "", "0.00066", "1000")
@@ -184,7 +242,7 @@ def test_rows_of_the_ledger(books: Path) -> None:
         ("alice", "growth", 2, 0.2),
         ("bob", None, 1, 0.1),
     ]
-    assert by_key[0].keys() == ROWS[0].keys()
+    assert [*by_key[0]] == [*ROWS[0], *DOUBTS, "prices", "more_prices"]
     by_day = usage_rows(books, period, ["day"], BERLIN)
     assert [(one["day"], one["requests"]) for one in by_day] == [("2026-11-21", 1), ("2026-11-22", 2)]
     assert [(one["day"], one["requests"]) for one in usage_rows(books, period, ["day"], UTC)] == [("2026-11-21", 3)]
@@ -276,6 +334,10 @@ def expected(period: Period, by: Sequence[str], zone: tzinfo) -> list[dict[str, 
             "output_tokens": 2 * len(ones),
             "images": len(ones),
             "cost_usd": sum(one.charged for one in ones) / 10**9,
+            **dict.fromkeys(DOUBTS, 0),
+            "unknown_requests": sum(one.state == "unknown" for one in ones),
+            "prices": [],
+            "more_prices": 0,
         }
         for values, ones in in_order
     ]
@@ -288,8 +350,8 @@ def test_every_combination_of_fields_adds_up(many: Path, zone: tzinfo) -> None:
         for by in combinations(USAGE_FIELDS, number):
             rows = usage_rows(many, period, by, zone)
             assert rows == expected(period, by, zone), by
-            assert [list(row) for row in rows] == [[*by, *FIGURES]] * len(rows)
-            assert csv_columns(usage_csv(rows, by)) == [*by, *FIGURES]
+            assert [list(row) for row in rows] == [[*by, *FIGURES, *DOUBTS, "prices", "more_prices"]] * len(rows)
+            assert csv_columns(usage_csv(rows, by)) == [*by, *FIGURES, *DOUBTS]
 
 
 def csv_columns(text: str) -> list[str]:
@@ -301,8 +363,8 @@ def test_columns_stand_in_the_order_of_the_fields(many: Path) -> None:
     by = ["day", "upstream", "key"]
     rows = usage_rows(many, period, by, BERLIN)
     assert rows == expected(period, by, BERLIN)
-    assert list(rows[0]) == [*by, *FIGURES]
-    assert csv_columns(usage_csv(rows, by)) == [*by, *FIGURES]
+    assert list(rows[0]) == [*by, *FIGURES, *DOUBTS, "prices", "more_prices"]
+    assert csv_columns(usage_csv(rows, by)) == [*by, *FIGURES, *DOUBTS]
 
 
 EDGES = (

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.billing.usage import DOUBTS, FIGURES
 from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
 from gateway.stores.engines import open_store
@@ -92,18 +93,21 @@ async def test_the_three_formats_tell_the_same_in_the_order_of_by(folder: Path, 
         shown = [await done("usage", *by, "--format", form, *gateway.meet) for form in ("json", "csv", "table")]
     listed = json.loads(shown[0])
     fields = ["key", "team", "model", "upstream", "day"]
-    figures = ["requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd"]
-    assert [list(row) for row in listed] == [fields + figures] * 3
+    assert [list(row) for row in listed] == [[*fields, *FIGURES, *DOUBTS, "prices", "more_prices"]] * 3
     assert [(row["key"], row["team"], row["model"], row["upstream"], row["requests"]) for row in listed] == [
         ("alice", "growth", "gpt-4o", "piapi", 1),
         ("alice", "growth", "gpt-4o-mini", "piapi", 2),
         ("bob", None, "gpt-4o-mini", "piapi", 1),
     ]
     header, *rows = csv.reader(shown[1].splitlines())
-    assert header == fields + figures
+    assert header == [*fields, *FIGURES, *DOUBTS]
+    money = [place for place, name in enumerate(header) if name.endswith("_usd")]
     for row, told in zip(rows, listed, strict=True):
-        assert row[:-1] == ["" if told[name] is None else str(told[name]) for name in header[:-1]]
-        assert float(row[-1]) == pytest.approx(told["cost_usd"])
+        texts = ["" if told[name] is None else str(told[name]) for name in header]
+        assert [row[place] for place in range(len(row)) if place not in money] == [
+            texts[place] for place in range(len(row)) if place not in money
+        ]
+        assert [float(row[place]) for place in money] == pytest.approx([told[header[place]] for place in money])
     head, *lines, total = shown[2].splitlines()
     assert head.split()[:5] == fields
     assert len(lines) == 3
@@ -168,7 +172,7 @@ async def test_verify_finds_what_was_planted(folder: Path, sandbox: Sandbox) -> 
         store.execute(
             "INSERT INTO settlements SELECT 'planted', at_ns, state, upstream, endpoint, credential, attempts, "
             "input_tokens, cached_input_tokens, output_tokens, images, charged, upstream_cost, confidence, status, "
-            "task_id FROM settlements LIMIT 1"
+            "task_id, price, answered_model, cache_write_tokens, reasoning_tokens FROM settlements LIMIT 1"
         )
     found = [await command("ledger", "verify")]
     async with serving(folder, document) as gateway:

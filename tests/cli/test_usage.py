@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gateway.billing.usage import DOUBTS, FIGURES
 from gateway.cli import admin_client
 from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
@@ -213,10 +214,10 @@ def test_days_are_those_of_the_configured_time_zone(folder: Path, zone: str, day
         form: obeyed(*f"usage --since 2024-03-01 --until 2024-04-01 --by day,team --format {form}".split()).out
         for form in ("json", "csv", "table")
     }
-    figures = ["requests", "input_tokens", "cached_input_tokens", "output_tokens", "images", "cost_usd"]
+    figures = [*FIGURES, *DOUBTS]
     listed = json.loads(shown["json"])
     assert {row["day"]: row["requests"] for row in listed} == days
-    assert [list(row) for row in listed] == [["day", "team", *figures]] * len(days)
+    assert [list(row) for row in listed] == [["day", "team", *figures, "prices", "more_prices"]] * len(days)
     assert [row["cost_usd"] for row in listed] == [count * 0.015 for count in days.values()]
     head, *lines = csv.reader(shown["csv"].splitlines())
     assert head == ["day", "team", *figures]

@@ -14,7 +14,7 @@ from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Rout
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.records import AttemptRecord, Settlement
+from gateway.stores.records import AttemptRecord, BookedPrice, Settlement
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import LabelSpace
 
@@ -180,6 +180,7 @@ class TestARequestThatGoesWell:
             upstream_cost=1_020_000,
             confidence="measured",
             status=200,
+            price=BookedPrice("piapi", "gpt-4o", '{"input":1,"output":2}'),
         )
         assert told.figure("gateway_requests_total", key="alice", status="200", upstream="piapi") == 1
         assert told.figure("gateway_cost_usd_total", key="alice", team="growth") == 0.00102

@@ -24,7 +24,16 @@ from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
 from gateway.runtime.tasks import TrackedTasks
 from gateway.sandbox import Sandbox
-from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord, UnknownExchange, UsageRow
+from gateway.stores.records import (
+    AttemptRecord,
+    BookedPrice,
+    Intent,
+    PriceUse,
+    Settlement,
+    TaskRecord,
+    UnknownExchange,
+    UsageRow,
+)
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import usage, verify
 from gateway.telemetry.metrics import Metrics
@@ -181,7 +190,8 @@ async def test_a_task_that_was_done_is_charged_at_what_it_cost(world: World) -> 
     [line] = world.sandbox.bill
     assert world.resolved == [("x", line.amount)]
     assert await world.unknown() == []
-    assert world.used() == UsageRow({"upstream": "piapi"}, 1, 0, 0, 0, 1, DEV)
+    price = PriceUse(BookedPrice("piapi", "Qubico/flux1-dev", '{"image":0.015}'), NOW, 1)
+    assert world.used() == UsageRow({"upstream": "piapi"}, 1, 0, 0, 0, 1, DEV, prices=(price,))
     assert world.shared.log.of("reconciled") == [
         {
             "exchange": "x",

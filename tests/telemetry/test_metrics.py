@@ -89,6 +89,7 @@ def all_that_the_contract_names(metrics: Metrics) -> None:
             usage=Usage(10, 4, 20, images=1),
             time_to_first_token=0.4,
             overhead=0.0002,
+            unpriced=True,
         )
     )
 
@@ -111,6 +112,8 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(metr
         "gateway_upstream_cost_usd_total": {"upstream", "model", "reason"},
         "gateway_tokens_total": {"key", "team", "model", "upstream", "type"},
         "gateway_images_total": {"key", "team", "model", "upstream"},
+        "gateway_unpriced_requests_total": {"key", "team", "model", "upstream"},
+        "gateway_unpriced_tokens_total": {"key", "team", "model", "upstream", "type"},
         **{name + end: labels for name, labels in histograms.items() for end in ("_bucket", "_sum", "_count")},
         "gateway_upstream_attempts_total": {"upstream", "endpoint", "outcome"},
         "gateway_failovers_total": {"model", "from", "to", "reason"},
@@ -152,6 +155,20 @@ def test_a_finished_exchange_is_counted_everywhere(metrics: Metrics):
     assert value(metrics, "gateway_upstream_cost_usd_total", upstream="piapi", model="gpt-4o", reason="unknown") == 3e-7
     assert value(metrics, "gateway_upstream_attempts_total", upstream="piapi", endpoint=API, outcome="cf_524") == 1
     assert value(metrics, "gateway_failovers_total", model="gpt-4o", from_="piapi", to="backup", reason="cf_524") == 1
+
+
+def test_what_has_no_price_is_counted_apart_and_what_is_free_is_not(metrics: Metrics):
+    alice = {"key": "alice", "team": "growth", "upstream": "piapi"}
+    metrics.observe(finished(usage=Usage(10, 4, 20)))
+    metrics.observe(finished(usage=Usage(7, 0, 3), unpriced=True))
+    metrics.observe(finished(model="made-up-by-a-client", usage=Usage(5, 5, 1, images=2), unpriced=True))
+    assert value(metrics, "gateway_unpriced_requests_total", model="gpt-4o", **alice) == 1
+    assert value(metrics, "gateway_unpriced_tokens_total", model="gpt-4o", type="input", **alice) == 7
+    assert value(metrics, "gateway_unpriced_tokens_total", model="gpt-4o", type="cached_input", **alice) is None
+    assert value(metrics, "gateway_unpriced_tokens_total", model="gpt-4o", type="output", **alice) == 3
+    assert value(metrics, "gateway_unpriced_requests_total", model="other", **alice) == 1
+    assert value(metrics, "gateway_unpriced_tokens_total", model="other", type="cached_input", **alice) == 5
+    assert total(metrics, "gateway_tokens_total") == 14 + 20 + 7 + 3 + 10 + 1, "they are in the figures of all as well"
 
 
 def test_gauges_are_asked_at_the_scrape(metrics: Metrics):

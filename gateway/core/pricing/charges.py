@@ -90,6 +90,11 @@ class Booking:
         return sum(cost.amount for cost in self.costs)
 
     @property
+    def unpriced(self) -> bool:
+        """Whether work was done that has no known price, wholly or in part."""
+        return self.state == "settled" and self.confidence == "unknown"
+
+    @property
     def doubtful(self) -> int:
         """Nano-dollars that the key may still turn out to owe: for an exchange of unknown outcome all that its attempts
         had at stake, else what is in doubt beside the settled part.

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core.pricing.prices import amount_due
-from gateway.core.types import OperationName, Price, Usage
+from gateway.core.types import Confidence, OperationName, Price, Usage
+
+_LEAST_CERTAIN_FIRST: tuple[Confidence, ...] = ("unknown", "estimated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Finding:
     """How the exchange is booked instead. Amounts are nano-dollars.
 
     ``reason``: an explanation for the operator.
+    ``confidence``: of ``charged``; ``unknown`` if a task that was done has no known price.
     """
 
     state: Literal["settled", "released"]
@@ -40,6 +43,7 @@ class Finding:
     upstream_cost: int
     images: int
     reason: str
+    confidence: Confidence = "measured"
 
 
 def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
@@ -63,7 +67,9 @@ def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
         reason += f", {len(ended) - len(done)} failed"
     if None in amounts:
         reason += ", price unknown"
-    return Finding("settled", charged, charged + other_cost, sum(task.images for task in done), reason)
+    sureness = {_confidence(task, amount) for task, amount in zip(done, amounts, strict=True)}
+    confidence: Confidence = next((worst for worst in _LEAST_CERTAIN_FIRST if worst in sureness), "measured")
+    return Finding("settled", charged, charged + other_cost, sum(task.images for task in done), reason, confidence)
 
 
 def _amount(task: TaskEnd) -> int | None:
@@ -71,6 +77,16 @@ def _amount(task: TaskEnd) -> int | None:
     if task.stated is not None:
         return task.stated
     return amount_due(task.price, task.usage or Usage(images=task.images), operation=task.operation)
+
+
+def _confidence(task: TaskEnd, amount: int | None) -> Confidence:
+    if amount is None:
+        return "unknown"
+    if task.stated is not None:
+        return "measured"
+    if task.price is not None and task.price.estimated:
+        return "estimated"
+    return "measured" if task.usage is None else task.usage.confidence
 
 
 def _tasks(number: int) -> str:

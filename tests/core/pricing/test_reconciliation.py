@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
-from gateway.core.types import Price
+from gateway.core.types import NANO_PER_USD, Price, Usage
 
 FLUX = Price(image=15_000_000)
 FAILED = TaskEnd(done=False)
@@ -23,7 +25,7 @@ def test_or_at_the_price_of_its_images() -> None:
 
 def test_without_either_it_is_settled_and_nobody_knows_what_it_costs() -> None:
     found = find([TaskEnd(done=True, images=1), DONE], 0)
-    assert found == Finding("settled", 20_000_000, 20_000_000, 2, "2 tasks completed, price unknown")
+    assert found == Finding("settled", 20_000_000, 20_000_000, 2, "2 tasks completed, price unknown", "unknown")
 
 
 def test_several_tasks_are_added_up_and_those_that_failed_cost_nothing() -> None:
@@ -46,3 +48,22 @@ def test_what_attempts_without_a_task_may_have_cost_stays_ours(end: TaskEnd, cha
     found = find([end], 7)
     assert found is not None
     assert (found.charged, found.upstream_cost) == (charged, charged + 7)
+
+
+def test_a_bound_is_an_estimate_and_what_the_upstream_stated_is_none() -> None:
+    bound = Usage(output_tokens=1_000_000, images=1, confidence="estimated")
+    told = replace(bound, confidence="measured")
+    by_tokens = Price(input=1, output=NANO_PER_USD)
+    for task, confidence in (
+        (TaskEnd(True, 1, price=by_tokens, operation="images_async", usage=bound), "estimated"),
+        (
+            TaskEnd(True, 1, price=by_tokens, operation="images_async", usage=told),
+            "measured",
+        ),
+        (TaskEnd(True, 1, stated=5, price=Price(image=5, estimated=True)), "measured"),
+        (TaskEnd(True, 1, price=Price(image=5, estimated=True)), "estimated"),
+        (TaskEnd(True, 1, price=Price(image=0)), "measured"),
+    ):
+        found = find([task, FAILED], 0)
+        assert found is not None
+        assert found.confidence == confidence
