@@ -14,7 +14,7 @@ FAILOVERS = select("gateway_failovers_total")
 DURATION = "gateway_request_duration_seconds_bucket"
 TASKS = select(
     "gateway_upstream_attempts_total",
-    'outcome=~"task_failed|task_unknown|task_poll|asset_unavailable|content_policy"',
+    'outcome=~"task_failed|task_unknown|task_poll|asset_unavailable|content_policy|no_image"',
 )
 
 PICTURE_MODEL = Variable("model", "Model", "label_values(gateway:picture_model:group, model)", all_value=None)
@@ -128,7 +128,7 @@ FAILURES = (
         "Refused, failed and lost pictures, by reason",
         "How many in each step: attempts that ended as only pictures' attempts do, of all models. content_policy: "
         "moderation; task_failed: a task that failed, at no charge; task_poll: not done in time; asset_unavailable: "
-        "made, but not to be fetched.",
+        "made, but not to be fetched; no_image: an answer in words only.",
         [Query(total(each_step(TASKS), "outcome"), "{{outcome}}")],
         bars=True,
         interval="1m",

@@ -17,6 +17,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "gateway_upstream_cost_usd_total": ("upstream", "model", "reason"),
     "gateway_tokens_total": (*SOLD, "type"),
     "gateway_images_total": SOLD,
+    "gateway_unpriced_requests_total": SOLD,
+    "gateway_unpriced_tokens_total": (*SOLD, "type"),
     "gateway_request_duration_seconds_bucket": ("route", "model", "upstream", "le"),
     "gateway_time_to_first_token_seconds_bucket": ("model", "upstream", "le"),
     "gateway_overhead_seconds_bucket": ("route", "le"),

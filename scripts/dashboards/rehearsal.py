@@ -55,6 +55,7 @@ ROUND = (
     chat("carol", "gpt-4.1", "slow"),
     chat("dave", "gpt-4o-mini", "ok;cached=8"),
     chat("frank", "gpt-4o"),
+    chat("frank", "gpt-preview"),  # nobody knows what it costs
     # Hosts fail; somebody else answers
     chat("alice", "gpt-4o", "cf_524;role=api"),
     chat("bob", "gpt-4o", "server_error;role=api"),
@@ -162,6 +163,7 @@ def _config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
                 "keys": [{"name": "spare", "value": "sk-rehearsal-spare"}],
             },
         },
+        "models": {"gpt-preview": {"targets": [{"upstream": "piapi"}]}},
         "teams": {"growth": {"budget": "80/month"}, "research": {"budget": "40/month"}},
         "keys": keys,
         "failover": {"retry_budget": 1.0},

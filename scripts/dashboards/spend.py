@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scripts.dashboards.board import KEY, MODEL, TEAM, UPSTREAM, Board
 from scripts.dashboards.panels import SHARE, USD, Panel, Query
-from scripts.dashboards.promql import named, or_none, per_second, rise, select, total
+from scripts.dashboards.promql import each_step, named, or_none, per_second, rise, select, total
 
 LEDGER = select("gateway_ledger_charged_usd")
 COST = select("gateway_cost_usd_total")
@@ -12,6 +12,7 @@ OWED = select("gateway_upstream_cost_usd_total")
 KEY_BUDGET, KEY_USED = select("gateway_key_budget_usd"), select("gateway_key_budget_used_usd")
 TEAM_BUDGET, TEAM_USED = select("gateway_team_budget_usd"), select("gateway_team_budget_used_usd")
 CROSSED = select("gateway_budget_crossed_total")
+UNPRICED = select("gateway_unpriced_requests_total")
 
 ALARM = (("green", None), ("orange", 0.8), ("red", 1.0))
 LEFT = (("red", None), ("green", 0.000001))
@@ -225,10 +226,55 @@ WHAT = (
     ),
 )
 
+UNKNOWN = (
+    Panel(
+        "stat",
+        "Spend without a price",
+        "Requests in the range shown that were served at no known price. What they cost is in no other figure here, "
+        "and no budget stops it: give their models a price under models: and reload. What is free is not counted.",
+        [
+            Query(
+                or_none(
+                    total(rise(UNPRICED, "$__range")),
+                    total(rise(select("gateway_requests_total"), "$__range")),
+                ),
+                "requests",
+                instant=True,
+            )
+        ],
+        width=4,
+        steps=(("green", None), ("orange", 1)),
+    ),
+    Panel(
+        "bargauge",
+        "Without a price, by model, upstream and key",
+        "Requests in the range shown. The model other is one that the configuration does not name: "
+        "piapi-gateway usage --by model tells which.",
+        [
+            Query(
+                f"sort_desc({total(rise(UNPRICED, '$__range'), 'model', 'upstream', 'key')})",
+                "{{model}} at {{upstream}}: {{key}}",
+                instant=True,
+            )
+        ],
+        width=10,
+        steps=(("orange", None),),
+    ),
+    Panel(
+        "timeseries",
+        "Tokens without a price, by model",
+        "How many in each step; input includes cached_input.",
+        [Query(total(each_step(select("gateway_unpriced_tokens_total")), "model", "type"), "{{model}}: {{type}}")],
+        width=10,
+        bars=True,
+        interval="1m",
+    ),
+)
+
 SPEND = Board(
     "Spend",
     "Who spends what, on which model, through which upstream, and what is left of the budgets.",
     "now-7d",
     (KEY, TEAM, MODEL, UPSTREAM),
-    {"At a glance": AT_A_GLANCE, "Budgets": BUDGETS, "Who": WHO, "On what": WHAT},
+    {"At a glance": AT_A_GLANCE, "Budgets": BUDGETS, "Who": WHO, "On what": WHAT, "Without a price": UNKNOWN},
 )

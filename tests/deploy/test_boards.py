@@ -25,7 +25,16 @@ from .conftest import Recorded
 
 BOARDS = dashboards()
 SHOWN = {
-    "spend": ("Today", "This month", "Forecast", "Left of the budget, by key", "by team", "By model", "By upstream"),
+    "spend": (
+        "Today",
+        "This month",
+        "Forecast",
+        "Left of the budget, by key",
+        "by team",
+        "By model",
+        "By upstream",
+        "Spend without",
+    ),
     "traffic": ("Requests, by", "Share of errors", "Latency", "Time to first token", "Overhead"),
     "upstreams": ("Availability", "Failovers, by reason", "524s", "Cooldowns", "Suspected duplicates"),
     "images": ("Pictures, by model", "Wait", "by reason"),

@@ -10,7 +10,7 @@ import pytest
 from scripts.dashboards.prometheus import Series
 from scripts.dashboards.queries import Answered, dashboards, legend_of, panels, problem_with
 
-from .conftest import QUESTIONS, Recorded, requests_sent
+from .conftest import QUESTIONS, ROUNDS, Recorded, requests_sent
 
 PANELS = [
     pytest.param(name, panel, id=f"{name}: {panel['title']}")
@@ -125,6 +125,16 @@ class TestMoney:
     def test_both_crossings_are_told(self, answered: Recorded) -> None:
         crossed = by_legend(answered, "spend", "Budgets crossed since the gateway started")
         assert crossed == {"erin, research: 80 %": 1, "erin, research: 100 %": 1}
+
+    def test_what_has_no_price_is_told_apart(self, answered: Recorded) -> None:
+        figures = answered.figures
+        unpriced = figures.total("gateway_unpriced_requests_total")
+        assert unpriced == ROUNDS
+        assert value(answered, "spend", "Spend without a price") == pytest.approx(unpriced)
+        places = by_legend(answered, "spend", "Without a price, by model, upstream and key")
+        assert places == pytest.approx({"gpt-preview at piapi: frank": unpriced})
+        [tokens] = answered.panels["spend"][panel_of("spend", "Tokens without a price, by model")["id"]]
+        assert set(tokens.legends) >= {"gpt-preview: input", "gpt-preview: output"}
 
     def test_a_key_without_a_team_is_listed(self, answered: Recorded) -> None:
         [charged, *_] = answered.panels["spend"][panel_of("spend", "Keys")["id"]]

@@ -70,6 +70,7 @@ class TestAlerts:
             "GatewayBudgetAlmostUsed",
             "GatewayBudgetUsedUp",
             "GatewaySpendSpike",
+            "GatewaySpendWithoutPrice",
             "GatewayLedgerPendingGrowing",
             "GatewayMissing",
             "GatewayErrorRatio",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from gateway.core.errors import StoreError
 from gateway.stores.base import Store
+from gateway.stores.records import BookedPrice, PriceUse
 from tests.stores.makers import intent, nothing_pending, released, settlement
 
 from .conftest import Engine
 
 BERLIN = ZoneInfo("Europe/Berlin")
+PRICE = BookedPrice("piapi", "gpt-4o", '{"input":2.5}', "priority")
+NO_PRICE = BookedPrice("piapi", "gpt-9", "")
 EVER = 2**62
 
 
@@ -70,6 +74,28 @@ async def test_what_was_released_or_still_runs_does_not_count(store: Store) -> N
     store.ledger.settle(released("released"))
     await nothing_pending(store.ledger)
     assert await grouped(store, ["key"]) == []
+
+
+async def test_what_has_no_price_is_estimated_or_in_doubt_is_told_apart(store: Store) -> None:
+    told: dict[str, dict[str, Any]] = {
+        "measured": {"price": PRICE},
+        "unpriced": {"confidence": "unknown", "charged": 0, "images": 2, "price": NO_PRICE},
+        "estimated": {"confidence": "estimated", "charged": 7, "price": PRICE},
+        "lost": {"state": "unknown", "confidence": "unknown", "charged": 0},
+    }
+    for identity, changes in told.items():
+        await store.ledger.reserve(intent(identity))
+        store.ledger.settle(settlement(identity, **changes))
+    await nothing_pending(store.ledger)
+    for by in (["model"], ["day", "key"]):
+        [row] = await store.usage.usage(since_ns=0, until_ns=EVER, by=by, time_zone=UTC)
+        assert (row.requests, row.cost_nano, row.images) == (4, 47, 2)
+        assert (row.unpriced_requests, row.unpriced_input_tokens, row.unpriced_output_tokens) == (1, 10, 5)
+        assert (row.unpriced_images, row.unknown_requests) == (2, 1)
+        assert (row.estimated_requests, row.estimated_cost_nano) == (1, 7)
+        at_ns = settlement("any").at_ns
+        assert row.prices == (PriceUse(PRICE, at_ns, 2, 0), PriceUse(NO_PRICE, at_ns, 1, 1))
+    assert (await store.usage.verify()).problems == []
 
 
 async def test_an_unknown_field_is_an_error_that_names_the_known_ones(store: Store) -> None:

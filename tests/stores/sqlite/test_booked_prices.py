@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import zlib
 from collections import Counter
 from contextlib import closing
 from datetime import UTC
 from pathlib import Path
 
+import orjson
 import pytest
 
 from gateway.stores.records import BookedPrice, Correction, PriceUse, UsageRow
@@ -103,6 +105,14 @@ def test_a_spilled_line_keeps_everything(path: Path):
     line = spill._line(told)
     assert line is not None
     assert spill._settlement(line.rstrip(b"\n")) == told
+
+
+def test_a_line_that_an_earlier_version_spilled_is_read(path: Path):
+    fields = orjson.loads(orjson.dumps(settlement("a", task_id="t")))
+    for name in ("price", "answered_model", "cache_write_tokens", "reasoning_tokens"):
+        del fields[name]
+    text = orjson.dumps(fields)
+    assert spill._settlement(b"1 %08x %s" % (zlib.crc32(text), text)) == settlement("a", task_id="t")
 
 
 def test_numbers_are_not_remembered_from_a_transaction_that_is_taken_back(path: Path):
@@ -248,3 +258,11 @@ def test_an_old_store_whose_rows_were_pruned_keeps_its_sums(path: Path):
         [row] = used(path)
         assert (row.requests, row.cost_nano, row.unknown_requests) == (5, 309, 0)
     assert verify(path).problems == []
+
+
+@pytest.mark.parametrize("changes", [{"cache_write_tokens": -1}, {"reasoning_tokens": -1}, {"reasoning_tokens": 2**63}])
+async def test_counts_that_make_no_sense_are_set_aside(ledger: SQLiteLedger, path: Path, changes: dict[str, int]):
+    await book(ledger, "a", CHEAP, **changes)
+    await book(ledger, "b", CHEAP)
+    assert rows(path, "SELECT id FROM unbookable") == ["a"]
+    assert prices(used(path)[0]) == {CHEAP: 1}
