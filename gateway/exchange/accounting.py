@@ -201,7 +201,7 @@ class Account:
                 facts = [entry.facts() for entry in self._entries]
                 booking = settle_charges(facts)
                 if facts and booking.state == "settled":
-                    price = _booked_price(self._entries[-1].plan.target, facts[-1])
+                    price = _booked_price([entry.plan.target for entry in self._entries], facts)
             finally:
                 self._booking = booking
                 if self.reserved:
@@ -296,6 +296,11 @@ class Account:
         )
 
 
-def _booked_price(target: Target, facts: AttemptFacts) -> BookedPrice:
-    """What an exchange was booked at whose last attempt asked ``target``: the price of then, whatever a reload sets."""
-    return BookedPrice(target.upstream.name, target.model, price_text(facts.price))
+def _booked_price(targets: Sequence[Target], facts: Sequence[AttemptFacts]) -> BookedPrice:
+    """What an exchange was booked at: the price it began with, whatever a reload has set since.
+
+    ``targets``, ``facts``: of its attempts. The last one that served decides, or else the last one.
+    """
+    served = next((place for place in reversed(range(len(facts))) if facts[place].slug == "ok"), -1)
+    target = targets[served]
+    return BookedPrice(target.upstream.name, target.model, price_text(facts[served].price))

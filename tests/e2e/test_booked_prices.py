@@ -104,6 +104,19 @@ class TestANewPrice:
         await rig.rows(2)
         assert booked((await by_model(rig))["gpt-priced"]) == [(CHEAP, 2)]
 
+    async def test_the_price_is_that_of_the_target_that_served(self, gateway: StartGateway) -> None:
+        backup = "{upstream: backup, model: gpt-4o-2024-08-06, price: {input: 10, output: 20}}"
+        rig = await gateway(
+            f"models: {{gpt-own: {{targets: [{{upstream: piapi, price: {{input: 1, output: 2}}}}, {backup}]}}}}"
+        )
+        rig.sandbox.script("server_error", role="api", times=None)
+        rig.sandbox.script("server_error", role="proxy", times=None)
+        await rig.chat(model="gpt-own")
+        row = await rig.row()
+        assert (row.upstream, row.charged) == ("backup", due(row, DEAR))
+        [told] = (await by_model(rig))["gpt-own"]["prices"]
+        assert (told["upstream"], told["model"], told["price"]) == ("backup", "gpt-4o-2024-08-06", DEAR)
+
 
 class TestWithoutAPrice:
     async def test_is_told_from_what_is_free(self, gateway: StartGateway) -> None:
