@@ -13,7 +13,7 @@ from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, set
 from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import AttemptPlan, Failover
-from gateway.core.types import CostClass, Outcome, Phase, Route, Target, Usage, VirtualKey
+from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
 from gateway.stores.records import AttemptRecord, BookedPrice, Intent, Settlement, TaskRecord
@@ -196,23 +196,19 @@ class Account:
         if self._booking is None:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
-            price: BookedPrice | None = None
             try:
-                facts = [entry.facts() for entry in self._entries]
-                booking = settle_charges(facts)
-                if facts and booking.state == "settled":
-                    price = _booked_price([entry.plan.target for entry in self._entries], facts)
+                booking = settle_charges([entry.facts() for entry in self._entries])
             finally:
                 self._booking = booking
                 if self.reserved:
-                    self._services.ledger.settle(self._settlement(booking, status, price))
+                    self._services.ledger.settle(self._settlement(booking, status))
                 if self.reservation is not None:
                     self._services.budgets.settle(self.reservation, booking)
                 self._observe(booking, status)
         known = self._booking.confidence != "unknown"
         return format_usd(self._booking.charged).encode() if known else None
 
-    def _settlement(self, booking: Booking, status: int, price: BookedPrice | None) -> Settlement:
+    def _settlement(self, booking: Booking, status: int) -> Settlement:
         records = tuple(
             AttemptRecord(
                 upstream=entry.plan.target.upstream.name,
@@ -245,7 +241,7 @@ class Account:
             confidence=booking.confidence,
             status=status,
             task_id=next((record.task_id for record in records if record.task_id is not None), None),
-            price=price,
+            price=_booked_price(self._entries) if booking.state == "settled" else None,
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
         )
@@ -296,11 +292,12 @@ class Account:
         )
 
 
-def _booked_price(targets: Sequence[Target], facts: Sequence[AttemptFacts]) -> BookedPrice:
-    """What an exchange was booked at: the price it began with, whatever a reload has set since.
+def _booked_price(entries: Sequence[Entry]) -> BookedPrice | None:
+    """What an exchange with these attempts was booked at: the price it began with, whatever a reload has set since.
 
-    ``targets``, ``facts``: of its attempts. The last one that served decides, or else the last one.
+    The first attempt that served decides, or else the last one.
     """
-    served = next((place for place in reversed(range(len(facts))) if facts[place].slug == "ok"), -1)
-    target = targets[served]
-    return BookedPrice(target.upstream.name, target.model, price_text(facts[served].price))
+    if not entries:
+        return None
+    target = next((entry for entry in entries if entry.outcome.ok), entries[-1]).plan.target
+    return BookedPrice(target.upstream.name, target.model, price_text(target.price))
