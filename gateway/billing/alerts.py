@@ -13,8 +13,10 @@
 
 ``key`` or ``team`` names whose budget it is, ``model`` which models it is for, if not for all; ``period_start`` is null
 for a total. ``reason``: ``used_up``, ``too_large`` (the request alone may cost more than the whole budget) or
-``reserved`` (it may fit when running requests have ended); ``asked_usd`` is null where it was not counted. An alert is sent aside from any
-request; what cannot be delivered in five tries is logged and forgotten. The metrics and the log tell a crossing too.
+``reserved`` (it may fit when running requests have ended); ``asked_usd`` is null where it was not counted.
+
+An alert is sent aside from any request; what cannot be delivered in five tries is logged and forgotten. The metrics and
+the log tell it too.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md (1.0.0)
 """

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from gateway.billing.refusals import BudgetRefusals
 from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, charged_by_holder, charged_by_model, holders_of
+from gateway.core.pricing.budgets import (
+    UNKNOWN_HELD_NS,
+    Budgets,
+    Crossing,
+    Reservation,
+    charged_by_holder,
+    charged_by_model,
+    holders_of,
+)
 from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.prices import format_usd
@@ -48,7 +55,7 @@ class BudgetSettings:
 
     teams: Mapping[str, Budget]
     allow_unpriced: bool = False
-    alerts: Mapping[str, tuple[int, ...]] = MappingProxyType({})
+    alerts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 Charges = Mapping[tuple[str, str | None, str], int]

@@ -76,9 +76,11 @@ class KeySettings:
     def _check_model_budgets(self) -> None:
         patterns = [pattern for pattern, _ in self.model_budgets]
         if not all(map(_is_pattern, patterns)) or len(set(patterns)) < len(patterns):
-            raise ValueError("model_budgets: expected names without blanks, each once; '*' may end one, such as gpt-4o*")
+            raise ValueError(
+                "model_budgets: expected names without blanks, each once; '*' may end one, such as gpt-4o*"
+            )
         if len(patterns) > MAX_MODEL_BUDGETS:
-            raise ValueError(f"model_budgets: at most {MAX_MODEL_BUDGETS} are taken")
+            raise ValueError(f"model_budgets: expected at most {MAX_MODEL_BUDGETS}")
         if not all(0 <= budget.amount <= _LARGEST for _, budget in self.model_budgets):
             raise ValueError("model_budgets: expected amounts of at least 0, such as 5/day")
 

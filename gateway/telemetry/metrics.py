@@ -123,9 +123,7 @@ class Metrics(Collector):
             ("key", "team", "percent"),
             kept=1,
         )
-        self._refused = counts(
-            "gateway_budget_refused_total", "Requests refused for want of budget.", ("key", "team")
-        )
+        self._refused = counts("gateway_budget_refused_total", "Requests refused for want of budget.", ("key", "team"))
         self._make_distributions()
         self.configure(space)
         self._registry = CollectorRegistry(auto_describe=False)

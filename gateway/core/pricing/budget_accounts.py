@@ -73,7 +73,7 @@ class HolderAccounts:
     def __init__(self) -> None:
         self._accounts: dict[PeriodKind, Account] = {}
         self.limit: Budget | None = None
-        self.percents = PERCENTS
+        self.percents: tuple[int, ...] = PERCENTS
 
     def account(self, period: BudgetPeriod) -> Account:
         """The account of a current period. Accounts of earlier periods live on in their reservations."""

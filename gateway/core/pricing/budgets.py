@@ -283,9 +283,7 @@ class Budgets:
         if used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount:
             return None
         reserved = max(0, reserved)  # an earlier period's reservation is in none of this one's
-        return Exceeded(
-            holder, limit, account.period, amount, account.charged, reserved, self._zone, held=account.held
-        )
+        return Exceeded(holder, limit, account.period, amount, account.charged, reserved, self._zone, held=account.held)
 
     def _reserve(
         self,

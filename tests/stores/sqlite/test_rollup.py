@@ -166,10 +166,10 @@ def test_usage_is_what_the_rows_add_up_to(
         assert usage(path, since_ns=since, until_ns=until, by=by, time_zone=zone) == on_paper(
             told, since, until, by, zone
         )
-        expected: dict[tuple[str, str | None], int] = defaultdict(int)
+        expected: dict[tuple[str, str | None, str], int] = defaultdict(int)
         for story in told:
             if story.at_ns >= since:
-                expected[story.key, story.team] += story.figures[1]
+                expected[story.key, story.team, story.model] += story.figures[1]
         charged = charged_since(path, since)
         assert {who: amount for who, amount in charged.items() if amount} == {
             who: amount for who, amount in expected.items() if amount

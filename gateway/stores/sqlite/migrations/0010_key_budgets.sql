@@ -17,8 +17,9 @@ CREATE TABLE keys_now (
     budget_period TEXT CHECK (budget_period IN ('day', 'week', 'month', 'total')),
     expires_at_ns INTEGER,
     note TEXT NOT NULL,
-    model_budgets TEXT NOT NULL CHECK (json_valid(model_budgets) AND json_type(model_budgets) = 'object'),
-    alert TEXT NOT NULL CHECK (json_valid(alert) AND json_type(alert) = 'array'),
+    model_budgets TEXT NOT NULL DEFAULT '{}'
+        CHECK (json_valid(model_budgets) AND json_type(model_budgets) = 'object'),
+    alert TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(alert) AND json_type(alert) = 'array'),
     created_at_ns INTEGER NOT NULL,
     revoked_at_ns INTEGER,
     old_digest BLOB UNIQUE CHECK (length(old_digest) = 32),
