@@ -52,7 +52,9 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
         declared=routes.declared,
         plans=MappingProxyType(dict(routes.plans)),
         keys=_virtual_keys(user, admin.key),
-        teams=MappingProxyType({name: Team(name, team.budget, team.alert) for name, team in sections.teams.items()}),
+        teams=MappingProxyType(
+            {name: Team(name, team.budget, team.alert or ()) for name, team in sections.teams.items()}
+        ),
         time_zone=sections.time_zone,
         budget_alerts=alerts,
         allow_unpriced=sections.allow_unpriced,
@@ -134,7 +136,7 @@ def _virtual_keys(user: Layer, admin_key: str) -> tuple[VirtualKey, ...]:
                 parallel=section.parallel,
                 budget=section.budget,
                 model_budgets=model_budgets(section.models),
-                alert=section.alert,
+                alert=section.alert or (),
             )
         )
     return tuple(keys)

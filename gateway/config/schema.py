@@ -68,8 +68,8 @@ class TeamSection(Section):
         description="What all keys of the team may spend together. Left out: no limit.",
         examples=["500/month"],
     )
-    alert: Percents = Field(
-        default=(),
+    alert: Percents | None = Field(
+        default=None,
         description="The percentages of the budget at which it is told, and nothing refused. Left out: 80 and 100.",
         examples=["80"],
     )
@@ -123,8 +123,8 @@ class KeySection(Section):
         '`{"gpt-4o*": 5/day}`. A mapping of such budgets in place of the list forbids no other model.',
         examples=['["gpt-4o*", "flux-*"]'],
     )
-    alert: Percents = Field(
-        default=(),
+    alert: Percents | None = Field(
+        default=None,
         description="The percentages of the key's budgets at which each is told, and nothing refused. Left out: 80 and "
         "100.",
         examples=["[50, 80]"],

@@ -312,8 +312,8 @@ def test_the_store_itself_refuses_rows_that_make_no_sense(path: Path, changes: s
 def test_keys_of_an_older_store_are_as_they_were(path: Path):
     with closing(old_store(path, 8)) as store:
         store.execute(
-            "INSERT INTO keys VALUES ('alice', zeroblob(32), 'growth', '[\"gpt-4o*\"]', 1, 2, 3, 5, 'month', 6, 'hers', "
-            "7, NULL, NULL, NULL)"
+            "INSERT INTO keys VALUES ('alice', zeroblob(32), 'growth', '[\"gpt-4o*\"]', 1, 2, 3, 5, 'month', 6, "
+            "'hers', 7, NULL, NULL, NULL)"
         )
         store.execute(
             "INSERT INTO keys VALUES ('bob', randomblob(32), NULL, '[\"*\"]', NULL, NULL, NULL, NULL, NULL, NULL, '', "
