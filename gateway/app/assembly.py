@@ -68,7 +68,7 @@ def build_services(
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
     budgets = BudgetService(
-        Budgets(config.time_zone, clock.wall_ns(), lambda model: services.snapshot.routes.names(model)),
+        Budgets(config.time_zone, clock.wall_ns(), lambda model: services.snapshot.routes.names_of(model)),
         budget_settings(config),
         keys=lambda: keyring.keys,
         ledger=ledger,

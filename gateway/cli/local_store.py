@@ -54,7 +54,7 @@ async def local_key_listing(config: Config) -> KeyListing:
     in_force = {key.name: key for key in (*await _stored_keys(reader.keys), *rules.file_keys)}
     teams = {name: team.budget for name, team in config.teams.items() if team.budget is not None}
     limits = budgets_of_keys(in_force.values()) | {("team", name): budget for name, budget in teams.items()}
-    budgets = Budgets(rules.zone, now_ns, RouteTable(config.declared).names)
+    budgets = Budgets(rules.zone, now_ns, RouteTable(config.declared).names_of)
     budgets.configure(limits, now_ns)
     await load_budgets(budgets, reader.usage, now_ns)
     return KeyListing(

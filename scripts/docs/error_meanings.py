@@ -126,8 +126,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Send `Content-Type: application/json`, or make a virtual key and send it.",
     ),
     (429, "rate_limit_exceeded"): Meaning(
-        "The virtual key is at its `rpm`, `tpm` or `parallel`; or its budget has room only once running requests have "
-        "ended; or the upstream limits the rate of every key of the pool; or too many wrong keys came from one address.",
+        "The virtual key is at its `rpm`, `tpm` or `parallel`; or its budget has room only once running requests "
+        "have ended; or the upstream limits the rate of every key of the pool; or too many wrong keys came from one "
+        "address.",
         "Wait for `retry-after`; the SDKs do. Without that header the request alone is larger than the limit. More "
         "keys in the pool raise what the upstream gives.",
         again=True,

@@ -165,7 +165,7 @@ class TestARequest:
         """That may be for a day."""
         office = Office()
         office.service.settle(office.reserve(4 * CENT), booked(0, state="unknown", at_stake=4 * CENT))
-        with pytest.raises(LimitError, match="0.04 held for requests of unknown outcome") as refused:
+        with pytest.raises(LimitError, match=r"0\.04 held for requests of unknown outcome") as refused:
             office.reserve(7 * CENT)
         assert refused.value.code == "insufficient_quota"
         assert not refused.value.should_retry

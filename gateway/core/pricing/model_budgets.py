@@ -28,6 +28,7 @@ class ModelBudgets:
     def __init__(self, names_of: NamesOf) -> None:
         self._names_of = names_of
         self._patterns: dict[str, dict[str, Holder]] = {}
+        self._own_names: dict[str, str] = {}
         self._used: dict[str, dict[str, HolderAccounts]] = {}
 
     def configure(self, holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
@@ -37,6 +38,8 @@ class ModelBudgets:
         for holder in holders:
             if len(holder) == 3:
                 self._patterns.setdefault(holder[1], {})[holder[2]] = holder
+        patterns = {pattern for patterns in self._patterns.values() for pattern in patterns}
+        self._own_names = {pattern: self._own_name(pattern) for pattern in patterns}
         now = [holder for patterns in self._patterns.values() for holder in patterns.values()]
         return [holder for holder in now if holder not in before], list(before.difference(now))
 
@@ -58,12 +61,11 @@ class ModelBudgets:
         A name that ends in ``*`` is what the books say of all the models of such a route: it belongs to every pattern
         that may be for one of them.
         """
+        own = self._own_names.get(pattern) or self._own_name(pattern)
         if pattern.endswith("*"):
-            begin = pattern[:-1]
-            return any(name.startswith(begin) or _may_be(name, begin) for name in names)
-        if pattern in names or any(_may_be(name, pattern) for name in names):
-            return True
-        return bool(names) and self._names_of(pattern)[0] == names[0]
+            begins = (pattern[:-1], own[:-1])
+            return any(name.startswith(begins) or _may_be(name, begins[0]) for name in names)
+        return pattern in names or own in names[:1] or any(_may_be(name, pattern) for name in names)
 
     def counted(self, key: str, names: tuple[str, ...]) -> HolderAccounts | None:
         """The accounts of one model of a key; None where too many are counted already."""
@@ -80,6 +82,16 @@ class ModelBudgets:
         for model, accounts in self._used.get(key, {}).items():
             if self.matches(pattern, self.names(model)):
                 yield accounts
+
+    def _own_name(self, pattern: str) -> str:
+        """A pattern by the name that the books use for its model, if it names one; of one that ends in ``*`` only what
+        stands before such a name is left out, as a vendor's prefix does.
+        """
+        if not pattern.endswith("*"):
+            return self._names_of(pattern)[0]
+        begin = pattern[:-1]
+        own = self._names_of(begin)[0] if begin else begin
+        return f"{own}*" if begin.endswith(own) else pattern
 
 
 def _may_be(name: str, begin: str) -> bool:

@@ -85,7 +85,7 @@ class RouteTable:
                 return route
         return None
 
-    def names(self, model: str) -> tuple[str, ...]:
+    def names_of(self, model: str) -> tuple[str, ...]:
         """All names of the model that ``model`` names, that by which it is told first; itself if there is no route."""
         route = self.find(model)
         return (model,) if route is None else (route.named, *route.aliases)

@@ -26,8 +26,9 @@ def test_a_used_up_budget_is_openais_insufficient_quota_and_not_to_be_retried():
     assert (error.status, error.should_retry, error.retry_after) == (429, False, None)
     assert orjson.loads(error.body()) == {
         "error": {
-            "message": "The budget of the key 'alice' is $50.00 a month, of which $49.999999999 are spent and $1.00 reserved "
-            "by running requests; this request may cost up to $0.125. It begins anew at 2026-12-01T00:00:00+01:00.",
+            "message": "The budget of the key 'alice' is $50.00 a month, of which $49.999999999 are spent and $1.00 "
+            "reserved by running requests; this request may cost up to $0.125. It begins anew at "
+            "2026-12-01T00:00:00+01:00.",
             "type": "insufficient_quota",
             "param": None,
             "code": "insufficient_quota",

@@ -35,7 +35,7 @@ def of(pattern: str) -> Holder:
 
 
 def budgets(limits: dict[Holder, Budget]) -> Budgets:
-    made = Budgets(UTC, NOW, TABLE.names)
+    made = Budgets(UTC, NOW, TABLE.names_of)
     made.configure(limits, NOW)
     return made
 
@@ -70,6 +70,7 @@ def used(book: Budgets, pattern: str) -> tuple[int, int]:
         ("chatgpt", "gpt-4o", "", True),  # an alias stands for its model, by whatever name that is asked for
         ("openai/gpt-4o", "gpt-4o", "gpt-4o", True),
         ("openai/*", "gpt-4o", "", True),
+        ("openai/gpt-4o*", "gpt-4o-mini", "", True),  # a vendor's prefix before a model's name says nothing
         ("vendor/*", "o3", "vendor/o3", True),  # as it was asked for
         ("vendor/*", "o3", "o3", False),
         ("*", "o3", "", True),
