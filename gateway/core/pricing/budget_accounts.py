@@ -101,7 +101,7 @@ class Reservation:
         holders: tuple[Holder, ...],
         amount: int,
         admitted_ns: int,
-        accounts: Iterable[tuple[Holder | None, Account]],
+        accounts: list[tuple[Holder | None, Account]],
         names: tuple[str, ...] = (),
         *,
         held: bool = False,
@@ -114,16 +114,18 @@ class Reservation:
         self.held = held
         self.open = True
         self.denied: Exceeded | None = None
-        self._accounts: list[tuple[Holder | None, Account]] = []
-        for holder, account in accounts:
-            self._join(holder, account)
+        self._accounts = accounts
+        self._add(amount)
 
     def join(self, holder: Holder, accounts: HolderAccounts, periods: Mapping[PeriodKind, BudgetPeriod]) -> None:
         """Count on a holder's accounts as well, in those of the current periods that the request belongs to."""
         own = {account.period for _, account in self._accounts}
         for period in periods.values():
             if period in own:
-                self._join(holder, accounts.account(period))
+                account = accounts.account(period)
+                account.reserved += self.amount
+                account.held += self.amount if self.held else 0
+                self._accounts.append((holder, account))
         self.holders = (*self.holders, holder)
 
     def hold(self) -> None:
@@ -143,21 +145,21 @@ class Reservation:
         if not self.open:
             return []
         self.open = False
-        self._add(-self.amount)
         for _, account in self._accounts:
+            account.reserved -= self.amount
             account.charged += charged
+        if self.held:
+            for _, account in self._accounts:
+                account.held -= self.amount
         return self._accounts
 
     def rest(self, amount: int) -> Reservation:
         """A reservation of ``amount`` on the same accounts, for what is in doubt of a request that has ended."""
-        return Reservation(self.id, self.holders, amount, self.admitted_ns, self._accounts, self.names, held=True)
-
-    def _join(self, holder: Holder | None, account: Account) -> None:
-        account.reserved += self.amount
-        account.held += self.amount if self.held else 0
-        self._accounts.append((holder, account))
+        return Reservation(self.id, self.holders, amount, self.admitted_ns, [*self._accounts], self.names, held=True)
 
     def _add(self, more: int) -> None:
         for _, account in self._accounts:
             account.reserved += more
-            account.held += more if self.held else 0
+        if self.held:
+            for _, account in self._accounts:
+                account.held += more

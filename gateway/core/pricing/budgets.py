@@ -273,7 +273,8 @@ class Budgets:
     def _with_models(self, holders: Sequence[Holder], names: tuple[str, ...]) -> tuple[Holder, ...]:
         """The holders and, behind the key, its budgets for a model of these names."""
         key = holders[0]
-        return (key, *self._models.holders(key[1], names), *holders[1:]) if key[0] == "key" else tuple(holders)
+        budgets = self._models.holders(key[1], names) if key[0] == "key" else ()
+        return (key, *budgets, *holders[1:]) if budgets else tuple(holders)
 
     def _exceeded(self, holder: Holder, limit: Budget, amount: int | None, own: int = 0) -> Exceeded | None:
         """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""
