@@ -68,7 +68,7 @@ def build_services(
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
     budgets = BudgetService(
-        Budgets(config.time_zone, clock.wall_ns()),
+        Budgets(config.time_zone, clock.wall_ns(), lambda model: services.snapshot.routes.names_of(model)),
         budget_settings(config),
         keys=lambda: keyring.keys,
         ledger=ledger,
@@ -77,7 +77,7 @@ def build_services(
         metrics=metrics,
         alerts=alerts,
     )
-    return Services(
+    services = Services(
         clock=clock,
         randomness=randomness,
         ledger=ledger,
@@ -95,6 +95,7 @@ def build_services(
         budgets=budgets,
         images=images,
     )
+    return services
 
 
 def take_snapshot(config: Config, states: UpstreamStates, wall_ns: Callable[[], int]) -> Snapshot:
@@ -124,7 +125,8 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
 def budget_settings(config: Config) -> BudgetSettings:
     """What this configuration says about budgets, beside those of the keys."""
     teams = {team.name: team.budget for team in config.teams.values() if team.budget is not None}
-    return BudgetSettings(teams, config.allow_unpriced)
+    alerts = {team.name: team.alert for team in config.teams.values() if team.alert}
+    return BudgetSettings(teams, config.allow_unpriced, alerts)
 
 
 def key_rules(config: Config) -> KeyRules:

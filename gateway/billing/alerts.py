@@ -1,4 +1,4 @@
-"""Tells the operator's webhook that a budget was crossed, signed as Standard Webhooks describes.
+"""Tells the operator's webhook that a budget was crossed, or refused a request, signed as Standard Webhooks describes.
 
     POST <budget_alerts.webhook>
     webhook-id: msg_…                 the same for every try, so that a receiver can tell repetitions
@@ -8,8 +8,15 @@
     {"type": "budget.crossed", "timestamp": "2026-11-22T08:47:01Z", "data": {"key": "alice", "percent": 80,
      "budget_usd": "50.00", "used_usd": "40.12", "period": "month", "period_start": "2026-11-01T00:00:00Z"}}
 
-``key`` or ``team`` names whose budget it is; ``period_start`` is null for a total. An alert is sent aside from any
-request; what cannot be delivered in five tries is logged and forgotten. The metrics and the log tell a crossing too.
+    {"type": "budget.refused", "timestamp": …, "data": {"key": "alice", "model": "gpt-4o*", "reason": "used_up",
+     "budget_usd": "5.00", "used_usd": "4.99", "reserved_usd": "0.00", "asked_usd": "0.04", "period": "day", …}}
+
+``key`` or ``team`` names whose budget it is, ``model`` which models it is for, if not for all; ``period_start`` is null
+for a total. ``reason``: ``used_up``, ``too_large`` (the request alone may cost more than the whole budget) or
+``reserved`` (it may fit when running requests have ended); ``asked_usd`` is null where it was not counted.
+
+An alert is sent aside from any request; what cannot be delivered in five tries is logged and forgotten. The metrics and
+the log tell it too.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md (1.0.0)
 """
@@ -32,8 +39,9 @@ import orjson
 from gateway import __version__
 from gateway.core.chance import Randomness
 from gateway.core.outcomes.retry_after import parse_retry_after
-from gateway.core.pricing.budgets import Crossing
-from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.budget_accounts import Crossing
+from gateway.core.pricing.budget_errors import Exceeded, Holder
+from gateway.core.pricing.calendar import BudgetPeriod, iso_time
 from gateway.core.pricing.prices import format_usd
 from gateway.core.signing import signing_key
 from gateway.runtime.ports import Clock
@@ -127,13 +135,20 @@ class AlertSender:
 
     def tell(self, crossing: Crossing) -> None:
         """Send an alert in the background; never blocks, never raises."""
+        subject: dict[str, str | int] = {**_holder(crossing.holder), "percent": crossing.percent}
+        self._post(subject, crossing_body(crossing, self._clock.wall_ns()))
+
+    def tell_refusal(self, refusal: Exceeded) -> None:
+        """Send word of a refusal in the background; never blocks, never raises."""
+        subject: dict[str, str | int] = {**_holder(refusal.holder), "refused": refusal.reason}
+        self._post(subject, refusal_body(refusal, self._clock.wall_ns()))
+
+    def _post(self, subject: dict[str, str | int], body: bytes) -> None:
         if self._webhook is None or self._closing:
             return
-        subject: dict[str, str | int] = {crossing.holder[0]: crossing.holder[1], "percent": crossing.percent}
         if len(self._pending) >= MOST_PENDING:
             self._log.error("budget_alert_dropped", reason="too many are waiting", **subject)
             return
-        body = crossing_body(crossing, self._clock.wall_ns())
         alert = Alert(self._webhook, f"msg_{secrets.token_hex(16)}", body, subject)
         task = self._tasks.spawn(self._deliver(alert), "budget-alert")
         self._pending.add(task)
@@ -215,19 +230,35 @@ def signature(key: bytes, id: str, seconds: int, body: bytes) -> str:
 
 def crossing_body(crossing: Crossing, wall_ns: int) -> bytes:
     """The JSON of an alert that is raised now. Amounts are exact decimals in text."""
-    kind, name = crossing.holder
-    period = crossing.period
-    return orjson.dumps(
-        {
-            "type": "budget.crossed",
-            "timestamp": iso_time(wall_ns, UTC),
-            "data": {
-                kind: name,
-                "percent": crossing.percent,
-                "budget_usd": format_usd(crossing.limit.amount),
-                "used_usd": format_usd(crossing.charged),
-                "period": period.kind,
-                "period_start": None if period.end_ns is None else iso_time(period.start_ns, UTC),
-            },
-        }
-    )
+    data: dict[str, str | int | None] = {
+        **_holder(crossing.holder),
+        "percent": crossing.percent,
+        "budget_usd": format_usd(crossing.limit.amount),
+        "used_usd": format_usd(crossing.charged),
+    }
+    return _body("budget.crossed", data, crossing.period, wall_ns)
+
+
+def refusal_body(refusal: Exceeded, wall_ns: int) -> bytes:
+    """The JSON that says of a request, refused now, which budget had no room for it."""
+    data: dict[str, str | int | None] = {
+        **_holder(refusal.holder),
+        "reason": refusal.reason,
+        "budget_usd": format_usd(refusal.limit.amount),
+        "used_usd": format_usd(refusal.charged),
+        "reserved_usd": format_usd(refusal.reserved),
+        "asked_usd": None if refusal.asked is None else format_usd(refusal.asked),
+    }
+    return _body("budget.refused", data, refusal.period, wall_ns)
+
+
+def _body(type: str, data: dict[str, str | int | None], period: BudgetPeriod, wall_ns: int) -> bytes:
+    start = None if period.end_ns is None else iso_time(period.start_ns, UTC)
+    told = {**data, "period": period.kind, "period_start": start}
+    return orjson.dumps({"type": type, "timestamp": iso_time(wall_ns, UTC), "data": told})
+
+
+def _holder(holder: Holder) -> dict[str, str | int]:
+    """Whose budget it is, and for which models if not for all."""
+    whose: dict[str, str | int] = {holder[0]: holder[1]}
+    return {**whose, "model": holder[2]} if len(holder) == 3 else whose

@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
+from gateway.billing.refusals import BudgetRefusals
 from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, charged_by_holder, holders_of
+from gateway.core.pricing.budgets import (
+    UNKNOWN_HELD_NS,
+    Budgets,
+    Crossing,
+    Reservation,
+    charged_by_holder,
+    charged_by_model,
+    holders_of,
+)
 from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.prices import format_usd
@@ -32,6 +41,7 @@ class Alerts(Protocol):
 
     def configure(self, url: str, secret: str) -> None: ...
     def tell(self, crossing: Crossing) -> None: ...
+    def tell_refusal(self, refusal: Exceeded) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -40,34 +50,40 @@ class BudgetSettings:
     """What the configuration says about budgets. A key brings its own budget with it.
 
     ``teams``: the budget of each team that has one. ``allow_unpriced``: whether a key with a budget may use a model
-    whose price is unknown.
+    whose price is unknown. ``alerts``: the percentages that are told of a team's budget, where not the usual ones.
     """
 
     teams: Mapping[str, Budget]
     allow_unpriced: bool = False
+    alerts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+Charges = Mapping[tuple[str, str | None, str], int]
+"""Nano-dollars by key, team and model."""
 
 
 class ChargedBooks(Protocol):
     """The part of the books that budgets start from; a ledger in use has it, and so have the reports beside one."""
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]: ...
+    async def charged_since(self, start_ns: int) -> Charges: ...
     async def held(self, now_ns: int) -> Sequence[Held]: ...
 
 
-async def load_budgets(
-    budgets: Budgets, books: ChargedBooks, now_ns: int
-) -> Mapping[PeriodKind, Mapping[tuple[str, str | None], int]]:
+async def load_budgets(budgets: Budgets, books: ChargedBooks, now_ns: int) -> Mapping[PeriodKind, Charges]:
     """Fill configured budgets with what was charged in the current periods, and with what is held.
 
-    Returns the charges of each period, by key and team. Raises the error of ``books`` if they cannot be read.
+    Returns the charges of each period. Raises the error of ``books`` if they cannot be read.
     """
     charges = {kind: await books.charged_since(period.start_ns) for kind, period in budgets.periods(now_ns).items()}
     for kind, charged in charges.items():
         for holder, nano in charged_by_holder(charged).items():
             budgets.load(holder, {kind: nano})
+        for (key, model), nano in charged_by_model(charged).items():
+            budgets.load_model(key, model, {kind: nano})
     for held in await books.held(now_ns):
         holders = holders_of(held.key, held.team)
-        budgets.restore(held.id, holders, held.reserved, held.at_ns, held.at_ns + UNKNOWN_HELD_NS)
+        until_ns = held.at_ns + UNKNOWN_HELD_NS
+        budgets.restore(held.id, holders, held.reserved, held.at_ns, until_ns, held.model)
     return charges
 
 
@@ -97,6 +113,7 @@ class BudgetService:
         self._clock = clock
         self._log = log
         self._metrics = metrics
+        self._refusals = BudgetRefusals(log, metrics, clock, alerts.tell_refusal)
         self._charged_this_month: Mapping[tuple[str, str | None], int] = {}
 
     # Configured, loaded, watched
@@ -107,9 +124,10 @@ class BudgetService:
         Raises the ledger's error if it cannot be read.
         """
         now_ns = self._clock.wall_ns()
-        self.budgets.configure(self._limits(), now_ns)
+        self.budgets.configure(self._limits(), now_ns, self._percents())
+        self._show_refusals()
         charges = await load_budgets(self.budgets, self._ledger, now_ns)
-        self._charged_this_month = charges["month"]
+        self._charged_this_month = _by_owner(charges["month"])
 
     def configure(self, settings: BudgetSettings) -> None:
         """Obey a reloaded configuration, and the budgets of the keys that are in force with it."""
@@ -118,7 +136,8 @@ class BudgetService:
 
     def keys_changed(self) -> None:
         """Obey the budgets of the keys that are in force now."""
-        self._tell(self.budgets.configure(self._limits(), self._clock.wall_ns()))
+        self._tell(self.budgets.configure(self._limits(), self._clock.wall_ns(), self._percents()))
+        self._show_refusals()
 
     async def watch(self) -> None:
         """Renew the ledger's month and give up what was held too long, every LOOK_EVERY seconds, for ever."""
@@ -127,33 +146,44 @@ class BudgetService:
             self._expire(now_ns)
             try:
                 month = self.budgets.periods(now_ns)["month"]
-                self._charged_this_month = await self._ledger.charged_since(month.start_ns)
+                self._charged_this_month = _by_owner(await self._ledger.charged_since(month.start_ns))
             except GatewayError:
                 pass  # the ledger has said so in the log; the last figures stand
             await asyncio.sleep(LOOK_EVERY)
 
     # Asked by requests
 
-    def limited(self, key: VirtualKey, model: str, wall_ns: int) -> bool:
-        """Whether the key or its team has a budget, so that it matters what a request may cost.
+    def limited(self, key: VirtualKey, model: str, wall_ns: int, asked: str = "") -> bool:
+        """Whether the key, for this model, or its team has a budget, so that it matters what a request may cost.
 
-        Raises LimitError if nothing is left of one: counting what a request may cost takes long and would be in vain.
+        ``asked``: the model as the client named it, which ``model`` may be spelled otherwise.
+        Raises LimitError if nothing is left of one, whatever becomes of what runs: counting what a request may cost
+        takes long and would be in vain.
         """
         holders = holders_of(key.name, key.team)
-        exhausted = self.budgets.exhausted(holders, wall_ns)
+        exhausted = self.budgets.exhausted(holders, wall_ns, model=model, asked=asked)
         if exhausted is not None:
             self._deny(exhausted, key, model)
-        return self._any_limited(holders, wall_ns)
+        return self.budgets.limited(holders, model=model, asked=asked)
 
-    def reserve(self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int) -> Reservation:
-        """Reserve on the key and its team. ``id``: the exchange's; ``wall_ns``: its intent's time.
+    def reserve(
+        self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int, asked: str = ""
+    ) -> Reservation:
+        """Reserve on the key, on its budgets for the model, and on the team. ``id``: the exchange's; ``wall_ns``: its
+        intent's time; ``asked``: see ``limited``.
 
         ``amount``: nano-dollars the request costs at most, None if its price is unknown.
-        Raises LimitError 429 ``insufficient_quota``, ClientError 403 for a model without a price.
+        Raises LimitError 429, ``rate_limit_exceeded`` if only running requests are in the way, else
+        ``insufficient_quota``; ClientError 403 for a model without a price.
         """
-        allow_unpriced = self._settings.allow_unpriced
         answer = self.budgets.reserve(
-            id, holders_of(key.name, key.team), amount, wall_ns, allow_unpriced=allow_unpriced
+            id,
+            holders_of(key.name, key.team),
+            amount,
+            wall_ns,
+            allow_unpriced=self._settings.allow_unpriced,
+            model=model,
+            asked=asked,
         )
         if isinstance(answer, Exceeded):
             self._deny(answer, key, model)
@@ -166,6 +196,18 @@ class BudgetService:
         if amount is None:
             return self._settings.allow_unpriced or not self._any_limited(reservation.holders, wall_ns)
         return self.budgets.top_up(reservation, amount, wall_ns) is None
+
+    def final_error(
+        self, error: GatewayError, reservation: Reservation | None, key: VirtualKey, model: str
+    ) -> GatewayError:
+        """What the client is told of a request that failed with ``error``: if it failed because its budgets had no room
+        for a dearer way, which budget that was, and whether it may come back.
+        """
+        denied = None if reservation is None else reservation.denied
+        if denied is None or error.code != "insufficient_quota":
+            return error
+        self._refusals.note(denied, key, model)
+        return denied.error()
 
     def settle(self, reservation: Reservation, booking: Booking) -> None:
         """End a request as it is booked. What is in doubt stays held, at most what was reserved, for a day from the
@@ -199,23 +241,32 @@ class BudgetService:
 
     def _budget_figures(self, keys: Mapping[str, VirtualKey]) -> Iterable[BudgetFigure]:
         for state in self.budgets.states(self._clock.wall_ns()):
-            kind, name = state.holder
+            kind, name, *pattern = state.holder
             if kind == "team":
                 yield BudgetFigure("", name, state.limit.amount, state.charged)
             elif (key := keys.get(name)) is not None:
-                yield BudgetFigure(name, key.team, state.limit.amount, state.charged)
+                yield BudgetFigure(name, key.team, state.limit.amount, state.charged, "".join(pattern))
 
     def _limits(self) -> dict[Holder, Budget]:
         """Every budget of the keys and teams in force."""
-        limits: dict[Holder, Budget] = {("key", key.name): key.budget for key in self._keys() if key.budget is not None}
-        limits.update({("team", team): budget for team, budget in self._settings.teams.items()})
-        return limits
+        return {**budgets_of_keys(self._keys()), **{("team", team): own for team, own in self._settings.teams.items()}}
+
+    def _percents(self) -> dict[Holder, tuple[int, ...]]:
+        """The percentages that are told of a key's or a team's budgets, where they are not the usual ones."""
+        percents: dict[Holder, tuple[int, ...]] = {("key", key.name): key.alert for key in self._keys() if key.alert}
+        percents.update({("team", team): alert for team, alert in self._settings.alerts.items()})
+        return percents
+
+    def _show_refusals(self) -> None:
+        for key in self._keys():
+            if key.budget is not None or key.model_budgets or key.team in self._settings.teams:
+                self._metrics.budget_may_refuse(key.name, key.team)
 
     def _any_limited(self, holders: Iterable[Holder], wall_ns: int) -> bool:
         return any(self.budgets.state(holder, wall_ns) is not None for holder in holders)
 
     def _deny(self, exceeded: Exceeded, key: VirtualKey, model: str) -> NoReturn:
-        self._log.warning("budget_denied", key=key.name, holder="/".join(exceeded.holder), model=model)
+        self._refusals.note(exceeded, key, model)
         raise exceeded.error()
 
     def _expire(self, wall_ns: int) -> None:
@@ -232,11 +283,11 @@ class BudgetService:
     def _tell(self, crossings: Iterable[Crossing]) -> None:
         """Pass crossings on to the log, the metrics and the webhook."""
         for crossing in crossings:
-            kind, name = crossing.holder
+            kind, name = crossing.holder[:2]
             key, team = (name, self._team_of(name)) if kind == "key" else ("", name)
             self._log.warning(
                 "budget_crossed",
-                holder=f"{kind}/{name}",
+                holder="/".join(crossing.holder),
                 percent=crossing.percent,
                 budget_usd=format_usd(crossing.limit.amount),
                 period=crossing.limit.period,
@@ -247,3 +298,22 @@ class BudgetService:
 
     def _team_of(self, name: str) -> str | None:
         return next((key.team for key in self._keys() if key.name == name), None)
+
+
+def budgets_of_keys(keys: Iterable[VirtualKey]) -> dict[Holder, Budget]:
+    """Every budget of these keys: for all they use, and for some models."""
+    limits: dict[Holder, Budget] = {}
+    for key in keys:
+        if key.budget is not None:
+            limits["key", key.name] = key.budget
+        for pattern, budget in key.model_budgets:
+            limits["key", key.name, pattern] = budget
+    return limits
+
+
+def _by_owner(charges: Charges) -> dict[tuple[str, str | None], int]:
+    """The charges by key and team."""
+    sums: dict[tuple[str, str | None], int] = {}
+    for (key, team, _), nano in charges.items():
+        sums[key, team] = sums.get((key, team), 0) + nano
+    return sums

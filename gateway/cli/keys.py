@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 KeyFacts = dict[str, Any]
 """A key as the admin API's JSON has it."""
 
-_LIST_COLUMNS = ("name", "team", "state", "models", "budget", "used_usd", "left_usd", "rpm", "tpm", "parallel")
+_LIST_COLUMNS = (
+    *("name", "team", "state", "models", "budget", "used_usd", "left_usd", "model_budgets", "rpm", "tpm", "parallel"),
+)
 _NUMBERS = frozenset({"used_usd", "left_usd", "rpm", "tpm", "parallel"})
 
 
@@ -57,7 +59,7 @@ def add_keys_parser(commands: Any) -> None:
 
     create = add_action(
         "create", _create, _created, "make a key and show it, this once",
-        "create alice --team growth --budget 50/month --models 'gpt-4o*,flux-*' --expires 90d",
+        "create alice --team growth --budget 50/month --budget 'gpt-4o*=5/day' --alert 80 --expires 90d",
     )  # fmt: skip
     listed = add_action("list", _list, _listed, "list all keys", "list --json", changes=False)
     show = add_action("show", _show, _card, "show one key and what is used of its budget", "show alice", changes=False)
@@ -73,7 +75,9 @@ def add_keys_parser(commands: Any) -> None:
         sub.add_argument("name", type=_name, metavar="NAME", help="of the key: letters, digits, dots, dashes, _")
     _add_settings(create)
     _add_settings(change)
-    change.epilog = f"{change.epilog}\n\n'none' takes away a team, a budget, a limit or an expiry."
+    change.epilog = (
+        f"{change.epilog}\n\n'none' takes away a team, a budget ('gpt-4o*=none'), an alert, a limit or an expiry."
+    )
     listed.add_argument("--all", action="store_true", help="revoked ones too")
     rotate.add_argument(
         "--grace", default=ROTATION_GRACE, metavar="TIME", help="the old key works so long; default: %(default)s"
@@ -145,9 +149,20 @@ async def _revoke(keys: KeyService | RemoteKeys, options: argparse.Namespace) ->
 
 def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that were given, and no others."""
+    from gateway.core.errors import invalid_request
     from gateway.keys.fields import SETTINGS
 
-    return {name: getattr(options, name) for name in SETTINGS if hasattr(options, name)}
+    chosen = {name: getattr(options, name) for name in SETTINGS if hasattr(options, name) and name != "budget"}
+    by_model: dict[str, str | None] = {}
+    for model, amount in getattr(options, "budget", ()):
+        if (model is None and "budget" in chosen) or model in by_model:
+            whom = "the key" if model is None else f"'{model}'"
+            raise invalid_request(f"There are two budgets for {whom}; give it one.", param="budget")
+        if model is None:
+            chosen["budget"] = amount
+        else:
+            by_model[model] = amount
+    return {**chosen, "model_budgets": by_model} if by_model else chosen
 
 
 def _listed(keys: Sequence[KeyFacts]) -> str:
@@ -161,6 +176,10 @@ def _listed(keys: Sequence[KeyFacts]) -> str:
             "models": ", ".join(key["models"]),
             "used_usd": _dollars(key["budget_used_usd"]),
             "left_usd": _dollars(key["budget_left_usd"]),
+            "model_budgets": ", ".join(
+                f"{model} {one['budget']}" + ("" if one["left_usd"] is None else f" ({_dollars(one['left_usd'])} left)")
+                for model, one in key["model_budgets"].items()
+            ),
         }
         for key in keys
     ]
@@ -178,7 +197,9 @@ def _card(key: KeyFacts) -> str:
         "team": key["team"],
         "models": ", ".join(key["models"]),
         "budget": _budget(key["budget"], key, "budget_"),
+        **{f"for {model}": _budget(one["budget"], one, "") for model, one in key["model_budgets"].items()},
         "team budget": _budget(team.get("budget"), team, ""),
+        "told at": ", ".join(f"{percent} %" for percent in key["alert"] or ()),
         "requests": None if key["rpm"] is None else f"{key['rpm']} a minute",
         "tokens": None if key["tpm"] is None else f"{key['tpm']} a minute",
         "parallel": None if key["parallel"] is None else f"{key['parallel']} requests at once",
@@ -232,6 +253,7 @@ examples:
   piapi-gateway keys create alice --team growth --budget 50/month --rpm 60
   piapi-gateway keys list
   piapi-gateway keys set alice --budget 80/month --models 'gpt-4o*,flux-*'
+  piapi-gateway keys set alice --budget 'gpt-4o*=5/day' --budget 'flux-*=none'
   piapi-gateway keys rotate alice --grace 24h
   piapi-gateway keys revoke alice
 
@@ -245,7 +267,18 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=kind, default=argparse.SUPPRESS, metavar=metavar, help=help)
 
     option("team", _text, "TEAM", "shares the budget of this team")
-    option("budget", _text, "AMOUNT/PERIOD", "in US dollars: 5/day, 50/month or 200/total")
+    parser.add_argument(
+        "--budget",
+        type=_budget_option,
+        action="append",
+        default=argparse.SUPPRESS,
+        metavar="[MODEL=]AMOUNT/PERIOD",
+        help="in US dollars: 5/day, 20/week, 50/month or 200/total; 'gpt-4o*=5/day' is for these models only; "
+        "may be given again for others",
+    )
+    option(
+        "alert", _text, "PERCENT", "of a budget, at which it is told and nothing refused: 80 or 50,80; default: 80,100"
+    )
     option("rpm", _count, "N", "requests a minute")
     option("tpm", _count, "N", "tokens a minute")
     option("parallel", _count, "N", "requests at once")
@@ -256,6 +289,12 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _text(given: str) -> str | None:
     return None if given == "none" else given
+
+
+def _budget_option(given: str) -> tuple[str | None, str | None]:
+    """A model's pattern, or None for all models, and the amount."""
+    model, equals, amount = given.rpartition("=")
+    return (model if equals else None), _text(amount)
 
 
 def _count(given: str) -> int | None:

@@ -6,12 +6,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-from gateway.billing.budgets import load_budgets
+from gateway.billing.budgets import budgets_of_keys, load_budgets
 from gateway.billing.ledger import LedgerService
 from gateway.config import Config
-from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets
-from gateway.core.types import Budget
+from gateway.core.routing.route_table import RouteTable
+from gateway.core.types import VirtualKey
 from gateway.keys.fields import KeyRules
 from gateway.keys.hashing import open_pepper
 from gateway.keys.service import KeyListing, KeyService
@@ -51,13 +51,10 @@ async def local_key_listing(config: Config) -> KeyListing:
     reader, rules, now_ns = read_store(config.store), _key_rules(config), time.time_ns()
     if not await reader.exists():
         return KeyListing(reader.keys, rules=lambda: rules, wall_ns=time.time_ns)
-    stored = await _stored_budgets(reader.keys)
-    in_force: dict[str, Budget | None] = {**stored, **{key.name: key.budget for key in rules.file_keys}}
-    limits: dict[Holder, Budget] = {
-        ("team", team.name): team.budget for team in config.teams.values() if team.budget is not None
-    }
-    limits |= {("key", name): budget for name, budget in in_force.items() if budget is not None}
-    budgets = Budgets(rules.zone, now_ns)
+    in_force = {key.name: key for key in (*await _stored_keys(reader.keys), *rules.file_keys)}
+    teams = {name: team.budget for name, team in config.teams.items() if team.budget is not None}
+    limits = budgets_of_keys(in_force.values()) | {("team", name): budget for name, budget in teams.items()}
+    budgets = Budgets(rules.zone, now_ns, RouteTable(config.declared).names_of)
     budgets.configure(limits, now_ns)
     await load_budgets(budgets, reader.usage, now_ns)
     return KeyListing(
@@ -97,11 +94,11 @@ def _key_rules(config: Config) -> KeyRules:
     return key_rules(config)
 
 
-async def _stored_budgets(keys: KeyReader) -> dict[str, Budget]:
-    """The budgets of all keys of the store that were not revoked."""
-    found: dict[str, Budget] = {}
+async def _stored_keys(keys: KeyReader) -> list[VirtualKey]:
+    """All keys of the store that were not revoked."""
+    found: list[VirtualKey] = []
     page = await keys.page()
     while page:
-        found |= {key.name: key.settings.budget for key in page if key.settings.budget is not None}
+        found += [key.virtual_key() for key in page]
         page = await keys.page(after=page[-1].name)
     return found

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from gateway.config.addresses import passwords
 from gateway.config.catalogue import flux_facts
+from gateway.config.key_models import allowed_models, model_budgets
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
@@ -51,7 +52,9 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
         declared=routes.declared,
         plans=MappingProxyType(dict(routes.plans)),
         keys=_virtual_keys(user, admin.key),
-        teams=MappingProxyType({name: Team(name, team.budget) for name, team in sections.teams.items()}),
+        teams=MappingProxyType(
+            {name: Team(name, team.budget, team.alert or ()) for name, team in sections.teams.items()}
+        ),
         time_zone=sections.time_zone,
         budget_alerts=alerts,
         allow_unpriced=sections.allow_unpriced,
@@ -127,11 +130,13 @@ def _virtual_keys(user: Layer, admin_key: str) -> tuple[VirtualKey, ...]:
                 name=section.name,
                 digest=digest,
                 team=section.team,
-                models=tuple(section.models),
+                models=allowed_models(section.models),
                 rpm=section.rpm,
                 tpm=section.tpm,
                 parallel=section.parallel,
                 budget=section.budget,
+                model_budgets=model_budgets(section.models),
+                alert=section.alert or (),
             )
         )
     return tuple(keys)
@@ -191,5 +196,10 @@ def _warnings(user: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...])
         f"the virtual key '{section.name}' has fewer than {SHORT_KEY} characters and can be guessed"
         for section in user.sections.keys.values()
         if 0 < len(section.key) < SHORT_KEY
+    ]
+    found += [
+        f"the virtual key '{section.name}' has an alert and no budget that it could be of"
+        for section in user.sections.keys.values()
+        if section.alert and section.budget is None and not model_budgets(section.models)
     ]
     return tuple(found)

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from gateway.config import addresses, values
+from gateway.config import addresses, key_models, values
 from gateway.config.addresses import HostPort
+from gateway.core.pricing.percents import percents
 from gateway.core.types import Budget, Endpoint
 
 
@@ -54,7 +55,12 @@ Money = Annotated[int, Read(values.money, "amount", "US dollars")]
 TokenPrice = Annotated[int, Read(values.money, "amount", "US dollars per 1M tokens")]
 Share = Annotated[float, Read(values.share, "number, 0 to 1", "share")]
 Factor = Annotated[int, Read(values.factor, "number above 0, at most 1000", "times")]
-Amount = Annotated[Budget, Read(values.budget, "budget", "US dollars a day, month or in total")]
+Amount = Annotated[Budget, Read(values.budget, "budget", "US dollars a day, week, month or in total")]
+Percents = Annotated[tuple[int, ...], Read(percents, "whole number, 1 to 100, or a list of them", "percent")]
+KeyModels = Annotated[
+    list[Any],
+    Read(key_models.key_models, "list; each: model's name, a final * for any ending, or {name: budget}; or a mapping"),
+]
 Number = Annotated[int | float, Read(values.number, "number")]
 Positive = Annotated[float, Read(values.positive_number, "number above 0")]
 FieldDefault = Annotated[str | int | float, Read(values.field_default, "text, number, true or false")]

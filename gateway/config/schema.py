@@ -19,12 +19,14 @@ from gateway.config.fields import (
     FilledText,
     HostName,
     HostPattern,
+    KeyModels,
     Link,
     Listen,
     ModelPattern,
     Money,
     Name,
     Origin,
+    Percents,
     PositiveDuration,
     Secret,
     Section,
@@ -66,10 +68,17 @@ class TeamSection(Section):
         description="What all keys of the team may spend together. Left out: no limit.",
         examples=["500/month"],
     )
+    alert: Percents | None = Field(
+        default=None,
+        description="The percentages of the budget at which it is told, and nothing refused. Left out: 80 and 100.",
+        examples=["80"],
+    )
 
 
 class AlertsSection(Section):
-    """Where a budget of which 80 % or 100 % is used up is told, besides the log and the metrics."""
+    """Where a budget is told of which 80 % or 100 % is used up (or what `alert` says), or that refuses a request;
+    besides the log and the metrics.
+    """
 
     webhook: Link = Field(
         default="",
@@ -108,8 +117,17 @@ class KeySection(Section):
     parallel: Annotated[int, whole(1, unit="requests")] | None = Field(
         default=None, description="The most requests at once. Left out: no limit.", examples=["8"]
     )
-    models: Annotated[list[ModelPattern], Field(min_length=1)] = Field(
-        default=["*"], description="The models the key may use.", examples=['["gpt-4o*", "flux-*"]']
+    models: KeyModels = Field(
+        default=["*"],
+        description="The models the key may use. An entry of the list may carry a budget for its models, as "
+        '`{"gpt-4o*": 5/day}`. A mapping of such budgets in place of the list forbids no other model.',
+        examples=['["gpt-4o*", "flux-*"]'],
+    )
+    alert: Percents | None = Field(
+        default=None,
+        description="The percentages of the key's budgets at which each is told, and nothing refused. Left out: 80 and "
+        "100.",
+        examples=["[50, 80]"],
     )
 
 

@@ -31,10 +31,12 @@ class Team:
     """A team, whose keys share ``budget``.
 
     ``budget``: None for none.
+    ``alert``: the percentages of it that are told; empty for the usual ones.
     """
 
     name: str
     budget: Budget | None = None
+    alert: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

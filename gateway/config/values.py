@@ -25,7 +25,7 @@ _MAX_SECONDS = 3650 * 86400.0
 _SIZE = re.compile(r"([0-9]{1,12})(B|KiB|MiB|GiB|TiB|KB|MB|GB|TB)")
 _BYTES: dict[str, int] = {unit + "B": 1000**power for power, unit in enumerate(("", "K", "M", "G", "T"))}
 _BYTES |= {unit + "iB": 1024**power for power, unit in enumerate(("K", "M", "G", "T"), start=1)}
-_BUDGET = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)/(day|month|total)")
+_BUDGET = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)/(day|week|month|total)")
 _NUMBER = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY = re.compile(r"[\x21-\x7e]{0,512}")
@@ -111,10 +111,10 @@ def nano_dollars(amount: Decimal) -> int:
 
 
 def budget(value: object) -> Budget:
-    """``50/month`` → Budget. Periods are day, month and total."""
+    """``50/month`` → Budget. Periods are day, week, month and total."""
     match = _BUDGET.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError("expected AMOUNT/day, AMOUNT/month or AMOUNT/total in US dollars, such as 50/month")
+        raise ValueError("expected AMOUNT/day, /week, /month or /total in US dollars, such as 50/month")
     period: Any = match[2]
     return Budget(nano_dollars(Decimal(match[1])), period)
 

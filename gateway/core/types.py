@@ -248,7 +248,7 @@ class Budget:
     """
 
     amount: int
-    period: Literal["day", "month", "total"]
+    period: Literal["day", "week", "month", "total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +259,8 @@ class VirtualKey:
     ``models``: patterns of the models it may use.
     ``rpm``, ``tpm``, ``parallel``: requests and tokens a minute, requests at once; None for no limit.
     ``team``, ``budget``: None for none.
+    ``model_budgets``: pattern → the budget of the models it matches; other models it does not concern.
+    ``alert``: the percentages of its budgets that raise an alert; empty for the usual ones.
     """
 
     name: str
@@ -269,6 +271,8 @@ class VirtualKey:
     tpm: int | None = None
     parallel: int | None = None
     budget: Budget | None = None
+    model_budgets: tuple[tuple[str, Budget], ...] = ()
+    alert: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

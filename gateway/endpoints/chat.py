@@ -179,7 +179,8 @@ class ChatEndpoint:
             )
             if any(target.operation != "chat" for target in route.targets):
                 route = await self._offer_images(operation, route, flux)
-        await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
+        again = is_sdk_retry(scope)
+        await Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model).run()
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.

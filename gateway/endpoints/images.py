@@ -63,7 +63,7 @@ class ImagesEndpoint:
             request, lease = await self._read(scope, receive, key.name)
             held.callback(lease.release)
             key = refusal.key = admission.recheck(scope, key, began)
-            refusal.model = request.model
+            asked = refusal.model = request.model
             route = admission.route(request.model, key)
             targets = usable_targets(route.targets)
             if route.targets and not targets:
@@ -77,7 +77,8 @@ class ImagesEndpoint:
                 raise gateway_overloaded()
             holding = held.pop_all()
         with holding:
-            await Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope)).run()
+            again = is_sdk_retry(scope)
+            await Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked).run()
 
     async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[ImagesRequest, BodyLease]:
         """The request, and the lease of memory that its images take until they are no longer needed."""

@@ -121,6 +121,7 @@ class CreateTask:
             key,
             client,
             sdk_retry=is_sdk_retry(scope),
+            asked=body["model"],
             on_response=answered.set,
         )
         # The connection is free for the next request as soon as this one is answered; the task is followed beyond.

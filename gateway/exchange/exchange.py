@@ -85,6 +85,7 @@ class Exchange:
     """One request's life. Make one, ``await run()``, forget it.
 
     ``sdk_retry``: whether the client's SDK says that it sends this request again.
+    ``asked``: the model as the client named it.
     ``on_response``: called if the client is answered before the work is over.
     """
 
@@ -97,6 +98,7 @@ class Exchange:
         client: Client,
         *,
         sdk_retry: bool,
+        asked: str = "",
         on_response: Callable[[], None] | None = None,
     ) -> None:
         self._services = services
@@ -106,6 +108,7 @@ class Exchange:
         self._key = key
         self._client = client
         self._sdk_retry = sdk_retry
+        self._asked = asked
         self._loop = asyncio.get_running_loop()
         self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
@@ -164,9 +167,9 @@ class Exchange:
         """
         services, account, key = self._services, self._account, self._key
         at_ns = services.clock.wall_ns()
-        self._exact = services.budgets.limited(key, self._route.model, at_ns)
+        self._exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
         most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
-        account.reservation = services.budgets.reserve(account.id, key, self._route.named, most, at_ns)
+        account.reservation = services.budgets.reserve(account.id, key, self._route.named, most, at_ns, self._asked)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
@@ -196,6 +199,8 @@ class Exchange:
         except DrainOver:
             error = server_shutting_down(again=not self._account.sent)
         if error is not None:
+            reservation = self._account.reservation
+            error = self._services.budgets.final_error(error, reservation, self._key, self._route.named)
             cost = self._account.settle(error.status)
             if not self._responded:
                 await self._tell_error(delivery, error, _cost_header(cost))

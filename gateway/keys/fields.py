@@ -2,8 +2,9 @@
 
     {"name", "source": "store" | "file", "state": "active" | "expired" | "revoked", "team", "models", "rpm", "tpm",
      "parallel", "budget": "50/month", "budget_used_usd", "budget_reserved_usd", "budget_left_usd", "budget_renews",
-     "team_budget": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}, "expires", "note", "created",
-     "revoked", "old_key_until"}
+     "model_budgets": {"gpt-4o*": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}},
+     "team_budget": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}, "alert": [50, 80], "expires", "note",
+     "created", "revoked", "old_key_until"}
 
 Moments are RFC 3339 in UTC; what is not set, or not known, is null.
 """
@@ -11,15 +12,23 @@ Moments are RFC 3339 in UTC; what is not set, or not known, is null.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.pricing.budgets import BudgetState
 from gateway.core.pricing.calendar import iso_time
-from gateway.core.pricing.prices import format_usd, usd_number
 from gateway.core.types import Budget, VirtualKey
+from gateway.keys.budget_fields import (
+    NO_MODEL_BUDGETS,
+    Spending,
+    merged,
+    read_alert,
+    read_budget,
+    read_model_budgets,
+    show_budgets,
+    with_models_split,
+)
 from gateway.stores.key_records import KeySettings, StoredKey
 from gateway.wire.field_checks import a_string, an_integer, each, wrong_value
 
@@ -53,17 +62,21 @@ class KeyRules:
 
 
 def read_settings(fields: Mapping[str, Any], rules: KeyRules, now_ns: int) -> dict[str, Any]:
-    """What a client wants set → arguments of KeySettings. A field that is null goes back to what it is by default.
+    """What a client wants set → what ``merged`` puts into KeySettings. A field that is null goes back to what it is by
+    default.
 
     Raises ClientError 400 with ``param`` for an unknown field, and for a value that makes no sense.
     """
     refuse_unknown(fields, _READERS)
+    fields, anew = with_models_split(fields)
     found: dict[str, Any] = {}
     for name, value in fields.items():
         argument, default, read = _READERS[name]
         found[argument] = default if value is None else read(value, rules, now_ns)
+    if anew:
+        found["model_budgets"] = replace(found["model_budgets"], anew=True)
     try:
-        KeySettings(**found)
+        merged(KeySettings(), found)
     except ValueError as error:
         raise as_refusal(error) from None
     return found
@@ -109,14 +122,6 @@ def _models(value: Any, _: KeyRules, __: int) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _budget(value: Any, rules: KeyRules, _: int) -> Budget:
-    a_string(value, "budget")
-    try:
-        return rules.budget(value)
-    except ValueError as error:
-        raise wrong_value("budget", str(error)) from None
-
-
 def _limit(name: str) -> Callable[[Any, KeyRules, int], int]:
     def read(value: Any, _: KeyRules, __: int) -> int:
         _a_limit(value, name)
@@ -160,24 +165,22 @@ def _note(value: Any, _: KeyRules, __: int) -> str:
 _READERS: dict[str, tuple[str, Any, Callable[[Any, KeyRules, int], Any]]] = {
     "team": ("team", None, _team),
     "models": ("models", ("*",), _models),
-    "budget": ("budget", None, _budget),
+    "budget": ("budget", None, lambda value, rules, _: read_budget(value, rules.budget)),
+    "model_budgets": (
+        "model_budgets",
+        NO_MODEL_BUDGETS,
+        lambda value, rules, _: read_model_budgets(value, rules.budget),
+    ),
+    "alert": ("alert", (), lambda value, _, __: read_alert(value)),
     "rpm": ("rpm", None, _limit("rpm")),
     "tpm": ("tpm", None, _limit("tpm")),
     "parallel": ("parallel", None, _limit("parallel")),
     "expires": ("expires_at_ns", None, _expires),
     "note": ("note", "", _note),
 }
-"""Field → argument of KeySettings, its default, and what reads it."""
+"""Field → argument of KeySettings (for ``model_budgets`` a change of it), its default, and what reads it."""
 
 SETTINGS = tuple(_READERS)
-
-
-@dataclass(frozen=True, slots=True)
-class Spending:
-    """The budgets a key draws on; None where there is none, or where no gateway runs that counts them."""
-
-    own: BudgetState | None
-    team: BudgetState | None
 
 
 def show_file_key(key: VirtualKey, spending: Spending) -> dict[str, Any]:
@@ -206,11 +209,6 @@ def show_stored_key(key: StoredKey, spending: Spending, now_ns: int) -> dict[str
     }
 
 
-def budget_text(budget: Budget | None) -> str | None:
-    """As it is written: ``50/month``, ``0.5/day``; exact."""
-    return None if budget is None else f"{format_usd(budget.amount).rstrip('0').rstrip('.')}/{budget.period}"
-
-
 def _described(key: VirtualKey, source: str, state: str, spending: Spending) -> dict[str, Any]:
     return {
         "name": key.name,
@@ -221,20 +219,7 @@ def _described(key: VirtualKey, source: str, state: str, spending: Spending) -> 
         "rpm": key.rpm,
         "tpm": key.tpm,
         "parallel": key.parallel,
-        "budget": budget_text(key.budget),
-        **{f"budget_{name}": value for name, value in _spent(spending.own).items()},
-        "team_budget": None
-        if spending.team is None
-        else {"budget": budget_text(spending.team.limit), **_spent(spending.team)},
-    }
-
-
-def _spent(state: BudgetState | None) -> dict[str, Any]:
-    return {
-        "used_usd": None if state is None else usd_number(state.charged),
-        "reserved_usd": None if state is None else usd_number(state.reserved),
-        "left_usd": None if state is None else usd_number(state.left),
-        "renews": None if state is None else _moment(state.period.end_ns),
+        **show_budgets(key, spending),
     }
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from gateway.core.defaults import ROTATION_GRACE
 from gateway.core.errors import ClientError
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import BudgetState
-from gateway.core.types import ANONYMOUS, OTHER
+from gateway.core.types import ANONYMOUS, OTHER, VirtualKey
+from gateway.keys.budget_fields import Spending, merged
 from gateway.keys.fields import (
     SETTINGS,
     KeyRules,
-    Spending,
     as_refusal,
     read_grace,
     read_settings,
@@ -71,7 +70,7 @@ class KeyListing:
         rows = {key.name: self.shown(key, now_ns) for key in stored}
         for key in self._rules().file_keys:  # after the stored ones: of two of a name, the file's is in force
             if key.name > after:
-                rows[key.name] = show_file_key(key, self._spending(key.name, key.team))
+                rows[key.name] = show_file_key(key, self._spending(key))
         names = sorted(rows)
         page = names[:limit]
         return {
@@ -85,7 +84,7 @@ class KeyListing:
         """One key. Raises ClientError 404 ``key_not_found``."""
         for key in self._rules().file_keys:
             if key.name == name:
-                return show_file_key(key, self._spending(key.name, key.team))
+                return show_file_key(key, self._spending(key))
         try:
             found = await self._keys.find(name)
         except KeyMissing as error:
@@ -94,10 +93,12 @@ class KeyListing:
 
     def shown(self, key: StoredKey, now_ns: int) -> Shown:
         """A key of the store, as it is shown."""
-        return show_stored_key(key, self._spending(key.name, key.settings.team), now_ns)
+        return show_stored_key(key, self._spending(key.virtual_key()), now_ns)
 
-    def _spending(self, name: str, team: str | None) -> Spending:
-        return Spending(self._budget(("key", name)), None if team is None else self._budget(("team", team)))
+    def _spending(self, key: VirtualKey) -> Spending:
+        team = None if key.team is None else self._budget(("team", key.team))
+        models = {pattern: self._budget(("key", key.name, pattern)) for pattern, _ in key.model_budgets}
+        return Spending(self._budget(("key", key.name)), team, models)
 
 
 class KeyService:
@@ -142,7 +143,7 @@ class KeyService:
         key, pepper = new_key(), self._pepper()
         made = await self._change(
             lambda: self._records.create(
-                name, pepper.digest(key.encode()), pepper.mark, KeySettings(**settings), now_ns
+                name, pepper.digest(key.encode()), pepper.mark, merged(KeySettings(), settings), now_ns
             )
         )
         return {"name": name, "key": key, **self.listing.shown(made, now_ns)}
@@ -152,7 +153,7 @@ class KeyService:
         self._refuse_of_file(name)
         now_ns = self._wall_ns()
         settings = read_settings(fields, self._rules(), now_ns)
-        changed = await self._change(lambda: self._records.update(name, lambda old: replace(old, **settings)))
+        changed = await self._change(lambda: self._records.update(name, lambda old: merged(old, settings)))
         return self.listing.shown(changed, now_ns)
 
     async def rotate(self, name: str, fields: Fields) -> Shown:

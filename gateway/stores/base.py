@@ -84,8 +84,9 @@ class Ledger(Protocol):
         """
         ...
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
-        """Nano-dollars charged for what came in at ``start_ns`` or later, by key and team; those of 0 may be missing.
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
+        """Nano-dollars charged for what came in at ``start_ns`` or later, by key, team and model; those of 0 may be
+        missing.
 
         Raise errors.ledger_unavailable() if the books cannot be read.
         """
@@ -178,7 +179,7 @@ class UsageReports(Protocol):
         """What pruning before ``before_ns``, a full hour of UTC, would remove now."""
         ...
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
         """``Ledger.charged_since``, for readers beside it."""
         ...
 

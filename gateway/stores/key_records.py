@@ -17,6 +17,9 @@ MAX_NOTE = 1_000
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The form of a key's or a team's name."""
 
+MAX_MODEL_BUDGETS = 100
+"""Budgets by model that one key may have: every request looks through them."""
+
 _MODEL = re.compile(r"[^\s*]{1,255}\*?|\*")
 _LARGEST = 2**63 - 1
 
@@ -37,6 +40,7 @@ class KeyRevoked(OperatorError):
 class KeySettings:
     """What may be chosen and changed. ``models``: names, ``*`` may end one. ``rpm``, ``tpm``: requests and tokens a
     minute; ``parallel``: requests at once; None is no limit. ``expires_at_ns``: Unix time in nanoseconds.
+    ``model_budgets``: pattern → budget, as pairs. ``alert``: percentages of the budgets; empty for the usual ones.
 
     Raises ValueError, naming the field, for what makes no sense.
     """
@@ -49,11 +53,13 @@ class KeySettings:
     budget: Budget | None = None
     expires_at_ns: int | None = None
     note: str = ""
+    model_budgets: tuple[tuple[str, Budget], ...] = ()
+    alert: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.team is not None and not NAME.fullmatch(self.team):
             raise ValueError("team: expected 1 to 64 letters, digits, dots, dashes or underscores")
-        if not self.models or not all(_MODEL.fullmatch(model) and model.isprintable() for model in self.models):
+        if not self.models or not all(map(_is_pattern, self.models)):
             raise ValueError("models: expected names without blanks; '*' may end one, such as gpt-4o*")
         for limit in ("rpm", "tpm", "parallel", "expires_at_ns"):
             value = getattr(self, limit)
@@ -61,8 +67,26 @@ class KeySettings:
                 raise ValueError(f"{limit}: expected a whole number of at least 1")
         if self.budget is not None and not 0 <= self.budget.amount <= _LARGEST:
             raise ValueError("budget: expected an amount of at least 0, such as 50/month")
+        self._check_model_budgets()
+        if not all(1 <= percent <= 100 for percent in self.alert):
+            raise ValueError("alert: expected percentages from 1 to 100, such as 80")
         if len(self.note) > MAX_NOTE or not all(letter.isprintable() or letter == "\n" for letter in self.note):
             raise ValueError(f"note: expected text of at most {MAX_NOTE} characters")
+
+    def _check_model_budgets(self) -> None:
+        patterns = [pattern for pattern, _ in self.model_budgets]
+        if not all(map(_is_pattern, patterns)) or len(set(patterns)) < len(patterns):
+            raise ValueError(
+                "model_budgets: expected names without blanks, each once; '*' may end one, such as gpt-4o*"
+            )
+        if len(patterns) > MAX_MODEL_BUDGETS:
+            raise ValueError(f"model_budgets: expected at most {MAX_MODEL_BUDGETS}")
+        if not all(0 <= budget.amount <= _LARGEST for _, budget in self.model_budgets):
+            raise ValueError("model_budgets: expected amounts of at least 0, such as 5/day")
+
+
+def _is_pattern(model: str) -> bool:
+    return _MODEL.fullmatch(model) is not None and model.isprintable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +122,6 @@ class StoredKey:
             tpm=settings.tpm,
             parallel=settings.parallel,
             budget=settings.budget,
+            model_budgets=settings.model_budgets,
+            alert=settings.alert,
         )

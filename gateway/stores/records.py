@@ -163,13 +163,17 @@ class UnknownExchange:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An exchange that holds ``reserved`` nano-dollars of its key's and team's budgets. ``at_ns``: when it came in."""
+    """An exchange that holds ``reserved`` nano-dollars of its key's and team's budgets. ``at_ns``: when it came in.
+
+    ``model``: as requested.
+    """
 
     id: str
     at_ns: int
     key: str
     team: str | None
     reserved: int
+    model: str = ""
 
 
 class NotUnknown(OperatorError):

@@ -7,7 +7,7 @@ whole nano-dollars and divided at the scrape, so that the counters match the led
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -25,7 +25,10 @@ from gateway.core.pricing.prices import usd_number
 from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER, Usage
 from gateway.telemetry.finished import FinishedExchange as FinishedExchange
 from gateway.telemetry.finished import UpstreamCost as UpstreamCost
-from gateway.telemetry.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
+from gateway.telemetry.money import BudgetFigure as BudgetFigure
+from gateway.telemetry.money import MoneySources as MoneySources
+from gateway.telemetry.money import money_gauges
+from gateway.telemetry.series import Count, Distribution, Family, LabelSpace
 
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900)
 FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120)
@@ -54,33 +57,6 @@ class Sources:
     lag: Callable[[], float]
     auth_failures: Callable[[], int]
     money: Callable[[], MoneySources]
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetFigure:
-    """A budget at a scrape. Money is nano-dollars.
-
-    ``key``: empty for a team's own budget.
-    ``team``: None for none.
-    ``used``: what was charged.
-    """
-
-    key: str
-    team: str | None
-    amount: int
-    used: int
-
-
-@dataclass(frozen=True, slots=True)
-class MoneySources:
-    """The figures about money at a scrape.
-
-    ``budgets``: every budget.
-    ``charged``: key, team, nano-dollars of the current month, by the ledger.
-    """
-
-    budgets: Sequence[BudgetFigure] = ()
-    charged: Sequence[tuple[str, str | None, int]] = ()
 
 
 class Metrics(Collector):
@@ -130,6 +106,7 @@ class Metrics(Collector):
             ("key", "team", "percent"),
             kept=1,
         )
+        self._refused = counts("gateway_budget_refused_total", "Requests refused for want of budget.", ("key", "team"))
         self._make_distributions()
         self.configure(space)
         self._registry = CollectorRegistry(auto_describe=False)
@@ -229,6 +206,17 @@ class Metrics(Collector):
         labels = (_known(key, space.keys) if key else "", _known(team or NO_TEAM, space.teams), str(percent))
         self._crossed.of(labels).value += 1
 
+    def budget_refused(self, key: str, team: str | None) -> None:
+        """Count a request that its key's or team's budget had no room for."""
+        self._refused.of(self._owner(key, team)).value += 1
+
+    def budget_may_refuse(self, key: str, team: str | None) -> None:
+        """Show such a key's count from zero, so that its first refusal is seen as an increase."""
+        self._refused.of(self._owner(key, team))
+
+    def _owner(self, key: str, team: str | None) -> tuple[str, str]:
+        return _known(key, self._space.keys), _known(team or NO_TEAM, self._space.teams)
+
     def failover(self, model: str, from_: str, to: str, reason: str) -> None:
         """Count a change from one upstream to another, or to another endpoint or key of the same (equal names)."""
         space = self._space
@@ -255,7 +243,7 @@ class Metrics(Collector):
         """Every family as it is now, for the registry."""
         counted = (
             *(self._requests, self._tokens, self._images, self._unpriced, self._unpriced_tokens),
-            *(self._attempts, self._failovers, self._crossed),
+            *(self._attempts, self._failovers, self._crossed, self._refused),
         )
         money = (self._cost, self._upstream_cost)
         distributions = (self._duration, self._first_token, self._overhead, self._ledger_wait)
@@ -281,7 +269,8 @@ class Metrics(Collector):
         yield _gauge("gateway_build_info", "Always 1; its label is the version.", ("version",), [((self._version,), 1)])
         if self._sources is not None:
             yield from _from_sources(self._sources)
-            yield from _of_money(self._sources.money())
+            for gauge in money_gauges(self._sources.money()):
+                yield _gauge(*gauge)
 
 
 def _count_tokens(tokens: Family[Count], usage: Usage, owner: tuple[str, str, str, str]) -> None:
@@ -342,39 +331,3 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
     failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
     failures.add_metric((), sources.auth_failures())
     yield failures
-
-
-def _of_money(money: MoneySources) -> Iterator[Metric]:
-    keys = [one for one in money.budgets if one.key][:MAX_SERIES]
-    teams = [one for one in money.budgets if not one.key]
-    owner = ("key", "team")
-    yield _gauge(
-        "gateway_key_budget_usd",
-        "A key's budget for its period, in US dollars.",
-        owner,
-        (((one.key, one.team or NO_TEAM), usd_number(one.amount)) for one in keys),
-    )
-    yield _gauge(
-        "gateway_key_budget_used_usd",
-        "What of a key's budget is charged in the current period, in US dollars.",
-        owner,
-        (((one.key, one.team or NO_TEAM), usd_number(one.used)) for one in keys),
-    )
-    yield _gauge(
-        "gateway_team_budget_usd",
-        "A team's budget for its period, in US dollars.",
-        ("team",),
-        (((one.team or NO_TEAM,), usd_number(one.amount)) for one in teams),
-    )
-    yield _gauge(
-        "gateway_team_budget_used_usd",
-        "What of a team's budget is charged in the current period, in US dollars.",
-        ("team",),
-        (((one.team or NO_TEAM,), usd_number(one.used)) for one in teams),
-    )
-    yield _gauge(
-        "gateway_ledger_charged_usd",
-        "What the ledger says a key was charged in the current calendar month, in US dollars.",
-        owner,
-        (((key, team or NO_TEAM), usd_number(nano)) for key, team, nano in money.charged[:MAX_SERIES]),
-    )

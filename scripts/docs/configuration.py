@@ -39,7 +39,7 @@ piapi-gateway check      # every error at once, each with its line and column
   empty; `$${` is a literal `${`.
 - A **duration** has its unit: `500ms`, `30s`, `2m`, `1h`, `30d`. A **size** too: `64KiB`, `20MiB`, `1GiB`; `KB`, `MB`
   and `GB` count in thousands. An **amount** is in US dollars, with at most nine digits after the point. A **budget**
-  is `5/day`, `50/month` or `200/total`.
+  is `5/day`, `20/week`, `50/month` or `200/total`; weeks begin on Monday.
 - A **name** has 1 to 64 letters, digits, dots, dashes or underscores. A **secret** has at most 512 visible ASCII
   characters.
 - In a section's path, `NAME` stands for a name you choose and `[]` for an entry of a list.

@@ -126,14 +126,16 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Send `Content-Type: application/json`, or make a virtual key and send it.",
     ),
     (429, "rate_limit_exceeded"): Meaning(
-        "The virtual key is at its `rpm`, `tpm` or `parallel`; or the upstream limits the rate of every key of the "
-        "pool; or too many wrong keys came from one address.",
+        "The virtual key is at its `rpm`, `tpm` or `parallel`; or its budget has room only once running requests "
+        "have ended; or the upstream limits the rate of every key of the pool; or too many wrong keys came from one "
+        "address.",
         "Wait for `retry-after`; the SDKs do. Without that header the request alone is larger than the limit. More "
         "keys in the pool raise what the upstream gives.",
         again=True,
     ),
     (429, "insufficient_quota"): Meaning(
-        "The budget of the key or of its team has not enough left for what the request may cost at most.",
+        "The budget of the key, its budget for the model, or its team's has not enough left for what the request may "
+        "cost at most, whatever becomes of the requests that run.",
         "Wait until the period begins anew, which the message names, or have the budget raised. A smaller "
         "`max_tokens` reserves less.",
     ),

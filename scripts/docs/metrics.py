@@ -14,7 +14,7 @@ from scripts.docs.markdown import code, page, table
 
 LABELS: Mapping[str, str] = {
     "route": "The route's path, such as `/v1/chat/completions`.",
-    "model": "The model as clients name it.",
+    "model": "The model as clients name it; of a budget for some models, the pattern as it was set.",
     "upstream": "The upstream that served the request, or that was asked: a name under `upstreams`.",
     "endpoint": "The URL of one of its endpoints.",
     "upstream_key": "The name of a key in an upstream's pool; never its value.",
@@ -28,7 +28,7 @@ LABELS: Mapping[str, str] = {
     "outcome": "What the attempt came to: `ok`, or one of the [outcomes](outcomes.md).",
     "from": "The upstream that was left.",
     "to": "The upstream that was tried next; equal to `from` where only the endpoint or the key changed.",
-    "percent": "`80` or `100`.",
+    "percent": "`80` or `100`, or what the key's or team's `alert` says.",
     "row": "What was waited for: `intent`, the row before anything is bought, or `task`, the id of a task.",
     "metric": "The name of the metric.",
     "version": "The gateway's version.",
@@ -112,7 +112,10 @@ def observed() -> Metrics:
         pending=lambda: 0,
         lag=lambda: 0.0,
         auth_failures=lambda: 0,
-        money=lambda: MoneySources([BudgetFigure("k", "t", 1, 1), BudgetFigure("", "t", 1, 1)], [("k", "t", 1)]),
+        money=lambda: MoneySources(
+            [BudgetFigure("k", "t", 1, 1), BudgetFigure("k", "t", 1, 1, "m"), BudgetFigure("", "t", 1, 1)],
+            [("k", "t", 1)],
+        ),
     )
     usage = Usage(input_tokens=1, cached_input_tokens=1, output_tokens=1, images=1)
     costs: tuple[UpstreamCost, ...] = (("u", "m", "billed", 1),)
@@ -121,6 +124,7 @@ def observed() -> Metrics:
     metrics.observe(FinishedExchange("r", "m", "u", 200, "k", "t", 1, costs, usage, 1.0, 1.0, 1.0, True))
     metrics.ledger_wait("intent", 0.0)
     metrics.budget_crossed("k", "t", 80)
+    metrics.budget_refused("k", "t")
     metrics.failover("m", "u", "u", "upstream_5xx")
     metrics.enter("r")
     return metrics

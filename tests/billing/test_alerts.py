@@ -10,6 +10,7 @@ import io
 import json
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import trustme
 
 from gateway.billing import alerts as budget_alerts
 from gateway.billing.alerts import PAUSES, AlertSender, signature
+from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
 from gateway.core.pricing.calendar import ALL_TIME, BudgetPeriod
 from gateway.core.signing import signing_key
@@ -184,6 +186,38 @@ class TestDelivery:
         assert (data["team"], data["period"], data["period_start"]) == ("growth", "total", None)
         assert (data["budget_usd"], data["used_usd"]) == ("0.000000001", "0.000000002")
         assert "key" not in data
+
+    async def test_a_refusal_arrives_signed(self, alerts: Alerts):
+        limit = Budget(5_000_000_000, "month")
+        refusal = Exceeded(("key", "alice", "gpt-4o*"), limit, NOVEMBER, 40_000_000, 4_990_000_000, 0, UTC)
+        async with Peer([Do.REQUEST, OK]) as peer:
+            alerts.sender.configure(peer.endpoint().url + "/hooks/T0P53CRET?token=abc", SECRET)
+            alerts.sender.tell_refusal(refusal)
+            await alerts.idle()
+            headers, body = received(peer)
+        check_signature(headers, body)
+        assert json.loads(body) == {
+            "type": "budget.refused",
+            "timestamp": "2026-11-22T08:47:01Z",
+            "data": {
+                "key": "alice",
+                "model": "gpt-4o*",
+                "reason": "used_up",
+                "budget_usd": "5.00",
+                "used_usd": "4.99",
+                "reserved_usd": "0.00",
+                "asked_usd": "0.04",
+                "period": "month",
+                "period_start": "2026-11-01T00:00:00Z",
+            },
+        }
+        (line,) = alerts.lines()
+        assert (line["event"], line["key"], line["model"], line["refused"]) == (
+            "budget_alert_sent",
+            "alice",
+            "gpt-4o*",
+            "used_up",
+        )
 
     async def test_https_is_spoken_and_certificates_are_checked(self, alerts: Alerts):
         authority = trustme.CA()

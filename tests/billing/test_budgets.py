@@ -81,7 +81,11 @@ class TestWhatTheLedgerKnowsAtTheStart:
     def test_counts_against_the_key_and_its_team(self) -> None:
         async def story() -> None:
             office = Office()
-            office.ledger.charged = {("alice", "growth"): 3 * CENT, ("bob", "growth"): CENT, ("carol", None): CENT}
+            office.ledger.charged = {
+                ("alice", "growth", "gpt-4o"): 3 * CENT,
+                ("bob", "growth", "gpt-4o"): CENT,
+                ("carol", None, "flux-dev"): CENT,
+            }
             await office.service.load()
             assert office.used("alice") == (3 * CENT, 0)
             assert office.used("growth", "team") == (4 * CENT, 0)
@@ -93,7 +97,7 @@ class TestWhatTheLedgerKnowsAtTheStart:
     def test_may_leave_nothing_for_today(self) -> None:
         async def story() -> None:
             office = Office()
-            office.ledger.charged = {("alice", "growth"): 10 * CENT}
+            office.ledger.charged = {("alice", "growth", "gpt-4o"): 10 * CENT}
             await office.service.load()
             with pytest.raises(LimitError):
                 office.service.limited(ALICE, "gpt-4o", NOW)
@@ -132,13 +136,39 @@ class TestARequest:
 
     def test_is_refused_when_it_may_cost_more_than_is_left(self) -> None:
         office = Office()
+        office.service.settle(office.reserve(4 * CENT), booked(4 * CENT))
+        with pytest.raises(LimitError) as refused:
+            office.reserve(7 * CENT)
+        assert (refused.value.status, refused.value.code, refused.value.should_retry) == (
+            429,
+            "insufficient_quota",
+            False,
+        )
+        assert "this request may cost up to $0.07" in str(refused.value)
+        assert office.log.of("budget_denied") == [
+            {"key": "alice", "holder": "key/alice", "model": "gpt-4o", "reason": "used_up"}
+        ]
+        assert office.used("alice") == (4 * CENT, 0)
+
+    def test_may_come_back_if_only_running_requests_are_in_its_way(self) -> None:
+        office = Office()
         office.reserve(4 * CENT)
         with pytest.raises(LimitError) as refused:
             office.reserve(7 * CENT)
-        assert (refused.value.status, refused.value.code) == (429, "insufficient_quota")
-        assert "this request may cost up to $0.07" in str(refused.value)
-        assert office.log.of("budget_denied") == [{"key": "alice", "holder": "key/alice", "model": "gpt-4o"}]
+        assert (refused.value.code, refused.value.type) == ("rate_limit_exceeded", "rate_limit_error")
+        assert refused.value.should_retry
+        assert refused.value.retry_after
+        assert office.log.of("budget_denied")[0]["reason"] == "reserved"
         assert office.used("alice") == (0, 4 * CENT)
+
+    def test_may_not_come_back_while_what_is_in_doubt_is_in_its_way(self) -> None:
+        """That may be for a day."""
+        office = Office()
+        office.service.settle(office.reserve(4 * CENT), booked(0, state="unknown", at_stake=4 * CENT))
+        with pytest.raises(LimitError, match=r"0\.04 held for requests of unknown outcome") as refused:
+            office.reserve(7 * CENT)
+        assert refused.value.code == "insufficient_quota"
+        assert not refused.value.should_retry
 
     def test_is_refused_on_its_teams_budget_and_reserves_nothing_on_its_own(self) -> None:
         office = Office(ALICE, settings=BudgetSettings({"growth": Budget(CENT, "month")}))
@@ -167,11 +197,17 @@ class TestWhetherItMattersWhatARequestMayCost:
 
     def test_where_nothing_is_left_the_answer_is_a_refusal(self) -> None:
         office = Office()
-        office.reserve(10 * CENT)
+        office.service.settle(office.reserve(10 * CENT), booked(10 * CENT))
         with pytest.raises(LimitError) as refused:
             office.service.limited(ALICE, "gpt-4o", NOW)
+        assert refused.value.code == "insufficient_quota"
         assert "may cost" not in str(refused.value)  # it was not counted yet
         assert len(office.log.of("budget_denied")) == 1
+
+    def test_what_is_only_reserved_is_not_gone(self) -> None:
+        office = Office()
+        office.reserve(10 * CENT)
+        assert office.service.limited(ALICE, "gpt-4o", NOW)
 
     def test_a_budget_of_nothing_is_for_what_costs_nothing(self) -> None:
         office = Office(replace(ALICE, budget=Budget(0, "month")))
@@ -285,6 +321,132 @@ class TestCrossings:
         office.service.resolve("one", 9 * CENT)
         assert office.alerts.told == [("key", "alice", 80)]
 
+    def test_are_told_at_the_percentages_of_the_key_and_of_the_team(self) -> None:
+        settings = replace(GROWTH, alerts={"growth": (5,)})
+        office = Office(replace(ALICE, alert=(20, 50)), settings=settings)
+        for id in ("one", "two", "three"):
+            office.service.settle(office.reserve(3 * CENT, id=id), booked(3 * CENT))
+        assert office.alerts.told == [("key", "alice", 20), ("key", "alice", 50), ("team", "growth", 5)]
+
+
+class TestABudgetForSomeModels:
+    """``models``: Alice's budgets for gpt-4o and what begins so, and for all pictures of Flux."""
+
+    MODELS = (("gpt-4o*", Budget(5 * CENT, "week")), ("flux-*", Budget(CENT, "day")))
+    KEY = replace(ALICE, model_budgets=MODELS)
+
+    def test_is_for_no_other_model(self) -> None:
+        office = Office(self.KEY)
+        with pytest.raises(LimitError, match=r"The budget of the key 'alice' for 'gpt-4o\*' is \$0.05 a week"):
+            office.reserve(6 * CENT, self.KEY)
+        assert office.service.reserve("one", self.KEY, "dall-e-3", 6 * CENT, NOW).amount == 6 * CENT
+
+    def test_stands_beside_that_of_the_key_and_of_the_team(self) -> None:
+        office = Office(self.KEY)
+        office.service.settle(office.reserve(4 * CENT, self.KEY), booked(4 * CENT))
+        with pytest.raises(LimitError, match="for 'gpt-4o"):
+            office.reserve(2 * CENT, self.KEY)
+        assert office.used("alice") == office.used("growth", "team") == (4 * CENT, 0)
+        assert office.log.of("budget_denied")[0]["holder"] == "key/alice/gpt-4o*"
+        assert office.alerts.told == [("key", "gpt-4o*", 80)]
+
+    def test_alone_makes_it_matter_what_a_request_may_cost(self) -> None:
+        key = replace(CAROL, model_budgets=self.MODELS)
+        office = Office(key)
+        assert office.service.limited(key, "gpt-4o-mini", NOW)
+        assert not office.service.limited(key, "o3", NOW)
+        with pytest.raises(ClientError):
+            office.service.reserve("one", key, "flux-new", None, NOW)
+        assert office.service.reserve("two", key, "o3", None, NOW).amount == 0
+
+    def test_is_started_from_the_ledger_by_model(self) -> None:
+        async def story() -> None:
+            office = Office(self.KEY)
+            office.ledger.charged = {
+                ("alice", "growth", "gpt-4o"): 2 * CENT,
+                ("alice", None, "gpt-4o-mini"): CENT,
+                ("alice", "growth", "o3"): CENT,
+                ("bob", "growth", "gpt-4o"): CENT,
+            }
+            office.ledger.holds = [Held("lost", NOW - HOUR, "alice", "growth", CENT, "gpt-4o")]
+            await office.service.load()
+            state = office.budgets.state(("key", "alice", "gpt-4o*"), NOW)
+            assert state is not None
+            assert (state.charged, state.reserved, state.left) == (3 * CENT, CENT, CENT)
+            office.service.resolve("lost", 2 * CENT)
+            assert office.budgets.used(("key", "alice", "gpt-4o*"), "week", NOW) == (5 * CENT, 0)
+
+        play(story)
+
+    def test_is_a_figure_of_its_own(self) -> None:
+        office = Office(self.KEY)
+        office.service.settle(office.reserve(4 * CENT, self.KEY), booked(4 * CENT))
+        shown = [figure for figure in office.service.figures().budgets if figure.model]
+        assert shown == [
+            BudgetFigure("alice", "growth", 5 * CENT, 4 * CENT, "gpt-4o*"),
+            BudgetFigure("alice", "growth", CENT, 0, "flux-*"),
+        ]
+
+
+class TestRefusals:
+    REFUSED = "gateway_budget_refused_total"
+
+    def refuse(self, office: Office, amount: int = 6 * CENT) -> None:
+        with pytest.raises(LimitError):
+            office.reserve(amount)
+
+    def test_are_counted_each_and_from_zero(self) -> None:
+        office = Office()
+        assert self.REFUSED + '{key="bob",team="growth"} 0.0' in office.metrics.render()[0].decode()
+        assert 'key="carol"' not in office.metrics.render()[0].decode()
+        office.service.settle(office.reserve(10 * CENT), booked(10 * CENT))
+        self.refuse(office)
+        with pytest.raises(LimitError):
+            office.service.limited(ALICE, "gpt-4o", NOW)
+        assert figure(office.metrics, self.REFUSED, key="alice", team="growth") == 2
+
+    def test_for_want_of_a_price_are_another_matter(self) -> None:
+        office = Office()
+        with pytest.raises(ClientError):
+            office.reserve(None)
+        assert figure(office.metrics, self.REFUSED) == 0
+        assert office.alerts.refused == []
+
+    def test_are_told_once_for_each_budget_period_and_reason(self) -> None:
+        async def story() -> None:
+            office = Office()
+            office.service.settle(office.reserve(9 * CENT), booked(9 * CENT))
+            for _ in range(3):
+                self.refuse(office)
+                self.refuse(office, 11 * CENT)
+            assert [(one.holder, one.reason) for one in office.alerts.refused] == [
+                (("key", "alice"), "used_up"),
+                (("key", "alice"), "too_large"),
+            ]
+            assert figure(office.metrics, self.REFUSED, key="alice") == 6
+            # Another budget is another matter, but not within the hour.
+            office.keys = (replace(ALICE, budget=Budget(10 * CENT, "day")), BOB, CAROL)
+            office.service.keys_changed()
+            self.refuse(office)
+            assert len(office.alerts.refused) == 2
+            await asyncio.sleep(3600)
+            self.refuse(office)
+            self.refuse(office)
+            assert len(office.alerts.refused) == 3
+
+        play(story)
+
+    def test_that_a_running_request_met_on_a_dearer_way_name_the_budget(self) -> None:
+        office = Office()
+        reservation = office.reserve(2 * CENT)
+        assert not office.service.top_up(reservation, 11 * CENT, NOW)
+        failed = LimitError(429, "insufficient_quota", "insufficient_quota", "What is left is not enough.")
+        told = office.service.final_error(failed, reservation, ALICE, "gpt-4o")
+        assert "budget of the key 'alice'" in str(told)
+        assert figure(office.metrics, self.REFUSED, key="alice") == 1
+        another = ClientError(400, "invalid_request_error", None, "Your mistake.")
+        assert office.service.final_error(another, reservation, ALICE, "gpt-4o") is another
+
 
 class TestAnotherConfiguration:
     def test_takes_hold_at_once(self) -> None:
@@ -322,7 +484,12 @@ class TestWhatTheMetricsShow:
     def test_the_month_by_the_ledger_for_every_key_from_zero(self, when: str) -> None:
         async def story() -> None:
             office = Office()
-            charged = {("alice", "growth"): CENT, ("gone", None): 2 * CENT, ("gone too", None): 0}
+            charged = {
+                ("alice", "growth", "gpt-4o"): CENT,
+                ("gone", None, "gpt-4o"): CENT,
+                ("gone", None, "flux-dev"): CENT,
+                ("gone too", None, "gpt-4o"): 0,
+            }
             office.ledger.charged = charged if when == "start" else {}
             await office.service.load()
             if when == "later":
@@ -340,7 +507,7 @@ class TestWhatTheMetricsShow:
     def test_the_last_figures_while_the_ledger_cannot_be_read(self) -> None:
         async def story() -> None:
             office = Office()
-            office.ledger.charged = {("alice", "growth"): CENT}
+            office.ledger.charged = {("alice", "growth", "gpt-4o"): CENT}
             await office.service.load()
             office.ledger.trouble = ledger_unavailable()
             await looked(office.service.watch)

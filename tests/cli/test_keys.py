@@ -141,6 +141,53 @@ async def test_without_a_gateway_the_command_does_it_itself(folder: Path, sandbo
         assert (await asked(again, carol)).status == 401
 
 
+async def test_budgets_by_model_are_given_beside_that_of_the_key(folder: Path, sandbox: Sandbox) -> None:
+    document = only_stored(sandbox, folder)
+    async with serving(folder, document) as gateway:
+        at = gateway.meet
+        budgets = ("--budget", "50/week", "--budget", "gpt-4o*=5/day", "--budget", "o3=1/total", "--alert", "50,80")
+        made = await keys_json("create", "carol", *budgets, *at)
+        assert (made["budget"], made["alert"], made["models"]) == ("50/week", [50, 80], ["*"])
+        assert {model: one["budget"] for model, one in made["model_budgets"].items()} == {
+            "gpt-4o*": "5/day",
+            "o3": "1/total",
+        }
+        assert (await asked(gateway, made["key"])).status == 200
+        card = await keys("set", "carol", "--budget", "o3=none", "--budget", "flux-*=0.5/week", *at)
+        assert re.search(r"budget +50/week: \S+ used, \S+ left, begins anew at", card)
+        assert re.search(r"for gpt-4o\* +5/day: \S+ used, 4.99\S+ left, begins anew at", card)
+        assert re.search(r"for flux-\* +0.5/week: 0.00 used", card)
+        assert "o3" not in card
+        assert "50 %, 80 %" in card
+        listed = await keys("list", *at)
+        assert re.search(r"gpt-4o\* 5/day \(4.99\S+ left\), flux-\* 0.5/week \(0.50 left\)", listed)
+        used = (await keys_json("show", "carol", *at))["model_budgets"]["gpt-4o*"]["used_usd"]
+    shown = await keys_json("show", "carol")
+    assert shown["model_budgets"]["gpt-4o*"]["used_usd"] == used > 0, "the books tell it as well"
+    await keys("set", "carol", "--budget", "none", "--alert", "none")
+    shown = await keys_json("show", "carol")
+    assert (shown["budget"], shown["alert"], list(shown["model_budgets"])) == (None, None, ["gpt-4o*", "flux-*"])
+
+
+@pytest.mark.parametrize(
+    ("budgets", "told"),
+    [
+        (("1/day", "2/day"), "two budgets for the key"),
+        (("o3=1/day", "o3=2/day"), "two budgets for 'o3'"),
+        (("o3=1",), "expected AMOUNT/day, /week, /month or /total"),
+        (("=1/day",), "expected names without blanks"),
+        (("g*o=1/day",), "expected names without blanks"),
+    ],
+)
+async def test_a_budget_that_makes_no_sense_is_refused(
+    folder: Path, sandbox: Sandbox, budgets: tuple[str, ...], told: str
+) -> None:
+    write(folder, only_stored(sandbox, folder))
+    options = [option for amount in budgets for option in ("--budget", amount)]
+    finished = await command("keys", "create", "carol", *options)
+    assert told in one_line(finished, 2)
+
+
 async def test_keys_of_the_file_and_of_the_store_stand_in_one_list(folder: Path, sandbox: Sandbox) -> None:
     document = settings(sandbox, folder)
     async with serving(folder, document) as gateway:

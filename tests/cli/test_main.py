@@ -121,7 +121,7 @@ BAD_USAGE = {
     "keys creat x": "'creat'",
     "keys create": "NAME",
     "keys create x --budget 50": "50/month",
-    "keys create x --budget 50/week": "50/month",
+    "keys create x --budget 50/year": "50/month",
     "keys create x --rpm lots": "'lots' is not a whole number",
     "keys create x --rpm 0": "at least 1",
     "keys create x --expires soon": "90d",

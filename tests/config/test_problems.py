@@ -31,7 +31,7 @@ def test_all_problems_at_once_sorted_by_place(faults):
         keys:
           - {name: alice, key: one, rpm: 0}
           - {name: bob, key: two, team: ops, rpm: 5}
-          - {name: bob, key: two, budget: 50/week}
+          - {name: bob, key: two, budget: 50/year}
           - {name: bob, key: two}
         listen: 127.0.0.1:9
         """)
@@ -46,7 +46,7 @@ def test_all_problems_at_once_sorted_by_place(faults):
         "config.yaml:16:20: models.mine.targets[0].upstream: there is no such upstream; did you mean 'backup'?",
         "config.yaml:18:34: keys[0].rpm: expected a whole number from 1 up",
         "config.yaml:20:35: keys[2].budget: "
-        "expected AMOUNT/day, AMOUNT/month or AMOUNT/total in US dollars, such as 50/month",
+        "expected AMOUNT/day, /week, /month or /total in US dollars, such as 50/month",
         "config.yaml:21:12: keys[3].name: another key has this name; names must differ",
         "config.yaml:21:22: keys[3].key: another key has the same value; each needs its own",
         "config.yaml:22:1: listen: duplicate key; it is already on line 1",

@@ -69,6 +69,7 @@ class TestAlerts:
         assert set(rules("alert")) == {
             "GatewayBudgetAlmostUsed",
             "GatewayBudgetUsedUp",
+            "GatewayBudgetRefuses",
             "GatewaySpendSpike",
             "GatewaySpendWithoutPrice",
             "GatewayLedgerPendingGrowing",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.errors import GatewayError
+from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
 from gateway.exchange.delivery import Headers
 from gateway.stores.base import Held, Intent, Settlement, TaskRecord
@@ -95,7 +96,7 @@ class Books:
     intents: list[Intent] = field(default_factory=list)
     settlements: list[Settlement] = field(default_factory=list)
     tasks: list[TaskRecord] = field(default_factory=list)
-    charged: Mapping[tuple[str, str | None], int] = field(default_factory=dict)
+    charged: Mapping[tuple[str, str | None, str], int] = field(default_factory=dict)
     holds: list[Held] = field(default_factory=list)
 
     async def reserve(self, intent: Intent) -> None:
@@ -112,7 +113,7 @@ class Books:
             raise self.task_trouble
         self.tasks.append(record)
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
         if self.trouble is not None:
             raise self.trouble
         return self.charged
@@ -163,12 +164,16 @@ class Alerts:
     """Keeps the crossings that would be sent to the webhook, by holder and percentage."""
 
     told: list[tuple[str, str, int]] = field(default_factory=list)
+    refused: list[Exceeded] = field(default_factory=list)
 
     def configure(self, url: str, secret: str) -> None:
         raise AssertionError("no test here has a webhook")
 
     def tell(self, crossing: Crossing) -> None:
-        self.told.append((*crossing.holder, crossing.percent))
+        self.told.append((crossing.holder[0], crossing.holder[-1], crossing.percent))
+
+    def tell_refusal(self, refusal: Exceeded) -> None:
+        self.refused.append(refusal)
 
     async def close(self) -> None:
         """Nothing was opened."""

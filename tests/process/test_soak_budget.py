@@ -12,5 +12,6 @@ async def test_a_crowd_of_four_processes_overspends_nothing(tmp_path: Path) -> N
 
     assert report.ok, report.text()
     assert report.figures["answered image 200"] == "10"
-    assert report.figures["answered image 429 insufficient_quota"] == "190"
+    answered = {name.removeprefix("answered "): int(count) for name, count in report.figures.items() if "429" in name}
+    assert budget.refused(answered, "image") == 190
     assert report.figures["overspent"] == "0"

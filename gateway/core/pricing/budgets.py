@@ -1,146 +1,54 @@
 """The budgets of keys and teams: reserve the most a request may cost, then settle what it did cost.
 
-A request reserves on its key and its key's team together or not at all, before anything is bought, in one call that
-cannot be interrupted (one thread only). So the charges exceed a budget only by what a request costs beyond its own
-reservation. A request belongs to the periods in which it was admitted, however long it runs. Money is whole
-nano-dollars, times are Unix nanoseconds.
+A request reserves on its key, on its key's budgets for its model, and on its key's team together or not at all, before
+anything is bought, in one call that cannot be interrupted (one thread only). So the charges exceed a budget only by
+what a request costs beyond its own reservation. A request belongs to the periods in which it was admitted, however long
+it runs. Money is whole nano-dollars, times are Unix nanoseconds.
 
-Every holder is counted by the day, by the month and in total, whichever of these its budget is for, and also without a
-budget: one that is set or changed later starts with what was really used. The current periods only ever move forward: a
-clock that is set back does not start a period a second time.
+Every holder is counted by the day, the week, the month and in total, whichever of these its budget is for, and also
+without a budget: one that is set or changed later starts with what was really used, and so does one for some models
+(model_budgets.py). The current periods only ever move forward: a clock that is set back does not start a period a
+second time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import tzinfo
+from types import MappingProxyType
 
+from gateway.core.pricing.budget_accounts import PERCENTS as PERCENTS
+from gateway.core.pricing.budget_accounts import Account, HolderAccounts
+from gateway.core.pricing.budget_accounts import BudgetState as BudgetState
+from gateway.core.pricing.budget_accounts import Crossing as Crossing
+from gateway.core.pricing.budget_accounts import Reservation as Reservation
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
+from gateway.core.pricing.model_budgets import ModelBudgets, NamesOf
 from gateway.core.types import Budget
-
-PERCENTS = (80, 100)
-"""Percentages of a budget that raise an alert when they are reached."""
 
 UNKNOWN_HELD_NS = 24 * 3600 * 1_000_000_000
 """Nanoseconds after its intent for which a request of unknown outcome keeps its reservation."""
 
-_KINDS: tuple[PeriodKind, ...] = ("day", "month", "total")
+_KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """An alert: what ``holder`` was charged in ``period`` has reached ``percent`` of its budget."""
-
-    holder: Holder
-    percent: int
-    limit: Budget
-    period: BudgetPeriod
-    charged: int
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetState:
-    """A budget and its use: ``charged`` by requests that ended, ``reserved`` by those that run."""
-
-    holder: Holder
-    limit: Budget
-    period: BudgetPeriod
-    charged: int
-    reserved: int
-
-    @property
-    def left(self) -> int:
-        """What may still be reserved."""
-        return max(0, self.limit.amount - self.charged - self.reserved)
-
-
-class _Account:
-    """The charges and reservations of one holder in one period.
-
-    ``alerted``: the percentages that have raised an alert.
-    """
-
-    __slots__ = ("alerted", "charged", "period", "reserved")
-
-    def __init__(self, period: BudgetPeriod) -> None:
-        self.period = period
-        self.charged = 0
-        self.reserved = 0
-        self.alerted: set[int] = set()
-
-    def reached(self, limit: Budget) -> set[int]:
-        """The percentages of ``limit`` that the charges have reached. Without any charge no percentage is reached."""
-        charged = self.charged
-        return {percent for percent in PERCENTS if charged and charged * 100 >= limit.amount * percent}
-
-
-class _HolderAccounts:
-    """One holder's accounts of the current periods, and its budget."""
-
-    __slots__ = ("_accounts", "limit")
-
-    def __init__(self) -> None:
-        self._accounts: dict[PeriodKind, _Account] = {}
-        self.limit: Budget | None = None
-
-    def account(self, period: BudgetPeriod) -> _Account:
-        """The account of a current period. Accounts of earlier periods live on in their reservations."""
-        account = self._accounts.get(period.kind)
-        if account is None or account.period.start_ns != period.start_ns:
-            account = self._accounts[period.kind] = _Account(period)
-        return account
-
-
-class Reservation:
-    """The amount one request holds of its budgets.
-
-    ``id``: the exchange's.
-    ``open``: True until it is settled or released.
-    """
-
-    __slots__ = ("_accounts", "admitted_ns", "amount", "holders", "id", "open")
-
-    def __init__(
-        self,
-        id: str,
-        holders: tuple[Holder, ...],
-        amount: int,
-        admitted_ns: int,
-        accounts: list[tuple[Holder, _Account]],
-    ) -> None:
-        self.id = id
-        self.holders = holders
-        self.amount = amount
-        self.admitted_ns = admitted_ns
-        self.open = True
-        self._accounts = accounts
-        for _, account in accounts:
-            account.reserved += amount
-
-    def _end(self, charged: int) -> list[tuple[Holder, _Account]]:
-        """Turn what is reserved into what is charged. Returns the accounts, none of them if this was done before."""
-        if not self.open:
-            return []
-        self.open = False
-        for _, account in self._accounts:
-            account.reserved -= self.amount
-            account.charged += charged
-        return self._accounts
+_NO_ALERTS: Mapping[Holder, tuple[int, ...]] = MappingProxyType({})
 
 
 class Budgets:
     """Every holder's accounts and the reservations on them.
 
-    ``zone``: the time zone whose calendar days and months are the periods.
+    ``zone``: the time zone whose calendar days, weeks and months are the periods.
     ``wall_ns``: the time now.
+    ``names_of``: what else a model is called, so that a budget by model is not got around by another spelling.
     """
 
-    def __init__(self, zone: tzinfo, wall_ns: int) -> None:
+    def __init__(self, zone: tzinfo, wall_ns: int, names_of: NamesOf = lambda name: (name,)) -> None:
         self._zone = zone
         self._periods: dict[PeriodKind, BudgetPeriod] = {kind: period_at(kind, wall_ns, zone) for kind in _KINDS}
-        self._holders: dict[Holder, _HolderAccounts] = {}
+        self._holders: dict[Holder, HolderAccounts] = {}
+        self._models = ModelBudgets(names_of)
+        self._open: set[Reservation] = set()
         self._held: dict[str, tuple[Reservation, int]] = {}
 
     def periods(self, wall_ns: int) -> Mapping[PeriodKind, BudgetPeriod]:
@@ -150,9 +58,15 @@ class Budgets:
                 self._periods[kind] = period_at(kind, wall_ns, self._zone)
         return self._periods
 
-    def configure(self, limits: Mapping[Holder, Budget], wall_ns: int) -> list[Crossing]:
+    def configure(
+        self,
+        limits: Mapping[Holder, Budget],
+        wall_ns: int,
+        alerts: Mapping[Holder, tuple[int, ...]] = _NO_ALERTS,
+    ) -> list[Crossing]:
         """Apply these budgets, and no others, from now on; the use so far stays counted.
 
+        ``alerts``: the percentages that are told of a key's or a team's budgets, where they are not the usual ones.
         Returns the alerts of percentages that a lowered or new budget has already reached. A raised budget may raise an
         alert again.
         """
@@ -160,12 +74,18 @@ class Budgets:
         for holder, accounts in self._holders.items():
             if holder not in limits:
                 accounts.limit = None
+        new, gone = self._models.configure(limits)
+        for holder in gone:
+            del self._holders[holder]  # what is not reserved on any more would be out of date if it came back
+        for holder in new:
+            self._start(holder)
         crossings: list[Crossing] = []
         for holder, limit in limits.items():
             accounts = self._accounts_of(holder)
+            accounts.percents = alerts.get((holder[0], holder[1]), PERCENTS)
             account = accounts.account(periods[limit.period])
             if accounts.limit != limit:
-                account.alerted &= account.reached(limit)
+                account.alerted &= account.reached(limit, accounts.percents)
                 accounts.limit = limit
             crossings += self._crossed(holder, account)
         return crossings
@@ -176,68 +96,103 @@ class Budgets:
         Call it after ``configure`` and before any request. Percentages reached by these charges count as alerted
         already.
         """
-        accounts = self._accounts_of(holder)
         for kind, amount in charged.items():
-            account = accounts.account(self._periods[kind])
-            account.charged = _whole(amount)
-            if accounts.limit is not None and accounts.limit.period == kind:
-                account.alerted = account.reached(accounts.limit)
+            self._load(self._accounts_of(holder), kind, _whole(amount))
 
-    def restore(self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, until_ns: int) -> None:
+    def load_model(self, key: str, model: str, charged: Mapping[PeriodKind, int]) -> None:
+        """``load`` for one model of a key, as the books name it; once for each."""
+        names = self._models.names(model)
+        counted = self._models.counted(key, names)
+        holders = [self._accounts_of(holder) for holder in self._models.holders(key, names)]
+        for kind, amount in charged.items():
+            for accounts in holders if counted is None else (counted, *holders):
+                self._load(accounts, kind, accounts.account(self._periods[kind]).charged + _whole(amount))
+
+    def restore(
+        self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, until_ns: int, model: str = ""
+    ) -> None:
         """Hold the reservation of a request from before a restart whose outcome is unknown.
 
         ``admitted_ns``: its intent's time; periods that are over by now are not charged.
+        ``model``: as the books name it.
         """
         periods = [period for period in self._periods.values() if admitted_ns >= period.start_ns]
-        self._held[id] = (self._reserve(id, holders, _whole(amount), admitted_ns, periods), until_ns)
+        names = self._models.names(model)
+        holders = self._with_models(holders, names)
+        reservation = self._reserve(id, holders, _whole(amount), admitted_ns, periods, names)
+        self.hold(reservation, until_ns)
 
     def reserve(
-        self, id: str, holders: Sequence[Holder], amount: int | None, wall_ns: int, *, allow_unpriced: bool = False
+        self,
+        id: str,
+        holders: Sequence[Holder],
+        amount: int | None,
+        wall_ns: int,
+        *,
+        allow_unpriced: bool = False,
+        model: str = "",
+        asked: str = "",
     ) -> Reservation | Exceeded | Unpriced:
         """Reserve ``amount`` on every holder, or refuse and reserve nothing.
 
+        ``holders``: the key first; its budgets for the model are added to them here.
         ``amount``: the most that the request can cost; None if its price is unknown, which is refused where any holder
             has a budget, unless ``allow_unpriced`` is set; then the request is admitted while anything is left. A
             request that costs nothing is always admitted.
         ``wall_ns``: the intent's time.
+        ``model``: any of its names. ``asked``: the one the client asked by, if it may be unknown here.
+
+        Of several budgets that have no room, one where waiting does not help is the refusal.
         """
         if amount is not None:
             _whole(amount)
         periods = self.periods(wall_ns)
+        names = self._models.names(model, asked)
+        holders = self._with_models(holders, names)
+        refusal: Exceeded | None = None
         for holder in holders:
-            accounts = self._accounts_of(holder)
-            limit = accounts.limit
+            limit = self._accounts_of(holder).limit
             if limit is None:
                 continue
-            account = accounts.account(periods[limit.period])
-            used = account.charged + account.reserved
             if amount is None and not allow_unpriced:
                 return Unpriced(holder)
-            fits = used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount
-            if not fits:
-                return Exceeded(holder, limit, account.period, amount, account.charged, account.reserved, self._zone)
-        return self._reserve(id, holders, amount or 0, wall_ns, periods.values())
+            refusal = _graver(refusal, self._exceeded(holder, limit, amount))
+        if refusal is not None:
+            return refusal
+        return self._reserve(id, holders, amount or 0, wall_ns, periods.values(), names)
 
-    def exhausted(self, holders: Sequence[Holder], wall_ns: int) -> Exceeded | None:
-        """The refusal of any request that costs money; None as long as every holder has something left.
+    def exhausted(
+        self, holders: Sequence[Holder], wall_ns: int, *, model: str = "", asked: str = ""
+    ) -> Exceeded | None:
+        """The refusal of any request that costs money; None as long as every holder has something left, or would have
+        once the running requests settle at nothing.
 
         A budget of zero is never exhausted: its holder may send requests that cost nothing.
         """
-        for holder in holders:
-            state = self.state(holder, wall_ns)
-            if state is not None and state.limit.amount and not state.left:
-                return Exceeded(holder, state.limit, state.period, None, state.charged, state.reserved, self._zone)
+        self.periods(wall_ns)
+        for holder in self._with_models(holders, self._models.names(model, asked)):
+            limit = self._accounts_of(holder).limit
+            if limit is not None and limit.amount:
+                exceeded = self._exceeded(holder, limit, None)
+                if exceeded is not None and not exceeded.passing:
+                    return exceeded
         return None
+
+    def limited(self, holders: Sequence[Holder], *, model: str = "", asked: str = "") -> bool:
+        """Whether any budget is for such a request."""
+        names = self._models.names(model, asked)
+        return any(self._accounts_of(holder).limit is not None for holder in self._with_models(holders, names))
 
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
         """Charge ``charged`` for a request that has ended. A second call changes nothing.
 
         Returns the alerts: each percentage once a period for each holder.
         """
-        ended = reservation._end(_whole(charged))
+        ended = reservation.end(_whole(charged))
         if ended:
             self._held.pop(reservation.id, None)
-        return [crossing for holder, account in ended for crossing in self._crossed(holder, account)]
+            self._open.discard(reservation)
+        return [crossing for holder, account in ended if holder for crossing in self._crossed(holder, account)]
 
     def release(self, reservation: Reservation) -> None:
         """Charge nothing for a request that has ended."""
@@ -246,6 +201,7 @@ class Budgets:
     def hold(self, reservation: Reservation, until_ns: int) -> None:
         """Keep the reservation of a request of unknown outcome until it is resolved, or until ``until_ns``."""
         if reservation.open:
+            reservation.hold()
             self._held[reservation.id] = (reservation, until_ns)
 
     def settle_in_part(self, reservation: Reservation, charged: int, doubtful: int, until_ns: int) -> list[Crossing]:
@@ -253,8 +209,8 @@ class Budgets:
         besides.
         """
         crossings = self.settle(reservation, charged)
-        accounts = [(holder, account) for holder, account in reservation._accounts]
-        rest = Reservation(reservation.id, reservation.holders, _whole(doubtful), reservation.admitted_ns, accounts)
+        rest = reservation.rest(_whole(doubtful))
+        self._open.add(rest)
         self._held[rest.id] = (rest, until_ns)
         return crossings
 
@@ -263,18 +219,16 @@ class Budgets:
         more = _whole(amount) - reservation.amount
         if more <= 0 or not reservation.open:
             return None
-        periods = self.periods(wall_ns)
+        self.periods(wall_ns)
+        refusal: Exceeded | None = None
         for holder in reservation.holders:
             limit = self._accounts_of(holder).limit
-            if limit is None:
-                continue
-            account = self._accounts_of(holder).account(periods[limit.period])
-            if account.charged + account.reserved + more > limit.amount:
-                return Exceeded(holder, limit, account.period, more, account.charged, account.reserved, self._zone)
-        for _, account in reservation._accounts:
-            account.reserved += more
-        reservation.amount = amount
-        return None
+            if limit is not None:
+                refusal = _graver(refusal, self._exceeded(holder, limit, amount, own=reservation.amount))
+        reservation.denied = refusal
+        if refusal is None:
+            reservation.raise_to(amount)
+        return refusal
 
     def resolve(self, id: str, charged: int) -> list[Crossing] | None:
         """Settle a held request whose outcome is known now, as ``settle`` does; None if it is not held (any more)."""
@@ -310,25 +264,74 @@ class Budgets:
         states = (self.state(holder, wall_ns) for holder in self._holders)
         return [state for state in states if state is not None]
 
-    def _accounts_of(self, holder: Holder) -> _HolderAccounts:
+    def _accounts_of(self, holder: Holder) -> HolderAccounts:
         accounts = self._holders.get(holder)
         if accounts is None:
-            accounts = self._holders[holder] = _HolderAccounts()
+            accounts = self._holders[holder] = HolderAccounts()
         return accounts
 
+    def _with_models(self, holders: Sequence[Holder], names: tuple[str, ...]) -> tuple[Holder, ...]:
+        """The holders and, behind the key, its budgets for a model of these names."""
+        key = holders[0]
+        budgets = self._models.holders(key[1], names) if key[0] == "key" else ()
+        return (key, *budgets, *holders[1:]) if budgets else tuple(holders)
+
+    def _exceeded(self, holder: Holder, limit: Budget, amount: int | None, own: int = 0) -> Exceeded | None:
+        """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""
+        account = self._accounts_of(holder).account(self._periods[limit.period])
+        reserved = account.reserved - own
+        used = account.charged + reserved
+        if used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount:
+            return None
+        reserved = max(0, reserved)  # an earlier period's reservation is in none of this one's
+        return Exceeded(holder, limit, account.period, amount, account.charged, reserved, self._zone, held=account.held)
+
     def _reserve(
-        self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, periods: Iterable[BudgetPeriod]
+        self,
+        id: str,
+        holders: Sequence[Holder],
+        amount: int,
+        admitted_ns: int,
+        periods: Iterable[BudgetPeriod],
+        names: tuple[str, ...],
     ) -> Reservation:
         """Reserve without checking the budgets, in the current periods that the request belongs to."""
-        accounts = [(holder, self._accounts_of(holder).account(period)) for period in periods for holder in holders]
-        return Reservation(id, tuple(holders), amount, admitted_ns, accounts)
+        counted: list[tuple[Holder | None, HolderAccounts]] = [
+            (holder, self._accounts_of(holder)) for holder in holders
+        ]
+        model = self._models.counted(holders[0][1], names)
+        if model is not None:
+            counted.append((None, model))
+        accounts = [(holder, its.account(period)) for period in periods for holder, its in counted]
+        reservation = Reservation(id, tuple(holders), amount, admitted_ns, accounts, names)
+        self._open.add(reservation)
+        return reservation
 
-    def _crossed(self, holder: Holder, account: _Account) -> list[Crossing]:
+    def _start(self, holder: Holder) -> None:
+        """Begin a budget for some models with what they were charged, and have reserved, in the current periods."""
+        assert len(holder) == 3
+        key, pattern = holder[1:]
+        accounts = self._accounts_of(holder)
+        for used in self._models.used(key, pattern):
+            for period in self._periods.values():
+                accounts.account(period).charged += used.account(period).charged
+        for reservation in self._open:
+            if reservation.holders[0][:2] == ("key", key) and self._models.matches(pattern, reservation.names):
+                reservation.join(holder, accounts, self._periods)
+
+    def _load(self, accounts: HolderAccounts, kind: PeriodKind, charged: int) -> None:
+        account = accounts.account(self._periods[kind])
+        account.charged = charged
+        if accounts.limit is not None and accounts.limit.period == kind:
+            account.alerted = account.reached(accounts.limit, accounts.percents)
+
+    def _crossed(self, holder: Holder, account: Account) -> list[Crossing]:
         """The alerts for percentages that ``account`` has newly reached of its holder's budget."""
-        limit = self._holders[holder].limit
-        if limit is None or limit.period != account.period.kind:
+        accounts = self._holders.get(holder)
+        limit = None if accounts is None else accounts.limit
+        if accounts is None or limit is None or limit.period != account.period.kind:
             return []
-        new = sorted(account.reached(limit) - account.alerted)
+        new = sorted(account.reached(limit, accounts.percents) - account.alerted)
         account.alerted.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
 
@@ -338,13 +341,28 @@ def holders_of(key: str, team: str | None) -> tuple[Holder, ...]:
     return (("key", key),) if team is None else (("key", key), ("team", team))
 
 
-def charged_by_holder(charged: Mapping[tuple[str, str | None], int]) -> dict[Holder, int]:
-    """The charges of a period, by key and team, as what each key and each team was charged in it; nano-dollars."""
+def charged_by_holder(charged: Mapping[tuple[str, str | None, str], int]) -> dict[Holder, int]:
+    """The charges of a period, by key, team and model, as what each key and each team was charged; nano-dollars."""
     sums: dict[Holder, int] = {}
-    for (key, team), nano in charged.items():
+    for (key, team, _), nano in charged.items():
         for holder in holders_of(key, team):
             sums[holder] = sums.get(holder, 0) + nano
     return sums
+
+
+def charged_by_model(charged: Mapping[tuple[str, str | None, str], int]) -> dict[tuple[str, str], int]:
+    """The charges of a period, by key, team and model, as what each key was charged for each model; nano-dollars."""
+    sums: dict[tuple[str, str], int] = {}
+    for (key, _, model), nano in charged.items():
+        sums[key, model] = sums.get((key, model), 0) + nano
+    return sums
+
+
+def _graver(one: Exceeded | None, other: Exceeded | None) -> Exceeded | None:
+    """Of two refusals that where waiting does not help, else the first."""
+    if one is None or (other is not None and one.passing and not other.passing):
+        return other
+    return one
 
 
 def _whole(amount: int) -> int:

@@ -1,4 +1,4 @@
-"""The periods of budgets: calendar days and months of a time zone, and all of time.
+"""The periods of budgets: calendar days, weeks from Monday, and months of a time zone, and all of time.
 
 Times are Unix nanoseconds. The days of a zone follow one another without gap or overlap, also when its clocks change: a
 day begins when its midnight is first shown, or, where clocks are put forward over midnight, when they are.
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 
-PeriodKind = Literal["day", "month", "total"]
+PeriodKind = Literal["day", "week", "month", "total"]
 
 _NANO = 1_000_000_000
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
+_WEEK = timedelta(days=7)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,7 +39,7 @@ def period_at(kind: PeriodKind, wall_ns: int, zone: tzinfo) -> BudgetPeriod:
     if kind == "total":
         return ALL_TIME
     today = datetime.fromtimestamp(wall_ns // _NANO, zone).date()
-    first = today if kind == "day" else today.replace(day=1)
+    first = _first_day(kind, today)
     # Clocks put back over midnight show yesterday's date again; put forward over it, today's before its midnight.
     if wall_ns >= _begins(_next(kind, first), zone):
         first = _next(kind, first)
@@ -59,11 +60,19 @@ def _begins(day: date, zone: tzinfo) -> int:
     return (datetime(day.year, day.month, day.day, tzinfo=zone) - _EPOCH) // _SECOND * _NANO
 
 
+def _first_day(kind: PeriodKind, day: date) -> date:
+    """The first day of the period that a day is in."""
+    if kind == "week":
+        return day - day.weekday() * _DAY
+    return day if kind == "day" else day.replace(day=1)
+
+
 def _next(kind: PeriodKind, first: date) -> date:
     """The first day of the period after the one whose first day is given."""
-    return first + _DAY if kind == "day" else (first.replace(day=28) + 4 * _DAY).replace(day=1)
+    if kind == "month":
+        return (first.replace(day=28) + 4 * _DAY).replace(day=1)
+    return first + (_WEEK if kind == "week" else _DAY)
 
 
 def _previous(kind: PeriodKind, first: date) -> date:
-    before = first - _DAY
-    return before if kind == "day" else before.replace(day=1)
+    return _first_day(kind, first - _DAY)

@@ -85,6 +85,11 @@ class RouteTable:
                 return route
         return None
 
+    def names_of(self, model: str) -> tuple[str, ...]:
+        """All names of the model that ``model`` names, that by which it is told first; itself if there is no route."""
+        route = self.find(model)
+        return (model,) if route is None else (route.named, *route.aliases)
+
     def of_task(self, model: str, task_type: str) -> Route | None:
         """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""
         for route in self._exact.values():

@@ -101,7 +101,7 @@ class KeyStore:
             settings = _settings_row(change(_get_in_use(store, name).settings))
             store.execute(
                 "UPDATE keys SET team = ?, models = ?, rpm = ?, tpm = ?, parallel = ?, budget_nano = ?, "
-                "budget_period = ?, expires_at_ns = ?, note = ? WHERE name = ?",
+                "budget_period = ?, expires_at_ns = ?, note = ?, model_budgets = ?, alert = ? WHERE name = ?",
                 (*settings, name),
             )
             return _get(store, name)
@@ -174,15 +174,31 @@ def _select(store: sqlite3.Connection, rest: str, values: tuple[Any, ...]) -> It
     with closing(
         store.execute(
             "SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, team, models, rpm, tpm, "  # noqa: S608
-            f"parallel, budget_nano, budget_period, expires_at_ns, note FROM keys {rest}",
+            f"parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert FROM keys {rest}",
             values,
         )
     ) as rows:
         for name, digest, created, revoked, old_digest, old_until, *chosen in rows:
-            team, models, rpm, tpm, parallel, amount, period, expires, note = chosen
-            budget = None if amount is None else Budget(amount, period)
-            settings = KeySettings(team, tuple(orjson.loads(models)), rpm, tpm, parallel, budget, expires, note)
-            yield StoredKey(name, digest, settings, created, revoked, old_digest, old_until)
+            yield StoredKey(name, digest, _settings(*chosen), created, revoked, old_digest, old_until)
+
+
+def _settings(
+    team: str | None, models: str, rpm: int | None, tpm: int | None, parallel: int | None, *others: Any
+) -> KeySettings:
+    """From a row's columns, from ``team`` to ``alert``."""
+    amount, period, expires, note, model_budgets, alert = others
+    return KeySettings(
+        team,
+        tuple(orjson.loads(models)),
+        rpm,
+        tpm,
+        parallel,
+        None if amount is None else Budget(amount, period),
+        expires,
+        note,
+        tuple((pattern, Budget(**budget)) for pattern, budget in orjson.loads(model_budgets).items()),
+        tuple(orjson.loads(alert)),
+    )
 
 
 def _row(key: StoredKey) -> tuple[Any, ...]:
@@ -198,7 +214,7 @@ def _row(key: StoredKey) -> tuple[Any, ...]:
 
 
 def _settings_row(settings: KeySettings) -> tuple[Any, ...]:
-    """In the order of the table's columns, from ``team`` to ``note``."""
+    """In the order of the table's columns, from ``team`` to ``alert``."""
     budget = (None, None) if settings.budget is None else astuple(settings.budget)
     return (
         settings.team,
@@ -209,6 +225,8 @@ def _settings_row(settings: KeySettings) -> tuple[Any, ...]:
         *budget,
         settings.expires_at_ns,
         settings.note,
+        orjson.dumps(dict(settings.model_budgets)).decode(),
+        orjson.dumps(settings.alert).decode(),
     )
 
 

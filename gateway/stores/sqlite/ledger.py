@@ -138,7 +138,7 @@ class SQLiteLedger:
         """See ``open_exchanges.held``. errors.ledger_unavailable() if the file cannot be read."""
         return await self._read(open_exchanges.held, now_ns, "what is held cannot be looked up")
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None], int]:
+    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
         """See ``open_exchanges.charged_since``; settlements still ``pending`` are not in it.
 
         errors.ledger_unavailable() if the file cannot be read.

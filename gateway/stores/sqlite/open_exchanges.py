@@ -37,8 +37,8 @@ def held(path: Path, now_ns: int) -> list[Held]:
     since = now_ns - UNKNOWN_HELD_NS + 1
     with reading(path) as store:
         rows = store.execute(
-            f"SELECT i.id, i.at_ns, i.key, i.team, i.reserved {_IN_DOUBT} "  # noqa: S608
-            "UNION ALL SELECT i.id, i.at_ns, i.key, i.team, i.reserved FROM intents AS i "
+            f"SELECT i.id, i.at_ns, i.key, i.team, i.reserved, i.model {_IN_DOUBT} "  # noqa: S608
+            "UNION ALL SELECT i.id, i.at_ns, i.key, i.team, i.reserved, i.model FROM intents AS i "
             "WHERE i.at_ns >= ? AND NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id) ORDER BY 2, 1",
             (since, since),
         )
@@ -58,14 +58,14 @@ def unknown_exchanges(path: Path, since_ns: int) -> list[UnknownExchange]:
         return [_unknown(store, row) for row in rows]
 
 
-def charged_since(path: Path, start_ns: int) -> dict[tuple[str, str | None], int]:
-    """Nano-dollars charged for what came in at ``start_ns`` or later, by key and team.
+def charged_since(path: Path, start_ns: int) -> dict[tuple[str, str | None, str], int]:
+    """Nano-dollars charged for what came in at ``start_ns`` or later, by key, team and model.
 
     A key that changed its team appears with both: a key's sum is that over its teams, and the other way round.
     """
     with reading(path) as store:
-        sums = add_up(store, start_ns, _EVER, ("key", "nullif(team, '')"), pruned_ns=pruned_before(store))
-    return {(key or "", team): figures[_CHARGED] for (key, team), figures in sums.items()}
+        sums = add_up(store, start_ns, _EVER, ("key", "nullif(team, '')", "model"), pruned_ns=pruned_before(store))
+    return {(key or "", team, model or ""): figures[_CHARGED] for (key, team, model), figures in sums.items()}
 
 
 def _unknown(store: sqlite3.Connection, row: _UnknownRow) -> UnknownExchange:

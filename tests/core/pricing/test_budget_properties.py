@@ -17,10 +17,11 @@ from gateway.core.types import Budget
 
 NOON = int(datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()) * 1_000_000_000  # a month's last day
 HOUR = 3600 * 1_000_000_000
-KINDS: tuple[PeriodKind, ...] = ("day", "month", "total")
+KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 LIMITS: dict[Holder, Budget] = {
     ("key", "daily"): Budget(100, "day"),
     ("key", "monthly"): Budget(150, "month"),
+    ("key", "weekly"): Budget(120, "week"),
     ("team", "all"): Budget(200, "total"),
 }
 HOLDERS = st.sampled_from(
@@ -28,6 +29,7 @@ HOLDERS = st.sampled_from(
         (("key", "daily"),),
         (("key", "daily"), ("team", "all")),
         (("key", "monthly"), ("team", "all")),
+        (("key", "weekly"), ("team", "all")),
         (("key", "free"), ("team", "all")),
         (("key", "free"),),
     ]

@@ -35,7 +35,7 @@ def limits(**amounts: str) -> dict[Holder, Budget]:
 
 def limit(text: str) -> Budget:
     amount, _, period = text.partition("/")
-    assert period in ("day", "month", "total")
+    assert period in ("day", "week", "month", "total")
     return Budget(int(amount) * USD, period)  # type: ignore[arg-type]
 
 
@@ -61,12 +61,14 @@ class TestExhausted:
     def test_only_a_budget_with_nothing_left_is(self):
         book = budgets(alice="10/month", growth="15/month")
         running = reserved(book.reserve("1", [ALICE, GROWTH], 9 * USD, NOW))
-        assert book.exhausted([ALICE, GROWTH], NOW) is None
-        reserved(book.reserve("2", [ALICE, GROWTH], USD, NOW))
+        last = reserved(book.reserve("2", [ALICE, GROWTH], USD, NOW))
+        assert book.exhausted([ALICE, GROWTH], NOW) is None, "what runs may cost nothing in the end"
+        book.settle(running, 9 * USD)
+        book.hold(last, NOW + DAY)
         refusal = book.exhausted([GROWTH, ALICE], NOW)
         assert refusal is not None
-        assert (refusal.holder, refusal.asked, refusal.charged, refusal.reserved) == (ALICE, None, 0, 10 * USD)
-        book.release(running)
+        assert (refusal.holder, refusal.asked, refusal.charged, refusal.reserved) == (ALICE, None, 9 * USD, USD)
+        book.release(last)
         assert book.exhausted([ALICE, GROWTH], NOW) is None
 
     def test_a_budget_of_zero_never_is_and_neither_is_a_holder_without_one(self):
@@ -81,7 +83,12 @@ def test_a_request_counts_against_its_key_and_the_keys_team(team: str | None, ho
 
 
 def test_the_charges_of_keys_add_up_to_those_of_their_teams():
-    charged = {("alice", "growth"): 3, ("bob", "growth"): 4, ("alice", None): 5}
+    charged = {
+        ("alice", "growth", "gpt-4o"): 1,
+        ("alice", "growth", "flux-dev"): 2,
+        ("bob", "growth", "gpt-4o"): 4,
+        ("alice", None, "gpt-4o"): 5,
+    }
     assert charged_by_holder(charged) == {ALICE: 8, BOB: 4, GROWTH: 7}
 
 

@@ -1,4 +1,4 @@
-"""When days and months begin: leap years, clocks put forward and back, and midnights that no clock shows."""
+"""When days, weeks and months begin: leap years, clocks put forward and back, and midnights that no clock shows."""
 
 from __future__ import annotations
 
@@ -39,10 +39,16 @@ def hours(period: BudgetPeriod) -> float:
         ("month", "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z"),
         ("month", "2028-02-29T12:00:00Z", "2028-02-01T00:00:00Z", "2028-03-01T00:00:00Z"),
         ("month", "2026-01-31T12:00:00Z", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+        ("week", "2026-11-22T08:47:01Z", "2026-11-16T00:00:00Z", "2026-11-23T00:00:00Z"),  # a Sunday
+        ("week", "2026-11-23T00:00:00Z", "2026-11-23T00:00:00Z", "2026-11-30T00:00:00Z"),
+        ("week", "2026-12-31T12:00:00Z", "2026-12-28T00:00:00Z", "2027-01-04T00:00:00Z"),
+        ("week", "2027-01-01T00:00:00Z", "2026-12-28T00:00:00Z", "2027-01-04T00:00:00Z"),
+        ("week", "2028-02-29T12:00:00Z", "2028-02-28T00:00:00Z", "2028-03-06T00:00:00Z"),
+        ("week", "1970-01-01T00:00:00Z", "1969-12-29T00:00:00Z", "1970-01-05T00:00:00Z"),
         ("day", "1969-12-31T23:59:59Z", "1969-12-31T00:00:00Z", "1970-01-01T00:00:00Z"),
     ],
 )
-def test_days_and_months_of_utc(kind: PeriodKind, moment: str, start: str, end: str):
+def test_days_weeks_and_months_of_utc(kind: PeriodKind, moment: str, start: str, end: str):
     assert shown(period_at(kind, at(moment), UTC)) == (start, end)
 
 
@@ -64,6 +70,25 @@ def test_a_day_of_a_zone_is_not_one_of_utc():
 @pytest.mark.parametrize(("noon", "length"), [("2026-03-29T12:00:00Z", 23), ("2026-10-25T12:00:00Z", 25)])
 def test_days_on_which_the_clocks_change_are_shorter_or_longer(noon: str, length: int):
     assert hours(period_at("day", at(noon), BERLIN)) == length
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "monday", "length"),
+    [
+        ("Europe/Berlin", "2026-03-29T12:00:00Z", "2026-03-23T00:00:00+01:00", 167),
+        ("Europe/Berlin", "2026-10-25T22:59:59Z", "2026-10-19T00:00:00+02:00", 169),
+        ("Europe/Berlin", "2026-10-25T23:00:00Z", "2026-10-26T00:00:00+01:00", 168),
+        ("America/New_York", "2026-11-01T12:00:00Z", "2026-10-26T00:00:00-04:00", 169),
+        ("Australia/Lord_Howe", "2026-04-05T00:00:00Z", "2026-03-30T00:00:00+11:00", 168.5),
+        ("Asia/Kathmandu", "2026-11-22T18:14:59Z", "2026-11-16T00:00:00+05:45", 168),
+        ("Asia/Kathmandu", "2026-11-22T18:15:00Z", "2026-11-23T00:00:00+05:45", 168),
+        ("Pacific/Apia", "2011-12-31T12:00:00+14:00", "2011-12-26T00:00:00-10:00", 144),  # without its Friday
+        ("America/St_Johns", "2010-11-06T23:30:00-03:30", "2010-11-01T00:00:00-02:30", 169),
+    ],
+)
+def test_weeks_begin_on_monday_whatever_the_clocks_do(zone: str, moment: str, monday: str, length: float):
+    week = period_at("week", at(moment), ZoneInfo(zone))
+    assert (iso_time(week.start_ns, ZoneInfo(zone)), hours(week)) == (monday, length)
 
 
 def test_a_month_in_which_the_clocks_change_ends_at_its_own_midnight():
@@ -147,7 +172,7 @@ ZONES = st.sampled_from(
 ).map(ZoneInfo)
 
 
-@given(st.sampled_from(["day", "month"]), st.integers(0, 2**31 - 1), ZONES)
+@given(st.sampled_from(["day", "week", "month"]), st.integers(0, 2**31 - 1), ZONES)
 def test_periods_follow_one_another_and_every_moment_is_in_one(kind: PeriodKind, seconds: int, zone: tzinfo):
     moment = seconds * NANO
     period = period_at(kind, moment, zone)
@@ -155,4 +180,7 @@ def test_periods_follow_one_another_and_every_moment_is_in_one(kind: PeriodKind,
     assert period.start_ns <= moment < period.end_ns
     assert period_at(kind, period.start_ns, zone) == period_at(kind, period.end_ns - 1, zone) == period
     assert period_at(kind, period.end_ns, zone).start_ns == period.end_ns
-    assert period_at("day", period.start_ns, zone).start_ns == period.start_ns  # a month begins with a day
+    assert period_at("day", period.start_ns, zone).start_ns == period.start_ns  # others begin with a day
+    if kind == "week":
+        # Not by the clock: one that is put back over midnight shows the day before once more.
+        assert datetime.fromtimestamp(period.start_ns // NANO + 7200, zone).weekday() == 0

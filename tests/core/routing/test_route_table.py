@@ -65,6 +65,13 @@ def test_an_alias_is_the_model_unless_another_has_that_name() -> None:
     assert "gpt-4o-image-preview" not in table.visible(["*"])
 
 
+def test_all_names_of_a_model_are_told_for_any_of_them() -> None:
+    table = RouteTable([Route("gpt-4o", (target(upstream(), "gpt-4o"),), aliases=("chatgpt",)), route("mine/*")])
+    assert table.names_of("chatgpt") == table.names_of("gpt-4o") == ("gpt-4o", "chatgpt")
+    assert table.names_of("mine/one") == ("mine/one",)
+    assert table.names_of("never-heard-of") == ("never-heard-of",)
+
+
 def test_a_pattern_stays_the_routes_name() -> None:
     found = TABLE.find("gpt-4-gizmo-g-abc")
     assert found is not None

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from gateway.billing.budgets import budgets_of_keys
 from gateway.config import budget, duration
 from gateway.core.pricing.budget_errors import Holder
-from gateway.core.pricing.budgets import Budgets
+from gateway.core.pricing.budgets import Budgets, Reservation
 from gateway.core.types import Budget, VirtualKey
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.keys.fields import KeyRules
@@ -41,7 +42,9 @@ NOTHING_SET = {
     "budget_reserved_usd": None,
     "budget_left_usd": None,
     "budget_renews": None,
+    "model_budgets": {},
     "team_budget": None,
+    "alert": None,
     "expires": None,
     "note": "",
     "created": "2026-11-22T08:00:00Z",
@@ -222,10 +225,21 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"name": "a", "models": []}, "models", "invalid_value"),
     ({"name": "a", "models": ["*-mini"]}, "models", "invalid_value"),
     ({"name": "a", "models": ["m"] * 1001}, "models", "invalid_value"),
+    ({"name": "a", "model_budgets": "5/day"}, "model_budgets", "invalid_type"),
+    ({"name": "a", "model_budgets": {"gpt-4o": 5}}, "model_budgets.gpt-4o", "invalid_type"),
+    ({"name": "a", "model_budgets": {"gpt-4o": "5"}}, "model_budgets.gpt-4o", "invalid_value"),
+    ({"name": "a", "model_budgets": {"g*o": "5/day"}}, "model_budgets", "invalid_value"),
+    ({"name": "a", "models": {"gpt-4o": "5/year"}}, "model_budgets.gpt-4o", "invalid_value"),
+    ({"name": "a", "models": {"a": "5/day"}, "model_budgets": {}}, "model_budgets", "invalid_value"),
+    ({"name": "a", "models": [{"a": "5/day"}, {"a": "6/day"}]}, "models", "invalid_value"),
+    *(
+        ({"name": "a", "alert": alert}, "alert", "invalid_value")
+        for alert in (0, 101, "x", [], [50, "a"], True, 80.5, "")
+    ),
     ({"name": "a", "budget": 50}, "budget", "invalid_type"),
     ({"name": "a", "budget": "50"}, "budget", "invalid_value"),
     ({"name": "a", "budget": "-1/day"}, "budget", "invalid_value"),
-    ({"name": "a", "budget": "1/week"}, "budget", "invalid_value"),
+    ({"name": "a", "budget": "1/year"}, "budget", "invalid_value"),
     ({"name": "a", "budget": "1e99/day"}, "budget", "invalid_value"),
     *(
         ({"name": "a", limit: value}, limit, code)
@@ -424,9 +438,53 @@ async def test_a_budget_is_shown_with_what_is_used_of_it(desk: Desk) -> None:
         "budget_reserved_usd": 0.25,
         "budget_left_usd": 48.5,
         "budget_renews": "2026-12-01T00:00:00Z",
+        "model_budgets": {},
         "team_budget": {"budget": "2/total", "used_usd": 1.25, "reserved_usd": 0.25, "left_usd": 0.5, "renews": None},
     }
     assert (await desk.done("GET", KEYS))["data"] == [shown]
+
+
+async def test_budgets_by_model_are_set_one_by_one_and_shown_with_what_is_used(desk: Desk) -> None:
+    fields = {"budget": "20/week", "model_budgets": {"gpt-4o*": "5/day", "flux-*": "0.5/total"}, "alert": "50, 80%"}
+    made = await desk.done("POST", KEYS, {"name": "alice", **fields})
+    unused = {"used_usd": None, "reserved_usd": None, "left_usd": None, "renews": None}
+    assert made["budget"] == "20/week"
+    assert made["alert"] == [50, 80]
+    assert made["models"] == ["*"]
+    assert made["model_budgets"] == {
+        "gpt-4o*": {"budget": "5/day", **unused},
+        "flux-*": {"budget": "0.5/total", **unused},
+    }
+    now = desk.clock.wall_ns()
+    desk.budgets.configure(budgets_of_keys(desk.ring.keys), now)
+    running = desk.budgets.reserve("1", [("key", "alice")], 1_250_000_000, now, model="gpt-4o")
+    assert isinstance(running, Reservation)
+    changed = await desk.done(
+        "PATCH", f"{KEYS}/alice", {"model_budgets": {"flux-*": None, "o3": "1/month"}, "alert": 90}
+    )
+    assert changed["alert"] == [90]
+    assert list(changed["model_budgets"]) == ["gpt-4o*", "o3"]
+    assert changed["model_budgets"]["gpt-4o*"] == {
+        "budget": "5/day",
+        "used_usd": 0,
+        "reserved_usd": 1.25,
+        "left_usd": 3.75,
+        "renews": "2026-11-23T00:00:00Z",
+    }
+    assert (await desk.done("GET", KEYS))["data"] == [await desk.done("GET", f"{KEYS}/alice")]
+    assert list((await desk.done("PATCH", f"{KEYS}/alice", {"rpm": 1}))["model_budgets"]) == ["gpt-4o*", "o3"]
+    gone = await desk.done("PATCH", f"{KEYS}/alice", {"model_budgets": None, "alert": None, "budget": None})
+    assert (gone["model_budgets"], gone["alert"], gone["budget"]) == ({}, None, None)
+
+
+async def test_models_may_carry_their_budgets_as_in_the_configuration_file(desk: Desk) -> None:
+    made = await desk.done("POST", KEYS, {"name": "alice", "models": {"gpt-4o*": "5/day", "o3": "1/week"}})
+    assert (made["models"], list(made["model_budgets"])) == (["*"], ["gpt-4o*", "o3"])
+    listed = await desk.done("PATCH", f"{KEYS}/alice", {"models": ["flux-*", {"gpt-4o*": "2/day"}]})
+    assert listed["models"] == ["flux-*", "gpt-4o*"]
+    assert {model: one["budget"] for model, one in listed["model_budgets"].items()} == {"gpt-4o*": "2/day"}
+    plain = await desk.done("PATCH", f"{KEYS}/alice", {"models": ["flux-*"]})
+    assert list(plain["model_budgets"]) == ["gpt-4o*"], "what is not named stays"
 
 
 async def test_every_route_asks_for_the_admin_key(desk: Desk) -> None:

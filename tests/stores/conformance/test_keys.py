@@ -27,6 +27,8 @@ EVERYTHING = KeySettings(
     budget=Budget(50_000_000_000, "month"),
     expires_at_ns=NOW + 90,
     note="Alice's laptop\nand her phone",
+    model_budgets=(("gpt-4o*", Budget(5_000_000_000, "day")), ("flux-dev", Budget(2**63 - 1, "week"))),
+    alert=(50, 80),
 )
 
 

@@ -51,7 +51,7 @@ async def test_settling_twice_changes_nothing(store: Store) -> None:
     store.ledger.settle(settlement("a", charged=40))
     store.ledger.settle(settlement("a", charged=999))
     await nothing_pending(store.ledger)
-    assert await store.ledger.charged_since(0) == {("alice", "growth"): 40}
+    assert await store.ledger.charged_since(0) == {("alice", "growth", "gpt-4o"): 40}
 
 
 async def test_two_hundred_at_once_are_all_booked(store: Store) -> None:
@@ -60,7 +60,7 @@ async def test_two_hundred_at_once_are_all_booked(store: Store) -> None:
         store.ledger.settle(settlement(str(number), charged=1))
     await nothing_pending(store.ledger)
     assert await counts(store) == (200, 0, 0, 0)
-    assert await store.ledger.charged_since(0) == {("alice", "growth"): 200}
+    assert await store.ledger.charged_since(0) == {("alice", "growth", "gpt-4o"): 200}
 
 
 async def test_closing_commits_what_is_pending_and_then_refuses(engine: Engine, store: Store) -> None:
@@ -126,7 +126,7 @@ async def test_a_correction_counts_once_in_place_of_what_was_unknown(store: Stor
     correction = Correction("a", NOW + 5, "settled", charged=7, upstream_cost=9, images=1, reason="task completed")
     assert await store.ledger.correct(correction) is True
     assert await store.ledger.correct(correction) is False
-    assert await store.ledger.charged_since(0) == {("alice", "growth"): 7}
+    assert await store.ledger.charged_since(0) == {("alice", "growth", "gpt-4o"): 7}
     assert await store.ledger.unknown_exchanges(0) == []
     assert await counts(store) == (1, 0, 0, 0)
 
@@ -146,24 +146,27 @@ async def test_what_is_open_or_unknown_is_held_for_a_day(store: Store) -> None:
     await ledger.reserve(intent("settled", at_ns=NOW))
     ledger.settle(settlement("settled"))
     await nothing_pending(ledger)
-    assert [(held.id, held.key, held.team, held.reserved) for held in await ledger.held(NOW + HOUR)] == [
-        ("unknown", "alice", "growth", 100),
-        ("open", "alice", "growth", 25),
+    assert [(held.id, held.key, held.team, held.reserved, held.model) for held in await ledger.held(NOW + HOUR)] == [
+        ("unknown", "alice", "growth", 100, "gpt-4o"),
+        ("open", "alice", "growth", 25, "gpt-4o"),
     ]
     assert await ledger.held(NOW + DAY + 2) == []
 
 
-async def test_charges_are_summed_by_key_and_team_from_their_moment_on(store: Store) -> None:
-    for number, (key, team) in enumerate([("alice", "growth"), ("alice", "growth"), ("bob", None)]):
-        await store.ledger.reserve(intent(str(number), key=key, team=team, at_ns=NOW + number * HOUR))
+async def test_charges_are_summed_by_key_team_and_model_from_their_moment_on(store: Store) -> None:
+    for number, (key, team, model) in enumerate(
+        [("alice", "growth", "gpt-4o"), ("alice", "growth", "gpt-4o"), ("bob", None, "gpt-4o"), ("bob", None, "flux")]
+    ):
+        await store.ledger.reserve(intent(str(number), key=key, team=team, model=model, at_ns=NOW + number * HOUR))
         store.ledger.settle(settlement(str(number), charged=10 + number))
     await nothing_pending(store.ledger)
 
     def spent(charged: object) -> object:
         return {owner: nano for owner, nano in dict(charged).items() if nano}  # type: ignore[call-overload]
 
-    assert spent(await store.ledger.charged_since(NOW)) == {("alice", "growth"): 21, ("bob", None): 12}
-    assert spent(await store.ledger.charged_since(NOW + HOUR)) == {("alice", "growth"): 11, ("bob", None): 12}
+    bob = {("bob", None, "gpt-4o"): 12, ("bob", None, "flux"): 13}
+    assert spent(await store.ledger.charged_since(NOW)) == {("alice", "growth", "gpt-4o"): 21, **bob}
+    assert spent(await store.ledger.charged_since(NOW + HOUR)) == {("alice", "growth", "gpt-4o"): 11, **bob}
 
 
 async def test_pruning_keeps_the_sums_and_what_is_not_over(store: Store) -> None:

@@ -179,8 +179,8 @@ async def test_what_is_unknown_can_be_asked_for_with_its_tasks(books: SQLiteLedg
 
 async def test_what_is_open_or_unknown_holds_its_reservation_for_a_day(books: SQLiteLedger):
     await books.reserve(intent("later", at_ns=NOW + 1, key="bob", team=None, reserved=7))
-    alice = [Held(identity, NOW, "alice", "growth", 100) for identity in ("found", "lost", "open")]
-    bob = Held("later", NOW + 1, "bob", None, 7)
+    alice = [Held(identity, NOW, "alice", "growth", 100, "gpt-4o") for identity in ("found", "lost", "open")]
+    bob = Held("later", NOW + 1, "bob", None, 7, "gpt-4o")
     assert await books.held(NOW) == [*alice, bob]
     assert await books.held(NOW + UNKNOWN_HELD_NS - 1) == [*alice, bob]
     assert await books.held(NOW + UNKNOWN_HELD_NS) == [bob]
@@ -197,9 +197,14 @@ async def test_charges_since_a_moment_by_key_and_team(books: SQLiteLedger):
         await books.reserve(intent(f"later{number}", at_ns=NOW + number * hour, key=key, team=team))
         books.settle(settlement(f"later{number}", charged=number))
     await nothing_pending(books)
-    assert await books.charged_since(NOW) == {("alice", "growth"): 55, ("alice", "other"): 2, ("bob", None): 4}
-    assert await books.charged_since(NOW + 1) == {("alice", "other"): 2, ("bob", None): 4}
-    assert await books.charged_since(NOW + 3 * hour) == {("bob", None): 3}
+    assert await books.charged_since(NOW) == {
+        ("alice", "growth", "gpt-4o"): 55,
+        ("alice", "other", "gpt-4o"): 2,
+        ("bob", None, "gpt-4o"): 4,
+    }
+    later = {("alice", "other", "gpt-4o"): 2, ("bob", None, "gpt-4o"): 4}
+    assert await books.charged_since(NOW + 1) == later
+    assert await books.charged_since(NOW + 3 * hour) == {("bob", None, "gpt-4o"): 3}
     assert await books.charged_since(NOW + 4 * hour) == {}
 
 

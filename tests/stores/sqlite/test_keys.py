@@ -35,6 +35,8 @@ EVERYTHING = KeySettings(
     budget=Budget(50_000_000_000, "month"),
     expires_at_ns=NOW + 90,
     note="Alice's laptop\nand her phone",
+    model_budgets=(("gpt-4o*", Budget(5_000_000_000, "day")),),
+    alert=(80,),
 )
 
 
@@ -54,7 +56,16 @@ async def test_a_key_is_kept_with_all_it_may_do(keys: KeyStore, path: Path):
     assert find_key(path, "alice") == made
     assert load_active(path, NOW) == [made]
     assert made.virtual_key() == VirtualKey(
-        "alice", made.digest, "growth", EVERYTHING.models, 60, 200_000, 8, Budget(50_000_000_000, "month")
+        "alice",
+        made.digest,
+        "growth",
+        EVERYTHING.models,
+        60,
+        200_000,
+        8,
+        Budget(50_000_000_000, "month"),
+        (("gpt-4o*", Budget(5_000_000_000, "day")),),
+        (80,),
     )
 
 
@@ -120,8 +131,12 @@ async def test_names_are_those_of_the_configuration(keys: KeyStore, path: Path, 
     [
         {"team": ""}, {"team": "a b"}, {"models": ()}, {"models": ("gpt 4o",)}, {"models": ("*x",)}, {"models": ("",)},
         {"models": ("x\u200b",)}, {"rpm": 0}, {"tpm": -1}, {"parallel": 2**63}, {"budget": Budget(-1, "day")},
-        {"budget": Budget(2**63, "day")}, {"expires_at_ns": 0}, {"note": "x" * 1_001}, {"note": "\x1b[2J"},
-        {"note": "\ud800"},
+        {"budget": Budget(2**63, "day")}, {"alert": (0,)},
+        {"alert": (50, 101)}, {"model_budgets": (("g*o", Budget(1, "day")),)},
+        {"model_budgets": (("a", Budget(1, "day")), ("a", Budget(2, "day")))},
+        {"model_budgets": (("a", Budget(-1, "day")),)},
+        {"model_budgets": tuple((f"m{number}", Budget(1, "day")) for number in range(101))}, {"expires_at_ns": 0},
+        {"note": "x" * 1_001}, {"note": "\x1b[2J"}, {"note": "\ud800"},
     ],
 )  # fmt: skip
 def test_settings_that_make_no_sense_name_their_field(wrong: dict[str, Any]):
@@ -279,8 +294,9 @@ async def test_a_store_from_before_keys_takes_them(path: Path, version: int):
 @pytest.mark.parametrize(
     "changes",
     [
-        "digest = x'00'", "models = '{}'", "models = 'x'", "rpm = 0", "budget_nano = 5", "budget_period = 'week'",
+        "digest = x'00'", "models = '{}'", "models = 'x'", "rpm = 0", "budget_nano = 5", "budget_period = 'year'",
         "budget_nano = 1.5, budget_period = 'day'", "old_until_ns = 5", "team = ''",
+        "model_budgets = '[]'", "alert = '80'", "alert = NULL",
     ],
 )  # fmt: skip
 def test_the_store_itself_refuses_rows_that_make_no_sense(path: Path, changes: str):
@@ -291,3 +307,26 @@ def test_the_store_itself_refuses_rows_that_make_no_sense(path: Path, changes: s
         with pytest.raises(sqlite3.IntegrityError):
             store.execute(f"UPDATE keys SET {changes}")
     assert rows(path, "SELECT name FROM keys") == ["alice"]
+
+
+def test_keys_of_an_older_store_are_as_they_were(path: Path):
+    with closing(old_store(path, 8)) as store:
+        store.execute(
+            "INSERT INTO keys VALUES ('alice', zeroblob(32), 'growth', '[\"gpt-4o*\"]', 1, 2, 3, 5, 'month', 6, "
+            "'hers', 7, NULL, NULL, NULL)"
+        )
+        store.execute(
+            "INSERT INTO keys VALUES ('bob', randomblob(32), NULL, '[\"*\"]', NULL, NULL, NULL, NULL, NULL, NULL, '', "
+            "1, 2, NULL, NULL)"
+        )
+    schema.open_for_writing(path, 9).close()
+    budget = Budget(5, "month")
+    settings = KeySettings("growth", ("gpt-4o*",), 1, 2, 3, budget, 6, "hers")
+    assert list_keys(path, include_revoked=True) == [
+        StoredKey("alice", bytes(32), settings, 7),
+        replace(find_key(path, "bob"), settings=KeySettings(), created_at_ns=1, revoked_at_ns=2),
+    ]
+    with closing(sqlite3.connect(path)) as store:
+        for statement in ("DELETE FROM keys", "UPDATE keys SET note = 'x' WHERE name = 'bob'"):
+            with pytest.raises(sqlite3.IntegrityError):
+                store.execute(statement)

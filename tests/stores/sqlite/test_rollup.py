@@ -204,10 +204,10 @@ def test_usage_is_what_the_rows_add_up_to(
             assert sum(use.unpriced for use in row.prices) <= row.unpriced_requests
             assert len({use.booked for use in row.prices}) == len(row.prices)
         assert listed == booked
-        expected: dict[tuple[str, str | None], int] = defaultdict(int)
+        expected: dict[tuple[str, str | None, str], int] = defaultdict(int)
         for story in told:
             if story.at_ns >= since:
-                expected[story.key, story.team] += story.figures[1]
+                expected[story.key, story.team, story.model] += story.figures[1]
         charged = charged_since(path, since)
         assert {who: amount for who, amount in charged.items() if amount} == {
             who: amount for who, amount in expected.items() if amount

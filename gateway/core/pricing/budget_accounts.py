@@ -1,0 +1,165 @@
+"""What budgets count in: accounts of charges and reservations, and the reservations that join them.
+
+Money is whole nano-dollars, times are Unix nanoseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gateway.core.pricing.budget_errors import Exceeded, Holder
+from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind
+from gateway.core.types import Budget
+
+PERCENTS = (80, 100)
+"""Percentages of a budget that raise an alert when they are reached, unless its holder has others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """An alert: what ``holder`` was charged in ``period`` has reached ``percent`` of its budget."""
+
+    holder: Holder
+    percent: int
+    limit: Budget
+    period: BudgetPeriod
+    charged: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """A budget and its use: ``charged`` by requests that ended, ``reserved`` by those that run or are in doubt."""
+
+    holder: Holder
+    limit: Budget
+    period: BudgetPeriod
+    charged: int
+    reserved: int
+
+    @property
+    def left(self) -> int:
+        """What may still be reserved."""
+        return max(0, self.limit.amount - self.charged - self.reserved)
+
+
+class Account:
+    """The charges and reservations of one holder in one period.
+
+    ``held``: what of ``reserved`` belongs to requests that have ended without their outcome being known.
+    ``alerted``: the percentages that have raised an alert.
+    """
+
+    __slots__ = ("alerted", "charged", "held", "period", "reserved")
+
+    def __init__(self, period: BudgetPeriod) -> None:
+        self.period = period
+        self.charged = 0
+        self.reserved = 0
+        self.held = 0
+        self.alerted: set[int] = set()
+
+    def reached(self, limit: Budget, percents: Iterable[int]) -> set[int]:
+        """The percentages of ``limit`` that the charges have reached. Without any charge no percentage is reached."""
+        charged = self.charged
+        return {percent for percent in percents if charged and charged * 100 >= limit.amount * percent}
+
+
+class HolderAccounts:
+    """One holder's accounts of the current periods, its budget, and the percentages of it that are told."""
+
+    __slots__ = ("_accounts", "limit", "percents")
+
+    def __init__(self) -> None:
+        self._accounts: dict[PeriodKind, Account] = {}
+        self.limit: Budget | None = None
+        self.percents: tuple[int, ...] = PERCENTS
+
+    def account(self, period: BudgetPeriod) -> Account:
+        """The account of a current period. Accounts of earlier periods live on in their reservations."""
+        account = self._accounts.get(period.kind)
+        if account is None or account.period.start_ns != period.start_ns:
+            account = self._accounts[period.kind] = Account(period)
+        return account
+
+
+class Reservation:
+    """The amount one request holds of its budgets.
+
+    ``id``: the exchange's.
+    ``names``: of its model, as budgets by model know it.
+    ``held``: whether its request has ended, with an outcome that is not known.
+    ``open``: True until it is settled or released.
+    ``denied``: why it could not be raised the last time this was tried; None if it could.
+    """
+
+    __slots__ = ("_accounts", "admitted_ns", "amount", "denied", "held", "holders", "id", "names", "open")
+
+    def __init__(
+        self,
+        id: str,
+        holders: tuple[Holder, ...],
+        amount: int,
+        admitted_ns: int,
+        accounts: list[tuple[Holder | None, Account]],
+        names: tuple[str, ...] = (),
+        *,
+        held: bool = False,
+    ) -> None:
+        self.id = id
+        self.holders = holders
+        self.amount = amount
+        self.admitted_ns = admitted_ns
+        self.names = names
+        self.held = held
+        self.open = True
+        self.denied: Exceeded | None = None
+        self._accounts = accounts
+        self._add(amount)
+
+    def join(self, holder: Holder, accounts: HolderAccounts, periods: Mapping[PeriodKind, BudgetPeriod]) -> None:
+        """Count on a holder's accounts as well, in those of the current periods that the request belongs to."""
+        own = {account.period for _, account in self._accounts}
+        for period in periods.values():
+            if period in own:
+                account = accounts.account(period)
+                account.reserved += self.amount
+                account.held += self.amount if self.held else 0
+                self._accounts.append((holder, account))
+        self.holders = (*self.holders, holder)
+
+    def hold(self) -> None:
+        """The request has ended, and its outcome is not known."""
+        if not self.held:
+            self.held = True
+            for _, account in self._accounts:
+                account.held += self.amount
+
+    def raise_to(self, amount: int) -> None:
+        """Reserve ``amount`` in all."""
+        self._add(amount - self.amount)
+        self.amount = amount
+
+    def end(self, charged: int) -> list[tuple[Holder | None, Account]]:
+        """Turn what is reserved into what is charged. Returns the accounts, none of them if this was done before."""
+        if not self.open:
+            return []
+        self.open = False
+        for _, account in self._accounts:
+            account.reserved -= self.amount
+            account.charged += charged
+        if self.held:
+            for _, account in self._accounts:
+                account.held -= self.amount
+        return self._accounts
+
+    def rest(self, amount: int) -> Reservation:
+        """A reservation of ``amount`` on the same accounts, for what is in doubt of a request that has ended."""
+        return Reservation(self.id, self.holders, amount, self.admitted_ns, [*self._accounts], self.names, held=True)
+
+    def _add(self, more: int) -> None:
+        for _, account in self._accounts:
+            account.reserved += more
+        if self.held:
+            for _, account in self._accounts:
+                account.held += more

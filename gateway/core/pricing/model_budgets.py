@@ -1,0 +1,98 @@
+"""Budgets of a key by model: which of them a request counts against, and what was used of every model so far.
+
+A model has several names: the one the books use, and those by which clients may ask for it. A budget is for all the
+models of which one name matches its pattern, so that no other spelling gets around it.
+
+Every model of every key is counted, whether there is a budget for it or not: one that is set later starts with what was
+really used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from gateway.core.pricing.budget_accounts import HolderAccounts
+from gateway.core.pricing.budget_errors import Holder
+
+MOST_MODELS = 1_000
+"""Models of one key that are counted each by itself: clients may choose names freely where a route ends in ``*``. What
+comes beyond is counted by the budgets that are in force, and unknown to those set later."""
+
+NamesOf = Callable[[str], tuple[str, ...]]
+"""Any name of a model → all of its names, that of the books first."""
+
+
+class ModelBudgets:
+    """The patterns of every key that has budgets by model, and the accounts of every model that was used."""
+
+    def __init__(self, names_of: NamesOf) -> None:
+        self._names_of = names_of
+        self._patterns: dict[str, dict[str, Holder]] = {}
+        self._own_names: dict[str, str] = {}
+        self._used: dict[str, dict[str, HolderAccounts]] = {}
+
+    def configure(self, holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
+        """Take these patterns, and no others, from now on. Returns those that are new, and those that are gone."""
+        before = {holder for patterns in self._patterns.values() for holder in patterns.values()}
+        self._patterns = {}
+        for holder in holders:
+            if len(holder) == 3:
+                self._patterns.setdefault(holder[1], {})[holder[2]] = holder
+        patterns = {pattern for patterns in self._patterns.values() for pattern in patterns}
+        self._own_names = {pattern: self._own_name(pattern) for pattern in patterns}
+        now = [holder for patterns in self._patterns.values() for holder in patterns.values()]
+        return [holder for holder in now if holder not in before], list(before.difference(now))
+
+    def names(self, model: str, asked: str = "") -> tuple[str, ...]:
+        """All names of a model. ``asked``: the one a client asked by, if it is another."""
+        names = self._names_of(model) if model else ()
+        return names if not asked or asked in names else (*names, asked)
+
+    def holders(self, key: str, names: tuple[str, ...]) -> tuple[Holder, ...]:
+        """The budgets of a key that a model of these names counts against."""
+        patterns = self._patterns.get(key)
+        if patterns is None:
+            return ()
+        return tuple(holder for pattern, holder in patterns.items() if self.matches(pattern, names))
+
+    def matches(self, pattern: str, names: tuple[str, ...]) -> bool:
+        """Whether a pattern is for a model of these names. ``*`` may end it, and stands for any ending.
+
+        A name that ends in ``*`` is what the books say of all the models of such a route: it belongs to every pattern
+        that may be for one of them.
+        """
+        own = self._own_names.get(pattern) or self._own_name(pattern)
+        if pattern.endswith("*"):
+            begins = (pattern[:-1], own[:-1])
+            return any(name.startswith(begins) or _may_be(name, begins[0]) for name in names)
+        return pattern in names or own in names[:1] or any(_may_be(name, pattern) for name in names)
+
+    def counted(self, key: str, names: tuple[str, ...]) -> HolderAccounts | None:
+        """The accounts of one model of a key; None where too many are counted already."""
+        if not names:
+            return None
+        models = self._used.setdefault(key, {})
+        accounts = models.get(names[0])
+        if accounts is None and len(models) < MOST_MODELS:
+            accounts = models[names[0]] = HolderAccounts()
+        return accounts
+
+    def used(self, key: str, pattern: str) -> Iterator[HolderAccounts]:
+        """The accounts of all models of a key, used so far, that a pattern is for."""
+        for model, accounts in self._used.get(key, {}).items():
+            if self.matches(pattern, self.names(model)):
+                yield accounts
+
+    def _own_name(self, pattern: str) -> str:
+        """A pattern by the name that the books use for its model, if it names one; of one that ends in ``*`` only what
+        stands before such a name is left out, as a vendor's prefix does.
+        """
+        if not pattern.endswith("*"):
+            return self._names_of(pattern)[0]
+        begin = pattern[:-1]
+        own = self._names_of(begin)[0] if begin else begin
+        return f"{own}*" if begin.endswith(own) else pattern
+
+
+def _may_be(name: str, begin: str) -> bool:
+    return name.endswith("*") and begin.startswith(name[:-1])
