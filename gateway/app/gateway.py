@@ -169,7 +169,7 @@ class Gateway:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
-        services.snapshot = take_snapshot(config, states, services.clock.wall_ns)
+        services.snapshot = take_snapshot(config, states)
         self._keyring.configure(config.keys)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
