@@ -24,10 +24,12 @@ def add_check_parser(commands: Any) -> None:
 
 def check_command(options: argparse.Namespace) -> int:
     """Validate and, if asked, probe. A configuration that is wrong raises ConfigError."""
-    from gateway.config import unsupported
+    from gateway.config import end_warnings, unsupported
+    from gateway.runtime import today
 
     config = config_in_force(options.config)
-    for warning in config.warnings:
+    warnings = [*config.warnings, *(one.sentence for one in end_warnings(config, today.now_ns()))]
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     refused = unsupported(config)
     for sentence in refused:
@@ -35,8 +37,8 @@ def check_command(options: argparse.Namespace) -> int:
     if not options.json:
         print(_summary(config))
     elif not options.probe:
-        warnings = [*config.warnings, *refused]
-        print(as_json({"source": str(config.source or "built-in defaults"), "ok": True, "warnings": warnings}))
+        source = str(config.source or "built-in defaults")
+        print(as_json({"source": source, "ok": True, "warnings": [*warnings, *refused]}))
     return _check_upstreams(config, options.json) if options.probe else DONE
 
 

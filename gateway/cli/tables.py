@@ -37,7 +37,7 @@ def usage_table(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
 
 def usage_csv(rows: Sequence[dict[str, Any]], by: Sequence[str]) -> str:
     """The JSON's columns as CSV, with a header."""
-    return _csv([*by, *FIGURES], ({**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))} for row in rows))
+    return as_csv([*by, *FIGURES], ({**row, "cost_usd": format_usd(round(row["cost_usd"] * 1e9))} for row in rows))
 
 
 def reconciliation_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -47,10 +47,11 @@ def reconciliation_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def reconciliation_csv(rows: Sequence[dict[str, Any]]) -> str:
     """The same columns as CSV, with a header."""
-    return _csv(COLUMNS, map(_balances_as_text, rows))
+    return as_csv(COLUMNS, map(_balances_as_text, rows))
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV, with a header; what a row does not have is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

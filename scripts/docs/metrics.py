@@ -113,6 +113,7 @@ def observed() -> Metrics:
         lag=lambda: 0.0,
         auth_failures=lambda: 0,
         money=lambda: MoneySources([BudgetFigure("k", "t", 1, 1), BudgetFigure("", "t", 1, 1)], [("k", "t", 1)]),
+        catalogue_age=lambda: 1,
     )
     usage = Usage(input_tokens=1, cached_input_tokens=1, output_tokens=1, images=1)
     costs: tuple[UpstreamCost, ...] = (("u", "m", "billed", 1),)
