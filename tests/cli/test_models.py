@@ -198,6 +198,17 @@ class TestCheck:
         )
         assert obeyed("check").err == ""
 
+    def test_counts_no_model_that_is_gone(self, folder: Path) -> None:
+        def on() -> str:
+            return obeyed("check").out.partition("OK, ")[2].partition(" ")[0]
+
+        write(folder, KEYS)
+        before = on()
+        write(folder, with_models(ours={"targets": [ends_on(in_days(-1))]}))
+        assert on() == before
+        write(folder, with_models(ours={"targets": [ends_on(in_days(0))]}))
+        assert int(on()) == int(before) + 1
+
     def test_has_one_line_a_model(self, folder: Path) -> None:
         both = [ends_on(in_days(5), successor="x"), {"upstream": "piapi", "shutdown": in_days(7), "successor": "y"}]
         write(folder, with_models(ours={"targets": both}))
