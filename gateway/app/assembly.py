@@ -33,6 +33,7 @@ from gateway.images.own_images import Open
 from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyListing, KeyService
+from gateway.runtime import today
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
@@ -88,7 +89,7 @@ def build_services(
         tokenizer=Tokenizer(),
         tasks=tasks,
         gate=Gate(most),
-        snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover), clock.wall_ns),
+        snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),
         new_id=exchange_ids(clock),
         task_limiter=TaskLimiter(TaskSlots(), partial(task_limit, pool), tasks),
         wakeups=Wakeups(),
@@ -98,10 +99,10 @@ def build_services(
     return services
 
 
-def take_snapshot(config: Config, states: UpstreamStates, wall_ns: Callable[[], int]) -> Snapshot:
+def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
     """What the configuration means to the requests from now on."""
     return Snapshot(
-        routes=RouteTable(config.routes, wall_ns),
+        routes=RouteTable(config.routes, today.now_ns),
         states=states,
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,

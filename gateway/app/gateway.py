@@ -22,9 +22,10 @@ from gateway.app.assembly import (
     log_crash,
     take_snapshot,
 )
+from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
 from gateway.billing.usage import parse_period, usage_rows
-from gateway.config import NEEDS_RESTART, Config, unsupported
+from gateway.config import NEEDS_RESTART, Config, days_old, unsupported
 from gateway.core.chance import Randomness
 from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
@@ -50,6 +51,7 @@ from gateway.exchange.services import Services
 from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
+from gateway.runtime import today
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.cors import CrossOrigin
@@ -137,6 +139,8 @@ class Gateway:
             await gateway.close(0.0)
             raise
         tell_of_fetching(config, log)
+        tell_of_ends(config, log)
+        services.tasks.spawn(watch_ends(lambda: gateway.config, log), "ends")
         services.tasks.spawn(gateway._watch_lag(), "lag")
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
@@ -169,7 +173,7 @@ class Gateway:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
-        services.snapshot = take_snapshot(config, states, services.clock.wall_ns)
+        services.snapshot = take_snapshot(config, states)
         self._keyring.configure(config.keys)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
@@ -181,6 +185,7 @@ class Gateway:
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
         services.budgets.configure(budget_settings(config))
         self._warn_of_shadowed_keys()
+        tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
@@ -282,6 +287,7 @@ class Gateway:
             lag=lambda: self._lag,
             auth_failures=lambda: self._authenticator.failures,
             money=services.budgets.figures,
+            catalogue_age=lambda: days_old(self.config.prices_as_of, today.now_ns()),
         )
         return AdminSource(
             admin_key=lambda: self.config.admin.key or None,

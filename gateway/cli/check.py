@@ -24,19 +24,21 @@ def add_check_parser(commands: Any) -> None:
 
 def check_command(options: argparse.Namespace) -> int:
     """Validate and, if asked, probe. A configuration that is wrong raises ConfigError."""
-    from gateway.config import unsupported
+    from gateway.config import end_warnings, unsupported
+    from gateway.runtime import today
 
-    config = config_in_force(options.config)
-    for warning in config.warnings:
+    config, now_ns = config_in_force(options.config), today.now_ns()
+    warnings = [*config.warnings, *(one.sentence for one in end_warnings(config, now_ns))]
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     refused = unsupported(config)
     for sentence in refused:
         print(f"serve will refuse: {sentence}", file=sys.stderr)
     if not options.json:
-        print(_summary(config))
+        print(_summary(config, now_ns))
     elif not options.probe:
-        warnings = [*config.warnings, *refused]
-        print(as_json({"source": str(config.source or "built-in defaults"), "ok": True, "warnings": warnings}))
+        source = str(config.source or "built-in defaults")
+        print(as_json({"source": source, "ok": True, "warnings": [*warnings, *refused]}))
     return _check_upstreams(config, options.json) if options.probe else DONE
 
 
@@ -52,9 +54,11 @@ def probe_table(rows: Sequence[Mapping[str, Any]], config: Config) -> str:
     return "\n".join([text, "", "models that want a plan:", *(f"  {line}" for line in wanting)]) if wanting else text
 
 
-def _summary(config: Config) -> str:
+def _summary(config: Config, now_ns: int) -> str:
     """One line: where the configuration is from, and what it turns on."""
-    on = sum(1 for route in config.routes if route.targets)
+    on = sum(
+        any(target.ends_ns is None or target.ends_ns > now_ns for target in route.targets) for route in config.routes
+    )
     keys = "1 virtual key" if len(config.keys) == 1 else f"{len(config.keys)} virtual keys"
     off = ", ".join(config.off) or "none"
     return f"{config.source or 'built-in defaults'}: OK, {on} models on, {keys}, upstreams off: {off}"

@@ -51,7 +51,7 @@ async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
 
     from gateway.app.gateway import Gateway, build_log
     from gateway.cli.process import serve_until_stopped
-    from gateway.config import load
+    from gateway.config import load, without_ends
     from gateway.sandbox import Sandbox
 
     with tempfile.TemporaryDirectory(prefix="piapi-gateway-demo-") as name:
@@ -62,7 +62,7 @@ async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
             path = _write_settings(folder / "config.yaml", settings)
 
             def read() -> Config:
-                return load(path, environ)
+                return without_ends(load(path, environ))  # whatever OpenAI shuts down, the sandbox has it still
 
             def announce(gateway: Gateway) -> None:
                 print_banner(gateway, key, usage_line(gateway, config_path, folder))

@@ -1,34 +1,65 @@
-"""``piapi-gateway models``: the catalogue in force."""
+"""``piapi-gateway models``: the catalogue in force, with ends and prices."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import DONE, add_command, as_json, config_in_force
 
-_PRICES = ("input", "cached_input", "output", "image_input", "image", "no_image", "minimum")
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+SHOWN_DAYS = 90
+"""Days ahead of a model's end from which on the table shows it."""
+
+_PRICES = (
+    "input",
+    "cached_input",
+    "cache_write",
+    "output",
+    "image_input",
+    "image_output",
+    "audio_input",
+    "audio_output",
+    "image",
+    "no_image",
+    "call",
+    "minimum",
+)
+_COLUMNS = ("model", "upstream", "upstream_model", "operation", "state", "ends", "plan", "price_usd")
+_DAY_NS = 86_400 * 10**9
 
 
 def add_models_parser(commands: Any) -> None:
     """Add ``models`` to a parser's commands."""
     parser = add_command(
-        commands, "models", models_command, "list the models in force, their targets in order and their prices"
+        commands, "models", models_command, "list the models in force, their targets in order, their ends and prices"
     )
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="default: %(default)s")
+    parser.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
 
 
 def models_command(options: argparse.Namespace) -> int:
     """Print the catalogue."""
     from gateway.config import describe_models
+    from gateway.runtime import today
 
-    rows = describe_models(config_in_force(options.config))
-    print(as_json(rows) if options.json else models_table(rows))
+    config, now_ns = config_in_force(options.config), today.now_ns()
+    rows = describe_models(config, now_ns)
+    if options.format == "json":
+        print(as_json(rows))
+    elif options.format == "csv":
+        print(models_csv(rows), end="")
+    else:
+        print(models_table(rows, now_ns))
+        print()
+        print(_age(config, now_ns))
     return DONE
 
 
-def models_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def models_table(rows: Sequence[Mapping[str, Any]], now_ns: int) -> str:
     """One line a target; token prices are US dollars per 1M tokens, the others US dollars apiece."""
     from gateway.cli.tables import render
 
@@ -42,11 +73,66 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> str:
                     "upstream_model": target["model"],
                     "operation": target["operation"],
                     "state": target["state"],
+                    "ends": end_shown(target, now_ns),
                     "price_usd": _price(target["price"] or {}),
                     "plan": row["plan"] if place == 0 else "",
                 }
             )
-    return render(lines, ("model", "upstream", "upstream_model", "operation", "state", "price_usd", "plan"))
+    return render(lines, _COLUMNS)
+
+
+def models_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line a target, with a header: the JSON's columns; lists are joined by ``|``, a price stands in columns."""
+    from gateway.cli.tables import as_csv
+
+    about = ("model", "upstream", "upstream_model", "operation", "state", "shutdown", "successor")
+    amounts = (*_PRICES, "long", "tiers", "table", "picture_tokens", "estimated")
+    whence = ("source", "as_of", "confidence", "plan", "aliases", "max_output", "notes")
+    return as_csv((*about, *amounts, *whence), _csv_lines(rows))
+
+
+def end_shown(target: Mapping[str, Any], now_ns: int) -> str:
+    """``ends 2027-01-14 → gpt-6-luna``, from ``SHOWN_DAYS`` ahead, ``ended …`` after it; else empty."""
+    from datetime import date
+
+    if target["shutdown"] is None:
+        return ""
+    day = now_ns // _DAY_NS
+    days = (date.fromisoformat(target["shutdown"]) - date(1970, 1, 1)).days - day
+    if days > SHOWN_DAYS:
+        return ""
+    successor = f" → {target['successor']}" if target["successor"] else ""
+    return f"{'ended' if days < 0 else 'ends'} {target['shutdown']}{successor}"
+
+
+def _csv_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        of_model = {
+            "plan": row["plan"],
+            "aliases": "|".join(row["aliases"]),
+            "max_output": row["max_output"],
+            "notes": "|".join(row["notes"]),
+        }
+        for target in row["targets"]:
+            price = target["price"] or {}
+            nested = {name: _flat(value) for name, value in price.items()}
+            rest = {name: value for name, value in target.items() if name not in ("price", "model")}
+            yield {"model": row["model"], "upstream_model": target["model"], **rest, **nested, **of_model}
+
+
+def _flat(value: Any) -> str:
+    """A mapping as ``flex=0.5|fast=2``, with a dot between the names of two levels; anything else as it is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, Mapping):
+        return str(value)
+    parts = []
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            parts += [f"{name}.{key}={each}" for key, each in inner.items()]
+        else:
+            parts.append(f"{name}={inner}")
+    return "|".join(parts)
 
 
 def _price(price: Mapping[str, Any]) -> str:
@@ -56,4 +142,17 @@ def _price(price: Mapping[str, Any]) -> str:
     if "table" in price:
         amounts = [amount for sizes in price["table"].values() for amount in sizes.values()]
         parts.append(f"an image {min(amounts, key=float)} to {max(amounts, key=float)}")
-    return ", ".join(parts)
+    if "long" in price:
+        long = price["long"]
+        parts.append(f"above {long['above']} tokens ×{long['input']} and ×{long['output']}")
+    parts += [f"{tier} ×{factor}" for tier, factor in price.get("tiers", {}).items()]
+    return ", ".join(parts) + (" (estimated)" if price.get("estimated") else "")
+
+
+def _age(config: Config, now_ns: int) -> str:
+    """How old the built-in prices are."""
+    from gateway.config import days_old
+
+    days = days_old(config.prices_as_of, now_ns)
+    age = f"{days} {'day' if days == 1 else 'days'} old"
+    return f"Prices: built-in catalogue of {config.prices_as_of} ({age}), and what your configuration sets."

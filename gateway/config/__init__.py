@@ -6,7 +6,8 @@
 The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the user's file overrides it.
 """
 
-from gateway.config.catalogue import Catalogue, load_catalogue
+from gateway.config.catalogue import Catalogue, days_old, load_catalogue
+from gateway.config.endings import EndWarning, end_warnings, without_ends
 from gateway.config.loader import load
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
@@ -17,12 +18,16 @@ __all__ = [
     "UNSERVED",
     "Catalogue",
     "Config",
+    "EndWarning",
     "budget",
+    "days_old",
     "describe_models",
     "describe_price",
     "duration",
+    "end_warnings",
     "load",
     "load_catalogue",
     "unsupported",
     "usd",
+    "without_ends",
 ]

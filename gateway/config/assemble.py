@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gateway.config.addresses import passwords
-from gateway.config.catalogue import flux_facts
+from gateway.config.catalogue import flux_facts, prices_as_of
 from gateway.config.key_models import allowed_models, model_budgets
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
@@ -51,6 +51,8 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
         routes=routes.usable(),
         declared=routes.declared,
         plans=MappingProxyType(dict(routes.plans)),
+        provenance=MappingProxyType(dict(routes.provenance)),
+        prices_as_of=prices_as_of(),
         keys=_virtual_keys(user, admin.key),
         teams=MappingProxyType(
             {name: Team(name, team.budget, team.alert or ()) for name, team in sections.teams.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,6 +16,7 @@ from gateway.config.layer import Layer, check_document
 from gateway.config.problems import Problems
 from gateway.config.tree import Node, read_tree
 from gateway.config.upstream_schema import ModelSection
+from gateway.config.values import day
 from gateway.core.errors import ConfigError
 from gateway.core.images.flux_catalogue import FluxFacts
 
@@ -27,10 +29,12 @@ class Catalogue:
 
     ``models``: the entries as in the file, each target with its source and date.
     ``flux``: the facts about Flux.
+    ``as_of``: the day on which the prices were last looked through.
     """
 
     models: Mapping[str, ModelSection]
     flux: FluxFacts
+    as_of: date
 
 
 @cache
@@ -40,7 +44,7 @@ def load_catalogue() -> Catalogue:
     layer = builtin_layer({}, {}, problems)
     if problems:
         raise ConfigError(problems.lines())
-    return Catalogue(layer.sections.models, flux_facts())
+    return Catalogue(layer.sections.models, flux_facts(), prices_as_of())
 
 
 @cache
@@ -49,6 +53,17 @@ def flux_facts() -> FluxFacts:
     facts = dict(read_document(_tree(), FILE, {}, Problems()).data["flux_facts"])
     del facts["source"], facts["as_of"]
     return TypeAdapter(FluxFacts).validate_python(facts)
+
+
+@cache
+def prices_as_of() -> date:
+    """The day on which the catalogue's prices were last looked through."""
+    return day(read_document(_tree(), FILE, {}, Problems()).data["as_of"])
+
+
+def days_old(as_of: date, now_ns: int) -> int:
+    """How many days ago ``as_of`` was, in UTC; 0 for today, and for a day to come."""
+    return max(0, (datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date() - as_of).days)
 
 
 def builtin_layer(environ: Mapping[str, str], given: Mapping[str, Any], problems: Problems) -> Layer:
@@ -60,7 +75,7 @@ def builtin_layer(environ: Mapping[str, str], given: Mapping[str, Any], problems
     """
     document = read_document(_tree(), FILE, environ, problems)
     data = document.data
-    del data["flux_facts"]
+    del data["flux_facts"], data["as_of"]
     for name, upstream in _mapping(given.get("upstreams")).items():
         for field, value in _mapping(upstream).items():
             if value is not None:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
+from gateway.config.settings import Provenance
 from gateway.config.task_schema import TaskTypeSection
 from gateway.config.upstream_schema import ModelSection, PriceSection, TargetSection
 from gateway.config.upstreams import known_names
@@ -28,10 +29,12 @@ class BuiltRoutes:
 
     ``declared``: every route with every target.
     ``plans``: model → the PiAPI plan it needs.
+    ``provenance``: model → where each of its targets is from.
     """
 
     declared: tuple[Route, ...]
     plans: Mapping[str, str]
+    provenance: Mapping[str, tuple[Provenance, ...]]
 
     def usable(self) -> tuple[Route, ...]:
         """The same routes with only those targets whose upstream has a key; a route may have none left."""
@@ -61,7 +64,7 @@ def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream])
         shown = (*([f"PiAPI: {plan}"] if plan else []), *(notes or []))
         targets = builder.targets(model, section, layer)
         declared.append(Route(model, targets, shown, builder.max_output(model, section), aliases=tuple(aliases or ())))
-    return BuiltRoutes(tuple(declared), plans)
+    return BuiltRoutes(tuple(declared), plans, {model: tuple(found) for model, found in builder.provenance.items()})
 
 
 class _Builder:
@@ -72,14 +75,17 @@ class _Builder:
         self._known = frozenset(known_names(user, builtin))
         self._any_name = user.document.is_broken(("upstreams",))
         self._prices: dict[_TargetKey, PriceSection] = {}
+        self._priced_by: dict[_TargetKey, TargetSection] = {}
+        self.provenance: dict[str, list[Provenance]] = {}
         self._tasks: dict[_TargetKey, TaskTypes] = {}
         self._builtin = builtin.sections.models
+        self._builtin_layer = builtin
         self._outputs = {model: section.max_output for model, section in builtin.sections.models.items()}
         for model, section in builtin.sections.models.items():
             for target in section.targets:
                 key = _target_key(model, target)
                 if target.price is not None:
-                    self._prices[key] = target.price
+                    self._prices[key], self._priced_by[key] = target.price, target
                 if target.tasks is not None:
                     self._tasks.setdefault(key, target.tasks)
 
@@ -102,6 +108,7 @@ class _Builder:
             # What is left out is the built-in one of the same upstream, model and operation, if there is one.
             price = target.price or self._prices.get(_target_key(model, target))
             tasks = self._task_facts(model, target, location, layer)
+            self.provenance.setdefault(model, []).append(self._provenance(model, target, location, layer))
             found.append(
                 Target(
                     upstream,
@@ -115,6 +122,18 @@ class _Builder:
                 )
             )
         return tuple(found)
+
+    def _provenance(self, model: str, target: TargetSection, location: Location, layer: Layer) -> Provenance:
+        """Where a target is from; its price may be the built-in one, and is then from where that one is."""
+        priced_by = self._priced_by.get(_target_key(model, target)) if target.price is None else None
+        told = priced_by or target
+        position = layer.document.position(location)
+        return Provenance(
+            target.source or told.source,
+            target.as_of or told.as_of,
+            target.confidence or told.confidence,
+            f"{position.file}:{position.line}" if layer is not self._builtin_layer else "",
+        )
 
     def _task_facts(
         self, model: str, target: TargetSection, location: Location, layer: Layer

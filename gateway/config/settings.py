@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import date, tzinfo
 from pathlib import Path
 from typing import Literal
 
@@ -37,6 +37,20 @@ class Team:
     name: str
     budget: Budget | None = None
     alert: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a target of a model is from.
+
+    ``source``, ``as_of``, ``confidence``: where and when its price was found, and how sure that is; None if not said.
+    ``place``: its file and line (``config.yaml:12``); empty if it is built in.
+    """
+
+    source: str | None = None
+    as_of: str | None = None
+    confidence: Literal["high", "medium", "low"] | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,8 @@ class Config:
     ``routes``: only targets that can be used.
     ``declared``: also targets whose upstream is in ``off``, because it has no key.
     ``plans``: model → the PiAPI plan it needs.
+    ``provenance``: model → where each of its targets in ``declared`` is from, in their order.
+    ``prices_as_of``: the day on which the built-in prices were last looked through.
     ``secrets``: every secret value, so that it can be masked wherever it might appear.
     ``source``: the file read; None for the defaults.
     ``warnings``: settings that are allowed but probably a mistake.
@@ -121,6 +137,8 @@ class Config:
     routes: tuple[Route, ...]
     declared: tuple[Route, ...]
     plans: Mapping[str, str]
+    provenance: Mapping[str, tuple[Provenance, ...]]
+    prices_as_of: date
     keys: tuple[VirtualKey, ...]
     teams: Mapping[str, Team]
     time_zone: tzinfo

@@ -6,41 +6,63 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.config.settings import Config
+from gateway.config.settings import Config, Provenance
 from gateway.core.pricing.price_text import describe_price as describe_price
 from gateway.core.pricing.price_text import usd as usd
+from gateway.core.types import Target
+
+_STATES = ("on", "ended", "off")
+"""Of a target, the best first."""
 
 
-def describe_models(config: Config) -> list[dict[str, Any]]:
+def describe_models(config: Config, now_ns: int) -> list[dict[str, Any]]:
     """One row a model, in the catalogue's order, ready for JSON.
 
-    ``{"model", "state", "plan", "notes", "targets": [{"upstream", "model", "operation", "state", "price"}]}``.
-    ``state`` is ``on`` or ``off`` (no key for the upstream, or for any of the model's). ``price`` is None if unknown,
-    else US dollars as decimal text under the names of the configuration file; what is unknown is left out.
+    ``{"model", "state", "plan", "aliases", "max_output", "notes", "targets": [{"upstream", "model", "operation",
+    "state", "price", "source", "as_of", "confidence", "shutdown", "successor"}]}``. What is not known is None.
+
+    ``state`` of a target is ``on``, ``off`` (no key for the upstream) or ``ended`` (its last day is over); a model's is
+    the best of its targets'. ``price`` is None if unknown, else US dollars as decimal text under the names of the
+    configuration file; what is unknown is left out.
+
+    ``now_ns``: Unix time.
     """
     rows = []
     for route in config.declared:
-        targets = [
-            {
-                "upstream": target.upstream.name,
-                "model": target.model,
-                "operation": target.operation,
-                "state": "on" if target.upstream.credentials else "off",
-                "price": describe_price(target.price),
-            }
-            for target in route.targets
-        ]
-        state = "on" if any(target["state"] == "on" for target in targets) else "off"
+        sources = config.provenance[route.model]
+        targets = [_target(*pair, now_ns) for pair in zip(route.targets, sources, strict=True)]
+        states = {target["state"] for target in targets}
         rows.append(
             {
                 "model": route.model,
-                "state": state,
+                "state": next((state for state in _STATES if state in states), "off"),
                 "plan": config.plans.get(route.model),
+                "aliases": list(route.aliases),
+                "max_output": route.max_output,
                 "notes": list(route.notes),
                 "targets": targets,
             }
         )
     return rows
+
+
+def _target(target: Target, provenance: Provenance, now_ns: int) -> dict[str, Any]:
+    if not target.upstream.credentials:
+        state = "off"
+    else:
+        state = "ended" if target.ends_ns is not None and target.ends_ns <= now_ns else "on"
+    return {
+        "upstream": target.upstream.name,
+        "model": target.model,
+        "operation": target.operation,
+        "state": state,
+        "price": describe_price(target.price),
+        "source": provenance.source,
+        "as_of": provenance.as_of,
+        "confidence": provenance.confidence,
+        "shutdown": target.shutdown or None,
+        "successor": target.successor or None,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,23 +265,30 @@ class TargetSection(Section):
     )
     shutdown: Day | None = Field(
         default=None,
-        description="The last day on which it is asked; after it the target is skipped. Left out: no end is known.",
+        description="The last day, in UTC, on which it is asked; after it the target is skipped, and a model without "
+        "any other is answered 404. `check` and the log warn 30 days ahead. Left out: no end is known.",
         examples=['"2027-01-14"'],
     )
     successor: FilledText | None = Field(
-        default=None, description="The model its provider names instead.", examples=["gpt-6-luna"]
+        default=None,
+        description="The model its provider names instead. Clients and warnings are told; it is never asked by itself.",
+        examples=["gpt-6-luna"],
     )
     source: FilledText | None = Field(
-        default=None, description="Where the price was found; for people, nothing reads it.", examples=["list"]
+        default=None,
+        description="Where the price was found, for people; `models --format json` shows it.",
+        examples=["list"],
     )
     confidence: Literal["high", "medium", "low"] | None = Field(
         default=None,
-        description="How sure that is: `high` if the provider's own page, SDK or repository says so; for people, "
-        "nothing reads it.",
+        description="How sure that is: `high` if the provider's own page, SDK or repository says so, `low` if "
+        "it is a guess. `models --format json` shows it.",
         examples=["medium"],
     )
     as_of: FilledText | None = Field(
-        default=None, description="When the price was found; for people, nothing reads it.", examples=['"2026-11-22"']
+        default=None,
+        description="When the price was found, for people; `models --format json` shows it.",
+        examples=['"2026-11-22"'],
     )
 
 

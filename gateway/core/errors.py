@@ -168,6 +168,18 @@ def model_not_found(model: str) -> ClientError:
     )
 
 
+def model_ended(model: str, last_day: str, successor: str) -> ClientError:
+    """404 for a model that its providers have shut down. ``successor``: empty where none is known."""
+    instead = f" Ask for '{shorten(successor)}' instead." if successor else ""
+    return ClientError(
+        404,
+        "invalid_request_error",
+        "model_not_found",
+        f"The model '{shorten(model)}' was shut down; its last day was {last_day}.{instead}",
+        param="model",
+    )
+
+
 def rate_limit_exceeded(message: str, retry_after: float) -> LimitError:
     return LimitError(429, "rate_limit_error", "rate_limit_exceeded", message, retry_after=retry_after)
 

@@ -225,6 +225,7 @@ class Route:
     ``max_output``: tokens the model can write at most in one choice; None if that is not known.
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     ``aliases``: other names by which clients ask for the model.
+    ``ended``: targets that are left out because their last day is over.
     """
 
     model: str
@@ -233,6 +234,7 @@ class Route:
     max_output: int | None = None
     asked: str = ""
     aliases: tuple[str, ...] = ()
+    ended: tuple[Target, ...] = ()
 
     @property
     def named(self) -> str:

@@ -10,6 +10,7 @@ from starlette.types import Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.limits.key_limits import LimitRefusal
+from gateway.core.routing.endings import ended_error
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.exchange.services import Services
@@ -57,13 +58,17 @@ class Admission:
             limits.release(lease, None, loop.time())
 
     def route(self, model: str, key: VirtualKey) -> Route:
-        """The route of ``model``. Raises 404 for an unknown model, 403 for one this key may not use."""
+        """The route of ``model``. Raises 404 for an unknown model and one that was shut down, 403 for one this key may
+        not use.
+        """
         routes = self.services.snapshot.routes
         route = routes.find(model)
         if route is None:
             raise model_not_found(model)
         if not (routes.allowed(key.models, model) or routes.allowed(key.models, route.named)):
             raise model_not_allowed(model)
+        if (ended := ended_error(route, model)) is not None:
+            raise ended
         return route
 
 

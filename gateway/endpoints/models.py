@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
 
 from gateway.core.errors import model_not_found
+from gateway.core.routing.endings import ended_error
 from gateway.core.routing.route_table import RouteTable, allowed
 from gateway.endpoints.auth import Authenticator
 
@@ -34,8 +35,11 @@ def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> lis
         authenticator, routes = current()
         key = authenticator.authenticate(request.scope)
         name: str = request.path_params["model"]
-        if name.endswith("*") or not allowed(key.models, name) or not routes.offers(name):
+        if name.endswith("*") or not allowed(key.models, name):
             raise model_not_found(name)
+        route = routes.find(name)
+        if route is None or not route.targets:
+            raise (route and ended_error(route, name)) or model_not_found(name)
         return _json(_model(name, routes))
 
     return [

@@ -18,6 +18,7 @@ from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.images.task_model import price_each, priced
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
+from gateway.core.routing.endings import ended_error
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
@@ -152,6 +153,8 @@ class CreateTask:
         if not routes.allowed(key.models, model) and not (found and routes.allowed(key.models, found.model)):
             raise model_not_allowed(model)
         if found is not None:
+            if (ended := ended_error(found, model)) is not None:
+                raise ended
             targets = tuple(target for target in found.targets if target.operation == "task")
             if found.targets and not targets:
                 raise model_not_found(model)

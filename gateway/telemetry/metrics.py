@@ -49,6 +49,7 @@ class Sources:
     ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key.
     ``money``: budgets and charges.
+    ``catalogue_age``: days since the built-in prices were last looked through.
     """
 
     endpoints: Callable[[], Iterable[tuple[str, str, bool]]]
@@ -57,6 +58,7 @@ class Sources:
     lag: Callable[[], float]
     auth_failures: Callable[[], int]
     money: Callable[[], MoneySources]
+    catalogue_age: Callable[[], int]
 
 
 class Metrics(Collector):
@@ -151,9 +153,10 @@ class Metrics(Collector):
         lag: Callable[[], float],
         auth_failures: Callable[[], int],
         money: Callable[[], MoneySources],
+        catalogue_age: Callable[[], int],
     ) -> None:
         """Set the callables that a scrape asks (see ``Sources``)."""
-        self._sources = Sources(endpoints, upstream_keys, pending, lag, auth_failures, money)
+        self._sources = Sources(endpoints, upstream_keys, pending, lag, auth_failures, money, catalogue_age)
 
     def observe(self, finished: FinishedExchange) -> None:
         """Count a request that has ended. To be called once for each, where it is settled."""
@@ -328,6 +331,8 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
     yield _gauge(
         "gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), sources.lag())]
     )
+    meaning = "Days since the built-in prices were last looked through."
+    yield _gauge("gateway_catalogue_age_days", meaning, (), [((), sources.catalogue_age())])
     failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
     failures.add_metric((), sources.auth_failures())
     yield failures

@@ -21,7 +21,7 @@ from typing import Any
 import httpx2
 
 from gateway.app.gateway import Gateway, build_log
-from gateway.config import Config, load
+from gateway.config import Config, load, without_ends
 from gateway.sandbox import Sandbox
 
 PATIENCE = 60.0
@@ -118,7 +118,7 @@ async def rehearsal(folder: Path) -> AsyncIterator[Stage]:
         path.write_text(json.dumps(_config(sandbox, folder)), encoding="utf-8")
 
         def read() -> Config:
-            return load(path, {})
+            return without_ends(load(path, {}))
 
         config = read()
         log = build_log(config)

@@ -116,6 +116,7 @@ def observed() -> Metrics:
             [BudgetFigure("k", "t", 1, 1), BudgetFigure("k", "t", 1, 1, "m"), BudgetFigure("", "t", 1, 1)],
             [("k", "t", 1)],
         ),
+        catalogue_age=lambda: 1,
     )
     usage = Usage(input_tokens=1, cached_input_tokens=1, output_tokens=1, images=1)
     costs: tuple[UpstreamCost, ...] = (("u", "m", "billed", 1),)

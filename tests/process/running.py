@@ -33,6 +33,9 @@ PATIENCE = 30.0
 CHAT = "/v1/chat/completions"
 BOB_KEY = "gw-bob-0123456789abcdef"
 
+ENDLESS = {name: {"targets": [{"upstream": "piapi"}, {"upstream": "backup"}]} for name in ("gpt-4o", "gpt-4o-mini")}
+"""The built-in targets without their ends: a process of its own goes by the machine's date."""
+
 _ANNOUNCED = re.compile(r"listens on (http://\S+) \(admin: (http://[^)\s]+)\)")
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
@@ -176,7 +179,8 @@ def settings(sandbox: Sandbox, folder: Path, **over: Any) -> dict[str, Any]:
         {"name": "alice", "team": "growth", "key": ALICE_KEY},
         {"name": "bob", "key": BOB_KEY, "models": ["gpt-4o-mini"]},
     ]
-    return {**merged(base_config(sandbox, folder), {"upstreams": upstreams, "keys": users}), **over}
+    base = merged(base_config(sandbox, folder), {"upstreams": upstreams, "keys": users, "models": ENDLESS})
+    return {**base, **over}
 
 
 def write(folder: Path, document: Mapping[str, Any] | str) -> Path:

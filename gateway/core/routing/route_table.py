@@ -40,6 +40,10 @@ class RouteTable:
         self._next_end_ns = min((end for end in ends if end > now_ns), default=None)
         return [_without_ended(route, now_ns) for route in self._declared]
 
+    def _leave_out_ended(self) -> None:
+        if self._next_end_ns is not None and self._wall_ns is not None and self._wall_ns() >= self._next_end_ns:
+            self._take(self._living(self._wall_ns()))
+
     def _take(self, routes: Iterable[Route]) -> None:
         self._exact: dict[str, Route] = {}
         self._prefixes: list[tuple[str, Route]] = []
@@ -66,8 +70,7 @@ class RouteTable:
         Of a route that ends in ``*`` a copy is returned whose targets ask for this model: a target's ``*`` stands for
         what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
         """
-        if self._next_end_ns is not None and self._wall_ns is not None and self._wall_ns() >= self._next_end_ns:
-            self._take(self._living(self._wall_ns()))
+        self._leave_out_ended()
         route = self._exact.get(model) or self._aliases.get(model)
         if route is not None:
             return route
@@ -92,6 +95,7 @@ class RouteTable:
 
     def of_task(self, model: str, task_type: str) -> Route | None:
         """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""
+        self._leave_out_ended()
         for route in self._exact.values():
             targets = tuple(one for one in route.targets if one.model == model and task_type in one.tasks)
             if targets:
@@ -129,6 +133,7 @@ class RouteTable:
         Of a route that ends in ``*`` those are seen that its upstreams are known to have, because another route asks
         for them there; and those that the key may use by their exact name.
         """
+        self._leave_out_ended()
         seen = {model for model, route in self._exact.items() if route.targets and allowed(patterns, model)}
         seen.update(model for model in self._members if allowed(patterns, model))
         seen.update(name for name in patterns if not name.endswith("*") and self.offers(name))
@@ -149,7 +154,8 @@ def _without_ended(route: Route, now_ns: int) -> Route:
     if all(target.ends_ns is None for target in route.targets):
         return route
     living = tuple(target for target in route.targets if target.ends_ns is None or target.ends_ns > now_ns)
-    return replace(route, targets=living)
+    ended = tuple(target for target in route.targets if target not in living)
+    return replace(route, targets=living, ended=ended)
 
 
 def _filled(target: Target, rest: str) -> Target:

@@ -20,6 +20,7 @@ from gateway.sandbox.wire.errors import error_reply
 from gateway.sandbox.wire.options import Options
 
 MODEL_FAMILIES = (
+    "chat-latest",
     "gpt-",
     "chatgpt-",
     "claude-",

@@ -234,6 +234,14 @@ class TestAnEnd:
             route = table.find(name)
             assert route is not None
             assert [one.model for one in route.targets] == left
+            assert [one.model for one in route.ended] == ["old"]
+        assert "gone" not in table.visible(["*"])
+
+    def test_is_seen_by_a_list_that_nobody_looked_up_a_model_before(self) -> None:
+        clock = [0]
+        table = self.table(clock)
+        assert "gone" in table.visible(["*"])
+        clock[0] = self.DAY
         assert "gone" not in table.visible(["*"])
 
     def test_never_comes_where_no_clock_is_given(self) -> None:
