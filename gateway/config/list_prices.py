@@ -1,0 +1,30 @@
+"""The shipped price data, gateway/list_prices.json: read when a model is first looked for that the catalogue lacks."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+
+from gateway.core.pricing.list_prices import ListPrices
+from gateway.core.types import Price
+
+FILE = "list_prices.json"
+
+
+@cache
+def list_prices() -> ListPrices:
+    """The data of this version of the gateway."""
+    text = files("gateway").joinpath(FILE).read_text(encoding="utf-8")
+    found = json.loads(text, parse_float=Decimal)  # money never passes through a binary float
+    return ListPrices(f"{found['source']} {found['version']}", found["as_of"], found["models"], found["names"])
+
+
+def list_price(model: str) -> Price | None:
+    """The vendor's list price of a model, marked ``estimated``; None if the data do not know it.
+
+    It serves a model that no catalogue names, at whatever upstream: it is what the backup bills as long as it is the
+    vendor itself, and a bound of what PiAPI bills, which sells at the list price or below.
+    """
+    return list_prices().price(model)
