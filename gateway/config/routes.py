@@ -41,21 +41,21 @@ class BuiltRoutes:
         )
 
 
-def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> BuiltRoutes:
-    """Merge name by name. An entry of the file replaces all targets of the built-in one; its other settings are
-    kept.
+def build_routes(user: Layer, own: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> BuiltRoutes:
+    """Merge name by name. An entry of the file replaces all targets of the one below it, which is that of the user's
+    ``own`` catalogue or the built-in one; what else it leaves out is kept.
     """
-    builder = _Builder(user, builtin, upstreams)
-    mine, base = user.sections.models, builtin.sections.models
+    builder = _Builder(user, own, builtin, upstreams)
     declared = []
     plans = {}
-    for model in dict.fromkeys([*base, *mine]):
-        section, layer = (mine[model], user) if model in mine else (base[model], builtin)
-        notes, plan, aliases = section.notes, section.plan, section.aliases
-        if model in base:
-            aliases = base[model].aliases if aliases is None else aliases
-            notes = base[model].notes if notes is None else notes
-            plan = base[model].plan if plan is None else plan
+    for model in dict.fromkeys([*builtin.sections.models, *own.sections.models, *user.sections.models]):
+        entries = [
+            (layer.sections.models[model], layer) for layer in (user, own, builtin) if model in layer.sections.models
+        ]
+        section, layer = entries[0]
+        notes = next((one.notes for one, _ in entries if one.notes is not None), None)
+        plan = next((one.plan for one, _ in entries if one.plan is not None), None)
+        aliases = next((one.aliases for one, _ in entries if one.aliases is not None), None)
         if plan is not None:
             plans[model] = plan
         shown = (*([f"PiAPI: {plan}"] if plan else []), *(notes or []))
@@ -65,23 +65,31 @@ def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream])
 
 
 class _Builder:
-    """The builder of targets, which knows the built-in prices."""
+    """The builder of targets, which knows the prices below the file's own: the built-in ones, and above them those of
+    the user's ``own`` catalogue.
+    """
 
-    def __init__(self, user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(self, user: Layer, own: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> None:
         self._upstreams = upstreams
         self._known = frozenset(known_names(user, builtin))
         self._any_name = user.document.is_broken(("upstreams",))
         self._prices: dict[_TargetKey, PriceSection] = {}
         self._tasks: dict[_TargetKey, TaskTypes] = {}
-        self._builtin = builtin.sections.models
-        self._outputs = {model: section.max_output for model, section in builtin.sections.models.items()}
-        for model, section in builtin.sections.models.items():
-            for target in section.targets:
-                key = _target_key(model, target)
-                if target.price is not None:
-                    self._prices[key] = target.price
-                if target.tasks is not None:
-                    self._tasks.setdefault(key, target.tasks)
+        self._below: dict[str, list[TargetSection]] = {}
+        self._outputs: dict[str, int] = {}
+        for layer in (builtin, own):
+            tasks: dict[_TargetKey, TaskTypes] = {}
+            for model, section in layer.sections.models.items():
+                self._below[model] = [*section.targets, *self._below.get(model, [])]
+                if section.max_output is not None:
+                    self._outputs[model] = section.max_output
+                for target in section.targets:
+                    key = _target_key(model, target)
+                    if target.price is not None:
+                        self._prices[key] = target.price
+                    if target.tasks is not None:
+                        tasks.setdefault(key, target.tasks)
+            self._tasks |= tasks
 
     def targets(self, model: str, section: ModelSection, layer: Layer) -> tuple[Target, ...]:
         found = []
@@ -122,9 +130,9 @@ class _Builder:
         """The task types of a target, its own or the built-in ones; the entry of the same name knows them best."""
         sections: TaskTypes | None = target.tasks
         if sections is None and target.operation == "task":
-            own = self._builtin[model].targets if model in self._builtin else []
             key = _target_key(model, target)
-            same = (one.tasks for one in own if _target_key(model, one) == key and one.tasks is not None)
+            below = self._below.get(model, [])
+            same = (one.tasks for one in below if _target_key(model, one) == key and one.tasks is not None)
             sections = next(same, None) or self._tasks.get(key)
         for name, section in (sections or {}).items():
             for problem in _wrong_names(section):

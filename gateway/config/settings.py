@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import date, tzinfo
 from pathlib import Path
 from typing import Literal
 
@@ -103,6 +103,8 @@ class Config:
     ``warnings``: settings that are allowed but probably a mistake.
     ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
         beside the keys.
+    ``catalogue``: the file with models of one's own; None for none.
+    ``catalogue_as_of``: the day of its prices; None if it does not say.
 
     In a target's model a final ``*`` stands for what the route's own ``*`` stood for.
     """
@@ -138,6 +140,8 @@ class Config:
     source: Path | None
     warnings: tuple[str, ...]
     key_pepper: str = field(repr=False, default="")
+    catalogue: Path | None = None
+    catalogue_as_of: date | None = None
 
     @property
     def sqlite_path(self) -> Path | None:
