@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
+from gateway.config.rewrites import rewrites_of
 from gateway.config.task_schema import TaskTypeSection
 from gateway.config.upstream_schema import ModelSection, PriceSection, TargetSection
 from gateway.config.upstreams import known_names
@@ -120,6 +121,7 @@ class _Builder:
                     target.shutdown.isoformat() if target.shutdown is not None else "",
                     _end_ns(target.shutdown) if target.shutdown is not None else None,
                     target.successor or "",
+                    rewrites_of(target, location, layer),
                 )
             )
         return tuple(found)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from gateway.config.rewrites import DROP
 from gateway.config.settings import Config
-from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Price
+from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Price, Rewrites
 
 _AMOUNTS = (
     "input",
@@ -30,7 +31,8 @@ def describe_models(config: Config) -> list[dict[str, Any]]:
 
     ``{"model", "state", "plan", "notes", "targets": [{"upstream", "model", "operation", "state", "price"}]}``.
     ``state`` is ``on`` or ``off`` (no key for the upstream, or for any of the model's). ``price`` is None if unknown,
-    else US dollars as decimal text under the names of the configuration file; what is unknown is left out.
+    else US dollars as decimal text under the names of the configuration file; what is unknown is left out. A target
+    that gets chats otherwise than they came has ``rewrites`` as well.
     """
     rows = []
     for route in config.declared:
@@ -41,6 +43,7 @@ def describe_models(config: Config) -> list[dict[str, Any]]:
                 "operation": target.operation,
                 "state": "on" if target.upstream.credentials else "off",
                 "price": describe_price(target.price),
+                **({"rewrites": _rewrites(target.rewrites)} if target.rewrites is not None else {}),
             }
             for target in route.targets
         ]
@@ -78,6 +81,11 @@ def describe_price(price: Price | None) -> dict[str, Any] | None:
     if price.estimated:
         described["estimated"] = True
     return described
+
+
+def _rewrites(rewrites: Rewrites) -> dict[str, Any]:
+    """As the configuration has them."""
+    return {**dict(rewrites.renames), **({DROP: list(rewrites.drops)} if rewrites.drops else {})}
 
 
 def _times(factor: int) -> str:
