@@ -48,6 +48,20 @@ LICENCE = (
 VENDORS = ("openai", "anthropic", "google", "x-ai", "deepseek", "mistral")
 """The vendors whose models are shipped, by genai-prices' names."""
 
+PREFIXES = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "google": "google",
+    "gemini": "google",
+    "models": "google",  # Google's own names are models/gemini-…
+    "xai": "x-ai",
+    "x-ai": "x-ai",
+    "deepseek": "deepseek",
+    "mistral": "mistral",
+    "mistralai": "mistral",
+}
+"""What may stand before a model's name and a slash → the vendor."""
+
 FIELDS = {
     "input": "input_mtok",
     "cached_input": "cache_read_mtok",
@@ -121,6 +135,7 @@ def as_file(listed: Mapping[tuple[str, str], Listed], day: date) -> str:
         names[vendor] |= {name: model for name in one.names if name != model}
     head = {"source": PACKAGE, "version": installed_version(), "as_of": day.isoformat(), "licence": LICENCE}
     lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in head.items()]
+    lines.append(f' "prefixes": {json.dumps(PREFIXES)},')
     lines += [' "models": {', *_lines(models), " },", ' "names": {', *_lines(names), " }"]
     return "\n".join(["{", *lines, "}"]) + "\n"
 

@@ -7,6 +7,7 @@ The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the use
 """
 
 from gateway.config.catalogue import Catalogue, load_catalogue
+from gateway.config.list_prices import list_price, list_prices, unlisted_price
 from gateway.config.loader import load
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
@@ -21,8 +22,11 @@ __all__ = [
     "describe_models",
     "describe_price",
     "duration",
+    "list_price",
+    "list_prices",
     "load",
     "load_catalogue",
+    "unlisted_price",
     "unsupported",
     "usd",
 ]

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from gateway.core.pricing.list_prices import ListPrices
-from gateway.core.types import Price
+from gateway.core.types import Price, Upstream
 
 FILE = "list_prices.json"
 
@@ -18,13 +18,19 @@ def list_prices() -> ListPrices:
     """The data of this version of the gateway."""
     text = files("gateway").joinpath(FILE).read_text(encoding="utf-8")
     found = json.loads(text, parse_float=Decimal)  # money never passes through a binary float
-    return ListPrices(f"{found['source']} {found['version']}", found["as_of"], found["models"], found["names"])
+    source = f"{found['source']} {found['version']}"
+    return ListPrices(source, found["as_of"], found["models"], found["names"], found["prefixes"])
 
 
 def list_price(model: str) -> Price | None:
-    """The vendor's list price of a model, marked ``estimated``; None if the data do not know it.
-
-    It serves a model that no catalogue names, at whatever upstream: it is what the backup bills as long as it is the
-    vendor itself, and a bound of what PiAPI bills, which sells at the list price or below.
-    """
+    """The vendor's list price of a model, marked ``estimated``; None if the data do not know it."""
     return list_prices().price(model)
+
+
+def unlisted_price(upstream: Upstream, model: str) -> Price | None:
+    """The price of a model that no catalogue names, at an upstream; None if the data do not know it.
+
+    It is the list price wherever the model is bought: what the backup bills as long as it is the vendor itself, and a
+    bound of what PiAPI bills, which takes the list price at most. Others may ask more, so that it stays a guess.
+    """
+    return list_price(model)

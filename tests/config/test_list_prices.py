@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import load
-from gateway.config.list_prices import FILE, list_price, list_prices
-from gateway.core.pricing.list_prices import AMOUNTS, VENDORS, price_setting
-from scripts.price_data import as_file, installed_version, listed_models
+from gateway.config import describe_price, load
+from gateway.config.list_prices import FILE, list_price, list_prices, unlisted_price
+from gateway.core.pricing.list_prices import AMOUNTS, TOKEN_PRICES
+from scripts.price_data import VENDORS, as_file, installed_version, listed_models
 from scripts.prices import PATH
 
 MOST_BYTES = 300_000
@@ -42,7 +42,7 @@ def test_it_is_small_and_in_the_wheel() -> None:
 
 def test_every_row_is_one_that_a_chat_can_be_priced_by() -> None:
     prices = list_prices()
-    assert prices.models.keys() == set(VENDORS.values())
+    assert prices.models.keys() == set(prices.prefixes.values()) == set(VENDORS)
     for vendor, models in prices.models.items():
         for model, row in models.items():
             assert row["input"] > 0, model
@@ -58,25 +58,27 @@ def test_every_row_is_one_that_a_chat_can_be_priced_by() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "setting"),
+    ("model", "tokens"),
     [
         # https://developers.openai.com/api/docs/models, of 2026-11
-        ("gpt-5.2", "price: {input: 1.75, cached_input: 0.175, output: 14}"),
-        ("gpt-5.4-mini-2026-03-17", "price: {input: 0.75, cached_input: 0.075, output: 4.5}"),
-        ("openai/gpt-6-luna", "price: {input: 0.1, cached_input: 0.01, cache_write: 0.125, output: 0.5}"),
+        ("gpt-5.2", {"input": "1.75", "cached_input": "0.175", "output": "14"}),
+        ("gpt-5.4-mini-2026-03-17", {"input": "0.75", "cached_input": "0.075", "output": "4.5"}),
+        ("openai/gpt-6-luna", {"input": "0.1", "cached_input": "0.01", "cache_write": "0.125", "output": "0.5"}),
         # https://platform.claude.com/docs/en/about-claude/pricing
-        ("claude-sonnet-4-6", "price: {input: 3, cached_input: 0.3, cache_write: 3.75, output: 15}"),
-        ("anthropic/claude-opus-4-6", "price: {input: 5, cached_input: 0.5, cache_write: 6.25, output: 25}"),
+        ("claude-sonnet-4-6", {"input": "3", "cached_input": "0.3", "cache_write": "3.75", "output": "15"}),
+        ("anthropic/claude-opus-4-6", {"input": "5", "cached_input": "0.5", "cache_write": "6.25", "output": "25"}),
         # https://ai.google.dev/gemini-api/docs/pricing
-        ("google/gemini-2.5-flash", "price: {input: 0.3, cached_input: 0.03, output: 2.5, audio_input: 1}"),
+        ("google/gemini-2.5-flash", {"input": "0.3", "cached_input": "0.03", "output": "2.5", "audio_input": "1"}),
         # Announced: twice as much from 2026-12-01. The dearer of the two is the bound.
-        ("gemini-4-argon", "price: {input: 4, cached_input: 0.2, output: 20}"),
+        ("gemini-4-argon", {"input": "4", "cached_input": "0.2", "output": "20"}),
     ],
 )
-def test_known_prices(model: str, setting: str) -> None:
+def test_known_prices(model: str, tokens: dict[str, str]) -> None:
     price = list_price(model)
-    assert price is not None
-    assert price_setting(price) == setting
+    shown = describe_price(price)
+    assert shown is not None
+    assert {name: amount for name, amount in shown.items() if name in TOKEN_PRICES} == tokens
+    assert unlisted_price(load(None, {}).upstreams["piapi"], model) == price
 
 
 def test_a_long_request_and_a_fast_tier_cost_what_openai_says() -> None:

@@ -171,7 +171,7 @@ def test_all_errors_of_both_files_are_told_at_once(faults: Faults) -> None:
         "config.yaml:2:1",
         "config.yaml:3:35",
         "my-models.yaml:2:28",
-        "my-models.yaml:3:3",
+        "my-models.yaml:3:6",
         "my-models.yaml:3:7",
     ]
 

@@ -29,20 +29,6 @@ TOKEN_PRICES = (
 
 AMOUNTS = (*TOKEN_PRICES, "call")
 
-VENDORS: Mapping[str, str] = {
-    "openai": "openai",
-    "anthropic": "anthropic",
-    "google": "google",
-    "gemini": "google",
-    "models": "google",  # Google's own names are models/gemini-…
-    "xai": "x-ai",
-    "x-ai": "x-ai",
-    "deepseek": "deepseek",
-    "mistral": "mistral",
-    "mistralai": "mistral",
-}
-"""What may stand before a model's name and a slash → the vendor of the price data."""
-
 MOST_WRITTEN = 131_072
 """Tokens. No model of these vendors is known to write more in one choice, and the data do not say how many each can."""
 
@@ -57,12 +43,14 @@ class ListPrices:
     ``source``: who made them, in which version; ``as_of``: the day of that version, ``2026-11-10``.
     ``models``: vendor → model → its row, amounts in US dollars as int or Decimal.
     ``names``: vendor → another name → the model.
+    ``prefixes``: what may stand before a model's name and a slash → the vendor.
     """
 
     source: str
     as_of: str
     models: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(repr=False)
     names: Mapping[str, Mapping[str, str]] = field(repr=False)
+    prefixes: Mapping[str, str] = field(repr=False)
 
     def price(self, model: str) -> Price | None:
         """The list price of a model, marked ``estimated``; None if the data do not know it.
@@ -85,7 +73,7 @@ class ListPrices:
         vendor, slash, rest = model.lower().partition("/")
         if not slash:
             return self._of_vendors(model.lower(), tuple(self.models))
-        known = VENDORS.get(vendor)
+        known = self.prefixes.get(vendor)
         return None if known is None else self._of_vendors(rest, (known,))
 
     def _of_vendors(self, name: str, vendors: tuple[str, ...]) -> Mapping[str, Any] | None:
@@ -110,17 +98,6 @@ def price_of_row(row: Mapping[str, Any]) -> Price:
         tiers={tier: _thousandths(times) for tier, times in row.get("tiers", {}).items()},
         estimated=True,
     )
-
-
-def price_setting(price: Price) -> str:
-    """The token prices as a line of the configuration: ``price: {input: 1.25, cached_input: 0.125, output: 10}``."""
-    shown = (f"{name}: {_decimal(amount)}" for name in TOKEN_PRICES if (amount := getattr(price, name)) is not None)
-    return f"price: {{{', '.join(shown)}}}"
-
-
-def _decimal(nano: int) -> str:
-    text = f"{Decimal(nano) / NANO_PER_USD:.9f}".rstrip("0")
-    return text.rstrip(".") or "0"
 
 
 def _thousandths(times: int | Decimal) -> int:

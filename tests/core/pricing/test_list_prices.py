@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.core.pricing.list_prices import MOST_WRITTEN, ListPrices, price_setting
+from gateway.core.pricing.list_prices import MOST_WRITTEN, ListPrices
 from gateway.core.types import LongContext, Price
 
 PRICES = ListPrices(
@@ -30,6 +30,7 @@ PRICES = ListPrices(
         "google": {"gemini-9": {"input": Decimal("0.0000000001"), "output": 1}},
     },
     names={"openai": {"gpt-9-codex": "gpt-9"}},
+    prefixes={"openai": "openai", "anthropic": "anthropic", "models": "google"},
 )
 GPT_9 = Price(
     input=1_250_000_000,
@@ -70,6 +71,11 @@ def test_another_models_price_is_not_guessed(model: str) -> None:
     assert PRICES.max_output(model) is None
 
 
+def test_a_prefix_may_be_another_word_for_the_vendor() -> None:
+    assert PRICES.price("models/gemini-9") == PRICES.price("gemini-9") is not None
+    assert PRICES.price("google/gemini-9") is None  # not among the prefixes
+
+
 def test_a_snapshot_with_a_price_of_its_own_has_that() -> None:
     price = PRICES.price("openai/gpt-9-2026-05-13")
     assert price is not None
@@ -98,8 +104,3 @@ def test_an_output_is_bounded_by_the_context_and_by_what_any_model_writes() -> N
     assert PRICES.max_output("gpt-9") == MOST_WRITTEN
     assert PRICES.max_output("gpt-9-2026-05-13") == 8192
     assert PRICES.max_output("claude-9") == MOST_WRITTEN
-
-
-def test_a_price_is_written_as_the_configuration_has_it() -> None:
-    assert price_setting(GPT_9) == "price: {input: 1.25, cached_input: 0.125, output: 10}"
-    assert price_setting(Price(input=0, output=5)) == "price: {input: 0, output: 0.000000005}"
