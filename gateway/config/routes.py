@@ -142,14 +142,16 @@ class _Builder:
         return {name: _facts(section) for name, section in (sections or {}).items()}
 
     def max_output(self, model: str, section: ModelSection) -> int | None:
-        """The limit of the model's own entry, or of the built-in one of that name, or the largest of its targets'
-        built-in ones.
+        """The limit the entry names; else that of the entry of its name below it, or of a model that stands in for it
+        and may write more; else the largest of its targets' models.
         """
-        own = section.max_output or self._outputs.get(model)
-        if own is not None:
-            return own
-        # Any target may serve, so all must be known.
+        if section.max_output is not None:
+            return section.max_output
         known = [limit for target in section.targets if (limit := self._outputs.get(target.model or model)) is not None]
+        own = self._outputs.get(model)
+        if own is not None:
+            return max([own, *known])
+        # Any target may serve, so all must be known.
         return max(known) if len(known) == len(section.targets) else None
 
 

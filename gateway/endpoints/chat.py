@@ -126,7 +126,7 @@ class ChatOperation:
         if target.operation != "chat" and self.images is not None:
             return self.images.parts[0].cost_bound(target, exact=exact)
         request, _ = rewritten(self.request, target.rewrites)  # it may lose the client's bound
-        thinking = self.request.body.get("thinking")
+        thinking = request.body.get("thinking")
         beside = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
         outputs = most_output(
             request.max_output_tokens, self.max_output, request.n, beside if type(beside) is int and beside > 0 else 0

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from gateway.config.catalogue import Catalogue, load_catalogue
+from gateway.config.catalogue import load_catalogue
 from gateway.config.upstream_schema import ModelSection
 from scripts import prices
 from scripts.price_data import Listed, installed_version, listed_models
@@ -36,7 +37,7 @@ def test_a_row_that_claims_to_be_from_these_data_is_as_they_are(listed: Mapping[
 
 def with_rows(monkeypatch: pytest.MonkeyPatch, models: dict[str, Any]) -> None:
     sections = {name: ModelSection.model_validate(model) for name, model in models.items()}
-    monkeypatch.setattr(prices, "load_catalogue", lambda: Catalogue(sections, load_catalogue().flux))
+    monkeypatch.setattr(prices, "load_catalogue", lambda: replace(load_catalogue(), models=sections))
 
 
 def row(price: dict[str, Any] | None, **settings: str) -> dict[str, Any]:
