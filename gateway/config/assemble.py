@@ -10,7 +10,6 @@ from types import MappingProxyType
 from gateway.config.addresses import passwords
 from gateway.config.catalogue import flux_facts
 from gateway.config.layer import Layer
-from gateway.config.own_catalogue import OwnCatalogue
 from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
 from gateway.config.schema import FileSection
@@ -26,15 +25,18 @@ SHORT_KEY = 16
 """A virtual key with fewer characters gets a warning."""
 
 
-def assemble(user: Layer, own: OwnCatalogue, builtin: Layer, source: Path | None) -> Config:
-    """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used."""
+def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Config:
+    """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used.
+
+    ``own``: the models of the user's own catalogue.
+    """
     sections = user.sections
     admin_key = builtin.sections.admin.key if sections.admin.key is None else sections.admin.key
     admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
     _check_listeners(user, admin)
     _check_dependencies(user)
     upstreams = build_upstreams(user, builtin)
-    routes = build_routes(user, own.layer, builtin, upstreams)
+    routes = build_routes(user, own, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     alerts = BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret)
     facts = flux_facts()
@@ -72,9 +74,7 @@ def assemble(user: Layer, own: OwnCatalogue, builtin: Layer, source: Path | None
         secrets=_secrets(sections, admin, upstreams),
         off=off,
         source=source,
-        warnings=(*_warnings(user, upstreams, off), *own.warnings),
-        catalogue=own.path,
-        catalogue_as_of=own.as_of,
+        warnings=_warnings(user, upstreams, off),
     )
 
 

@@ -36,8 +36,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     user = check_document(document, problems)
     own = own_catalogue(user, path, environ, problems)
     builtin = builtin_layer(environ, document.data, problems)
-    config = assemble(user, own, builtin, path)
+    config = assemble(user, own.layer, builtin, path)
     if problems:
         raise ConfigError(problems.lines())
+    if own.path is not None:
+        warnings = (*config.warnings, *own.warnings)
+        config = replace(config, catalogue=own.path, catalogue_as_of=own.as_of, warnings=warnings)
     pepper = environ.get(PEPPER_VARIABLE, "").strip()
     return replace(config, key_pepper=pepper, secrets=config.secrets | {pepper}) if pepper else config

@@ -139,9 +139,9 @@ class Config:
     off: tuple[str, ...]
     source: Path | None
     warnings: tuple[str, ...]
-    key_pepper: str = field(repr=False, default="")
     catalogue: Path | None = None
     catalogue_as_of: date | None = None
+    key_pepper: str = field(repr=False, default="")
 
     @property
     def sqlite_path(self) -> Path | None:
