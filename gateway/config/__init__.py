@@ -7,7 +7,7 @@ The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the use
 """
 
 from gateway.config.catalogue import Catalogue, load_catalogue
-from gateway.config.list_prices import list_price, list_prices, unlisted_price
+from gateway.config.list_prices import list_price, list_prices, unlisted_output, unlisted_price
 from gateway.config.loader import load
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
@@ -26,6 +26,7 @@ __all__ = [
     "list_prices",
     "load",
     "load_catalogue",
+    "unlisted_output",
     "unlisted_price",
     "unsupported",
     "usd",

@@ -34,3 +34,8 @@ def unlisted_price(upstream: Upstream, model: str) -> Price | None:
     bound of what PiAPI bills, which takes the list price at most. Others may ask more, so that it stays a guess.
     """
     return list_price(model)
+
+
+def unlisted_output(model: str) -> int | None:
+    """Tokens that such a model writes at most in one choice, generously; None if the data do not know it."""
+    return list_prices().max_output(model)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import describe_price, load
-from gateway.config.list_prices import FILE, list_price, list_prices, unlisted_price
+from gateway.config.list_prices import FILE, list_price, list_prices, unlisted_output, unlisted_price
 from gateway.core.pricing.list_prices import AMOUNTS, TOKEN_PRICES
 from scripts.price_data import VENDORS, as_file, installed_version, listed_models
 from scripts.prices import PATH
@@ -88,6 +88,12 @@ def test_a_long_request_and_a_fast_tier_cost_what_openai_says() -> None:
     assert (price.long.above, price.long.input, price.long.output) == (272_000, 2000, 1500)
     assert price.tiers["flex"] == 500
     assert price.tiers["priority"] == price.tiers["fast"] == 2000
+
+
+def test_what_a_model_may_write_is_bounded_by_its_context() -> None:
+    assert unlisted_output("gpt-4") == 8192
+    assert unlisted_output("openai/gpt-6-luna") == 131_072
+    assert unlisted_output("nobody-knows-it") is None
 
 
 def test_a_configuration_is_loaded_without_reading_it() -> None:
