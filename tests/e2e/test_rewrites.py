@@ -112,6 +112,7 @@ async def test_a_refusal_of_something_else_is_still_the_answer(gateway: StartGat
     answer = await rig.chat(max_tokens=50, tools=tools)
 
     assert (answer.status, answer.error()["param"]) == (400, "reasoning_effort")
+    assert answer.header(NOTE) == "rewritten: max_tokens as max_completion_tokens"
 
 
 async def test_the_sdk_sees_an_answer_as_any_other(gateway: StartGateway) -> None:
