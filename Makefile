@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check format bench soak fuzz docs lock clean
+.PHONY: help run test test-unit check format bench soak fuzz docs prices lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -79,6 +79,9 @@ docs: $(VENV)/.docs ## write the pages made from the code, and the site into sit
 	@$(BIN)/python -m scripts.build_docs
 	@$(BIN)/python -m scripts.build_site
 	@echo "the site is in site/: open site/index.html"
+
+prices: $(VENV)/.dev ## where the catalogue's prices differ from genai-prices' (ARGS=--write renews the shipped price data)
+	@$(BIN)/python -m scripts.prices $(ARGS)
 
 lock: $(VENV)/.dev ## renew the hash-locked requirements
 	@for set in build base dev docs; do scripts/lock.sh $(BIN)/uv $$set; done

@@ -61,7 +61,8 @@ def _summary(config: Config, now_ns: int) -> str:
     )
     keys = "1 virtual key" if len(config.keys) == 1 else f"{len(config.keys)} virtual keys"
     off = ", ".join(config.off) or "none"
-    return f"{config.source or 'built-in defaults'}: OK, {on} models on, {keys}, upstreams off: {off}"
+    source = " with ".join(str(one) for one in (config.source or "built-in defaults", config.catalogue) if one)
+    return f"{source}: OK, {on} models on, {keys}, upstreams off: {off}"
 
 
 def _check_upstreams(config: Config, as_rows: bool) -> int:

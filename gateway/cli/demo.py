@@ -89,6 +89,8 @@ def demo_settings(
 
     config = load(config_path, environ)
     kept = {} if config_path is None else yaml.safe_load(config_path.read_text(encoding="utf-8")) or {}
+    if config.catalogue is not None:
+        kept["catalogue"] = str(config.catalogue.absolute())  # what the demo writes lies elsewhere
     kept.setdefault("log", {"format": "text", "level": "warning"})
     keys = [{"name": "demo", "team": "demo", "key": key}]
     if config.listen.is_loopback:

@@ -8,6 +8,7 @@ The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the use
 
 from gateway.config.catalogue import Catalogue, days_old, load_catalogue
 from gateway.config.endings import EndWarning, end_warnings, without_ends
+from gateway.config.list_prices import list_price, list_prices, unlisted_output, unlisted_price
 from gateway.config.loader import load
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
@@ -25,8 +26,12 @@ __all__ = [
     "describe_price",
     "duration",
     "end_warnings",
+    "list_price",
+    "list_prices",
     "load",
     "load_catalogue",
+    "unlisted_output",
+    "unlisted_price",
     "unsupported",
     "usd",
     "without_ends",

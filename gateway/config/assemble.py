@@ -26,15 +26,18 @@ SHORT_KEY = 16
 """A virtual key with fewer characters gets a warning."""
 
 
-def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
-    """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used."""
+def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Config:
+    """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used.
+
+    ``own``: the models of the user's own catalogue.
+    """
     sections = user.sections
     admin_key = builtin.sections.admin.key if sections.admin.key is None else sections.admin.key
     admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
     _check_listeners(user, admin)
     _check_dependencies(user)
     upstreams = build_upstreams(user, builtin)
-    routes = build_routes(user, builtin, upstreams)
+    routes = build_routes(user, own, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     alerts = BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret)
     facts = flux_facts()

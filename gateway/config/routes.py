@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
+from gateway.config.rewrites import rewrites_of
 from gateway.config.settings import Provenance
 from gateway.config.task_schema import TaskTypeSection
 from gateway.config.upstream_schema import ModelSection, PriceSection, TargetSection
@@ -44,21 +45,21 @@ class BuiltRoutes:
         )
 
 
-def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> BuiltRoutes:
-    """Merge name by name. An entry of the file replaces all targets of the built-in one; its other settings are
-    kept.
+def build_routes(user: Layer, own: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> BuiltRoutes:
+    """Merge name by name. An entry of the file replaces all targets of the one below it, which is that of the user's
+    ``own`` catalogue or the built-in one; what else it leaves out is kept.
     """
-    builder = _Builder(user, builtin, upstreams)
-    mine, base = user.sections.models, builtin.sections.models
+    builder = _Builder(user, own, builtin, upstreams)
     declared = []
     plans = {}
-    for model in dict.fromkeys([*base, *mine]):
-        section, layer = (mine[model], user) if model in mine else (base[model], builtin)
-        notes, plan, aliases = section.notes, section.plan, section.aliases
-        if model in base:
-            aliases = base[model].aliases if aliases is None else aliases
-            notes = base[model].notes if notes is None else notes
-            plan = base[model].plan if plan is None else plan
+    for model in dict.fromkeys([*builtin.sections.models, *own.sections.models, *user.sections.models]):
+        entries = [
+            (layer.sections.models[model], layer) for layer in (user, own, builtin) if model in layer.sections.models
+        ]
+        section, layer = entries[0]
+        notes = next((one.notes for one, _ in entries if one.notes is not None), None)
+        plan = next((one.plan for one, _ in entries if one.plan is not None), None)
+        aliases = next((one.aliases for one, _ in entries if one.aliases is not None), None)
         if plan is not None:
             plans[model] = plan
         shown = (*([f"PiAPI: {plan}"] if plan else []), *(notes or []))
@@ -68,26 +69,33 @@ def build_routes(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream])
 
 
 class _Builder:
-    """The builder of targets, which knows the built-in prices."""
+    """The builder of targets, which knows the prices below the file's own: the built-in ones, and above them those of
+    the user's ``own`` catalogue.
+    """
 
-    def __init__(self, user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(self, user: Layer, own: Layer, builtin: Layer, upstreams: Mapping[str, Upstream]) -> None:
         self._upstreams = upstreams
         self._known = frozenset(known_names(user, builtin))
         self._any_name = user.document.is_broken(("upstreams",))
-        self._prices: dict[_TargetKey, PriceSection] = {}
-        self._priced_by: dict[_TargetKey, TargetSection] = {}
+        self._priced: dict[_TargetKey, TargetSection] = {}
         self.provenance: dict[str, list[Provenance]] = {}
         self._tasks: dict[_TargetKey, TaskTypes] = {}
-        self._builtin = builtin.sections.models
-        self._builtin_layer = builtin
-        self._outputs = {model: section.max_output for model, section in builtin.sections.models.items()}
-        for model, section in builtin.sections.models.items():
-            for target in section.targets:
-                key = _target_key(model, target)
-                if target.price is not None:
-                    self._prices[key], self._priced_by[key] = target.price, target
-                if target.tasks is not None:
-                    self._tasks.setdefault(key, target.tasks)
+        self._builtin = builtin
+        self._below: dict[str, list[TargetSection]] = {}
+        self._outputs: dict[str, int] = {}
+        for layer in (builtin, own):
+            tasks: dict[_TargetKey, TaskTypes] = {}
+            for model, section in layer.sections.models.items():
+                self._below[model] = [*section.targets, *self._below.get(model, [])]
+                if section.max_output is not None:
+                    self._outputs[model] = section.max_output
+                for target in section.targets:
+                    key = _target_key(model, target)
+                    if target.price is not None:
+                        self._priced[key] = target
+                    if target.tasks is not None:
+                        tasks.setdefault(key, target.tasks)
+            self._tasks |= tasks
 
     def targets(self, model: str, section: ModelSection, layer: Layer) -> tuple[Target, ...]:
         found = []
@@ -106,33 +114,32 @@ class _Builder:
             if target.tasks is not None and target.operation != "task":
                 layer.report((*location, "tasks"), "only a target whose operation is task has task types")
             # What is left out is the built-in one of the same upstream, model and operation, if there is one.
-            price = target.price or self._prices.get(_target_key(model, target))
+            priced = target if target.price is not None else self._priced.get(_target_key(model, target), target)
             tasks = self._task_facts(model, target, location, layer)
-            self.provenance.setdefault(model, []).append(self._provenance(model, target, location, layer))
+            self.provenance.setdefault(model, []).append(self._provenance(target, priced, location, layer))
             found.append(
                 Target(
                     upstream,
                     target.model or model,
                     target.operation,
-                    _price(price) or _price_of_tasks(tasks),
+                    _price(priced.price) or _price_of_tasks(tasks),
                     tasks,
                     target.shutdown.isoformat() if target.shutdown is not None else "",
                     _end_ns(target.shutdown) if target.shutdown is not None else None,
                     target.successor or "",
+                    rewrites_of(target, location, layer),
                 )
             )
         return tuple(found)
 
-    def _provenance(self, model: str, target: TargetSection, location: Location, layer: Layer) -> Provenance:
-        """Where a target is from; its price may be the built-in one, and is then from where that one is."""
-        priced_by = self._priced_by.get(_target_key(model, target)) if target.price is None else None
-        told = priced_by or target
+    def _provenance(self, target: TargetSection, priced: TargetSection, location: Location, layer: Layer) -> Provenance:
+        """Where a target is from; ``priced`` is the one it has its price from, perhaps itself."""
         position = layer.document.position(location)
         return Provenance(
-            target.source or told.source,
-            target.as_of or told.as_of,
-            target.confidence or told.confidence,
-            f"{position.file}:{position.line}" if layer is not self._builtin_layer else "",
+            target.source or priced.source,
+            target.as_of or priced.as_of,
+            target.confidence or priced.confidence,
+            f"{position.file}:{position.line}" if layer is not self._builtin else "",
         )
 
     def _task_facts(
@@ -141,9 +148,9 @@ class _Builder:
         """The task types of a target, its own or the built-in ones; the entry of the same name knows them best."""
         sections: TaskTypes | None = target.tasks
         if sections is None and target.operation == "task":
-            own = self._builtin[model].targets if model in self._builtin else []
             key = _target_key(model, target)
-            same = (one.tasks for one in own if _target_key(model, one) == key and one.tasks is not None)
+            below = self._below.get(model, [])
+            same = (one.tasks for one in below if _target_key(model, one) == key and one.tasks is not None)
             sections = next(same, None) or self._tasks.get(key)
         for name, section in (sections or {}).items():
             for problem in _wrong_names(section):
@@ -151,14 +158,16 @@ class _Builder:
         return {name: _facts(section) for name, section in (sections or {}).items()}
 
     def max_output(self, model: str, section: ModelSection) -> int | None:
-        """The limit of the model's own entry, or of the built-in one of that name, or the largest of its targets'
-        built-in ones.
+        """The limit the entry names; else that of the entry of its name below it, or of a model that stands in for it
+        and may write more; else the largest of its targets' models.
         """
-        own = section.max_output or self._outputs.get(model)
-        if own is not None:
-            return own
-        # Any target may serve, so all must be known.
+        if section.max_output is not None:
+            return section.max_output
         known = [limit for target in section.targets if (limit := self._outputs.get(target.model or model)) is not None]
+        own = self._outputs.get(model)
+        if own is not None:
+            return max([own, *known])
+        # Any target may serve, so all must be known.
         return max(known) if len(known) == len(section.targets) else None
 
 

@@ -34,6 +34,7 @@ from gateway.config.fields import (
     SharedState,
     Size,
     Store,
+    Text,
     Zone,
     numbered,
     whole,
@@ -295,6 +296,13 @@ class FileSection(Section):
     )
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
         default=1, description="How many processes serve.", examples=["1"]
+    )
+    catalogue: Text = Field(
+        default="",
+        description="A file with models of your own, in the shape of the built-in catalogue: its `models:` add to the "
+        "built-in ones or replace them, name by name, and `models` here comes on top. Relative to this file, and read "
+        "again at a reload. Empty: the built-in catalogue alone.",
+        examples=["./my-models.yaml"],
     )
     upstreams: dict[Name, UpstreamSection] = Field(
         default={}, description="The providers requests are bought from, by name."

@@ -121,6 +121,8 @@ class Config:
     ``warnings``: settings that are allowed but probably a mistake.
     ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
         beside the keys.
+    ``catalogue``: the file with models of one's own; None for none.
+    ``catalogue_as_of``: the day of its prices; None if it does not say.
 
     In a target's model a final ``*`` stands for what the route's own ``*`` stood for.
     """
@@ -157,6 +159,8 @@ class Config:
     off: tuple[str, ...]
     source: Path | None
     warnings: tuple[str, ...]
+    catalogue: Path | None = None
+    catalogue_as_of: date | None = None
     key_pepper: str = field(repr=False, default="")
 
     @property

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.config.rewrites import DROP
 from gateway.config.settings import Config, Provenance
 from gateway.core.pricing.price_text import describe_price as describe_price
 from gateway.core.pricing.price_text import usd as usd
-from gateway.core.types import Target
+from gateway.core.types import Rewrites, Target
 
 _STATES = ("on", "ended", "off")
 """Of a target, the best first."""
@@ -23,7 +24,8 @@ def describe_models(config: Config, now_ns: int) -> list[dict[str, Any]]:
 
     ``state`` of a target is ``on``, ``off`` (no key for the upstream) or ``ended`` (its last day is over); a model's is
     the best of its targets'. ``price`` is None if unknown, else US dollars as decimal text under the names of the
-    configuration file; what is unknown is left out.
+    configuration file; what is unknown is left out. A target that gets chats otherwise than they came has ``rewrites``
+    as well.
 
     ``now_ns``: Unix time.
     """
@@ -62,7 +64,13 @@ def _target(target: Target, provenance: Provenance, now_ns: int) -> dict[str, An
         "confidence": provenance.confidence,
         "shutdown": target.shutdown or None,
         "successor": target.successor or None,
+        **({"rewrites": _rewrites(target.rewrites)} if target.rewrites is not None else {}),
     }
+
+
+def _rewrites(rewrites: Rewrites) -> dict[str, Any]:
+    """As the configuration has them."""
+    return {**dict(rewrites.renames), **({DROP: list(rewrites.drops)} if rewrites.drops else {})}
 
 
 @dataclass(frozen=True, slots=True)

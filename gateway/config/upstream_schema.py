@@ -11,6 +11,8 @@ from gateway.config.fields import (
     Day,
     EndpointUrl,
     Factor,
+    FieldName,
+    FieldNames,
     FilledText,
     ModelPattern,
     Money,
@@ -273,6 +275,13 @@ class TargetSection(Section):
         default=None,
         description="The model its provider names instead. Clients and warnings are told; it is never asked by itself.",
         examples=["gpt-6-luna"],
+    )
+    rewrites: dict[FieldName, FieldNames] | None = Field(
+        default=None,
+        description="Top-level fields of a chat that this target gets under another name, and under `drop` those that "
+        "it does not get; `x-gateway-note` tells the client what was done. If the new name is there as well, that one "
+        "stays. Not `model`, `messages`, `stream`, `stream_options`, `n`. Left out: the request goes there as it came.",
+        examples=["{max_tokens: max_completion_tokens, drop: [stop]}"],
     )
     source: FilledText | None = Field(
         default=None,

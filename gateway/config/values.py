@@ -221,6 +221,21 @@ def day(value: object) -> date:
         raise ValueError("expected a day, such as 2027-01-14") from None
 
 
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+
+
+def field_name(value: object) -> str:
+    """The name of a field of a request."""
+    if not isinstance(value, str) or not _FIELD.fullmatch(value):
+        raise ValueError("expected the name of a field, such as max_completion_tokens")
+    return str(value)
+
+
+def field_names(value: object) -> str | tuple[str, ...]:
+    """The name of a field, or a list of them."""
+    return tuple(map(field_name, value)) if isinstance(value, list) else field_name(value)
+
+
 def _decimal(value: object) -> Decimal | None:
     if isinstance(value, Substituted) and _NUMBER.fullmatch(value):
         value = Decimal(value)

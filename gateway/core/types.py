@@ -191,6 +191,18 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrites:
+    """What one target gets otherwise than the client sent it: top-level fields of a chat.
+
+    ``renames``: old and new names.
+    ``drops``: what is left out.
+    """
+
+    renames: tuple[tuple[str, str], ...] = ()
+    drops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """An upstream and a model there, which can serve a route.
 
@@ -201,6 +213,7 @@ class Target:
     ``shutdown``, ``ends_ns``: the last day on which it is asked (``2027-01-14``), and when that day is over in UTC, in
         Unix nanoseconds; empty and None for no end that is known.
     ``successor``: the model that is to be asked instead; empty where none is known.
+    ``rewrites``: only where the configuration says so.
     """
 
     upstream: Upstream
@@ -211,6 +224,7 @@ class Target:
     shutdown: str = ""
     ends_ns: int | None = None
     successor: str = ""
+    rewrites: Rewrites | None = None
     cost_class: CostClass = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
+from gateway.wire.chat_rewrites import rewritten
 from gateway.wire.client_json import loads_object
 from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, most_input, rough_tokens
@@ -84,9 +85,10 @@ class ChatOperation:
         return (self,)
 
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        request, note = without_withheld(self.request, target.upstream.pass_fields)
+        request, ignored = without_withheld(self.request, target.upstream.pass_fields)
+        request, changed = rewritten(request, target.rewrites)
         conversation = self._conversation(request, target, endpoint, without)
-        conversation.note = noted(conversation.note, note)
+        conversation.note = noted(noted(conversation.note, ignored), changed)
         return conversation
 
     def _conversation(
@@ -123,7 +125,7 @@ class ChatOperation:
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         if target.operation != "chat" and self.images is not None:
             return self.images.parts[0].cost_bound(target, exact=exact)
-        request = self.request
+        request, _ = rewritten(self.request, target.rewrites)  # it may lose the client's bound
         thinking = request.body.get("thinking")
         beside = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
         outputs = most_output(

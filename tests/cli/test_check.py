@@ -41,6 +41,22 @@ def test_check_prints_every_error_with_its_place(folder: Path) -> None:
     assert (served.code, served.out, served.err) == (2, "", checked.err)
 
 
+def test_check_looks_into_a_catalogue_of_ones_own(folder: Path) -> None:
+    write(folder, {"catalogue": "mine.yaml"})
+    missing = obeyed("check")
+    assert missing.code == 2
+    assert "catalogue: mine.yaml cannot be read" in missing.err
+    (folder / "mine.yaml").write_text("models:\n  house: {targets: [{upstream: nowhere}]}\n", encoding="utf-8")
+    assert obeyed("check").err.startswith("mine.yaml:2:32: models.house.targets[0].upstream: ")
+    assert obeyed("serve").code == 2
+    (folder / "mine.yaml").write_text(
+        "admin: {}\nmodels:\n  house: {targets: [{upstream: backup}]}\n", encoding="utf-8"
+    )
+    good = obeyed("check")
+    assert (good.code, good.out.split(":")[0]) == (0, "config.yaml with mine.yaml")
+    assert "warning: mine.yaml: 'admin' has no effect" in good.err
+
+
 async def test_check_of_a_good_file_says_what_it_found(folder: Path, sandbox: Sandbox) -> None:
     write(folder, settings(sandbox, folder))
     plain, scripted = obeyed("check"), obeyed("check", "--json")

@@ -46,6 +46,17 @@ def test_beyond_loopback_it_does_not(folder: Path, listen: str) -> None:
     assert FIXED_KEY not in config.secrets
 
 
+def test_a_catalogue_of_ones_own_is_found_from_where_the_demo_writes_its_file(folder: Path) -> None:
+    (folder / "etc").mkdir()
+    (folder / "etc" / "mine.yaml").write_text("house: {targets: [{upstream: backup}]}", encoding="utf-8")
+    path = folder / "etc" / "config.yaml"
+    path.write_text("catalogue: ./mine.yaml", encoding="utf-8")
+    content = demo_settings(path, os.environ, URLS, "gw-random-0123456789", folder)
+    made = folder / "demo.yaml"
+    made.write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert "house" in [route.model for route in load(made, os.environ).routes]
+
+
 @pytest.mark.parametrize("auth", ["auto", "required"])
 async def test_a_gateway_that_serves_does_not_know_it(folder: Path, sandbox: Sandbox, auth: str) -> None:
     async with serving(folder, settings(sandbox, folder, auth=auth)) as gateway:

@@ -129,6 +129,17 @@ class TestLongestAnswers:
         )
         assert [route(config, name).max_output for name in ("gpt-4o", "gpt-4o-mini", "house")] == [16_384, 1000, 8192]
 
+    def test_a_model_that_stands_in_for_another_may_write_more(self, load_text):
+        config = load_text(
+            """
+            models:
+              gpt-4o: {targets: [{upstream: piapi}, {upstream: backup, model: gpt-4.1}]}
+              gpt-4.1: {targets: [{upstream: piapi, model: gpt-4o}]}
+            """,
+            KEYS,
+        )
+        assert [route(config, name).max_output for name in ("gpt-4o", "gpt-4.1")] == [32_768, 32_768]
+
     def test_a_new_name_takes_the_longest_of_its_targets_if_all_are_known(self, load_text):
         config = load_text(
             """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import orjson
 import pytest
 
 from gateway.core.errors import ClientError, GatewayError
-from gateway.core.types import Price, Target, VirtualKey
+from gateway.core.types import Price, Rewrites, Target, VirtualKey
 from gateway.endpoints.chat import ChatEndpoint, ChatOperation
 from gateway.images.operation import ImageOperation
 from gateway.wire.chat_request import parse_chat_request
@@ -188,6 +189,23 @@ class TestWhatAChatMayCost:
     ) -> None:
         asked = operation(max_output=limit, **fields)
         assert asked.cost_bound(TOKEN, exact=False) == asked.rough_input_tokens() + tokens
+
+    @pytest.mark.parametrize(
+        ("rewrites", "fields", "tokens"),
+        [
+            (Rewrites((("max_tokens", "max_completion_tokens"),)), {"max_tokens": 100}, 100),
+            (Rewrites((("max_tokens", "max_completion_tokens"),), ("stop",)), {"max_tokens": 100, "n": 2}, 200),
+            (Rewrites(drops=("max_tokens",)), {"max_tokens": 100}, 600),
+            (Rewrites(drops=("max_tokens",)), {"max_tokens": 100, "n": 2}, 1200),
+            (Rewrites(drops=("max_tokens",)), {"max_tokens": 100, "max_completion_tokens": 50}, 50),
+            (Rewrites((("max_tokens", "max_output_tokens"),)), {"max_tokens": 100}, 600),
+        ],
+    )
+    def test_is_what_the_target_is_asked_for(self, rewrites: Rewrites, fields: dict[str, Any], tokens: int) -> None:
+        asked, target = operation(max_output=600, **fields), replace(TOKEN, rewrites=rewrites)
+        assert asked.cost_bound(target, exact=False) == asked.rough_input_tokens() + tokens
+        bound = max(fields.values())
+        assert asked.cost_bound(TOKEN, exact=False) == asked.rough_input_tokens() + bound * fields.get("n", 1)
 
     def test_counts_its_input_where_that_matters(self) -> None:
         asked = operation(max_tokens=1)

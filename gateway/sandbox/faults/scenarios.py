@@ -15,6 +15,7 @@ from gateway.sandbox.faults import event_faults as events
 from gateway.sandbox.faults import image_hosts, request_checks
 from gateway.sandbox.faults import odd_shapes as shapes
 from gateway.sandbox.faults import odd_streams as odd
+from gateway.sandbox.faults import reasoning_model as reasoning
 from gateway.sandbox.faults import stream_faults as stream
 from gateway.sandbox.faults import wish_faults as wishes
 from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
@@ -197,6 +198,8 @@ _TABLE = (
     _events("odd_thinking", "thoughts as parts, in fragments", None, edited(shapes.odd_thinking), shape="parts"),
     _events("odd_messages", "messages or parts for deltas of text", None, edited(shapes.odd_messages), shape="growing"),
     # Requests
+    _whole("refuses_max_tokens", "a model that refuses max_tokens", 14, reasoning.refuses_max_tokens),
+    _whole("reasoning_model", "a model that refuses max_tokens, stop, …", 14, reasoning.reasoning_model),
     _whole("strict_fields", "unknown or wrong fields of a chat are refused", 14, request_checks.strict_fields),
     # Encodings and nonsense
     _whole("gzip", "a gzipped answer", 39, answers.packed),
