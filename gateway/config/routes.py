@@ -72,6 +72,7 @@ class _Builder:
         self._known = frozenset(known_names(user, builtin))
         self._any_name = user.document.is_broken(("upstreams",))
         self._prices: dict[_TargetKey, PriceSection] = {}
+        self._guessed: set[_TargetKey] = set()
         self._tasks: dict[_TargetKey, TaskTypes] = {}
         self._builtin = builtin.sections.models
         self._outputs = {model: section.max_output for model, section in builtin.sections.models.items()}
@@ -80,6 +81,8 @@ class _Builder:
                 key = _target_key(model, target)
                 if target.price is not None:
                     self._prices[key] = target.price
+                if target.confidence == "low":
+                    self._guessed.add(key)
                 if target.tasks is not None:
                     self._tasks.setdefault(key, target.tasks)
 
@@ -100,14 +103,16 @@ class _Builder:
             if target.tasks is not None and target.operation != "task":
                 layer.report((*location, "tasks"), "only a target whose operation is task has task types")
             # What is left out is the built-in one of the same upstream, model and operation, if there is one.
-            price = target.price or self._prices.get(_target_key(model, target))
             tasks = self._task_facts(model, target, location, layer)
+            price = _price(target.price or self._prices.get(_target_key(model, target))) or _price_of_tasks(tasks)
+            if price is not None and self._is_guessed(model, target):
+                price = replace(price, estimated=True)
             found.append(
                 Target(
                     upstream,
                     target.model or model,
                     target.operation,
-                    _price(price) or _price_of_tasks(tasks),
+                    price,
                     tasks,
                     target.shutdown.isoformat() if target.shutdown is not None else "",
                     _end_ns(target.shutdown) if target.shutdown is not None else None,
@@ -115,6 +120,12 @@ class _Builder:
                 )
             )
         return tuple(found)
+
+    def _is_guessed(self, model: str, target: TargetSection) -> bool:
+        """Whether the price is low in confidence: by the entry's own word, or by that of the one it is taken from."""
+        if target.confidence is not None or target.price is not None or target.tasks is not None:
+            return target.confidence == "low"
+        return _target_key(model, target) in self._guessed
 
     def _task_facts(
         self, model: str, target: TargetSection, location: Location, layer: Layer

@@ -276,8 +276,8 @@ class TargetSection(Section):
     )
     confidence: Literal["high", "medium", "low"] | None = Field(
         default=None,
-        description="How sure that is: `high` if the provider's own page, SDK or repository says so; for people, "
-        "nothing reads it.",
+        description="How sure that is: `high` if the provider's own page, SDK or repository says so. What is booked by "
+        "a price that is `low` is never `measured`, unless the provider itself names the cost.",
         examples=["medium"],
     )
     as_of: FilledText | None = Field(

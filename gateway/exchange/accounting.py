@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gateway.core.headers import Headers
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
+from gateway.core.pricing.price_list import PriceList
 from gateway.core.pricing.prices import format_usd
 from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
@@ -68,13 +69,17 @@ class Entry:
         """Whether what was made counts, delivered or not: not where we ourselves broke off."""
         return self.outcome.slug not in ("drain_cut", "deadline", "internal_error")
 
-    def facts(self) -> AttemptFacts:
-        """What the books need. Counting tokens, where nothing was measured, happens here."""
+    def facts(self, prices: PriceList) -> AttemptFacts:
+        """What the books need. Counting tokens, where nothing was measured, happens here.
+
+        ``prices``: for an answer that names another model than was asked.
+        """
         conversation, target = self.conversation, self.plan.target
-        usage = conversation.usage
+        usage, terms = conversation.usage, conversation.terms
+        price, own_price = prices.of_answer(target, terms.model)
         counted = usage is None and self.outcome.phase >= 2
         return AttemptFacts(
-            price=target.price,
+            price=price,
             cost_class=target.cost_class,
             operation=target.operation,
             slug=self.outcome.slug,
@@ -86,6 +91,8 @@ class Entry:
             size=conversation.size,
             stated=conversation.stated_cost,
             subrequest=self.subrequest,
+            terms=terms,
+            own_price=own_price,
         )
 
 
@@ -98,6 +105,7 @@ class Account:
 
     def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:
         self._services = services
+        self._prices = services.snapshot.prices
         self._operation = operation
         self._route = route
         self._key = key
@@ -196,7 +204,7 @@ class Account:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
             try:
-                booking = settle_charges([entry.facts() for entry in self._entries])
+                booking = settle_charges([entry.facts(self._prices) for entry in self._entries])
             finally:
                 self._booking = booking
                 if self.reserved:

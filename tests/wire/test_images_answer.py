@@ -146,7 +146,7 @@ class TestUsage:
                 "total_tokens": 8670,
             }
         )
-        assert found.usage == Usage(350, 20, 8320, image_input_tokens=323)
+        assert found.usage == Usage(350, 20, 8320, image_input_tokens=323, image_output_tokens=8320)
         assert found.document == {
             "input_tokens": 350,
             "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
@@ -156,7 +156,7 @@ class TestUsage:
 
     def test_without_details_all_input_is_text(self) -> None:
         found = usage({"input_tokens": 5, "output_tokens": 272})
-        assert found.usage == Usage(5, 0, 272)
+        assert found.usage == Usage(5, 0, 272, image_output_tokens=272)
         assert found.document["input_tokens_details"] == {"text_tokens": 5, "image_tokens": 0}
 
     def test_details_are_part_of_the_input(self) -> None:
@@ -173,7 +173,7 @@ class TestUsage:
                 "total_tokens": 770,
             }
         )
-        assert found.usage == Usage(350, 20, 420, image_input_tokens=323)
+        assert found.usage == Usage(350, 20, 420, image_input_tokens=323, image_output_tokens=420)
         assert found.document == {
             "input_tokens": 350,
             "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
@@ -191,7 +191,7 @@ class TestUsage:
         ],
     )
     def test_in_both_words_the_ones_that_say_something_count(self, stated: Any) -> None:
-        assert usage(stated).usage == Usage(50, 0, 420)
+        assert usage(stated).usage == Usage(50, 0, 420, image_output_tokens=420)
 
     @pytest.mark.parametrize(
         "stated",

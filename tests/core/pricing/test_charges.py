@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.pricing.charges import AttemptFacts, settle_charges
-from gateway.core.pricing.prices import MOST_TOKENS
+from gateway.core.pricing.usage_sums import MOST_TOKENS
 from gateway.core.types import CostClass, Phase, Usage
 
 from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, OPERATIONS, PRICES, USAGES, USD, WILD

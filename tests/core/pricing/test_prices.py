@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from gateway.core.pricing.prices import (
     amount_due,
-    believable,
     charge,
     format_usd,
     image_stake,
     upper_bound,
     usd_number,
 )
+from gateway.core.pricing.usage_sums import believable
 from gateway.core.types import Price, Usage
 
 from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, USAGES, USD, WILD
