@@ -173,7 +173,7 @@ class TestUsage:
                 "total_tokens": 770,
             }
         )
-        assert found.usage == Usage(350, 20, 420, image_input_tokens=323, image_output_tokens=420)
+        assert found.usage == Usage(350, 20, 420, image_input_tokens=323, image_output_tokens=400)
         assert found.document == {
             "input_tokens": 350,
             "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},

@@ -56,7 +56,7 @@ def most_tier_factor(price: Price, asked: Asked) -> int:
     factors = [listed[name] for name in names if name in listed]
     if tier is not None and not factors:
         factors = [*listed.values()]
-    return max(FACTOR_UNIT, *factors)
+    return max([FACTOR_UNIT, *factors])
 
 
 def _named(tier: str | None) -> str | None:
