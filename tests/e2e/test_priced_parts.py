@@ -140,9 +140,16 @@ async def test_a_client_reads_openais_words_and_loses_none_of_the_vendors(
 BUDGETED = MODELS + f"keys: [{{name: alice, team: growth, key: {ALICE}, budget: 5/day}}]\n"
 
 
-@pytest.mark.parametrize(
-    ("model", "scenario", "fields"), [played[:3] for played in PLAYED if "web_search" not in played]
-)
+ASKED = [
+    *(played[:3] for played in PLAYED if "search" not in played[1]),
+    (SOL, "web_search", {"tools": [{"type": "web_search", "max_uses": 2}]}),
+    (SOL, "web_search;searches=9", {"tools": [{"type": "web_search"}]}),
+    (SOL, "reasoning_beside;reasoning=900", {"thinking": {"type": "enabled", "budget_tokens": 1000}}),
+    (SOL, "ok", {"n": 3}),
+]
+
+
+@pytest.mark.parametrize(("model", "scenario", "fields"), ASKED)
 async def test_a_budget_reserves_for_whatever_may_come(
     gateway: StartGateway, model: str, scenario: str, fields: dict[str, Any]
 ) -> None:
