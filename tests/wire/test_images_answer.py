@@ -178,7 +178,7 @@ class TestUsage:
             "input_tokens": 350,
             "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
             "output_tokens": 420,
-            "output_tokens_details": {"image_tokens": 400, "text_tokens": 20},
+            "output_tokens_details": {"image_tokens": 400, "text_tokens": 20, "reasoning_tokens": 0},
             "total_tokens": 770,
         }
 
