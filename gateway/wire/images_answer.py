@@ -51,6 +51,9 @@ _OWN_FIELDS = frozenset(
 """Fields of an answer that the client's answer has from elsewhere, or should not have."""
 
 
+_SPLIT = ("image_tokens", "text_tokens")
+
+
 class StatedUsage(NamedTuple):
     """The usage an upstream stated.
 
@@ -156,10 +159,11 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
         "output_tokens": output,
         "total_tokens": tokens + output,
     }
+    own_words = made is stated.get("output_tokens_details")  # a chat's have details that pictures have not
     split = {
         name: value
         for name, value in made.items()
-        if value is not None and (name not in ("image_tokens", "text_tokens") or _count(value, output) is not None)
+        if (_count(value, output) is not None if name in _SPLIT else own_words and value is not None)
     }
     if split:
         written["output_tokens_details"] = split

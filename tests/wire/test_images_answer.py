@@ -178,9 +178,37 @@ class TestUsage:
             "input_tokens": 350,
             "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
             "output_tokens": 420,
-            "output_tokens_details": {"image_tokens": 400, "text_tokens": 20, "reasoning_tokens": 0},
+            "output_tokens_details": {"image_tokens": 400, "text_tokens": 20},
             "total_tokens": 770,
         }
+
+    def test_a_detail_that_is_not_known_here_is_kept(self) -> None:
+        found = usage(
+            {
+                "input_tokens": 5,
+                "input_tokens_details": {"text_tokens": 5, "image_tokens": 0, "vector_tokens": 1},
+                "output_tokens": 30,
+                "output_tokens_details": {"image_tokens": 20, "text_tokens": 10, "svg_tokens": 4},
+            }
+        )
+        assert found.document["input_tokens_details"]["vector_tokens"] == 1
+        assert found.document["output_tokens_details"] == {"image_tokens": 20, "text_tokens": 10, "svg_tokens": 4}
+        assert found.usage.image_output_tokens == 20
+
+    @pytest.mark.parametrize(
+        ("split", "pictures"),
+        [
+            (None, 30),
+            ({}, 30),
+            ({"image_tokens": 0, "text_tokens": 0}, 30),
+            ({"text_tokens": 10}, 20),
+            ({"image_tokens": 20}, 30),  # what is not said to be text is a picture
+            ({"image_tokens": 99, "text_tokens": 99}, 30),
+        ],
+    )
+    def test_without_a_whole_split_the_output_is_pictures(self, split: dict[str, int] | None, pictures: int) -> None:
+        stated = {"input_tokens": 5, "output_tokens": 30, "output_tokens_details": split}
+        assert usage(stated).usage.image_output_tokens == pictures
 
     @pytest.mark.parametrize(
         "stated",
