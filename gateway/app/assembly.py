@@ -19,6 +19,7 @@ from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
+from gateway.core.pricing.price_list import PriceList
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
@@ -108,6 +109,7 @@ def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
         body_limit=config.limits.body,
         upload_limit=config.limits.upload,
         event_limit=config.limits.event,
+        prices=PriceList(config.routes),
     )
 
 

@@ -95,6 +95,7 @@ class _Builder:
                         self._priced[key] = target
                     if target.tasks is not None:
                         tasks.setdefault(key, target.tasks)
+                        self._priced.setdefault(key, target)
             self._tasks |= tasks
 
     def targets(self, model: str, section: ModelSection, layer: Layer) -> tuple[Target, ...]:
@@ -114,15 +115,19 @@ class _Builder:
             if target.tasks is not None and target.operation != "task":
                 layer.report((*location, "tasks"), "only a target whose operation is task has task types")
             # What is left out is the built-in one of the same upstream, model and operation, if there is one.
-            priced = target if target.price is not None else self._priced.get(_target_key(model, target), target)
+            is_priced = target.price is not None or target.tasks is not None
+            priced = target if is_priced else self._priced.get(_target_key(model, target), target)
             tasks = self._task_facts(model, target, location, layer)
             self.provenance.setdefault(model, []).append(self._provenance(target, priced, location, layer))
+            price = _price(priced.price) or _price_of_tasks(tasks)
+            if price is not None and (target.confidence or priced.confidence) == "low":
+                price = replace(price, estimated=True)
             found.append(
                 Target(
                     upstream,
                     target.model or model,
                     target.operation,
-                    _price(priced.price) or _price_of_tasks(tasks),
+                    price,
                     tasks,
                     target.shutdown.isoformat() if target.shutdown is not None else "",
                     _end_ns(target.shutdown) if target.shutdown is not None else None,

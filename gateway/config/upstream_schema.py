@@ -290,8 +290,9 @@ class TargetSection(Section):
     )
     confidence: Literal["high", "medium", "low"] | None = Field(
         default=None,
-        description="How sure that is: `high` if the provider's own page, SDK or repository says so, `low` if "
-        "it is a guess. `models --format json` shows it.",
+        description="How sure that is: `high` if the provider's own page, SDK or repository says so, `low` if it is a "
+        "guess. What is booked by a price that is `low` is never `measured`, unless the provider itself names the "
+        "cost. `models --format json` shows it.",
         examples=["medium"],
     )
     as_of: FilledText | None = Field(

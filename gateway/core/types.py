@@ -299,6 +299,8 @@ class Usage:
     ``output_tokens``: all output as it is billed: reasoning, images and audio too.
     ``reasoning_tokens``: the part of the output that no client sees; it has no price of its own.
     ``calls``: of what is not counted in tokens, such as web searches.
+    ``cache_write_hour_tokens``, ``cache_write_12h_tokens``: the parts of ``cache_write_tokens`` that are kept for an
+        hour (Anthropic) and for twelve (OpenAI), which cost more.
     """
 
     input_tokens: int = 0
@@ -313,6 +315,8 @@ class Usage:
     audio_output_tokens: int = 0
     reasoning_tokens: int = 0
     calls: int = 0
+    cache_write_hour_tokens: int = 0
+    cache_write_12h_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
+from gateway.wire.asked_work import FETCHED_BY_CALL, asked_of, most_beside
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
 from gateway.wire.chat_rewrites import rewritten
@@ -126,13 +127,17 @@ class ChatOperation:
         if target.operation != "chat" and self.images is not None:
             return self.images.parts[0].cost_bound(target, exact=exact)
         request, _ = rewritten(self.request, target.rewrites)  # it may lose the client's bound
-        thinking = request.body.get("thinking")
-        beside = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
-        outputs = most_output(
-            request.max_output_tokens, self.max_output, request.n, beside if type(beside) is int and beside > 0 else 0
+        body = request.body
+        asked = asked_of(body, target.model)
+        thinking, prediction = most_beside(body, target.model, self.count)
+        outputs = most_output(request.max_output_tokens, self.max_output, request.n, thinking)
+        inputs = most_input(body, self.count, target.model) if exact else self.rough_input_tokens()
+        work = RequestedWork(
+            input_tokens=inputs + asked.calls * FETCHED_BY_CALL,
+            output_tokens=outputs + request.n * prediction,
+            asked=asked,
         )
-        inputs = most_input(request.body, self.count, target.model) if exact else self.rough_input_tokens()
-        return cost_bound((target,), RequestedWork(input_tokens=inputs, output_tokens=outputs))
+        return cost_bound((target,), work)
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)

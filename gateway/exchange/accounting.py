@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.core.billing_terms import Terms
 from gateway.core.headers import Headers
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
+from gateway.core.pricing.price_list import PriceList
 from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
+from gateway.core.pricing.service_tiers import TIERS, billed_tier
 from gateway.core.routing.route_table import AttemptPlan, Failover
-from gateway.core.types import CostClass, Outcome, Phase, Route, Usage, VirtualKey
+from gateway.core.types import OTHER, CostClass, Outcome, Phase, Price, Route, Usage, VirtualKey
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
 from gateway.stores.records import AttemptRecord, BookedPrice, Intent, Settlement, TaskRecord
@@ -23,6 +26,9 @@ from gateway.translate.commands import Conversation
 
 OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway failed during this attempt")
 """What an attempt came to if nothing else is known of it."""
+
+_LONGEST_MODEL = 256
+"""Characters of a model's name, by an upstream, that the books keep."""
 
 _UNKNOWN_COST = AttemptCost(0, "unknown")
 
@@ -69,13 +75,17 @@ class Entry:
         """Whether what was made counts, delivered or not: not where we ourselves broke off."""
         return self.outcome.slug not in ("drain_cut", "deadline", "internal_error")
 
-    def facts(self) -> AttemptFacts:
-        """What the books need. Counting tokens, where nothing was measured, happens here."""
+    def facts(self, prices: PriceList) -> AttemptFacts:
+        """What the books need. Counting tokens, where nothing was measured, happens here.
+
+        ``prices``: for an answer that names another model than was asked.
+        """
         conversation, target = self.conversation, self.plan.target
-        usage = conversation.usage
+        usage, terms = conversation.usage, conversation.terms
+        price, own_price = prices.of_answer(target, terms.model)
         counted = usage is None and self.outcome.phase >= 2
         return AttemptFacts(
-            price=target.price,
+            price=price,
             cost_class=target.cost_class,
             operation=target.operation,
             slug=self.outcome.slug,
@@ -87,6 +97,8 @@ class Entry:
             size=conversation.size,
             stated=conversation.stated_cost,
             subrequest=self.subrequest,
+            terms=terms,
+            own_price=own_price,
         )
 
 
@@ -99,6 +111,7 @@ class Account:
 
     def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:
         self._services = services
+        self._prices = services.snapshot.prices
         self._operation = operation
         self._route = route
         self._key = key
@@ -197,7 +210,7 @@ class Account:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
             try:
-                booking = settle_charges([entry.facts() for entry in self._entries])
+                booking = settle_charges([entry.facts(self._prices) for entry in self._entries])
             finally:
                 self._booking = booking
                 if self.reserved:
@@ -241,7 +254,8 @@ class Account:
             confidence=booking.confidence,
             status=status,
             task_id=next((record.task_id for record in records if record.task_id is not None), None),
-            price=_booked_price(self._entries) if booking.state == "settled" else None,
+            price=_booked_price(self._entries, booking) if booking.state == "settled" else None,
+            answered_model=_other_model(self._entries, booking.terms),
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
         )
@@ -287,17 +301,34 @@ class Account:
             cost_usd=format_usd(booking.charged),
             confidence=booking.confidence,
             **({"unpriced": True} if booking.unpriced else {}),
+            **({"tier": tier} if (tier := _tier(booking.price, booking.terms)) else {}),
             ms=round(duration * 1000, 1),
             **(last.line() if last is not None and last.outcome.ok else {}),
         )
 
 
-def _booked_price(entries: Sequence[Entry]) -> BookedPrice | None:
+def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | None:
     """What an exchange with these attempts was booked at: the price it began with, whatever a reload has set since.
 
-    The first attempt that served decides, or else the last one.
+    The first attempt that served decides, or else the last one; an answer that named another model costs what that one
+    does.
     """
     if not entries:
         return None
-    target = next((entry for entry in entries if entry.outcome.ok), entries[-1]).plan.target
-    return BookedPrice(target.upstream.name, target.model, price_text(target.price))
+    target, terms = next((entry for entry in entries if entry.outcome.ok), entries[-1]).plan.target, booking.terms
+    price = target.price if booking.price is None else booking.price
+    model = terms.model if terms.model and price is not target.price else target.model
+    return BookedPrice(target.upstream.name, model, price_text(price), _tier(price, terms))
+
+
+def _other_model(entries: Sequence[Entry], terms: Terms) -> str | None:
+    """The model that the answer names, cut short, if it is none that was asked for."""
+    asked = {entry.plan.target.model for entry in entries}
+    return terms.model[:_LONGEST_MODEL] if terms.model and terms.model not in asked else None
+
+
+def _tier(price: Price | None, terms: Terms) -> str:
+    """The service tier for the books: a name that is known, ``other`` for any word of an upstream's, empty for none."""
+    tier = billed_tier(terms)
+    known = TIERS | (price.tiers.keys() if price is not None else set())
+    return "" if tier is None else tier if tier in known else OTHER

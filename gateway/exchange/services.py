@@ -11,6 +11,7 @@ from gateway.billing.budgets import BudgetService
 from gateway.core.chance import Randomness
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
+from gateway.core.pricing.price_list import PriceList
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.exchange.tokenizer import Tokenizer
 from gateway.runtime.ports import Clock
@@ -30,6 +31,7 @@ class Snapshot:
 
     ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``, ``upload_limit``: bytes of a JSON body and of a form.
     ``event_limit``: bytes of one event of an upstream's stream.
+    ``prices``: of all its models, for answers that name another model than was asked.
     """
 
     routes: RouteTable
@@ -38,6 +40,7 @@ class Snapshot:
     body_limit: int
     upload_limit: int
     event_limit: int
+    prices: PriceList = field(default_factory=PriceList)
 
 
 class Images(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 from gateway.core.headers import noted
@@ -15,6 +15,7 @@ from gateway.core.images.task_order import TaskOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
+from gateway.core.pricing.usage_sums import together
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.types import ALL_WISHES, ASYNCHRONOUS, NO_WISHES, Endpoint, Target, Usage, Wish
 from gateway.translate.commands import Conversation
@@ -235,14 +236,7 @@ def _sum(usages: Sequence[Usage | None]) -> Usage | None:
     known = [usage for usage in usages if usage is not None]
     if not known or len(known) < len(usages):
         return None
-    return replace(
-        known[0],
-        input_tokens=sum(one.input_tokens for one in known),
-        cached_input_tokens=sum(one.cached_input_tokens for one in known),
-        output_tokens=sum(one.output_tokens for one in known),
-        images=sum(one.images for one in known),
-        image_input_tokens=sum(one.image_input_tokens for one in known),
-    )
+    return together(known)
 
 
 def _common(served: Sequence[ImageConversation]) -> ImageFacts:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any
 
+from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
 from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
@@ -31,6 +32,7 @@ from gateway.translate.commands import (
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.translate.whole_answers import judged_leniently
+from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_chunk import ChunkFacts, chunk_facts, completion_as_chunks
@@ -60,7 +62,7 @@ from gateway.wire.sse import (
     encode_event,
     is_terminator,
 )
-from gateway.wire.usage_bounds import believable_usage
+from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json, writable
 
@@ -127,6 +129,10 @@ class ChatConversation(ConversationState):
     def delivered(self) -> int:
         """All images: text goes to the client as it comes."""
         return self.images
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(asked_tier(self._request.body), self._ending.tier, self._ending.answered_model)
 
     def estimate(self) -> Usage:
         """Tokens of the request and of the text received so far."""
@@ -303,14 +309,11 @@ class ChatConversation(ConversationState):
         if len(event.raw) - len(event.data) > _BARE_EVENT:
             self._has_ids = self._has_ids or _ID_FIELD.search(event.raw) is not None
         if self._accumulator is not None:
-            self._accumulator.add(chunk if facts.tidied is None else self._tidied(chunk))
+            tidied = facts.tidied and {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
+            self._accumulator.add(tidied or chunk)  # with texts and numbers as they came
         else:
             self._pass_on(event, chunk, facts)
         return None
-
-    def _tidied(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        """The chunk with its choices in order, with texts and numbers as they came."""
-        return {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
 
     def _pass_on(self, event: Event, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         """Let the client have the event as it came, but its usage only at the stream's end."""
@@ -352,14 +355,10 @@ class ChatConversation(ConversationState):
         yield Emit(data, meaningful=meaningful)
 
     def _complete(self) -> Generator[Emit, None, Outcome]:
-        if self.usage is not None and not believable_usage(
-            self.usage, self._request, request_bytes=self._sent, answer_bytes=self._received
-        ):
-            self.usage = None
-        estimated = self.usage is None
-        usage = self.usage = self.usage or self.estimate()
+        stated = believed(self.usage, self._request, request_bytes=self._sent, answer_bytes=self._received)
+        usage = self.usage = as_asked(stated or self.estimate(), self._request.body, self._context.target.model)
         if self._accumulator is not None:
-            if estimated:
+            if stated is None:
                 self._accumulator.add(self._ending.usage_chunk(usage))
             self.answer = dump_json(with_images(self._accumulator.result(), self._pictures, self._request.body))
             return _OK

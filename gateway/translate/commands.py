@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gateway.core.billing_terms import USUAL_TERMS, Terms
 from gateway.core.types import Endpoint, Outcome, Usage
 from gateway.wire.sse import ENOUGH_TO_TELL
 
@@ -211,6 +212,10 @@ class ConversationState:
     task_id: str | None = None
     note: str | None = None
 
+    @property
+    def terms(self) -> Terms:
+        return USUAL_TERMS
+
 
 class Conversation(Protocol):
     """The dialogue of one attempt with one target."""
@@ -246,6 +251,11 @@ class Conversation(Protocol):
 
     note: str | None
     """The text of the header ``x-gateway-note``; None for none."""
+
+    @property
+    def terms(self) -> Terms:
+        """On which terms the answer is sold, as far as it has come."""
+        ...
 
     def converse(self) -> Conversing:
         """The dialogue, from the request to the outcome."""

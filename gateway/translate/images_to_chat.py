@@ -25,7 +25,7 @@ from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, in_words_only, unusable_answer
 from gateway.translate.own_wishes import sending, wishes_left
 from gateway.translate.presenting import Presenter
-from gateway.wire.chat_chunk import chunk_facts, completion_as_chunks, read_usage
+from gateway.wire.chat_chunk import chunk_facts, completion_as_chunks
 from gateway.wire.chat_pictures import ChatPictures
 from gateway.wire.chat_request import CHAT_PATH
 from gateway.wire.image_text import MOST_TEXT
@@ -34,6 +34,7 @@ from gateway.wire.pictures_as_chat import usage_as_chat
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import Event, SSEParser
 from gateway.wire.tokens import count_input
+from gateway.wire.usage_reading import read_usage
 
 CHAT_ANSWER_LIMIT = 48 << 20
 """Bytes of an answer; an image may be base64 in its text."""

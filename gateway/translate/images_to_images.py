@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from gateway.core.billing_terms import Terms
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.types import NO_WISHES, Outcome, Phase, Target, Usage, Wish
@@ -70,10 +71,15 @@ class ImagesToImages(ImageStream):
         self._stated: Usage | None = None  # the upstream's figures, for all images together
         self._sources = len(request.images) + (request.mask is not None)
 
+    @property
+    def terms(self) -> Terms:
+        """What drew an SVG is another model, whose tokens are told beside the usage."""
+        return Terms(unpriced=bool(self.facts.others.get("svg_usage")))
+
     def estimate(self) -> Usage:
         """The images asked for, for prices that are tables; their usual tokens, for prices that are not."""
         tokens = self._n * likely_output_tokens(self.size, self.quality)
-        return Usage(output_tokens=tokens, images=self._n, confidence="estimated")
+        return Usage(output_tokens=tokens, images=self._n, confidence="estimated", image_output_tokens=tokens)
 
     def _order(self) -> Send:
         stream = self._presenter.stream or Wish.STREAM in self._wishes
@@ -180,7 +186,8 @@ class ImagesToImages(ImageStream):
         self.usage = replace(self._stated, images=self.images)
         if 0 < images < self._n:
             output = self._stated.output_tokens * images // self._n
-            self.usage = replace(self.usage, output_tokens=output, confidence="estimated")
+            pictures = self._stated.image_output_tokens * images // self._n
+            self.usage = replace(self.usage, output_tokens=output, image_output_tokens=pictures, confidence="estimated")
 
     def _complete(self) -> bool:
         return self.images >= self._n

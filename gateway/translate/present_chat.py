@@ -13,8 +13,8 @@ from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit
 from gateway.translate.presenting import Delivering, Emitting, address_of, linked, progress_comment
-from gateway.wire.chat_chunk import write_usage
 from gateway.wire.sse import DONE, encode_event
+from gateway.wire.usage_reading import write_usage
 
 _IN_MARKDOWN = {ord(char): f"%{ord(char):02X}" for char in "()<> "}
 """Characters that would end a markdown link too early → how they are written inside a URL."""

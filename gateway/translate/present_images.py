@@ -205,9 +205,16 @@ def _usage(facts: ImageFacts, usage: Usage | None) -> Mapping[str, Any] | None:
     ):
         return facts.usage
     of_images = min(usage.image_input_tokens, usage.input_tokens)
-    return {
+    sent = {"text_tokens": usage.input_tokens - of_images, "image_tokens": of_images}
+    if usage.cached_input_tokens:
+        sent["cached_tokens"] = usage.cached_input_tokens
+    fields: dict[str, Any] = {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": {"text_tokens": usage.input_tokens - of_images, "image_tokens": of_images},
+        "input_tokens_details": sent,
         "output_tokens": usage.output_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
     }
+    of_text = usage.output_tokens - usage.image_output_tokens
+    if usage.image_output_tokens and of_text:
+        fields["output_tokens_details"] = {"image_tokens": usage.image_output_tokens, "text_tokens": of_text}
+    return fields

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.wire.chat_choices import index_of
-from gateway.wire.chat_chunk import read_usage
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_message import FoldedMessage
 from gateway.wire.folded_values import append, plain, replace
+from gateway.wire.usage_reading import read_usage, usage_for_clients
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
@@ -50,9 +50,9 @@ class ChatAccumulator:
                 # Azure's first chunk has an empty id and model and no time of creation.
                 self._unnamed.discard(name)
                 first[name] = named
-        usage = chunk.get("usage")
-        if usage and read_usage(usage) is not None:
-            self._usage = usage
+        usage = chunk.get("usage") or chunk.get("usageMetadata")
+        if usage and (read := read_usage(usage)) is not None:
+            self._usage = usage_for_clients(usage, read)
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for place, choice in enumerate(choices):
@@ -80,10 +80,7 @@ class ChatAccumulator:
             ],
         }
         if self._usage is not None:
-            usage = completion["usage"] = {**self._usage}
-            parts = (usage.get("prompt_tokens"), usage.get("completion_tokens"))
-            if type(usage.get("total_tokens")) is not int and all(type(part) is int for part in parts):
-                usage["total_tokens"] = sum(parts)
+            completion["usage"] = {**self._usage}
         completion |= plain(self._extra)
         return completion
 

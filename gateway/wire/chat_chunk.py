@@ -18,10 +18,9 @@ from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_tool_calls import ToolCalls
 from gateway.wire.sse import DONE, encode_event
+from gateway.wire.usage_reading import read_usage, usage_of
 from gateway.wire.writable import dump_json
 
-# No answer uses more; a greater figure is a fault, which would be charged for.
-_MOST_TOKENS = 100_000_000
 _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 # Both names are in use for a model's reasoning; a relay that sends both sends the same text twice.
 _REASONING = ("reasoning_content", "reasoning")
@@ -78,13 +77,17 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
     if type(choices) is not list:
         if (alone := choices_in(chunk)) and not SPEAKING.isdisjoint(alone[0]):
             return _facts_of_odd_choices(chunk, alone, n)
+        usage = usage or usage_of(chunk)
         if not isinstance(usage, dict):
             return _SAYS_NOTHING
         return ChunkFacts(usage=read_usage(usage), usage_only=True, tidied={**chunk, "choices": []})
     for choice in choices:
         if not in_order(choice, n):
             return _facts_of_odd_choices(chunk, choices, n)
-    return _facts_in_order(choices, usage)
+    facts = _facts_in_order(choices, usage)
+    if usage is None and (facts.finish or not choices) and (usage := usage_of(chunk)) is not None:
+        return facts._replace(usage=read_usage(usage), usage_only=not choices)
+    return facts
 
 
 def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
@@ -212,36 +215,6 @@ def error_of(document: object, event: bytes | None = None) -> UpstreamError | No
     return error_in(document, expects_choices=True, is_error=event == b"error")
 
 
-def _tokens(value: object) -> int | None:
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
-
-
-def read_usage(usage: object) -> Usage | None:
-    """An upstream's ``usage`` object, or None if it is empty or implausible.
-
-    Stated zeros are believed: an estimate instead would charge for what the upstream gave away.
-    """
-    if not isinstance(usage, dict):
-        return None
-    prompt = _tokens(usage.get("prompt_tokens"))
-    completion = _tokens(usage.get("completion_tokens"))
-    if prompt is None or completion is None:
-        return None
-    details = usage.get("prompt_tokens_details")
-    cached = _tokens(details.get("cached_tokens")) if isinstance(details, dict) else None
-    return Usage(prompt, min(cached or 0, prompt), completion)
-
-
-def write_usage(usage: Usage) -> dict[str, Any]:
-    """OpenAI's ``usage`` object."""
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_input_tokens},
-    }
-
-
 def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
     """The events of a stream with the content of a whole ``chat.completion``, ``[DONE]`` included.
 
@@ -274,8 +247,8 @@ def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[
         delta = _message_as_delta(message)
         yield {**head, **extra, "choices": [{"index": index, "delta": delta, **rest, "finish_reason": None}]}
         yield {**head, "choices": [{"index": index, "delta": {}, "finish_reason": reason}]}
-    if completion.get("usage"):
-        yield {**head, **once, "choices": [], "usage": completion["usage"]}
+    if usage := usage_of(completion):
+        yield {**head, **once, "choices": [], "usage": usage}
 
 
 def choice_indexes(choices: list[Any]) -> list[int]:

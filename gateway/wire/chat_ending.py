@@ -11,8 +11,9 @@ from typing import Any
 
 from gateway.core.types import Usage
 from gateway.wire.chat_choices import choices_in
-from gateway.wire.chat_chunk import ChunkFacts, write_usage
+from gateway.wire.chat_chunk import ChunkFacts
 from gateway.wire.sse import encode_event
+from gateway.wire.usage_reading import tier_in, usage_for_clients, usage_of, write_usage
 from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
@@ -24,6 +25,8 @@ class ChatEnding:
 
     ``n``: how many choices were asked for.
     ``id``, ``created``, ``model``: for chunks of our own in a stream that names none. ``created`` is Unix seconds.
+
+    ``tier``, ``answered_model``: the service tier and the model that the stream names last; None for none.
     """
 
     def __init__(self, n: int, *, id: str, created: int, model: str) -> None:
@@ -41,7 +44,10 @@ class ChatEnding:
         self._unreasoned: set[int] = set()  # choices that have spoken since they last named a reason
         self._seen: set[int] = set()
         self._calling: dict[int, str] = {}  # choice → the reason for which it ends
+        self.tier: str | None = None
+        self.answered_model: str | None = None
         self._usage: dict[str, Any] | None = None
+        self._read: Usage | None = None  # what ``_usage`` says
         self._usage_event: bytes | None = None
 
     @property
@@ -68,6 +74,9 @@ class ChatEnding:
         """Take the next chunk."""
         if self._unnamed:
             self._name(chunk)
+            self._read_terms(chunk)
+        elif facts.finish or facts.usage is not None:
+            self._read_terms(chunk)
         for index in facts.speaking:
             self._seen.add(index)
             if self._reasons:
@@ -82,7 +91,7 @@ class ChatEnding:
             if index not in facts.speaking or index not in self._spoke_on:
                 self._finished.add(index)
         if facts.usage is not None:
-            self._usage = chunk["usage"]
+            self._usage, self._read = usage_of(chunk), facts.usage
 
     def speaks(self, index: int) -> None:
         """Take more content of a choice."""
@@ -114,9 +123,14 @@ class ChatEnding:
 
         ``usage``: as it is charged. The upstream's own words are used if they say the same, as they say more.
         """
-        if usage.confidence != "measured" or self._usage is None:
+        read = self._read
+        if read is None or (read.input_tokens, read.output_tokens) != (usage.input_tokens, usage.output_tokens):
             return encode_event(dump_json(self.usage_chunk(usage)))
-        return self._usage_event or encode_event(dump_json({**self.usage_chunk(usage), "usage": self._usage}))
+        assert self._usage is not None
+        told = usage_for_clients(self._usage, read)
+        if self._usage_event is not None and told is self._usage:
+            return self._usage_event
+        return encode_event(dump_json({**self.usage_chunk(usage), "usage": told}))
 
     def usage_chunk(self, usage: Usage) -> dict[str, Any]:
         """A chunk of our own that carries ``usage``."""
@@ -131,6 +145,11 @@ class ChatEnding:
 
     def _event(self, choices: list[dict[str, Any]]) -> bytes:
         return encode_event(dump_json({**self._names, "choices": choices}))
+
+    def _read_terms(self, chunk: dict[str, Any]) -> None:
+        self.tier = tier_in(chunk) or self.tier
+        if isinstance(model := chunk.get("model"), str) and model:
+            self.answered_model = model
 
     def _name(self, chunk: dict[str, Any]) -> None:
         """Remember what the stream calls itself; Azure's first chunk has an empty id and model."""

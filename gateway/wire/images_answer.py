@@ -51,6 +51,9 @@ _OWN_FIELDS = frozenset(
 """Fields of an answer that the client's answer has from elsewhere, or should not have."""
 
 
+_SPLIT = ("image_tokens", "text_tokens")
+
+
 class StatedUsage(NamedTuple):
     """The usage an upstream stated.
 
@@ -142,10 +145,11 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
         return None
     tokens, output = next((one for one in found if any(one)), found[0])
     known = {"total_tokens", *(name + what for pair in _USAGE_NAMES for name in pair for what in ("", "_details"))}
-    details = _details(stated, 0)
+    details, made = _details(stated, 0), _details(stated, 1)
     of_images = min(_count(details.get("image_tokens"), most_input) or 0, tokens)
     cached = min(_count(details.get("cached_tokens"), most_input) or 0, tokens)
-    input_details: dict[str, Any] = {"text_tokens": tokens - of_images, "image_tokens": of_images}
+    told = {name: value for name, value in details.items() if value is not None and name != "cached_tokens"}
+    input_details: dict[str, Any] = {**told, "text_tokens": tokens - of_images, "image_tokens": of_images}
     if cached:
         input_details["cached_tokens"] = cached
     written: dict[str, Any] = {
@@ -155,11 +159,31 @@ def usage_in(document: dict[str, Any], *, images_sent: int, images_asked: int, p
         "output_tokens": output,
         "total_tokens": tokens + output,
     }
-    made = _details(stated, 1)
-    split = {name: made[name] for name in ("image_tokens", "text_tokens") if _count(made.get(name), output) is not None}
+    own_words = made is stated.get("output_tokens_details")  # a chat's have details that pictures have not
+    split = {
+        name: value
+        for name, value in made.items()
+        if (_count(value, output) is not None if name in _SPLIT else own_words and value is not None)
+    }
     if split:
         written["output_tokens_details"] = split
-    return StatedUsage(Usage(tokens, cached, output, image_input_tokens=of_images), written)
+    return StatedUsage(
+        Usage(
+            tokens,
+            cached,
+            output,
+            image_input_tokens=of_images,
+            image_output_tokens=_pictures_of(output, split),
+            cache_write_tokens=min(_count(details.get("cache_write_tokens"), most_input) or 0, tokens - cached),
+        ),
+        written,
+    )
+
+
+def _pictures_of(output: int, split: Mapping[str, Any]) -> int:
+    """The output tokens that are pictures: all that are not said to be text, as the split is often left out."""
+    text, images = _count(split.get("text_tokens"), output) or 0, _count(split.get("image_tokens"), output) or 0
+    return max(output - text, images)
 
 
 def likely_output_tokens(size: str | None, quality: str | None) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.core.types import Usage
 from gateway.wire.chat_request import ChatRequest, unknown_fields
+from gateway.wire.writable import dump_json
 
 _HIDDEN_INPUT = 30_000
 """Tokens a provider may add before the client's: its own system prompt and its descriptions of tools."""
@@ -31,6 +32,13 @@ _AROUND_OUTPUT = 1_000
 """Tokens a choice may have that neither are text nor count against the client's bound: marks, frames of calls."""
 
 
+def believed(usage: Usage | None, request: ChatRequest, *, request_bytes: int, answer_bytes: int) -> Usage | None:
+    """``usage`` if it is plausible for an answer to ``request``, else None."""
+    if usage is None or believable_usage(usage, request, request_bytes=request_bytes, answer_bytes=answer_bytes):
+        return usage
+    return None
+
+
 def believable_usage(usage: Usage, request: ChatRequest, *, request_bytes: int, answer_bytes: int) -> bool:
     """Whether ``usage`` is plausible for an answer to ``request``.
 
@@ -39,22 +47,26 @@ def believable_usage(usage: Usage, request: ChatRequest, *, request_bytes: int, 
 
     To be called once the answer is complete: a usage that came early would be compared with too few bytes.
     """
-    return usage.output_tokens <= _most_output(request, answer_bytes) and (
+    return usage.output_tokens <= _most_output(usage, request, answer_bytes) and (
         # Nearly every request is within this, and its parts need not be looked at.
         usage.input_tokens <= request_bytes + _HIDDEN_INPUT
         or usage.input_tokens <= request_bytes + _HIDDEN_INPUT + _not_in_the_bytes(request)
     )
 
 
-def _most_output(request: ChatRequest, answer_bytes: int) -> int:
+def _most_output(usage: Usage, request: ChatRequest, answer_bytes: int) -> int:
     """The most output tokens: text has been received byte by byte; reasoning may be hidden, within the client's bound.
 
     But where the client asked for thinking by Anthropic's field, relays may add its budget to the bound, and a field
-    that is not known here may ask for it in the words of another vendor.
+    that is not known here may ask for it in the words of another vendor. Some vendors' bound is not of reasoning at
+    all. Of a prediction, what was not used counts as output, too.
     """
     hidden = request.max_output_tokens or 0
-    if request.max_output_tokens is None or request.body.get("thinking") or unknown_fields(request):
+    asked = request.max_output_tokens is None or request.body.get("thinking") or unknown_fields(request)
+    if asked or usage.reasoning_tokens > hidden:
         hidden += _HIDDEN_OUTPUT
+    if prediction := request.body.get("prediction"):
+        hidden += len(dump_json(prediction))
     return answer_bytes + request.n * (hidden + _AROUND_OUTPUT)
 
 

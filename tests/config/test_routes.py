@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gateway.config import Config
 from gateway.core.types import Price, Route
 
@@ -184,6 +186,27 @@ class TestTasks:
         text = "models: {mine: {targets: [{upstream: piapi, model: Qubico/flux1-dev, operation: task}]}}"
         (target,) = route(load_text(text, KEYS), "mine").targets
         assert target.tasks == {}
+
+
+class TestPricesThatAreGuesses:
+    """A price that is low in confidence is an estimate, wherever it is taken from."""
+
+    def test_by_their_own_word(self, load_text):
+        text = "models: {m: {targets: [{upstream: backup, confidence: CONFIDENCE, price: {input: 1, output: 2}}]}}"
+        for confidence, estimated in (("low", True), ("medium", False), ("high", False)):
+            price = route(load_text(text.replace("CONFIDENCE", confidence), KEYS), "m").targets[0].price
+            assert price == Price(input=1_000_000_000, output=2_000_000_000, estimated=estimated)
+
+    def test_of_tasks(self, load_text):
+        def price(text: str) -> Price | None:
+            return route(load_text(text, KEYS), "seedream-5-lite").targets[0].price
+
+        guess = Price(image=52_000_000, estimated=True)
+        assert price("{}") == guess
+        same = "models: {seedream-5-lite: {targets: [{upstream: piapi, model: seedream, operation: taskOWN}]}}"
+        assert price(same.replace("OWN", "")) == guess
+        assert price(same.replace("OWN", ", price: {image: 0.04}")) == Price(image=40_000_000)
+        assert price(same.replace("OWN", ", confidence: high")) == replace(guess, estimated=False)
 
 
 def test_a_target_may_have_an_end(load_text):

@@ -13,6 +13,7 @@ from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Price, Rewrites, Target, VirtualKey
 from gateway.endpoints.chat import ChatEndpoint, ChatOperation
 from gateway.images.operation import ImageOperation
+from gateway.wire.asked_work import FETCHED_BY_CALL
 from gateway.wire.chat_request import parse_chat_request
 from tests.core.images.flux_orders import DEV, wish
 from tests.exchange.fakes import Client, Clock
@@ -182,6 +183,10 @@ class TestWhatAChatMayCost:
             ({}, 600, 600),
             ({"max_tokens": 1000, "thinking": {"budget_tokens": 500}}, None, 1500),
             ({"max_tokens": 1000, "thinking": {"budget_tokens": "many"}}, None, 1000),
+            ({"max_tokens": 1000, "reasoning": {"max_tokens": 500}}, None, 1500),
+            ({"max_tokens": 1000, "google": {"thinking_config": {"thinking_budget": 500}}, "n": 2}, None, 3000),
+            ({"max_tokens": 1000, "thinking": {"budget_tokens": 500}}, 1200, 1200),
+            ({"max_tokens": 9, "prediction": "12345678"}, 9, 9 + 10),
         ],
     )
     def test_is_its_input_and_all_the_output_it_allows(
@@ -213,6 +218,32 @@ class TestWhatAChatMayCost:
         assert exact is not None
         assert exact >= len("a bear") + 1
         assert exact != asked.cost_bound(TOKEN, exact=False)
+
+    def test_is_that_of_the_dearest_it_asks_for(self) -> None:
+        price = Price(
+            input=10**6,
+            output=10**6,
+            cache_write=2 * 10**6,
+            audio_output=5 * 10**6,
+            call=7,
+            tiers={"flex": 500, "fast": 2000, "ultrafast": 6000},
+        )
+        priced = Target(PIAPI, "claude", price=price)
+
+        def bound(**fields: Any) -> int:
+            asked = operation(max_tokens=100, **fields)
+            found = asked.cost_bound(priced, exact=False)
+            assert found is not None
+            return found
+
+        written, spoken = 2 * 100, 5 * 100  # 400 bytes are about 100 tokens
+        assert bound(service_tier="default") == bound(service_tier="flex") == written + spoken
+        assert bound() == bound(service_tier="auto") == bound(service_tier="priority") == 2 * (written + spoken)
+        assert bound(service_tier="ultrafast") == bound(service_tier="unheard-of") == 6 * (written + spoken)
+        assert bound(service_tier="default", prompt_cache_options={"ttl": "12h"}) == 2 * written + spoken
+        searching = [{"type": "web_search", "max_uses": 2}]
+        fetched = 2 * 2 * FETCHED_BY_CALL
+        assert bound(service_tier="default", tools=searching) == written + spoken + fetched + 2 * 7
 
     def test_as_an_order_for_images_is_theirs(self) -> None:
         images = desk().operation("/v1/images/generations", wish(), (FLUX,), cast("Any", Presenter()))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.core.billing_terms import USUAL_TERMS
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.health import Ticket
 from gateway.core.routing.route_table import AttemptPlan
@@ -162,6 +163,7 @@ class Talk:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    terms = USUAL_TERMS
 
     def __init__(self, script: Script) -> None:
         self._script = script

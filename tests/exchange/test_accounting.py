@@ -8,6 +8,8 @@ from typing import Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.pricing.price_list import PriceList
 from gateway.core.routing.health import Ticket
 from gateway.core.routing.route_table import AttemptPlan, Failover
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Route, Target, Upstream, Usage, VirtualKey
@@ -61,7 +63,8 @@ class Observers:
     def ledger(self) -> Observers:
         return self
 
-    log = clock = ledger
+    log = clock = snapshot = ledger
+    prices = PriceList()
 
     def settle(self, settlement: Settlement) -> None:
         self.settled.append(settlement)
@@ -104,6 +107,7 @@ class Talk:
     size: str | None = None
     stated_cost: int | None = None
     task_id: str | None = None
+    terms: Terms = USUAL_TERMS
 
     def estimate(self) -> Usage:
         if self.breaks:

@@ -70,7 +70,7 @@ class TestOrders:
         sent(talk)
         assert (talk.size, talk.quality) == ("1536x1024", "high")
         assert talk.facts == ImageFacts("1536x1024", "high")
-        assert talk.estimate() == Usage(output_tokens=6240, images=1, confidence="estimated")
+        assert talk.estimate() == Usage(output_tokens=6240, images=1, confidence="estimated", image_output_tokens=6240)
         vague = conversation(n=3, size="auto", quality="auto")
         sent(vague)
         assert (vague.size, vague.quality) == (None, None)
@@ -95,7 +95,7 @@ class TestStreams:
         )
         assert talk.made_images == (BLACK_IMAGE,)
         assert talk.images == 1
-        assert talk.usage == Usage(9, 0, 272, images=1)
+        assert talk.usage == Usage(9, 0, 272, images=1, image_output_tokens=272)
         assert (talk.size, talk.quality) == ("1024x1024", "low")
         assert talk.facts == ImageFacts("1024x1024", "low", "opaque", "png", USAGE)
         assert presenter.delivered == [(BLACK_IMAGE, talk.facts)]
@@ -125,7 +125,7 @@ class TestStreams:
         )
         assert presenter.previews == [(as_base64(GREY), 1)]
         assert talk.made_images == (BLACK_IMAGE, WHITE_IMAGE)
-        assert talk.usage == Usage(9, 0, 272, images=2)
+        assert talk.usage == Usage(9, 0, 272, images=2, image_output_tokens=272)
 
     def test_edits_have_events_of_their_own(self) -> None:
         talk = conversation(kind="edit", images=(source(),))
@@ -153,7 +153,7 @@ class TestStreams:
             == ok FORWARDED
             """,
         )
-        assert (talk.images, talk.usage) == (1, Usage(9, 0, 272, images=1))
+        assert (talk.images, talk.usage) == (1, Usage(9, 0, 272, images=1, image_output_tokens=272))
 
     def test_usage_that_cannot_be_true_is_left_to_the_table(self) -> None:
         talk = conversation(quality="low")

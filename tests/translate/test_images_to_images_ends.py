@@ -207,7 +207,7 @@ class TestWholeAnswers:
             """,
         )
         assert talk.made_images == (MadeImage(None, as_base64(BLACK), "A black cat"),)
-        assert talk.usage == Usage(9, 0, 272, images=1)
+        assert talk.usage == Usage(9, 0, 272, images=1, image_output_tokens=272)
         assert talk.facts == ImageFacts("1024x1024", "low", "opaque", "png", USAGE)
 
     def test_for_a_client_that_wants_a_stream(self) -> None:

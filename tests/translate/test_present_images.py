@@ -141,11 +141,11 @@ class TestWholeAnswers:
 
     def test_usage_of_the_upstream_is_told_in_its_own_words(self) -> None:
         facts = ImageFacts(usage={**STATED, "output_tokens_details": {"image_tokens": 4160, "text_tokens": 0}})
-        usage = Usage(10, 0, 4160, images=1)
+        usage = Usage(10, 0, 4160, images=1, image_output_tokens=4160)
         assert whole(presenter(), [MadeImage(URL)], facts, usage)["usage"] == facts.usage
 
     def test_usage_of_several_conversations_is_told_together(self) -> None:
-        usage = Usage(30, 0, 8320, images=2, image_input_tokens=12)
+        usage = Usage(30, 0, 8320, images=2, image_input_tokens=12, image_output_tokens=8320)
         for facts in (ImageFacts(usage=STATED), NO_FACTS):
             assert whole(presenter(), [MadeImage(URL)], facts, usage)["usage"] == {
                 "input_tokens": 30,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.billing_terms import USUAL_TERMS
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Outcome, Phase, Price, Target, TaskTimes, Usage
 from gateway.translate.commands import Awaiting, Command, Conversing, Head, Send, Sleep, Stalled
@@ -40,6 +41,7 @@ class Waiting:
     size: str | None = None
     stated_cost: int | None = None
     note: str | None = None
+    terms = USUAL_TERMS
 
     def __init__(
         self,

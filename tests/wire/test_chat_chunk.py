@@ -16,10 +16,9 @@ from gateway.wire.chat_chunk import (
     chunk_facts,
     completion_as_chunks,
     error_of,
-    read_usage,
-    write_usage,
 )
 from gateway.wire.sse import DONE, SSEParser
+from gateway.wire.usage_reading import read_usage, write_usage
 
 
 def chunk(delta: object = None, **choice: object) -> dict:

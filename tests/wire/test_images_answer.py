@@ -146,7 +146,7 @@ class TestUsage:
                 "total_tokens": 8670,
             }
         )
-        assert found.usage == Usage(350, 20, 8320, image_input_tokens=323)
+        assert found.usage == Usage(350, 20, 8320, image_input_tokens=323, image_output_tokens=8320)
         assert found.document == {
             "input_tokens": 350,
             "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
@@ -156,7 +156,7 @@ class TestUsage:
 
     def test_without_details_all_input_is_text(self) -> None:
         found = usage({"input_tokens": 5, "output_tokens": 272})
-        assert found.usage == Usage(5, 0, 272)
+        assert found.usage == Usage(5, 0, 272, image_output_tokens=272)
         assert found.document["input_tokens_details"] == {"text_tokens": 5, "image_tokens": 0}
 
     def test_details_are_part_of_the_input(self) -> None:
@@ -173,7 +173,7 @@ class TestUsage:
                 "total_tokens": 770,
             }
         )
-        assert found.usage == Usage(350, 20, 420, image_input_tokens=323)
+        assert found.usage == Usage(350, 20, 420, image_input_tokens=323, image_output_tokens=400)
         assert found.document == {
             "input_tokens": 350,
             "input_tokens_details": {"text_tokens": 27, "image_tokens": 323, "cached_tokens": 20},
@@ -181,6 +181,34 @@ class TestUsage:
             "output_tokens_details": {"image_tokens": 400, "text_tokens": 20},
             "total_tokens": 770,
         }
+
+    def test_a_detail_that_is_not_known_here_is_kept(self) -> None:
+        found = usage(
+            {
+                "input_tokens": 5,
+                "input_tokens_details": {"text_tokens": 5, "image_tokens": 0, "vector_tokens": 1},
+                "output_tokens": 30,
+                "output_tokens_details": {"image_tokens": 20, "text_tokens": 10, "svg_tokens": 4},
+            }
+        )
+        assert found.document["input_tokens_details"]["vector_tokens"] == 1
+        assert found.document["output_tokens_details"] == {"image_tokens": 20, "text_tokens": 10, "svg_tokens": 4}
+        assert found.usage.image_output_tokens == 20
+
+    @pytest.mark.parametrize(
+        ("split", "pictures"),
+        [
+            (None, 30),
+            ({}, 30),
+            ({"image_tokens": 0, "text_tokens": 0}, 30),
+            ({"text_tokens": 10}, 20),
+            ({"image_tokens": 20}, 30),  # what is not said to be text is a picture
+            ({"image_tokens": 99, "text_tokens": 99}, 30),
+        ],
+    )
+    def test_without_a_whole_split_the_output_is_pictures(self, split: dict[str, int] | None, pictures: int) -> None:
+        stated = {"input_tokens": 5, "output_tokens": 30, "output_tokens_details": split}
+        assert usage(stated).usage.image_output_tokens == pictures
 
     @pytest.mark.parametrize(
         "stated",
@@ -191,7 +219,7 @@ class TestUsage:
         ],
     )
     def test_in_both_words_the_ones_that_say_something_count(self, stated: Any) -> None:
-        assert usage(stated).usage == Usage(50, 0, 420)
+        assert usage(stated).usage == Usage(50, 0, 420, image_output_tokens=420)
 
     @pytest.mark.parametrize(
         "stated",

@@ -10,10 +10,10 @@ import pytest
 
 from gateway.core.types import Usage
 from gateway.exchange.tokenizer import Tokenizer
-from gateway.wire.chat_chunk import read_usage
 from gateway.wire.chat_request import ChatRequest, parse_chat_request, upstream_body
 from gateway.wire.tokens import count_input
 from gateway.wire.usage_bounds import believable_usage
+from gateway.wire.usage_reading import read_usage
 
 HELLO: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 

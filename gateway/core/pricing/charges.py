@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gateway.core.billing_terms import USUAL_TERMS, Terms
 from gateway.core.outcomes.table import booking
-from gateway.core.pricing.prices import amount_due, believable
+from gateway.core.pricing.prices import Bill, bill
+from gateway.core.pricing.usage_sums import believable, together
 from gateway.core.types import (
     Confidence,
     CostClass,
@@ -39,6 +41,8 @@ class AttemptFacts:
     ``stated``: nano-dollars the upstream itself named for finished work, which override any price; None if it named
         none.
     ``subrequest``: which of the exchange's subrequests made the attempt.
+    ``terms``: on which terms the answer was sold.
+    ``own_price``: whether ``price`` is that of the model that answered.
     """
 
     price: Price | None
@@ -53,6 +57,8 @@ class AttemptFacts:
     size: str | None = None
     stated: int | None = None
     subrequest: int = 0
+    terms: Terms = USUAL_TERMS
+    own_price: bool = True
 
 
 @dataclass(slots=True)
@@ -75,6 +81,8 @@ class Booking:
     ``confidence``: of ``charged``; ``unknown`` if the price is not known, or whether anything was bought.
     ``in_doubt``: nano-dollars of subrequests of unknown outcome, beside others that are settled: the key is not charged
         for them, but they stay reserved.
+    ``price``, ``terms``: the price that ``charged`` was worked out by, and what the answer said of itself; of the first
+        subrequest that served, if there are several.
     """
 
     charged: int
@@ -83,6 +91,8 @@ class Booking:
     confidence: Confidence
     state: State
     in_doubt: int = 0
+    price: Price | None = None
+    terms: Terms = USUAL_TERMS
 
     @property
     def upstream_cost(self) -> int:
@@ -141,16 +151,11 @@ def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Bo
         (worst for worst in ("unknown", "estimated") if worst in confidences),
         "measured",
     )
-    usages = [one.usage for one in counted]
-    usage = Usage(
-        sum(one.input_tokens for one in usages),
-        sum(one.cached_input_tokens for one in usages),
-        sum(one.output_tokens for one in usages),
-        sum(one.images for one in usages),
-        "measured" if confidence == "measured" else "estimated",
-        sum(one.image_input_tokens for one in usages),
-    )
-    return Booking(sum(one.charged for one in bookings), usage, costs, confidence, state, in_doubt)
+    usage = together([one.usage for one in counted])
+    usage = replace(usage, confidence="measured" if confidence == "measured" else "estimated")
+    served = next((one for one in counted if one.price is not None), counted[0])
+    charged = sum(one.charged for one in bookings)
+    return Booking(charged, usage, costs, confidence, state, in_doubt, served.price, served.terms)
 
 
 def _settle_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
@@ -158,13 +163,27 @@ def _settle_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
     costs = _costs(attempts, served)
     if served is not None:
         usage, due = served
-        confidence: Confidence = "unknown" if due is None else usage.confidence
-        return Booking(due or 0, usage, costs, confidence, "settled")
+        return Booking(
+            due.amount or 0,
+            usage,
+            costs,
+            _confidence(usage, due),
+            "settled",
+            price=attempts[-1].price,
+            terms=attempts[-1].terms,
+        )
     in_doubt = (facts for facts, cost in zip(attempts, costs, strict=True) if cost.reason != "billed")
     if any(facts.cost_class is CostClass.PAID for facts in in_doubt):
         return Booking(0, _NOTHING, costs, "unknown", "unknown")
     state: State = "settled" if any(cost.amount for cost in costs) else "released"
     return Booking(0, _NOTHING, costs, "measured", state)
+
+
+def _confidence(usage: Usage, due: Bill) -> Confidence:
+    """Measured is only what was stated and has its own price in every part."""
+    if due.amount is None:
+        return "unknown"
+    return usage.confidence if due.certain else "estimated"
 
 
 def _sent(facts: AttemptFacts) -> bool:
@@ -180,11 +199,11 @@ def _used(facts: AttemptFacts) -> Usage:
     return replace(estimated, confidence="estimated")
 
 
-def _due(facts: AttemptFacts, usage: Usage, images: int) -> int | None:
+def _due(facts: AttemptFacts, usage: Usage, images: int) -> Bill:
     whole = _came_whole(facts)
     if whole and facts.stated is not None:
-        return facts.stated
-    return amount_due(
+        return Bill(facts.stated)
+    due = bill(
         facts.price,
         usage,
         operation=facts.operation,
@@ -192,14 +211,16 @@ def _due(facts: AttemptFacts, usage: Usage, images: int) -> int | None:
         quality=facts.quality,
         size=facts.size,
         succeeded=whole,
+        terms=facts.terms,
     )
+    return due if facts.own_price else replace(due, certain=False)
 
 
 def _at_stake(facts: AttemptFacts) -> int:
     """What an attempt costs if the upstream finished it: the tokens so far, or all the images asked for."""
     if facts.cost_class is CostClass.PAID:
-        return _due(facts, _used(facts), max(facts.images, facts.estimated.images, 1)) or 0
-    return _due(facts, _used(facts), facts.images) or 0
+        return _due(facts, _used(facts), max(facts.images, facts.estimated.images, 1)).amount or 0
+    return _due(facts, _used(facts), facts.images).amount or 0
 
 
 def _came_whole(facts: AttemptFacts) -> bool:
@@ -209,8 +230,8 @@ def _came_whole(facts: AttemptFacts) -> bool:
     return facts.slug in ("content_policy", "no_image") and facts.cost_class is CostClass.PAID and _sent(facts)
 
 
-def _served(last: AttemptFacts) -> tuple[Usage, int | None] | None:
-    """What the key pays for, and how much (None: no price); None if the client was served nothing."""
+def _served(last: AttemptFacts) -> tuple[Usage, Bill] | None:
+    """What the key pays for, and how much; None if the client was served nothing."""
     usage = _used(last)
     if usage.images != last.images:
         usage = replace(usage, images=last.images)
@@ -229,17 +250,17 @@ def _served(last: AttemptFacts) -> tuple[Usage, int | None] | None:
         return usage, _due(last, usage, last.images)
     elif by_client:
         estimated = replace(usage, confidence="estimated")
-        return estimated, None if last.price is None else _at_stake(last)
+        return estimated, Bill(None if last.price is None else _at_stake(last))
     return None
 
 
-def _costs(attempts: Sequence[AttemptFacts], served: tuple[Usage, int | None] | None) -> tuple[AttemptCost, ...]:
+def _costs(attempts: Sequence[AttemptFacts], served: tuple[Usage, Bill] | None) -> tuple[AttemptCost, ...]:
     """What each attempt costs upstream. An answer that came whole costs what the key pays for it."""
     costs: list[AttemptCost] = []
     ran_later = False
     for facts in reversed(attempts):
         if served is not None and not costs and _came_whole(facts):
-            costs.append(AttemptCost(served[1] or 0, "billed"))
+            costs.append(AttemptCost(served[1].amount or 0, "billed"))
         else:
             costs.append(_cost(facts, ran_later))
         ran_later = ran_later or _sent(facts)

@@ -1,8 +1,9 @@
 """The most a request can cost, before it is sent: the amount a budget reserves.
 
 It is an upper bound as far as one can be known: input as it was counted, output up to the client's bound or the model's
-own, images at their highest price. Routing may lead to any target, so the most expensive one counts. Costs beyond it (a
-task's own price, input a provider adds) are charged all the same.
+own, images at their highest price, tokens as the dearest kind they may turn out to be, in the dearest tier the request
+may get. Routing may lead to any target, so the most expensive one counts. Costs beyond it (a task's own price, input a
+provider adds, a tier that nobody asked for) are charged all the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway.core.billing_terms import NOTHING_ASKED, Asked
 from gateway.core.pricing.picture_tokens import SOURCE_TOKENS, most_picture_tokens
 from gateway.core.pricing.prices import upper_bound
 from gateway.core.types import Price, Target
@@ -39,6 +41,7 @@ class RequestedWork:
     ``faithful``: whether the images sent in are read in high fidelity.
     ``previews``: partial images of each image.
     ``quality``, ``size``: of the images; None if left to the upstream.
+    ``asked``: what it asks of a chat beside tokens.
     """
 
     input_tokens: int = 0
@@ -49,6 +52,7 @@ class RequestedWork:
     previews: int = 0
     quality: str | None = None
     size: str | None = None
+    asked: Asked = NOTHING_ASKED
 
 
 def most_output(asked: int | None, limit: int | None, choices: int = 1, beside: int = 0) -> int:
@@ -93,7 +97,7 @@ def _subrequest(target: Target, asked: RequestedWork, images: int) -> int:
     price = target.price
     assert price is not None
     if target.operation == "chat":
-        return upper_bound(price, asked.input_tokens, asked.output_tokens)
+        return upper_bound(price, asked.input_tokens, asked.output_tokens, asked=asked.asked)
     listed = 0
     if price.image is not None or price.table:
         listed = upper_bound(price, 0, 0, images, operation=target.operation, quality=asked.quality, size=asked.size)

@@ -78,6 +78,7 @@ def bounded_usage(
         images=images,
         confidence="estimated",
         image_input_tokens=of_sources,
+        image_output_tokens=images * each,
     )
 
 

@@ -6,10 +6,22 @@ Amounts are whole nano-dollars; token prices are nano-dollars per 1,000,000 toke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
+from gateway.core.billing_terms import NOTHING_ASKED, USUAL_TERMS, Asked, Terms
 from gateway.core.pricing.picture_tokens import most_picture_tokens
+from gateway.core.pricing.service_tiers import most_tier_factor, tier_factor
+from gateway.core.pricing.token_amounts import (
+    FACTOR_OF_12H,
+    FACTOR_OF_HOUR,
+    all_priced,
+    most_token_amount,
+    token_amount,
+)
+from gateway.core.pricing.usage_sums import believable, is_plausible
 from gateway.core.types import (
+    FACTOR_UNIT,
     NANO_PER_USD,
     OperationName,
     Price,
@@ -18,12 +30,61 @@ from gateway.core.types import (
 
 T = TypeVar("T")
 
-PER_MILLION = 1_000_000
+_FACTORS_OF_WRITES = {"usual": FACTOR_UNIT, "hour": FACTOR_OF_HOUR, "12h": FACTOR_OF_12H}
 
-MOST_TOKENS = 1_000_000_000
-"""The most tokens or images of one answer that are believed; an upstream's figure above it is ignored."""
 
-_NOTHING = Usage()
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a request used, priced.
+
+    ``amount``: nano-dollars; None when the price does not say.
+    ``certain``: whether every part of it has a known price of its own, so that the amount is no guess.
+    """
+
+    amount: int | None
+    certain: bool = True
+
+
+def bill(
+    price: Price | None,
+    usage: Usage,
+    *,
+    operation: OperationName = "chat",
+    images: int | None = None,
+    quality: str | None = None,
+    size: str | None = None,
+    succeeded: bool = True,
+    terms: Terms = USUAL_TERMS,
+) -> Bill:
+    """What a request used, priced.
+
+    ``images``: the images that came (default ``usage.images``). A price by the image is a price by the *answer* where
+        images travel in a chat (gpt-4o-image: one price for any number of images, ``no_image`` for an answer without).
+    ``succeeded``: whether the answer came whole, so that the price's minimum applies.
+
+    Measured tokens come before the table of images: an upstream that states them bills by them.
+    Raises ValueError for counts that are no plausible natural numbers.
+    """
+    counted = usage.images if images is None else images
+    if not believable(usage) or not is_plausible(counted):
+        raise ValueError("usage must be whole numbers between 0 and a billion")
+    if price is None:
+        return Bill(None)
+    due: int | None
+    certain = not (price.estimated or terms.unpriced)
+    if price.image is not None and operation == "chat":
+        due = price.image if counted else (price.no_image or 0)
+    elif price.table and not (_by_tokens(price) and _measured(usage)):
+        due = counted * _dearest(price, quality, size)
+    elif _by_tokens(price):
+        tier, listed = tier_factor(price, terms)
+        due = token_amount(price, usage, tier)
+        certain = certain and listed and all_priced(price, usage, operation)
+    elif price.image is not None:
+        due = counted * price.image
+    else:
+        due = None
+    return Bill(due if due is None or not succeeded else max(due, price.minimum), certain)
 
 
 def amount_due(
@@ -36,44 +97,9 @@ def amount_due(
     size: str | None = None,
     succeeded: bool = True,
 ) -> int | None:
-    """Nano-dollars for what a request used; None when the price does not say.
-
-    ``images``: the images that came (default ``usage.images``). A price by the image is a price by the *answer* where
-        images travel in a chat (gpt-4o-image: one price for any number of images, ``no_image`` for an answer without).
-    ``succeeded``: whether the answer came whole, so that the price's minimum applies.
-
-    Measured tokens come before the table of images: an upstream that states them bills by them.
-    Raises ValueError for counts that are no plausible natural numbers.
-    """
-    counted = usage.images if images is None else images
-    if not believable(usage) or not _plausible(counted):
-        raise ValueError("usage must be whole numbers between 0 and a billion")
-    return _amount(price, usage, operation, counted, quality, size, succeeded)
-
-
-def _amount(
-    price: Price | None,
-    usage: Usage,
-    operation: OperationName,
-    images: int,
-    quality: str | None,
-    size: str | None,
-    succeeded: bool,
-) -> int | None:
-    if price is None:
-        return None
-    due: int | None
-    if price.image is not None and operation == "chat":
-        due = price.image if images else (price.no_image or 0)
-    elif price.table and not (_by_tokens(price) and _measured(usage)):
-        due = images * _dearest(price, quality, size)
-    elif _by_tokens(price):
-        due = _for_tokens(price, usage)
-    elif price.image is not None:
-        due = images * price.image
-    else:
-        due = None
-    return due if due is None or not succeeded else max(due, price.minimum)
+    """The amount of ``bill``, on the usual terms."""
+    priced = bill(price, usage, operation=operation, images=images, quality=quality, size=size, succeeded=succeeded)
+    return priced.amount
 
 
 def _by_tokens(price: Price) -> bool:
@@ -106,15 +132,24 @@ def upper_bound(
     operation: OperationName = "chat",
     quality: str | None = None,
     size: str | None = None,
+    asked: Asked = NOTHING_ASKED,
 ) -> int:
-    """The most, in nano-dollars, that a request within these bounds can come to; 0 when the price is unknown."""
+    """The most, in nano-dollars, that a request within these bounds can come to; 0 when the price is unknown.
+
+    Tokens count as the dearest kind they may turn out to be, in the dearest tier that was asked for or may be given.
+    """
     if price is None:
         return 0
     if price.image is not None and operation == "chat":
         return max(price.image, price.no_image or 0, price.minimum)
-    inputs = (price.input or 0, price.cached_input or 0, price.image_input or 0)
-    micro = input_tokens * max(inputs) + max_output_tokens * (price.output or 0)
-    by_tokens = -(-micro // PER_MILLION)
+    by_tokens = most_token_amount(
+        price,
+        input_tokens,
+        max_output_tokens,
+        asked.calls,
+        writes=_FACTORS_OF_WRITES[asked.lifetime],
+        tier=most_tier_factor(price, asked),
+    )
     by_image = images * max(price.image or 0, _dearest(price, quality, size))
     return max(by_tokens, by_image, price.minimum)
 
@@ -132,17 +167,6 @@ def image_stake(
     return upper_bound(price, 0, 0, images, operation=operation, quality=quality, size=size)
 
 
-def believable(usage: Usage) -> bool:
-    """Whether every count is a plausible natural number; an upstream's figures are checked like any input."""
-    return (
-        _plausible(usage.input_tokens)
-        and _plausible(usage.cached_input_tokens)
-        and _plausible(usage.output_tokens)
-        and _plausible(usage.images)
-        and _plausible(usage.image_input_tokens)
-    )
-
-
 def format_usd(nano: int) -> str:
     """US dollars as an exact decimal with at least two places: ``0.00``, ``1.50``, ``0.00066``, ``-3.10``."""
     dollars, rest = divmod(abs(nano), NANO_PER_USD)
@@ -153,36 +177,6 @@ def format_usd(nano: int) -> str:
 def usd_number(nano: int) -> float:
     """US dollars as the float nearest to the exact amount, for JSON and gauges. Sum nano-dollars, never these."""
     return nano / NANO_PER_USD
-
-
-def _plausible(count: object) -> bool:
-    return type(count) is int and 0 <= count <= MOST_TOKENS
-
-
-def _for_tokens(price: Price, usage: Usage) -> int | None:
-    """Tokens × prices; None if a price that is needed is not known.
-
-    Cached tokens are taken from the text first: gpt-image-1 has one cached price for text and images.
-    """
-    cached = min(usage.cached_input_tokens, usage.input_tokens)
-    images = min(usage.image_input_tokens, usage.input_tokens)
-    text = usage.input_tokens - images
-    cached_text = min(cached, text)
-    image_price = price.input if price.image_input is None else price.image_input
-    parts = (
-        (text - cached_text, price.input),
-        (cached_text, price.input if price.cached_input is None else price.cached_input),
-        (images - (cached - cached_text), image_price),
-        (cached - cached_text, image_price if price.cached_input is None else price.cached_input),
-        (usage.output_tokens, price.output),
-    )
-    micro = 0
-    for tokens, each in parts:
-        if tokens:
-            if each is None:
-                return None
-            micro += tokens * each
-    return (micro + PER_MILLION // 2) // PER_MILLION
 
 
 def _dearest(price: Price, quality: str | None, size: str | None) -> int:

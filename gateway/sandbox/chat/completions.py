@@ -8,14 +8,15 @@ plus 4 and its words for every message, plus 85 for every image in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
 import orjson
 
 from gateway.sandbox.chat.messages import AssistantMessage, compose_message
-from gateway.sandbox.wire.answers import DONE, Answer, Event, EventKind, EventStream, Json, Reply, Sale, json_reply
+from gateway.sandbox.chat.usage import ChatUsage
+from gateway.sandbox.wire.answers import DONE, Answer, Event, EventKind, EventStream, Json, Reply, json_reply
 from gateway.sandbox.wire.errors import error_reply
 from gateway.sandbox.wire.options import Options
 
@@ -39,12 +40,13 @@ MODEL_FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class CompletionFields:
-    """The fields that a completion and all its chunks carry. ``created``: Unix seconds."""
+    """The fields that a completion and all its chunks carry. ``created``: Unix seconds. ``tier``: empty for none."""
 
     id: str
     created: int
     model: str
     fingerprint: str | None = "fp_sandbox"
+    tier: str = ""
 
 
 def answer_chat(body: Json, options: Options, *, id: str, created: int) -> Answer:
@@ -52,12 +54,13 @@ def answer_chat(body: Json, options: Options, *, id: str, created: int) -> Answe
     problem = _problem(body)
     if problem is not None:
         return problem
-    fields = CompletionFields(id, created, body["model"])
+    fields = CompletionFields(id, created, options.named or body["model"])
     count = body.get("n") or 1
     messages = [compose_message(body, options, number) for number in range(count)]
     prompt = prompt_tokens(body["messages"])
-    usage = _usage(prompt, sum(message.tokens for message in messages), options)
-    sale = Sale(fields.model, prompt, min(options.cached, prompt), usage["completion_tokens"])
+    used = ChatUsage.of(body, prompt, sum(message.tokens for message in messages), options)
+    usage, sale = used.document(options), used.sale(body, fields.model)
+    fields = replace(fields, tier=used.tier)
     choices = [message.choice(number, logprobs=bool(body.get("logprobs"))) for number, message in enumerate(messages)]
     whole = json_reply(200, _envelope(fields, "chat.completion", choices, usage), sale=sale)
     if not body.get("stream"):
@@ -108,16 +111,6 @@ def prompt_tokens(messages: list[Json]) -> int:
     return total
 
 
-def _usage(prompt: int, completion: int, options: Options) -> dict[str, Any]:
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": min(options.cached, prompt), "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": options.reasoning, "audio_tokens": 0},
-    }
-
-
 def _envelope(fields: CompletionFields, object: str, choices: Sequence[Json], usage: Json | None) -> dict[str, Any]:
     content: dict[str, Any] = {
         "id": fields.id,
@@ -127,7 +120,9 @@ def _envelope(fields: CompletionFields, object: str, choices: Sequence[Json], us
         "choices": choices,
     }
     if usage is not None:
-        content["usage"] = usage
+        content["usageMetadata" if "promptTokenCount" in usage else "usage"] = usage
+    if fields.tier:
+        content["service_tier"] = fields.tier
     if fields.fingerprint is not None:
         content["system_fingerprint"] = fields.fingerprint
     return content

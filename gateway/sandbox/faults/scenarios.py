@@ -18,6 +18,7 @@ from gateway.sandbox.faults import odd_streams as odd
 from gateway.sandbox.faults import reasoning_model as reasoning
 from gateway.sandbox.faults import stream_faults as stream
 from gateway.sandbox.faults import wish_faults as wishes
+from gateway.sandbox.faults.billed_forms import BILLED_FORMS
 from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
@@ -231,6 +232,8 @@ _TABLE = (
     _events("mislabelled", "events under another label (type=)", 22, odd.mislabelled, type="application/octet-stream"),
     _events("json_as_events", "a JSON document labelled as events", 22, odd.json_as_events),
     _events("unended_last_event", "no blank line after the last event", 31, odd.unended_last_event),
+    # Bills of more than tokens of one kind
+    *(_whole(name, what, None, play_honestly, **values) for name, (what, values) in BILLED_FORMS.items()),
     # Errors in the shapes of many vendors
     *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
 )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 
+from gateway.sandbox.server.surcharges import MODERN, NONE, surcharges_of, tier_times
 from gateway.sandbox.wire.answers import Role, Sale
 
 NANO_PER_USD = 1_000_000_000
@@ -48,6 +49,8 @@ _BACKUP: Mapping[str, tuple[str, str, str]] = {
 }
 # USD per 1,000,000 tokens of images sent in: of gpt-image-1, of later models, and of those PiAPI sells asynchronously.
 _IMAGE_INPUT, _LATER_IMAGE_INPUT, _ASYNC_IMAGE_INPUT = "10.00", "8.00", "6.00"
+# How many times the usual price a write to the cache costs that is kept so long.
+_LIFETIMES = {"30m": Decimal(1), "1h": Decimal("1.6"), "12h": Decimal(2)}
 # USD an answer.
 _CHAT_IMAGE, _CHAT_NO_IMAGE = "0.02", "0.00066"
 
@@ -74,8 +77,11 @@ class BillLine:
 
 
 def token_prices(role: Role, model: str) -> tuple[str, str, str] | None:
-    """Prices of input, cached input and output, or None. A dated snapshot costs what its model costs."""
-    table = _BACKUP if role == "backup" else _PIAPI
+    """Prices of input, cached input and output, or None. A dated snapshot costs what its model costs, and so does a
+    name with its vendor's prefix.
+    """
+    model = model.rpartition("/")[2]
+    table = {**MODERN, **_BACKUP} if role == "backup" else _PIAPI
     names = [name for name in table if model == name or model.startswith(f"{name}-20")]
     return table[max(names, key=len)] if names else None
 
@@ -88,14 +94,20 @@ def sale_amount(role: Role, sale: Sale, output_tokens: int, images: int) -> int 
     prices = token_prices(role, sale.model)
     if prices is None:
         return None
-    fresh, cached, output, image_input = (
-        Decimal(price) * (NANO_PER_USD // 1_000_000) for price in (*prices, _image_input(role, sale.model))
-    )
-    text_tokens = sale.input_tokens - sale.image_tokens
+    fresh, cached, output, image_input = (Decimal(price) for price in (*prices, _image_input(role, sale.model)))
+    extra = surcharges_of(sale.model) if role == "backup" else NONE
+    text_tokens = sale.input_tokens - sale.image_tokens - sale.audio_tokens
     cached_images = max(0, sale.cached_tokens - text_tokens)  # of the cached tokens, text comes first
-    fresh_tokens = text_tokens - (sale.cached_tokens - cached_images)
+    fresh_tokens = text_tokens - (sale.cached_tokens - cached_images) - sale.written_tokens
     inputs = fresh_tokens * fresh + sale.cached_tokens * cached + (sale.image_tokens - cached_images) * image_input
-    total = inputs + output_tokens * output
+    inputs += sale.audio_tokens * Decimal(extra.audio_input or prices[0])
+    inputs += sale.written_tokens * Decimal(extra.write or prices[0]) * _LIFETIMES[sale.lifetime]
+    spoken = min(sale.spoken_tokens, output_tokens)
+    outputs = (output_tokens - spoken) * output + spoken * Decimal(extra.audio_output or prices[2])
+    if extra.long is not None and sale.input_tokens > extra.long[0]:
+        inputs, outputs = inputs * Decimal(extra.long[1]), outputs * Decimal(extra.long[2])
+    nano = (inputs + outputs) * tier_times(extra, sale.tier) * (NANO_PER_USD // 1_000_000)
+    total = nano + sale.calls * Decimal(extra.call) * NANO_PER_USD
     return int(total.quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 

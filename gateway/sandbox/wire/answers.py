@@ -28,7 +28,9 @@ Json = Mapping[str, Any]
 class Sale:
     """What an answer sells if it is delivered whole. ``flat``: priced by the answer or image, not by tokens.
 
-    ``input_tokens`` include ``cached_tokens`` and ``image_tokens`` (those of images sent in).
+    ``input_tokens`` include ``cached_tokens``, ``written_tokens`` (to the cache), ``image_tokens`` and
+    ``audio_tokens`` (those of images and of sound sent in); output includes ``spoken_tokens``.
+    ``lifetime``: how long the cache keeps what was written. ``calls``: searches. ``tier``: that it was served in.
     ``points``: what a task took, 10,000,000 are one dollar; None for a model without a known price.
     """
 
@@ -40,6 +42,12 @@ class Sale:
     flat: bool = False
     image_tokens: int = 0
     points: int | None = None
+    written_tokens: int = 0
+    audio_tokens: int = 0
+    spoken_tokens: int = 0
+    calls: int = 0
+    tier: str = ""
+    lifetime: Literal["30m", "1h", "12h"] = "30m"
 
 
 @dataclass(frozen=True, slots=True)

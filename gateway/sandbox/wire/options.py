@@ -12,6 +12,7 @@ OPTION_WORDS: Mapping[str, tuple[str, ...]] = {
     "task": ("ok", "failed", "nsfw", "never", "empty", "nameless"),
     "vocabulary": ("docs", "lower", "legacy", "odd"),
     "picture": ("top", "id", "envelope", "url", "images", "whole"),
+    "vendor": ("openai", "anthropic", "google", "deepseek"),
     "shape": ("url", "urls", "images", "base64", "legacy", "data"),
 }
 """Options that take one of these words. A scenario with a parameter of the same name has its own words for it."""
@@ -24,7 +25,11 @@ class Options:
     Chat: ``chunks``: content events (0: one a word). ``chunk_size``: characters an event (0: words).
     ``text``: ``words`` | ``u2028`` (with U+2028, U+2029 and U+0085 inside). ``reasoning``: events of
     ``reasoning_content`` first. ``refusal``: 1 refuses in the ``refusal`` field. ``calls``: tool calls to make,
-    needed or not. ``cached``: prompt tokens that count as cached, in the Images API too.
+    needed or not. ``cached``: prompt tokens that count as cached, in the Images API too. ``written``: prompt tokens
+    that count as written to the cache. ``heard``, ``spoken``: tokens of sound, of the prompt and of the completion.
+    ``searches``: searches the provider made. ``vendor``: in whose words the usage is. ``beside``: 1 counts reasoning
+    in the total only, as xAI and Google do. ``tier``: the service tier that served, ``none`` to name none, "" for the
+    one asked for. ``named``: the model that answers, "" for the one asked for.
 
     gpt-4o-image: ``variant``: its text (images/image_texts.py). ``images``: images in it.
 
@@ -74,6 +79,14 @@ class Options:
     enforce_concurrency: int = 0
     site: str = ""
     picture: str = "top"
+    written: int = 0
+    heard: int = 0
+    spoken: int = 0
+    searches: int = 0
+    vendor: str = "openai"
+    beside: int = 0
+    tier: str = ""
+    named: str = ""
 
     @classmethod
     def chosen(cls, values: Mapping[str, Value]) -> Options:

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.pricing.charges import AttemptFacts, settle_charges
-from gateway.core.pricing.prices import MOST_TOKENS
+from gateway.core.billing_terms import Terms
+from gateway.core.pricing.charges import AttemptFacts, Booking, settle_charges
+from gateway.core.pricing.usage_sums import MOST_TOKENS
 from gateway.core.types import CostClass, Phase, Usage
 
-from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, OPERATIONS, PRICES, USAGES, USD, WILD
+from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, OPERATIONS, PRICES, TIERS, USAGES, USD, WILD
 
 
 def attempt(slug: str, phase: Phase, **facts: Any) -> AttemptFacts:
@@ -266,6 +267,75 @@ class TestTasks:
         assert (booking.charged, booking.state, booking.costs[0].reason) == (2_000_000, "settled", "billed")
 
 
+class TestOnWhichTerms:
+    """What the answer says of itself decides the price; what has no price of its own is no measurement."""
+
+    TIERED = replace(BACKUP, tiers={"flex": 500, "fast": 2000})
+    USED = Usage(100, 0, 20)
+    NANO = 100 * 2500 + 20 * 10_000
+
+    def booked(self, terms: Terms, **facts: Any) -> Booking:
+        given = {"price": self.TIERED, "usage": self.USED, "terms": terms}
+        return settle_charges([attempt("ok", Phase.FORWARDED, **(given | facts))])
+
+    def test_the_tier_that_served_is_booked(self):
+        booking = self.booked(Terms("fast", "priority", "gpt-4o"))
+        assert (booking.charged, booking.upstream_cost, booking.confidence) == (
+            2 * self.NANO,
+            2 * self.NANO,
+            "measured",
+        )
+        assert (booking.price, booking.terms) == (self.TIERED, Terms("fast", "priority", "gpt-4o"))
+        assert self.booked(Terms("fast", "default")).charged == self.NANO
+
+    def test_a_tier_without_a_price_is_an_estimate(self):
+        assert self.booked(Terms(None, "warp")).confidence == "estimated"
+        assert self.booked(Terms("flex"), price=BACKUP).confidence == "estimated"
+        assert self.booked(Terms("flex"), price=BACKUP).charged == self.NANO
+
+    def test_an_answer_by_a_model_without_a_price_is_an_estimate(self):
+        booking = self.booked(Terms(model="mystery"), own_price=False)
+        assert (booking.charged, booking.confidence, booking.usage) == (self.NANO, "estimated", self.USED)
+
+    def test_what_was_sold_beside_the_usage_makes_an_estimate(self):
+        assert self.booked(Terms(unpriced=True)).confidence == "estimated"
+
+    def test_a_tier_counts_for_what_was_only_counted_here(self):
+        booking = self.booked(Terms("fast"), usage=None, estimated=Usage(100, 0, 20, confidence="estimated"))
+        assert (booking.charged, booking.confidence) == (2 * self.NANO, "estimated")
+
+    def test_an_unknown_price_stays_unknown(self):
+        assert self.booked(Terms("fast"), price=None).confidence == "unknown"
+
+    def test_a_price_that_is_a_guess_is_an_estimate_but_what_the_upstream_names_is_not(self):
+        guess = replace(FLUX, estimated=True)
+        task = {"price": guess, "operation": "task", "cost_class": CostClass.PAID, "usage": None, "images": 1}
+        assert self.booked(Terms(), **task).confidence == "estimated"
+        assert self.booked(Terms(), **task, stated=7).confidence == "measured"
+        sold = settle_charges([image("ok", Phase.FORWARDED, images=1, price=replace(GPT_4O_IMAGE, estimated=True))])
+        assert sold.confidence == "estimated"
+
+    def test_several_subrequests_are_counted_together(self):
+        usage = Usage(10, 1, 5, cache_write_tokens=2, audio_input_tokens=3, calls=1, image_output_tokens=4)
+        both = [
+            attempt("ok", Phase.FORWARDED, price=self.TIERED, usage=usage, subrequest=number, terms=Terms("flex"))
+            for number in (0, 1)
+        ]
+        booking = settle_charges(both)
+        assert booking.usage == replace(
+            usage,
+            input_tokens=20,
+            cached_input_tokens=2,
+            output_tokens=10,
+            cache_write_tokens=4,
+            audio_input_tokens=6,
+            calls=2,
+            image_output_tokens=8,
+            confidence="estimated",
+        )
+        assert (booking.price, booking.terms.asked_tier) == (self.TIERED, "flex")
+
+
 FACTS = st.builds(
     AttemptFacts,
     price=st.none() | PRICES,
@@ -282,6 +352,8 @@ FACTS = st.builds(
     size=st.sampled_from([None, "1024x1024", "9x9"]),
     stated=st.none() | st.integers(0, 10**9),
     subrequest=st.integers(0, 2),
+    terms=st.builds(Terms, TIERS, TIERS, st.none() | st.text(max_size=5), st.booleans()),
+    own_price=st.booleans(),
 )
 
 

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.billing_terms import USUAL_TERMS, Asked, Terms
 from gateway.core.pricing.cost_bound import DEFAULT_MAX_OUTPUT, RequestedWork, cost_bound, most_output
-from gateway.core.pricing.prices import amount_due, charge, image_stake
+from gateway.core.pricing.prices import bill, charge, image_stake
 from gateway.core.types import OperationName, Price, Target, Usage
 from tests.core.builders import backup, target, upstream
 
-from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, USD
+from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, TIERS, USD
 
 CENT = USD // 100
 GPT_IMAGE_2_5 = Price(
@@ -164,20 +165,41 @@ WHOLE = PRICES.map(lambda price: replace(price, input=price.input or 0, output=p
 TOKENS = st.integers(0, 10**6)
 
 
-@given(st.lists(WHOLE, min_size=1, max_size=3), OPERATIONS, TOKENS, TOKENS, st.data())
+@given(st.lists(WHOLE, min_size=1, max_size=3), OPERATIONS, TOKENS, TOKENS, TIERS, st.integers(0, 20), st.data())
 def test_no_charge_within_the_bounds_is_above_the_bound(
-    prices: list[Price], operation: OperationName, most_in: int, most_out: int, data: st.DataObject
+    prices: list[Price],
+    operation: OperationName,
+    most_in: int,
+    most_out: int,
+    tier: str | None,
+    calls: int,
+    data: st.DataObject,
 ):
-    bound = cost_bound([priced(price, operation) for price in prices], RequestedWork(most_in, most_out))
+    chat = operation == "chat"
+    lifetime = data.draw(st.sampled_from(["usual", "hour", "12h"])) if chat else "usual"
+    asked = RequestedWork(most_in, most_out, asked=Asked(tier, calls, lifetime))
+    bound = cost_bound([priced(price, operation) for price in prices], asked)
     used = data.draw(st.integers(0, most_in))
+    made = data.draw(st.integers(0, most_out if chat else 6240))
+    part_in, part_out = st.integers(0, used), st.integers(0, made)
+    written = data.draw(part_in)
     usage = Usage(
         input_tokens=used,
-        cached_input_tokens=data.draw(st.integers(0, used)),
-        output_tokens=data.draw(st.integers(0, most_out if operation == "chat" else 6240)),
+        cached_input_tokens=data.draw(part_in),
+        output_tokens=made,
         images=1,
-        image_input_tokens=data.draw(st.integers(0, used)),
+        image_input_tokens=data.draw(part_in),
+        cache_write_tokens=written if chat else 0,
+        cache_write_hour_tokens=written if lifetime == "hour" else 0,
+        cache_write_12h_tokens=written if lifetime == "12h" else 0,
+        image_output_tokens=data.draw(part_out),
+        audio_input_tokens=data.draw(part_in),
+        audio_output_tokens=data.draw(part_out),
+        reasoning_tokens=data.draw(part_out),
+        calls=data.draw(st.integers(0, calls)) if chat else 0,
     )
-    due = amount_due(data.draw(st.sampled_from(prices)), usage, operation=operation)
+    terms = Terms(tier, data.draw(st.sampled_from([None, tier, "default", "auto"]))) if chat else USUAL_TERMS
+    due = bill(data.draw(st.sampled_from(prices)), usage, operation=operation, terms=terms).amount
     assert bound is not None
     assert due is not None
     assert 0 <= due <= bound

@@ -8,18 +8,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.billing_terms import Asked, Terms
 from gateway.core.pricing.prices import (
     amount_due,
-    believable,
+    bill,
     charge,
     format_usd,
     image_stake,
     upper_bound,
     usd_number,
 )
+from gateway.core.pricing.usage_sums import believable
 from gateway.core.types import Price, Usage
 
-from .prices import BACKUP, FLUX, GPT_4O, GPT_4O_IMAGE, GPT_IMAGE_1, OPERATIONS, PRICES, USAGES, USD, WILD
+from .prices import (
+    BACKUP,
+    COUNTS,
+    FACTORS,
+    FLUX,
+    GPT_4O,
+    GPT_4O_IMAGE,
+    GPT_IMAGE_1,
+    OPERATIONS,
+    PRICES,
+    TIERS,
+    USAGES,
+    USD,
+    WILD,
+)
 
 
 class TestTokens:
@@ -182,10 +198,67 @@ def test_no_amount_is_ever_negative_or_anything_but_an_integer(price: Price, usa
 
 
 @settings(deadline=None)
-@given(PRICES, USAGES, st.integers(0, 5), OPERATIONS)
-def test_no_amount_ever_exceeds_its_upper_bound(price: Price, usage: Usage, images: int, operation: Any):
-    bound = upper_bound(price, usage.input_tokens, usage.output_tokens, images, operation=operation)
-    assert charge(price, usage, operation=operation, images=images) <= bound
+@given(PRICES, USAGES, st.integers(0, 5), OPERATIONS, TIERS, st.booleans())
+def test_no_amount_ever_exceeds_its_upper_bound(
+    price: Price, usage: Usage, images: int, operation: Any, tier: str | None, downgraded: bool
+):
+    asked = Asked(tier, usage.calls, "12h")
+    bound = upper_bound(price, usage.input_tokens, usage.output_tokens, images, operation=operation, asked=asked)
+    terms = Terms(tier, "default" if downgraded else tier)
+    priced = bill(price, usage, operation=operation, images=images, terms=terms)
+    assert type(priced.amount or 0) is int
+    assert (priced.amount or 0) <= bound
+
+
+SURCHARGED = st.tuples(PRICES, FACTORS, FACTORS, st.integers(0, 10**11), st.integers(0, 10**11)).map(
+    lambda drawn: replace(
+        drawn[0],
+        input=drawn[3],
+        output=drawn[4],
+        long=drawn[0].long and replace(drawn[0].long, input=drawn[1], output=drawn[2]),
+        image=None,
+        table={},
+    )
+)
+"""Prices of all tokens, with surcharges that make nothing cheaper."""
+
+
+@settings(deadline=None)
+@given(SURCHARGED, USAGES, TIERS, st.integers(1, 1000))
+def test_more_tokens_and_more_calls_never_cost_less(price: Price, usage: Usage, tier: str | None, more: int):
+    def due(used: Usage) -> int:
+        amount = bill(price, used, terms=Terms(tier, None)).amount
+        assert type(amount) is int
+        return amount
+
+    for name in ("input_tokens", "output_tokens", "calls"):
+        assert due(usage) <= due(replace(usage, **{name: getattr(usage, name) + more}))
+
+
+DEARER = {
+    "cached_input_tokens": "cached_input",
+    "cache_write_tokens": "cache_write",
+    "image_input_tokens": "image_input",
+    "audio_input_tokens": "audio_input",
+    "image_output_tokens": "image_output",
+    "audio_output_tokens": "audio_output",
+}
+
+
+@settings(deadline=None)
+@given(SURCHARGED, COUNTS, COUNTS, COUNTS, st.integers(1, 1000), st.sampled_from([*DEARER]))
+def test_a_part_that_is_dearer_than_the_rest_makes_a_bill_dearer_and_a_cheaper_one_cheaper(
+    price: Price, tokens_in: int, tokens_out: int, part: int, more: int, name: str
+):
+    own, rest = getattr(price, DEARER[name]), price.output if "output" in name else price.input
+    plain = Usage(tokens_in, 0, tokens_out)
+    fewer = bill(price, replace(plain, **{name: part})).amount or 0
+    larger = bill(price, replace(plain, **{name: part + more})).amount or 0
+    assert rest is not None
+    if own is None or own == rest:
+        assert fewer == larger
+    else:
+        assert fewer <= larger if own > rest else fewer >= larger
 
 
 @settings(deadline=None)

@@ -30,6 +30,15 @@ from tests.sandbox.client import HELLO, STREAM, Client, ask
         ("proxy", Sale("gpt-4o-image", 9, 0, 15, images=0, flat=True), 660_000),
         # Ten words at $5, of which four cached at $1.25, 323 image tokens at $10, 1,056 at $40 (per 1,000,000).
         ("api", Sale("gpt-image-1", 333, 4, 1056, 1, image_tokens=323), 30_000 + 5_000 + 3_230_000 + 42_240_000),
+        # 10 fresh at $2, 20 cached at $0.10, 30 written for 12 hours at $5, 4 of output at $10, all twice; a search.
+        (
+            "backup",
+            Sale("gpt-6.2-sol", 60, 20, 4, written_tokens=30, lifetime="12h", tier="priority", calls=1),
+            2 * (20_000 + 2_000 + 150_000 + 40_000) + 10_000_000,
+        ),
+        ("backup", Sale("openai/gpt-6.2-sol-2026-11-17", 300_000, 0, 2), 300_000 * 4_000 + 2 * 15_000),
+        ("backup", Sale("gpt-audio", 10, 0, 10, audio_tokens=4, spoken_tokens=3), 143_000 + 7 * 10_000 + 3 * 64_000),
+        ("backup", Sale("claude-sonnet-4-6", 10, 0, 0, written_tokens=10, lifetime="1h"), 60_000),
         # More is cached than there are words: the rest are tokens of the image.
         ("backup", Sale("gpt-image-1", 333, 110, 1056, 1, image_tokens=323), 137_500 + 2_230_000 + 42_240_000),
     ],

@@ -1,0 +1,44 @@
+"""What decides the price of an answer beside its counts: what was asked for, and what the answer says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Lifetime = Literal["usual", "hour", "12h"]
+"""How long a provider keeps what it writes into its cache: minutes, unless the request asks for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for that has a price of its own.
+
+    ``tier``: the service tier; None if it names none.
+    ``calls``: searches and other work not counted in tokens that it may cause at most.
+    ``lifetime``: the longest for which anything it sends is to be kept in the provider's cache.
+    """
+
+    tier: str | None = None
+    calls: int = 0
+    lifetime: Lifetime = "usual"
+
+
+NOTHING_ASKED = Asked()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms an answer was sold.
+
+    ``asked_tier``, ``tier``: the service tier the request asked for, and the one the answer names; None for none.
+    ``model``: the model the answer names; None if it names none.
+    ``unpriced``: whether something was sold beside what the usage counts.
+    """
+
+    asked_tier: str | None = None
+    tier: str | None = None
+    model: str | None = None
+    unpriced: bool = False
+
+
+USUAL_TERMS = Terms()

@@ -1,0 +1,56 @@
+"""The price list: what each upstream asks for which model, to price an answer by the model that gave it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.core.pricing.model_names import folded_name, same_model, undated_name
+from gateway.core.types import CostClass, Price, Route, Target
+
+
+class PriceList:
+    """The prices by the token of all chat models of a configuration."""
+
+    def __init__(self, routes: Iterable[Route] = ()) -> None:
+        self._prices: dict[tuple[str, str], Price] = {}
+        self._prefixes: list[tuple[str, str, Price]] = []
+        for route in routes:
+            for target in route.targets:
+                if target.operation == "chat" and target.price is not None and target.cost_class is CostClass.TOKENS:
+                    self._add(route, target, target.price)
+        self._prefixes.sort(key=lambda entry: len(entry[1]), reverse=True)
+
+    def _add(self, route: Route, target: Target, price: Price) -> None:
+        upstream = target.upstream.name
+        if target.model.endswith("*"):
+            self._prefixes.append((upstream, folded_name(target.model[:-1]), price))
+            return
+        self._prices.setdefault((upstream, folded_name(target.model)), price)
+        if target.model == route.model:  # then the aliases are its provider's names, too
+            for alias in route.aliases:
+                self._prices.setdefault((upstream, folded_name(alias)), price)
+
+    def of_answer(self, target: Target, named: str | None) -> tuple[Price | None, bool]:
+        """The price of an answer, and whether it is that of the model that gave it.
+
+        ``target``: what was asked. ``named``: the model that the answer names; None if it names none.
+
+        A model of which the same upstream has a price costs that; for any other the price of what was asked must do.
+        Work that is sold by the piece costs what was ordered, whoever did it.
+        """
+        if not named or named == target.model or target.operation != "chat" or target.cost_class is CostClass.PAID:
+            return target.price, True
+        folded = folded_name(named)
+        if folded == folded_name(target.model):
+            return target.price, True
+        upstream = target.upstream.name
+        listed = self._prices.get((upstream, folded))
+        if listed is not None:
+            return listed, True
+        if same_model(target.model, named):
+            return target.price, True
+        listed = self._prices.get((upstream, undated_name(named))) or self._by_prefix(upstream, folded)
+        return (target.price, False) if listed is None else (listed, True)
+
+    def _by_prefix(self, upstream: str, folded: str) -> Price | None:
+        return next((price for at, start, price in self._prefixes if at == upstream and folded.startswith(start)), None)

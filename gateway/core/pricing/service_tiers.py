@@ -1,0 +1,71 @@
+"""Service tiers: how many times the usual price tokens cost in one.
+
+The answer's own word counts, since a provider may serve a request in another tier than it asked for; an answer that
+says nothing counts as what was asked for. Factors are whole thousandths.
+"""
+
+from __future__ import annotations
+
+from gateway.core.billing_terms import Asked, Terms
+from gateway.core.types import FACTOR_UNIT, Price
+
+TIERS = frozenset({"flex", "batch", "fast", "priority", "scale", "ultrafast"})
+"""The names in use today beside the usual one's; an upstream may say anything."""
+
+_USUAL = frozenset({"default", "standard", "standard_only", "on_demand"})
+"""Names of the tier that costs the price itself: OpenAI's, Anthropic's and Groq's."""
+
+_NAMES_NONE = frozenset({"", "auto"})
+
+_RENAMED = {"fast": "priority", "priority": "fast"}
+"""OpenAI called its fast tier ``priority`` until 2026-07-30, and answers either name whichever was asked for."""
+
+
+def billed_tier(terms: Terms) -> str | None:
+    """The tier that an answer is billed by, in lower case; None for the usual one."""
+    named = _named(terms.tier)
+    tier = _named(terms.asked_tier) if named is None else named
+    return None if tier in _USUAL else tier
+
+
+def tier_factor(price: Price, terms: Terms) -> tuple[int, bool]:
+    """How many times the price applies, and whether that is known.
+
+    A tier that the price does not list costs as the dearest that it lists; where it lists none, as the usual one.
+    """
+    tier = billed_tier(terms)
+    if tier is None:
+        return FACTOR_UNIT, True
+    listed = _listed(price)
+    for name in (tier, _RENAMED.get(tier)):
+        if name in listed:
+            return listed[name], True
+    return max(FACTOR_UNIT, *listed.values()) if listed else FACTOR_UNIT, False
+
+
+def most_tier_factor(price: Price, asked: Asked) -> int:
+    """How many times the price applies at most in any tier that a request may be served in.
+
+    A tier that was asked for may be served in the usual one. A request that leaves the choice open may get what the
+    account's settings say, which at OpenAI can be the fast tier, but none that must be asked for by name.
+    """
+    listed = _listed(price)
+    if not listed:
+        return FACTOR_UNIT
+    tier = _named(asked.tier)
+    if tier in _USUAL:
+        return FACTOR_UNIT
+    names = ("fast", "priority") if tier is None else (tier, _RENAMED.get(tier))
+    factors = [listed[name] for name in names if name in listed]
+    if tier is not None and not factors:
+        factors = [*listed.values()]
+    return max([FACTOR_UNIT, *factors])
+
+
+def _named(tier: str | None) -> str | None:
+    word = (tier or "").strip().lower()
+    return None if word in _NAMES_NONE else word
+
+
+def _listed(price: Price) -> dict[str | None, int]:
+    return {name.strip().lower(): factor for name, factor in price.tiers.items()}

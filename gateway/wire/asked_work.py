@@ -1,0 +1,186 @@
+"""What a chat request asks for that has a price of its own: a service tier, searches, thinking, a place in a cache.
+
+It is read for the reservation, which must hold for anything that may come of the request, and for the bill where the
+answer does not say. Every vendor has other words for it; what is not known here goes upstream all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from gateway.core.billing_terms import Asked, Lifetime
+from gateway.core.types import Usage
+from gateway.wire.tokens import COUNTED_EXACTLY
+from gateway.wire.writable import dump_json
+
+UNBOUNDED_CALLS = 10
+"""Calls a tool of the provider's is assumed to make at most if the request does not say."""
+
+FETCHED_BY_CALL = 16_384
+"""Input tokens that a search is assumed to add at most."""
+
+UNBOUNDED_THINKING = 32_768
+"""Tokens of thinking beside the client's bound that are assumed where it was asked for without a budget of its own."""
+
+_OWN_TOOLS = ("function", "custom")
+_OPENAIS = ("gpt-", "chatgpt-", "o1", "o3", "o4")
+_SEARCHING_MODELS = ("-search-preview", "-search-api", ":online")
+_BUDGETS = frozenset({"budget_tokens", "thinking_budget", "thinkingbudget", "reasoning_budget", "max_thinking_tokens"})
+_NO_BUDGETS = frozenset({"messages", "tools", "functions", "response_format", "metadata"})
+_HOURS: Mapping[str, Lifetime] = {"1h": "hour", "12h": "12h"}
+_LONGEST_FIRST: tuple[Lifetime, ...] = ("12h", "hour", "usual")
+_ANTHROPICS_MARK = "cache_control"
+_MARKS = (_ANTHROPICS_MARK, "prompt_cache_breakpoint")
+
+
+def asked_of(body: Mapping[str, Any], model: str) -> Asked:
+    """What a request asks for beside tokens.
+
+    ``body``: has passed ``parse_chat_request``. ``model``: the upstream's name.
+    """
+    return Asked(asked_tier(body), _most_calls(body, model), _longest(_lifetimes(body)))
+
+
+def asked_tier(body: Mapping[str, Any]) -> str | None:
+    """The service tier that a request asks for; None if it names none. Anthropic's fast mode is a ``speed``."""
+    if body.get("speed") == "fast":
+        return "fast"
+    tier = body.get("service_tier")
+    return tier[:64] if isinstance(tier, str) and tier.strip() else None
+
+
+def as_asked(usage: Usage, body: Mapping[str, Any], model: str) -> Usage:
+    """The usage of a whole answer with what the request tells of it and the usage does not.
+
+    An answer with web search is one call if the usage names none. What was written to a cache is kept as long as the
+    request asked; where it asked for several lifetimes, it counts as the longest, and as estimated.
+    """
+    if not usage.calls and _searches(body, model):
+        usage = replace(usage, calls=1)
+    written = usage.cache_write_tokens
+    if not written or usage.cache_write_hour_tokens or usage.cache_write_12h_tokens:
+        return usage
+    lifetimes = _lifetimes(body)
+    longest = _longest(lifetimes)
+    if longest == "usual":
+        return usage
+    if len(lifetimes) > 1:
+        usage = replace(usage, confidence="estimated")
+    if longest == "hour":
+        return replace(usage, cache_write_hour_tokens=written)
+    return replace(usage, cache_write_12h_tokens=written)
+
+
+def most_beside(body: Mapping[str, Any], model: str, count: Callable[[str], int]) -> tuple[int, int]:
+    """The output tokens of one choice that may come on top of the client's bound: of thinking, which count against what
+    the model can write, and of a prediction that was not used, which do not.
+
+    ``count``: counts a text's tokens.
+    """
+    prediction = body.get("prediction")
+    if not prediction:
+        return _thinking(body, model), 0
+    told = dump_json(prediction)
+    return _thinking(body, model), count(told.decode()) if len(told) <= COUNTED_EXACTLY else len(told)
+
+
+def _thinking(body: Mapping[str, Any], model: str) -> int:
+    budgets = [
+        value for name, value in _within({name: body[name] for name in body.keys() - _NO_BUDGETS}) if name in _BUDGETS
+    ]
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, dict):
+        budgets.append(reasoning.get("max_tokens"))
+    told = [value for value in budgets if type(value) is int]
+    if any(value > 0 for value in told):
+        return max(told)
+    if model.rpartition("/")[2].lower().startswith(_OPENAIS):
+        return 0  # OpenAI's bound is of all output
+    return UNBOUNDED_THINKING if (told and min(told) < 0) or _asks_to_think(body) else 0
+
+
+def _asks_to_think(body: Mapping[str, Any]) -> bool:
+    thinking, reasoning = body.get("thinking"), body.get("reasoning")
+    if isinstance(thinking, dict):
+        thinking = thinking.get("type") not in ("disabled", None)
+    if isinstance(reasoning, dict):
+        reasoning = reasoning.get("effort") or reasoning.get("enabled")
+    return any(
+        bool(value) and value != "none"
+        for value in (body.get("reasoning_effort"), body.get("enable_thinking"), thinking, reasoning)
+    )
+
+
+def _within(value: Any) -> Iterator[tuple[str, Any]]:
+    """All fields of an object and of the objects in it, names in lower case."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name.lower(), inner
+            yield from _within(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _within(inner)
+
+
+def _searches(body: Mapping[str, Any], model: str) -> bool:
+    """Whether the answer is a web search's, of which OpenAI's chat sells one with each answer."""
+    return body.get("web_search_options") is not None or any(name in model for name in _SEARCHING_MODELS)
+
+
+def _most_calls(body: Mapping[str, Any], model: str) -> int:
+    calls = (body.get("n") or 1) if _searches(body, model) else 0
+    tools = body.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
+        if isinstance(tool, dict) and tool.get("type") not in _OWN_TOOLS and not isinstance(tool.get("function"), dict):
+            calls += _bound(tool.get("max_uses"), UNBOUNDED_CALLS)
+    search = body.get("search_parameters")
+    if isinstance(search, dict):  # xAI's, which sells by the source
+        calls += _bound(search.get("max_search_results"), 2 * UNBOUNDED_CALLS)
+    others = (name for name in body.keys() - {"web_search_options", "search_parameters"} if body[name])
+    if any("search" in name or name == "plugins" for name in others):
+        calls += UNBOUNDED_CALLS
+    most = body.get("max_tool_calls")
+    return min(calls, most) if type(most) is int and most >= 0 else calls
+
+
+def _bound(value: object, otherwise: int) -> int:
+    return value if type(value) is int and value >= 0 else otherwise
+
+
+def _lifetimes(body: Mapping[str, Any]) -> set[Lifetime]:
+    """How long what the request writes to the provider's cache is to be kept; several where its marks differ.
+
+    OpenAI caches up to a place of its own choice beside the marks, unless it is told not to.
+    """
+    options = body.get("prompt_cache_options")
+    told = options if isinstance(options, dict) else {}
+    whole = _lifetime(told.get("ttl") or body.get("prompt_cache_retention"), "usual")
+    found: set[Lifetime] = set()
+    own_place = told.get("mode") != "explicit"
+    for name, mark in _marks(body):
+        found.add(_lifetime(mark.get("ttl") if isinstance(mark, dict) else None, whole))
+        own_place = own_place and name != _ANTHROPICS_MARK
+    return found | {whole} if own_place or not found else found
+
+
+def _longest(lifetimes: set[Lifetime]) -> Lifetime:
+    return next(one for one in _LONGEST_FIRST if one in lifetimes)
+
+
+def _lifetime(ttl: Any, otherwise: Lifetime) -> Lifetime:
+    return otherwise if not isinstance(ttl, str) else _HOURS.get(ttl, "usual")
+
+
+def _marks(body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The marks in a request that say where a part to be cached ends, by their names."""
+    places: list[Any] = [body]
+    tools = body.get("tools")
+    places += tools if isinstance(tools, list) else []
+    for message in body["messages"]:
+        content = message.get("content")
+        places += [message, *(content if isinstance(content, list) else [content])]
+    for place in places:
+        if isinstance(place, dict):
+            yield from ((name, place[name]) for name in _MARKS if place.get(name) is not None)

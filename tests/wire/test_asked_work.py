@@ -1,0 +1,124 @@
+"""What a chat request asks for that has a price of its own, in the words of many vendors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.core.types import Usage
+from gateway.wire.asked_work import UNBOUNDED_CALLS, UNBOUNDED_THINKING, as_asked, asked_of, asked_tier, most_beside
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    return {"messages": MESSAGES, **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "tier"),
+    [
+        ({}, None),
+        ({"service_tier": "flex"}, "flex"),
+        ({"service_tier": None}, None),
+        ({"service_tier": " "}, None),
+        ({"service_tier": 7}, None),
+        ({"service_tier": ["fast"]}, None),
+        ({"speed": "fast"}, "fast"),
+        ({"speed": "standard"}, None),
+    ],
+)
+def test_the_tier(fields: dict[str, Any], tier: str | None) -> None:
+    assert asked_tier(body(**fields)) == asked_of(body(**fields), "gpt-4o").tier == tier
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "calls"),
+    [
+        ({}, "gpt-4o", 0),
+        ({"web_search_options": {}}, "gpt-4o", 1),
+        ({"web_search_options": {}, "n": 3}, "gpt-4o", 3),
+        ({}, "gpt-4o-search-preview", 1),
+        ({}, "gpt-5-search-api", 1),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom"}]}, "gpt-4o", 0),
+        ({"tools": [{"function": {"name": "f"}}]}, "gpt-4o", 0),
+        ({"tools": [{"type": "web_search_20250305", "max_uses": 3}]}, "claude", 3),
+        ({"tools": [{"google_search": {}}]}, "gemini", UNBOUNDED_CALLS),
+        ({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, "gpt-4o", 2),
+        ({"tools": "all"}, "gpt-4o", 0),
+        ({"search_parameters": {"mode": "auto", "max_search_results": 5}}, "grok", 5),
+        ({"enable_search": True}, "qwen", UNBOUNDED_CALLS),
+        ({"enable_search": False}, "qwen", 0),
+        ({"plugins": [{"id": "web"}]}, "gpt-4o", UNBOUNDED_CALLS),
+    ],
+)
+def test_calls(fields: dict[str, Any], model: str, calls: int) -> None:
+    assert asked_of(body(**fields), model).calls == calls
+
+
+@pytest.mark.parametrize(
+    ("fields", "model", "tokens"),
+    [
+        ({}, "claude", 0),
+        ({"thinking": {"type": "enabled", "budget_tokens": 16_000}}, "claude", 16_000),
+        ({"thinking": {"type": "adaptive"}}, "claude", UNBOUNDED_THINKING),
+        ({"thinking": {"type": "disabled"}}, "claude", 0),
+        ({"reasoning": {"max_tokens": 5_000}}, "claude", 5_000),
+        ({"reasoning": {"effort": "high"}}, "claude", UNBOUNDED_THINKING),
+        ({"reasoning_effort": "high"}, "claude", UNBOUNDED_THINKING),
+        ({"reasoning_effort": "none"}, "claude", 0),
+        ({"reasoning_effort": "high"}, "openai/gpt-6.2-sol", 0),  # within the client's bound
+        ({"google": {"thinking_config": {"thinking_budget": 2_048}}}, "gemini", 2_048),
+        ({"extra_body": {"google": {"thinkingConfig": {"thinkingBudget": 4_096}}}}, "gemini", 4_096),
+        ({"google": {"thinking_config": {"thinking_budget": -1}}}, "gemini", UNBOUNDED_THINKING),
+        ({"thinking_budget": 800, "enable_thinking": True}, "qwen", 800),
+        ({"enable_thinking": True}, "qwen", UNBOUNDED_THINKING),
+        ({"thinking": {"budget_tokens": "many"}}, "claude", 0),
+        ({"metadata": {"thinking_budget": 9}}, "claude", 0),
+    ],
+)
+def test_thinking(fields: dict[str, Any], model: str, tokens: int) -> None:
+    assert most_beside(body(**fields), model, len) == (tokens, 0)
+
+
+def test_a_prediction_may_be_billed_beside() -> None:
+    prediction = {"type": "content", "content": "x" * 100}
+    assert most_beside(body(prediction=prediction), "gpt-4o", len)[1] >= 100
+    assert most_beside(body(prediction={"content": "x" * 100_000}), "gpt-4o", lambda text: 1)[1] >= 100_000
+
+
+def cached(ttl: str | None, name: str = "prompt_cache_breakpoint") -> list[dict[str, Any]]:
+    mark = {} if ttl is None else {"ttl": ttl}
+    return [{"role": "user", "content": [{"type": "text", "text": "a", name: mark}]}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "lifetime"),
+    [
+        ({}, "usual"),
+        ({"prompt_cache_options": {"ttl": "12h"}}, "12h"),
+        ({"prompt_cache_options": {"ttl": "30m"}}, "usual"),
+        ({"prompt_cache_options": {"ttl": ["12h"]}}, "usual"),
+        ({"prompt_cache_options": "12h"}, "usual"),
+        ({"prompt_cache_retention": "24h"}, "usual"),
+        ({"prompt_cache_retention": "12h"}, "12h"),
+        ({"messages": cached("12h")}, "12h"),
+        ({"messages": cached("30m"), "prompt_cache_options": {"ttl": "12h"}}, "12h"),
+        ({"messages": cached(None), "prompt_cache_options": {"ttl": "12h"}}, "12h"),
+        ({"messages": cached("1h", "cache_control")}, "hour"),
+        ({"messages": cached(None, "cache_control")}, "usual"),
+        ({"tools": [{"type": "function", "cache_control": {"ttl": "1h"}}]}, "hour"),
+        ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "hour"),
+    ],
+)
+def test_how_long_the_cache_keeps_it(fields: dict[str, Any], lifetime: str) -> None:
+    assert asked_of(body(**fields), "gpt-6.2-sol").lifetime == lifetime
+
+
+def test_what_the_usage_says_itself_is_believed() -> None:
+    stated = Usage(10, 0, 5, cache_write_tokens=4, cache_write_hour_tokens=1, calls=3)
+    asked = body(web_search_options={}, prompt_cache_options={"ttl": "12h"})
+    assert as_asked(stated, asked, "gpt-4o") is stated
+    plain = Usage(10, 0, 5)
+    assert as_asked(plain, body(prompt_cache_options={"ttl": "12h"}), "gpt-4o") is plain
