@@ -106,6 +106,7 @@ def take_snapshot(config: Config, states: UpstreamStates, wall_ns: Callable[[], 
         body_limit=config.limits.body,
         upload_limit=config.limits.upload,
         event_limit=config.limits.event,
+        cost_in_answers=config.cost_in_answers,
     )
 
 

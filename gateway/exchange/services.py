@@ -30,6 +30,7 @@ class Snapshot:
 
     ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``, ``upload_limit``: bytes of a JSON body and of a form.
     ``event_limit``: bytes of one event of an upstream's stream.
+    ``cost_in_answers``: an answer's usage says what the key is charged.
     """
 
     routes: RouteTable
@@ -38,6 +39,7 @@ class Snapshot:
     body_limit: int
     upload_limit: int
     event_limit: int
+    cost_in_answers: bool = True
 
 
 class Images(Protocol):

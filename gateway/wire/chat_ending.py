@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.types import Usage
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.chat_choices import choices_in
 from gateway.wire.chat_chunk import ChunkFacts, write_usage
-from gateway.wire.sse import encode_event
+from gateway.wire.chat_request import ChatRequest
+from gateway.wire.sse import Event, encode_event
 from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
@@ -42,7 +44,7 @@ class ChatEnding:
         self._seen: set[int] = set()
         self._calling: dict[int, str] = {}  # choice → the reason for which it ends
         self._usage: dict[str, Any] | None = None
-        self._usage_event: bytes | None = None
+        self._usage_event: tuple[dict[str, Any], bytes] | None = None  # a chunk of usage, and the event it came in
 
     @property
     def finished(self) -> bool:
@@ -99,7 +101,7 @@ class ChatEnding:
         exact = chunk.get("choices") == [] and all(
             type(value := chunk.get(name)) is _NAMED[name] and value for name in ("id", "created", "model")
         )
-        self._usage_event = raw if exact else None
+        self._usage_event = (chunk, raw) if exact else None
 
     def missing_reasons(self) -> list[bytes]:
         """The events that end the choices of a complete stream which named no reason."""
@@ -109,14 +111,19 @@ class ChatEnding:
             if index not in self._reasons
         ]
 
-    def usage_event(self, usage: Usage) -> bytes:
+    def usage_event(self, usage: Usage, cost: AnswerCost | None = None) -> bytes:
         """The event with the usage, which ends a stream for a client that asked for it.
 
         ``usage``: as it is charged. The upstream's own words are used if they say the same, as they say more.
+        ``cost``: what the usage is to say of it; None to leave that as it came.
         """
-        if usage.confidence != "measured" or self._usage is None:
-            return encode_event(dump_json(self.usage_chunk(usage)))
-        return self._usage_event or encode_event(dump_json({**self.usage_chunk(usage), "usage": self._usage}))
+        chunk, raw = self.usage_chunk(usage), None
+        if usage.confidence == "measured" and self._usage is not None:
+            named, raw = self._usage_event or (chunk, None)
+            chunk = {**named, "usage": self._usage}
+        if cost is None:
+            return raw or encode_event(dump_json(chunk))
+        return encode_event(dump_json({**chunk, "usage": cost.in_usage(chunk["usage"])}))
 
     def usage_chunk(self, usage: Usage) -> dict[str, Any]:
         """A chunk of our own that carries ``usage``."""
@@ -147,6 +154,31 @@ def _kind_of_call(chunk: dict[str, Any]) -> str:
             if isinstance(told, dict) and told.get("tool_calls"):
                 return "tool_calls"
     return "function_call"
+
+
+def strip_cost(chunk: dict[str, Any]) -> dict[str, Any]:
+    """The chunk without an upstream's own cost in its usage, since what an answer costs is told at its end.
+
+    Returns the chunk itself if it has none.
+    """
+    usage = chunk.get("usage")
+    if not isinstance(usage, dict) or "cost" not in usage:
+        return chunk
+    return {**chunk, "usage": AnswerCost(None).in_usage(usage)}
+
+
+def running_event(event: Event, chunk: dict[str, Any], request: ChatRequest, *, tells_cost: bool) -> bytes | None:
+    """An event with usage in the middle of a stream, as its client gets it; None if nothing of it is left.
+
+    ``chunk``: what it carries. ``tells_cost``: whether what the answer costs is told at its end.
+    """
+    if request.continuous_usage:
+        shown: dict[str, Any] | None = strip_cost(chunk) if tells_cost else chunk
+    else:
+        shown = strip_usage(chunk)
+    if shown is None:
+        return None
+    return event.raw if shown is chunk else encode_event(dump_json(shown), event.event)
 
 
 def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:
