@@ -183,11 +183,15 @@ class TestAnUpstreamThatStatesItsOwnCost:
         assert (usage["cost_details"], usage["is_byok"]) == (THEIR_DETAILS, False)
         assert usage["completion_tokens_details"] == {"reasoning_tokens": 0, "audio_tokens": 0}
 
-    async def test_in_a_whole_document(self, rig: Rig) -> None:
+    @pytest.mark.parametrize("kind", ["number", "text", "object", "null", "alone", "no_usage", "other"])
+    async def test_in_a_whole_document(self, kind: str, rig: Rig) -> None:
         rig.sandbox.script("refuses_stream")
-        rig.sandbox.script("own_cost")
+        rig.sandbox.script(f"own_cost;kind={kind}")
         answer = await rig.chat()
-        assert usage_in(answer)["cost_details"] == THEIR_DETAILS
+        usage = usage_in(answer)
+        assert usage["total_tokens"] > 0
+        assert usage.get("cost_details") == (THEIR_DETAILS if kind == "number" else None)
+        assert (await rig.row()).confidence == ("estimated" if kind in ("alone", "no_usage") else "measured")
         await check(rig, answer)
 
     async def test_under_other_names_is_passed_on(self, rig: Rig) -> None:
