@@ -110,6 +110,7 @@ def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
         upload_limit=config.limits.upload,
         event_limit=config.limits.event,
         prices=PriceList(config.routes),
+        cost_in_answers=config.cost_in_answers,
     )
 
 

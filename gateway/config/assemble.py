@@ -63,6 +63,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Co
         time_zone=sections.time_zone,
         budget_alerts=alerts,
         allow_unpriced=sections.allow_unpriced,
+        cost_in_answers=sections.cost_in_answers,
         webhook_secret=sections.webhook_secret,
         failover=_failover(sections),
         images=_images(sections),

@@ -326,6 +326,12 @@ class FileSection(Section):
         "budget.",
         examples=["true"],
     )
+    cost_in_answers: Boolean = Field(
+        default=True,
+        description="Whether `usage.cost` of an answer says what the key is charged for it, in US dollars. The header "
+        "`x-gateway-cost-usd` says it in any case.",
+        examples=["false"],
+    )
     webhook_secret: Secret = Field(
         default="",
         description="What PiAPI sends with its webhooks, which hurry the polling of tasks. Needs "

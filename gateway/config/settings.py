@@ -146,6 +146,7 @@ class Config:
     time_zone: tzinfo
     budget_alerts: BudgetAlerts
     allow_unpriced: bool
+    cost_in_answers: bool
     webhook_secret: str = field(repr=False)
     failover: FailoverPolicy
     images: ImagesConfig

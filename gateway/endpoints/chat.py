@@ -31,6 +31,7 @@ from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.asked_work import FETCHED_BY_CALL, asked_of, most_beside
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
@@ -51,6 +52,7 @@ class ChatOperation:
     ``images``: the same request as an order for images, for targets that only make images; None without such targets.
     ``event_limit``: bytes of one event of an upstream's stream.
     ``max_output``: tokens the model can write at most; None if that is not known.
+    ``tells_cost``: the answer's usage is to say what the key is charged.
     """
 
     request: ChatRequest
@@ -60,6 +62,7 @@ class ChatOperation:
     redact: Callable[[bytes], bytes]
     images: ImageOperation | None = None
     max_output: int | None = None
+    tells_cost: bool = False
     event_limit: int = EVENT_LIMIT
     supports: frozenset[str] = _CHAT
     route: str = CHAT_PATH
@@ -100,7 +103,14 @@ class ChatOperation:
             return self.images.parts[0].converse_with(target, endpoint, without)
         return ChatConversation(
             request,
-            AttemptContext(target, endpoint, self.clock.wall_ns() / 1_000_000_000, self.redact, self.event_limit),
+            AttemptContext(
+                target,
+                endpoint,
+                self.clock.wall_ns() / 1_000_000_000,
+                self.redact,
+                self.event_limit,
+                tells_cost=self.tells_cost,
+            ),
             count=self.count,
             input_tokens=self.input_tokens,
             without=without,
@@ -111,12 +121,14 @@ class ChatOperation:
             return self.images.parts[0].wishes(target)
         return OwnWishes(chat_wishes(self.request), chat_shape(self.request.body))
 
-    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
         conversation = conversations[0]
         if isinstance(conversation, ChatConversation):
+            if self.tells_cost and not self.stream:
+                conversation.cost = AnswerCost(charge())
             return conversation.answer
         assert self.images is not None
-        return self.images.conclude(conversations)
+        return self.images.conclude(conversations, charge)
 
     def stake(self, target: Target) -> int | None:
         if target.operation == "chat" or self.images is None:
@@ -183,6 +195,7 @@ class ChatEndpoint:
                 services.log.redactor.words,
                 max_output=route.max_output,
                 event_limit=services.snapshot.event_limit,
+                tells_cost=services.snapshot.cost_in_answers,
             )
             if any(target.operation != "chat" for target in route.targets):
                 route = await self._offer_images(operation, route, flux)
@@ -203,6 +216,7 @@ class ChatEndpoint:
             stream=request.stream,
             include_usage=request.include_usage,
             shows_images=asks_for_images(request.body),
+            tells_cost=operation.tells_cost,
         )
         orders, model = self._image_orders(), route.named
         try:

@@ -119,6 +119,7 @@ class ImagesEndpoint:
             created=self._admission.services.clock.wall_ns() // 1_000_000_000,
             format=request.format or ("b64_json" if relayed else "url"),
             explicit=request.format is not None,
+            tells_cost=self._admission.services.snapshot.cost_in_answers,
         )
         return self._image_orders().operation(self._path, request, route.targets, presenter)
 

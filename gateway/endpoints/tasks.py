@@ -71,7 +71,7 @@ class TaskOperation:
             jitter=tools.jitter,
         )
 
-    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
         """None: the client has had its answer."""
         return None
 

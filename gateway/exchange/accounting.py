@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gateway.core.billing_terms import Terms
@@ -31,6 +31,7 @@ _LONGEST_MODEL = 256
 """Characters of a model's name, by an upstream, that the books keep."""
 
 _UNKNOWN_COST = AttemptCost(0, "unknown")
+_SERVED = Outcome("ok", Phase.FORWARDED)
 
 
 class Asked(Protocol):
@@ -121,6 +122,7 @@ class Account:
         self.id = services.new_id()
         self._entries: list[Entry] = []
         self._first_at: float | None = None
+        self._decided: Booking | None = None
         self._booking: Booking | None = None
         self.reserved = False
         self.reservation: Reservation | None = None
@@ -204,13 +206,29 @@ class Account:
         usage = self._booking.usage
         return usage.input_tokens + usage.output_tokens
 
+    def charge_of(self, subrequest: int) -> str | None:
+        """What the key pays for a subrequest, in US dollars, if its attempt ends well with what has come so far; None
+        if unknown. That is what is booked for it then: the rules are the same, and so are the facts.
+        """
+        entry = next(entry for entry in reversed(self._entries) if entry.subrequest == subrequest)
+        return _charged(settle_charges([replace(entry, outcome=_SERVED).facts(self._prices)]))
+
+    def charge(self) -> str | None:
+        """What the key pays, in US dollars, once all attempts have ended; None if unknown. It will be booked."""
+        if self._decided is None:
+            self._decided = self._settled()
+        return _charged(self._decided)
+
+    def _settled(self) -> Booking:
+        return settle_charges([entry.facts(self._prices) for entry in self._entries])
+
     def settle(self, status: int) -> bytes | None:
         """Close the account; a second call changes nothing. Returns what the key pays in US dollars, if known."""
         if self._booking is None:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
             try:
-                booking = settle_charges([entry.facts(self._prices) for entry in self._entries])
+                booking = self._decided or self._settled()
             finally:
                 self._booking = booking
                 if self.reserved:
@@ -218,8 +236,8 @@ class Account:
                 if self.reservation is not None:
                     self._services.budgets.settle(self.reservation, booking)
                 self._observe(booking, status)
-        known = self._booking.confidence != "unknown"
-        return format_usd(self._booking.charged).encode() if known else None
+        charged = _charged(self._booking)
+        return None if charged is None else charged.encode()
 
     def _settlement(self, booking: Booking, status: int) -> Settlement:
         records = tuple(
@@ -332,3 +350,8 @@ def _tier(price: Price | None, terms: Terms) -> str:
     tier = billed_tier(terms)
     known = TIERS | (price.tiers.keys() if price is not None else set())
     return "" if tier is None else tier if tier in known else OTHER
+
+
+def _charged(booking: Booking) -> str | None:
+    """US dollars, as headers and answers tell them; None if they are not known."""
+    return None if booking.confidence == "unknown" else format_usd(booking.charged)

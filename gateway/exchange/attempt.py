@@ -18,6 +18,7 @@ from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import (
     Awaiting,
+    Charge,
     Command,
     Conversation,
     Conversing,
@@ -92,6 +93,7 @@ class Errands(Protocol):
 
     async def record(self, task_id: str) -> None: ...
     async def respond(self, status: int, body: bytes) -> None: ...
+    def charge(self) -> str | None: ...
     async def rest(self, seconds: float, wakeup: str | None) -> None: ...
 
 
@@ -235,6 +237,9 @@ class Attempt:
             return await self._send(command)
         if type(command) is Fetch:
             return await self._fetch(command)
+        if type(command) is Charge:
+            assert self._errands is not None
+            return self._errands.charge()
         return await self._by_deadline(self._run_errand(command))
 
     async def _fetch(self, command: Fetch) -> Result:

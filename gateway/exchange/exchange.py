@@ -67,8 +67,11 @@ class Operation(Protocol):
         """What is to be brought, a subrequest for each; at least one."""
         ...
 
-    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
-        """The whole answer from those that succeeded, in order; of a stream its last bytes, None if none are due."""
+    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
+        """The whole answer from those that succeeded, in order; of a stream its last bytes, None if none are due.
+
+        ``charge``: says what the key is charged for it, in US dollars; None if that is not known.
+        """
         ...
 
     def rough_input_tokens(self) -> int:
@@ -206,7 +209,7 @@ class Exchange:
                 await self._tell_error(delivery, error, _cost_header(cost))
             return
         served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
-        answer = self._operation.conclude(served)
+        answer = self._operation.conclude(served, self._account.charge)
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
         if self._responded:
             return

@@ -32,6 +32,7 @@ class Snapshot:
     ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``, ``upload_limit``: bytes of a JSON body and of a form.
     ``event_limit``: bytes of one event of an upstream's stream.
     ``prices``: of all its models, for answers that name another model than was asked.
+    ``cost_in_answers``: an answer's usage says what the key is charged.
     """
 
     routes: RouteTable
@@ -41,6 +42,7 @@ class Snapshot:
     upload_limit: int
     event_limit: int
     prices: PriceList = field(default_factory=PriceList)
+    cost_in_answers: bool = True
 
 
 class Images(Protocol):

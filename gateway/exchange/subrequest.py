@@ -328,6 +328,9 @@ class Subrequest:
         self._responded = True
         await self._context.respond(status, body)
 
+    def charge(self) -> str | None:
+        return self._context.account.charge_of(self._number)
+
     async def rest(self, seconds: float, wakeup: str | None) -> None:
         if wakeup is None:
             await asyncio.sleep(seconds)

@@ -110,5 +110,8 @@ class _Answer:
     async def record(self, task_id: str) -> None:
         raise NotImplementedError
 
+    def charge(self) -> str | None:
+        raise NotImplementedError
+
     async def rest(self, seconds: float, wakeup: str | None) -> None:
         raise NotImplementedError

@@ -25,6 +25,7 @@ from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages, relay_wishes
 from gateway.translate.images_to_task import ImagesToTask
 from gateway.translate.presenting import Presenter
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.images_order import size_and_quality
 from gateway.wire.request_shape import images_shape
 from gateway.wire.tokens import rough_tokens
@@ -222,10 +223,11 @@ class ImageOperation:
     def notes(self) -> Sequence[str]:
         return self.presenter.notes
 
-    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
         served = cast("Sequence[ImageConversation]", conversations)
         images: list[MadeImage] = [image for one in served for image in one.made_images]
-        return self.presenter.conclude(images, _common(served), _sum([one.usage for one in served]))
+        cost = AnswerCost(charge()) if self.presenter.tells_cost else None
+        return self.presenter.conclude(images, _common(served), _sum([one.usage for one in served]), cost)
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(len(self.request.prompt))

@@ -35,6 +35,17 @@ def judge_in_band(
     return judged(outcome, {"error": named}, wishes, context.target.cost_class)
 
 
+def ended_early(phase: Phase, *, begun: bool) -> Outcome:
+    """The outcome of a stream that was closed properly, but before its end.
+
+    ``begun``: whether any of it had come.
+    """
+    if phase is Phase.FORWARDED:
+        return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
+    slug = "sse_cut_early" if begun else "sse_empty"
+    return Outcome(slug, phase, 200, detail="the stream ended before any content")
+
+
 def interrupted(trouble: Stalled | TransportError, phase: Phase) -> Outcome:
     """The outcome of an answer that stopped, or fell silent, before its end."""
     if isinstance(trouble, Stalled):

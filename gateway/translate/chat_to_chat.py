@@ -8,7 +8,6 @@ meaningful event: until then another upstream can still be tried.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -16,7 +15,8 @@ from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
 from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
-from gateway.translate.chat_errors import interrupted, judge_answer, judge_in_band
+from gateway.translate.asked_cost import asked_cost
+from gateway.translate.chat_errors import ended_early, interrupted, judge_answer, judge_in_band
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
@@ -32,11 +32,12 @@ from gateway.translate.commands import (
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.translate.whole_answers import judged_leniently
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_chunk import ChunkFacts, chunk_facts, completion_as_chunks
-from gateway.wire.chat_ending import ChatEnding, strip_usage
+from gateway.wire.chat_ending import ChatEnding, running_event
 from gateway.wire.chat_event import (
     is_event_of_life,
     last_events,
@@ -52,6 +53,7 @@ from gateway.wire.folded_tool_calls import offered_names
 from gateway.wire.pictures_as_chat import as_completion, delta_of_images, event_of_pictures, with_images
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import (
+    BARE_EVENT,
     DONE,
     Comment,
     Event,
@@ -60,6 +62,7 @@ from gateway.wire.sse import (
     SSEParser,
     begins_like_events,
     encode_event,
+    has_id,
     is_terminator,
 )
 from gateway.wire.usage_bounds import believed
@@ -73,9 +76,6 @@ CHAT_ERROR_LIMIT = 1 << 20
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 _PING = b": ping\n\n"
-_ID_FIELD = re.compile(rb"(?:\A|[\r\n])id[:\r\n]")
-_BARE_EVENT = len(b"data: \r\n\r\n")
-"""Bytes an event has around its data if it has nothing else."""
 
 
 class ChatConversation(ConversationState):
@@ -110,6 +110,8 @@ class ChatConversation(ConversationState):
         )
         self._text = ReceivedText(TEXT_KEPT)
         self._pictures = ChatPictures(WHOLE_ANSWER_LIMIT) if context.target.cost_class is CostClass.PAID else None
+        self._completion: dict[str, Any] | None = None
+        self.cost: AnswerCost | None = None  # what the whole answer's usage is to say; None to leave it as it came
         self._out: list[bytes] = []
         self._sent = 0
         self._received = 0  # bytes, of the request and of the answer
@@ -133,6 +135,15 @@ class ChatConversation(ConversationState):
     @property
     def terms(self) -> Terms:
         return Terms(asked_tier(self._request.body), self._ending.tier, self._ending.answered_model)
+
+    @property
+    def answer(self) -> bytes | None:
+        """The whole answer, written at the time it is asked for."""
+        if (completion := self._completion) is None:
+            return None
+        if self.cost is not None:
+            completion = {**completion, "usage": self.cost.in_usage(completion.get("usage", {}))}
+        return dump_json(with_images(completion, self._pictures, self._request.body))
 
     def estimate(self) -> Usage:
         """Tokens of the request and of the text received so far."""
@@ -173,12 +184,8 @@ class ChatConversation(ConversationState):
         self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
         trouble = self._feed(b"".join(events))
         trouble = trouble or (yield from self._complete())
-        if self._accumulator is not None and trouble.ok:
-            self.answer = dump_json(
-                with_images(
-                    with_every_field(self._accumulator.result(), completion), self._pictures, self._request.body
-                )
-            )
+        if self._completion is not None:
+            with_every_field(self._completion, completion)
         return trouble
 
     def _events(self, head: Head, data: bytes = b"") -> Conversing:
@@ -256,7 +263,7 @@ class ChatConversation(ConversationState):
         """Take, without parsing it, a chunk that differs from an earlier one only in its text. False if it is not such
         a chunk.
         """
-        if event.event is not None or len(event.raw) - len(event.data) > _BARE_EVENT:
+        if event.event is not None or len(event.raw) - len(event.data) > BARE_EVENT:
             return False
         text = self._plain.text(event.data)
         if text is None:
@@ -281,7 +288,7 @@ class ChatConversation(ConversationState):
             return self._take_odd(event)
         facts = chunk_facts(chunk, self._request.n, event.event)
         plain = facts.meaningful and not (facts.tidied or self._pictures)
-        if plain and len(event.raw) - len(event.data) <= _BARE_EVENT:
+        if plain and len(event.raw) - len(event.data) <= BARE_EVENT:
             self._plain.learn(event.data, chunk)
         return self._take_chunk(event, chunk, facts)
 
@@ -306,8 +313,7 @@ class ChatConversation(ConversationState):
             self._out_of_life()
             return None
         self._note(chunk, facts)
-        if len(event.raw) - len(event.data) > _BARE_EVENT:
-            self._has_ids = self._has_ids or _ID_FIELD.search(event.raw) is not None
+        self._has_ids = self._has_ids or has_id(event)
         if self._accumulator is not None:
             tidied = facts.tidied and {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
             self._accumulator.add(tidied or chunk)  # with texts and numbers as they came
@@ -320,10 +326,10 @@ class ChatConversation(ConversationState):
         if facts.usage_only:
             if facts.usage is not None:
                 self._ending.hold_usage(chunk, event.raw)
-        elif chunk.get("usage") is None or self._request.continuous_usage:
+        elif chunk.get("usage") is None:
             self._out.append(event.raw)
-        elif (stripped := strip_usage(chunk)) is not None:
-            self._out.append(encode_event(dump_json(stripped), event.event))
+        elif running := running_event(event, chunk, self._request, tells_cost=self._context.tells_cost):
+            self._out.append(running)
 
     def _out_of_life(self) -> None:
         """Let a streaming client know that the upstream still works.
@@ -349,24 +355,23 @@ class ChatConversation(ConversationState):
             self.progress += 1
 
     def _forward(self) -> Generator[Emit, None, None]:
-        data = b"".join(self._out)
-        meaningful = any(piece is not _PING for piece in self._out)
+        data, meaningful = b"".join(self._out), any(piece is not _PING for piece in self._out)
         self._out.clear()
         yield Emit(data, meaningful=meaningful)
 
-    def _complete(self) -> Generator[Emit, None, Outcome]:
+    def _complete(self) -> Conversing:
         stated = believed(self.usage, self._request, request_bytes=self._sent, answer_bytes=self._received)
         usage = self.usage = as_asked(stated or self.estimate(), self._request.body, self._context.target.model)
         if self._accumulator is not None:
             if stated is None:
                 self._accumulator.add(self._ending.usage_chunk(usage))
-            self.answer = dump_json(with_images(self._accumulator.result(), self._pictures, self._request.body))
+            self._completion = self._accumulator.result()
             return _OK
         if delta := delta_of_images(self._pictures, self._request.body):  # before the reason
             self._out.insert(max(0, len(self._out) - 1), encode_event(dump_json(self._ending.named(delta))))
         self._out += self._ending.missing_reasons()
         if self._request.include_usage:
-            self._out.append(self._ending.usage_event(usage))
+            self._out.append(self._ending.usage_event(usage, (yield from asked_cost(self._context))))
         self._out.append(DONE)
         yield from self._forward()
         return _OK
@@ -384,15 +389,11 @@ class ChatConversation(ConversationState):
         Its last event may lack its blank line. Where that is the half of one with content, a reason that more content
         followed is no end.
         """
-        incomplete = self._parser.incomplete
+        begun = self._begun or bool(self._parser.incomplete)
         last, cut = last_events(self._parser)
         if (outcome := self._take_all([*last])) is not None:
             return outcome
         if self._ended or self._ending.finished or (self._ending.has_reasons and not cut):
             self._ended = True
             return None
-        phase = self._phase()
-        if phase is Phase.FORWARDED:
-            return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
-        slug = "sse_cut_early" if self._begun or incomplete else "sse_empty"
-        return Outcome(slug, phase, 200, detail="the stream ended before any content")
+        return ended_early(self._phase(), begun=begun or self._begun)

@@ -10,6 +10,7 @@ A conversation is a generator: it yields a command and is sent the command's res
     Keep(...)      → str             a link to an image the gateway keeps
     Record(...)    → None            a task's id is in the ledger once this returns
     Respond(...)   → None            the client's whole answer, now; the conversation goes on without it
+    Charge(...)    → str | None      what the key is charged if the answer ends well with what has come
 
 It returns an ``Outcome``. The driver throws ``Stalled`` into it when a wait took too long and ``TransportError`` when
 the connection failed; a conversation may answer either with an Outcome. It keeps ``usage`` and ``estimate`` current at
@@ -129,6 +130,13 @@ class Respond:
 
 
 @dataclass(slots=True)
+class Charge:
+    """Say what the virtual key is charged for this attempt if nothing more comes: US dollars as an exact decimal, None
+    where the price is not known.
+    """
+
+
+@dataclass(slots=True)
 class Head:
     """An answer's head. Header names are lower case."""
 
@@ -158,7 +166,7 @@ class Stalled(Exception):
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
 """The commands to receive, made once: a stream yields one for every piece."""
 
-Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond
+Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond | Charge
 Result = Head | bytes | str | None
 Conversing = Generator[Command, Result, Outcome]
 
@@ -204,7 +212,6 @@ class ConversationState:
     """What the driver and the books read of a conversation, before anything of it is known."""
 
     usage: Usage | None = None
-    answer: bytes | None = None
     progress: int = 0
     quality: str | None = None
     size: str | None = None
@@ -216,6 +223,10 @@ class ConversationState:
     def terms(self) -> Terms:
         return USUAL_TERMS
 
+    @property
+    def answer(self) -> bytes | None:
+        return None
+
 
 class Conversation(Protocol):
     """The dialogue of one attempt with one target."""
@@ -223,8 +234,10 @@ class Conversation(Protocol):
     usage: Usage | None
     """The usage the upstream stated; None until it did."""
 
-    answer: bytes | None
-    """The whole answer for a client that did not ask for a stream, once the outcome is ok."""
+    @property
+    def answer(self) -> bytes | None:
+        """The whole answer for a client that did not ask for a stream, once the outcome is ok."""
+        ...
 
     progress: int
     """Grows with every piece of content that comes; silence and comments do not change it."""

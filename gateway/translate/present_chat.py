@@ -13,6 +13,7 @@ from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit
 from gateway.translate.presenting import Delivering, Emitting, address_of, linked, progress_comment
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.sse import DONE, encode_event
 from gateway.wire.usage_reading import write_usage
 
@@ -25,13 +26,23 @@ class ChatPresenter:
 
     ``id``, ``created``, ``model``: as every chunk has them. ``created`` is Unix seconds.
     ``include_usage``: the client asked for a usage chunk.
+    ``tells_cost``: the usage is to say what the key is charged.
     ``shows_images``: the client reads images beside the content as well (``message.images``, as OpenRouter has them).
     """
 
     def __init__(
-        self, *, id: str, created: int, model: str, stream: bool, include_usage: bool, shows_images: bool = False
+        self,
+        *,
+        id: str,
+        created: int,
+        model: str,
+        stream: bool,
+        include_usage: bool,
+        shows_images: bool = False,
+        tells_cost: bool = False,
     ) -> None:
         self.stream = stream
+        self.tells_cost = tells_cost
         self.notes: tuple[str, ...] = ()
         self._named: dict[str, Any] = {"id": id, "created": created, "model": model}
         self._include_usage = include_usage
@@ -70,9 +81,17 @@ class ChatPresenter:
             raise trouble
         return tuple(delivered)
 
-    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
+    def conclude(
+        self,
+        images: Sequence[MadeImage],
+        facts: ImageFacts,
+        usage: Usage | None,
+        cost: AnswerCost | None = None,
+    ) -> bytes | None:
         """The whole completion, or a stream's last chunks and its end."""
         usage_fields = write_usage(usage or Usage())
+        if cost is not None:
+            usage_fields = cost.in_usage(usage_fields)
         if self.stream:
             last = self._chunk({}, "stop")
             if self._include_usage:

@@ -20,8 +20,10 @@ import orjson
 from gateway.core.errors import LinkForbidden, ResultUnavailable
 from gateway.core.images.types import ImageFacts, ImageFormat, ImagesRequest, MadeImage
 from gateway.core.types import Usage
+from gateway.translate.asked_cost import charged
 from gateway.translate.commands import Command, Emit, Fetch, Result
 from gateway.translate.presenting import Delivering, Emitting, linked, progress_comment
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.image_bytes import image_type
 from gateway.wire.sse import encode_event
 
@@ -57,13 +59,18 @@ class ImagesPresenter:
     ``created``: Unix seconds.
     ``format``: the form of the images in a whole answer.
     ``explicit``: whether the client itself chose ``format``, so that it applies to a stream as well.
+    ``tells_cost``: the usage is to say what the key is charged; in a stream that of the first image which an upstream's
+    answer brings, for all of that answer.
 
     Its only state are its notes, and how many bytes the request may still use: of images fetched, and of those a whole
     answer gathers. A fetch under way may exceed ``MOST_IMAGE_BYTES`` by itself, since its size is not known before.
     """
 
-    def __init__(self, request: ImagesRequest, *, created: int, format: ImageFormat, explicit: bool) -> None:
+    def __init__(
+        self, request: ImagesRequest, *, created: int, format: ImageFormat, explicit: bool, tells_cost: bool = False
+    ) -> None:
         self.stream = request.stream
+        self.tells_cost = tells_cost
         self._created = created
         self.notes: list[str] = []
         self._format: ImageFormat = format if explicit or not request.stream else "b64_json"
@@ -102,15 +109,28 @@ class ImagesPresenter:
             except ResultUnavailable as error:
                 trouble = error
                 continue
-            delivered.append(replace(brought, b64=None) if self.stream else brought)
             if self.stream:
-                yield Emit(self._completed(brought, facts))
+                usage = facts.usage or _NO_USAGE
+                if self.tells_cost:
+                    cost = AnswerCost(None) if delivered else (yield from charged())
+                    usage = cost.in_usage(usage)
+                yield Emit(self._completed(brought, facts, usage))
+            delivered.append(replace(brought, b64=None) if self.stream else brought)
         if trouble is not None and not delivered:
             raise trouble
         return tuple(delivered)
 
-    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
-        """The whole document. A stream is complete with its last image's event: OpenAI's has no ``[DONE]``."""
+    def conclude(
+        self,
+        images: Sequence[MadeImage],
+        facts: ImageFacts,
+        usage: Usage | None,
+        cost: AnswerCost | None = None,
+    ) -> bytes | None:
+        """The whole document. A stream is complete with its last image's event: OpenAI's has no ``[DONE]``.
+
+        A cost without a usage stands in one whose counts are 0, since typed clients want them all.
+        """
         if self.stream:
             return None
         document: dict[str, Any] = {
@@ -121,8 +141,10 @@ class ImagesPresenter:
         for name in ("background", "output_format", "quality", "size"):
             if (value := getattr(facts, name)) is not None:
                 document[name] = value
-        if (fields := _usage(facts, usage)) is not None:
-            document["usage"] = fields
+        if (fields := _usage(facts, usage)) is None and cost is not None and cost.usd is not None:
+            fields = _NO_USAGE
+        if fields is not None:
+            document["usage"] = fields if cost is None else cost.in_usage(fields)
         return orjson.dumps(document)
 
     def _as_base64(self, image: MadeImage, *, fetch: bool) -> _BringingImage:
@@ -163,8 +185,8 @@ class ImagesPresenter:
         item["revised_prompt"] = image.revised_prompt
         return {name: value for name, value in item.items() if value is not None}
 
-    def _completed(self, image: MadeImage, facts: ImageFacts) -> bytes:
-        fields: dict[str, Any] = {"b64_json": image.b64, "usage": facts.usage or _NO_USAGE}
+    def _completed(self, image: MadeImage, facts: ImageFacts, usage: Mapping[str, Any]) -> bytes:
+        fields: dict[str, Any] = {"b64_json": image.b64, "usage": usage}
         if image.url is not None:
             fields["url"] = image.url
         if image.revised_prompt is not None:

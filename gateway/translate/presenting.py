@@ -15,6 +15,7 @@ from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Keep, Result
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.image_bytes import image_type
 
 Emitting = Generator[Command, Result, None]
@@ -29,6 +30,9 @@ class Presenter(Protocol):
 
     stream: bool
     """Whether the client asked for events."""
+
+    tells_cost: bool
+    """Whether the answer's usage is to say what the key is charged."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -54,11 +58,18 @@ class Presenter(Protocol):
         """
         ...
 
-    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
+    def conclude(
+        self,
+        images: Sequence[MadeImage],
+        facts: ImageFacts,
+        usage: Usage | None,
+        cost: AnswerCost | None = None,
+    ) -> bytes | None:
         """The whole answer's body; for a stream its last bytes, or None if nothing is missing.
 
         ``images``: as ``deliver`` returned them, of all conversations in order.
         ``usage``: of all conversations together; None if unknown.
+        ``cost``: what the answer is to say of it; None to say nothing of our own.
         """
         ...
 

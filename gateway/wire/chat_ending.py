@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core.types import Usage
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.chat_choices import choices_in
 from gateway.wire.chat_chunk import ChunkFacts
-from gateway.wire.sse import encode_event
+from gateway.wire.chat_request import ChatRequest
+from gateway.wire.sse import Event, encode_event
 from gateway.wire.usage_reading import tier_in, usage_for_clients, usage_of, write_usage
 from gateway.wire.writable import dump_json
 
@@ -48,7 +50,7 @@ class ChatEnding:
         self.answered_model: str | None = None
         self._usage: dict[str, Any] | None = None
         self._read: Usage | None = None  # what ``_usage`` says
-        self._usage_event: bytes | None = None
+        self._usage_event: tuple[dict[str, Any], bytes] | None = None  # a chunk of usage, and the event it came in
 
     @property
     def finished(self) -> bool:
@@ -108,7 +110,7 @@ class ChatEnding:
         exact = chunk.get("choices") == [] and all(
             type(value := chunk.get(name)) is _NAMED[name] and value for name in ("id", "created", "model")
         )
-        self._usage_event = raw if exact else None
+        self._usage_event = (chunk, raw) if exact else None
 
     def missing_reasons(self) -> list[bytes]:
         """The events that end the choices of a complete stream which named no reason."""
@@ -118,19 +120,21 @@ class ChatEnding:
             if index not in self._reasons
         ]
 
-    def usage_event(self, usage: Usage) -> bytes:
+    def usage_event(self, usage: Usage, cost: AnswerCost | None = None) -> bytes:
         """The event with the usage, which ends a stream for a client that asked for it.
 
         ``usage``: as it is charged. The upstream's own words are used if they say the same, as they say more.
+        ``cost``: what the usage is to say of it; None to leave that as it came.
         """
-        read = self._read
-        if read is None or (read.input_tokens, read.output_tokens) != (usage.input_tokens, usage.output_tokens):
-            return encode_event(dump_json(self.usage_chunk(usage)))
-        assert self._usage is not None
-        told = usage_for_clients(self._usage, read)
-        if self._usage_event is not None and told is self._usage:
-            return self._usage_event
-        return encode_event(dump_json({**self.usage_chunk(usage), "usage": told}))
+        chunk, raw, read = self.usage_chunk(usage), None, self._read
+        if read is not None and (read.input_tokens, read.output_tokens) == (usage.input_tokens, usage.output_tokens):
+            assert self._usage is not None
+            told = usage_for_clients(self._usage, read)
+            named, as_it_came = self._usage_event or (chunk, None)
+            chunk, raw = {**named, "usage": told}, as_it_came if told is self._usage else None
+        if cost is None:
+            return raw or encode_event(dump_json(chunk))
+        return encode_event(dump_json({**chunk, "usage": cost.in_usage(chunk["usage"])}))
 
     def usage_chunk(self, usage: Usage) -> dict[str, Any]:
         """A chunk of our own that carries ``usage``."""
@@ -166,6 +170,31 @@ def _kind_of_call(chunk: dict[str, Any]) -> str:
             if isinstance(told, dict) and told.get("tool_calls"):
                 return "tool_calls"
     return "function_call"
+
+
+def strip_cost(chunk: dict[str, Any]) -> dict[str, Any]:
+    """The chunk without an upstream's own cost in its usage, since what an answer costs is told at its end.
+
+    Returns the chunk itself if it has none.
+    """
+    usage = chunk.get("usage")
+    if not isinstance(usage, dict) or "cost" not in usage:
+        return chunk
+    return {**chunk, "usage": AnswerCost(None).in_usage(usage)}
+
+
+def running_event(event: Event, chunk: dict[str, Any], request: ChatRequest, *, tells_cost: bool) -> bytes | None:
+    """An event with usage in the middle of a stream, as its client gets it; None if nothing of it is left.
+
+    ``chunk``: what it carries. ``tells_cost``: whether what the answer costs is told at its end.
+    """
+    if request.continuous_usage:
+        shown: dict[str, Any] | None = strip_cost(chunk) if tells_cost else chunk
+    else:
+        shown = strip_usage(chunk)
+    if shown is None:
+        return None
+    return event.raw if shown is chunk else encode_event(dump_json(shown), event.event)
 
 
 def strip_usage(chunk: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,11 +13,15 @@ DONE = b"data: [DONE]\n\n"
 ENOUGH_TO_TELL = len(b"\xef\xbb\xbfevent:")
 """Bytes, after blanks, from which on it is clear whether an answer begins like events."""
 
+BARE_EVENT = len(b"data: \r\n\r\n")
+"""Bytes an event has around its data if it has nothing else."""
+
 _BOM = b"\xef\xbb\xbf"
 _MOST_BLANKS = 1 << 12
 _LF = 0x0A
 _COLON = 0x3A
 _FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t]*(?::|(?:data|event|id|retry)[:\r\n])")
+_ID_FIELD = re.compile(rb"(?:\A|[\r\n])id[:\r\n]")
 _LINE_END = re.compile(rb"\r\n?|\n")
 # PiAPI's documentation says its streams end in "data:[none]"; those of all others end in "[DONE]".
 _TERMINATORS = frozenset({b"[done]", b"[none]"})
@@ -244,6 +248,11 @@ class FirstBytes:
         # A few blanks, or a part of a byte order mark, may yet become anything.
         self.told = len(self.data) >= _MOST_BLANKS or not _BOM.startswith(rest)
         return self.told and begins_like_json(self.data)
+
+
+def has_id(event: Event) -> bool:
+    """Whether an event has an ``id`` field."""
+    return len(event.raw) - len(event.data) > BARE_EVENT and _ID_FIELD.search(event.raw) is not None
 
 
 def is_terminator(data: bytes) -> bool:

@@ -27,7 +27,8 @@ SENT: Mapping[str, str] = {
     "x-gateway-upstream": "The upstream that served the request, or was asked last. Not there if none was asked.",
     "x-gateway-attempts": "How many attempts were made at upstreams; 0 for what was refused before.",
     "x-gateway-cost-usd": "What the key is charged, in US dollars. On whole answers; a stream's head goes out before "
-    "it is known.",
+    "it is known, and its last chunk has it as `usage.cost`, if the client asked for usage. See "
+    "[money](money.md#what-an-answer-tells).",
     "x-gateway-note": "Remarks on how the answer came about, joined by `; `: `link_instead_of_b64` where a link could "
     "not be fetched and stands in place of the bytes; `downgraded` for an image that PiAPI made with another model; "
     "`ignored: provider` for a field that was not passed on; `rewritten: max_tokens as max_completion_tokens` and "

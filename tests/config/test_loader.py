@@ -49,6 +49,7 @@ teams: {growth: {budget: 500/month}, ops: {}}
 time_zone: Europe/Berlin
 budget_alerts: {webhook: https://hooks.example.com/a?b=1, secret: whsec_c2VjcmV0}
 allow_unpriced: true
+cost_in_answers: false
 webhook_secret: hook-secret
 keys:
   - name: alice
@@ -126,6 +127,7 @@ class TestWithoutAFile:
         assert (config.nonstream_heartbeat, config.drain, config.points_per_usd) == (0, 30, 10_000_000)
         assert config.log == LogConfig("json", "info")
         assert (config.keys, dict(config.teams), config.allow_unpriced, config.source) == ((), {}, False, None)
+        assert config.cost_in_answers
 
     def test_no_key_at_all_switches_everything_off_and_says_so(self):
         config = load(None, {})
@@ -192,6 +194,7 @@ class TestEveryKeyOfTheFile:
         assert full.time_zone == ZoneInfo("Europe/Berlin")
         assert full.budget_alerts == BudgetAlerts("https://hooks.example.com/a?b=1", "whsec_c2VjcmV0")
         assert full.allow_unpriced
+        assert not full.cost_in_answers
         assert full.webhook_secret == "hook-secret"
 
     def test_failover(self, full):

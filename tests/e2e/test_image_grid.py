@@ -43,7 +43,7 @@ OUTPAINT = {"left": 16, "right": 16, "top": 0, "bottom": 8}
 
 
 async def check_the_answer(cell: Cell, answer: ImagesResponse) -> None:
-    """One image of the right size. Base64 is only for gpt-image-1; a usage, only an Images API tells.
+    """One image of the right size. Base64 is only for gpt-image-1; tokens, only an Images API tells.
 
     ``size`` is told where it was asked for upstream, or told by it.
     """
@@ -53,7 +53,9 @@ async def check_the_answer(cell: Cell, answer: ImagesResponse) -> None:
     assert answer.created > 1_700_000_000
     relayed_answer = cell.buys in (GENERATIONS, EDITS)
     assert (answer.data[0].b64_json is not None) is (cell.model == "gpt-image-1")
-    assert (answer.usage is not None) is relayed_answer
+    assert answer.usage is not None
+    assert (answer.usage.total_tokens > 0) is relayed_answer
+    assert answer.usage.to_dict()["cost"] == pytest.approx(cell.cost / 1e9, abs=1e-12)
     told = relayed_answer or cell.task_type in ("txt2img", "kontext")
     assert answer.size == (f"{made.width}x{made.height}" if told else None)
 

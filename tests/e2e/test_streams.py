@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from .conftest import StartGateway
 from .harness import Rig
 from .streams import (
     ASKED,
@@ -48,7 +49,8 @@ class TestBytes:
         ],
         ids=lambda value: value if isinstance(value, str) else "-".join(value),
     )
-    async def test_are_the_upstreams_own(self, rig: Rig, scenario: str, fields: dict[str, Any]) -> None:
+    async def test_are_the_upstreams_own(self, gateway: StartGateway, scenario: str, fields: dict[str, Any]) -> None:
+        rig = await gateway("cost_in_answers: false")
         expected = await direct(rig.sandbox, scenario, **ASKED, **fields)
         expected.body = expected.body.removeprefix(b"\xef\xbb\xbf")
         rig.sandbox.script(scenario)
@@ -60,6 +62,20 @@ class TestBytes:
         assert plain(answer.body) == plain(until_done(expected.body)) + b"data: [DONE]\n\n"
         assert plain(b"".join(answer.payloads)) == plain(b"".join(expected.payloads))
         assert (await rig.row()).outcomes == ["ok"]
+
+    async def test_are_the_upstreams_own_but_for_the_cost_in_the_last_chunk(self, rig: Rig) -> None:
+        for scenario in ("ok", "crlf", "no_space", "u2028"):
+            expected = await direct(rig.sandbox, scenario, **ASKED)
+            rig.sandbox.script(scenario)
+
+            answer = await rig.chat(**ASKED)
+
+            before_usage = plain(until_done(until_done(expected.body)))
+            assert plain(until_done(until_done(answer.body))) == before_usage
+            last = json.loads(answer.payloads[-2])
+            assert last["usage"].pop("cost") > 0
+            theirs = json.loads(expected.payloads[-2])
+            assert {**last, "id": "", "created": 0} == {**theirs, "id": "", "created": 0}
 
     async def test_come_over_one_connection_that_is_kept(self, rig: Rig) -> None:
         for stream in (True, False, True):

@@ -143,6 +143,10 @@ class Errands:
     async def respond(self, status: int, body: bytes) -> None:
         self.done.append(("respond", (status, body)))
 
+    def charge(self) -> str | None:
+        self.done.append(("charge", None))
+        return "0.00125"
+
     async def rest(self, seconds: float, wakeup: str | None) -> None:
         self.done.append(("rest", (seconds, wakeup)))
         await asyncio.sleep(seconds)

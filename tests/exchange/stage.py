@@ -129,7 +129,7 @@ class Order:
         assert self.preparing is not None
         await self.preparing()
 
-    def conclude(self, conversations: Sequence[Conversation]) -> bytes | None:
+    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
         if self.mistake is not None:
             raise self.mistake
         return None if self.stream else b",".join(talk.answer or b"" for talk in conversations)

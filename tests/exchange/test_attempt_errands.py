@@ -7,7 +7,19 @@ import pytest
 from gateway.core.errors import ResultUnavailable
 from gateway.core.types import Endpoint, Outcome, Phase
 from gateway.exchange.attempt import TO_DELIVER
-from gateway.translate.commands import Awaiting, Conversing, Emit, Fetch, Keep, Record, Respond, Send, Sleep, Stalled
+from gateway.translate.commands import (
+    Awaiting,
+    Charge,
+    Conversing,
+    Emit,
+    Fetch,
+    Keep,
+    Record,
+    Respond,
+    Send,
+    Sleep,
+    Stalled,
+)
 from tests.exchange.scripted import OK, Errands, Pool, Response, Sink, Talk, attempt, ends, play
 
 PROXY = Endpoint("https://proxy.piapi.ai", "https", "proxy.piapi.ai", 443)
@@ -24,18 +36,20 @@ class TestErrands:
             got.append((yield Fetch("https://img.example/1.png")))
             got.append((yield Keep(b"png")))
             yield Respond(200, b"{}")
+            got.append((yield Charge()))
             return OK
 
         async def story() -> None:
             errands = Errands(fetched=b"bytes")
             assert await ends(attempt(script, errands=errands)) == ("ok", 2.5)
-            assert got == [b"bytes", "http://127.0.0.1/images/kept"]
+            assert got == [b"bytes", "http://127.0.0.1/images/kept", "0.00125"]
             assert errands.done == [
                 ("record", "task-1"),
                 ("rest", (2.5, "wakeup")),
                 ("fetch", "https://img.example/1.png"),
                 ("keep", b"png"),
                 ("respond", (200, b"{}")),
+                ("charge", None),
             ]
 
         play(story)

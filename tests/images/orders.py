@@ -10,6 +10,7 @@ from gateway.core.images.types import ImageFacts, MadeImage, SourceImage
 from gateway.core.types import Credential, Endpoint, OperationName, Price, Target, Upstream, Usage
 from gateway.images.operation import ImageTools
 from gateway.images.orders import ImageOrders
+from gateway.wire.answer_cost import AnswerCost
 from tests.core.images.flux_orders import DEV, FACTS
 
 HOST = Endpoint("https://api.piapi.ai", "https", "api.piapi.ai", 443)
@@ -28,11 +29,16 @@ class Presenter:
     stream = False
     notes: Sequence[str] = ()
 
-    def __init__(self) -> None:
+    def __init__(self, *, tells_cost: bool = False) -> None:
+        self.tells_cost = tells_cost
         self.concluded: list[tuple[Sequence[MadeImage], ImageFacts, Usage | None]] = []
+        self.costs: list[AnswerCost | None] = []
 
-    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
+    def conclude(
+        self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None, cost: AnswerCost | None = None
+    ) -> bytes | None:
         self.concluded.append((images, facts, usage))
+        self.costs.append(cost)
         return b"answer"
 
 

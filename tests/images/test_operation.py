@@ -13,6 +13,7 @@ from gateway.images.operation import ImageOperation
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages
 from gateway.translate.images_to_task import ImagesToTask
+from gateway.wire.answer_cost import AnswerCost
 from tests.core.images.flux_orders import wish
 
 from .orders import CENT, CHAT, FLUX, HOST, IMAGES, Presenter, desk, target, tools
@@ -74,29 +75,46 @@ class Served:
         self.facts = facts
 
 
+def unasked() -> str | None:
+    raise AssertionError("nobody wants to know the cost")
+
+
+class TestTheCost:
+    def test_is_asked_for_once_and_told_where_answers_tell_it(self) -> None:
+        for usd in ("0.02", None):
+            presenter = Presenter(tells_cost=True)
+            ordered(wish(), presenter).conclude(cast("Any", [Served("1"), Served("2")]), lambda usd=usd: usd)
+            assert presenter.costs == [AnswerCost(usd)]
+
+    def test_is_not_even_worked_out_where_they_do_not(self) -> None:
+        presenter = Presenter()
+        ordered(wish(), presenter).conclude(cast("Any", [Served("1")]), unasked)
+        assert presenter.costs == [None]
+
+
 class TestTheAnswerOfSeveralPieces:
     def test_has_all_images_in_their_order_and_all_usage_together(self) -> None:
         presenter = Presenter()
         served = [Served("1", Usage(5, 1, 100, images=1)), Served("2", Usage(7, 2, 200, images=1))]
-        assert ordered(wish(), presenter).conclude(cast("Any", served)) == b"answer"
+        assert ordered(wish(), presenter).conclude(cast("Any", served), unasked) == b"answer"
         [(images, _, usage)] = presenter.concluded
         assert [image.url for image in images] == ["https://img/1", "https://img/2"]
         assert usage == Usage(12, 3, 300, images=2)
 
     def test_names_no_usage_as_soon_as_one_piece_has_none(self) -> None:
         presenter = Presenter()
-        ordered(wish(), presenter).conclude(cast("Any", [Served("1", Usage(5, 1, 100)), Served("2")]))
+        ordered(wish(), presenter).conclude(cast("Any", [Served("1", Usage(5, 1, 100)), Served("2")]), unasked)
         assert presenter.concluded[0][2] is None
 
     def test_tells_the_facts_that_hold_for_all_and_no_usage_object(self) -> None:
         presenter = Presenter()
         low = ImageFacts("1024x1024", "low", usage={"total_tokens": 5})
         served = [Served("1", facts=low), Served("2", facts=replace(low, quality="high"))]
-        ordered(wish(), presenter).conclude(cast("Any", served))
+        ordered(wish(), presenter).conclude(cast("Any", served), unasked)
         assert presenter.concluded[0][1] == ImageFacts(size="1024x1024")
 
     def test_of_one_piece_tells_everything(self) -> None:
         presenter = Presenter()
         facts = ImageFacts("1024x1024", "low", usage={"total_tokens": 5})
-        ordered(wish(), presenter).conclude(cast("Any", [Served("1", facts=facts)]))
+        ordered(wish(), presenter).conclude(cast("Any", [Served("1", facts=facts)]), unasked)
         assert presenter.concluded[0][1] == facts

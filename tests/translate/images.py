@@ -88,5 +88,5 @@ class PlainPresenter:
             yield Emit(b"image" * len(images))
         return images
 
-    def conclude(self, images: object, facts: object, usage: object) -> bytes | None:
+    def conclude(self, images: object, facts: object, usage: object, cost: object = None) -> bytes | None:
         raise AssertionError("a conversation does not conclude")

@@ -13,7 +13,7 @@ import orjson
 
 from gateway.core.images.task_order import TaskOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, MadeImage
-from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
+from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.commands import Conversation, Emit, Fetch, Head
 from gateway.translate.context import AttemptContext
@@ -152,7 +152,7 @@ class Easel:
             yield Emit(data)
         return tuple(made)
 
-    def conclude(self, images: Sequence[MadeImage], facts: ImageFacts, usage: Usage | None) -> bytes | None:
+    def conclude(self, images: object, facts: object, usage: object, cost: object = None) -> bytes | None:
         return None
 
 

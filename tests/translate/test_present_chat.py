@@ -13,6 +13,7 @@ from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Emit, Keep
 from gateway.translate.present_chat import ChatPresenter
+from gateway.wire.answer_cost import AnswerCost
 
 from .images import BLACK, KEPT_URL, OTHER_URL, URL, as_base64, tell
 
@@ -117,6 +118,26 @@ def test_usage_goes_to_who_asked_for_it() -> None:
     assert [chunk["usage"] for chunk in told[:-1]] == [None, None, None]
     assert told[-1]["choices"] == []
     assert told[-1]["usage"]["total_tokens"] == 12
+
+
+def test_the_cost_stands_in_the_usage_of_whoever_gets_one() -> None:
+    cost = AnswerCost("0.015")
+    asking = presenter(stream=True, include_usage=True).conclude([], FACTS, USAGE, cost)
+    assert asking is not None
+    assert asking.count(b'"cost":0.015') == 1
+    assert chunks(asking.removesuffix(b"data: [DONE]\n\n"))[-1]["usage"]["cost"] == 0.015
+    silent = presenter(stream=True).conclude([], FACTS, USAGE, cost)
+    assert silent is not None
+    assert b"cost" not in silent
+    body = presenter().conclude([MadeImage(URL)], FACTS, None, cost)
+    assert body is not None
+    assert json.loads(body)["usage"] == {
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "total_tokens": 0,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "cost": 0.015,
+    }
 
 
 def test_an_image_that_cannot_be_kept_is_shown_as_it_is() -> None:

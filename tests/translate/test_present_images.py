@@ -16,8 +16,9 @@ from openai.types import (
 from gateway.core.errors import LinkForbidden, ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
-from gateway.translate.commands import Command, Emit, Fetch, Keep
+from gateway.translate.commands import Charge, Command, Emit, Fetch, Keep
 from gateway.translate.present_images import LINKED, ImagesPresenter
+from gateway.wire.answer_cost import AnswerCost
 
 from .images import BLACK, KEPT_URL, OTHER_URL, URL, WHITE, as_base64, order, source, tell
 
@@ -57,6 +58,40 @@ def whole(telling: ImagesPresenter, images: Any, facts: ImageFacts = NO_FACTS, u
     ImagesResponse.model_validate_json(body)
     document: dict[str, Any] = json.loads(body)
     return document
+
+
+def test_a_cost_replaces_an_upstreams_and_needs_no_usage() -> None:
+    telling, images = presenter(), [MadeImage(URL)]
+
+    def usage(facts: ImageFacts, usd: str | None) -> Any:
+        body = telling.conclude(images, facts, None, AnswerCost(usd))
+        assert body is not None
+        ImagesResponse.model_validate_json(body, strict=True)
+        return json.loads(body).get("usage")
+
+    theirs = ImageFacts(usage={**STATED, "cost": 0.9, "cost_details": {"a": 1}})
+    assert usage(theirs, "0.0125") == {**STATED, "cost": 0.0125, "cost_details": {"a": 1}}
+    assert usage(theirs, None) == {**STATED, "cost_details": {"a": 1}}
+    none = {name: dict.fromkeys(value, 0) if isinstance(value, dict) else 0 for name, value in STATED.items()}
+    assert usage(NO_FACTS, "0.0125") == {**none, "cost": 0.0125}
+    assert usage(NO_FACTS, None) is None  # a usage that says nothing is not made for its own sake
+
+
+def test_a_streams_first_image_of_an_answer_tells_the_cost_of_all() -> None:
+    facts = ImageFacts(usage={**STATED, "cost": 0.9})
+    telling = ImagesPresenter(order(stream=True), created=CREATED, format="url", explicit=True, tells_cost=True)
+    said, images = tell(telling.deliver([MadeImage(URL), MadeImage(URL)], facts, 2), "0.0125")
+    assert isinstance(said[0], Charge)
+    assert [event["usage"].get("cost") for event in events(said)] == [0.0125, None]
+    assert len(images) == 2
+
+    said, _ = tell(telling.deliver([MadeImage(URL)], facts, 2), None)
+    assert "cost" not in events(said)[0]["usage"]
+
+    silent = ImagesPresenter(order(stream=True), created=CREATED, format="url", explicit=True)
+    said, _ = tell(silent.deliver([MadeImage(URL)], facts, 2))
+    assert [event["usage"]["cost"] for event in events(said)] == [0.9]
+    assert not any(isinstance(command, Charge) for command in said)
 
 
 class TestWholeAnswers:

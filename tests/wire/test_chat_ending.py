@@ -9,6 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from gateway.core.types import Usage
+from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.chat_chunk import ChunkFacts, chunk_facts
 from gateway.wire.chat_ending import ChatEnding, strip_usage
 
@@ -157,6 +158,25 @@ class TestUsage:
             made.hold_usage(chunk, b"data: as it came\n\n")
             [document] = documents([made.usage_event(Usage(5, 0, 7))])
             assert (document["choices"], document["usage"], document["model"]) == ([], USAGE, "m")
+
+    def test_says_what_the_key_pays_in_place_of_what_the_upstream_asks(self) -> None:
+        theirs = {**USAGE, "cost": 0.9, "cost_details": {"upstream_inference_cost": 0.9}, "is_byok": False}
+        chunk = {"id": "x", "object": "o", "created": 1, "model": "m", "provider": "P", "choices": [], "usage": theirs}
+        made = ending(says("a"), chunk)
+        made.hold_usage(chunk, b"data: as it came\n\n")
+        told = made.usage_event(Usage(5, 0, 7), AnswerCost("0.0000125"))
+        assert b'"cost":0.0000125,' in told
+        [document] = documents([told])
+        assert document == {**chunk, "usage": {**theirs, "cost": 0.0000125}}
+
+        [document] = documents([made.usage_event(Usage(5, 0, 7), AnswerCost(None))])
+        assert document == {**chunk, "usage": {name: theirs[name] for name in theirs if name != "cost"}}
+        assert made.usage_event(Usage(5, 0, 7)) == b"data: as it came\n\n"
+
+    def test_of_an_estimate_says_the_cost_of_it(self) -> None:
+        made = ending(says("a"))
+        [document] = documents([made.usage_event(Usage(2, 0, 3, confidence="estimated"), AnswerCost("0.00"))])
+        assert (document["usage"]["completion_tokens"], document["usage"]["cost"]) == (3, 0)
 
     def test_that_is_not_believed_is_replaced_by_the_estimate(self) -> None:
         chunk = {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [], "usage": USAGE}

@@ -23,6 +23,7 @@ from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
+from gateway.sandbox.faults.usage_costs import own_cost
 from gateway.sandbox.wire.answers import Framing
 from gateway.sandbox.wire.options import Value
 
@@ -172,6 +173,16 @@ _TABLE = (
     _events("zero_usage", "usage that says nothing", 32, edited(events.odd_usage), value="empty"),
     _events("usage_mixed", "usage in the finish chunk", 32, edited(events.usage_mixed)),
     _events("usage_everywhere", "a running usage in every chunk", 32, edited(events.usage_everywhere)),
+    _whole(
+        "own_cost",
+        "a usage with the upstream's own cost",
+        None,
+        own_cost,
+        kind="number",
+        cost=0.00125,
+        with_choice=0,
+        everywhere=0,
+    ),
     # Framing
     _events("bytewise", "every byte a chunk of its own", 33, connection.bytewise),
     _events("crlf", "lines end in CRLF", 34, framed(Framing(newline=b"\r\n"))),
