@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from gateway.config.addresses import passwords
 from gateway.config.catalogue import flux_facts
+from gateway.config.default_models import default_models, default_route
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
@@ -34,6 +35,7 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
     _check_dependencies(user)
     upstreams = build_upstreams(user, builtin)
     routes = build_routes(user, builtin, upstreams)
+    relays = default_route(user, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     alerts = BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret)
     facts = flux_facts()
@@ -72,6 +74,8 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
         off=off,
         source=source,
         warnings=_warnings(user, upstreams, off),
+        default_route=tuple(upstream for upstream in relays if upstream.credentials),
+        default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
     )
 
 

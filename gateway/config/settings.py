@@ -98,6 +98,8 @@ class Config:
     ``routes``: only targets that can be used.
     ``declared``: also targets whose upstream is in ``off``, because it has no key.
     ``plans``: model → the PiAPI plan it needs.
+    ``default_route``: the upstreams that models without a route are relayed to, in order, those with a key.
+    ``default_models``: kind of request (``chat``, ``images``, ``embeddings``) → the model of one that names none.
     ``secrets``: every secret value, so that it can be masked wherever it might appear.
     ``source``: the file read; None for the defaults.
     ``warnings``: settings that are allowed but probably a mistake.
@@ -138,6 +140,8 @@ class Config:
     source: Path | None
     warnings: tuple[str, ...]
     key_pepper: str = field(repr=False, default="")
+    default_route: tuple[Upstream, ...] = ()
+    default_models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sqlite_path(self) -> Path | None:

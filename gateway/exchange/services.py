@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,6 +30,7 @@ class Snapshot:
 
     ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``, ``upload_limit``: bytes of a JSON body and of a form.
     ``event_limit``: bytes of one event of an upstream's stream.
+    ``default_models``: kind of request → the model of one that names none.
     """
 
     routes: RouteTable
@@ -38,6 +39,7 @@ class Snapshot:
     body_limit: int
     upload_limit: int
     event_limit: int
+    default_models: Mapping[str, str] = field(default_factory=dict)
 
 
 class Images(Protocol):
