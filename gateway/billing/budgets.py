@@ -15,8 +15,9 @@ from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, charged_by_holder, holders_of
 from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.pricing.charges import Booking
+from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
-from gateway.core.types import Budget, VirtualKey
+from gateway.core.types import Budget, Route, VirtualKey
 from gateway.runtime.ports import Clock
 from gateway.stores.base import Ledger
 from gateway.stores.records import Held
@@ -40,11 +41,12 @@ class BudgetSettings:
     """What the configuration says about budgets. A key brings its own budget with it.
 
     ``teams``: the budget of each team that has one. ``allow_unpriced``: whether a key with a budget may use a model
-    whose price is unknown.
+    whose price is unknown. ``suggested_price``: what such a model probably costs, to be told with the refusal.
     """
 
     teams: Mapping[str, Budget]
     allow_unpriced: bool = False
+    suggested_price: SuggestedPrice = no_suggestion
 
 
 class ChargedBooks(Protocol):
@@ -145,10 +147,13 @@ class BudgetService:
             self._deny(exhausted, key, model)
         return self._any_limited(holders, wall_ns)
 
-    def reserve(self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int) -> Reservation:
+    def reserve(
+        self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int, route: Route | None = None
+    ) -> Reservation:
         """Reserve on the key and its team. ``id``: the exchange's; ``wall_ns``: its intent's time.
 
-        ``amount``: nano-dollars the request costs at most, None if its price is unknown.
+        ``amount``: nano-dollars the request costs at most, None if its price is unknown. ``route``: of the model, for
+        the lines that would give it a price.
         Raises LimitError 429 ``insufficient_quota``, ClientError 403 for a model without a price.
         """
         allow_unpriced = self._settings.allow_unpriced
@@ -158,7 +163,7 @@ class BudgetService:
         if isinstance(answer, Exceeded):
             self._deny(answer, key, model)
         if isinstance(answer, Unpriced):
-            raise answer.error(model)
+            raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
         return answer
 
     def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:
