@@ -13,7 +13,9 @@ SuggestedPrice = Callable[[Target], Price | None]
 """What a target's model probably costs there, as far as it is known."""
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*")
-"""What YAML reads as text without quotes; no model is called ``true`` or ``null``."""
+"""What YAML reads as text without quotes, but for these words."""
+
+_NO_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
 _FIELDS = ("input", "cached_input", "cache_write", "output", "image_input", "image", "no_image")
 """The fields of a price that are told; the rest can wait."""
@@ -54,4 +56,5 @@ def _amounts(price: Price | None) -> dict[str, str]:
 
 
 def _text(name: str) -> str:
-    return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    plain = _PLAIN.fullmatch(name) is not None and name.lower() not in _NO_TEXT
+    return name if plain else json.dumps(name, ensure_ascii=False)
