@@ -26,10 +26,9 @@ _FAMILIES: Mapping[str, tuple[str, ...]] = {
     "google": ("gemini-", "gemma-", "imagen-"),
     "deepseek": ("deepseek-",),
     "qwen": ("qwen",),
-    "x-ai": ("grok-",),
     "xai": ("grok-",),
 }
-"""Vendor → how the names of its models begin: what a key with ``openai/*`` may use of the models that are known."""
+"""Vendor, without hyphens → how the names of its models begin: what a key with ``openai/*`` may use of the models that are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +111,10 @@ def allowed_as_asked(patterns: Sequence[str], asked: str, model: str) -> bool:
             continue
         if len(one) - 1 > start:
             return True
-        if len(one) - 1 == start and model.startswith(_FAMILIES.get(asked[: start - 1].lower(), ())):
+        if len(one) - 1 == start and model.startswith(_FAMILIES.get(_plain(asked[: start - 1]), ())):
             return True
     return False
+
+
+def _plain(vendor: str) -> str:
+    return vendor.lower().lstrip("~").replace("-", "")

@@ -191,6 +191,7 @@ class TestWhatAKeyMayUse:
             (["openai/gpt-4*"], "openai/gpt-4o", True),
             (["openai/*"], "openai/gpt-4o", True),
             (["anthropic/*"], "anthropic/claude-opus", True),
+            (["~anthropic/*"], "~anthropic/claude-opus", True),
             # what only a client wrote opens nothing
             (["openai/*"], "openai/claude-opus", False),
             (["gpt-4o*"], "gpt-4o/claude-opus", False),
