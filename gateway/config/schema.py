@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from gateway.config.addresses import HostPort
+from gateway.config.default_schema import DEFAULT_ROUTE, DefaultModelsSection
 from gateway.config.fields import (
     Amount,
     Boolean,
@@ -36,7 +37,6 @@ from gateway.config.fields import (
     numbered,
     whole,
 )
-from gateway.config.default_schema import DEFAULT_ROUTE, DefaultModelsSection
 from gateway.config.upstream_schema import ModelSection, UpstreamSection
 
 

@@ -166,9 +166,7 @@ class Exchange:
         at_ns = services.clock.wall_ns()
         self._exact = services.budgets.limited(key, self._route.model, at_ns)
         most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
-        account.reservation = services.budgets.reserve(
-            account.id, key, self._route.named, most, at_ns, self._route
-        )
+        account.reservation = services.budgets.reserve(account.id, key, self._route.named, most, at_ns, self._route)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:

@@ -30,7 +30,10 @@ class TestTheDefaultRoute:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("default_route: [piapi, bakcup]", "1:24: default_route[1]: there is no such upstream; did you mean 'backup'?"),
+            (
+                "default_route: [piapi, bakcup]",
+                "1:24: default_route[1]: there is no such upstream; did you mean 'backup'?",
+            ),
             ("default_route: [piapi, piapi]", "1:24: default_route[1]: is named twice; each upstream is asked once"),
             ("default_route: piapi", "1:16: default_route: expected a list, such as [a, b]"),
             ("default_route: [1]", "1:17: default_route[0]: "),
@@ -79,7 +82,10 @@ class TestDefaultModels:
                 "1:24: default_models.chat: there is no such model, and default_route relays none; "
                 "did you mean 'gpt-4o'?",
             ),
-            ("default_models: {chat: 'gpt-*'}", "1:24: default_models.chat: expected one model's name, so without a '*'"),
+            (
+                "default_models: {chat: 'gpt-*'}",
+                "1:24: default_models.chat: expected one model's name, so without a '*'",
+            ),
             ("default_models: {chat: 'a b'}", "1:24: default_models.chat: expected a model's name"),
             ("default_models: {chats: gpt-4o}", "1:18: default_models.chats: unknown key; did you mean 'chat'?"),
             ("default_models: gpt-4o", "1:17: default_models: expected a mapping"),

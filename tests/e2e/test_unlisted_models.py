@@ -11,7 +11,6 @@ import yaml
 
 from gateway.sandbox.faults.missing_models import MISSING_MODELS
 
-
 from .conftest import StartGateway
 from .harness import ALICE, MESSAGES, PROMPT, Rig, error_of, eventually
 from .image_orders import SOURCE
@@ -56,7 +55,8 @@ class TestTheWholeStory:
         answer = whole.parse()
         assert (answer.model, whole.headers["x-gateway-upstream"]) == (NOVA, "piapi")
         assert "x-gateway-cost-usd" not in whole.headers
-        assert answer.usage is not None and answer.usage.completion_tokens > 0
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens > 0
 
         stream = await sdk.chat.completions.create(
             model=NOVA, messages=MESSAGES, stream=True, stream_options={"include_usage": True}
@@ -77,7 +77,8 @@ class TestTheWholeStory:
                 await rig.openai(api_key=key).chat.completions.create(model=NOVA, messages=MESSAGES)
             assert (refused.value.code, refused.value.param) == ("model_not_allowed", "model")
             refusals.append(refused.value.body["message"])  # type: ignore[index]
-        assert "the key 'dora'" in refusals[0] and "the team 'thrift'" in refusals[1]
+        assert "the key 'dora'" in refusals[0]
+        assert "the team 'thrift'" in refusals[1]
         assert len(rig.sandbox.requests) == 2  # nothing was sent for those
 
         lines = refusals[0][refusals[0].index("models:") : refusals[0].index("\nOr,")]
@@ -103,10 +104,12 @@ class TestUnlisted:
     async def test_goes_on_to_the_backup_where_piapi_does_not_have_it(self, gateway: StartGateway) -> None:
         rig: Rig = await gateway()
         for number, name in enumerate(MISSING_MODELS):
-            rig.sandbox.script(name, role="api")
-            status, document, answer = await ask(rig, f"gpt-new-{number}", stream=False)
-            assert (status, document["model"]) == (200, f"gpt-new-{number}"), name
-            assert answer.header("x-gateway-upstream") == "backup"
+            for stream in (False, True):
+                model = f"gpt-new-{number}-{stream}"
+                rig.sandbox.script(name, role="api")
+                answer = await rig.chat(model=model, stream=stream)
+                assert (answer.status, answer.header("x-gateway-upstream")) == (200, "backup"), name
+                assert model.encode() in answer.body
         status, _, answer = await ask(rig, "gpt-4o")  # nothing is held against the host
         assert (status, answer.header("x-gateway-upstream")) == (200, "piapi")
 
@@ -250,3 +253,11 @@ class TestARequestWithoutAModel:
         status, document, _ = await ask(rig, None)
         assert (status, document["model"]) == (200, NOVA)
         await eventually(lambda: len(rig.sandbox.requests) == 1, "one request upstream")
+
+
+async def test_a_budget_pays_for_what_has_no_price_where_that_is_allowed(gateway: StartGateway) -> None:
+    rig: Rig = await gateway(KEYS + "\nallow_unpriced: true")
+    status, _, answer = await ask(rig, NOVA, key=BUDGETED)
+    assert (status, answer.header("x-gateway-cost-usd")) == (200, None)
+    row = await rig.row()
+    assert (row.key, row.confidence, row.charged) == ("dora", "unknown", 0)

@@ -348,7 +348,7 @@ def client_error(
         hint = _capped_wait(retry_after if answer is _QUOTA else outcome.retry_after)
         return UpstreamFault(answer.status, answer.type, answer.code, message, retry_after=hint, again=False)
     if answer is _MISSING:
-        said = f" It says: {outcome.message}" if outcome.message else ""
+        said = f" The last one says: {outcome.message}" if outcome.message else ""
         return UpstreamFault(answer.status, answer.type, answer.code, message + said, param="model")
     if not answer.passes_on:
         return UpstreamFault(answer.status, answer.type, answer.code, message)

@@ -28,7 +28,7 @@ _FAMILIES: Mapping[str, tuple[str, ...]] = {
     "qwen": ("qwen",),
     "xai": ("grok-",),
 }
-"""Vendor, without hyphens → how the names of its models begin: what a key with ``openai/*`` may use of the models that are known."""
+"""Vendor, without hyphens → how the names of its models begin: what a key with ``openai/*`` may use of those known."""
 
 
 @dataclass(frozen=True, slots=True)

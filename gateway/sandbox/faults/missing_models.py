@@ -89,8 +89,8 @@ _SHAPES = (
         "LiteLLM's 400: invalid model name passed in",
         400,
         _error(
-            f"/chat/completions: Invalid model name passed in model={_MODEL}. Call `/v1/models` to view available models "
-            "for your key.",
+            f"/chat/completions: Invalid model name passed in model={_MODEL}. Call `/v1/models` to view available "
+            "models for your key.",
             type="invalid_request_error",
             param="model",
             code="400",

@@ -22,7 +22,7 @@ MISSING = [
     "openai/gpt-9 is not a valid model ID",
     "Invalid model: mistral-9",
     "Invalid model 'sonar-9'. Permitted models can be found in the documentation.",
-    "/chat/completions: Invalid model name passed in model=gpt-9. Call `/v1/models` to view available models for your key.",
+    "/chat/completions: Invalid model name passed in model=gpt-9. Call `/v1/models` to view available models.",
     "invalid model",
     "Unknown model: gpt-9",
     "No endpoints found for gpt-9.",
@@ -75,7 +75,9 @@ def test_a_code_that_says_something_else_is_believed() -> None:
     assert not names_a_missing_model(UpstreamError(None))
 
 
-@pytest.mark.parametrize("words", ["model " * 5000, "model" + "x" * 5000, "no channel " * 999, "模型" * 5000, "invalid " * 999])
+@pytest.mark.parametrize(
+    "words", ["model " * 5000, "model" + "x" * 5000, "no channel " * 999, "模型" * 5000, "invalid " * 999]
+)
 def test_long_words_take_no_longer(words: str) -> None:
     began = time.process_time()
     missing_rule(words)

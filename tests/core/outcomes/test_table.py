@@ -238,6 +238,13 @@ def test_a_missing_model_is_named_as_the_client_named_it() -> None:
     assert error.param == "model"
 
 
+def test_of_a_missing_model_the_upstreams_words_are_told() -> None:
+    error = client_error(ended("model_missing", message="Model {Not} Exist"), CostClass.TOKENS, model="gpt-9")
+    assert "'gpt-9'" in error.message
+    assert error.message.endswith("The last one says: Model {Not} Exist")
+    assert (error.status, error.type, error.code) == (404, "invalid_request_error", "model_not_found")
+
+
 def test_what_explains_most() -> None:
     order = ["rate_limited", "key_unfunded", "key_invalid", "upstream_5xx", "connect_refused", "model_missing"]
     ranks = [explains(ended(slug)) for slug in order]

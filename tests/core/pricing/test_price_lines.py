@@ -61,7 +61,9 @@ def test_of_pictures_by_the_picture() -> None:
     assert read(price_lines(route))[1] == [{"upstream": "piapi", "operation": "task", "price": {"image": "…"}}]
 
 
-@pytest.mark.parametrize("name", ["a:b", "1", "1e3", "true", "NULL", "~", "#x", "{x}", "a'b", 'a"b', "é", "-x", "@x", "off"])
+@pytest.mark.parametrize(
+    "name", ["a:b", "1", "1e3", "true", "NULL", "~", "#x", "{x}", "a'b", 'a"b', "é", "-x", "@x", "off"]
+)
 def test_odd_names_are_quoted(name: str) -> None:
     assert read(price_lines(Route(name, (Target(upstream(), name),))))[0] == name
 

@@ -13,7 +13,16 @@ from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Price, Route
 from tests.core.builders import backup, target, upstream
 
-MODELS = ("gpt-4o", "gpt-4o-mini", "claude-3-7-sonnet-20250219", "Qubico/flux1-dev", "Exact", "exact", "latest", "-latest")
+MODELS = (
+    "gpt-4o",
+    "gpt-4o-mini",
+    "claude-3-7-sonnet-20250219",
+    "Qubico/flux1-dev",
+    "Exact",
+    "exact",
+    "latest",
+    "-latest",
+)
 ALIASES = {"claude-3-7-sonnet": "claude-3-7-sonnet-20250219", "our-best": "gpt-4o", "gpt-4o-mini": "gpt-4o"}
 NAMES = ModelNames(MODELS, ALIASES)
 
@@ -135,16 +144,15 @@ def test_a_long_name_takes_no_longer_than_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "start"), [("openai/gpt-4o", 7), ("gpt-4o", 0), ("a/b/c", 2), ("/x", 0), ("x/", 0), ("~a/b", 3), ("ä/b", 0)]
+    ("name", "start"),
+    [("openai/gpt-4o", 7), ("gpt-4o", 0), ("a/b/c", 2), ("/x", 0), ("x/", 0), ("~a/b", 3), ("ä/b", 0)],
 )
 def test_where_a_vendors_prefix_ends(name: str, start: int) -> None:
     assert after_vendor(name) == start
 
 
 def routes(*models: str, aliases: dict[str, tuple[str, ...]] | None = None) -> RouteTable:
-    made = [
-        Route(model, (target(upstream(), model),), aliases=(aliases or {}).get(model, ())) for model in models
-    ]
+    made = [Route(model, (target(upstream(), model),), aliases=(aliases or {}).get(model, ())) for model in models]
     return RouteTable(made, default_route=(upstream(), backup()))
 
 
@@ -240,7 +248,8 @@ class TestUnlisted:
         table = routes("gpt-4o")
         assert table.find("gpt-7-nova") is None
         route = table.unlisted("gpt-7-nova")
-        assert route is not None and table.relays_unlisted
+        assert route is not None
+        assert table.relays_unlisted
         assert (route.model, route.named, route.max_output) == ("gpt-7-nova", "gpt-7-nova", None)
         assert [(one.upstream.name, one.model, one.operation, one.price) for one in route.targets] == [
             ("piapi", "gpt-7-nova", "chat", None),
