@@ -160,9 +160,10 @@ class RouteTable:
         """
         if allowed(patterns, route.named):
             return True
-        if asked == route.named or asked in route.aliases:
-            return allowed(patterns, asked)
-        return allowed_as_asked(patterns, asked, route.named)
+        match = self.names.match(asked)
+        if match is not None and match.model == route.model and allowed(patterns, asked[match.start : match.end]):
+            return True  # by an alias, which is the operator's word
+        return asked != route.named and allowed_as_asked(patterns, asked, route.named)
 
     def of_task(self, model: str, task_type: str) -> Route | None:
         """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""

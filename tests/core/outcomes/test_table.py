@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -239,7 +240,7 @@ def test_a_missing_model_is_named_as_the_client_named_it() -> None:
 
 
 def test_of_a_missing_model_the_upstreams_words_are_told() -> None:
-    error = client_error(ended("model_missing", message="Model {Not} Exist"), CostClass.TOKENS, model="gpt-9")
+    error = client_error(replace(ended("model_missing"), message="Model {Not} Exist"), CostClass.TOKENS, model="gpt-9")
     assert "'gpt-9'" in error.message
     assert error.message.endswith("The last one says: Model {Not} Exist")
     assert (error.status, error.type, error.code) == (404, "invalid_request_error", "model_not_found")

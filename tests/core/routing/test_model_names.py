@@ -215,6 +215,8 @@ class TestWhatAKeyMayUse:
             (["be*"], "best", True),
             (["best"], "claude-opus", False),
             (["claude-opus"], "best", True),
+            (["best"], "acme/best-2026-01-01", True),
+            (["acme/*"], "acme/best", False),
             # not listed: by the name as it is
             (["gpt-7*"], "gpt-7-nova", True),
             (["gpt-4o*"], "gpt-7-nova", False),
