@@ -52,6 +52,9 @@ _RULES: Mapping[str, re.Pattern[str]] = MappingProxyType(
 )
 """Rule → the words by which it knows that the model is missing."""
 
+_A_PLACE = re.compile(r"\b(?:messages|tools|functions|contents?|input)\s?(?:\[|\.\d)", re.IGNORECASE)
+"""A place in the request that is not its model: what is said there is about the client's own data."""
+
 
 def names_a_missing_model(error: UpstreamError) -> bool:
     """Whether an error says that the model does not exist where it was asked for."""
@@ -59,6 +62,8 @@ def names_a_missing_model(error: UpstreamError) -> bool:
         return True
     # A code such as ``unsupported_parameter`` says that the words are about something else.
     if isinstance(error.code, str) and slug_of_code(error.code) == "rejected":
+        return False
+    if error.param and error.param.rpartition(".")[2] != "model":
         return False
     return missing_rule(error.message) is not None
 
@@ -68,4 +73,6 @@ def missing_rule(message: str | None) -> str | None:
     if message is None:
         return None
     text = message[:_LONGEST].strip()
+    if _A_PLACE.search(text):
+        return None
     return next((name for name, pattern in _RULES.items() if pattern.search(text)), None)

@@ -52,6 +52,8 @@ NOT_MISSING = [
     "Too many requests to the model; no capacity",
     "当前分组上游负载已饱和，请稍后再试",
     "模型参数错误",
+    "messages[3]: upstream model does not exist",
+    "Invalid value at messages.0.content: model 'x' not found",
     "不支持的模型参数",
     "",
 ]
@@ -72,6 +74,9 @@ def test_a_code_that_says_something_else_is_believed() -> None:
     assert names_a_missing_model(UpstreamError(words, code="invalid_request_error"))
     assert not names_a_missing_model(UpstreamError(words, code="unsupported_parameter"))
     assert names_a_missing_model(UpstreamError("?", code=1211))
+    assert names_a_missing_model(UpstreamError(words, param="model"))
+    assert names_a_missing_model(UpstreamError(words, param="body.model"))
+    assert not names_a_missing_model(UpstreamError(words, param="tools"))
     assert not names_a_missing_model(UpstreamError(None))
 
 
