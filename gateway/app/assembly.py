@@ -103,7 +103,8 @@ def build_services(
 def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
     """What the configuration means to the requests from now on."""
     return Snapshot(
-        routes=RouteTable(config.routes, today.now_ns),
+        routes=RouteTable(config.routes, today.now_ns, default_route=config.default_route),
+        default_models=config.default_models,
         states=states,
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,

@@ -24,8 +24,9 @@ from gateway.core.pricing.budgets import (
 )
 from gateway.core.pricing.calendar import PeriodKind
 from gateway.core.pricing.charges import Booking
+from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
-from gateway.core.types import Budget, VirtualKey
+from gateway.core.types import Budget, Route, VirtualKey
 from gateway.runtime.ports import Clock
 from gateway.stores.base import Ledger
 from gateway.stores.records import Held
@@ -50,12 +51,14 @@ class BudgetSettings:
     """What the configuration says about budgets. A key brings its own budget with it.
 
     ``teams``: the budget of each team that has one. ``allow_unpriced``: whether a key with a budget may use a model
-    whose price is unknown. ``alerts``: the percentages that are told of a team's budget, where not the usual ones.
+    whose price is unknown. ``suggested_price``: what such a model probably costs, to be told with the refusal.
+    ``alerts``: the percentages that are told of a team's budget, where not the usual ones.
     """
 
     teams: Mapping[str, Budget]
     allow_unpriced: bool = False
     alerts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    suggested_price: SuggestedPrice = no_suggestion
 
 
 Charges = Mapping[tuple[str, str | None, str], int]
@@ -167,10 +170,18 @@ class BudgetService:
         return self.budgets.limited(holders, model=model, asked=asked)
 
     def reserve(
-        self, id: str, key: VirtualKey, model: str, amount: int | None, wall_ns: int, asked: str = ""
+        self,
+        id: str,
+        key: VirtualKey,
+        model: str,
+        amount: int | None,
+        wall_ns: int,
+        asked: str = "",
+        *,
+        route: Route | None = None,
     ) -> Reservation:
         """Reserve on the key, on its budgets for the model, and on the team. ``id``: the exchange's; ``wall_ns``: its
-        intent's time; ``asked``: see ``limited``.
+        intent's time; ``asked``: see ``limited``; ``route``: of the model, for the lines that would give it a price.
 
         ``amount``: nano-dollars the request costs at most, None if its price is unknown.
         Raises LimitError 429, ``rate_limit_exceeded`` if only running requests are in the way, else
@@ -188,7 +199,7 @@ class BudgetService:
         if isinstance(answer, Exceeded):
             self._deny(answer, key, model)
         if isinstance(answer, Unpriced):
-            raise answer.error(model)
+            raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
         return answer
 
     def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from gateway.config.addresses import passwords
 from gateway.config.catalogue import flux_facts, prices_as_of
+from gateway.config.default_models import default_models, default_route
 from gateway.config.key_models import allowed_models, model_budgets
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
@@ -38,6 +39,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Co
     _check_dependencies(user)
     upstreams = build_upstreams(user, builtin)
     routes = build_routes(user, own, builtin, upstreams)
+    relays = default_route(user, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     alerts = BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret)
     facts = flux_facts()
@@ -81,6 +83,8 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Co
         off=off,
         source=source,
         warnings=_warnings(user, upstreams, off),
+        default_route=tuple(upstream for upstream in relays if upstream.credentials),
+        default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
     )
 
 

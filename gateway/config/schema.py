@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from gateway.config.addresses import HostPort
+from gateway.config.default_schema import DEFAULT_ROUTE, DefaultModelsSection
 from gateway.config.fields import (
     Amount,
     Boolean,
@@ -310,6 +311,16 @@ class FileSection(Section):
     models: dict[ModelPattern, ModelSection] = Field(
         default={},
         description="Models, by the name clients use, besides the built-in catalogue or in place of its entries.",
+    )
+    default_route: list[Name] = Field(
+        default=[*DEFAULT_ROUTE],
+        description="The upstreams that a chat is relayed to, in this order, if its model has no entry, in the file or "
+        "built in. They are asked for the model by the name the client wrote; those without a key are left out. `[]`: "
+        "such a model is refused.",
+        examples=["[backup]"],
+    )
+    default_models: DefaultModelsSection = Field(
+        default=DefaultModelsSection(), description="The model of a request that names none."
     )
     teams: dict[Name, TeamSection] = Field(default={}, description="Teams of virtual keys, by name.")
     time_zone: Zone = Field(

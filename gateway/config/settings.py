@@ -116,6 +116,8 @@ class Config:
     ``plans``: model → the PiAPI plan it needs.
     ``provenance``: model → where each of its targets in ``declared`` is from, in their order.
     ``prices_as_of``: the day on which the built-in prices were last looked through.
+    ``default_route``: the upstreams that models without a route are relayed to, in order, those with a key.
+    ``default_models``: kind of request (``chat``, ``images``, ``embeddings``) → the model of one that names none.
     ``secrets``: every secret value, so that it can be masked wherever it might appear.
     ``source``: the file read; None for the defaults.
     ``warnings``: settings that are allowed but probably a mistake.
@@ -163,6 +165,8 @@ class Config:
     catalogue: Path | None = None
     catalogue_as_of: date | None = None
     key_pepper: str = field(repr=False, default="")
+    default_route: tuple[Upstream, ...] = ()
+    default_models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sqlite_path(self) -> Path | None:

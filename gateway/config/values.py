@@ -176,6 +176,15 @@ def model_pattern(value: object) -> str:
     return str(value)
 
 
+def optional_model(value: object) -> str:
+    """A model's name without ``*``, or empty text."""
+    if value == "":
+        return ""
+    if "*" in (name := model_pattern(value)):
+        raise ValueError("expected one model's name, so without a '*'")
+    return name
+
+
 def time_zone(value: object) -> tzinfo:
     """An IANA name → the zone. UTC needs no time zone database."""
     if isinstance(value, str) and value.upper() == "UTC":

@@ -37,6 +37,7 @@ from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_c
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
 from gateway.wire.chat_rewrites import rewritten
 from gateway.wire.client_json import loads_object
+from gateway.wire.default_model import with_default_model
 from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, most_input, rough_tokens
 
@@ -179,10 +180,10 @@ class ChatEndpoint:
             began = asyncio.get_running_loop().time()
             body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
             key = refusal.key = admission.recheck(scope, key, began)
-            document = loads_object(body)
+            document = with_default_model(loads_object(body), services.snapshot.default_models, "chat")
             request = parse_chat_request(document)
             refusal.model = request.model
-            route = admission.route(request.model, key)
+            route = admission.route(request.model, key, unlisted="chat")
             flux = {}
             orders, model = self._image_orders(), route.named
             if model in orders.flux_models or model in orders.task_models:

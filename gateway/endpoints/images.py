@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from starlette.types import Receive, Scope
 
@@ -14,6 +14,7 @@ from gateway.core.images.gpt_image import is_gpt_image
 from gateway.core.images.splitting import usable_targets
 from gateway.core.images.types import ImageKind, ImagesRequest
 from gateway.core.limits.body_memory import BodyLease
+from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
@@ -24,6 +25,7 @@ from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object
+from gateway.wire.default_model import with_default_model
 from gateway.wire.form_data import parse_form
 from gateway.wire.form_fields import unbracket
 from gateway.wire.images_request import parse_images_request
@@ -99,11 +101,12 @@ class ImagesEndpoint:
             raise
 
     def _parse(self, body: bytes, content_type: bytes, form: bool) -> ImagesRequest:
-        wordless = self._image_orders().wordless
-        if not form:
-            return parse_images_request(self._kind, loads_object(body), wordless=wordless)
-        parsed = parse_form(body, content_type)
-        return parse_images_request(self._kind, unbracket(parsed.fields), parsed.files, wordless)
+        parsed = parse_form(body, content_type) if form else None
+        given = unbracket(parsed.fields) if parsed is not None else loads_object(body)
+        snapshot = self._admission.services.snapshot
+        fields = with_default_model(given, snapshot.default_models, "images")
+        wordless = _ModelsMeant(self._image_orders().wordless, snapshot.routes)
+        return parse_images_request(self._kind, fields, parsed.files if parsed is not None else (), wordless)
 
     def _operation(self, request: ImagesRequest, route: Route) -> ImageOperation:
         # A gpt-image model answers as it does at OpenAI, also by a stand-in; for any other model an Images API
@@ -122,6 +125,17 @@ class ImagesEndpoint:
             tells_cost=self._admission.services.snapshot.cost_in_answers,
         )
         return self._image_orders().operation(self._path, request, route.targets, presenter)
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelsMeant:
+    """Some models of the catalogue, by whatever name they are asked for. Read by other threads, too."""
+
+    models: frozenset[str]
+    routes: RouteTable
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.routes.names.own(name) in self.models
 
 
 def _makes_no_images(model: str) -> ClientError:

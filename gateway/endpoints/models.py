@@ -12,7 +12,7 @@ from starlette.routing import Route as HttpRoute
 
 from gateway.core.errors import model_not_found
 from gateway.core.routing.endings import ended_error
-from gateway.core.routing.route_table import RouteTable, allowed
+from gateway.core.routing.route_table import RouteTable
 from gateway.endpoints.auth import Authenticator
 
 CREATED = 1_735_689_600
@@ -35,11 +35,11 @@ def model_routes(current: Callable[[], tuple[Authenticator, RouteTable]]) -> lis
         authenticator, routes = current()
         key = authenticator.authenticate(request.scope)
         name: str = request.path_params["model"]
-        if name.endswith("*") or not allowed(key.models, name):
+        route = None if name.endswith("*") else routes.find(name)
+        if route is None or not routes.may_use(key.models, name, route):
             raise model_not_found(name)
-        route = routes.find(name)
-        if route is None or not route.targets:
-            raise (route and ended_error(route, name)) or model_not_found(name)
+        if not route.targets:
+            raise ended_error(route, name) or model_not_found(name)
         return _json(_model(name, routes))
 
     return [

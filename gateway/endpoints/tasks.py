@@ -20,6 +20,7 @@ from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
+from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.refusal import Refusal
@@ -150,7 +151,11 @@ class CreateTask:
         services = self._admission.services
         routes = services.snapshot.routes
         found = routes.find(model) or routes.of_task(model, task_type)
-        if not routes.allowed(key.models, model) and not (found and routes.allowed(key.models, found.model)):
+        if found is None or model in {target.model for target in found.targets}:
+            may = allowed(key.models, model) or (found is not None and allowed(key.models, found.model))
+        else:
+            may = routes.may_use(key.models, model, found)
+        if not may:
             raise model_not_allowed(model)
         if found is not None:
             if (ended := ended_error(found, model)) is not None:

@@ -172,7 +172,9 @@ class Exchange:
         at_ns = services.clock.wall_ns()
         self._exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
         most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
-        account.reservation = services.budgets.reserve(account.id, key, self._route.named, most, at_ns, self._asked)
+        account.reservation = services.budgets.reserve(
+            account.id, key, self._route.named, most, at_ns, self._asked, route=self._route
+        )
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:

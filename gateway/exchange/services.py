@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,6 +33,7 @@ class Snapshot:
     ``event_limit``: bytes of one event of an upstream's stream.
     ``prices``: of all its models, for answers that name another model than was asked.
     ``cost_in_answers``: an answer's usage says what the key is charged.
+    ``default_models``: kind of request → the model of one that names none.
     """
 
     routes: RouteTable
@@ -43,6 +44,7 @@ class Snapshot:
     event_limit: int
     prices: PriceList = field(default_factory=PriceList)
     cost_in_answers: bool = True
+    default_models: Mapping[str, str] = field(default_factory=dict)
 
 
 class Images(Protocol):

@@ -205,7 +205,7 @@ def judge(head: Head, body: bytes, context: AttemptContext, source: AnswerSource
         if too_crowded(body):
             return _unfit(head, "an answer of too many members"), {}
         outcome, document, body = judged_leniently(
-            body, lambda text: read_success(head.status, head, text, redact=context.redact)
+            body, lambda text: read_success(head.status, head, text, redact=context.redact, operation=source.operation)
         )
         if not outcome.ok and is_task(document):
             outcome = Outcome("ok", Phase.ANSWERED, head.status)  # a task without an envelope has an ``error`` always

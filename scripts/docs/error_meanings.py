@@ -34,7 +34,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "The body is not what its `Content-Encoding` says: it is cut off, damaged, or not compressed at all.",
         "Send what the compressor wrote, whole, or send the body without `Content-Encoding`.",
     ),
-    (400, "missing_required_parameter"): Meaning("A parameter that the request needs is missing.", "Add `param`."),
+    (400, "missing_required_parameter"): Meaning(
+        "A parameter that the request needs is missing.", "Add `param`; for `model`, `default_models` can have one."
+    ),
     (400, "invalid_type"): Meaning("A parameter has the wrong type, such as a text for a number.", "Correct `param`."),
     (400, "invalid_value"): Meaning(
         "A parameter has a value that cannot be: out of its range, a name that does not exist, an image that cannot "
@@ -72,8 +74,8 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     ),
     (403, "model_not_allowed"): Meaning(
         "The key may not use this model; or the model's price is unknown and the key, or its team, has a budget.",
-        "Use another model, or have the key's models changed (`piapi-gateway keys set`). For a price: set it under "
-        "`models`, or set `allow_unpriced`.",
+        "Use another model, or have the key's models changed (`piapi-gateway keys set`). For a price: add "
+        "the lines that the message shows, or set `allow_unpriced`.",
     ),
     (403, "foreign_origin"): Meaning(
         "No key is asked for, and the request may come from a web page or names a host that is not this machine; or a "
@@ -82,8 +84,9 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "that may call belongs into `cors.origins`, a name of this machine into `hosts`.",
     ),
     (404, "model_not_found"): Meaning(
-        "There is no such model here; or not on this route; or no upstream offers it at present.",
-        "`GET /v1/models` lists what the key may use. Models are added under `models` of the configuration.",
+        "There is no such model here; or not on this route; or no upstream offers it, in the words of the last.",
+        "`GET /v1/models` lists what the key may use. Models are added under `models` of the configuration; others are "
+        "relayed along `default_route`, chats only.",
     ),
     (404, "task_not_found"): Meaning(
         "There is no such task, or another key made it.", "Ask with the key that made the task."

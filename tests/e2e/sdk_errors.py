@@ -166,6 +166,7 @@ ERRORS = (
         "NotFoundError",
         param="model",
         model="gpt-none",
+        config="default_route: []",
     ),
     Refused(
         "model_missing_upstream",

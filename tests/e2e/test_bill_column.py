@@ -241,7 +241,7 @@ async def test_what_is_odd_about_a_whole_stream_costs_nothing_more(rig: Rig) -> 
 
 async def test_what_we_refuse_ourselves_leaves_no_row(gateway: StartGateway) -> None:
     """Rows 46 to 49 and 67: before anything is reserved."""
-    rig = await gateway("limits: {body: 64KiB}")
+    rig = await gateway("{limits: {body: 64KiB}, default_route: []}")
     answers = [
         await rig.post(b'{"model": "gpt-4o", "messages": ['),
         await rig.post(b'{"model": "gpt-4o", "model": "gpt-4o-mini", "messages": []}'),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from gateway.core.errors import GatewayError, LimitError
+from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import VirtualKey
 from gateway.endpoints.admission import RECHECK_AFTER, is_sdk_retry
 from tests.exchange.scripted import now, play
-from tests.exchange.stage import Stage
+from tests.exchange.stage import BACKUP, PIAPI, Stage
 
 from .gateway import Keys, admission, scope
 
@@ -79,6 +81,25 @@ class TestTheModel:
                 with pytest.raises(GatewayError) as refused:
                     door.route("gpt-5000", VirtualKey("alice", models=models))
                 assert (refused.value.status, refused.value.code) == (404, "model_not_found")
+
+        play(story)
+
+    def test_that_no_route_has_takes_the_default_route_where_the_endpoint_lets_it(self) -> None:
+        async def story() -> None:
+            stage = Stage()
+            stage.services.snapshot = replace(
+                stage.services.snapshot, routes=RouteTable([], default_route=(PIAPI, BACKUP))
+            )
+            door, _ = admission(stage)
+            route = door.route("gpt-5000", VirtualKey("alice", models=("gpt-5*",)), unlisted="chat")
+            assert [(one.upstream, one.model) for one in route.targets] == [(PIAPI, "gpt-5000"), (BACKUP, "gpt-5000")]
+            for models, unlisted, told in (
+                (("*",), None, (404, "model_not_found")),
+                (("flux",), "chat", (403, "model_not_allowed")),
+            ):
+                with pytest.raises(GatewayError) as refused:
+                    door.route("gpt-5000", VirtualKey("alice", models=models), unlisted=unlisted)  # type: ignore[arg-type]
+                assert (refused.value.status, refused.value.code) == told
 
         play(story)
 

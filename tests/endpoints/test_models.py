@@ -53,7 +53,7 @@ async def test_lists_only_what_the_key_may_use(models: list[str], seen: list[str
     assert [model["id"] for model in await listed(*models)] == seen
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gemini-2.5-pro"])
+@pytest.mark.parametrize("model", ["gpt-4o", "gemini-2.5-pro", "openai/gpt-4o", "gpt-4o-2024-08-06", "GPT-4o"])
 async def test_shows_one_model(model: str) -> None:
     document = json.loads((await ask(routes()[1], scope(model=model))).body)
     assert (document["id"], document["owned_by"]) == (model, "piapi")

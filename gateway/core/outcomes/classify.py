@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.core.outcomes.error_codes import slug_of_code, slug_of_status, slug_of_type
+from gateway.core.outcomes.missing_model import names_a_missing_model
 from gateway.core.outcomes.request_faults import exceeds_every_allowance, is_refusal_name, names_the_prompt
 from gateway.core.outcomes.retry_after import HeaderLookup, asked_wait
 from gateway.core.outcomes.shown_words import plain_name, sanitise, shown_name, shown_param
@@ -51,6 +52,9 @@ _OF_THE_PROMPT = frozenset({400, 403, 406, 422, 451})
 
 _MAY_BE_THE_PROMPTS = frozenset({"key_forbidden", "rejected", "soft_error", "sse_error_first"})
 """Slugs of errors inside a 200 that are the prompt's if their words say so."""
+
+_MAY_BE_THE_MODELS = frozenset({"rejected", "key_forbidden", "upstream_5xx", "soft_error", "sse_error_first"})
+"""Slugs of errors that say that the model is missing if their words do."""
 
 _ABOUT_THEIR_KEYS = frozenset({"key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "model_missing"})
 """Slugs of codes that say nothing of our own keys if an upstream only quotes them from one of its own upstreams."""
@@ -110,7 +114,7 @@ def classify_answer(
     An answer that is a usable JSON document comes back as ``ok`` in phase ANSWERED.
     """
     if 200 <= status < 300:
-        return read_success(status, headers, body, redact=redact)[0]
+        return read_success(status, headers, body, redact=redact, operation=source.operation)[0]
     if status < 400:
         return Outcome("redirect", Phase.UNKNOWN, status, detail=f"status {status}")
     document, is_json = _parse_error(body[:_AT_MOST_TO_PARSE])
@@ -126,7 +130,7 @@ def classify_answer(
         # A host that does not know the path at all says nothing about the model.
         return Outcome("bad_content_type", Phase.UNKNOWN, status, detail="status 404, not JSON")
     error = read_upstream_error(_as_text(body) if document is None and not html else document)
-    slug = _slug(status, error)
+    slug = _slug(status, error, source.operation)
     failures_are_free = source.never_charges_failures
     return _outcome(
         slug,
@@ -140,13 +144,19 @@ def classify_answer(
 
 
 def classify_error(
-    document: object, *, forwarded: bool = False, fallback: str = "sse_error_first", redact: Redact | None = None
+    document: object,
+    *,
+    forwarded: bool = False,
+    fallback: str = "sse_error_first",
+    redact: Redact | None = None,
+    operation: OperationName = "chat",
 ) -> Outcome:
     """Judge an error that came inside a 200: a stream's event (whole, or only its error object), or a JSON body.
 
     ``document``: an ``UpstreamError`` if it was read already.
     ``forwarded``: whether content had already gone to the client.
     ``fallback``: the slug if the error's code and type are unknown.
+    ``operation``: of the request.
 
     Only a refusal by its code proves that nothing was done: PiAPI's promise not to charge for failures is about HTTP
     statuses, not about these.
@@ -157,6 +167,8 @@ def classify_error(
         slug = fallback if error.status is None else slug_of_status(error.status)
     if slug in _MAY_BE_THE_PROMPTS and names_the_prompt(error):
         slug = "content_policy"
+    elif _lacks_the_model(slug, error, operation):
+        slug = "model_missing"
     elif slug == "rate_limited" and exceeds_every_allowance(error.message):
         slug = "too_large"
     phase = _phase(slug, proven=True, failures_are_free=False)
@@ -168,7 +180,12 @@ def classify_error(
 
 
 def read_success(
-    status: int, headers: HeaderLookup, body: bytes, *, redact: Redact | None = None
+    status: int,
+    headers: HeaderLookup,
+    body: bytes,
+    *,
+    redact: Redact | None = None,
+    operation: OperationName = "chat",
 ) -> tuple[Outcome, dict[str, Any]]:
     """Judge a whole answer of status 2xx as ``classify_answer`` does.
 
@@ -184,8 +201,8 @@ def read_success(
         return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON"), document
     error = error_in(found)
     if error is not None:
-        outcome = replace(classify_error(error, fallback="soft_error", redact=redact), status=status)
-        return outcome, found if isinstance(found, dict) else document
+        outcome = classify_error(error, fallback="soft_error", redact=redact, operation=operation)
+        return replace(outcome, status=status), found if isinstance(found, dict) else document
     if not isinstance(found, dict):
         return Outcome("bad_json", Phase.UNKNOWN, status, detail="JSON, but not an object"), document
     document = found
@@ -206,14 +223,23 @@ def _unreadable(status: int, headers: HeaderLookup, body: bytes) -> Outcome | No
     return None
 
 
-def _slug(status: int, error: UpstreamError) -> str:
+def _slug(status: int, error: UpstreamError, operation: OperationName) -> str:
     """The slug of an error. A known code is more exact than the status; a numeric code beside a status is not."""
     slug = _slug_by_names(status, error)
     if status in _OF_THE_PROMPT and slug in _MAY_BE_THE_PROMPTS and names_the_prompt(error):
         return "content_policy"
+    if _lacks_the_model(slug, error, operation):
+        return "model_missing"
     if slug == "rate_limited" and (status == 413 or exceeds_every_allowance(error.message)):
         return "too_large"
     return slug
+
+
+def _lacks_the_model(slug: str, error: UpstreamError, operation: OperationName) -> bool:
+    """Whether words say that the model is missing. PiAPI's tasks name a model and a task type: there the words are
+    about the order, which is its client's.
+    """
+    return operation != "task" and slug in _MAY_BE_THE_MODELS and names_a_missing_model(error)
 
 
 def _slug_by_names(status: int, error: UpstreamError) -> str:

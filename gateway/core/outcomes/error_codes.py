@@ -19,7 +19,10 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
         "billing_not_active",
     ),
     "key_forbidden": ("permission_denied", "unsupported_country_region_territory", "request_forbidden"),
-    "model_missing": ("model_not_found", "model_not_available", "deployment_not_found"),
+    "model_missing": (
+        *("model_not_found", "model_not_available", "deployment_not_found", "deploymentnotfound"),
+        *("model_not_exist", "model_does_not_exist", "invalid_model", "invalid_model_error", "unknown_model"),
+    ),
     "rate_limited": ("rate_limit_exceeded", "slow_down", "too_many_requests"),
     "content_policy": (
         "content_policy_violation",

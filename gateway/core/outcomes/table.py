@@ -347,10 +347,11 @@ def client_error(
     if answer in (_QUOTA, _FAILED):
         hint = _capped_wait(retry_after if answer is _QUOTA else outcome.retry_after)
         return UpstreamFault(answer.status, answer.type, answer.code, message, retry_after=hint, again=False)
+    if answer is _MISSING:
+        said = f" The last one says: {outcome.message}" if outcome.message else ""
+        return UpstreamFault(answer.status, answer.type, answer.code, message + said, param="model")
     if not answer.passes_on:
-        return UpstreamFault(
-            answer.status, answer.type, answer.code, message, param="model" if answer is _MISSING else None
-        )
+        return UpstreamFault(answer.status, answer.type, answer.code, message)
     if answer is _REFUSED:
         kind, code = _refusal_names(outcome, cost_class)
         return UpstreamFault(answer.status, kind, code, outcome.message or message, param=outcome.param)

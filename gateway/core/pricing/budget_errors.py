@@ -91,17 +91,25 @@ class Unpriced:
 
     holder: Holder
 
-    def error(self, model: str) -> ClientError:
+    def error(self, model: str, lines: str = "") -> ClientError:
         """403 ``model_not_allowed``.
 
-        ``model``: as the client named it.
+        ``model``: as the client named it. ``lines``: of configuration that set its price (price_lines.py).
         """
+        advice = "Whoever runs this gateway can set its price, or allow_unpriced."
+        if lines:
+            amounts = "US dollars per 1M tokens or per image"
+            blanks = f", with {amounts} for each …" if "…" in lines else f" ({amounts})"
+            advice = (
+                f"Whoever runs this gateway can add these lines to its configuration and reload it{blanks}:\n{lines}\n"
+                "Or, for every model without a price: allow_unpriced: true"
+            )
         return ClientError(
             403,
             "permission_error",
             "model_not_allowed",
             f"The price of the model '{shorten(model)}' is unknown, so it cannot be used on the budget of "
-            f"{whose(self.holder)}. Whoever runs this gateway can set its price, or allow_unpriced.",
+            f"{whose(self.holder)}. {advice}",
             param="model",
         )
 

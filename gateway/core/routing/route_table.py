@@ -9,28 +9,60 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gateway.core.routing.failover import FailoverPlan
+from gateway.core.routing.model_names import ModelNames, NameMatch, after_vendor, allowed, allowed_as_asked
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamStates
-from gateway.core.types import Route, Target
+from gateway.core.types import OperationName, Price, Route, Target, Upstream
 
-__all__ = ["AttemptPlan", "Failover", "FailoverPlan", "RouteTable", "Stop", "UpstreamStates", "Wait", "allowed"]
+__all__ = [
+    "AttemptPlan",
+    "Failover",
+    "FailoverPlan",
+    "ListPrice",
+    "RouteTable",
+    "Stop",
+    "UpstreamStates",
+    "Wait",
+    "allowed",
+    "no_list_price",
+]
 
 
 MOST_FILLED = 256
-"""Models of routes that end in ``*`` whose filled-in route is remembered; clients choose the names, so there is a
-bound."""
+"""Names of which the route they mean is remembered; clients choose the names, so there is a bound."""
+
+ListPrice = Callable[[Upstream, str], Price | None]
+"""The price of a model at an upstream, for models that no route names; None if it is not known."""
+
+
+def no_list_price(upstream: Upstream, model: str) -> None:
+    """The ``ListPrice`` of who has no price list: every price is unknown."""
 
 
 class RouteTable:
-    """The catalogue's routes. A route's model may end in ``*``: exact names come first, then aliases, then the longest
-    prefix.
+    """The catalogue's routes, and the one of models that the catalogue does not name.
+
+    A route's model may end in ``*``: exact names come first, then aliases, then what clients make of them
+    (model_names.py), then the longest prefix.
 
     ``wall_ns``: the wall clock; a target is left out once the day of its ``shutdown`` is over, in UTC. None keeps all.
+    ``names``: those of its models without ``*``.
+    ``default_route``: the upstreams that are asked, in this order, for a model without a route; none for no such model.
+    ``list_price``: the price of such a model.
     """
 
-    def __init__(self, routes: Iterable[Route], wall_ns: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        wall_ns: Callable[[], int] | None = None,
+        *,
+        default_route: Sequence[Upstream] = (),
+        list_price: ListPrice = no_list_price,
+    ) -> None:
         self._declared = tuple(routes)
         self._wall_ns = wall_ns
+        self._default_route = tuple(default_route)
+        self._list_price = list_price
         self._next_end_ns: int | None = None
         self._take(self._declared if wall_ns is None else self._living(wall_ns()))
 
@@ -56,6 +88,7 @@ class RouteTable:
         self._aliases = {
             alias: route for route in self._exact.values() for alias in route.aliases if alias not in self._exact
         }
+        self.names = ModelNames(self._exact, {alias: route.model for alias, route in self._aliases.items()})
         self._prefixes.sort(key=lambda entry: len(entry[0]), reverse=True)
         self._members = sorted(self._known_members())
 
@@ -75,18 +108,65 @@ class RouteTable:
         if route is not None:
             return route
         route = self._filled.get(model)
-        if route is not None:
-            return route
-        for prefix, pattern in self._prefixes:
-            if model.startswith(prefix) and len(model) > len(prefix) and not model.endswith("*"):
-                rest = model[len(prefix) :]
-                targets = tuple(_filled(target, rest) for target in pattern.targets)
-                route = replace(pattern, targets=targets, asked=model)
+        if route is None:
+            route = self._meant(model)
+            if route is not None:
                 if len(self._filled) >= MOST_FILLED:
                     self._filled.clear()
                 self._filled[model] = route
-                return route
-        return None
+        return route
+
+    def _meant(self, model: str) -> Route | None:
+        """The route of a name that is no route's own: of what it means, or by a route that ends in ``*``.
+
+        Such a route comes first if it says more of the name than the model does that is meant: what stands behind that
+        (``gpt-4o-*`` of ``gpt-4o-2024-08-06``), or before it (``openai/*`` of ``openai/gpt-4o``).
+        """
+        match, prefix = self.names.match(model), self._prefix_of(model)
+        if match is not None and not (prefix and _says_more(prefix[0], match)):
+            return self._exact[match.model]
+        if prefix is not None:
+            return _filled_in(prefix, model)
+        rest = model[after_vendor(model) :]
+        prefix = self._prefix_of(rest) if rest != model else None
+        return _filled_in(prefix, rest) if prefix is not None else None
+
+    def _prefix_of(self, model: str) -> tuple[str, Route] | None:
+        """The route with the longest prefix of ``model``, and that prefix."""
+        if model.endswith("*"):
+            return None
+        return next(
+            (entry for entry in self._prefixes if model.startswith(entry[0]) and len(model) > len(entry[0])), None
+        )
+
+    def unlisted(self, model: str, operation: OperationName = "chat") -> Route | None:
+        """The route of a model that no route names: the default route, which is asked for it by this very name. None
+        without a default route, and for what cannot be a model's name.
+        """
+        if not self._default_route or not model or model.endswith("*"):
+            return None
+        targets = (
+            Target(upstream, model, operation, self._list_price(upstream, model)) for upstream in self._default_route
+        )
+        return Route(model, tuple(targets))
+
+    @property
+    def relays_unlisted(self) -> bool:
+        """Whether models that no route names are relayed."""
+        return bool(self._default_route)
+
+    def may_use(self, patterns: Sequence[str], asked: str, route: Route) -> bool:
+        """Whether a key with these patterns may use ``route``, which was found for the name ``asked``.
+
+        The model's own name counts, and the name that was asked for, as far as that is the operator's and not only a
+        client's way of writing it.
+        """
+        if allowed(patterns, route.named):
+            return True
+        match = self.names.match(asked)
+        if match is not None and match.model == route.model and allowed(patterns, asked[match.start : match.end]):
+            return True  # by an alias, which is the operator's word
+        return asked != route.named and allowed_as_asked(patterns, asked, route.named)
 
     def names_of(self, model: str) -> tuple[str, ...]:
         """All names of the model that ``model`` names, that by which it is told first; itself if there is no route."""
@@ -96,10 +176,11 @@ class RouteTable:
     def of_task(self, model: str, task_type: str) -> Route | None:
         """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""
         self._leave_out_ended()
-        for route in self._exact.values():
-            targets = tuple(one for one in route.targets if one.model == model and task_type in one.tasks)
-            if targets:
-                return replace(route, targets=targets)
+        for name in dict.fromkeys((model, model[after_vendor(model) :])):
+            for route in self._exact.values():
+                targets = tuple(one for one in route.targets if one.model == name and task_type in one.tasks)
+                if targets:
+                    return replace(route, targets=targets)
         return None
 
     def _known_members(self) -> Iterator[str]:
@@ -122,11 +203,6 @@ class RouteTable:
                         if name not in self._exact and self.offers(name):
                             yield name
 
-    @staticmethod
-    def allowed(patterns: Sequence[str], model: str) -> bool:
-        """Whether a key with these patterns may use ``model``."""
-        return allowed(patterns, model)
-
     def visible(self, patterns: Sequence[str]) -> list[str]:
         """The names of the models a key may use and an upstream serves, sorted.
 
@@ -145,11 +221,6 @@ class RouteTable:
         return route is not None and bool(route.targets)
 
 
-def allowed(patterns: Sequence[str], model: str) -> bool:
-    """Whether ``model`` matches one of a key's patterns. A final ``*`` stands for any ending, also an empty one."""
-    return any(model.startswith(one[:-1]) if one.endswith("*") else one == model for one in patterns)
-
-
 def _without_ended(route: Route, now_ns: int) -> Route:
     if all(target.ends_ns is None for target in route.targets):
         return route
@@ -160,3 +231,15 @@ def _without_ended(route: Route, now_ns: int) -> Route:
 
 def _filled(target: Target, rest: str) -> Target:
     return replace(target, model=target.model[:-1] + rest) if target.model.endswith("*") else target
+
+
+def _filled_in(entry: tuple[str, Route], model: str) -> Route:
+    """A copy of a route that ends in ``*``, for ``model``, which it matches."""
+    prefix, pattern = entry
+    targets = tuple(_filled(target, model[len(prefix) :]) for target in pattern.targets)
+    return replace(pattern, targets=targets, asked=model)
+
+
+def _says_more(prefix: str, match: NameMatch) -> bool:
+    """Whether a route's prefix covers what stands around the model in a name that ``match`` was found in."""
+    return len(prefix) > match.end or 0 < match.start <= len(prefix)

@@ -16,7 +16,7 @@ import orjson
 
 from gateway.sandbox.chat.messages import AssistantMessage, compose_message
 from gateway.sandbox.chat.usage import ChatUsage
-from gateway.sandbox.wire.answers import DONE, Answer, Event, EventKind, EventStream, Json, Reply, json_reply
+from gateway.sandbox.wire.answers import DONE, Answer, Event, EventKind, EventStream, Json, Reply, Role, json_reply
 from gateway.sandbox.wire.errors import error_reply
 from gateway.sandbox.wire.options import Options
 
@@ -49,9 +49,12 @@ class CompletionFields:
     tier: str = ""
 
 
-def answer_chat(body: Json, options: Options, *, id: str, created: int) -> Answer:
-    """The answer to a chat request. ``body``: its JSON. A request OpenAI would refuse is refused as OpenAI does."""
-    problem = _problem(body)
+def answer_chat(body: Json, options: Options, *, id: str, created: int, role: Role = "backup") -> Answer:
+    """The answer to a chat request. ``body``: its JSON. A request OpenAI would refuse is refused as OpenAI does.
+
+    ``role``: who answers; a model that PiAPI does not have is refused as relays do.
+    """
+    problem = _problem(body, role)
     if problem is not None:
         return problem
     fields = CompletionFields(id, created, options.named or body["model"])
@@ -87,15 +90,26 @@ def _is_objects(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
-def _problem(body: Json) -> Reply | None:
+def _problem(body: Json, role: Role) -> Reply | None:
     if (problem := malformed_request(body)) is not None:
         return problem
     model, count = body["model"], body.get("n")
     if count is not None and not (type(count) is int and 1 <= count <= 128):
         return error_reply(400, message="Sandbox: 'n' must be from 1 to 128.")
     if not model.startswith(MODEL_FAMILIES):
-        return error_reply(404, message=f"Sandbox: the model `{model[:80]}` does not exist.")
+        return _no_such_model(model[:80], role)
     return None
+
+
+def _no_such_model(model: str, role: Role) -> Reply:
+    """OpenAI's words, or those of a relay of the new-api family (QuantumNous/new-api, pull request 6310); PiAPI's own
+    are not documented.
+    """
+    if role == "backup":
+        words = f"Sandbox: The model `{model}` does not exist or you do not have access to it."
+        return error_reply(404, message=words)
+    words = f"Sandbox: No available channel for model {model} under group default (distributor)"
+    return error_reply(503, type="new_api_error", code="model_not_found", message=words)
 
 
 def prompt_tokens(messages: list[Json]) -> int:

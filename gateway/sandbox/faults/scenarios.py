@@ -21,6 +21,7 @@ from gateway.sandbox.faults import wish_faults as wishes
 from gateway.sandbox.faults.billed_forms import BILLED_FORMS
 from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
+from gateway.sandbox.faults.missing_models import MISSING_MODELS
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
 from gateway.sandbox.faults.usage_costs import own_cost
@@ -247,6 +248,7 @@ _TABLE = (
     *(_whole(name, what, None, play_honestly, **values) for name, (what, values) in BILLED_FORMS.items()),
     # Errors in the shapes of many vendors
     *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
+    *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in MISSING_MODELS.values()),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})

@@ -29,6 +29,7 @@ MODELS = (
     "gpt-4.1-nano",
     "claude-3-7-sonnet-20250219",
     "claude-sonnet-4-20250514",
+    "gpt-7-nova",  # of no catalogue: what an upstream sells that the gateway has never heard of
     "gpt-4o-image",
     "gpt-image-1",
     "gpt-image-2",
@@ -100,7 +101,7 @@ class Routes:
             id = request.id.replace("req-sandbox", "chatcmpl-sandbox")
             if str(body.get("model")).startswith("gpt-4o-image"):
                 return answer_image_chat(body, options, id=id, created=now, site=site)
-            return answer_chat(body, options, id=id, created=now)
+            return answer_chat(body, options, id=id, created=now, role=request.role)
         if path in ("/v1/images/generations", "/v1/images/edits"):
             return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
         if path in PICTURES:

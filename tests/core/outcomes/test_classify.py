@@ -226,7 +226,7 @@ class TestSuccessfulStatus:
         [
             (said("insufficient_quota"), "key_unfunded", Phase.REJECTED),
             (said("rate_limit_exceeded"), "rate_limited", Phase.REJECTED),
-            (b'{"code":400,"message":"invalid model","data":null}', "rejected", Phase.REJECTED),
+            (b'{"code":400,"message":"invalid model","data":null}', "model_missing", Phase.REJECTED),
             (b'{"code":401,"message":"invalid key","data":null}', "key_invalid", Phase.REJECTED),
             (b'{"code":500,"message":"failed","data":null}', "upstream_5xx", Phase.ANSWERED),
             (b'{"error":"timeout"}', "upstream_408", Phase.ANSWERED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -236,6 +237,13 @@ def test_a_missing_model_is_named_as_the_client_named_it() -> None:
     error = client_error(ended("model_missing"), CostClass.TOKENS, model="gpt-{4}")
     assert "gpt-{4}" in error.message
     assert error.param == "model"
+
+
+def test_of_a_missing_model_the_upstreams_words_are_told() -> None:
+    error = client_error(replace(ended("model_missing"), message="Model {Not} Exist"), CostClass.TOKENS, model="gpt-9")
+    assert "'gpt-9'" in error.message
+    assert error.message.endswith("The last one says: Model {Not} Exist")
+    assert (error.status, error.type, error.code) == (404, "invalid_request_error", "model_not_found")
 
 
 def test_what_explains_most() -> None:
