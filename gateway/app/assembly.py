@@ -19,6 +19,7 @@ from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
+from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
@@ -97,10 +98,12 @@ def build_services(
     )
 
 
-def take_snapshot(config: Config, states: UpstreamStates, wall_ns: Callable[[], int]) -> Snapshot:
-    """What the configuration means to the requests from now on."""
+def take_snapshot(
+    config: Config, states: UpstreamStates, wall_ns: Callable[[], int], lists: ListedModels = NOTHING_LISTED
+) -> Snapshot:
+    """What the configuration means to the requests from now on. ``lists``: what upstreams list themselves."""
     return Snapshot(
-        routes=RouteTable(config.routes, wall_ns),
+        routes=RouteTable(config.routes, wall_ns, lists.dated),
         states=states,
         nonstream_heartbeat=config.nonstream_heartbeat,
         body_limit=config.limits.body,

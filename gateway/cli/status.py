@@ -74,6 +74,9 @@ def status_text(status: Mapping[str, Any]) -> str:
         lines += [render(endpoints, ("upstream", "url", "breaker", "retry_in")), ""]
     if keys:
         lines += [render(keys, ("upstream", "upstream_key", "in_flight", "max_parallel", "cooling", "retry_in")), ""]
+    lists = [{"upstream": one["name"], **one["model_list"]} for one in status["upstreams"] if one.get("model_list")]
+    if any(row["asked_at"] for row in lists):
+        lines += [render(lists, ("upstream", "models", "asked_at", "problem")), ""]
     if status["off"]:
         lines.append(f"off, for want of a key: {', '.join(status['off'])}")
     return "\n".join(lines).rstrip()

@@ -26,10 +26,17 @@ class RouteTable:
     prefix.
 
     ``wall_ns``: the wall clock; a target is left out once the day of its ``shutdown`` is over, in UTC. None keeps all.
+    ``dated``: gives a target the end that its upstream itself names, if it does.
     """
 
-    def __init__(self, routes: Iterable[Route], wall_ns: Callable[[], int] | None = None) -> None:
-        self._declared = tuple(routes)
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        wall_ns: Callable[[], int] | None = None,
+        dated: Callable[[Target], Target] = lambda target: target,
+    ) -> None:
+        self._dated = dated
+        self._declared = tuple(_each_target(route, dated) for route in routes)
         self._wall_ns = wall_ns
         self._next_end_ns: int | None = None
         self._take(self._declared if wall_ns is None else self._living(wall_ns()))
@@ -78,12 +85,22 @@ class RouteTable:
             if model.startswith(prefix) and len(model) > len(prefix) and not model.endswith("*"):
                 rest = model[len(prefix) :]
                 targets = tuple(_filled(target, rest) for target in pattern.targets)
-                route = replace(pattern, targets=targets, asked=model)
+                route = self._dated_and_living(replace(pattern, targets=targets, asked=model))
                 if len(self._filled) >= MOST_FILLED:
                     self._filled.clear()
                 self._filled[model] = route
                 return route
         return None
+
+    def _dated_and_living(self, route: Route) -> Route:
+        """A filled-in route with the ends that only its targets' full names have, and without those that have ended."""
+        route = _each_target(route, self._dated)
+        if self._wall_ns is None:
+            return route
+        now_ns = self._wall_ns()
+        ends = [target.ends_ns for target in route.targets if target.ends_ns is not None and target.ends_ns > now_ns]
+        self._next_end_ns = min([*ends, *([] if self._next_end_ns is None else [self._next_end_ns])], default=None)
+        return _without_ended(route, now_ns)
 
     def of_task(self, model: str, task_type: str) -> Route | None:
         """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""
@@ -138,6 +155,13 @@ class RouteTable:
 def allowed(patterns: Sequence[str], model: str) -> bool:
     """Whether ``model`` matches one of a key's patterns. A final ``*`` stands for any ending, also an empty one."""
     return any(model.startswith(one[:-1]) if one.endswith("*") else one == model for one in patterns)
+
+
+def _each_target(route: Route, changed: Callable[[Target], Target]) -> Route:
+    """The route with every target changed; the same route if none is."""
+    targets = tuple(changed(target) for target in route.targets)
+    same = all(one is other for one, other in zip(targets, route.targets, strict=True))
+    return route if same else replace(route, targets=targets)
 
 
 def _without_ended(route: Route, now_ns: int) -> Route:

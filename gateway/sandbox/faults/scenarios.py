@@ -19,6 +19,7 @@ from gateway.sandbox.faults import stream_faults as stream
 from gateway.sandbox.faults import wish_faults as wishes
 from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
+from gateway.sandbox.faults.model_lists import MODEL_LISTS
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
 from gateway.sandbox.wire.answers import Framing
@@ -230,6 +231,8 @@ _TABLE = (
     _events("unended_last_event", "no blank line after the last event", 31, odd.unended_last_event),
     # Errors in the shapes of many vendors
     *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
+    # Lists of models
+    *(_whole(one.name, one.summary, None, one.play, **one.values) for one in MODEL_LISTS.values()),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})
