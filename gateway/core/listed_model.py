@@ -23,6 +23,19 @@ class ListedModel:
     ends_ns: int | None = None
 
 
+_YEARS = range(2020, 2100)
+"""A last day in any other year is a mistake."""
+
+
+def read_last_day(text: str) -> tuple[str, int | None]:
+    """``2027-01-14`` and when that day is over in UTC; empty and None for a text that is no believable day."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return "", None
+    return (text, end_of_day_ns(day)) if day.year in _YEARS else ("", None)
+
+
 def end_of_day_ns(last_day: date) -> int:
     """Unix nanoseconds at which the day is over in UTC."""
     end = datetime.combine(last_day + timedelta(days=1), time(), UTC)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
 
 import orjson
 
-from gateway.core.listed_model import ListedModel, end_of_day_ns
+from gateway.core.listed_model import ListedModel, read_last_day
 
 MOST_MODELS = 5000
 """Models that are read of one list; the others are left out."""
@@ -25,9 +24,6 @@ _NAMES = ("id", "name", "model")
 
 _CREATED = range(1_000_000_000, 10_000_000_000)
 """Unix seconds that are believed, 2001 to 2286: zero is no date, and milliseconds are not seconds."""
-
-_YEARS = range(2020, 2100)
-"""A last day in any other year is a mistake."""
 
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?", re.ASCII)
 
@@ -81,10 +77,4 @@ def _created(value: object) -> int | None:
 def _last_day(value: object) -> tuple[str, int | None]:
     """The day of ``2027-01-14``, with or without a time behind it, and its end; nothing for every other value."""
     match = _DAY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        return "", None
-    try:
-        day = date.fromisoformat(match[1])
-    except ValueError:
-        return "", None
-    return (match[1], end_of_day_ns(day)) if day.year in _YEARS else ("", None)
+    return read_last_day(match[1]) if match is not None else ("", None)

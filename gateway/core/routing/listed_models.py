@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC
 from typing import Any
 
 from gateway.core.listed_model import ListedModel
-from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.calendar import utc_time
 from gateway.core.types import Target
 
 _NONE: Mapping[str, ListedModel] = {}
@@ -35,8 +34,8 @@ class UpstreamList:
         """As JSON, for ``status``."""
         return {
             "models": None if self.listed_ns is None else len(self.models),
-            "listed_at": _iso(self.listed_ns),
-            "asked_at": _iso(self.asked_ns),
+            "listed_at": None if self.listed_ns is None else utc_time(self.listed_ns),
+            "asked_at": None if self.asked_ns is None else utc_time(self.asked_ns),
             "problem": self.problem or None,
         }
 
@@ -88,7 +87,3 @@ class ListedModels:
 
 
 NOTHING_LISTED = ListedModels()
-
-
-def _iso(at_ns: int | None) -> str | None:
-    return None if at_ns is None else iso_time(at_ns, UTC)
