@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
 
 from gateway.config import Config
 from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.model_listing import ModelListing
 from gateway.core.routing.route_table import RouteTable
-from gateway.core.types import Upstream
+from gateway.core.types import Route, Upstream
 from gateway.exchange.services import Services
 from gateway.upstream.model_list import ask_model_list
 
@@ -26,6 +25,10 @@ JITTER = 0.1
 """The share by which that differs from one time to the next, so that many gateways do not ask at once."""
 
 
+LISTING_HOLDS = 10 * 1_000_000_000
+"""Nanoseconds for which what is offered is not put together again, unless a reload or a list changed it."""
+
+
 class ModelLists:
     """The lists of the upstreams of a running gateway. Nothing is asked before ``start``."""
 
@@ -34,6 +37,7 @@ class ModelLists:
         self._services = services
         self._config = config
         self._asking = False
+        self._listing: ModelListing | None = None
         self._tasks: dict[str, tuple[Upstream, asyncio.Task[None]]] = {}
         self._warned: set[tuple[str, str, str]] = set()
 
@@ -62,9 +66,13 @@ class ModelLists:
         self._warn_of_ended()
 
     def listing(self) -> ModelListing:
-        """What is offered at this moment."""
-        services = self._services
-        return ModelListing(services.snapshot.routes, self.lists, services.clock.wall_ns(), relaying(self._config))
+        """What is offered now, or was a moment ago."""
+        routes, now_ns = self._services.snapshot.routes, self._services.clock.wall_ns()
+        made = self._listing
+        if made is None or made.routes is not routes or made.lists is not self.lists or not _just(made.now_ns, now_ns):
+            relayed = getattr(routes, "unlisted", _no_route)
+            made = self._listing = ModelListing(routes, self.lists, now_ns, relaying(self._config), relayed)
+        return made
 
     async def _keep_asking(self, upstream: Upstream) -> None:
         while True:
@@ -114,7 +122,15 @@ class ModelLists:
 
 def relaying(config: Config) -> Sequence[str]:
     """The upstreams that are asked for models which the catalogue does not name, in order."""
-    return cast("Sequence[str]", getattr(config, "default_route", ()))
+    return [upstream.name for upstream in getattr(config, "default_route", ())]
+
+
+def _just(then_ns: int, now_ns: int) -> bool:
+    return 0 <= now_ns - then_ns < LISTING_HOLDS
+
+
+def _no_route(name: str) -> Route | None:
+    return None
 
 
 def _same_question(one: Upstream, other: Upstream) -> bool:

@@ -23,6 +23,9 @@ LIST_TIMEOUT = 10.0
 LIST_LIMIT = 8 * 1024 * 1024
 """Bytes of an answer. OpenAI's has about 15,000, the longest known a million."""
 
+LONG = 256 * 1024
+"""Bytes of an answer that takes more than a moment to read."""
+
 MOST_KEYS = 3
 """Keys of a pool that are tried where one after the other is refused."""
 
@@ -62,4 +65,8 @@ async def _ask(pool: ConnectionPool, endpoint: Endpoint, credential: Credential)
         return f"answered {answer.status}", answer.status in _REFUSED
     if answer.body is None:
         return "the list is too long", False
-    return read_model_list(answer.body) or "the answer lists no models", False
+    if len(answer.body) > LONG:  # other requests must not wait while it is read
+        models = await asyncio.to_thread(read_model_list, answer.body)
+    else:
+        models = read_model_list(answer.body)
+    return models or "the answer lists no models", False

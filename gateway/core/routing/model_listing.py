@@ -7,14 +7,15 @@ that way only chats travel, so names that stand for no chat are left out there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from gateway.core.listed_model import ListedModel
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.routing.listed_models import ListedModels
-from gateway.core.routing.model_names import may_chat, vendor_of
+from gateway.core.routing.model_kinds import may_chat, vendor_of
 from gateway.core.routing.route_table import RouteTable, allowed
 from gateway.core.types import Route
 
@@ -23,32 +24,53 @@ CREATED = 1_735_689_600
 
 
 @dataclass(frozen=True, slots=True)
+class _Offer:
+    """A model in OpenAI's shape, and whether all that it can cost is known."""
+
+    shown: dict[str, Any]
+    priced: bool
+
+
+@dataclass(frozen=True)
 class ModelListing:
-    """What is offered at this moment.
+    """What is offered at a moment. It is put together once, for all who ask.
 
     ``relaying``: names of the upstreams that are asked, in this order, for models that the catalogue does not name.
+    ``relayed``: the route of such a model; None if there is none.
     """
 
     routes: RouteTable
     lists: ListedModels
     now_ns: int
     relaying: Sequence[str] = ()
+    relayed: Callable[[str], Route | None] = lambda name: None
 
     def shown(self, patterns: Sequence[str], *, priced: bool) -> list[dict[str, Any]]:
         """The models in OpenAI's shape, by name.
 
         ``patterns``: of the models the key may use. ``priced``: leave out models that may cost what is not known.
         """
-        names = {name for name in self._only_listed() if allowed(patterns, name)}
-        names.update(self.routes.visible(patterns))
-        declared = self._declared()
-        return [shown for name in sorted(names) if (shown := self._shown(name, declared, priced)) is not None]
+        offered = self._offered
+        if "*" not in patterns:
+            offered = {name: one for name, one in offered.items() if allowed(patterns, name)}
+        unnamed = [name for name in patterns if not name.endswith("*") and name not in offered]
+        exact = {name: offer for name in unnamed if (offer := self._offer(name)) is not None}
+        if exact:  # a model of a route that ends in ``*``, known by the key's own permission only
+            offered = dict(sorted({**offered, **exact}.items()))
+        return [one.shown for one in offered.values() if one.priced or not priced]
 
     def one(self, name: str, patterns: Sequence[str], *, priced: bool) -> dict[str, Any] | None:
         """The model of this name; None if there is none, or none for this key."""
         if name.endswith("*") or not allowed(patterns, name):
             return None
-        return self._shown(name, self._declared(), priced)
+        offer = self._offer(name)
+        return offer.shown if offer is not None and (offer.priced or not priced) else None
+
+    @cached_property
+    def _offered(self) -> Mapping[str, _Offer]:
+        """Everything that has a name, in the names' order."""
+        names = {*self._only_listed(), *self.routes.visible(["*"])}
+        return {name: offer for name in sorted(names) if (offer := self._offer(name)) is not None}
 
     def _only_listed(self) -> Iterator[str]:
         """Names that upstreams list, as clients would ask for them."""
@@ -64,17 +86,13 @@ class ModelListing:
         for upstream in self.relaying:
             yield from self.lists.models(upstream)
 
-    def _declared(self) -> frozenset[str]:
-        return frozenset(route.model for route in self.routes)
-
-    def _shown(self, name: str, declared: frozenset[str], priced: bool) -> dict[str, Any] | None:
-        """A model in OpenAI's shape; None if it cannot be asked for, or not without a price."""
+    def _offer(self, name: str) -> _Offer | None:
+        """A model; None if it cannot be asked for."""
         route = self.routes.find(name)
-        if priced and (route is None or cost_bound(route.targets, RequestedWork()) is None):
-            return None
-        if route is not None and route.model in declared:
-            return self._of_route(name, route) if route.targets else None
-        return _of_lists(name, self._living(name)) if may_chat(name) else None
+        if route is not None:
+            return _Offer(self._of_route(name, route), _has_price(route)) if route.targets else None
+        listed = self._living(name) if may_chat(name) else None
+        return _Offer(_of_lists(name, listed), _has_price(self.relayed(name))) if listed else None
 
     def _living(self, name: str) -> dict[str, ListedModel]:
         """The upstreams on the default route that list this name and still serve it, with what they say of it."""
@@ -93,10 +111,12 @@ class ModelListing:
         return _model(name, created, owner, [target.shutdown for target in route.targets])
 
 
-def _of_lists(name: str, listed: Mapping[str, ListedModel]) -> dict[str, Any] | None:
-    """A model that only upstreams know, None if none does. It ends when the last of them says so."""
-    if not listed:
-        return None
+def _has_price(route: Route | None) -> bool:
+    return route is not None and cost_bound(route.targets, RequestedWork()) is not None
+
+
+def _of_lists(name: str, listed: Mapping[str, ListedModel]) -> dict[str, Any]:
+    """A model that only upstreams know. It ends when the last of them says so."""
     entries = listed.values()
     created = next((one.created for one in entries if one.created is not None), CREATED)
     owner = next((one.owned_by for one in entries if one.owned_by), "") or vendor_of(name) or next(iter(listed))

@@ -135,6 +135,11 @@ def test_what_no_route_serves_is_not_shown(name: str) -> None:
     assert of.one(name, ["*"], priced=False) is None
 
 
+def test_a_name_that_only_a_keys_permission_knows_is_shown() -> None:
+    assert names(listing(), "gizmo-mine", "nothing") == ["gizmo-mine"]
+    assert names(listing(), "*", "gizmo-mine") == ["ends", "ends-at-one", "gizmo-mine", "gpt-4o", "unpriced"]
+
+
 def test_a_key_sees_what_it_may_use() -> None:
     of = listing(lists(backup=[model("new"), model("newer"), model("secret")]), "backup")
     assert names(of, "new*") == ["new", "newer"]
@@ -148,6 +153,14 @@ def test_a_key_with_a_budget_sees_only_what_has_a_price() -> None:
     for unpriced in ("new", "unpriced"):
         assert of.one(unpriced, ["*"], priced=True) is None
         assert of.one(unpriced, ["*"], priced=False) is not None
+
+
+def test_a_relayed_model_may_have_a_price() -> None:
+    known = lists(backup=[model("new"), model("newer")])
+    priced = Route("new", (target(BACKUP, "new"),))
+    of = replace(listing(known, "backup"), relayed={"new": priced}.get)
+    assert names(of, "new*", priced=True) == ["new"]
+    assert names(of, "new*") == ["new", "newer"]
 
 
 @pytest.mark.parametrize("name", ["nothing", "", "*", "gizmo-*", "gone"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.routing.model_names import may_chat, vendor_of
+from gateway.core.routing.model_kinds import may_chat, vendor_of
 
 
 @pytest.mark.parametrize(
