@@ -133,7 +133,7 @@ def test_a_list_that_cannot_be_had_is_a_line_in_the_log_and_the_last_good_one_is
         world.lists.start()
         await asyncio.sleep(HOUR + 1)
         assert list(world.lists.lists.models("backup")) == ["gpt-4o"]
-        assert world.lists.lists.of("backup").problem == "answered 503"
+        assert world.lists.lists.of("backup").reason == "answered 503"
 
     world = told(monkeypatch, story, piapi=["answered 404"], backup=[ONE, "answered 503"])
     assert world.logged("models_listed") == [{"upstream": "backup", "models": 1}]

@@ -46,8 +46,8 @@ async def test_the_sdk_sees_the_catalogue_and_what_is_listed(sandbox: Sandbox, g
     sandbox.script("model_list_none", role="proxy", times=None)
     rig = await gateway(ask_for_models=True)
     listed = await until_asked(rig)
-    assert (listed["piapi"]["models"], listed["piapi"]["problem"]) == (None, "answered 404")
-    assert (listed["backup"]["models"], listed["backup"]["problem"]) == (15, None)
+    assert (listed["piapi"]["models"], listed["piapi"]["reason"]) == (None, "answered 404")
+    assert (listed["backup"]["models"], listed["backup"]["reason"]) == (15, None)
 
     sdk = rig.openai()
     models = {model.id: model async for model in await sdk.models.list()}
@@ -142,7 +142,7 @@ async def test_a_list_that_cannot_be_had_is_no_error(sandbox: Sandbox, gateway: 
     rig = await gateway(ask_for_models=True)
     listed = await until_asked(rig)
     assert [one["models"] for one in listed.values()] == [None, None]
-    assert all(one["problem"] for one in listed.values())
+    assert all(one["reason"] for one in listed.values())
     lines = await rig.log_lines("models_not_listed", 2)
     assert sorted((line["level"], line["upstream"]) for line in lines) == [("debug", "backup"), ("debug", "piapi")]
     described = json.loads(await get(f"{rig.gateway.admin_url}/admin/v1/upstreams"))["upstreams"]

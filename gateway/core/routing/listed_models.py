@@ -22,13 +22,13 @@ class UpstreamList:
     """One upstream's list.
 
     ``models``: by their names there, as of ``listed_ns``; empty before there was a list.
-    ``asked_ns``: when it was last asked, Unix nanoseconds; ``problem``: why that brought no list, empty if it did.
+    ``asked_ns``: when it was last asked, Unix nanoseconds; ``reason``: why that brought no list, empty if it did.
     """
 
     models: Mapping[str, ListedModel] = field(default_factory=dict, repr=False)
     listed_ns: int | None = None
     asked_ns: int | None = None
-    problem: str = ""
+    reason: str = ""
 
     def describe(self) -> dict[str, Any]:
         """As JSON, for ``status``."""
@@ -36,7 +36,7 @@ class UpstreamList:
             "models": None if self.listed_ns is None else len(self.models),
             "listed_at": None if self.listed_ns is None else utc_time(self.listed_ns),
             "asked_at": None if self.asked_ns is None else utc_time(self.asked_ns),
-            "problem": self.problem or None,
+            "reason": self.reason or None,
         }
 
 
@@ -65,9 +65,9 @@ class ListedModels:
         listed = UpstreamList({model.id: model for model in models}, now_ns, now_ns)
         return ListedModels({**self._lists, upstream: listed})
 
-    def failed(self, upstream: str, problem: str, now_ns: int) -> ListedModels:
+    def failed(self, upstream: str, reason: str, now_ns: int) -> ListedModels:
         """The same with a question that brought no list; the last good one is kept."""
-        return ListedModels({**self._lists, upstream: replace(self.of(upstream), asked_ns=now_ns, problem=problem)})
+        return ListedModels({**self._lists, upstream: replace(self.of(upstream), asked_ns=now_ns, reason=reason)})
 
     def only(self, upstreams: Iterable[str]) -> ListedModels:
         """The same without the lists of other upstreams than these."""

@@ -26,19 +26,19 @@ def test_the_last_good_list_is_kept_when_a_later_one_cannot_be_had() -> None:
         "models": 2,
         "listed_at": "1970-01-01T00:00:05Z",
         "asked_at": "1970-01-01T00:00:09Z",
-        "problem": "answered 503",
+        "reason": "answered 503",
     }
     better = worse.answered("backup", [listed("two")], 12 * SECOND)
     assert list(better.models("backup")) == ["two"]
-    assert better.of("backup").problem == ""
+    assert better.of("backup").reason == ""
     assert list(good.models("backup")) == ["one", "two"], "what was handed out stays as it is"
 
 
 def test_an_upstream_that_never_listed_anything() -> None:
-    nothing = {"models": None, "listed_at": None, "asked_at": None, "problem": None}
+    nothing = {"models": None, "listed_at": None, "asked_at": None, "reason": None}
     assert NOTHING_LISTED.of("piapi").describe() == nothing
     asked = NOTHING_LISTED.failed("piapi", "answered 404", 0)
-    assert asked.of("piapi").describe() == {**nothing, "asked_at": "1970-01-01T00:00:00Z", "problem": "answered 404"}
+    assert asked.of("piapi").describe() == {**nothing, "asked_at": "1970-01-01T00:00:00Z", "reason": "answered 404"}
     assert NOTHING_LISTED.beside([{"name": "piapi", "keys": []}]) == [
         {"name": "piapi", "keys": [], "model_list": nothing}
     ]

@@ -212,10 +212,8 @@ async def test_a_seed_repeats_the_sequence_of_random_faults() -> None:
 class TestTheListOfModels:
     """A gateway asks for it of its own accord, so what a test plays for its requests does not meet it."""
 
-    LIST = {"method": "GET", "path": "/v1/models"}
-
     async def listed(self, sandbox: Sandbox, **options: Any) -> int:
-        return (await ask(sandbox, **self.LIST, **options)).status
+        return (await ask(sandbox, method="GET", path="/v1/models", **options)).status
 
     async def test_is_met_by_what_names_its_path_only(self, sandbox: Sandbox) -> None:
         sandbox.set_default("status;code=500")
