@@ -77,6 +77,7 @@ def status_text(status: Mapping[str, Any]) -> str:
     lists = [
         {"upstream": one["name"], "models_listed": one["model_list"]["models"], **one["model_list"]}
         for one in status["upstreams"]
+        if "model_list" in one  # a gateway that is older than this command says nothing of it
     ]
     if any(row["asked_at"] for row in lists):
         lines += [render(lists, ("upstream", "models_listed", "asked_at", "reason")), ""]

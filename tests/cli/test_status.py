@@ -11,6 +11,7 @@ from gateway.cli.status import read_status
 from gateway.config import load
 from gateway.core.errors import OperatorError
 from gateway.sandbox import Sandbox
+from gateway.sandbox.chat.models import MODELS
 from tests.e2e.harness import eventually
 from tests.process.running import settings, write
 
@@ -36,7 +37,7 @@ async def test_what_upstreams_list_is_shown_once_they_were_asked(folder: Path, s
         await eventually(lambda: gateway.events("models_listed") != [], "a list")
         while "answered 404" not in (seen := await done("status", *gateway.meet)):
             pass
-    [backup] = [line.split() for line in seen.splitlines() if line.split()[:2] == ["backup", "14"]]
+    [backup] = [line.split() for line in seen.splitlines() if line.split()[:2] == ["backup", str(len(MODELS))]]
     assert backup[2].endswith("Z")
 
 
