@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 
+from gateway.app.assembly import take_snapshot
 from gateway.config import Config
 from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.model_listing import ModelListing
-from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route, Upstream
 from gateway.exchange.services import Services
 from gateway.upstream.model_list import ask_model_list
@@ -96,8 +95,8 @@ class ModelLists:
     def _apply_dates(self) -> None:
         """Have requests from now on go by the last days that the lists name."""
         services = self._services
-        routes = RouteTable(self._config.routes, services.clock.wall_ns, self.lists.dated)
-        services.snapshot = replace(services.snapshot, routes=routes)
+        states, wall_ns = services.snapshot.states, services.clock.wall_ns
+        services.snapshot = take_snapshot(self._config, states, wall_ns, self.lists)
         self._warn_of_ended()
 
     def _warn_of_ended(self) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from gateway.app import model_lists
 from gateway.app.model_lists import ASK_EVERY, ModelLists
+from gateway.config import Config, load
 from gateway.core.listed_model import ListedModel
 from gateway.core.types import Credential, Endpoint, Route, Target, Upstream
 from gateway.upstream.model_list import ModelListAnswer
@@ -62,9 +62,10 @@ class World:
         return [target.upstream.name for target in route.targets]
 
 
-def configuration(*upstreams: Upstream) -> Any:
+def configuration(*upstreams: Upstream) -> Config:
+    """The built-in one with these upstreams, and with one model which each of them serves."""
     routes = (Route("gpt-4o", tuple(Target(upstream, "gpt-4o") for upstream in upstreams)),)
-    return SimpleNamespace(upstreams={upstream.name: upstream for upstream in upstreams}, routes=routes)
+    return replace(load(None, {}), upstreams={upstream.name: upstream for upstream in upstreams}, routes=routes)
 
 
 Story = Callable[[World], Coroutine[Any, Any, None]]
