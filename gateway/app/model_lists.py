@@ -23,7 +23,6 @@ ASK_EVERY = 3600.0
 JITTER = 0.1
 """The share by which that differs from one time to the next, so that many gateways do not ask at once."""
 
-
 LISTING_HOLDS = 10 * 1_000_000_000
 """Nanoseconds for which what is offered is not put together again, unless a reload or a list changed it."""
 
@@ -89,14 +88,9 @@ class ModelLists:
         before, self.lists = self.lists, self.lists.answered(name, answer, now_ns)
         if len(before.models(name)) != len(self.lists.models(name)):
             services.log.info("models_listed", upstream=name, models=len(answer))
-        if before.dates != self.lists.dates:
-            self._apply_dates()
-
-    def _apply_dates(self) -> None:
-        """Have requests from now on go by the last days that the lists name."""
-        services = self._services
-        states, wall_ns = services.snapshot.states, services.clock.wall_ns
-        services.snapshot = take_snapshot(self._config, states, wall_ns, self.lists)
+        if before.dates != self.lists.dates:  # requests from now on go by the new ones
+            states, wall_ns = services.snapshot.states, services.clock.wall_ns
+            services.snapshot = take_snapshot(self._config, states, wall_ns, self.lists)
         self._warn_of_ended()
 
     def _warn_of_ended(self) -> None:

@@ -211,6 +211,23 @@ def test_a_last_day_that_is_over_takes_its_target_off_the_route_and_is_told_once
     assert (line["upstream"], line["model"], line["shutdown_date"]) == ("backup", "gpt-4o", "1970-01-01")
 
 
+def test_a_day_that_passes_meanwhile_is_told_with_the_next_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    soon = 1_700_000_000 * 10**9 + int(1.5 * HOUR) * 10**9
+
+    async def story(world: World) -> None:
+        world.lists.start()
+        await asyncio.sleep(1.5 * HOUR - 1)
+        assert world.targets() == ["piapi", "backup"]
+        await asyncio.sleep(2)
+        assert world.targets() == ["piapi"]
+        assert world.logged("model_shut_down") == []
+        await asyncio.sleep(HOUR)
+
+    listed = (ListedModel("gpt-4o", shutdown="2023-11-14", ends_ns=soon),)
+    world = told(monkeypatch, story, piapi=["answered 404"], backup=[listed])
+    assert len(world.logged("model_shut_down")) == 1
+
+
 def test_a_day_that_is_taken_back_brings_the_target_back(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(world: World) -> None:
         world.lists.start()
