@@ -13,13 +13,14 @@ from gateway import __version__
 from gateway.billing.alerts import AlertSender
 from gateway.billing.budgets import BudgetService, BudgetSettings
 from gateway.billing.ledger import LedgerService
-from gateway.config import Config, budget, duration
+from gateway.config import Config, budget, duration, unlisted_output, unlisted_price
 from gateway.core.chance import Randomness
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
 from gateway.core.pricing.price_list import PriceList
+from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
@@ -100,10 +101,17 @@ def build_services(
     return services
 
 
-def take_snapshot(config: Config, states: UpstreamStates) -> Snapshot:
-    """What the configuration means to the requests from now on."""
+def take_snapshot(config: Config, states: UpstreamStates, lists: ListedModels = NOTHING_LISTED) -> Snapshot:
+    """What the configuration means to the requests from now on. ``lists``: what upstreams list themselves."""
     return Snapshot(
-        routes=RouteTable(config.routes, today.now_ns, default_route=config.default_route),
+        routes=RouteTable(
+            config.routes,
+            today.now_ns,
+            dated=lists.dated,
+            default_route=config.default_route,
+            list_price=unlisted_price,
+            most_output=unlisted_output,
+        ),
         default_models=config.default_models,
         states=states,
         nonstream_heartbeat=config.nonstream_heartbeat,
@@ -131,7 +139,9 @@ def budget_settings(config: Config) -> BudgetSettings:
     """What this configuration says about budgets, beside those of the keys."""
     teams = {team.name: team.budget for team in config.teams.values() if team.budget is not None}
     alerts = {team.name: team.alert for team in config.teams.values() if team.alert}
-    return BudgetSettings(teams, config.allow_unpriced, alerts)
+    return BudgetSettings(
+        teams, config.allow_unpriced, alerts, lambda target: unlisted_price(target.upstream, target.model)
+    )
 
 
 def key_rules(config: Config) -> KeyRules:

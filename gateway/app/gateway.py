@@ -24,6 +24,7 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.model_lists import ModelLists
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import NEEDS_RESTART, Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -93,6 +94,7 @@ class Gateway:
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
         self._authenticator = Authenticator(keyring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
+        self._model_lists = ModelLists(services, config)
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
@@ -111,8 +113,12 @@ class Gateway:
         dialer: Dialer | None = None,
         clock: Clock | None = None,
         randomness: Randomness | None = None,
+        ask_for_models: bool = True,
     ) -> Gateway:
-        """Open the ledger and both listeners. Raises ConfigError, StoreError, ListenError."""
+        """Open the ledger and both listeners. Raises ConfigError, StoreError, ListenError.
+
+        ``ask_for_models``: ask upstreams what they list.
+        """
         if problems := unsupported(config):
             raise ConfigError(problems)
         clock = clock or SystemClock()
@@ -145,6 +151,8 @@ class Gateway:
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
+        if ask_for_models:
+            gateway._model_lists.start()
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
 
@@ -173,7 +181,8 @@ class Gateway:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
-        services.snapshot = take_snapshot(config, states)
+        self._model_lists.configure(config)
+        services.snapshot = take_snapshot(config, states, self._model_lists.lists)
         self._keyring.configure(config.keys)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
@@ -229,7 +238,7 @@ class Gateway:
             self._hot_routes(),
             [
                 *health_routes(self._not_ready),
-                *model_routes(lambda: (self._authenticator, self.services.snapshot.routes)),
+                *model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
                 *read_task_routes(self._door(), lambda: self.config.upstreams),
                 *kept_image_routes(self._images.open),
                 *webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
@@ -341,7 +350,7 @@ class Gateway:
             "in_flight": len(self.services.gate),
             "ledger_rows_pending": self._store.ledger.pending,
             "event_loop_lag_seconds": round(self._lag, 4),
-            "upstreams": snapshot.states.describe(now),
+            "upstreams": self._model_lists.lists.beside(snapshot.states.describe(now)),
             "off": list(self.config.off),
         }
 

@@ -169,6 +169,12 @@ class BudgetService:
             self._deny(exhausted, key, model)
         return self.budgets.limited(holders, model=model, asked=asked)
 
+    def requires_price(self, key: VirtualKey) -> bool:
+        """Whether the key may use only what has a price, since it or its team has a budget."""
+        if self._settings.allow_unpriced:
+            return False
+        return self._any_limited(holders_of(key.name, key.team), self._clock.wall_ns())
+
     def reserve(
         self,
         id: str,

@@ -74,6 +74,13 @@ def status_text(status: Mapping[str, Any]) -> str:
         lines += [render(endpoints, ("upstream", "url", "breaker", "retry_in")), ""]
     if keys:
         lines += [render(keys, ("upstream", "upstream_key", "in_flight", "max_parallel", "cooling", "retry_in")), ""]
+    lists = [
+        {"upstream": one["name"], "models_listed": one["model_list"]["models"], **one["model_list"]}
+        for one in status["upstreams"]
+        if "model_list" in one  # a gateway that is older than this command says nothing of it
+    ]
+    if any(row["asked_at"] for row in lists):
+        lines += [render(lists, ("upstream", "models_listed", "asked_at", "reason")), ""]
     if status["off"]:
         lines.append(f"off, for want of a key: {', '.join(status['off'])}")
     return "\n".join(lines).rstrip()

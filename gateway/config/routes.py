@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
@@ -15,6 +14,7 @@ from gateway.config.upstream_schema import ModelSection, PriceSection, TargetSec
 from gateway.config.upstreams import known_names
 from gateway.core.images.task_facts import FieldRule, TaskFacts, TaskPrice
 from gateway.core.images.task_model import dearest_price
+from gateway.core.listed_model import end_of_day_ns
 from gateway.core.types import ASYNCHRONOUS, FACTOR_UNIT, LongContext, Price, Route, Target, Upstream
 
 _TargetKey = tuple[str, str, str]
@@ -130,7 +130,7 @@ class _Builder:
                     price,
                     tasks,
                     target.shutdown.isoformat() if target.shutdown is not None else "",
-                    _end_ns(target.shutdown) if target.shutdown is not None else None,
+                    end_of_day_ns(target.shutdown) if target.shutdown is not None else None,
                     target.successor or "",
                     rewrites_of(target, location, layer),
                 )
@@ -178,12 +178,6 @@ class _Builder:
 
 def _target_key(model: str, target: TargetSection) -> _TargetKey:
     return target.upstream, target.model or model, target.operation
-
-
-def _end_ns(last_day: date) -> int:
-    """Unix nanoseconds at which the day is over in UTC."""
-    end = datetime.combine(last_day + timedelta(days=1), time(), UTC)
-    return int(end.timestamp()) * 1_000_000_000
 
 
 def _wrong_names(section: TaskTypeSection) -> Iterator[str]:

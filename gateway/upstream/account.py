@@ -13,16 +13,14 @@ from typing import Any, TypeVar
 import orjson
 
 from gateway.core.errors import TransportError
-from gateway.core.types import Credential, Endpoint, Upstream
+from gateway.core.types import Credential, Upstream
+from gateway.upstream.free_read import read_free
 from gateway.upstream.pool import ConnectionPool
 
 T = TypeVar("T")
 
 ACCOUNT_INFO_PATH = "/account/info"
 ACCOUNT_KEY_HEADER = "x-api-key"
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds, for each host."""
 
 ACCOUNT_TIMEOUT = 10.0
 """Seconds for all hosts together."""
@@ -61,34 +59,15 @@ async def ask_account(
     for place, endpoint in enumerate(upstream.endpoints):
         try:
             async with asyncio.timeout((end - loop.time()) / (hosts - place)):
-                document = orjson.loads(await _get(pool, endpoint, credential))
+                key = (ACCOUNT_KEY_HEADER.encode(), credential.value.encode())
+                answer = await read_free(pool, endpoint, ACCOUNT_INFO_PATH, key, ACCOUNT_ANSWER_LIMIT)
+            document = orjson.loads(answer.body or b"")
         except (TransportError, TimeoutError, ValueError):  # ValueError: no JSON, or a key no header can hold
             continue
         data = account_data(document)
         if data is not None and (found := read(data)) is not None:
             return found
     return None
-
-
-async def _get(pool: ConnectionPool, endpoint: Endpoint, credential: Credential) -> bytes:
-    """The body of a 200; b"" for every other answer and for one that is too big."""
-    headers = (
-        (ACCOUNT_KEY_HEADER.encode(), credential.value.encode()),
-        (b"accept", b"application/json"),
-        (b"accept-encoding", b"identity"),  # a compressed answer could grow without bound
-    )
-    response = await pool.request(endpoint, "GET", ACCOUNT_INFO_PATH, headers, b"", connect_timeout=CONNECT_TIMEOUT)
-    try:
-        if response.status != 200:
-            return b""
-        body = bytearray()
-        while data := await response.receive():
-            body += data
-            if len(body) > ACCOUNT_ANSWER_LIMIT:
-                return b""
-        return bytes(body)
-    finally:
-        response.close()
 
 
 def _limit(data: Mapping[str, Any]) -> int | None:

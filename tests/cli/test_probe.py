@@ -53,7 +53,7 @@ async def test_every_host_is_asked_with_every_key_in_order_and_nothing_is_bought
     for row in rows[:4]:
         assert (row["plan"], row["balance_usd"], row["concurrency"]) == ("Creator", 12.3456789, 5)
     assert (rows[4]["plan"], rows[4]["balance_usd"], rows[4]["concurrency"]) == (None, None, None)
-    assert sorted((request.role, request.path, request.key) for request in sandbox.requests) == [
+    assert sorted((request.role, request.path, request.key) for request in [*sandbox.requests, *sandbox.listings]) == [
         ("api", "/account/info", "key-one"),
         ("api", "/account/info", "key-two"),
         ("backup", "/v1/models", "key-three"),

@@ -11,6 +11,8 @@ from gateway.cli.status import read_status
 from gateway.config import load
 from gateway.core.errors import OperatorError
 from gateway.sandbox import Sandbox
+from gateway.sandbox.chat.models import MODELS
+from tests.e2e.harness import eventually
 from tests.process.running import settings, write
 
 from .in_process import NOWHERE, command, done, obeyed, one_line, serving
@@ -21,10 +23,22 @@ async def test_a_running_gateway_at_a_glance(folder: Path, sandbox: Sandbox) -> 
         seen = await done("status", *gateway.meet)
         scripted = json.loads(await done("status", "--json", *gateway.meet))
     assert "serving, 0 in flight" in seen
+    assert {"models", "listed_at", "asked_at", "reason"} == scripted["upstreams"][0]["model_list"].keys()
     for word in (sandbox.urls["api"], "first", "second", "closed"):
         assert word in seen
     assert scripted["store"] == str((folder / "gateway.db").resolve())
     assert [upstream["name"] for upstream in scripted["upstreams"]] == ["piapi", "backup"]
+
+
+async def test_what_upstreams_list_is_shown_once_they_were_asked(folder: Path, sandbox: Sandbox) -> None:
+    sandbox.script("model_list_none", role="api", times=None)
+    sandbox.script("model_list_none", role="proxy", times=None)
+    async with serving(folder, settings(sandbox, folder)) as gateway:
+        await eventually(lambda: gateway.events("models_listed") != [], "a list")
+        while "answered 404" not in (seen := await done("status", *gateway.meet)):
+            pass
+    [backup] = [line.split() for line in seen.splitlines() if line.split()[:2] == ["backup", str(len(MODELS))]]
+    assert backup[2].endswith("Z")
 
 
 def test_no_gateway_is_told_with_where_it_was_looked_for(folder: Path) -> None:

@@ -28,7 +28,7 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[
 
 
 class StartGateway(Protocol):
-    async def __call__(self, overrides: str = "") -> Rig: ...
+    async def __call__(self, overrides: str = "", *, ask_for_models: bool = False) -> Rig: ...
 
 
 @pytest.fixture(scope="session")
@@ -64,10 +64,10 @@ async def gateway(
     monkeypatch.setattr("gateway.upstream.dialer.client_context", lambda: authorities)
     rigs: list[Rig] = []
 
-    async def start(overrides: str = "") -> Rig:
+    async def start(overrides: str = "", *, ask_for_models: bool = False) -> Rig:
         folder = tmp_path / str(len(rigs))
         folder.mkdir()
-        rigs.append(await Rig.start(sandbox, folder, overrides))
+        rigs.append(await Rig.start(sandbox, folder, overrides, ask_for_models=ask_for_models))
         return rigs[-1]
 
     yield start

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import GatewayError
+from gateway.core.routing.listed_models import NOTHING_LISTED
+from gateway.core.routing.model_listing import CREATED, ModelListing
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route, Target, VirtualKey
-from gateway.endpoints.models import CREATED, model_routes
+from gateway.endpoints.models import model_routes
 from tests.exchange.stage import BACKUP, PIAPI
 
 from .gateway import Keys, ask, scope
@@ -25,10 +27,11 @@ ROUTES = RouteTable(
 )
 
 
-def routes(*models: str) -> list[Any]:
-    """For Alice, who may use these models."""
+def routes(*models: str, budget: bool = False) -> list[Any]:
+    """For Alice, who may use these models, of those with a price if she has a budget."""
     keys = Keys(VirtualKey("alice", models=models or ("*",)))
-    return model_routes(lambda: (keys, ROUTES))  # type: ignore[arg-type,return-value]
+    listing = ModelListing(ROUTES, NOTHING_LISTED, 0)
+    return model_routes(lambda: keys, lambda: listing, lambda key: budget)  # type: ignore[arg-type,return-value]
 
 
 async def listed(*models: str) -> list[dict[str, Any]]:
@@ -38,10 +41,10 @@ async def listed(*models: str) -> list[dict[str, Any]]:
     return data
 
 
-async def test_lists_what_is_served_and_the_upstream_tried_first() -> None:
+async def test_lists_what_is_served_and_who_made_it() -> None:
     assert await listed() == [
-        {"id": "claude-3", "object": "model", "created": CREATED, "owned_by": "backup"},
-        {"id": "gpt-4o", "object": "model", "created": CREATED, "owned_by": "piapi"},
+        {"id": "claude-3", "object": "model", "created": CREATED, "owned_by": "anthropic"},
+        {"id": "gpt-4o", "object": "model", "created": CREATED, "owned_by": "openai"},
     ]
 
 
@@ -53,10 +56,28 @@ async def test_lists_only_what_the_key_may_use(models: list[str], seen: list[str
     assert [model["id"] for model in await listed(*models)] == seen
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "gemini-2.5-pro", "openai/gpt-4o", "gpt-4o-2024-08-06", "GPT-4o"])
-async def test_shows_one_model(model: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "owner"),
+    [
+        ("gpt-4o", "openai"),
+        ("gemini-2.5-pro", "google"),
+        ("openai/gpt-4o", "openai"),
+        ("gpt-4o-2024-08-06", "openai"),
+        ("GPT-4o", "openai"),
+    ],
+)
+async def test_shows_one_model(model: str, owner: str) -> None:
     document = json.loads((await ask(routes()[1], scope(model=model))).body)
-    assert (document["id"], document["owned_by"]) == (model, "piapi")
+    assert (document["id"], document["owned_by"]) == (model, owner)
+
+
+async def test_a_key_with_a_budget_is_shown_what_it_may_use() -> None:
+    """None of these has a price."""
+    whole, one = routes(budget=True)
+    assert json.loads((await ask(whole)).body)["data"] == []
+    with pytest.raises(GatewayError) as refused:
+        await ask(one, scope(model="gpt-4o"))
+    assert refused.value.status == 404
 
 
 @pytest.mark.parametrize(

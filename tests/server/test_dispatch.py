@@ -10,6 +10,8 @@ from starlette.routing import Route
 
 from gateway.core.errors import invalid_request, rate_limit_exceeded
 from gateway.core.limits.auth_throttle import AuthThrottle
+from gateway.core.routing.listed_models import NOTHING_LISTED
+from gateway.core.routing.model_listing import ModelListing
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Endpoint, Target, Upstream, VirtualKey
 from gateway.core.types import Route as ModelRoute
@@ -29,6 +31,7 @@ ROUTES = RouteTable(
         ModelRoute("gpt-4-gizmo-*", (Target(PIAPI, "gpt-4-gizmo-*"),)),
     ]
 )
+LISTING = ModelListing(ROUTES, NOTHING_LISTED, 0)
 FLUX_ONLY = VirtualKey("flux-only", digest(b"sk-flux"), models=("Qubico/*",))
 
 
@@ -44,7 +47,7 @@ class Admission:
         self.authenticator = Authenticator(keys.get, lambda: True, AuthThrottle(), lambda: 0.0)
         self.routes = [
             *health_routes(lambda: self.reasons),
-            *model_routes(lambda: (self.authenticator, ROUTES)),
+            *model_routes(lambda: self.authenticator, lambda: LISTING, lambda _: False),
             Route("/cold", self.cold, methods=["POST"]),
         ]
         self.app = Dispatch(
@@ -308,8 +311,8 @@ async def test_models_are_listed_as_openai_does(client):
     answer = await client.request("GET", "/v1/models", b"", "Authorization: Bearer sk-alice")
     assert answer.json()["object"] == "list"
     assert [(model["id"], model["owned_by"]) for model in answer.json()["data"]] == [
-        ("Qubico/flux1-dev", "backup"),
-        ("gpt-4o", "piapi"),
+        ("Qubico/flux1-dev", "black-forest-labs"),
+        ("gpt-4o", "openai"),
     ]
     for model in answer.json()["data"]:
         assert list(model) == ["id", "object", "created", "owned_by"]

@@ -53,6 +53,11 @@ def iso_time(wall_ns: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(wall_ns // _NANO, zone).isoformat().replace("+00:00", "Z")
 
 
+def utc_time(wall_ns: int) -> str:
+    """RFC 3339 in UTC, to the second: ``2026-11-22T08:47:01Z``."""
+    return iso_time(wall_ns, UTC)
+
+
 def _begins(day: date, zone: tzinfo) -> int:
     """A day's first midnight. One that no clock shows is computed with the offset before the clocks were put
     forward.

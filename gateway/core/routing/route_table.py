@@ -39,6 +39,10 @@ def no_list_price(upstream: Upstream, model: str) -> None:
     """The ``ListPrice`` of who has no price list: every price is unknown."""
 
 
+def no_limit(model: str) -> None:
+    """The ``most_output`` of who knows no model."""
+
+
 class RouteTable:
     """The catalogue's routes, and the one of models that the catalogue does not name.
 
@@ -47,8 +51,9 @@ class RouteTable:
 
     ``wall_ns``: the wall clock; a target is left out once the day of its ``shutdown`` is over, in UTC. None keeps all.
     ``names``: those of its models without ``*``.
+    ``dated``: gives a target the end that its upstream itself names, if it does.
     ``default_route``: the upstreams that are asked, in this order, for a model without a route; none for no such model.
-    ``list_price``: the price of such a model.
+    ``list_price``: the price of such a model. ``most_output``: tokens it can write in one choice; None if unknown.
     """
 
     def __init__(
@@ -56,13 +61,17 @@ class RouteTable:
         routes: Iterable[Route],
         wall_ns: Callable[[], int] | None = None,
         *,
+        dated: Callable[[Target], Target] = lambda target: target,
         default_route: Sequence[Upstream] = (),
         list_price: ListPrice = no_list_price,
+        most_output: Callable[[str], int | None] = no_limit,
     ) -> None:
-        self._declared = tuple(routes)
+        self._dated = dated
+        self._declared = tuple(_each_target(route, dated) for route in routes)
         self._wall_ns = wall_ns
         self._default_route = tuple(default_route)
         self._list_price = list_price
+        self._most_output = most_output
         self._next_end_ns: int | None = None
         self._take(self._declared if wall_ns is None else self._living(wall_ns()))
 
@@ -126,10 +135,20 @@ class RouteTable:
         if match is not None and not (prefix and _says_more(prefix[0], match)):
             return self._exact[match.model]
         if prefix is not None:
-            return _filled_in(prefix, model)
+            return self._dated_and_living(_filled_in(prefix, model))
         rest = model[after_vendor(model) :]
         prefix = self._prefix_of(rest) if rest != model else None
-        return _filled_in(prefix, rest) if prefix is not None else None
+        return None if prefix is None else self._dated_and_living(_filled_in(prefix, rest))
+
+    def _dated_and_living(self, route: Route) -> Route:
+        """A filled-in route with the ends that only its targets' full names have, and without those that have ended."""
+        route = _each_target(route, self._dated)
+        if self._wall_ns is None:
+            return route
+        now_ns = self._wall_ns()
+        ends = [target.ends_ns for target in route.targets if target.ends_ns is not None and target.ends_ns > now_ns]
+        self._next_end_ns = min([*ends, *([] if self._next_end_ns is None else [self._next_end_ns])], default=None)
+        return _without_ended(route, now_ns)
 
     def _prefix_of(self, model: str) -> tuple[str, Route] | None:
         """The route with the longest prefix of ``model``, and that prefix."""
@@ -148,7 +167,7 @@ class RouteTable:
         targets = (
             Target(upstream, model, operation, self._list_price(upstream, model)) for upstream in self._default_route
         )
-        return Route(model, tuple(targets))
+        return self._dated_and_living(Route(model, tuple(targets), max_output=self._most_output(model)))
 
     @property
     def relays_unlisted(self) -> bool:
@@ -219,6 +238,13 @@ class RouteTable:
         """Whether any upstream that has a key serves ``model``."""
         route = self.find(model)
         return route is not None and bool(route.targets)
+
+
+def _each_target(route: Route, changed: Callable[[Target], Target]) -> Route:
+    """The route with every target changed; the same route if none is."""
+    targets = tuple(changed(target) for target in route.targets)
+    same = all(one is other for one, other in zip(targets, route.targets, strict=True))
+    return route if same else replace(route, targets=targets)
 
 
 def _without_ended(route: Route, now_ns: int) -> Route:

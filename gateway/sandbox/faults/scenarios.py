@@ -22,6 +22,7 @@ from gateway.sandbox.faults.billed_forms import BILLED_FORMS
 from gateway.sandbox.faults.error_shapes import ERROR_SHAPES
 from gateway.sandbox.faults.event_faults import edited, without
 from gateway.sandbox.faults.missing_models import MISSING_MODELS
+from gateway.sandbox.faults.model_lists import MODEL_LISTS
 from gateway.sandbox.faults.playback import Play, play_honestly
 from gateway.sandbox.faults.stream_faults import framed, stall_where
 from gateway.sandbox.faults.usage_costs import own_cost
@@ -249,6 +250,8 @@ _TABLE = (
     # Errors in the shapes of many vendors
     *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in ERROR_SHAPES.values()),
     *(_whole(shape.name, shape.summary, shape.fault_row, shape.play) for shape in MISSING_MODELS.values()),
+    # Lists of models
+    *(_whole(one.name, one.summary, None, one.play, **one.values) for one in MODEL_LISTS.values()),
 )
 
 SCENARIOS: Mapping[str, Scenario] = MappingProxyType({scenario.name: scenario for scenario in _TABLE})

@@ -5,13 +5,15 @@ The first of these that applies decides:
 1. the request header ``x-sandbox-scenario``;
 2. a script queued by a test, the oldest that matches;
 3. the API key: one that contains ``sandbox-invalid`` gets 401, ``sandbox-broke`` 402, ``sandbox-forbidden`` 403,
-   ``sandbox-limited`` 429, ``sandbox-flaky`` 500 (the account page minds only the first);
+   ``sandbox-limited`` 429, ``sandbox-flaky`` 500 (what is free minds only the first);
 4. a marker in a user's message or an image's prompt, ``[[sandbox: NAME;parameter=value]]`` (for users who cannot
    reach the header);
 5. the sandbox's default, which may be ``random_faults``.
 
 A script, a marker or a default with ``role=…``, ``method=…`` or ``path=…`` (how the path begins) holds only there, a
-marker or a default with ``times=…`` only so often.
+marker or a default with ``times=…`` only so often. The list of models, for which a gateway asks of its own accord, is
+met only by a script or default that names its path, and by scenarios of its own (``model_list…``), which meet
+nothing else.
 """
 
 from __future__ import annotations
@@ -22,14 +24,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gateway.sandbox.chat.messages import SCENARIO_MARKER, message_text
+from gateway.sandbox.faults.model_lists import MODEL_LISTS
 from gateway.sandbox.faults.parsing import parse_scenario
 from gateway.sandbox.faults.playback import ChosenScenario
 from gateway.sandbox.faults.scenarios import SCENARIOS
 from gateway.sandbox.wire.answers import Role
-from gateway.sandbox.wire.requests import RecordedRequest
+from gateway.sandbox.wire.requests import MODELS_PATH, RecordedRequest
 
 SCENARIO_HEADER = b"x-sandbox-scenario"
-ACCOUNT_PATH = "/account/info"
+FREE_PATHS = ("/account/info", MODELS_PATH)
 HONEST = parse_scenario("ok")
 
 SPECIAL_KEYS = {
@@ -104,7 +107,7 @@ class ScriptedScenario:
             and self.path in (None, request.path)
             and self.model in (None, request.model)
             and (self.key is None or self.key in (request.key or ""))
-            and _applies(self.scenario, request)
+            and _applies(self.scenario, request, named=self.path is not None)
         )
 
     def use(self) -> ChosenScenario:
@@ -158,7 +161,7 @@ class ScenarioSelector:
             if script.matches(request):
                 return self._resolved(script.use())
         for part, scenario in SPECIAL_KEYS.items():
-            if part in (request.key or "") and (request.path != ACCOUNT_PATH or scenario.name == "key_invalid"):
+            if part in (request.key or "") and (request.path not in FREE_PATHS or scenario.name == "key_invalid"):
                 return scenario
         for marker in _markers(request):
             scenario = parse_scenario(marker)
@@ -185,11 +188,17 @@ class ScenarioSelector:
         return self._random.choice(RANDOM_FAULTS) if self._random.random() < float(scenario.values["share"]) else HONEST
 
 
-def _applies(scenario: ChosenScenario, request: RecordedRequest) -> bool:
-    """Whether a scenario's own role, method and path let it play on this request."""
+def _applies(scenario: ChosenScenario, request: RecordedRequest, *, named: bool = False) -> bool:
+    """Whether a scenario's own role, method and path let it play on this request. ``named``: a script names its path.
+
+    A scenario for lists plays on the list of models only; another one plays there only if the path is named.
+    """
     limits = scenario.values
+    listing = (request.method, request.path) == ("GET", MODELS_PATH)
+    meant = listing if scenario.name in MODEL_LISTS else not listing or named or bool(limits["path"])
     return (
-        limits["role"] in ("", request.role)
+        meant
+        and limits["role"] in ("", request.role)
         and limits["method"] in ("", request.method)
         and request.path.startswith(str(limits["path"]))
     )

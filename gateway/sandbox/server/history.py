@@ -8,33 +8,40 @@ from typing import Any
 from gateway.sandbox.server.billing import BillLine, sale_amount
 from gateway.sandbox.wire.answers import Role, Sale
 from gateway.sandbox.wire.http import Request
-from gateway.sandbox.wire.requests import RecordedRequest
+from gateway.sandbox.wire.requests import MODELS_PATH, RecordedRequest
 
 
 class History:
     """The requests received and the bill lines written so far.
 
-    ``limit``: how many of each are kept. ``billed``: the sum of all lines, in nano-dollars, those forgotten included.
-    ``drawn``: the same by API key, without what the backup sold. ``running``: requests whose answers have not ended.
+    ``listings``: the requests for the list of models, which a gateway sends of its own accord; they are kept apart, so
+    that ``requests`` holds what somebody asked for. ``limit``: how many of each are kept. ``billed``: the sum of all
+    lines, in nano-dollars, those forgotten included. ``drawn``: the same by API key, without what the backup sold.
+    ``running``: requests whose answers have not ended.
     """
 
     def __init__(self, limit: int) -> None:
         self.requests: list[RecordedRequest] = []
+        self.listings: list[RecordedRequest] = []
         self.bill: list[BillLine] = []
         self.billed = 0
         self.drawn: Counter[str] = Counter()
         self.running = 0
         self._limit = limit
         self._serial = 0
+        self._number = 0
 
     def record(self, request: Request, role: Role, connection: int, nth: int, at: float) -> RecordedRequest:
         self._serial += 1
         self.running += 1
-        recorded = RecordedRequest(
-            self._serial - 1, f"req-sandbox-{self._serial:08d}", role, connection, nth, at, request, request.path
-        )
-        self.requests.append(recorded)
-        _trim(self.requests, self._limit)
+        listing = (request.method, request.path) == ("GET", MODELS_PATH)
+        number = -1 if listing else self._number
+        id = f"req-sandbox-{self._serial:08d}"
+        recorded = RecordedRequest(number, id, role, connection, nth, at, request, request.path)
+        self._number += not listing
+        kept = self.listings if listing else self.requests
+        kept.append(recorded)
+        _trim(kept, self._limit)
         return recorded
 
     def charge(self, recorded: RecordedRequest, sale: Sale, tokens: int, images: int, *, whole: bool) -> None:

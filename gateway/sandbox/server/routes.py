@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from gateway.sandbox.chat.completions import answer_chat
+from gateway.sandbox.chat.models import MODELS, model_entry
 from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.images.images_api import answer_images
 from gateway.sandbox.images.png import image_by_name
@@ -19,26 +20,8 @@ from gateway.sandbox.tasks.webhooks import WebhookSender
 from gateway.sandbox.wire.answers import Answer, Reply, Sale, json_reply
 from gateway.sandbox.wire.errors import error_reply, piapi_error
 from gateway.sandbox.wire.options import Options
-from gateway.sandbox.wire.requests import RecordedRequest
+from gateway.sandbox.wire.requests import MODELS_PATH, RecordedRequest
 
-MODELS = (
-    "gpt-4o",
-    "gpt-4o-mini",
-    "gpt-4.1",
-    "gpt-4.1-mini",
-    "gpt-4.1-nano",
-    "claude-3-7-sonnet-20250219",
-    "claude-sonnet-4-20250514",
-    "gpt-7-nova",  # of no catalogue: what an upstream sells that the gateway has never heard of
-    "gpt-4o-image",
-    "gpt-image-1",
-    "gpt-image-2",
-    "gpt-image-2.5-flare",
-    "gpt-image-2.5-sunburst",
-    "gpt-image-2.6-flare",
-    "gpt-image-2.6-sunburst",
-)
-_BORN = 1_700_000_000
 _POINTS = 123_456_789
 """Points on every account at first."""
 
@@ -81,11 +64,11 @@ class Routes:
 
     def _read(self, request: RecordedRequest, options: Options) -> Reply:
         path, key = request.path, request.key or ""
-        if path == "/v1/models":
-            return json_reply(200, {"object": "list", "data": [_model(name) for name in MODELS]})
+        if path == MODELS_PATH:
+            return json_reply(200, {"object": "list", "data": [model_entry(name) for name in MODELS]})
         if path.startswith("/v1/models/"):
             name = path.removeprefix("/v1/models/")
-            return json_reply(200, _model(name)) if name in MODELS else error_reply(404)
+            return json_reply(200, model_entry(name)) if name in MODELS else error_reply(404)
         if path == "/account/info":
             return _account(key, options, self._drawn[key])
         if path.startswith("/api/v1/task/"):
@@ -116,10 +99,6 @@ def _file(path: str) -> Reply:
     if image is None:
         return error_reply(404, code="not_found", message="Sandbox: there is no such file.")
     return Reply(200, image, content_type=b"image/png")
-
-
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": _BORN, "owned_by": "sandbox"}
 
 
 def _account(key: str, options: Options, drawn: int) -> Reply:

@@ -157,8 +157,13 @@ class Sandbox:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far, in the order of arrival."""
+        """Every request so far but ``listings``, in the order of arrival."""
         return self._history.requests
+
+    @property
+    def listings(self) -> list[RecordedRequest]:
+        """Every ``GET /v1/models``, which a gateway sends of its own accord, in the order of arrival."""
+        return self._history.listings
 
     @property
     def bill(self) -> list[BillLine]:

@@ -12,6 +12,8 @@ from gateway.sandbox.wire.answers import Role
 from gateway.sandbox.wire.forms import Form, is_form, parse_form
 from gateway.sandbox.wire.http import Headers, Request
 
+MODELS_PATH = "/v1/models"
+
 AnswerEnding = Literal["running", "complete", "broken_off", "walled", "client_gone"]
 """How an answer ended: whole; ended early by its scenario; cut by the simulated Cloudflare; the client left."""
 
@@ -20,9 +22,9 @@ AnswerEnding = Literal["running", "complete", "broken_off", "walled", "client_go
 class RecordedRequest:
     """One request as it arrived.
 
-    ``number``: its place in ``Sandbox.requests`` (as long as none was forgotten). ``connection``: which connection
-    it came on; ``nth``: which request that is there, from 1. ``at``: the loop's time. ``path`` is without the
-    ``/role/NAME`` prefix.
+    ``number``: its place in ``Sandbox.requests`` (as long as none was forgotten), below 0 if it is not there.
+    ``connection``: which connection it came on; ``nth``: which request that is there, from 1. ``at``: the loop's time.
+    ``path`` is without the ``/role/NAME`` prefix.
     """
 
     number: int

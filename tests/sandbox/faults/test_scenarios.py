@@ -34,7 +34,11 @@ CONTENTS = {
     "images": (IMAGES, {"model": "gpt-image-1", "prompt": "a fox", "stream": True, "partial_images": 1}),
     "task": ("/api/v1/task", TASK),
 }
-SHORTER = {"drip": "drip;interval=1;count=2", "big_picture": "big_picture;mib=1"}
+SHORTER = {
+    "drip": "drip;interval=1;count=2",
+    "big_picture": "big_picture;mib=1",
+    "model_list_huge": "model_list_huge;mib=1",
+}
 
 
 @pytest.mark.parametrize("kind", CONTENTS)

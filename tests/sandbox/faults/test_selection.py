@@ -207,3 +207,40 @@ async def test_a_seed_repeats_the_sequence_of_random_faults() -> None:
     assert len(set(first)) > 2
     assert again == first
     assert other != first
+
+
+class TestTheListOfModels:
+    """A gateway asks for it of its own accord, so what a test plays for its requests does not meet it."""
+
+    async def listed(self, sandbox: Sandbox, **options: Any) -> int:
+        return (await ask(sandbox, method="GET", path="/v1/models", **options)).status
+
+    async def test_is_met_by_what_names_its_path_only(self, sandbox: Sandbox) -> None:
+        sandbox.set_default("status;code=500")
+        script = sandbox.script("status;code=501")
+        sandbox.script("status;code=502;path=/v1/models")
+        sandbox.script("status;code=503", path="/v1/models")
+        assert [await self.listed(sandbox) for _ in range(3)] == [502, 503, 200]
+        assert script.used == 0
+        assert [await status(sandbox) for _ in range(2)] == [501, 500]
+        sandbox.set_default("status;code=504;path=/v1/models")
+        assert [await self.listed(sandbox), await status(sandbox)] == [504, 200]
+
+    async def test_has_scenarios_of_its_own_which_meet_nothing_else(self, sandbox: Sandbox) -> None:
+        script = sandbox.script("model_list_none", times=2)
+        assert [await status(sandbox), await self.listed(sandbox), await self.listed(sandbox)] == [200, 404, 404]
+        assert script.used == 2
+        sandbox.set_default("model_list_none")
+        assert [await status(sandbox), await self.listed(sandbox)] == [200, 404]
+
+    @pytest.mark.parametrize(("key", "expected"), [("sk-sandbox-invalid", 401), ("sk-sandbox-broke", 200)])
+    async def test_minds_only_a_wrong_key(self, sandbox: Sandbox, key: str, expected: int) -> None:
+        assert await self.listed(sandbox, key=key) == expected
+
+    async def test_is_kept_apart_from_what_was_asked_for(self, sandbox: Sandbox) -> None:
+        await status(sandbox)
+        await self.listed(sandbox)
+        await status(sandbox)
+        assert [request.number for request in sandbox.requests] == [0, 1]
+        assert [request.path for request in sandbox.listings] == ["/v1/models"]
+        assert [line.number for line in sandbox.bill] == [0, 1]

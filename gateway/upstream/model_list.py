@@ -1,0 +1,72 @@
+"""The question for an upstream's list of models, ``GET /v1/models``, which costs nothing.
+
+PiAPI is not known to have such a list; it is asked all the same, since it may get one. A list that cannot be had is no
+error of anybody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.core.errors import TransportError
+from gateway.core.listed_model import ListedModel
+from gateway.core.types import Credential, Endpoint, Upstream
+from gateway.upstream.free_read import read_free
+from gateway.upstream.pool import ConnectionPool
+from gateway.wire.model_list import read_model_list
+
+MODELS_PATH = "/v1/models"
+
+LIST_TIMEOUT = 10.0
+"""Seconds for one host's whole answer."""
+
+LIST_LIMIT = 8 * 1024 * 1024
+"""Bytes of an answer. OpenAI's has about 15,000, the longest known a million."""
+
+LONG = 256 * 1024
+"""Bytes of an answer that takes more than a moment to read."""
+
+MOST_KEYS = 3
+"""Keys of a pool that are tried where one after the other is refused."""
+
+_REFUSED = frozenset({401, 403})
+
+ModelListAnswer = tuple[ListedModel, ...] | str
+"""The models; or, in words of ours that may be shown, why there are none."""
+
+
+async def ask_model_list(pool: ConnectionPool, upstream: Upstream) -> ModelListAnswer:
+    """What the upstream lists. Its hosts are asked one after the other, with its next key where one is refused."""
+    answer: ModelListAnswer = "no key"
+    for credential in upstream.credentials[:MOST_KEYS]:
+        refused = False
+        for endpoint in upstream.endpoints:
+            answer, refused = await _ask(pool, endpoint, credential)
+            if refused or isinstance(answer, tuple):
+                break
+        if not refused:
+            break
+    return answer
+
+
+async def _ask(pool: ConnectionPool, endpoint: Endpoint, credential: Credential) -> tuple[ModelListAnswer, bool]:
+    """One host's answer, and whether it refused the key."""
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT):
+            key = (b"authorization", b"Bearer " + credential.value.encode())
+            answer = await read_free(pool, endpoint, MODELS_PATH, key, LIST_LIMIT)
+    except TransportError as error:
+        return error.slug, False
+    except TimeoutError:
+        return "no answer in time", False
+    except ValueError:
+        return "the key cannot stand in a header", False
+    if answer.status != 200:
+        return f"answered {answer.status}", answer.status in _REFUSED
+    if answer.body is None:
+        return "the list is too long", False
+    if len(answer.body) > LONG:  # other requests must not wait while it is read
+        models = await asyncio.to_thread(read_model_list, answer.body)
+    else:
+        models = read_model_list(answer.body)
+    return models or "the answer lists no models", False
