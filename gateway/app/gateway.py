@@ -90,7 +90,13 @@ class Gateway:
         self._load = load
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
-        self._authenticator = Authenticator(keyring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
+        self._authenticator = Authenticator(
+            keyring.find,
+            self._requires_key,
+            AuthThrottle(),
+            services.clock.monotonic,
+            lambda: self.config.trusted_proxies,
+        )
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
@@ -178,10 +184,11 @@ class Gateway:
         services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
         self._desk = build_image_orders(config, services, self._mask_renderer, self._images.open)
         self.config = config
-        services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
+        services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
         services.budgets.configure(budget_settings(config))
         self._warn_of_shadowed_keys()
         self._images.surrounded_by(surroundings(config, self._servers))
+        self._images.reached_by(config.outward)
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
 

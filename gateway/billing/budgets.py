@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, charged_by_holder, holders_of
@@ -30,7 +31,7 @@ LOOK_EVERY = 5.0
 class Alerts(Protocol):
     """Where crossings are sent (gateway/billing/alerts.py)."""
 
-    def configure(self, url: str, secret: str) -> None: ...
+    def configure(self, url: str, secret: str, options: ConnectionOptions = DIRECT) -> None: ...
     def tell(self, crossing: Crossing) -> None: ...
     async def close(self) -> None: ...
 

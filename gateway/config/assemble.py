@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from gateway.config.addresses import passwords
 from gateway.config.catalogue import flux_facts
+from gateway.config.connections import ConnectionSettings, unused_proxy
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
@@ -25,14 +28,18 @@ SHORT_KEY = 16
 """A virtual key with fewer characters gets a warning."""
 
 
-def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
+def assemble(user: Layer, builtin: Layer, source: Path | None, environ: Mapping[str, str]) -> Config:
     """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used."""
     sections = user.sections
     admin_key = builtin.sections.admin.key if sections.admin.key is None else sections.admin.key
     admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
     _check_listeners(user, admin)
     _check_dependencies(user)
-    upstreams = build_upstreams(user, builtin)
+    connections = ConnectionSettings(user, environ, Path() if source is None else source.parent)
+    upstreams = build_upstreams(user, builtin, connections)
+    endpoints = [endpoint for upstream in upstreams.values() for endpoint in upstream.endpoints]
+    outward = connections.outward(endpoints)
+    proxies = {outward.proxy, *(endpoint.options.proxy for endpoint in endpoints)} - {None}
     routes = build_routes(user, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
     alerts = BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret)
@@ -58,6 +65,7 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
         webhook_secret=sections.webhook_secret,
         failover=_failover(sections),
         images=_images(sections),
+        outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),
         points_per_usd=sections.points_per_usd,
@@ -68,10 +76,14 @@ def assemble(user: Layer, builtin: Layer, source: Path | None) -> Config:
         ),
         drain=sections.drain,
         log=LogConfig(sections.log.format, sections.log.level),
-        secrets=_secrets(sections, admin, upstreams),
+        secrets=_secrets(sections, admin, upstreams).union(*(proxy.secrets for proxy in proxies if proxy)),
         off=off,
         source=source,
-        warnings=_warnings(user, upstreams, off),
+        warnings=(
+            *_warnings(user, upstreams, off),
+            *_unused_proxy(environ, used=bool(proxies) or sections.proxy is not None),
+        ),
+        trusted_proxies=tuple(ipaddress.ip_network(one) for one in sections.trusted_proxies),
     )
 
 
@@ -157,6 +169,12 @@ def _failover(sections: FileSection) -> FailoverPolicy:
         eject=failover.breaker.eject,
         eject_max=failover.breaker.eject_max,
     )
+
+
+def _unused_proxy(environ: Mapping[str, str], *, used: bool) -> Iterator[str]:
+    """The warning of a proxy that the environment names and nothing uses."""
+    if name := unused_proxy(environ, used=used):
+        yield f"the environment sets {name}, which is not used: write `proxy: env` to use it, or `proxy: none`"
 
 
 def _images(sections: FileSection) -> ImagesConfig:

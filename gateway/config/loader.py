@@ -35,7 +35,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         raise ConfigError(problems.lines())  # there is nothing to check yet
     user = check_document(document, problems)
     builtin = builtin_layer(environ, document.data, problems)
-    config = assemble(user, builtin, path)
+    config = assemble(user, builtin, path, environ)
     if problems:
         raise ConfigError(problems.lines())
     pepper = environ.get(PEPPER_VARIABLE, "").strip()

@@ -24,8 +24,10 @@ from gateway.config.fields import (
     ModelPattern,
     Money,
     Name,
+    Network,
     Origin,
     PositiveDuration,
+    ProxyUrl,
     Secret,
     Section,
     Share,
@@ -277,6 +279,33 @@ class FileSection(Section):
     )
     workers: Annotated[int, whole(1, 1024, unit="processes")] = Field(
         default=1, description="How many processes serve.", examples=["1"]
+    )
+    ca_file: FilledText | None = Field(
+        default=None,
+        description="A PEM file of certificate authorities that are trusted beside the system's: of a company that "
+        "opens its TLS, or of servers of its own. OpenSSL's `$SSL_CERT_FILE` and `$SSL_CERT_DIR` replace the system's.",
+        examples=["./company-ca.pem"],
+    )
+    proxy: ProxyUrl | None = Field(
+        default=None,
+        description="The HTTP proxy everything outside is reached through, by CONNECT: upstreams without a `proxy` of "
+        "their own, hosts of images, webhooks. Perhaps with `USER:PASSWORD@`; `env` takes `$HTTPS_PROXY`, "
+        "`$HTTP_PROXY` or `$ALL_PROXY`, and `$NO_PROXY`. Left out: none, whatever the environment says; images and "
+        "webhooks then go through the proxy of the first upstream that has one.",
+        examples=["http://proxy.example.com:3128"],
+    )
+    no_proxy: list[FilledText] = Field(
+        default=[],
+        description="Hosts that are reached without the proxy, besides an upstream's own list: a name, with everything "
+        "below it, an address or a network.",
+        examples=['["internal.example.com", "10.0.0.0/8"]'],
+    )
+    trusted_proxies: list[Network] = Field(
+        default=[],
+        description="The addresses of proxies before the gateway (nginx, HAProxy, a load balancer) whose "
+        "`X-Forwarded-For` tells the client's address, for the throttling of guesses, for logs and for the audit. From "
+        "others the header is ignored.",
+        examples=["[127.0.0.1, 10.0.0.0/8]"],
     )
     upstreams: dict[Name, UpstreamSection] = Field(
         default={}, description="The providers requests are bought from, by name."
