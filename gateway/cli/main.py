@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gateway import __version__
+from gateway.cli.backup import add_backup_parser, add_restore_parser
 from gateway.cli.check import add_check_parser
 from gateway.cli.command import BAD_USAGE, DONE, FAILED, Command, UsageError
 from gateway.cli.demo import add_demo_parser
@@ -34,6 +35,8 @@ _IN_ORDER = (
     add_keys_parser,
     add_usage_parser,
     add_ledger_parser,
+    add_backup_parser,
+    add_restore_parser,
     add_status_parser,
 )
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.stores.sqlite.files import give_to_owner_of
 
 APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""
@@ -87,6 +88,7 @@ def _make_private(path: Path) -> None:
     try:
         if os.fstat(descriptor).st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
+        give_to_owner_of(path.parent, path)  # before SQLite makes its log, which it gives to the file's owner
     except PermissionError:
         raise StoreError(f"{path} is open to other users and not ours to close. Run: chmod 600 {path}") from None
     finally:
@@ -94,7 +96,27 @@ def _make_private(path: Path) -> None:
 
 
 def _connect_reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    """A read-only connection. A file whose log cannot be opened because its medium cannot be written (a snapshot, a
+    mounted copy) is read as one that never changes; what a log beside it holds would be missing, so there must be none.
+    """
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise StoreError(
+                f"{path} lies where nothing can be written, with rows in its log that can only be read where it can: "
+                "copy it and its -wal to another folder."
+            ) from error
+        return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
