@@ -23,6 +23,7 @@ from gateway.app.assembly import (
     take_snapshot,
 )
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.store_care import look_after
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import NEEDS_RESTART, Config, unsupported
 from gateway.core.chance import Randomness
@@ -50,6 +51,7 @@ from gateway.exchange.services import Services
 from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
+from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.cors import CrossOrigin
@@ -66,9 +68,6 @@ from gateway.wire.chat_request import CHAT_PATH
 
 ADMIN_CONNECTIONS = 16
 """At once, to the admin listener: a scraper or two, a command line or two."""
-
-LAG_EVERY = 0.25
-"""Seconds between two looks at how late the event loop is."""
 
 
 class Gateway:
@@ -102,6 +101,7 @@ class Gateway:
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
         self._lag = 0.0
+        self._leaving = False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
 
@@ -143,10 +143,11 @@ class Gateway:
             await gateway.close(0.0)
             raise
         tell_of_fetching(config, log)
-        services.tasks.spawn(gateway._watch_lag(), "lag")
+        services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
+        services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
 
@@ -191,6 +192,10 @@ class Gateway:
         self._images.reached_by(config.outward)
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
+
+    def leave(self) -> None:
+        """Say by /readyz that no more work should be sent here; what comes is still taken."""
+        self._leaving = True
 
     def drain(self) -> None:
         """Take no new work; /readyz says so."""
@@ -338,7 +343,7 @@ class Gateway:
         return {
             "version": __version__,
             "store": self._store.name,
-            "draining": self.services.gate.draining,
+            "draining": self._leaving or self.services.gate.draining,
             "in_flight": len(self.services.gate),
             "ledger_rows_pending": self._store.ledger.pending,
             "event_loop_lag_seconds": round(self._lag, 4),
@@ -348,7 +353,7 @@ class Gateway:
 
     def _not_ready(self) -> Sequence[str]:
         reasons = []
-        if self.services.gate.draining:
+        if self._leaving or self.services.gate.draining:
             reasons.append("draining")
         if not self._store.ledger.usable():
             reasons.append("the ledger cannot be written")
@@ -360,12 +365,8 @@ class Gateway:
     def _crashed(self, request_id: str, crash: Exception) -> None:
         log_crash(self.services.log, "internal_error", crash, request_id=request_id)
 
-    async def _watch_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_EVERY
-            await asyncio.sleep(LAG_EVERY)
-            self._lag = max(0.0, loop.time() - due)
+    def _late(self, seconds: float) -> None:
+        self._lag = seconds
 
 
 def build_log(config: Config) -> Log:

@@ -75,6 +75,7 @@ def assemble(user: Layer, builtin: Layer, source: Path | None, environ: Mapping[
             controls=tuple(dict.fromkeys([*facts.controls, *sections.flux.extra_controls])),
         ),
         drain=sections.drain,
+        drain_delay=sections.drain_delay,
         log=LogConfig(sections.log.format, sections.log.level),
         secrets=_secrets(sections, admin, upstreams).union(*(proxy.secrets for proxy in proxies if proxy)),
         off=off,

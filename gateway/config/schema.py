@@ -354,4 +354,10 @@ class FileSection(Section):
     drain: Duration = Field(
         default=30.0, description="How long what runs may go on after SIGTERM; then it is cut off.", examples=["2m"]
     )
+    drain_delay: Duration = Field(
+        default=0.0,
+        description="How long after SIGTERM requests are still taken, while `/readyz` already answers 503: the time a "
+        "load balancer needs to notice.",
+        examples=["5s"],
+    )
     log: LogSection = Field(default=LogSection(), description="The log.")

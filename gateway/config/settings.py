@@ -103,6 +103,7 @@ class Config:
     ``secrets``: every secret value, so that it can be masked wherever it might appear.
     ``source``: the file read; None for the defaults.
     ``warnings``: settings that are allowed but probably a mistake.
+    ``drain``, ``drain_delay``: seconds that what runs may go on, and that requests are still taken, after SIGTERM.
     ``outward``: how hosts are connected to that are no upstreams: those of images and webhooks.
     ``trusted_proxies``: the networks of proxies before the gateway, which are believed about the client's address.
     ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
@@ -142,6 +143,7 @@ class Config:
     source: Path | None
     warnings: tuple[str, ...]
     key_pepper: str = field(repr=False, default="")
+    drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT
 

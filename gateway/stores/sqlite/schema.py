@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -28,8 +28,20 @@ LOG_SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes; a log that grew beyond (because of a long reader) is cut back."""
 
 
-def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
+_STEPS = 100_000
+"""Instructions of SQLite's machine, a few milliseconds, between two questions whether to go on."""
+
+CHECKED_AT_ONCE = 64 * 1024 * 1024
+"""Bytes of a store that is checked page by page before it is used: a third of a second of an ordinary disk."""
+
+
+def open_for_writing(
+    path: Path, now_ns: int, *, check: bool = True, given_up: Callable[[], bool] | None = None
+) -> sqlite3.Connection:
     """The writing connection, in autocommit; the file is made or migrated as needed. Mode 0600, WAL, NORMAL.
+
+    ``check``: whether every page is looked at before. ``given_up``: is asked again and again, also by the connection's
+        later statements, whether to stop with an error.
 
     The caller holds the StoreLock. The connection may be handed to another thread, but used by one only.
     StoreError: not a database, damaged, another program's, or of a newer version. The file is then as it was.
@@ -38,13 +50,15 @@ def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
         _make_private(path)
         # Looked at through a read-only connection first: one that may write would fold the log into a damaged file.
         with closing(_connect_reading(path)) as look:
+            look.set_progress_handler(given_up, _STEPS)
             version = _version(look, path)
-            findings = look.execute("PRAGMA quick_check(1)").fetchone()[0]
+            findings = look.execute("PRAGMA quick_check(1)").fetchone()[0] if check else "ok"
         if findings != "ok":
             raise StoreError(_damaged(path, findings))
         connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+        connection.set_progress_handler(given_up, _STEPS)
         try:
             _prepare(connection, version, now_ns)
         except BaseException:
@@ -75,6 +89,30 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA cache_size = -65536")  # KiB: a month's rows are visited in two trees at once
         connection.execute("BEGIN")
         yield connection
+
+
+def look_through(path: Path, told: Callable[[str, int, int], None], stopped: Callable[[], bool]) -> str:
+    """What is wrong with the pages of a store, table by table; empty if nothing is. StoreError if it cannot be read.
+
+    ``told``: is called before each table with its name, its number and how many there are. ``stopped``: whether to
+    give up, which finds nothing.
+    """
+    with reading(path) as store:
+        store.set_progress_handler(stopped, _STEPS)
+        tables = [
+            name for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        ]
+        for number, name in enumerate(tables, start=1):
+            told(name, number, len(tables))
+            try:
+                (finding,) = store.execute(f"PRAGMA quick_check('{name}')").fetchone()
+            except sqlite3.OperationalError:
+                if stopped():
+                    return ""
+                raise
+            if finding != "ok":
+                return _damaged(path, finding)
+    return ""
 
 
 def _make_private(path: Path) -> None:

@@ -279,7 +279,7 @@ class TestAsRoot:
         ledger = await SQLiteLedger.open(path, clock=StoppedClock())
         await write(ledger, 1)
         made = {one.name: (one.stat().st_uid, one.stat().st_gid) for one in tmp_path.iterdir()}
-        assert set(made) == {f"gateway.db{ending}" for ending in ("", "-wal", "-shm", ".lock", ".spill")}
+        assert set(made) == {f"gateway.db{ending}" for ending in ("", "-wal", "-shm", ".lock", ".mark", ".spill")}
         assert set(made.values()) == {(NOBODY, NOBODY)}
         await ledger.close()
         make_backup(path, tmp_path / "copy", NOW_NS)
