@@ -69,7 +69,7 @@ def build_services(
     pool = ConnectionPool(dialer)
     metrics = Metrics(__version__, labels(config, keyring.keys))
     alerts = AlertSender(pool, clock, randomness, log, tasks)
-    alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
+    alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
     budgets = BudgetService(
         Budgets(config.time_zone, clock.wall_ns(), lambda model: services.snapshot.routes.names_of(model)),
         budget_settings(config),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,8 +25,10 @@ from gateway.app.assembly import (
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
 from gateway.app.model_lists import ModelLists
+from gateway.app.reloading import unchangeable
+from gateway.app.store_care import look_after
 from gateway.billing.usage import parse_period, usage_rows
-from gateway.config import NEEDS_RESTART, Config, days_old, unsupported
+from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
 from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError, GatewayError
@@ -53,12 +55,13 @@ from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
+from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.limits import ServerLimits, client_connections
-from gateway.server.listener import RunningServer, start_server
+from gateway.server.listener import RunningServer, start_server, url_for_this_machine, url_of
 from gateway.stores.base import Store
 from gateway.stores.engines import open_store
 from gateway.stores.key_records import StoredKey
@@ -69,9 +72,6 @@ from gateway.wire.chat_request import CHAT_PATH
 
 ADMIN_CONNECTIONS = 16
 """At once, to the admin listener: a scraper or two, a command line or two."""
-
-LAG_EVERY = 0.25
-"""Seconds between two looks at how late the event loop is."""
 
 
 class Gateway:
@@ -93,13 +93,20 @@ class Gateway:
         self._load = load
         self._keyring = keyring
         self._keyring.on_change = self._key_changed
-        self._authenticator = Authenticator(keyring.find, self._requires_key, AuthThrottle(), services.clock.monotonic)
+        self._authenticator = Authenticator(
+            keyring.find,
+            self._requires_key,
+            AuthThrottle(),
+            services.clock.monotonic,
+            lambda: self.config.trusted_proxies,
+        )
         self._model_lists = ModelLists(services, config)
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
         self._lag = 0.0
+        self._leaving = False
         self._reloading = asyncio.Lock()
         self._servers: list[RunningServer] = []
 
@@ -147,10 +154,11 @@ class Gateway:
         tell_of_fetching(config, log)
         tell_of_ends(config, log)
         services.tasks.spawn(watch_ends(lambda: gateway.config, log), "ends")
-        services.tasks.spawn(gateway._watch_lag(), "lag")
+        services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
+        services.tasks.spawn(look_after(store, log), "store")
         if ask_for_models:
             gateway._model_lists.start()
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
@@ -159,11 +167,11 @@ class Gateway:
     @property
     def main_url(self) -> str:
         """Where clients reach it."""
-        return _url(self._servers[0])
+        return url_of(self._servers[0])
 
     @property
     def admin_url(self) -> str:
-        return _url(self._servers[1])
+        return url_of(self._servers[1])
 
     async def reload(self) -> list[str]:
         """Re-read the configuration and swap it in whole. Returns what is wrong with it; then nothing has changed."""
@@ -173,7 +181,7 @@ class Gateway:
     async def _reload(self) -> list[str]:
         try:
             config = await asyncio.to_thread(self._load)
-            if problems := [*unsupported(config), *_fixed(self.config, config, self._keyring.any_stored)]:
+            if problems := [*unsupported(config), *unchangeable(self.config, config, self._keyring.any_stored)]:
                 raise ConfigError(problems)
         except ConfigError as error:
             self.services.log.error("config_rejected", problems=error.problems)
@@ -191,13 +199,18 @@ class Gateway:
         services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
         self._desk = build_image_orders(config, services, self._mask_renderer, self._images.open)
         self.config = config
-        services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret)
+        services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
         services.budgets.configure(budget_settings(config))
         self._warn_of_shadowed_keys()
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
+        self._images.reached_by(config.outward)
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
+
+    def leave(self) -> None:
+        """Say by /readyz that no more work should be sent here; what comes is still taken."""
+        self._leaving = True
 
     def drain(self) -> None:
         """Take no new work; /readyz says so."""
@@ -272,7 +285,7 @@ class Gateway:
             )
         )
         self._servers.append(await start(admin, config.admin.listen.host, config.admin.listen.port, limits=few))
-        self._images.listening(_for_this_machine(self._servers[0]))
+        self._images.listening(url_for_this_machine(self._servers[0]))
         self._images.surrounded_by(surroundings(config, self._servers))
 
     def _door(self) -> Admission:
@@ -346,7 +359,7 @@ class Gateway:
         return {
             "version": __version__,
             "store": self._store.name,
-            "draining": self.services.gate.draining,
+            "draining": self._leaving or self.services.gate.draining,
             "in_flight": len(self.services.gate),
             "ledger_rows_pending": self._store.ledger.pending,
             "event_loop_lag_seconds": round(self._lag, 4),
@@ -356,7 +369,7 @@ class Gateway:
 
     def _not_ready(self) -> Sequence[str]:
         reasons = []
-        if self.services.gate.draining:
+        if self._leaving or self.services.gate.draining:
             reasons.append("draining")
         if not self._store.ledger.usable():
             reasons.append("the ledger cannot be written")
@@ -368,36 +381,10 @@ class Gateway:
     def _crashed(self, request_id: str, crash: Exception) -> None:
         log_crash(self.services.log, "internal_error", crash, request_id=request_id)
 
-    async def _watch_lag(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LAG_EVERY
-            await asyncio.sleep(LAG_EVERY)
-            self._lag = max(0.0, loop.time() - due)
+    def _late(self, seconds: float) -> None:
+        self._lag = seconds
 
 
 def build_log(config: Config) -> Log:
     """The log of the configuration's format and level, on stderr, its secrets struck out."""
     return Log(config.log.format, config.log.level, Redactor(config.secrets, config.upstream_hosts), sys.stderr)
-
-
-def _fixed(old: Config, new: Config, any_stored: bool) -> Iterable[str]:
-    """What a reload cannot change, as sentences. ``any_stored``: the store has keys of its own."""
-    for name, value in NEEDS_RESTART.items():
-        if value(old) != value(new):
-            yield f"{name}: a reload cannot change it; restart the gateway"
-    # A file caught half-written may lack its end: that must not open the doors.
-    if old.requires_key(stored_keys=any_stored) and not new.requires_key(stored_keys=any_stored):
-        yield "keys: a reload cannot drop the last virtual key, which would let everybody in; restart the gateway"
-    if old.admin.key and not new.admin.key:
-        yield "admin.key: a reload cannot drop it, which would open the admin routes; restart the gateway"
-
-
-def _for_this_machine(server: RunningServer) -> str:
-    """Where a program beside the gateway reaches it; every address at once is none that can be asked."""
-    return f"http://127.0.0.1:{server.port}" if server.host in ("0.0.0.0", "::") else _url(server)  # noqa: S104
-
-
-def _url(server: RunningServer) -> str:
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"http://{host}:{server.port}"

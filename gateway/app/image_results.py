@@ -19,7 +19,7 @@ def build_image_results(config: Config, clock: Clock) -> ImageResults:
     """The fetching and the keeping of images. ``surroundings`` are to follow before it serves."""
     images = config.images
     return ImageResults(
-        ResultFetcher(images.fetch_hosts, images.fetch_private),
+        ResultFetcher(images.fetch_hosts, images.fetch_private, options=config.outward),
         KeptImages(images.dir, images.keep, images.keep_max, clock),
         images.public_url.rstrip("/"),
     )

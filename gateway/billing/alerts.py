@@ -38,6 +38,7 @@ import orjson
 
 from gateway import __version__
 from gateway.core.chance import Randomness
+from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.outcomes.retry_after import parse_retry_after
 from gateway.core.pricing.budget_accounts import Crossing
 from gateway.core.pricing.budget_errors import Exceeded, Holder
@@ -119,19 +120,23 @@ class AlertSender:
         self._resting: set[asyncio.Task[Any]] = set()
         self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
         self._closing = False
+        self._transport = PoolTransport(pool)
         self._client = httpx2.AsyncClient(
-            transport=PoolTransport(pool),
+            transport=self._transport,
             timeout=TRY_SECONDS,
             trust_env=False,
             headers={"user-agent": f"piapi-gateway/{__version__}", "content-type": "application/json"},
         )
 
-    def configure(self, url: str, secret: str) -> None:
+    def configure(self, url: str, secret: str, options: ConnectionOptions = DIRECT) -> None:
         """Send to ``url`` from now on, or nothing if it is empty. Alerts under way stay on theirs.
+
+        ``options``: how its host is connected to.
 
         Raises ValueError for a secret that cannot be one; then nothing has changed.
         """
         self._webhook = Webhook(url, signing_key(secret)) if url else None
+        self._transport.options = options
 
     def tell(self, crossing: Crossing) -> None:
         """Send an alert in the background; never blocks, never raises."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
 from gateway.billing.refusals import BudgetRefusals
+from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.budgets import (
@@ -40,7 +41,7 @@ LOOK_EVERY = 5.0
 class Alerts(Protocol):
     """Where crossings are sent (gateway/billing/alerts.py)."""
 
-    def configure(self, url: str, secret: str) -> None: ...
+    def configure(self, url: str, secret: str, options: ConnectionOptions = DIRECT) -> None: ...
     def tell(self, crossing: Crossing) -> None: ...
     def tell_refusal(self, refusal: Exceeded) -> None: ...
     async def close(self) -> None: ...

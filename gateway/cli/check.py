@@ -83,6 +83,7 @@ async def _probe_all(config: Config) -> list[dict[str, Any]]:
     pool = ConnectionPool(SystemDialer())
     try:
         upstreams = [upstream for upstream in config.upstreams.values() if upstream.credentials]
-        return await probe(upstreams, PoolTransport(pool))
+        hosts = [endpoint for upstream in upstreams for endpoint in upstream.endpoints]
+        return await probe(upstreams, PoolTransport(pool, hosts))
     finally:
         await pool.close()

@@ -90,6 +90,11 @@ def report(name: str, work: Callable[[Config, argparse.Namespace], CommandResult
     return FAILED if result.problems else DONE
 
 
+def say_no_more() -> None:
+    """Send what is still printed nowhere, what an output did not take included."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def as_json(value: object) -> str:
     """A value as scripts and eyes can read it."""
     import orjson

@@ -6,6 +6,7 @@ Each command lives in a file of its own; see ``command.py`` for what they share.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -13,8 +14,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from gateway import __version__
+from gateway.cli.backup import add_backup_parser, add_restore_parser
 from gateway.cli.check import add_check_parser
-from gateway.cli.command import BAD_USAGE, DONE, FAILED, Command, UsageError
+from gateway.cli.command import BAD_USAGE, DONE, FAILED, Command, UsageError, say_no_more
 from gateway.cli.demo import add_demo_parser
 from gateway.cli.keys import add_keys_parser
 from gateway.cli.ledger import add_ledger_parser
@@ -34,27 +36,31 @@ _IN_ORDER = (
     add_keys_parser,
     add_usage_parser,
     add_ledger_parser,
+    add_backup_parser,
+    add_restore_parser,
     add_status_parser,
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point. Returns the exit code: 0 done, 1 failed, 2 bad usage or bad configuration."""
+    _open_standard_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that knows no '…' is no reason to fail
     try:
         try:
             return _dispatch(arguments)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, where a reader that has left is expected; later it would be a complaint
+            sys.stdout.flush()  # here, where a reader that has left is expected; later it would be a complaint
     except (ConfigError, UsageError) as error:
         print(error, file=sys.stderr)
         return BAD_USAGE
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say_no_more()
         return DONE
     except (OperatorError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            say_no_more()  # what could not be written would be tried again, and complained about, at the very end
         print(f"piapi-gateway: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
@@ -73,6 +79,22 @@ def build_parser() -> argparse.ArgumentParser:
     for add_parser in _IN_ORDER:
         add_parser(commands)
     return parser
+
+
+def _open_standard_streams() -> None:
+    """Put the null device where a standard stream was closed before: the next file opened, perhaps the ledger, would
+    take its number and get what is meant for people.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 class _Parser(argparse.ArgumentParser):

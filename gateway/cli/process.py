@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from gateway.app.gateway import Gateway
+from gateway.runtime.tasks import TrackedTasks
 
 CUT_OFF_SECONDS = 5.0
 """How long stragglers have to write their last event after the drain time, and idle connections to close."""
@@ -40,10 +42,16 @@ async def until_stopped(serving: Awaitable[None]) -> None:
         return
 
 
-async def serve_until_stopped(start: Callable[[], Awaitable[Gateway]], announce: Callable[[Gateway], None]) -> int:
-    """Start and serve until SIGTERM or SIGINT, then drain: /readyz answers 503, new requests are refused, running
-    ones finish within the configured time, the rest is ended with an error event. A second signal ends the waiting at
-    once. SIGHUP reloads the configuration. Returns the exit code.
+Start = Callable[[], Coroutine[Any, Any, Gateway]]
+"""Starts a gateway; cancelled, it undoes what it began."""
+
+
+async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None]) -> int:
+    """Start and serve until SIGTERM or SIGINT, then drain: /readyz answers 503, after ``drain_delay`` new requests are
+    refused, running ones finish within the configured time, the rest is ended with an error event. A second signal ends
+    the waiting at once; one during the start ends that. Returns the exit code.
+
+    SIGHUP reloads the configuration. In the foreground of a terminal it means that the terminal is closed, and stops.
     """
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -51,11 +59,16 @@ async def serve_until_stopped(start: Callable[[], Awaitable[Gateway]], announce:
     def told_to_stop() -> None:
         (hurry if stop.is_set() else stop).set()
 
+    in_foreground = _has_terminal()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # nothing to reload yet, and no reason to die
-    gateway = await start()
-    loop.add_signal_handler(signal.SIGHUP, lambda: gateway.services.tasks.spawn(gateway.reload(), "reload"))
+    # Nothing to reload yet, and as a service no reason to die.
+    loop.add_signal_handler(signal.SIGHUP, told_to_stop if in_foreground else lambda: None)
+    gateway = await _started(start, stop)
+    if gateway is None:
+        return 0
+    if not in_foreground:
+        loop.add_signal_handler(signal.SIGHUP, lambda: gateway.services.tasks.spawn(gateway.reload(), "reload"))
     gc.collect()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
@@ -65,12 +78,36 @@ async def serve_until_stopped(start: Callable[[], Awaitable[Gateway]], announce:
     return 0
 
 
+async def _started(start: Start, stop: asyncio.Event) -> Gateway | None:
+    """The started gateway; None if ``stop`` came first. What was begun by then is undone."""
+    tasks = TrackedTasks(lambda *_: None)  # both results are looked at below
+    starting: asyncio.Task[Gateway] = tasks.spawn(start(), "start")
+    stopping = tasks.spawn(stop.wait(), "stop")
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return starting.result() if starting.done() else None
+    finally:
+        await tasks.cancel_all()
+
+
+def _has_terminal() -> bool:
+    """Whether this process was started in the foreground of a terminal."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
 async def _drain(gateway: Gateway, hurry: asyncio.Event) -> None:
-    log = gateway.services.log
-    gateway.drain()
-    log.info("draining", in_flight=len(gateway.services.gate), seconds=gateway.config.drain)
-    waiting = gateway.services.tasks.spawn(gateway.drained(gateway.config.drain), "drain")
+    log, config = gateway.services.log, gateway.config
     hurrying = gateway.services.tasks.spawn(hurry.wait(), "hurry")
+    if config.drain_delay:
+        gateway.leave()
+        log.info("leaving", seconds=config.drain_delay, message="/readyz answers 503, requests are still taken")
+        await asyncio.wait({hurrying}, timeout=config.drain_delay)
+    gateway.drain()
+    log.info("draining", in_flight=len(gateway.services.gate), seconds=config.drain)
+    waiting = gateway.services.tasks.spawn(gateway.drained(config.drain), "drain")
     await asyncio.wait({waiting, hurrying}, return_when=asyncio.FIRST_COMPLETED)
     left = len(gateway.services.gate)
     gateway.cut_off()

@@ -31,7 +31,12 @@ def status_command(options: argparse.Namespace) -> int:
     config = config_in_force(options.config)
     try:
         while True:
-            _show(config, options)
+            try:
+                _show(config, options)
+            except OperatorError as error:
+                if not options.watch:
+                    raise
+                print(f"piapi-gateway: {error}", file=sys.stderr)  # it may be starting again
             if not options.watch:
                 return DONE
             time.sleep(options.interval)

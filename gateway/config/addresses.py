@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from gateway.config.values import text
+from gateway.core.connection_options import Proxy
 from gateway.core.types import Endpoint
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
@@ -138,6 +140,41 @@ def shared_state(value: object) -> str:
     if url == "memory://" or (url.startswith(("redis://", "rediss://")) and _splits(url) and urlsplit(url).hostname):
         return url
     raise ValueError("expected memory:// or redis://HOST:6379/0")
+
+
+def proxy(value: object) -> Proxy | Literal["env", "none"]:
+    """``http://proxy.example.com:3128``, perhaps with ``USER:PASSWORD@`` before the host; ``env`` for the
+    environment's; ``none``, or empty, for no proxy.
+    """
+    if value == "env":
+        return "env"
+    return "none" if value in ("", "none") else parse_proxy(value)
+
+
+def parse_proxy(value: object) -> Proxy:
+    """An HTTP proxy's URL. The port is 80 where none is given. The message never repeats the URL, which may hold a
+    password.
+    """
+    expected = "expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT of an HTTP proxy, env or none"
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or not _splits(value):
+        raise ValueError(expected)
+    split = urlsplit(value)
+    if split.scheme not in ("http", ""):
+        raise ValueError(f"only proxies that are asked by plain http are possible, not {split.scheme}; {expected}")
+    host = split.hostname or ""
+    if split.scheme != "http" or not _is_host(host) or split.port == 0 or split.path not in ("", "/") or split.query:
+        raise ValueError(expected)
+    user, password = unquote(split.username or ""), unquote(split.password or "")
+    login = base64.b64encode(f"{user}:{password}".encode()).decode("ascii") if user or password else ""
+    return Proxy(host, split.port or 80, f"Basic {login}" if login else "")
+
+
+def network(value: object) -> str:
+    """``10.0.0.0/8``, ``fd00::/8``, or a single address, in its normal form."""
+    try:
+        return str(ipaddress.ip_network(str(value).strip()))
+    except ValueError:
+        raise ValueError("expected an address or a network, such as 127.0.0.1 or 10.0.0.0/8") from None
 
 
 def passwords(url: str) -> frozenset[str]:

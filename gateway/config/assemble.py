@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from gateway.config.addresses import passwords
 from gateway.config.catalogue import flux_facts, prices_as_of
+from gateway.config.connections import ConnectionSettings, unused_proxy
 from gateway.config.default_models import default_models, default_route
 from gateway.config.key_models import allowed_models, model_budgets
 from gateway.config.layer import Layer
@@ -17,6 +20,8 @@ from gateway.config.routes import build_routes
 from gateway.config.schema import FileSection
 from gateway.config.settings import AdminConfig, BudgetAlerts, Config, ImagesConfig, Limits, LogConfig, Team
 from gateway.config.upstreams import build_upstreams
+from gateway.core.connection_options import ConnectionOptions, Proxy
+from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.signing import signing_key
 from gateway.core.types import FailoverPolicy, Upstream, VirtualKey
 
@@ -27,7 +32,7 @@ SHORT_KEY = 16
 """A virtual key with fewer characters gets a warning."""
 
 
-def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Config:
+def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, environ: Mapping[str, str]) -> Config:
     """Put the sections together. Problems are reported to the layers; if there are any, the result must not be used.
 
     ``own``: the models of the user's own catalogue.
@@ -37,12 +42,13 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Co
     admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
     _check_listeners(user, admin)
     _check_dependencies(user)
-    upstreams = build_upstreams(user, builtin)
+    connections = ConnectionSettings(user, environ, Path() if source is None else source.parent)
+    upstreams = build_upstreams(user, builtin, connections)
+    outward = connections.outward([endpoint for upstream in upstreams.values() for endpoint in upstream.endpoints])
+    proxies = _proxies(outward, upstreams)
     routes = build_routes(user, own, builtin, upstreams)
     relays = default_route(user, builtin, upstreams)
     off = tuple(name for name, upstream in upstreams.items() if not upstream.credentials)
-    alerts = BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret)
-    facts = flux_facts()
     return Config(
         listen=sections.listen,
         hosts=frozenset(sections.hosts),
@@ -59,30 +65,27 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None) -> Co
         provenance=MappingProxyType(dict(routes.provenance)),
         prices_as_of=prices_as_of(),
         keys=_virtual_keys(user, admin.key),
-        teams=MappingProxyType(
-            {name: Team(name, team.budget, team.alert or ()) for name, team in sections.teams.items()}
-        ),
+        teams=_teams(sections),
         time_zone=sections.time_zone,
-        budget_alerts=alerts,
+        budget_alerts=BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret),
         allow_unpriced=sections.allow_unpriced,
         cost_in_answers=sections.cost_in_answers,
         webhook_secret=sections.webhook_secret,
         failover=_failover(sections),
         images=_images(sections),
+        outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),
         points_per_usd=sections.points_per_usd,
-        flux=replace(
-            facts,
-            loras=tuple(dict.fromkeys([*facts.loras, *sections.flux.extra_loras])),
-            controls=tuple(dict.fromkeys([*facts.controls, *sections.flux.extra_controls])),
-        ),
+        flux=_flux(sections),
         drain=sections.drain,
+        drain_delay=sections.drain_delay,
         log=LogConfig(sections.log.format, sections.log.level),
-        secrets=_secrets(sections, admin, upstreams),
+        secrets=_secrets(sections, admin, upstreams).union(*(proxy.secrets for proxy in proxies)),
         off=off,
         source=source,
-        warnings=_warnings(user, upstreams, off),
+        warnings=(*_warnings(user, upstreams, off), *_unused_proxy(environ, sections, proxies)),
+        trusted_proxies=tuple(ipaddress.ip_network(one) for one in sections.trusted_proxies),
         default_route=tuple(upstream for upstream in relays if upstream.credentials),
         default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
     )
@@ -172,6 +175,31 @@ def _failover(sections: FileSection) -> FailoverPolicy:
         eject=failover.breaker.eject,
         eject_max=failover.breaker.eject_max,
     )
+
+
+def _proxies(outward: ConnectionOptions, upstreams: Mapping[str, Upstream]) -> set[Proxy]:
+    """Every proxy that anything goes through."""
+    options = [outward, *(endpoint.options for upstream in upstreams.values() for endpoint in upstream.endpoints)]
+    return {one.proxy for one in options if one.proxy is not None}
+
+
+def _flux(sections: FileSection) -> FluxFacts:
+    facts = flux_facts()
+    return replace(
+        facts,
+        loras=tuple(dict.fromkeys([*facts.loras, *sections.flux.extra_loras])),
+        controls=tuple(dict.fromkeys([*facts.controls, *sections.flux.extra_controls])),
+    )
+
+
+def _teams(sections: FileSection) -> Mapping[str, Team]:
+    return MappingProxyType({name: Team(name, team.budget, team.alert or ()) for name, team in sections.teams.items()})
+
+
+def _unused_proxy(environ: Mapping[str, str], sections: FileSection, proxies: Set[Proxy]) -> Iterator[str]:
+    """The warning of a proxy that the environment names and nothing uses."""
+    if name := unused_proxy(environ, used=bool(proxies) or sections.proxy is not None):
+        yield f"the environment sets {name}, which is not used: write `proxy: env` to use it, or `proxy: none`"
 
 
 def _images(sections: FileSection) -> ImagesConfig:

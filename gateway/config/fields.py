@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, tzinfo
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from gateway.config import addresses, key_models, values
 from gateway.config.addresses import HostPort
+from gateway.core.connection_options import Proxy
 from gateway.core.pricing.percents import percents
 from gateway.core.types import Budget, Endpoint
 
@@ -78,6 +79,8 @@ Link = Annotated[str, Read(addresses.link, "http or https URL, or empty")]
 HostPattern = Annotated[str, Read(addresses.host_pattern, "host name, *. before it for every host below; or *")]
 HostName = Annotated[str, Read(addresses.host_name, "host name or address")]
 Origin = Annotated[str, Read(addresses.origin, "origin, SCHEME://HOST[:PORT]")]
+ProxyUrl = Annotated[Proxy | Literal["env", "none"], Read(addresses.proxy, "http URL of a proxy, env or none")]
+Network = Annotated[str, Read(addresses.network, "address or network, such as 10.0.0.0/8")]
 Store = Annotated[str, Read(addresses.store, "store URL")]
 SharedState = Annotated[str, Read(addresses.shared_state, "shared state URL")]
 

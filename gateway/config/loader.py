@@ -36,7 +36,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     user = check_document(document, problems)
     own = own_catalogue(user, path, environ, problems)
     builtin = builtin_layer(environ, document.data, problems)
-    config = assemble(user, own.layer, builtin, path)
+    config = assemble(user, own.layer, builtin, path, environ)
     if problems:
         raise ConfigError(problems.lines())
     if own.path is not None:

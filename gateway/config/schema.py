@@ -14,21 +14,20 @@ from pydantic import BeforeValidator, Field
 from gateway.config.addresses import HostPort
 from gateway.config.default_schema import DEFAULT_ROUTE, DefaultModelsSection
 from gateway.config.fields import (
-    Amount,
     Boolean,
     Duration,
     FilledText,
     HostName,
     HostPattern,
-    KeyModels,
     Link,
     Listen,
     ModelPattern,
     Money,
     Name,
+    Network,
     Origin,
-    Percents,
     PositiveDuration,
+    ProxyUrl,
     Secret,
     Section,
     Share,
@@ -40,6 +39,7 @@ from gateway.config.fields import (
     numbered,
     whole,
 )
+from gateway.config.key_schema import AlertsSection, KeySection, TeamSection
 from gateway.config.upstream_schema import ModelSection, UpstreamSection
 
 
@@ -59,77 +59,6 @@ class AdminSection(Section):
     )
     open_metrics: Boolean = Field(
         default=False, description="Whether `/metrics` alone is open without the admin key.", examples=["true"]
-    )
-
-
-class TeamSection(Section):
-    """A team. Once any team is named here, a virtual key may only be of a team that is named."""
-
-    budget: Amount | None = Field(
-        default=None,
-        description="What all keys of the team may spend together. Left out: no limit.",
-        examples=["500/month"],
-    )
-    alert: Percents | None = Field(
-        default=None,
-        description="The percentages of the budget at which it is told, and nothing refused. Left out: 80 and 100.",
-        examples=["80"],
-    )
-
-
-class AlertsSection(Section):
-    """Where a budget is told of which 80 % or 100 % is used up (or what `alert` says), or that refuses a request;
-    besides the log and the metrics.
-    """
-
-    webhook: Link = Field(
-        default="",
-        description="The address that gets a POST for each alert; empty: none is sent.",
-        examples=["https://hooks.example.com/budget"],
-    )
-    secret: Secret = Field(
-        default="",
-        description="Signs the messages (Standard Webhooks); needed with a webhook.",
-        examples=["${HOOK_SECRET}"],
-    )
-
-
-class KeySection(Section):
-    """A virtual key kept in the file. Others live in the store and are made with `piapi-gateway keys create`."""
-
-    name: Name = Field(
-        description="What logs, metrics and the ledger call the key. `anonymous` and `other` are taken.",
-        examples=["alice"],
-    )
-    key: Secret = Field(description="The key itself, as clients send it.", examples=["${ALICE_KEY}"])
-    team: FilledText | None = Field(
-        default=None, description="The team whose budget the key shares. Left out: no team.", examples=["growth"]
-    )
-    budget: Amount | None = Field(
-        default=None, description="What the key may spend. Left out: no limit of its own.", examples=["50/month"]
-    )
-    rpm: Annotated[int, whole(1, unit="requests a minute")] | None = Field(
-        default=None, description="The most requests in any 60 seconds. Left out: no limit.", examples=["60"]
-    )
-    tpm: Annotated[int, whole(1, unit="tokens a minute")] | None = Field(
-        default=None,
-        description="The most tokens, in and out, in any 60 seconds. Left out: no limit.",
-        examples=["200000"],
-    )
-    parallel: Annotated[int, whole(1, unit="requests")] | None = Field(
-        default=None, description="The most requests at once. Left out: no limit.", examples=["8"]
-    )
-    models: KeyModels = Field(
-        default=["*"],
-        description="The models the key may use. An entry of the list may carry a budget for its models, as "
-        '`{"gpt-4o*": 5/day}`. A mapping of such budgets in place of the list forbids no other model.',
-        examples=['["gpt-4o*", "flux-*"]'],
-    )
-    alert: Percents | None = Field(
-        default=None,
-        description="The percentages of the key's budgets at which each is told, and nothing refused. Left out: 80 and "
-        "100.",
-        examples=["[50, 80]"],
     )
 
 
@@ -305,6 +234,33 @@ class FileSection(Section):
         "again at a reload. Empty: the built-in catalogue alone.",
         examples=["./my-models.yaml"],
     )
+    ca_file: FilledText | None = Field(
+        default=None,
+        description="A PEM file of certificate authorities that are trusted beside the system's: of a company that "
+        "opens its TLS, or of servers of its own. OpenSSL's `$SSL_CERT_FILE` and `$SSL_CERT_DIR` replace the system's.",
+        examples=["./company-ca.pem"],
+    )
+    proxy: ProxyUrl | None = Field(
+        default=None,
+        description="The HTTP proxy everything outside is reached through, by CONNECT: upstreams without a `proxy` of "
+        "their own, hosts of images, webhooks. Perhaps with `USER:PASSWORD@`; `env` takes `$HTTPS_PROXY`, "
+        "`$HTTP_PROXY` or `$ALL_PROXY`, and `$NO_PROXY`. Left out: none, whatever the environment says; images and "
+        "webhooks then go through the proxy of the first upstream that has one.",
+        examples=["http://proxy.example.com:3128"],
+    )
+    no_proxy: list[FilledText] = Field(
+        default=[],
+        description="Hosts that are reached without the proxy, besides an upstream's own list: a name, with everything "
+        "below it, an address or a network.",
+        examples=['["internal.example.com", "10.0.0.0/8"]'],
+    )
+    trusted_proxies: list[Network] = Field(
+        default=[],
+        description="The addresses of proxies before the gateway (nginx, HAProxy, a load balancer) whose "
+        "`X-Forwarded-For` tells the client's address, for the throttling of guesses, for logs and for the audit. From "
+        "others the header is ignored.",
+        examples=["[127.0.0.1, 10.0.0.0/8]"],
+    )
     upstreams: dict[Name, UpstreamSection] = Field(
         default={}, description="The providers requests are bought from, by name."
     )
@@ -367,5 +323,11 @@ class FileSection(Section):
     flux: FluxSection = Field(default=FluxSection(), description="Names newer than the built-in catalogue.")
     drain: Duration = Field(
         default=30.0, description="How long what runs may go on after SIGTERM; then it is cut off.", examples=["2m"]
+    )
+    drain_delay: Duration = Field(
+        default=0.0,
+        description="How long after SIGTERM requests are still taken, while `/readyz` already answers 503: the time a "
+        "load balancer needs to notice.",
+        examples=["5s"],
     )
     log: LogSection = Field(default=LogSection(), description="The log.")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, tzinfo
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
 from gateway.config.addresses import HostPort
+from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualKey
 
@@ -121,6 +123,9 @@ class Config:
     ``secrets``: every secret value, so that it can be masked wherever it might appear.
     ``source``: the file read; None for the defaults.
     ``warnings``: settings that are allowed but probably a mistake.
+    ``drain``, ``drain_delay``: seconds that what runs may go on, and that requests are still taken, after SIGTERM.
+    ``outward``: how hosts are connected to that are no upstreams: those of images and webhooks.
+    ``trusted_proxies``: the networks of proxies before the gateway, which are believed about the client's address.
     ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
         beside the keys.
     ``catalogue``: the file with models of one's own; None for none.
@@ -167,6 +172,9 @@ class Config:
     key_pepper: str = field(repr=False, default="")
     default_route: tuple[Upstream, ...] = ()
     default_models: Mapping[str, str] = field(default_factory=dict)
+    drain_delay: float = 0.0
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    outward: ConnectionOptions = DIRECT
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -18,12 +18,14 @@ from gateway.config.fields import (
     Money,
     Name,
     PositiveDuration,
+    ProxyUrl,
     Secret,
     Section,
     TokenPrice,
     whole,
 )
 from gateway.config.task_schema import TaskTypeSection
+from gateway.core.connection_options import MAX_AGE
 from gateway.core.types import TaskTimes, Timeouts
 
 MOST_OUTPUT = 10_000_000
@@ -150,6 +152,38 @@ class UpstreamSection(Section):
     )
     timeouts: TimeoutsSection | None = Field(default=None, description="How long one attempt may wait.")
     tasks: TasksSection | None = Field(default=None, description="How an asynchronous task is waited for.")
+    proxy: ProxyUrl | None = Field(
+        default=None,
+        description="The HTTP proxy its hosts are reached through, as the file's own `proxy`; `none` for none. Left "
+        "out: that one.",
+        examples=["http://proxy.example.com:3128"],
+    )
+    no_proxy: list[FilledText] = Field(
+        default=[],
+        description="Hosts of it that are reached without the proxy: a name, with everything below it, an address or a "
+        "network.",
+        examples=["[internal.example.com]"],
+    )
+    ca_file: FilledText | None = Field(
+        default=None,
+        description="A PEM file of certificate authorities that this upstream's hosts are trusted by, beside the "
+        "system's and the file's own `ca_file`.",
+        examples=["./company-ca.pem"],
+    )
+    client_cert: FilledText | None = Field(
+        default=None,
+        description="A PEM file of the certificate this gateway shows to the upstream; it may hold the key as well.",
+        examples=["./gateway.pem"],
+    )
+    client_key: FilledText | None = Field(
+        default=None, description="The PEM file of that certificate's key, without a passphrase.",
+        examples=["./gateway.key"],
+    )  # fmt: skip
+    max_age: PositiveDuration = Field(
+        default=MAX_AGE,
+        description="How long a connection is used before a new one is made, so that a host that moves is followed.",
+        examples=["1m"],
+    )
     pass_fields: list[SteeringField] = Field(
         default=[],
         description="Fields of a chat by which a client may choose another model, place or key *at this upstream*; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.config.addresses import without_suffix
+from gateway.config.connections import ConnectionSettings
 from gateway.config.layer import Layer
 from gateway.config.problems import Location
 from gateway.config.upstream_schema import EndpointSection, PoolKeySection, TasksSection, UpstreamSection
@@ -22,20 +23,20 @@ def known_names(user: Layer, builtin: Layer) -> tuple[str, ...]:
     return tuple(found)
 
 
-def build_upstreams(user: Layer, builtin: Layer) -> dict[str, Upstream]:
+def build_upstreams(user: Layer, builtin: Layer, connections: ConnectionSettings) -> dict[str, Upstream]:
     """The valid upstreams. One whose pool has no key left has no credentials."""
     upstreams = {}
     for name in known_names(user, builtin):
         location: Location = ("upstreams", name)
         if user.document.is_broken(location) or builtin.document.is_broken(location):
             continue
-        upstream = _build(name, user, builtin)
+        upstream = _build(name, user, builtin, connections)
         if upstream is not None:
             upstreams[name] = upstream
     return upstreams
 
 
-def _build(name: str, user: Layer, builtin: Layer) -> Upstream | None:
+def _build(name: str, user: Layer, builtin: Layer, connections: ConnectionSettings) -> Upstream | None:
     mine = user.sections.upstreams.get(name, _NOTHING)
     base = builtin.sections.upstreams.get(name, _NOTHING)
     location: Location = ("upstreams", name)
@@ -50,12 +51,13 @@ def _build(name: str, user: Layer, builtin: Layer) -> Upstream | None:
     tasks = mine.tasks or TasksSection()
     if tasks.poll > tasks.poll_max:
         user.report((*location, "tasks", "poll_max"), "must not be shorter than tasks.poll")
+    hosts = _endpoints(
+        endpoints, (*location, "endpoints"), builtin if mine.endpoints is None else user, strip=dialect == "openai"
+    )
     return Upstream(
         name=name,
         dialect=dialect,
-        endpoints=_endpoints(
-            endpoints, (*location, "endpoints"), builtin if mine.endpoints is None else user, strip=dialect == "openai"
-        ),
+        endpoints=connections.connected(hosts, mine, location),
         credentials=_pool(keys, (*location, "keys"), builtin if mine.keys is None else user),
         timeouts=Timeouts(**mine.timeouts.model_dump()) if mine.timeouts else Timeouts(),
         tasks=TaskTimes(**tasks.model_dump()),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal
 
+from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.task_facts import TaskFacts
 
 NANO_PER_USD = 1_000_000_000
@@ -123,6 +124,7 @@ class Endpoint:
 
     ``base_path``: has no trailing slash.
     ``wall``: seconds of silence after which this host gives up on an answer; None if it does not.
+    ``options``: how connections to it are made.
     """
 
     url: str
@@ -131,6 +133,7 @@ class Endpoint:
     port: int
     base_path: str = ""
     wall: float | None = None
+    options: ConnectionOptions = DIRECT
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from starlette.types import Scope
 
+from gateway.core.client_address import Network, client_address
 from gateway.core.errors import GatewayError, invalid_api_key
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import ANONYMOUS, VirtualKey
@@ -19,7 +20,8 @@ class Authenticator:
     """The check of every request's virtual key.
 
     ``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
-    without a valid key is refused at this moment. ``monotonic``: seconds.
+    without a valid key is refused at this moment. ``monotonic``: seconds. ``trusted``: the networks of proxies before
+    the gateway.
 
     ``failures``: requests refused so far, for metrics; ``throttled``: those of them that were told to slow down.
 
@@ -33,11 +35,13 @@ class Authenticator:
         required: Callable[[], bool],
         throttle: AuthThrottle,
         monotonic: Callable[[], float],
+        trusted: Callable[[], Sequence[Network]] = tuple,
     ) -> None:
         self._find = find
         self._required = required
         self._throttle = throttle
         self._monotonic = monotonic
+        self._trusted = trusted
         self.failures = 0
         self.throttled = 0
 
@@ -55,10 +59,16 @@ class Authenticator:
         if key is not None:
             return key
         if self._required():
-            raise self._refusal(sent, _address(scope))
+            raise self._refusal(sent, self.address(scope))
         if ambiguous:
             raise invalid_api_key()
         return ANONYMOUS_KEY
+
+    def address(self, scope: Scope) -> str:
+        """The client's address: the connection's, or what trusted proxies say of it. Empty if its end is gone."""
+        client = scope.get("client")
+        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        return client_address(client[0], forwarded, self._trusted()) if client else ""
 
     def _refusal(self, sent: bytes, address: str) -> GatewayError:
         """Count a failure; return the error to answer with."""
@@ -95,9 +105,3 @@ def _bearer_token(value: bytes) -> bytes:
     An SDK that was given no key sends an empty one, beside the header with the real one.
     """
     return value[7:].strip() if value[:7].lower() == b"bearer " else b""
-
-
-def _address(scope: Scope) -> str:
-    """The address that the connection comes from. No header has a say: clients write those."""
-    client = scope.get("client")
-    return client[0] if client else ""

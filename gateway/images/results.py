@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from gateway.core.connection_options import ConnectionOptions
 from gateway.core.errors import ResultUnavailable
 from gateway.images.kept import KeptFile, KeptImages
 from gateway.telemetry.log import Log
@@ -33,6 +34,10 @@ class ImageResults:
     def surrounded_by(self, places: Surroundings) -> None:
         """Set the places that no link may make this gateway ask."""
         self._fetcher.surroundings = places
+
+    def reached_by(self, options: ConnectionOptions) -> None:
+        """Set how the hosts of images are connected to."""
+        self._fetcher.options = options
 
     def allowance(self) -> FetchAllowance:
         """What all fetches for one answer may take."""

@@ -174,3 +174,14 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "the address is already in use, perhaps by another gateway"
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def url_of(server: RunningServer) -> str:
+    """Where a listener is reached, without a path."""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"http://{host}:{server.port}"
+
+
+def url_for_this_machine(server: RunningServer) -> str:
+    """Where a program beside the gateway reaches it; every address at once is none that can be asked."""
+    return f"http://127.0.0.1:{server.port}" if server.host in ("0.0.0.0", "::") else url_of(server)  # noqa: S104

@@ -233,6 +233,8 @@ class Store(Protocol):
     ``pepper_file``: where the pepper of its keys lies beside it; None if it can only come from the environment.
     ``recovered``: requests an earlier process had left open, settled as ``unknown`` when this one opened the store.
     ``booked_late``: settlements an earlier process could not write, written now.
+    ``unchecked``: whether it is still to be looked through, beside the work (``check``): its last writer did not end
+        well, and it is large.
     """
 
     @property
@@ -248,6 +250,9 @@ class Store(Protocol):
     def booked_late(self) -> int: ...
 
     @property
+    def unchecked(self) -> bool: ...
+
+    @property
     def ledger(self) -> Ledger: ...
 
     @property
@@ -258,6 +263,16 @@ class Store(Protocol):
 
     @property
     def balances(self) -> BalanceRecords: ...
+
+    async def check(self, told: Callable[[str, int, int], None]) -> str:
+        """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no
+        more intents. ``told``: is called, in a thread, with the name of each part, its number and how many there are.
+        """
+        ...
+
+    async def mark(self) -> None:
+        """Note how far the books are settled, so that the next start is quick; called now and then."""
+        ...
 
     async def close(self) -> None:
         """Commit what is pending and let go of the store."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from gateway.runtime.ports import Clock
 from gateway.stores.base import KeyRecords, Store, StoreReader
+from gateway.stores.records import Backup
+from gateway.stores.sqlite.backup import Progress, make_backup, read_backup, restore_backup
 from gateway.stores.sqlite.store import SQLiteReader, SQLiteStore, keys_for_writing, pepper_file, store_path
 
 
@@ -38,3 +40,21 @@ def change_keys(url: str, now_ns: int) -> Iterator[tuple[KeyRecords, Path | None
     path = store_path(url)
     with keys_for_writing(path, now_ns) as records:
         yield records, pepper_file(path)
+
+
+def back_up(url: str, folder: Path, wall_ns: int, progress: Progress | None = None) -> Backup:
+    """Copy the store of ``url`` into ``folder``, beside a running gateway or without one. Raises StoreError."""
+    return make_backup(store_path(url), folder, wall_ns, progress)
+
+
+def look_at_backup(folder: Path) -> Backup:
+    """The backup in ``folder``, once it has proven whole and right. Raises StoreError."""
+    return read_backup(folder)
+
+
+def put_back(folder: Path, url: str, wall_ns: int) -> tuple[Backup, list[Path]]:
+    """Put the backup in ``folder`` in the place of the store of ``url``; returns also where what stood there went.
+
+    Raises StoreInUse, StoreError.
+    """
+    return restore_backup(folder, store_path(url), wall_ns)

@@ -297,3 +297,16 @@ def prunable_before(before_ns: int, now_ns: int) -> int:
     """The full hour of UTC up to which ``before_ns`` allows to prune; never in the future."""
     moment = max(0, min(before_ns, now_ns))
     return moment - moment % HOUR_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup that was made, or looked at.
+
+    ``made_at``: RFC 3339, UTC. ``files``: name → bytes. ``books``: what the copy's books hold.
+    """
+
+    folder: Path
+    made_at: str
+    files: dict[str, int]
+    books: Verification

@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any, Protocol
 
 from gateway.core.types import Endpoint
+from gateway.upstream.tls import TLSContexts
+from gateway.upstream.tunnel import open_tunnel
 
 Address = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]
 """A family and the address that ``connect`` takes for it."""
@@ -93,17 +95,11 @@ def _has_a_descriptor() -> bool:
     return True
 
 
-def client_context() -> ssl.SSLContext:
-    """A TLS context with the system's certificate authorities, host names checked, HTTP/1.1 only."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 class SystemDialer:
     """A ``Dialer`` that uses the machine's own resolver and sockets.
 
-    ``ssl_context``: for other certificate authorities; it must verify. None for the system's.
+    ``ssl_context``: for other certificate authorities; it must verify. None for the system's, and for those that an
+        endpoint's options name.
     ``stagger``: seconds one address is given before the next is tried beside it (RFC 8305, section 5: 250 ms).
     ``negative_ttl``: seconds a failed look-up is remembered, so that a name that does not resolve does not fill the
         resolver's threads.
@@ -117,9 +113,7 @@ class SystemDialer:
         stagger: float = 0.25,
         negative_ttl: float = 2.0,
     ) -> None:
-        self._ssl = client_context() if ssl_context is None else ssl_context
-        if self._ssl.verify_mode != ssl.CERT_REQUIRED or not self._ssl.check_hostname:
-            raise ValueError("the SSL context must verify certificates and host names")
+        self._contexts = TLSContexts(ssl_context)
         self._resolve = resolve
         self._stagger = stagger
         self._negative_ttl = negative_ttl
@@ -132,16 +126,28 @@ class SystemDialer:
 
         Raises OSError: ``socket.gaierror`` for a name, ``ssl.SSLError`` for TLS; UnicodeError for an invalid name.
         """
-        addresses = await self._addresses(endpoint.host, endpoint.port)
-        connected = await _connect_first(_interleaved(addresses), self._stagger)
         secure = endpoint.scheme == "https"
+        context = await self._contexts.of(endpoint.options.tls) if secure else None
+        connected = await self._connected(endpoint)
         # From here on the socket is the transport's to close, on failure and cancellation too.
         return await asyncio.get_running_loop().create_connection(
-            protocol_factory,
-            sock=connected,
-            ssl=self._ssl if secure else None,
-            server_hostname=endpoint.host if secure else None,
+            protocol_factory, sock=connected, ssl=context, server_hostname=endpoint.host if secure else None
         )
+
+    async def _connected(self, endpoint: Endpoint) -> socket.socket:
+        """A socket that leads to the endpoint, through its proxy if it has one."""
+        proxy = endpoint.options.proxy
+        if proxy is None:
+            addresses = await self._addresses(endpoint.host, endpoint.port)
+            return await _connect_first(_interleaved(addresses), self._stagger)
+        addresses = await self._addresses(proxy.host, proxy.port)
+        connected = await _connect_first(_interleaved(addresses), self._stagger)
+        try:
+            await open_tunnel(connected, proxy, endpoint.host, endpoint.port)
+        except BaseException:
+            connected.close()
+            raise
+        return connected
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+from gateway.core.connection_options import ConnectionOptions
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
 from gateway.upstream.connection import UpstreamConnection
@@ -22,16 +23,19 @@ FRESH_FOR = 1.0
 class _ConnectionGroup:
     """The connections to one origin.
 
+    ``max_age``: seconds since it was opened after which a connection is not used again.
+    ``open``: open connections → when they were opened.
     ``idle``: idle connections → when they became idle, oldest first.
     """
 
-    __slots__ = ("_loop", "_max_idle", "host", "idle", "open")
+    __slots__ = ("_loop", "_max_age", "_max_idle", "host", "idle", "open")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: bytes, max_idle: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: bytes, max_idle: int, max_age: float) -> None:
         self._loop = loop
         self._max_idle = max_idle
+        self._max_age = max_age
         self.host = host
-        self.open: set[UpstreamConnection] = set()
+        self.open: dict[UpstreamConnection, float] = {}
         self.idle: OrderedDict[UpstreamConnection, float] = OrderedDict()
 
     def take(self, not_before: float) -> UpstreamConnection | None:
@@ -41,10 +45,14 @@ class _ConnectionGroup:
             if since < not_before:
                 self.idle[connection] = since
                 return None
-            if connection.usable:
+            if connection.usable and not self._outdated(connection):
                 return connection
             connection.abort()
         return None
+
+    def _outdated(self, connection: UpstreamConnection) -> bool:
+        """Whether the connection is too old to be used again: its host may have moved since."""
+        return self._loop.time() - self.open[connection] >= self._max_age
 
     def expire(self, before: float) -> None:
         """Close the connections that have been idle since before ``before``."""
@@ -62,6 +70,9 @@ class _ConnectionGroup:
             self.idle.popitem()[0].abort()
 
     def on_idle(self, connection: UpstreamConnection) -> None:
+        if self._outdated(connection):
+            connection.abort()
+            return
         if len(self.idle) >= self._max_idle:
             if not self._max_idle:
                 connection.abort()
@@ -71,7 +82,7 @@ class _ConnectionGroup:
         self.idle[connection] = self._loop.time()
 
     def on_retired(self, connection: UpstreamConnection) -> None:
-        self.open.discard(connection)
+        self.open.pop(connection, None)
         self.idle.pop(connection, None)
 
 
@@ -93,7 +104,7 @@ class ConnectionPool:
         self._idle_timeout = idle_timeout
         self._max_idle = max_idle
         self._head_limit = head_limit
-        self._groups: dict[tuple[str, str, int], _ConnectionGroup] = {}
+        self._groups: dict[tuple[str, str, int, ConnectionOptions], _ConnectionGroup] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -164,7 +175,7 @@ class ConnectionPool:
     async def _dial(self, endpoint: Endpoint, group: _ConnectionGroup, timeout: float | None) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         connection = UpstreamConnection(loop, group, self._head_limit)
-        group.open.add(connection)
+        group.open[connection] = loop.time()
         self._start_sweep(loop)
         ready = False
         try:
@@ -185,11 +196,11 @@ class ConnectionPool:
         return connection
 
     def _group(self, endpoint: Endpoint) -> _ConnectionGroup:
-        origin = (endpoint.scheme, endpoint.host, endpoint.port)
+        origin = (endpoint.scheme, endpoint.host, endpoint.port, endpoint.options)
         group = self._groups.get(origin)
         if group is None:
             host = host_header(endpoint.scheme, endpoint.host, endpoint.port)
-            group = _ConnectionGroup(asyncio.get_running_loop(), host, self._max_idle)
+            group = _ConnectionGroup(asyncio.get_running_loop(), host, self._max_idle, endpoint.options.max_age)
             self._groups[origin] = group
         return group
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
+from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.headers import Headers
 from gateway.upstream.address_guard import AddressGuard, Destination, LinkRefused, Surroundings
-from gateway.upstream.dialer import Resolver, SystemDialer, resolver_on
+from gateway.upstream.dialer import Address, Resolver, SystemDialer, resolver_on, system_resolver
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 from gateway.wire.image_bytes import image_type
@@ -124,7 +126,9 @@ class ResultFetcher:
 
     ``hosts``, ``private``: as AddressGuard takes them.
     ``resolver``: None for the system's, on threads of its own, since the writer of a link chooses the name.
-    ``ssl_context``: for other certificate authorities; None for the system's.
+    ``ssl_context``: for other certificate authorities; None for the system's, and those of ``options``.
+    ``options``: how hosts are connected to; they may be set anew at any time. Through a proxy a host's name is resolved
+        there: what this machine's resolver knows of it is checked before, the rest is left to the proxy's own rules.
 
     ``close`` it.
     """
@@ -138,12 +142,15 @@ class ResultFetcher:
         ssl_context: ssl.SSLContext | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         limits: FetchLimits = FetchLimits(),
+        options: ConnectionOptions = DIRECT,
     ) -> None:
         self._guard = AddressGuard(hosts, private)
+        self.options = options
         self._look_ups = ThreadPoolExecutor(limits.parallel, thread_name_prefix="image-hosts")
         resolver = resolver_on(self._look_ups) if resolver is None else resolver
+        self._guarded = self._guard.guarding(resolver)
         # No failed look-up is remembered: the next try looks up again.
-        dialer = SystemDialer(ssl_context, resolve=self._guard.guarding(resolver), negative_ttl=0)
+        dialer = SystemDialer(ssl_context, resolve=self._resolve, negative_ttl=0)
         self._pool = ConnectionPool(dialer, max_idle=0)
         self._slots = asyncio.Semaphore(limits.parallel)
         self._sleep = sleep
@@ -190,6 +197,10 @@ class ResultFetcher:
         await self._pool.close()
         self._look_ups.shutdown(wait=False, cancel_futures=True)
 
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        """The addresses to connect to. Those of a proxy are the operator's choice, and not guarded."""
+        return await (self._guarded if self.options.proxy is None else system_resolver)(host, port)
+
     async def _try_again(self, url: str, allowance: FetchAllowance) -> bytes:
         trouble = ""
         headers: Headers = _HEADERS
@@ -226,8 +237,12 @@ class ResultFetcher:
     async def _ask(self, destination: Destination, headers: Headers) -> Response:
         if self._closed:
             raise ResultUnavailable("the gateway is shutting down")
+        endpoint = destination.endpoint
+        if self.options.proxy is not None:
+            with suppress(socket.gaierror):  # a name that only the proxy can resolve
+                await self._guarded(endpoint.host, endpoint.port)
         return await self._pool.request(
-            destination.endpoint,
+            replace(endpoint, options=self.options),
             "GET",
             destination.target,
             headers,

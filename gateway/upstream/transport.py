@@ -6,10 +6,12 @@ The hot path calls ``ConnectionPool.request`` itself: building an httpx2 request
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from typing import Literal
 
 import httpx2
 
+from gateway.core.connection_options import DIRECT
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint
 from gateway.upstream.pool import ConnectionPool
@@ -36,12 +38,17 @@ _ERRORS: dict[str, type[httpx2.TransportError]] = {
 class PoolTransport(httpx2.AsyncBaseTransport):
     """The transport: ``AsyncClient(transport=PoolTransport(pool))``.
 
+    ``endpoints``: hosts that are connected to by options of their own.
+    ``options``: how all others are; they may be set anew at any time.
+
     Honours the client's ``connect`` and ``read`` time-outs (``read`` is the longest silence). Always asks for
     ``identity``. The Host header follows the URL. Closing the client leaves the pool open, since it has other users.
     """
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(self, pool: ConnectionPool, endpoints: Iterable[Endpoint] = ()) -> None:
         self._pool = pool
+        self._options = {(one.scheme, one.host, one.port): one.options for one in endpoints}
+        self.options = DIRECT
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request.
@@ -53,7 +60,7 @@ class PoolTransport(httpx2.AsyncBaseTransport):
         headers = [(name, value) for name, value in request.headers.raw if name.lower() not in _DROPPED]
         headers.append((b"accept-encoding", b"identity"))
         body = await request.aread()
-        endpoint = _endpoint(request.url)
+        endpoint = self._endpoint(request.url)
         try:
             # Connecting has its own limit, so the silence is counted from its end: both together bound the whole.
             async with asyncio.timeout(_sum(timeouts.get("connect"), read_timeout)):
@@ -76,6 +83,19 @@ class PoolTransport(httpx2.AsyncBaseTransport):
             headers=list(response.headers),
             stream=_Body(response, read_timeout, request),
             extensions={"http_version": b"HTTP/1.1", "reused": response.reused},
+        )
+
+    def _endpoint(self, url: httpx2.URL) -> Endpoint:
+        if url.scheme not in ("http", "https"):
+            raise httpx2.UnsupportedProtocol(f"the scheme {url.scheme!r} is not HTTP")
+        scheme: Literal["http", "https"] = "https" if url.scheme == "https" else "http"
+        host, port = url.raw_host.decode("ascii").strip("[]"), url.port or _DEFAULT_PORTS[scheme]
+        return Endpoint(
+            url=f"{scheme}://{url.netloc.decode('ascii')}",
+            scheme=scheme,
+            host=host,
+            port=port,
+            options=self._options.get((scheme, host, port), self.options),
         )
 
 
@@ -102,19 +122,6 @@ class _Body(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._response.close()
-
-
-def _endpoint(url: httpx2.URL) -> Endpoint:
-    scheme = url.scheme
-    if scheme not in ("http", "https"):
-        raise httpx2.UnsupportedProtocol(f"the scheme {scheme!r} is not HTTP")
-    host = url.raw_host.decode("ascii")
-    return Endpoint(
-        url=f"{scheme}://{url.netloc.decode('ascii')}",
-        scheme="https" if scheme == "https" else "http",
-        host=host.strip("[]"),
-        port=url.port or _DEFAULT_PORTS[scheme],
-    )
 
 
 def _sum(first: float | None, second: float | None) -> float | None:

@@ -16,6 +16,8 @@ ROOMS = ("core", "endpoints", "exchange", "server", "translate", "wire")
 READ: Mapping[str, str] = {
     "x-api-key": "The virtual key, in place of `Authorization: Bearer …`, as PiAPI's own clients send it. Without it "
     "`api-key`, as Azure's clients do.",
+    "x-forwarded-for": "The client's address, as a proxy before the gateway tells it: believed from `trusted_proxies` "
+    "only.",
     "x-request-id": "The name the request gets in the log and in its answer, if it is 1 to 128 letters, digits, dots, "
     "dashes or underscores. Otherwise the gateway makes one.",
     "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again.",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.exchange.tokenizer import Tokenizer
+from gateway.runtime.tls import client_context
 from gateway.sandbox import Sandbox
-from gateway.upstream.dialer import client_context
 
 ENVIRONMENT = ("PIAPI_API_KEY", "BACKUP_API_KEY", "GATEWAY_ADMIN_KEY", "GATEWAY_KEY_PEPPER")
 
@@ -33,7 +33,9 @@ def authorities() -> ssl.SSLContext:
 @pytest.fixture
 async def sandbox(authorities: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
     """Upstreams, for gateways that load no vocabulary: every answer of the sandbox says its tokens."""
-    monkeypatch.setattr("gateway.upstream.dialer.client_context", lambda: authorities)
+    monkeypatch.setattr(
+        "gateway.upstream.tls.client_context", lambda *files: client_context(*files) if any(files) else authorities
+    )
     monkeypatch.setattr(Tokenizer, "load", lambda _: None)
     async with Sandbox(roles=("api", "proxy", "backup")) as running:
         yield running

@@ -16,6 +16,8 @@ from gateway.core.types import Budget
 from scripts.docs.configuration import ENVIRONMENT
 from scripts.docs.schema_keys import SectionFacts, sections
 
+from .certificates import make_certificates
+
 EXAMPLE = Path(__file__).parents[2] / "config.yaml"
 
 SETTING_OFF = re.compile(r"^( *)#(?=[^ #])", re.MULTILINE)
@@ -57,6 +59,7 @@ def test_it_shows_every_setting_and_nothing_else() -> None:
 def test_what_is_switched_off_is_right_as_well(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(switched_on(), encoding="utf-8")
+    make_certificates(tmp_path)
     keys = {"PIAPI_API_KEY": "one", "PIAPI_API_KEY_2": "two", "BACKUP_API_KEY": "three"}
     config: Config = load(path, {**keys, "ALICE_KEY": "alice-has-a-long-virtual-key"})
     assert [key.name for key in config.keys] == ["alice"]

@@ -21,6 +21,7 @@ from scripts.docs.headers import headers_in_code
 from scripts.docs.metrics import metrics
 from scripts.docs.schema_keys import SectionFacts, sections
 
+from .certificates import make_certificates
 from .written import ROOT, blocks, first_cells, pages, spans
 
 EVERY = pytest.mark.parametrize("path", pages())
@@ -177,6 +178,7 @@ class TestConfiguration:
     @EVERY
     def test_each_piece_of_a_file_can_be_loaded(self, path: str, tmp_path: Path) -> None:
         top = {key.name for key in every_setting()[""].keys}
+        make_certificates(tmp_path)
         for number, text in enumerate(blocks(pages()[path], "yaml")):
             if text.startswith(f"# {OWN_CATALOGUE}\n"):
                 (tmp_path / OWN_CATALOGUE).write_text(text, encoding="utf-8")

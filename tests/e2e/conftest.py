@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import pytest
 
 from gateway.exchange.tokenizer import Tokenizer
+from gateway.runtime.tls import client_context
 from gateway.sandbox import Sandbox
-from gateway.upstream.dialer import client_context
 
 from .harness import ROLES, Rig
 from .node_sdk import Node, running_node
@@ -61,7 +61,9 @@ async def gateway(
 ) -> AsyncIterator[StartGateway]:
     """Starts gateways from YAML that is merged over ``harness.rig_config``. At the end each is closed and checked."""
     monkeypatch.setattr("gateway.app.assembly.Tokenizer", lambda: tokenizer)
-    monkeypatch.setattr("gateway.upstream.dialer.client_context", lambda: authorities)
+    monkeypatch.setattr(
+        "gateway.upstream.tls.client_context", lambda *files: client_context(*files) if any(files) else authorities
+    )
     rigs: list[Rig] = []
 
     async def start(overrides: str = "", *, ask_for_models: bool = False) -> Rig:

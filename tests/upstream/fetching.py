@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import ResultUnavailable
-from gateway.upstream.dialer import Address, Resolver, client_context
+from gateway.runtime.tls import client_context
+from gateway.upstream.dialer import Address, Resolver
 from gateway.upstream.result_fetch import FetchLimits, ResultFetcher
 
 from .peer import Do, Peer, Script

@@ -16,8 +16,9 @@ import trustme
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Phase
+from gateway.runtime.tls import client_context
 from gateway.upstream.connection import BUFFER_LIMIT
-from gateway.upstream.dialer import Address, Dialer, Resolver, SystemDialer, client_context, system_resolver
+from gateway.upstream.dialer import Address, Dialer, Resolver, SystemDialer, system_resolver
 from gateway.upstream.pool import ConnectionPool
 
 from .conftest import DIALER, read_all

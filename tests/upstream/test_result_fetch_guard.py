@@ -11,9 +11,10 @@ import pytest
 import trustme
 
 from gateway.core.errors import LinkForbidden, ResultUnavailable
+from gateway.runtime.tls import client_context
 from gateway.upstream import dialer
 from gateway.upstream.address_guard import LinkRefused, Surroundings
-from gateway.upstream.dialer import Address, client_context
+from gateway.upstream.dialer import Address
 from gateway.upstream.result_fetch import FetchLimits, ResultFetcher
 
 from .fetching import CONTEXT, OK, PNG, Made, Pauses, answer, link, loopback, moved, once, trouble

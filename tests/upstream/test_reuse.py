@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 
 import pytest
 
+from gateway.core.connection_options import ConnectionOptions
 from gateway.core.errors import TransportError
 from gateway.core.types import Phase
+from gateway.upstream.dialer import Address, SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 
@@ -228,3 +231,46 @@ async def test_many_at_once_take_one_connection_each_and_leave_them_resting(ask:
         await asyncio.gather(*(one_after_the_other() for _ in range(32)))
         assert pool.idle_count == pool.open_count == peer.accepted <= 32
         assert len(peer.requests) == 160
+
+
+async def test_a_connection_that_is_too_old_is_replaced_by_one_to_where_the_host_is_now() -> None:
+    """A host moves: connections that were made before lead to its old address until they are too old."""
+    where = ["127.0.0.1"]
+
+    async def resolve(host: str, port: int) -> list[Address]:
+        return [(socket.AF_INET, (where[0], port))]
+
+    options = ConnectionOptions(max_age=0.05)
+    loop = asyncio.get_running_loop()
+    async with Peer(AGAIN_AND_AGAIN) as old:
+        server = await asyncio.start_server(old._accept, "127.0.0.2", old.port)
+        async with server:
+            pool = ConnectionPool(SystemDialer(resolve=resolve))
+            endpoint = dataclasses.replace(old.endpoint("upstream.test"), options=options)
+            began = loop.time()
+
+            async def ask() -> Response:
+                response = await pool.request(endpoint, "GET", "/", [], b"", connect_timeout=5)
+                await read_all(response)
+                return response
+
+            await ask()
+            where[0] = "127.0.0.2"
+            while loop.time() - began < 0.06:
+                await asyncio.sleep(0.01)
+            assert not (await ask()).reused
+            assert pool.open_count == pool.idle_count == 1
+            await old.until_gone()
+            await pool.close()
+
+
+async def test_an_answer_that_outlasts_its_connections_age_is_read_to_its_end(pool: ConnectionPool) -> None:
+    go_on = asyncio.Event()
+    async with Peer([Do.REQUEST, OK[:-1], go_on, OK[-1:]]) as peer:
+        endpoint = dataclasses.replace(peer.endpoint(), options=ConnectionOptions(max_age=0.01))
+        response = await pool.request(endpoint, "GET", "/", [], b"", connect_timeout=5)
+        await asyncio.sleep(0.02)
+        go_on.set()
+        assert await read_all(response) == b"ok"
+        await peer.until_gone()
+        assert pool.open_count == 0

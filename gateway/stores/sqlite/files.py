@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -30,8 +31,22 @@ def open_own(path: Path, what: str) -> int:
         raise StoreError(
             f"{path} cannot be opened: {error.strerror}. Give 'store' a place that can be written."
         ) from None
+    give_to_owner_of(path.parent, path)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
         raise StoreError(f"{path} is not a file of its own, so it is not the {what} of a store. Remove it.")
     return descriptor
+
+
+def give_to_owner_of(folder: Path, path: Path) -> None:
+    """Give a file that root has just made in another user's folder to that user, whose service is to open it.
+
+    Nothing happens to files of anybody but root, nor where it may not be done.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError):
+        owner, made = os.stat(folder), os.lstat(path)
+        if owner.st_uid != 0 and made.st_uid == 0:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -17,6 +17,7 @@ import orjson
 
 from gateway.stores.records import Intent, Settlement, TaskRecord
 from gateway.stores.sqlite.booked_prices import price_ids
+from gateway.stores.sqlite.mark import FEW
 
 MAX_ROWS = 1024
 """Rows a statement; 20 columns of it stay below SQLite's default of 32,766 parameters."""
@@ -90,8 +91,10 @@ def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: B
     )
 
 
-def close_open_intents(connection: sqlite3.Connection, now_ns: int) -> int:
+def close_open_intents(connection: sqlite3.Connection, now_ns: int, settled_through: int = 0) -> int:
     """Settle as ``unknown`` what an earlier process left open; how many there were.
+
+    ``settled_through``: the row up to which nothing is open.
 
     Each is given the newest task that was created for it, so that what became of it can be asked.
     """
@@ -100,10 +103,26 @@ def close_open_intents(connection: sqlite3.Connection, now_ns: int) -> int:
         "images, charged, upstream_cost, confidence, status, task_id) "
         "SELECT id, ?, 'unknown', '[]', 0, 0, 0, 0, 0, 0, 'unknown', 0, "
         "(SELECT t.task_id FROM tasks AS t WHERE t.exchange = i.id ORDER BY t.at_ns DESC, t.rowid DESC LIMIT 1) "
-        "FROM intents AS i WHERE NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)",
-        (now_ns,),
+        "FROM intents AS i WHERE i.rowid > ? AND NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id)",
+        (now_ns, settled_through),
     )
     return cursor.rowcount
+
+
+def settled_through(connection: sqlite3.Connection, known: int) -> int:
+    """The row up to which every intent is settled.
+
+    ``known``: such a row of earlier; only what came after it is looked through.
+    """
+    (newest,) = connection.execute("SELECT coalesce(max(rowid), 0) FROM intents").fetchone()
+    if newest < max(known, FEW):
+        return 0
+    first_open = connection.execute(
+        "SELECT rowid FROM intents AS i WHERE i.rowid > ? AND i.rowid <= ? "
+        "AND NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id) ORDER BY rowid LIMIT 1",
+        (known, newest),
+    ).fetchone()
+    return newest if first_open is None else int(first_open[0]) - 1
 
 
 def beat(connection: sqlite3.Connection) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
@@ -27,6 +28,7 @@ from gateway.stores.records import (
 )
 from gateway.stores.sqlite import corrections, inserts, open_exchanges, pruning, queries, schema
 from gateway.stores.sqlite.lock import StoreLock
+from gateway.stores.sqlite.mark import file_state, read_mark, write_mark
 from gateway.stores.sqlite.spill import Spill
 from gateway.stores.sqlite.writer import Batch, Waiter, Writer
 from gateway.stores.sqlite.writer_jobs import WriterJob
@@ -52,6 +54,8 @@ class _Store(NamedTuple):
     spill: Spill
     booked_late: int
     recovered: int
+    unchecked: bool
+    settled_through: int
 
 
 class SQLiteLedger:
@@ -59,13 +63,17 @@ class SQLiteLedger:
 
     Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``recovered``: intents
     an earlier process had left open, settled as ``unknown`` when this one started. ``booked_late``: settlements that
-    it had to leave in the spill file, read in by this one.
+    it had to leave in the spill file, read in by this one. ``unchecked``: the last writer did not end well, and the
+    file is too large to be looked through before it serves; ``check`` does it beside the work.
     """
 
     def __init__(self, store: _Store) -> None:
         self.path = store.path
         self.recovered = store.recovered
         self.booked_late = store.booked_late
+        self.unchecked = store.unchecked
+        self._settled_through = store.settled_through
+        self._damage = ""
         self._loop = asyncio.get_running_loop()
         self._lock = store.lock
         self._writer = Writer(store.connection, store.spill, self._deliver_from_writer)
@@ -83,10 +91,12 @@ class SQLiteLedger:
 
         StoreError, with words on how to recover: in use by another process, damaged, not a store, too new.
         """
-        opening = asyncio.get_running_loop().run_in_executor(None, _open, path, clock)
+        given_up = threading.Event()
+        opening = asyncio.get_running_loop().run_in_executor(None, _open, path, clock, given_up.is_set)
         try:
             store = await asyncio.shield(opening)
         except asyncio.CancelledError:
+            given_up.set()
             opening.add_done_callback(_close_unused)
             raise
         ledger = cls(store)
@@ -99,8 +109,34 @@ class SQLiteLedger:
         return self._awaited + self._settling - self._writer.booked
 
     def usable(self) -> bool:
-        """False from a failed commit until one works again (the writer tries four times a second), and once closed."""
-        return self._writer.usable and not self._closed
+        """False from a failed commit until one works again (the writer tries four times a second), once the file has
+        turned out damaged, and once closed.
+        """
+        return self._writer.usable and not self._closed and not self._damage
+
+    async def check(self, told: Callable[[str, int, int], None]) -> str:
+        """Look through every page, in a thread. Returns what is wrong and what to do, empty for nothing; a file that is
+        damaged takes no more intents.
+
+        ``told``: is called, in that thread, with each table's name, its number and how many there are.
+        """
+        try:
+            finding = await self._loop.run_in_executor(None, schema.look_through, self.path, told, lambda: self._closed)
+        except StoreError as error:
+            finding = str(error)
+        self._damage = finding
+        self.unchecked = False
+        return finding
+
+    async def mark(self) -> None:
+        """Write down how far the books are settled, so that the next start need not look at older rows."""
+        with suppress(OSError, StoreError):
+            await self._loop.run_in_executor(None, self._mark, False)
+
+    def _mark(self, clean: bool) -> None:
+        with schema.reading(self.path) as store:
+            self._settled_through = inserts.settled_through(store, self._settled_through)
+        write_mark(self.path, clean=clean, settled_through=self._settled_through)
 
     async def reserve(self, intent: Intent) -> None:
         """Return once the intent is committed; errors.ledger_unavailable() if it is not.
@@ -213,7 +249,9 @@ class SQLiteLedger:
 
     def _end(self) -> None:
         """In a thread, so that a cancelled ``close`` lets go of the lock after the writer ended, never before."""
-        self._writer.stop()
+        well = self._writer.stop() and not self._damage and not self.unchecked
+        with suppress(OSError, StoreError):  # the next start takes longer
+            self._mark(well)
         self._lock.release()
 
     def _commit_of(self, waiters: list[Waiter]) -> Waiter:
@@ -263,14 +301,19 @@ class SQLiteLedger:
                 waiter.set_exception(errors.ledger_unavailable())
 
 
-def _open(path: Path, clock: Clock) -> _Store:
-    """Lock first, so that of two gateways started at once only one checks and migrates."""
+def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
+    """Lock first, so that of two gateways started at once only one checks and migrates.
+
+    ``given_up``: whether nothing is to come of it; StoreError then, soon.
+    """
     path = path.resolve()
     with ExitStack() as undo:
         lock = StoreLock.take(path)
         undo.callback(lock.release)
         now_ns = clock.wall_ns()
-        connection = schema.open_for_writing(path, now_ns)
+        mark = read_mark(path)
+        unchecked = not mark.clean and file_state(path)[1] > schema.CHECKED_AT_ONCE
+        connection = schema.open_for_writing(path, now_ns, check=not mark.clean and not unchecked, given_up=given_up)
         undo.callback(connection.close)
         spill = Spill.open(path)
         undo.callback(spill.close)
@@ -278,9 +321,14 @@ def _open(path: Path, clock: Clock) -> _Store:
             booked_late = inserts.book_late(connection, spill.read())
             if spill.filled:
                 spill.empty()
-            store = _Store(path, connection, lock, spill, booked_late, inserts.close_open_intents(connection, now_ns))
+            recovered = inserts.close_open_intents(connection, now_ns, mark.settled_through)
+            through = inserts.settled_through(connection, mark.settled_through)
+            with suppress(OSError):
+                write_mark(path, clean=False, settled_through=through)
+            store = _Store(path, connection, lock, spill, booked_late, recovered, unchecked, through)
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
+        connection.set_progress_handler(None, 0)
         undo.pop_all()
     return store
 

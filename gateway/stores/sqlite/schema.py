@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 from gateway.core.errors import StoreError
 from gateway.stores.sqlite.booked_prices import WritingConnection
+from gateway.stores.sqlite.files import give_to_owner_of
 
 APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""
@@ -28,8 +29,20 @@ LOG_SIZE_LIMIT = 64 * 1024 * 1024
 """Bytes; a log that grew beyond (because of a long reader) is cut back."""
 
 
-def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
+_STEPS = 100_000
+"""Instructions of SQLite's machine, a few milliseconds, between two questions whether to go on."""
+
+CHECKED_AT_ONCE = 64 * 1024 * 1024
+"""Bytes of a store that is checked page by page before it is used: a third of a second of an ordinary disk."""
+
+
+def open_for_writing(
+    path: Path, now_ns: int, *, check: bool = True, given_up: Callable[[], bool] | None = None
+) -> sqlite3.Connection:
     """The writing connection, in autocommit; the file is made or migrated as needed. Mode 0600, WAL, NORMAL.
+
+    ``check``: whether every page is looked at before. ``given_up``: is asked again and again, also by the connection's
+        later statements, whether to stop with an error.
 
     The caller holds the StoreLock. The connection may be handed to another thread, but used by one only.
     StoreError: not a database, damaged, another program's, or of a newer version. The file is then as it was.
@@ -38,8 +51,9 @@ def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
         _make_private(path)
         # Looked at through a read-only connection first: one that may write would fold the log into a damaged file.
         with closing(_connect_reading(path)) as look:
+            look.set_progress_handler(given_up, _STEPS)
             version = _version(look, path)
-            findings = look.execute("PRAGMA quick_check(1)").fetchone()[0]
+            findings = look.execute("PRAGMA quick_check(1)").fetchone()[0] if check else "ok"
         if findings != "ok":
             raise StoreError(_damaged(path, findings))
         connection = sqlite3.connect(
@@ -51,6 +65,7 @@ def open_for_writing(path: Path, now_ns: int) -> sqlite3.Connection:
             factory=WritingConnection,
         )
         connection.known_prices = {}
+        connection.set_progress_handler(given_up, _STEPS)
         try:
             _prepare(connection, version, now_ns)
         except BaseException:
@@ -83,6 +98,30 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+def look_through(path: Path, told: Callable[[str, int, int], None], stopped: Callable[[], bool]) -> str:
+    """What is wrong with the pages of a store, table by table; empty if nothing is. StoreError if it cannot be read.
+
+    ``told``: is called before each table with its name, its number and how many there are. ``stopped``: whether to
+    give up, which finds nothing.
+    """
+    with reading(path) as store:
+        store.set_progress_handler(stopped, _STEPS)
+        tables = [
+            name for (name,) in store.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+        ]
+        for number, name in enumerate(tables, start=1):
+            told(name, number, len(tables))
+            try:
+                (finding,) = store.execute(f"PRAGMA quick_check('{name}')").fetchone()
+            except sqlite3.OperationalError:
+                if stopped():
+                    return ""
+                raise
+            if finding != "ok":
+                return _damaged(path, finding)
+    return ""
+
+
 def _make_private(path: Path) -> None:
     """Create the file, or take from an existing one what others may do with it. Its log inherits the mode."""
     try:
@@ -94,6 +133,7 @@ def _make_private(path: Path) -> None:
     try:
         if os.fstat(descriptor).st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
+        give_to_owner_of(path.parent, path)  # before SQLite makes its log, which it gives to the file's owner
     except PermissionError:
         raise StoreError(f"{path} is open to other users and not ours to close. Run: chmod 600 {path}") from None
     finally:
@@ -101,7 +141,27 @@ def _make_private(path: Path) -> None:
 
 
 def _connect_reading(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    """A read-only connection. A file whose log cannot be opened because its medium cannot be written (a snapshot, a
+    mounted copy) is read as one that never changes; what a log beside it holds would be missing, so there must be none.
+    """
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise StoreError(
+                f"{path} lies where nothing can be written, with rows in its log that can only be read where it can: "
+                "copy it and its -wal to another folder."
+            ) from error
+        return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

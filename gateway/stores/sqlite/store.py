@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,8 @@ from gateway.stores.records import Balance, BalancePeriod, Held, Pruned, UsageRo
 from gateway.stores.sqlite import balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
-from gateway.stores.sqlite.schema import open_for_writing, reading
+from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
+from gateway.stores.sqlite.schema import CHECKED_AT_ONCE, open_for_writing, reading
 from gateway.stores.sqlite.writer_jobs import WriterJob
 
 T = TypeVar("T")
@@ -121,6 +122,7 @@ class SQLiteStore:
         self.pepper_file = pepper_file(ledger.path)
         self.recovered = ledger.recovered
         self.booked_late = ledger.booked_late
+        self.unchecked = ledger.unchecked
         self.keys = SQLiteKeys(ledger.path, ledger)
         self.usage = SQLiteUsage(ledger.path)
         self.balances = SQLiteBalances(ledger)
@@ -129,6 +131,12 @@ class SQLiteStore:
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:
         """See ``SQLiteLedger.open``: raises StoreInUse, StoreError, with words on how to recover."""
         return cls(await SQLiteLedger.open(path, clock=clock))
+
+    async def check(self, told: Callable[[str, int, int], None]) -> str:
+        return await self.ledger.check(told)
+
+    async def mark(self) -> None:
+        await self.ledger.mark()
 
     async def close(self) -> None:
         await self.ledger.close()
@@ -181,8 +189,13 @@ def keys_for_writing(path: Path, now_ns: int) -> Iterator[SQLiteKeys]:
     path = path.resolve()
     lock = StoreLock.take(path)
     try:
-        with closing(open_for_writing(path, now_ns)) as connection:
+        mark = read_mark(path)
+        check = not mark.clean and file_state(path)[1] <= CHECKED_AT_ONCE
+        with closing(open_for_writing(path, now_ns, check=check)) as connection:
             connection.execute("PRAGMA synchronous = FULL")  # what is told as done is on the disk
             yield SQLiteKeys(path, DirectWriter(connection, path))
+        if mark != UNMARKED:
+            with suppress(OSError):  # the next start takes longer
+                write_mark(path, clean=mark.clean, settled_through=mark.settled_through)
     finally:
         lock.release()

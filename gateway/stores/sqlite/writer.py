@@ -72,6 +72,7 @@ class Writer:
         self._jobs: list[WriterJob] = []
         self._synced = False
         self._ended = False
+        self._well = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     def start(self) -> None:
@@ -83,10 +84,14 @@ class Writer:
         if self._ended:
             self._refuse_rest()
 
-    def stop(self) -> None:
-        """Write what was handed over, close the connection, end the thread. Blocks; safe to call twice."""
+    def stop(self) -> bool:
+        """Write what was handed over, close the connection, end the thread. Blocks; safe to call twice.
+
+        Returns whether everything is in the store.
+        """
         self._inbox.put(None)
         self._thread.join()
+        return not self._owed and self._well
 
     def _run(self) -> None:
         stopping = False
@@ -96,6 +101,7 @@ class Writer:
                 self._commit(batch)
             self._finish()
         finally:
+            self._well = self.usable
             self.usable = False
             self._ended = True
             self._deliver(list(self._waiting), False)

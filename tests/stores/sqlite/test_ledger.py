@@ -211,7 +211,7 @@ async def test_the_files_are_for_their_owner_only(path: Path):
     finally:
         os.umask(before)
     assert modes == dict.fromkeys(
-        ("gateway.db", "gateway.db-wal", "gateway.db-shm", "gateway.db.lock", "gateway.db.spill"), 0o600
+        (f"gateway.db{ending}" for ending in ("", "-wal", "-shm", ".lock", ".mark", ".spill")), 0o600
     )
 
 

@@ -54,6 +54,8 @@ def calls_to_connect() -> list[tuple[str, str]]:
 
 def test_the_program_opens_a_store_for_writing_in_one_place():
     assert calls_to_connect() == [
+        ("stores/sqlite/backup.py", "target"),  # a copy that was not there before
+        ("stores/sqlite/schema.py", "f'{path.as_uri()}?mode=ro&immutable=1'"),
         ("stores/sqlite/schema.py", "f'{path.as_uri()}?mode=ro'"),
         ("stores/sqlite/schema.py", "path"),
     ]

@@ -1,0 +1,38 @@
+"""The care of a store while it serves: looked through after a bad end, and marked so that the next start is quick."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.stores.base import Store
+from gateway.telemetry.log import Log
+
+MARK_EVERY = 600.0
+"""Seconds between two notes of how far the books are settled."""
+
+
+async def look_after(store: Store, log: Log) -> None:
+    """Look the store through if need be, then note for ever how far its books are settled."""
+    if store.unchecked:
+        await _look_through(store, log)
+    while True:
+        await asyncio.sleep(MARK_EVERY)
+        await store.mark()
+
+
+async def _look_through(store: Store, log: Log) -> None:
+    log.warning(
+        "store_check",
+        store=store.name,
+        state="begun",
+        message="its last gateway did not end well; it is looked through while this one serves",
+    )
+
+    def told(part: str, number: int, parts: int) -> None:
+        log.info("store_check", store=store.name, state="running", part=part, number=number, parts=parts)
+
+    finding = await store.check(told)
+    if finding:
+        log.error("store_check", store=store.name, state="damaged", message=f"no more requests are taken: {finding}")
+    else:
+        log.info("store_check", store=store.name, state="well")

@@ -1,0 +1,175 @@
+"""Ways out of a network: proxies for chat, tasks and fetches; a company's authorities; certificates of our own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+import yaml
+
+from tests.upstream.peer import Do, Peer
+from tests.upstream.tunnels import ForwardProxy
+
+from .conftest import StartGateway
+from .harness import ALICE, Rig
+
+IMAGES = "/v1/images/generations"
+FLUX = {"model": "flux-schnell", "prompt": "a kite", "response_format": "b64_json"}
+
+CHAT = json.dumps(
+    {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6},
+    }
+).encode()
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(CHAT), CHAT)
+
+
+async def flux(rig: Rig) -> bytes:
+    """A picture, ordered as a task and fetched for the client."""
+    async with rig.client() as client:
+        await client.ask(json.dumps(FLUX).encode(), ALICE, target=IMAGES)
+        answer = await client.rest(await client.head())
+    assert answer.status == 200, answer.body
+    return base64.b64decode(answer.json()["data"][0]["b64_json"])
+
+
+async def reload(rig: Rig, proxy: str) -> None:
+    path = rig.folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "proxy": proxy}))
+    assert await rig.gateway.reload() == []
+
+
+class TestProxies:
+    async def test_chat_tasks_and_fetches_go_through_it(self, gateway: StartGateway) -> None:
+        async with ForwardProxy() as proxy:
+            rig = await gateway(f"proxy: http://127.0.0.1:{proxy.port}")
+            assert (await rig.chat()).status == 200
+            assert (await rig.chat(stream=True)).payloads[-1] == b"[DONE]"
+            seen = len(proxy.targets)
+            assert (await flux(rig)).startswith(b"\x89PNG")
+            hosts = {url.removeprefix("http://") for url in rig.sandbox.urls.values()}
+            assert set(proxy.targets) <= hosts
+            assert len(proxy.targets) > seen  # the fetch, whose connection is never kept
+
+    async def test_an_upstream_may_have_its_own(self, gateway: StartGateway) -> None:
+        async with ForwardProxy() as proxy:
+            rig = await gateway(f"upstreams: {{backup: {{proxy: 'http://127.0.0.1:{proxy.port}'}}}}")
+            assert (await rig.chat()).header("x-gateway-upstream") == "piapi"
+            assert proxy.targets == []
+            for role in ("api", "proxy"):
+                rig.sandbox.script("status;code=500", role=role, times=None)
+            assert (await rig.chat()).header("x-gateway-upstream") == "backup"
+            assert len(proxy.targets) == 1
+
+    async def test_a_reload_changes_the_way(self, gateway: StartGateway) -> None:
+        rig = await gateway()
+        assert (await rig.chat()).status == 200
+        async with ForwardProxy() as proxy:
+            await reload(rig, f"http://127.0.0.1:{proxy.port}")
+            assert (await rig.chat()).status == 200
+            assert len(proxy.targets) == 1
+            assert (await flux(rig)).startswith(b"\x89PNG")
+            await reload(rig, "none")
+            seen = len(proxy.targets)
+            assert (await rig.chat()).status == 200
+            assert (await flux(rig)).startswith(b"\x89PNG")
+            assert len(proxy.targets) == seen
+
+    async def test_wrong_credentials_are_told_to_the_operator_and_to_nobody_else(self, gateway: StartGateway) -> None:
+        async with ForwardProxy(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n") as proxy:
+            rig = await gateway(f"proxy: 'http://ann:s3cret-word@127.0.0.1:{proxy.port}'")
+            answer = await rig.chat()
+            assert (answer.status, answer.json()["error"]["code"]) == (502, "upstream_unreachable")
+            assert "407" not in answer.body.decode()
+            lines = await rig.log_lines("attempt", 3)
+            assert all("answered 407 to CONNECT" in line["detail"] for line in lines)
+            assert all("user and password are missing or wrong" in line["detail"] for line in lines)
+            text = (rig.folder / "gateway.log").read_text()
+            assert "s3cret-word" not in text
+            assert base64.b64encode(b"ann:s3cret-word").decode() not in text
+
+
+class TestCertificates:
+    @pytest.fixture
+    def authority(self, tmp_path: Path) -> trustme.CA:
+        made = trustme.CA()
+        made.cert_pem.write_to_path(tmp_path / "ca.pem")
+        made.issue_cert("gateway.example").private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+        return made
+
+    @pytest.fixture
+    def context(self, authority: trustme.CA) -> Callable[[bool], ssl.SSLContext]:
+        """The upstream's side of TLS; True for one that asks who comes."""
+
+        def make(asks: bool) -> ssl.SSLContext:
+            made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            authority.issue_cert("127.0.0.1").configure_cert(made)
+            if asks:
+                authority.configure_trust(made)
+                made.verify_mode = ssl.CERT_REQUIRED
+            return made
+
+        return make
+
+    @pytest.mark.parametrize("everywhere", [True, False])
+    async def test_a_companys_own_authority(
+        self,
+        gateway: StartGateway,
+        tmp_path: Path,
+        context: Callable[[bool], ssl.SSLContext],
+        everywhere: bool,
+    ) -> None:
+        async with Peer([Do.REQUEST, OK], context=context(False)) as peer:
+            url = f"https://127.0.0.1:{peer.port}"
+            known = f"ca_file: {tmp_path}/ca.pem"
+            own = "" if everywhere else f", {known}"
+            upstreams = f"upstreams: {{piapi: {{endpoints: [{{url: '{url}'}}]{own}}}, backup: {{keys: []}}}}"
+            rig = await gateway(f"{known}\n{upstreams}" if everywhere else upstreams)
+            assert (await rig.chat()).json()["choices"][0]["message"]["content"] == "hello"
+            stranger = await gateway(f"upstreams: {{piapi: {{endpoints: [{{url: '{url}'}}]}}, backup: {{keys: []}}}}")
+            assert (await stranger.chat()).status == 502
+            assert all("CERTIFICATE_VERIFY_FAILED" in one["detail"] for one in await stranger.log_lines("attempt"))
+
+    async def test_a_certificate_of_our_own(
+        self, gateway: StartGateway, tmp_path: Path, context: Callable[[bool], ssl.SSLContext]
+    ) -> None:
+        async with Peer([Do.REQUEST, OK], context=context(True)) as peer:
+            base = f"{{endpoints: [{{url: 'https://127.0.0.1:{peer.port}'}}], ca_file: {tmp_path}/ca.pem"
+            shown = await gateway(
+                f"upstreams: {{piapi: {base}, client_cert: {tmp_path}/own.pem}}, backup: {{keys: []}}}}"
+            )
+            assert (await shown.chat()).json()["choices"][0]["message"]["content"] == "hello"
+            hidden = await gateway(f"upstreams: {{piapi: {base}}}, backup: {{keys: []}}}}")
+            assert (await hidden.chat()).status == 502
+
+
+class TestClientsBehindProxies:
+    async def test_guessing_is_throttled_by_the_clients_address(self, gateway: StartGateway) -> None:
+        rig = await gateway("trusted_proxies: [127.0.0.1]")
+
+        async def guess(number: int, address: str) -> int:
+            return (await rig.chat(key=f"gw-guess-{number:020}", headers={"x-forwarded-for": address})).status
+
+        told = [await guess(number, "203.0.113.7") for number in range(60)]
+        assert told[0] == 401
+        assert told[-1] == 429
+        assert await guess(99, "203.0.113.8") == 401
+        assert await guess(99, "203.0.113.8, 203.0.113.7") == 429  # what stands before is the client's own word
+
+    async def test_a_stranger_cannot_choose_its_address(self, gateway: StartGateway) -> None:
+        rig = await gateway()
+        told = [
+            (await rig.chat(key=f"gw-guess-{number:020}", headers={"x-forwarded-for": f"203.0.113.{number}"})).status
+            for number in range(60)
+        ]
+        assert told[-1] == 429

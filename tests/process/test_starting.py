@@ -1,0 +1,154 @@
+"""Starts and stops at the edges: signals during a start, terminals that close, outputs that take nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from gateway.sandbox import Sandbox
+from gateway.stores.sqlite.mark import read_mark
+from gateway.stores.sqlite.queries import verify
+
+from .running import PATIENCE, PROGRAM, Gateway, Program, ask, chat, new_client, settings, write
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+
+
+async def test_a_load_balancer_has_time_to_notice(tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient) -> None:
+    """With drain_delay /readyz says 503 while requests are still served."""
+    write(tmp_path, settings(sandbox, tmp_path, drain_delay="1h", drain="0s"))
+    async with Gateway.serve(tmp_path) as gateway:
+        assert (await client.get(f"{gateway.url}/readyz")).status_code == 200
+        gateway.signal(signal.SIGTERM)
+        await gateway.event("leaving", seconds=3600.0)
+        not_ready = await client.get(f"{gateway.url}/readyz")
+        assert (not_ready.status_code, "draining" in not_ready.text) == (503, True)
+        assert (await client.get(f"{gateway.url}/healthz")).status_code == 200
+        assert (await ask(client, gateway, chat())).status == 200
+        gateway.signal(signal.SIGTERM)  # a second one ends the waiting
+        assert await gateway.wait() == 0
+    assert verify(tmp_path / "gateway.db").settled == 1
+    assert read_mark(tmp_path / "gateway.db").clean
+
+
+async def test_sigterm_during_a_long_start_is_heeded(tmp_path: Path, sandbox: Sandbox) -> None:
+    """The store takes long to be opened: here it is locked by another program, which SQLite waits for."""
+    write(tmp_path, settings(sandbox, tmp_path))
+    async with Gateway.serve(tmp_path) as gateway, new_client() as client:
+        assert (await ask(client, gateway, chat())).status == 200
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.wait() == 0
+    with closing(sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with Program.run(tmp_path, "serve") as starting:
+            lock = tmp_path / "gateway.db.lock"
+            while lock.read_text().strip() != str(starting.process.pid):
+                await asyncio.sleep(0.01)
+            starting.signal(signal.SIGTERM)
+            assert await starting.wait() == 0
+            assert "listens on" not in starting.out.text
+        other.execute("ROLLBACK")
+    assert verify(tmp_path / "gateway.db").settled == 1
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+async def test_a_terminal_that_closes_takes_what_runs_in_it_along(
+    tmp_path: Path, sandbox: Sandbox, command: str
+) -> None:
+    write(tmp_path, settings(sandbox, tmp_path))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(  # noqa: ASYNC220
+        [PROGRAM, command], cwd=tmp_path, env=ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True, preexec_fn=lambda: _take_terminal(0),
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        await asyncio.to_thread(_read_until, ours, b"listens on" if command == "serve" else b"curl")
+        os.close(ours)  # the kernel sends SIGHUP to the foreground of a terminal that is gone
+        assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_as_a_service_sighup_reloads(tmp_path: Path, sandbox: Sandbox) -> None:
+    write(tmp_path, settings(sandbox, tmp_path))
+    async with Gateway.serve(tmp_path) as gateway:
+        gateway.signal(signal.SIGHUP)
+        await gateway.event("config_reloaded")
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.wait() == 0
+
+
+async def test_without_standard_streams_the_ledger_stays_whole(tmp_path: Path, sandbox: Sandbox) -> None:
+    """With them closed, the ledger's file would get their numbers, and what is printed would be written into it."""
+    path = write(tmp_path, settings(sandbox, tmp_path, listen="127.0.0.1:0"))
+    (tmp_path / "gateway.db").unlink(missing_ok=True)
+    process = await asyncio.create_subprocess_shell(
+        f"exec {PROGRAM} serve --config {path} 0<&- 1>&- 2>&-", cwd=tmp_path, env=ENVIRONMENT
+    )
+    try:
+        lock = tmp_path / "gateway.db.mark"
+        async with asyncio.timeout(PATIENCE):
+            while not lock.exists():
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)  # it prints where it listens, and logs, after that
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert verify(tmp_path / "gateway.db").problems == []
+    assert (tmp_path / "gateway.db").read_bytes().startswith(b"SQLite format 3\x00")
+
+
+async def test_an_output_that_takes_nothing_does_not_keep_it_from_serving(tmp_path: Path, sandbox: Sandbox) -> None:
+    path = write(tmp_path, settings(sandbox, tmp_path))
+    process = await asyncio.create_subprocess_shell(
+        f"exec {PROGRAM} serve --config {path} >/dev/full 2>{tmp_path}/log", cwd=tmp_path, env=ENVIRONMENT
+    )
+    mark = tmp_path / "gateway.db.mark"
+    async with asyncio.timeout(PATIENCE):
+        while not mark.exists():
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        assert process.returncode is None, (tmp_path / "log").read_text()
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("arguments", ["models", "check", "--help"])
+def test_a_full_disk_is_told_and_no_abort(tmp_path: Path, arguments: str) -> None:
+    finished = subprocess.run(
+        f"exec {PROGRAM} {arguments} >/dev/full", shell=True, cwd=tmp_path, env=ENVIRONMENT, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert finished.returncode == 1
+    assert "No space left" in finished.stderr.splitlines()[-1]
+    assert "Traceback" not in finished.stderr
+    assert "Exception ignored" not in finished.stderr
+
+
+def _take_terminal(descriptor: int) -> None:
+    """Make a terminal the controlling one of this process's new session."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)
+
+
+def _read_until(descriptor: int, wanted: bytes) -> None:
+    seen = b""
+    while wanted not in seen:
+        seen += os.read(descriptor, 4096)
