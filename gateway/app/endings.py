@@ -1,12 +1,15 @@
-"""What the log is told of models that end: at the start, after a reload, and at the beginning of every day."""
+"""What the log is told of models that end: at the start, after a reload, and at the beginning of every day.
+
+Many end at a time, so that one warning counts them, and each has its line at level ``info``.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from gateway.config import Config, end_warnings
-from gateway.core.routing.endings import DAY_NS
+from gateway.config import Config, EndWarning, end_warnings
+from gateway.core.routing.endings import DAY_NS, WARN_DAYS
 from gateway.runtime import today
 from gateway.telemetry.log import Log
 
@@ -15,15 +18,37 @@ LAST_TOLD = 30
 
 
 def tell_of_ends(config: Config, log: Log, last_told: int | None = None) -> None:
-    """One warning a model that has ended or soon will.
+    """One warning for all models that have ended or soon will; in full if there is only one.
 
     ``last_told``: how many days after an end it is still told; None for always.
     """
-    for one in end_warnings(config, today.now_ns()):
-        if last_told is None or -one.days <= last_told:
-            event = "model_ended" if one.days < 0 else "model_ends"
-            successor = ", ".join(one.successors) or None
-            log.warning(event, model=one.model, shutdown=one.shutdown, successor=successor, message=one.sentence)
+    found = [one for one in end_warnings(config, today.now_ns()) if last_told is None or -one.days <= last_told]
+    if len(found) > 1:
+        _tell_of_many(found, log)
+    tell = log.info if len(found) > 1 else log.warning
+    for one in found:
+        event = "model_ended" if one.days < 0 else "model_ends"
+        successor = ", ".join(one.successors) or None
+        tell(event, model=one.model, shutdown=one.shutdown, successor=successor, message=one.sentence)
+
+
+def _tell_of_many(found: Sequence[EndWarning], log: Log) -> None:
+    """How many they are, and which is next: of those still to come the first, else the last that ended."""
+    over = [one for one in found if one.days < 0]
+    coming = [one for one in found if one.days >= 0]
+    nearest = min(coming, key=lambda one: one.days) if coming else max(over, key=lambda one: one.days)
+    gone = sum(one.gone for one in found)
+    log.warning(
+        "models_end",
+        ended=len(over),
+        ending=len(coming),
+        unserved=gone,
+        nearest=nearest.model,
+        shutdown=nearest.shutdown,
+        successor=", ".join(nearest.successors) or None,
+        message=f"{len(found)} models end within {WARN_DAYS} days or have ended, and {gone} of them are served by no "
+        "other target; 'piapi-gateway check' lists them with the lines to change",
+    )
 
 
 async def watch_ends(config: Callable[[], Config], log: Log) -> None:

@@ -1,7 +1,8 @@
 """What upstreams list themselves, asked in the background: at start, every hour, and after a reload that changed one.
 
-No request waits for an answer, nor does start, reload or shutdown. An upstream without a list costs one quiet line in
-the log. A list that names last days takes effect with the next request.
+One that gave no list, perhaps because it is not up yet, is asked again sooner. No request waits for an answer, nor does
+start, reload or shutdown. An upstream without a list costs one quiet line in the log. A list that names last days takes
+effect with the next request.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from gateway.upstream.model_list import ask_model_list
 
 ASK_EVERY = 3600.0
 """Seconds between two questions for a list."""
+
+ASK_AGAIN = 60.0
+"""Seconds to the next question where there was no list; twice as many after each further one, ``ASK_EVERY`` at most."""
 
 JITTER = 0.1
 """The share by which that differs from one time to the next, so that many gateways do not ask at once."""
@@ -73,24 +77,28 @@ class ModelLists:
         return made
 
     async def _keep_asking(self, upstream: Upstream) -> None:
+        pause = ASK_AGAIN
         while True:
-            await self._ask(upstream)
-            await asyncio.sleep(ASK_EVERY * (1 + JITTER * (2 * self._services.randomness.random() - 1)))
+            listed = await self._ask(upstream)
+            wait, pause = (ASK_EVERY, ASK_AGAIN) if listed else (pause, min(2 * pause, ASK_EVERY))
+            await asyncio.sleep(wait * (1 + JITTER * (2 * self._services.randomness.random() - 1)))
 
-    async def _ask(self, upstream: Upstream) -> None:
+    async def _ask(self, upstream: Upstream) -> bool:
+        """Ask once; whether there was a list."""
         services, name = self._services, upstream.name
         answer = await ask_model_list(services.pool, upstream)
         now_ns = services.clock.wall_ns()
         if isinstance(answer, str):
             services.log.debug("models_not_listed", upstream=name, reason=answer)
             self.lists = self.lists.failed(name, answer, now_ns)
-            return
+            return False
         before, self.lists = self.lists, self.lists.answered(name, answer, now_ns)
         if len(before.models(name)) != len(self.lists.models(name)):
             services.log.info("models_listed", upstream=name, models=len(answer))
         if before.dates != self.lists.dates:  # requests from now on go by the new ones
             services.snapshot = take_snapshot(self._config, services.snapshot.states, self.lists)
         self._warn_of_ended()
+        return True
 
     def _warn_of_ended(self) -> None:
         """Say once of each target that it is not asked any more because its upstream's own list says so."""

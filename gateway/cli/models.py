@@ -28,7 +28,7 @@ _PRICES = (
     "call",
     "minimum",
 )
-_COLUMNS = ("model", "upstream", "upstream_model", "operation", "state", "ends", "plan", "price_usd")
+_COLUMNS = ("model", "upstream", "upstream_model", "operation", "state", "ends", "plan", "rewrites", "price_usd")
 _DAY_NS = 86_400 * 10**9
 
 
@@ -76,9 +76,17 @@ def models_table(rows: Sequence[Mapping[str, Any]], now_ns: int) -> str:
                     "ends": end_shown(target, now_ns),
                     "price_usd": _price(target["price"] or {}),
                     "plan": row["plan"] if place == 0 else "",
+                    "rewrites": _rewrites(target.get("rewrites", {})),
                 }
             )
-    return render(lines, _COLUMNS)
+    shown = [name for name in _COLUMNS if name != "rewrites" or any(line[name] for line in lines)]
+    return render(lines, shown)
+
+
+def _rewrites(rewrites: Mapping[str, Any]) -> str:
+    """``max_tokens as max_completion_tokens, without stop``."""
+    renamed = [f"{name} as {new}" for name, new in rewrites.items() if name != "drop"]
+    return ", ".join([*renamed, *(f"without {name}" for name in rewrites.get("drop", ()))])
 
 
 def models_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -87,7 +95,7 @@ def models_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
     about = ("model", "upstream", "upstream_model", "operation", "state", "shutdown", "successor")
     amounts = (*_PRICES, "long", "tiers", "table", "picture_tokens", "estimated")
-    whence = ("source", "as_of", "confidence", "plan", "aliases", "max_output", "notes")
+    whence = ("source", "as_of", "confidence", "plan", "aliases", "max_output", "notes", "rewrites")
     return as_csv((*about, *amounts, *whence), _csv_lines(rows))
 
 
@@ -116,12 +124,15 @@ def _csv_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         for target in row["targets"]:
             price = target["price"] or {}
             nested = {name: _flat(value) for name, value in price.items()}
-            rest = {name: value for name, value in target.items() if name not in ("price", "model")}
+            rest = {name: value for name, value in target.items() if name not in ("price", "model", "rewrites")}
+            rest["rewrites"] = _flat(target.get("rewrites", {}))
             yield {"model": row["model"], "upstream_model": target["model"], **rest, **nested, **of_model}
 
 
 def _flat(value: Any) -> str:
-    """A mapping as ``flex=0.5|fast=2``, with a dot between the names of two levels; anything else as it is."""
+    """A mapping as ``flex=0.5|fast=2``, with a dot between the names of two levels; a list as ``stop,user``; anything
+    else as it is.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if not isinstance(value, Mapping):
@@ -130,6 +141,8 @@ def _flat(value: Any) -> str:
     for name, inner in value.items():
         if isinstance(inner, Mapping):
             parts += [f"{name}.{key}={each}" for key, each in inner.items()]
+        elif isinstance(inner, Sequence) and not isinstance(inner, str):
+            parts.append(f"{name}={','.join(inner)}")
         else:
             parts.append(f"{name}={inner}")
     return "|".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.billing.usage import UNPRICED
@@ -28,7 +28,7 @@ def unpriced_advice(rows: Sequence[Mapping[str, Any]]) -> str:
         f"unpriced: {what} served at no known price. What that costs is in no figure here, and no budget stops it.",
         "Give their models a price under 'models' in the configuration, then reload. What is booked already stays.",
     ]
-    lines = sorted(set(_lines(rows)))
+    lines = _lines(rows)
     told += [f"  {line}" for line in lines[:MOST_LINES]]
     if not lines:
         told.append("  Which ones: piapi-gateway usage --by model,upstream")
@@ -37,8 +37,12 @@ def unpriced_advice(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(told)
 
 
-def _lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """``gpt-9: {targets: [{upstream: piapi, price: {input: …, output: …}}]}``"""
+def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``gpt-9: {targets: [{upstream: piapi, price: {input: …, output: …}}]}``
+
+    One line a model, since a second one of that name would be a duplicate key. The target used most stands first.
+    """
+    models: dict[str, dict[str, int]] = {}
     for row in rows:
         by_the_piece = row.get("unpriced_images", 0) and not row.get("unpriced_output_tokens", 0)
         price = "{image: …}" if by_the_piece else "{input: …, output: …}"
@@ -46,8 +50,13 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             if booked["unpriced_requests"]:
                 name, model = row.get("model") or booked["model"], booked["model"]
                 there = "" if name == model else f"model: {_yaml(model)}, "
-                upstream = _yaml(booked["upstream"])
-                yield f"{_yaml(name)}: {{targets: [{{upstream: {upstream}, {there}price: {price}}}]}}"
+                target = f"{{upstream: {_yaml(booked['upstream'])}, {there}price: {price}}}"
+                targets = models.setdefault(name, {})
+                targets[target] = targets.get(target, 0) + booked["unpriced_requests"]
+    return [
+        f"{_yaml(name)}: {{targets: [{', '.join(sorted(targets, key=lambda one: (-targets[one], one)))}]}}"
+        for name, targets in sorted(models.items())
+    ]
 
 
 def _yaml(name: str) -> str:

@@ -18,6 +18,7 @@ class EndWarning:
     ``shutdown``, ``days``: the last day of the first of these targets, and how many days there are until then; below 0
         once it is over.
     ``successors``: the models that are to be asked instead; empty where none is known.
+    ``gone``: whether a request for the model is then answered 404.
     ``sentence``: all of it in words, with the line to change.
     """
 
@@ -25,6 +26,7 @@ class EndWarning:
     shutdown: str
     days: int
     successors: tuple[str, ...]
+    gone: bool
     sentence: str
 
 
@@ -38,8 +40,9 @@ def end_warnings(config: Config, now_ns: int, within: int = WARN_DAYS) -> Iterat
         ends = list(each)
         first = min(ends, key=lambda ending: ending.days)
         successors = tuple(dict.fromkeys(end.target.successor for end in ends if end.target.successor))
+        gone = any(not end.others for end in ends)
         sentence = "; ".join(_sentence(end, config) for end in ends)
-        yield EndWarning(model, first.target.shutdown, first.days, successors, sentence)
+        yield EndWarning(model, first.target.shutdown, first.days, successors, gone, sentence)
 
 
 def without_ends(config: Config) -> Config:

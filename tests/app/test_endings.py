@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,16 @@ class Lines:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
+        self.quiet: list[tuple[str, dict[str, Any]]] = []
 
     def warning(self, event: str, /, **fields: Any) -> None:
         self.told.append((event, fields))
 
+    def info(self, event: str, /, **fields: Any) -> None:
+        self.quiet.append((event, fields))
+
     def of(self, model: str) -> list[str]:
-        return [event for event, fields in self.told if fields["model"] == model]
+        return [event for event, fields in (*self.told, *self.quiet) if fields.get("model") == model]
 
 
 @pytest.fixture
@@ -60,6 +65,7 @@ def told_in(days: float, config: Config, monkeypatch: pytest.MonkeyPatch) -> lis
                 await asyncio.sleep(3600)
                 found.extend((loop.time(), event) for event in lines.of("ours"))
                 lines.told.clear()
+                lines.quiet.clear()
             watching.cancel()
 
     with asyncio.Runner(loop_factory=VirtualTime) as runner:
@@ -91,3 +97,41 @@ def test_where_the_upstreams_are_not_the_real_ones_nothing_ends(written: Written
     lines = Lines()
     tell_of_ends(without_ends(written(-1)), lines)  # type: ignore[arg-type]
     assert lines.told == []
+
+
+def test_many_ends_are_one_warning_and_a_quiet_line_each(tmp_path: Path) -> None:
+    def tell(**days: int) -> Lines:
+        path, lines = tmp_path / "config.yaml", Lines()
+        entries = "".join(
+            f"  {name}: {{targets: [{{upstream: backup, shutdown: {in_days(many)}, successor: after-{name}}}"
+            f"{', {upstream: piapi}' if name == 'kept' else ''}]}}\n"
+            for name, many in days.items()
+        )
+        path.write_text(f"upstreams: {{backup: {{keys: [k]}}, piapi: {{keys: [k]}}}}\nmodels:\n{entries}")
+        config = load(path, {})
+        tell_of_ends(replace(config, declared=[one for one in config.declared if one.model in days]), lines)  # type: ignore[arg-type]
+        return lines
+
+    lines = tell(kept=20, over=-40, next=3, far=31, late=30)
+    ((event, fields),) = lines.told
+    assert event == "models_end"
+    assert (fields["ended"], fields["ending"], fields["unserved"]) == (1, 3, 3)
+    assert (fields["nearest"], fields["shutdown"], fields["successor"]) == ("next", in_days(3), "after-next")
+    assert fields["message"].startswith(
+        "4 models end within 30 days or have ended, and 3 of them are served by no other"
+    )
+    assert sorted((event, each["model"]) for event, each in lines.quiet) == [
+        ("model_ended", "over"),
+        ("model_ends", "kept"),
+        ("model_ends", "late"),
+        ("model_ends", "next"),
+    ]
+    (one,) = [each for _, each in lines.quiet if each["model"] == "next"]
+    assert "change that target to model: after-next" in one["message"]
+
+    lines = tell(long=-40, lately=-1)
+    assert [(event, fields["nearest"]) for event, fields in lines.told] == [("models_end", "lately")]
+
+    lines = tell(only=3, far=31)
+    assert [(event, fields["model"]) for event, fields in lines.told] == [("model_ends", "only")]
+    assert lines.quiet == []

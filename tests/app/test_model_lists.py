@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
 
 from gateway.app import model_lists
-from gateway.app.model_lists import ASK_EVERY, ModelLists
+from gateway.app.model_lists import ASK_AGAIN, ASK_EVERY, ModelLists
 from gateway.config import Config, load
 from gateway.core.listed_model import ListedModel
 from gateway.core.types import Credential, Endpoint, Route, Target, Upstream
@@ -93,10 +94,35 @@ def test_each_is_asked_at_the_start_and_every_hour_give_or_take(monkeypatch: pyt
         world.lists.start()
         await asyncio.sleep(2 * HOUR + 1)
 
-    world = told(monkeypatch, story, piapi=["answered 404"], backup=[ONE])
+    world = told(monkeypatch, story, piapi=[ONE], backup=[ONE])
     assert world.asked == [
         (at * ASK_EVERY, name, key) for at in range(3) for name, key in (("piapi", "first"), ("backup", "spare"))
     ]
+
+
+def test_one_that_is_not_up_yet_is_asked_again_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(world: World) -> None:
+        world.lists.start()
+        await asyncio.sleep(7 * ASK_AGAIN + 1)
+        assert list(world.lists.lists.models("backup")) == ["gpt-4o"]
+        await asyncio.sleep(ASK_EVERY + ASK_AGAIN)
+
+    missing: list[Any] = ["connect_refused", "connect_refused", "answered 502"]
+    world = told(monkeypatch, story, piapi=[ONE], backup=[*missing, ONE, "connect_refused", ONE])
+    asked = [at / ASK_AGAIN for at, name, _ in world.asked if name == "backup"]
+    assert asked == [0, 1, 3, 7, 67, 68]  # after a list it begins anew
+
+
+def test_one_that_never_has_a_list_is_asked_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(world: World) -> None:
+        world.lists.start()
+        await asyncio.sleep(24 * HOUR)
+
+    world = told(monkeypatch, story, piapi=["answered 404"], backup=[ONE])
+    asked = [at for at, name, _ in world.asked if name == "piapi"]
+    waits = [then - at for at, then in pairwise(asked)]
+    assert waits[:8] == [60, 120, 240, 480, 960, 1920, ASK_EVERY, ASK_EVERY]
+    assert set(waits[8:]) == {ASK_EVERY}
 
 
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, 3240.0), (0.5, 3600.0), (1.0, 3960.0)])
@@ -154,7 +180,7 @@ def test_a_reload_asks_those_that_changed_at_once(monkeypatch: pytest.MonkeyPatc
         world.lists.configure(configuration(PIAPI, replace(BACKUP, credentials=(Credential("new", "v"),))))
         await asyncio.sleep(HOUR - 1)
 
-    world = told(monkeypatch, story, piapi=["answered 404"], backup=[ONE])
+    world = told(monkeypatch, story, piapi=[ONE], backup=[ONE])
     assert [(at, key) for at, name, key in world.asked if name == "backup"] == [(0.0, "spare"), (200.0, "new")]
     assert [at for at, name, _ in world.asked if name == "piapi"] == [0.0, HOUR]
 

@@ -164,13 +164,24 @@ class TestUnpriced:
 
     def test_the_lines_to_add_are_told(self) -> None:
         rows = [told(3, ("piapi", "gpt-9", 2), ("backup", "gpt-9-mini", 1), model="gpt-9")]
-        summary, todo, *lines = unpriced_advice(rows).split("\n")
+        summary, todo, line = unpriced_advice(rows).split("\n")
         assert summary.startswith("unpriced: 3 requests (4,500 input tokens) served at no known price.")
         assert "then reload" in todo
-        assert [line.strip() for line in lines] == [
-            "gpt-9: {targets: [{upstream: backup, model: gpt-9-mini, price: {input: …, output: …}}]}",
-            "gpt-9: {targets: [{upstream: piapi, price: {input: …, output: …}}]}",
+        assert line.strip() == (
+            "gpt-9: {targets: [{upstream: piapi, price: {input: …, output: …}}, "
+            "{upstream: backup, model: gpt-9-mini, price: {input: …, output: …}}]}"
+        )
+
+    def test_a_model_is_told_once_whoever_served_it(self) -> None:
+        rows = [
+            told(2, ("backup", "gpt-9", 2), model="gpt-9", upstream="backup"),
+            told(9, ("piapi", "gpt-9", 9), model="gpt-9", upstream="piapi"),
+            told(1, ("backup", "gpt-9", 1), model="gpt-9", upstream="backup"),
         ]
+        lines = unpriced_advice(rows).split("\n")[2:]
+        (targets,) = (one["targets"] for one in yaml.safe_load("\n".join(lines).replace("…", "1")).values())
+        assert len(lines) == 1
+        assert [one["upstream"] for one in targets] == ["piapi", "backup"]
 
     def test_pictures_are_priced_apiece(self) -> None:
         rows = [told(1, ("piapi", "painter", 1), unpriced_input_tokens=0, unpriced_images=4)]

@@ -88,6 +88,22 @@ def test_json_has_all_that_is_known_of_a_target(folder: Path) -> None:
     assert obeyed("models", "--json").out == obeyed("models", "--format", "json").out
 
 
+def test_what_a_target_gets_otherwise_is_shown(folder: Path) -> None:
+    rewrites = {"max_tokens": "max_completion_tokens", "drop": ["stop", "top_p"]}
+    stand_in = {"upstream": "backup", "model": "gpt-6-luna", "rewrites": rewrites}
+    write(folder, with_models(ours={"targets": [{"upstream": "piapi"}, stand_in]}))
+    table = obeyed("models").out.splitlines()
+    assert table[0].split()[-3:] == ["rewrites", "price", "usd"]
+    (line,) = [line for line in table if "max_completion_tokens" in line]
+    assert "max_tokens as max_completion_tokens, without stop, without top_p" in line
+    assert line.split()[:3] == ["-", "backup", "gpt-6-luna"]
+    rows = csv.DictReader(io.StringIO(obeyed("models", "--format", "csv").out))
+    assert [row["rewrites"] for row in rows if row["model"] == "ours"] == [
+        "",
+        "max_tokens=max_completion_tokens|drop=stop,top_p",
+    ]
+
+
 def test_csv_has_the_same_a_line_each(folder: Path) -> None:
     write(folder, KEYS)
     answer = obeyed("models", "--format", "csv")

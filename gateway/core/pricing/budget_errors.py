@@ -99,10 +99,10 @@ class Unpriced:
         advice = "Whoever runs this gateway can set its price, or allow_unpriced."
         if lines:
             amounts = "US dollars per 1M tokens or per image"
-            blanks = f", with {amounts} for each …" if "…" in lines else f" ({amounts})"
-            advice = (
-                f"Whoever runs this gateway can add these lines to its configuration and reload it{blanks}:\n{lines}\n"
-                "Or, for every model without a price: allow_unpriced: true"
+            blanks = f"with {amounts} for each …" if "…" in lines else f"in {amounts}"
+            advice = (  # the lines come last, so that all that follows the colon can be copied
+                "Whoever runs this gateway can set allow_unpriced: true, which lets every model without a price pass, "
+                f"or add these lines to its configuration and reload it, {blanks}:\n{lines}"
             )
         return ClientError(
             403,

@@ -18,7 +18,7 @@ from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.listed_models import ListedModels
 from gateway.core.routing.model_kinds import may_chat, vendor_of
-from gateway.core.routing.route_table import RouteTable, allowed
+from gateway.core.routing.route_table import RouteTable, allowed, allowed_unlisted
 from gateway.core.types import Route
 
 CREATED = 1_735_689_600
@@ -27,10 +27,14 @@ CREATED = 1_735_689_600
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """A model in OpenAI's shape, and whether all that it can cost is known."""
+    """A model in OpenAI's shape.
+
+    ``priced``: all that it can cost is known. ``allowed``: whether a key's patterns allow it by this name.
+    """
 
     shown: dict[str, Any]
     priced: bool
+    allowed: Callable[[Sequence[str], str], bool] = allowed
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class ModelListing:
         """
         offered = self._offered
         if "*" not in patterns:
-            offered = {name: one for name, one in offered.items() if allowed(patterns, name)}
+            offered = {name: one for name, one in offered.items() if one.allowed(patterns, name)}
         unnamed = [name for name in patterns if not name.endswith("*") and name not in offered]
         exact = {name: offer for name in unnamed if (offer := self._offer(name)) is not None}
         if exact:  # a model of a route that ends in ``*``, known by the key's own permission only
@@ -76,7 +80,7 @@ class ModelListing:
 
     def _may_use(self, name: str, patterns: Sequence[str]) -> bool:
         route = self.routes.find(name)
-        return allowed(patterns, name) if route is None else self.routes.may_use(patterns, name, route)
+        return allowed_unlisted(patterns, name) if route is None else self.routes.may_use(patterns, name, route)
 
     @cached_property
     def _offered(self) -> Mapping[str, _Offer]:
@@ -104,7 +108,9 @@ class ModelListing:
         if route is not None:
             return _Offer(self._of_route(name, route), _has_price(route)) if route.targets else None
         listed = self._living(name) if may_chat(name) else None
-        return _Offer(_of_lists(name, listed), _has_price(self.relayed(name))) if listed else None
+        if not listed:
+            return None
+        return _Offer(_of_lists(name, listed), _has_price(self.relayed(name)), allowed_unlisted)
 
     def _living(self, name: str) -> dict[str, ListedModel]:
         """The upstreams on the default route that list this name and still serve it, with what they say of it."""

@@ -116,5 +116,18 @@ def allowed_as_asked(patterns: Sequence[str], asked: str, model: str) -> bool:
     return False
 
 
+def allowed_unlisted(patterns: Sequence[str], asked: str) -> bool:
+    """Whether a key's patterns allow a name that is no known model's.
+
+    Here, too, a pattern that ends before a slash says nothing of what stands behind it: an upstream may take
+    ``gpt-4o/claude-opus`` for the model behind the slash. ``vendor/*`` is the operator's word for all of a vendor's.
+    """
+    start = after_vendor(asked)
+    return any(
+        one in (asked, "*") or (one.endswith("*") and len(one) - 1 >= start and asked.startswith(one[:-1]))
+        for one in patterns
+    )
+
+
 def _plain(vendor: str) -> str:
     return vendor.lower().lstrip("~").replace("-", "")

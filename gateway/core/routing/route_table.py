@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from gateway.core.routing.failover import FailoverPlan
-from gateway.core.routing.model_names import ModelNames, NameMatch, after_vendor, allowed, allowed_as_asked
+from gateway.core.routing.model_names import (
+    ModelNames,
+    NameMatch,
+    after_vendor,
+    allowed,
+    allowed_as_asked,
+    allowed_unlisted,
+)
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamStates
 from gateway.core.types import OperationName, Price, Route, Target, Upstream
@@ -24,6 +31,7 @@ __all__ = [
     "UpstreamStates",
     "Wait",
     "allowed",
+    "allowed_unlisted",
     "no_list_price",
 ]
 
@@ -180,6 +188,8 @@ class RouteTable:
         The model's own name counts, and the name that was asked for, as far as that is the operator's and not only a
         client's way of writing it.
         """
+        if route.model not in self._exact and not route.model.endswith("*"):
+            return allowed_unlisted(patterns, asked)
         if allowed(patterns, route.named):
             return True
         match = self.names.match(asked)

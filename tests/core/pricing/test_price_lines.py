@@ -79,7 +79,7 @@ def test_the_sentence_around_them() -> None:
     assert (blank.status, blank.code, blank.param) == (403, "model_not_allowed", "model")
     assert "the key 'alice'" in blank.message
     assert "US dollars per 1M tokens" in blank.message
-    assert price_lines(NOVA) in blank.message
+    assert blank.message.endswith(f":\n{price_lines(NOVA)}"), "whoever copies the rest of the message has YAML"
     assert "allow_unpriced: true" in blank.message
     assert "for each …" in blank.message
     assert "…" not in Unpriced(("team", "t")).error("m", "models: {}").message

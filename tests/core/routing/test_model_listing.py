@@ -147,6 +147,14 @@ def test_a_key_sees_what_it_may_use() -> None:
     assert of.one("secret", ["new*"], priced=False) is None
 
 
+def test_a_pattern_that_ends_before_a_slash_shows_nothing_behind_it() -> None:
+    of = listing(lists(backup=[model("gpt-4o/other"), model("acme/new")]), "backup")
+    assert names(of, "gpt-4o*") == ["gpt-4o"]
+    assert of.one("gpt-4o/other", ["gpt-4o*"], priced=False) is None
+    assert names(of, "acme/*") == ["acme/new"]
+    assert of.one("acme/new", ["acme/*"], priced=False) is not None
+
+
 def test_a_key_with_a_budget_sees_only_what_has_a_price() -> None:
     of = listing(lists(backup=[model("new")]), "backup")
     assert names(of, priced=True) == ["ends", "ends-at-one", "gpt-4o"]

@@ -221,6 +221,15 @@ class TestWhatAKeyMayUse:
             (["gpt-7*"], "gpt-7-nova", True),
             (["gpt-4o*"], "gpt-7-nova", False),
             (["openai/*"], "openai/gpt-7-nova", True),
+            (["openai/gpt-7*"], "openai/gpt-7-nova", True),
+            (["openai/gpt-7-nova"], "openai/gpt-7-nova", True),
+            (["*"], "openai/gpt-7-nova", True),
+            # and what only a client wrote before it opens nothing here either
+            (["gpt-4o*"], "gpt-4o/gpt-7-nova", False),
+            (["gpt-4o*"], "gpt-4o-mini/claude-9", False),
+            (["gpt-4o*"], "gpt-4o/a/b", False),
+            (["gpt-4o*"], "gpt-4o-mini/", True),
+            (["g*"], "g/claude-9-2026-01-01", False),
         ],
     )
     def test_by_the_models_own_name_or_the_operators(self, patterns: list[str], asked: str, may: bool) -> None:
