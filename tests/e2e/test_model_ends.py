@@ -179,17 +179,20 @@ class TestTheLog:
         assert len(lines) == count
         return lines
 
-    async def test_warns_once_a_model_at_the_start_and_after_a_reload(self, gateway: StartGateway) -> None:
+    async def test_warns_once_and_tells_of_each_model_at_the_start_and_after_a_reload(self, gateway: StartGateway) -> None:
         soon = ended(shutdown=in_days(10))
         rig = await gateway(models({"ours": [soon, {**soon, "model": "gpt-4o"}], "gone": [ended()]}))
         (line,) = await self.lines(rig, "model_ends", "ours", 1)
-        assert (line["level"], line["shutdown"], line["successor"]) == ("warning", in_days(10), "gpt-6-luna")
+        assert (line["level"], line["shutdown"], line["successor"]) == ("info", in_days(10), "gpt-6-luna")
         assert "in 10 days" in line["message"]
         await self.lines(rig, "model_ended", "gone", 1)
+        (warning,) = await rig.log_lines("models_end")
+        assert (warning["level"], warning["shutdown"]) == ("warning", in_days(2)), "the nearest, which is built in"
         assert await rig.gateway.reload() == []
         await rig.log_lines("config_reloaded")
         await self.lines(rig, "model_ends", "ours", 2)
         await self.lines(rig, "model_ended", "gone", 2)
+        assert len(await rig.log_lines("models_end", 2)) == 2
 
     async def test_says_nothing_of_what_has_thirty_one_days(self, gateway: StartGateway) -> None:
         rig = await gateway(models({"ours": [ended(shutdown=in_days(31))]}))
