@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli.command import DONE, add_command, as_json, config_in_force
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from gateway.config import Config
 
 SHOWN_DAYS = 90
@@ -163,9 +165,14 @@ def _price(price: Mapping[str, Any]) -> str:
 
 
 def _age(config: Config, now_ns: int) -> str:
-    """How old the built-in prices are."""
+    """How old the prices are: the built-in ones, and those of a catalogue of one's own as far as it says."""
     from gateway.config import days_old
 
-    days = days_old(config.prices_as_of, now_ns)
-    age = f"{days} {'day' if days == 1 else 'days'} old"
-    return f"Prices: built-in catalogue of {config.prices_as_of} ({age}), and what your configuration sets."
+    def of(name: str, day: date | None) -> str:
+        if day is None:
+            return name
+        days = days_old(day, now_ns)
+        return f"{name} of {day} ({days} {'day' if days == 1 else 'days'} old)"
+
+    own = f", {of(config.catalogue.name, config.catalogue_as_of)}" if config.catalogue is not None else ""
+    return f"Prices: {of('built-in catalogue', config.prices_as_of)}{own}, and what your configuration sets."

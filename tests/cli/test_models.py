@@ -57,6 +57,18 @@ async def test_the_table_has_a_line_a_target_and_the_age_of_the_prices(folder: P
     assert age.startswith("Prices: built-in catalogue of 2026-11-29 (0 days old)")
 
 
+@pytest.mark.parametrize(
+    ("as_of", "shown"),
+    [(in_days(-3), f"mine.yaml of {in_days(-3)} (3 days old), and"), (None, "(0 days old), mine.yaml, and")],
+)
+def test_the_age_of_a_catalogue_of_ones_own_is_told_as_well(folder: Path, as_of: str | None, shown: str) -> None:
+    write(folder, {**KEYS, "catalogue": "mine.yaml"})
+    (folder / "mine.yaml").write_text("models: {}\n" + (f"as_of: {as_of}\n" if as_of else ""))
+    age = obeyed("models").out.splitlines()[-1]
+    assert age.startswith("Prices: built-in catalogue of 2026-11-29 (0 days old), mine.yaml")
+    assert f"{shown} what your configuration sets." in age
+
+
 def test_json_has_all_that_is_known_of_a_target(folder: Path) -> None:
     write(folder, KEYS)
     row = listed()["gpt-5.6-sol"]

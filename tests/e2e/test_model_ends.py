@@ -179,7 +179,7 @@ class TestTheLog:
         assert len(lines) == count
         return lines
 
-    async def test_warns_once_and_tells_of_each_model_at_the_start_and_after_a_reload(self, gateway: StartGateway) -> None:
+    async def test_warns_once_at_the_start_and_after_a_reload(self, gateway: StartGateway) -> None:
         soon = ended(shutdown=in_days(10))
         rig = await gateway(models({"ours": [soon, {**soon, "model": "gpt-4o"}], "gone": [ended()]}))
         (line,) = await self.lines(rig, "model_ends", "ours", 1)
