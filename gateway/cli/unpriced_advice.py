@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.billing.usage import UNPRICED
@@ -14,7 +14,16 @@ _WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 """What YAML takes for something else than text."""
 
 
-def unpriced_advice(rows: Sequence[Mapping[str, Any]]) -> str:
+Relayed = Callable[[str], Sequence[str]]
+"""The upstreams that a model is relayed to, in order; none for a model that has targets of its own."""
+
+
+def nowhere(model: str) -> Sequence[str]:
+    """The ``Relayed`` of who relays nothing."""
+    return ()
+
+
+def unpriced_advice(rows: Sequence[Mapping[str, Any]], relayed: Relayed = nowhere) -> str:
     """Below a table of usage: what its ``unpriced`` column means and which lines end it; empty if there is none.
 
     ``rows``: as the JSON output has them; those of an earlier version tell nothing of it.
@@ -28,7 +37,7 @@ def unpriced_advice(rows: Sequence[Mapping[str, Any]]) -> str:
         f"unpriced: {what} served at no known price. What that costs is in no figure here, and no budget stops it.",
         "Give their models a price under 'models' in the configuration, then reload. What is booked already stays.",
     ]
-    lines = _lines(rows)
+    lines = _lines(rows, relayed)
     told += [f"  {line}" for line in lines[:MOST_LINES]]
     if not lines:
         told.append("  Which ones: piapi-gateway usage --by model,upstream")
@@ -37,10 +46,11 @@ def unpriced_advice(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(told)
 
 
-def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _lines(rows: Sequence[Mapping[str, Any]], relayed: Relayed) -> list[str]:
     """``gpt-9: {targets: [{upstream: piapi, price: {input: …, output: …}}]}``
 
-    One line a model, since a second one of that name would be a duplicate key. The target used most stands first.
+    One line a model, since a second one of that name would be a duplicate key, with all upstreams that it is relayed
+    to, since only those of the line will be asked. Of other models the target used most stands first.
     """
     models: dict[str, dict[str, int]] = {}
     for row in rows:
@@ -51,12 +61,17 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 name, model = row.get("model") or booked["model"], booked["model"]
                 there = "" if name == model else f"model: {_yaml(model)}, "
                 target = f"{{upstream: {_yaml(booked['upstream'])}, {there}price: {price}}}"
-                targets = models.setdefault(name, {})
+                others = [f"{{upstream: {_yaml(one)}, price: {price}}}" for one in relayed(name)]
+                targets = models.setdefault(name, dict.fromkeys(others, 0))
                 targets[target] = targets.get(target, 0) + booked["unpriced_requests"]
     return [
-        f"{_yaml(name)}: {{targets: [{', '.join(sorted(targets, key=lambda one: (-targets[one], one)))}]}}"
+        f"{_yaml(name)}: {{targets: [{', '.join(targets if relayed(name) else _by_use(targets))}]}}"
         for name, targets in sorted(models.items())
     ]
+
+
+def _by_use(targets: Mapping[str, int]) -> list[str]:
+    return sorted(targets, key=lambda one: (-targets[one], one))
 
 
 def _yaml(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import CommandResult, as_json, complete, report
@@ -67,6 +68,7 @@ def _spent(config: Config, options: argparse.Namespace, by: list[str], period: P
     from gateway.cli.admin_client import gateway_first
     from gateway.cli.tables import usage_csv, usage_table
     from gateway.cli.unpriced_advice import unpriced_advice
+    from gateway.core.routing.route_table import RouteTable
     from gateway.endpoints.admin.paths import USAGE_PATH
     from gateway.stores.engines import read_store
 
@@ -90,9 +92,17 @@ def _spent(config: Config, options: argparse.Namespace, by: list[str], period: P
     rows = gateway_first(config, asked, here, notes)
     if options.format == "json":
         return CommandResult(as_json(rows), notes=notes)
+
+    routes = RouteTable(config.declared)
+
+    def relayed(model: str) -> Sequence[str]:
+        return [upstream.name for upstream in config.default_route] if routes.find(model) is None else ()
+
     if options.format == "csv":
         return CommandResult(usage_csv(rows, by).rstrip("\n"), notes=notes)
-    return CommandResult("\n\n".join(filter(None, (usage_table(rows, by), unpriced_advice(rows)))), notes=notes)
+    return CommandResult(
+        "\n\n".join(filter(None, (usage_table(rows, by), unpriced_advice(rows, relayed)))), notes=notes
+    )
 
 
 def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:

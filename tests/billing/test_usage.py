@@ -183,6 +183,15 @@ class TestUnpriced:
         assert len(lines) == 1
         assert [one["upstream"] for one in targets] == ["piapi", "backup"]
 
+    def test_a_relayed_model_keeps_all_its_upstreams(self) -> None:
+        rows = [told(2, ("backup", "gpt-9", 2), ("mine", "own", 1))]
+        lines = unpriced_advice(rows, lambda model: ["piapi", "backup"] if model == "gpt-9" else []).split("\n")[2:]
+        assert [line.strip() for line in lines] == [
+            "gpt-9: {targets: [{upstream: piapi, price: {input: …, output: …}}, "
+            "{upstream: backup, price: {input: …, output: …}}]}",
+            "own: {targets: [{upstream: mine, price: {input: …, output: …}}]}",
+        ]
+
     def test_pictures_are_priced_apiece(self) -> None:
         rows = [told(1, ("piapi", "painter", 1), unpriced_input_tokens=0, unpriced_images=4)]
         assert "(4 images)" in unpriced_advice(rows)
