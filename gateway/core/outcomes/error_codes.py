@@ -22,6 +22,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "model_missing": (
         *("model_not_found", "model_not_available", "deployment_not_found", "deploymentnotfound"),
         *("model_not_exist", "model_does_not_exist", "invalid_model", "invalid_model_error", "unknown_model"),
+        *("model_not_supported", "unsupported_model", "model_decommissioned", "model_deprecated", "model_retired"),
     ),
     "rate_limited": ("rate_limit_exceeded", "slow_down", "too_many_requests"),
     "content_policy": (
@@ -86,6 +87,7 @@ _STATUSES: Mapping[int, str] = {
     404: "model_missing",
     408: "upstream_408",
     409: "conflict",
+    410: "model_missing",
     413: "too_large",
     429: "rate_limited",
 }

@@ -24,6 +24,10 @@ _NUMBERS = frozenset({1211})
 _NAME = r"(?:\s*[:=]?\s*[`'\"“「\[<(]?[\w./:@+~-]{1,256}[`'\"”」\]>)]?,?)?"
 """A model's name behind the word, perhaps in quotes."""
 
+_QUOTED = r"[`'\"“][\w./:@+~-]{1,256}[`'\"”]"
+_SUBJECT = rf"(?:\A|[.,:!]\s+)(?:(?:the|this|your|requested|chosen|{_QUOTED}) ){{0,3}}models?"
+"""The model as what a sentence is about: not something that is done with it, or a part of it."""
+
 _RULES: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
         name: re.compile(pattern, re.IGNORECASE)
@@ -38,7 +42,19 @@ _RULES: Mapping[str, re.Pattern[str]] = MappingProxyType(
             (
                 "an invalid model",
                 r"\b(?:invalid|unknown|unrecogni[sz]ed|unsupported|nonexistent|no such) model"
-                r"(?: (?:name|id))?(?:\s*[:=`'\"“\[]|\s+passed in\b|[.!]?\Z)",
+                r"(?: (?:name|id))?(?:\s*[:=`'\"“\[]|\s+passed in\b|(?:\s+(?=\S*\d)[\w./:@+~-]{1,256})?[.!]?\Z)",
+            ),
+            (
+                "it is not supported",
+                rf"{_SUBJECT}{_NAME}\s+is not (?:currently )?supported\s*"
+                r"(?:[.!,;]|\Z|(?:by|when using|for your|in your|on this)\b)",
+            ),
+            (
+                "it has ended",
+                rf"{_SUBJECT}{_NAME}\s+(?:(?:is|was|has been) (?:now )?(?:deprecated|retired|decommissioned"
+                r"|discontinued|removed|withdrawn|sunset|shut ?down)"
+                r"|is no longer (?:available|supported|served|offered)"
+                r"|has reached (?:its |the )?end[ -]of[ -](?:life|support))\b",
             ),
             ("there is no such model", r"\bnot found (?:the )?model\b|\bno (?:endpoints|providers?) found for\b"),
             (
@@ -52,6 +68,13 @@ _RULES: Mapping[str, re.Pattern[str]] = MappingProxyType(
 )
 """Rule → the words by which it knows that the model is missing."""
 
+_REFUSES_A_VALUE = re.compile(
+    r"\b(?:not|un)[ -]?(?:supported|allowed|permitted|recogni[sz]ed|known|available)\b|\b(?:must|should) be\b"
+    r"|\bone of\b|\benum|\b(?:in|not a )valid\b",
+    re.IGNORECASE,
+)
+"""What is said of a value that a field does not take. Of the field ``model``, whose value is a name, it means that."""
+
 _A_PLACE = re.compile(r"\b(?:messages|tools|functions|contents?|input)\s?(?:\[|\.\d)", re.IGNORECASE)
 """A place in the request that is not its model: what is said there is about the client's own data."""
 
@@ -63,9 +86,10 @@ def names_a_missing_model(error: UpstreamError) -> bool:
     # A code such as ``unsupported_parameter`` says that the words are about something else.
     if isinstance(error.code, str) and slug_of_code(error.code) == "rejected":
         return False
-    if error.param and error.param.rpartition(".")[2] != "model":
-        return False
-    return missing_rule(error.message) is not None
+    place = None if error.param is None else error.param.rpartition(".")[2]
+    if place == "model" and _REFUSES_A_VALUE.search(error.message or ""):
+        return True
+    return place in (None, "model") and missing_rule(error.message) is not None
 
 
 def missing_rule(message: str | None) -> str | None:

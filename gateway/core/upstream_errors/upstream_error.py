@@ -212,7 +212,7 @@ def _read_object(members: dict[Any, Any], levels: int) -> UpstreamError:
         return _beside(_read(inner, levels), fields, levels)
     own = UpstreamError(
         type=next(filter(None, map(_type, map(fields.get, _TYPES))), None),
-        param=_text(fields.get("param")),
+        param=_place_in_words(fields.get("param")),
         code=_first_code(fields),
         status=next(filter(None, map(_status, map(fields.get, _STATUSES))), None),
         names=_names(fields),
@@ -325,6 +325,12 @@ def _first_code(fields: Mapping[str, Any]) -> str | int | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
+
+
+def _place_in_words(value: object) -> str | None:
+    """A parameter's name; what Python writes for none (LiteLLM's ``"None"``) is none."""
+    text = _text(value)
+    return None if text in ("None", "null") else text
 
 
 def _type(value: object) -> str | None:

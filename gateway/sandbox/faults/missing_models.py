@@ -98,6 +98,59 @@ _SHAPES = (
         fault_row=_ROW,
     ),
     ErrorShape(
+        "no_such_model_litellm_none",
+        "LiteLLM's 400 as Python writes it: param and type None",
+        400,
+        _error(
+            f"/chat/completions: Invalid model name passed in model={_MODEL}. Call `/v1/models` to view available "
+            "models for your key.",
+            type="None",
+            param="None",
+            code="400",
+        ),
+        fault_row=_ROW,
+    ),
+    ErrorShape(
+        "no_such_model_decommissioned",
+        "Groq's 400: the model has been decommissioned",
+        400,
+        _error(
+            f"The model `{_MODEL}` has been decommissioned and is no longer supported. Please refer to the docs.",
+            type="invalid_request_error",
+            code="model_decommissioned",
+        ),
+        fault_row=_ROW,
+    ),
+    ErrorShape(
+        "no_such_model_end_of_life",
+        "NVIDIA's 410: the model has reached its end of life",
+        410,
+        {
+            "status": 410,
+            "title": "Gone",
+            "detail": f"The model '{_MODEL}' has reached its end of life on 2026-05-01 and is no longer available.",
+        },
+        fault_row=_ROW,
+    ),
+    ErrorShape(
+        "no_such_model_not_supported",
+        "GitHub's 400: the requested model is not supported",
+        400,
+        _error("The requested model is not supported.", code="model_not_supported", param="model"),
+        fault_row=_ROW,
+    ),
+    ErrorShape(
+        "no_such_model_enumeration",
+        "a validator's 422 about the field model",
+        422,
+        {
+            "detail": [
+                {"loc": ["body", "model"], "msg": "value is not a valid enumeration member", "type": "type_error.enum"}
+            ]
+        },
+        fault_row=_ROW,
+    ),
+    ErrorShape(
         "no_such_model_google",
         "Google's 404 in an array",
         404,

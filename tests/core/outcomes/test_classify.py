@@ -67,6 +67,7 @@ def said(code: object = None, type: str | None = None, message: str = "no") -> b
         (402, "key_unfunded", Phase.REJECTED),
         (403, "key_forbidden", Phase.REJECTED),
         (404, "model_missing", Phase.REJECTED),
+        (410, "model_missing", Phase.REJECTED),
         (405, "rejected", Phase.REJECTED),
         (408, "upstream_408", Phase.UNKNOWN),
         (409, "conflict", Phase.REJECTED),

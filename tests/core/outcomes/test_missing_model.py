@@ -34,6 +34,18 @@ MISSING = [
     "模型不存在，请检查模型代码。",
     "模型 gpt-9 不存在",
     "无效的模型",
+    "model gpt-9 is not supported",
+    "The requested model is not supported.",
+    "The 'gpt-9' model is not supported when using Codex with a ChatGPT account.",
+    "Error: this model is not supported by this provider",
+    "Unsupported model gpt-9",
+    "Unknown model gpt-9.1.",
+    "The model `mixtral-8x7b` has been decommissioned and is no longer supported. Please refer to the documentation.",
+    "The model 'meta/llama-3' has reached its end of life on 2026-05-01 and is no longer available.",
+    "The model `gpt-4-32k` has been deprecated, learn more here: https://platform.openai.com/docs/deprecations",
+    "Model claude-2 is no longer available.",
+    "model gpt-3 was retired",
+    "This model has been shut down.",
 ]
 
 NOT_MISSING = [
@@ -55,6 +67,13 @@ NOT_MISSING = [
     "messages[3]: upstream model does not exist",
     "Invalid value at messages.0.content: model 'x' not found",
     "不支持的模型参数",
+    "Image input with this model is not supported.",
+    "Streaming for the model gpt-4o is not supported.",
+    "The model gpt-4o is not supported with this parameter",
+    "Invalid model parameters v2 given",
+    "The parameter 'functions' of the model has been deprecated",
+    "Unsupported model output format: xml",
+    "This model is no longer accepting images",
     "",
 ]
 
@@ -78,6 +97,23 @@ def test_a_code_that_says_something_else_is_believed() -> None:
     assert names_a_missing_model(UpstreamError(words, param="body.model"))
     assert not names_a_missing_model(UpstreamError(words, param="tools"))
     assert not names_a_missing_model(UpstreamError(None))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "body.model: value is not a valid enumeration member",
+        "model: Input should be 'a' or 'b'",
+        "Unsupported value: choose one of a, b",
+        "this value is not allowed",
+        "invalid value",
+    ],
+)
+def test_what_refuses_the_value_of_the_field_means_the_name(words: str) -> None:
+    assert names_a_missing_model(UpstreamError(words, param="body.model"))
+    assert not names_a_missing_model(UpstreamError(words, param="body.tools"))
+    assert not names_a_missing_model(UpstreamError(words))
+    assert not names_a_missing_model(UpstreamError("the account has no funds", param="model"))
 
 
 @pytest.mark.parametrize(
