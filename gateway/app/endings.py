@@ -46,8 +46,10 @@ def _tell_of_many(found: Sequence[EndWarning], log: Log) -> None:
         nearest=nearest.model,
         shutdown=nearest.shutdown,
         successor=", ".join(nearest.successors) or None,
-        message=f"{len(found)} models end within {WARN_DAYS} days or have ended, and {gone} of them are served by no "
-        "other target; 'piapi-gateway check' lists them with the lines to change",
+        message=f"{len(found)} models have ended or end within {WARN_DAYS} days, "
+        f"and {gone} of them nothing else serves; "
+        f"the nearest is '{nearest.model}', {'ended' if nearest.days < 0 else 'ending'} on {nearest.shutdown}; "
+        "'piapi-gateway check' lists them with the lines to change",
     )
 
 

@@ -117,9 +117,8 @@ def test_many_ends_are_one_warning_and_a_quiet_line_each(tmp_path: Path) -> None
     assert event == "models_end"
     assert (fields["ended"], fields["ending"], fields["unserved"]) == (1, 3, 3)
     assert (fields["nearest"], fields["shutdown"], fields["successor"]) == ("next", in_days(3), "after-next")
-    assert fields["message"].startswith(
-        "4 models end within 30 days or have ended, and 3 of them are served by no other"
-    )
+    assert fields["message"].startswith("4 models have ended or end within 30 days, and 3 of them nothing else serves")
+    assert f"'next', ending on {in_days(3)}" in fields["message"]
     assert sorted((event, each["model"]) for event, each in lines.quiet) == [
         ("model_ended", "over"),
         ("model_ends", "kept"),
