@@ -95,6 +95,17 @@ def say_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def print_if_possible(work: Callable[[], None] = lambda: None) -> None:
+    """Do ``work``, which prints, and write out what was printed so far. An output that takes nothing, as a full disk or
+    a terminal that is gone, is no reason to fail, and gets nothing more.
+    """
+    try:
+        work()
+        sys.stdout.flush()
+    except OSError:
+        say_no_more()
+
+
 def as_json(value: object) -> str:
     """A value as scripts and eyes can read it."""
     import orjson

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import uvloop
 
 from gateway.app.gateway import Gateway
+from gateway.cli.command import print_if_possible
 from gateway.runtime.tasks import TrackedTasks
 
 CUT_OFF_SECONDS = 5.0
@@ -72,9 +73,10 @@ async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None])
     gc.collect()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
-    announce(gateway)
+    print_if_possible(lambda: announce(gateway))
     await stop.wait()
     await _drain(gateway, hurry)
+    print_if_possible()
     return 0
 
 

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
-from gateway.cli.command import add_command, config_in_force, say_no_more, servable_config
+from gateway.cli.command import add_command, config_in_force, servable_config
 
 if TYPE_CHECKING:
     from gateway.app.gateway import Gateway
@@ -45,7 +45,4 @@ def serve_command(options: argparse.Namespace) -> int:
 
 
 def _announce(gateway: Gateway) -> None:
-    try:
-        print(f"piapi-gateway {__version__} listens on {gateway.main_url} (admin: {gateway.admin_url})", flush=True)
-    except OSError:  # an output that takes nothing, as a full disk, is no reason not to serve
-        say_no_more()
+    print(f"piapi-gateway {__version__} listens on {gateway.main_url} (admin: {gateway.admin_url})", flush=True)
