@@ -35,12 +35,15 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {servers}
+}}
+"""
+SERVER = """
     upstream the_gateway {{ server {gateway}; }}
     server {{
         listen 127.0.0.1:{port};
         location / {{ {more} proxy_pass http://the_gateway; }}
     }}
-}}
 """
 
 
@@ -48,9 +51,18 @@ http {{
 async def nginx(rig: Rig, folder: Path, more: str = "") -> AsyncIterator[str]:
     """Start one in front of the gateway; its URL. ``more``: directives of its one location."""
     port = free_port()
-    file = folder / "nginx.conf"
     gateway = urlsplit(rig.gateway.main_url).netloc
-    file.write_text(CONFIGURATION.format(folder=folder, port=port, gateway=gateway, more=more), encoding="utf-8")
+    url = f"http://127.0.0.1:{port}"
+    async with nginx_with(folder, SERVER.format(port=port, gateway=gateway, more=more), url):
+        yield url
+
+
+@asynccontextmanager
+async def nginx_with(folder: Path, servers: str, url: str) -> AsyncIterator[None]:
+    """Start one with these servers, and wait until it listens at ``url``."""
+    file = folder / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=folder, servers=servers), encoding="utf-8")
+    there = urlsplit(url)
     assert NGINX is not None
     process = await asyncio.create_subprocess_exec(
         NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(file)
@@ -60,11 +72,11 @@ async def nginx(rig: Rig, folder: Path, more: str = "") -> AsyncIterator[str]:
             while True:
                 assert process.returncode is None, (folder / "error.log").read_text(encoding="utf-8")
                 try:
-                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                    (await asyncio.open_connection(there.hostname, there.port))[1].close()
                     break
                 except OSError:
                     await asyncio.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         process.terminate()
         await process.wait()

@@ -31,7 +31,8 @@ def named(sandbox: Sandbox, folder: Path, **over: Any) -> dict[str, Any]:
     urls = {role: f"http://{name}:{sandbox.urls[role].rpartition(':')[2]}" for role, name in NAMES.items()}  # type: ignore[index]
     piapi = [{"url": urls["api"]}, {"url": urls["proxy"]}]
     upstreams = {"piapi": {"endpoints": piapi}, "backup": {"endpoints": [{"url": urls["backup"]}]}}
-    return merged(settings(sandbox, folder), {"upstreams": upstreams, **over})
+    document: dict[str, Any] = merged(settings(sandbox, folder), {"upstreams": upstreams, **over})
+    return document
 
 
 def reached(proxy: ForwardProxy) -> set[str]:
