@@ -25,6 +25,7 @@ import httptools
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error
 from gateway.core.headers import Headers
 from gateway.runtime.interruption import Watchdog
+from gateway.server.connection_stage import ConnectionStage
 from gateway.server.cycle import RequestCycle
 from gateway.server.flow import FlowControl
 from gateway.server.headers import error_headers, headers_too_large, malformed_request, request_id, request_timeout
@@ -32,7 +33,6 @@ from gateway.server.proxy_protocol import Source, begins_as_header
 from gateway.server.request_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
 from gateway.server.response_head import response_head
 from gateway.server.scope import connection_scope, request_scope
-from gateway.server.stage import ANSWER, BODY, CLOSING, HEAD
 from gateway.server.state import ListenerState
 from gateway.server.unsent import unsent_bytes
 
@@ -40,6 +40,9 @@ REQUEST = "request"
 """The name of the task in which the application answers a request."""
 
 _log = logging.getLogger("gateway.server")
+
+
+HEAD, BODY, ANSWER, CLOSING = ConnectionStage
 
 
 class ServerProtocol(asyncio.Protocol):

@@ -148,7 +148,7 @@ async def test_from_anybody_else_it_is_no_http(
 ) -> None:
     refused: list[str] = []
 
-    def note(error: GatewayError, _: str) -> None:
+    def note(error: GatewayError, *_: object) -> None:
         refused.append(str(error))
 
     client = await connect(await serving(trusted, on_refused=note))

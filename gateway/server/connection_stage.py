@@ -1,4 +1,4 @@
-"""What a client's connection waits for."""
+"""What a connection waits for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from enum import Enum
 
 
 class ConnectionStage(Enum):
-    """The stages that protocol.py draws."""
+    """See the picture in protocol.py."""
 
     HEAD = "head"
     BODY = "body"
     ANSWER = "answer"
     CLOSING = "closing"
-
-
-HEAD, BODY, ANSWER, CLOSING = ConnectionStage
