@@ -150,6 +150,39 @@ class TestProxies:
                 assert (await rig.chat()).status == 200
 
 
+def speaks_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+class TestBothFamilies:
+    """``localhost`` as development servers listen on it, and addresses as they are written."""
+
+    @pytest.mark.skipif(not speaks_ipv6(), reason="THIS MACHINE HAS NO IPv6: NOBODY TESTS WHAT A DUAL STACK GETS")
+    @pytest.mark.parametrize(
+        ("listens", "written"),
+        [("::1", "[::1]"), ("::1", "localhost"), ("127.0.0.1", "localhost"), ("127.0.0.1", "127.0.0.1")],
+    )
+    async def test_an_upstream_of_one_family_is_reached(
+        self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, listens: str, written: str
+    ) -> None:
+        async def look_up(host: str, port: int, _: object) -> list[object]:
+            """As a machine with both knows ``localhost``; not each that runs tests does."""
+            six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+            return [six, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr("gateway.upstream.dialer._looked_up", look_up)
+        async with Peer([Do.REQUEST, OK] * 5, host=listens) as peer:
+            url = f"http://{written}:{peer.port}"
+            rig = await gateway(f"upstreams: {{piapi: {{endpoints: [{{url: '{url}'}}]}}, backup: {{keys: []}}}}")
+            assert (await rig.chat()).json()["choices"][0]["message"]["content"] == "hello"
+            assert f"host: {written}:{peer.port}\r\n".encode() in peer.requests[0]
+
+
 class TestAHostThatMoves:
     async def test_is_followed_within_max_age_and_nothing_under_way_is_cut(
         self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
