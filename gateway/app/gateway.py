@@ -273,7 +273,7 @@ class Gateway:
         connections = client_connections(descriptors, RESERVED_DESCRIPTORS)
         many = ServerLimits(headers=config.limits.headers, connections=connections)
         few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
-        start = partial(start_server, on_refused=self._refused)
+        start = partial(start_server, on_refused=self._refused, trusted=lambda: self.config.trusted_proxies)
         self._servers.append(
             await start(
                 main,

@@ -256,9 +256,9 @@ class FileSection(Section):
     )
     trusted_proxies: list[Network] = Field(
         default=[],
-        description="The addresses of proxies before the gateway (nginx, HAProxy, a load balancer) whose "
-        "`X-Forwarded-For` tells the client's address, for the throttling of guesses, for logs and for the audit. From "
-        "others the header is ignored.",
+        description="The addresses of proxies before the gateway (nginx, HAProxy, a load balancer) that tell the "
+        "client's address, by `X-Forwarded-For` or by the PROXY protocol: for the throttling of guesses, for logs and "
+        "for the audit. From others the one is ignored, the other no HTTP.",
         examples=["[127.0.0.1, 10.0.0.0/8]"],
     )
     upstreams: dict[Name, UpstreamSection] = Field(

@@ -22,7 +22,7 @@ def client_address(peer: str, forwarded: Sequence[bytes], trusted: Sequence[Netw
     that is no address ends the reading at the proxy that passed it on.
     """
     known = peer
-    if not trusted or not _is_trusted(peer, trusted):
+    if not trusted or not is_trusted(peer, trusted):
         return known
     entries = b",".join(forwarded).split(b",")
     for entry in reversed(entries[-_MOST_HOPS:]):
@@ -30,12 +30,13 @@ def client_address(peer: str, forwarded: Sequence[bytes], trusted: Sequence[Netw
         if found is None:
             return known
         known = str(found)
-        if not _is_trusted(known, trusted):
+        if not is_trusted(known, trusted):
             return known
     return known
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether an address, as a socket or a header has it, is that of a trusted proxy."""
     try:
         found = _unmapped(ip_address(address))
     except ValueError:

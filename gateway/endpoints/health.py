@@ -16,7 +16,7 @@ _UNCACHED = {"cache-control": "no-store"}
 
 
 def health_routes(not_ready: Callable[[], Sequence[str]]) -> list[Route]:
-    """The two routes.
+    """The two routes. OPTIONS is answered as GET is: HAProxy's ``option httpchk /readyz`` asks so.
 
     ``not_ready``: the reasons against sending requests here, such as ``draining``.
     """
@@ -31,4 +31,6 @@ def health_routes(not_ready: Callable[[], Sequence[str]]) -> list[Route]:
         body = orjson.dumps({"status": "unavailable", "reasons": reasons})
         return Response(body, 503, _UNCACHED, "application/json")
 
-    return [Route(path, handler, methods=["GET"]) for path, handler in zip(PATHS, (healthz, readyz), strict=True)]
+    return [
+        Route(path, handler, methods=["GET", "OPTIONS"]) for path, handler in zip(PATHS, (healthz, readyz), strict=True)
+    ]

@@ -72,10 +72,11 @@ class Dispatch:
             if self._guard is not None and (route is None or not route.secret):
                 self._guard.check(scope["method"], scope["headers"])
             handler = None if route is None else route.methods.get(scope["method"])
-            if handler is not None:
+            preflight = self._preflight(scope) if scope["method"] == "OPTIONS" else None
+            if handler is not None and preflight is None:
                 await handler(scope, receive, client)
             elif scope["method"] == "OPTIONS" and self._cors is not None:
-                await self._tell_options(scope, client, route, self._cors)
+                await self._tell_options(scope, client, route, preflight)
             elif route is not None:
                 await client.error(*self._wrong_method(scope, route))
             else:
@@ -97,9 +98,14 @@ class Dispatch:
         route, scope["path_params"] = found
         return route
 
-    async def _tell_options(self, scope: Scope, client: Downstream, route: Known | None, cors: CrossOrigin) -> None:
+    def _preflight(self, scope: Scope) -> Headers | None:
+        """What a preflight is answered with; None if this is none, or nobody may call from a page."""
+        return None if self._cors is None else self._cors.preflight(scope["headers"])
+
+    async def _tell_options(
+        self, scope: Scope, client: Downstream, route: Known | None, headers: Headers | None
+    ) -> None:
         """Answer a preflight, on any path: the page must be able to read the 404. Else say what a route can do."""
-        headers = cors.preflight(scope["headers"])
         if headers is None:
             if route is None:
                 raise self._unknown_url(scope)

@@ -10,14 +10,16 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import partial
 
+from gateway.core.client_address import Network
 from gateway.core.errors import GatewayError, OperatorError
 from gateway.core.headers import Headers
 from gateway.server.limits import ServerLimits
 from gateway.server.protocol import ServerProtocol
+from gateway.server.proxy_protocol import ProxyHeaderReader
 from gateway.server.state import Application, ListenerState
 
 BACKLOG = 2048
@@ -106,22 +108,29 @@ async def start_server(
     on_refused: Callable[[GatewayError, str], None] | None = None,
     cors: Callable[[bytes], Headers] | None = None,
     hostless: Callable[[bytes], bool] = lambda _: False,
+    trusted: Callable[[], Sequence[Network]] = tuple,
 ) -> RunningServer:
     """Serve ``app`` on every address of ``host`` (a name, an IPv4 or an IPv6 address), in the running loop.
 
     ``port`` 0 takes a free one. ``on_refused`` is told of every request refused before the application saw it, with its
-    request id. ``cors``, ``hostless``: as in ``ListenerState``. Raise ListenError.
+    request id. ``cors``, ``hostless``, ``trusted``: as in ``ListenerState``. Raise ListenError.
     """
-    state = ListenerState(app, limits or ServerLimits(), on_refused, cors, hostless)
+    state = ListenerState(app, limits or ServerLimits(), on_refused, cors, hostless, trusted)
     loop = asyncio.get_running_loop()
     listeners = [
-        await loop.create_server(partial(ServerProtocol, loop, state), sock=bound, backlog=BACKLOG, start_serving=False)
+        await loop.create_server(partial(_connection, loop, state), sock=bound, backlog=BACKLOG, start_serving=False)
         for bound in await _bind(host, port)
     ]
     server = RunningServer(state, listeners)
     for listener in listeners:
         await listener.start_serving()
     return server
+
+
+def _connection(loop: asyncio.AbstractEventLoop, state: ListenerState) -> asyncio.Protocol:
+    connection = ServerProtocol(loop, state)
+    trusted = state.trusted()
+    return ProxyHeaderReader(connection, trusted) if trusted else connection
 
 
 async def _bind(host: str, port: int) -> list[socket.socket]:

@@ -52,9 +52,9 @@ class KnownRoute(Generic[Handler]):
 
     @property
     def listed(self) -> list[str]:
-        """``GET /v1/models``, one for each method; HEAD goes without saying."""
+        """``GET /v1/models``, one for each method; HEAD and OPTIONS go without saying."""
         path = self.path.replace(":path}", "}")
-        return [f"{method} {path}" for method in sorted(self.methods) if method != "HEAD"]
+        return [f"{method} {path}" for method in sorted(self.methods) if method not in ("HEAD", "OPTIONS")]
 
 
 class RouteIndex(Generic[Handler]):

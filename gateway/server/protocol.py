@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
 from typing import Any, cast
 
@@ -26,9 +25,11 @@ import httptools
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error
 from gateway.core.headers import Headers
 from gateway.runtime.interruption import Watchdog
+from gateway.server.connection_stage import ConnectionStage
 from gateway.server.cycle import RequestCycle
 from gateway.server.flow import FlowControl
 from gateway.server.headers import error_headers, headers_too_large, malformed_request, request_id, request_timeout
+from gateway.server.proxy_protocol import Source, begins_as_header
 from gateway.server.request_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
 from gateway.server.response_head import response_head
 from gateway.server.scope import connection_scope, request_scope
@@ -39,15 +40,6 @@ REQUEST = "request"
 """The name of the task in which the application answers a request."""
 
 _log = logging.getLogger("gateway.server")
-
-
-class ConnectionStage(Enum):
-    """What a connection waits for."""
-
-    HEAD = "head"
-    BODY = "body"
-    ANSWER = "answer"
-    CLOSING = "closing"
 
 
 HEAD, BODY, ANSWER, CLOSING = ConnectionStage
@@ -129,6 +121,10 @@ class ServerProtocol(asyncio.Protocol):
         if len(connections) > self._limits.connections + self._limits.refusals:
             self.transport.abort()
 
+    def comes_from(self, client: Source) -> None:
+        """A proxy that is believed said so, before the first request."""
+        self._scope["client"] = client
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
         self._stage = CLOSING
@@ -155,7 +151,7 @@ class ServerProtocol(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._stop_parsing(error)
+            self._stop_parsing(error, data)
         except httptools.HttpParserUpgrade as upgrade:
             self._parse_without_upgrade(data[upgrade.args[0] :])
         else:
@@ -342,7 +338,7 @@ class ServerProtocol(asyncio.Protocol):
 
     # Ends
 
-    def _stop_parsing(self, error: httptools.HttpParserError) -> None:
+    def _stop_parsing(self, error: httptools.HttpParserError, data: bytes) -> None:
         """The parser gave up, by itself or because one of its callbacks raised a GatewayError."""
         cause = error.__context__
         if self._stage is ANSWER:
@@ -351,6 +347,8 @@ class ServerProtocol(asyncio.Protocol):
             self._refuse(cause)
         elif cause is not None:
             raise cause
+        elif self._stage is HEAD and begins_as_header(data):
+            self._refuse(malformed_request("it begins with a PROXY header, unsound or from none of 'trusted_proxies'"))
         else:
             self._refuse(malformed_request(str(error).lower()))
 

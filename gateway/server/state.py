@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.core.client_address import Network
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
 from gateway.server.connection import DownstreamConnection
@@ -32,6 +33,9 @@ class ListenerState:
 
     hostless: Callable[[bytes], bool] = lambda _: False
     """A raw path → whether a request for it may lack its Host."""
+
+    trusted: Callable[[], Sequence[Network]] = tuple
+    """The networks of proxies that are believed about the client, for the connections that come from now on."""
 
     date: bytes = b""
     """The Date header of every answer, as a whole line."""

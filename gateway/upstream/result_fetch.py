@@ -8,15 +8,16 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import urljoin
 
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.headers import Headers
+from gateway.core.types import Phase
 from gateway.upstream.address_guard import AddressGuard, Destination, LinkRefused, Surroundings
-from gateway.upstream.dialer import Address, Resolver, SystemDialer, resolver_on, system_resolver
+from gateway.upstream.dialer import Address, Resolver, SystemDialer, is_shortage, resolver_on, system_resolver
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 from gateway.wire.image_bytes import image_type
@@ -239,8 +240,12 @@ class ResultFetcher:
             raise ResultUnavailable("the gateway is shutting down")
         endpoint = destination.endpoint
         if self.options.proxy is not None:
-            with suppress(socket.gaierror):  # a name that only the proxy can resolve
+            try:
                 await self._guarded(endpoint.host, endpoint.port)
+            except socket.gaierror as error:
+                if is_shortage(error):  # which says nothing about the name, so it was not checked
+                    raise TransportError("pool_timeout", Phase.UNSENT, str(error)) from None
+                # A name that only the proxy can resolve is left to its rules.
         return await self._pool.request(
             replace(endpoint, options=self.options),
             "GET",

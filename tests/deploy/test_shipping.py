@@ -72,6 +72,10 @@ class TestCompose:
     def test_everything_says_whether_it_is_well(self, name: str) -> None:
         assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
 
+    def test_the_gateway_is_asked_whether_it_takes_requests(self) -> None:
+        assert "/readyz" in " ".join(SERVICES["gateway"]["healthcheck"]["test"])
+        assert "/readyz" in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+
     @pytest.mark.parametrize("name", SERVICES)
     def test_ports_are_open_to_this_machine_only(self, name: str) -> None:
         assert SERVICES[name]["ports"]
@@ -163,7 +167,21 @@ class TestUnit:
         text = UNIT.read_text(encoding="utf-8")
         assert "TimeoutStopSec=45" in text
         assert SERVICES["gateway"]["stop_grace_period"] == "45s"
-        assert load(DEPLOY / "gateway.yaml", ENVIRONMENT).drain < 45
+        config = load(DEPLOY / "gateway.yaml", ENVIRONMENT)
+        assert config.drain_delay == 5
+        assert config.drain_delay + config.drain + 5 <= 45  # the last five are for closing
+
+    @pytest.mark.skipif(shutil.which("install") is None, reason="install is not installed: ITS LINE WAS NOT RUN")
+    def test_the_configuration_is_installed_with_a_drain_delay(self, tmp_path: Path) -> None:
+        readme = (DEPLOY / "systemd" / "README.md").read_text(encoding="utf-8")
+        [line] = re.findall(r"^sed .*$", readme, re.MULTILINE)
+        line = line.replace("sudo ", "").replace("/etc/piapi-gateway/", f"{tmp_path}/")
+        done = subprocess.run(["sh", "-euc", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        installed = tmp_path / "config.yaml"
+        assert load(installed, {}).drain_delay == 5
+        differing = set(installed.read_text().splitlines()) ^ set((ROOT / "config.yaml").read_text().splitlines())
+        assert len(differing) == 2
 
 
 class TestProvisioning:

@@ -173,6 +173,30 @@ class TestHead:
         assert int(head.header("content-length") or 0) > 0
 
 
+class TestOptions:
+    """HAProxy's ``option httpchk /readyz`` asks with this method; browsers ask with it before they ask."""
+
+    async def test_of_a_health_route_says_what_get_says(self, rig: Rig) -> None:
+        async with rig.client() as client:
+            assert (await client.request("OPTIONS", "/readyz")).json() == {"status": "ok"}
+            rig.gateway.leave()
+            answer = await client.request("OPTIONS", "/readyz")
+            assert (answer.status, answer.json()["reasons"]) == (503, ["draining"])
+            assert (await client.request("OPTIONS", "/healthz")).status == 200
+            assert (await client.request("OPTIONS", "/v1/models")).status == 204
+            assert "OPTIONS" not in (await client.request("GET", "/")).body.decode()
+
+    async def test_of_a_page_stays_a_preflight(self, gateway: StartGateway) -> None:
+        rig = await gateway("cors: {origins: ['https://app.example']}")
+        async with rig.client() as client:
+            asks = "Access-Control-Request-Method: GET"
+            answer = await client.request("OPTIONS", "/readyz", b"", "Origin: https://app.example", asks)
+            assert (answer.status, answer.body) == (204, b"")
+            assert answer.header("access-control-allow-methods")
+            refused = await client.request("OPTIONS", "/readyz", b"", "Origin: https://evil.example", asks)
+            assert refused.status == 403
+
+
 class TestOldHttp:
     async def raw(self, rig: Rig, data: bytes) -> bytes:
         """Everything that comes back until the gateway closes."""
@@ -219,7 +243,7 @@ class TestOldHttp:
     async def test_only_health_checks_may_lack_a_host(self, gateway: StartGateway, version: str, host: str) -> None:
         for rig in (await gateway(), await gateway(OPEN)):
             for target in ("/healthz", "/readyz", "//healthz", "/readyz/", "/healthz?x"):
-                for method in ("GET", "HEAD"):
+                for method in ("GET", "HEAD", "OPTIONS"):
                     lines = f"{method} {target} HTTP/{version}\r\n{host}Connection: close\r\n\r\n"
                     assert (await self.raw(rig, lines.encode())).startswith(b"HTTP/1.1 200 ")
             for target in ("/", "/v1/models", "/healthzz", "/images/x", "/metrics"):

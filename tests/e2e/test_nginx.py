@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,9 @@ import pytest
 
 from tests.raw_client import RawClient
 
-from .harness import ALICE, MESSAGES, PATIENCE, Rig
+from .conftest import StartGateway
+from .harness import ALICE, MESSAGES, PATIENCE, Rig, chat_body
+from .in_front import free_port, guess
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/sbin:/bin")
 
@@ -34,29 +35,34 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    {servers}
+}}
+"""
+SERVER = """
     upstream the_gateway {{ server {gateway}; }}
     server {{
         listen 127.0.0.1:{port};
         location / {{ {more} proxy_pass http://the_gateway; }}
     }}
-}}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
 async def nginx(rig: Rig, folder: Path, more: str = "") -> AsyncIterator[str]:
     """Start one in front of the gateway; its URL. ``more``: directives of its one location."""
     port = free_port()
-    file = folder / "nginx.conf"
     gateway = urlsplit(rig.gateway.main_url).netloc
-    file.write_text(CONFIGURATION.format(folder=folder, port=port, gateway=gateway, more=more), encoding="utf-8")
+    url = f"http://127.0.0.1:{port}"
+    async with nginx_with(folder, SERVER.format(port=port, gateway=gateway, more=more), url):
+        yield url
+
+
+@asynccontextmanager
+async def nginx_with(folder: Path, servers: str, url: str) -> AsyncIterator[None]:
+    """Start one with these servers, and wait until it listens at ``url``."""
+    file = folder / "nginx.conf"
+    file.write_text(CONFIGURATION.format(folder=folder, servers=servers), encoding="utf-8")
+    there = urlsplit(url)
     assert NGINX is not None
     process = await asyncio.create_subprocess_exec(
         NGINX, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(file)
@@ -66,11 +72,11 @@ async def nginx(rig: Rig, folder: Path, more: str = "") -> AsyncIterator[str]:
             while True:
                 assert process.returncode is None, (folder / "error.log").read_text(encoding="utf-8")
                 try:
-                    (await asyncio.open_connection("127.0.0.1", port))[1].close()
+                    (await asyncio.open_connection(there.hostname, there.port))[1].close()
                     break
                 except OSError:
                     await asyncio.sleep(0.02)
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         process.terminate()
         await process.wait()
@@ -91,6 +97,39 @@ async def test_streams_and_whole_answers_arrive_whole(rig: Rig, tmp_path: Path, 
             assert told == whole.choices[0].message.content
             assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
         await sdk.close()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "",
+        OLD,
+        OLD + "proxy_buffering on; proxy_buffers 8 64k;",
+        OLD + "proxy_cache off; gzip on; gzip_proxied any;",
+        "proxy_http_version 1.1; proxy_set_header Connection '';",
+    ],
+)
+async def test_a_stream_arrives_piece_by_piece(rig: Rig, tmp_path: Path, more: str) -> None:
+    """Nothing is switched off in it: the first piece is here while the stream goes on for ever."""
+    rig.for_all_roles("stall_mid;after_events=4")
+    async with nginx(rig, tmp_path, more) as url:
+        client = await RawClient.connect(url)
+        await client.ask(chat_body(stream=True), headers={"accept-encoding": "gzip"})
+        assert (await client.head()).status == 200
+        assert b"chat.completion.chunk" in await client.until(b"\n\n")
+        await client.leave()
+
+
+FORWARDED = OLD + "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+
+
+async def test_guesses_are_held_against_the_client_and_not_against_it(gateway: StartGateway, tmp_path: Path) -> None:
+    rig = await gateway("trusted_proxies: [127.0.0.1]")
+    async with nginx(rig, tmp_path, FORWARDED) as url:
+        told = [await guess(url, number, "127.0.0.5", "x-forwarded-for: 203.0.113.9") for number in range(60)]
+        assert (told[0], told[-1]) == (401, 429)
+        assert await guess(url, 98, "127.0.0.6") == 401
+        assert await guess(url, 99, "127.0.0.5", "x-forwarded-for: 198.51.100.9") == 429
 
 
 @pytest.mark.parametrize("scenario", ["cut", "rst", "sse_error_late"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,11 @@ import pytest
 import trustme
 import yaml
 
-from tests.upstream.peer import Do, Peer
+from tests.upstream.peer import Do, Peer, Script
 from tests.upstream.tunnels import ForwardProxy
 
 from .conftest import StartGateway
-from .harness import ALICE, Rig
+from .harness import ALICE, Rig, chat_body
 
 IMAGES = "/v1/images/generations"
 FLUX = {"model": "flux-schnell", "prompt": "a kite", "response_format": "b64_json"}
@@ -32,6 +34,17 @@ CHAT = json.dumps(
     }
 ).encode()
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(CHAT), CHAT)
+
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+_DELTA = {"index": 0, "delta": {"role": "assistant", "content": "word "}, "finish_reason": None}
+_CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o"}
+EVENT = b"data: %b\n\n" % json.dumps({**_CHUNK, "choices": [_DELTA]}).encode()
+_LAST = {**_CHUNK, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+_USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+END = b"data: %b\n\ndata: %b\n\ndata: [DONE]\n\n" % (
+    json.dumps(_LAST).encode(),
+    json.dumps({**_CHUNK, "choices": [], "usage": _USAGE}).encode(),
+)
 
 
 async def flux(rig: Rig) -> bytes:
@@ -97,6 +110,118 @@ class TestProxies:
             text = (rig.folder / "gateway.log").read_text()
             assert "s3cret-word" not in text
             assert base64.b64encode(b"ann:s3cret-word").decode() not in text
+
+    async def test_one_that_dies_in_the_middle_of_a_stream(self, gateway: StartGateway) -> None:
+        async with ForwardProxy() as proxy:
+            rig = await gateway(f"upstreams: {{piapi: {{proxy: 'http://127.0.0.1:{proxy.port}'}}}}")
+            for role in ("api", "proxy"):
+                rig.sandbox.script("stall_mid;after_events=4", role=role, times=None)
+            async with rig.client() as client:
+                await client.ask(chat_body(stream=True))
+                head = await client.head()
+                await client.until(b"\n\n")
+                proxy.die()
+                answer = await client.rest(head)
+            assert b"[DONE]" not in answer.body
+            assert answer.stream_error()["code"] == "upstream_stream_interrupted"
+            # The next request finds no proxy, and so goes on to the upstream that needs none.
+            assert (await rig.chat()).header("x-gateway-upstream") == "backup"
+
+    async def test_one_that_dies_before_the_first_word(self, gateway: StartGateway) -> None:
+        """Whether the request was read is then unknown; an answer by tokens may be asked for elsewhere."""
+        async with ForwardProxy() as proxy:
+            rig = await gateway(f"upstreams: {{piapi: {{proxy: 'http://127.0.0.1:{proxy.port}'}}}}")
+            for role in ("api", "proxy"):
+                rig.sandbox.script("stall_head", role=role, times=None)
+            async with rig.client() as client:
+                await client.ask(chat_body(stream=True))
+                await rig.sandbox.until(lambda: rig.sandbox.in_flight == 1)
+                proxy.die()
+                answer = await client.rest(await client.head())
+            assert (answer.status, answer.header("x-gateway-upstream")) == (200, "backup")
+            assert answer.payloads[-1] == b"[DONE]"
+
+    async def test_one_that_cut_its_tunnels_is_asked_for_new_ones(self, gateway: StartGateway) -> None:
+        async with ForwardProxy() as proxy:
+            rig = await gateway(f"proxy: http://127.0.0.1:{proxy.port}")
+            assert (await rig.chat()).status == 200
+            proxy.die(tunnels_only=True)
+            for _ in range(3):
+                assert (await rig.chat()).status == 200
+
+
+def speaks_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+class TestBothFamilies:
+    """``localhost`` as development servers listen on it, and addresses as they are written."""
+
+    @pytest.mark.skipif(not speaks_ipv6(), reason="THIS MACHINE HAS NO IPv6: NOBODY TESTS WHAT A DUAL STACK GETS")
+    @pytest.mark.parametrize(
+        ("listens", "written"),
+        [("::1", "[::1]"), ("::1", "localhost"), ("127.0.0.1", "localhost"), ("127.0.0.1", "127.0.0.1")],
+    )
+    async def test_an_upstream_of_one_family_is_reached(
+        self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, listens: str, written: str
+    ) -> None:
+        async def look_up(host: str, port: int, _: object) -> list[object]:
+            """As a machine with both knows ``localhost``; not each that runs tests does."""
+            six = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+            return [six, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr("gateway.upstream.dialer._looked_up", look_up)
+        async with Peer([Do.REQUEST, OK] * 5, host=listens) as peer:
+            url = f"http://{written}:{peer.port}"
+            rig = await gateway(f"upstreams: {{piapi: {{endpoints: [{{url: '{url}'}}]}}, backup: {{keys: []}}}}")
+            assert (await rig.chat()).json()["choices"][0]["message"]["content"] == "hello"
+            assert f"host: {written}:{peer.port}\r\n".encode() in peer.requests[0]
+
+
+class TestAHostThatMoves:
+    async def test_is_followed_within_max_age_and_nothing_under_way_is_cut(
+        self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two hosts on one port, and a name that leads to the first, then to the second."""
+        where = ["127.0.0.2"]
+
+        async def look_up(host: str, port: int, _: object) -> list[object]:
+            assert host == "upstream.test"
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (where[0], port))]
+
+        monkeypatch.setattr("gateway.upstream.dialer._looked_up", look_up)
+        go_on = asyncio.Event()
+        slow: Script = [Do.REQUEST, STREAM, EVENT, go_on, EVENT, END]
+        async with Peer(slow, [Do.REQUEST, OK] * 2000, host="127.0.0.2") as old:
+            new = Peer([Do.REQUEST, OK] * 2000)
+            async with await asyncio.start_server(new._accept, "127.0.0.3", old.port):
+                url = f"http://upstream.test:{old.port}"
+                rig = await gateway(
+                    f"upstreams: {{piapi: {{endpoints: [{{url: '{url}'}}], max_age: 200ms}}, backup: {{keys: []}}}}"
+                )
+                async with rig.client() as client:
+                    await client.ask(chat_body(stream=True))
+                    head = await client.head()
+                    await client.until(b"\n\n")
+                    for _ in range(5):
+                        assert (await rig.chat()).status == 200
+                    where[0] = "127.0.0.3"
+                    async with asyncio.timeout(10):
+                        while len(new.requests) < 5:
+                            assert (await rig.chat()).status == 200
+                            await asyncio.sleep(0.02)
+                    asked = len(old.requests)
+                    for _ in range(5):
+                        assert (await rig.chat()).status == 200
+                    assert len(old.requests) == asked
+                    go_on.set()
+                    answer = await client.rest(head)
+                assert answer.payloads[-1] == b"[DONE]"
 
 
 class TestCertificates:

@@ -274,3 +274,41 @@ async def test_an_answer_that_outlasts_its_connections_age_is_read_to_its_end(po
         assert await read_all(response) == b"ok"
         await peer.until_gone()
         assert pool.open_count == 0
+
+
+async def test_a_host_that_moves_is_followed_while_requests_run() -> None:
+    """Requests without a pause on eight connections, and one answer under way at the old place all along."""
+    where = ["127.0.0.1"]
+
+    async def resolve(host: str, port: int) -> list[Address]:
+        return [(socket.AF_INET, (where[0], port))]
+
+    go_on = asyncio.Event()
+    for_ever: Script = [Do.REQUEST, OK] * 2000
+    async with Peer([Do.REQUEST, OK[:-1], go_on, OK[-1:]], for_ever) as old:
+        new = Peer(for_ever)
+        server = await asyncio.start_server(new._accept, "127.0.0.2", old.port)
+        async with server:
+            pool = ConnectionPool(SystemDialer(resolve=resolve))
+            endpoint = dataclasses.replace(old.endpoint("upstream.test"), options=ConnectionOptions(max_age=0.1))
+            running = await pool.request(endpoint, "GET", "/", [], b"", connect_timeout=5)
+
+            async def busy() -> None:
+                while len(new.requests) < 100:
+                    response = await pool.request(endpoint, "GET", "/", [], b"", connect_timeout=5)
+                    assert await read_all(response) == b"ok"
+                    await asyncio.sleep(0.001)  # so that the age, and not the script's length, ends a connection
+
+            async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+                for _ in range(8):
+                    group.create_task(busy())
+                await old.until_asked(20)
+                where[0] = "127.0.0.2"
+            await asyncio.sleep(0.15)  # the last connection to the old place is too old by now
+            asked = len(old.requests)
+            for _ in range(8):
+                await read_all(await pool.request(endpoint, "GET", "/", [], b"", connect_timeout=5))
+            assert len(old.requests) == asked  # nothing goes there any more
+            go_on.set()
+            assert await read_all(running) == b"ok"  # and what was under way there has come to its end
+            await pool.close()

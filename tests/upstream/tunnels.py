@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -14,7 +16,8 @@ from gateway.core.connection_options import Proxy
 class ForwardProxy:
     """A proxy on a loopback port.
 
-    ``answer``: what it says instead of opening a tunnel; None to open one. ``leads``: host → where it really leads.
+    ``answer``: what it says instead of opening a tunnel; None to open one. ``leads``: host → where it really leads,
+    perhaps with a port after a blank. ``die``: cut every tunnel.
     ``targets``: what it was asked for; ``heads``: with which headers.
     """
 
@@ -22,6 +25,7 @@ class ForwardProxy:
         self._answer = answer
         self._leads = leads or {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tunnels: set[asyncio.StreamWriter] = set()
         self.targets: list[str] = []
         self.heads: list[bytes] = []
 
@@ -39,6 +43,16 @@ class ForwardProxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    def die(self, *, tunnels_only: bool = False) -> None:
+        """Reset every tunnel and, unless told otherwise, listen no more."""
+        if not tunnels_only:
+            self._server.close()
+        for client in self._tunnels:
+            client.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            client.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -58,11 +72,14 @@ class ForwardProxy:
                 writer.close()
                 return
             host, _, port = target.rpartition(":")
-            there, back = await asyncio.open_connection(self._leads.get(host, host.strip("[]")), int(port))
+            leads, _, another = self._leads.get(host, host.strip("[]")).partition(" ")
+            there, back = await asyncio.open_connection(leads, int(another or port))
             writer.write(b"HTTP/1.1 200 Connection established\r\nvia: 1.1 test\r\n\r\n")
+            self._tunnels.add(writer)
             try:
                 await asyncio.gather(_copy(reader, back), _copy(there, writer))
             finally:
+                self._tunnels.discard(writer)
                 back.close()
         writer.close()
 
