@@ -58,8 +58,8 @@ class ModelBudgets:
     def matches(self, pattern: str, names: tuple[str, ...]) -> bool:
         """Whether a pattern is for a model of these names. ``*`` may end it, and stands for any ending.
 
-        A name that ends in ``*`` is what the books say of all the models of such a route: it belongs to every pattern
-        that may be for one of them.
+        A name that ends in ``*`` is what the books of earlier versions say of all the models of such a route: it belongs
+        to every pattern that may be for one of them.
         """
         own = self._own_names.get(pattern) or self._own_name(pattern)
         if pattern.endswith("*"):
