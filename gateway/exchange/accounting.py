@@ -335,7 +335,7 @@ def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | N
         return None
     target, terms = next((entry for entry in entries if entry.outcome.ok), entries[-1]).plan.target, booking.terms
     price = target.price if booking.price is None else booking.price
-    model = terms.model if terms.model and price is not target.price else target.model
+    model = terms.model[:_LONGEST_MODEL] if terms.model and price is not target.price else target.model
     return BookedPrice(target.upstream.name, model, price_text(price), _tier(price, terms))
 
 

@@ -41,7 +41,7 @@ IMAGES_ANSWER_LIMIT = 200 << 20
 """Bytes of a stream: ten images of 4096 × 4096 pixels as base64, and their previews."""
 
 _DEAREST_OF_AUTO = "1024x1024"
-"""Of the three sizes among which OpenAI chooses if a request names none, the one with the most tokens by the formula."""
+"""Of the three sizes from which OpenAI chooses if a request names none, the one with the most tokens by the formula."""
 
 
 def relay_wishes(target: Target, presenter: Presenter) -> frozenset[Wish]:

@@ -56,8 +56,8 @@ _DEAREST_IMAGE_MINI = 48_169
 """
 
 _DEAREST_MEDIUM = 128_000
-"""Tokens assumed for a file, a recording or a film of which a request holds no more than its link or id: a whole context
-window of gpt-4o."""
+"""Tokens assumed for a file, a recording or a film of which a request holds no more than its link or id: a whole
+context window of gpt-4o."""
 
 _MEDIA = ("file", "document", "video", "audio", "media")
 _LINKS = ("url", "uri", "fileid")
@@ -124,7 +124,7 @@ def _parts(message: dict[str, Any]) -> list[Any]:
 
 
 def _parts_within(message: dict[str, Any]) -> Iterator[Any]:
-    """The parts of a message's content, a single one without a list too, and those within them, as of a tool's result."""
+    """The parts of a message's content, also a single one without a list, and those within them, as a tool's result has."""
     content = message.get("content")
     for part in content if isinstance(content, list) else (content,):
         yield part

@@ -58,8 +58,8 @@ class ModelBudgets:
     def matches(self, pattern: str, names: tuple[str, ...]) -> bool:
         """Whether a pattern is for a model of these names. ``*`` may end it, and stands for any ending.
 
-        A name that ends in ``*`` is what the books of earlier versions say of all the models of such a route: it belongs
-        to every pattern that may be for one of them.
+        A name that ends in ``*`` is what books of earlier versions say of all the models of such a route: it belongs to
+        every pattern that may be for one of them.
         """
         meant = self._meant.get(pattern) or self._names_meant(pattern)
         if pattern.endswith("*"):
