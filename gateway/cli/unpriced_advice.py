@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.billing.usage import UNPRICED
+from gateway.core.pricing.price_lines import yaml_text
 
 MOST_LINES = 5
 
 _COUNTED = ("input tokens", "output tokens", "images")
-_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-"""What YAML takes for something else than text."""
 
 
 def unpriced_advice(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -45,15 +44,6 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for booked in row.get("prices", ()):
             if booked["unpriced_requests"]:
                 name, model = row.get("model") or booked["model"], booked["model"]
-                there = "" if name == model else f"model: {_yaml(model)}, "
-                upstream = _yaml(booked["upstream"])
-                yield f"{_yaml(name)}: {{targets: [{{upstream: {upstream}, {there}price: {price}}}]}}"
-
-
-def _yaml(name: str) -> str:
-    """A name that clients may have made up, as YAML takes it and a terminal bears it."""
-    plain = name.replace("-", "").replace(".", "").replace("_", "").replace("/", "")
-    if plain.isascii() and plain.isalnum() and plain[0].isalpha() and name.lower() not in _WORDS:
-        return name
-    shown = "".join(char if char.isprintable() else "?" for char in name)
-    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
+                there = "" if name == model else f"model: {yaml_text(model)}, "
+                upstream = yaml_text(booked["upstream"])
+                yield f"{yaml_text(name)}: {{targets: [{{upstream: {upstream}, {there}price: {price}}}]}}"

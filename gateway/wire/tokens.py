@@ -124,7 +124,7 @@ def _parts(message: dict[str, Any]) -> list[Any]:
 
 
 def _parts_within(message: dict[str, Any]) -> Iterator[Any]:
-    """The parts of a message's content, also a single one without a list, and those within them, as a tool's result has."""
+    """The parts of a message's content, also a single one without a list, and those within them, as in tool results."""
     content = message.get("content")
     for part in content if isinstance(content, list) else (content,):
         yield part
