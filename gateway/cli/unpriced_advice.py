@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.billing.usage import UNPRICED
+from gateway.core.pricing.price_lines import yaml_text
 
 MOST_LINES = 5
 
 _COUNTED = ("input tokens", "output tokens", "images")
-_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-"""What YAML takes for something else than text."""
 
 
 Relayed = Callable[[str], Sequence[str]]
@@ -59,25 +58,16 @@ def _lines(rows: Sequence[Mapping[str, Any]], relayed: Relayed) -> list[str]:
         for booked in row.get("prices", ()):
             if booked["unpriced_requests"]:
                 name, model = row.get("model") or booked["model"], booked["model"]
-                there = "" if name == model else f"model: {_yaml(model)}, "
-                target = f"{{upstream: {_yaml(booked['upstream'])}, {there}price: {price}}}"
-                others = [f"{{upstream: {_yaml(one)}, price: {price}}}" for one in relayed(name)]
+                there = "" if name == model else f"model: {yaml_text(model)}, "
+                target = f"{{upstream: {yaml_text(booked['upstream'])}, {there}price: {price}}}"
+                others = [f"{{upstream: {yaml_text(one)}, price: {price}}}" for one in relayed(name)]
                 targets = models.setdefault(name, dict.fromkeys(others, 0))
                 targets[target] = targets.get(target, 0) + booked["unpriced_requests"]
     return [
-        f"{_yaml(name)}: {{targets: [{', '.join(targets if relayed(name) else _by_use(targets))}]}}"
+        f"{yaml_text(name)}: {{targets: [{', '.join(targets if relayed(name) else _by_use(targets))}]}}"
         for name, targets in sorted(models.items())
     ]
 
 
 def _by_use(targets: Mapping[str, int]) -> list[str]:
     return sorted(targets, key=lambda one: (-targets[one], one))
-
-
-def _yaml(name: str) -> str:
-    """A name that clients may have made up, as YAML takes it and a terminal bears it."""
-    plain = name.replace("-", "").replace(".", "").replace("_", "").replace("/", "")
-    if plain.isascii() and plain.isalnum() and plain[0].isalpha() and name.lower() not in _WORDS:
-        return name
-    shown = "".join(char if char.isprintable() else "?" for char in name)
-    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'

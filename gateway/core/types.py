@@ -255,7 +255,7 @@ class Route:
 
     @property
     def named(self) -> str:
-        """The model as the client knows it, for what it is told; metrics and books have ``model``."""
+        """The model itself, for what clients are told and for the books; metrics have ``model``, as configured."""
         return self.asked or self.model
 
 

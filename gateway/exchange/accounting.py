@@ -138,7 +138,7 @@ class Account:
             key=self._key.name,
             team=self._key.team,
             route=self._operation.route,
-            model=self._route.model,
+            model=self._route.named,
             request_id=self._request_id,
             reserved=self.reservation.amount if self.reservation is not None else 0,
             paid=any(target.cost_class is CostClass.PAID for target in self._route.targets),
@@ -170,7 +170,7 @@ class Account:
             credential=plan.credential.name,
             exchange=self.id,
             key=self._key.name,
-            model=self._route.model,
+            model=self._route.named,
             at_ns=services.clock.wall_ns(),
         )
         began = services.clock.monotonic()
@@ -310,7 +310,7 @@ class Account:
             request_id=self._request_id,
             route=self._operation.route,
             key=self._key.name,
-            model=self._route.model,
+            model=self._route.named,
             status=status,
             attempts=len(self._entries),
             input_tokens=usage.input_tokens,
@@ -335,7 +335,7 @@ def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | N
         return None
     target, terms = next((entry for entry in entries if entry.outcome.ok), entries[-1]).plan.target, booking.terms
     price = target.price if booking.price is None else booking.price
-    model = terms.model if terms.model and price is not target.price else target.model
+    model = terms.model[:_LONGEST_MODEL] if terms.model and price is not target.price else target.model
     return BookedPrice(target.upstream.name, model, price_text(price), _tier(price, terms))
 
 

@@ -20,6 +20,7 @@ from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.types import ALL_WISHES, ASYNCHRONOUS, NO_WISHES, Endpoint, Target, Usage, Wish
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
+from gateway.translate.image_stream import VARIATION_PROMPT
 from gateway.translate.images_to_async import ImagesToAsync
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages, relay_wishes
@@ -160,7 +161,7 @@ class ImageOrderPart:
         """Nano-dollars this subrequest can cost at most at ``target``; None if unknown."""
         request = self.request
         asked = RequestedWork(
-            input_tokens=len(request.prompt.encode()),
+            input_tokens=len((request.prompt or VARIATION_PROMPT).encode()),
             subrequests=(self.images,),
             sources=len(request.images) + (request.mask is not None),
             faithful=request.options.get("input_fidelity") == "high",

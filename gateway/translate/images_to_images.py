@@ -13,6 +13,7 @@ from typing import Any
 from gateway.core.billing_terms import Terms
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.outcomes.classify import classify_error
+from gateway.core.pricing.picture_tokens import bounded_usage
 from gateway.core.types import NO_WISHES, Outcome, Phase, Target, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import error_in
 from gateway.translate.commands import Conversing, Send
@@ -38,6 +39,9 @@ EDITS = "/v1/images/edits"
 
 IMAGES_ANSWER_LIMIT = 200 << 20
 """Bytes of a stream: ten images of 4096 × 4096 pixels as base64, and their previews."""
+
+_DEAREST_OF_AUTO = "1024x1024"
+"""Of the three sizes from which OpenAI chooses if a request names none, the one with the most tokens by the formula."""
 
 
 def relay_wishes(target: Target, presenter: Presenter) -> frozenset[Wish]:
@@ -77,7 +81,19 @@ class ImagesToImages(ImageStream):
         return Terms(unpriced=bool(self.facts.others.get("svg_usage")))
 
     def estimate(self) -> Usage:
-        """The images asked for, for prices that are tables; their usual tokens, for prices that are not."""
+        """The images asked for, for prices that are tables; their tokens, for prices that are not: by the model's
+        formula, where the price has it, else the usual ones.
+        """
+        price = self._context.target.price
+        if price is not None and price.picture_tokens:
+            return bounded_usage(
+                price,
+                self._n,
+                quality=self.quality,
+                size=self.size or _DEAREST_OF_AUTO,
+                prompt_bytes=len(self._prompt.encode("utf-8", "replace")),
+                sources=self._sources,
+            )
         tokens = self._n * likely_output_tokens(self.size, self.quality)
         return Usage(output_tokens=tokens, images=self._n, confidence="estimated", image_output_tokens=tokens)
 

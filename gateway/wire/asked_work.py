@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.core.billing_terms import Asked, Lifetime
 from gateway.core.types import Usage
+from gateway.wire.asked_thinking import most_thinking
 from gateway.wire.tokens import COUNTED_EXACTLY
 from gateway.wire.writable import dump_json
 
@@ -21,14 +22,9 @@ UNBOUNDED_CALLS = 10
 FETCHED_BY_CALL = 16_384
 """Input tokens that a search is assumed to add at most."""
 
-UNBOUNDED_THINKING = 32_768
-"""Tokens of thinking beside the client's bound that are assumed where it was asked for without a budget of its own."""
-
 _OWN_TOOLS = ("function", "custom")
-_OPENAIS = ("gpt-", "chatgpt-", "o1", "o3", "o4")
-_SEARCHING_MODELS = ("-search-preview", "-search-api", ":online")
-_BUDGETS = frozenset({"budget_tokens", "thinking_budget", "thinkingbudget", "reasoning_budget", "max_thinking_tokens"})
-_NO_BUDGETS = frozenset({"messages", "tools", "functions", "response_format", "metadata"})
+_SEARCHING_MODELS = ("-search-preview", "-search-api", ":online", "sonar")
+_SEARCHING_MUCH = "deep-research"
 _HOURS: Mapping[str, Lifetime] = {"1h": "hour", "12h": "12h"}
 _LONGEST_FIRST: tuple[Lifetime, ...] = ("12h", "hour", "usual")
 _ANTHROPICS_MARK = "cache_control"
@@ -81,56 +77,19 @@ def most_beside(body: Mapping[str, Any], model: str, count: Callable[[str], int]
     """
     prediction = body.get("prediction")
     if not prediction:
-        return _thinking(body, model), 0
+        return most_thinking(body, model), 0
     told = dump_json(prediction)
-    return _thinking(body, model), count(told.decode()) if len(told) <= COUNTED_EXACTLY else len(told)
-
-
-def _thinking(body: Mapping[str, Any], model: str) -> int:
-    budgets = [
-        value for name, value in _within({name: body[name] for name in body.keys() - _NO_BUDGETS}) if name in _BUDGETS
-    ]
-    reasoning = body.get("reasoning")
-    if isinstance(reasoning, dict):
-        budgets.append(reasoning.get("max_tokens"))
-    told = [value for value in budgets if type(value) is int]
-    if any(value > 0 for value in told):
-        return max(told)
-    if model.rpartition("/")[2].lower().startswith(_OPENAIS):
-        return 0  # OpenAI's bound is of all output
-    return UNBOUNDED_THINKING if (told and min(told) < 0) or _asks_to_think(body) else 0
-
-
-def _asks_to_think(body: Mapping[str, Any]) -> bool:
-    thinking, reasoning = body.get("thinking"), body.get("reasoning")
-    if isinstance(thinking, dict):
-        thinking = thinking.get("type") not in ("disabled", None)
-    if isinstance(reasoning, dict):
-        reasoning = reasoning.get("effort") or reasoning.get("enabled")
-    return any(
-        bool(value) and value != "none"
-        for value in (body.get("reasoning_effort"), body.get("enable_thinking"), thinking, reasoning)
-    )
-
-
-def _within(value: Any) -> Iterator[tuple[str, Any]]:
-    """All fields of an object and of the objects in it, names in lower case."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield name.lower(), inner
-            yield from _within(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _within(inner)
+    return most_thinking(body, model), count(told.decode()) if len(told) <= COUNTED_EXACTLY else len(told)
 
 
 def _searches(body: Mapping[str, Any], model: str) -> bool:
-    """Whether the answer is a web search's, of which OpenAI's chat sells one with each answer."""
+    """Whether the answer is a web search's, of which OpenAI's chat and Perplexity sell one with each answer."""
     return body.get("web_search_options") is not None or any(name in model for name in _SEARCHING_MODELS)
 
 
 def _most_calls(body: Mapping[str, Any], model: str) -> int:
-    calls = (body.get("n") or 1) if _searches(body, model) else 0
+    """The most calls of all choices together. What a model sells with each answer no bound of the client's limits."""
+    calls = 0
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
         if isinstance(tool, dict) and tool.get("type") not in _OWN_TOOLS and not isinstance(tool.get("function"), dict):
@@ -142,7 +101,11 @@ def _most_calls(body: Mapping[str, Any], model: str) -> int:
     if any("search" in name or name == "plugins" for name in others):
         calls += UNBOUNDED_CALLS
     most = body.get("max_tool_calls")
-    return min(calls, most) if type(most) is int and most >= 0 else calls
+    if type(most) is int and most >= 0:
+        calls = min(calls, most)
+    if _searches(body, model):
+        calls += UNBOUNDED_CALLS if _SEARCHING_MUCH in model else 1
+    return calls * (body.get("n") or 1)
 
 
 def _bound(value: object, otherwise: int) -> int:

@@ -55,6 +55,13 @@ _DEAREST_IMAGE_MINI = 48_169
 2.46 for the small models of gpt-4.1, 2,833 and 5,667 a tile for gpt-4o-mini (OpenAI's guide "Images and vision").
 """
 
+_DEAREST_MEDIUM = 128_000
+"""Tokens assumed for a file, a recording or a film of which a request holds no more than its link or id: a whole
+context window of gpt-4o."""
+
+_MEDIA = ("file", "document", "video", "audio", "media")
+_LINKS = ("url", "uri", "fileid")
+
 
 def text_of_request(body: dict[str, Any]) -> list[str]:
     """Every text in a chat request that the model reads.
@@ -92,21 +99,23 @@ def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) ->
 
     Short texts are counted, as in ``count_input``; for long ones their bytes count, since no text has more tokens than
     bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds, and of what is not known here:
-    fields, parts, contents that are no text. Images count as the most expensive the model knows. Models that are not
-    OpenAI's have other tokens and count half as much again.
+    fields, parts, contents that are no text. Images count as the most expensive the model knows, and media that are
+    only named as ``_DEAREST_MEDIUM``. Models that are not OpenAI's have other tokens and count half as much again.
     """
     texts = text_of_request(body)
     size = sum(len(text.encode()) for text in texts)
     parts = [part for message in body["messages"] for part in _parts(message)]
-    images = sum(map(_is_image, parts))
     others = sum(len(orjson.dumps(part)) for part in parts if not _is_image(part) and not _is_text(part))
+    inner = [part for message in body["messages"] for part in _parts_within(message)]
+    images = sum(map(_is_image, inner))
+    media = sum(map(_is_medium_elsewhere, inner)) + sum(bool(message.get("audio")) for message in body["messages"])
     others += sum(map(_unknown_bytes, body["messages"]))
     others += sum(len(orjson.dumps(body[name])) for name in body.keys() - CHAT_PARAMETERS)
     spoken: int = count_input(body, count) if size <= COUNTED_EXACTLY else size + _PER_MESSAGE * len(body["messages"])
     if not model.startswith(_OPENAIS):
         spoken += spoken // 2
     dearest = _DEAREST_IMAGE_MINI if "4o-mini" in model else _DEAREST_IMAGE
-    return spoken + others + images * dearest
+    return spoken + others + images * dearest + media * _DEAREST_MEDIUM
 
 
 def _parts(message: dict[str, Any]) -> list[Any]:
@@ -114,8 +123,38 @@ def _parts(message: dict[str, Any]) -> list[Any]:
     return content if isinstance(content, list) else []
 
 
+def _parts_within(message: dict[str, Any]) -> Iterator[Any]:
+    """The parts of a message's content, also a single one without a list, and those within them, as in tool results."""
+    content = message.get("content")
+    for part in content if isinstance(content, list) else (content,):
+        yield part
+        if isinstance(part, dict):
+            yield from _parts_within(part)
+
+
 def _is_image(part: Any) -> bool:
     return isinstance(part, dict) and (part.get("type") in _IMAGES or "image_url" in part)
+
+
+def _is_medium_elsewhere(part: Any) -> bool:
+    """Whether a part of a message names a file, a recording or a film that it does not hold."""
+    if not isinstance(part, dict) or _is_image(part):
+        return False
+    kinds = (str(part.get("type")), *part)
+    return any(word in kind.lower() for kind in kinds for word in _MEDIA) and _has_link(part)
+
+
+def _has_link(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_link, value))
+    if not isinstance(value, dict):
+        return False
+    return any(
+        name.lower().replace("_", "").endswith(_LINKS) and not inner.startswith("data:")
+        if isinstance(inner, str)
+        else _has_link(inner)
+        for name, inner in value.items()
+    )
 
 
 def _is_text(part: Any) -> bool:

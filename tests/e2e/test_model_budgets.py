@@ -80,6 +80,25 @@ async def test_a_restart_and_a_budget_set_later_know_what_was_spent(gateway: Sta
     assert (await order(rig)).status == 429
 
 
+async def test_a_model_of_a_wildcard_route_is_booked_by_its_own_name(gateway: StartGateway) -> None:
+    rig = await gateway(
+        budget("10/month").replace('budget: "10/month"', 'models: {"house/a": 0.001/day, "house/b": 0.001/day}')
+        + 'models: {"house/*": {targets: [{upstream: piapi, model: "gpt-*", price: {input: 1, output: 100}}]}}\n'
+    )
+    assert (await rig.chat(model="house/a", max_tokens=5)).status == 200
+    spent = (await rig.row()).charged
+    assert (await rig.row()).model == "house/a"
+
+    await rig.restart()
+
+    figures = await rig.figures()
+    assert figures.nano("gateway_key_model_budget_used_usd", key="alice", model="house/a") == spent > 0
+    assert figures.nano("gateway_key_model_budget_used_usd", key="alice", model="house/b") == 0
+    assert [row["model"] for row in await rig.usage("model")] == ["house/a"]
+    assert (await rig.chat(model="house/b", max_tokens=5)).status == 200
+    assert (await rig.figures()).total("gateway_requests_total", model="house/*") == 1  # configured names only
+
+
 async def test_what_is_in_doubt_is_in_doubt_for_its_model_also_after_a_restart(gateway: StartGateway) -> None:
     rig = await gateway(STORY.replace("0.15/week", "0.015/week") + "failover: {unknown_outcome_up_to: 0}\n")
     rig.for_all_roles("reset_before_head;method=POST;path=/api/v1/task")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.core.images.types import ImageFacts, MadeImage, SourceImage
-from gateway.core.types import Usage
+from gateway.core.types import Price, Usage
 from gateway.translate.commands import Head
 from gateway.translate.image_stream import VARIATION_PROMPT
 from gateway.translate.present_images import ImagesPresenter
@@ -75,6 +76,23 @@ class TestOrders:
         sent(vague)
         assert (vague.size, vague.quality) == (None, None)
         assert vague.estimate().images == 3
+
+    @pytest.mark.parametrize(
+        ("fields", "tokens"),
+        [
+            ({"size": "1024x1024", "quality": "high"}, 7_024),
+            ({"size": "1024x1024", "quality": "low"}, 196),
+            ({"size": "1536x1024", "quality": "medium"}, 1_372),
+            ({"size": "auto", "quality": "auto"}, 7_024),  # the dearest that may have been chosen
+        ],
+    )
+    def test_a_model_with_a_formula_is_estimated_by_it(self, fields: dict[str, Any], tokens: int) -> None:
+        price = Price(input=5, image_input=8, output=30, picture_tokens={"low": 16, "medium": 48, "high": 96})
+        talk = conversation(replace(AT_OPENAI, model="gpt-image-2", price=price), n=2, **fields)
+        sent(talk)
+        estimate = talk.estimate()
+        assert (estimate.output_tokens, estimate.image_output_tokens) == (2 * tokens, 2 * tokens)
+        assert (estimate.input_tokens, estimate.images, estimate.confidence) == (len("A cat"), 2, "estimated")
 
 
 class TestStreams:

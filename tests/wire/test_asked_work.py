@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.core.types import Usage
-from gateway.wire.asked_work import UNBOUNDED_CALLS, UNBOUNDED_THINKING, as_asked, asked_of, asked_tier, most_beside
+from gateway.wire.asked_thinking import UNBOUNDED_THINKING
+from gateway.wire.asked_work import UNBOUNDED_CALLS, as_asked, asked_of, asked_tier, most_beside
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -39,7 +40,11 @@ def test_the_tier(fields: dict[str, Any], tier: str | None) -> None:
         ({}, "gpt-4o", 0),
         ({"web_search_options": {}}, "gpt-4o", 1),
         ({"web_search_options": {}, "n": 3}, "gpt-4o", 3),
+        ({"web_search_options": {}, "max_tool_calls": 0}, "gpt-4o", 1),  # it is no tool's
+        ({"tools": [{"type": "web_search_20250305", "max_uses": 3}], "n": 2}, "claude", 6),
         ({}, "gpt-4o-search-preview", 1),
+        ({}, "perplexity/sonar-pro", 1),
+        ({}, "sonar-deep-research", UNBOUNDED_CALLS),
         ({}, "gpt-5-search-api", 1),
         ({"tools": [{"type": "function", "function": {"name": "f"}}, {"type": "custom"}]}, "gpt-4o", 0),
         ({"tools": [{"function": {"name": "f"}}]}, "gpt-4o", 0),
@@ -74,7 +79,21 @@ def test_calls(fields: dict[str, Any], model: str, calls: int) -> None:
         ({"google": {"thinking_config": {"thinking_budget": -1}}}, "gemini", UNBOUNDED_THINKING),
         ({"thinking_budget": 800, "enable_thinking": True}, "qwen", 800),
         ({"enable_thinking": True}, "qwen", UNBOUNDED_THINKING),
-        ({"thinking": {"budget_tokens": "many"}}, "claude", 0),
+        ({"thinking": {"type": "enabled", "budget_tokens": "40000"}}, "claude", 40_000),  # relays take it as text
+        ({"thinking": {"type": "enabled", "budget_tokens": "many"}}, "claude", UNBOUNDED_THINKING),
+        ({"thinking": {"type": "adaptive"}, "reasoning": {"max_tokens": 1}}, "claude", UNBOUNDED_THINKING),
+        ({"output_config": {"effort": "max"}}, "claude", UNBOUNDED_THINKING),
+        ({"google": {"thinking_config": {"thinking_level": "high"}}}, "gemini", UNBOUNDED_THINKING),
+        ({"google": {"thinking_config": {"thinking_budget": 0, "include_thoughts": True}}}, "gemini", 0),
+        ({"chat_template_kwargs": {"enable_thinking": True}}, "qwen", UNBOUNDED_THINKING),
+        ({"chat_template_kwargs": {"thinking": True, "thinking_budget": 900}}, "deepseek", 900),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, "qwen", 0),
+        ({"max_reasoning_tokens": 50_000}, "qwen", 50_000),
+        ({"thinking": {"budget": 12_000}}, "claude", 12_000),
+        ({"think": "high"}, "gpt-oss-ollama", 0),  # within the client's bound, as all of OpenAI's
+        ({"think": True}, "qwen", UNBOUNDED_THINKING),
+        ({"include_reasoning": True, "reasoning": {"exclude": True, "summary": "auto"}}, "qwen", 0),
+        ({"reasoning": {"effort": "none"}}, "qwen", 0),
         ({"metadata": {"thinking_budget": 9}}, "claude", 0),
     ],
 )

@@ -161,6 +161,44 @@ def test_an_image_in_another_vendors_words_is_an_image(part):
     assert count_input({"messages": [asked]}, words) == 3 + 3 + 1 + 765
 
 
+FILM = {"type": "video_url", "video_url": {"url": "https://e/a.mp4"}}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": [FILM]},
+        {"role": "user", "content": FILM},
+        {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]},
+        {"role": "user", "content": [{"type": "document", "source": {"type": "url", "url": "https://e/a.pdf"}}]},
+        {"role": "user", "content": [{"fileData": {"fileUri": "https://e/a"}}]},
+        {"role": "user", "content": [{"type": "tool_result", "content": [FILM]}]},
+        {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
+    ],
+)
+def test_a_reservation_has_room_for_media_that_are_only_named(message):
+    assert most(message) >= 128_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"}},
+        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
+        {"type": "document", "source": {"type": "text", "data": "words"}},
+        {"type": "search_result", "url": "https://e/", "text": "words"},
+        {"type": "text", "text": "https://e/a.mp4"},
+    ],
+)
+def test_what_a_request_holds_counts_by_its_bytes(part):
+    assert most({"role": "user", "content": [part]}) < 200
+
+
+def test_an_image_in_a_tools_result_is_an_image():
+    result = {"type": "tool_result", "content": [{"type": "image", "source": {"type": "url", "url": "https://e/a"}}]}
+    assert most({"role": "user", "content": [result]}) >= 4_000
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=4),
     lambda inner: (

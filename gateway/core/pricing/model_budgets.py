@@ -28,7 +28,7 @@ class ModelBudgets:
     def __init__(self, names_of: NamesOf) -> None:
         self._names_of = names_of
         self._patterns: dict[str, dict[str, Holder]] = {}
-        self._own_names: dict[str, str] = {}
+        self._meant: dict[str, tuple[str, ...]] = {}
         self._used: dict[str, dict[str, HolderAccounts]] = {}
 
     def configure(self, holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
@@ -39,7 +39,7 @@ class ModelBudgets:
             if len(holder) == 3:
                 self._patterns.setdefault(holder[1], {})[holder[2]] = holder
         patterns = {pattern for patterns in self._patterns.values() for pattern in patterns}
-        self._own_names = {pattern: self._own_name(pattern) for pattern in patterns}
+        self._meant = {pattern: self._names_meant(pattern) for pattern in patterns}
         now = [holder for patterns in self._patterns.values() for holder in patterns.values()]
         return [holder for holder in now if holder not in before], list(before.difference(now))
 
@@ -58,14 +58,13 @@ class ModelBudgets:
     def matches(self, pattern: str, names: tuple[str, ...]) -> bool:
         """Whether a pattern is for a model of these names. ``*`` may end it, and stands for any ending.
 
-        A name that ends in ``*`` is what the books say of all the models of such a route: it belongs to every pattern
-        that may be for one of them.
+        A name that ends in ``*`` is what books of earlier versions say of all the models of such a route: it belongs to
+        every pattern that may be for one of them.
         """
-        own = self._own_names.get(pattern) or self._own_name(pattern)
+        meant = self._meant.get(pattern) or self._names_meant(pattern)
         if pattern.endswith("*"):
-            begins = (pattern[:-1], own[:-1])
-            return any(name.startswith(begins) or _may_be(name, begins[0]) for name in names)
-        return pattern in names or own in names[:1] or any(_may_be(name, pattern) for name in names)
+            return any(name.startswith(meant) or _may_be(name, pattern[:-1]) for name in names)
+        return any(name in meant or _may_be(name, pattern) for name in names)
 
     def counted(self, key: str, names: tuple[str, ...]) -> HolderAccounts | None:
         """The accounts of one model of a key; None where too many are counted already."""
@@ -83,15 +82,15 @@ class ModelBudgets:
             if self.matches(pattern, self.names(model)):
                 yield accounts
 
-    def _own_name(self, pattern: str) -> str:
-        """A pattern by the name that the books use for its model, if it names one; of one that ends in ``*`` only what
-        stands before such a name is left out, as a vendor's prefix does.
+    def _names_meant(self, pattern: str) -> tuple[str, ...]:
+        """A pattern and every other name of its model; of one that ends in ``*`` the beginning, and what is left of it
+        without what may stand before a model's name, as a vendor's prefix does.
         """
         if not pattern.endswith("*"):
-            return self._names_of(pattern)[0]
+            return (pattern, *self._names_of(pattern))
         begin = pattern[:-1]
-        own = self._names_of(begin)[0] if begin else begin
-        return f"{own}*" if begin.endswith(own) else pattern
+        names = self._names_of(begin) if begin else ()
+        return (begin, *(name for name in names if begin.lower().endswith(name.lower())))
 
 
 def _may_be(name: str, begin: str) -> bool:

@@ -31,13 +31,13 @@ def price_lines(route: Route, suggested: SuggestedPrice = no_suggestion) -> str:
     A target that has its price keeps it, without a word. One of an upstream that has no key is not in ``route``.
     """
     targets = ", ".join(_target(route, target, suggested) for target in route.targets)
-    return f"models:\n  {_text(route.named)}: {{targets: [{targets}]}}"
+    return f"models:\n  {yaml_text(route.named)}: {{targets: [{targets}]}}"
 
 
 def _target(route: Route, target: Target, suggested: SuggestedPrice) -> str:
-    members = [f"upstream: {_text(target.upstream.name)}"]
+    members = [f"upstream: {yaml_text(target.upstream.name)}"]
     if target.model != route.named:
-        members.append(f"model: {_text(target.model)}")
+        members.append(f"model: {yaml_text(target.model)}")
     if target.operation != "chat":
         members.append(f"operation: {target.operation}")
     needed = ("input", "output") if target.operation == "chat" else ("image",)
@@ -55,6 +55,7 @@ def _amounts(price: Price | None) -> dict[str, str]:
     return {name: format_usd(amount) for name, amount in amounts.items() if amount is not None}
 
 
-def _text(name: str) -> str:
+def yaml_text(name: str) -> str:
+    """A name that clients may have made up, as YAML takes it and a terminal bears it."""
     plain = _PLAIN.fullmatch(name) is not None and name.lower() not in _NO_TEXT
-    return name if plain else json.dumps(name, ensure_ascii=False)
+    return name if plain else json.dumps(name, ensure_ascii=not name.isprintable())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gateway.core.pricing.model_names import folded_name, same_model, undated_name
+from gateway.core.pricing.same_model import folded_name, same_model, undated_name
 from gateway.core.types import CostClass, Price, Route, Target
 
 

@@ -92,6 +92,18 @@ def after_vendor(name: str) -> int:
     return vendor.end() if vendor is not None and vendor.end() < len(name) else 0
 
 
+def spellings(name: str, *, vendor: bool = True) -> tuple[str, ...]:
+    """A name of a model that is not known, and what is left of it without a date, a vendor's prefix and capitals.
+
+    ``vendor``: whether what stands before a slash may be left out.
+    """
+    dated = _SNAPSHOT.search(name)
+    ends = (len(name), dated.start()) if dated is not None else (len(name),)
+    starts = (0, after_vendor(name)) if vendor else (0,)
+    found = [name[start:end] for start in starts for end in ends if start < end]
+    return tuple(dict.fromkeys((*found, *(each.lower() for each in found))))
+
+
 def allowed(patterns: Sequence[str], model: str) -> bool:
     """Whether ``model`` matches one of a key's patterns. A final ``*`` stands for any ending, also an empty one."""
     return any(model.startswith(one[:-1]) if one.endswith("*") else one == model for one in patterns)

@@ -16,6 +16,7 @@ from gateway.core.routing.model_names import (
     allowed,
     allowed_as_asked,
     allowed_unlisted,
+    spellings,
 )
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamStates
@@ -198,9 +199,14 @@ class RouteTable:
         return asked != route.named and allowed_as_asked(patterns, asked, route.named)
 
     def names_of(self, model: str) -> tuple[str, ...]:
-        """All names of the model that ``model`` names, that by which it is told first; itself if there is no route."""
+        """All names of the model that ``model`` names, that by which it is told first.
+
+        One that the catalogue does not name is any spelling of it, since upstreams take several for one model.
+        """
         route = self.find(model)
-        return (model,) if route is None else (route.named, *route.aliases)
+        if route is None:
+            return (model,) if model.endswith("*") else spellings(model)
+        return spellings(route.asked, vendor=False) if route.asked else (route.named, *route.aliases)
 
     def of_task(self, model: str, task_type: str) -> Route | None:
         """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""

@@ -301,3 +301,44 @@ def total(
 ) -> int:
     charged = sum(nano for model, nano, _ in ended if is_for(holder, model))
     return charged + sum(reservation.amount for model, reservation, _ in running if is_for(holder, model))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("claude-9", "anthropic/claude-9"),
+        ("claude-9", "Claude-9"),
+        ("claude-9", "claude-9-2026-11-01"),
+        ("claude-9", "~Anthropic/Claude-9-20261101"),
+        ("anthropic/claude-9", "claude-9"),
+        ("claude-9*", "anthropic/claude-9-mini"),
+        ("Claude-*", "claude-9"),
+        ("anthropic/claude-*", "CLAUDE-9"),
+        ("GPT-4o*", "gpt-4o-mini"),
+        ("house/one", "house/ONE"),
+        ("house/one", "house/one-2026-11-01"),
+    ],
+)
+def test_no_spelling_of_a_model_that_is_not_known_gets_around_its_budget(pattern: str, asked: str) -> None:
+    book = budgets({of(pattern): Budget(100, "day")})
+    spend(book, 30, asked, asked)
+    assert used(book, pattern) == (30, 0)
+    after = budgets({of(pattern): Budget(100, "day")})
+    after.load_model("alice", asked, {"day": 30})
+    assert used(after, pattern) == (30, 0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "asked"),
+    [
+        ("claude-9", "claude-9-mini"),
+        ("claude-9*", "claude-8"),
+        ("one", "house/one"),  # of another route, at another price
+        ("gpt-4o", "gpt-4o-mini"),
+        ("house/one", "house/two"),
+    ],
+)
+def test_another_model_is_another_model(pattern: str, asked: str) -> None:
+    book = budgets({of(pattern): Budget(100, "day")})
+    spend(book, 30, asked, asked)
+    assert used(book, pattern) == (0, 0)

@@ -1,4 +1,7 @@
-"""Names of models: whether two of them name the same model, however a provider or a relay spells it."""
+"""Whether two names mean the same model, however a provider or a relay spells it: for the price of an answer.
+
+An answer is believed more than a request is (core/routing/model_names.py): a wrong guess costs cents, not a permission.
+"""
 
 from __future__ import annotations
 

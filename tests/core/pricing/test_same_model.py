@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.pricing.model_names import same_model
 from gateway.core.pricing.price_list import PriceList
+from gateway.core.pricing.same_model import same_model
 from gateway.core.types import Price, Route, Target
 from tests.core.builders import backup, target, upstream
 
