@@ -26,7 +26,7 @@ from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
 from gateway.app.model_lists import ModelLists
 from gateway.app.reloading import unchangeable
-from gateway.app.store_care import look_after
+from gateway.app.store_care import look_after, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -130,10 +130,7 @@ class Gateway:
             raise ConfigError(problems)
         clock = clock or SystemClock()
         store = await open_store(config.store, clock)
-        if store.recovered:
-            log.warning("ledger_recovered", unknown=store.recovered)
-        if store.booked_late:
-            log.warning("ledger_booked_late", settlements=store.booked_late)
+        tell_of_opening(store, log)
         images = build_image_results(config, clock)
         dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
         try:
@@ -172,6 +169,11 @@ class Gateway:
     @property
     def admin_url(self) -> str:
         return url_of(self._servers[1])
+
+    @property
+    def made_store(self) -> str:
+        """The store that was not there before; empty if it was."""
+        return self._store.name if self._store.made else ""
 
     async def reload(self) -> list[str]:
         """Re-read the configuration and swap it in whole. Returns what is wrong with it; then nothing has changed."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from gateway.billing.budgets import budgets_of_keys, load_budgets
 from gateway.billing.ledger import LedgerService
@@ -63,13 +64,14 @@ async def local_key_listing(config: Config) -> KeyListing:
 
 
 @asynccontextmanager
-async def local_key_service(config: Config) -> AsyncIterator[KeyService]:
+async def local_key_service(config: Config, making: Callable[[Path], None]) -> AsyncIterator[KeyService]:
     """The keys' service, while this process has the store's lock; a store that is not there is made.
 
+    ``making``: is told of its file then.
     Raises StoreInUse if another process has the lock, StoreError.
     """
     rules = _key_rules(config)
-    with change_keys(config.store, time.time_ns()) as (records, pepper_file):
+    with change_keys(config.store, time.time_ns(), making) as (records, pepper_file):
         mark = await records.pepper_mark()
         yield KeyService(
             KeyListing(records, rules=lambda: rules, wall_ns=time.time_ns),

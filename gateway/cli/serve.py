@@ -47,5 +47,7 @@ def serve_command(options: argparse.Namespace) -> int:
 def _announce(gateway: Gateway) -> None:
     try:
         print(f"piapi-gateway {__version__} listens on {gateway.main_url} (admin: {gateway.admin_url})", flush=True)
+        if gateway.made_store:
+            print(f"made a new store: {gateway.made_store}", flush=True)
     except OSError:  # an output that takes nothing, as a full disk, is no reason not to serve
         say_no_more()

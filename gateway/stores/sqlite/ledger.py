@@ -56,12 +56,14 @@ class _Store(NamedTuple):
     recovered: int
     unchecked: bool
     settled_through: int
+    made: bool
 
 
 class SQLiteLedger:
     """Append-only books in one file; implements ``stores.base.Ledger``.
 
-    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``recovered``: intents
+    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``made``: there was none
+    before, or an empty one. ``recovered``: intents
     an earlier process had left open, settled as ``unknown`` when this one started. ``booked_late``: settlements that
     it had to leave in the spill file, read in by this one. ``unchecked``: the last writer did not end well, and the
     file is too large to be looked through before it serves; ``check`` does it beside the work.
@@ -69,6 +71,7 @@ class SQLiteLedger:
 
     def __init__(self, store: _Store) -> None:
         self.path = store.path
+        self.made = store.made
         self.recovered = store.recovered
         self.booked_late = store.booked_late
         self.unchecked = store.unchecked
@@ -312,7 +315,8 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
         undo.callback(lock.release)
         now_ns = clock.wall_ns()
         mark = read_mark(path)
-        unchecked = not mark.clean and file_state(path)[1] > schema.CHECKED_AT_ONCE
+        bytes_before = file_state(path)[1]
+        unchecked = not mark.clean and bytes_before > schema.CHECKED_AT_ONCE
         connection = schema.open_for_writing(path, now_ns, check=not mark.clean and not unchecked, given_up=given_up)
         undo.callback(connection.close)
         spill = Spill.open(path)
@@ -325,7 +329,9 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
             through = inserts.settled_through(connection, mark.settled_through)
             with suppress(OSError):
                 write_mark(path, clean=False, settled_through=through)
-            store = _Store(path, connection, lock, spill, booked_late, recovered, unchecked, through)
+            store = _Store(
+                path, connection, lock, spill, booked_late, recovered, unchecked, through, made=not bytes_before
+            )
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
         connection.set_progress_handler(None, 0)
