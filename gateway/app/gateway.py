@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,6 +54,7 @@ from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
+from gateway.runtime.descriptors import descriptor_limit
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
@@ -271,8 +271,7 @@ class Gateway:
             self._crashed,
             BrowserGuard(lambda: not self.config.admin.key, lambda: (*self.config.hosts, config.admin.listen.host)),
         )
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        connections = client_connections(descriptors, RESERVED_DESCRIPTORS)
+        connections = client_connections(descriptor_limit(), RESERVED_DESCRIPTORS)
         many = ServerLimits(headers=config.limits.headers, connections=connections)
         few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
         start = partial(start_server, on_refused=self._refused)

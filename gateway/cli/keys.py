@@ -102,10 +102,13 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
         return await action(RemoteKeys(client), options)
 
     async def here() -> Any:
-        from gateway.cli.local_store import local_key_listing, local_key_service
+        from gateway.cli.local_store import local_key_listing, local_key_service, refuse_without_store
+        from gateway.stores.engines import read_store
 
         if not options.changes:
             return await action(await local_key_listing(config), options)
+        if not await read_store(config.store).exists():
+            await refuse_without_store(config, lambda service: action(service, options))
         async with local_key_service(config, _say_made) as service:
             return await action(service, options)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gateway.config.settings import SQLITE, Config
 
-_NOT_FOLDERS = ("/dev/", "/proc/")
-"""Places of pipes and devices: ``--config /dev/stdin`` has no folder that files could lie in."""
+_OF_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/")
+"""Where a process finds what it was handed open: no folder in which other files could lie."""
 
 _PLAIN = re.compile(r"[\w/.,@+~-](?:[\w/.,@+~ -]*[\w/.,@+~-])?")
 """A path that needs no quotes in YAML."""
@@ -19,7 +19,7 @@ _PLAIN = re.compile(r"[\w/.,@+~-](?:[\w/.,@+~ -]*[\w/.,@+~-])?")
 
 def folder_of(source: Path | None) -> Path:
     """The folder that relative paths in the file ``source`` are relative to; without a file the working directory."""
-    if source is None or str(source).startswith(_NOT_FOLDERS) or (source.exists() and not source.is_file()):
+    if source is None or str(source).startswith(_OF_DESCRIPTORS) or (source.exists() and not source.is_file()):
         return Path()
     return source.parent
 
@@ -44,9 +44,8 @@ def misplaced_store(config: Config) -> str:
     file, must not be passed over for an empty one.
     """
     new, written = config.sqlite_path, config.store_as_written
-    if (
-        config.source is None or new is None or os.path.exists(new)
-    ):  # unlike Path.exists, no error where it is forbidden
+    # os.path and not Path: what may not be looked at is not there, and no error.
+    if config.source is None or new is None or os.path.exists(new):
         return ""
     if config.store != placed_store(written, folder_of(config.source)):  # another one was named on the command line
         return ""

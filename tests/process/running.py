@@ -184,8 +184,9 @@ def settings(sandbox: Sandbox, folder: Path, **over: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, document: Mapping[str, Any] | str) -> Path:
-    """``folder/config.yaml``; JSON is YAML."""
+    """``folder/config.yaml``, for its owner alone as it may hold keys; JSON is YAML."""
     path = folder / "config.yaml"
+    path.touch(mode=0o600)
     path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
     return path
 

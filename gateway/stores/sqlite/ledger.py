@@ -62,11 +62,11 @@ class _Store(NamedTuple):
 class SQLiteLedger:
     """Append-only books in one file; implements ``stores.base.Ledger``.
 
-    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``made``: there was none
-    before, or an empty one. ``recovered``: intents
-    an earlier process had left open, settled as ``unknown`` when this one started. ``booked_late``: settlements that
-    it had to leave in the spill file, read in by this one. ``unchecked``: the last writer did not end well, and the
-    file is too large to be looked through before it serves; ``check`` does it beside the work.
+    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``made``: there
+    was none before, or an empty one. ``recovered``: intents an earlier process had left open, settled as ``unknown``
+    when this one started. ``booked_late``: settlements that it had to leave in the spill file, read in by this one.
+    ``unchecked``: the last writer did not end well, and the file is too large to be looked through before it serves;
+    ``check`` does it beside the work.
     """
 
     def __init__(self, store: _Store) -> None:
