@@ -26,9 +26,7 @@ def emulated(system: str) -> dict[str, Any]:
     }
 
 
-async def test_windows_serves_and_stops_at_ctrl_c(
-    tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient
-) -> None:
+async def test_windows_serves_and_stops_at_ctrl_c(tmp_path: Path, sandbox: Sandbox, client: httpx2.AsyncClient) -> None:
     write(tmp_path, settings(sandbox, tmp_path))
     async with Gateway.serve(tmp_path, **emulated("windows")) as gateway:
         whole = await ask(client, gateway, chat())
