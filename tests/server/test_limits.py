@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from gateway.server.limits import ServerLimits, client_connections
 
 
