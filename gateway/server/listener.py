@@ -51,6 +51,18 @@ class RunningServer:
         """Requests being answered."""
         return len(self._state.tasks)
 
+    def hand_over(
+        self,
+        app: Application,
+        *,
+        limits: ServerLimits,
+        cors: Callable[[bytes], Headers] | None,
+        hostless: Callable[[bytes], bool],
+    ) -> None:
+        """From the next request on ``app`` answers, with the options of ``start_server``."""
+        state = self._state
+        state.app, state.limits, state.cors, state.hostless = app, limits, cors, hostless
+
     def stop_accepting(self) -> None:
         """Let go of the port and of idle connections. What is being answered goes on and closes after its answer."""
         if not self._accepting:

@@ -1,5 +1,7 @@
 """Images kept as files: who may read them, when they go, and what a full or foreign folder does."""
 
+# ruff: noqa: ASYNC240 - these files are small, and nothing else runs on the loop
+
 from __future__ import annotations
 
 import asyncio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from gateway.core.errors import StoreError
 from gateway.runtime.disk import PRIVATELY
 from gateway.stores.sqlite.booked_prices import WritingConnection
 from gateway.stores.sqlite.files import beside, give_to_owner_of, keep_private
+
+log = logging.getLogger("gateway.stores")
 
 APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""
@@ -186,8 +189,13 @@ def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE_LIMIT}")
-    for number, script in enumerate(_migrations(), start=1):
+    scripts = _migrations()
+    pages, size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+    large = pages * size > CHECKED_AT_ONCE  # then a step may last seconds
+    for number, script in enumerate(scripts, start=1):
         if number > version:
+            if large:
+                log.warning("bringing the store up to date: step %d of %d", number - version, len(scripts) - version)
             stamp = f"INSERT INTO schema_version VALUES ({number}, {now_ns:d});"  # noqa: S608
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{stamp}\nCOMMIT;")
 

@@ -1,5 +1,7 @@
 """Files of a store that other users could read are closed when it is opened, and named."""
 
+# ruff: noqa: ASYNC240 - these files are small, and nothing else runs on the loop
+
 from __future__ import annotations
 
 import os
