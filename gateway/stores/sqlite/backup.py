@@ -104,6 +104,8 @@ def restore_backup(folder: Path, store: Path, wall_ns: int) -> tuple[Backup, lis
         lock = StoreLock.take(store)
         try:
             aside = _move_aside(store, wall_ns)
+            # Its file may get the number of one that is gone: the mark must not be taken for one of the copy.
+            beside(store, "mark").unlink(missing_ok=True)
             for name in backup.files:
                 target = store.with_name(store.name + name.removeprefix(COPY))
                 _copy_private(backup.folder / name, target)
