@@ -1,4 +1,4 @@
-"""Systems that lack what Linux has. EMULATIONS: names are hidden, or answer as another system's would; none was seen."""
+"""Systems that lack what Linux has: EMULATIONS, in which names are hidden or answer as another system's would."""
 
 from __future__ import annotations
 

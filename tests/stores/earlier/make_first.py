@@ -67,7 +67,7 @@ async def fill(path: Path) -> None:
                 cost,
                 "measured",
                 200,
-            )  # fmt: skip
+            )
         )
     await ledger.close()
 

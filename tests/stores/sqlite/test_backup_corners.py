@@ -1,6 +1,4 @@
-"""Backups in odd company: a mark of what stood there before, a log left by a kill, a prune that runs, copies by hand."""
-
-# ruff: noqa: ASYNC240 - these files are small, and nothing else runs on the loop
+"""Backups in odd company: an earlier store's mark, a log left by a kill, a prune that runs, copies by hand."""
 
 from __future__ import annotations
 
