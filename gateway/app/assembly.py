@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import secrets
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,6 +35,7 @@ from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyListing, KeyService
 from gateway.runtime import today
+from gateway.runtime.descriptors import raise_descriptor_limit
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
@@ -230,9 +230,5 @@ def log_crash(log: Log, event: str, crash: BaseException, **fields: str) -> None
 
 def _room_for(wanted: int) -> int:
     """How many requests may be in flight: a stream costs two descriptors, so half of what the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, (hard - RESERVED_DESCRIPTORS) // 2))
+    allowed = raise_descriptor_limit()
+    return wanted if allowed is None else max(1, min(wanted, (allowed - RESERVED_DESCRIPTORS) // 2))

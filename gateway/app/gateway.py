@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,8 +24,9 @@ from gateway.app.assembly import (
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
 from gateway.app.model_lists import ModelLists
+from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import unchangeable
-from gateway.app.store_care import look_after
+from gateway.app.store_care import look_after, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -55,6 +55,7 @@ from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
+from gateway.runtime.descriptors import descriptor_limit
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
@@ -129,11 +130,10 @@ class Gateway:
         if problems := unsupported(config):
             raise ConfigError(problems)
         clock = clock or SystemClock()
-        store = await open_store(config.store, clock)
-        if store.recovered:
-            log.warning("ledger_recovered", unknown=store.recovered)
-        if store.booked_late:
-            log.warning("ledger_booked_late", settlements=store.booked_late)
+        crashed = partial(_crashed, log)
+        opened = await open_meanwhile(open_store(config.store, clock), config.listen.host, config.listen.port, crashed)
+        store = opened.store
+        tell_of_opening(store, log)
         images = build_image_results(config, clock)
         dialer, randomness = dialer or SystemDialer(), randomness or system_randomness()
         try:
@@ -141,9 +141,11 @@ class Gateway:
             keyring.configure(config.keys)
             services = build_services(config, log, store.ledger, images, keyring, dialer, clock, randomness)
         except BaseException:
-            await store.close()
+            await opened.undo()
             raise
         gateway = cls(config, services, store, images, keyring, load)
+        if opened.server is not None:
+            gateway._servers.append(opened.server)
         gateway._warn_of_shadowed_keys()
         try:
             await services.budgets.load()
@@ -172,6 +174,11 @@ class Gateway:
     @property
     def admin_url(self) -> str:
         return url_of(self._servers[1])
+
+    @property
+    def made_store(self) -> str:
+        """The store that was not there before; empty if it was."""
+        return self._store.name if self._store.made else ""
 
     async def reload(self) -> list[str]:
         """Re-read the configuration and swap it in whole. Returns what is wrong with it; then nothing has changed."""
@@ -257,7 +264,7 @@ class Gateway:
                 *webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
                 *front_page_routes(__version__, lambda: main.listed),
             ],
-            self._crashed,
+            partial(_crashed, services.log),
             BrowserGuard(opened, lambda: (*self.config.hosts, config.listen.host), cors),
             cors,
             secret=("/images/", "/webhooks/"),
@@ -266,25 +273,26 @@ class Gateway:
         admin = Dispatch(
             {},
             admin_routes(self._admin_source()),
-            self._crashed,
+            partial(_crashed, services.log),
             BrowserGuard(lambda: not self.config.admin.key, lambda: (*self.config.hosts, config.admin.listen.host)),
         )
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        connections = client_connections(descriptors, RESERVED_DESCRIPTORS)
+        connections = client_connections(descriptor_limit(), RESERVED_DESCRIPTORS)
         many = ServerLimits(headers=config.limits.headers, connections=connections)
         few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
-        start = partial(start_server, on_refused=self._refused, trusted=lambda: self.config.trusted_proxies)
+        told: dict[str, Any] = {"on_refused": self._refused, "trusted": lambda: self.config.trusted_proxies}
+        options: dict[str, Any] = {
+            "limits": many,
+            "cors": cors.answer_headers,
+            "hostless": lambda path: main.route_of(path) in HEALTH,
+            **told,
+        }
+        if self._servers:  # it said that the store was being opened
+            self._servers[0].hand_over(main, **options)
+        else:
+            self._servers.append(await start_server(main, config.listen.host, config.listen.port, **options))
         self._servers.append(
-            await start(
-                main,
-                config.listen.host,
-                config.listen.port,
-                limits=many,
-                cors=cors.answer_headers,
-                hostless=lambda path: main.route_of(path) in HEALTH,
-            )
+            await start_server(admin, config.admin.listen.host, config.admin.listen.port, limits=few, **told)
         )
-        self._servers.append(await start(admin, config.admin.listen.host, config.admin.listen.port, limits=few))
         self._images.listening(url_for_this_machine(self._servers[0]))
         self._images.surrounded_by(surroundings(config, self._servers))
 
@@ -378,11 +386,12 @@ class Gateway:
     def _refused(self, error: GatewayError, request_id: str) -> None:
         self.services.log.warning("refused", request_id=request_id, status=error.status, code=error.code)
 
-    def _crashed(self, request_id: str, crash: Exception) -> None:
-        log_crash(self.services.log, "internal_error", crash, request_id=request_id)
-
     def _late(self, seconds: float) -> None:
         self._lag = seconds
+
+
+def _crashed(log: Log, request_id: str, crash: Exception) -> None:
+    log_crash(log, "internal_error", crash, request_id=request_id)
 
 
 def build_log(config: Config) -> Log:

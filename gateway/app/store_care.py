@@ -11,6 +11,16 @@ MARK_EVERY = 600.0
 """Seconds between two notes of how far the books are settled."""
 
 
+def tell_of_opening(store: Store, log: Log) -> None:
+    """Say what opening the store brought to light."""
+    if store.made:
+        log.info("store_made", store=store.name, message=f"made a new store: {store.name}")
+    if store.recovered:
+        log.warning("ledger_recovered", unknown=store.recovered)
+    if store.booked_late:
+        log.warning("ledger_booked_late", settlements=store.booked_late)
+
+
 async def look_after(store: Store, log: Log) -> None:
     """Look the store through if need be, then note for ever how far its books are settled."""
     if store.unchecked:

@@ -24,14 +24,14 @@ def add_check_parser(commands: Any) -> None:
 
 def check_command(options: argparse.Namespace) -> int:
     """Validate and, if asked, probe. A configuration that is wrong raises ConfigError."""
-    from gateway.config import end_warnings, unsupported
+    from gateway.config import end_warnings, misplaced_store, unsupported
     from gateway.runtime import today
 
     config, now_ns = config_in_force(options.config), today.now_ns()
     warnings = [*config.warnings, *(one.sentence for one in end_warnings(config, now_ns))]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    refused = unsupported(config)
+    refused = [*unsupported(config), *filter(None, [misplaced_store(config)])]
     for sentence in refused:
         print(f"serve will refuse: {sentence}", file=sys.stderr)
     if not options.json:

@@ -68,10 +68,10 @@ def config_in_force(path: Path | None) -> Config:
 
 def servable_config(path: Path | None) -> Config:
     """The configuration in force, if this version can serve it; ConfigError says what it cannot."""
-    from gateway.config import unsupported
+    from gateway.config import misplaced_store, unsupported
 
     config = config_in_force(path)
-    if refused := unsupported(config):
+    if refused := [*unsupported(config), *filter(None, [misplaced_store(config)])]:
         raise ConfigError(refused)
     return config
 

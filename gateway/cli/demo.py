@@ -85,12 +85,14 @@ def demo_settings(
     """
     import yaml
 
-    from gateway.config import load
+    from gateway.config import beside_file, load
 
     config = load(config_path, environ)
     kept = {} if config_path is None else yaml.safe_load(config_path.read_text(encoding="utf-8")) or {}
     if config.catalogue is not None:
         kept["catalogue"] = str(config.catalogue.absolute())  # what the demo writes lies elsewhere
+    if config_path is not None and kept.get("ca_file"):
+        kept["ca_file"] = str(beside_file(kept["ca_file"], config_path.parent).absolute())
     kept.setdefault("log", {"format": "text", "level": "warning"})
     keys = [{"name": "demo", "team": "demo", "key": key}]
     if config.listen.is_loopback:

@@ -6,7 +6,9 @@ A running gateway is asked through its admin API, and obeys at once. Without one
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import CommandResult, as_json, complete, report
@@ -100,16 +102,24 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
         return await action(RemoteKeys(client), options)
 
     async def here() -> Any:
-        from gateway.cli.local_store import local_key_listing, local_key_service
+        from gateway.cli.local_store import local_key_listing, local_key_service, refuse_without_store
+        from gateway.stores.engines import read_store
 
         if not options.changes:
             return await action(await local_key_listing(config), options)
-        async with local_key_service(config) as service:
+        if not await read_store(config.store).exists():
+            await refuse_without_store(config, lambda service: action(service, options))
+        async with local_key_service(config, _say_made) as service:
             return await action(service, options)
 
     notes: list[str] = []
     answer = gateway_first(config, asked, here, notes)
     return CommandResult(as_json(answer) if options.json else options.text(answer), notes=notes)
+
+
+def _say_made(path: Path) -> None:
+    """At once, whatever becomes of the rest: a store in the wrong place would otherwise be found much later."""
+    print(f"keys: made a new store: {path}", file=sys.stderr)
 
 
 async def _list(keys: KeyListing | RemoteKeys, options: argparse.Namespace) -> list[KeyFacts]:

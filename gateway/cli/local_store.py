@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from gateway.billing.budgets import budgets_of_keys, load_budgets
 from gateway.billing.ledger import LedgerService
@@ -63,13 +67,14 @@ async def local_key_listing(config: Config) -> KeyListing:
 
 
 @asynccontextmanager
-async def local_key_service(config: Config) -> AsyncIterator[KeyService]:
+async def local_key_service(config: Config, making: Callable[[Path], None]) -> AsyncIterator[KeyService]:
     """The keys' service, while this process has the store's lock; a store that is not there is made.
 
+    ``making``: is told of its file then.
     Raises StoreInUse if another process has the lock, StoreError.
     """
     rules = _key_rules(config)
-    with change_keys(config.store, time.time_ns()) as (records, pepper_file):
+    with change_keys(config.store, time.time_ns(), making) as (records, pepper_file):
         mark = await records.pepper_mark()
         yield KeyService(
             KeyListing(records, rules=lambda: rules, wall_ns=time.time_ns),
@@ -78,6 +83,14 @@ async def local_key_service(config: Config) -> AsyncIterator[KeyService]:
             pepper=lambda: open_pepper(pepper_file, config.key_pepper, mark),
             wall_ns=time.time_ns,
         )
+
+
+async def refuse_without_store(config: Config, change: Callable[[KeyService], Awaitable[Any]]) -> None:
+    """Raise what ``change`` would raise of keys in a new store, so that none is made for a change that is refused."""
+    with tempfile.TemporaryDirectory(prefix="piapi-gateway-") as folder:
+        rehearsal = replace(config, store=f"sqlite:///{Path(folder) / 'gateway.db'}")
+        async with local_key_service(rehearsal, lambda _: None) as service:
+            await change(service)
 
 
 def _left_behind(store: Store) -> Iterator[str]:

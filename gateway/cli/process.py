@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-import uvloop
-
 from gateway.app.gateway import Gateway
 from gateway.cli.command import print_if_possible
+from gateway.runtime.signals import STOPPING, on_signal
 from gateway.runtime.tasks import TrackedTasks
 
 CUT_OFF_SECONDS = 5.0
@@ -26,7 +24,11 @@ T = TypeVar("T")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """The result of ``main``, run on uvloop."""
+    """The result of ``main``, run on uvloop, or on Python's own loop where there is none (Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
     return uvloop.run(main)
 
 
@@ -35,8 +37,8 @@ async def until_stopped(serving: Awaitable[None]) -> None:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+    for name in STOPPING:
+        on_signal(loop, name, task.cancel)
     try:
         await serving
     except asyncio.CancelledError:
@@ -61,15 +63,15 @@ async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None])
         (hurry if stop.is_set() else stop).set()
 
     in_foreground = _has_terminal()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_stop)
+    for name in STOPPING:
+        on_signal(loop, name, told_to_stop)
     # Nothing to reload yet, and as a service no reason to die.
-    loop.add_signal_handler(signal.SIGHUP, told_to_stop if in_foreground else lambda: None)
+    on_signal(loop, "SIGHUP", told_to_stop if in_foreground else lambda: None)
     gateway = await _started(start, stop)
     if gateway is None:
         return 0
     if not in_foreground:
-        loop.add_signal_handler(signal.SIGHUP, lambda: gateway.services.tasks.spawn(gateway.reload(), "reload"))
+        on_signal(loop, "SIGHUP", lambda: gateway.services.tasks.spawn(gateway.reload(), "reload"))
     gc.collect()
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
@@ -94,6 +96,8 @@ async def _started(start: Start, stop: asyncio.Event) -> Gateway | None:
 
 def _has_terminal() -> bool:
     """Whether this process was started in the foreground of a terminal."""
+    if not hasattr(os, "tcgetpgrp"):  # Windows has no terminals that hang up
+        return False
     try:
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     except OSError:

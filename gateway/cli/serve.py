@@ -46,3 +46,5 @@ def serve_command(options: argparse.Namespace) -> int:
 
 def _announce(gateway: Gateway) -> None:
     print(f"piapi-gateway {__version__} listens on {gateway.main_url} (admin: {gateway.admin_url})", flush=True)
+    if gateway.made_store:
+        print(f"made a new store: {gateway.made_store}", flush=True)

@@ -10,6 +10,7 @@ from gateway.config.catalogue import Catalogue, days_old, load_catalogue
 from gateway.config.endings import EndWarning, end_warnings, without_ends
 from gateway.config.list_prices import list_price, list_prices, unlisted_output, unlisted_price
 from gateway.config.loader import load
+from gateway.config.paths import beside_file, misplaced_store
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
 from gateway.config.values import budget, duration
@@ -20,6 +21,7 @@ __all__ = [
     "Catalogue",
     "Config",
     "EndWarning",
+    "beside_file",
     "budget",
     "days_old",
     "describe_models",
@@ -30,6 +32,7 @@ __all__ = [
     "list_prices",
     "load",
     "load_catalogue",
+    "misplaced_store",
     "unlisted_output",
     "unlisted_price",
     "unsupported",

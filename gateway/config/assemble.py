@@ -15,6 +15,7 @@ from gateway.config.connections import ConnectionSettings, unused_proxy
 from gateway.config.default_models import default_models, default_route
 from gateway.config.key_models import allowed_models, model_budgets
 from gateway.config.layer import Layer
+from gateway.config.paths import beside_file, folder_of, placed_store
 from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
 from gateway.config.schema import FileSection
@@ -42,7 +43,8 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
     admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
     _check_listeners(user, admin)
     _check_dependencies(user)
-    connections = ConnectionSettings(user, environ, Path() if source is None else source.parent)
+    folder = folder_of(source)
+    connections = ConnectionSettings(user, environ, folder)
     upstreams = build_upstreams(user, builtin, connections)
     outward = connections.outward([endpoint for upstream in upstreams.values() for endpoint in upstream.endpoints])
     proxies = _proxies(outward, upstreams)
@@ -55,7 +57,8 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         cors_origins=frozenset(sections.cors.origins),
         admin=admin,
         auth=sections.auth,
-        store=sections.store,
+        store=placed_store(sections.store, folder),
+        store_as_written=sections.store,
         shared_state=sections.shared_state,
         workers=sections.workers,
         upstreams=MappingProxyType(upstreams),
@@ -72,7 +75,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         cost_in_answers=sections.cost_in_answers,
         webhook_secret=sections.webhook_secret,
         failover=_failover(sections),
-        images=_images(sections),
+        images=_images(sections, folder),
         outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),
@@ -202,12 +205,12 @@ def _unused_proxy(environ: Mapping[str, str], sections: FileSection, proxies: Se
         yield f"the environment sets {name}, which is not used: write `proxy: env` to use it, or `proxy: none`"
 
 
-def _images(sections: FileSection) -> ImagesConfig:
+def _images(sections: FileSection, folder: Path) -> ImagesConfig:
     images = sections.images
     return ImagesConfig(
         keep=images.keep,
         keep_max=images.keep_max,
-        dir=Path(images.dir),
+        dir=beside_file(images.dir, folder),
         public_url=images.public_url,
         fetch_hosts=tuple(images.fetch_hosts),
         fetch_private=images.fetch_private,

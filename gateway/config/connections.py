@@ -11,6 +11,7 @@ from typing import Literal
 
 from gateway.config.addresses import parse_proxy
 from gateway.config.layer import Layer
+from gateway.config.paths import beside_file
 from gateway.config.problems import Location
 from gateway.config.upstream_schema import UpstreamSection
 from gateway.core.connection_options import ConnectionOptions, Proxy, TLSFiles
@@ -57,7 +58,7 @@ class ConnectionSettings:
         return ConnectionOptions(self._chosen(self._user.sections.proxy, "https", "", 443, ("proxy",)), tls)
 
     def _path(self, given: str | None) -> str:
-        return str(self._folder / Path(given).expanduser()) if given else ""
+        return str(beside_file(given, self._folder)) if given else ""
 
     def _proxy(self, section: UpstreamSection, endpoint: Endpoint, location: Location) -> Proxy | None:
         whole = self._user.sections

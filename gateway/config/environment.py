@@ -19,6 +19,8 @@ class Substituted(str):
 
     names: tuple[str, ...] = ()
     """The variables it came from."""
+    written: bool = False
+    """Whether a default that stands in the file is part of it."""
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
@@ -29,8 +31,10 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
         return text
     names: list[str] = []
     unset: list[str] = []
+    written = False
 
     def fill(match: re.Match[str]) -> str:
+        nonlocal written
         if match["escaped"]:
             return "${"
         name, default = match["name"], match["default"]
@@ -39,6 +43,7 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
         names.append(name)
         value = environ.get(name)
         if default is not None:
+            written |= not value
             return value or default[2:]
         if value is None:
             unset.append(name)
@@ -54,4 +59,5 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
         return filled
     result = Substituted(filled)
     result.names = tuple(dict.fromkeys(names))
+    result.written = written
     return result

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.config.assemble import assemble
 from gateway.config.catalogue import builtin_layer
 from gateway.config.document import read_document
+from gateway.config.exposure import exposed_secrets
 from gateway.config.files import read_text
 from gateway.config.layer import check_document
 from gateway.config.own_catalogue import own_catalogue
@@ -42,5 +43,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     if own.path is not None:
         warnings = (*config.warnings, *own.warnings)
         config = replace(config, catalogue=own.path, catalogue_as_of=own.as_of, warnings=warnings)
+    if path is not None:
+        config = replace(config, warnings=(*config.warnings, *exposed_secrets(path, document, config.secrets)))
     pepper = environ.get(PEPPER_VARIABLE, "").strip()
     return replace(config, key_pepper=pepper, secrets=config.secrets | {pepper}) if pepper else config

@@ -15,6 +15,7 @@ from gateway.config import values
 from gateway.config.document import Document, read_document
 from gateway.config.files import read_text
 from gateway.config.layer import Layer, check_document
+from gateway.config.paths import beside_file, folder_of
 from gateway.config.problems import Location, Problems, did_you_mean
 from gateway.config.tree import Node, Scalar, Table, TableEntry, read_tree
 
@@ -48,7 +49,7 @@ def own_catalogue(user: Layer, source: Path | None, environ: Mapping[str, str], 
     named = user.sections.catalogue
     if not named:
         return OwnCatalogue(check_document(Document(""), problems))
-    path = Path(named) if source is None else source.parent / named
+    path = beside_file(named, folder_of(source))
     file = str(path)
     text = read_text(path, problems, user.document.position(_SETTING), _SETTING)
     root = None if text is None else read_tree(text, file, problems)

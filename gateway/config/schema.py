@@ -111,7 +111,7 @@ class ImagesSection(Section):
     )
     dir: FilledText = Field(
         default="./images",
-        description="The directory kept images lie in; made if it is missing. Relative to the working directory.",
+        description="The directory kept images lie in; made if it is missing. Relative to this file.",
         examples=["/srv/images"],
     )
     public_url: Link = Field(
@@ -217,8 +217,8 @@ class FileSection(Section):
     )
     store: Store = Field(
         default="sqlite:///gateway.db",
-        description="The ledger, keys and budgets. Three slashes: a file relative to the working directory; four: an "
-        "absolute path.",
+        description="The ledger, keys and budgets. Three slashes: a path relative to this file (to the working "
+        "directory if there is none); four: an absolute one.",
         examples=["sqlite:////srv/gateway.db"],
     )
     shared_state: SharedState = Field(

@@ -14,6 +14,9 @@ from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.images.flux_catalogue import FluxFacts
 from gateway.core.types import Budget, FailoverPolicy, Route, Upstream, VirtualKey
 
+SQLITE = "sqlite:///"
+"""What the URL of a SQLite store begins with; a path follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdminConfig:
@@ -111,6 +114,8 @@ class LogConfig:
 class Config:
     """All settings of the gateway.
 
+    ``store``: its place is told as for the working directory, whatever file names it. ``store_as_written``: relative to
+        the file, if there is one.
     ``hosts``: further names of this machine, in lower case.
     ``cors_origins``: of the web pages that may call, in their normal form.
     ``routes``: only targets that can be used.
@@ -175,12 +180,12 @@ class Config:
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT
+    store_as_written: str = field(repr=False, default="")
 
     @property
     def sqlite_path(self) -> Path | None:
-        """The store's file, relative to the working directory unless the URL has four slashes; None if not SQLite."""
-        prefix = "sqlite:///"
-        return Path(self.store[len(prefix) :]) if self.store.startswith(prefix) else None
+        """The store's file, absolute or relative to the working directory; None if not SQLite."""
+        return Path(self.store.removeprefix(SQLITE)) if self.store.startswith(SQLITE) else None
 
     @property
     def upstream_hosts(self) -> frozenset[str]:

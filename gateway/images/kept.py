@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from gateway.core.errors import ResultUnavailable
+from gateway.runtime.disk import CAREFULLY, PRIVATELY, too_open
 from gateway.runtime.ports import Clock, SystemClock
 from gateway.wire.image_bytes import image_type
 
@@ -117,6 +118,13 @@ class KeptImages:
         """
         return await self._change(partial(self._make_room, 0))
 
+    async def close_off(self) -> str:
+        """Close the folder to other users, to whom the names in it would be the pictures. To be called at the start.
+
+        Returns what was done, or is to be done by somebody else; empty if it was closed or is not there.
+        """
+        return await asyncio.to_thread(self._close_off)
+
     async def close(self) -> None:
         """Wait for the changes under way; no others may follow."""
         await asyncio.to_thread(self._changes.shutdown)
@@ -128,11 +136,33 @@ class KeptImages:
             advice = _ADVICE.get(error.errno or 0, "make images.dir a folder that the gateway may write to")
             raise ResultUnavailable(f"{self._folder}: {error.strerror or error}; {advice}") from error
 
+    def _close_off(self) -> str:
+        with contextlib.suppress(OSError):
+            status = os.stat(self._folder)
+            mode = f"{stat.S_IMODE(status.st_mode):04o}"
+            if not too_open(status):
+                return ""
+            ours = all(_NAME.fullmatch(entry) or _UNFINISHED.fullmatch(entry) for entry in os.listdir(self._folder))
+            if not ours or status.st_mode & stat.S_ISVTX:  # shared with others, as /tmp is: not to be taken from them
+                return (
+                    f"{self._folder} is open to other users (mode {mode}) and holds other files as well; "
+                    "give images.dir a folder of its own, mode 0700"
+                )
+            try:
+                os.chmod(self._folder, 0o700)
+            except OSError:
+                return (
+                    f"{self._folder} is open to other users (mode {mode}) and not ours to close; "
+                    f"run: chmod 700 {self._folder}"
+                )
+            return f"{self._folder} was open to other users (mode {mode}); it is closed now (0700)"
+        return ""
+
     def _write(self, name: str, data: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_room(len(data))
         unfinished = self._folder / f".{name}.part"
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PRIVATELY, 0o600)
         try:
             with open(descriptor, "wb") as file:
                 file.write(data)
@@ -198,4 +228,4 @@ class KeptImages:
 
 def _open_carefully(path: str, flags: int) -> int:
     """Open a file without following a link and without blocking: under such a name there may be a pipe."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    return os.open(path, flags | CAREFULLY)

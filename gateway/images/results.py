@@ -62,7 +62,11 @@ class ImageResults:
         return await self._kept.open(name)
 
     async def age_out(self, log: Log) -> None:
-        """Remove images that are too old or too many, every ``SWEEP_EVERY`` seconds, until cancelled."""
+        """Close the folder of images to other users; then remove those that are too old or too many, every
+        ``SWEEP_EVERY`` seconds, until cancelled.
+        """
+        if exposed := await self._kept.close_off():
+            log.warning("images_open", message=exposed)
         while True:
             try:
                 await self._kept.sweep()

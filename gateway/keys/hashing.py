@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gateway.core.errors import StoreError
 from gateway.core.signing import PEPPER_VARIABLE
+from gateway.runtime.disk import CAREFULLY, PRIVATELY, sync_folder, too_open
 
 PREFIX = "gw-"
 """What every key begins with: the log's redaction, and secret scanners, know it by that."""
@@ -88,7 +89,7 @@ def _from_hexadecimal(text: str) -> bytes:
 def _read(path: Path) -> bytes | None:
     """The file's bytes, None if there is none. StoreError if others could have read them, or they are too few."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | CAREFULLY)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -97,7 +98,7 @@ def _read(path: Path) -> bytes | None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"{path} is not a file. {_LOST}")
-        if status.st_mode & 0o077:
+        if too_open(status):
             raise StoreError(
                 f"{path} can be read or changed by other users (mode {stat.S_IMODE(status.st_mode):04o}). "
                 f"If nobody has, run: chmod 600 {path}"
@@ -114,16 +115,12 @@ def _make(path: Path) -> bytes:
     """A new pepper, on the disk when this returns."""
     secret = secrets.token_bytes(PEPPER_BYTES)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PRIVATELY, 0o600)
         with open(descriptor, "wb") as file:
             file.write(secret)
             file.flush()
             os.fsync(descriptor)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"{path} cannot be made: {error.strerror}. The pepper of the keys belongs there.") from None
     return secret

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from dataclasses import dataclass
 
 
@@ -28,12 +27,12 @@ class ServerLimits:
     """… but only so many at a time: an answer needs a descriptor. The rest are closed at once."""
 
 
-def client_connections(descriptors: int, reserved: int) -> int:
+def client_connections(descriptors: int | None, reserved: int) -> int:
     """How many connections clients may have open: half of what can be, since every request takes one upstream as well.
 
-    ``descriptors``: how many the process may open (RLIMIT_NOFILE, perhaps without limit). ``reserved``: how many of
+    ``descriptors``: how many the process may open (RLIMIT_NOFILE); None without limit. ``reserved``: how many of
     them are for everything else: the ledger, the log, the listeners, the admin's clients.
     """
-    if descriptors == resource.RLIM_INFINITY:
+    if descriptors is None:
         return ServerLimits().connections
     return max(1, min(ServerLimits().connections, (descriptors - reserved) // 2 - ServerLimits().refusals))

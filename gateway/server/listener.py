@@ -53,6 +53,21 @@ class RunningServer:
         """Requests being answered."""
         return len(self._state.tasks)
 
+    def hand_over(
+        self,
+        app: Application,
+        *,
+        limits: ServerLimits,
+        on_refused: Callable[[GatewayError, str], None] | None,
+        cors: Callable[[bytes], Headers] | None,
+        hostless: Callable[[bytes], bool],
+        trusted: Callable[[], Sequence[Network]],
+    ) -> None:
+        """From the next request on ``app`` answers, with the options of ``start_server``."""
+        state = self._state
+        state.app, state.limits, state.on_refused = app, limits, on_refused
+        state.cors, state.hostless, state.trusted = cors, hostless, trusted
+
     def stop_accepting(self) -> None:
         """Let go of the port and of idle connections. What is being answered goes on and closes after its answer."""
         if not self._accepting:

@@ -231,6 +231,7 @@ class Store(Protocol):
     """One engine, opened to serve. ``name``: what errors call it, without secrets.
 
     ``pepper_file``: where the pepper of its keys lies beside it; None if it can only come from the environment.
+    ``made``: whether there was none in this place before.
     ``recovered``: requests an earlier process had left open, settled as ``unknown`` when this one opened the store.
     ``booked_late``: settlements an earlier process could not write, written now.
     ``unchecked``: whether it is still to be looked through, beside the work (``check``): its last writer did not end
@@ -242,6 +243,9 @@ class Store(Protocol):
 
     @property
     def pepper_file(self) -> Path | None: ...
+
+    @property
+    def made(self) -> bool: ...
 
     @property
     def recovered(self) -> int: ...

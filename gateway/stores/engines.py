@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,13 +32,14 @@ def require_store(url: str) -> None:
 
 
 @contextmanager
-def change_keys(url: str, now_ns: int) -> Iterator[tuple[KeyRecords, Path | None]]:
+def change_keys(url: str, now_ns: int, making: Callable[[Path], None]) -> Iterator[tuple[KeyRecords, Path | None]]:
     """The keys of a store that no gateway serves from, and the file of their pepper, under the store's lock.
 
+    ``making``: is told of the file of a store that was not there and is made.
     Raises StoreInUse if another process has the lock, StoreError.
     """
     path = store_path(url)
-    with keys_for_writing(path, now_ns) as records:
+    with keys_for_writing(path, now_ns, making) as records:
         yield records, pepper_file(path)
 
 

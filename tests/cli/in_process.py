@@ -10,6 +10,7 @@ import asyncio
 import io
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from gateway.config import Config, load
 from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from tests.process.running import Finished, write
+
+_MADE_A_STORE = re.compile(r"keys: made a new store: /.*/gateway\.db\n")
 
 NOWHERE = {"listen": "127.0.0.1:1"}
 """An admin listener where no gateway answers."""
@@ -44,9 +47,10 @@ async def command(*arguments: str) -> Finished:
 
 
 async def done(*arguments: str) -> str:
-    """What a command prints that must succeed, in silence but for that."""
+    """What a command prints that must succeed, in silence but for that and for a store that it makes."""
     finished = await command(*arguments)
-    assert (finished.code, finished.err) == (0, ""), finished
+    assert finished.code == 0, finished
+    assert not finished.err or _MADE_A_STORE.fullmatch(finished.err), finished
     return finished.out
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 from gateway.sandbox import Sandbox
 from tests.process.running import ALICE_KEY, ask, chat, new_client, settings
 
-from .in_process import command, done, one_line, serving
+from .in_process import RunningGateway, command, done, one_line, serving
 
 
 async def test_a_running_gateways_books_go_out_and_come_back(folder: Path, sandbox: Sandbox) -> None:
@@ -16,6 +17,7 @@ async def test_a_running_gateways_books_go_out_and_come_back(folder: Path, sandb
     async with serving(folder, document) as gateway:
         async with new_client(ALICE_KEY) as client:
             assert (await ask(client, gateway, chat("one"))).status == 200
+        await booked(gateway)
         made = await done("backup", "copy", *gateway.meet)
         assert "settled 1, released 0, unknown 0, open 0" in made
         assert made.splitlines()[-1] == "To put it back: piapi-gateway restore copy"
@@ -29,6 +31,13 @@ async def test_a_running_gateways_books_go_out_and_come_back(folder: Path, sandb
     async with serving(folder, document) as gateway, new_client(ALICE_KEY) as client:
         assert (await ask(client, gateway, chat("three"))).status == 200
     assert (await done("ledger", "verify", "--config", "config.yaml")).startswith("settled 2,")
+
+
+async def booked(gateway: RunningGateway) -> None:
+    """Return once everything that was answered is in the books."""
+    async with asyncio.timeout(20):
+        while gateway.gateway._store.ledger.pending:
+            await asyncio.sleep(0.005)
 
 
 async def test_scripts_get_json(folder: Path, sandbox: Sandbox) -> None:

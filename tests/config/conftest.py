@@ -22,6 +22,7 @@ def load_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
     def run(text: str | bytes, environ: Mapping[str, str] | None = None) -> Config:
         path = Path("config.yaml")
+        path.touch(mode=0o600)
         path.write_bytes(text if isinstance(text, bytes) else dedent(text).encode())
         return load(path, environ or {})
 

@@ -115,6 +115,27 @@ class TestTheGatewaysConfiguration:
         assert asked == set(SERVICES["gateway"]["environment"])
 
 
+@pytest.mark.parametrize(
+    ("file", "place"), [("gateway.yaml", "/data"), ("systemd/gateway.yaml", "/var/lib/piapi-gateway")]
+)
+class TestPlaces:
+    """Both are read from a folder in which nothing can be written."""
+
+    def test_every_path_is_absolute_and_where_it_can_be_written(self, file: str, place: str) -> None:
+        config = load(DEPLOY / file, ENVIRONMENT)
+        assert config.sqlite_path == Path(place) / "gateway.db"
+        assert config.images.dir == Path(place) / "images"
+        assert place in SERVICES["gateway"]["volumes"][1] or f"WorkingDirectory={place}" in UNIT.read_text("utf-8")
+
+    def test_a_balancer_has_time_to_notice_the_end(self, file: str, place: str) -> None:
+        config = load(DEPLOY / file, ENVIRONMENT)
+        assert config.drain_delay == 5
+        assert config.drain_delay + config.drain + 5 < 45
+
+    def test_it_holds_no_secret(self, file: str, place: str) -> None:
+        assert not [line for line in load(DEPLOY / file, ENVIRONMENT).warnings if "can read" in line]
+
+
 class TestDockerfile:
     def test_pleases_hadolint(self, tmp_path: Path) -> None:
         hadolint = tool("hadolint")

@@ -46,8 +46,9 @@ def shown(value: Any, section: SectionFacts, every: dict[str, SectionFacts]) -> 
 @pytest.mark.parametrize(
     "environ", [{}, {name: f"https://{name.lower()}" for name in ENVIRONMENT if "PEPPER" not in name}]
 )
-def test_loading_it_equals_the_built_in_defaults(environ: dict[str, str]) -> None:
-    assert replace(load(EXAMPLE, environ), source=None) == load(None, environ)
+def test_loading_it_equals_the_built_in_defaults(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLE.parent)  # paths are relative to the file, or without one to the working directory
+    assert replace(load(Path(EXAMPLE.name), environ), source=None) == load(None, environ)
 
 
 def test_it_shows_every_setting_and_nothing_else() -> None:

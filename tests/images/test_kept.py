@@ -1,5 +1,7 @@
 """Images kept as files: who may read them, when they go, and what a full or foreign folder does."""
 
+# ruff: noqa: ASYNC240 - these files are small, and nothing else runs on the loop
+
 from __future__ import annotations
 
 import asyncio
@@ -311,4 +313,52 @@ async def test_the_machines_own_clock_will_do(tmp_path: Path) -> None:
         assert await images.sweep() == 0
         assert await read(images, name) == (PNG, "image/png")
     finally:
+        await images.close()
+
+
+class TestOpenFolders:
+    """A folder that other users can look into shows them the names, which are all that guards the pictures."""
+
+    async def test_one_of_our_own_is_closed(self, tmp_path: Path) -> None:
+        folder = tmp_path / "images"
+        images = KeptImages(folder, HOUR, 10_000)
+        name = await images.keep(PNG)
+        assert await images.close_off() == "", "it was made closed"
+        folder.chmod(0o755)
+        assert "mode 0755" in await images.close_off()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert await read(images, name) is not None
+        await images.close()
+
+    @pytest.mark.parametrize("mode", [0o755, 0o1777])
+    async def test_one_that_is_shared_is_told_of_and_left_to_the_others(self, tmp_path: Path, mode: int) -> None:
+        (tmp_path / "letters.txt").touch()
+        tmp_path.chmod(mode)
+        images = KeptImages(tmp_path, HOUR, 10_000)
+        assert "a folder of its own" in await images.close_off()
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+        await images.close()
+
+    async def test_an_empty_one_that_all_may_write_to_stays_as_it_is(self, tmp_path: Path) -> None:
+        """Such as /tmp, by root."""
+        tmp_path.chmod(0o1777)
+        images = KeptImages(tmp_path, HOUR, 10_000)
+        assert "mode 1777" in await images.close_off()
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+        await images.close()
+
+    async def test_one_that_is_not_ours_is_told_of(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def forbidden(*_: object, **__: object) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        tmp_path.chmod(0o755)
+        images = KeptImages(tmp_path, HOUR, 10_000)
+        monkeypatch.setattr(os, "chmod", forbidden)
+        assert f"chmod 700 {tmp_path}" in await images.close_off()
+        await images.close()
+
+    async def test_one_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        images = KeptImages(tmp_path / "images", HOUR, 10_000)
+        assert await images.close_off() == ""
+        assert not (tmp_path / "images").exists()
         await images.close()

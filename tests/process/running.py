@@ -92,11 +92,17 @@ class Program:
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Self]:
+    async def run(
+        cls,
+        folder: Path,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        program_line: Sequence[str | Path] = (PROGRAM,),
+    ) -> AsyncIterator[Self]:
         """Start it in ``folder``, with nothing of our own environment; kill it at the end if it still runs."""
         program = cls(
             await asyncio.create_subprocess_exec(
-                PROGRAM,
+                *program_line,
                 *arguments,
                 cwd=folder,
                 env=_ENVIRONMENT | dict(env or {}),
@@ -146,9 +152,15 @@ class Gateway(Program):
 
     @classmethod
     @asynccontextmanager
-    async def serve(cls, folder: Path, env: Mapping[str, str] | None = None) -> AsyncIterator[Self]:
-        """Start it with ``folder/config.yaml`` and wait until it says where it listens."""
-        async with cls.run(folder, "serve", env=env) as gateway:
+    async def serve(
+        cls,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        program_line: Sequence[str | Path] = (PROGRAM,),
+    ) -> AsyncIterator[Self]:
+        """Start it with ``folder/config.yaml``, or as ``arguments`` say, and wait until it says where it listens."""
+        async with cls.run(folder, "serve", *arguments, env=env, program_line=program_line) as gateway:
             line = await gateway.out.first(lambda line: _ANNOUNCED.search(line) is not None)
             found = _ANNOUNCED.search(line)
             assert found is not None
@@ -156,9 +168,14 @@ class Gateway(Program):
             yield gateway
 
 
-async def command(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
+async def command(
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    program_line: Sequence[str | Path] = (PROGRAM,),
+) -> Finished:
     """Run a command to its end."""
-    async with Program.run(folder, *arguments, env=env) as program:
+    async with Program.run(folder, *arguments, env=env, program_line=program_line) as program:
         code = await program.wait()
     return Finished(code, program.out.text, program.err.text)
 
@@ -184,8 +201,9 @@ def settings(sandbox: Sandbox, folder: Path, **over: Any) -> dict[str, Any]:
 
 
 def write(folder: Path, document: Mapping[str, Any] | str) -> Path:
-    """``folder/config.yaml``; JSON is YAML."""
+    """``folder/config.yaml``, for its owner alone as it may hold keys; JSON is YAML."""
     path = folder / "config.yaml"
+    path.touch(mode=0o600)
     path.write_text(document if isinstance(document, str) else json.dumps(document), encoding="utf-8")
     return path
 

@@ -7,6 +7,7 @@ between the two copies is in both, and reading it in twice changes nothing.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import StoreError
+from gateway.runtime.disk import PRIVATELY, close_to_others, sync_folder
 from gateway.stores.records import Backup
 from gateway.stores.sqlite.files import beside, give_to_owner_of
 from gateway.stores.sqlite.lock import StoreLock
@@ -31,8 +33,11 @@ COPY = "gateway.db"
 
 _COMPANIONS = ("pepper", "spill")
 _OF_A_STORE = ("", "-wal", "-shm", ".pepper", ".spill")
+_FILES = (COPY, *(f"{COPY}.{ending}" for ending in _COMPANIONS), MANIFEST)
 _PAGES = 4096
 _FORMAT = 1
+
+log = logging.getLogger("gateway.stores")
 
 Progress = Callable[[int, int], None]
 """Is told how many pages are done, of how many."""
@@ -77,6 +82,7 @@ def read_backup(folder: Path) -> Backup:
     """
     folder = folder.absolute()
     manifest = _manifest(folder)
+    _close_to_others(folder)
     for name, digest in manifest["sha256"].items():
         if not (folder / name).is_file() or _digest(folder / name) != digest:
             raise StoreError(f"{folder / name} is not the file that was backed up: it was changed, cut or taken away.")
@@ -98,14 +104,30 @@ def restore_backup(folder: Path, store: Path, wall_ns: int) -> tuple[Backup, lis
         lock = StoreLock.take(store)
         try:
             aside = _move_aside(store, wall_ns)
+            # Its file may get the number of one that is gone: the mark must not be taken for one of the copy.
+            beside(store, "mark").unlink(missing_ok=True)
             for name in backup.files:
                 target = store.with_name(store.name + name.removeprefix(COPY))
                 _copy_private(backup.folder / name, target)
                 give_to_owner_of(store.parent, target)
-            _sync_folder(store.parent)
+            sync_folder(store.parent)
         finally:
             lock.release()
     return backup, aside
+
+
+def _close_to_others(folder: Path) -> None:
+    """A backup holds the keys' pepper. One that is not ours to close, or lies where nothing can be changed, is used as
+    it is, or nothing could be restored from it.
+    """
+    for path in (folder, *(folder / name for name in _FILES)):
+        try:
+            mode = close_to_others(path)
+        except OSError:
+            log.warning("%s is open to other users and not ours to close. Run: chmod go-rwx %s", path, path)
+        else:
+            if mode is not None:
+                log.warning("%s was open to other users (mode %04o); it is closed now", path, mode)
 
 
 def _check_place(folder: Path) -> None:
@@ -133,7 +155,7 @@ def _copy_store(store: Path, target: Path, progress: Progress | None) -> None:
 
 
 def _make_private(path: Path) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PRIVATELY, 0o600))
 
 
 def _copy_private(source: Path, target: Path) -> None:
@@ -169,7 +191,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     names = content.get("sha256") if isinstance(content, dict) else None
-    known = {COPY, *(f"{COPY}.{ending}" for ending in _COMPANIONS)}
+    known = {*_FILES} - {MANIFEST}
     if not isinstance(content, dict) or not isinstance(names, dict) or content.get("format") != _FORMAT:
         raise StoreError(f"{folder / MANIFEST} is not the list of a backup of this version.")
     if COPY not in names or not names.keys() <= known or not isinstance(content.get("made_at"), str):
@@ -188,7 +210,7 @@ def _swap(unfinished: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(earlier)
     unfinished.rename(folder)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     shutil.rmtree(earlier, ignore_errors=True)
 
 
@@ -204,14 +226,6 @@ def _move_aside(store: Path, wall_ns: int) -> list[Path]:
         path.rename(target)
         aside.append(target)
     return aside
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.runtime.disk import CAREFULLY, close_to_others
+
+log = logging.getLogger("gateway.stores")
 
 
 def beside(store: Path, ending: str) -> Path:
@@ -23,8 +27,7 @@ def open_own(path: Path, what: str) -> int:
     several names, and for a place that cannot be written.
     """
     try:
-        # O_NONBLOCK: a pipe must not keep us waiting for its other end.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | CAREFULLY, 0o600)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StoreError(f"{path} is a symbolic link, not the {what} of a store. Remove it.") from None
@@ -36,7 +39,25 @@ def open_own(path: Path, what: str) -> int:
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
         raise StoreError(f"{path} is not a file of its own, so it is not the {what} of a store. Remove it.")
+    try:
+        keep_private(path)
+    except StoreError:
+        os.close(descriptor)
+        raise
     return descriptor
+
+
+def keep_private(path: Path) -> None:
+    """Close a file of a store to other users, and say so, if it is open to them; what is not there is left so.
+
+    StoreError if it is not ours to close.
+    """
+    try:
+        mode = close_to_others(path)
+    except PermissionError:
+        raise StoreError(f"{path} is open to other users and not ours to close. Run: chmod 600 {path}") from None
+    if mode is not None:
+        log.warning("%s was open to other users (mode %04o); it is closed now (0600)", path, mode)
 
 
 def give_to_owner_of(folder: Path, path: Path) -> None:

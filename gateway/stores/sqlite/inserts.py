@@ -109,12 +109,24 @@ def close_open_intents(connection: sqlite3.Connection, now_ns: int, settled_thro
     return cursor.rowcount
 
 
+def newest_intent(connection: sqlite3.Connection) -> int:
+    """The row of the newest intent, 0 if there is none."""
+    newest: int = connection.execute("SELECT coalesce(max(rowid), 0) FROM intents").fetchone()[0]
+    return newest
+
+
+def all_settled(connection: sqlite3.Connection) -> int:
+    """``settled_through`` when nothing is open."""
+    newest = newest_intent(connection)
+    return newest if newest >= FEW else 0
+
+
 def settled_through(connection: sqlite3.Connection, known: int) -> int:
     """The row up to which every intent is settled.
 
     ``known``: such a row of earlier; only what came after it is looked through.
     """
-    (newest,) = connection.execute("SELECT coalesce(max(rowid), 0) FROM intents").fetchone()
+    newest = newest_intent(connection)
     if newest < max(known, FEW):
         return 0
     first_open = connection.execute(

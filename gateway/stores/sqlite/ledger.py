@@ -39,6 +39,9 @@ A = TypeVar("A")
 MAX_WAITING = 1_000
 """Rows that may wait for their commit; one more intent is refused. inserts.MAX_ROWS must not be smaller."""
 
+MANY = 1_000_000
+"""Rows that take a second or more to be looked through."""
+
 SETTLE_SECONDS = 0.025
 """How long settlements gather before they are handed over. A killed process leaves at most these as unknown."""
 
@@ -56,19 +59,22 @@ class _Store(NamedTuple):
     recovered: int
     unchecked: bool
     settled_through: int
+    made: bool
 
 
 class SQLiteLedger:
     """Append-only books in one file; implements ``stores.base.Ledger``.
 
-    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``recovered``: intents
-    an earlier process had left open, settled as ``unknown`` when this one started. ``booked_late``: settlements that
-    it had to leave in the spill file, read in by this one. ``unchecked``: the last writer did not end well, and the
-    file is too large to be looked through before it serves; ``check`` does it beside the work.
+    Every method but ``open`` belongs to the loop it was opened on. ``path``: the file, resolved. ``made``: there
+    was none before, or an empty one. ``recovered``: intents an earlier process had left open, settled as ``unknown``
+    when this one started. ``booked_late``: settlements that it had to leave in the spill file, read in by this one.
+    ``unchecked``: the last writer did not end well, and the file is too large to be looked through before it serves;
+    ``check`` does it beside the work.
     """
 
     def __init__(self, store: _Store) -> None:
         self.path = store.path
+        self.made = store.made
         self.recovered = store.recovered
         self.booked_late = store.booked_late
         self.unchecked = store.unchecked
@@ -312,7 +318,8 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
         undo.callback(lock.release)
         now_ns = clock.wall_ns()
         mark = read_mark(path)
-        unchecked = not mark.clean and file_state(path)[1] > schema.CHECKED_AT_ONCE
+        bytes_before = file_state(path)[1]
+        unchecked = not mark.clean and bytes_before > schema.CHECKED_AT_ONCE
         connection = schema.open_for_writing(path, now_ns, check=not mark.clean and not unchecked, given_up=given_up)
         undo.callback(connection.close)
         spill = Spill.open(path)
@@ -321,16 +328,28 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
             booked_late = inserts.book_late(connection, spill.read())
             if spill.filled:
                 spill.empty()
-            recovered = inserts.close_open_intents(connection, now_ns, mark.settled_through)
-            through = inserts.settled_through(connection, mark.settled_through)
+            recovered, through = _settle_open(connection, now_ns, mark.settled_through)
             with suppress(OSError):
                 write_mark(path, clean=False, settled_through=through)
-            store = _Store(path, connection, lock, spill, booked_late, recovered, unchecked, through)
+            store = _Store(
+                path, connection, lock, spill, booked_late, recovered, unchecked, through, made=not bytes_before
+            )
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
         connection.set_progress_handler(None, 0)
         undo.pop_all()
     return store
+
+
+def _settle_open(connection: Connection, now_ns: int, settled_through: int) -> tuple[int, int]:
+    """Settle what is open as unknown. Returns how many there were, and the row up to which all is settled then."""
+    newest = inserts.newest_intent(connection)
+    if newest < settled_through:  # the rows were counted anew: the mark is of others
+        settled_through = 0
+    if newest - settled_through > MANY:
+        log.warning("looking through %d requests for those that were left open", newest - settled_through)
+    recovered = inserts.close_open_intents(connection, now_ns, settled_through)
+    return recovered, inserts.all_settled(connection)
 
 
 def _close_unused(opening: asyncio.Future[_Store]) -> None:

@@ -9,11 +9,12 @@ ends, however it ends; the file stays, and means nothing without the lock.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.runtime.disk import read_at, write_at
+from gateway.runtime.file_lock import lock
 from gateway.stores.records import StoreInUse
 from gateway.stores.sqlite.files import beside, open_own
 
@@ -33,17 +34,17 @@ class StoreLock:
         path = beside(store, "lock")
         descriptor = open_own(path, "lock")  # nothing is written to it yet: the lock may be another's
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(descriptor)
         except OSError as error:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            holder = read_at(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             if not isinstance(error, BlockingIOError):
                 raise StoreError(
-                    f"{path} cannot be locked: {error.strerror}. Keep the store on a local disk."
+                    f"{path} cannot be locked: {error.strerror or error}. Keep the store on a local disk."
                 ) from None
             raise StoreInUse(store, holder or "(unknown)") from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        write_at(descriptor, f"{os.getpid()}\n".encode(), 0)
         return cls(descriptor)
 
     def release(self) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
+from gateway.runtime.disk import CAREFULLY
 from gateway.stores.sqlite.files import beside, give_to_owner_of
 
 FEW = 100_000
@@ -62,7 +63,7 @@ def write_mark(store: Path, *, clean: bool, settled_through: int) -> None:
     """
     path, fresh = beside(store, "mark"), beside(store, "mark.new")
     content = orjson.dumps({"clean": clean, "settled_through": settled_through, "file": file_state(store)})
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | CAREFULLY, 0o600)
     try:
         os.write(descriptor, content + b"\n")
         os.fsync(descriptor)

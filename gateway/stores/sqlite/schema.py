@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -10,8 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.runtime.disk import PRIVATELY
 from gateway.stores.sqlite.booked_prices import WritingConnection
-from gateway.stores.sqlite.files import give_to_owner_of
+from gateway.stores.sqlite.files import beside, give_to_owner_of, keep_private
+
+log = logging.getLogger("gateway.stores")
 
 APPLICATION_ID = 0x50694777
 """Marks the file as ours, in SQLite's own header field; set by the first migration."""
@@ -125,19 +129,16 @@ def look_through(path: Path, told: Callable[[str, int, int], None], stopped: Cal
 def _make_private(path: Path) -> None:
     """Create the file, or take from an existing one what others may do with it. Its log inherits the mode."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | PRIVATELY, 0o600)
     except OSError as error:
         raise StoreError(
             f"{path} cannot be opened for writing: {error.strerror}. Check 'store' in the configuration."
         ) from None
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-        give_to_owner_of(path.parent, path)  # before SQLite makes its log, which it gives to the file's owner
-    except PermissionError:
-        raise StoreError(f"{path} is open to other users and not ours to close. Run: chmod 600 {path}") from None
-    finally:
-        os.close(descriptor)
+    os.close(descriptor)
+    for ending in ("", "-wal", "-shm"):
+        keep_private(path.with_name(path.name + ending))
+    keep_private(beside(path, "mark"))
+    give_to_owner_of(path.parent, path)  # before SQLite makes its log, which it gives to the file's owner
 
 
 def _connect_reading(path: Path) -> sqlite3.Connection:
@@ -184,11 +185,17 @@ def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
     """Set the pragmas and run the migrations that are missing, each in its own transaction."""
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA fullfsync = ON")  # macOS alone knows a sync that stops short of the disk
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE_LIMIT}")
-    for number, script in enumerate(_migrations(), start=1):
+    scripts = _migrations()
+    pages, size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
+    large = pages * size > CHECKED_AT_ONCE  # then a step may last seconds
+    for number, script in enumerate(scripts, start=1):
         if number > version:
+            if large:
+                log.warning("bringing the store up to date: step %d of %d", number - version, len(scripts) - version)
             stamp = f"INSERT INTO schema_version VALUES ({number}, {now_ns:d});"  # noqa: S608
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{stamp}\nCOMMIT;")
 

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import StoreError
+from gateway.runtime.disk import read_at, reserve_room, sync_data, write_at
 from gateway.stores.records import AttemptRecord, BookedPrice, Settlement
 from gateway.stores.sqlite.files import beside, open_own
 
@@ -55,7 +56,7 @@ class Spill:
         try:
             size = os.fstat(self._descriptor).st_size
             data = bytearray()
-            while len(data) < size and (more := os.pread(self._descriptor, size - len(data), len(data))):
+            while len(data) < size and (more := read_at(self._descriptor, size - len(data), len(data))):
                 data += more
         except OSError as error:
             raise StoreError(
@@ -76,8 +77,8 @@ class Spill:
         try:
             written = 0
             while written < len(lines):
-                written += os.pwrite(self._descriptor, lines[written:], self._end + written)
-            os.fdatasync(self._descriptor)
+                written += write_at(self._descriptor, lines[written:], self._end + written)
+            sync_data(self._descriptor)
         except OSError as error:
             if not self._failing:
                 log.error("%s cannot be written either: %s", self.path, error.strerror)
@@ -93,9 +94,9 @@ class Spill:
         Should that fail, or a crash come first, the lines are read in once more, which changes nothing.
         """
         try:
-            os.pwrite(self._descriptor, bytes(min(self._end, ROOM)), 0)
+            write_at(self._descriptor, bytes(min(self._end, ROOM)), 0)
             os.ftruncate(self._descriptor, min(os.fstat(self._descriptor).st_size, ROOM))
-            os.fsync(self._descriptor)
+            sync_data(self._descriptor)
         except OSError as error:
             log.warning("%s could not be emptied and will be read in again: %s", self.path, error.strerror)
         else:
@@ -106,12 +107,10 @@ class Spill:
 
     def _reserve(self) -> None:
         try:
-            if os.fstat(self._descriptor).st_mode & 0o077:
-                os.fchmod(self._descriptor, 0o600)
             size = os.fstat(self._descriptor).st_size
             if size < ROOM:
-                os.posix_fallocate(self._descriptor, size, ROOM - size)
-                os.fsync(self._descriptor)
+                reserve_room(self._descriptor, size, ROOM)
+                sync_data(self._descriptor)
         except OSError as error:
             log.warning("no room could be reserved for %s: %s", self.path, error.strerror)
 

@@ -120,6 +120,7 @@ class SQLiteStore:
         self.ledger = ledger
         self.name = str(ledger.path)
         self.pepper_file = pepper_file(ledger.path)
+        self.made = ledger.made
         self.recovered = ledger.recovered
         self.booked_late = ledger.booked_late
         self.unchecked = ledger.unchecked
@@ -181,17 +182,21 @@ class DirectWriter:
 
 
 @contextmanager
-def keys_for_writing(path: Path, now_ns: int) -> Iterator[SQLiteKeys]:
+def keys_for_writing(path: Path, now_ns: int, making: Callable[[Path], None]) -> Iterator[SQLiteKeys]:
     """The keys of a file that no gateway serves from, while this process has its lock; the file is made if need be.
 
+    ``making``: is told of the file that is made.
     Raises StoreInUse if another process has the lock, StoreError.
     """
     path = path.resolve()
     lock = StoreLock.take(path)
     try:
         mark = read_mark(path)
-        check = not mark.clean and file_state(path)[1] <= CHECKED_AT_ONCE
+        bytes_before = file_state(path)[1]
+        check = not mark.clean and bytes_before <= CHECKED_AT_ONCE
         with closing(open_for_writing(path, now_ns, check=check)) as connection:
+            if not bytes_before:
+                making(path)
             connection.execute("PRAGMA synchronous = FULL")  # what is told as done is on the disk
             yield SQLiteKeys(path, DirectWriter(connection, path))
         if mark != UNMARKED:

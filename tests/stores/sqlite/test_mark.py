@@ -112,7 +112,7 @@ class TestLookingThrough:
 
     async def test_changing_keys_beside_no_gateway_leaves_the_mark_right(self, path: Path, checks: list[bool]) -> None:
         await filled(path)
-        with keys_for_writing(path, NOW_NS):
+        with keys_for_writing(path, NOW_NS, lambda _: None):
             pass
         await filled(path)
         assert checks == [True, False, False]

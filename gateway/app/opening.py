@@ -1,0 +1,74 @@
+"""The opening of a store, and what is answered while it takes long: a large one that has no mark, or is of old.
+
+``/healthz`` answers 200, so that no supervisor takes the start for a hang; ``/readyz``, and everything else, 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.core.errors import ledger_unavailable
+from gateway.endpoints.health import PATHS, health_routes
+from gateway.runtime.tasks import TrackedTasks
+from gateway.server.dispatch import Dispatch
+from gateway.server.downstream import Downstream
+from gateway.server.listener import RunningServer, start_server
+from gateway.stores.base import Store
+
+AT_ONCE = 0.5
+"""Seconds that the opening of an ordinary store does not last. Till then nothing listens: what refuses the start, such
+as another gateway on the store, is told first."""
+
+
+class Opened(NamedTuple):
+    """``server``: what listens already, in a Dispatch's place; None for none."""
+
+    store: Store
+    server: RunningServer | None
+
+    async def undo(self) -> None:
+        """Close both."""
+        if self.server is not None:
+            await self.server.close(0.0)
+        await self.store.close()
+
+
+async def open_meanwhile(
+    opening: Coroutine[Any, Any, Store], host: str, port: int, on_crash: Callable[[str, Exception], None]
+) -> Opened:
+    """The opened store; while that takes long, whoever asks at ``host`` and ``port`` is told so.
+
+    Raises what ``opening`` raises, and ListenError. Cancelled, it undoes what was begun.
+    """
+    tasks = TrackedTasks(lambda *_: None)  # its result is looked at below
+    task: asyncio.Task[Store] = tasks.spawn(opening, "store")
+    server: RunningServer | None = None
+    try:
+        await asyncio.wait({task}, timeout=AT_ONCE)
+        if not task.done():
+            server = await start_server(_Waiting(on_crash), host, port, hostless=lambda path: path.decode() in PATHS)
+        return Opened(await task, server)
+    except BaseException:
+        await tasks.cancel_all()
+        if server is not None:
+            await server.close(0.0)
+        if not task.cancelled() and task.exception() is None:
+            await task.result().close()
+        raise
+
+
+class _Waiting:
+    """The application until the store is open."""
+
+    def __init__(self, on_crash: Callable[[str, Exception], None]) -> None:
+        self._health = Dispatch({}, health_routes(lambda: ["starting: the store is being opened"]), on_crash)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._health.route_of(scope["raw_path"]) is None:
+            await Downstream(scope, send).fail(ledger_unavailable())
+        else:
+            await self._health(scope, receive, send)
