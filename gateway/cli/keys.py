@@ -207,6 +207,7 @@ def _card(key: KeyFacts) -> str:
         "note": key["note"],
         "created": key["created"] or "in the configuration file",
         "old key": None if key["old_key_until"] is None else f"works until {key['old_key_until']}",
+        "older keys": _older(key["older_keys_until"]) if key.get("older_keys_until") else None,
     }
     rows = [{"fact": fact, "value": value} for fact, value in facts.items() if value]
     return render(rows, ("fact", "value")).partition("\n")[2]
@@ -233,10 +234,17 @@ def _created(key: KeyFacts) -> str:
 def _rotated(key: KeyFacts) -> str:
     until = key["old_key_until"]
     old = f"works until {until}" if until else "works no more"
+    older = key.get("older_keys_until", ())
     return (
         f"{key['key']}\nThis is the new key of '{key['name']}'. It is shown only now: keep it where it will be used. "
         f"The one before {old}."
+        + (f"\nStill working, as earlier rotations promised: {_older(older)}." if older else "")
     )
+
+
+def _older(until: Sequence[str]) -> str:
+    keys = "one more old key" if len(until) == 1 else f"{len(until)} more old keys"
+    return f"{keys}, until {', '.join(until)}"
 
 
 def _revoked(key: KeyFacts) -> str:
@@ -283,7 +291,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     option("tpm", _count, "N", "tokens a minute")
     option("parallel", _count, "N", "requests at once")
     option("models", _models, "NAMES", "with commas between; '*' may end one: 'gpt-4o*,flux-*'; default: '*', all")
-    option("expires", _text, "WHEN", "90d or 12h from now, or a date such as 2030-01-31")
+    option("expires", _text, "WHEN", "90d or 12h from now, or a date such as 2030-01-31, to the end of that day")
     option("note", str, "TEXT", "for those who read the list")
 
 

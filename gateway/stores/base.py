@@ -147,14 +147,15 @@ class KeyRecords(KeyReader, Protocol):
         ...
 
     async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
-        """Another key under the same name; the one before works until ``old_until_ns``, and any older one no more.
+        """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
+        were promised to.
 
         Raise KeyMissing, KeyRevoked; StoreError for a pepper that is not the one of the other keys.
         """
         ...
 
     async def revoke(self, name: str, now_ns: int) -> StoredKey:
-        """The key, and the one before it, never work again. A second time changes nothing. Raise KeyMissing."""
+        """The key, and those before it, never work again. A second time changes nothing. Raise KeyMissing."""
         ...
 
 

@@ -97,12 +97,19 @@ async def test_a_rotated_key_has_its_grace_and_then_no_more(folder: Path, sandbo
         assert "The one before works until " in rotated
         assert [(await asked(gateway, key)).status for key in (first, second)] == [200, 200]
         third = (await keys_json("rotate", "carol", "--grace", "1s", *at))["key"]
-        assert (await asked(gateway, first)).status == 401, "of the keys before, only the last has a grace"
+        assert (await asked(gateway, first)).status == 200, "it was promised a day"
         while (await asked(gateway, second)).status == 200:
             await asyncio.sleep(0.05)
-        assert [(await asked(gateway, key)).status for key in (first, second, third)] == [401, 401, 200]
-        assert "works no more" in await keys("rotate", "carol", "--grace", "0s", *at)
-        assert (await asked(gateway, third)).status == 401
+        assert [(await asked(gateway, key)).status for key in (first, second, third)] == [200, 401, 200]
+        at_once = await keys("rotate", "carol", "--grace", "0s", *at)
+        assert "The one before works no more." in at_once
+        assert "one more old key, until " in at_once
+        assert "one more old key, until " in await keys("show", "carol", *at)
+        assert [(await asked(gateway, key)).status for key in (first, third)] == [200, 401]
+    async with serving(folder, document) as again:
+        assert [(await asked(again, key)).status for key in (first, third)] == [200, 401], "a restart changes nothing"
+        await keys("revoke", "carol", *again.meet)
+        assert (await asked(again, first)).status == 401, "revoking ends every key of that name"
 
 
 async def test_an_expired_key_is_refused_and_may_be_prolonged(folder: Path, sandbox: Sandbox) -> None:

@@ -48,7 +48,8 @@ class MemoryKeys:
     async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
         key = await self._in_use(name)
         self.marks.append(mark)
-        return self._keep(replace(key, digest=digest, old_digest=key.digest, old_until_ns=old_until_ns))
+        now = replace(key, digest=digest, old_digest=key.digest, old_until_ns=old_until_ns, older=key.old(now_ns))
+        return self._keep(now)
 
     async def revoke(self, name: str, now_ns: int) -> StoredKey:
         key = await self.find(name)

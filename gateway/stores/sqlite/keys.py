@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,11 @@ from gateway.stores.key_records import MAX_PAGE, NAME, KeyExists, KeyMissing, Ke
 from gateway.stores.sqlite.schema import reading
 
 T = TypeVar("T")
+
+_OLDER = (
+    "(SELECT json_group_array(json_array(hex(o.digest), o.until_ns)) FROM older_keys AS o WHERE o.name = keys.name)"
+)
+"""What earlier rotations promised, as JSON."""
 
 
 def list_keys(path: Path, *, after: str = "", limit: int = MAX_PAGE, include_revoked: bool = False) -> list[StoredKey]:
@@ -47,7 +52,7 @@ def load_active(path: Path, now_ns: int) -> list[StoredKey]:
     """
     with reading(path) as store:
         keys = list(_select(store, "WHERE revoked_at_ns IS NULL ORDER BY name", ()))
-    return [_without_dead_digest(key, now_ns) for key in keys if key.active(now_ns)]
+    return [_without_dead_digests(key, now_ns) for key in keys if key.active(now_ns)]
 
 
 def pepper_mark(path: Path) -> bytes | None:
@@ -109,7 +114,8 @@ class KeyStore:
         return await self._writer.write(work)
 
     async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
-        """Another key under the same name; the one before works until ``old_until_ns``, and any older one no more.
+        """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
+        were promised to.
 
         Raises KeyMissing, KeyRevoked; StoreError for a pepper that is not the one of the other keys.
         """
@@ -118,6 +124,11 @@ class KeyStore:
             _agree_on_pepper(store, mark)
             key = _get_in_use(store, name)
             old = (key.digest, old_until_ns) if old_until_ns > now_ns else (None, None)
+            store.execute("DELETE FROM older_keys WHERE name = ?", (name,))
+            store.executemany(
+                "INSERT INTO older_keys VALUES (?, ?, ?)",
+                [(digest_before, name, until_ns) for digest_before, until_ns in key.old(now_ns)],
+            )
             store.execute(
                 "UPDATE keys SET digest = ?, old_digest = ?, old_until_ns = ? WHERE name = ?", (digest, *old, name)
             )
@@ -126,7 +137,7 @@ class KeyStore:
         return await self._writer.write(work)
 
     async def revoke(self, name: str, now_ns: int) -> StoredKey:
-        """The key, and the one before it, never work again. A second time changes nothing. Raises KeyMissing."""
+        """The key, and those before it, never work again. A second time changes nothing. Raises KeyMissing."""
 
         def work(store: sqlite3.Connection) -> StoredKey:
             _get(store, name)
@@ -173,13 +184,14 @@ def _get_in_use(store: sqlite3.Connection, name: str) -> StoredKey:
 def _select(store: sqlite3.Connection, rest: str, values: tuple[Any, ...]) -> Iterator[StoredKey]:
     with closing(
         store.execute(
-            "SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, team, models, rpm, tpm, "  # noqa: S608
-            f"parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert FROM keys {rest}",
+            f"SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, {_OLDER}, team, models, rpm, "  # noqa: S608
+            f"tpm, parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert FROM keys {rest}",
             values,
         )
     ) as rows:
-        for name, digest, created, revoked, old_digest, old_until, *chosen in rows:
-            yield StoredKey(name, digest, _settings(*chosen), created, revoked, old_digest, old_until)
+        for name, digest, created, revoked, old_digest, old_until, older, *chosen in rows:
+            before = tuple((bytes.fromhex(each), until_ns) for each, until_ns in _latest_first(orjson.loads(older)))
+            yield StoredKey(name, digest, _settings(*chosen), created, revoked, old_digest, old_until, before)
 
 
 def _settings(
@@ -230,7 +242,12 @@ def _settings_row(settings: KeySettings) -> tuple[Any, ...]:
     )
 
 
-def _without_dead_digest(key: StoredKey, now_ns: int) -> StoredKey:
+def _latest_first(older: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    return sorted(older, key=lambda each: each[1], reverse=True)
+
+
+def _without_dead_digests(key: StoredKey, now_ns: int) -> StoredKey:
+    older = tuple((digest, until_ns) for digest, until_ns in key.older if now_ns < until_ns)
     if key.old_until_ns is None or now_ns < key.old_until_ns:
-        return key
-    return StoredKey(key.name, key.digest, key.settings, key.created_at_ns, key.revoked_at_ns)
+        return replace(key, older=older)
+    return replace(key, old_digest=None, old_until_ns=None, older=older)
