@@ -23,7 +23,8 @@ from gateway.core.pricing.budgets import (
     charged_by_model,
     holders_of,
 )
-from gateway.core.pricing.calendar import PeriodKind
+from gateway.core.pricing.calendar import PeriodKind, utc_time
+from gateway.core.pricing.charged_sums import Charges
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
@@ -62,14 +63,10 @@ class BudgetSettings:
     suggested_price: SuggestedPrice = no_suggestion
 
 
-Charges = Mapping[tuple[str, str | None, str], int]
-"""Nano-dollars by key, team and model."""
-
-
 class ChargedBooks(Protocol):
     """The part of the books that budgets start from; a ledger in use has it, and so have the reports beside one."""
 
-    async def charged_since(self, start_ns: int) -> Charges: ...
+    async def charged_since(self, start_ns: int, end_ns: int | None = None) -> Charges: ...
     async def held(self, now_ns: int) -> Sequence[Held]: ...
 
 
@@ -78,17 +75,21 @@ async def load_budgets(budgets: Budgets, books: ChargedBooks, now_ns: int) -> Ma
 
     Returns the charges of each period. Raises the error of ``books`` if they cannot be read.
     """
-    charges = {kind: await books.charged_since(period.start_ns) for kind, period in budgets.periods(now_ns).items()}
+    periods = budgets.periods(now_ns).values()
+    charges = {period.kind: await books.charged_since(period.start_ns, period.end_ns) for period in periods}
     for kind, charged in charges.items():
         for holder, nano in charged_by_holder(charged).items():
             budgets.load(holder, {kind: nano})
         for (key, model), nano in charged_by_model(charged).items():
             budgets.load_model(key, model, {kind: nano})
     for held in await books.held(now_ns):
-        holders = holders_of(held.key, held.team)
-        until_ns = held.at_ns + UNKNOWN_HELD_NS
-        budgets.restore(held.id, holders, held.reserved, held.at_ns, until_ns, held.model)
+        _hold(budgets, held)
     return charges
+
+
+def _hold(budgets: Budgets, held: Held) -> None:
+    until_ns = held.at_ns + UNKNOWN_HELD_NS
+    budgets.restore(held.id, holders_of(held.key, held.team), held.reserved, held.at_ns, until_ns, held.model)
 
 
 class BudgetService:
@@ -150,10 +151,31 @@ class BudgetService:
             self._expire(now_ns)
             try:
                 month = self.budgets.periods(now_ns)["month"]
-                self._charged_this_month = _by_owner(await self._ledger.charged_since(month.start_ns))
+                if self.budgets.set_back:
+                    await self._recount(now_ns)
+                self._charged_this_month = _by_owner(await self._ledger.charged_since(month.start_ns, month.end_ns))
             except GatewayError:
                 pass  # the ledger has said so in the log; the last figures stand
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _recount(self, now_ns: int) -> None:
+        """The clock was set back: fill the periods that it shows now from the ledger, and hold what it held.
+
+        Raises errors.ledger_unavailable(); it is done again then.
+        """
+        self._log.warning("clock_set_back", now=utc_time(now_ns))
+        self.budgets.set_back = False
+        periods = list(self.budgets.periods(now_ns).values())
+        try:
+            charges = {one: await self._ledger.charged_since(one.start_ns, one.end_ns) for one in periods}
+            holds = await self._ledger.held(now_ns)
+        except GatewayError:
+            self.budgets.set_back = True
+            raise
+        self.budgets.recount(charges)
+        for held in holds:
+            if not held.running and not self.budgets.is_open(held.id):
+                _hold(self.budgets, held)  # it was given up when the clock was ahead
 
     # Asked by requests
 

@@ -40,7 +40,7 @@ class BudgetRefusals:
         if told is not None:
             start_ns, limit, told_ns = told
             same = (start_ns, limit) == (refusal.period.start_ns, refusal.limit)
-            if same or now_ns - told_ns < TOLD_AGAIN_NS:
+            if same or 0 <= now_ns - told_ns < TOLD_AGAIN_NS:  # a clock may have been set back
                 return
         self._told[holder, reason] = (refusal.period.start_ns, refusal.limit, now_ns)
         self._tell(refusal)

@@ -84,9 +84,11 @@ class Ledger(Protocol):
         """
         ...
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
-        """Nano-dollars charged for what came in at ``start_ns`` or later, by key, team and model; those of 0 may be
-        missing.
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
+        """Nano-dollars charged for what came in at ``start_ns`` or later, and before ``end_ns`` if that is given, by
+        key, team and model; those of 0 may be missing.
 
         Raise errors.ledger_unavailable() if the books cannot be read.
         """
@@ -180,7 +182,9 @@ class UsageReports(Protocol):
         """What pruning before ``before_ns``, a full hour of UTC, would remove now."""
         ...
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
         """``Ledger.charged_since``, for readers beside it."""
         ...
 

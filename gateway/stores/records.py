@@ -165,7 +165,9 @@ class UnknownExchange:
 class Held:
     """An exchange that holds ``reserved`` nano-dollars of its key's and team's budgets. ``at_ns``: when it came in.
 
-    ``model``: as requested.
+    ``model``: as requested. ``running``: whether it has not ended, as far as the books know; else it has, and nobody
+    knows how. ``route``, ``request_id``: of the client's request. ``cut``: whether it was cut short by the end of a
+    process, so that nothing more is known of it. ``task_ids``: of the tasks it bought.
     """
 
     id: str
@@ -174,6 +176,11 @@ class Held:
     team: str | None
     reserved: int
     model: str = ""
+    running: bool = False
+    route: str = ""
+    request_id: str = ""
+    cut: bool = False
+    task_ids: tuple[str, ...] = ()
 
 
 class NotUnknown(OperatorError):

@@ -7,8 +7,10 @@ it runs. Money is whole nano-dollars, times are Unix nanoseconds.
 
 Every holder is counted by the day, the week, the month and in total, whichever of these its budget is for, and also
 without a budget: one that is set or changed later starts with what was really used, and so does one for some models
-(model_budgets.py). The current periods only ever move forward: a clock that is set back does not start a period a
-second time.
+(model_budgets.py). The current periods are those of the clock. One that is set back by less than SET_BACK_NS does not
+leave a period that has begun; one that is set back further does, and finds the periods as they were left: no day begins
+a second time, and none that has not come yet stays. What was charged while the clock was ahead belongs to the days that
+it showed.
 """
 
 from __future__ import annotations
@@ -24,11 +26,18 @@ from gateway.core.pricing.budget_accounts import Crossing as Crossing
 from gateway.core.pricing.budget_accounts import Reservation as Reservation
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
+from gateway.core.pricing.charged_sums import Charges
+from gateway.core.pricing.charged_sums import charged_by_holder as charged_by_holder
+from gateway.core.pricing.charged_sums import charged_by_model as charged_by_model
+from gateway.core.pricing.charged_sums import holders_of as holders_of
 from gateway.core.pricing.model_budgets import ModelBudgets, NamesOf
 from gateway.core.types import Budget
 
 UNKNOWN_HELD_NS = 24 * 3600 * 1_000_000_000
 """Nanoseconds after its intent for which a request of unknown outcome keeps its reservation."""
+
+SET_BACK_NS = 60 * 1_000_000_000
+"""Nanoseconds before a period's beginning at which a clock was set back, and not only adjusted."""
 
 _KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 
@@ -50,11 +59,14 @@ class Budgets:
         self._models = ModelBudgets(names_of)
         self._open: set[Reservation] = set()
         self._held: dict[str, tuple[Reservation, int]] = {}
+        self.set_back = False
+        """Whether the clock was set back to an earlier period since this was last made False: ``recount`` is due."""
 
     def periods(self, wall_ns: int) -> Mapping[PeriodKind, BudgetPeriod]:
         """The current periods, to which every request admitted now belongs."""
         for kind, period in self._periods.items():
-            if period.end_ns is not None and wall_ns >= period.end_ns:
+            if period.end_ns is not None and not period.start_ns - SET_BACK_NS <= wall_ns < period.end_ns:
+                self.set_back |= wall_ns < period.start_ns
                 self._periods[kind] = period_at(kind, wall_ns, self._zone)
         return self._periods
 
@@ -107,6 +119,30 @@ class Budgets:
         for kind, amount in charged.items():
             for accounts in holders if counted is None else (counted, *holders):
                 self._load(accounts, kind, accounts.account(self._periods[kind]).charged + _whole(amount))
+
+    def recount(self, charges: Mapping[BudgetPeriod, Charges]) -> None:
+        """Charge at least what the ledger has for these periods, in those of them that are current.
+
+        After the clock was set back: the accounts of a period that was left long ago are not kept. What is counted here
+        and not settled in the ledger yet stays. Percentages reached so count as alerted already.
+        """
+        for period, charged in charges.items():
+            if self._periods[period.kind] != period:
+                continue
+            sums: dict[int, int] = {}
+            for holder, nano in charged_by_holder(charged).items():
+                self._at_least(self._accounts_of(holder), period.kind, nano)
+            for (key, model), nano in charged_by_model(charged).items():
+                names = self._models.names(model)
+                counted = self._models.counted(key, names)
+                for accounts in (counted, *map(self._accounts_of, self._models.holders(key, names))):
+                    if accounts is not None:
+                        sums[id(accounts)] = sums.get(id(accounts), 0) + nano
+                        self._at_least(accounts, period.kind, sums[id(accounts)])
+
+    def is_open(self, id: str) -> bool:
+        """Whether a request of that id runs, or is held."""
+        return any(reservation.id == id for reservation in self._open)
 
     def restore(
         self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, until_ns: int, model: str = ""
@@ -325,6 +361,10 @@ class Budgets:
         if accounts.limit is not None and accounts.limit.period == kind:
             account.alerted = account.reached(accounts.limit, accounts.percents)
 
+    def _at_least(self, accounts: HolderAccounts, kind: PeriodKind, charged: int) -> None:
+        if accounts.account(self._periods[kind]).charged < charged:
+            self._load(accounts, kind, charged)
+
     def _crossed(self, holder: Holder, account: Account) -> list[Crossing]:
         """The alerts for percentages that ``account`` has newly reached of its holder's budget."""
         accounts = self._holders.get(holder)
@@ -334,28 +374,6 @@ class Budgets:
         new = sorted(account.reached(limit, accounts.percents) - account.alerted)
         account.alerted.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
-
-
-def holders_of(key: str, team: str | None) -> tuple[Holder, ...]:
-    """The holders whose budgets a request counts against: its key, and the key's team if it has one. Both by name."""
-    return (("key", key),) if team is None else (("key", key), ("team", team))
-
-
-def charged_by_holder(charged: Mapping[tuple[str, str | None, str], int]) -> dict[Holder, int]:
-    """The charges of a period, by key, team and model, as what each key and each team was charged; nano-dollars."""
-    sums: dict[Holder, int] = {}
-    for (key, team, _), nano in charged.items():
-        for holder in holders_of(key, team):
-            sums[holder] = sums.get(holder, 0) + nano
-    return sums
-
-
-def charged_by_model(charged: Mapping[tuple[str, str | None, str], int]) -> dict[tuple[str, str], int]:
-    """The charges of a period, by key, team and model, as what each key was charged for each model; nano-dollars."""
-    sums: dict[tuple[str, str], int] = {}
-    for (key, _, model), nano in charged.items():
-        sums[key, model] = sums.get((key, model), 0) + nano
-    return sums
 
 
 def _graver(one: Exceeded | None, other: Exceeded | None) -> Exceeded | None:

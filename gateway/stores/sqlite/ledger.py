@@ -174,12 +174,15 @@ class SQLiteLedger:
         """See ``open_exchanges.held``. errors.ledger_unavailable() if the file cannot be read."""
         return await self._read(open_exchanges.held, now_ns, "what is held cannot be looked up")
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
         """See ``open_exchanges.charged_since``; settlements still ``pending`` are not in it.
 
         errors.ledger_unavailable() if the file cannot be read.
         """
-        return await self._read(open_exchanges.charged_since, start_ns, "what was charged cannot be looked up")
+        query = partial(open_exchanges.charged_since, end_ns=end_ns)
+        return await self._read(query, start_ns, "what was charged cannot be looked up")
 
     async def correct(self, correction: Correction) -> bool:
         """Return once the correction is on the disk; False if the exchange had one already.

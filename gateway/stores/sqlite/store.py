@@ -93,8 +93,10 @@ class SQLiteUsage:
     async def prunable(self, before_ns: int) -> Pruned:
         return await asyncio.to_thread(pruning.prunable, self._path, before_ns)
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
-        return await asyncio.to_thread(open_exchanges.charged_since, self._path, start_ns)
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
+        return await asyncio.to_thread(open_exchanges.charged_since, self._path, start_ns, end_ns)
 
     async def held(self, now_ns: int) -> list[Held]:
         return await asyncio.to_thread(open_exchanges.held, self._path, now_ns)
