@@ -179,6 +179,8 @@ def build_ledger_service(config: Callable[[], Config], store: Store, services: S
         points_per_usd=lambda: config().points_per_usd,
         zone=lambda: config().time_zone,
         wall_ns=services.clock.wall_ns,
+        amount_held=services.budgets.budgets.amount_held,
+        resolved=services.budgets.resolve,
     )
 
 

@@ -131,7 +131,7 @@ class Gateway:
         clock = clock or SystemClock()
         store = await open_store(config.store, clock)
         if store.recovered:
-            log.warning("ledger_recovered", unknown=store.recovered)
+            log.warning("ledger_recovered", unknown=store.recovered, advice="piapi-gateway ledger held")
         if store.booked_late:
             log.warning("ledger_booked_late", settlements=store.booked_late)
         images = build_image_results(config, clock)

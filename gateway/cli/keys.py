@@ -21,9 +21,10 @@ KeyFacts = dict[str, Any]
 """A key as the admin API's JSON has it."""
 
 _LIST_COLUMNS = (
-    *("name", "team", "state", "models", "budget", "used_usd", "left_usd", "model_budgets", "rpm", "tpm", "parallel"),
+    *("name", "team", "state", "models", "budget", "used_usd", "reserved_usd", "held_usd", "left_usd", "model_budgets"),
+    *("rpm", "tpm", "parallel"),
 )
-_NUMBERS = frozenset({"used_usd", "left_usd", "rpm", "tpm", "parallel"})
+_NUMBERS = frozenset({"used_usd", "reserved_usd", "held_usd", "left_usd", "rpm", "tpm", "parallel"})
 
 
 def add_keys_parser(commands: Any) -> None:
@@ -175,6 +176,8 @@ def _listed(keys: Sequence[KeyFacts]) -> str:
             **key,
             "models": ", ".join(key["models"]),
             "used_usd": _dollars(key["budget_used_usd"]),
+            "reserved_usd": _dollars(key["budget_reserved_usd"]),
+            "held_usd": _dollars(key.get("budget_held_usd")),
             "left_usd": _dollars(key["budget_left_usd"]),
             "model_budgets": ", ".join(
                 f"{model} {one['budget']}" + ("" if one["left_usd"] is None else f" ({_dollars(one['left_usd'])} left)")
@@ -216,9 +219,13 @@ def _card(key: KeyFacts) -> str:
 def _budget(budget: str | None, state: KeyFacts, prefix: str) -> str | None:
     if budget is None or state[f"{prefix}used_usd"] is None:
         return budget
-    used, left = (_dollars(state[f"{prefix}{name}_usd"]) for name in ("used", "left"))
+    used, reserved, left = (_dollars(state[f"{prefix}{name}_usd"]) for name in ("used", "reserved", "left"))
+    held = state.get(f"{prefix}held_usd")
+    in_doubt = f" ({_dollars(held)} of it held: outcome unknown, see 'ledger held')" if held else ""
     renews = state[f"{prefix}renews"]
-    return f"{budget}: {used} used, {left} left" + (f", begins anew at {renews}" if renews else "")
+    return f"{budget}: {used} used, {reserved} reserved{in_doubt}, {left} left" + (
+        f", begins anew at {renews}" if renews else ""
+    )
 
 
 def _dollars(amount: float | None) -> str | None:

@@ -1,12 +1,14 @@
 """A virtual key as JSON has it: what may be set, checked; and what is shown, which is everything but the key itself.
 
     {"name", "source": "store" | "file", "state": "active" | "expired" | "revoked", "team", "models", "rpm", "tpm",
-     "parallel", "budget": "50/month", "budget_used_usd", "budget_reserved_usd", "budget_left_usd", "budget_renews",
-     "model_budgets": {"gpt-4o*": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}},
-     "team_budget": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}, "alert": [50, 80], "expires", "note",
-     "created", "revoked", "old_key_until", "older_keys_until": […]}
+     "parallel", "budget": "50/month", "budget_used_usd", "budget_reserved_usd", "budget_held_usd", "budget_left_usd",
+     "budget_renews",
+     "model_budgets": {"gpt-4o*": {"budget", "used_usd", "reserved_usd", "held_usd", "left_usd", "renews"}},
+     "team_budget": {"budget", "used_usd", "reserved_usd", "held_usd", "left_usd", "renews"},
+     "alert": [50, 80], "expires", "note", "created", "revoked", "old_key_until", "older_keys_until": […]}
 
-Moments are RFC 3339 in UTC; what is not set, or not known, is null.
+``reserved_usd`` is what requests that have not ended may still cost, ``held_usd`` the part of it that is held for those
+whose outcome is unknown. Moments are RFC 3339 in UTC; what is not set, or not known, is null.
 """
 
 from __future__ import annotations

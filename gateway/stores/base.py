@@ -19,6 +19,7 @@ from typing import Protocol
 
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
+    AuditEntry,
     Balance,
     BalancePeriod,
     Correction,
@@ -63,9 +64,10 @@ class Ledger(Protocol):
         """
         ...
 
-    async def correct(self, correction: Correction) -> bool:
+    async def correct(self, correction: Correction, audit: AuditEntry | None = None) -> bool:
         """Write down what became of an exchange of unknown outcome; False if that was known already.
 
+        ``audit``: is written down with it, if anything is.
         Raise NotUnknown if it has another state, errors.ledger_unavailable() if it cannot be written.
         """
         ...
@@ -132,23 +134,45 @@ class KeyReader(Protocol):
 class KeyRecords(KeyReader, Protocol):
     """Virtual keys, read and changed. Each change is durable when its method returns, with the key as it is then.
 
+    ``audit`` of a change is written down with it.
+
     All changes raise errors.ledger_unavailable() or StoreError if the store cannot be written.
     """
 
-    async def create(self, name: str, digest: bytes, mark: bytes, settings: KeySettings, now_ns: int) -> StoredKey:
+    async def create(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        settings: KeySettings,
+        now_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
         """A new key. ``mark``: the pepper's. Raise KeyExists; ValueError for a bad name; StoreError for a pepper that
         is not the one of the other keys.
         """
         ...
 
-    async def update(self, name: str, change: Callable[[KeySettings], KeySettings]) -> StoredKey:
+    async def update(
+        self, name: str, change: Callable[[KeySettings], KeySettings], *, audit: AuditEntry | None = None
+    ) -> StoredKey:
         """New settings. ``change`` gets those of the moment, and must be quick.
 
         Raise KeyMissing, KeyRevoked, and ValueError for settings that make no sense.
         """
         ...
 
-    async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
+    async def rotate(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        now_ns: int,
+        old_until_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
         """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
         were promised to.
 
@@ -156,7 +180,7 @@ class KeyRecords(KeyReader, Protocol):
         """
         ...
 
-    async def revoke(self, name: str, now_ns: int) -> StoredKey:
+    async def revoke(self, name: str, now_ns: int, *, audit: AuditEntry | None = None) -> StoredKey:
         """The key, and those before it, never work again. A second time changes nothing. Raise KeyMissing."""
         ...
 
@@ -190,6 +214,10 @@ class UsageReports(Protocol):
 
     async def held(self, now_ns: int) -> Sequence[Held]:
         """``Ledger.held``, for readers beside it."""
+        ...
+
+    async def audit(self, since_ns: int) -> Sequence[AuditEntry]:
+        """What admins did at ``since_ns`` or later, oldest first; of very many the newest."""
         ...
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.core.errors import OperatorError, StoreError
 from gateway.core.types import Confidence
@@ -181,6 +181,23 @@ class Held:
     request_id: str = ""
     cut: bool = False
     task_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An act of whoever runs the gateway, as the audit log keeps it for good. ``at_ns``: Unix time in nanoseconds.
+
+    ``who``: as far as that is known, ``admin key`` or ``local user root``. ``act``: ``key.rotate``, ``hold.release``.
+    ``subject``: the key's name, the exchange's id. ``reason``: in the words of who did it; may be empty.
+    ``details``: what JSON can write, never a secret.
+    """
+
+    at_ns: int
+    who: str
+    act: str
+    subject: str
+    reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 class NotUnknown(OperatorError):

@@ -460,7 +460,7 @@ class TestAClockThatJumps:
             lost = office.reserve(3 * CENT, id="lost")
             office.service.settle(lost, booked(0, state="unknown", at_stake=3 * CENT, in_doubt=3 * CENT))
             running = office.reserve(CENT, id="running")
-            watching = asyncio.ensure_future(office.service.watch())
+            watching = asyncio.get_running_loop().create_task(office.service.watch())
             office.calendar.ahead = 400 * 24 * HOUR
             await asyncio.sleep(LOOK_EVERY + 1)
             assert [line["exchange"] for line in office.log.of("hold_released")] == ["lost"]

@@ -161,8 +161,8 @@ async def test_budgets_by_model_are_given_beside_that_of_the_key(folder: Path, s
         }
         assert (await asked(gateway, made["key"])).status == 200
         card = await keys("set", "carol", "--budget", "o3=none", "--budget", "flux-*=0.5/week", *at)
-        assert re.search(r"budget +50/week: \S+ used, \S+ left, begins anew at", card)
-        assert re.search(r"for gpt-4o\* +5/day: \S+ used, 4.99\S+ left, begins anew at", card)
+        assert re.search(r"budget +50/week: \S+ used, \S+ reserved, \S+ left, begins anew at", card)
+        assert re.search(r"for gpt-4o\* +5/day: \S+ used, \S+ reserved, 4.99\S+ left, begins anew at", card)
         assert re.search(r"for flux-\* +0.5/week: 0.00 used", card)
         assert "o3" not in card
         assert "50 %, 80 %" in card

@@ -113,7 +113,9 @@ class Books:
             raise self.task_trouble
         self.tasks.append(record)
 
-    async def charged_since(self, start_ns: int, end_ns: int | None = None) -> Mapping[tuple[str, str | None, str], int]:
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
         if self.trouble is not None:
             raise self.trouble
         return self.charged

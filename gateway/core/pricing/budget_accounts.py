@@ -29,13 +29,16 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A budget and its use: ``charged`` by requests that ended, ``reserved`` by those that run or are in doubt."""
+    """A budget and its use: ``charged`` by requests that ended, ``reserved`` by those that run or are in doubt; the
+    latter is ``held``.
+    """
 
     holder: Holder
     limit: Budget
     period: BudgetPeriod
     charged: int
     reserved: int
+    held: int = 0
 
     @property
     def left(self) -> int:

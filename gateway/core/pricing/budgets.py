@@ -266,6 +266,11 @@ class Budgets:
             reservation.raise_to(amount)
         return refusal
 
+    def amount_held(self, id: str) -> int | None:
+        """What is held for a request of unknown outcome; None if nothing is (any more)."""
+        held = self._held.get(id)
+        return None if held is None else held[0].amount
+
     def resolve(self, id: str, charged: int) -> list[Crossing] | None:
         """Settle a held request whose outcome is known now, as ``settle`` does; None if it is not held (any more)."""
         held = self._held.get(id)
@@ -293,7 +298,7 @@ class Budgets:
         if accounts is None or accounts.limit is None:
             return None
         account = accounts.account(self.periods(wall_ns)[accounts.limit.period])
-        return BudgetState(holder, accounts.limit, account.period, account.charged, account.reserved)
+        return BudgetState(holder, accounts.limit, account.period, account.charged, account.reserved, account.held)
 
     def states(self, wall_ns: int) -> list[BudgetState]:
         """The state of every budget."""

@@ -17,6 +17,8 @@ import orjson
 from gateway.core.errors import StoreError
 from gateway.core.types import Budget
 from gateway.stores.key_records import MAX_PAGE, NAME, KeyExists, KeyMissing, KeyRevoked, KeySettings, StoredKey
+from gateway.stores.records import AuditEntry
+from gateway.stores.sqlite.audit import append
 from gateway.stores.sqlite.schema import reading
 
 T = TypeVar("T")
@@ -78,7 +80,16 @@ class KeyStore:
     def __init__(self, writer: Writes) -> None:
         self._writer = writer
 
-    async def create(self, name: str, digest: bytes, mark: bytes, settings: KeySettings, now_ns: int) -> StoredKey:
+    async def create(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        settings: KeySettings,
+        now_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
         """A new key. ``mark``: the pepper's. Raises KeyExists; ValueError for a bad name; StoreError for a pepper
         that is not the one of the other keys.
         """
@@ -92,11 +103,14 @@ class KeyStore:
                 raise KeyExists(f"There is or was a key named '{name}'; names are given once. Choose another.")
             row = _row(key)
             store.execute(f"INSERT INTO keys VALUES ({','.join('?' * len(row))})", row)  # noqa: S608
+            append(store, audit)
             return key
 
         return await self._writer.write(work)
 
-    async def update(self, name: str, change: Callable[[KeySettings], KeySettings]) -> StoredKey:
+    async def update(
+        self, name: str, change: Callable[[KeySettings], KeySettings], *, audit: AuditEntry | None = None
+    ) -> StoredKey:
         """New settings. ``change`` is given those of the moment; it runs in the writer's thread, so it must be quick.
 
         Raises KeyMissing, KeyRevoked, and ValueError for settings that make no sense.
@@ -109,11 +123,21 @@ class KeyStore:
                 "budget_period = ?, expires_at_ns = ?, note = ?, model_budgets = ?, alert = ? WHERE name = ?",
                 (*settings, name),
             )
+            append(store, audit)
             return _get(store, name)
 
         return await self._writer.write(work)
 
-    async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
+    async def rotate(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        now_ns: int,
+        old_until_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
         """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
         were promised to.
 
@@ -132,15 +156,17 @@ class KeyStore:
             store.execute(
                 "UPDATE keys SET digest = ?, old_digest = ?, old_until_ns = ? WHERE name = ?", (digest, *old, name)
             )
+            append(store, audit)
             return _get(store, name)
 
         return await self._writer.write(work)
 
-    async def revoke(self, name: str, now_ns: int) -> StoredKey:
+    async def revoke(self, name: str, now_ns: int, *, audit: AuditEntry | None = None) -> StoredKey:
         """The key, and those before it, never work again. A second time changes nothing. Raises KeyMissing."""
 
         def work(store: sqlite3.Connection) -> StoredKey:
-            _get(store, name)
+            if _get(store, name).revoked_at_ns is None:
+                append(store, audit)
             store.execute("UPDATE keys SET revoked_at_ns = ? WHERE name = ? AND revoked_at_ns IS NULL", (now_ns, name))
             return _get(store, name)
 
@@ -184,8 +210,9 @@ def _get_in_use(store: sqlite3.Connection, name: str) -> StoredKey:
 def _select(store: sqlite3.Connection, rest: str, values: tuple[Any, ...]) -> Iterator[StoredKey]:
     with closing(
         store.execute(
-            f"SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, {_OLDER}, team, models, rpm, "  # noqa: S608
-            f"tpm, parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert FROM keys {rest}",
+            f"SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, {_OLDER}, team, models, "  # noqa: S608
+            "rpm, tpm, parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert "
+            f"FROM keys {rest}",
             values,
         )
     ) as rows:

@@ -17,6 +17,7 @@ from gateway.core import errors
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.records import (
+    AuditEntry,
     Correction,
     Held,
     Intent,
@@ -184,14 +185,15 @@ class SQLiteLedger:
         query = partial(open_exchanges.charged_since, end_ns=end_ns)
         return await self._read(query, start_ns, "what was charged cannot be looked up")
 
-    async def correct(self, correction: Correction) -> bool:
-        """Return once the correction is on the disk; False if the exchange had one already.
+    async def correct(self, correction: Correction, audit: AuditEntry | None = None) -> bool:
+        """Return once the correction is on the disk, with its entry in the audit log; False if the exchange had one
+        already.
 
         Everything settled before the call is known by then. NotUnknown if the exchange is not of unknown outcome,
         ValueError for amounts no row holds, errors.ledger_unavailable() if it cannot be written.
         """
         try:
-            return await self.write(partial(corrections.correct, correction=correction))
+            return await self.write(partial(corrections.correct, correction=correction, entry=audit))
         except inserts.UNFIT as error:
             raise ValueError(f"the correction of {correction.id} fits no row of the ledger: {error}") from error
 

@@ -44,10 +44,7 @@ def held(path: Path, now_ns: int) -> list[Held]:
             "WHERE i.at_ns >= ? AND NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id) ORDER BY 2, 1",
             (since, since),
         ).fetchall()
-        return [
-            Held(*held, bool(running), route, request, bool(cut), tuple(task.task_id for task in _tasks(store, held[0])))
-            for *held, running, route, request, cut in rows
-        ]
+        return [_held(store, row) for row in rows]
 
 
 def unknown_exchanges(path: Path, since_ns: int) -> list[UnknownExchange]:
@@ -72,6 +69,12 @@ def charged_since(path: Path, start_ns: int, end_ns: int | None = None) -> dict[
         until_ns = _EVER if end_ns is None else end_ns
         sums = add_up(store, start_ns, until_ns, ("key", "nullif(team, '')", "model"), pruned_ns=pruned_before(store))
     return {(key or "", team, model or ""): figures[_CHARGED] for (key, team, model), figures in sums.items()}
+
+
+def _held(store: sqlite3.Connection, row: tuple[str, int, str, str | None, int, str, int, str, str, int]) -> Held:
+    identity, at_ns, key, team, reserved, model, running, route, request, cut = row
+    tasks = tuple(task.task_id for task in _tasks(store, identity))
+    return Held(identity, at_ns, key, team, reserved, model, bool(running), route, request, bool(cut), tasks)
 
 
 def _unknown(store: sqlite3.Connection, row: _UnknownRow) -> UnknownExchange:

@@ -18,8 +18,8 @@ from typing import TypeVar
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.key_records import MAX_PAGE, StoredKey
-from gateway.stores.records import Balance, BalancePeriod, Held, Pruned, UsageRow, Verification
-from gateway.stores.sqlite import balances, keys, open_exchanges, pruning, queries
+from gateway.stores.records import AuditEntry, Balance, BalancePeriod, Held, Pruned, UsageRow, Verification
+from gateway.stores.sqlite import audit, balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
@@ -100,6 +100,9 @@ class SQLiteUsage:
 
     async def held(self, now_ns: int) -> list[Held]:
         return await asyncio.to_thread(open_exchanges.held, self._path, now_ns)
+
+    async def audit(self, since_ns: int) -> list[AuditEntry]:
+        return await asyncio.to_thread(audit.entries, self._path, since_ns)
 
 
 class SQLiteBalances:

@@ -94,7 +94,8 @@ def test_what_runs_while_the_clock_jumps_stays_reserved_where_it_was_admitted() 
     assert isinstance(book.reserve("another", [ALICE], 4 * USD, NOON), Exceeded)
     book.settle(running, 2 * USD)
     assert left(book, NOON) == 8
-    assert isinstance(ahead := book.reserve("ahead", [ALICE], USD, NOON + YEAR), Reservation)
+    ahead = book.reserve("ahead", [ALICE], USD, NOON + YEAR)
+    assert isinstance(ahead, Reservation)
     assert left(book, NOON) == 8
     book.settle(ahead, 0)
 

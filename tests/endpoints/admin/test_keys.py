@@ -40,6 +40,7 @@ NOTHING_SET = {
     "budget": None,
     "budget_used_usd": None,
     "budget_reserved_usd": None,
+    "budget_held_usd": None,
     "budget_left_usd": None,
     "budget_renews": None,
     "model_budgets": {},
@@ -460,10 +461,14 @@ async def test_a_budget_is_shown_with_what_is_used_of_it(desk: Desk) -> None:
         "budget": "50/month",
         "budget_used_usd": 1.25,
         "budget_reserved_usd": 0.25,
+        "budget_held_usd": 0.0,
         "budget_left_usd": 48.5,
         "budget_renews": "2026-12-01T00:00:00Z",
         "model_budgets": {},
-        "team_budget": {"budget": "2/total", "used_usd": 1.25, "reserved_usd": 0.25, "left_usd": 0.5, "renews": None},
+        "team_budget": {
+            "budget": "2/total", "used_usd": 1.25, "reserved_usd": 0.25, "held_usd": 0.0, "left_usd": 0.5,
+            "renews": None,
+        },
     }
     assert (await desk.done("GET", KEYS))["data"] == [shown]
 
@@ -471,7 +476,7 @@ async def test_a_budget_is_shown_with_what_is_used_of_it(desk: Desk) -> None:
 async def test_budgets_by_model_are_set_one_by_one_and_shown_with_what_is_used(desk: Desk) -> None:
     fields = {"budget": "20/week", "model_budgets": {"gpt-4o*": "5/day", "flux-*": "0.5/total"}, "alert": "50, 80%"}
     made = await desk.done("POST", KEYS, {"name": "alice", **fields})
-    unused = {"used_usd": None, "reserved_usd": None, "left_usd": None, "renews": None}
+    unused = {"used_usd": None, "reserved_usd": None, "held_usd": None, "left_usd": None, "renews": None}
     assert made["budget"] == "20/week"
     assert made["alert"] == [50, 80]
     assert made["models"] == ["*"]
@@ -492,6 +497,7 @@ async def test_budgets_by_model_are_set_one_by_one_and_shown_with_what_is_used(d
         "budget": "5/day",
         "used_usd": 0,
         "reserved_usd": 1.25,
+        "held_usd": 0.0,
         "left_usd": 3.75,
         "renews": "2026-11-23T00:00:00Z",
     }

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreError
+from gateway.stores.sqlite import schema
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
-from gateway.stores.sqlite import schema
 from gateway.stores.sqlite.schema import open_for_writing, reading
 
 from .books import StoppedClock, intent, rows, settlement, tamper, task
