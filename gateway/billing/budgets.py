@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol
 
 from gateway.billing.refusals import BudgetRefusals
@@ -208,11 +208,12 @@ class BudgetService:
         asked: str = "",
         *,
         route: Route | None = None,
+        why: Callable[[], str] = lambda: "",
     ) -> Reservation:
         """Reserve on the key, on its budgets for the model, and on the team. ``id``: the exchange's; ``wall_ns``: its
         intent's time; ``asked``: see ``limited``; ``route``: of the model, for the lines that would give it a price.
 
-        ``amount``: nano-dollars the request costs at most, None if its price is unknown.
+        ``amount``: nano-dollars the request costs at most, None if its price is unknown. ``why``: says of what.
         Raises LimitError 429, ``rate_limit_exceeded`` if only running requests are in the way, else
         ``insufficient_quota``; ClientError 403 for a model without a price.
         """
@@ -226,7 +227,7 @@ class BudgetService:
             asked=asked,
         )
         if isinstance(answer, Exceeded):
-            self._deny(answer, key, model)
+            self._deny(replace(answer, why=why()), key, model)
         if isinstance(answer, Unpriced):
             raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
         return answer
@@ -238,7 +239,12 @@ class BudgetService:
         return self.budgets.top_up(reservation, amount, wall_ns) is None
 
     def final_error(
-        self, error: GatewayError, reservation: Reservation | None, key: VirtualKey, model: str
+        self,
+        error: GatewayError,
+        reservation: Reservation | None,
+        key: VirtualKey,
+        model: str,
+        why: Callable[[], str] = lambda: "",
     ) -> GatewayError:
         """What the client is told of a request that failed with ``error``: if it failed because its budgets had no room
         for a dearer way, which budget that was, and whether it may come back.
@@ -246,6 +252,7 @@ class BudgetService:
         denied = None if reservation is None else reservation.denied
         if denied is None or error.code != "insufficient_quota":
             return error
+        denied = replace(denied, why=why())
         self._refusals.note(denied, key, model)
         return denied.error()
 

@@ -87,7 +87,7 @@ def models_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
     about = ("model", "upstream", "upstream_model", "operation", "state", "shutdown", "successor")
     amounts = (*_PRICES, "long", "tiers", "table", "picture_tokens", "estimated")
-    whence = ("source", "as_of", "confidence", "plan", "aliases", "max_output", "notes")
+    whence = ("source", "as_of", "confidence", "plan", "aliases", "context", "max_output", "notes")
     return as_csv((*about, *amounts, *whence), _csv_lines(rows))
 
 
@@ -110,6 +110,7 @@ def _csv_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         of_model = {
             "plan": row["plan"],
             "aliases": "|".join(row["aliases"]),
+            "context": row["context"],
             "max_output": row["max_output"],
             "notes": "|".join(row["notes"]),
         }

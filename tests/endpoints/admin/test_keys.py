@@ -466,7 +466,11 @@ async def test_a_budget_is_shown_with_what_is_used_of_it(desk: Desk) -> None:
         "budget_renews": "2026-12-01T00:00:00Z",
         "model_budgets": {},
         "team_budget": {
-            "budget": "2/total", "used_usd": 1.25, "reserved_usd": 0.25, "held_usd": 0.0, "left_usd": 0.5,
+            "budget": "2/total",
+            "used_usd": 1.25,
+            "reserved_usd": 0.25,
+            "held_usd": 0.0,
+            "left_usd": 0.5,
             "renews": None,
         },
     }
