@@ -146,6 +146,7 @@ class Gateway:
         gateway = cls(config, services, store, images, keyring, load)
         gateway._warn_of_shadowed_keys()
         try:
+            services.budgets.alerts.keep_in(store.alerts)
             await services.budgets.load()
             await gateway._listen()
         except BaseException:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, cast
 
 from gateway.billing.refusals import BudgetRefusals
 from gateway.core.connection_options import DIRECT, ConnectionOptions
@@ -30,8 +30,8 @@ from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, pric
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget, Route, VirtualKey
 from gateway.runtime.ports import Clock
-from gateway.stores.base import Ledger
-from gateway.stores.records import Held
+from gateway.stores.base import AlertRecords, Ledger
+from gateway.stores.records import Held, KnownAlerts
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import BudgetFigure, Metrics, MoneySources
 
@@ -43,8 +43,11 @@ class Alerts(Protocol):
     """Where crossings are sent (gateway/billing/alerts.py)."""
 
     def configure(self, url: str, secret: str, options: ConnectionOptions = DIRECT) -> None: ...
+    def keep_in(self, records: AlertRecords) -> None: ...
     def tell(self, crossing: Crossing) -> None: ...
     def tell_refusal(self, refusal: Exceeded) -> None: ...
+    def count_as_told(self, crossing: Crossing) -> None: ...
+    async def restore(self) -> KnownAlerts | None: ...
     async def close(self) -> None: ...
 
 
@@ -133,6 +136,22 @@ class BudgetService:
         self._show_refusals()
         charges = await load_budgets(self.budgets, self._ledger, now_ns)
         self._charged_this_month = _by_owner(charges["month"])
+        if (known := await self.alerts.restore()) is not None:
+            self._remember(known)
+
+    def _remember(self, known: KnownAlerts) -> None:
+        """Tell what was reached and not told, as the process ended before; and nothing that was told by it."""
+        self._refusals.restore(known.alerts)
+        told: dict[tuple[Holder, int], set[int]] = {}
+        for alert in known.alerts:
+            if alert.cause.isdigit():
+                told.setdefault((cast("Holder", alert.holder), alert.period_start_ns), set()).add(int(alert.cause))
+        crossings = self.budgets.untold(told)
+        if known.told_before:
+            for crossing in crossings:
+                self.alerts.count_as_told(crossing)
+        else:
+            self._tell(crossings)
 
     def configure(self, settings: BudgetSettings) -> None:
         """Obey a reloaded configuration, and the budgets of the keys that are in force with it."""

@@ -4,7 +4,8 @@
     ├── ledger         Ledger: what requests write before and after an upstream is called
     ├── keys           KeyRecords: virtual keys, read and changed
     ├── usage          UsageReports: sums, checks, and what pruning would remove
-    └── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
+    ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
+    └── alerts         AlertRecords: alerts of budgets, until they are told and after
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -19,14 +20,17 @@ from typing import Protocol
 
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
+    AlertState,
     AuditEntry,
     Balance,
     BalancePeriod,
     Correction,
     Held,
     Intent,
+    KnownAlerts,
     Pruned,
     Settlement,
+    StoredAlert,
     TaskRecord,
     UnknownExchange,
     UsageRow,
@@ -240,6 +244,26 @@ class BalanceRecords(Protocol):
         ...
 
 
+class AlertRecords(Protocol):
+    """The alerts of budgets: those that are still to be told, and those that were."""
+
+    async def known(self) -> KnownAlerts:
+        """Every alert that is kept, oldest first. Raise StoreError."""
+        ...
+
+    async def record(self, alert: StoredAlert) -> None:
+        """Return once it is durable. Raise errors.ledger_unavailable()."""
+        ...
+
+    async def end(self, id: str, state: AlertState) -> None:
+        """Return once it is durable how telling the alert ended. Raise errors.ledger_unavailable()."""
+        ...
+
+    async def forget_time_before(self) -> None:
+        """From now on ``told_before`` is False. Raise errors.ledger_unavailable()."""
+        ...
+
+
 class StoreReader(Protocol):
     """A store's books, read beside a running gateway or without one. Nothing is made, locked or changed.
 
@@ -296,6 +320,9 @@ class Store(Protocol):
 
     @property
     def balances(self) -> BalanceRecords: ...
+
+    @property
+    def alerts(self) -> AlertRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

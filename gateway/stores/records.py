@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.core.errors import OperatorError, StoreError
-from gateway.core.types import Confidence
+from gateway.core.types import Budget, Confidence
 from gateway.core.types import CostReason as CostReason
 from gateway.core.types import State as State
 
@@ -198,6 +198,35 @@ class AuditEntry:
     subject: str
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+AlertState = Literal["pending", "told", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAlert:
+    """An alert of a budget. ``id``: the webhook-id. ``at_ns``: when it was raised, Unix nanoseconds.
+
+    ``cause``: ``80`` for a percentage that was reached, or the reason of a refusal. ``body``: what is sent; empty where
+    nobody was to be told but the log.
+    """
+
+    id: str
+    at_ns: int
+    holder: tuple[str, ...]
+    cause: str
+    budget: Budget
+    period_start_ns: int
+    body: bytes
+    state: AlertState = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAlerts:
+    """The alerts of a store. ``told_before``: it served before alerts were kept, so that others were told as well."""
+
+    alerts: tuple[StoredAlert, ...] = ()
+    told_before: bool = False
 
 
 class NotUnknown(OperatorError):

@@ -15,7 +15,7 @@ it showed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from types import MappingProxyType
 
@@ -119,6 +119,21 @@ class Budgets:
         for kind, amount in charged.items():
             for accounts in holders if counted is None else (counted, *holders):
                 self._load(accounts, kind, accounts.account(self._periods[kind]).charged + _whole(amount))
+
+    def untold(self, told: Mapping[tuple[Holder, int], Collection[int]]) -> list[Crossing]:
+        """The alerts of percentages that are reached and were not told, though their charges were loaded.
+
+        ``told``: of a holder in the period that began then, the percentages that were. Call it after ``load``.
+        """
+        crossings: list[Crossing] = []
+        for holder, accounts in self._holders.items():
+            if accounts.limit is not None:
+                account = accounts.account(self._periods[accounts.limit.period])
+                account.alerted = account.reached(accounts.limit, accounts.percents).intersection(
+                    told.get((holder, account.period.start_ns), ())
+                )
+                crossings += self._crossed(holder, account)
+        return crossings
 
     def recount(self, charges: Mapping[BudgetPeriod, Charges]) -> None:
         """Charge at least what the ledger has for these periods, in those of them that are current.

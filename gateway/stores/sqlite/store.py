@@ -18,8 +18,19 @@ from typing import TypeVar
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.key_records import MAX_PAGE, StoredKey
-from gateway.stores.records import AuditEntry, Balance, BalancePeriod, Held, Pruned, UsageRow, Verification
-from gateway.stores.sqlite import audit, balances, keys, open_exchanges, pruning, queries
+from gateway.stores.records import (
+    AlertState,
+    AuditEntry,
+    Balance,
+    BalancePeriod,
+    Held,
+    KnownAlerts,
+    Pruned,
+    StoredAlert,
+    UsageRow,
+    Verification,
+)
+from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
@@ -118,6 +129,25 @@ class SQLiteBalances:
         return await asyncio.to_thread(balances.balance_periods, self._ledger.path, since_ns, until_ns)
 
 
+class SQLiteAlerts:
+    """Alerts of budgets in a file. Implements ``stores.base.AlertRecords``."""
+
+    def __init__(self, ledger: SQLiteLedger) -> None:
+        self._ledger = ledger
+
+    async def known(self) -> KnownAlerts:
+        return await asyncio.to_thread(alerts.known, self._ledger.path)
+
+    async def record(self, alert: StoredAlert) -> None:
+        await self._ledger.write(partial(alerts.record, alert=alert))
+
+    async def end(self, id: str, state: AlertState) -> None:
+        await self._ledger.write(partial(alerts.end, id=id, state=state))
+
+    async def forget_time_before(self) -> None:
+        await self._ledger.write(alerts.forget_time_before)
+
+
 class SQLiteStore:
     """One file, opened to serve, under its lock. Implements ``stores.base.Store``."""
 
@@ -131,6 +161,7 @@ class SQLiteStore:
         self.keys = SQLiteKeys(ledger.path, ledger)
         self.usage = SQLiteUsage(ledger.path)
         self.balances = SQLiteBalances(ledger)
+        self.alerts = SQLiteAlerts(ledger)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:
