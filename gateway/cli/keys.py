@@ -110,6 +110,8 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
 
     notes: list[str] = []
     answer = gateway_first(config, asked, here, notes)
+    if isinstance(answer, dict):
+        notes += answer.get("warnings", ())
     return CommandResult(as_json(answer) if options.json else options.text(answer), notes=notes)
 
 

@@ -54,6 +54,7 @@ class KeyRules:
 
     ``teams``: those it names; a key may be of another only while it names none. ``zone``: of dates without one.
     ``budget``: ``50/month`` → Budget; ``duration``: ``90d`` → seconds; both raise ValueError with words.
+    ``doubt``: says of a pattern of models that it matches none that is known, and what may be meant; empty if it does.
     """
 
     file_keys: tuple[VirtualKey, ...]
@@ -61,6 +62,7 @@ class KeyRules:
     zone: tzinfo
     budget: Callable[[object], Budget]
     duration: Callable[[object], float]
+    doubt: Callable[[str], str] = lambda _: ""
 
 
 def read_settings(fields: Mapping[str, Any], rules: KeyRules, now_ns: int) -> dict[str, Any]:
@@ -82,6 +84,13 @@ def read_settings(fields: Mapping[str, Any], rules: KeyRules, now_ns: int) -> di
     except ValueError as error:
         raise as_refusal(error) from None
     return found
+
+
+def doubts(fields: Mapping[str, Any], rules: KeyRules) -> list[str]:
+    """A sentence for each pattern among the settings, read before, that matches no model known here."""
+    fields, _ = with_models_split(fields)
+    patterns = [*(fields.get("models") or ()), *(fields.get("model_budgets") or ())]
+    return [doubt for pattern in dict.fromkeys(patterns) if (doubt := rules.doubt(pattern))]
 
 
 def refuse_unknown(fields: Iterable[str], known: Collection[str]) -> None:

@@ -15,6 +15,7 @@ from gateway.keys.fields import (
     SETTINGS,
     KeyRules,
     as_refusal,
+    doubts,
     read_grace,
     read_settings,
     refuse_unknown,
@@ -105,7 +106,8 @@ class KeyListing:
 class KeyService:
     """Every method takes fields and gives back values as JSON has them (fields.py). What cannot be done raises
     GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
-    503 ``ledger_unavailable``; or StoreError if the pepper is not there.
+    503 ``ledger_unavailable``; or StoreError if the pepper is not there. ``warnings`` of a result: what was done and may
+    be a slip.
 
     ``listing``: shows the keys. ``apply``: carries a change of the store out, and sees that it is obeyed.
     ``who``: makes a change, for the audit log, unless its method is told another.
@@ -155,7 +157,7 @@ class KeyService:
                 audit=self._entry(who, "key.create", name, wanted),
             )
         )
-        return {"name": name, "key": key, **self.listing.shown(made, now_ns)}
+        return {"name": name, "key": key, **self.listing.shown(made, now_ns), **self._warnings(wanted)}
 
     async def change(self, name: str, fields: Fields, who: str = "") -> Shown:
         """New settings; those that are not among ``fields`` stay."""
@@ -164,7 +166,7 @@ class KeyService:
         settings = read_settings(fields, self._rules(), now_ns)
         entry = self._entry(who, "key.set", name, fields)
         changed = await self._change(lambda: self._records.update(name, lambda old: merged(old, settings), audit=entry))
-        return self.listing.shown(changed, now_ns)
+        return {**self.listing.shown(changed, now_ns), **self._warnings(fields)}
 
     async def rotate(self, name: str, fields: Fields, who: str = "") -> Shown:
         """Another key under the same name, told this once. ``fields``: ``grace``, for which the one before works on."""
@@ -188,6 +190,10 @@ class KeyService:
         now_ns = self._wall_ns()
         entry = self._entry(who, "key.revoke", name, {})
         return self.listing.shown(await self._change(lambda: self._records.revoke(name, now_ns, audit=entry)), now_ns)
+
+    def _warnings(self, fields: Fields) -> Shown:
+        found = doubts(fields, self._rules())
+        return {"warnings": found} if found else {}
 
     def _entry(self, who: str, act: str, name: str, fields: Fields) -> AuditEntry:
         return AuditEntry(self._wall_ns(), who or self._who, act, name, details=fields)

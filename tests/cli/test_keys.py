@@ -272,3 +272,39 @@ def test_a_store_that_another_process_writes_and_no_gateway_answers(
     assert "--config" in told
     lock.release()
     assert obeyed("keys", "create", "carol").code == 0
+
+
+async def test_models_that_match_none_are_taken_with_a_warning(folder: Path, sandbox: Sandbox) -> None:
+    document = only_stored(sandbox, folder)
+
+    async def warned(*arguments: str) -> str:
+        finished = await command("keys", *arguments)
+        assert finished.code == 0, finished
+        return finished.err
+
+    async with serving(folder, document) as gateway:
+        at = gateway.meet
+        told = await warned("create", "slip", "--models", "gpt-4o-mni,gpt-4o,zzz*", *at)
+        assert (
+            "'gpt-4o-mni' matches no model that is known here, so it may be a slip; did you mean 'gpt-4o-mini'?" in told
+        )
+        assert "'zzz*' matches no model" in told
+        assert "'gpt-4o'" not in told
+        assert (await keys_json("show", "slip", *at))["models"] == ["gpt-4o-mni", "gpt-4o", "zzz*"]
+        for sound in (
+            "gpt-4*",
+            "*",
+            "openai/gpt-4o",
+            "openai/gpt-4*",
+            "GPT-4o",
+            "gpt-4o-2024-08-06",
+            "flux-*",
+            "o3",
+            "o3*",
+        ):
+            assert await warned("set", "slip", "--models", sound, *at) == "", sound
+        assert "'gtp-4o*' matches no" in await warned("set", "slip", "--budget", "gtp-4o*=5/day", *at)
+        assert await warned("set", "slip", "--rpm", "7", *at) == "", "what is not touched is not told again"
+        asked_json = await command("keys", "set", "slip", "--models", "gpt4o", "--json", *at)
+        assert json.loads(asked_json.out)["warnings"] == [asked_json.err.removeprefix("keys: ").rstrip("\n")]
+    assert "'flx-dev' matches no" in await warned("set", "slip", "--models", "flx-dev", *at), "without a gateway, too"

@@ -1,4 +1,4 @@
-"""Alerts of budgets across restarts: each is told once, and one that was not told when the process died is told after."""
+"""Alerts of budgets across restarts: each is told once, also one that was not told when the process died."""
 
 from __future__ import annotations
 

@@ -120,6 +120,13 @@ class Unpriced:
         )
 
 
+def graver(one: Exceeded | None, other: Exceeded | None) -> Exceeded | None:
+    """Of two refusals that where waiting does not help, else the first."""
+    if one is None or (other is not None and one.passing and not other.passing):
+        return other
+    return one
+
+
 def whose(holder: Holder) -> str:
     """A budget's holder in words: ``the key 'alice'``, ``the key 'alice' for 'gpt-4o*'``."""
     return f"the {holder[0]} '{holder[1]}'" + (f" for '{shorten(holder[2])}'" if len(holder) == 3 else "")

@@ -24,9 +24,9 @@ from gateway.core.pricing.budget_accounts import Account, HolderAccounts
 from gateway.core.pricing.budget_accounts import BudgetState as BudgetState
 from gateway.core.pricing.budget_accounts import Crossing as Crossing
 from gateway.core.pricing.budget_accounts import Reservation as Reservation
-from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
+from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced, graver
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
-from gateway.core.pricing.charged_sums import Charges
+from gateway.core.pricing.charged_sums import Charges, whole_amount
 from gateway.core.pricing.charged_sums import charged_by_holder as charged_by_holder
 from gateway.core.pricing.charged_sums import charged_by_model as charged_by_model
 from gateway.core.pricing.charged_sums import holders_of as holders_of
@@ -109,7 +109,7 @@ class Budgets:
         already.
         """
         for kind, amount in charged.items():
-            self._load(self._accounts_of(holder), kind, _whole(amount))
+            self._load(self._accounts_of(holder), kind, whole_amount(amount))
 
     def load_model(self, key: str, model: str, charged: Mapping[PeriodKind, int]) -> None:
         """``load`` for one model of a key, as the books name it; once for each."""
@@ -118,7 +118,7 @@ class Budgets:
         holders = [self._accounts_of(holder) for holder in self._models.holders(key, names)]
         for kind, amount in charged.items():
             for accounts in holders if counted is None else (counted, *holders):
-                self._load(accounts, kind, accounts.account(self._periods[kind]).charged + _whole(amount))
+                self._load(accounts, kind, accounts.account(self._periods[kind]).charged + whole_amount(amount))
 
     def untold(self, told: Mapping[tuple[Holder, int], Collection[int]]) -> list[Crossing]:
         """The alerts of percentages that are reached and were not told, though their charges were loaded.
@@ -170,7 +170,7 @@ class Budgets:
         periods = [period for period in self._periods.values() if admitted_ns >= period.start_ns]
         names = self._models.names(model)
         holders = self._with_models(holders, names)
-        reservation = self._reserve(id, holders, _whole(amount), admitted_ns, periods, names)
+        reservation = self._reserve(id, holders, whole_amount(amount), admitted_ns, periods, names)
         self.hold(reservation, until_ns)
 
     def reserve(
@@ -196,7 +196,7 @@ class Budgets:
         Of several budgets that have no room, one where waiting does not help is the refusal.
         """
         if amount is not None:
-            _whole(amount)
+            whole_amount(amount)
         periods = self.periods(wall_ns)
         names = self._models.names(model, asked)
         holders = self._with_models(holders, names)
@@ -207,7 +207,7 @@ class Budgets:
                 continue
             if amount is None and not allow_unpriced:
                 return Unpriced(holder)
-            refusal = _graver(refusal, self._exceeded(holder, limit, amount))
+            refusal = graver(refusal, self._exceeded(holder, limit, amount))
         if refusal is not None:
             return refusal
         return self._reserve(id, holders, amount or 0, wall_ns, periods.values(), names)
@@ -239,7 +239,7 @@ class Budgets:
 
         Returns the alerts: each percentage once a period for each holder.
         """
-        ended = reservation.end(_whole(charged))
+        ended = reservation.end(whole_amount(charged))
         if ended:
             self._held.pop(reservation.id, None)
             self._open.discard(reservation)
@@ -260,14 +260,14 @@ class Budgets:
         besides.
         """
         crossings = self.settle(reservation, charged)
-        rest = reservation.rest(_whole(doubtful))
+        rest = reservation.rest(whole_amount(doubtful))
         self._open.add(rest)
         self._held[rest.id] = (rest, until_ns)
         return crossings
 
     def top_up(self, reservation: Reservation, amount: int, wall_ns: int) -> Exceeded | None:
         """Raise the reservation of a running request to ``amount`` in all, or refuse and leave it unchanged."""
-        more = _whole(amount) - reservation.amount
+        more = whole_amount(amount) - reservation.amount
         if more <= 0 or not reservation.open:
             return None
         self.periods(wall_ns)
@@ -275,7 +275,7 @@ class Budgets:
         for holder in reservation.holders:
             limit = self._accounts_of(holder).limit
             if limit is not None:
-                refusal = _graver(refusal, self._exceeded(holder, limit, amount, own=reservation.amount))
+                refusal = graver(refusal, self._exceeded(holder, limit, amount, own=reservation.amount))
         reservation.denied = refusal
         if refusal is None:
             reservation.raise_to(amount)
@@ -394,17 +394,3 @@ class Budgets:
         new = sorted(account.reached(limit, accounts.percents) - account.alerted)
         account.alerted.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
-
-
-def _graver(one: Exceeded | None, other: Exceeded | None) -> Exceeded | None:
-    """Of two refusals that where waiting does not help, else the first."""
-    if one is None or (other is not None and one.passing and not other.passing):
-        return other
-    return one
-
-
-def _whole(amount: int) -> int:
-    """``amount``, checked to be a whole number of at least 0, as every charge must be."""
-    if type(amount) is not int or amount < 0:
-        raise ValueError("an amount of money must be a whole number of nano-dollars, not below zero")
-    return amount

@@ -30,3 +30,10 @@ def charged_by_model(charged: Charges) -> dict[tuple[str, str], int]:
     for (key, _, model), nano in charged.items():
         sums[key, model] = sums.get((key, model), 0) + nano
     return sums
+
+
+def whole_amount(amount: int) -> int:
+    """``amount``, checked to be a whole number of at least 0, as every charge must be."""
+    if type(amount) is not int or amount < 0:
+        raise ValueError("an amount of money must be a whole number of nano-dollars, not below zero")
+    return amount
