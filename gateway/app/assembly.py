@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import secrets
 import traceback
@@ -12,7 +13,7 @@ from gateway import __version__
 from gateway.billing.alerts import AlertSender
 from gateway.billing.budgets import BudgetService, BudgetSettings
 from gateway.billing.ledger import LedgerService
-from gateway.config import Config, budget, duration, unlisted_output, unlisted_price
+from gateway.config import Config, budget, duration, list_price, list_prices, unlisted_output, unlisted_price
 from gateway.core.chance import Randomness
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
@@ -146,7 +147,27 @@ def budget_settings(config: Config) -> BudgetSettings:
 
 def key_rules(config: Config) -> KeyRules:
     """What this configuration says about virtual keys."""
-    return KeyRules(config.keys, frozenset(config.teams), config.time_zone, budget, duration)
+    return KeyRules(
+        config.keys, frozenset(config.teams), config.time_zone, budget, duration, partial(_no_known_model, config)
+    )
+
+
+def _no_known_model(config: Config, pattern: str) -> str:
+    """What is to be said of a key's pattern of models that matches none that is known; empty if it matches one."""
+    known = [name for route in config.declared for name in (route.model, *route.aliases)]
+    known += [name for models in list_prices().models.values() for name in models]
+    begin = pattern.removesuffix("*")
+    if pattern != begin:
+        bare = begin.rpartition("/")[2].lower()
+        matches = any(name.lower().startswith((begin.lower(), bare)) for name in known)
+        matches = matches or any(bare.startswith(f"{name.lower().removesuffix('*')}-") for name in known)
+    else:
+        matches = RouteTable(config.declared).find(pattern) is not None or list_price(pattern) is not None
+    if matches:
+        return ""
+    near = difflib.get_close_matches(begin, [name.removesuffix("*") for name in known], n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "'piapi-gateway models' shows the catalogue"
+    return f"'{pattern}' matches no model that is known here, so it may be a slip; {hint}"
 
 
 def build_key_service(
@@ -179,6 +200,8 @@ def build_ledger_service(config: Callable[[], Config], store: Store, services: S
         points_per_usd=lambda: config().points_per_usd,
         zone=lambda: config().time_zone,
         wall_ns=services.clock.wall_ns,
+        amount_held=services.budgets.budgets.amount_held,
+        resolved=services.budgets.resolve,
     )
 
 

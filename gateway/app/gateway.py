@@ -148,6 +148,7 @@ class Gateway:
             gateway._servers.append(opened.server)
         gateway._warn_of_shadowed_keys()
         try:
+            services.budgets.alerts.keep_in(store.alerts)
             await services.budgets.load()
             await gateway._listen()
         except BaseException:

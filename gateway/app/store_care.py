@@ -16,7 +16,7 @@ def tell_of_opening(store: Store, log: Log) -> None:
     if store.made:
         log.info("store_made", store=store.name, message=f"made a new store: {store.name}")
     if store.recovered:
-        log.warning("ledger_recovered", unknown=store.recovered)
+        log.warning("ledger_recovered", unknown=store.recovered, advice="piapi-gateway ledger held")
     if store.booked_late:
         log.warning("ledger_booked_late", settlements=store.booked_late)
 

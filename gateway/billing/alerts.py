@@ -16,7 +16,8 @@ for a total. ``reason``: ``used_up``, ``too_large`` (the request alone may cost 
 ``reserved`` (it may fit when running requests have ended); ``asked_usd`` is null where it was not counted.
 
 An alert is sent aside from any request; what cannot be delivered in five tries is logged and forgotten. The metrics and
-the log tell it too.
+the log tell it too. It is kept in the store before it is sent and until it was: what a process that ends leaves is sent
+by the next one, under the same id, and what was told is not told again.
 
 Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md (1.0.0)
 """
@@ -28,10 +29,10 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field, replace
 from datetime import UTC
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import orjson
@@ -39,6 +40,7 @@ import orjson
 from gateway import __version__
 from gateway.core.chance import Randomness
 from gateway.core.connection_options import DIRECT, ConnectionOptions
+from gateway.core.errors import GatewayError, StoreError
 from gateway.core.outcomes.retry_after import parse_retry_after
 from gateway.core.pricing.budget_accounts import Crossing
 from gateway.core.pricing.budget_errors import Exceeded, Holder
@@ -47,6 +49,8 @@ from gateway.core.pricing.prices import format_usd
 from gateway.core.signing import signing_key
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
+from gateway.stores.base import AlertRecords
+from gateway.stores.records import AlertState, KnownAlerts, StoredAlert
 from gateway.telemetry.log import Log
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.transport import PoolTransport
@@ -63,6 +67,9 @@ MOST_PENDING = 256
 """Alerts that are not delivered yet; what comes beyond is dropped, and the log says so."""
 
 MOST_AT_ONCE = 8
+
+LONGEST_KEPT_NS = 3 * 24 * 3600 * 1_000_000_000
+"""Nanoseconds after which an alert that no process could deliver says nothing new any more."""
 
 _SECRET_PREFIX = "whsec_"  # noqa: S105  # what comes before a secret is none
 
@@ -120,6 +127,7 @@ class AlertSender:
         self._resting: set[asyncio.Task[Any]] = set()
         self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
         self._closing = False
+        self._records: AlertRecords | None = None
         self._transport = PoolTransport(pool)
         self._client = httpx2.AsyncClient(
             transport=self._transport,
@@ -138,29 +146,87 @@ class AlertSender:
         self._webhook = Webhook(url, signing_key(secret)) if url else None
         self._transport.options = options
 
+    def keep_in(self, records: AlertRecords) -> None:
+        """Keep alerts there from now on."""
+        self._records = records
+
+    async def restore(self) -> KnownAlerts | None:
+        """The alerts that are kept; those that an earlier process left are sent. None if none are kept anywhere.
+
+        Raises StoreError.
+        """
+        if self._records is None:
+            return None
+        known = await self._records.known()
+        if known.told_before:
+            await self._records.forget_time_before()
+        oldest = self._clock.wall_ns() - LONGEST_KEPT_NS
+        for stored in known.alerts:
+            if stored.state == "pending" and self._webhook is not None:
+                subject = _subject(stored)
+                if stored.at_ns < oldest:
+                    self._log.error("budget_alert_dropped", reason="it is too old", **subject)
+                    self._spawn(self._end(stored.id, "failed"))
+                else:
+                    self._spawn(self._deliver(Alert(self._webhook, stored.id, stored.body, subject)))
+        return known
+
     def tell(self, crossing: Crossing) -> None:
         """Send an alert in the background; never blocks, never raises."""
-        subject: dict[str, str | int] = {**_holder(crossing.holder), "percent": crossing.percent}
-        self._post(subject, crossing_body(crossing, self._clock.wall_ns()))
+        self._post(self._of_crossing(crossing, crossing_body(crossing, self._clock.wall_ns())))
 
     def tell_refusal(self, refusal: Exceeded) -> None:
         """Send word of a refusal in the background; never blocks, never raises."""
-        subject: dict[str, str | int] = {**_holder(refusal.holder), "refused": refusal.reason}
-        self._post(subject, refusal_body(refusal, self._clock.wall_ns()))
+        now_ns = self._clock.wall_ns()
+        body, start_ns = refusal_body(refusal, now_ns), refusal.period.start_ns
+        self._post(StoredAlert(_new_id(), now_ns, refusal.holder, refusal.reason, refusal.limit, start_ns, body))
 
-    def _post(self, subject: dict[str, str | int], body: bytes) -> None:
-        if self._webhook is None or self._closing:
+    def count_as_told(self, crossing: Crossing) -> None:
+        """Keep in mind that an alert was told, or need not be; never blocks, never raises."""
+        self._spawn(self._record(replace(self._of_crossing(crossing, b""), state="told")))
+
+    def _of_crossing(self, crossing: Crossing, body: bytes) -> StoredAlert:
+        now_ns, start_ns = self._clock.wall_ns(), crossing.period.start_ns
+        return StoredAlert(_new_id(), now_ns, crossing.holder, str(crossing.percent), crossing.limit, start_ns, body)
+
+    def _post(self, stored: StoredAlert) -> None:
+        subject = _subject(stored)
+        if self._closing:
+            return  # the next process tells what was reached and is not kept
+        if self._webhook is None:
+            if self._records is not None:
+                self._spawn(self._record(replace(stored, body=b"", state="told")))
             return
         if len(self._pending) >= MOST_PENDING:
             self._log.error("budget_alert_dropped", reason="too many are waiting", **subject)
             return
-        alert = Alert(self._webhook, f"msg_{secrets.token_hex(16)}", body, subject)
-        task = self._tasks.spawn(self._deliver(alert), "budget-alert")
+        self._spawn(self._record_and_deliver(stored, Alert(self._webhook, stored.id, stored.body, subject)))
+
+    def _spawn(self, work: Coroutine[Any, Any, bool]) -> None:
+        task = self._tasks.spawn(work, "budget-alert")
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 
+    async def _record_and_deliver(self, stored: StoredAlert, alert: Alert) -> bool:
+        await self._record(stored)
+        return await self._deliver(alert)
+
+    async def _record(self, stored: StoredAlert) -> bool:
+        return True if self._records is None else await self._kept(self._records.record(stored))
+
+    async def _end(self, id: str, state: AlertState) -> bool:
+        return True if self._records is None else await self._kept(self._records.end(id, state))
+
+    async def _kept(self, writing: Awaitable[None]) -> bool:
+        """A store that cannot be written keeps nobody from being told; it may be told twice then."""
+        try:
+            await writing
+        except (GatewayError, StoreError) as error:
+            self._log.warning("budget_alert_not_kept", reason=str(error))
+        return True
+
     async def close(self, patience: float = 5.0) -> None:
-        """Let tries that run end, ``patience`` seconds at most; what then is not delivered is given up."""
+        """Let tries that run end, ``patience`` seconds at most; what then is not delivered waits for the next start."""
         self._closing = True
         pending = list(self._pending)
         for task in pending:
@@ -172,7 +238,8 @@ class AlertSender:
                 task.cancel()
             ends = await asyncio.gather(*pending, return_exceptions=True)
             if unsent := sum(end is not True for end in ends):
-                self._log.warning("budget_alerts_given_up", number=unsent, reason="the gateway stops")
+                event = "budget_alerts_given_up" if self._records is None else "budget_alerts_kept"
+                self._log.warning(event, number=unsent, reason="the gateway stops")
         await self._client.aclose()
 
     async def _deliver(self, alert: Alert) -> bool:
@@ -184,10 +251,12 @@ class AlertSender:
             tries += 1
             if failure is None:
                 self._log.info("budget_alert_sent", id=alert.id, tries=tries, **alert.subject)
-                return True
+                return await self._end(alert.id, "told")
             final = failure.final or tries > len(PAUSES)
             say = self._log.error if final else self._log.warning
             say("budget_alert_failed", id=alert.id, tries=tries, reason=failure.trouble, final=final, **alert.subject)
+            if final:
+                await self._end(alert.id, "failed")
             if final or self._closing:
                 return False
             pause = PAUSES[tries - 1] * (1 + self._randomness.random() / 5)
@@ -261,6 +330,18 @@ def _body(type: str, data: dict[str, str | int | None], period: BudgetPeriod, wa
     start = None if period.end_ns is None else iso_time(period.start_ns, UTC)
     told = {**data, "period": period.kind, "period_start": start}
     return orjson.dumps({"type": type, "timestamp": iso_time(wall_ns, UTC), "data": told})
+
+
+def _new_id() -> str:
+    return f"msg_{secrets.token_hex(16)}"
+
+
+def _subject(stored: StoredAlert) -> dict[str, str | int]:
+    """What the log says of an alert."""
+    cause: dict[str, str | int] = (
+        {"percent": int(stored.cause)} if stored.cause.isdigit() else {"refused": stored.cause}
+    )
+    return {**_holder(cast("Holder", stored.holder)), **cause}
 
 
 def _holder(holder: Holder) -> dict[str, str | int]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from dataclasses import dataclass, field, replace
+from typing import NoReturn, Protocol, cast
 
 from gateway.billing.refusals import BudgetRefusals
 from gateway.core.connection_options import DIRECT, ConnectionOptions
@@ -23,14 +23,15 @@ from gateway.core.pricing.budgets import (
     charged_by_model,
     holders_of,
 )
-from gateway.core.pricing.calendar import PeriodKind
+from gateway.core.pricing.calendar import PeriodKind, utc_time
+from gateway.core.pricing.charged_sums import Charges
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget, Route, VirtualKey
 from gateway.runtime.ports import Clock
-from gateway.stores.base import Ledger
-from gateway.stores.records import Held
+from gateway.stores.base import AlertRecords, Ledger
+from gateway.stores.records import Held, KnownAlerts
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import BudgetFigure, Metrics, MoneySources
 
@@ -42,8 +43,11 @@ class Alerts(Protocol):
     """Where crossings are sent (gateway/billing/alerts.py)."""
 
     def configure(self, url: str, secret: str, options: ConnectionOptions = DIRECT) -> None: ...
+    def keep_in(self, records: AlertRecords) -> None: ...
     def tell(self, crossing: Crossing) -> None: ...
     def tell_refusal(self, refusal: Exceeded) -> None: ...
+    def count_as_told(self, crossing: Crossing) -> None: ...
+    async def restore(self) -> KnownAlerts | None: ...
     async def close(self) -> None: ...
 
 
@@ -62,14 +66,10 @@ class BudgetSettings:
     suggested_price: SuggestedPrice = no_suggestion
 
 
-Charges = Mapping[tuple[str, str | None, str], int]
-"""Nano-dollars by key, team and model."""
-
-
 class ChargedBooks(Protocol):
     """The part of the books that budgets start from; a ledger in use has it, and so have the reports beside one."""
 
-    async def charged_since(self, start_ns: int) -> Charges: ...
+    async def charged_since(self, start_ns: int, end_ns: int | None = None) -> Charges: ...
     async def held(self, now_ns: int) -> Sequence[Held]: ...
 
 
@@ -78,17 +78,21 @@ async def load_budgets(budgets: Budgets, books: ChargedBooks, now_ns: int) -> Ma
 
     Returns the charges of each period. Raises the error of ``books`` if they cannot be read.
     """
-    charges = {kind: await books.charged_since(period.start_ns) for kind, period in budgets.periods(now_ns).items()}
+    periods = budgets.periods(now_ns).values()
+    charges = {period.kind: await books.charged_since(period.start_ns, period.end_ns) for period in periods}
     for kind, charged in charges.items():
         for holder, nano in charged_by_holder(charged).items():
             budgets.load(holder, {kind: nano})
         for (key, model), nano in charged_by_model(charged).items():
             budgets.load_model(key, model, {kind: nano})
     for held in await books.held(now_ns):
-        holders = holders_of(held.key, held.team)
-        until_ns = held.at_ns + UNKNOWN_HELD_NS
-        budgets.restore(held.id, holders, held.reserved, held.at_ns, until_ns, held.model)
+        _hold(budgets, held)
     return charges
+
+
+def _hold(budgets: Budgets, held: Held) -> None:
+    until_ns = held.at_ns + UNKNOWN_HELD_NS
+    budgets.restore(held.id, holders_of(held.key, held.team), held.reserved, held.at_ns, until_ns, held.model)
 
 
 class BudgetService:
@@ -132,6 +136,22 @@ class BudgetService:
         self._show_refusals()
         charges = await load_budgets(self.budgets, self._ledger, now_ns)
         self._charged_this_month = _by_owner(charges["month"])
+        if (known := await self.alerts.restore()) is not None:
+            self._remember(known)
+
+    def _remember(self, known: KnownAlerts) -> None:
+        """Tell what was reached and not told, as the process ended before; and nothing that was told by it."""
+        self._refusals.restore(known.alerts)
+        told: dict[tuple[Holder, int], set[int]] = {}
+        for alert in known.alerts:
+            if alert.cause.isdigit():
+                told.setdefault((cast("Holder", alert.holder), alert.period_start_ns), set()).add(int(alert.cause))
+        crossings = self.budgets.untold(told)
+        if known.told_before:
+            for crossing in crossings:
+                self.alerts.count_as_told(crossing)
+        else:
+            self._tell(crossings)
 
     def configure(self, settings: BudgetSettings) -> None:
         """Obey a reloaded configuration, and the budgets of the keys that are in force with it."""
@@ -150,10 +170,31 @@ class BudgetService:
             self._expire(now_ns)
             try:
                 month = self.budgets.periods(now_ns)["month"]
-                self._charged_this_month = _by_owner(await self._ledger.charged_since(month.start_ns))
+                if self.budgets.set_back:
+                    await self._recount(now_ns)
+                self._charged_this_month = _by_owner(await self._ledger.charged_since(month.start_ns, month.end_ns))
             except GatewayError:
                 pass  # the ledger has said so in the log; the last figures stand
             await asyncio.sleep(LOOK_EVERY)
+
+    async def _recount(self, now_ns: int) -> None:
+        """The clock was set back: fill the periods that it shows now from the ledger, and hold what it held.
+
+        Raises errors.ledger_unavailable(); it is done again then.
+        """
+        self._log.warning("clock_set_back", now=utc_time(now_ns))
+        self.budgets.set_back = False
+        periods = list(self.budgets.periods(now_ns).values())
+        try:
+            charges = {one: await self._ledger.charged_since(one.start_ns, one.end_ns) for one in periods}
+            holds = await self._ledger.held(now_ns)
+        except GatewayError:
+            self.budgets.set_back = True
+            raise
+        self.budgets.recount(charges)
+        for held in holds:
+            if not held.running and not self.budgets.is_open(held.id):
+                _hold(self.budgets, held)  # it was given up when the clock was ahead
 
     # Asked by requests
 
@@ -186,11 +227,12 @@ class BudgetService:
         asked: str = "",
         *,
         route: Route | None = None,
+        why: Callable[[], str] = lambda: "",
     ) -> Reservation:
         """Reserve on the key, on its budgets for the model, and on the team. ``id``: the exchange's; ``wall_ns``: its
         intent's time; ``asked``: see ``limited``; ``route``: of the model, for the lines that would give it a price.
 
-        ``amount``: nano-dollars the request costs at most, None if its price is unknown.
+        ``amount``: nano-dollars the request costs at most, None if its price is unknown. ``why``: says of what.
         Raises LimitError 429, ``rate_limit_exceeded`` if only running requests are in the way, else
         ``insufficient_quota``; ClientError 403 for a model without a price.
         """
@@ -204,7 +246,7 @@ class BudgetService:
             asked=asked,
         )
         if isinstance(answer, Exceeded):
-            self._deny(answer, key, model)
+            self._deny(replace(answer, why=why()), key, model)
         if isinstance(answer, Unpriced):
             raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
         return answer
@@ -216,7 +258,12 @@ class BudgetService:
         return self.budgets.top_up(reservation, amount, wall_ns) is None
 
     def final_error(
-        self, error: GatewayError, reservation: Reservation | None, key: VirtualKey, model: str
+        self,
+        error: GatewayError,
+        reservation: Reservation | None,
+        key: VirtualKey,
+        model: str,
+        why: Callable[[], str] = lambda: "",
     ) -> GatewayError:
         """What the client is told of a request that failed with ``error``: if it failed because its budgets had no room
         for a dearer way, which budget that was, and whether it may come back.
@@ -224,6 +271,7 @@ class BudgetService:
         denied = None if reservation is None else reservation.denied
         if denied is None or error.code != "insufficient_quota":
             return error
+        denied = replace(denied, why=why())
         self._refusals.note(denied, key, model)
         return denied.error()
 

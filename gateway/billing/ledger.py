@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, tzinfo
 from typing import Any
 
 from gateway.billing.balances import balance_rows
+from gateway.billing.holds import (
+    MOST_REASON,
+    AmountHeld,
+    audit_row,
+    held_row,
+    held_rows,
+    release_entry,
+    released,
+)
 from gateway.billing.usage import parse_moment, parse_period
 from gateway.core.defaults import USAGE_SINCE
 from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.prices import usd_number
 from gateway.core.types import Credential, Upstream
 from gateway.stores.base import Store, UsageReports
-from gateway.stores.records import Balance, Pruned, prunable_before
+from gateway.stores.records import Balance, NotUnknown, Pruned, prunable_before
 from gateway.upstream.account import ask_account
 from gateway.upstream.pool import ConnectionPool
 from gateway.wire.account_answer import account_id, balance_nano
@@ -40,6 +50,16 @@ async def would_prune(reports: UsageReports, before: str, now_ns: int, zone: tzi
     return _shown(await reports.prunable(before_ns), dry_run=True)
 
 
+async def held_by_the_books(reports: UsageReports, now_ns: int) -> Shown:
+    """What is held, by the books alone: ``LedgerService.held`` where no gateway runs."""
+    return _list(held_rows(await reports.held(now_ns)))
+
+
+async def audit_log(reports: UsageReports, since: str, now_ns: int, zone: tzinfo) -> Shown:
+    """What admins did since a moment, oldest first. Raises ValueError for a moment that is none."""
+    return _list([audit_row(entry) for entry in await reports.audit(parse_moment(since, now_ns, zone))])
+
+
 async def verification(reports: UsageReports) -> Shown:
     """Whether the books are right: how many exchanges ended how, and ``problems``, one sentence each."""
     return {"object": "verification", **asdict(await reports.verify())}
@@ -49,6 +69,8 @@ class LedgerService:
     """What can be done to the ledger: checked, pruned, and held against the accounts of the upstreams.
 
     ``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
+    ``amount_held``: of a running gateway, what its budgets hold for an exchange; ``resolved``: is told that an exchange
+    is charged so much, which frees what is held for it.
 
     Results are as JSON has them; times are UTC, money is US dollars. Methods raise StoreError, or
     errors.ledger_unavailable(), if the books cannot be read or written.
@@ -63,6 +85,8 @@ class LedgerService:
         points_per_usd: Callable[[], int],
         zone: Callable[[], tzinfo],
         wall_ns: Callable[[], int],
+        amount_held: AmountHeld | None = None,
+        resolved: Callable[[str, int], None] = lambda _, __: None,
     ) -> None:
         self._store = store
         self._pool = pool
@@ -70,6 +94,8 @@ class LedgerService:
         self._points_per_usd = points_per_usd
         self._zone = zone
         self._wall_ns = wall_ns
+        self._amount_held = amount_held
+        self._resolved = resolved
 
     async def reconcile(self, since: str | None = None, until: str | None = None) -> Shown:
         """Ask every account of PiAPI's what is left on it, write that down, and hold what was drawn between all such
@@ -118,6 +144,44 @@ class LedgerService:
         """Check the whole books; see ``verification``."""
         return await verification(self._store.usage)
 
+    async def held(self) -> Shown:
+        """What is held for requests of unknown outcome; ``data``: rows as ``holds.held_row`` makes them."""
+        return _list(held_rows(await self._store.usage.held(self._wall_ns()), self._amount_held))
+
+    async def release(self, ids: Sequence[str], reason: str, who: str) -> Shown:
+        """Give back what is held for these exchanges: each is released in the books, charged nothing, and its budgets
+        are free at once. ``who`` and ``reason`` go into the audit log with it.
+
+        ``released``: their rows. ``refused``: ``{"id", "message"}`` of those that are not of unknown outcome; the
+        others are done all the same. Raises ValueError for a reason that is none.
+        """
+        reason = reason.strip()
+        if not reason or len(reason) > MOST_REASON or not reason.isprintable():
+            raise ValueError(f"reason: expected one line of at most {MOST_REASON} characters, for the audit log")
+        now_ns = self._wall_ns()
+        known = {held.id: held for held in await self._store.usage.held(now_ns)}
+        done: list[Shown] = []
+        refused: list[Shown] = []
+        for id in dict.fromkeys(ids):
+            held = known.get(id)
+            held_nano = None if self._amount_held is None else self._amount_held(id)
+            try:
+                entry = release_entry(held, id, now_ns, who, reason)
+                if not await self._store.ledger.correct(released(id, now_ns, reason), entry):
+                    raise NotUnknown(f"The outcome of {id} is known by now, or it was released before.")
+            except NotUnknown as error:
+                refused.append({"id": id, "message": str(error)})
+                continue
+            self._resolved(id, 0)
+            reserved = 0 if held is None else held.reserved
+            row = {"id": id, "held_usd": usd_number(reserved if held_nano is None else held_nano)}
+            done.append({**held_row(held, 0), **row} if held is not None else row)
+        return {"object": "release", "released": done, "refused": refused}
+
+    async def audit(self, since: str) -> Shown:
+        """What admins did; see ``audit_log``."""
+        return await audit_log(self._store.usage, since, self._wall_ns(), self._zone())
+
     async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
         points_per_usd = self._points_per_usd()
 
@@ -126,6 +190,10 @@ class LedgerService:
             return None if nano is None else _Told(nano, account_id(data))
 
         return await ask_account(self._pool, upstream, credential, read)
+
+
+def _list(rows: Sequence[Shown]) -> Shown:
+    return {"object": "list", "data": rows}
 
 
 def _horizon(before: str, now_ns: int, zone: tzinfo) -> int:

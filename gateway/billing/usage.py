@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 import orjson
 
 from gateway.core.defaults import USAGE_FIELDS
-from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.calendar import day_as_written, iso_time
 from gateway.core.pricing.prices import usd_number
 from gateway.stores.base import UsageReports
 from gateway.stores.records import PriceUse, UsageRow
@@ -27,6 +27,7 @@ DOUBTS = (*UNPRICED, "estimated_requests", "estimated_cost_usd", "unknown_reques
 MOST_PRICES = 16
 """Prices told of a row. A row for each model has as many as its price changed, times its targets."""
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -40,11 +41,25 @@ class Period:
 
 
 def parse_period(since: str, until: str | None, now_ns: int, zone: tzinfo) -> Period:
-    """Two moments as texts. Raises ValueError, saying what would be right."""
+    """Two moments as texts, the second not included. Raises ValueError, saying what would be right."""
     period = Period(parse_moment(since, now_ns, zone), parse_moment(until, now_ns, zone) if until else now_ns + 1)
     if period.since_ns >= period.until_ns:
-        raise ValueError(f"since ({since}) must be earlier than until ({until or 'now'})")
+        raise ValueError(f"since ({since}) must be earlier than until ({until or 'now'}){_how(since, until)}")
     return period
+
+
+def _how(since: str, until: str | None) -> str:
+    """What would make a period of two moments that are none."""
+    if not until:
+        return ", and it lies ahead"
+    since, until = since.strip(), until.strip()
+    if since != until:
+        return f"; the other way round: since {until} until {since}"
+    written = _DATE.match(since)
+    if written is None or since[written.end() :] not in ("", "Z"):
+        return ", which is not included"
+    following = date.fromisoformat(written[0]) + timedelta(days=1)
+    return f", which is not included; for that day: since {since} until {following}{since[written.end() :]}"
 
 
 def parse_moment(text: str, now_ns: int, zone: tzinfo) -> int:
@@ -55,12 +70,16 @@ def parse_moment(text: str, now_ns: int, zone: tzinfo) -> int:
     if ago := _AGO.fullmatch(text.strip()):
         return max(0, now_ns - int(ago[1]) * _SECONDS[ago[2]] * 1_000_000_000)
     try:
+        if (day := day_as_written(text, zone)) is not None:
+            return max(0, day.start_ns)
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(
             f"'{text}' is no moment: write an age such as 30d, 12h or 45m, "
-            "or a date such as 2026-11-22 or 2026-11-22T08:00"
+            "or a date such as 2026-11-22, 2026-11-22T08:00 or 2026-11-22T08:00+01:00"
         ) from None
+    except OverflowError:
+        raise ValueError(f"'{text}' is no moment the ledger can know") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone)
     try:

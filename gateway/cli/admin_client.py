@@ -7,6 +7,8 @@ first, and reads or writes the store by itself only where none answers.
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn, TypeVar
@@ -16,6 +18,7 @@ import httpx2
 
 from gateway.config import Config
 from gateway.core.errors import GatewayError, OperatorError
+from gateway.endpoints.admin.json_body import ADMIN_USER
 from gateway.endpoints.admin.paths import KEYS_PATH, UPSTREAMS_PATH
 from gateway.keys.service import MOST_LISTED
 from gateway.stores.base import StoreReader
@@ -45,7 +48,7 @@ class AdminClient:
 
     def __init__(self, url: str, admin_key: str) -> None:
         self.url = url
-        self._headers = {"authorization": f"Bearer {admin_key}"} if admin_key else {}
+        self._headers = {ADMIN_USER: local_user(), **({"authorization": f"Bearer {admin_key}"} if admin_key else {})}
 
     @classmethod
     def of(cls, config: Config) -> AdminClient:
@@ -130,6 +133,15 @@ class RemoteKeys:
             doubt="'keys list' tells whether the change was made",
             **request,
         )
+
+
+def local_user() -> str:
+    """The name of the user who runs this command, for the audit log; the number of one that has no name."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        name = str(os.getuid())
+    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in name)[:64]
 
 
 def gateway_first(

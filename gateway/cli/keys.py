@@ -23,9 +23,10 @@ KeyFacts = dict[str, Any]
 """A key as the admin API's JSON has it."""
 
 _LIST_COLUMNS = (
-    *("name", "team", "state", "models", "budget", "used_usd", "left_usd", "model_budgets", "rpm", "tpm", "parallel"),
+    *("name", "team", "state", "models", "budget", "used_usd", "reserved_usd", "held_usd", "left_usd", "model_budgets"),
+    *("rpm", "tpm", "parallel"),
 )
-_NUMBERS = frozenset({"used_usd", "left_usd", "rpm", "tpm", "parallel"})
+_NUMBERS = frozenset({"used_usd", "reserved_usd", "held_usd", "left_usd", "rpm", "tpm", "parallel"})
 
 
 def add_keys_parser(commands: Any) -> None:
@@ -114,6 +115,8 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
 
     notes: list[str] = []
     answer = gateway_first(config, asked, here, notes)
+    if isinstance(answer, dict):
+        notes += answer.get("warnings", ())
     return CommandResult(as_json(answer) if options.json else options.text(answer), notes=notes)
 
 
@@ -185,6 +188,8 @@ def _listed(keys: Sequence[KeyFacts]) -> str:
             **key,
             "models": ", ".join(key["models"]),
             "used_usd": _dollars(key["budget_used_usd"]),
+            "reserved_usd": _dollars(key["budget_reserved_usd"]),
+            "held_usd": _dollars(key.get("budget_held_usd")),
             "left_usd": _dollars(key["budget_left_usd"]),
             "model_budgets": ", ".join(
                 f"{model} {one['budget']}" + ("" if one["left_usd"] is None else f" ({_dollars(one['left_usd'])} left)")
@@ -217,6 +222,7 @@ def _card(key: KeyFacts) -> str:
         "note": key["note"],
         "created": key["created"] or "in the configuration file",
         "old key": None if key["old_key_until"] is None else f"works until {key['old_key_until']}",
+        "older keys": _older(key["older_keys_until"]) if key.get("older_keys_until") else None,
     }
     rows = [{"fact": fact, "value": value} for fact, value in facts.items() if value]
     return render(rows, ("fact", "value")).partition("\n")[2]
@@ -225,9 +231,13 @@ def _card(key: KeyFacts) -> str:
 def _budget(budget: str | None, state: KeyFacts, prefix: str) -> str | None:
     if budget is None or state[f"{prefix}used_usd"] is None:
         return budget
-    used, left = (_dollars(state[f"{prefix}{name}_usd"]) for name in ("used", "left"))
+    used, reserved, left = (_dollars(state[f"{prefix}{name}_usd"]) for name in ("used", "reserved", "left"))
+    held = state.get(f"{prefix}held_usd")
+    in_doubt = f" ({_dollars(held)} of it held: outcome unknown, see 'ledger held')" if held else ""
     renews = state[f"{prefix}renews"]
-    return f"{budget}: {used} used, {left} left" + (f", begins anew at {renews}" if renews else "")
+    return f"{budget}: {used} used, {reserved} reserved{in_doubt}, {left} left" + (
+        f", begins anew at {renews}" if renews else ""
+    )
 
 
 def _dollars(amount: float | None) -> str | None:
@@ -243,10 +253,17 @@ def _created(key: KeyFacts) -> str:
 def _rotated(key: KeyFacts) -> str:
     until = key["old_key_until"]
     old = f"works until {until}" if until else "works no more"
+    older = key.get("older_keys_until", ())
     return (
         f"{key['key']}\nThis is the new key of '{key['name']}'. It is shown only now: keep it where it will be used. "
         f"The one before {old}."
+        + (f"\nStill working, as earlier rotations promised: {_older(older)}." if older else "")
     )
+
+
+def _older(until: Sequence[str]) -> str:
+    keys = "one more old key" if len(until) == 1 else f"{len(until)} more old keys"
+    return f"{keys}, until {', '.join(until)}"
 
 
 def _revoked(key: KeyFacts) -> str:
@@ -293,7 +310,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     option("tpm", _count, "N", "tokens a minute")
     option("parallel", _count, "N", "requests at once")
     option("models", _models, "NAMES", "with commas between; '*' may end one: 'gpt-4o*,flux-*'; default: '*', all")
-    option("expires", _text, "WHEN", "90d or 12h from now, or a date such as 2030-01-31")
+    option("expires", _text, "WHEN", "90d or 12h from now, or a date such as 2030-01-31, to the end of that day")
     option("note", str, "TEXT", "for those who read the list")
 
 

@@ -1,4 +1,4 @@
-"""``piapi-gateway ledger …``: the books checked, and relieved of old rows."""
+"""``piapi-gateway ledger …``: the books checked, relieved of old rows and of what is held; what admins did."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import CommandResult, complete, report
+from gateway.cli.held import add_held_parsers
 
 if TYPE_CHECKING:
     from gateway.cli.admin_client import AdminClient
@@ -31,7 +32,7 @@ def add_ledger_parser(commands: Any) -> None:
     pruning.set_defaults(action=_prune)
     pruning.add_argument("--before", required=True, metavar="WHEN", help="an age (90d, 52w) or a date")
     pruning.add_argument("--yes", action="store_true", help="do it; without this it is only counted")
-    for parser in (verifying, pruning):
+    for parser in (verifying, pruning, *add_held_parsers(actions)):
         complete(parser, ledger_command)
 
 

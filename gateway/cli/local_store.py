@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.billing.budgets import budgets_of_keys, load_budgets
 from gateway.billing.ledger import LedgerService
+from gateway.cli.admin_client import local_user
 from gateway.config import Config
 from gateway.core.pricing.budgets import Budgets
 from gateway.core.routing.route_table import RouteTable
@@ -82,6 +83,7 @@ async def local_key_service(config: Config, making: Callable[[Path], None]) -> A
             rules=lambda: rules,
             pepper=lambda: open_pepper(pepper_file, config.key_pepper, mark),
             wall_ns=time.time_ns,
+            who=f"local user {local_user()}",
         )
 
 

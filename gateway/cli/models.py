@@ -97,7 +97,7 @@ def models_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
     about = ("model", "upstream", "upstream_model", "operation", "state", "shutdown", "successor")
     amounts = (*_PRICES, "long", "tiers", "table", "picture_tokens", "estimated")
-    whence = ("source", "as_of", "confidence", "plan", "aliases", "max_output", "notes", "rewrites")
+    whence = ("source", "as_of", "confidence", "plan", "aliases", "context", "max_output", "notes", "rewrites")
     return as_csv((*about, *amounts, *whence), _csv_lines(rows))
 
 
@@ -120,6 +120,7 @@ def _csv_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         of_model = {
             "plan": row["plan"],
             "aliases": "|".join(row["aliases"]),
+            "context": row["context"],
             "max_output": row["max_output"],
             "notes": "|".join(row["notes"]),
         }

@@ -152,5 +152,6 @@ two such snapshots, what the ledger says is owed for that time, and the differen
 _EXAMPLES = """\
 examples:
   piapi-gateway usage --since 2026-11-01 --by team,model
+  piapi-gateway usage --since 2026-11-01 --until 2026-11-02      the first of November
   piapi-gateway usage --since 7d --by day --format csv
   piapi-gateway usage --reconcile --since 7d"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gateway.config.layer import Layer
 from gateway.config.problems import Location, did_you_mean
@@ -17,6 +18,7 @@ from gateway.core.images.task_model import dearest_price
 from gateway.core.listed_model import end_of_day_ns
 from gateway.core.types import ASYNCHRONOUS, FACTOR_UNIT, LongContext, Price, Route, Target, Upstream
 
+_Limit = Literal["max_output", "context"]
 _TargetKey = tuple[str, str, str]
 TaskTypes = Mapping[str, TaskTypeSection]
 
@@ -64,7 +66,16 @@ def build_routes(user: Layer, own: Layer, builtin: Layer, upstreams: Mapping[str
             plans[model] = plan
         shown = (*([f"PiAPI: {plan}"] if plan else []), *(notes or []))
         targets = builder.targets(model, section, layer)
-        declared.append(Route(model, targets, shown, builder.max_output(model, section), aliases=tuple(aliases or ())))
+        declared.append(
+            Route(
+                model,
+                targets,
+                shown,
+                builder.limit("max_output", model, section),
+                aliases=tuple(aliases or ()),
+                context=builder.limit("context", model, section),
+            )
+        )
     return BuiltRoutes(tuple(declared), plans, {model: tuple(found) for model, found in builder.provenance.items()})
 
 
@@ -82,13 +93,14 @@ class _Builder:
         self._tasks: dict[_TargetKey, TaskTypes] = {}
         self._builtin = builtin
         self._below: dict[str, list[TargetSection]] = {}
-        self._outputs: dict[str, int] = {}
+        self._limits: dict[_Limit, dict[str, int]] = {"max_output": {}, "context": {}}
         for layer in (builtin, own):
             tasks: dict[_TargetKey, TaskTypes] = {}
             for model, section in layer.sections.models.items():
                 self._below[model] = [*section.targets, *self._below.get(model, [])]
-                if section.max_output is not None:
-                    self._outputs[model] = section.max_output
+                for name, known in self._limits.items():
+                    if (limit := getattr(section, name)) is not None:
+                        known[model] = limit
                 for target in section.targets:
                     key = _target_key(model, target)
                     if target.price is not None:
@@ -162,14 +174,16 @@ class _Builder:
                 layer.report((*location, "tasks", name), problem)
         return {name: _facts(section) for name, section in (sections or {}).items()}
 
-    def max_output(self, model: str, section: ModelSection) -> int | None:
+    def limit(self, name: _Limit, model: str, section: ModelSection) -> int | None:
         """The limit the entry names; else that of the entry of its name below it, or of a model that stands in for it
-        and may write more; else the largest of its targets' models.
+        and has a larger one; else the largest of its targets' models.
         """
-        if section.max_output is not None:
-            return section.max_output
-        known = [limit for target in section.targets if (limit := self._outputs.get(target.model or model)) is not None]
-        own = self._outputs.get(model)
+        told: int | None = getattr(section, name)
+        if told is not None:
+            return told
+        limits = self._limits[name]
+        known = [limit for target in section.targets if (limit := limits.get(target.model or model)) is not None]
+        own = limits.get(model)
         if own is not None:
             return max([own, *known])
         # Any target may serve, so all must be known.

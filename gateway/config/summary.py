@@ -19,8 +19,9 @@ _STATES = ("on", "ended", "off")
 def describe_models(config: Config, now_ns: int) -> list[dict[str, Any]]:
     """One row a model, in the catalogue's order, ready for JSON.
 
-    ``{"model", "state", "plan", "aliases", "max_output", "notes", "targets": [{"upstream", "model", "operation",
-    "state", "price", "source", "as_of", "confidence", "shutdown", "successor"}]}``. What is not known is None.
+    ``{"model", "state", "plan", "aliases", "context", "max_output", "notes", "targets": [{"upstream", "model",
+    "operation", "state", "price", "source", "as_of", "confidence", "shutdown", "successor"}]}``. What is not known is
+    None.
 
     ``state`` of a target is ``on``, ``off`` (no key for the upstream) or ``ended`` (its last day is over); a model's is
     the best of its targets'. ``price`` is None if unknown, else US dollars as decimal text under the names of the
@@ -40,6 +41,7 @@ def describe_models(config: Config, now_ns: int) -> list[dict[str, Any]]:
                 "state": next((state for state in _STATES if state in states), "off"),
                 "plan": config.plans.get(route.model),
                 "aliases": list(route.aliases),
+                "context": route.context,
                 "max_output": route.max_output,
                 "notes": list(route.notes),
                 "targets": targets,

@@ -28,6 +28,9 @@ from gateway.config.task_schema import TaskTypeSection
 from gateway.core.connection_options import MAX_AGE
 from gateway.core.types import TaskTimes, Timeouts
 
+MOST_CONTEXT = 1_000_000_000
+"""Tokens: the largest ``context`` accepted."""
+
 MOST_OUTPUT = 10_000_000
 """Tokens: the highest ``max_output`` accepted; no model comes near it."""
 
@@ -358,6 +361,13 @@ class ModelSection(Section):
         default=None,
         description="The PiAPI plan the model needs, as `models` shows it.",
         examples=["Creator Plan or above"],
+    )
+    context: Annotated[int, whole(1, MOST_CONTEXT, unit="tokens")] | None = Field(
+        default=None,
+        description="The model's context window, input and output together; of a request's input no more than that is "
+        "reserved or charged. Left out: what the built-in catalogue says of the model or its targets; if that is "
+        "nothing, there is no such bound.",
+        examples=["128000"],
     )
     max_output: Annotated[int, whole(1, MOST_OUTPUT, unit="tokens")] | None = Field(
         default=None,

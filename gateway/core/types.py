@@ -239,7 +239,8 @@ class Target:
 class Route:
     """A model as clients name it (``*`` may end it) and its targets in order.
 
-    ``max_output``: tokens the model can write at most in one choice; None if that is not known.
+    ``max_output``: tokens the model can write at most in one choice; ``context``: those that it takes in and writes
+        together; None if that is not known.
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     ``aliases``: other names by which clients ask for the model.
     ``ended``: targets that are left out because their last day is over.
@@ -252,6 +253,7 @@ class Route:
     asked: str = ""
     aliases: tuple[str, ...] = ()
     ended: tuple[Target, ...] = ()
+    context: int | None = None
 
     @property
     def named(self) -> str:

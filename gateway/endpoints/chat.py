@@ -16,6 +16,7 @@ from gateway.core.errors import ClientError
 from gateway.core.headers import noted
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
+from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
@@ -39,7 +40,7 @@ from gateway.wire.chat_rewrites import rewritten
 from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
 from gateway.wire.request_shape import chat_shape
-from gateway.wire.tokens import count_input, most_input, rough_tokens
+from gateway.wire.tokens import count_input, most_input, rough_tokens, within
 
 _CHAT = frozenset({"chat"})
 
@@ -52,7 +53,8 @@ class ChatOperation:
     ``count``: counts a text's tokens.
     ``images``: the same request as an order for images, for targets that only make images; None without such targets.
     ``event_limit``: bytes of one event of an upstream's stream.
-    ``max_output``: tokens the model can write at most; None if that is not known.
+    ``max_output``: tokens the model can write at most; ``context``: those that it takes in and writes together; None if
+        that is not known.
     ``tells_cost``: the answer's usage is to say what the key is charged.
     """
 
@@ -67,6 +69,7 @@ class ChatOperation:
     event_limit: int = EVENT_LIMIT
     supports: frozenset[str] = _CHAT
     route: str = CHAT_PATH
+    context: int | None = None
     _input_tokens: int | None = None
 
     @property
@@ -111,6 +114,7 @@ class ChatOperation:
                 self.redact,
                 self.event_limit,
                 tells_cost=self.tells_cost,
+                context=self.context,
             ),
             count=self.count,
             input_tokens=self.input_tokens,
@@ -139,18 +143,28 @@ class ChatOperation:
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         if target.operation != "chat" and self.images is not None:
             return self.images.parts[0].cost_bound(target, exact=exact)
+        return cost_bound((target,), self._work(target, exact=exact))
+
+    def cost_reason(self, target: Target) -> str:
+        if target.operation != "chat" and self.images is not None:
+            return ""
+        return chat_cost_reason(target, self._work(target, exact=True))
+
+    def _work(self, target: Target, *, exact: bool) -> RequestedWork:
         request, _ = rewritten(self.request, target.rewrites)  # it may lose the client's bound
         body = request.body
         asked = asked_of(body, target.model)
         thinking, prediction = most_beside(body, target.model, self.count)
         outputs = most_output(request.max_output_tokens, self.max_output, request.n, thinking)
-        inputs = most_input(body, self.count, target.model) if exact else self.rough_input_tokens()
-        work = RequestedWork(
+        if exact:
+            inputs = most_input(body, self.count, target.model, self.context)
+        else:
+            inputs = within(self.context, self.rough_input_tokens())
+        return RequestedWork(
             input_tokens=inputs + asked.calls * FETCHED_BY_CALL,
             output_tokens=outputs + request.n * prediction,
             asked=asked,
         )
-        return cost_bound((target,), work)
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
@@ -158,7 +172,7 @@ class ChatOperation:
     def input_tokens(self) -> int:
         """Tokens of the request, counted once for all attempts."""
         if self._input_tokens is None:
-            self._input_tokens = count_input(self.request.body, self.count)
+            self._input_tokens = within(self.context, count_input(self.request.body, self.count))
         return self._input_tokens
 
 
@@ -195,6 +209,7 @@ class ChatEndpoint:
                 services.clock,
                 services.log.redactor.words,
                 max_output=route.max_output,
+                context=route.context,
                 event_limit=services.snapshot.event_limit,
                 tells_cost=services.snapshot.cost_in_answers,
             )

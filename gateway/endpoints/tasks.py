@@ -85,6 +85,9 @@ class TaskOperation:
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         return cost_bound((target,), RequestedWork(subrequests=(self.images,)))
 
+    def cost_reason(self, target: Target) -> str:
+        return ""
+
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)
 

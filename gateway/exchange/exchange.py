@@ -121,6 +121,7 @@ class Exchange:
         self._stop: Exception | None = None
         self._exact = False
         self._bounds: list[int] = []
+        self._dearest: Target | None = None
         self._delivery: Delivery | None = None
         self._responded = False
         self._on_response = on_response
@@ -173,7 +174,7 @@ class Exchange:
         self._exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
         most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
         account.reservation = services.budgets.reserve(
-            account.id, key, self._route.named, most, at_ns, self._asked, route=self._route
+            account.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=self._why
         )
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
@@ -205,7 +206,7 @@ class Exchange:
             error = server_shutting_down(again=not self._account.sent)
         if error is not None:
             reservation = self._account.reservation
-            error = self._services.budgets.final_error(error, reservation, self._key, self._route.named)
+            error = self._services.budgets.final_error(error, reservation, self._key, self._route.named, self._why)
             cost = self._account.settle(error.status)
             if not self._responded:
                 await self._tell_error(delivery, error, _cost_header(cost))
@@ -260,8 +261,13 @@ class Exchange:
             await asyncio.gather(*running, return_exceptions=True)  # each keeps its books in order first
         return self._together([_result(one) for one in running])
 
+    def _why(self) -> str:
+        """What the bound that was asked of the budgets last is made of; empty where that cannot be said."""
+        return "" if self._dearest is None else self._operation.parts[0].cost_reason(self._dearest)
+
     def _bounds_by(self, target: Target) -> int | None:
         """What the whole request can cost at most if ``target``, which comes first, serves it; None if unknown."""
+        self._dearest = target
         bounds = [part.cost_bound(target, exact=self._exact) for part in self._operation.parts]
         self._bounds = [bound or 0 for bound in bounds]
         return None if None in bounds else sum(self._bounds)
@@ -277,6 +283,7 @@ class Exchange:
         now_ns = self._services.clock.wall_ns()
         most = None if bound is None else sum(bounds)
         if not self._services.budgets.top_up(reservation, most, now_ns):
+            self._dearest = target
             return False
         self._bounds = bounds
         return True

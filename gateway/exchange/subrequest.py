@@ -75,6 +75,10 @@ class OperationPart(Protocol):
         """
         ...
 
+    def cost_reason(self, target: Target) -> str:
+        """What its ``cost_bound`` at ``target`` is made of, in words for the client; may be empty."""
+        ...
+
     def stake(self, target: Target) -> int | None:
         """Nano-dollars this work costs at most on a paid target, None if that is not known."""
         ...

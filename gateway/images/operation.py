@@ -171,6 +171,10 @@ class ImageOrderPart:
         )
         return cost_bound((target,), asked)
 
+    def cost_reason(self, target: Target) -> str:
+        """Nothing: the client knows what it ordered."""
+        return ""
+
     def stake(self, target: Target) -> int | None:
         """Nano-dollars the images can cost at most at ``target``; None if unknown."""
         request = self.request

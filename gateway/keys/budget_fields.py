@@ -135,11 +135,12 @@ def show_budgets(key: VirtualKey, spending: Spending) -> dict[str, Any]:
 
 def _spent(state: BudgetState | None) -> dict[str, Any]:
     if state is None:
-        return dict.fromkeys(("used_usd", "reserved_usd", "left_usd", "renews"))
+        return dict.fromkeys(("used_usd", "reserved_usd", "held_usd", "left_usd", "renews"))
     end_ns = state.period.end_ns
     return {
         "used_usd": usd_number(state.charged),
         "reserved_usd": usd_number(state.reserved),
+        "held_usd": usd_number(state.held),
         "left_usd": usd_number(state.left),
         "renews": None if end_ns is None else iso_time(end_ns, UTC),
     }

@@ -1,12 +1,14 @@
 """A virtual key as JSON has it: what may be set, checked; and what is shown, which is everything but the key itself.
 
     {"name", "source": "store" | "file", "state": "active" | "expired" | "revoked", "team", "models", "rpm", "tpm",
-     "parallel", "budget": "50/month", "budget_used_usd", "budget_reserved_usd", "budget_left_usd", "budget_renews",
-     "model_budgets": {"gpt-4o*": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}},
-     "team_budget": {"budget", "used_usd", "reserved_usd", "left_usd", "renews"}, "alert": [50, 80], "expires", "note",
-     "created", "revoked", "old_key_until"}
+     "parallel", "budget": "50/month", "budget_used_usd", "budget_reserved_usd", "budget_held_usd", "budget_left_usd",
+     "budget_renews",
+     "model_budgets": {"gpt-4o*": {"budget", "used_usd", "reserved_usd", "held_usd", "left_usd", "renews"}},
+     "team_budget": {"budget", "used_usd", "reserved_usd", "held_usd", "left_usd", "renews"},
+     "alert": [50, 80], "expires", "note", "created", "revoked", "old_key_until", "older_keys_until": […]}
 
-Moments are RFC 3339 in UTC; what is not set, or not known, is null.
+``reserved_usd`` is what requests that have not ended may still cost, ``held_usd`` the part of it that is held for those
+whose outcome is unknown. Moments are RFC 3339 in UTC; what is not set, or not known, is null.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.pricing.calendar import iso_time
+from gateway.core.pricing.calendar import day_as_written, iso_time
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.budget_fields import (
     NO_MODEL_BUDGETS,
@@ -40,7 +42,7 @@ MOST_MODELS = 1_000
 _NANO = 1_000_000_000
 _LATEST_NS = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MOMENT = "expected a time from now, such as 90d or 12h, or a date, such as 2030-01-31 or 2030-01-31T08:00"
+_MOMENT = "expected a time from now, such as 90d or 12h, or a date, such as 2030-01-31 (to its end) or 2030-01-31T08:00"
 
 _a_limit = an_integer(1, MOST)
 _strings = each(a_string)
@@ -52,6 +54,7 @@ class KeyRules:
 
     ``teams``: those it names; a key may be of another only while it names none. ``zone``: of dates without one.
     ``budget``: ``50/month`` → Budget; ``duration``: ``90d`` → seconds; both raise ValueError with words.
+    ``doubt``: says of a pattern of models that it matches none that is known, and what may be meant; empty if it does.
     """
 
     file_keys: tuple[VirtualKey, ...]
@@ -59,6 +62,7 @@ class KeyRules:
     zone: tzinfo
     budget: Callable[[object], Budget]
     duration: Callable[[object], float]
+    doubt: Callable[[str], str] = lambda _: ""
 
 
 def read_settings(fields: Mapping[str, Any], rules: KeyRules, now_ns: int) -> dict[str, Any]:
@@ -80,6 +84,13 @@ def read_settings(fields: Mapping[str, Any], rules: KeyRules, now_ns: int) -> di
     except ValueError as error:
         raise as_refusal(error) from None
     return found
+
+
+def doubts(fields: Mapping[str, Any], rules: KeyRules) -> list[str]:
+    """A sentence for each pattern among the settings, read before, that matches no model known here."""
+    fields, _ = with_models_split(fields)
+    patterns = [*(fields.get("models") or ()), *(fields.get("model_budgets") or ())]
+    return [doubt for pattern in dict.fromkeys(patterns) if (doubt := rules.doubt(pattern))]
 
 
 def refuse_unknown(fields: Iterable[str], known: Collection[str]) -> None:
@@ -147,7 +158,11 @@ def _whole_ns(seconds: float) -> int:
 
 
 def _date(text: str, zone: tzinfo) -> int:
+    """The end of a day, or a moment."""
     try:
+        day = day_as_written(text, zone)
+        if day is not None and day.end_ns is not None:
+            return day.end_ns
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=zone)
@@ -192,20 +207,23 @@ def show_file_key(key: VirtualKey, spending: Spending) -> dict[str, Any]:
         "created": None,
         "revoked": None,
         "old_key_until": None,
+        "older_keys_until": [],
     }
 
 
 def show_stored_key(key: StoredKey, spending: Spending, now_ns: int) -> dict[str, Any]:
     """A key of the store."""
     state = "revoked" if key.revoked_at_ns is not None else "active" if key.active(now_ns) else "expired"
-    old_until = key.old_until_ns if key.old_until_ns is not None and now_ns < key.old_until_ns else None
+    old = key.old(now_ns) if state == "active" else ()
+    last = key.old_until_ns if old and old[0][0] == key.old_digest else None
     return {
         **_described(key.virtual_key(), "store", state, spending),
         "expires": _moment(key.settings.expires_at_ns),
         "note": key.settings.note,
         "created": _moment(key.created_at_ns),
         "revoked": _moment(key.revoked_at_ns),
-        "old_key_until": _moment(old_until) if state == "active" else None,
+        "old_key_until": _moment(last),
+        "older_keys_until": [_moment(until_ns) for _, until_ns in (old if last is None else old[1:])],
     }
 
 

@@ -106,8 +106,7 @@ class Keyring:
                 continue
             known, expires = key.virtual_key(), key.settings.expires_at_ns
             index[key.digest] = _Entry(known, expires)
-            if key.old_digest is not None and key.old_until_ns is not None:
-                until = key.old_until_ns if expires is None else min(key.old_until_ns, expires)
-                index[key.old_digest] = _Entry(known, until)
+            for digest, until_ns in key.old(0):  # at any time; ``find`` looks at the clock
+                index[digest] = _Entry(known, until_ns if expires is None else min(until_ns, expires))
         index.update((self.pepper.digest_of(key.digest), _Entry(key, None)) for key in self._file_keys)
         self._index = index

@@ -15,6 +15,7 @@ from gateway.keys.fields import (
     SETTINGS,
     KeyRules,
     as_refusal,
+    doubts,
     read_grace,
     read_settings,
     refuse_unknown,
@@ -24,6 +25,7 @@ from gateway.keys.fields import (
 from gateway.keys.hashing import Pepper, new_key
 from gateway.stores.base import KeyReader, KeyRecords
 from gateway.stores.key_records import KeyExists, KeyMissing, KeyRevoked, KeySettings, StoredKey
+from gateway.stores.records import AuditEntry
 from gateway.wire.field_checks import a_string, missing, wrong_value
 
 _MEANING_OF_THEIR_OWN = frozenset({ANONYMOUS, OTHER, ".", ".."})
@@ -104,9 +106,11 @@ class KeyListing:
 class KeyService:
     """Every method takes fields and gives back values as JSON has them (fields.py). What cannot be done raises
     GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
-    503 ``ledger_unavailable``; or StoreError if the pepper is not there.
+    503 ``ledger_unavailable``; or StoreError if the pepper is not there. ``warnings`` of a result: what was done and
+    may be a slip.
 
     ``listing``: shows the keys. ``apply``: carries a change of the store out, and sees that it is obeyed.
+    ``who``: makes a change, for the audit log, unless its method is told another.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class KeyService:
         pepper: Callable[[], Pepper],
         wall_ns: Callable[[], int],
         apply: Apply = at_once,
+        who: str = "admin",
     ) -> None:
         self.listing = listing
         self._records = records
@@ -125,8 +130,9 @@ class KeyService:
         self._pepper = pepper
         self._wall_ns = wall_ns
         self._apply = apply
+        self._who = who
 
-    async def create(self, fields: Fields) -> Shown:
+    async def create(self, fields: Fields, who: str = "") -> Shown:
         """A new key; ``key`` of the result is told this once. ``fields``: ``name`` and any setting."""
         refuse_unknown(fields, ("name", *SETTINGS))
         name = fields.get("name")
@@ -143,20 +149,26 @@ class KeyService:
         key, pepper = new_key(), self._pepper()
         made = await self._change(
             lambda: self._records.create(
-                name, pepper.digest(key.encode()), pepper.mark, merged(KeySettings(), settings), now_ns
+                name,
+                pepper.digest(key.encode()),
+                pepper.mark,
+                merged(KeySettings(), settings),
+                now_ns,
+                audit=self._entry(who, "key.create", name, wanted),
             )
         )
-        return {"name": name, "key": key, **self.listing.shown(made, now_ns)}
+        return {"name": name, "key": key, **self.listing.shown(made, now_ns), **self._warnings(wanted)}
 
-    async def change(self, name: str, fields: Fields) -> Shown:
+    async def change(self, name: str, fields: Fields, who: str = "") -> Shown:
         """New settings; those that are not among ``fields`` stay."""
         self._refuse_of_file(name)
         now_ns = self._wall_ns()
         settings = read_settings(fields, self._rules(), now_ns)
-        changed = await self._change(lambda: self._records.update(name, lambda old: merged(old, settings)))
-        return self.listing.shown(changed, now_ns)
+        entry = self._entry(who, "key.set", name, fields)
+        changed = await self._change(lambda: self._records.update(name, lambda old: merged(old, settings), audit=entry))
+        return {**self.listing.shown(changed, now_ns), **self._warnings(fields)}
 
-    async def rotate(self, name: str, fields: Fields) -> Shown:
+    async def rotate(self, name: str, fields: Fields, who: str = "") -> Shown:
         """Another key under the same name, told this once. ``fields``: ``grace``, for which the one before works on."""
         refuse_unknown(fields, ("grace",))
         self._refuse_of_file(name)
@@ -164,16 +176,27 @@ class KeyService:
         grace_ns = read_grace(ROTATION_GRACE if grace is None else grace, self._rules())
         now_ns = self._wall_ns()
         key, pepper = new_key(), self._pepper()
+        entry = self._entry(who, "key.rotate", name, {"grace": ROTATION_GRACE if grace is None else grace})
         rotated = await self._change(
-            lambda: self._records.rotate(name, pepper.digest(key.encode()), pepper.mark, now_ns, now_ns + grace_ns)
+            lambda: self._records.rotate(
+                name, pepper.digest(key.encode()), pepper.mark, now_ns, now_ns + grace_ns, audit=entry
+            )
         )
         return {"name": name, "key": key, **self.listing.shown(rotated, now_ns)}
 
-    async def revoke(self, name: str) -> Shown:
+    async def revoke(self, name: str, who: str = "") -> Shown:
         """The key opens nothing any more, for good. A second time changes nothing."""
         self._refuse_of_file(name)
         now_ns = self._wall_ns()
-        return self.listing.shown(await self._change(lambda: self._records.revoke(name, now_ns)), now_ns)
+        entry = self._entry(who, "key.revoke", name, {})
+        return self.listing.shown(await self._change(lambda: self._records.revoke(name, now_ns, audit=entry)), now_ns)
+
+    def _warnings(self, fields: Fields) -> Shown:
+        found = doubts(fields, self._rules())
+        return {"warnings": found} if found else {}
+
+    def _entry(self, who: str, act: str, name: str, fields: Fields) -> AuditEntry:
+        return AuditEntry(self._wall_ns(), who or self._who, act, name, details=fields)
 
     async def _change(self, work: Callable[[], Awaitable[StoredKey]]) -> StoredKey:
         try:

@@ -4,7 +4,8 @@
     ├── ledger         Ledger: what requests write before and after an upstream is called
     ├── keys           KeyRecords: virtual keys, read and changed
     ├── usage          UsageReports: sums, checks, and what pruning would remove
-    └── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
+    ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
+    └── alerts         AlertRecords: alerts of budgets, until they are told and after
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -19,13 +20,17 @@ from typing import Protocol
 
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
+    AlertState,
+    AuditEntry,
     Balance,
     BalancePeriod,
     Correction,
     Held,
     Intent,
+    KnownAlerts,
     Pruned,
     Settlement,
+    StoredAlert,
     TaskRecord,
     UnknownExchange,
     UsageRow,
@@ -63,9 +68,10 @@ class Ledger(Protocol):
         """
         ...
 
-    async def correct(self, correction: Correction) -> bool:
+    async def correct(self, correction: Correction, audit: AuditEntry | None = None) -> bool:
         """Write down what became of an exchange of unknown outcome; False if that was known already.
 
+        ``audit``: is written down with it, if anything is.
         Raise NotUnknown if it has another state, errors.ledger_unavailable() if it cannot be written.
         """
         ...
@@ -84,9 +90,11 @@ class Ledger(Protocol):
         """
         ...
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
-        """Nano-dollars charged for what came in at ``start_ns`` or later, by key, team and model; those of 0 may be
-        missing.
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
+        """Nano-dollars charged for what came in at ``start_ns`` or later, and before ``end_ns`` if that is given, by
+        key, team and model; those of 0 may be missing.
 
         Raise errors.ledger_unavailable() if the books cannot be read.
         """
@@ -130,31 +138,54 @@ class KeyReader(Protocol):
 class KeyRecords(KeyReader, Protocol):
     """Virtual keys, read and changed. Each change is durable when its method returns, with the key as it is then.
 
+    ``audit`` of a change is written down with it.
+
     All changes raise errors.ledger_unavailable() or StoreError if the store cannot be written.
     """
 
-    async def create(self, name: str, digest: bytes, mark: bytes, settings: KeySettings, now_ns: int) -> StoredKey:
+    async def create(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        settings: KeySettings,
+        now_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
         """A new key. ``mark``: the pepper's. Raise KeyExists; ValueError for a bad name; StoreError for a pepper that
         is not the one of the other keys.
         """
         ...
 
-    async def update(self, name: str, change: Callable[[KeySettings], KeySettings]) -> StoredKey:
+    async def update(
+        self, name: str, change: Callable[[KeySettings], KeySettings], *, audit: AuditEntry | None = None
+    ) -> StoredKey:
         """New settings. ``change`` gets those of the moment, and must be quick.
 
         Raise KeyMissing, KeyRevoked, and ValueError for settings that make no sense.
         """
         ...
 
-    async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
-        """Another key under the same name; the one before works until ``old_until_ns``, and any older one no more.
+    async def rotate(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        now_ns: int,
+        old_until_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
+        """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
+        were promised to.
 
         Raise KeyMissing, KeyRevoked; StoreError for a pepper that is not the one of the other keys.
         """
         ...
 
-    async def revoke(self, name: str, now_ns: int) -> StoredKey:
-        """The key, and the one before it, never work again. A second time changes nothing. Raise KeyMissing."""
+    async def revoke(self, name: str, now_ns: int, *, audit: AuditEntry | None = None) -> StoredKey:
+        """The key, and those before it, never work again. A second time changes nothing. Raise KeyMissing."""
         ...
 
 
@@ -179,12 +210,18 @@ class UsageReports(Protocol):
         """What pruning before ``before_ns``, a full hour of UTC, would remove now."""
         ...
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
         """``Ledger.charged_since``, for readers beside it."""
         ...
 
     async def held(self, now_ns: int) -> Sequence[Held]:
         """``Ledger.held``, for readers beside it."""
+        ...
+
+    async def audit(self, since_ns: int) -> Sequence[AuditEntry]:
+        """What admins did at ``since_ns`` or later, oldest first; of very many the newest."""
         ...
 
 
@@ -204,6 +241,26 @@ class BalanceRecords(Protocol):
         What was in flight at a snapshot counts where it came in; the upstream may bill it a period later. Two keys of
         one account show the same balance, each with its own share of what is owed. Raise StoreError.
         """
+        ...
+
+
+class AlertRecords(Protocol):
+    """The alerts of budgets: those that are still to be told, and those that were."""
+
+    async def known(self) -> KnownAlerts:
+        """Every alert that is kept, oldest first. Raise StoreError."""
+        ...
+
+    async def record(self, alert: StoredAlert) -> None:
+        """Return once it is durable. Raise errors.ledger_unavailable()."""
+        ...
+
+    async def end(self, id: str, state: AlertState) -> None:
+        """Return once it is durable how telling the alert ended. Raise errors.ledger_unavailable()."""
+        ...
+
+    async def forget_time_before(self) -> None:
+        """From now on ``told_before`` is False. Raise errors.ledger_unavailable()."""
         ...
 
 
@@ -267,6 +324,9 @@ class Store(Protocol):
 
     @property
     def balances(self) -> BalanceRecords: ...
+
+    @property
+    def alerts(self) -> AlertRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

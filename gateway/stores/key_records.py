@@ -94,7 +94,7 @@ class StoredKey:
     """A key as the store has it. Times are Unix nanoseconds.
 
     ``digest``: see ``key_material.Pepper``. ``old_digest``: of the key before the last rotation, which works until
-    ``old_until_ns``.
+    ``old_until_ns``. ``older``: of those from before that one, and until when each was promised to work.
     """
 
     name: str
@@ -104,6 +104,12 @@ class StoredKey:
     revoked_at_ns: int | None = None
     old_digest: bytes | None = field(repr=False, default=None)
     old_until_ns: int | None = None
+    older: tuple[tuple[bytes, int], ...] = field(repr=False, default=())
+
+    def old(self, now_ns: int) -> tuple[tuple[bytes, int], ...]:
+        """The digests of all keys before this one that still work, and until when; the one before first."""
+        last = () if self.old_digest is None or self.old_until_ns is None else ((self.old_digest, self.old_until_ns),)
+        return tuple((digest, until_ns) for digest, until_ns in (*last, *self.older) if now_ns < until_ns)
 
     def active(self, now_ns: int) -> bool:
         """Neither revoked nor expired."""

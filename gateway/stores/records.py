@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gateway.core.errors import OperatorError, StoreError
-from gateway.core.types import Confidence
+from gateway.core.types import Budget, Confidence
 from gateway.core.types import CostReason as CostReason
 from gateway.core.types import State as State
 
@@ -165,7 +165,9 @@ class UnknownExchange:
 class Held:
     """An exchange that holds ``reserved`` nano-dollars of its key's and team's budgets. ``at_ns``: when it came in.
 
-    ``model``: as requested.
+    ``model``: as requested. ``running``: whether it has not ended, as far as the books know; else it has, and nobody
+    knows how. ``route``, ``request_id``: of the client's request. ``cut``: whether it was cut short by the end of a
+    process, so that nothing more is known of it. ``task_ids``: of the tasks it bought.
     """
 
     id: str
@@ -174,6 +176,57 @@ class Held:
     team: str | None
     reserved: int
     model: str = ""
+    running: bool = False
+    route: str = ""
+    request_id: str = ""
+    cut: bool = False
+    task_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An act of whoever runs the gateway, as the audit log keeps it for good. ``at_ns``: Unix time in nanoseconds.
+
+    ``who``: as far as that is known, ``admin key`` or ``local user root``. ``act``: ``key.rotate``, ``hold.release``.
+    ``subject``: the key's name, the exchange's id. ``reason``: in the words of who did it; may be empty.
+    ``details``: what JSON can write, never a secret.
+    """
+
+    at_ns: int
+    who: str
+    act: str
+    subject: str
+    reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+AlertState = Literal["pending", "told", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAlert:
+    """An alert of a budget. ``id``: the webhook-id. ``at_ns``: when it was raised, Unix nanoseconds.
+
+    ``cause``: ``80`` for a percentage that was reached, or the reason of a refusal. ``body``: what is sent; empty where
+    nobody was to be told but the log.
+    """
+
+    id: str
+    at_ns: int
+    holder: tuple[str, ...]
+    cause: str
+    budget: Budget
+    period_start_ns: int
+    body: bytes
+    state: AlertState = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAlerts:
+    """The alerts of a store. ``told_before``: it served before alerts were kept, so that others were told as well."""
+
+    alerts: tuple[StoredAlert, ...] = ()
+    told_before: bool = False
 
 
 class NotUnknown(OperatorError):

@@ -360,7 +360,8 @@ class ChatConversation(ConversationState):
         yield Emit(data, meaningful=meaningful)
 
     def _complete(self) -> Conversing:
-        stated = believed(self.usage, self._request, request_bytes=self._sent, answer_bytes=self._received)
+        context = self._context.context
+        stated = believed(self.usage, self._request, context, request_bytes=self._sent, answer_bytes=self._received)
         usage = self.usage = as_asked(stated or self.estimate(), self._request.body, self._context.target.model)
         if self._accumulator is not None:
             if stated is None:

@@ -24,6 +24,7 @@ class AttemptContext:
     ``redact_document``: strikes secrets out of a document that goes to the client as it came, with its links; None for
         one that never does.
     ``event_limit``: bytes one event of a stream may have.
+    ``context``: tokens that the model takes in and writes together; None if that is not known.
     ``tells_cost``: the answer's usage is to say what the virtual key is charged.
     """
 
@@ -34,6 +35,7 @@ class AttemptContext:
     event_limit: int = EVENT_LIMIT
     redact_document: Callable[[bytes], bytes] | None = None
     tells_cost: bool = False
+    context: int | None = None
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
         """The source of an answer to this attempt.

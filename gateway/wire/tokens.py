@@ -92,10 +92,18 @@ def count_input(body: dict[str, Any], count: Callable[[str], int]) -> int:
     return tokens
 
 
-def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) -> int:
+def within(context: int | None, tokens: int) -> int:
+    """``tokens``, but no more than the model's context window has, if that is known: what is longer is refused, or cut
+    by the upstream.
+    """
+    return tokens if context is None else min(tokens, context)
+
+
+def most_input(body: dict[str, Any], count: Callable[[str], int], model: str, context: int | None = None) -> int:
     """The most input tokens of a chat request, for reservations, which must not be too low.
 
-    ``model``: the upstream's name.
+    ``model``: the upstream's name. ``context``: tokens of its context window, beyond which there is nothing to bill;
+    None if it is not known.
 
     Short texts are counted, as in ``count_input``; for long ones their bytes count, since no text has more tokens than
     bytes, and a sample could be chosen to deceive. So do the bytes of files and sounds, and of what is not known here:
@@ -114,8 +122,10 @@ def most_input(body: dict[str, Any], count: Callable[[str], int], model: str) ->
     spoken: int = count_input(body, count) if size <= COUNTED_EXACTLY else size + _PER_MESSAGE * len(body["messages"])
     if not model.startswith(_OPENAIS):
         spoken += spoken // 2
-    dearest = _DEAREST_IMAGE_MINI if "4o-mini" in model else _DEAREST_IMAGE
-    return spoken + others + images * dearest + media * _DEAREST_MEDIUM
+    counted = spoken + others + media * _DEAREST_MEDIUM
+    if "4o-mini" in model:  # which bills a picture as many more tokens than it takes of the window
+        return within(context, counted) + images * _DEAREST_IMAGE_MINI
+    return within(context, counted + images * _DEAREST_IMAGE)
 
 
 def _parts(message: dict[str, Any]) -> list[Any]:

@@ -32,21 +32,31 @@ _AROUND_OUTPUT = 1_000
 """Tokens a choice may have that neither are text nor count against the client's bound: marks, frames of calls."""
 
 
-def believed(usage: Usage | None, request: ChatRequest, *, request_bytes: int, answer_bytes: int) -> Usage | None:
+def believed(
+    usage: Usage | None, request: ChatRequest, context: int | None = None, *, request_bytes: int, answer_bytes: int
+) -> Usage | None:
     """``usage`` if it is plausible for an answer to ``request``, else None."""
-    if usage is None or believable_usage(usage, request, request_bytes=request_bytes, answer_bytes=answer_bytes):
+    if usage is None or believable_usage(
+        usage, request, context, request_bytes=request_bytes, answer_bytes=answer_bytes
+    ):
         return usage
     return None
 
 
-def believable_usage(usage: Usage, request: ChatRequest, *, request_bytes: int, answer_bytes: int) -> bool:
+def believable_usage(
+    usage: Usage, request: ChatRequest, context: int | None = None, *, request_bytes: int, answer_bytes: int
+) -> bool:
     """Whether ``usage`` is plausible for an answer to ``request``.
 
     ``request_bytes``: of the body that was sent.
     ``answer_bytes``: of the body that was received, framing included, up to the end of the answer.
+    ``context``: tokens of the model's context window; None if it is not known. Pictures may be billed as more tokens
+        than they take of it, and what the provider fetches for itself may be of several turns.
 
     To be called once the answer is complete: a usage that came early would be compared with too few bytes.
     """
+    if context is not None and usage.input_tokens > context + _beyond_the_window(request):
+        return False
     return usage.output_tokens <= _most_output(usage, request, answer_bytes) and (
         # Nearly every request is within this, and its parts need not be looked at.
         usage.input_tokens <= request_bytes + _HIDDEN_INPUT
@@ -70,6 +80,20 @@ def _most_output(usage: Usage, request: ChatRequest, answer_bytes: int) -> int:
     return answer_bytes + request.n * (hidden + _AROUND_OUTPUT)
 
 
+def _beyond_the_window(request: ChatRequest) -> int:
+    """The most input tokens that may be billed beyond the context window."""
+    contents = (message.get("content") for message in request.body["messages"])
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    pictures = sum(1 for part in parts if isinstance(part, dict) and part.get("type") == "image_url")
+    return pictures * _IMAGE + _fetched(request)
+
+
+def _fetched(request: ChatRequest) -> int:
+    body = request.body
+    asked = _hosted_tools(body.get("tools")) or body.get("web_search_options") is not None or unknown_fields(request)
+    return _FETCHED if asked else 0
+
+
 def _not_in_the_bytes(request: ChatRequest) -> int:
     """The most input tokens that may not show in the size of the request."""
     body = request.body
@@ -82,9 +106,7 @@ def _not_in_the_bytes(request: ChatRequest) -> int:
             tokens += _tokens_of_part(content)
         if message.get("audio"):  # an answer's sound, named by its id
             tokens += _MEDIUM
-    if _hosted_tools(body.get("tools")) or body.get("web_search_options") is not None or unknown_fields(request):
-        tokens += _FETCHED
-    return tokens
+    return tokens + _fetched(request)
 
 
 def _hosted_tools(tools: Any) -> bool:

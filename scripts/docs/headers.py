@@ -18,6 +18,8 @@ READ: Mapping[str, str] = {
     "`api-key`, as Azure's clients do.",
     "x-forwarded-for": "The client's address, as a proxy before the gateway tells it: believed from `trusted_proxies` "
     "only.",
+    "x-gateway-user": "On the admin listener: the user of their machine as whom the command line says it asks. The "
+    "audit log repeats it beside how the request was let in.",
     "x-request-id": "The name the request gets in the log and in its answer, if it is 1 to 128 letters, digits, dots, "
     "dashes or underscores. Otherwise the gateway makes one.",
     "x-stainless-retry-count": "How the OpenAI SDKs say that they send a request again.",

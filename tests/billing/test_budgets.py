@@ -32,16 +32,21 @@ HOUR = 3600 * 10**9
 
 
 class Calendar:
-    """NOW, and what has passed since on the loop's clock if the test has a loop."""
+    """NOW, and what has passed since on the loop's clock if the test has a loop. ``ahead``: nanoseconds that it goes
+    wrong by.
+    """
+
+    def __init__(self) -> None:
+        self.ahead = 0
 
     def monotonic(self) -> float:
         raise AssertionError("budgets go by the calendar")
 
     def wall_ns(self) -> int:
         try:
-            return NOW + int(now() * 1e9)
+            return NOW + int(now() * 1e9) + self.ahead
         except RuntimeError:
-            return NOW
+            return NOW + self.ahead
 
 
 class Office:
@@ -49,7 +54,7 @@ class Office:
 
     def __init__(self, *keys: VirtualKey, settings: BudgetSettings = GROWTH) -> None:
         self.keys: Sequence[VirtualKey] = keys or (ALICE, BOB, CAROL)
-        self.ledger, self.log, self.alerts = Books(), Log(), Alerts()
+        self.ledger, self.log, self.alerts, self.calendar = Books(), Log(), Alerts(), Calendar()
         self.metrics = Metrics("1", labels([], *self.keys))
         self.budgets = Budgets(UTC, NOW)
         self.service = BudgetService(
@@ -57,7 +62,7 @@ class Office:
             settings,
             keys=lambda: self.keys,
             ledger=cast("Any", self.ledger),
-            clock=Calendar(),
+            clock=self.calendar,
             log=cast("Any", self.log),
             metrics=self.metrics,
             alerts=self.alerts,
@@ -446,6 +451,53 @@ class TestRefusals:
         assert figure(office.metrics, self.REFUSED, key="alice") == 1
         another = ClientError(400, "invalid_request_error", None, "Your mistake.")
         assert office.service.final_error(another, reservation, ALICE, "gpt-4o") is another
+
+
+class TestAClockThatJumps:
+    def test_finds_its_day_again_from_the_ledger_with_what_was_held(self) -> None:
+        async def story() -> None:
+            office = Office()
+            lost = office.reserve(3 * CENT, id="lost")
+            office.service.settle(lost, booked(0, state="unknown", at_stake=3 * CENT, in_doubt=3 * CENT))
+            running = office.reserve(CENT, id="running")
+            watching = asyncio.get_running_loop().create_task(office.service.watch())
+            office.calendar.ahead = 400 * 24 * HOUR
+            await asyncio.sleep(LOOK_EVERY + 1)
+            assert [line["exchange"] for line in office.log.of("hold_released")] == ["lost"]
+            office.ledger.charged = {("alice", "growth", "gpt-4o"): 2 * CENT}
+            office.ledger.holds = [
+                Held("lost", NOW, "alice", "growth", 3 * CENT, "gpt-4o"),
+                Held("running", NOW, "alice", "growth", CENT, "gpt-4o", running=True),
+                Held("another", NOW, "alice", "growth", CENT, "gpt-4o", running=True),
+            ]
+            office.calendar.ahead = 0
+            office.ledger.trouble = ledger_unavailable()
+            await asyncio.sleep(LOOK_EVERY + 1)
+            assert office.used("alice") == (0, CENT), "as it was left, until the ledger can be read"
+            office.ledger.trouble = None
+            await asyncio.sleep(2 * LOOK_EVERY)
+            assert office.used("alice") == (2 * CENT, 4 * CENT)
+            assert len(office.log.of("clock_set_back")) == 2
+            office.service.settle(running, booked(0))
+            office.service.resolve("lost", CENT)
+            assert office.used("alice") == (3 * CENT, 0)
+            watching.cancel()
+
+        play(story)
+
+    def test_does_not_keep_a_refusal_from_being_told(self) -> None:
+        office = Office()
+        told = office.alerts.refused
+
+        def refused() -> int:
+            with pytest.raises(LimitError):
+                office.service.reserve("x", ALICE, "gpt-4o", 11 * CENT, office.calendar.wall_ns())
+            return len(told)
+
+        office.calendar.ahead = 400 * 24 * HOUR
+        assert refused() == 1
+        office.calendar.ahead = 0
+        assert (refused(), refused()) == (2, 2)
 
 
 class TestAnotherConfiguration:

@@ -58,6 +58,9 @@ class TestMoments:
         ("text", "moment"),
         [
             ("2026-11-22", at(2026, 11, 22, zone=BERLIN)),
+            ("20261122", at(2026, 11, 22, zone=BERLIN)),
+            ("2026-11-22Z", at(2026, 11, 22)),
+            ("2026-11-22-05:00", at(2026, 11, 22, 5)),
             ("2026-07-01", at(2026, 6, 30, 22)),  # summer time
             ("2026-11-22T08:00", at(2026, 11, 22, 7)),
             (" 2026-11-22 08:00:30 ", at(2026, 11, 22, 7, 0, 30)),
@@ -103,6 +106,27 @@ class TestPeriods:
     def test_the_wrong_way_round_is_refused(self, since: str, until: str | None) -> None:
         with pytest.raises(ValueError, match=rf"since \({since}\) must be earlier than until \({until or 'now'}\)"):
             parse_period(since, until, NOW, UTC)
+
+    @pytest.mark.parametrize(
+        ("since", "until", "how"),
+        [
+            ("2026-11-01", "2026-11-01", "which is not included; for that day: since 2026-11-01 until 2026-11-02"),
+            (" 2026-02-28", "2026-02-28 ", "for that day: since 2026-02-28 until 2026-03-01"),
+            ("2026-12-31Z", "2026-12-31Z", "for that day: since 2026-12-31Z until 2027-01-01Z"),
+            ("2026-11-01T08:00", "2026-11-01T08:00", "which is not included"),
+            ("1d", "1d", "which is not included"),
+            ("1d", "2d", "the other way round: since 2d until 1d"),
+            ("2026-11-02", "2026-11-01", "the other way round: since 2026-11-01 until 2026-11-02"),
+            ("2027-01-01", None, "and it lies ahead"),
+        ],
+    )
+    def test_a_refusal_says_how_it_is_done(self, since: str, until: str | None, how: str) -> None:
+        with pytest.raises(ValueError, match=f"{how}$"):
+            parse_period(since, until, NOW, UTC)
+        if "for that day: " in how:
+            first, last = how.partition("since ")[2].split(" until ")
+            day = parse_period(first, last, NOW, BERLIN)
+            assert day.until_ns - day.since_ns == DAY
 
 
 class TestFields:

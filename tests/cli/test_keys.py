@@ -97,12 +97,19 @@ async def test_a_rotated_key_has_its_grace_and_then_no_more(folder: Path, sandbo
         assert "The one before works until " in rotated
         assert [(await asked(gateway, key)).status for key in (first, second)] == [200, 200]
         third = (await keys_json("rotate", "carol", "--grace", "1s", *at))["key"]
-        assert (await asked(gateway, first)).status == 401, "of the keys before, only the last has a grace"
+        assert (await asked(gateway, first)).status == 200, "it was promised a day"
         while (await asked(gateway, second)).status == 200:
             await asyncio.sleep(0.05)
-        assert [(await asked(gateway, key)).status for key in (first, second, third)] == [401, 401, 200]
-        assert "works no more" in await keys("rotate", "carol", "--grace", "0s", *at)
-        assert (await asked(gateway, third)).status == 401
+        assert [(await asked(gateway, key)).status for key in (first, second, third)] == [200, 401, 200]
+        at_once = await keys("rotate", "carol", "--grace", "0s", *at)
+        assert "The one before works no more." in at_once
+        assert "one more old key, until " in at_once
+        assert "one more old key, until " in await keys("show", "carol", *at)
+        assert [(await asked(gateway, key)).status for key in (first, third)] == [200, 401]
+    async with serving(folder, document) as again:
+        assert [(await asked(again, key)).status for key in (first, third)] == [200, 401], "a restart changes nothing"
+        await keys("revoke", "carol", *again.meet)
+        assert (await asked(again, first)).status == 401, "revoking ends every key of that name"
 
 
 async def test_an_expired_key_is_refused_and_may_be_prolonged(folder: Path, sandbox: Sandbox) -> None:
@@ -154,8 +161,8 @@ async def test_budgets_by_model_are_given_beside_that_of_the_key(folder: Path, s
         }
         assert (await asked(gateway, made["key"])).status == 200
         card = await keys("set", "carol", "--budget", "o3=none", "--budget", "flux-*=0.5/week", *at)
-        assert re.search(r"budget +50/week: \S+ used, \S+ left, begins anew at", card)
-        assert re.search(r"for gpt-4o\* +5/day: \S+ used, 4.99\S+ left, begins anew at", card)
+        assert re.search(r"budget +50/week: \S+ used, \S+ reserved, \S+ left, begins anew at", card)
+        assert re.search(r"for gpt-4o\* +5/day: \S+ used, \S+ reserved, 4.99\S+ left, begins anew at", card)
         assert re.search(r"for flux-\* +0.5/week: 0.00 used", card)
         assert "o3" not in card
         assert "50 %, 80 %" in card
@@ -265,3 +272,39 @@ def test_a_store_that_another_process_writes_and_no_gateway_answers(
     assert "--config" in told
     lock.release()
     assert obeyed("keys", "create", "carol").code == 0
+
+
+async def test_models_that_match_none_are_taken_with_a_warning(folder: Path, sandbox: Sandbox) -> None:
+    document = only_stored(sandbox, folder)
+
+    async def warned(*arguments: str) -> str:
+        finished = await command("keys", *arguments)
+        assert finished.code == 0, finished
+        return finished.err
+
+    async with serving(folder, document) as gateway:
+        at = gateway.meet
+        told = await warned("create", "slip", "--models", "gpt-4o-mni,gpt-4o,zzz*", *at)
+        assert (
+            "'gpt-4o-mni' matches no model that is known here, so it may be a slip; did you mean 'gpt-4o-mini'?" in told
+        )
+        assert "'zzz*' matches no model" in told
+        assert "'gpt-4o'" not in told
+        assert (await keys_json("show", "slip", *at))["models"] == ["gpt-4o-mni", "gpt-4o", "zzz*"]
+        for sound in (
+            "gpt-4*",
+            "*",
+            "openai/gpt-4o",
+            "openai/gpt-4*",
+            "GPT-4o",
+            "gpt-4o-2024-08-06",
+            "flux-*",
+            "o3",
+            "o3*",
+        ):
+            assert await warned("set", "slip", "--models", sound, *at) == "", sound
+        assert "'gtp-4o*' matches no" in await warned("set", "slip", "--budget", "gtp-4o*=5/day", *at)
+        assert await warned("set", "slip", "--rpm", "7", *at) == "", "what is not touched is not told again"
+        asked_json = await command("keys", "set", "slip", "--models", "gpt4o", "--json", *at)
+        assert json.loads(asked_json.out)["warnings"] == [asked_json.err.removeprefix("keys: ").rstrip("\n")]
+    assert "'flx-dev' matches no" in await warned("set", "slip", "--models", "flx-dev", *at), "without a gateway, too"

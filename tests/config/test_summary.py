@@ -20,6 +20,7 @@ def test_models_in_force_with_targets_in_order():
         "state": "on",
         "plan": "Creator Plan or above",
         "aliases": [],
+        "context": 128000,
         "max_output": 16_384,
         "notes": ["PiAPI: Creator Plan or above"],
         "targets": [

@@ -195,14 +195,12 @@ class TestUnit:
     @pytest.mark.skipif(shutil.which("install") is None, reason="install is not installed: ITS LINE WAS NOT RUN")
     def test_the_configuration_is_installed_with_a_drain_delay(self, tmp_path: Path) -> None:
         readme = (DEPLOY / "systemd" / "README.md").read_text(encoding="utf-8")
-        [line] = re.findall(r"^sed .*$", readme, re.MULTILINE)
+        [line] = re.findall(r"^sudo install .*gateway\.yaml .*$", readme, re.MULTILINE)
         line = line.replace("sudo ", "").replace("/etc/piapi-gateway/", f"{tmp_path}/")
         done = subprocess.run(["sh", "-euc", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         installed = tmp_path / "config.yaml"
         assert load(installed, {}).drain_delay == 5
-        differing = set(installed.read_text().splitlines()) ^ set((ROOT / "config.yaml").read_text().splitlines())
-        assert len(differing) == 2
 
 
 class TestProvisioning:

@@ -113,7 +113,9 @@ class Books:
             raise self.task_trouble
         self.tasks.append(record)
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
         if self.trouble is not None:
             raise self.trouble
         return self.charged
@@ -174,6 +176,15 @@ class Alerts:
 
     def tell_refusal(self, refusal: Exceeded) -> None:
         self.refused.append(refusal)
+
+    def keep_in(self, records: object) -> None:
+        raise AssertionError("no test here has a store")
+
+    def count_as_told(self, crossing: Crossing) -> None:
+        raise AssertionError("no test here has alerts of an earlier process")
+
+    async def restore(self) -> None:
+        """Nothing is kept."""
 
     async def close(self) -> None:
         """Nothing was opened."""

@@ -96,6 +96,9 @@ class Part:
         self.talks.append(talk)
         return cast("Conversation", talk)
 
+    def cost_reason(self, target: Target) -> str:
+        return "words"
+
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         return self.bounds.get(target.upstream.name, self.bound)
 

@@ -35,22 +35,29 @@ class MemoryKeys:
     async def pepper_mark(self) -> bytes | None:
         return self.marks[-1] if self.marks else None
 
-    async def create(self, name: str, digest: bytes, mark: bytes, settings: KeySettings, now_ns: int) -> StoredKey:
+    async def create(
+        self, name: str, digest: bytes, mark: bytes, settings: KeySettings, now_ns: int, *, audit: object = None
+    ) -> StoredKey:
         if name in self.keys:
             raise KeyExists(f"There is a key '{name}' already.")
         self.marks.append(mark)
         return self._keep(StoredKey(name, digest, settings, now_ns))
 
-    async def update(self, name: str, change: Callable[[KeySettings], KeySettings]) -> StoredKey:
+    async def update(
+        self, name: str, change: Callable[[KeySettings], KeySettings], *, audit: object = None
+    ) -> StoredKey:
         key = await self._in_use(name)
         return self._keep(replace(key, settings=change(key.settings)))
 
-    async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
+    async def rotate(
+        self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int, *, audit: object = None
+    ) -> StoredKey:
         key = await self._in_use(name)
         self.marks.append(mark)
-        return self._keep(replace(key, digest=digest, old_digest=key.digest, old_until_ns=old_until_ns))
+        now = replace(key, digest=digest, old_digest=key.digest, old_until_ns=old_until_ns, older=key.old(now_ns))
+        return self._keep(now)
 
-    async def revoke(self, name: str, now_ns: int) -> StoredKey:
+    async def revoke(self, name: str, now_ns: int, *, audit: object = None) -> StoredKey:
         key = await self.find(name)
         return self._keep(key if key.revoked_at_ns is not None else replace(key, revoked_at_ns=now_ns))
 

@@ -102,6 +102,26 @@ def test_the_key_before_a_rotation_works_for_its_grace_and_never_beyond_the_expi
     assert who(ring, "gw-new") == ("alice" if expires is None or expires > old_ends else None)
 
 
+def test_of_several_rotations_every_old_key_works_as_long_as_it_was_promised_and_no_longer_than_the_new_one() -> None:
+    clock = Clock()
+    older = ((PEPPER.digest(b"gw-first"), NOW + 2 * HOUR), (PEPPER.digest(b"gw-zeroth"), NOW + 9 * HOUR))
+    key = stored(
+        "alice", "gw-new", settings=KeySettings(expires_at_ns=NOW + 3 * HOUR), older=older,
+        old_digest=PEPPER.digest(b"gw-second"), old_until_ns=NOW + HOUR,
+    )  # fmt: skip
+    ring = ring_of(key, clock=clock)
+
+    def working(at_ns: int) -> list[str]:
+        clock.wall = at_ns
+        return [value for value in ("gw-zeroth", "gw-first", "gw-second", "gw-new") if who(ring, value)]
+
+    assert working(NOW) == ["gw-zeroth", "gw-first", "gw-second", "gw-new"]
+    assert working(NOW + HOUR) == ["gw-zeroth", "gw-first", "gw-new"]
+    assert working(NOW + 2 * HOUR) == ["gw-zeroth", "gw-new"]
+    assert working(NOW + 3 * HOUR) == []
+    assert working(NOW) == ["gw-zeroth", "gw-first", "gw-second", "gw-new"], "a clock that is set back shuts nobody out"
+
+
 def test_of_two_keys_of_one_name_the_files_is_in_force() -> None:
     ring = ring_of(stored("alice", "gw-stored"), stored("bob", "gw-bob"))
     ring.configure([VirtualKey("alice", sha256("gw-file"))])

@@ -141,7 +141,7 @@ class TestChanging:
         desk = Desk()
         desk.keep("alice")
 
-        async def update(name: str, change: object) -> StoredKey:
+        async def update(name: str, change: object, *, audit: object) -> StoredKey:
             raise ValueError("models: expected names without blanks")
 
         desk.records.update = update  # type: ignore[method-assign,assignment]

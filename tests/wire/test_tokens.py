@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -233,3 +233,28 @@ def test_no_shape_of_a_request_stops_the_counting(messages, fields, limit):
     assert not believable_usage(Usage(10**12, 0, 1), request, request_bytes=size, answer_bytes=400)
     with suppress(ClientError):
         images_from_chat(request, {})
+
+
+class TestTheContextWindow:
+    PDF: ClassVar = {"type": "file", "file": {"filename": "a.pdf", "file_data": "x" * 1_000_000}}
+    PICTURE: ClassVar = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+
+    def most(self, *parts: dict[str, Any], model: str = "gpt-4o", context: int | None = 128_000) -> int:
+        return most_input({"model": model, "messages": [{"role": "user", "content": list(parts)}]}, len, model, context)
+
+    def test_holds_all_that_is_reserved_for_input(self) -> None:
+        assert self.most(self.PDF) == 128_000
+        assert self.most({"type": "text", "text": "word " * 200_000}) == 128_000
+        assert self.most({"type": "of tomorrow", "data": ["x" * 900_000]}) == 128_000
+        assert self.most(*[self.PICTURE] * 100) == 128_000
+        assert self.most(self.PDF, model="claude-opus-4-6", context=1_000_000) == 1_000_000
+        assert self.most(self.PDF, context=2_000_000) == self.most(self.PDF, context=None) > 1_000_000
+
+    def test_is_no_bound_where_it_is_not_known_or_not_reached(self) -> None:
+        assert self.most(self.PDF, context=None) > 1_000_000
+        assert self.most({"type": "text", "text": "hello"}) == self.most(
+            {"type": "text", "text": "hello"}, context=None
+        )
+
+    def test_of_a_model_that_bills_pictures_as_more_than_they_take_is_none_for_pictures(self) -> None:
+        assert self.most(self.PDF, self.PICTURE, model="gpt-4o-mini") == 128_000 + 48_169

@@ -103,3 +103,28 @@ def test_no_text_has_more_tokens_than_the_bound():
         used = Usage(count_input(request.body, counter.count), 0, counter.count(text))
         sent = len(upstream_body(request, request.model))
         assert believable_usage(used, request, request_bytes=sent, answer_bytes=len(answer))
+
+
+PDF = {"type": "file", "file": {"filename": "a.pdf", "file_data": "x" * 200_000}}
+PICTURE = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "extra", "tokens_in", "believable"),
+    [
+        (parts(PDF), {}, 128_000, True),
+        (parts(PDF), {}, 128_001, False),
+        (parts(), {}, 128_001, False),
+        (parts(PICTURE), {}, 128_000 + 48_169, True),  # gpt-4o-mini bills a picture as more than it takes
+        (parts(PDF), {"web_search_options": {}}, 500_000, True),
+        (parts(PDF), {"tools": [{"type": "function", "function": {"name": "f"}}]}, 500_000, False),
+        (parts(PDF), {"plugins_of_tomorrow": 1}, 500_000, True),
+    ],
+)
+def test_no_more_input_is_believed_than_the_models_window_has(
+    messages: list[dict[str, Any]], extra: dict[str, Any], tokens_in: int, believable: bool
+):
+    request = asked(messages=messages, **extra)
+    usage = Usage(tokens_in, 0, 10)
+    assert believable_usage(usage, request, 128_000, request_bytes=6_000_000, answer_bytes=400) == believable
+    assert believable_usage(usage, request, None, request_bytes=6_000_000, answer_bytes=400), "not known, no bound"

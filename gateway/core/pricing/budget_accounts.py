@@ -29,13 +29,16 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """A budget and its use: ``charged`` by requests that ended, ``reserved`` by those that run or are in doubt."""
+    """A budget and its use: ``charged`` by requests that ended, ``reserved`` by those that run or are in doubt; the
+    latter is ``held``.
+    """
 
     holder: Holder
     limit: Budget
     period: BudgetPeriod
     charged: int
     reserved: int
+    held: int = 0
 
     @property
     def left(self) -> int:
@@ -65,21 +68,37 @@ class Account:
         return {percent for percent in percents if charged and charged * 100 >= limit.amount * percent}
 
 
+KEPT_PERIODS = 3
+"""Periods of a kind, beside the current one, whose accounts are kept in case the clock is set back to them."""
+
+
 class HolderAccounts:
     """One holder's accounts of the current periods, its budget, and the percentages of it that are told."""
 
-    __slots__ = ("_accounts", "limit", "percents")
+    __slots__ = ("_accounts", "_left", "limit", "percents")
 
     def __init__(self) -> None:
         self._accounts: dict[PeriodKind, Account] = {}
+        self._left: list[Account] = []
         self.limit: Budget | None = None
         self.percents: tuple[int, ...] = PERCENTS
 
     def account(self, period: BudgetPeriod) -> Account:
-        """The account of a current period. Accounts of earlier periods live on in their reservations."""
+        """The account of a current period. One of a period that was left is kept as long as anything is reserved on it,
+        and for KEPT_PERIODS.
+        """
         account = self._accounts.get(period.kind)
         if account is None or account.period.start_ns != period.start_ns:
-            account = self._accounts[period.kind] = Account(period)
+            account = self._accounts[period.kind] = self._turn_to(period, account)
+        return account
+
+    def _turn_to(self, period: BudgetPeriod, left: Account | None) -> Account:
+        account = next((one for one in self._left if one.period == period), None) or Account(period)
+        others = [one for one in self._left if one is not account]
+        if left is not None:
+            others.append(left)
+        kept = [one for one in others if one.period.kind == period.kind][-KEPT_PERIODS:]
+        self._left = [one for one in others if one.reserved or one in kept or one.period.kind != period.kind]
         return account
 
 

@@ -20,6 +20,8 @@ RefusalReason = Literal["reserved", "used_up", "too_large"]
 RETRY_AFTER = 2.0
 """Seconds to wait for running requests to end. When that will be is not known, so this is a guess."""
 
+LESS = " A smaller max_tokens lowers what is reserved."
+
 _A_PERIOD: dict[PeriodKind, str] = {"day": "a day", "week": "a week", "month": "a month", "total": "in total"}
 
 
@@ -33,6 +35,7 @@ class Exceeded:
     ``held``: what of ``reserved`` belongs to requests that have ended without their outcome being known; it counts as
         spent, since it may be for a day.
     ``zone``: the time zone of the times in the message.
+    ``why``: what ``asked`` is made of (cost_reason.py); empty where that is not known.
     """
 
     holder: Holder
@@ -43,6 +46,7 @@ class Exceeded:
     reserved: int
     zone: tzinfo
     held: int = 0
+    why: str = ""
 
     @property
     def reason(self) -> RefusalReason:
@@ -62,10 +66,12 @@ class Exceeded:
         running = self.reserved - self.held
         in_doubt = f", {_usd(self.held)} held for requests of unknown outcome" if self.held else ""
         asks = "" if self.asked is None else f"; this request may cost up to {_usd(self.asked)}"
+        if self.why:
+            asks += f", which would be reserved for it: {self.why}"
         return (
             f"The budget of {whose(self.holder)} is {_usd(self.limit.amount)} {_A_PERIOD[self.limit.period]}, of which "
             f"{_usd(self.charged)} are spent{in_doubt} and {_usd(running)} reserved by running requests{asks}. "
-            f"{self._advice()}"
+            f"{self._advice()}{LESS if self.why else ''}"
         )
 
     def error(self) -> LimitError:
@@ -112,6 +118,13 @@ class Unpriced:
             f"{whose(self.holder)}. {advice}",
             param="model",
         )
+
+
+def graver(one: Exceeded | None, other: Exceeded | None) -> Exceeded | None:
+    """Of two refusals that where waiting does not help, else the first."""
+    if one is None or (other is not None and one.passing and not other.passing):
+        return other
+    return one
 
 
 def whose(holder: Holder) -> str:

@@ -7,13 +7,15 @@ it runs. Money is whole nano-dollars, times are Unix nanoseconds.
 
 Every holder is counted by the day, the week, the month and in total, whichever of these its budget is for, and also
 without a budget: one that is set or changed later starts with what was really used, and so does one for some models
-(model_budgets.py). The current periods only ever move forward: a clock that is set back does not start a period a
-second time.
+(model_budgets.py). The current periods are those of the clock. One that is set back by less than SET_BACK_NS does not
+leave a period that has begun; one that is set back further does, and finds the periods as they were left: no day begins
+a second time, and none that has not come yet stays. What was charged while the clock was ahead belongs to the days that
+it showed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from types import MappingProxyType
 
@@ -22,13 +24,20 @@ from gateway.core.pricing.budget_accounts import Account, HolderAccounts
 from gateway.core.pricing.budget_accounts import BudgetState as BudgetState
 from gateway.core.pricing.budget_accounts import Crossing as Crossing
 from gateway.core.pricing.budget_accounts import Reservation as Reservation
-from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
+from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced, graver
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
+from gateway.core.pricing.charged_sums import Charges, whole_amount
+from gateway.core.pricing.charged_sums import charged_by_holder as charged_by_holder
+from gateway.core.pricing.charged_sums import charged_by_model as charged_by_model
+from gateway.core.pricing.charged_sums import holders_of as holders_of
 from gateway.core.pricing.model_budgets import ModelBudgets, NamesOf
 from gateway.core.types import Budget
 
 UNKNOWN_HELD_NS = 24 * 3600 * 1_000_000_000
 """Nanoseconds after its intent for which a request of unknown outcome keeps its reservation."""
+
+SET_BACK_NS = 60 * 1_000_000_000
+"""Nanoseconds before a period's beginning at which a clock was set back, and not only adjusted."""
 
 _KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 
@@ -50,11 +59,14 @@ class Budgets:
         self._models = ModelBudgets(names_of)
         self._open: set[Reservation] = set()
         self._held: dict[str, tuple[Reservation, int]] = {}
+        self.set_back = False
+        """Whether the clock was set back to an earlier period since this was last made False: ``recount`` is due."""
 
     def periods(self, wall_ns: int) -> Mapping[PeriodKind, BudgetPeriod]:
         """The current periods, to which every request admitted now belongs."""
         for kind, period in self._periods.items():
-            if period.end_ns is not None and wall_ns >= period.end_ns:
+            if period.end_ns is not None and not period.start_ns - SET_BACK_NS <= wall_ns < period.end_ns:
+                self.set_back |= wall_ns < period.start_ns
                 self._periods[kind] = period_at(kind, wall_ns, self._zone)
         return self._periods
 
@@ -97,7 +109,7 @@ class Budgets:
         already.
         """
         for kind, amount in charged.items():
-            self._load(self._accounts_of(holder), kind, _whole(amount))
+            self._load(self._accounts_of(holder), kind, whole_amount(amount))
 
     def load_model(self, key: str, model: str, charged: Mapping[PeriodKind, int]) -> None:
         """``load`` for one model of a key, as the books name it; once for each."""
@@ -106,7 +118,46 @@ class Budgets:
         holders = [self._accounts_of(holder) for holder in self._models.holders(key, names)]
         for kind, amount in charged.items():
             for accounts in holders if counted is None else (counted, *holders):
-                self._load(accounts, kind, accounts.account(self._periods[kind]).charged + _whole(amount))
+                self._load(accounts, kind, accounts.account(self._periods[kind]).charged + whole_amount(amount))
+
+    def untold(self, told: Mapping[tuple[Holder, int], Collection[int]]) -> list[Crossing]:
+        """The alerts of percentages that are reached and were not told, though their charges were loaded.
+
+        ``told``: of a holder in the period that began then, the percentages that were. Call it after ``load``.
+        """
+        crossings: list[Crossing] = []
+        for holder, accounts in self._holders.items():
+            if accounts.limit is not None:
+                account = accounts.account(self._periods[accounts.limit.period])
+                account.alerted = account.reached(accounts.limit, accounts.percents).intersection(
+                    told.get((holder, account.period.start_ns), ())
+                )
+                crossings += self._crossed(holder, account)
+        return crossings
+
+    def recount(self, charges: Mapping[BudgetPeriod, Charges]) -> None:
+        """Charge at least what the ledger has for these periods, in those of them that are current.
+
+        After the clock was set back: the accounts of a period that was left long ago are not kept. What is counted here
+        and not settled in the ledger yet stays. Percentages reached so count as alerted already.
+        """
+        for period, charged in charges.items():
+            if self._periods[period.kind] != period:
+                continue
+            sums: dict[int, int] = {}
+            for holder, nano in charged_by_holder(charged).items():
+                self._at_least(self._accounts_of(holder), period.kind, nano)
+            for (key, model), nano in charged_by_model(charged).items():
+                names = self._models.names(model)
+                counted = self._models.counted(key, names)
+                for accounts in (counted, *map(self._accounts_of, self._models.holders(key, names))):
+                    if accounts is not None:
+                        sums[id(accounts)] = sums.get(id(accounts), 0) + nano
+                        self._at_least(accounts, period.kind, sums[id(accounts)])
+
+    def is_open(self, id: str) -> bool:
+        """Whether a request of that id runs, or is held."""
+        return any(reservation.id == id for reservation in self._open)
 
     def restore(
         self, id: str, holders: Sequence[Holder], amount: int, admitted_ns: int, until_ns: int, model: str = ""
@@ -119,7 +170,7 @@ class Budgets:
         periods = [period for period in self._periods.values() if admitted_ns >= period.start_ns]
         names = self._models.names(model)
         holders = self._with_models(holders, names)
-        reservation = self._reserve(id, holders, _whole(amount), admitted_ns, periods, names)
+        reservation = self._reserve(id, holders, whole_amount(amount), admitted_ns, periods, names)
         self.hold(reservation, until_ns)
 
     def reserve(
@@ -145,7 +196,7 @@ class Budgets:
         Of several budgets that have no room, one where waiting does not help is the refusal.
         """
         if amount is not None:
-            _whole(amount)
+            whole_amount(amount)
         periods = self.periods(wall_ns)
         names = self._models.names(model, asked)
         holders = self._with_models(holders, names)
@@ -156,7 +207,7 @@ class Budgets:
                 continue
             if amount is None and not allow_unpriced:
                 return Unpriced(holder)
-            refusal = _graver(refusal, self._exceeded(holder, limit, amount))
+            refusal = graver(refusal, self._exceeded(holder, limit, amount))
         if refusal is not None:
             return refusal
         return self._reserve(id, holders, amount or 0, wall_ns, periods.values(), names)
@@ -188,7 +239,7 @@ class Budgets:
 
         Returns the alerts: each percentage once a period for each holder.
         """
-        ended = reservation.end(_whole(charged))
+        ended = reservation.end(whole_amount(charged))
         if ended:
             self._held.pop(reservation.id, None)
             self._open.discard(reservation)
@@ -209,14 +260,14 @@ class Budgets:
         besides.
         """
         crossings = self.settle(reservation, charged)
-        rest = reservation.rest(_whole(doubtful))
+        rest = reservation.rest(whole_amount(doubtful))
         self._open.add(rest)
         self._held[rest.id] = (rest, until_ns)
         return crossings
 
     def top_up(self, reservation: Reservation, amount: int, wall_ns: int) -> Exceeded | None:
         """Raise the reservation of a running request to ``amount`` in all, or refuse and leave it unchanged."""
-        more = _whole(amount) - reservation.amount
+        more = whole_amount(amount) - reservation.amount
         if more <= 0 or not reservation.open:
             return None
         self.periods(wall_ns)
@@ -224,11 +275,16 @@ class Budgets:
         for holder in reservation.holders:
             limit = self._accounts_of(holder).limit
             if limit is not None:
-                refusal = _graver(refusal, self._exceeded(holder, limit, amount, own=reservation.amount))
+                refusal = graver(refusal, self._exceeded(holder, limit, amount, own=reservation.amount))
         reservation.denied = refusal
         if refusal is None:
             reservation.raise_to(amount)
         return refusal
+
+    def amount_held(self, id: str) -> int | None:
+        """What is held for a request of unknown outcome; None if nothing is (any more)."""
+        held = self._held.get(id)
+        return None if held is None else held[0].amount
 
     def resolve(self, id: str, charged: int) -> list[Crossing] | None:
         """Settle a held request whose outcome is known now, as ``settle`` does; None if it is not held (any more)."""
@@ -257,7 +313,7 @@ class Budgets:
         if accounts is None or accounts.limit is None:
             return None
         account = accounts.account(self.periods(wall_ns)[accounts.limit.period])
-        return BudgetState(holder, accounts.limit, account.period, account.charged, account.reserved)
+        return BudgetState(holder, accounts.limit, account.period, account.charged, account.reserved, account.held)
 
     def states(self, wall_ns: int) -> list[BudgetState]:
         """The state of every budget."""
@@ -325,6 +381,10 @@ class Budgets:
         if accounts.limit is not None and accounts.limit.period == kind:
             account.alerted = account.reached(accounts.limit, accounts.percents)
 
+    def _at_least(self, accounts: HolderAccounts, kind: PeriodKind, charged: int) -> None:
+        if accounts.account(self._periods[kind]).charged < charged:
+            self._load(accounts, kind, charged)
+
     def _crossed(self, holder: Holder, account: Account) -> list[Crossing]:
         """The alerts for percentages that ``account`` has newly reached of its holder's budget."""
         accounts = self._holders.get(holder)
@@ -334,39 +394,3 @@ class Budgets:
         new = sorted(account.reached(limit, accounts.percents) - account.alerted)
         account.alerted.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
-
-
-def holders_of(key: str, team: str | None) -> tuple[Holder, ...]:
-    """The holders whose budgets a request counts against: its key, and the key's team if it has one. Both by name."""
-    return (("key", key),) if team is None else (("key", key), ("team", team))
-
-
-def charged_by_holder(charged: Mapping[tuple[str, str | None, str], int]) -> dict[Holder, int]:
-    """The charges of a period, by key, team and model, as what each key and each team was charged; nano-dollars."""
-    sums: dict[Holder, int] = {}
-    for (key, team, _), nano in charged.items():
-        for holder in holders_of(key, team):
-            sums[holder] = sums.get(holder, 0) + nano
-    return sums
-
-
-def charged_by_model(charged: Mapping[tuple[str, str | None, str], int]) -> dict[tuple[str, str], int]:
-    """The charges of a period, by key, team and model, as what each key was charged for each model; nano-dollars."""
-    sums: dict[tuple[str, str], int] = {}
-    for (key, _, model), nano in charged.items():
-        sums[key, model] = sums.get((key, model), 0) + nano
-    return sums
-
-
-def _graver(one: Exceeded | None, other: Exceeded | None) -> Exceeded | None:
-    """Of two refusals that where waiting does not help, else the first."""
-    if one is None or (other is not None and one.passing and not other.passing):
-        return other
-    return one
-
-
-def _whole(amount: int) -> int:
-    """``amount``, checked to be a whole number of at least 0, as every charge must be."""
-    if type(amount) is not int or amount < 0:
-        raise ValueError("an amount of money must be a whole number of nano-dollars, not below zero")
-    return amount

@@ -6,6 +6,7 @@ day begins when its midnight is first shown, or, where clocks are put forward ov
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
@@ -16,6 +17,7 @@ _NANO = 1_000_000_000
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
 _WEEK = timedelta(days=7)
+_WRITTEN = re.compile(r"(\d{4}-\d{2}-\d{2}|\d{8})(Z|[+-]\d{2}:\d{2})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -46,6 +48,23 @@ def period_at(kind: PeriodKind, wall_ns: int, zone: tzinfo) -> BudgetPeriod:
     elif wall_ns < _begins(first, zone):
         first = _previous(kind, first)
     return BudgetPeriod(kind, _begins(first, zone), _begins(_next(kind, first), zone))
+
+
+def day_as_written(text: str, zone: tzinfo) -> BudgetPeriod | None:
+    """The day of a date as people write it: ``2026-11-22``, in ``zone``, or ``2026-11-22Z`` and ``2026-11-22+01:00``,
+    in that of its own. None for any other text, a date with a time among them.
+
+    Raises ValueError for a date that the calendar does not have, OverflowError for one beyond what it can tell.
+    """
+    found = _WRITTEN.fullmatch(text.strip())
+    if found is None:
+        return None
+    if (offset := found[2]) is not None:
+        own = datetime.fromisoformat(f"2000-01-01T00:00{offset}").tzinfo
+        assert own is not None
+        zone = own
+    day = date.fromisoformat(found[1])
+    return BudgetPeriod("day", _begins(day, zone), _begins(day + _DAY, zone))
 
 
 def iso_time(wall_ns: int, zone: tzinfo) -> str:

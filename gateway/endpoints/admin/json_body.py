@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,14 @@ from gateway.wire.client_json import loads_object
 
 MOST_ADMIN_BODY = 256 * 1024
 """Bytes of a body: enough for a thousand models' names."""
+
+ADMIN_USER = "x-gateway-user"
+"""The header in which the command line says which user of its machine asks."""
+
+ADMITTED_AS = "gateway.admin"
+"""Where the guard leaves, in the scope, as whom it let a request in."""
+
+_USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 
 Handler = Callable[[Request], Awaitable[Response]]
 Guard = Callable[[Handler], Handler]
@@ -38,6 +47,13 @@ def answering(works: Mapping[str, JsonHandler]) -> Handler:
         return Response(orjson.dumps(result), media_type="application/json", headers={"cache-control": "no-store"})
 
     return handle
+
+
+def who_asks(request: Request) -> str:
+    """Who asks, for the audit log: how the guard let it in, and the user that it says it is."""
+    user = request.headers.get(ADMIN_USER, "")
+    admitted: str = request.scope.get(ADMITTED_AS, "admin API")
+    return f"{admitted}, user {user}" if _USER.fullmatch(user) else admitted
 
 
 async def body_fields(request: Request) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.routing import Route
 
-from gateway.endpoints.admin.json_body import Guard, JsonHandler, answering, body_fields
+from gateway.endpoints.admin.json_body import Guard, JsonHandler, answering, body_fields, who_asks
 from gateway.endpoints.admin.paths import KEYS_PATH
 from gateway.keys.fields import refuse_unknown
 from gateway.keys.service import MOST_LISTED, KeyService
@@ -32,19 +32,19 @@ def key_routes(service: KeyService, guarded: Guard) -> list[Route]:
         return await service.listing.page(query.get("after", ""), _limit(query), _flag(query, "include_revoked"))
 
     async def create(request: Request) -> Any:
-        return await service.create(await body_fields(request))
+        return await service.create(await body_fields(request), who_asks(request))
 
     async def show(request: Request) -> Any:
         return await service.listing.show(request.path_params["name"])
 
     async def change(request: Request) -> Any:
-        return await service.change(request.path_params["name"], await body_fields(request))
+        return await service.change(request.path_params["name"], await body_fields(request), who_asks(request))
 
     async def revoke(request: Request) -> Any:
-        return await service.revoke(request.path_params["name"])
+        return await service.revoke(request.path_params["name"], who_asks(request))
 
     async def rotate(request: Request) -> Any:
-        return await service.rotate(request.path_params["name"], await body_fields(request))
+        return await service.rotate(request.path_params["name"], await body_fields(request), who_asks(request))
 
     works: dict[str, dict[str, JsonHandler]] = {
         KEYS_PATH: {"GET": page, "POST": create},

@@ -17,7 +17,8 @@ from starlette.routing import Route
 from gateway.billing.ledger import LedgerService
 from gateway.core.defaults import USAGE_BY
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
-from gateway.endpoints.admin.json_body import Handler
+from gateway.endpoints.admin.held import held_routes
+from gateway.endpoints.admin.json_body import ADMITTED_AS, Handler
 from gateway.endpoints.admin.keys import key_routes
 from gateway.endpoints.admin.ledger import ledger_routes
 from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH, USAGE_PATH
@@ -52,6 +53,7 @@ def admin_routes(source: AdminSource) -> list[Route]:
         Route(UPSTREAMS_PATH, admin.guarded(admin.upstreams)),
         *key_routes(source.keys, admin.guarded),
         *ledger_routes(source.ledger, admin.guarded),
+        *held_routes(source.ledger, admin.guarded),
         Route(RELOAD_PATH, admin.guarded(admin.reload), methods=["POST"]),
     ]
 
@@ -74,6 +76,7 @@ class _Admin:
                 raise ClientError(
                     401, "invalid_request_error", "invalid_api_key", "Send the admin key as a Bearer token."
                 )
+            request.scope[ADMITTED_AS] = "admin key" if key else "admin API without a key"
             return await handler(request)
 
         return check_and_handle

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 
-from gateway.stores.records import Correction, NotUnknown
+from gateway.stores.records import AuditEntry, Correction, NotUnknown
+from gateway.stores.sqlite import audit
 from gateway.stores.sqlite.booked_prices import price_ids
 
 
-def correct(connection: sqlite3.Connection, correction: Correction) -> bool:
+def correct(connection: sqlite3.Connection, correction: Correction, entry: AuditEntry | None = None) -> bool:
     """Inside a transaction of the writer's: add a correction; False if the exchange has one already.
+
+    ``entry``: for the audit log, if it is added.
 
     Raises NotUnknown if the exchange is not of unknown outcome, sqlite3.IntegrityError for amounts below 0.
     """
@@ -37,4 +40,7 @@ def correct(connection: sqlite3.Connection, correction: Correction) -> bool:
             price,
         ),
     )
-    return cursor.rowcount == 1
+    if cursor.rowcount != 1:
+        return False
+    audit.append(connection, entry)
+    return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,9 +17,16 @@ import orjson
 from gateway.core.errors import StoreError
 from gateway.core.types import Budget
 from gateway.stores.key_records import MAX_PAGE, NAME, KeyExists, KeyMissing, KeyRevoked, KeySettings, StoredKey
+from gateway.stores.records import AuditEntry
+from gateway.stores.sqlite.audit import append
 from gateway.stores.sqlite.schema import reading
 
 T = TypeVar("T")
+
+_OLDER = (
+    "(SELECT json_group_array(json_array(hex(o.digest), o.until_ns)) FROM older_keys AS o WHERE o.name = keys.name)"
+)
+"""What earlier rotations promised, as JSON."""
 
 
 def list_keys(path: Path, *, after: str = "", limit: int = MAX_PAGE, include_revoked: bool = False) -> list[StoredKey]:
@@ -47,7 +54,7 @@ def load_active(path: Path, now_ns: int) -> list[StoredKey]:
     """
     with reading(path) as store:
         keys = list(_select(store, "WHERE revoked_at_ns IS NULL ORDER BY name", ()))
-    return [_without_dead_digest(key, now_ns) for key in keys if key.active(now_ns)]
+    return [_without_dead_digests(key, now_ns) for key in keys if key.active(now_ns)]
 
 
 def pepper_mark(path: Path) -> bytes | None:
@@ -73,7 +80,16 @@ class KeyStore:
     def __init__(self, writer: Writes) -> None:
         self._writer = writer
 
-    async def create(self, name: str, digest: bytes, mark: bytes, settings: KeySettings, now_ns: int) -> StoredKey:
+    async def create(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        settings: KeySettings,
+        now_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
         """A new key. ``mark``: the pepper's. Raises KeyExists; ValueError for a bad name; StoreError for a pepper
         that is not the one of the other keys.
         """
@@ -87,11 +103,14 @@ class KeyStore:
                 raise KeyExists(f"There is or was a key named '{name}'; names are given once. Choose another.")
             row = _row(key)
             store.execute(f"INSERT INTO keys VALUES ({','.join('?' * len(row))})", row)  # noqa: S608
+            append(store, audit)
             return key
 
         return await self._writer.write(work)
 
-    async def update(self, name: str, change: Callable[[KeySettings], KeySettings]) -> StoredKey:
+    async def update(
+        self, name: str, change: Callable[[KeySettings], KeySettings], *, audit: AuditEntry | None = None
+    ) -> StoredKey:
         """New settings. ``change`` is given those of the moment; it runs in the writer's thread, so it must be quick.
 
         Raises KeyMissing, KeyRevoked, and ValueError for settings that make no sense.
@@ -104,12 +123,23 @@ class KeyStore:
                 "budget_period = ?, expires_at_ns = ?, note = ?, model_budgets = ?, alert = ? WHERE name = ?",
                 (*settings, name),
             )
+            append(store, audit)
             return _get(store, name)
 
         return await self._writer.write(work)
 
-    async def rotate(self, name: str, digest: bytes, mark: bytes, now_ns: int, old_until_ns: int) -> StoredKey:
-        """Another key under the same name; the one before works until ``old_until_ns``, and any older one no more.
+    async def rotate(
+        self,
+        name: str,
+        digest: bytes,
+        mark: bytes,
+        now_ns: int,
+        old_until_ns: int,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> StoredKey:
+        """Another key under the same name; the one before works until ``old_until_ns``, and older ones as long as they
+        were promised to.
 
         Raises KeyMissing, KeyRevoked; StoreError for a pepper that is not the one of the other keys.
         """
@@ -118,18 +148,25 @@ class KeyStore:
             _agree_on_pepper(store, mark)
             key = _get_in_use(store, name)
             old = (key.digest, old_until_ns) if old_until_ns > now_ns else (None, None)
+            store.execute("DELETE FROM older_keys WHERE name = ?", (name,))
+            store.executemany(
+                "INSERT INTO older_keys VALUES (?, ?, ?)",
+                [(digest_before, name, until_ns) for digest_before, until_ns in key.old(now_ns)],
+            )
             store.execute(
                 "UPDATE keys SET digest = ?, old_digest = ?, old_until_ns = ? WHERE name = ?", (digest, *old, name)
             )
+            append(store, audit)
             return _get(store, name)
 
         return await self._writer.write(work)
 
-    async def revoke(self, name: str, now_ns: int) -> StoredKey:
-        """The key, and the one before it, never work again. A second time changes nothing. Raises KeyMissing."""
+    async def revoke(self, name: str, now_ns: int, *, audit: AuditEntry | None = None) -> StoredKey:
+        """The key, and those before it, never work again. A second time changes nothing. Raises KeyMissing."""
 
         def work(store: sqlite3.Connection) -> StoredKey:
-            _get(store, name)
+            if _get(store, name).revoked_at_ns is None:
+                append(store, audit)
             store.execute("UPDATE keys SET revoked_at_ns = ? WHERE name = ? AND revoked_at_ns IS NULL", (now_ns, name))
             return _get(store, name)
 
@@ -173,13 +210,15 @@ def _get_in_use(store: sqlite3.Connection, name: str) -> StoredKey:
 def _select(store: sqlite3.Connection, rest: str, values: tuple[Any, ...]) -> Iterator[StoredKey]:
     with closing(
         store.execute(
-            "SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, team, models, rpm, tpm, "  # noqa: S608
-            f"parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert FROM keys {rest}",
+            f"SELECT name, digest, created_at_ns, revoked_at_ns, old_digest, old_until_ns, {_OLDER}, team, models, "  # noqa: S608
+            "rpm, tpm, parallel, budget_nano, budget_period, expires_at_ns, note, model_budgets, alert "
+            f"FROM keys {rest}",
             values,
         )
     ) as rows:
-        for name, digest, created, revoked, old_digest, old_until, *chosen in rows:
-            yield StoredKey(name, digest, _settings(*chosen), created, revoked, old_digest, old_until)
+        for name, digest, created, revoked, old_digest, old_until, older, *chosen in rows:
+            before = tuple((bytes.fromhex(each), until_ns) for each, until_ns in _latest_first(orjson.loads(older)))
+            yield StoredKey(name, digest, _settings(*chosen), created, revoked, old_digest, old_until, before)
 
 
 def _settings(
@@ -230,7 +269,12 @@ def _settings_row(settings: KeySettings) -> tuple[Any, ...]:
     )
 
 
-def _without_dead_digest(key: StoredKey, now_ns: int) -> StoredKey:
+def _latest_first(older: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    return sorted(older, key=lambda each: each[1], reverse=True)
+
+
+def _without_dead_digests(key: StoredKey, now_ns: int) -> StoredKey:
+    older = tuple((digest, until_ns) for digest, until_ns in key.older if now_ns < until_ns)
     if key.old_until_ns is None or now_ns < key.old_until_ns:
-        return key
-    return StoredKey(key.name, key.digest, key.settings, key.created_at_ns, key.revoked_at_ns)
+        return replace(key, older=older)
+    return replace(key, old_digest=None, old_until_ns=None, older=older)

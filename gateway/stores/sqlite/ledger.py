@@ -17,6 +17,7 @@ from gateway.core import errors
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.records import (
+    AuditEntry,
     Correction,
     Held,
     Intent,
@@ -180,21 +181,25 @@ class SQLiteLedger:
         """See ``open_exchanges.held``. errors.ledger_unavailable() if the file cannot be read."""
         return await self._read(open_exchanges.held, now_ns, "what is held cannot be looked up")
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
         """See ``open_exchanges.charged_since``; settlements still ``pending`` are not in it.
 
         errors.ledger_unavailable() if the file cannot be read.
         """
-        return await self._read(open_exchanges.charged_since, start_ns, "what was charged cannot be looked up")
+        query = partial(open_exchanges.charged_since, end_ns=end_ns)
+        return await self._read(query, start_ns, "what was charged cannot be looked up")
 
-    async def correct(self, correction: Correction) -> bool:
-        """Return once the correction is on the disk; False if the exchange had one already.
+    async def correct(self, correction: Correction, audit: AuditEntry | None = None) -> bool:
+        """Return once the correction is on the disk, with its entry in the audit log; False if the exchange had one
+        already.
 
         Everything settled before the call is known by then. NotUnknown if the exchange is not of unknown outcome,
         ValueError for amounts no row holds, errors.ledger_unavailable() if it cannot be written.
         """
         try:
-            return await self.write(partial(corrections.correct, correction=correction))
+            return await self.write(partial(corrections.correct, correction=correction, entry=audit))
         except inserts.UNFIT as error:
             raise ValueError(f"the correction of {correction.id} fits no row of the ledger: {error}") from error
 

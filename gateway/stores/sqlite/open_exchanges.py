@@ -24,6 +24,8 @@ _IN_DOUBT = (
 )
 """What was not corrected and came in since. CROSS JOIN: begin with the few that are unknown."""
 
+_HELD = "i.id, i.at_ns, i.key, i.team, i.reserved, i.model"
+
 _UnknownRow = tuple[str, int, str, str | None, str, int, int, int]
 """An exchange's id, time, key, team, model, what it reserved, what its attempts without a task are booked at, and the
 pieces that must have left a task each if the tasks are to tell all."""
@@ -37,12 +39,12 @@ def held(path: Path, now_ns: int) -> list[Held]:
     since = now_ns - UNKNOWN_HELD_NS + 1
     with reading(path) as store:
         rows = store.execute(
-            f"SELECT i.id, i.at_ns, i.key, i.team, i.reserved, i.model {_IN_DOUBT} "  # noqa: S608
-            "UNION ALL SELECT i.id, i.at_ns, i.key, i.team, i.reserved, i.model FROM intents AS i "
+            f"SELECT {_HELD}, 0, i.route, i.request_id, s.attempts = '[]' {_IN_DOUBT} "  # noqa: S608
+            f"UNION ALL SELECT {_HELD}, 1, i.route, i.request_id, 0 FROM intents AS i "
             "WHERE i.at_ns >= ? AND NOT EXISTS (SELECT 1 FROM settlements AS s WHERE s.id = i.id) ORDER BY 2, 1",
             (since, since),
-        )
-        return [Held(*row) for row in rows]
+        ).fetchall()
+        return [_held(store, row) for row in rows]
 
 
 def unknown_exchanges(path: Path, since_ns: int) -> list[UnknownExchange]:
@@ -58,14 +60,21 @@ def unknown_exchanges(path: Path, since_ns: int) -> list[UnknownExchange]:
         return [_unknown(store, row) for row in rows]
 
 
-def charged_since(path: Path, start_ns: int) -> dict[tuple[str, str | None, str], int]:
-    """Nano-dollars charged for what came in at ``start_ns`` or later, by key, team and model.
+def charged_since(path: Path, start_ns: int, end_ns: int | None = None) -> dict[tuple[str, str | None, str], int]:
+    """Nano-dollars charged for what came in at ``start_ns`` or later, and before ``end_ns``, by key, team and model.
 
     A key that changed its team appears with both: a key's sum is that over its teams, and the other way round.
     """
     with reading(path) as store:
-        sums = add_up(store, start_ns, _EVER, ("key", "nullif(team, '')", "model"), pruned_ns=pruned_before(store))
+        until_ns = _EVER if end_ns is None else end_ns
+        sums = add_up(store, start_ns, until_ns, ("key", "nullif(team, '')", "model"), pruned_ns=pruned_before(store))
     return {(key or "", team, model or ""): figures[_CHARGED] for (key, team, model), figures in sums.items()}
+
+
+def _held(store: sqlite3.Connection, row: tuple[str, int, str, str | None, int, str, int, str, str, int]) -> Held:
+    identity, at_ns, key, team, reserved, model, running, route, request, cut = row
+    tasks = tuple(task.task_id for task in _tasks(store, identity))
+    return Held(identity, at_ns, key, team, reserved, model, bool(running), route, request, bool(cut), tasks)
 
 
 def _unknown(store: sqlite3.Connection, row: _UnknownRow) -> UnknownExchange:

@@ -18,8 +18,19 @@ from typing import TypeVar
 from gateway.core.errors import StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.key_records import MAX_PAGE, StoredKey
-from gateway.stores.records import Balance, BalancePeriod, Held, Pruned, UsageRow, Verification
-from gateway.stores.sqlite import balances, keys, open_exchanges, pruning, queries
+from gateway.stores.records import (
+    AlertState,
+    AuditEntry,
+    Balance,
+    BalancePeriod,
+    Held,
+    KnownAlerts,
+    Pruned,
+    StoredAlert,
+    UsageRow,
+    Verification,
+)
+from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
@@ -93,11 +104,16 @@ class SQLiteUsage:
     async def prunable(self, before_ns: int) -> Pruned:
         return await asyncio.to_thread(pruning.prunable, self._path, before_ns)
 
-    async def charged_since(self, start_ns: int) -> Mapping[tuple[str, str | None, str], int]:
-        return await asyncio.to_thread(open_exchanges.charged_since, self._path, start_ns)
+    async def charged_since(
+        self, start_ns: int, end_ns: int | None = None
+    ) -> Mapping[tuple[str, str | None, str], int]:
+        return await asyncio.to_thread(open_exchanges.charged_since, self._path, start_ns, end_ns)
 
     async def held(self, now_ns: int) -> list[Held]:
         return await asyncio.to_thread(open_exchanges.held, self._path, now_ns)
+
+    async def audit(self, since_ns: int) -> list[AuditEntry]:
+        return await asyncio.to_thread(audit.entries, self._path, since_ns)
 
 
 class SQLiteBalances:
@@ -111,6 +127,25 @@ class SQLiteBalances:
 
     async def periods(self, since_ns: int, until_ns: int) -> list[BalancePeriod]:
         return await asyncio.to_thread(balances.balance_periods, self._ledger.path, since_ns, until_ns)
+
+
+class SQLiteAlerts:
+    """Alerts of budgets in a file. Implements ``stores.base.AlertRecords``."""
+
+    def __init__(self, ledger: SQLiteLedger) -> None:
+        self._ledger = ledger
+
+    async def known(self) -> KnownAlerts:
+        return await asyncio.to_thread(alerts.known, self._ledger.path)
+
+    async def record(self, alert: StoredAlert) -> None:
+        await self._ledger.write(partial(alerts.record, alert=alert))
+
+    async def end(self, id: str, state: AlertState) -> None:
+        await self._ledger.write(partial(alerts.end, id=id, state=state))
+
+    async def forget_time_before(self) -> None:
+        await self._ledger.write(alerts.forget_time_before)
 
 
 class SQLiteStore:
@@ -127,6 +162,7 @@ class SQLiteStore:
         self.keys = SQLiteKeys(ledger.path, ledger)
         self.usage = SQLiteUsage(ledger.path)
         self.balances = SQLiteBalances(ledger)
+        self.alerts = SQLiteAlerts(ledger)
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> SQLiteStore:

@@ -17,6 +17,7 @@ from gateway.core.types import Budget
 
 NOON = int(datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()) * 1_000_000_000  # a month's last day
 HOUR = 3600 * 1_000_000_000
+DAY = 24 * HOUR
 KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 LIMITS: dict[Holder, Budget] = {
     ("key", "daily"): Budget(100, "day"),
@@ -50,11 +51,11 @@ class Request:
 
 
 class Spending(RuleBasedStateMachine):
-    """Requests come, end, get lost and are found, while the clock runs on and is sometimes set back a little."""
+    """Requests come, end, get lost and are found, while the clock runs on, is set back, and jumps."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.latest = NOON
+        self.now = NOON
         self.budgets = Budgets(UTC, NOON)
         self.budgets.configure(LIMITS, NOON)
         self.requests: list[Request] = []
@@ -83,11 +84,31 @@ class Spending(RuleBasedStateMachine):
     @rule(hours=st.integers(-2, 12))
     def time_passes(self, hours: int) -> None:
         self.now += hours * HOUR
-        self.latest = max(self.latest, self.now)
+        self.clock_was_moved()
+
+    @rule(days=st.sampled_from([-400, -31, -7, -1, 1, 2, 30, 365, 400]))
+    def the_clock_jumps(self, days: int) -> None:
+        self.now = max(NOON - 500 * DAY, self.now + days * DAY)
+        self.clock_was_moved()
+
+    def clock_was_moved(self) -> None:
+        """As the service does: what was charged in the periods that a clock set back shows is read from the ledger."""
+        periods = self.budgets.periods(self.now)
+        if self.budgets.set_back:
+            self.budgets.set_back = False
+            self.budgets.recount({period: self.ledger(kind, period.start_ns) for kind, period in periods.items()})
+
+    def ledger(self, kind: PeriodKind, start: int) -> dict[tuple[str, str | None, str], int]:
+        charged: Counter[tuple[str, str | None, str]] = Counter()
+        for one in self.requests:
+            if one.starts[kind] == start and one.charged:
+                key, *team = one.reservation.holders
+                charged[key[1], team[0][1] if team else None, "gpt-4o"] += one.charged
+        return dict(charged)
 
     @rule(holders=HOLDERS, amount=AMOUNTS)
     def a_request_comes(self, holders: tuple[Holder, ...], amount: int) -> None:
-        starts = {kind: period_at(kind, self.latest, UTC).start_ns for kind in KINDS}
+        starts = {kind: period_at(kind, self.now, UTC).start_ns for kind in KINDS}
         limited = [(holder, LIMITS[holder]) for holder in holders if holder in LIMITS]
         fits = amount == 0 or all(
             sum(self.sums(holder, limit.period, starts[limit.period])[:2]) + amount <= limit.amount
@@ -110,7 +131,7 @@ class Spending(RuleBasedStateMachine):
             return
         before = request.reservation.amount
         more = amount - before
-        starts = {kind: period_at(kind, self.latest, UTC).start_ns for kind in KINDS}
+        starts = {kind: period_at(kind, self.now, UTC).start_ns for kind in KINDS}
         fits = more <= 0 or all(
             sum(self.sums(holder, LIMITS[holder].period, starts[LIMITS[holder].period])[:2]) + more
             <= LIMITS[holder].amount
@@ -166,7 +187,7 @@ class Spending(RuleBasedStateMachine):
         for holder in (*LIMITS, ("key", "free")):
             for kind in KINDS:
                 charged, reserved = self.budgets.used(holder, kind, self.now)
-                start = period_at(kind, self.latest, UTC).start_ns
+                start = period_at(kind, self.now, UTC).start_ns
                 assert (charged, reserved) == self.sums(holder, kind, start)[:2]
                 assert type(charged) is type(reserved) is int
 

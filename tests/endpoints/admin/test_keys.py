@@ -40,6 +40,7 @@ NOTHING_SET = {
     "budget": None,
     "budget_used_usd": None,
     "budget_reserved_usd": None,
+    "budget_held_usd": None,
     "budget_left_usd": None,
     "budget_renews": None,
     "model_budgets": {},
@@ -50,6 +51,7 @@ NOTHING_SET = {
     "created": "2026-11-22T08:00:00Z",
     "revoked": None,
     "old_key_until": None,
+    "older_keys_until": [],
 }
 
 
@@ -193,15 +195,21 @@ async def test_settings_are_shown_as_they_were_written(desk: Desk) -> None:
     [
         ("90d", "2027-02-20T08:00:00Z"),
         ("12h", "2026-11-22T20:00:00Z"),
-        ("2030-01-31", "2030-01-30T22:00:00Z"),
+        ("2030-01-31", "2030-01-31T22:00:00Z"),
+        ("2030-12-31", "2030-12-31T22:00:00Z"),
+        ("2030-01-31Z", "2030-02-01T00:00:00Z"),
+        ("2030-01-31+05:30", "2030-01-31T18:30:00Z"),
+        ("2026-11-22", "2026-11-22T22:00:00Z"),
         ("2030-01-31T08:00", "2030-01-31T06:00:00Z"),
         ("2030-01-31T08:00Z", "2030-01-31T08:00:00Z"),
     ],
 )
-async def test_an_expiry_is_a_time_from_now_or_a_date_of_our_zone(desk: Desk, text: str, moment: str) -> None:
+async def test_an_expiry_is_a_time_from_now_or_the_end_of_a_day_of_our_zone(desk: Desk, text: str, moment: str) -> None:
     desk.rules = KeyRules((), frozenset(), timezone(timedelta(hours=2)), budget, duration)
     made = await desk.done("POST", KEYS, {"name": "alice", "expires": text})
     assert made["expires"] == moment
+    desk.clock.now = datetime.fromisoformat(moment) - timedelta(seconds=1)
+    assert desk.opens(made["key"]) is not None
     desk.clock.now = datetime.fromisoformat(moment)
     assert desk.opens(made["key"]) is None
     assert (await desk.done("GET", f"{KEYS}/alice"))["state"] == "expired"
@@ -250,7 +258,18 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"name": "a", "expires": 90}, "expires", "invalid_type"),
     *(
         ({"name": "a", "expires": text}, "expires", "invalid_value")
-        for text in ("soon", "90", "0", "2020-01-01", "9999-12-31", "2500-01-01", "99999d", "0001-01-01T00:00+12:00")
+        for text in (
+            "soon",
+            "90",
+            "0",
+            "2020-01-01",
+            "2026-11-21",
+            "2030-02-30",
+            "9999-12-31",
+            "2500-01-01",
+            "99999d",
+            "0001-01-01T00:00+12:00",
+        )
     ),
     ({"name": "a", "note": ["x"]}, "note", "invalid_type"),
     ({"name": "a", "note": "x" * 1001}, "note", "invalid_value"),
@@ -352,10 +371,16 @@ async def test_a_rotated_key_works_on_for_its_grace(desk: Desk, fields: Any, gra
     assert (await desk.done("GET", f"{KEYS}/alice"))["old_key_until"] is None
 
 
-async def test_a_second_rotation_ends_the_first_key_at_once(desk: Desk) -> None:
+async def test_a_second_rotation_keeps_what_the_first_promised(desk: Desk) -> None:
     keys = [(await desk.done("POST", KEYS, {"name": "alice"}))["key"]]
     keys += [(await desk.done("POST", f"{KEYS}/alice/rotate"))["key"] for _ in range(2)]
-    assert [desk.opens(key) for key in keys] == [None, "alice", "alice"]
+    assert [desk.opens(key) for key in keys] == ["alice"] * 3
+    again = await desk.done("POST", f"{KEYS}/alice/rotate", {"grace": "0s"})
+    assert (again["old_key_until"], again["older_keys_until"]) == (None, ["2026-11-23T08:00:00Z"] * 2)
+    assert [desk.opens(key) for key in (*keys, again["key"])] == ["alice", "alice", None, "alice"]
+    desk.clock.now += timedelta(days=1)
+    assert [desk.opens(key) for key in (*keys, again["key"])] == [None, None, None, "alice"]
+    assert (await desk.done("GET", f"{KEYS}/alice"))["older_keys_until"] == []
 
 
 async def test_a_grace_that_makes_no_sense_leaves_the_key_as_it_is(desk: Desk) -> None:
@@ -436,10 +461,18 @@ async def test_a_budget_is_shown_with_what_is_used_of_it(desk: Desk) -> None:
         "budget": "50/month",
         "budget_used_usd": 1.25,
         "budget_reserved_usd": 0.25,
+        "budget_held_usd": 0.0,
         "budget_left_usd": 48.5,
         "budget_renews": "2026-12-01T00:00:00Z",
         "model_budgets": {},
-        "team_budget": {"budget": "2/total", "used_usd": 1.25, "reserved_usd": 0.25, "left_usd": 0.5, "renews": None},
+        "team_budget": {
+            "budget": "2/total",
+            "used_usd": 1.25,
+            "reserved_usd": 0.25,
+            "held_usd": 0.0,
+            "left_usd": 0.5,
+            "renews": None,
+        },
     }
     assert (await desk.done("GET", KEYS))["data"] == [shown]
 
@@ -447,7 +480,7 @@ async def test_a_budget_is_shown_with_what_is_used_of_it(desk: Desk) -> None:
 async def test_budgets_by_model_are_set_one_by_one_and_shown_with_what_is_used(desk: Desk) -> None:
     fields = {"budget": "20/week", "model_budgets": {"gpt-4o*": "5/day", "flux-*": "0.5/total"}, "alert": "50, 80%"}
     made = await desk.done("POST", KEYS, {"name": "alice", **fields})
-    unused = {"used_usd": None, "reserved_usd": None, "left_usd": None, "renews": None}
+    unused = {"used_usd": None, "reserved_usd": None, "held_usd": None, "left_usd": None, "renews": None}
     assert made["budget"] == "20/week"
     assert made["alert"] == [50, 80]
     assert made["models"] == ["*"]
@@ -468,6 +501,7 @@ async def test_budgets_by_model_are_set_one_by_one_and_shown_with_what_is_used(d
         "budget": "5/day",
         "used_usd": 0,
         "reserved_usd": 1.25,
+        "held_usd": 0.0,
         "left_usd": 3.75,
         "renews": "2026-11-23T00:00:00Z",
     }

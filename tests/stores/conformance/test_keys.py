@@ -100,6 +100,18 @@ async def test_after_rotating_the_old_digest_stays_until_its_time(store: Store) 
     assert at_once.old_digest is None
 
 
+async def test_a_second_rotation_keeps_what_the_first_promised(store: Store, reopen: Reopen) -> None:
+    first = await make(store, "alice")
+    await make(store, "bob")
+    await store.keys.rotate("alice", b"2" * 32, PEPPER.mark, NOW, NOW + 100)
+    await store.keys.rotate("alice", b"3" * 32, PEPPER.mark, NOW + 1, NOW + 50)
+    await store.keys.rotate("alice", b"4" * 32, PEPPER.mark, NOW + 2, NOW + 2)
+    [alice, bob] = await (await reopen()).keys.active(NOW + 3)
+    assert (alice.digest, alice.old(NOW + 3)) == (b"4" * 32, ((first.digest, NOW + 100), (b"2" * 32, NOW + 50)))
+    assert alice.old(NOW + 50) == ((first.digest, NOW + 100),)
+    assert (alice.old(NOW + 100), bob.old(0)) == ((), ())
+
+
 async def test_what_was_revoked_stays_revoked(store: Store, reopen: Reopen) -> None:
     await make(store, "alice")
     first = await store.keys.revoke("alice", NOW + 1)

@@ -179,8 +179,11 @@ async def test_what_is_unknown_can_be_asked_for_with_its_tasks(books: SQLiteLedg
 
 async def test_what_is_open_or_unknown_holds_its_reservation_for_a_day(books: SQLiteLedger):
     await books.reserve(intent("later", at_ns=NOW + 1, key="bob", team=None, reserved=7))
-    alice = [Held(identity, NOW, "alice", "growth", 100, "gpt-4o") for identity in ("found", "lost", "open")]
-    bob = Held("later", NOW + 1, "bob", None, 7, "gpt-4o")
+    alice = [
+        Held(identity, NOW, "alice", "growth", 100, "gpt-4o", identity == "open", "chat", f"req-{identity}", cut)
+        for identity, cut in (("found", True), ("lost", False), ("open", False))
+    ]
+    bob = Held("later", NOW + 1, "bob", None, 7, "gpt-4o", True, "chat", "req-later")
     assert await books.held(NOW) == [*alice, bob]
     assert await books.held(NOW + UNKNOWN_HELD_NS - 1) == [*alice, bob]
     assert await books.held(NOW + UNKNOWN_HELD_NS) == [bob]

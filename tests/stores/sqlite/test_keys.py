@@ -171,9 +171,17 @@ async def test_after_rotating_both_keys_work_until_the_grace_is_over(keys: KeySt
     [alone] = load_active(path, NOW + 10)
     assert (alone.digest, alone.old_digest, alone.old_until_ns) == (b"2" * 32, None, None)
     third = await keys.rotate("alice", b"3" * 32, MARK, NOW + 1, NOW + 20)
-    assert (third.digest, third.old_digest) == (b"3" * 32, b"2" * 32), "the first works no more"
+    assert (third.digest, third.old_digest) == (b"3" * 32, b"2" * 32)
+    assert third.older == ((first.digest, NOW + 10),), "the first works as long as it was promised"
     at_once = await keys.rotate("alice", b"4" * 32, MARK, NOW + 2, NOW + 2)
     assert (at_once.digest, at_once.old_digest) == (b"4" * 32, None)
+    assert at_once.older == ((b"2" * 32, NOW + 20), (first.digest, NOW + 10)), "the third alone works no more"
+    assert load_active(path, NOW + 9) == [at_once]
+    [later] = load_active(path, NOW + 10)
+    assert later.older == ((b"2" * 32, NOW + 20),)
+    last = await keys.rotate("alice", b"5" * 32, MARK, NOW + 20, NOW + 30)
+    assert last.older == (), "what works no more is forgotten"
+    assert load_active(path, NOW + 29)[0].old(NOW + 29) == ((b"4" * 32, NOW + 30),)
 
 
 async def test_what_was_revoked_stays_revoked(keys: KeyStore, ledger: SQLiteLedger, path: Path):

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import StoreError
+from gateway.stores.sqlite import schema
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
 from gateway.stores.sqlite.schema import open_for_writing, reading
 
 from .books import StoppedClock, intent, rows, settlement, tamper, task
 
-VERSIONS = range(1, 11)
+VERSIONS = range(1, len(schema._migrations()) + 1)
 """Of the schema: one for each numbered script."""
 
 
