@@ -13,6 +13,7 @@ import uvloop
 
 from gateway.app.gateway import Gateway
 from gateway.runtime.tasks import TrackedTasks
+from gateway.telemetry.log import Log
 
 CUT_OFF_SECONDS = 5.0
 """How long stragglers have to write their last event after the drain time, and idle connections to close."""
@@ -46,12 +47,13 @@ Start = Callable[[], Coroutine[Any, Any, Gateway]]
 """Starts a gateway; cancelled, it undoes what it began."""
 
 
-async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None]) -> int:
+async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None], log: Log) -> int:
     """Start and serve until SIGTERM or SIGINT, then drain: /readyz answers 503, after ``drain_delay`` new requests are
     refused, running ones finish within the configured time, the rest is ended with an error event. A second signal ends
     the waiting at once; one during the start ends that. Returns the exit code.
 
     SIGHUP reloads the configuration. In the foreground of a terminal it means that the terminal is closed, and stops.
+    SIGUSR1 opens the file of ``log`` again.
     """
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -64,6 +66,8 @@ async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None])
         loop.add_signal_handler(number, told_to_stop)
     # Nothing to reload yet, and as a service no reason to die.
     loop.add_signal_handler(signal.SIGHUP, told_to_stop if in_foreground else lambda: None)
+    if hasattr(signal, "SIGUSR1"):
+        loop.add_signal_handler(signal.SIGUSR1, log.open_again)
     gateway = await _started(start, stop)
     if gateway is None:
         return 0

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
 from typing import Any, cast
 
@@ -26,6 +25,7 @@ import httptools
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error
 from gateway.core.headers import Headers
 from gateway.runtime.interruption import Watchdog
+from gateway.server.connection_stage import ConnectionStage
 from gateway.server.cycle import RequestCycle
 from gateway.server.flow import FlowControl
 from gateway.server.headers import error_headers, headers_too_large, malformed_request, request_id, request_timeout
@@ -39,15 +39,6 @@ REQUEST = "request"
 """The name of the task in which the application answers a request."""
 
 _log = logging.getLogger("gateway.server")
-
-
-class ConnectionStage(Enum):
-    """What a connection waits for."""
-
-    HEAD = "head"
-    BODY = "body"
-    ANSWER = "answer"
-    CLOSING = "closing"
 
 
 HEAD, BODY, ANSWER, CLOSING = ConnectionStage
@@ -84,6 +75,7 @@ class ServerProtocol(asyncio.Protocol):
         self._unsent = 0
         self.gone = False
         self.stalled = False
+        self.refusal: tuple[GatewayError, str] | None = None
         self.on_gone: Callable[[], None] | None = None
 
     # What the application may ask of its client's connection (connection.py), and the listener of any
@@ -128,6 +120,7 @@ class ServerProtocol(asyncio.Protocol):
         self._watchdog.watch(self._loop.time() + self._limits.head_timeout)
         if len(connections) > self._limits.connections + self._limits.refusals:
             self.transport.abort()
+            self._tell_refused(gateway_overloaded(), request_id(()))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._state.connections.discard(self)
@@ -183,6 +176,7 @@ class ServerProtocol(asyncio.Protocol):
         self._of_page = False
         self._content = self._framing = 0
         self.gone = self.stalled = False
+        self.refusal = None
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -360,15 +354,23 @@ class ServerProtocol(asyncio.Protocol):
         self._still_sending = True  # for all that is known
         cycle = self._cycle
         if self._stage is BODY and cycle is not None:
+            self.refusal = (
+                error.with_traceback(None),
+                identifier,
+            )  # the application tells of it, as it does of every request it has begun with
             cycle.disconnect()
             self._client_left()
             if cycle.started:
                 self.transport.abort()
                 return
+        else:
+            self._tell_refused(error, identifier)
         self._answer_in_place(error, identifier, head_only=self._parser.get_method() == b"HEAD")
         self._close()
-        if self._state.on_refused is not None:
-            self._state.on_refused(error, identifier)
+
+    def _tell_refused(self, error: GatewayError, identifier: str) -> None:
+        came = {**self._scope, "raw_path": self._url.partition(b"?")[0], "headers": self._headers}
+        self._state.on_refused(error, identifier, came)
 
     def _answer_in_place(self, error: GatewayError, identifier: str, *, head_only: bool = False) -> None:
         body = error.body()

@@ -24,8 +24,9 @@ class ListenerState:
 
     app: Application
     limits: ServerLimits
-    on_refused: Callable[[GatewayError, str], None] | None = None
-    """Called with every error that a connection answered in the application's place, and the request's id."""
+    on_refused: Callable[[GatewayError, str, Scope], None] = lambda *_: None
+    """Called with every error that a connection answered before the application saw the request, the request's id, and
+    a scope with what had come of it: ``raw_path``, ``headers``, ``client``."""
 
     cors: Callable[[bytes], Headers] | None = None
     """An Origin → the headers that every answer to that page carries. None: no page may read an answer."""

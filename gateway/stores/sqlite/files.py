@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
 from pathlib import Path
 
 from gateway.core.errors import StoreError
+from gateway.runtime.ownership import give_to_owner_of as give_to_owner_of
 
 
 def beside(store: Path, ending: str) -> Path:
@@ -37,16 +37,3 @@ def open_own(path: Path, what: str) -> int:
         os.close(descriptor)
         raise StoreError(f"{path} is not a file of its own, so it is not the {what} of a store. Remove it.")
     return descriptor
-
-
-def give_to_owner_of(folder: Path, path: Path) -> None:
-    """Give a file that root has just made in another user's folder to that user, whose service is to open it.
-
-    Nothing happens to files of anybody but root, nor where it may not be done.
-    """
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return
-    with contextlib.suppress(OSError):
-        owner, made = os.stat(folder), os.lstat(path)
-        if owner.st_uid != 0 and made.st_uid == 0:
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
