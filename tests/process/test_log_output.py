@@ -27,10 +27,20 @@ async def knock(gateway: Gateway, identifier: str) -> None:
 
 async def holds(path: Path, identifier: str) -> list[dict[str, Any]]:
     """The lines of a log's file, each of them whole, once one of them is this request's."""
+
+    def there() -> bool:
+        return path.exists() and identifier in path.read_text()
+
     async with asyncio.timeout(20):
-        while not path.exists() or identifier not in path.read_text():
+        while not there():
             await asyncio.sleep(0.05)
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+async def appears(path: Path) -> None:
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(path.exists):
+            await asyncio.sleep(0.05)
 
 
 class TestFile:
@@ -57,9 +67,7 @@ class TestFile:
             (tmp_path / "gateway.log").rename(tmp_path / "gateway.log.1")
             if asked:
                 gateway.signal(signal.SIGUSR1)
-                async with asyncio.timeout(20):
-                    while not (tmp_path / "gateway.log").exists():
-                        await asyncio.sleep(0.05)
+                await appears(tmp_path / "gateway.log")
             await knock(gateway, "after")
             lines = await holds(tmp_path / "gateway.log", "after")
         assert "before" not in [line.get("request_id") for line in lines]
