@@ -43,6 +43,7 @@ from gateway.runtime.wakeups import Wakeups
 from gateway.stores.base import Ledger, Store
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.recent_traffic import RecentTraffic
 from gateway.telemetry.series import LabelSpace
 from gateway.upstream.account import task_limit
 from gateway.upstream.dialer import Dialer
@@ -68,7 +69,7 @@ def build_services(
     most = _room_for(config.limits.in_flight)
     tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
     pool = ConnectionPool(dialer)
-    metrics = Metrics(__version__, labels(config, keyring.keys))
+    metrics = Metrics(__version__, labels(config, keyring.keys), RecentTraffic(clock.monotonic))
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
     budgets = BudgetService(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from gateway import __version__
 from gateway.app.assembly import (
-    RESERVED_DESCRIPTORS,
     budget_settings,
     build_image_orders,
     build_key_service,
@@ -23,15 +20,18 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.key_probe import KeyProbe
+from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import unchangeable
+from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
 from gateway.core.defaults import USAGE_SINCE
-from gateway.core.errors import ConfigError, GatewayError
+from gateway.core.errors import ConfigError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
@@ -39,12 +39,12 @@ from gateway.endpoints.admission import Admission
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.chat import ChatEndpoint
 from gateway.endpoints.front_page import front_page_routes
-from gateway.endpoints.health import PATHS as HEALTH
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.images import ImagesEndpoint
 from gateway.endpoints.models import model_routes
+from gateway.endpoints.request_journal import RequestJournal
 from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.endpoints.tasks import CreateTask
@@ -55,14 +55,12 @@ from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
-from gateway.runtime.descriptors import descriptor_limit
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch, RouteHandler
-from gateway.server.limits import ServerLimits, client_connections
-from gateway.server.listener import RunningServer, start_server, url_for_this_machine, url_of
+from gateway.server.listener import RunningServer, url_for_this_machine, url_of
 from gateway.stores.base import Store
 from gateway.stores.engines import open_store
 from gateway.stores.key_records import StoredKey
@@ -70,9 +68,6 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from gateway.upstream.dialer import Dialer, SystemDialer
 from gateway.wire.chat_request import CHAT_PATH
-
-ADMIN_CONNECTIONS = 16
-"""At once, to the admin listener: a scraper or two, a command line or two."""
 
 
 class Gateway:
@@ -100,8 +95,11 @@ class Gateway:
             AuthThrottle(),
             services.clock.monotonic,
             lambda: self.config.trusted_proxies,
+            keyring.former,
         )
-        self._model_lists = ModelLists(services, config)
+        self._journal = RequestJournal(services, self._authenticator.address)
+        self._key_probe = KeyProbe(services)
+        self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
@@ -125,7 +123,7 @@ class Gateway:
     ) -> Gateway:
         """Open the ledger and both listeners. Raises ConfigError, StoreError, ListenError.
 
-        ``ask_for_models``: ask upstreams what they list.
+        ``ask_for_models``: ask upstreams what they list, and whether they take their keys.
         """
         if problems := unsupported(config):
             raise ConfigError(problems)
@@ -158,12 +156,14 @@ class Gateway:
         tell_of_ends(config, log)
         services.tasks.spawn(watch_ends(lambda: gateway.config, log), "ends")
         services.tasks.spawn(watch_lag(gateway._late), "lag")
+        services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(look_after(store, log), "store")
         if ask_for_models:
             gateway._model_lists.start()
+            gateway._key_probe.start(config.upstreams.values())
         services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
 
@@ -213,6 +213,7 @@ class Gateway:
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
         self._images.reached_by(config.outward)
+        self._key_probe.ask(config.upstreams.values())
         services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
         return []
 
@@ -270,30 +271,18 @@ class Gateway:
             cors,
             secret=("/images/", "/webhooks/"),
             unlisted=("/webhooks/",),
+            on_end=self._journal.ended,
         )
         admin = Dispatch(
             {},
             admin_routes(self._admin_source()),
             partial(_crashed, services.log),
             BrowserGuard(lambda: not self.config.admin.key, lambda: (*self.config.hosts, config.admin.listen.host)),
+            on_end=self._journal.ended,
         )
-        connections = client_connections(descriptor_limit(), RESERVED_DESCRIPTORS)
-        many = ServerLimits(headers=config.limits.headers, connections=connections)
-        few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
-        told: dict[str, Any] = {"on_refused": self._refused, "trusted": lambda: self.config.trusted_proxies}
-        options: dict[str, Any] = {
-            "limits": many,
-            "cors": cors.answer_headers,
-            "hostless": lambda path: main.route_of(path) in HEALTH,
-            **told,
-        }
-        if self._servers:  # it said that the store was being opened
-            self._servers[0].hand_over(main, **options)
-        else:
-            self._servers.append(await start_server(main, config.listen.host, config.listen.port, **options))
-        self._servers.append(
-            await start_server(admin, config.admin.listen.host, config.admin.listen.port, limits=few, **told)
-        )
+        services.metrics.name_routes(main.paths | admin.paths)
+        doors = Doors(main, admin, cors, self._journal, lambda: self.config.trusted_proxies)
+        await doors.open(config, self._servers)
         self._images.listening(url_for_this_machine(self._servers[0]))
         self._images.surrounded_by(surroundings(config, self._servers))
 
@@ -363,18 +352,9 @@ class Gateway:
         period = parse_period(since or USAGE_SINCE, until, now_ns, self.config.time_zone)
         return await usage_rows(self._store.usage, period, by, self.config.time_zone)
 
-    def _upstreams(self) -> dict[str, Any]:
-        snapshot, now = self.services.snapshot, self.services.clock.monotonic()
-        return {
-            "version": __version__,
-            "store": self._store.name,
-            "draining": self._leaving or self.services.gate.draining,
-            "in_flight": len(self.services.gate),
-            "ledger_rows_pending": self._store.ledger.pending,
-            "event_loop_lag_seconds": round(self._lag, 4),
-            "upstreams": self._model_lists.lists.beside(snapshot.states.describe(now)),
-            "off": list(self.config.off),
-        }
+    async def _upstreams(self) -> dict[str, Any]:
+        lists, off = self._model_lists.lists, self.config.off
+        return await describe_gateway(self.services, self._store, lists, leaving=self._leaving, lag=self._lag, off=off)
 
     def _not_ready(self) -> Sequence[str]:
         reasons = []
@@ -384,17 +364,9 @@ class Gateway:
             reasons.append("the ledger cannot be written")
         return reasons
 
-    def _refused(self, error: GatewayError, request_id: str) -> None:
-        self.services.log.warning("refused", request_id=request_id, status=error.status, code=error.code)
-
     def _late(self, seconds: float) -> None:
         self._lag = seconds
 
 
 def _crashed(log: Log, request_id: str, crash: Exception) -> None:
     log_crash(log, "internal_error", crash, request_id=request_id)
-
-
-def build_log(config: Config) -> Log:
-    """The log of the configuration's format and level, on stderr, its secrets struck out."""
-    return Log(config.log.format, config.log.level, Redactor(config.secrets, config.upstream_hosts), sys.stderr)

@@ -8,13 +8,14 @@ effect with the next request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from gateway.app.assembly import take_snapshot
 from gateway.config import Config
 from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.model_listing import ModelListing
-from gateway.core.types import Upstream
+from gateway.core.types import Credential, Upstream
 from gateway.exchange.services import Services
 from gateway.runtime import today
 from gateway.upstream.model_list import ask_model_list
@@ -33,9 +34,18 @@ LISTING_HOLDS = 10 * 1_000_000_000
 
 
 class ModelLists:
-    """The lists of the upstreams of a running gateway. Nothing is asked before ``start``."""
+    """The lists of the upstreams of a running gateway. Nothing is asked before ``start``.
 
-    def __init__(self, services: Services, config: Config) -> None:
+    ``on_refused``: told of an upstream's key that was refused on the way, and the status.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        config: Config,
+        on_refused: Callable[[Upstream, Credential, int], None] = lambda *_: None,
+    ) -> None:
+        self._on_refused = on_refused
         self.lists: ListedModels = NOTHING_LISTED
         self._services = services
         self._config = config
@@ -86,7 +96,7 @@ class ModelLists:
     async def _ask(self, upstream: Upstream) -> bool:
         """Ask once; whether there was a list."""
         services, name = self._services, upstream.name
-        answer = await ask_model_list(services.pool, upstream)
+        answer = await ask_model_list(services.pool, upstream, partial(self._on_refused, upstream))
         now_ns = services.clock.wall_ns()
         if isinstance(answer, str):
             services.log.debug("models_not_listed", upstream=name, reason=answer)

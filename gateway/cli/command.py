@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,8 +54,10 @@ def complete(parser: argparse.ArgumentParser, command: Command, config: str = _C
     return parser
 
 
-def config_in_force(path: Path | None) -> Config:
+def config_in_force(path: Path | None, options: Mapping[str, str] | None = None) -> Config:
     """The configuration of ``--config``, else of ./config.yaml if there, else the built-in defaults.
+
+    ``options``: settings of the command line, which go before the file's.
 
     Raises ConfigError.
     """
@@ -63,14 +65,17 @@ def config_in_force(path: Path | None) -> Config:
 
     if path is None and DEFAULT_CONFIG.exists():
         path = DEFAULT_CONFIG
-    return load(path, os.environ)
+    return load(path, os.environ, options or {})
 
 
-def servable_config(path: Path | None) -> Config:
-    """The configuration in force, if this version can serve it; ConfigError says what it cannot."""
+def servable_config(path: Path | None, options: Mapping[str, str] | None = None) -> Config:
+    """The configuration in force, if this version can serve it; ConfigError says what it cannot.
+
+    ``options``: as in ``config_in_force``.
+    """
     from gateway.config import misplaced_store, unsupported
 
-    config = config_in_force(path)
+    config = config_in_force(path, options)
     if refused := [*unsupported(config), *filter(None, [misplaced_store(config)])]:
         raise ConfigError(refused)
     return config

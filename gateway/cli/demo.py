@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import add_command, servable_config
+from gateway.cli.user_signals import survive_user_signals
 from gateway.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def add_demo_parser(commands: Any) -> None:
 
 def demo_command(options: argparse.Namespace) -> int:
     """Serve until stopped."""
+    survive_user_signals()
     from gateway.cli.process import run
 
     return run(run_demo(options.config, os.environ))
@@ -49,7 +51,8 @@ async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
     import secrets
     import tempfile
 
-    from gateway.app.gateway import Gateway, build_log
+    from gateway.app.gateway import Gateway
+    from gateway.app.log_output import build_log
     from gateway.cli.process import serve_until_stopped
     from gateway.config import load, without_ends
     from gateway.sandbox import Sandbox
@@ -71,7 +74,7 @@ async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
             log = build_log(config)
             log.bridge_stdlib()
             try:
-                return await serve_until_stopped(lambda: Gateway.start(config, log, read), announce)
+                return await serve_until_stopped(lambda: Gateway.start(config, log, read), announce, log)
             finally:
                 log.close()
 
@@ -93,6 +96,8 @@ def demo_settings(
         kept["catalogue"] = str(config.catalogue.absolute())  # what the demo writes lies elsewhere
     if config_path is not None and kept.get("ca_file"):
         kept["ca_file"] = str(beside_file(kept["ca_file"], config_path.parent).absolute())
+    if config.log.file is not None:
+        kept["log"] = {**kept["log"], "file": str(config.log.file.absolute())}
     kept.setdefault("log", {"format": "text", "level": "warning"})
     keys = [{"name": "demo", "team": "demo", "key": key}]
     if config.listen.is_loopback:

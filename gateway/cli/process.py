@@ -12,6 +12,7 @@ from gateway.app.gateway import Gateway
 from gateway.cli.command import print_if_possible
 from gateway.runtime.signals import STOPPING, on_signal
 from gateway.runtime.tasks import TrackedTasks
+from gateway.telemetry.log import Log
 
 CUT_OFF_SECONDS = 5.0
 """How long stragglers have to write their last event after the drain time, and idle connections to close."""
@@ -49,12 +50,13 @@ Start = Callable[[], Coroutine[Any, Any, Gateway]]
 """Starts a gateway; cancelled, it undoes what it began."""
 
 
-async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None]) -> int:
+async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None], log: Log) -> int:
     """Start and serve until SIGTERM or SIGINT, then drain: /readyz answers 503, after ``drain_delay`` new requests are
     refused, running ones finish within the configured time, the rest is ended with an error event. A second signal ends
     the waiting at once; one during the start ends that. Returns the exit code.
 
     SIGHUP reloads the configuration. In the foreground of a terminal it means that the terminal is closed, and stops.
+    SIGUSR1 opens the file of ``log`` again.
     """
     loop = asyncio.get_running_loop()
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -67,6 +69,7 @@ async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None])
         on_signal(loop, name, told_to_stop)
     # Nothing to reload yet, and as a service no reason to die.
     on_signal(loop, "SIGHUP", told_to_stop if in_foreground else lambda: None)
+    on_signal(loop, "SIGUSR1", log.open_again)
     gateway = await _started(start, stop)
     if gateway is None:
         return 0

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from gateway.cli.command import DONE, UsageError, add_command
+from gateway.cli.user_signals import survive_user_signals
 from gateway.core.errors import OperatorError
 
 
@@ -44,6 +45,7 @@ def _listening_place(text: str) -> str:
 
 
 def _serve(place: str, scenario: str | None) -> int:
+    survive_user_signals()
     from gateway.cli.process import run, until_stopped
     from gateway.sandbox import ScenarioError, run_sandbox
 

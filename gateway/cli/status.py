@@ -67,6 +67,7 @@ def status_text(status: Mapping[str, Any]) -> str:
         f"piapi-gateway {status['version']}: {state}, {status['in_flight']} in flight, "
         f"{status['ledger_rows_pending']} ledger rows pending, "
         f"event loop {status['event_loop_lag_seconds'] * 1000:.1f} ms late",
+        *_traffic(status),
         "",
     ]
     endpoints = [{"upstream": one["name"], **row} for one in status["upstreams"] for row in one["endpoints"]]
@@ -79,6 +80,11 @@ def status_text(status: Mapping[str, Any]) -> str:
         lines += [render(endpoints, ("upstream", "url", "breaker", "retry_in")), ""]
     if keys:
         lines += [render(keys, ("upstream", "upstream_key", "in_flight", "max_parallel", "cooling", "retry_in")), ""]
+    times = [
+        {"upstream": one["name"], **one["latency_seconds"]} for one in status["upstreams"] if one.get("latency_seconds")
+    ]
+    if times:
+        lines += [render(times, ("upstream", "p50", "p95", "first_token_p50", "requests")), ""]
     lists = [
         {"upstream": one["name"], "models_listed": one["model_list"]["models"], **one["model_list"]}
         for one in status["upstreams"]
@@ -89,6 +95,18 @@ def status_text(status: Mapping[str, Any]) -> str:
     if status["off"]:
         lines.append(f"off, for want of a key: {', '.join(status['off'])}")
     return "\n".join(lines).rstrip()
+
+
+def _traffic(status: Mapping[str, Any]) -> list[str]:
+    """What came and what it cost; nothing where the gateway is older than this command."""
+    if "rates" not in status:
+        return []
+    rates, spent = status["rates"], status["spend_today_usd"]
+    return [
+        f"last 5 minutes: {rates['requests_per_minute']:g} requests a minute, {rates['errors_per_minute']:g} of them "
+        f"failed, {rates['refused_per_minute']:g} refused; charged today: "
+        f"{'unknown' if spent is None else f'${spent:.4f}'}"
+    ]
 
 
 def _show(config: Config, options: argparse.Namespace) -> None:

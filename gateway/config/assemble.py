@@ -83,7 +83,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         flux=_flux(sections),
         drain=sections.drain,
         drain_delay=sections.drain_delay,
-        log=LogConfig(sections.log.format, sections.log.level),
+        log=_log(sections, source),
         secrets=_secrets(sections, admin, upstreams).union(*(proxy.secrets for proxy in proxies)),
         off=off,
         source=source,
@@ -184,6 +184,12 @@ def _proxies(outward: ConnectionOptions, upstreams: Mapping[str, Upstream]) -> s
     """Every proxy that anything goes through."""
     options = [outward, *(endpoint.options for upstream in upstreams.values() for endpoint in upstream.endpoints)]
     return {one.proxy for one in options if one.proxy is not None}
+
+
+def _log(sections: FileSection, source: Path | None) -> LogConfig:
+    given = sections.log
+    beside = Path() if source is None else source.parent
+    return LogConfig(given.format, given.level, beside / given.file if given.file else None)
 
 
 def _flux(sections: FileSection) -> FluxFacts:

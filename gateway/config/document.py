@@ -29,6 +29,13 @@ class Document:
     keys: dict[Location, Position] = field(default_factory=dict)
     broken: set[Location] = field(default_factory=set)
 
+    def replace(self, location: tuple[str], value: str, origin: str) -> None:
+        """Put another value in the place of one at the top. ``origin``: where it is from, such as an option's name."""
+        name = location[0]
+        self.data[name] = value
+        self.values[location] = self.keys[location] = Position(origin, 0, 0)
+        self.broken.discard(location)
+
     def position(self, location: Location) -> Position:
         """The position of a value; if it is not in the file, that of what should contain it."""
         while location:

@@ -20,10 +20,11 @@ from gateway.core.errors import ConfigError
 from gateway.core.signing import PEPPER_VARIABLE
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+def load(path: Path | None, environ: Mapping[str, str], options: Mapping[str, str] | None = None) -> Config:
     """The configuration in the file ``path``, filled from ``environ``.
 
     ``path``: None for the built-in defaults only.
+    ``options``: settings of the command line (``--listen`` → value), which replace the file's of that name.
 
     Raises ConfigError with every problem, sorted by position, as ``file:line:column: path: message``.
     """
@@ -34,6 +35,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     document = read_document(root, file, environ, problems)
     if root is None and problems:
         raise ConfigError(problems.lines())  # there is nothing to check yet
+    for option, value in (options or {}).items():
+        document.replace((option.removeprefix("--"),), value, option)
     user = check_document(document, problems)
     own = own_catalogue(user, path, environ, problems)
     builtin = builtin_layer(environ, document.data, problems)

@@ -15,7 +15,10 @@ _BARE_KEY = re.compile(r'[^\s"\[\]]+')
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A position in a file. Line and column count from 1, as editors do."""
+    """A position in a file. Line and column count from 1, as editors do.
+
+    ``line``: 0 for what is in no file but on the command line: ``file`` is the option then.
+    """
 
     file: str
     line: int = 1
@@ -41,10 +44,12 @@ class Problems:
 
     def lines(self) -> list[str]:
         """``file:line:column: path: message``, one line each."""
-        return [
-            f"{one_line(position.file)}:{position.line}:{position.column}: {one_line(text)}"
-            for position, text in sorted(self._found)
-        ]
+        return [f"{_place(position)}: {one_line(text)}" for position, text in sorted(self._found)]
+
+
+def _place(position: Position) -> str:
+    file = one_line(position.file)
+    return f"{file}:{position.line}:{position.column}" if position.line else file
 
 
 def path_text(location: Location) -> str:

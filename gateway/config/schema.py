@@ -181,13 +181,22 @@ class FluxSection(Section):
 
 
 class LogSection(Section):
-    """The log, on standard error. Prompts and keys are never in it."""
+    """The log. Prompts and keys are never in it."""
 
-    format: Literal["json", "text"] = Field(
-        default="json", description="One JSON object a line, or lines for people.", examples=["text"]
+    format: Literal["auto", "json", "text"] = Field(
+        default="auto",
+        description="`json`: one object a line; `text`: lines for people; `auto`: text on a terminal, else JSON.",
+        examples=["json"],
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important lines that are still written.", examples=["warning"]
+    )
+    file: Text = Field(
+        default="",
+        description="The file that lines are added to, relative to this file; made with mode 0600. It is opened again "
+        "at SIGUSR1 and when another file, or none, has its name, so logrotate may do as it likes. Empty: standard "
+        "error.",
+        examples=["/var/log/piapi-gateway/gateway.log"],
     )
 
 

@@ -104,10 +104,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class LogConfig:
-    """The format and level of the log."""
+    """The format and level of the log.
 
-    format: Literal["json", "text"]
+    ``format``: ``auto`` for text on a terminal, else JSON.
+    ``file``: None for standard error.
+    """
+
+    format: Literal["auto", "json", "text"]
     level: Literal["debug", "info", "warning", "error"]
+    file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

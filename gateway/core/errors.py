@@ -33,6 +33,8 @@ class GatewayError(Exception):
     ``retry_after``: seconds after which the same request may succeed; None when that is not known.
     ``again``: False if an SDK must not send the request again by itself even after ``retry_after``. Without a
         ``retry_after`` it never should; ``should_retry`` combines the two.
+    ``detail``: what the operator's log says in place of the message; empty for the message itself. Set by who raises
+        it, where the message must not be logged or the log may say more than the client.
     """
 
     source = "gateway"
@@ -49,6 +51,7 @@ class GatewayError(Exception):
         again: bool = True,
     ) -> None:
         super().__init__(message)
+        self.detail = ""
         self.status = status
         self.type = type
         self.code = code

@@ -11,6 +11,7 @@ from gateway.core.client_address import Network, client_address
 from gateway.core.errors import GatewayError, invalid_api_key
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import ANONYMOUS, VirtualKey
+from gateway.server.request_facts import facts_of
 
 ANONYMOUS_KEY = VirtualKey(ANONYMOUS)
 """The key of every request without a known one while authentication is off: may use everything, without limits."""
@@ -21,7 +22,7 @@ class Authenticator:
 
     ``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
     without a valid key is refused at this moment. ``monotonic``: seconds. ``trusted``: the networks of proxies before
-    the gateway.
+    the gateway. ``former``: SHA-256 of a key that is over → it, and why it is over, for the log alone.
 
     ``failures``: requests refused so far, for metrics; ``throttled``: those of them that were told to slow down.
 
@@ -36,12 +37,14 @@ class Authenticator:
         throttle: AuthThrottle,
         monotonic: Callable[[], float],
         trusted: Callable[[], Sequence[Network]] = tuple,
+        former: Callable[[bytes], tuple[VirtualKey, str] | None] = lambda _: None,
     ) -> None:
         self._find = find
         self._required = required
         self._throttle = throttle
         self._monotonic = monotonic
         self._trusted = trusted
+        self._former = former
         self.failures = 0
         self.throttled = 0
 
@@ -57,11 +60,13 @@ class Authenticator:
         found = self._find(hashlib.sha256(sent).digest())
         key = found if sent and not ambiguous else None
         if key is not None:
+            facts_of(scope).key = key
             return key
         if self._required():
-            raise self._refusal(sent, self.address(scope))
+            raise self._refusal(scope, sent, ambiguous)
         if ambiguous:
-            raise invalid_api_key()
+            raise _said(invalid_api_key(), _AMBIGUOUS)
+        facts_of(scope).key = ANONYMOUS_KEY
         return ANONYMOUS_KEY
 
     def address(self, scope: Scope) -> str:
@@ -70,16 +75,29 @@ class Authenticator:
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return client_address(client[0], forwarded, self._trusted()) if client else ""
 
-    def _refusal(self, sent: bytes, address: str) -> GatewayError:
-        """Count a failure; return the error to answer with."""
+    def _refusal(self, scope: Scope, sent: bytes, ambiguous: bool) -> GatewayError:
+        """Count a failure; return the error to answer with. The log is told why, the client is not."""
         self.failures += 1
         if not sent:  # no key is no guess: a probe that has lost its key must not make its whole office wait
-            return invalid_api_key()
-        told_to_wait = self._throttle.failed(address, self._monotonic())
+            return _said(invalid_api_key(), "no key was sent")
+        why = _AMBIGUOUS if ambiguous else "the key is not known"
+        former = None if ambiguous else self._former(hashlib.sha256(sent).digest())
+        if former is not None:
+            facts_of(scope).key, why = former
+        told_to_wait = self._throttle.failed(self.address(scope), self._monotonic())
         if told_to_wait is None:
-            return invalid_api_key()
+            return _said(invalid_api_key(), why)
         self.throttled += 1
-        return told_to_wait
+        return _said(told_to_wait, f"{why}; too many have failed from this address")
+
+
+_AMBIGUOUS = "more than one key was sent"
+
+
+def _said(error: GatewayError, why: str) -> GatewayError:
+    """The error, with what the log says of it."""
+    error.detail = why
+    return error
 
 
 def _sent(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bool]:

@@ -20,13 +20,13 @@ from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
-from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
+from gateway.server.request_facts import facts_of
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
@@ -189,34 +189,37 @@ class ChatEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
         admission = self._admission
         services = admission.services
-        with Refusal(services, CHAT_PATH) as refusal:
-            key = refusal.key = admission.authenticate(scope)
-            began = asyncio.get_running_loop().time()
-            body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-            key = refusal.key = admission.recheck(scope, key, began)
-            document = with_default_model(loads_object(body), services.snapshot.default_models, "chat")
-            request = parse_chat_request(document)
-            refusal.model = request.model
-            route = admission.route(request.model, key, unlisted="chat")
-            flux = {}
-            orders, model = self._image_orders(), route.named
-            if model in orders.flux_models or model in orders.task_models:
-                flux = flux_fields(request.body, orders.own_fields(model))
-            operation = ChatOperation(
-                request,
-                len(body),
-                services.tokenizer.count,
-                services.clock,
-                services.log.redactor.words,
-                max_output=route.max_output,
-                context=route.context,
-                event_limit=services.snapshot.event_limit,
-                tells_cost=services.snapshot.cost_in_answers,
-            )
-            if any(target.operation != "chat" for target in route.targets):
-                route = await self._offer_images(operation, route, flux)
+        facts = facts_of(scope)
+        key = admission.authenticate(scope)
+        began = asyncio.get_running_loop().time()
+        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        key = admission.recheck(scope, key, began)
+        document = with_default_model(loads_object(body), services.snapshot.default_models, "chat")
+        request = parse_chat_request(document)
+        facts.model = request.model
+        route = admission.route(request.model, key, unlisted="chat")
+        flux = {}
+        orders, model = self._image_orders(), route.named
+        if model in orders.flux_models or model in orders.task_models:
+            flux = flux_fields(request.body, orders.own_fields(model))
+        operation = ChatOperation(
+            request,
+            len(body),
+            services.tokenizer.count,
+            services.clock,
+            services.log.redactor.words,
+            max_output=route.max_output,
+            context=route.context,
+            event_limit=services.snapshot.event_limit,
+            tells_cost=services.snapshot.cost_in_answers,
+        )
+        if any(target.operation != "chat" for target in route.targets):
+            route = await self._offer_images(operation, route, flux)
         again = is_sdk_retry(scope)
-        await Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model).run()
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
+        facts.counted = True
+        await exchange.run()
+        facts.error = exchange.refusal
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.

@@ -17,12 +17,12 @@ from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route
 from gateway.endpoints.admission import Admission, is_sdk_retry
-from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
+from gateway.server.request_facts import facts_of
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
@@ -59,13 +59,14 @@ class ImagesEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
         admission, services = self._admission, self._admission.services
-        with Refusal(services, self._path) as refusal, ExitStack() as held:
-            key = refusal.key = admission.authenticate(scope)
+        facts = facts_of(scope)
+        with ExitStack() as held:
+            key = admission.authenticate(scope)
             began = asyncio.get_running_loop().time()
             request, lease = await self._read(scope, receive, key.name)
             held.callback(lease.release)
-            key = refusal.key = admission.recheck(scope, key, began)
-            asked = refusal.model = request.model
+            key = admission.recheck(scope, key, began)
+            asked = facts.model = request.model
             route = admission.route(request.model, key)
             targets = usable_targets(route.targets)
             if route.targets and not targets:
@@ -80,7 +81,10 @@ class ImagesEndpoint:
             holding = held.pop_all()
         with holding:
             again = is_sdk_retry(scope)
-            await Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked).run()
+            exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked)
+            facts.counted = True
+            await exchange.run()
+            facts.error = exchange.refusal
 
     async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[ImagesRequest, BodyLease]:
         """The request, and the lease of memory that its images take until they are no longer needed."""

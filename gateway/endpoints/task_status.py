@@ -14,9 +14,9 @@ from gateway.core.errors import ClientError, GatewayError
 from gateway.core.headers import Headers
 from gateway.core.types import Upstream
 from gateway.endpoints.admission import Admission
-from gateway.endpoints.refusal import Refusal
 from gateway.exchange.task_lookup import TaskReading
 from gateway.server.headers import error_headers
+from gateway.server.request_facts import RequestFacts, facts_of
 from gateway.stores.records import TaskRecord
 
 TASK_STATUS_PATH = "/api/v1/task/{id}"
@@ -29,18 +29,17 @@ def read_task_routes(admission: Admission, upstreams: Callable[[], Mapping[str, 
     """
 
     async def read_task(request: Request) -> Response:
-        reading = _Reading(admission)
-        refusal = reading.refusal
+        facts = facts_of(request.scope)
+        reading = _Reading(admission, facts)
         try:
-            with refusal:
-                key = refusal.key = admission.authenticate(request.scope)
-                record = await admission.services.ledger.find_task(request.path_params["id"])
-                if record is None or record.key != key.name:
-                    raise _unknown_task()
-                with admission.limited(key):
-                    status, body = await reading.ask(upstreams(), record)
-            refusal.count(status)
+            key = admission.authenticate(request.scope)
+            record = await admission.services.ledger.find_task(request.path_params["id"])
+            if record is None or record.key != key.name:
+                raise _unknown_task()
+            with admission.limited(key):
+                status, body = await reading.ask(upstreams(), record)
         except GatewayError as error:
+            facts.error = error
             headers = [pair for pair in error_headers(error, "") if pair[0] not in (b"x-request-id", b"content-type")]
             return reading.response(error.status, error.body(), headers)
         return reading.response(status, body, [])
@@ -49,20 +48,20 @@ def read_task_routes(admission: Admission, upstreams: Callable[[], Mapping[str, 
 
 
 class _Reading:
-    """The reading of a task for one request: how it is answered and counted."""
+    """The reading of a task for one request, and how it is answered."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, facts: RequestFacts) -> None:
         self._reading = TaskReading(admission.services)
-        self.refusal = Refusal(admission.services, TASK_STATUS_PATH)
+        self._facts = facts
 
     async def ask(self, upstreams: Mapping[str, Upstream], record: TaskRecord) -> tuple[int, bytes]:
         """The upstream's own answer: status and body. Raises UpstreamFault when no host answers."""
-        self.refusal.model, self.refusal.upstream = record.model, record.upstream
+        self._facts.model, self._facts.upstream = record.model, record.upstream
         return await self._reading.ask(upstreams, record)
 
     def response(self, status: int, body: bytes, headers: Headers) -> Response:
         """The answer, with headers that say how it came about."""
-        upstream = self.refusal.upstream
+        upstream = self._facts.upstream
         labels = [(b"x-gateway-attempts", b"%d" % self._reading.attempts)]
         if upstream is not None:
             labels.append((b"x-gateway-upstream", upstream.encode()))

@@ -23,11 +23,11 @@ from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
-from gateway.endpoints.refusal import Refusal
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
+from gateway.server.request_facts import facts_of
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object
@@ -108,15 +108,15 @@ class CreateTask:
     async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
         admission = self._admission
         services = admission.services
-        with Refusal(services, TASKS_PATH) as refusal:
-            key = refusal.key = admission.authenticate(scope)
-            began = asyncio.get_running_loop().time()
-            raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-            key = refusal.key = admission.recheck(scope, key, began)
-            body = checked_task(loads_object(raw))
-            refusal.model = body["model"]
-            route = self._route(body["model"], body["task_type"], key)
-            images, route = self._priced(route, body)
+        facts = facts_of(scope)
+        key = admission.authenticate(scope)
+        began = asyncio.get_running_loop().time()
+        raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        key = admission.recheck(scope, key, began)
+        body = checked_task(loads_object(raw))
+        facts.model = body["model"]
+        route = self._route(body["model"], body["task_type"], key)
+        images, route = self._priced(route, body)
         operation = TaskOperation(body, images, self._tools(), len(raw))
         answered = asyncio.Event()
         exchange = Exchange(
@@ -129,12 +129,14 @@ class CreateTask:
             asked=body["model"],
             on_response=answered.set,
         )
+        facts.counted = True
         # The connection is free for the next request as soon as this one is answered; the task is followed beyond.
         running = services.tasks.spawn(exchange.run(), "task")
         running.add_done_callback(lambda _: answered.set())
         await answered.wait()
         if running.done():
             running.result()
+            facts.error = exchange.refusal
 
     def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, Route]:
         """How many pictures a task makes, and its route at the price of one of them.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gateway.core.billing_terms import Terms
+from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
 from gateway.core.pricing.budgets import Reservation
 from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
@@ -108,6 +109,7 @@ class Account:
 
     ``reserved``: whether an intent row may stand in the ledger. ``id``: the exchange's.
     ``reservation``: what it holds of its budgets, None until it does.
+    ``refusal``: what it was refused with before anything was attempted; None if it was not.
     """
 
     def __init__(self, services: Services, operation: Asked, route: Route, key: VirtualKey, request_id: str) -> None:
@@ -126,6 +128,7 @@ class Account:
         self._booking: Booking | None = None
         self.reserved = False
         self.reservation: Reservation | None = None
+        self.refusal: GatewayError | None = None
 
     def intent(self, at_ns: int, pieces: int = 1) -> Intent:
         """The row that is committed before an upstream is called.
@@ -222,8 +225,12 @@ class Account:
     def _settled(self) -> Booking:
         return settle_charges([entry.facts(self._prices) for entry in self._entries])
 
-    def settle(self, status: int) -> bytes | None:
-        """Close the account; a second call changes nothing. Returns what the key pays in US dollars, if known."""
+    def settle(self, status: int, error: GatewayError | None = None) -> bytes | None:
+        """Close the account; a second call changes nothing. Returns what the key pays in US dollars, if known.
+
+        ``error``: what the client is answered with. If nothing was attempted it becomes the ``refusal``, and the line
+        in the log is left to who knows the request.
+        """
         if self._booking is None:
             # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
             booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
@@ -235,7 +242,9 @@ class Account:
                     self._services.ledger.settle(self._settlement(booking, status))
                 if self.reservation is not None:
                     self._services.budgets.settle(self.reservation, booking)
-                self._observe(booking, status)
+                if error is not None and not self._entries:
+                    self.refusal = error.with_traceback(None)  # no reference back to the exchange
+                self._observe(booking, status, error)
         charged = _charged(self._booking)
         return None if charged is None else charged.encode()
 
@@ -278,7 +287,7 @@ class Account:
             reasoning_tokens=usage.reasoning_tokens,
         )
 
-    def _observe(self, booking: Booking, status: int) -> None:
+    def _observe(self, booking: Booking, status: int, error: GatewayError | None) -> None:
         now = self._services.clock.monotonic()
         duration = now - self._began
         waited = sum(entry.attempt.waited for entry in self._entries)
@@ -305,6 +314,8 @@ class Account:
                 overhead=max(0.0, duration - waited),
             )
         )
+        if self.refusal is not None:
+            return
         self._services.log.info(
             "request",
             request_id=self._request_id,
@@ -312,6 +323,7 @@ class Account:
             key=self._key.name,
             model=self._route.named,
             status=status,
+            **({} if error is None else {"code": error.code}),
             attempts=len(self._entries),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,

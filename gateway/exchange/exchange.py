@@ -25,15 +25,12 @@ from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
+from gateway.server.request_facts import STATUS_CLIENT_GONE
 from gateway.translate.commands import Conversation
 
 READ_ON_SECONDS = 2.0
 READ_ON_AT_ONCE = 200
 """How long a token-billed stream is read on for its usage after its client left (decision 002)."""
-
-
-STATUS_CLIENT_GONE = 499
-"""What the books and metrics call a request whose client left (nginx's number)."""
 
 ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
@@ -142,12 +139,17 @@ class Exchange:
                         return
                 await self._reserve()
             except GatewayError as error:
-                self._account.settle(error.status)
+                self._account.settle(error.status, error)
                 await self._client.error(error, self._headers())
                 return
             await self._serve()
         finally:
             self._end()
+
+    @property
+    def refusal(self) -> GatewayError | None:
+        """What it was refused with, if nothing was attempted: the line of that is left to the caller."""
+        return self._account.refusal
 
     def shut_down(self) -> None:
         """The drain time is over: stop what runs."""
@@ -207,7 +209,7 @@ class Exchange:
         if error is not None:
             reservation = self._account.reservation
             error = self._services.budgets.final_error(error, reservation, self._key, self._route.named, self._why)
-            cost = self._account.settle(error.status)
+            cost = self._account.settle(error.status, error)
             if not self._responded:
                 await self._tell_error(delivery, error, _cost_header(cost))
             return

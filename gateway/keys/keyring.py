@@ -44,6 +44,7 @@ class Keyring:
         self._file_keys: tuple[VirtualKey, ...] = ()
         self._file_names: frozenset[str] = frozenset()
         self._index: dict[bytes, _Entry] = {}
+        self._revoked: dict[bytes, _Entry] = {}
         self._changing = asyncio.Lock()
         self._rebuild()
 
@@ -88,6 +89,18 @@ class Keyring:
             return None
         return entry.key
 
+    def former(self, digest: bytes) -> tuple[VirtualKey, str] | None:
+        """The key whose SHA-256 is ``digest``, if it has opened something and is over, and how it ended. For the log of
+        refusals; a key that was over before this process began is not known any more.
+        """
+        hidden = self.pepper.digest_of(digest)
+        if (entry := self._index.get(hidden)) is not None:
+            return entry.key, "the key is over: expired, or replaced by rotation"
+        entry = self._revoked.get(hidden)
+        if entry is None:
+            return None
+        return entry.key, "the key is revoked" if entry.until_ns is not None else "the file has another of its name"
+
     async def change(self, work: Callable[[], Awaitable[StoredKey]]) -> StoredKey:
         """Change the store by ``work``; what comes of it is in force when this returns. Raises what ``work`` raises."""
         async with self._changing:  # one at a time, or an older state of a key could be put over a newer one
@@ -101,12 +114,14 @@ class Keyring:
     def _rebuild(self) -> None:
         """Swap the index whole: a look-up sees all of a change or nothing of it."""
         index: dict[bytes, _Entry] = {}
+        revoked: dict[bytes, _Entry] = {}
         for key in self._stored.values():
             if key.revoked_at_ns is not None or key.name in self._file_names:
+                revoked[key.digest] = _Entry(key.virtual_key(), key.revoked_at_ns)
                 continue
             known, expires = key.virtual_key(), key.settings.expires_at_ns
             index[key.digest] = _Entry(known, expires)
             for digest, until_ns in key.old(0):  # at any time; ``find`` looks at the clock
                 index[digest] = _Entry(known, until_ns if expires is None else min(until_ns, expires))
         index.update((self.pepper.digest_of(key.digest), _Entry(key, None)) for key in self._file_keys)
-        self._index = index
+        self._index, self._revoked = index, revoked

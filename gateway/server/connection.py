@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol, cast
 
+from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
 
 EXTENSION = "piapi.connection"
@@ -22,6 +23,10 @@ class DownstreamConnection(Protocol):
 
     stalled: bool
     """The server hung up, because the client took no byte for too long."""
+
+    refusal: tuple[GatewayError, str] | None
+    """What the server answered itself, in the application's place, since the rest of the request was not sound; and the
+    request id of that answer."""
 
     on_gone: Callable[[], None] | None
     """Called once, synchronously, when ``gone`` becomes true. Forgotten when the answer is complete."""

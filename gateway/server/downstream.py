@@ -46,7 +46,7 @@ _EVENT_STREAM: tuple[Header, ...] = (
 class Downstream:
     """The client of one request. Writing to one that is gone does nothing.
 
-    ``request_id``: goes out with every answer. ``started``: the head is out, its status can no longer change.
+    ``request_id``: goes out with every answer. ``started``: the head is out, its ``status`` can no longer change.
     ``finished``: so is the last byte. ``gone``: the client left before that.
     """
 
@@ -61,6 +61,7 @@ class Downstream:
         "gone",
         "request_id",
         "started",
+        "status",
     )
 
     def __init__(self, scope: Scope, send: Send) -> None:
@@ -72,6 +73,7 @@ class Downstream:
         self._streaming = False
         self.request_id = request_id(self._headers)
         self._id_header: Header = (b"x-request-id", self.request_id.encode("ascii"))
+        self.status = 0
         self.started = False
         self.finished = False
         self.gone = self._connection.gone
@@ -80,6 +82,11 @@ class Downstream:
     def host(self) -> str | None:
         """The host, with its port, that the client asked by; None if it named none that can stand in a link."""
         return asked_host(self._headers)
+
+    @property
+    def refusal(self) -> tuple[GatewayError, str] | None:
+        """What the server answered itself, since what came after the head was not sound; and under which request id."""
+        return self._connection.refusal
 
     @property
     def stalled(self) -> bool:
@@ -120,6 +127,7 @@ class Downstream:
         """Send a whole answer."""
         prepared = self._prepare(headers)
         prepared.append((b"content-length", b"%d" % len(body)))
+        self.status = status
         self.started = True
         if not self._connection.request_complete:
             self._connection.close_after_answer()
@@ -185,6 +193,7 @@ class Downstream:
         return prepared
 
     async def _begin(self, status: int, headers: list[Header]) -> None:
+        self.status = status
         self.started = True
         if not self._connection.request_complete:
             self._connection.close_after_answer()

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import partial
 
+from starlette.types import Scope
+
 from gateway.core.client_address import Network
 from gateway.core.errors import GatewayError, OperatorError
 from gateway.core.headers import Headers
@@ -58,7 +60,7 @@ class RunningServer:
         app: Application,
         *,
         limits: ServerLimits,
-        on_refused: Callable[[GatewayError, str], None] | None,
+        on_refused: Callable[[GatewayError, str, Scope], None],
         cors: Callable[[bytes], Headers] | None,
         hostless: Callable[[bytes], bool],
         trusted: Callable[[], Sequence[Network]],
@@ -120,15 +122,15 @@ async def start_server(
     port: int,
     *,
     limits: ServerLimits | None = None,
-    on_refused: Callable[[GatewayError, str], None] | None = None,
+    on_refused: Callable[[GatewayError, str, Scope], None] = lambda *_: None,
     cors: Callable[[bytes], Headers] | None = None,
     hostless: Callable[[bytes], bool] = lambda _: False,
     trusted: Callable[[], Sequence[Network]] = tuple,
 ) -> RunningServer:
     """Serve ``app`` on every address of ``host`` (a name, an IPv4 or an IPv6 address), in the running loop.
 
-    ``port`` 0 takes a free one. ``on_refused`` is told of every request refused before the application saw it, with its
-    request id. ``cors``, ``hostless``, ``trusted``: as in ``ListenerState``. Raise ListenError.
+    ``port`` 0 takes a free one. ``on_refused``, ``cors``, ``hostless``, ``trusted``: as in ``ListenerState``. Raise
+    ListenError.
     """
     state = ListenerState(app, limits or ServerLimits(), on_refused, cors, hostless, trusted)
     loop = asyncio.get_running_loop()

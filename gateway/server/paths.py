@@ -51,10 +51,14 @@ class KnownRoute(Generic[Handler]):
     secret: bool = False
 
     @property
+    def label(self) -> str:
+        """The path as metrics and log name it: ``/v1/models/{model}``."""
+        return self.path.replace(":path}", "}")
+
+    @property
     def listed(self) -> list[str]:
         """``GET /v1/models``, one for each method; HEAD and OPTIONS go without saying."""
-        path = self.path.replace(":path}", "}")
-        return [f"{method} {path}" for method in sorted(self.methods) if method not in ("HEAD", "OPTIONS")]
+        return [f"{method} {self.label}" for method in sorted(self.methods) if method not in ("HEAD", "OPTIONS")]
 
 
 class RouteIndex(Generic[Handler]):

@@ -76,6 +76,7 @@ class ServerProtocol(asyncio.Protocol):
         self._unsent = 0
         self.gone = False
         self.stalled = False
+        self.refusal: tuple[GatewayError, str] | None = None
         self.on_gone: Callable[[], None] | None = None
 
     # What the application may ask of its client's connection (connection.py), and the listener of any
@@ -120,6 +121,7 @@ class ServerProtocol(asyncio.Protocol):
         self._watchdog.watch(self._loop.time() + self._limits.head_timeout)
         if len(connections) > self._limits.connections + self._limits.refusals:
             self.transport.abort()
+            self._tell_refused(gateway_overloaded(), request_id(()))
 
     def comes_from(self, client: Source) -> None:
         """A proxy that is believed said so, before the first request."""
@@ -179,6 +181,7 @@ class ServerProtocol(asyncio.Protocol):
         self._of_page = False
         self._content = self._framing = 0
         self.gone = self.stalled = False
+        self.refusal = None
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -202,7 +205,8 @@ class ServerProtocol(asyncio.Protocol):
             self._check_head_size()  # the body's first bytes may be among these, so this takes a closer look
         if len(self._headers) > self._limits.header_count:
             raise headers_too_large(f"more than {self._limits.header_count} headers")
-        expects_continue = check_headers(version, self._watched, hostless=self._may_lack_host)
+        path = self._url.partition(b"?")[0]
+        expects_continue = check_headers(version, self._watched, hostless=lambda: self._state.hostless(path))
         if self._parser.should_upgrade():
             check_upgrade(self._watched)
             if self._offer_dropped:
@@ -280,14 +284,9 @@ class ServerProtocol(asyncio.Protocol):
         self._close()
 
     def _cors_headers(self) -> Headers:
-        """What the answer says to the page that the request came from. Of two Origins none is believed."""
-        origins = [value for name, value in self._watched if name == b"origin"]
-        return self._state.cors(origins[0]) if self._state.cors is not None and len(origins) == 1 else ()
+        return self._state.headers_for([value for name, value in self._watched if name == b"origin"])
 
     # Guards
-
-    def _may_lack_host(self) -> bool:
-        return self._state.hostless(self._url.partition(b"?")[0])
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Read the same request once more as if nothing had been offered: llhttp took its body for another protocol."""
@@ -306,8 +305,7 @@ class ServerProtocol(asyncio.Protocol):
             self._watchdog.watch(self._loop.time() + self._limits.head_timeout)
 
     def _check_head_size(self) -> None:
-        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-        if size > self._limits.headers:
+        if len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers) > self._limits.headers:
             raise self._head_too_large()
 
     def _head_too_large(self) -> GatewayError:
@@ -358,15 +356,21 @@ class ServerProtocol(asyncio.Protocol):
         self._still_sending = True  # for all that is known
         cycle = self._cycle
         if self._stage is BODY and cycle is not None:
+            # The application tells of it, as it does of every request it has begun with.
+            self.refusal = (error.with_traceback(None), identifier)
             cycle.disconnect()
             self._client_left()
             if cycle.started:
                 self.transport.abort()
                 return
+        else:
+            self._tell_refused(error, identifier)
         self._answer_in_place(error, identifier, head_only=self._parser.get_method() == b"HEAD")
         self._close()
-        if self._state.on_refused is not None:
-            self._state.on_refused(error, identifier)
+
+    def _tell_refused(self, error: GatewayError, identifier: str) -> None:
+        came = {**self._scope, "raw_path": self._url.partition(b"?")[0], "headers": self._headers}
+        self._state.on_refused(error, identifier, came)
 
     def _answer_in_place(self, error: GatewayError, identifier: str, *, head_only: bool = False) -> None:
         body = error.body()
@@ -376,8 +380,7 @@ class ServerProtocol(asyncio.Protocol):
         self.transport.write(head if head_only else head + body)
 
     def _client_left(self) -> None:
-        self.gone = True
-        tell, self.on_gone = self.on_gone, None
+        self.gone, tell, self.on_gone = True, self.on_gone, None
         if tell is not None:
             tell()
 

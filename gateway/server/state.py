@@ -25,8 +25,9 @@ class ListenerState:
 
     app: Application
     limits: ServerLimits
-    on_refused: Callable[[GatewayError, str], None] | None = None
-    """Called with every error that a connection answered in the application's place, and the request's id."""
+    on_refused: Callable[[GatewayError, str, Scope], None] = lambda *_: None
+    """Called with every error that a connection answered before the application saw the request, the request's id, and
+    a scope with what had come of it: ``raw_path``, ``headers``, ``client``."""
 
     cors: Callable[[bytes], Headers] | None = None
     """An Origin → the headers that every answer to that page carries. None: no page may read an answer."""
@@ -48,3 +49,7 @@ class ListenerState:
 
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set each time that a connection has closed."""
+
+    def headers_for(self, origins: Sequence[bytes]) -> Headers:
+        """What an answer says to the page that its request came from. Of two Origins none is believed."""
+        return self.cors(origins[0]) if self.cors is not None and len(origins) == 1 else ()

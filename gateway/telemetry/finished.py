@@ -18,6 +18,7 @@ class FinishedExchange:
     ``upstream``: the one that served it; None if none was asked.
     ``model``, ``key``, ``team``: None if unknown or none.
     ``unpriced``: whether the work done has no known price, so that ``charged`` is not, or not wholly, its cost.
+    ``duration``: from its arrival to its end; None if it was refused before it had come whole.
     ``time_to_first_token``: from the request's arrival to the first meaningful bytes; None if there were none.
     ``overhead``: the gateway's own time, without waiting for upstreams; None if not measured.
     """
@@ -31,7 +32,7 @@ class FinishedExchange:
     charged: int
     upstream_costs: tuple[UpstreamCost, ...]
     usage: Usage
-    duration: float
+    duration: float | None
     time_to_first_token: float | None = None
     overhead: float | None = None
     unpriced: bool = False

@@ -1,14 +1,21 @@
-"""Writes lines to a stream from a thread of its own, so that a slow or unread pipe stalls only that thread."""
+"""Writes lines to a stream or a file from a thread of its own, so that a slow or unread pipe stalls only that thread.
+
+A line is never torn: what is written at once are whole lines, few enough for a pipe to take them in one piece even if
+others write to it too (POSIX: PIPE_BUF); and where a full disk takes only a part, that part is taken back.
+"""
 
 from __future__ import annotations
 
 import atexit
 import io
 import os
+import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TextIO
+
+from gateway.telemetry.log_file import LogFile
 
 HELD_AT_MOST = 64 * 1024 * 1024
 """Bytes of lines waiting to be written; lines beyond it are dropped and counted, and a line reports how many."""
@@ -16,8 +23,11 @@ HELD_AT_MOST = 64 * 1024 * 1024
 PAUSE = 0.05
 """Seconds between batches, so that a busy gateway wakes the thread twenty times a second and not for every line."""
 
-_BATCH = 256
-"""Lines written at once."""
+AT_ONCE = 4096
+"""Bytes written at once, if that is not less than a line: Linux's PIPE_BUF."""
+
+TRY_AGAIN = 1.0
+"""Seconds between two attempts to say how much was dropped."""
 
 
 class LineWriter:
@@ -30,14 +40,16 @@ class LineWriter:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: TextIO | LogFile,
         on_drop: Callable[[int], bytes],
         *,
         held_at_most: int = HELD_AT_MOST,
         pause: float = PAUSE,
     ) -> None:
-        self._stream = stream
-        self._fd = _own_descriptor(stream)
+        self._file = stream if isinstance(stream, LogFile) else None
+        self._stream = None if isinstance(stream, LogFile) else stream
+        self._fd = None if isinstance(stream, LogFile) else _own_descriptor(stream)
+        self._torn = False
         self._on_drop = on_drop
         self._held_at_most = held_at_most
         self._pause = pause
@@ -75,6 +87,14 @@ class LineWriter:
         if first:
             self._something.set()
 
+    def wake(self) -> None:
+        """Look at the file now, even if there is no line for it."""
+        with self._lock:
+            if not self._closing and self._thread is None:
+                self._start()
+        self._urgent.set()
+        self._something.set()
+
     def flush(self, timeout: float = 2.0) -> bool:
         """Wait until all lines are written, at most ``timeout`` seconds; returns whether they were."""
         self._urgent.set()
@@ -102,15 +122,17 @@ class LineWriter:
 
     def _run(self) -> None:
         while True:
-            self._something.wait()
+            self._something.wait(TRY_AGAIN if self.dropped != self._said else None)
             self._urgent.wait(self._pause)
             self._something.clear()
             self._urgent.clear()
             with self._lock:
                 lines, self._lines = self._lines, []
                 closing = self._closing
-            for start in range(0, len(lines), _BATCH):
-                self._put(lines[start : start + _BATCH])
+            if self._file is not None:
+                self._fd = self._file.descriptor()
+            for some in _together(lines):
+                self._put(some)
             self._say_what_was_dropped()
             if closing:
                 self._let_go()
@@ -121,8 +143,7 @@ class LineWriter:
         written = self._put_bytes(data)
         with self._lock:
             self._held -= len(data)
-            if not written:
-                self.dropped += len(lines)
+            self.dropped += len(lines) - written
             if self._held == 0:
                 self._drained.set()
 
@@ -131,27 +152,72 @@ class LineWriter:
         if missing and self._put_bytes(self._on_drop(missing)):
             self._said += missing
 
-    def _put_bytes(self, data: bytes) -> bool:
-        """Write everything; False if the stream is broken (its reader gone, the disk full)."""
+    def _put_bytes(self, data: bytes) -> int:
+        """Write lines; return how many were written whole: fewer than all if the stream is broken (its reader gone, the
+        disk full).
+        """
+        if self._fd is None:
+            return self._put_text(data)
+        if self._torn:
+            data = b"\n" + data  # what could not be taken back shall not spoil the next line, too
+        done = 0
         try:
-            if self._fd is None:
-                self._stream.write(data.decode("utf-8", "replace"))
-                self._stream.flush()
-                return True
-            rest = memoryview(data)
-            while rest:
+            while done < len(data):
                 try:
-                    rest = rest[os.write(self._fd, rest) :]
+                    done += os.write(self._fd, data[done:] if done else data)
                 except BlockingIOError:  # another process made the shared terminal or pipe non-blocking
                     time.sleep(0.01)
+        except OSError:
+            whole = data.rfind(b"\n", 0, done) + 1
+            self._torn = _torn_after(self._fd, done - whole) or (self._torn and not done)
+            return max(0, data.count(b"\n", 0, done) - (data[:1] == b"\n"))
+        self._torn = False
+        return data.count(b"\n") - (data[:1] == b"\n")
+
+    def _put_text(self, data: bytes) -> int:
+        assert self._stream is not None
+        try:
+            self._stream.write(data.decode("utf-8", "replace"))
+            self._stream.flush()
         except (OSError, ValueError):  # ValueError: the stream object was closed
-            return False
-        return True
+            return 0
+        return data.count(b"\n")
 
     def _let_go(self) -> None:
-        if self._fd is not None:
+        if self._file is not None:
+            self._file.close()
+        elif self._fd is not None:
             os.close(self._fd)
-            self._fd = None
+        self._fd = None
+
+
+def _together(lines: list[bytes]) -> Iterator[list[bytes]]:
+    """Lines that are written at once."""
+    some: list[bytes] = []
+    size = 0
+    for line in lines:
+        if some and size + len(line) > AT_ONCE:
+            yield some
+            some, size = [], 0
+        some.append(line)
+        size += len(line)
+    if some:
+        yield some
+
+
+def _torn_after(descriptor: int, torn: int) -> bool:
+    """Take back the last ``torn`` bytes that were written, a part of a line; True if they stay."""
+    if not torn:
+        return False
+    try:
+        status, place = os.fstat(descriptor), os.lseek(descriptor, 0, os.SEEK_CUR)
+        if not stat.S_ISREG(status.st_mode) or place != status.st_size:
+            return True  # no file, or others have written since
+        os.ftruncate(descriptor, place - torn)
+        os.lseek(descriptor, place - torn, os.SEEK_SET)
+    except OSError:
+        return True
+    return False
 
 
 def _own_descriptor(stream: TextIO) -> int | None:

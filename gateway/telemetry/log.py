@@ -19,6 +19,7 @@ from typing import Any, Literal, TextIO
 
 from gateway.runtime.ports import Clock, SystemClock
 from gateway.telemetry.line_writer import HELD_AT_MOST, LineWriter
+from gateway.telemetry.log_file import LogFile
 from gateway.telemetry.log_lines import LogFields, json_line, text_line
 from gateway.telemetry.redaction import Redactor
 
@@ -39,6 +40,7 @@ class Log:
     ``redactor``: may be replaced at any time; None for one without configured secrets.
     ``stream``: None for standard error.
     ``clock``: None for the machine's.
+    ``file``: written to instead of the stream.
 
     A field named like one of a line's own (ts, level, event) is shown with ``field_`` before it; a field that is None
     is left out of text lines.
@@ -53,15 +55,17 @@ class Log:
         *,
         clock: Clock | None = None,
         held_at_most: int = HELD_AT_MOST,
+        file: LogFile | None = None,
     ) -> None:
         stream = sys.stderr if stream is None else stream
         self.redactor = Redactor() if redactor is None else redactor
         self._json = format == "json"
         self._threshold = _NUMBERS[level]
-        self._colour = not self._json and stream.isatty()
+        self._colour = not self._json and file is None and stream.isatty()
         self._clock: Clock = SystemClock() if clock is None else clock
         self._second: tuple[int, str] = (-1, "")
-        self._writer = LineWriter(stream, self._drop_notice, held_at_most=held_at_most)
+        self._file = file
+        self._writer = LineWriter(file or stream, self._drop_notice, held_at_most=held_at_most)
 
     def debug(self, event: str, /, **fields: Any) -> None:
         if self._threshold <= logging.DEBUG:
@@ -77,6 +81,14 @@ class Log:
 
     def error(self, event: str, /, **fields: Any) -> None:
         self._writer.write(self._line("error", event, fields), urgent=True)
+
+    def open_again(self) -> None:
+        """Open the log's file again, as logrotate asks for; say so where there is none."""
+        if self._file is None:
+            self.info("log_not_opened_again", message="log.file names no file: the log goes to standard error")
+            return
+        self._file.open_again()
+        self._writer.wake()
 
     @property
     def dropped(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from time import monotonic
 from typing import Literal
 
 from prometheus_client import CollectorRegistry
@@ -28,6 +29,7 @@ from gateway.telemetry.finished import UpstreamCost as UpstreamCost
 from gateway.telemetry.money import BudgetFigure as BudgetFigure
 from gateway.telemetry.money import MoneySources as MoneySources
 from gateway.telemetry.money import money_gauges
+from gateway.telemetry.recent_traffic import RecentTraffic
 from gateway.telemetry.series import Count, Distribution, Family, LabelSpace
 
 DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900)
@@ -64,14 +66,20 @@ class Sources:
 class Metrics(Collector):
     """All metrics of the gateway. To be called from the event loop's thread only."""
 
-    def __init__(self, version: str, space: LabelSpace) -> None:
+    def __init__(self, version: str, space: LabelSpace, recent: RecentTraffic | None = None) -> None:
+        """``recent``: told of every request as well; None for one by the machine's clock."""
+        self.recent = RecentTraffic(monotonic) if recent is None else recent
         self._version = version
         self._sources: Sources | None = None
+        self._listed_routes: frozenset[str] = frozenset()
         self._in_flight: dict[str, int] = {}
         counts = partial(Family[Count], make=Count)
         owner = ("key", "team", "model", "upstream")
         self._requests = counts(
-            "gateway_requests_total", "Requests answered.", ("route", "model", "upstream", "status", "key", "team")
+            "gateway_requests_total",
+            "Requests answered or refused; route is `other` where there is none. Of health checks and on the admin "
+            "listener only refusals count.",
+            ("route", "model", "upstream", "status", "key", "team"),
         )
         self._cost = counts("gateway_cost_usd_total", "What the keys are charged, in US dollars.", owner)
         self._upstream_cost = counts(
@@ -142,7 +150,17 @@ class Metrics(Collector):
 
     def configure(self, space: LabelSpace) -> None:
         """Accept other label values from now on, after a reload. What was counted stays."""
-        self._space = replace(space, keys=space.keys | {ANONYMOUS}, teams=space.teams | {NO_TEAM})
+        self._space = replace(
+            space,
+            routes=space.routes | self._listed_routes,
+            keys=space.keys | {ANONYMOUS},
+            teams=space.teams | {NO_TEAM},
+        )
+
+    def name_routes(self, routes: frozenset[str]) -> None:
+        """Accept these routes as labels, whatever a reload brings."""
+        self._listed_routes |= routes
+        self.configure(self._space)
 
     def set_sources(
         self,
@@ -160,6 +178,7 @@ class Metrics(Collector):
 
     def observe(self, finished: FinishedExchange) -> None:
         """Count a request that has ended. To be called once for each, where it is settled."""
+        self.recent.observe(finished)
         space = self._space
         route = finished.route if finished.route in space.routes else OTHER
         model = _known(finished.model, space.models)
@@ -181,7 +200,8 @@ class Metrics(Collector):
         if finished.unpriced:
             self._unpriced.of(owner).value += 1
             _count_tokens(self._unpriced_tokens, finished.usage, owner)
-        self._duration.of((route, model, upstream)).observe(finished.duration)
+        if finished.duration is not None:
+            self._duration.of((route, model, upstream)).observe(finished.duration)
         if finished.time_to_first_token is not None:
             self._first_token.of((model, upstream)).observe(finished.time_to_first_token)
         if finished.overhead is not None:

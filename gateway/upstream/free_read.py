@@ -28,9 +28,10 @@ class FreeAnswer:
 
 
 async def read_free(
-    pool: ConnectionPool, endpoint: Endpoint, path: str, key: tuple[bytes, bytes], limit: int
+    pool: ConnectionPool, endpoint: Endpoint, path: str, key: tuple[bytes, bytes], limit: int, asker: bytes = b""
 ) -> FreeAnswer:
-    """``GET path`` of one host. ``key``: the header with the upstream's key; ``limit``: bytes of an answer.
+    """``GET path`` of one host. ``key``: the header with the upstream's key; ``limit``: bytes of an answer; ``asker``:
+    the user-agent, none if it is empty.
 
     Raises TransportError, and ValueError for a key that no header can hold.
     """
@@ -38,6 +39,7 @@ async def read_free(
         key,
         (b"accept", b"application/json"),
         (b"accept-encoding", b"identity"),  # a compressed answer could grow without bound
+        *(((b"user-agent", asker),) if asker else ()),
     )
     response = await pool.request(endpoint, "GET", path, headers, b"", connect_timeout=CONNECT_TIMEOUT, fresh=True)
     try:

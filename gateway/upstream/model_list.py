@@ -7,6 +7,7 @@ error of anybody's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from gateway.core.errors import TransportError
 from gateway.core.listed_model import ListedModel
@@ -35,38 +36,44 @@ ModelListAnswer = tuple[ListedModel, ...] | str
 """The models; or, in words of ours that may be shown, why there are none."""
 
 
-async def ask_model_list(pool: ConnectionPool, upstream: Upstream) -> ModelListAnswer:
-    """What the upstream lists. Its hosts are asked one after the other, with its next key where one is refused."""
+async def ask_model_list(
+    pool: ConnectionPool, upstream: Upstream, on_refused: Callable[[Credential, int], None] = lambda *_: None
+) -> ModelListAnswer:
+    """What the upstream lists. Its hosts are asked one after the other, with its next key where one is refused.
+
+    ``on_refused``: told of such a key and the status.
+    """
     answer: ModelListAnswer = "no key"
     for credential in upstream.credentials[:MOST_KEYS]:
-        refused = False
+        refused = 0
         for endpoint in upstream.endpoints:
             answer, refused = await _ask(pool, endpoint, credential)
             if refused or isinstance(answer, tuple):
                 break
         if not refused:
             break
+        on_refused(credential, refused)
     return answer
 
 
-async def _ask(pool: ConnectionPool, endpoint: Endpoint, credential: Credential) -> tuple[ModelListAnswer, bool]:
-    """One host's answer, and whether it refused the key."""
+async def _ask(pool: ConnectionPool, endpoint: Endpoint, credential: Credential) -> tuple[ModelListAnswer, int]:
+    """One host's answer; and the status by which it refused the key, 0 if it did not."""
     try:
         async with asyncio.timeout(LIST_TIMEOUT):
             key = (b"authorization", b"Bearer " + credential.value.encode())
             answer = await read_free(pool, endpoint, MODELS_PATH, key, LIST_LIMIT)
     except TransportError as error:
-        return error.slug, False
+        return error.slug, 0
     except TimeoutError:
-        return "no answer in time", False
+        return "no answer in time", 0
     except ValueError:
-        return "the key cannot stand in a header", False
+        return "the key cannot stand in a header", 0
     if answer.status != 200:
-        return f"answered {answer.status}", answer.status in _REFUSED
+        return f"answered {answer.status}", answer.status if answer.status in _REFUSED else 0
     if answer.body is None:
-        return "the list is too long", False
+        return "the list is too long", 0
     if len(answer.body) > LONG:  # other requests must not wait while it is read
         models = await asyncio.to_thread(read_model_list, answer.body)
     else:
         models = read_model_list(answer.body)
-    return models or "the answer lists no models", False
+    return models or "the answer lists no models", 0

@@ -20,7 +20,8 @@ from typing import Any
 
 import httpx2
 
-from gateway.app.gateway import Gateway, build_log
+from gateway.app.gateway import Gateway
+from gateway.app.log_output import build_log
 from gateway.config import Config, load, without_ends
 from gateway.sandbox import Sandbox
 

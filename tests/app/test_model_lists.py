@@ -47,7 +47,7 @@ class World:
         self.config = configuration(PIAPI, BACKUP)
         self.lists = ModelLists(self.services, self.config)
 
-    async def ask(self, pool: Any, upstream: Upstream) -> ModelListAnswer:
+    async def ask(self, pool: Any, upstream: Upstream, *_: Any) -> ModelListAnswer:
         self.asked.append((now(), upstream.name, upstream.credentials[0].name))
         answers = self.answers[upstream.name]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]

@@ -125,7 +125,7 @@ class TestWithoutAFile:
         assert (config.limits.body, config.limits.upload) == (20 * 1024**2, 50 * 1024**2)
         assert (config.limits.headers, config.limits.in_flight) == (32 * 1024, 10_000)
         assert (config.nonstream_heartbeat, config.drain, config.points_per_usd) == (0, 30, 10_000_000)
-        assert config.log == LogConfig("json", "info")
+        assert config.log == LogConfig("auto", "info")
         assert (config.keys, dict(config.teams), config.allow_unpriced, config.source) == ((), {}, False, None)
         assert config.cost_in_answers
 

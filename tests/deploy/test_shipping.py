@@ -200,7 +200,7 @@ class TestUnit:
         done = subprocess.run(["sh", "-euc", line], cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         installed = tmp_path / "config.yaml"
-        assert load(installed, {}).drain_delay == 5
+        assert load(installed, ENVIRONMENT).drain_delay == 5
 
 
 class TestProvisioning:

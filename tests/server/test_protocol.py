@@ -457,12 +457,14 @@ async def test_refusals_are_told_to_the_operator(connect):
     from gateway.server.listener import start_server
 
     told = []
-    server = await start_server(
-        front_door(echo), "127.0.0.1", 0, on_refused=lambda error, identifier: told.append((error.status, identifier))
-    )
+
+    def tell(error, identifier, came):
+        told.append((error.status, identifier, came["raw_path"]))
+
+    server = await start_server(front_door(echo), "127.0.0.1", 0, on_refused=tell)
     client = await RawClient.connect(server.port)
     await client.send(b"GET / HTTP/1.1\r\nX-Request-Id: mine\r\n\r\n")
     assert (await client.answer()).header("x-request-id") == "mine"
     await client.leave()
     await server.close(1)
-    assert told == [(400, "mine")]
+    assert told == [(400, "mine", b"/")]

@@ -38,7 +38,7 @@ class AdminSource:
     open_metrics: Callable[[], bool]
     metrics: Callable[[str], tuple[bytes, str]]
     usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
-    upstreams: Callable[[], dict[str, Any]]
+    upstreams: Callable[[], Awaitable[dict[str, Any]]]
     keys: KeyService
     ledger: LedgerService
     reload: Callable[[], Awaitable[list[str]]]
@@ -97,7 +97,7 @@ class _Admin:
         return _json({"object": "list", "data": rows})
 
     async def upstreams(self, _: Request) -> Response:
-        return _json(self._source.upstreams())
+        return _json(await self._source.upstreams())
 
     async def reload(self, _: Request) -> Response:
         problems = await self._source.reload()

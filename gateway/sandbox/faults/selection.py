@@ -191,11 +191,13 @@ class ScenarioSelector:
 def _applies(scenario: ChosenScenario, request: RecordedRequest, *, named: bool = False) -> bool:
     """Whether a scenario's own role, method and path let it play on this request. ``named``: a script names its path.
 
-    A scenario for lists plays on the list of models only; another one plays there only if the path is named.
+    A scenario for lists plays on the list of models only; another one plays there, and on the questions by which a
+    gateway looks at its keys, only if the path is named.
     """
     limits = scenario.values
     listing = (request.method, request.path) == ("GET", MODELS_PATH)
-    meant = listing if scenario.name in MODEL_LISTS else not listing or named or bool(limits["path"])
+    unasked = listing or request.is_key_check
+    meant = listing if scenario.name in MODEL_LISTS else not unasked or named or bool(limits["path"])
     return (
         meant
         and limits["role"] in ("", request.role)

@@ -15,14 +15,16 @@ class History:
     """The requests received and the bill lines written so far.
 
     ``listings``: the requests for the list of models, which a gateway sends of its own accord; they are kept apart, so
-    that ``requests`` holds what somebody asked for. ``limit``: how many of each are kept. ``billed``: the sum of all
-    lines, in nano-dollars, those forgotten included. ``drawn``: the same by API key, without what the backup sold.
+    that ``requests`` holds what somebody asked for. ``key_checks``: those by which it looks at its keys. ``limit``: how
+    many of each are kept. ``billed``: the sum of all lines, in nano-dollars, those forgotten included. ``drawn``: the
+    same by API key, without what the backup sold.
     ``running``: requests whose answers have not ended.
     """
 
     def __init__(self, limit: int) -> None:
         self.requests: list[RecordedRequest] = []
         self.listings: list[RecordedRequest] = []
+        self.key_checks: list[RecordedRequest] = []
         self.bill: list[BillLine] = []
         self.billed = 0
         self.drawn: Counter[str] = Counter()
@@ -35,11 +37,14 @@ class History:
         self._serial += 1
         self.running += 1
         listing = (request.method, request.path) == ("GET", MODELS_PATH)
-        number = -1 if listing else self._number
         id = f"req-sandbox-{self._serial:08d}"
-        recorded = RecordedRequest(number, id, role, connection, nth, at, request, request.path)
-        self._number += not listing
-        kept = self.listings if listing else self.requests
+        recorded = RecordedRequest(self._number, id, role, connection, nth, at, request, request.path)
+        checking = recorded.is_key_check
+        if listing or checking:
+            recorded.number = -1
+        else:
+            self._number += 1
+        kept = self.key_checks if checking else self.listings if listing else self.requests
         kept.append(recorded)
         _trim(kept, self._limit)
         return recorded

@@ -157,8 +157,13 @@ class Sandbox:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """Every request so far but ``listings``, in the order of arrival."""
+        """Every request so far but ``listings`` and ``key_checks``, in the order of arrival."""
         return self._history.requests
+
+    @property
+    def key_checks(self) -> list[RecordedRequest]:
+        """The questions by which a gateway looks at its keys when it starts."""
+        return self._history.key_checks
 
     @property
     def listings(self) -> list[RecordedRequest]:

@@ -48,6 +48,11 @@ class RecordedRequest:
         return self.request.headers
 
     @property
+    def is_key_check(self) -> bool:
+        """Whether a gateway looks at one of its keys, of its own accord."""
+        return (self.get(b"user-agent") or b"").endswith(b"(key check)")
+
+    @property
     def body(self) -> bytes:
         return self.request.body
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import CAREFULLY, close_to_others
+from gateway.runtime.ownership import give_to_owner_of as give_to_owner_of
 
 log = logging.getLogger("gateway.stores")
 
@@ -58,16 +58,3 @@ def keep_private(path: Path) -> None:
         raise StoreError(f"{path} is open to other users and not ours to close. Run: chmod 600 {path}") from None
     if mode is not None:
         log.warning("%s was open to other users (mode %04o); it is closed now (0600)", path, mode)
-
-
-def give_to_owner_of(folder: Path, path: Path) -> None:
-    """Give a file that root has just made in another user's folder to that user, whose service is to open it.
-
-    Nothing happens to files of anybody but root, nor where it may not be done.
-    """
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return
-    with contextlib.suppress(OSError):
-        owner, made = os.stat(folder), os.lstat(path)
-        if owner.st_uid != 0 and made.st_uid == 0:
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

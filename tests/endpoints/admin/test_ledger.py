@@ -112,7 +112,7 @@ def _source(desk: LedgerService) -> AdminSource:
         open_metrics=lambda: False,
         metrics=lambda _: (b"", "text/plain"),
         usage=nothing,
-        upstreams=dict,
+        upstreams=nothing,  # type: ignore[arg-type]  # no test here asks for them
         keys=None,  # type: ignore[arg-type]  # no test here asks for them
         ledger=desk,
         reload=nothing,

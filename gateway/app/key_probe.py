@@ -1,0 +1,112 @@
+"""The probe of upstream keys at the start, and of those that a reload brings: one free question for each, in the
+background. A key that is refused is in the log by its name, before a client's request finds it out.
+
+Nothing follows for routing: a key that is refused here is tried by requests all the same, and rests when it fails
+there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import orjson
+
+from gateway.core.errors import TransportError
+from gateway.core.types import Credential, Upstream
+from gateway.exchange.services import Services
+from gateway.upstream.account import ACCOUNT_ANSWER_LIMIT, ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER
+from gateway.upstream.free_read import read_free
+from gateway.upstream.model_list import LIST_LIMIT, MODELS_PATH
+
+PATIENCE = 15.0
+"""Seconds for one host's answer."""
+
+AT_ONCE = 4
+"""Keys that are asked about at the same time."""
+
+ASKER = b"piapi-gateway (key check)"
+"""The user-agent: an upstream's log, or the sandbox's, shall tell such questions from what somebody asked for."""
+
+REFUSED = frozenset({401, 403})
+
+
+class KeyProbe:
+    """Asks about each key once, however often it is called. The first key of an upstream of the openai dialect is not
+    asked about: its list of models is asked for anyway, with that key, by the same question.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._asking = False
+        self._asked: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str]] = set()
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    def start(self, upstreams: Iterable[Upstream]) -> None:
+        """Ask about these keys, and from now on about what ``ask`` is told of."""
+        self._asking = True
+        self.ask(upstreams)
+
+    def ask(self, upstreams: Iterable[Upstream]) -> None:
+        """Ask about the keys that are new, without waiting for the answers; nothing before the start."""
+        if not self._asking:
+            return
+        for upstream in upstreams:
+            for place, credential in enumerate(upstream.credentials):
+                key = (upstream.name, credential.value)
+                if key not in self._asked:
+                    self._asked.add(key)
+                    if upstream.dialect == "openai" and place == 0:
+                        continue
+                    self._services.tasks.spawn(self._probe(upstream, credential), "key-probe")
+
+    def refused_a_list(self, upstream: Upstream, credential: Credential, status: int) -> None:
+        """A key was refused when a list of models was asked for. PiAPI's list may not exist, so that says nothing."""
+        if upstream.dialect != "piapi":
+            self.refused(upstream, credential, status)
+
+    async def _probe(self, upstream: Upstream, credential: Credential) -> None:
+        async with self._turns:
+            status = await self._status(upstream, credential)
+        if status is not None and status in REFUSED:
+            self.refused(upstream, credential, status)
+
+    def refused(self, upstream: Upstream, credential: Credential, status: int) -> None:
+        """Say, once, that a key is refused."""
+        if (upstream.name, credential.value) in self._told:
+            return
+        self._told.add((upstream.name, credential.value))
+        self._services.log.warning(
+            "upstream_key_refused",
+            upstream=upstream.name,
+            upstream_key=credential.name,
+            status=status,
+            advice="put the right key into the configuration and reload; piapi-gateway check --probe asks again",
+        )
+
+    async def _status(self, upstream: Upstream, credential: Credential) -> int | None:
+        """The first host's answer about the key; None if no host answers. The next one is asked only then."""
+        if upstream.dialect == "piapi":
+            path, key, limit = ACCOUNT_INFO_PATH, (ACCOUNT_KEY_HEADER, credential.value), ACCOUNT_ANSWER_LIMIT
+        else:
+            path, key, limit = MODELS_PATH, ("authorization", f"Bearer {credential.value}"), LIST_LIMIT
+        for endpoint in upstream.endpoints:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    header = (key[0].encode(), key[1].encode())
+                    answer = await read_free(self._services.pool, endpoint, path, header, limit, ASKER)
+            except (TransportError, TimeoutError, ValueError):  # ValueError: a key that no header can hold
+                continue
+            return _stated(answer.body) or answer.status if upstream.dialect == "piapi" else answer.status
+        return None
+
+
+def _stated(body: bytes | None) -> int | None:
+    """The status inside PiAPI's envelope, which may come with HTTP's 200; None if there is no other than 200."""
+    try:
+        document = orjson.loads(body or b"")
+    except ValueError:
+        return None
+    code = document.get("code") if isinstance(document, dict) else None
+    return code if type(code) is int and code != 200 else None

@@ -1,0 +1,66 @@
+"""The two listeners: opened together, the main one perhaps taken over from what answered while the store was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from gateway.app.assembly import RESERVED_DESCRIPTORS
+from gateway.config import Config
+from gateway.core.client_address import Network
+from gateway.endpoints.health import PATHS as HEALTH
+from gateway.endpoints.request_journal import RequestJournal
+from gateway.runtime.descriptors import descriptor_limit
+from gateway.server.cors import CrossOrigin
+from gateway.server.dispatch import Dispatch
+from gateway.server.limits import ServerLimits, client_connections
+from gateway.server.listener import RunningServer, start_server
+
+ADMIN_CONNECTIONS = 16
+"""At once, to the admin listener: a scraper or two, a command line or two."""
+
+
+class Doors:
+    """What answers at each listener, and who is told of what was refused before.
+
+    ``cors``: of the main one. ``trusted``: the networks of proxies that are believed about the client.
+    """
+
+    def __init__(
+        self,
+        main: Dispatch,
+        admin: Dispatch,
+        cors: CrossOrigin,
+        journal: RequestJournal,
+        trusted: Callable[[], Sequence[Network]],
+    ) -> None:
+        self._main, self._admin, self._cors, self._trusted = main, admin, cors, trusted
+        self._unseen = journal.refused_unseen
+        journal.uncounted = admin.paths.union(HEALTH)
+
+    async def open(self, config: Config, servers: list[RunningServer]) -> None:
+        """Open both; ``servers`` gets them, main and admin, one by one. One that is in it already is taken over.
+
+        Raises ListenError.
+        """
+        main, admin = self._main, self._admin
+        connections = client_connections(descriptor_limit(), RESERVED_DESCRIPTORS)
+        many = ServerLimits(headers=config.limits.headers, connections=connections)
+        few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
+        options: dict[str, Any] = {
+            "limits": many,
+            "on_refused": partial(self._unseen, main.route_of),
+            "cors": self._cors.answer_headers,
+            "hostless": lambda path: main.route_of(path) in HEALTH,
+            "trusted": self._trusted,
+        }
+        if servers:  # it said that the store was being opened
+            servers[0].hand_over(main, **options)
+        else:
+            servers.append(await start_server(main, config.listen.host, config.listen.port, **options))
+        refused, place = partial(self._unseen, admin.route_of), config.admin.listen
+        servers.append(
+            await start_server(admin, place.host, place.port, limits=few, on_refused=refused, trusted=self._trusted)
+        )

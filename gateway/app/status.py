@@ -1,0 +1,52 @@
+"""What a running gateway says of itself to ``piapi-gateway status`` and to ``GET /admin/v1/upstreams``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from gateway import __version__
+from gateway.core.errors import GatewayError, StoreError
+from gateway.core.pricing.prices import usd_number
+from gateway.core.routing.listed_models import ListedModels
+from gateway.exchange.services import Services
+from gateway.stores.base import Store
+
+
+async def describe_gateway(
+    services: Services, store: Store, lists: ListedModels, *, leaving: bool, lag: float, off: Sequence[str]
+) -> dict[str, Any]:
+    """The state of everything, as JSON.
+
+    ``lists``: what upstreams list themselves. ``leaving``: it is about to stop. ``lag``: seconds by which the event
+    loop was late. ``off``: upstreams without a key.
+    """
+    now = services.clock.monotonic()
+    upstreams = lists.beside(services.snapshot.states.describe(now))
+    recent = services.metrics.recent
+    return {
+        "version": __version__,
+        "store": store.name,
+        "draining": leaving or services.gate.draining,
+        "in_flight": len(services.gate),
+        "ledger_rows_pending": store.ledger.pending,
+        "event_loop_lag_seconds": round(lag, 4),
+        "rates": recent.rates(),
+        "spend_today_usd": await _spent_today(services),
+        "upstreams": [{**one, "latency_seconds": recent.latency(one["name"])} for one in _mappings(upstreams)],
+        "off": list(off),
+    }
+
+
+def _mappings(upstreams: Iterable[Any]) -> Iterable[dict[str, Any]]:
+    return (dict(one) for one in upstreams)
+
+
+async def _spent_today(services: Services) -> float | None:
+    """What all keys were charged today, by the ledger and in the time zone of budgets; None if it cannot be read."""
+    day = services.budgets.budgets.periods(services.clock.wall_ns())["day"]
+    try:
+        charged = await services.ledger.charged_since(day.start_ns)
+    except (GatewayError, StoreError):
+        return None
+    return usd_number(sum(charged.values()))

@@ -1,0 +1,126 @@
+"""The journal of requests: each that no exchange counts is counted here, and each that was refused leaves one line.
+
+    {"event":"refused","request_id":"req_1","address":"192.0.2.7","key":"alice","method":"POST",
+     "route":"/v1/chat/completions","status":400,"code":"invalid_json","reason":"The body is not valid JSON."}
+
+Neither keys nor queries nor what was asked are in it: the reasons are the gateway's own words to its client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+from starlette.types import Scope
+
+from gateway.core.errors import GatewayError
+from gateway.core.types import OTHER, Usage
+from gateway.exchange.services import Services
+from gateway.server.paths import shown_path
+from gateway.server.request_facts import STATUS_CLIENT_GONE, EndedRequest, RequestFacts
+from gateway.telemetry.metrics import FinishedExchange
+from gateway.telemetry.repeated_lines import RepeatedLines
+
+MODEL_SHOWN = 64
+"""Characters of a model's name in a line: clients choose it."""
+
+_SECRET = re.compile(rb"^/+images/.*|/webhooks/.*", re.DOTALL)
+"""The part of a path that may be a secret: with it, anybody could fetch a picture."""
+
+COUNTED_EVERY = 10.0
+"""Seconds between two looks for refusals that were only counted."""
+
+
+class RequestJournal:
+    """``address``: the client's, of a request's scope. ``uncounted``: routes that machines ask again and again (health
+    checks, scrapes); they count only when they are refused, so as not to water down what clients get.
+    """
+
+    def __init__(self, services: Services, address: Callable[[Scope], str]) -> None:
+        self._services = services
+        self._address = address
+        self.uncounted: Collection[str] = ()
+        log = services.log
+        self._lines = RepeatedLines(
+            lambda fields: log.warning("refused", **fields),
+            lambda number, fields: log.warning("refused_more", number=number, **fields),
+            services.clock.monotonic,
+        )
+
+    def ended(self, request: EndedRequest) -> None:
+        """A request has ended."""
+        route, status, error = request.route or OTHER, request.status, request.error
+        if not request.facts.counted and (route not in self.uncounted or error is not None):
+            self._count(request, route)
+        if error is None and (status < 400 or route in self.uncounted):
+            return
+        if error is not None and error.code == "internal_error":
+            return  # the log has it, with its traceback
+        self._tell(request, route)
+
+    def refused_unseen(
+        self, route_of: Callable[[bytes], str | None], error: GatewayError, request_id: str, came: Scope
+    ) -> None:
+        """A request was refused before the application saw it. ``route_of``: the route of a raw path, None for none."""
+        route = route_of(came["raw_path"]) if came["raw_path"] else None
+        self.ended(EndedRequest(came, request_id, route, error.status, RequestFacts(), error))
+
+    async def watch(self) -> None:
+        """Write, every now and then, how much was only counted; runs until it is cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(COUNTED_EVERY)
+                self._lines.write_counts()
+        finally:
+            self._lines.write_counts()
+
+    def _count(self, request: EndedRequest, route: str) -> None:
+        facts = request.facts
+        found = self._services.snapshot.routes.find(facts.model) if facts.model is not None else None
+        self._services.metrics.observe(
+            FinishedExchange(
+                route=route,
+                model=found.model if found is not None else None,
+                upstream=facts.upstream,
+                status=request.status,
+                key=facts.key.name if facts.key is not None else None,
+                team=facts.key.team if facts.key is not None else None,
+                charged=0,
+                upstream_costs=(),
+                usage=Usage(),
+                duration=request.seconds,
+            )
+        )
+
+    def _tell(self, request: EndedRequest, route: str) -> None:
+        scope, facts = request.scope, request.facts
+        address = self._address(scope)
+        key = facts.key.name if facts.key is not None else None
+        code, reason = _why(request)
+        fields: dict[str, Any] = {
+            "request_id": request.request_id,
+            "address": address,
+            "key": key,
+            "method": scope.get("method"),
+            "route": route,
+            "status": request.status,
+            "code": code,
+            "reason": reason,
+        }
+        if request.route is None and scope["raw_path"]:
+            fields["path"] = shown_path(_SECRET.sub(b"/...", scope["raw_path"]))
+        if facts.model is not None:
+            fields["model"] = facts.model[:MODEL_SHOWN]
+        self._lines.tell((address, key, route, request.status, code), fields)
+
+
+def _why(request: EndedRequest) -> tuple[str | None, str]:
+    error = request.error
+    if error is None:
+        gone = request.status == STATUS_CLIENT_GONE
+        return ("client_gone", "the client left") if gone else (None, "the upstream's own answer")
+    if error.source == "upstream":
+        return error.code, error.detail or error.type  # its message may hold an upstream's words, those the prompt
+    return error.code, error.detail or error.message
