@@ -106,8 +106,8 @@ class KeyListing:
 class KeyService:
     """Every method takes fields and gives back values as JSON has them (fields.py). What cannot be done raises
     GatewayError: 400 with ``param``, 404 ``key_not_found``, 409 ``key_exists``, ``key_revoked`` or ``key_in_file``,
-    503 ``ledger_unavailable``; or StoreError if the pepper is not there. ``warnings`` of a result: what was done and
-    may be a slip.
+    503 ``ledger_unavailable``; or StoreError if the pepper is not there. ``warnings`` of a result: what may be a
+    slip.
 
     ``listing``: shows the keys. ``apply``: carries a change of the store out, and sees that it is obeyed.
     ``who``: makes a change, for the audit log, unless its method is told another.

@@ -25,7 +25,6 @@ ADMIN_ROUTES = {
     "/admin/v1/keys": "GET",
     "/admin/v1/verify": "GET",
     "/admin/v1/held": "GET",
-    "/admin/v1/held/release": "POST",
     "/admin/v1/audit": "GET",
     "/admin/v1/reload": "POST",
 }
