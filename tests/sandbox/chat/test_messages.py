@@ -15,7 +15,12 @@ def streamed_text(chunks: list[Any], field: str) -> str:
 
 
 def test_a_tools_result_is_told() -> None:
-    messages = [{"role": "user", "content": "get_time"}, {"role": "tool", "tool_call_id": "a", "content": "noon"}]
+    call = {"id": "a", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "get_time"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "noon"},
+    ]
 
     message = whole(messages=messages, tools=TOOLS)["choices"][0]["message"]
     assert message["content"] == "Sandbox ✓ The tool said: noon"
@@ -44,9 +49,9 @@ def test_json_is_answered_with_json() -> None:
     schema = {"type": "object", "properties": {"name": {"type": "string"}, "tags": {"type": "array"}}}
     by_schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
-    first = whole(response_format={"type": "json_object"})["choices"][0]["message"]["content"]
+    first = whole(prompt="hello in JSON", response_format={"type": "json_object"})["choices"][0]["message"]["content"]
     second = whole(response_format=by_schema)["choices"][0]["message"]["content"]
-    assert orjson.loads(first) == {"sandbox": True, "you_said": "hello there"}
+    assert orjson.loads(first) == {"sandbox": True, "you_said": "hello in JSON"}
     assert orjson.loads(second) == {"name": "hello there", "tags": ["hello there"]}
 
 
