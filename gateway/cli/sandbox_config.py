@@ -26,7 +26,7 @@ upstreams:
       - {{url: "{url}/role/api", wall: 120s}}    # behind a simulated Cloudflare
       - {{url: "{url}/role/proxy"}}              # the same without its limit
     keys: [sandbox-key-one, sandbox-key-two]
-    tasks: {{poll: 300ms, poll_max: 1s, deadline: 2m}}    # simulated tasks are done when they are looked at twice
+    tasks: {{poll: 300ms, poll_max: 1s, deadline: 2m}}    # simulated tasks are done at the third look
   backup:
     dialect: openai
     endpoints: [{{url: "{url}/role/backup"}}]

@@ -56,7 +56,7 @@ def answer_chat(body: Json, options: Options, *, id: str, created: int, role: Ro
 
     ``role``: who answers; a model that PiAPI does not have is refused as relays do.
     """
-    problem = _problem(body, role)
+    problem = _problem(body, options, role)
     if problem is not None:
         return problem
     fields = CompletionFields(id, created, options.named or body["model"])
@@ -83,13 +83,13 @@ def malformed_request(body: Json) -> Reply | None:
     return None
 
 
-def _problem(body: Json, role: Role) -> Reply | None:
+def _problem(body: Json, options: Options, role: Role) -> Reply | None:
     """A refusal as OpenAI would write it, or None."""
     model = body.get("model")
     if isinstance(model, str) and not model.startswith(MODEL_FAMILIES):
         return _no_such_model(model[:80], role)
     try:
-        check_request(body, role)
+        check_request(body, role, any_fields=bool(options.any_fields))
     except Refusal as refusal:
         return openai_refusal(refusal.message, refusal.param, refusal.code)
     return None

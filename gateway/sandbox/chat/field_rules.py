@@ -20,13 +20,14 @@ OPENAI_FAMILIES = ("chat-latest", "gpt-", "chatgpt-", "o1", "o3", "o4")
 """Beginnings of the names of OpenAI's own models; only they refuse fields that OpenAI does not know."""
 
 
-def check_request(body: Json, role: Role) -> None:
+def check_request(body: Json, role: Role, *, any_fields: bool = False) -> None:
     """Raises Refusal for the first field of a chat that OpenAI would refuse.
 
     ``role``: the backup, which stands for OpenAI itself, also refuses fields that it does not know; PiAPI passes them.
+    ``any_fields``: it does not, as OpenRouter.
     """
     check_fields(body)
-    if role == "backup" and str(body["model"]).startswith(OPENAI_FAMILIES):
+    if role == "backup" and not any_fields and str(body["model"]).startswith(OPENAI_FAMILIES):
         check_names(body)
     check_reasoning(body, strict=role == "backup")
 
@@ -104,7 +105,7 @@ def _stop(name: str, value: Any) -> None:
             raise wrong_type(f"{name}[{place}]", "a string", one)
 
 
-_MOST = 2**63 - 1
+_MOST, _ANY = 2**63 - 1, 2**64  # JSON has no greater ones here
 _TEXT, _TRUTH, _OBJECT = _of(str, "a string"), _of(bool, "a boolean"), _of(dict, "an object")
 
 _CHECKS: Mapping[str, _Check] = {
@@ -112,8 +113,8 @@ _CHECKS: Mapping[str, _Check] = {
     "presence_penalty": _number(-2, 2),
     "temperature": _number(0, 2),
     "top_p": _number(0, 1),
-    "max_completion_tokens": _whole(1, _MOST),
-    "max_tokens": _whole(1, _MOST),
+    "max_completion_tokens": _whole(1, _ANY),
+    "max_tokens": _whole(1, _ANY),
     "n": _whole(1, 128),
     "seed": _whole(-_MOST - 1, _MOST),
     "top_logprobs": _whole(0, 20),

@@ -23,7 +23,7 @@ from gateway.sandbox.wire.steps import Step
 _ROLE_PREFIX: dict[str, Role] = {"/role/api/": "api", "/role/proxy/": "proxy", "/role/backup/": "backup"}
 
 
-_ANY_HOST = ("0.0.0.0:", "[::]:")  # noqa: S104
+_ANY_HOST = ("0.0.0.0:", "[::]:")
 
 
 class BilledPlayback:

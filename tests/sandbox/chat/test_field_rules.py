@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.chat.answers import TOOLS
+from gateway.sandbox.chat.completions import answer_chat
+from gateway.sandbox.wire.answers import Reply
+from gateway.sandbox.wire.options import Options
+from tests.sandbox.chat.answers import TOOLS, body
 from tests.sandbox.chat.refusals import refused, taken
 
 
@@ -62,6 +65,9 @@ def test_only_the_backup_refuses_what_openai_does_not_know() -> None:
     assert refused("backup", reasoning_effort="low")[:2] == ("reasoning_effort", "unsupported_parameter")
     taken("api", brand_new=1, reasoning_effort="low")
     taken("proxy", brand_new=1)
+    opened = answer_chat(body(brand_new=1), Options(any_fields=1), id="x", created=0)
+    assert isinstance(opened, Reply)
+    assert opened.status == 200
     taken("backup", model="claude-sonnet-4-6", thinking={"type": "enabled"})
 
 
