@@ -48,7 +48,7 @@ PARAMETERS: Mapping[str, str] = {
     "beside": "Chat: 1 counts reasoning in the total only, as xAI and Google do.",
     "tier": "Chat: the service tier that served; `none` names none. Empty: the one asked for.",
     "named": "Chat: the model that answers. Empty: the one asked for.",
-    "any_fields": "Chat: 1 lets the backup take fields that OpenAI does not know, as OpenRouter does.",
+    "any_fields": "Chat: 1 lets the backup take fields and tools that OpenAI does not know, as OpenRouter does.",
 }
 
 _INTRODUCTION = """\

@@ -35,7 +35,8 @@ WHOLE = ("-", "-")
 
 def check_served(answer: Answer) -> None:
     assert answer.status == 200
-    assert answer.json()["choices"][0]["message"]["content"]
+    message = answer.json()["choices"][0]["message"]
+    assert message["content"] or message["audio"]["transcript"]
     assert answer.json()["usage"]["total_tokens"] > 0
     assert b"stream" not in answer.body
 

@@ -24,15 +24,15 @@ def check_request(body: Json, role: Role, *, any_fields: bool = False) -> None:
     """Raises Refusal for the first field of a chat that OpenAI would refuse.
 
     ``role``: the backup, which stands for OpenAI itself, also refuses fields that it does not know; PiAPI passes them.
-    ``any_fields``: it does not, as OpenRouter.
+    ``any_fields``: it does not, as OpenRouter, and tools may be of any type.
     """
-    check_fields(body)
+    check_fields(body, any_tools=any_fields)
     if role == "backup" and not any_fields and str(body["model"]).startswith(OPENAI_FAMILIES):
         check_names(body)
     check_reasoning(body, strict=role == "backup")
 
 
-def check_fields(body: Json) -> None:
+def check_fields(body: Json, *, any_tools: bool = False) -> None:
     """Raises Refusal for a field of the wrong type, out of bounds, or at odds with another one."""
     if not isinstance(body.get("model"), str):
         raise Refusal("you must provide a model parameter", None)
@@ -43,7 +43,7 @@ def check_fields(body: Json) -> None:
         if body.get(name) is not None:
             check(name, body[name])
     check_format(body.get("response_format"))
-    check_tools(body)
+    check_tools(body, any_types=any_tools)
     if body.get("stream_options") is not None and not body.get("stream"):
         raise Refusal("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
     if body.get("top_logprobs") is not None and not body.get("logprobs"):

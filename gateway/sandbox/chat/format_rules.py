@@ -45,8 +45,11 @@ def check_format(format: object) -> None:
         _check_strict(schema, (), about, "response_format", None)
 
 
-def check_tools(body: Json) -> None:
-    """Raises Refusal for ``tools``, ``functions`` or a choice among them that OpenAI would not take."""
+def check_tools(body: Json, *, any_types: bool = False) -> None:
+    """Raises Refusal for ``tools``, ``functions`` or a choice among them that OpenAI would not take.
+
+    ``any_types``: tools that are neither functions nor of free text pass.
+    """
     tools, functions = body.get("tools"), body.get("functions")
     names = []
     for place, tool in enumerate(() if tools is None else need_items(tools, "tools", most=_MOST_TOOLS)):
@@ -55,6 +58,8 @@ def check_tools(body: Json) -> None:
             raise wrong_type(where, "an object", tool)
         kind = need_text(tool, "type", where)
         if kind not in ("function", "custom"):
+            if any_types:
+                continue
             raise wrong_value(f"{where}.type", kind, ("function", "custom"))
         names.append(_check_function(need_object(tool, kind, where), f"{where}.{kind}"))
     for place, function in enumerate(() if functions is None else need_items(functions, "functions")):

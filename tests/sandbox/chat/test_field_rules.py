@@ -65,7 +65,7 @@ def test_only_the_backup_refuses_what_openai_does_not_know() -> None:
     assert refused("backup", reasoning_effort="low")[:2] == ("reasoning_effort", "unsupported_parameter")
     taken("api", brand_new=1, reasoning_effort="low")
     taken("proxy", brand_new=1)
-    opened = answer_chat(body(brand_new=1), Options(any_fields=1), id="x", created=0)
+    opened = answer_chat(body(brand_new=1, tools=[{"type": "web_search"}]), Options(any_fields=1), id="x", created=0)
     assert isinstance(opened, Reply)
     assert opened.status == 200
     taken("backup", model="claude-sonnet-4-6", thinking={"type": "enabled"})
