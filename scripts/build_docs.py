@@ -16,6 +16,7 @@ from scripts.docs.configuration import configuration_page
 from scripts.docs.errors import errors_page
 from scripts.docs.headers import headers_page
 from scripts.docs.metrics import metrics_page
+from scripts.docs.scenarios import scenarios_page
 
 FOLDER = Path(__file__).parents[1] / "docs"
 PAGES: Mapping[str, Callable[[], str]] = {
@@ -24,6 +25,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "headers.md": headers_page,
     "metrics.md": metrics_page,
+    "scenarios.md": scenarios_page,
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from gateway.config import load
+from gateway.sandbox import SCENARIOS
 from scripts.docs.cli import Command, whole_command
 from scripts.docs.configuration import ENVIRONMENT
 from scripts.docs.error_meanings import MEANINGS
@@ -39,6 +40,8 @@ STATUS_AND_CODE = re.compile(r"\b([45]\d\d) `([a-z_]+)`")
 METRIC = re.compile(r"\bgateway_[a-z0-9_]+")
 HEADER = re.compile(r"\bx-gateway-[a-z-]*[a-z]", re.IGNORECASE)
 CALL = re.compile(r"(?:^|[\s(]|/bin/)(?<!--group )(?<!--user )piapi-gateway(?=\s|$)(.*)", re.MULTILINE)
+CALLED = re.compile(r"""(?:'[^']*'|"[^"]*"|(?<!\s)#|[^#|;>&)'"])*""")
+"""A command's words up to a comment or whatever else a shell has after it."""
 SETTING = re.compile(r"[a-z_]+(\[\d*\])?(\.[\w*-]+(\[\d*\])?)+")
 SNAKE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
@@ -80,7 +83,7 @@ class TestErrors:
 class TestMetrics:
     @EVERY
     def test_each_that_is_named_exists(self, path: str) -> None:
-        known = {metric.name for metric in metrics()} | {made.code for made in errors_made()}
+        known = {metric.name for metric in metrics()} | {made.code for made in errors_made()} | set(SCENARIOS)
         for name in METRIC.findall(pages()[path]):
             assert name in known or re.sub(r"_(bucket|sum|count)$", "", name) in known, name
 
@@ -103,8 +106,9 @@ def calls(text: str) -> Iterator[list[str]]:
     """The words after ``piapi-gateway`` wherever a page shows how to call it."""
     for code in (*blocks(text, "sh", "console", "bash"), *spans(text)):
         for rest in CALL.findall(code):
-            called = re.split(r"\s#|[|;>&)]", rest, maxsplit=1)[0]
-            yield shlex.split(called.replace("…", ""))
+            called = CALLED.match(rest)
+            assert called is not None
+            yield shlex.split(called[0].replace("…", ""))
 
 
 def called(words: list[str]) -> tuple[Command, list[str]]:

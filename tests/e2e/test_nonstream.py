@@ -22,6 +22,9 @@ def plain(completion: Any) -> Any:
     return {**completion, "id": "", "created": 0, "usage": usage}
 
 
+IN_JSON = [{"role": "user", "content": "hello in JSON"}]
+
+
 class TestFolding:
     @pytest.mark.parametrize(
         ("scenario", "fields"),
@@ -31,7 +34,7 @@ class TestFolding:
             ("ok", {"logprobs": True}),
             ("ok", {"n": 2, "logprobs": True}),
             ("ok", {"max_tokens": 4}),
-            ("ok", {"response_format": {"type": "json_object"}}),
+            ("ok", {"response_format": {"type": "json_object"}, "messages": IN_JSON}),
             ("ok;cached=5;reasoning=4", {}),
             ("ok;calls=1", {"functions": FUNCTIONS}),
             ("tool_calls", {"tools": TOOLS}),

@@ -164,6 +164,7 @@ class TestWhatWouldSteer:
         rig = await gateway("upstreams: {backup: {pass_fields: [provider, models]}}")
         rig.sandbox.script("server_error", role="api", times=None)
         rig.sandbox.script("server_error", role="proxy", times=None)
+        rig.sandbox.script("ok;any_fields=1", role="backup")
         fields = {"provider": {"order": ["x"]}, "route": "fallback", "models": None}
 
         answer = await rig.chat(**fields, stream=stream)

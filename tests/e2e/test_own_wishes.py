@@ -17,6 +17,7 @@ from .test_nonstream import plain
 
 ATTEMPTS = "gateway_upstream_attempts_total"
 AUDIO: dict[str, Any] = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
+IN_JSON = [{"role": "user", "content": "hello in JSON"}]
 JSON: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}}
 
 
@@ -34,7 +35,8 @@ WHOLE = ("-", "-")
 
 def check_served(answer: Answer) -> None:
     assert answer.status == 200
-    assert answer.json()["choices"][0]["message"]["content"]
+    message = answer.json()["choices"][0]["message"]
+    assert message["content"] or message["audio"]["transcript"]
     assert answer.json()["usage"]["total_tokens"] > 0
     assert b"stream" not in answer.body
 
@@ -218,7 +220,7 @@ class TestMemory:
         form = {"type": kind, "json_schema": {"name": "a", "schema": {}}}
 
         for fields in ({"response_format": form}, {}, {"response_format": form}):
-            assert (await rig.chat(**fields)).status == 200
+            assert (await rig.chat(**fields, messages=IN_JSON)).status == 200
 
         assert [one[1] for one in asked(rig)] == [True, "-", True, "-"]
 

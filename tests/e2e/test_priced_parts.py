@@ -154,8 +154,8 @@ async def test_a_budget_reserves_for_whatever_may_come(
     gateway: StartGateway, model: str, scenario: str, fields: dict[str, Any]
 ) -> None:
     rig = await gateway(BUDGETED)
-    rig.sandbox.script(scenario)
-    answer = await rig.chat(model=model, max_tokens=40, **fields)
+    rig.sandbox.script(f"{scenario};any_fields=1")
+    answer = await rig.chat(model=model, max_completion_tokens=40, **fields)
     assert answer.status == 200
     row = await rig.row()
     assert 0 < row.charged <= _reserved(rig)

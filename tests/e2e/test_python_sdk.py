@@ -144,14 +144,15 @@ class TestAnswers:
 
     @pytest.mark.parametrize(
         ("shape", "expected"),
-        [({"type": "json_object"}, {"sandbox": True, "you_said": PROMPT}), (SCHEMA, {"size": 42})],
+        [({"type": "json_object"}, {"sandbox": True, "you_said": "hello in JSON"}), (SCHEMA, {"size": 42})],
         ids=["json_object", "json_schema"],
     )
     async def test_json(self, rig: Rig, asker: Callable[..., Asker], shape: Any, expected: Any) -> None:
-        completion = await asker(rig).ask(response_format=shape)
+        asked: Any = [{"role": "user", "content": "hello in JSON"}]
+        completion = await asker(rig).ask(response_format=shape, messages=asked)
 
         assert json.loads(completion.choices[0].message.content or "") == expected
-        assert json.loads(text(await asker(rig).stream(response_format=shape))) == expected
+        assert json.loads(text(await asker(rig).stream(response_format=shape, messages=asked))) == expected
 
     async def test_what_the_sdk_does_not_know_is_kept(self, rig: Rig, asker: Callable[..., Asker]) -> None:
         rig.sandbox.script("reasoning", times=2)

@@ -59,11 +59,12 @@ class TestTextThatWasCut:
         assert rig.sandbox.requests[-1].json["messages"][1]["content"] == read
 
     async def test_is_read_at_any_depth_and_in_keys(self, rig: Rig) -> None:
-        body = chat_body(tools=[{"type": "function", "function": {"name": "f", "parameters": {"KEY": ["KEY"]}}}])
+        parameters = {"type": "object", "KEY": ["KEY"]}
+        body = chat_body(tools=[{"type": "function", "function": {"name": "f", "parameters": parameters}}])
 
         assert (await rig.post(body.replace(b"KEY", rb"a\ud83d"))).status == 200
         function = rig.sandbox.requests[-1].json["tools"][0]["function"]
-        assert function["parameters"] == {"a\ufffd": ["a\ufffd"]}
+        assert function["parameters"] == {"type": "object", "a\ufffd": ["a\ufffd"]}
 
     async def test_is_read_in_an_order_for_images(self, rig: Rig) -> None:
         body = order_body(model="flux-schnell", prompt="a hat CUT").replace(b"CUT", rb"\ud83c")

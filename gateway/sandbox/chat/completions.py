@@ -14,10 +14,12 @@ from typing import Any
 
 import orjson
 
+from gateway.sandbox.chat.field_rules import check_request
 from gateway.sandbox.chat.messages import AssistantMessage, compose_message
+from gateway.sandbox.chat.rule_words import Refusal
 from gateway.sandbox.chat.usage import ChatUsage
 from gateway.sandbox.wire.answers import DONE, Answer, Event, EventKind, EventStream, Json, Reply, Role, json_reply
-from gateway.sandbox.wire.errors import error_reply
+from gateway.sandbox.wire.errors import error_reply, openai_refusal
 from gateway.sandbox.wire.options import Options
 
 MODEL_FAMILIES = (
@@ -54,7 +56,7 @@ def answer_chat(body: Json, options: Options, *, id: str, created: int, role: Ro
 
     ``role``: who answers; a model that PiAPI does not have is refused as relays do.
     """
-    problem = _problem(body, role)
+    problem = _problem(body, options, role)
     if problem is not None:
         return problem
     fields = CompletionFields(id, created, options.named or body["model"])
@@ -64,7 +66,7 @@ def answer_chat(body: Json, options: Options, *, id: str, created: int, role: Ro
     used = ChatUsage.of(body, prompt, sum(message.tokens for message in messages), options)
     usage, sale = used.document(options), used.sale(body, fields.model)
     fields = replace(fields, tier=used.tier)
-    choices = [message.choice(number, logprobs=bool(body.get("logprobs"))) for number, message in enumerate(messages)]
+    choices = [message.choice(number, logprobs=_logprobs(body)) for number, message in enumerate(messages)]
     whole = json_reply(200, _envelope(fields, "chat.completion", choices, usage), sale=sale)
     if not body.get("stream"):
         return whole
@@ -72,33 +74,30 @@ def answer_chat(body: Json, options: Options, *, id: str, created: int, role: Ro
 
 
 def malformed_request(body: Json) -> Reply | None:
-    """A refusal for fields of the wrong JSON type, or None."""
+    """A refusal of a request without a model or messages, or None."""
     if not isinstance(body.get("model"), str):
         return error_reply(400, message="Sandbox: you must provide a model.")
-    if not _is_objects(body.get("messages")) or not body["messages"]:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         return error_reply(400, message="Sandbox: 'messages' must be a list of messages.")
-    for name in ("stream_options", "response_format"):
-        if not isinstance(body.get(name) or {}, dict):
-            return error_reply(400, message=f"Sandbox: '{name}' must be an object.")
-    for name in ("tools", "functions"):
-        if not _is_objects(body.get(name) or []):
-            return error_reply(400, message=f"Sandbox: '{name}' must be a list of objects.")
     return None
 
 
-def _is_objects(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
-
-
-def _problem(body: Json, role: Role) -> Reply | None:
-    if (problem := malformed_request(body)) is not None:
-        return problem
-    model, count = body["model"], body.get("n")
-    if count is not None and not (type(count) is int and 1 <= count <= 128):
-        return error_reply(400, message="Sandbox: 'n' must be from 1 to 128.")
-    if not model.startswith(MODEL_FAMILIES):
+def _problem(body: Json, options: Options, role: Role) -> Reply | None:
+    """A refusal as OpenAI would write it, or None."""
+    model = body.get("model")
+    if isinstance(model, str) and not model.startswith(MODEL_FAMILIES):
         return _no_such_model(model[:80], role)
+    try:
+        check_request(body, role, any_fields=bool(options.any_fields))
+    except Refusal as refusal:
+        return openai_refusal(refusal.message, refusal.param, refusal.code)
     return None
+
+
+def _logprobs(body: Json) -> int | None:
+    """How many probable tokens are told for each, None for nothing."""
+    return body.get("top_logprobs") or 0 if body.get("logprobs") else None
 
 
 def _no_such_model(model: str, role: Role) -> Reply:
@@ -159,10 +158,9 @@ def delta_choice(number: int, delta: Json, finish: str | None = None, logprobs: 
 def _events(body: Json, fields: CompletionFields, messages: list[AssistantMessage], usage: Json) -> Iterator[Event]:
     """Role chunks, deltas of the choices in turn, finish chunks, the usage chunk if it was asked for, ``[DONE]``."""
     asked = bool((body.get("stream_options") or {}).get("include_usage"))
-    logprobs = bool(body.get("logprobs"))
-    for number in range(len(messages)):
-        opening = {"role": "assistant", "content": "", "refusal": None}
-        yield chunk_event(fields, "role", delta_choice(number, opening), null_usage=asked)
+    logprobs = _logprobs(body)
+    for number, message in enumerate(messages):
+        yield chunk_event(fields, "role", delta_choice(number, message.opening()), null_usage=asked)
     for turn in zip_longest(*(message.deltas(logprobs=logprobs) for message in messages)):
         for number, piece in enumerate(turn):
             if piece is not None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import orjson
 
-from gateway.sandbox.chat.tool_calls import ToolCall, choose_calls, example_of
+from gateway.sandbox.chat.schema_examples import example_of
+from gateway.sandbox.chat.tool_calls import RESULT_ROLES, ToolCall, choose_calls, cut_calls, in_pieces
 from gateway.sandbox.wire.answers import Json
 from gateway.sandbox.wire.options import Options
 
@@ -37,6 +40,7 @@ class AssistantMessage:
     content: tuple[str, ...] = ()
     reasoning: tuple[str, ...] = ()
     refusal: tuple[str, ...] = ()
+    spoken: tuple[str, ...] = ()
     calls: tuple[ToolCall, ...] = ()
     legacy: bool = False
     finish: str = "stop"
@@ -45,38 +49,48 @@ class AssistantMessage:
     def tokens(self) -> int:
         """Completion tokens: one a delta (a call's first delta, with its name, is one too)."""
         calls = sum(1 + len(call.pieces) for call in self.calls)
-        return len(self.content) + len(self.reasoning) + len(self.refusal) + calls
+        return len(self.content) + len(self.reasoning) + len(self.refusal) + len(self.spoken) + calls
 
-    def choice(self, number: int, *, logprobs: bool) -> dict[str, Any]:
-        """The choice of an answer that is not streamed."""
+    def opening(self) -> dict[str, Any]:
+        """The first delta of a stream."""
+        return {"role": "assistant", "content": None if self.calls or self.spoken else "", "refusal": None}
+
+    def choice(self, number: int, *, logprobs: int | None) -> dict[str, Any]:
+        """The choice of an answer that is not streamed. ``logprobs``: as for ``deltas``."""
+        elsewhere = self.calls or self.refusal or self.spoken
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": "".join(self.content) if self.content else None,
+            "content": "".join(self.content) if self.content or not elsewhere else None,
             "refusal": "".join(self.refusal) if self.refusal else None,
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
-        functions = [{"name": call.name, "arguments": "".join(call.pieces)} for call in self.calls]
-        if self.legacy and functions:
-            message["function_call"] = functions[0]
-        elif functions:
-            message["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": function}
-                for call, function in zip(self.calls, functions, strict=True)
-            ]
-        told = {"content": [_logprob(piece) for piece in self.content], "refusal": None} if logprobs else None
+        if self.legacy and self.calls:
+            message["function_call"] = self.calls[0].document()["function"]
+        elif self.calls:
+            message["tool_calls"] = [call.document() for call in self.calls]
+        if self.spoken:
+            message["audio"] = {**_SOUND, "transcript": "".join(self.spoken)}
+        told = None if logprobs is None else _told(self.content, self.refusal, logprobs)
         return {"index": number, "message": message, "logprobs": told, "finish_reason": self.finish}
 
-    def deltas(self, *, logprobs: bool) -> Iterator[Delta]:
-        """The same message piece by piece; parallel calls one after the other, as OpenAI streams them."""
+    def deltas(self, *, logprobs: int | None) -> Iterator[Delta]:
+        """The same message piece by piece; parallel calls one after the other, as OpenAI streams them.
+
+        ``logprobs``: how many probable tokens are told for each; None tells nothing.
+        """
         for piece in self.reasoning:
             yield Delta({"reasoning_content": piece})
         for piece in self.content:
-            yield Delta({"content": piece}, {"content": [_logprob(piece)], "refusal": None} if logprobs else None)
+            yield Delta({"content": piece}, None if logprobs is None else _told((piece,), (), logprobs))
         for piece in self.refusal:
-            yield Delta({"refusal": piece})
+            yield Delta({"refusal": piece}, None if logprobs is None else _told((), (piece,), logprobs))
         for index, call in enumerate(self.calls):
             yield from self._call_deltas(index, call)
+        for piece in self.spoken:
+            yield Delta({"audio": {"id": _SOUND["id"], "transcript": piece}})
+        if self.spoken:
+            yield Delta({"audio": {"data": _SOUND["data"], "expires_at": _SOUND["expires_at"]}})
 
     def _call_deltas(self, index: int, call: ToolCall) -> Iterator[Delta]:
         if self.legacy:
@@ -84,31 +98,66 @@ class AssistantMessage:
             for piece in call.pieces:
                 yield Delta({"function_call": {"arguments": piece}})
             return
-        opening = {"index": index, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": ""}}
-        yield Delta({"tool_calls": [opening]})
+        yield Delta({"tool_calls": [{"index": index, **call.opened()}]})
         for piece in call.pieces:
-            yield Delta({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+            yield Delta({"tool_calls": [{"index": index, **call.piece(piece)}]})
 
 
-def _logprob(piece: str) -> dict[str, Any]:
-    return {"token": piece, "logprob": -0.25, "bytes": list(piece.encode()), "top_logprobs": []}
+_SOUND: Json = {"id": "audio_sandbox", "data": b64encode(bytes(4800)).decode(), "expires_at": 2_000_000_000}
+"""A tenth of a second of silence in PCM at 24 kHz, whatever format was asked for."""
+
+
+def _told(content: tuple[str, ...], refusal: tuple[str, ...], top: int) -> dict[str, Any]:
+    """The probabilities of a message's tokens."""
+    return {
+        "content": [_logprob(piece, top) for piece in content] if content or not refusal else None,
+        "refusal": [_logprob(piece, top) for piece in refusal] if refusal else None,
+    }
+
+
+def _logprob(piece: str, top: int) -> dict[str, Any]:
+    token = {"token": piece, "logprob": -0.25, "bytes": list(piece.encode())}
+    others = [(f"{piece}{rank}", -1.5 - rank) for rank in range(1, top)]
+    likely = [token, *({"token": other, "logprob": low, "bytes": list(other.encode())} for other, low in others)]
+    return {**token, "top_logprobs": likely if top else []}
 
 
 def compose_message(body: Json, options: Options, number: int) -> AssistantMessage:
     """The message of choice ``number`` for this request."""
     prompt = last_message_text(body["messages"])
     reasoning = tuple(_counted(options.reasoning))
+    limit = body.get("max_completion_tokens") or body.get("max_tokens")
+    limit = limit if type(limit) is int and limit > 0 else None
     if options.refusal:
         return AssistantMessage(reasoning=reasoning, refusal=_words("Sandbox: I will not answer that."))
-    calls, legacy = choose_calls(body, options, prompt)
+    calls, legacy = choose_calls(body, options, prompt, number)
     if calls:
-        finish = "function_call" if legacy else "tool_calls"
-        return AssistantMessage(reasoning=reasoning, calls=calls, legacy=legacy, finish=finish)
-    pieces = _cut(_text(body, prompt, number), options)
-    limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    if type(limit) is int and 0 < limit < len(pieces):
-        return AssistantMessage(pieces[:limit], reasoning, finish="length")
-    return AssistantMessage(pieces, reasoning)
+        made = AssistantMessage(reasoning=reasoning, calls=calls, legacy=legacy)
+        if limit is not None and limit < made.tokens - len(reasoning):
+            return replace(made, calls=cut_calls(calls, limit), finish="length")
+        return replace(made, finish="function_call" if legacy else "tool_calls")
+    text, is_json = _text(body, prompt, number)
+    pieces = _until_stop(in_pieces(text) if is_json and not options.chunks else _cut(text, options), body.get("stop"))
+    finish = "length" if limit is not None and limit < len(pieces) else "stop"
+    pieces = pieces[:limit]
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        return AssistantMessage(reasoning=reasoning, spoken=pieces, finish=finish)
+    return AssistantMessage(pieces, reasoning, finish=finish)
+
+
+def _until_stop(pieces: tuple[str, ...], stop: object) -> tuple[str, ...]:
+    """The pieces before the first stop sequence, which is not sent itself."""
+    stops = [stop] if isinstance(stop, str) else stop if isinstance(stop, list) else []
+    text = "".join(pieces)
+    places = [place for one in stops if isinstance(one, str) and one and (place := text.find(one)) >= 0]
+    if not places:
+        return pieces
+    kept, left = [], min(places)
+    for piece in pieces:
+        kept.append(piece[:left])
+        left -= len(kept[-1])
+    return tuple(filter(None, kept))
 
 
 def last_message_text(messages: list[Json]) -> str:
@@ -127,18 +176,40 @@ def message_text(message: Json) -> str:
     )
 
 
-def _text(body: Json, prompt: str, number: int) -> str:
-    if body["messages"][-1].get("role") == "tool":
-        return f"Sandbox ✓ The tool said: {prompt}"
+def _text(body: Json, prompt: str, number: int) -> tuple[str, bool]:
+    """What is said, and whether it is JSON."""
+    told = _tool_results(body["messages"])
+    said = "; ".join(told) if told else prompt
     shape = body.get("response_format") or {}
     if shape.get("type") == "json_schema":
         wrapper = shape.get("json_schema")
         schema = wrapper.get("schema") if isinstance(wrapper, dict) else None
-        return orjson.dumps(example_of(schema, prompt)).decode()
+        return orjson.dumps(example_of(schema, said)).decode(), True
     if shape.get("type") == "json_object":
-        return orjson.dumps({"sandbox": True, "you_said": prompt}).decode()
+        return orjson.dumps({"sandbox": True, "you_said": said}).decode(), True
     ordinal = f" (choice {number + 1})" if number else ""
-    return f"Sandbox ✓ This is a simulated answer{ordinal}; no model was asked. You said: {prompt}"
+    if told:
+        return f"Sandbox ✓ The tool{'s' if len(told) > 1 else ''} said{ordinal}: {said}", False
+    return f"Sandbox ✓ This is a simulated answer{ordinal}; no model was asked. You said: {prompt}", False
+
+
+def _tool_results(messages: list[Json]) -> list[str]:
+    """What the tools said that were called last, if nobody has spoken since; several under their names."""
+    results = list(takewhile(lambda message: message.get("role") in RESULT_ROLES, reversed(messages)))[::-1]
+    texts = [message_text(message).strip()[:_ECHOED] for message in results]
+    if len(texts) < 2:
+        return texts
+    called = messages[-len(results) - 1].get("tool_calls") if len(results) < len(messages) else None
+    names = {call.get("id"): _called(call) for call in called or () if isinstance(call, dict)}
+    return [
+        f"{names.get(result.get('tool_call_id'), 'a tool')}: {text}"
+        for result, text in zip(results, texts, strict=True)
+    ]
+
+
+def _called(call: Json) -> str:
+    function = call.get("function") or call.get("custom")
+    return str(function.get("name")) if isinstance(function, dict) else "a tool"
 
 
 def _words(text: str) -> tuple[str, ...]:

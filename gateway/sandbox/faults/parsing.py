@@ -23,7 +23,9 @@ from gateway.sandbox.wire.answers import ROLES
 from gateway.sandbox.wire.options import OPTION_WORDS, Options, Value
 
 _LIMITS: Mapping[str, Value] = {"role": "", "method": "", "path": "", "times": 0}
-_COMMON: Mapping[str, Value] = {**_LIMITS, "delay": 0.0, "bought": 0, **asdict(Options())}
+COMMON: Mapping[str, Value] = {**_LIMITS, "delay": 0.0, "bought": 0, **asdict(Options())}
+"""What every scenario takes, with its default."""
+
 _METHODS = ("GET", "POST")
 
 
@@ -39,11 +41,11 @@ def parse_scenario(text: str) -> ChosenScenario:
     scenario = SCENARIOS.get(name)
     if scenario is None:
         raise ScenarioError(f"no scenario {name!r}; there are: {', '.join(SCENARIOS)}")
-    values: dict[str, Value] = {**_COMMON, **scenario.values}
+    values: dict[str, Value] = {**COMMON, **scenario.values}
     for setting in filter(None, settings):
         parameter, _, value = (part.strip() for part in setting.partition("="))
         if parameter not in values:
-            own = ", ".join([*scenario.values, *_COMMON])
+            own = ", ".join([*scenario.values, *COMMON])
             raise ScenarioError(f"scenario {name!r} has no parameter {parameter!r}; it has: {own}")
         values[parameter] = _converted(parameter, value, values[parameter])
     words = {"role": ROLES, "method": _METHODS}

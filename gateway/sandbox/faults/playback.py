@@ -89,7 +89,7 @@ def reply_head(context: ScenarioContext, reply: Reply, extra: Headers = ()) -> b
 
 def play_reply(context: ScenarioContext, reply: Reply) -> Iterator[Step]:
     goods = reply.sale
-    data = reply_head(context, reply) + reply.body
+    data = reply_head(context, reply) + (b"" if context.request.method == "HEAD" else reply.body)
     yield Send(data, goods.output_tokens, goods.images) if goods else Send(data)
 
 

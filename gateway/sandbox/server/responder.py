@@ -23,6 +23,9 @@ from gateway.sandbox.wire.steps import Step
 _ROLE_PREFIX: dict[str, Role] = {"/role/api/": "api", "/role/proxy/": "proxy", "/role/backup/": "backup"}
 
 
+_ANY_HOST = ("0.0.0.0:", "[::]:")
+
+
 class BilledPlayback:
     """One answer on its way out (``connection.Playback``), billed when it has ended."""
 
@@ -147,7 +150,7 @@ class Responder:
         except ScenarioError as error:
             scenario, problem = HONEST, error_reply(400, code="unknown_scenario", message=f"Sandbox: {error}")
         recorded.scenario = scenario.name
-        options, site = Options.chosen(scenario.values), self._site(connection.role)
+        options, site = Options.chosen(scenario.values), _as_asked(self._site(connection.role), request)
         bought = bool(scenario.values["bought"])
 
         def make() -> Answer:
@@ -160,6 +163,13 @@ class Responder:
     def _sell(self, recorded: RecordedRequest, sale: Sale) -> None:
         """Bill a task that is done, beside any answer."""
         self._history.charge(recorded, sale, sale.output_tokens, sale.images, whole=True)
+
+
+def _as_asked(site: str, request: Request) -> str:
+    """The sandbox's base URL; where it listens on every address, by the one that its client used."""
+    scheme, _, place = site.partition("://")
+    host = request.get(b"host")
+    return f"{scheme}://{host.decode('latin-1')}" if host and place.startswith(_ANY_HOST) else site
 
 
 def _role(request: Request, role: Role) -> tuple[Request, Role]:

@@ -22,6 +22,10 @@ from gateway.sandbox.wire.errors import error_reply, piapi_error
 from gateway.sandbox.wire.options import Options
 from gateway.sandbox.wire.requests import MODELS_PATH, RecordedRequest
 
+_SELF: Mapping[str, Any] = {
+    "sandbox": True,
+    "message": "A simulated PiAPI and backup: nothing is bought. Base URLs: /role/api, /role/proxy, /role/backup.",
+}
 _POINTS = 123_456_789
 """Points on every account at first."""
 
@@ -51,16 +55,19 @@ class Routes:
         path = request.path
         if path.startswith("/files/"):
             return _file(path)
+        if path == "/":
+            return json_reply(200, _SELF)
         if request.key is None:
             own = path.startswith(("/api/", "/account/"))
             return piapi_error(401, "Sandbox: no API key", status=401) if own else error_reply(401)
         if path.startswith(("/api/v1/", "/account/")) and request.role == "backup":
             return error_reply(404, code="not_found", message="Sandbox: the backup provider has no such route.")
-        if request.method == "GET":
+        if request.method in ("GET", "HEAD"):
             return self._read(request, options)
         if request.method == "POST":
             return self._write(request, options, options.site or site, bought=bought)
-        return error_reply(405, code="method_not_allowed", message="Sandbox: this method is not served.")
+        words = "Sandbox: this method is not served."
+        return error_reply(405, type="invalid_request_error", code="method_not_allowed", message=words)
 
     def _read(self, request: RecordedRequest, options: Options) -> Reply:
         path, key = request.path, request.key or ""
@@ -68,7 +75,9 @@ class Routes:
             return json_reply(200, {"object": "list", "data": [model_entry(name) for name in MODELS]})
         if path.startswith("/v1/models/"):
             name = path.removeprefix("/v1/models/")
-            return json_reply(200, model_entry(name)) if name in MODELS else error_reply(404)
+            if name in MODELS:
+                return json_reply(200, model_entry(name))
+            return error_reply(404, message=f"Sandbox: The model '{name[:80]}' does not exist", param="model")
         if path == "/account/info":
             return _account(key, options, self._drawn[key])
         if path.startswith("/api/v1/task/"):

@@ -68,6 +68,12 @@ def error_reply(
     return json_reply(status, {"error": fields}, headers=headers)
 
 
+def openai_refusal(message: str, param: str | None = None, code: str | None = None) -> Reply:
+    """OpenAI's 400 in its very words, for software that reads them; that it is none of OpenAI's stands beside it."""
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return json_reply(400, {"error": error, "sandbox": "a simulated refusal"})
+
+
 def piapi_error(code: int, message: str, *, status: int = 200, headers: Headers = ()) -> Reply:
     """An error in PiAPI's shape, ``{code, message, data}``: the inner code may speak of an error under HTTP 200."""
     return json_reply(status, {"code": code, "message": message, "data": None}, headers=headers)

@@ -29,7 +29,8 @@ class Options:
     that count as written to the cache. ``heard``, ``spoken``: tokens of sound, of the prompt and of the completion.
     ``searches``: searches the provider made. ``vendor``: in whose words the usage is. ``beside``: 1 counts reasoning
     in the total only, as xAI and Google do. ``tier``: the service tier that served, ``none`` to name none, "" for the
-    one asked for. ``named``: the model that answers, "" for the one asked for.
+    one asked for. ``named``: the model that answers, "" for the one asked for. ``any_fields``: 1 takes fields and
+    tools that OpenAI does not know, as OpenRouter does.
 
     gpt-4o-image: ``variant``: its text (images/image_texts.py). ``images``: images in it.
 
@@ -87,6 +88,7 @@ class Options:
     beside: int = 0
     tier: str = ""
     named: str = ""
+    any_fields: int = 0
 
     @classmethod
     def chosen(cls, values: Mapping[str, Value]) -> Options:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pytest
+from openai import pydantic_function_tool
+from pydantic import BaseModel
 
 from gateway.sandbox import Sandbox
 
@@ -58,6 +60,75 @@ async def test_tools_through_the_sdks_own_folding(client: openai.AsyncOpenAI) ->
     calls = completion.choices[0].message.tool_calls
     assert calls is not None
     assert [(call.function.name, call.function.arguments) for call in calls] == [("get_time", "{}")]
+
+
+class City(BaseModel):
+    """Where somebody wants to know something."""
+
+    name: str
+    country: Literal["IT", "FR"]
+    near: City | None
+
+
+async def test_a_model_of_pydantics_is_parsed_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
+    wanted: Any = {"model": "gpt-4o", "messages": MESSAGES, "response_format": City}
+    whole = await client.chat.completions.parse(**wanted)
+    async with client.chat.completions.stream(**wanted, stream_options={"include_usage": True}) as stream:
+        kinds = [event.type async for event in stream]
+        final = await stream.get_final_completion()
+
+    made = whole.choices[0].message.parsed
+    assert isinstance(made, City)
+    assert (made.name, made.country) == ("hello there", "IT")
+    assert final.choices[0].message.parsed == made
+    assert kinds.count("content.delta") > 3
+    assert "content.done" in kinds
+    assert final.usage is not None
+    assert whole.choices[0].message.refusal is None
+
+
+async def test_a_refusal_and_a_cut_are_told_apart_from_an_answer(client: openai.AsyncOpenAI, sandbox: Sandbox) -> None:
+    wanted: Any = {"model": "gpt-4o", "messages": MESSAGES, "response_format": City}
+    sandbox.script("refusal")
+    refused = await client.chat.completions.parse(**wanted)
+    assert refused.choices[0].message.parsed is None
+    assert refused.choices[0].message.refusal
+    with pytest.raises(openai.LengthFinishReasonError):
+        await client.chat.completions.parse(**wanted, max_tokens=2)
+
+
+async def test_a_loop_of_tools_goes_through_a_history_and_ends_in_words(client: openai.AsyncOpenAI) -> None:
+    tools: Any = [pydantic_function_tool(City, name="find_city")]
+    messages: list[Any] = [{"role": "user", "content": "find_city, please"}]
+    answer = None
+    for _ in range(3):
+        async with client.chat.completions.stream(model="gpt-4o", messages=messages, tools=tools) as stream:
+            answer = (await stream.get_final_completion()).choices[0]
+        if answer.finish_reason == "stop":
+            break
+        calls = answer.message.tool_calls or []
+        assert all(isinstance(call.function.parsed_arguments, City) for call in calls)
+        told: Any = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.function.name, "arguments": call.function.arguments},
+            }
+            for call in calls
+        ]
+        messages.append({"role": "assistant", "tool_calls": told})
+        messages += [{"role": "tool", "tool_call_id": call.id, "content": "Rome it is"} for call in calls]
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool"]
+    assert answer is not None
+    assert answer.message.content == "Sandbox ✓ The tool said: Rome it is"
+
+
+async def test_a_wrong_history_is_openais_400(client: openai.AsyncOpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="response to a preceeding message with 'tool_calls'") as refused:
+        await client.chat.completions.create(
+            model="gpt-4o", messages=[*MESSAGES, {"role": "tool", "tool_call_id": "x", "content": "y"}]
+        )
+    assert refused.value.param == "messages.[1].role"
 
 
 async def test_errors_become_the_sdks_errors(client: openai.AsyncOpenAI, sandbox: Sandbox) -> None:

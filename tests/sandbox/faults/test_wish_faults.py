@@ -11,6 +11,7 @@ from gateway.sandbox.faults.wish_faults import OPTIONS_WORDS, STREAM_WORDS
 from tests.sandbox.client import HELLO, STREAM, ask, payloads
 
 BARE = {**HELLO, "stream": True}
+IN_JSON = [{"role": "user", "content": "Hello, in JSON"}]
 AUDIO = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
 
 
@@ -38,8 +39,8 @@ async def test_no_options(sandbox: Sandbox, words: str) -> None:
     ("scenario", "odd"),
     [
         ("refuses_audio_stream", AUDIO),
-        ("refuses_json_stream", {"response_format": {"type": "json_schema", "json_schema": {}}}),
-        ("refuses_json_stream", {"response_format": {"type": "json_object"}}),
+        ("refuses_json_stream", {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}),
+        ("refuses_json_stream", {"response_format": {"type": "json_object"}, "messages": IN_JSON}),
     ],
 )
 async def test_no_stream_of_some_shapes(sandbox: Sandbox, scenario: str, odd: dict[str, Any]) -> None:

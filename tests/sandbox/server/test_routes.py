@@ -50,3 +50,25 @@ async def test_routes_that_are_not_there(sandbox: Sandbox) -> None:
     assert (await ask(sandbox, key=None)).status == 401
     assert (await ask(sandbox, b"{")).status == 400
     assert (await ask(sandbox, b"{", path="/api/v1/task")).status == 400
+
+
+async def test_it_says_what_it_is_and_answers_a_head_without_a_body(sandbox: Sandbox) -> None:
+    itself = await ask(sandbox, method="GET", path="/", key=None)
+    assert (itself.status, itself.json["sandbox"]) == (200, True)
+    for path, status in (("/v1/models", 200), ("/v1/models/nothing", 404), ("/", 200)):
+        head = await ask(sandbox, method="HEAD", path=path)
+        first, _, body = head.raw.partition(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nx-sandbox: 1\r\n" in first
+        assert body == b""
+    missing = (await ask(sandbox, method="GET", path="/v1/models/nothing")).json["error"]
+    assert (missing["code"], missing["param"]) == ("model_not_found", "model")
+
+
+async def test_links_lead_to_where_it_was_asked_if_it_listens_everywhere(sandbox: Sandbox) -> None:
+    order = {"model": "gpt-image-2", "prompt": "a fox"}
+    async with Sandbox(host="0.0.0.0", roles=("backup",)) as everywhere:
+        made = await ask(everywhere, order, "ok;link=1", path="/v1/images/generations")
+        here = await ask(sandbox, order, "ok;link=1", path="/v1/images/generations", role="backup")
+    assert made.json["data"][0]["url"].startswith("http://sandbox/files/")  # the name by which the client asked
+    assert here.json["data"][0]["url"].startswith(f"{sandbox.urls['backup']}/files/")
