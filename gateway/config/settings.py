@@ -128,6 +128,8 @@ class Config:
     ``trusted_proxies``: the networks of proxies before the gateway, which are believed about the client's address.
     ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
         beside the keys.
+    ``blank``, ``blank_catalogue``: whether the file, and the catalogue of one's own, says nothing at all.
+    ``variables``: those of the environment that the file names.
     ``catalogue``: the file with models of one's own; None for none.
     ``catalogue_as_of``: the day of its prices; None if it does not say.
 
@@ -175,6 +177,9 @@ class Config:
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT
+    blank: bool = False
+    blank_catalogue: bool = False
+    variables: tuple[str, ...] = ()
 
     @property
     def sqlite_path(self) -> Path | None:
