@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import Any
 
 from gateway import __version__
 from gateway.app.assembly import (
-    RESERVED_DESCRIPTORS,
     budget_settings,
     build_image_orders,
     build_key_service,
@@ -24,8 +22,9 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.key_review import Finding, SeenTeams, refused_teams, review_keys, seen_teams, tell_of_keys
 from gateway.app.model_lists import ModelLists
-from gateway.app.reloading import unchangeable
+from gateway.app.reloading import Reloaded, merged_for_reload
 from gateway.app.store_care import look_after
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
@@ -55,6 +54,7 @@ from gateway.images.mask import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
+from gateway.runtime.descriptors import RESERVED, descriptor_limit
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import BrowserGuard
@@ -99,7 +99,9 @@ class Gateway:
             AuthThrottle(),
             services.clock.monotonic,
             lambda: self.config.trusted_proxies,
+            lambda: self._refused_teams,
         )
+        self._refused_teams: frozenset[str] = frozenset()
         self._model_lists = ModelLists(services, config)
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
@@ -144,8 +146,10 @@ class Gateway:
             await store.close()
             raise
         gateway = cls(config, services, store, images, keyring, load)
-        gateway._warn_of_shadowed_keys()
         try:
+            seen = await seen_teams(store.teams, config, services)
+            gateway._refused_teams = refused_teams(config, seen)
+            tell_of_keys(gateway._review(seen), log)
             await services.budgets.load()
             await gateway._listen()
         except BaseException:
@@ -175,17 +179,26 @@ class Gateway:
 
     async def reload(self) -> list[str]:
         """Re-read the configuration and swap it in whole. Returns what is wrong with it; then nothing has changed."""
-        async with self._reloading:  # one at a time, or an older file could win
-            return await self._reload()
+        return (await self.reread()).problems
 
-    async def _reload(self) -> list[str]:
-        try:
-            config = await asyncio.to_thread(self._load)
-            if problems := [*unsupported(config), *unchangeable(self.config, config, self._keyring.any_stored)]:
-                raise ConfigError(problems)
-        except ConfigError as error:
-            self.services.log.error("config_rejected", problems=error.problems)
-            return error.problems
+    async def reread(self) -> Reloaded:
+        """``reload``, and all that is to be told of it."""
+        async with self._reloading:  # one at a time, or an older file could win
+            try:
+                read = await asyncio.to_thread(self._load)
+                config, told = merged_for_reload(self.config, read, self._keyring.any_stored)
+            except ConfigError as error:
+                told = Reloaded(error.problems)
+                told.tell(self.services.log)
+                return told
+            seen = await seen_teams(self._store.teams, config, self.services)
+            self._swap(config, seen)
+            findings = self._review(seen)
+            told.tell(self.services.log)
+            tell_of_keys(findings, self.services.log)
+            return replace(told, warnings=[*told.warnings, *(found.sentence for found in findings)])
+
+    def _swap(self, config: Config, seen: SeenTeams) -> None:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
@@ -199,14 +212,16 @@ class Gateway:
         services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
         self._desk = build_image_orders(config, services, self._mask_renderer, self._images.open)
         self.config = config
+        self._refused_teams = refused_teams(config, seen)
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
         services.budgets.configure(budget_settings(config))
-        self._warn_of_shadowed_keys()
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
         self._images.reached_by(config.outward)
-        services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
-        return []
+
+    def _review(self, seen: SeenTeams) -> list[Finding]:
+        """What is wrong with the keys under the configuration in force."""
+        return review_keys(self.config, self._keyring.stored, seen)
 
     def leave(self) -> None:
         """Say by /readyz that no more work should be sent here; what comes is still taken."""
@@ -269,8 +284,7 @@ class Gateway:
             self._crashed,
             BrowserGuard(lambda: not self.config.admin.key, lambda: (*self.config.hosts, config.admin.listen.host)),
         )
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        connections = client_connections(descriptors, RESERVED_DESCRIPTORS)
+        connections = client_connections(descriptor_limit(), RESERVED)
         many = ServerLimits(headers=config.limits.headers, connections=connections)
         few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
         start = partial(start_server, on_refused=self._refused)
@@ -321,7 +335,7 @@ class Gateway:
                 lambda: self.config, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(lambda: self.config, self._store, services),
-            reload=self.reload,
+            reload=self.reread,
         )
 
     def _reconciler(self) -> Reconciler:
@@ -340,14 +354,6 @@ class Gateway:
         services.metrics.configure(labels(self.config, self._keyring.keys))
         services.budgets.keys_changed()
         services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
-
-    def _warn_of_shadowed_keys(self) -> None:
-        for name in self._keyring.shadowed:
-            self.services.log.warning(
-                "key_shadowed",
-                key=name,
-                message="the configuration file has a key of this name, so the stored one is off",
-            )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
         now_ns = self.services.clock.wall_ns()

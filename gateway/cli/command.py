@@ -69,6 +69,11 @@ def complete(parser: argparse.ArgumentParser, command: Command, config: str = _C
     return parser
 
 
+def config_path(path: Path | None) -> Path | None:
+    """The file of ``--config``, else ./config.yaml if there; None for the built-in defaults."""
+    return DEFAULT_CONFIG if path is None and DEFAULT_CONFIG.exists() else path
+
+
 def config_in_force(path: Path | None, uses: frozenset[str] | None = None) -> Config:
     """The configuration of ``--config``, else of ./config.yaml if there, else the built-in defaults.
 
@@ -78,9 +83,7 @@ def config_in_force(path: Path | None, uses: frozenset[str] | None = None) -> Co
     """
     from gateway.config import load
 
-    if path is None and DEFAULT_CONFIG.exists():
-        path = DEFAULT_CONFIG
-    return load(path, os.environ, uses=uses)
+    return load(config_path(path), os.environ, uses=uses)
 
 
 def servable_config(path: Path | None, uses: frozenset[str] | None = None) -> Config:

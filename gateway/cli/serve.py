@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
-from gateway.cli.command import add_command, config_in_force, say_no_more, servable_config
+from gateway.cli.command import add_command, config_path, say_no_more, servable_config
 
 if TYPE_CHECKING:
     from gateway.app.gateway import Gateway
@@ -26,10 +26,14 @@ def serve_command(options: argparse.Namespace) -> int:
     from gateway.config import load
 
     config = servable_config(options.config)
+    source = config.source
 
     def read_again() -> Config:
+        nonlocal source
         # A file that is gone for a moment must not turn into the built-in defaults, which ask for no key.
-        return config_in_force(options.config) if config.source is None else load(config.source, os.environ)
+        read = load(source or config_path(options.config), os.environ, again=True)
+        source = read.source
+        return read
 
     async def serving() -> int:
         log = build_log(config)

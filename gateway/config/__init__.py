@@ -7,9 +7,10 @@ The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the use
 """
 
 from gateway.config.catalogue import Catalogue, days_old, load_catalogue
+from gateway.config.changes import Change, changes
 from gateway.config.endings import EndWarning, end_warnings, without_ends
 from gateway.config.list_prices import list_price, list_prices, unlisted_output, unlisted_price
-from gateway.config.loader import load
+from gateway.config.loader import load, load_admin
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
 from gateway.config.values import budget, duration
@@ -18,9 +19,11 @@ __all__ = [
     "NEEDS_RESTART",
     "UNSERVED",
     "Catalogue",
+    "Change",
     "Config",
     "EndWarning",
     "budget",
+    "changes",
     "days_old",
     "describe_models",
     "describe_price",
@@ -29,6 +32,7 @@ __all__ = [
     "list_price",
     "list_prices",
     "load",
+    "load_admin",
     "load_catalogue",
     "unlisted_output",
     "unlisted_price",

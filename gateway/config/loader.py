@@ -13,10 +13,28 @@ from gateway.config.files import read_text
 from gateway.config.layer import check_document
 from gateway.config.own_catalogue import own_catalogue
 from gateway.config.problems import Problems
-from gateway.config.settings import Config
+from gateway.config.settings import AdminConfig, Config
 from gateway.config.tree import read_tree
 from gateway.core.errors import ConfigError
 from gateway.core.signing import PEPPER_VARIABLE
+
+
+def load_admin(path: Path | None, environ: Mapping[str, str]) -> AdminConfig:
+    """Where the admin listener is and what it asks for, also by a file that has mistakes elsewhere.
+
+    Raises ConfigError with every problem of the file if it does not say.
+    """
+    problems = Problems()
+    file = "built-in defaults" if path is None else str(path)
+    text = "" if path is None else read_text(path, problems)
+    root = None if text is None else read_tree(text, file, problems)
+    document = read_document(root, file, environ, problems, frozenset({"admin"}))
+    user = check_document(document, problems)
+    given = user.sections.admin
+    if document.is_broken(("admin",)) or document.is_broken(("admin", "key")) or (root is None and problems):
+        raise ConfigError(problems.lines())
+    builtin = builtin_layer(environ, document.data, problems)
+    return AdminConfig(given.listen, given.key or builtin.sections.admin.key or "", given.open_metrics)
 
 
 def load(

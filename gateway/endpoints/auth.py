@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from starlette.types import Scope
 
 from gateway.core.client_address import Network, client_address
-from gateway.core.errors import GatewayError, invalid_api_key
+from gateway.core.errors import GatewayError, invalid_api_key, team_unknown
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import ANONYMOUS, VirtualKey
 
@@ -21,7 +21,7 @@ class Authenticator:
 
     ``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
     without a valid key is refused at this moment. ``monotonic``: seconds. ``trusted``: the networks of proxies before
-    the gateway.
+    the gateway. ``refused_teams``: those whose keys are refused at this moment.
 
     ``failures``: requests refused so far, for metrics; ``throttled``: those of them that were told to slow down.
 
@@ -36,12 +36,14 @@ class Authenticator:
         throttle: AuthThrottle,
         monotonic: Callable[[], float],
         trusted: Callable[[], Sequence[Network]] = tuple,
+        refused_teams: Callable[[], Container[str]] = tuple,
     ) -> None:
         self._find = find
         self._required = required
         self._throttle = throttle
         self._monotonic = monotonic
         self._trusted = trusted
+        self._refused_teams = refused_teams
         self.failures = 0
         self.throttled = 0
 
@@ -51,12 +53,14 @@ class Authenticator:
 
         Raise the one 401 for a missing, unknown, ambiguous, expired or revoked key: the same work and the same body
         each time; and 429 for a failure at an address that had too many. A valid key passes whatever failed at its
-        address before. While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
+        address before; but 403 for a key of a team that lost its budget by accident. While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
         """
         sent, ambiguous = _sent(scope["headers"])
         found = self._find(hashlib.sha256(sent).digest())
         key = found if sent and not ambiguous else None
         if key is not None:
+            if key.team is not None and key.team in self._refused_teams():
+                raise team_unknown(key.team)
             return key
         if self._required():
             raise self._refusal(sent, self.address(scope))

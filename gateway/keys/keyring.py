@@ -70,6 +70,11 @@ class Keyring:
         return (*self._file_keys, *(key.virtual_key() for key in stored))
 
     @property
+    def stored(self) -> tuple[VirtualKey, ...]:
+        """The store's keys that were not revoked, also those that the file shadows."""
+        return tuple(key.virtual_key() for key in self._stored.values() if key.revoked_at_ns is None)
+
+    @property
     def shadowed(self) -> tuple[str, ...]:
         """Names of stored keys that open nothing, because the file has a key of that name."""
         used = (key.name for key in self._stored.values() if key.revoked_at_ns is None)

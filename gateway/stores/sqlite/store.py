@@ -24,6 +24,7 @@ from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
 from gateway.stores.sqlite.schema import CHECKED_AT_ONCE, open_for_writing, reading
+from gateway.stores.sqlite.teams import SQLiteTeamReader, SQLiteTeams
 from gateway.stores.sqlite.writer_jobs import WriterJob
 
 T = TypeVar("T")
@@ -124,6 +125,7 @@ class SQLiteStore:
         self.booked_late = ledger.booked_late
         self.unchecked = ledger.unchecked
         self.keys = SQLiteKeys(ledger.path, ledger)
+        self.teams = SQLiteTeams(ledger.path, ledger)
         self.usage = SQLiteUsage(ledger.path)
         self.balances = SQLiteBalances(ledger)
 
@@ -148,7 +150,9 @@ class SQLiteReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path.resolve())
+        self.pepper_file = pepper_file(path)
         self.keys = SQLiteKeyReader(path)
+        self.teams = SQLiteTeamReader(path)
         self.usage = SQLiteUsage(path)
 
     async def exists(self) -> bool:
