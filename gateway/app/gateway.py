@@ -22,7 +22,7 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
-from gateway.app.key_review import Finding, SeenTeams, refused_teams, review_keys, seen_teams, tell_of_keys
+from gateway.app.key_review import look_at_keys, tell_of_keys
 from gateway.app.model_lists import ModelLists
 from gateway.app.reloading import Reloaded, merged_for_reload
 from gateway.app.store_care import look_after
@@ -147,9 +147,8 @@ class Gateway:
             raise
         gateway = cls(config, services, store, images, keyring, load)
         try:
-            seen = await seen_teams(store.teams, config, services)
-            gateway._refused_teams = refused_teams(config, seen)
-            tell_of_keys(gateway._review(seen), log)
+            gateway._refused_teams, findings = await look_at_keys(config, store.teams, keyring, services)
+            tell_of_keys(findings, log)
             await services.budgets.load()
             await gateway._listen()
         except BaseException:
@@ -191,14 +190,13 @@ class Gateway:
                 told = Reloaded(error.problems)
                 told.tell(self.services.log)
                 return told
-            seen = await seen_teams(self._store.teams, config, self.services)
-            self._swap(config, seen)
-            findings = self._review(seen)
+            refused, findings = await look_at_keys(config, self._store.teams, self._keyring, self.services)
+            self._swap(config, refused)
             told.tell(self.services.log)
             tell_of_keys(findings, self.services.log)
             return replace(told, warnings=[*told.warnings, *(found.sentence for found in findings)])
 
-    def _swap(self, config: Config, seen: SeenTeams) -> None:
+    def _swap(self, config: Config, refused_teams: frozenset[str]) -> None:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
@@ -212,16 +210,12 @@ class Gateway:
         services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
         self._desk = build_image_orders(config, services, self._mask_renderer, self._images.open)
         self.config = config
-        self._refused_teams = refused_teams(config, seen)
+        self._refused_teams = refused_teams
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
         services.budgets.configure(budget_settings(config))
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
         self._images.reached_by(config.outward)
-
-    def _review(self, seen: SeenTeams) -> list[Finding]:
-        """What is wrong with the keys under the configuration in force."""
-        return review_keys(self.config, self._keyring.stored, seen)
 
     def leave(self) -> None:
         """Say by /readyz that no more work should be sent here; what comes is still taken."""

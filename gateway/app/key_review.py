@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.config import Config
-from gateway.core.errors import GatewayError, StoreError
+from gateway.core.errors import GatewayError
 from gateway.core.pricing.price_text import usd
 from gateway.core.routing.model_names import after_vendor, allowed
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Budget, VirtualKey
 from gateway.exchange.services import Services
-from gateway.stores.base import TeamRecords
+from gateway.keys.hashing import pepper_if_there
+from gateway.keys.keyring import Keyring
+from gateway.stores.base import StoreReader, TeamRecords
 from gateway.telemetry.log import Log
 
 MOST_TOLD = 20
@@ -43,21 +46,29 @@ def team_budgets(config: Config) -> dict[str, Budget | None]:
     return {name: team.budget for name, team in config.teams.items()}
 
 
-async def seen_teams(teams: TeamRecords, config: Config, services: Services) -> SeenTeams:
-    """The teams that were ever in force, those of ``config`` among them, written down for the next start.
+async def look_at_keys(
+    config: Config, teams: TeamRecords, keyring: Keyring, services: Services
+) -> tuple[frozenset[str], list[Finding]]:
+    """Whose keys are refused once ``config`` is in force, and what is wrong with them. Its teams are written down.
 
-    Where the store cannot be written that is only told: what it knows holds all the same.
+    Where the store cannot be written that is only told: what it knows holds all the same. Raises StoreError if it
+    cannot be read.
     """
-    now_ns, budgets = services.clock.wall_ns(), team_budgets(config)
+    budgets = team_budgets(config)
     try:
-        await teams.remember(budgets, now_ns)
-    except (GatewayError, StoreError) as error:
-        services.log.warning("teams_not_remembered", message=str(error))
-    return {**await teams.seen(), **budgets}
+        await teams.remember(budgets, services.clock.wall_ns())
+    except GatewayError as error:
+        services.log.warning("teams_not_remembered", message=error.message)
+    seen = {**await teams.seen(), **budgets}
+    return refused_teams(config, seen), review_keys(config, keyring.stored, seen, keyring.find)
 
 
-def review_keys(config: Config, stored: Sequence[VirtualKey], seen: SeenTeams) -> list[Finding]:
-    """What is wrong with the keys, many of a kind folded. ``stored``: those of the store that are in force."""
+def review_keys(
+    config: Config, stored: Sequence[VirtualKey], seen: SeenTeams, find: Callable[[bytes], VirtualKey | None]
+) -> list[Finding]:
+    """What is wrong with the keys, many of a kind folded. ``stored``: those of the store that are in force. ``find``:
+    SHA-256 of a key → the virtual key that it is.
+    """
     in_file = {key.name for key in config.keys}
     own = [key for key in stored if key.name not in in_file]
     refused = refused_teams(config, seen)
@@ -66,19 +77,23 @@ def review_keys(config: Config, stored: Sequence[VirtualKey], seen: SeenTeams) -
         [found for key in (*config.keys, *own) for found in _lost_budget(key, seen, refused, key.name in in_file)],
         [found for key in own for found in _lost_team(key, config, seen, refused)],
         list(_lost_models(own, config)),
+        list(_given_upstream(config, find)),
     )
     return [found for kind in kinds for found in _folded(kind)]
 
 
-def keys_as_upstream_keys(config: Config, find: Callable[[bytes], VirtualKey | None]) -> list[str]:
-    """A sentence for each upstream key that is a virtual key of this gateway. ``find``: SHA-256 of a key → that key."""
-    return [
-        f"upstreams.{upstream.name}: its key '{credential.name}' is the virtual key '{key.name}' of this gateway; "
-        "the provider's own key belongs there"
-        for upstream in config.upstreams.values()
-        for credential in upstream.credentials
-        if (key := find(hashlib.sha256(credential.value.encode()).digest())) is not None
-    ]
+async def review_store(config: Config, store: StoreReader) -> list[str]:
+    """``review_keys`` of a store that is only read, as sentences. Raises StoreError if it cannot be read."""
+    if not await store.exists():
+        return []
+    stored = await store.keys.active(time.time_ns())
+    keys = {key.digest: key.virtual_key() for key in stored}
+    pepper = pepper_if_there(store.pepper_file, config.key_pepper) if keys else None
+
+    def find(sha256: bytes) -> VirtualKey | None:
+        return None if pepper is None else keys.get(pepper.digest_of(sha256))
+
+    return [one.sentence for one in review_keys(config, list(keys.values()), await store.teams.seen(), find)]
 
 
 def tell_of_keys(findings: Iterable[Finding], log: Log) -> None:
@@ -108,7 +123,7 @@ def _lost_budget(key: VirtualKey, seen: SeenTeams, refused: frozenset[str], in_f
 
 
 def _lost_team(key: VirtualKey, config: Config, seen: SeenTeams, refused: frozenset[str]) -> Iterator[Finding]:
-    """A team without a budget limits nobody, so its keys are served; but where others are named, or it was, it is told."""
+    """A team without a budget limits nobody, so its keys are served; it is told where others are named, or it was."""
     if key.team is None or key.team in config.teams or key.team in refused:
         return
     if config.teams or key.team in seen:
@@ -148,6 +163,19 @@ def _matches_any(pattern: str, table: RouteTable, names: Sequence[str]) -> bool:
         for stem in stems
         for name in names
     )
+
+
+def _given_upstream(config: Config, find: Callable[[bytes], VirtualKey | None]) -> Iterator[Finding]:
+    for upstream in config.upstreams.values():
+        for credential in upstream.credentials:
+            if (key := find(hashlib.sha256(credential.value.encode()).digest())) is not None:
+                yield Finding(
+                    "key_given_upstream",
+                    key.name,
+                    upstream.name,
+                    f"upstreams.{upstream.name}: its key '{credential.name}' is the virtual key '{key.name}' of this "
+                    "gateway; the provider's own key belongs there",
+                )
 
 
 def _folded(findings: list[Finding]) -> list[Finding]:

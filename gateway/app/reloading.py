@@ -126,7 +126,7 @@ def _not_taken_over(old: Config, new: Config) -> Iterable[str]:
             show = _SHOWN.get(name)
             kept = "the old value" if show is None else show(old)
             wanted = "another" if show is None else show(new)
-            yield f"{name}: a reload cannot change it; {kept} stays in force, the file says {wanted}: restart the gateway"
+            yield f"{name}: a reload cannot change it; {kept} stays in force, the file says {wanted}: restart it"
 
 
 def _of_the_environment(config: Config) -> str:

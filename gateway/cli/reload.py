@@ -70,7 +70,8 @@ async def _ask(client: AdminClient) -> dict[str, Any]:
         )
     except NoGateway as error:
         raise OperatorError(
-            f"{error}; is it running, with this configuration? A changed admin.listen needs a restart."
+            f"{error}; is it running, and does this configuration say where (admin.listen)? A file that lost that, or "
+            "changed it, is not in force; what the gateway runs with stays."
         ) from None
     except WrongAdminKey as error:
         raise OperatorError(f"{error} If the file has a new admin.key, send the process SIGHUP instead.") from None

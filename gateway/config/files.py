@@ -65,7 +65,9 @@ def _read(path: Path) -> bytes:
         data = bytearray()
         while len(data) <= MAX_FILE_BYTES:
             if not select.select([stream.fileno()], [], [], PIPE_SECONDS)[0]:
-                raise OSError(0, f"nothing came out of it for {PIPE_SECONDS:g} s; it is no file, and nobody writes to it")
+                raise OSError(
+                    0, f"nothing came out of it for {PIPE_SECONDS:g} s; it is no file, and nobody writes to it"
+                )
             piece = stream.read(MAX_FILE_BYTES + 1 - len(data))
             if piece == b"":
                 break

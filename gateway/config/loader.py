@@ -33,8 +33,8 @@ def load_admin(path: Path | None, environ: Mapping[str, str]) -> AdminConfig:
     given = user.sections.admin
     if document.is_broken(("admin",)) or document.is_broken(("admin", "key")) or (root is None and problems):
         raise ConfigError(problems.lines())
-    builtin = builtin_layer(environ, document.data, problems)
-    return AdminConfig(given.listen, given.key or builtin.sections.admin.key or "", given.open_metrics)
+    key = builtin_layer(environ, document.data, problems).sections.admin.key if given.key is None else given.key
+    return AdminConfig(given.listen, key or "", given.open_metrics)
 
 
 def load(

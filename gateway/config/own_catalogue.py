@@ -45,7 +45,7 @@ def own_catalogue(
 ) -> OwnCatalogue:
     """The catalogue that the configuration in ``source`` names; an empty one if it names none, or no model is used.
 
-    Problems are at the file's own lines; one that cannot be read is a problem of the setting. ``again``: as in ``load``.
+    Problems are at the file's own lines; one that cannot be read is a problem of the setting. ``again``: see ``load``.
     """
     named = user.sections.catalogue
     if not named or not user.document.used("models"):

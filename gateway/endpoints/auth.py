@@ -53,7 +53,8 @@ class Authenticator:
 
         Raise the one 401 for a missing, unknown, ambiguous, expired or revoked key: the same work and the same body
         each time; and 429 for a failure at an address that had too many. A valid key passes whatever failed at its
-        address before; but 403 for a key of a team that lost its budget by accident. While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
+        address before, unless its team lost its budget with its place in the configuration (403). While authentication
+        is off, an unknown key counts as none, as the SDKs cannot send none.
         """
         sent, ambiguous = _sent(scope["headers"])
         found = self._find(hashlib.sha256(sent).digest())

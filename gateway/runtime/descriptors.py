@@ -10,6 +10,9 @@ if sys.platform != "win32":
 RESERVED = 64
 """Descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""
 
+DEFAULT_IN_FLIGHT = 10_000
+"""``limits.in_flight`` where nobody set it; a test holds it equal."""
+
 NO_LIMIT = sys.maxsize
 """Where the system names none."""
 
@@ -61,14 +64,18 @@ def room_for(wanted: int, descriptors: int) -> int:
 
 
 def lowered(wanted: int, descriptors: int) -> str:
-    """A sentence if so few descriptors leave room for fewer requests than the configuration says; else empty."""
+    """A sentence if so few descriptors leave room for fewer requests than the configuration says; else empty.
+
+    Of the default, which nobody chose, only a loss of more than a tenth is worth a word.
+    """
     room, needed = room_for(wanted, descriptors), 2 * wanted + RESERVED
-    if room >= wanted:
+    if room >= wanted or (wanted == DEFAULT_IN_FLIGHT and room >= wanted * 0.9):
         return ""
     return (
-        f"limits.in_flight: {wanted} is lowered to {room}, because the system lets this process open only {descriptors} "
-        f"files (RLIMIT_NOFILE) and each request takes two. Write LimitNOFILE={needed} into the systemd unit, or "
-        f"'ulimit -n {needed}' before the start (docker: --ulimit nofile={needed}), or set a lower limits.in_flight"
+        f"limits.in_flight: {wanted} is lowered to {room}, because the system lets this process open only "
+        f"{descriptors} files (RLIMIT_NOFILE) and each request takes two. Write LimitNOFILE={needed} into the "
+        f"systemd unit, call `ulimit -n {needed}` before the start (docker: --ulimit nofile={needed}), or set a lower "
+        "limits.in_flight"
     )
 
 
