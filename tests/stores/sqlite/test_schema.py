@@ -17,7 +17,7 @@ from gateway.stores.sqlite.schema import open_for_writing, reading
 
 from .books import StoppedClock, intent, rows, settlement, tamper, task
 
-VERSIONS = range(1, 11)
+VERSIONS = range(1, 12)
 """Of the schema: one for each numbered script."""
 
 
