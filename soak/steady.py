@@ -141,7 +141,8 @@ def _config(folder: Path, sandbox: Sandbox, names: Sequence[str], values: Sequen
     ]
     teams = {key["team"]: {"budget": "10000/month"} for key in keys}
     config = process.base_config(folder, sandbox, keys)
-    return {**config, "teams": teams, "log": {"format": "json", "level": "info"}}
+    # Unknown models are to be nonsense here, which the gateway answers alone, and not orders for the upstreams.
+    return {**config, "teams": teams, "default_route": [], "log": {"format": "json", "level": "info"}}
 
 
 async def _watch(client: httpx2.AsyncClient, gateway: process.Process, looks: list[Look], seconds: float) -> None:

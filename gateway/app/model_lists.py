@@ -15,6 +15,7 @@ from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.model_listing import ModelListing
 from gateway.core.types import Upstream
 from gateway.exchange.services import Services
+from gateway.runtime import today
 from gateway.upstream.model_list import ask_model_list
 
 ASK_EVERY = 3600.0
@@ -65,7 +66,7 @@ class ModelLists:
 
     def listing(self) -> ModelListing:
         """What is offered now, or was a moment ago."""
-        routes, now_ns = self._services.snapshot.routes, self._services.clock.wall_ns()
+        routes, now_ns = self._services.snapshot.routes, today.now_ns()
         made = self._listing
         if made is None or made.routes is not routes or made.lists is not self.lists or not _just(made.now_ns, now_ns):
             made = self._listing = ModelListing(routes, self.lists, now_ns, relaying(self._config), routes.unlisted)
@@ -93,7 +94,7 @@ class ModelLists:
 
     def _warn_of_ended(self) -> None:
         """Say once of each target that it is not asked any more because its upstream's own list says so."""
-        now_ns = self._services.clock.wall_ns()
+        now_ns = today.now_ns()
         for route in self._config.routes:
             for target in route.targets:
                 listed = self.lists.dates.get((target.upstream.name, target.model))

@@ -14,6 +14,7 @@ from gateway.app.model_lists import ASK_EVERY, ModelLists
 from gateway.config import Config, load
 from gateway.core.listed_model import ListedModel
 from gateway.core.types import Credential, Endpoint, Route, Target, Upstream
+from gateway.runtime import today
 from gateway.upstream.model_list import ModelListAnswer
 from tests.core.builders import Chance
 from tests.exchange.scripted import now, play
@@ -223,6 +224,7 @@ def test_a_day_that_passes_meanwhile_is_told_with_the_next_list(monkeypatch: pyt
         assert world.logged("model_shut_down") == []
         await asyncio.sleep(HOUR)
 
+    monkeypatch.setattr(today, "wall_ns", lambda: 1_700_000_000 * 10**9 + int(now()) * 10**9)
     listed = (ListedModel("gpt-4o", shutdown="2023-11-14", ends_ns=soon),)
     world = told(monkeypatch, story, piapi=["answered 404"], backup=[listed])
     assert len(world.logged("model_shut_down")) == 1

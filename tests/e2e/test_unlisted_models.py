@@ -49,8 +49,15 @@ def rewrite(rig: Rig, change: dict[str, Any]) -> None:
 
 class TestTheWholeStory:
     async def test_relayed_then_refused_on_a_budget_then_priced_by_two_lines(self, gateway: StartGateway) -> None:
-        rig: Rig = await gateway(KEYS)
+        rig: Rig = await gateway(KEYS, ask_for_models=True)
         sdk = rig.openai()
+        await eventually(lambda: len(rig.sandbox.listings) == 2, "both lists asked for")
+
+        async def listed(key: str = ALICE) -> bool:
+            return NOVA in {one.id async for one in rig.openai(api_key=key).models.list()}
+
+        await eventually(listed, "the model listed")
+        assert not await listed(BUDGETED)  # which cannot pay what has no price
         whole = await sdk.chat.completions.with_raw_response.create(model=NOVA, messages=MESSAGES)
         answer = whole.parse()
         assert (answer.model, whole.headers["x-gateway-upstream"]) == (NOVA, "piapi")
@@ -96,7 +103,7 @@ class TestTheWholeStory:
         due = (usage.prompt_tokens * 3_000_000_000 + usage.completion_tokens * 11_000_000_000) // 1_000_000
         assert (row.key, row.model, row.confidence, row.charged) == ("dora", NOVA, "measured", due)
         assert float(paid.headers["x-gateway-cost-usd"]) == pytest.approx(due / 1e9)
-        assert NOVA in {one.id async for one in rig.openai(api_key=BUDGETED).models.list()}
+        assert await listed(BUDGETED)
         assert (await rig.figures()).total("gateway_requests_total", model=NOVA, status="200") == 1
 
 

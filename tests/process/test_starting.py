@@ -6,8 +6,10 @@ import asyncio
 import os
 import pty
 import signal
+import socket
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -80,6 +82,23 @@ async def test_a_terminal_that_closes_takes_what_runs_in_it_along(
         process.wait()
 
 
+async def test_who_watches_sees_a_restart_through(tmp_path: Path, sandbox: Sandbox) -> None:
+    admin = f"127.0.0.1:{free_port()}"
+    write(tmp_path, settings(sandbox, tmp_path, admin={"listen": admin}))
+    async with Program.run(tmp_path, "status", "--watch", "--interval", "0.05") as watching:
+        await watching.err.first(lambda line: "is it running" in line)
+        for _ in range(2):
+            seen = len(watching.out.lines)
+            async with Gateway.serve(tmp_path) as gateway:
+                await watching.out.first(lambda line: ": serving" in line)
+                await until(lambda seen=seen: any(": serving" in line for line in watching.out.lines[seen:]))
+                gateway.signal(signal.SIGTERM)
+                assert await gateway.wait() == 0
+        assert watching.process.returncode is None
+        watching.signal(signal.SIGINT)
+        assert await watching.wait() == 0
+
+
 async def test_as_a_service_sighup_reloads(tmp_path: Path, sandbox: Sandbox) -> None:
     write(tmp_path, settings(sandbox, tmp_path))
     async with Gateway.serve(tmp_path) as gateway:
@@ -138,6 +157,18 @@ def test_a_full_disk_is_told_and_no_abort(tmp_path: Path, arguments: str) -> Non
     assert "No space left" in finished.stderr.splitlines()[-1]
     assert "Traceback" not in finished.stderr
     assert "Exception ignored" not in finished.stderr
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as opened:
+        number: int = opened.getsockname()[1]
+        return number
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.02)
 
 
 def _take_terminal(descriptor: int) -> None:

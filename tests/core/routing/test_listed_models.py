@@ -95,7 +95,7 @@ class TestRoutes:
                 Route("g-*", (target(upstream(), "gizmo-*"), target(backup(), "gizmo-*"))),
             ],
             lambda: now[0],
-            self.LISTS.dated,
+            dated=self.LISTS.dated,
         )
 
     def test_a_target_is_skipped_from_the_end_of_its_last_day_on(self) -> None:

@@ -45,7 +45,7 @@ def model(id: str, owner: str = "vendor", day: int | None = None) -> ListedModel
 
 
 def listing(known: ListedModels = NOTHING_LISTED, *relaying: str, day: int = 1) -> ModelListing:
-    table = RouteTable(ROUTES, lambda: day * DAY, known.dated)
+    table = RouteTable(ROUTES, lambda: day * DAY, dated=known.dated)
     return ModelListing(table, known, day * DAY, relaying)
 
 
