@@ -169,7 +169,7 @@ class _Expansion:
         self._document.broken.add(location)
         filled = substitute(value, _Forgiving(self._environ))
         if not _is_secret(location):
-            return filled
+            return filled or ("https://not-set.invalid" if location[-1] == "url" else "")
         try:
             found = secret(filled)
         except ValueError:
