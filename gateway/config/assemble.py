@@ -85,11 +85,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         secrets=_secrets(sections, admin, upstreams).union(*(proxy.secrets for proxy in proxies)),
         off=off,
         source=source,
-        warnings=(
-            *_warnings(user, upstreams, off),
-            *key_warnings(user, builtin, upstreams),
-            *_unused_proxy(environ, sections, proxies),
-        ),
+        warnings=(*_warnings(user, builtin, upstreams, off), *_unused_proxy(environ, sections, proxies)),
         trusted_proxies=tuple(ipaddress.ip_network(one) for one in sections.trusted_proxies),
         default_route=tuple(upstream for upstream in relays if upstream.credentials),
         default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
@@ -234,7 +230,7 @@ def _secrets(sections: FileSection, admin: AdminConfig, upstreams: dict[str, Ups
     return frozenset(found - {""})
 
 
-def _warnings(user: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...]) -> tuple[str, ...]:
+def _warnings(user: Layer, builtin: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...]) -> tuple[str, ...]:
     """The settings that are allowed but probably a mistake."""
     found = []
     if len(off) == len(upstreams):
@@ -251,4 +247,4 @@ def _warnings(user: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...])
         for section in user.sections.keys.values()
         if section.alert and section.budget is None and not model_budgets(section.models)
     ]
-    return tuple(found)
+    return (*found, *key_warnings(user, builtin, upstreams))

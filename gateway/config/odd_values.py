@@ -36,9 +36,9 @@ def odd_key(key: str) -> str:
         return "begins like a header ('Bearer …'); give the key alone"
     if _VARIABLE.fullmatch(key):
         return "looks like a variable that nobody filled in; the environment is read by ${NAME}, with braces"
-    if _VARIABLE_NAME.fullmatch(key):
-        return "is the name of a variable, not its value; write ${NAME}"
-    return "is a placeholder, not a key; put the real one there" if _PLACEHOLDER.fullmatch(key) else ""
+    if _PLACEHOLDER.fullmatch(key):
+        return "is a placeholder, not a key; put the real one there"
+    return "is the name of a variable, not its value; write ${NAME}" if _VARIABLE_NAME.fullmatch(key) else ""
 
 
 def is_doubtful_key(key: str) -> str:

@@ -177,9 +177,9 @@ class Config:
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT
-    blank: bool = False
-    blank_catalogue: bool = False
-    variables: tuple[str, ...] = ()
+    blank: bool = field(default=False, compare=False)
+    blank_catalogue: bool = field(default=False, compare=False)
+    variables: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -74,12 +74,6 @@ class Keyring:
         """The store's keys that were not revoked, also those that the file shadows."""
         return tuple(key.virtual_key() for key in self._stored.values() if key.revoked_at_ns is None)
 
-    @property
-    def shadowed(self) -> tuple[str, ...]:
-        """Names of stored keys that open nothing, because the file has a key of that name."""
-        used = (key.name for key in self._stored.values() if key.revoked_at_ns is None)
-        return tuple(name for name in used if name in self._file_names)
-
     def configure(self, file_keys: Iterable[VirtualKey]) -> None:
         """Take these keys of the file, and no others of it, from now on."""
         self._file_keys = tuple(file_keys)

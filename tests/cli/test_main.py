@@ -19,7 +19,20 @@ from .in_process import NOWHERE, obeyed, one_line
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = {
-    *("backup", "restore", "serve", "demo", "sandbox", "check", "models", "keys", "usage", "ledger", "status", "reload"),
+    *(
+        "backup",
+        "restore",
+        "serve",
+        "demo",
+        "sandbox",
+        "check",
+        "models",
+        "keys",
+        "usage",
+        "ledger",
+        "status",
+        "reload",
+    ),
 }
 
 _LOADED = """

@@ -104,12 +104,13 @@ async def test_a_file_that_is_being_written_is_waited_for(
     async with Gateway.serve(tmp_path) as gateway:
         half = {**good, "teams": {"growth": {}}}
         write(tmp_path, half)
-        asking = asyncio.ensure_future(reloaded(gateway, client))
-        for _ in range(5):
-            await asyncio.sleep(0.05)
-            write(tmp_path, half)
-        write(tmp_path, {**good, "drain": "7s"})
-        answer = (await asking).json()
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(reloaded(gateway, client))
+            for _ in range(5):
+                await asyncio.sleep(0.05)
+                write(tmp_path, half)
+            write(tmp_path, {**good, "drain": "7s"})
+        answer = asking.result().json()
         assert answer["changed"] == ["drain: 30s -> 7s"]
         assert answer["warnings"] == []
 
@@ -352,9 +353,7 @@ async def test_a_virtual_key_given_to_an_upstream_is_found(tmp_path: Path, sandb
 def limited(folder: Path, soft: int, hard: int) -> Path:
     """A way to call the program under these limits of descriptors."""
     script = folder / "limited"
-    script.write_text(
-        f'#!/bin/sh\nulimit -Sn {soft}\nulimit -Hn {hard}\nexec {shlex.quote(str(PROGRAM))} "$@"\n'
-    )
+    script.write_text(f'#!/bin/sh\nulimit -Sn {soft}\nulimit -Hn {hard}\nexec {shlex.quote(str(PROGRAM))} "$@"\n')
     script.chmod(0o755)
     return script
 
@@ -374,10 +373,7 @@ async def test_a_limit_that_lowers_in_flight_is_told_and_one_that_can_be_raised_
     async with Gateway.serve(tmp_path) as gateway:
         line = await gateway.event("limit_lowered")
         assert (line["wanted"], line["in_flight"], line["descriptors"]) == (500, 118, 300)
-        limits = Path(f"/proc/{gateway.process.pid}/limits")
-        if limits.exists():
-            [row] = [row for row in limits.read_text().splitlines() if row.startswith("Max open files")]
-            assert row.split()[3:5] == ["300", "300"], "the soft limit was raised to the hard one"
+        assert _soft_limit(gateway.process.pid) in (300, None), "the soft limit was raised to the hard one"
     limited(tmp_path, 256, 2000)
     assert "in_flight" not in (await command(tmp_path, "check")).err
     async with Gateway.serve(tmp_path) as gateway:
@@ -406,8 +402,14 @@ async def test_a_command_needs_only_what_it_uses(tmp_path: Path, sandbox: Sandbo
     document["upstreams"]["piapi"]["keys"] = ["${PIAPI_SECRET}", {"name": "two", "value": "${PIAPI_SECRET_2}"}]
     document["upstreams"]["backup"]["endpoints"] = [{"url": "${BACKUP_URL}"}]
     document["keys"] = [{"name": "alice", "key": "${ALICE_SECRET}", "team": "growth"}]
-    everything = {"PIAPI_SECRET": "piapi-one", "PIAPI_SECRET_2": "piapi-two", "BACKUP_URL": sandbox.urls["backup"],
-                  "ALICE_SECRET": ALICE_KEY, "HOOK": "a-secret-of-the-hook-0123456789", "CA_FILE": _authorities()}  # fmt: skip
+    everything = {
+        "PIAPI_SECRET": "piapi-one",
+        "PIAPI_SECRET_2": "piapi-two",
+        "BACKUP_URL": sandbox.urls["backup"],
+        "ALICE_SECRET": ALICE_KEY,
+        "HOOK": "a-secret-of-the-hook-0123456789",
+        "CA_FILE": _authorities(),
+    }
     write(tmp_path, document)
     assert (await command(tmp_path, "keys", "create", "bob", env=everything)).code == 0
     async with Gateway.serve(tmp_path, everything) as gateway:
@@ -438,6 +440,15 @@ async def test_a_command_still_needs_what_it_uses(tmp_path: Path, sandbox: Sandb
     mistaken = settings(sandbox, tmp_path, drian="3s")
     write(tmp_path, mistaken)
     assert (await command(tmp_path, "usage")).code == 2, "a mistake of the file is told in any case"
+
+
+def _soft_limit(process: int) -> int | None:
+    """How many files a process may open, where the system tells."""
+    limits = Path(f"/proc/{process}/limits")
+    if not limits.exists():
+        return None
+    [row] = [row for row in limits.read_text().splitlines() if row.startswith("Max open files")]
+    return int(row.split()[3])
 
 
 def _authorities() -> str:
