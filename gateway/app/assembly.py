@@ -36,7 +36,7 @@ from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyListing, KeyService
 from gateway.runtime import today
-from gateway.runtime.descriptors import raise_descriptor_limit
+from gateway.runtime.descriptors import lowered, raise_descriptor_limit, room_for
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
@@ -51,9 +51,6 @@ from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.task_limiter import TaskLimiter
 from gateway.wire.chat_request import CHAT_PATH
 
-RESERVED_DESCRIPTORS = 64
-"""File descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""
-
 
 def build_services(
     config: Config,
@@ -66,7 +63,10 @@ def build_services(
     randomness: Randomness,
 ) -> Services:
     """Everything that outlives a request. Raises OperatorError for a secret of budget alerts that cannot be one."""
-    most = _room_for(config.limits.in_flight)
+    descriptors, wanted = raise_descriptor_limit(), config.limits.in_flight
+    most = room_for(wanted, descriptors)
+    if sentence := lowered(wanted, descriptors):
+        log.warning("limit_lowered", wanted=wanted, in_flight=most, descriptors=descriptors, message=sentence)
     tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
     pool = ConnectionPool(dialer)
     metrics = Metrics(__version__, labels(config, keyring.keys), RecentTraffic(clock.monotonic))
@@ -250,9 +250,3 @@ def exchange_ids(clock: Clock) -> Callable[[], str]:
 def log_crash(log: Log, event: str, crash: BaseException, **fields: str) -> None:
     """A mistake of ours, with its traceback."""
     log.error(event, error=repr(crash), traceback="".join(traceback.format_exception(crash)), **fields)
-
-
-def _room_for(wanted: int) -> int:
-    """How many requests may be in flight: a stream costs two descriptors, so half of what the system allows."""
-    allowed = raise_descriptor_limit()
-    return wanted if allowed is None else max(1, min(wanted, (allowed - RESERVED_DESCRIPTORS) // 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,10 +22,11 @@ from gateway.app.assembly import (
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
 from gateway.app.key_probe import KeyProbe
+from gateway.app.key_review import look_at_keys, tell_of_keys
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
-from gateway.app.reloading import unchangeable
+from gateway.app.reloading import Reloaded, merged_for_reload
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
@@ -96,9 +98,11 @@ class Gateway:
             services.clock.monotonic,
             lambda: self.config.trusted_proxies,
             keyring.former,
+            lambda: self._refused_teams,
         )
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
+        self._refused_teams: frozenset[str] = frozenset()
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._mask_renderer = MaskRenderer()
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
@@ -144,9 +148,10 @@ class Gateway:
         gateway = cls(config, services, store, images, keyring, load)
         if opened.server is not None:
             gateway._servers.append(opened.server)
-        gateway._warn_of_shadowed_keys()
         try:
             services.budgets.alerts.keep_in(store.alerts)
+            gateway._refused_teams, findings = await look_at_keys(config, store.teams, keyring, services)
+            tell_of_keys(findings, log)
             await services.budgets.load()
             await gateway._listen()
         except BaseException:
@@ -183,17 +188,25 @@ class Gateway:
 
     async def reload(self) -> list[str]:
         """Re-read the configuration and swap it in whole. Returns what is wrong with it; then nothing has changed."""
-        async with self._reloading:  # one at a time, or an older file could win
-            return await self._reload()
+        return (await self.reread()).problems
 
-    async def _reload(self) -> list[str]:
-        try:
-            config = await asyncio.to_thread(self._load)
-            if problems := [*unsupported(config), *unchangeable(self.config, config, self._keyring.any_stored)]:
-                raise ConfigError(problems)
-        except ConfigError as error:
-            self.services.log.error("config_rejected", problems=error.problems)
-            return error.problems
+    async def reread(self) -> Reloaded:
+        """``reload``, and all that is to be told of it."""
+        async with self._reloading:  # one at a time, or an older file could win
+            try:
+                read = await asyncio.to_thread(self._load)
+                config, told = merged_for_reload(self.config, read, self._keyring.any_stored)
+            except ConfigError as error:
+                told = Reloaded(error.problems)
+                told.tell(self.services.log)
+                return told
+            refused, findings = await look_at_keys(config, self._store.teams, self._keyring, self.services)
+            self._swap(config, refused)
+            told.tell(self.services.log)
+            tell_of_keys(findings, self.services.log)
+            return replace(told, warnings=[*told.warnings, *(found.sentence for found in findings)])
+
+    def _swap(self, config: Config, refused_teams: frozenset[str]) -> None:
         services = self.services
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
@@ -207,15 +220,13 @@ class Gateway:
         services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
         self._desk = build_image_orders(config, services, self._mask_renderer, self._images.open)
         self.config = config
+        self._refused_teams = refused_teams
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
         services.budgets.configure(budget_settings(config))
-        self._warn_of_shadowed_keys()
         tell_of_ends(config, services.log)
         self._images.surrounded_by(surroundings(config, self._servers))
         self._images.reached_by(config.outward)
         self._key_probe.ask(config.upstreams.values())
-        services.log.info("config_reloaded", source=str(config.source or "built-in defaults"))
-        return []
 
     def leave(self) -> None:
         """Say by /readyz that no more work should be sent here; what comes is still taken."""
@@ -319,7 +330,7 @@ class Gateway:
                 lambda: self.config, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
             ledger=build_ledger_service(lambda: self.config, self._store, services),
-            reload=self.reload,
+            reload=self.reread,
         )
 
     def _reconciler(self) -> Reconciler:
@@ -338,14 +349,6 @@ class Gateway:
         services.metrics.configure(labels(self.config, self._keyring.keys))
         services.budgets.keys_changed()
         services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
-
-    def _warn_of_shadowed_keys(self) -> None:
-        for name in self._keyring.shadowed:
-            self.services.log.warning(
-                "key_shadowed",
-                key=name,
-                message="the configuration file has a key of this name, so the stored one is off",
-            )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
         now_ns = self.services.clock.wall_ns()

@@ -7,12 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from gateway.app.assembly import RESERVED_DESCRIPTORS
 from gateway.config import Config
 from gateway.core.client_address import Network
 from gateway.endpoints.health import PATHS as HEALTH
 from gateway.endpoints.request_journal import RequestJournal
-from gateway.runtime.descriptors import descriptor_limit
+from gateway.runtime.descriptors import RESERVED, descriptor_limit
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch
 from gateway.server.limits import ServerLimits, client_connections
@@ -46,7 +45,7 @@ class Doors:
         Raises ListenError.
         """
         main, admin = self._main, self._admin
-        connections = client_connections(descriptor_limit(), RESERVED_DESCRIPTORS)
+        connections = client_connections(descriptor_limit(), RESERVED)
         many = ServerLimits(headers=config.limits.headers, connections=connections)
         few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
         options: dict[str, Any] = {

@@ -43,6 +43,10 @@ class NoGateway(OperatorError):
     """Nothing listens where the admin API should be."""
 
 
+class WrongAdminKey(OperatorError):
+    """What listens there is behind another admin key."""
+
+
 class AdminClient:
     """The admin API of the gateway at ``url``. ``admin_key``: what it asks for, or empty."""
 
@@ -80,7 +84,7 @@ class AdminClient:
             lost = f"the gateway at {place} did not answer ({type(error).__name__})"
             raise OperatorError(f"{lost}; {doubt}") from None
         if answer.status_code == 401:
-            raise OperatorError(
+            raise WrongAdminKey(
                 f"{place} answered 401; admin.key is not the running gateway's. "
                 "Name the configuration it runs with (--config), or set admin.key to its key."
             )
@@ -212,7 +216,7 @@ def _understood(answer: httpx2.Response, place: str, known: Callable[[Mapping[st
         if answer.status_code == 200 and known(body):
             return body
         if isinstance(error, dict) and "x-should-retry" in answer.headers:  # as every error of ours has
-            message = _printable(str(error.get("message")))
+            message = "\n".join(map(_printable, str(error.get("message")).split("\n")))
             raise GatewayError(answer.status_code, str(error.get("type")), error.get("code"), message)
     raise OperatorError(f"{place} answered {answer.status_code}, but not as this gateway does; what listens there?")
 

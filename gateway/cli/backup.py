@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.command import CommandResult, as_json, complete, report
+from gateway.cli.command import STORE, CommandResult, as_json, complete, report
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -23,7 +23,7 @@ def add_backup_parser(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to; it is made, or an earlier backup replaced")
     parser.add_argument("--json", action="store_true", help="for scripts")
-    complete(parser, lambda options: report("backup", _backup, options))
+    complete(parser, lambda options: report("backup", _backup, options, STORE))
 
 
 def add_restore_parser(commands: Any) -> None:
@@ -35,7 +35,7 @@ def add_restore_parser(commands: Any) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="a folder that 'backup' made")
     parser.add_argument("--check", action="store_true", help="only look whether the backup is whole and right")
     parser.add_argument("--json", action="store_true", help="for scripts")
-    complete(parser, lambda options: report("restore", _restore, options))
+    complete(parser, lambda options: report("restore", _restore, options, STORE))
 
 
 def _backup(config: Config, options: argparse.Namespace) -> CommandResult:

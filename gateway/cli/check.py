@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import DONE, FAILED, add_command, as_json, config_in_force
+from gateway.core.errors import StoreError
 
 if TYPE_CHECKING:
     from gateway.config import Config
@@ -26,9 +28,15 @@ def check_command(options: argparse.Namespace) -> int:
     """Validate and, if asked, probe. A configuration that is wrong raises ConfigError."""
     from gateway.config import end_warnings, misplaced_store, unsupported
     from gateway.runtime import today
+    from gateway.runtime.descriptors import lowered, possible_descriptor_limit
 
     config, now_ns = config_in_force(options.config), today.now_ns()
-    warnings = [*config.warnings, *(one.sentence for one in end_warnings(config, now_ns))]
+    warnings = [
+        *config.warnings,
+        *(one.sentence for one in end_warnings(config, now_ns)),
+        *filter(None, [lowered(config.limits.in_flight, possible_descriptor_limit())]),
+        *_of_the_store(config),
+    ]
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     refused = [*unsupported(config), *filter(None, [misplaced_store(config)])]
@@ -40,6 +48,21 @@ def check_command(options: argparse.Namespace) -> int:
         source = str(config.source or "built-in defaults")
         print(as_json({"source": source, "ok": True, "warnings": [*warnings, *refused]}))
     return _check_upstreams(config, options.json) if options.probe else DONE
+
+
+def _of_the_store(config: Config) -> list[str]:
+    """What is wrong with the keys of the store, if there is one, under this configuration. It is only read."""
+    import asyncio
+
+    from gateway.app.key_review import review_store
+    from gateway.stores.engines import read_store
+
+    if config.sqlite_path is None or not os.path.exists(config.sqlite_path):
+        return []
+    try:
+        return asyncio.run(review_store(config, read_store(config.store)))
+    except StoreError as error:
+        return [f"the keys of the store were not looked at: {error}"]
 
 
 def probe_table(rows: Sequence[Mapping[str, Any]], config: Config) -> str:

@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 DONE, FAILED, BAD_USAGE = 0, 1, 2
 DEFAULT_CONFIG = Path("config.yaml")
 
+ADMIN = frozenset({"admin"})
+"""What a command uses that only asks a running gateway."""
+
+STORE = frozenset({"store"})
+"""What one uses that only copies files."""
+
+BOOKS = ADMIN | STORE | {"time_zone"}
+"""What one uses that asks a gateway about the books, or reads them itself."""
+
+KEYS = BOOKS | {"keys", "teams", "models"}
+"""What one uses that shows or changes virtual keys; of those in the file only the names."""
+
+MODELS = frozenset({"models", "time_zone", "default_route", "default_models", "flux", "points_per_usd"})
+"""What one uses that shows models; of upstreams' keys only whether there are any."""
+
 _CONFIG_HELP = "default: ./config.yaml if there, else the built-in defaults"
 
 Command = Callable[[argparse.Namespace], int]
@@ -54,37 +69,53 @@ def complete(parser: argparse.ArgumentParser, command: Command, config: str = _C
     return parser
 
 
-def config_in_force(path: Path | None, options: Mapping[str, str] | None = None) -> Config:
+def config_path(path: Path | None) -> Path | None:
+    """The file of ``--config``, else ./config.yaml if there; None for the built-in defaults."""
+    return DEFAULT_CONFIG if path is None and DEFAULT_CONFIG.exists() else path
+
+
+def config_in_force(
+    path: Path | None, uses: frozenset[str] | None = None, options: Mapping[str, str] | None = None
+) -> Config:
     """The configuration of ``--config``, else of ./config.yaml if there, else the built-in defaults.
 
-    ``options``: settings of the command line, which go before the file's.
+    ``uses``: the settings at the top of the file that the command uses, None for all: the environment need only have
+    what those name. ``options``: settings of the command line, which go before the file's.
 
     Raises ConfigError.
     """
     from gateway.config import load
 
-    if path is None and DEFAULT_CONFIG.exists():
-        path = DEFAULT_CONFIG
-    return load(path, os.environ, options or {})
+    return load(config_path(path), os.environ, options or {}, uses=uses)
 
 
-def servable_config(path: Path | None, options: Mapping[str, str] | None = None) -> Config:
+def servable_config(
+    path: Path | None, uses: frozenset[str] | None = None, options: Mapping[str, str] | None = None
+) -> Config:
     """The configuration in force, if this version can serve it; ConfigError says what it cannot.
 
-    ``options``: as in ``config_in_force``.
+    ``uses``, ``options``: as in ``config_in_force``.
     """
     from gateway.config import misplaced_store, unsupported
 
-    config = config_in_force(path, options)
+    config = config_in_force(path, uses, options)
     if refused := [*unsupported(config), *filter(None, [misplaced_store(config)])]:
         raise ConfigError(refused)
     return config
 
 
-def report(name: str, work: Callable[[Config, argparse.Namespace], CommandResult], options: argparse.Namespace) -> int:
-    """Print what ``work`` returns. What makes no sense is a UsageError, what cannot be done an OperatorError."""
+def report(
+    name: str,
+    work: Callable[[Config, argparse.Namespace], CommandResult],
+    options: argparse.Namespace,
+    uses: frozenset[str],
+) -> int:
+    """Print what ``work`` returns. What makes no sense is a UsageError, what cannot be done an OperatorError.
+
+    ``uses``: see ``config_in_force``.
+    """
     try:
-        result = work(servable_config(options.config), options)
+        result = work(servable_config(options.config, uses), options)
     except GatewayError as error:
         if error.status == 400:
             raise UsageError(f"{name}: {error.message}") from None

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.command import CommandResult, as_json, complete, report
+from gateway.cli.command import KEYS, CommandResult, as_json, complete, report
 from gateway.core.defaults import ROTATION_GRACE
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def add_keys_parser(commands: Any) -> None:
 
 def keys_command(options: argparse.Namespace) -> int:
     """Do what the action asks, and print the result."""
-    return report("keys", _keys, options)
+    return report("keys", _keys, options, KEYS)
 
 
 def _keys(config: Config, options: argparse.Namespace) -> CommandResult:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.command import CommandResult, complete, report
+from gateway.cli.command import BOOKS, CommandResult, complete, report
 from gateway.cli.held import add_held_parsers
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def add_ledger_parser(commands: Any) -> None:
 def ledger_command(options: argparse.Namespace) -> int:
     """Do what the action asks, and print the result."""
     action: LedgerAction = options.action
-    return report("ledger", action, options)
+    return report("ledger", action, options, BOOKS)
 
 
 def _verify(config: Config, _: argparse.Namespace) -> CommandResult:

@@ -21,6 +21,7 @@ from gateway.cli.demo import add_demo_parser
 from gateway.cli.keys import add_keys_parser
 from gateway.cli.ledger import add_ledger_parser
 from gateway.cli.models import add_models_parser
+from gateway.cli.reload import add_reload_parser
 from gateway.cli.sandbox import add_sandbox_parser
 from gateway.cli.serve import add_serve_parser
 from gateway.cli.status import add_status_parser
@@ -39,6 +40,7 @@ _IN_ORDER = (
     add_backup_parser,
     add_restore_parser,
     add_status_parser,
+    add_reload_parser,
 )
 
 

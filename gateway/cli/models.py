@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.command import DONE, add_command, as_json, config_in_force
+from gateway.cli.command import DONE, MODELS, add_command, as_json, config_in_force
 
 if TYPE_CHECKING:
     from datetime import date
@@ -48,7 +48,7 @@ def models_command(options: argparse.Namespace) -> int:
     from gateway.config import describe_models
     from gateway.runtime import today
 
-    config, now_ns = config_in_force(options.config), today.now_ns()
+    config, now_ns = config_in_force(options.config, MODELS), today.now_ns()
     rows = describe_models(config, now_ns)
     if options.format == "json":
         print(as_json(rows))

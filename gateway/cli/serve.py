@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway import __version__
-from gateway.cli.command import add_command, config_in_force, servable_config
+from gateway.cli.command import add_command, config_path, servable_config
 from gateway.cli.user_signals import survive_user_signals
 
 if TYPE_CHECKING:
@@ -37,13 +37,15 @@ def serve_command(options: argparse.Namespace) -> int:
     from gateway.config import load
 
     given = given_settings(options)
-    config = servable_config(options.config, given)
+    config = servable_config(options.config, options=given)
+    source = config.source
 
     def read_again() -> Config:
+        nonlocal source
         # A file that is gone for a moment must not turn into the built-in defaults, which ask for no key.
-        if config.source is None:
-            return config_in_force(options.config, given)
-        return load(config.source, os.environ, given)
+        read = load(source or config_path(options.config), os.environ, given, again=True)
+        source = read.source
+        return read
 
     async def serving() -> int:
         log = build_log(config)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.command import DONE, add_command, as_json, config_in_force
+from gateway.cli.command import ADMIN, DONE, add_command, as_json, config_in_force
 from gateway.core.errors import GatewayError, OperatorError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def add_status_parser(commands: Any) -> None:
 
 def status_command(options: argparse.Namespace) -> int:
     """Show the state once, or again and again."""
-    config = config_in_force(options.config)
+    config = config_in_force(options.config, ADMIN)
     try:
         while True:
             try:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.command import CommandResult, as_json, complete, report
+from gateway.cli.command import BOOKS, CommandResult, as_json, complete, report, servable_config
 from gateway.core.defaults import USAGE_BY, USAGE_FIELDS, USAGE_SINCE
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add_usage_parser(commands: Any) -> None:
 
 def usage_command(options: argparse.Namespace) -> int:
     """Print what was spent, or how the ledger and the bill compare."""
-    return report("usage", _usage, options)
+    return report("usage", _usage, options, BOOKS)
 
 
 def _usage(config: Config, options: argparse.Namespace) -> CommandResult:
@@ -123,6 +123,7 @@ def _reconciled(config: Config, options: argparse.Namespace) -> CommandResult:
         )
 
     async def here() -> dict[str, Any]:
+        config = servable_config(options.config)  # without a gateway, the upstreams' keys are used after all
         if not any(upstream.dialect == "piapi" and upstream.credentials for upstream in config.upstreams.values()):
             raise OperatorError(
                 "there is no account to ask: no upstream of PiAPI's dialect has a key (set PIAPI_API_KEY)"

@@ -7,9 +7,10 @@ The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the use
 """
 
 from gateway.config.catalogue import Catalogue, days_old, load_catalogue
+from gateway.config.changes import Change, changes
 from gateway.config.endings import EndWarning, end_warnings, without_ends
 from gateway.config.list_prices import list_price, list_prices, unlisted_output, unlisted_price
-from gateway.config.loader import load
+from gateway.config.loader import load, load_admin
 from gateway.config.paths import beside_file, misplaced_store
 from gateway.config.settings import Config
 from gateway.config.summary import NEEDS_RESTART, UNSERVED, describe_models, describe_price, unsupported, usd
@@ -19,10 +20,12 @@ __all__ = [
     "NEEDS_RESTART",
     "UNSERVED",
     "Catalogue",
+    "Change",
     "Config",
     "EndWarning",
     "beside_file",
     "budget",
+    "changes",
     "days_old",
     "describe_models",
     "describe_price",
@@ -31,6 +34,7 @@ __all__ = [
     "list_price",
     "list_prices",
     "load",
+    "load_admin",
     "load_catalogue",
     "misplaced_store",
     "unlisted_output",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from gateway.config.odd_values import names_a_route, odd_address
 from gateway.config.values import text
 from gateway.core.connection_options import Proxy
 from gateway.core.types import Endpoint
@@ -65,6 +66,10 @@ def endpoint(value: object) -> Endpoint:
     host = split.hostname or ""
     port = split.port or _DEFAULT_PORTS[scheme]
     path = split.path.rstrip("/")
+    if names_a_route(path):
+        raise ValueError(
+            "ends with a route, which is added to it; write the address before that (a final /v1 may stay)"
+        )
     return Endpoint(url=_origin(scheme, host, port) + path, scheme=scheme, host=host, port=port, base_path=path)
 
 
@@ -185,6 +190,8 @@ def passwords(url: str) -> frozenset[str]:
 
 def _web_address(value: object, example: str, *, query: bool = False) -> SplitResult:
     expected = f"expected an http or https URL such as {example}"
+    if isinstance(value, str) and (odd := odd_address(value)):
+        raise ValueError(f"{odd}; {expected}")
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value or "\\" in value:
         raise ValueError(expected)
     if not _splits(value):

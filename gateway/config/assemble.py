@@ -15,6 +15,7 @@ from gateway.config.connections import ConnectionSettings, unused_proxy
 from gateway.config.default_models import default_models, default_route
 from gateway.config.key_models import allowed_models, model_budgets
 from gateway.config.layer import Layer
+from gateway.config.oddities import key_warnings
 from gateway.config.paths import beside_file, folder_of, placed_store
 from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
@@ -67,7 +68,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         plans=MappingProxyType(dict(routes.plans)),
         provenance=MappingProxyType(dict(routes.provenance)),
         prices_as_of=prices_as_of(),
-        keys=_virtual_keys(user, admin.key),
+        keys=_virtual_keys(user, admin.key, upstreams),
         teams=_teams(sections),
         time_zone=sections.time_zone,
         budget_alerts=BudgetAlerts(sections.budget_alerts.webhook, sections.budget_alerts.secret),
@@ -87,7 +88,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         secrets=_secrets(sections, admin, upstreams).union(*(proxy.secrets for proxy in proxies)),
         off=off,
         source=source,
-        warnings=(*_warnings(user, upstreams, off), *_unused_proxy(environ, sections, proxies)),
+        warnings=(*_warnings(user, builtin, upstreams, off), *_unused_proxy(environ, sections, proxies)),
         trusted_proxies=tuple(ipaddress.ip_network(one) for one in sections.trusted_proxies),
         default_route=tuple(upstream for upstream in relays if upstream.credentials),
         default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
@@ -120,7 +121,8 @@ def _check_dependencies(user: Layer) -> None:
         user.report(("failover", "breaker", "eject_max"), "must not be shorter than eject")
 
 
-def _virtual_keys(user: Layer, admin_key: str) -> tuple[VirtualKey, ...]:
+def _virtual_keys(user: Layer, admin_key: str, upstreams: Mapping[str, Upstream]) -> tuple[VirtualKey, ...]:
+    given = {one.value: upstream.name for upstream in upstreams.values() for one in upstream.credentials}
     names: set[str] = set()
     digests: set[bytes] = set()
     keys = []
@@ -136,6 +138,11 @@ def _virtual_keys(user: Layer, admin_key: str) -> tuple[VirtualKey, ...]:
             user.report((*location, "key"), "is empty; a key that lets nobody in must be removed instead")
         elif digest in digests:
             user.report((*location, "key"), "another key has the same value; each needs its own")
+        elif section.key in given:
+            owner = given[section.key]
+            user.report(
+                (*location, "key"), f"this is a key of the upstream '{owner}'; a virtual key is one of your own"
+            )
         elif section.key == admin_key:
             user.report((*location, "key"), "this is the admin key; a virtual key must differ from it")
         digests.add(digest)
@@ -232,7 +239,7 @@ def _secrets(sections: FileSection, admin: AdminConfig, upstreams: dict[str, Ups
     return frozenset(found - {""})
 
 
-def _warnings(user: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...]) -> tuple[str, ...]:
+def _warnings(user: Layer, builtin: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...]) -> tuple[str, ...]:
     """The settings that are allowed but probably a mistake."""
     found = []
     if len(off) == len(upstreams):
@@ -249,4 +256,4 @@ def _warnings(user: Layer, upstreams: dict[str, Upstream], off: tuple[str, ...])
         for section in user.sections.keys.values()
         if section.alert and section.budget is None and not model_budgets(section.models)
     ]
-    return tuple(found)
+    return (*found, *key_warnings(user, builtin, upstreams))

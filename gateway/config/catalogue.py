@@ -66,14 +66,19 @@ def days_old(as_of: date, now_ns: int) -> int:
     return max(0, (datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).date() - as_of).days)
 
 
-def builtin_layer(environ: Mapping[str, str], given: Mapping[str, Any], problems: Problems) -> Layer:
+def builtin_layer(
+    environ: Mapping[str, str],
+    given: Mapping[str, Any],
+    problems: Problems,
+    uses: frozenset[str] | None = None,
+) -> Layer:
     """The catalogue's upstreams, models and admin key, without what the user's own data overrides.
 
-    ``given``: the user's data.
+    ``given``: the user's data. ``uses``: as in ``read_document``.
 
     Overridden values are not checked, so that an error in an environment variable that is not used has no effect.
     """
-    document = read_document(_tree(), FILE, environ, problems)
+    document = read_document(_tree(), FILE, environ, problems, uses)
     data = document.data
     del data["flux_facts"], data["as_of"]
     for name, upstream in _mapping(given.get("upstreams")).items():

@@ -34,6 +34,7 @@ class ConnectionSettings:
         self._environ = environ
         self._folder = folder
         self._everywhere = TLSFiles()
+        self._used = user.document.used("upstreams")
         if path := self._path(user.sections.ca_file):
             self._everywhere = self._read(("ca_file",), (path,))
 
@@ -83,6 +84,8 @@ class ConnectionSettings:
         self, scheme: Literal["http", "https"], host: str, port: int, location: Location
     ) -> Proxy | None:
         """The environment's proxy for a host; None for a host of this machine, and where NO_PROXY names the host."""
+        if not self._used:
+            return None
         excepted = self._environ.get("no_proxy") or self._environ.get("NO_PROXY") or ""
         if host and (_is_this_machine(host) or bypasses(excepted.split(","), host, port)):
             return None
@@ -110,6 +113,8 @@ class ConnectionSettings:
 
     def _read(self, location: Location, ca_files: tuple[str, ...], certificate: str = "", key: str = "") -> TLSFiles:
         """The files, once they have proven usable; none, and a problem at ``location``, if they are not."""
+        if not self._used:
+            return TLSFiles()
         digest = hashlib.sha256()
         for path in (*ca_files, certificate, key):
             if path:

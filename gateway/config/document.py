@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.config.environment import substitute
+from gateway.config.environment import references, substitute
 from gateway.config.problems import Location, Position, Problems
 from gateway.config.tree import MAX_YAML_DEPTH, Listing, Node, Scalar, Table, TableEntry
+from gateway.config.values import secret
 
 MAX_NODES = 200_000
 """Aliases can make a small file expand without end; https://en.wikipedia.org/wiki/Billion_laughs_attack."""
@@ -20,7 +21,9 @@ class Document:
 
     ``data``: dicts, lists, text, int, bool, Decimal and None; text from the environment is ``Substituted``.
     ``values``, ``keys``: the positions of values and of mappings' keys.
-    ``broken``: locations whose problem is already reported, so that no other is reported for them.
+    ``broken``: locations whose problem is already reported, or does not matter, so that no other is reported for them.
+    ``uses``: the settings at the top of the file that are asked for, None for all: see ``environment.py``.
+    ``variables``: those of the environment that the file names.
     """
 
     file: str
@@ -28,6 +31,20 @@ class Document:
     values: dict[Location, Position] = field(default_factory=dict)
     keys: dict[Location, Position] = field(default_factory=dict)
     broken: set[Location] = field(default_factory=set)
+    uses: frozenset[str] | None = None
+    variables: dict[str, None] = field(default_factory=dict)
+
+    def used(self, name: str) -> bool:
+        """Whether a setting at the top of the file is asked for."""
+        return self.uses is None or name in self.uses
+
+    def uses_value(self, location: Location) -> bool:
+        """Whether a value is asked for. Who does not ask for everything asks for virtual keys' names, never for the
+        keys.
+        """
+        if self.uses is None or not location:
+            return True
+        return location[0] in self.uses and not (location[0] == "keys" and _is_secret(location))
 
     def replace(self, location: tuple[str], value: str, origin: str) -> None:
         """Put another value in the place of one at the top. ``origin``: where it is from, such as an option's name."""
@@ -61,9 +78,18 @@ class _Overflow(Exception):
         self.location = location
 
 
-def read_document(root: Node | None, file: str, environ: Mapping[str, str], problems: Problems) -> Document:
-    """Expand a tree. An empty file is an empty mapping; any other root than a mapping is a problem."""
-    document = Document(file)
+def read_document(
+    root: Node | None,
+    file: str,
+    environ: Mapping[str, str],
+    problems: Problems,
+    uses: frozenset[str] | None = None,
+) -> Document:
+    """Expand a tree. An empty file is an empty mapping; any other root than a mapping is a problem.
+
+    ``uses``: the settings that are asked for; what the environment says of others is no problem. None for all.
+    """
+    document = Document(file, uses=uses)
     if root is None or (isinstance(root, Scalar) and root.value() is None):
         return document
     if not isinstance(root, Table):
@@ -135,9 +161,43 @@ class _Expansion:
         value = scalar.value()
         if not isinstance(value, str):
             return value
+        self._document.variables |= dict.fromkeys(references(value))
         try:
+            if references(value) and not self._document.uses_value(location):
+                return self._unused(value, location)
             return substitute(value, self._environ)
         except ValueError as error:
             self._problems.add(scalar.position, location, str(error))
             self._document.broken.add(location)
             return None
+
+    def _unused(self, value: str, location: Location) -> str:
+        """What stands for a value that nobody will use: the environment's, if there is one; no problem in any case."""
+        self._document.broken.add(location)
+        filled = substitute(value, _Forgiving(self._environ))
+        if not _is_secret(location):
+            return filled or ("https://not-set.invalid" if location[-1] == "url" else "")
+        try:
+            found = secret(filled)
+        except ValueError:
+            found = ""
+        # A virtual key must not be empty, nor equal to another; its name may well be asked for.
+        return found or (f"not-set-{location[1]}" if location[0] == "keys" else "")
+
+
+class _Forgiving(dict[str, str]):
+    """An environment in which everything is set."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(environ)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name, "")
+
+
+def _is_secret(location: Location) -> bool:
+    if location[0] == "upstreams":
+        return len(location) > 3 and location[2] == "keys" and location[4:] in ((), ("value",))
+    return location[-1] in ("key", "secret", "webhook_secret") and location[0] in (
+        *("keys", "admin", "budget_alerts", "webhook_secret"),
+    )

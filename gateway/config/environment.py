@@ -1,6 +1,9 @@
 """``${NAME}`` and ``${NAME:-default}`` inside the file's strings, filled from the environment.
 
 As in a shell, ``:-`` also takes the default when the variable is set but empty. ``$${`` stands for a literal ``${``.
+
+A command that uses only a part of the configuration, such as the store, needs only that part's variables: what the
+environment says of the rest, or does not, is none of its business (``document.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +24,13 @@ class Substituted(str):
     """The variables it came from."""
     written: bool = False
     """Whether a default that stands in the file is part of it."""
+
+
+def references(text: str) -> list[str]:
+    """The variables that a text names, in order."""
+    if "${" not in text:
+        return []
+    return [match["name"] for match in _REFERENCE.finditer(text) if match["name"] is not None]
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:

@@ -41,17 +41,19 @@ class OwnCatalogue:
     warnings: tuple[str, ...] = field(default=())
 
 
-def own_catalogue(user: Layer, source: Path | None, environ: Mapping[str, str], problems: Problems) -> OwnCatalogue:
-    """The catalogue that the configuration in ``source`` names; an empty one if it names none.
+def own_catalogue(
+    user: Layer, source: Path | None, environ: Mapping[str, str], problems: Problems, *, again: bool = False
+) -> OwnCatalogue:
+    """The catalogue that the configuration in ``source`` names; an empty one if it names none, or no model is used.
 
-    Problems are at the file's own lines; one that cannot be read is a problem of the setting.
+    Problems are at the file's own lines; one that cannot be read is a problem of the setting. ``again``: see ``load``.
     """
     named = user.sections.catalogue
-    if not named:
+    if not named or not user.document.used("models"):
         return OwnCatalogue(check_document(Document(""), problems))
     path = beside_file(named, folder_of(source))
     file = str(path)
-    text = read_text(path, problems, user.document.position(_SETTING), _SETTING)
+    text = read_text(path, problems, user.document.position(_SETTING), _SETTING, again=again)
     root = None if text is None else read_tree(text, file, problems)
     if root is not None and not isinstance(root, Table) and not (isinstance(root, Scalar) and root.value() is None):
         problems.add(root.position, (), "the file must be a mapping of models, such as gpt-4o: {targets: [...]}")

@@ -112,6 +112,7 @@ class _Builder:
 
     def targets(self, model: str, section: ModelSection, layer: Layer) -> tuple[Target, ...]:
         found = []
+        self.provenance[model] = []
         for index, target in enumerate(section.targets):
             location: Location = ("models", model, "targets", index)
             upstream = self._upstreams.get(target.upstream)
@@ -130,7 +131,7 @@ class _Builder:
             is_priced = target.price is not None or target.tasks is not None
             priced = target if is_priced else self._priced.get(_target_key(model, target), target)
             tasks = self._task_facts(model, target, location, layer)
-            self.provenance.setdefault(model, []).append(self._provenance(target, priced, location, layer))
+            self.provenance[model].append(self._provenance(target, priced, location, layer))
             price = _price(priced.price) or _price_of_tasks(tasks)
             if price is not None and (target.confidence or priced.confidence) == "low":
                 price = replace(price, estimated=True)

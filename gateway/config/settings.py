@@ -138,6 +138,8 @@ class Config:
     ``trusted_proxies``: the networks of proxies before the gateway, which are believed about the client's address.
     ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
         beside the keys.
+    ``blank``, ``blank_catalogue``: whether the file, and the catalogue of one's own, says nothing at all.
+    ``variables``: those of the environment that the file names.
     ``catalogue``: the file with models of one's own; None for none.
     ``catalogue_as_of``: the day of its prices; None if it does not say.
 
@@ -186,6 +188,9 @@ class Config:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT
     store_as_written: str = field(repr=False, default="")
+    blank: bool = field(default=False, compare=False)
+    blank_catalogue: bool = field(default=False, compare=False)
+    variables: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -44,7 +44,7 @@ class EndpointSection(Section):
     """One host of an upstream. Hosts are tried in the order they are listed."""
 
     url: EndpointUrl = Field(
-        description="Where the host is. For an OpenAI upstream a final `/v1` may be there or not.",
+        description="Where the host is. A final `/v1` may be there or not; a route behind it is an error.",
         examples=["https://api.piapi.ai"],
     )
     wall: PositiveDuration | None = Field(

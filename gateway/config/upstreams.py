@@ -7,11 +7,13 @@ from dataclasses import replace
 from gateway.config.addresses import without_suffix
 from gateway.config.connections import ConnectionSettings
 from gateway.config.layer import Layer
+from gateway.config.oddities import from_where
 from gateway.config.problems import Location
 from gateway.config.upstream_schema import EndpointSection, PoolKeySection, TasksSection, UpstreamSection
 from gateway.core.types import Credential, Endpoint, TaskTimes, Timeouts, Upstream
 
 _NOTHING = UpstreamSection()
+_ADDED_PATHS = {"piapi": ("/api/v1", "/v1"), "openai": ("/v1",)}
 
 
 def known_names(user: Layer, builtin: Layer) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ def _build(name: str, user: Layer, builtin: Layer, connections: ConnectionSettin
     if tasks.poll > tasks.poll_max:
         user.report((*location, "tasks", "poll_max"), "must not be shorter than tasks.poll")
     hosts = _endpoints(
-        endpoints, (*location, "endpoints"), builtin if mine.endpoints is None else user, strip=dialect == "openai"
+        endpoints, (*location, "endpoints"), builtin if mine.endpoints is None else user, _ADDED_PATHS[dialect]
     )
     return Upstream(
         name=name,
@@ -66,17 +68,17 @@ def _build(name: str, user: Layer, builtin: Layer, connections: ConnectionSettin
 
 
 def _endpoints(
-    sections: list[EndpointSection], location: Location, layer: Layer, *, strip: bool
+    sections: list[EndpointSection], location: Location, layer: Layer, added: tuple[str, ...]
 ) -> tuple[Endpoint, ...]:
     """The endpoints of one upstream.
 
-    ``strip``: remove a final /v1, which OPENAI_BASE_URL includes by convention and which is added to each path.
+    ``added``: what every path begins with; an address may end with one of them, as OPENAI_BASE_URL does by convention.
     """
     endpoints: dict[str, Endpoint] = {}
     for index, section in enumerate(sections):
         endpoint = replace(section.url, wall=section.wall)
-        if strip:
-            endpoint = without_suffix(endpoint, "/v1")
+        if (end := next((end for end in added if endpoint.base_path.endswith(end)), None)) is not None:
+            endpoint = without_suffix(endpoint, end)
         if endpoint.url in endpoints:
             layer.report((*location, index, "url"), "this endpoint is listed twice; give each one once")
         endpoints[endpoint.url] = endpoint
@@ -96,7 +98,8 @@ def _pool(sections: list[PoolKeySection], location: Location, layer: Layer) -> t
         if not section.value:
             continue
         if section.value in values:
-            layer.report((*location, index, "value"), "this key is in the pool twice; give each one once")
+            twice = "this key is in the pool twice; give each one once"
+            layer.report((*location, index, "value"), twice + from_where(layer.document, (*location, index)))
         values.add(section.value)
         pool.append(Credential(name, section.value, section.weight, section.max_parallel))
     return tuple(pool)

@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from gateway.config.environment import Substituted
+from gateway.config.odd_values import odd_key
 from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Budget
 
 MAX_USD = 1_000_000_000
@@ -162,6 +163,8 @@ def secret(value: object) -> str:
     if _is_scalar(value):
         raise ValueError("expected text; put it in quotes")
     stripped = str(value).strip() if isinstance(value, str) else None
+    if stripped and (odd := odd_key(stripped)):
+        raise ValueError(odd)
     if stripped is None or not _KEY.fullmatch(stripped):
         raise ValueError("expected a key: visible ASCII characters without blanks, at most 512")
     return stripped

@@ -161,6 +161,17 @@ def model_not_allowed(model: str) -> ClientError:
     )
 
 
+def team_unknown(team: str) -> ClientError:
+    """403 for a key of a team that had a budget and is no longer configured: without it, it is not served."""
+    return ClientError(
+        403,
+        "permission_error",
+        "team_unknown",
+        f"The team of this key, '{shorten(team)}', had a budget and is no longer configured, so its requests are "
+        "refused. Whoever runs this gateway can name the team under 'teams' again, or give the key another.",
+    )
+
+
 def model_not_found(model: str) -> ClientError:
     return ClientError(
         404,

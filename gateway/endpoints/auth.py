@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from starlette.types import Scope
 
 from gateway.core.client_address import Network, client_address
-from gateway.core.errors import GatewayError, invalid_api_key
+from gateway.core.errors import GatewayError, invalid_api_key, team_unknown
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import ANONYMOUS, VirtualKey
 from gateway.server.request_facts import facts_of
@@ -23,6 +23,7 @@ class Authenticator:
     ``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
     without a valid key is refused at this moment. ``monotonic``: seconds. ``trusted``: the networks of proxies before
     the gateway. ``former``: SHA-256 of a key that is over → it, and why it is over, for the log alone.
+    ``refused_teams``: those whose keys are refused at this moment.
 
     ``failures``: requests refused so far, for metrics; ``throttled``: those of them that were told to slow down.
 
@@ -38,6 +39,7 @@ class Authenticator:
         monotonic: Callable[[], float],
         trusted: Callable[[], Sequence[Network]] = tuple,
         former: Callable[[bytes], tuple[VirtualKey, str] | None] = lambda _: None,
+        refused_teams: Callable[[], Container[str]] = tuple,
     ) -> None:
         self._find = find
         self._required = required
@@ -45,6 +47,7 @@ class Authenticator:
         self._monotonic = monotonic
         self._trusted = trusted
         self._former = former
+        self._refused_teams = refused_teams
         self.failures = 0
         self.throttled = 0
 
@@ -54,13 +57,16 @@ class Authenticator:
 
         Raise the one 401 for a missing, unknown, ambiguous, expired or revoked key: the same work and the same body
         each time; and 429 for a failure at an address that had too many. A valid key passes whatever failed at its
-        address before. While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
+        address before, unless its team lost its budget with its place in the configuration (403). While authentication
+        is off, an unknown key counts as none, as the SDKs cannot send none.
         """
         sent, ambiguous = _sent(scope["headers"])
         found = self._find(hashlib.sha256(sent).digest())
         key = found if sent and not ambiguous else None
         if key is not None:
             facts_of(scope).key = key
+            if key.team is not None and key.team in self._refused_teams():
+                raise team_unknown(key.team)
             return key
         if self._required():
             raise self._refusal(scope, sent, ambiguous)

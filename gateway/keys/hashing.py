@@ -56,6 +56,17 @@ class Pepper:
         return hmac.digest(self._secret, b"the mark of a pepper", "sha256")
 
 
+def pepper_if_there(file: Path | None, from_environment: str) -> Pepper | None:
+    """The pepper, to look something up by it; None if it cannot be had. Nothing is made, and nothing is checked."""
+    try:
+        if from_environment:
+            return Pepper(_from_hexadecimal(from_environment))
+        secret = None if file is None else _read(file)
+    except StoreError:
+        return None
+    return None if secret is None else Pepper(secret)
+
+
 def open_pepper(file: Path | None, from_environment: str | None, mark: bytes | None) -> Pepper:
     """The pepper of a store's keys: from the environment if it is set there, else from ``file``, made if need be.
 

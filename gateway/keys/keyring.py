@@ -71,10 +71,9 @@ class Keyring:
         return (*self._file_keys, *(key.virtual_key() for key in stored))
 
     @property
-    def shadowed(self) -> tuple[str, ...]:
-        """Names of stored keys that open nothing, because the file has a key of that name."""
-        used = (key.name for key in self._stored.values() if key.revoked_at_ns is None)
-        return tuple(name for name in used if name in self._file_names)
+    def stored(self) -> tuple[VirtualKey, ...]:
+        """The store's keys that were not revoked, also those that the file shadows."""
+        return tuple(key.virtual_key() for key in self._stored.values() if key.revoked_at_ns is None)
 
     def configure(self, file_keys: Iterable[VirtualKey]) -> None:
         """Take these keys of the file, and no others of it, from now on."""

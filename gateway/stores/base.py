@@ -3,6 +3,7 @@
     Store              one engine, opened to serve: everything below, until it is closed
     ├── ledger         Ledger: what requests write before and after an upstream is called
     ├── keys           KeyRecords: virtual keys, read and changed
+    ├── teams          TeamRecords: the teams that were in force, with their budgets
     ├── usage          UsageReports: sums, checks, and what pruning would remove
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
     └── alerts         AlertRecords: alerts of budgets, until they are told and after
@@ -18,6 +19,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Protocol
 
+from gateway.core.types import Budget
 from gateway.stores.key_records import MAX_PAGE, KeySettings, StoredKey
 from gateway.stores.records import (
     AlertState,
@@ -189,6 +191,27 @@ class KeyRecords(KeyReader, Protocol):
         ...
 
 
+class TeamReader(Protocol):
+    """The teams that configurations in force have named."""
+
+    async def seen(self) -> Mapping[str, Budget | None]:
+        """Every team that was ever named in a configuration in force, and the budget it had in the last of them that
+        named it. Raise StoreError if the store cannot be read.
+        """
+        ...
+
+
+class TeamRecords(TeamReader, Protocol):
+    """The same teams, written down."""
+
+    async def remember(self, teams: Mapping[str, Budget | None], now_ns: int) -> None:
+        """Return once it is durable that these are in force; others stay as they were last.
+
+        Raise errors.ledger_unavailable() if it cannot be written, StoreError if it cannot be read.
+        """
+        ...
+
+
 class UsageReports(Protocol):
     """The ledger, summed up. All methods raise StoreError if it cannot be read."""
 
@@ -267,7 +290,7 @@ class AlertRecords(Protocol):
 class StoreReader(Protocol):
     """A store's books, read beside a running gateway or without one. Nothing is made, locked or changed.
 
-    ``name``: as ``Store.name``, so that one store has one name.
+    ``name``: as ``Store.name``, so that one store has one name. ``pepper_file``: as ``Store.pepper_file``.
     """
 
     @property
@@ -275,6 +298,12 @@ class StoreReader(Protocol):
 
     @property
     def keys(self) -> KeyReader: ...
+
+    @property
+    def teams(self) -> TeamReader: ...
+
+    @property
+    def pepper_file(self) -> Path | None: ...
 
     @property
     def usage(self) -> UsageReports: ...
@@ -318,6 +347,9 @@ class Store(Protocol):
 
     @property
     def keys(self) -> KeyRecords: ...
+
+    @property
+    def teams(self) -> TeamRecords: ...
 
     @property
     def usage(self) -> UsageReports: ...

@@ -43,8 +43,10 @@ piapi-gateway check      # every error at once, each with its line and column
 - A **name** has 1 to 64 letters, digits, dots, dashes or underscores. A **secret** has at most 512 visible ASCII
   characters.
 - In a section's path, `NAME` stands for a name you choose and `[]` for an entry of a list.
-- *Restart* marks what a reload (SIGHUP, or `POST /admin/v1/reload`) cannot change: the reload is refused, with a
-  line that says so.
+- *Restart* marks what a reload (SIGHUP, or `POST /admin/v1/reload`) cannot change: the rest of the file comes into
+  force, and the answer names what did not.
+- Only what a command uses has to be set: `usage`, `keys`, `ledger`, `backup`, `models` and `status` ask for no
+  upstream's key. `serve` and `check` need everything.
 - *Not served yet* marks values that the file may hold and that this version refuses at start."""
 
 _ENVIRONMENT = """\

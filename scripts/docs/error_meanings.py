@@ -72,6 +72,12 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "On the admin listener: the admin key.",
         "Send a virtual key of this gateway as `Authorization: Bearer …`. `piapi-gateway keys list` shows which exist.",
     ),
+    (403, "team_unknown"): Meaning(
+        "The key is of a team that had a budget when it was last in force and that the configuration no longer names. "
+        "Its requests are refused rather than served without the budget.",
+        "Name the team under `teams` again, with its budget or without one, and reload; or give the key another team: "
+        "`piapi-gateway keys set NAME --team none`.",
+    ),
     (403, "model_not_allowed"): Meaning(
         "The key may not use this model; or the model's price is unknown and the key, or its team, has a budget.",
         "Use another model, or have the key's models changed (`piapi-gateway keys set`). For a price: add "

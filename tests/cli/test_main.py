@@ -18,7 +18,22 @@ from tests.process.running import files, write
 from .in_process import NOWHERE, obeyed, one_line
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"backup", "restore", "serve", "demo", "sandbox", "check", "models", "keys", "usage", "ledger", "status"}
+COMMANDS = {
+    *(
+        "backup",
+        "restore",
+        "serve",
+        "demo",
+        "sandbox",
+        "check",
+        "models",
+        "keys",
+        "usage",
+        "ledger",
+        "status",
+        "reload",
+    ),
+}
 
 _LOADED = """
 import json, sys

@@ -45,14 +45,16 @@ class TestUpstreams:
         assert route(config, "claude-sonnet-4-20250514").targets == ()
         assert [target.upstream.name for target in route(config, "gpt-4o").targets] == ["backup"]
 
-    def test_v1_is_taken_off_for_the_dialect_that_adds_it(self, load_text):
+    def test_v1_which_is_added_to_every_path_may_stand_at_the_end(self, load_text):
         text = """
             upstreams:
-              piapi: {endpoints: [{url: https://a.example/v1}]}
+              piapi: {endpoints: [{url: https://a.example/v1}, {url: https://b.example/}, {url: https://c.example/api/v1}]}
               backup: {endpoints: [{url: https://b.example/v1/, wall: 9s}, {url: https://b.example/proxy/v1}]}
             """
         upstreams = load_text(text, KEYS).upstreams
-        assert [endpoint.base_path for endpoint in upstreams["piapi"].endpoints] == ["/v1"]
+        assert [end.url for end in upstreams["piapi"].endpoints] == [
+            *("https://a.example", "https://b.example", "https://c.example"),
+        ]
         assert [(end.url, end.wall) for end in upstreams["backup"].endpoints] == [
             ("https://b.example", 9),
             ("https://b.example/proxy", None),

@@ -31,7 +31,7 @@ async def by_signal(gateway: Gateway, _: httpx2.AsyncClient) -> None:
 
 async def by_request(gateway: Gateway, client: httpx2.AsyncClient) -> None:
     answer = await client.post(f"{gateway.admin}/admin/v1/reload")
-    assert (answer.status_code, answer.json()) == (200, {"status": "reloaded"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "reloaded")
 
 
 def changed(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ async def test_a_bad_file_changes_nothing_and_is_reported(
     bad = {
         "one\ntwo: [": ["config.yaml:"],
         "drian: 3s\nlisten: nowhere\n": ["config.yaml:1:1: drian: ", "config.yaml:2:9: listen: "],
-        "workers: 2\n": ["workers: 2 is not supported yet", "listen: a reload cannot change it"],
+        "workers: 2\n": ["workers: 2 is not supported yet"],
     }
     async with Gateway.serve(tmp_path) as gateway, new_client(BOB_KEY) as bob:
         for text, problems in bad.items():

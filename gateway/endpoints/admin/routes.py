@@ -5,9 +5,9 @@ listener.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from starlette.requests import Request
@@ -25,13 +25,21 @@ from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_P
 from gateway.keys.service import KeyService
 
 
+class ReloadAnswer(Protocol):
+    """``problems``: why nothing was changed; ``as_json``: what was, if there are none."""
+
+    @property
+    def problems(self) -> Sequence[str]: ...
+    def as_json(self) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class AdminSource:
     """The data and actions of the admin routes; all but ``keys`` and ``ledger`` are callables of the running gateway.
 
     ``admin_key``: None or empty for no key.
     ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
-    ``reload``: reads the configuration again; returns its problems, none if it is in force now.
+    ``reload``: reads the configuration again; returns its problems, none if it is in force now, and the answer then.
     """
 
     admin_key: Callable[[], str | None]
@@ -41,7 +49,7 @@ class AdminSource:
     upstreams: Callable[[], Awaitable[dict[str, Any]]]
     keys: KeyService
     ledger: LedgerService
-    reload: Callable[[], Awaitable[list[str]]]
+    reload: Callable[[], Awaitable[ReloadAnswer]]
 
 
 def admin_routes(source: AdminSource) -> list[Route]:
@@ -100,11 +108,11 @@ class _Admin:
         return _json(await self._source.upstreams())
 
     async def reload(self, _: Request) -> Response:
-        problems = await self._source.reload()
-        if problems:
-            message = "The configuration was not changed: " + "; ".join(problems)
+        reloaded = await self._source.reload()
+        if reloaded.problems:
+            message = "\n".join(["The configuration was not changed:", *reloaded.problems])
             raise ClientError(400, "invalid_request_error", "config_rejected", message)
-        return _json({"status": "reloaded"})
+        return _json(reloaded.as_json())
 
 
 def _is_admin(request: Request, key: str) -> bool:

@@ -35,6 +35,7 @@ from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
 from gateway.stores.sqlite.schema import CHECKED_AT_ONCE, open_for_writing, reading
+from gateway.stores.sqlite.teams import SQLiteTeamReader, SQLiteTeams
 from gateway.stores.sqlite.writer_jobs import WriterJob
 
 T = TypeVar("T")
@@ -160,6 +161,7 @@ class SQLiteStore:
         self.booked_late = ledger.booked_late
         self.unchecked = ledger.unchecked
         self.keys = SQLiteKeys(ledger.path, ledger)
+        self.teams = SQLiteTeams(ledger.path, ledger)
         self.usage = SQLiteUsage(ledger.path)
         self.balances = SQLiteBalances(ledger)
         self.alerts = SQLiteAlerts(ledger)
@@ -185,7 +187,9 @@ class SQLiteReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path.resolve())
+        self.pepper_file = pepper_file(path)
         self.keys = SQLiteKeyReader(path)
+        self.teams = SQLiteTeamReader(path)
         self.usage = SQLiteUsage(path)
 
     async def exists(self) -> bool:
