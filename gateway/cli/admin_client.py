@@ -143,8 +143,8 @@ def local_user() -> str:
     """The name of the user who runs this command, for the audit log; the number of one that has no name."""
     try:
         name = getpass.getuser()
-    except (OSError, KeyError):
-        name = str(os.getuid())
+    except (OSError, KeyError, ImportError):  # the last on Windows, without any of its variables
+        name = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
     return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in name)[:64]
 
 

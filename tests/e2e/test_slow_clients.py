@@ -108,7 +108,7 @@ class TestSlowReaders:
     async def test_that_take_nothing_at_all_are_cut_off_and_pay_for_what_ran(
         self, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.app.gateway.ServerLimits", partial(ServerLimits, write_stall=0.3))
+        monkeypatch.setattr("gateway.app.listening.ServerLimits", partial(ServerLimits, write_stall=0.3))
         monkeypatch.setattr("gateway.exchange.exchange.READ_ON_SECONDS", 0.1)
         rig = await gateway()
         rig.sandbox.script("endless")

@@ -76,7 +76,8 @@ class TestTheWholeStory:
             assert (row.model, row.confidence, row.charged) == (NOVA, "unknown", 0)
         [spent] = await rig.usage("model")
         assert (spent["model"], spent["requests"]) == (NOVA, 2)
-        assert (await rig.figures()).total("gateway_requests_total", model="other", status="200") == 2
+        chats = {"route": "/v1/chat/completions", "status": "200"}
+        assert (await rig.figures()).total("gateway_requests_total", model="other", **chats) == 2
 
         refusals = []
         for key in (BUDGETED, OF_A_TEAM):

@@ -29,7 +29,10 @@ async def test_a_taken_address_and_a_taken_ledger_are_told_plainly(tmp_path: Pat
         listen, store, box = await asyncio.gather(
             command(second, "serve"), command(first, "serve"), command(second, "sandbox", "--listen", place)
         )
-    assert f"cannot listen on {place}: the address is already in use" in one_line(listen, 1)
+    assert listen.code == 1
+    made, told = listen.err.splitlines()
+    assert '"store_made"' in made
+    assert f"cannot listen on {place}: the address is already in use" in told
     assert f"is being written by process {running.process.pid}" in one_line(store, 1)
     assert f"cannot listen on {place}: Address already in use" in one_line(box, 1)
 

@@ -126,7 +126,8 @@ async def test_rotating(tmp_path: Path, sandbox: Sandbox) -> None:
         await operator.paste(both)
         assert re.search(r"\bold\b.*\bnew\b", (await operator.paste(first)).out, re.S)
         await operator.paste(one)
-        shown = (await operator.paste(second)).out
+        changed, _, shown = (await operator.paste(second)).out.partition("}")
+        assert "key old removed" in changed
         assert re.search(r"\bnew\b", shown)
         assert not re.search(r"\bold\b", shown)
 

@@ -360,23 +360,22 @@ def limited(folder: Path, soft: int, hard: int) -> Path:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
 async def test_a_limit_that_lowers_in_flight_is_told_and_one_that_can_be_raised_is(
-    tmp_path: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sandbox: Sandbox
 ) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert hard == resource.RLIM_INFINITY or hard >= 2000
     write(tmp_path, settings(sandbox, tmp_path, limits={"in_flight": 500}))
-    program = limited(tmp_path, 256, 300)
-    monkeypatch.setattr("tests.process.running.PROGRAM", program)
-    told = (await command(tmp_path, "check")).err
+    program = [limited(tmp_path, 256, 300)]
+    told = (await command(tmp_path, "check", program_line=program)).err
     assert "limits.in_flight: 500 is lowered to 118" in told
     assert "LimitNOFILE=1064" in told
-    async with Gateway.serve(tmp_path) as gateway:
+    async with Gateway.serve(tmp_path, program_line=program) as gateway:
         line = await gateway.event("limit_lowered")
         assert (line["wanted"], line["in_flight"], line["descriptors"]) == (500, 118, 300)
         assert _soft_limit(gateway.process.pid) in (300, None), "the soft limit was raised to the hard one"
     limited(tmp_path, 256, 2000)
-    assert "in_flight" not in (await command(tmp_path, "check")).err
-    async with Gateway.serve(tmp_path) as gateway:
+    assert "in_flight" not in (await command(tmp_path, "check", program_line=program)).err
+    async with Gateway.serve(tmp_path, program_line=program) as gateway:
         assert gateway.events("limit_lowered") == []
 
 
