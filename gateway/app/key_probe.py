@@ -26,7 +26,7 @@ AT_ONCE = 4
 """Keys that are asked about at the same time."""
 
 ASKER = b"piapi-gateway (key check)"
-"""The user-agent: an upstream's log, or the sandbox's, shall tell such questions from what somebody asked for."""
+"""The user-agent: an upstream's log, or the sandbox's, shall tell such questions from what clients ask for."""
 
 REFUSED = frozenset({401, 403})
 

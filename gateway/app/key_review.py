@@ -1,4 +1,4 @@
-"""A look at the virtual keys against the configuration: whose team or models it no longer has, and whom it refuses."""
+"""A look at the virtual keys against the configuration: whose team or models it no longer has, and which it refuses."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _lost_budget(key: VirtualKey, seen: SeenTeams, refused: frozenset[str], in_f
 
 
 def _lost_team(key: VirtualKey, config: Config, seen: SeenTeams, refused: frozenset[str]) -> Iterator[Finding]:
-    """A team without a budget limits nobody, so its keys are served; it is told where others are named, or it was."""
+    """A team without a budget sets no limit, so its keys are served; it is told where others are named, or it was."""
     if key.team is None or key.team in config.teams or key.team in refused:
         return
     if config.teams or key.team in seen:

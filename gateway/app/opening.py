@@ -40,7 +40,7 @@ class Opened(NamedTuple):
 async def open_meanwhile(
     opening: Coroutine[Any, Any, Store], host: str, port: int, on_crash: Callable[[str, Exception], None]
 ) -> Opened:
-    """The opened store; while that takes long, whoever asks at ``host`` and ``port`` is told so.
+    """The opened store; while that takes long, clients at ``host`` and ``port`` are told so.
 
     Raises what ``opening`` raises, and ListenError. Cancelled, it undoes what was begun.
     """

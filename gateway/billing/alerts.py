@@ -218,7 +218,7 @@ class AlertSender:
         return True if self._records is None else await self._kept(self._records.end(id, state))
 
     async def _kept(self, writing: Awaitable[None]) -> bool:
-        """A store that cannot be written keeps nobody from being told; it may be told twice then."""
+        """A store that cannot be written keeps no alert from being sent; it may be told twice then."""
         try:
             await writing
         except (GatewayError, StoreError) as error:

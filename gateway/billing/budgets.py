@@ -202,7 +202,7 @@ class BudgetService:
         """Whether the key, for this model, or its team has a budget, so that it matters what a request may cost.
 
         ``asked``: the model as the client named it, which ``model`` may be spelled otherwise.
-        Raises LimitError if nothing is left of one, whatever becomes of what runs: counting what a request may cost
+        Raises LimitError if nothing is left of one, however what runs may end: counting what a request may cost
         takes long and would be in vain.
         """
         holders = holders_of(key.name, key.team)

@@ -64,7 +64,7 @@ def held_row(held: Held, nano: int) -> dict[str, Any]:
 
 
 def released(id: str, now_ns: int, reason: str) -> Correction:
-    """What is written down of an exchange that is given back: nothing was bought, nobody is charged."""
+    """What is written down of an exchange that is given back: nothing was bought, no key is charged."""
     return Correction(id, now_ns, "released", 0, 0, 0, f"released by an admin: {reason}")
 
 

@@ -65,7 +65,7 @@ async def run_demo(config_path: Path | None, environ: Mapping[str, str]) -> int:
             path = _write_settings(folder / "config.yaml", settings)
 
             def read() -> Config:
-                return without_ends(load(path, environ))  # whatever OpenAI shuts down, the sandbox has it still
+                return without_ends(load(path, environ))  # what OpenAI shuts down the sandbox has still
 
             def announce(gateway: Gateway) -> None:
                 print_banner(gateway, key, usage_line(gateway, config_path, folder))

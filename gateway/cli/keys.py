@@ -121,7 +121,7 @@ def _keys(config: Config, options: argparse.Namespace) -> CommandResult:
 
 
 def _say_made(path: Path) -> None:
-    """At once, whatever becomes of the rest: a store in the wrong place would otherwise be found much later."""
+    """At once, however the rest ends: a store in the wrong place would otherwise be found much later."""
     print(f"keys: made a new store: {path}", file=sys.stderr)
 
 
@@ -169,8 +169,8 @@ def _chosen(options: argparse.Namespace) -> dict[str, Any]:
     by_model: dict[str, str | None] = {}
     for model, amount in getattr(options, "budget", ()):
         if (model is None and "budget" in chosen) or model in by_model:
-            whom = "the key" if model is None else f"'{model}'"
-            raise invalid_request(f"There are two budgets for {whom}; give it one.", param="budget")
+            subject = "the key" if model is None else f"'{model}'"
+            raise invalid_request(f"There are two budgets for {subject}; give it one.", param="budget")
         if model is None:
             chosen["budget"] = amount
         else:

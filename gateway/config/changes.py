@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``text``: ``teams.growth: budget 500/month -> none``. ``weaker``: whether it takes away what kept somebody from
+    """``text``: ``teams.growth: budget 500/month -> none``. ``weaker``: whether it takes away what kept a key from
     spending or from entering.
     """
 
@@ -198,7 +198,7 @@ def _named(
     differences: Callable[[T, T], Iterable[_Difference]],
     limit: Callable[[T], str] = lambda _: "",
 ) -> Iterator[Change]:
-    """One line for each member that came, went or is another. ``limit``: what of one that went limited somebody."""
+    """One line for each member that came, went or is another. ``limit``: what of one that went was a limit."""
     for name in dict.fromkeys([*old, *new]):
         if name not in new:
             lost = limit(old[name])

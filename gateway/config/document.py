@@ -172,7 +172,7 @@ class _Expansion:
             return None
 
     def _unused(self, value: str, location: Location) -> str:
-        """What stands for a value that nobody will use: the environment's, if there is one; no problem in any case."""
+        """What stands for a value that will not be used: the environment's, if there is one; no problem in any case."""
         self._document.broken.add(location)
         filled = substitute(value, _Forgiving(self._environ))
         if not _is_secret(location):

@@ -14,7 +14,7 @@ from gateway.config.problems import Location, Position, Problems
 MAX_FILE_BYTES = 4 * 1024**2
 
 PIPE_SECONDS = 5.0
-"""How long a pipe or a device may say nothing: one that nobody writes to would hold a start up for ever."""
+"""How long a pipe or a device may say nothing: one without a writer would hold a start up for ever."""
 
 QUIET_SECONDS = 0.25
 """How long a file must have been left alone before it is read again: an editor may still be writing it."""
@@ -76,7 +76,7 @@ def _read(path: Path) -> bytes:
 
 
 def _read_settled(path: Path) -> bytes:
-    """The bytes of a file that nobody is writing. Raises OSError for what cannot be read twice, or keeps changing."""
+    """The bytes of a file at rest. Raises OSError for what cannot be read twice, or keeps changing."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         before = os.stat(path)
@@ -94,7 +94,7 @@ def _read_settled(path: Path) -> bytes:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Opened without waiting for somebody to write to it, if it is a pipe."""
+    """Opened without waiting for a writer, if it is a pipe."""
     return open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NO_WAITING))
 
 

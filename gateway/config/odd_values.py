@@ -1,4 +1,4 @@
-"""What a shell, a copied line or an example leaves in a key or an address, as words for whoever has to mend it."""
+"""What a shell, a copied line or an example leaves in a key or an address, as words for the operator."""
 
 from __future__ import annotations
 

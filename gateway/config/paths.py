@@ -27,7 +27,7 @@ def folder_of(source: Path | None) -> Path:
 def beside_file(given: str, folder: Path) -> Path:
     """The path ``given`` in a configuration whose relative paths are relative to ``folder``; ``~`` is one's home."""
     path = Path(given)
-    with suppress(RuntimeError):  # the home of nobody known: a name like any other
+    with suppress(RuntimeError):  # the home of no user that is known: a name like any other
         path = path.expanduser()
     return folder / path
 

@@ -119,7 +119,7 @@ class LogConfig:
 class Config:
     """All settings of the gateway.
 
-    ``store``: its place is told as for the working directory, whatever file names it. ``store_as_written``: relative to
+    ``store``: its place is told as for the working directory, by any file. ``store_as_written``: relative to
         the file, if there is one.
     ``hosts``: further names of this machine, in lower case.
     ``cors_origins``: of the web pages that may call, in their normal form.

@@ -1,4 +1,4 @@
-"""How connections to a host are made: through which proxy, trusting whom, and for how long each is used."""
+"""How connections to a host are made: through which proxy, with which certificates, and for how long each is used."""
 
 from __future__ import annotations
 

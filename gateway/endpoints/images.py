@@ -133,7 +133,7 @@ class ImagesEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class _ModelsMeant:
-    """Some models of the catalogue, by whatever name they are asked for. Read by other threads, too."""
+    """Some models of the catalogue, by any name they are asked for. Read by other threads, too."""
 
     models: frozenset[str]
     routes: RouteTable

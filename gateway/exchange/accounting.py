@@ -338,7 +338,7 @@ class Account:
 
 
 def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | None:
-    """What an exchange with these attempts was booked at: the price it began with, whatever a reload has set since.
+    """What an exchange with these attempts was booked at: the price it began with, also after a reload.
 
     The first attempt that served decides, or else the last one; an answer that named another model costs what that one
     does.

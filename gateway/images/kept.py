@@ -119,9 +119,9 @@ class KeptImages:
         return await self._change(partial(self._make_room, 0))
 
     async def close_off(self) -> str:
-        """Close the folder to other users, to whom the names in it would be the pictures. To be called at the start.
+        """Close the folder to other users, who could fetch the pictures by the names in it. To be called at the start.
 
-        Returns what was done, or is to be done by somebody else; empty if it was closed or is not there.
+        Returns what was done, or is to be done by its owner; empty if it was closed or is not there.
         """
         return await asyncio.to_thread(self._close_off)
 

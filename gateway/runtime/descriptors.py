@@ -15,7 +15,7 @@ RESERVED = 64
 """Descriptors kept free for the ledger, the listeners, the admin's and the operator's own use."""
 
 DEFAULT_IN_FLIGHT = 10_000
-"""``limits.in_flight`` where nobody set it; a test holds it equal."""
+"""``limits.in_flight`` where it is not set; a test holds it equal."""
 
 _INFINITE = 1 << 30
 NO_LIMIT = sys.maxsize
@@ -71,7 +71,7 @@ def room_for(wanted: int, descriptors: int) -> int:
 def lowered(wanted: int, descriptors: int) -> str:
     """A sentence if so few descriptors leave room for fewer requests than the configuration says; else empty.
 
-    Of the default, which nobody chose, only a loss of more than a tenth is worth a word.
+    Of the default, which was not chosen, only a loss of more than a tenth is worth a word.
     """
     room, needed = room_for(wanted, descriptors), 2 * wanted + RESERVED
     if room >= wanted or (wanted == DEFAULT_IN_FLIGHT and room >= wanted * 0.9):

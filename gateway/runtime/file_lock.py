@@ -16,7 +16,7 @@ else:
         _UNIX = True
 
 _LOCKED_BYTE = 1 << 30
-"""Windows locks bytes, and nobody else may then read them: one far behind what anybody writes."""
+"""Windows locks bytes, and no other process may then read them: one far behind what anybody writes."""
 
 
 def lock(descriptor: int) -> None:

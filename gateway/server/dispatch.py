@@ -120,7 +120,7 @@ class Dispatch:
         seconds: float,
     ) -> None:
         identifier = client.request_id
-        if client.refusal is not None:  # the client was answered that, whatever became of the request here
+        if client.refusal is not None:  # the client was answered that, however the request ended here
             error, identifier = client.refusal
         if error is not None and (not client.started or client.refusal is not None):
             status = error.status
@@ -144,7 +144,7 @@ class Dispatch:
         return route
 
     def _preflight(self, scope: Scope) -> Headers | None:
-        """What a preflight is answered with; None if this is none, or nobody may call from a page."""
+        """What a preflight is answered with; None if this is none, or no page may call."""
         return None if self._cors is None else self._cors.preflight(scope["headers"])
 
     async def _tell_options(

@@ -185,7 +185,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """An act of whoever runs the gateway, as the audit log keeps it for good. ``at_ns``: Unix time in nanoseconds.
+    """An operator's act, as the audit log keeps it for good. ``at_ns``: Unix time in nanoseconds.
 
     ``who``: as far as that is known, ``admin key`` or ``local user root``. ``act``: ``key.rotate``, ``hold.release``.
     ``subject``: the key's name, the exchange's id. ``reason``: in the words of who did it; may be empty.
@@ -208,7 +208,7 @@ class StoredAlert:
     """An alert of a budget. ``id``: the webhook-id. ``at_ns``: when it was raised, Unix nanoseconds.
 
     ``cause``: ``80`` for a percentage that was reached, or the reason of a refusal. ``body``: what is sent; empty where
-    nobody was to be told but the log.
+    only the log was to be told.
     """
 
     id: str

@@ -158,7 +158,7 @@ class Metrics(Collector):
         )
 
     def name_routes(self, routes: frozenset[str]) -> None:
-        """Accept these routes as labels, whatever a reload brings."""
+        """Accept these routes as labels, also after a reload."""
         self._listed_routes |= routes
         self.configure(self._space)
 

@@ -1,7 +1,7 @@
 """The traffic of the last minutes, for people who look at ``status``: how much, how much of it failed, how long it
 took.
 
-Prometheus has all of this and more, in the metrics; this is for a gateway that nobody scrapes.
+Prometheus has all of this and more, in the metrics; this is for a gateway that is not scraped.
 """
 
 from __future__ import annotations

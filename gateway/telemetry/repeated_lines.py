@@ -1,5 +1,5 @@
 """Lines that may come in floods: each is written while there are few of its kind; the rest of a minute is counted, and
-the count is written. Nothing vanishes, and nobody can drown the log by asking often.
+the count is written. Nothing vanishes, and no client can drown the log by asking often.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 Kind = tuple[str | int | None, ...]
-"""What makes two lines the same to whoever reads them."""
+"""What makes two lines the same to their reader."""
 
 EACH = 100
 """Lines of one kind that are written in a minute, each by itself."""

@@ -3,7 +3,7 @@
 It is an upper bound as far as one can be known: input as it was counted, output up to the client's bound or the model's
 own, images at their highest price, tokens as the dearest kind they may turn out to be, in the dearest tier the request
 may get. Routing may lead to any target, so the most expensive one counts. Costs beyond it (a task's own price, input a
-provider adds, a tier that nobody asked for) are charged all the same.
+provider adds, a tier that was not asked for) are charged all the same.
 """
 
 from __future__ import annotations

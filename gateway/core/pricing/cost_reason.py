@@ -1,4 +1,4 @@
-"""Why a request may cost as much as is reserved for it, in words for whoever is refused.
+"""Why a request may cost as much as is reserved for it, in words for the client that is refused.
 
 12 input tokens at up to $2.50 and 16,384 output tokens at up to $10.00 per 1M
 """

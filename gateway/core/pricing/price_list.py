@@ -36,7 +36,7 @@ class PriceList:
         ``target``: what was asked. ``named``: the model that the answer names; None if it names none.
 
         A model of which the same upstream has a price costs that; for any other the price of what was asked must do.
-        Work that is sold by the piece costs what was ordered, whoever did it.
+        Work that is sold by the piece costs what was ordered, whichever model did it.
         """
         if not named or named == target.model or target.operation != "chat" or target.cost_class is CostClass.PAID:
             return target.price, True

@@ -12,7 +12,7 @@ _VENDOR = re.compile(r"(?:[a-z]+\.)+(?=[a-z])")
 """Bedrock's beginnings: ``us.anthropic.``. What stands before the last slash is a vendor's as well."""
 
 _ALIAS = re.compile(r"(?:-v\d+:\d+|[-:]latest)\Z")
-"""Endings that name no other model: Bedrock's version, and the word for whatever snapshot is the latest."""
+"""Endings that name no other model: Bedrock's version, and the word for the latest snapshot."""
 
 _DATE = re.compile(
     r"[-@](?:"

@@ -44,7 +44,7 @@ def token_amount(price: Price, usage: Usage, tier: int = FACTOR_UNIT) -> int | N
 
 
 def most_token_amount(price: Price, inputs: int, outputs: int, calls: int, *, writes: int, tier: int) -> int:
-    """The most, in nano-dollars, that so many tokens and calls can come to, of whatever kind and state they are.
+    """The most, in nano-dollars, that so many tokens and calls can come to, of any kind and in any state.
 
     ``writes``: the factor of what is written to the cache. ``tier``: of the service tier.
     """

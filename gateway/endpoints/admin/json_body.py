@@ -21,7 +21,7 @@ ADMIN_USER = "x-gateway-user"
 """The header in which the command line says which user of its machine asks."""
 
 ADMITTED_AS = "gateway.admin"
-"""Where the guard leaves, in the scope, as whom it let a request in."""
+"""Where the guard leaves, in the scope, under which name it let a request in."""
 
 _USER = re.compile(r"[A-Za-z0-9._@+-]{1,64}")
 

@@ -104,7 +104,7 @@ class AssistantMessage:
 
 
 _SOUND: Json = {"id": "audio_sandbox", "data": b64encode(bytes(4800)).decode(), "expires_at": 2_000_000_000}
-"""A tenth of a second of silence in PCM at 24 kHz, whatever format was asked for."""
+"""A tenth of a second of silence in PCM at 24 kHz, also if another format was asked for."""
 
 
 def _told(content: tuple[str, ...], refusal: tuple[str, ...], top: int) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _text(body: Json, prompt: str, number: int) -> tuple[str, bool]:
 
 
 def _tool_results(messages: list[Json]) -> list[str]:
-    """What the tools said that were called last, if nobody has spoken since; several under their names."""
+    """What the tools said that were called last, if no message came since; several under their names."""
     results = list(takewhile(lambda message: message.get("role") in RESULT_ROLES, reversed(messages)))[::-1]
     texts = [message_text(message).strip()[:_ECHOED] for message in results]
     if len(texts) < 2:

@@ -16,7 +16,7 @@ from gateway.sandbox.chat.pattern_examples import matching
 
 _DEEPEST = 16  # levels below which a value is no longer filled
 _FULL = 8  # levels above which optional parts are still made
-_FEW = 1000  # items or characters at most, whatever a schema asks for
+_FEW = 1000  # items or characters at most, also if a schema asks for more
 
 _SMALLEST_STEP = 1e-9
 

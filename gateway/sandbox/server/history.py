@@ -15,7 +15,7 @@ class History:
     """The requests received and the bill lines written so far.
 
     ``listings``: the requests for the list of models, which a gateway sends of its own accord; they are kept apart, so
-    that ``requests`` holds what somebody asked for. ``key_checks``: those by which it looks at its keys. ``limit``: how
+    that ``requests`` holds what clients asked for. ``key_checks``: those by which it looks at its keys. ``limit``: how
     many of each are kept. ``billed``: the sum of all lines, in nano-dollars, those forgotten included. ``drawn``: the
     same by API key, without what the backup sold.
     ``running``: requests whose answers have not ended.

@@ -29,7 +29,7 @@ from gateway.stores.sqlite.schema import reading
 
 MANIFEST = "backup.json"
 COPY = "gateway.db"
-"""What the store is called in a backup, whatever it is called itself."""
+"""What the store is called in a backup, also if its own name is another."""
 
 _COMPANIONS = ("pepper", "spill")
 _OF_A_STORE = ("", "-wal", "-shm", ".pepper", ".spill")
