@@ -316,7 +316,7 @@ class ChatConversation(ConversationState):
         self._has_ids = self._has_ids or has_id(event)
         if self._accumulator is not None:
             tidied = facts.tidied and {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
-            self._accumulator.add(tidied or chunk)  # with texts and numbers as they came
+            self._accumulator.add(tidied or chunk, facts.usage)  # with texts and numbers as they came
         else:
             self._pass_on(event, chunk, facts)
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.core.types import Usage
 from gateway.wire.chat_choices import index_of
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_message import FoldedMessage
@@ -38,8 +39,11 @@ class ChatAccumulator:
         self._n = n
         self._tools = tools
 
-    def add(self, chunk: dict[str, Any]) -> None:
-        """Take the next chunk's parsed JSON."""
+    def add(self, chunk: dict[str, Any], read: Usage | None = None) -> None:
+        """Take the next chunk's parsed JSON.
+
+        ``read``: what was read of its usage, if that was done already.
+        """
         first = self._first
         for name, value in chunk.items():
             if value is None or name in _CHUNK_ONLY:
@@ -51,7 +55,7 @@ class ChatAccumulator:
                 self._unnamed.discard(name)
                 first[name] = named
         usage = chunk.get("usage") or chunk.get("usageMetadata")
-        if usage and (read := read_usage(usage)) is not None:
+        if usage and (read := read or read_usage(usage)) is not None:
             self._usage = usage_for_clients(usage, read)
         choices = chunk.get("choices")
         if isinstance(choices, list):

@@ -29,6 +29,11 @@ _CALLS = ("num_search_queries", "web_search_calls", "web_search_requests", "num_
 """Perplexity's, others', and xAI's words for what a search costs by."""
 
 
+_CALL_WORDS = frozenset({"server_tool_use", "server_side_tool_usage_details", *_CALLS})
+_PART_WORDS = frozenset({*_CACHED, *_WRITTEN, *_BY_LIFETIME, "image_tokens", "audio_tokens", "reasoning_tokens"})
+"""All that is looked for among details. Most answers have next to none of it."""
+
+
 class _Parts(NamedTuple):
     """The parts of some tokens; what is not stated is 0."""
 
@@ -39,6 +44,9 @@ class _Parts(NamedTuple):
     images: int = 0
     audio: int = 0
     reasoning: int = 0
+
+
+_NO_PARTS = _Parts()
 
 
 def read_usage(usage: object) -> Usage | None:
@@ -132,6 +140,8 @@ def tokens_in(stated: Mapping[str, Any], *names: str) -> int | None:
 
 def calls_in(usage: Mapping[str, Any]) -> int:
     """The calls of what is not counted in tokens, such as web searches, that a usage names."""
+    if _CALL_WORDS.isdisjoint(usage):
+        return 0
     served = usage.get("server_tool_use")  # Anthropic's
     by_tool = usage.get("server_side_tool_usage_details")  # xAI's, a figure for each tool
     if isinstance(served, dict):
@@ -201,6 +211,9 @@ def _sent_parts(usage: Mapping[str, Any]) -> _Parts:
 
 
 def _parts(details: Mapping[str, Any]) -> _Parts:
+    details = {name: value for name, value in details.items() if value and name in _PART_WORDS}
+    if not details:
+        return _NO_PARTS
     lifetimes = _details(details, *_BY_LIFETIME)
     for_hour = tokens_in(lifetimes, "ephemeral_1h_input_tokens") or 0
     for_12h = tokens_in(lifetimes, "ttl_12h_tokens") or 0
