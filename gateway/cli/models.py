@@ -16,20 +16,6 @@ if TYPE_CHECKING:
 SHOWN_DAYS = 90
 """Days ahead of a model's end from which on the table shows it."""
 
-_PRICES = (
-    "input",
-    "cached_input",
-    "cache_write",
-    "output",
-    "image_input",
-    "image_output",
-    "audio_input",
-    "audio_output",
-    "image",
-    "no_image",
-    "call",
-    "minimum",
-)
 _COLUMNS = ("model", "upstream", "upstream_model", "operation", "state", "ends", "plan", "rewrites", "price_usd")
 _DAY_NS = 86_400 * 10**9
 
@@ -96,7 +82,9 @@ def models_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     from gateway.cli.tables import as_csv
 
     about = ("model", "upstream", "upstream_model", "operation", "state", "shutdown", "successor")
-    amounts = (*_PRICES, "long", "tiers", "table", "picture_tokens", "estimated")
+    from gateway.core.pricing.price_text import AMOUNTS
+
+    amounts = (*AMOUNTS, "minimum", "long", "tiers", "table", "picture_tokens", "estimated")
     whence = ("source", "as_of", "confidence", "plan", "aliases", "context", "max_output", "notes", "rewrites")
     return as_csv((*about, *amounts, *whence), _csv_lines(rows))
 
@@ -154,7 +142,9 @@ def _flat(value: Any) -> str:
 def _price(price: Mapping[str, Any]) -> str:
     if not price:
         return "unknown"
-    parts = [f"{name} {price[name]}" for name in _PRICES if name in price]
+    from gateway.core.pricing.price_text import AMOUNTS
+
+    parts = [f"{name} {price[name]}" for name in (*AMOUNTS, "minimum") if name in price]
     if "table" in price:
         amounts = [amount for sizes in price["table"].values() for amount in sizes.values()]
         parts.append(f"an image {min(amounts, key=float)} to {max(amounts, key=float)}")

@@ -360,8 +360,9 @@ def _other_model(entries: Sequence[Entry], terms: Terms) -> str | None:
 def _tier(price: Price | None, terms: Terms) -> str:
     """The service tier for the books: a name that is known, ``other`` for any word of an upstream's, empty for none."""
     tier = billed_tier(terms)
-    known = TIERS | (price.tiers.keys() if price is not None else set())
-    return "" if tier is None else tier if tier in known else OTHER
+    if tier is None:
+        return ""
+    return tier if tier in TIERS or (price is not None and tier in price.tiers) else OTHER
 
 
 def _charged(booking: Booking) -> str | None:

@@ -10,7 +10,7 @@ import orjson
 
 from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Price
 
-_AMOUNTS = (
+AMOUNTS = (
     "input",
     "cached_input",
     "cache_write",
@@ -23,6 +23,7 @@ _AMOUNTS = (
     "no_image",
     "call",
 )
+"""The fields of a price that are amounts, in the order in which people read them."""
 
 MOST_REMEMBERED = 512
 """Prices whose text is kept. A configuration has fewer; prices made for one order come on top, hence a bound."""
@@ -34,7 +35,7 @@ def describe_price(price: Price | None) -> dict[str, Any] | None:
     """A price in US dollars, as decimal text."""
     if price is None:
         return None
-    described: dict[str, Any] = {name: usd(amount) for name in _AMOUNTS if (amount := getattr(price, name)) is not None}
+    described: dict[str, Any] = {name: usd(amount) for name in AMOUNTS if (amount := getattr(price, name)) is not None}
     if price.table:
         described["table"] = {
             quality: {size: usd(amount) for size, amount in sizes.items()} for quality, sizes in price.table.items()
