@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import BOOKS, CommandResult, complete, report
@@ -73,6 +72,8 @@ def _verify(config: Config, options: argparse.Namespace) -> CommandResult:
 
 
 def _accept_loss(config: Config, given: str) -> CommandResult:
+    import asyncio
+
     from gateway.billing.holds import MOST_REASON
     from gateway.billing.ledger import verification
     from gateway.cli.admin_client import local_user
@@ -83,11 +84,8 @@ def _accept_loss(config: Config, given: str) -> CommandResult:
     if not 1 <= len(reason) <= MOST_REASON:
         raise invalid_request(f"--accept-loss needs a reason for the audit log, of at most {MOST_REASON} characters")
 
-    async def accepted() -> tuple[Sequence[str], dict[str, Any]]:
-        lost = await accept_loss(config.store, time.time_ns(), f"local user {local_user()}", reason)
-        return lost, await verification(read_store(config.store).usage)
-
-    lost, books = asyncio.run(accepted())
+    lost = accept_loss(config.store, time.time_ns(), f"local user {local_user()}", reason)
+    books = asyncio.run(verification(read_store(config.store).usage))
     if not lost:
         return CommandResult(_counted(books), books["problems"], ["nothing is missing, so nothing was accepted"])
     text = "\n".join((_counted(books), *(f"accepted as lost: {sentence}" for sentence in lost)))

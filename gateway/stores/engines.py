@@ -44,13 +44,13 @@ def change_keys(url: str, now_ns: int, making: Callable[[Path], None]) -> Iterat
         yield records, pepper_file(path)
 
 
-async def accept_loss(url: str, now_ns: int, who: str, reason: str) -> Sequence[str]:
+def accept_loss(url: str, now_ns: int, who: str, reason: str) -> Sequence[str]:
     """Let a store that has lost rows be served again; what was missing, one sentence each, is written into its audit
     log. With nothing missing, nothing is changed.
 
     Raises StoreInUse if a gateway serves from it, StoreError.
     """
-    return (await accept.accept_loss(store_path(url), now_ns, who, reason)).sentences
+    return accept.accept_loss(store_path(url), now_ns, who, reason).sentences
 
 
 def back_up(url: str, folder: Path, wall_ns: int, progress: Progress | None = None) -> Backup:

@@ -7,18 +7,18 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from gateway.core.errors import StoreError
 from gateway.stores.records import AuditEntry
 from gateway.stores.sqlite import audit
 from gateway.stores.sqlite.lock import StoreLock
 from gateway.stores.sqlite.loss import Loss, find_loss, lost_file
 from gateway.stores.sqlite.mark import file_state, read_mark
 from gateway.stores.sqlite.schema import open_for_writing
-from gateway.stores.sqlite.store import DirectWriter
 from gateway.stores.sqlite.tally import count_anew
 from gateway.stores.sqlite.watched_mark import WatchedMark
 
 
-async def accept_loss(path: Path, now_ns: int, who: str, reason: str) -> Loss:
+def accept_loss(path: Path, now_ns: int, who: str, reason: str) -> Loss:
     """Let the store be what it is now, and its mark. Returns what was missing; with nothing, nothing is changed.
 
     A file that is gone is made anew. Raises StoreInUse if a gateway is running, StoreError for a file that is damaged,
@@ -36,15 +36,15 @@ async def accept_loss(path: Path, now_ns: int, who: str, reason: str) -> Loss:
             if not loss:
                 return loss
             entry = AuditEntry(now_ns, who, "ledger.accept_loss", str(path), reason, _details(loss))
-
-            def work(store: sqlite3.Connection) -> None:
-                if store.execute("SELECT count(*) FROM identity").fetchone()[0] != 1:
-                    store.execute("INSERT INTO identity VALUES (?)", (secrets.token_hex(16),))
-                audit.append(store, entry)
-                count_anew(store)
-
-            await DirectWriter(connection, path).write(work)
+            connection.execute("BEGIN IMMEDIATE")
+            if not connection.execute("SELECT count(*) FROM identity").fetchone()[0]:
+                connection.execute("INSERT INTO identity VALUES (?)", (secrets.token_hex(16),))
+            audit.append(connection, entry)
+            count_anew(connection)
+            connection.execute("COMMIT")
         WatchedMark(path, 0).end(False)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
     finally:
         lock.release()
     return loss

@@ -48,8 +48,8 @@ class StoreLost(StoreError):
 
     def __init__(self, store: Path, loss: Loss) -> None:
         super().__init__(
-            f"{store} has lost what it held: {'; '.join(loss.sentences)}. It is left as it is, and not served. Put back "
-            f"what is missing ({store.name}, {store.name}-wal), or a backup: piapi-gateway restore DIR. To go on "
+            f"{store} has lost what it held: {'; '.join(loss.sentences)}. It is left as it is, and not served. Put "
+            f"back what is missing ({store.name}, {store.name}-wal), or a backup: piapi-gateway restore DIR. To go on "
             "without it: piapi-gateway ledger verify --accept-loss REASON"
         )
         self.loss = loss
@@ -91,9 +91,7 @@ def _all_of(known: Position) -> Loss:
 
 def _foreign(known: Position, position: Position) -> Loss:
     whole = _all_of(known)
-    sentence = (
-        f"the mark is of a store with {_counted(known)}, and this is another one, with {_counted(position)}"
-    )
+    sentence = f"the mark is of a store with {_counted(known)}, and this is another one, with {_counted(position)}"
     return whole._replace(sentences=(sentence,))
 
 
@@ -153,4 +151,3 @@ def _money(position: Position) -> tuple[int, int]:
 def _counted(position: Position) -> str:
     keys = position.counts.get("keys", Count(0, 0)).held
     return f"{position.counts['intents'].ever} requests, ${usd(_money(position)[0])} charged, {keys} keys"
-

@@ -218,9 +218,10 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version of the file, 0 for an empty one. StoreError if it is not ours or too new."""
     if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-        if connection.execute("PRAGMA page_count").fetchone()[0] > 1 or connection.execute(
-            "PRAGMA application_id"
-        ).fetchone()[0]:
+        if (
+            connection.execute("PRAGMA page_count").fetchone()[0] > 1
+            or connection.execute("PRAGMA application_id").fetchone()[0]
+        ):
             raise StoreError(_damaged(path, "it has pages, and no table"))
         return 0
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

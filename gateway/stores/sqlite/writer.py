@@ -27,7 +27,7 @@ from gateway.stores.sqlite.writer_jobs import WriterJob
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
 
-NOTE_SECONDS = 0.05
+NOTE_SECONDS = 0.02
 """How long at least between two notes of how far the books have come."""
 
 CLOSING_TRIES = 20

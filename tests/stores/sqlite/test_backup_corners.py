@@ -11,7 +11,6 @@ import pytest
 
 from gateway.stores.sqlite import inserts
 from gateway.stores.sqlite.backup import make_backup, restore_backup
-from gateway.stores.sqlite.files import beside
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.mark import file_state, read_mark, write_mark
 from gateway.stores.sqlite.queries import verify
