@@ -286,6 +286,14 @@ class BudgetService:
         else:
             self._tell(self.budgets.settle(reservation, booking.charged))
 
+    def most_chargeable(self, key: str, team: str | None, model: str, reserved: int) -> int | None:
+        """Nano-dollars that an exchange whose outcome has become known may be charged at most; None without a budget.
+
+        ``reserved``: what it reserved; of one without, since its price was not known, what is left.
+        """
+        left = self.budgets.left(holders_of(key, team), self._clock.wall_ns(), model=model)
+        return left if left is None else reserved or left
+
     def resolve(self, exchange: str, charged: int) -> None:
         """Settle what is held for an exchange whose outcome has become known. ``charged``: nano-dollars its key pays.
 

@@ -28,6 +28,12 @@ def billed_tier(terms: Terms) -> str | None:
     return None if tier in _USUAL else tier
 
 
+def is_usual_tier(tier: str | None) -> bool:
+    """Whether a request that names ``tier`` asks for none that has a price of its own."""
+    named = _named(tier)
+    return named is None or named in _USUAL
+
+
 def tier_factor(price: Price, terms: Terms) -> tuple[int, bool]:
     """How many times the price applies, and whether that is known.
 
