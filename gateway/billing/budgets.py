@@ -19,12 +19,10 @@ from gateway.core.pricing.budgets import (
     Budgets,
     Crossing,
     Reservation,
-    charged_by_holder,
-    charged_by_model,
     holders_of,
 )
 from gateway.core.pricing.calendar import PeriodKind, utc_time
-from gateway.core.pricing.charged_sums import Charges
+from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd

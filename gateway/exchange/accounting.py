@@ -109,7 +109,7 @@ class Account:
 
     ``reserved``: whether an intent row may stand in the ledger. ``id``: the exchange's.
     ``reservation``: what it holds of its budgets, None until it does.
-    ``bounds``: nano-dollars that budgets hold for each subrequest, above which none is charged; None without any budget.
+    ``bounds``: nano-dollars that budgets hold for each subrequest, above which none is charged; None without budgets.
     ``unpriced``: whether a price was not known when it was let in, so that what turns out to be due is asked for then.
     ``refusal``: what it was refused with before anything was attempted; None if it was not.
     """

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.billing_terms import Asked, Lifetime
-from gateway.core.pricing.service_tiers import is_usual_tier
+from gateway.core.billing_terms import USUAL_TIERS, Asked, Lifetime, named_tier
 from gateway.core.types import Usage
 from gateway.wire.asked_thinking import most_thinking
 from gateway.wire.known_chat import OWN_TOOLS, SEARCHING_MODELS, unknown_asked
@@ -52,7 +51,7 @@ def _dearest_tier(body: Mapping[str, Any]) -> str | None:
     speed, tier = _text(speed), _text(tier)
     if speed is None or speed.strip().lower() in _USUAL_SPEEDS:
         return tier
-    return speed if is_usual_tier(tier) else _UNKNOWN_TIER
+    return speed if named_tier(tier) in (None, *USUAL_TIERS) else _UNKNOWN_TIER
 
 
 def _text(value: object) -> str | None:

@@ -1,8 +1,8 @@
 """Whether a chat request may bring its model input that is not in its own bytes.
 
-A file or a sound by its id, a link to a film, a tool by which the provider searches, a cache at the vendor's: none of it
-shows in the size of the request, and it may fill the model's whole context window. What is known to bring nothing of the
-kind is listed here, so that a field or a part that is newer than this file counts as one that may.
+A file or a sound by its id, a link to a film, a tool by which the provider searches, a cache at the vendor's: none of
+it shows in the size of the request, and it may fill the model's whole context window. What is known to bring nothing of
+the kind is listed here, so that a field or a part that is newer than this file counts as one that may.
 
 A picture is none of it: what one costs at most is known (most_input.py), wherever it lies.
 """
@@ -10,7 +10,7 @@ A picture is none of it: what one costs at most is known (most_input.py), wherev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from gateway.wire.chat_request import CHAT_PARAMETERS
 
@@ -194,7 +194,7 @@ def _result_brings_more(part: dict[str, Any]) -> bool:
     return _content_brings_more(part.get("content"))
 
 
-def _within(value: Any, known: frozenset[str]) -> bool:
+def _within(value: Any, known: frozenset[str]) -> TypeGuard[dict[str, Any]]:
     """Whether an object has known fields only, each a text, or empty."""
     return isinstance(value, dict) and all(
         not inner or (name in known and isinstance(inner, str)) for name, inner in value.items()

@@ -43,8 +43,8 @@ def most_input(body: Mapping[str, Any], model: str, context: int | None = None, 
     """The most input tokens of a chat request.
 
     ``body``: has passed ``parse_chat_request``. ``model``: the upstream's name.
-    ``context``: tokens of its context window, beyond which there is nothing to bill but pictures that count as more than
-        they take of it; None if it is not known, which counts as ``UNKNOWN_WINDOW``.
+    ``context``: tokens of its context window, beyond which there is nothing to bill but pictures that count as more
+        than they take of it; None if it is not known, which counts as ``UNKNOWN_WINDOW``.
     ``size``: bytes of the request, no fewer than the body has; None to count them.
     """
     window = UNKNOWN_WINDOW if context is None else context

@@ -55,14 +55,25 @@ keys:
 
 async def crowd(rig: Rig, **fields: Any) -> list[Answer]:
     """So many at once, and a ping beside them that is answered while they run."""
-    asked = [asyncio.ensure_future(rig.chat(**fields)) for _ in range(CROWD)]
-    pings = 0
-    while not all(one.done() for one in asked):
-        await get(f"{rig.gateway.main_url}/healthz")
-        pings += 1
-        await asyncio.sleep(0.01)
+    running = CROWD
+
+    async def ask() -> Answer:
+        nonlocal running
+        try:
+            return await rig.chat(**fields)
+        finally:
+            running -= 1
+
+    async def ping() -> int:
+        pings = 0
+        while running:
+            await get(f"{rig.gateway.main_url}/healthz")
+            pings += 1
+        return pings
+
+    pings, *answers = await asyncio.gather(ping(), *(ask() for _ in range(CROWD)))
     assert pings
-    return [one.result() for one in asked]
+    return answers
 
 
 def cost(answer: Answer) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings

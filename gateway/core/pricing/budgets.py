@@ -2,8 +2,8 @@
 
 A request reserves on its key, on its key's budgets for its model, and on its key's team together or not at all, before
 anything is bought, in one call that cannot be interrupted (one thread only). No request is charged more than it
-reserved (charges.py), so that the charges never exceed a budget. A request belongs to the periods in which it was admitted, however long
-it runs. Money is whole nano-dollars, times are Unix nanoseconds.
+reserved (charges.py), so that charges never exceed a budget. A request belongs to the periods in which it was admitted,
+however long it runs. Money is whole nano-dollars, times are Unix nanoseconds.
 
 Every holder is counted by the day, the week, the month and in total, whichever of these its budget is for, and also
 without a budget: one that is set or changed later starts with what was really used, and so does one for some models

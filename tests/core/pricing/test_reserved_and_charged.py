@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import orjson
@@ -138,6 +139,15 @@ def facts_of(request: ChatRequest, answer: Any, bound: int) -> AttemptFacts:
     )
 
 
+def ended(budgets: Budgets, reservation: Reservation, facts: AttemptFacts) -> int:
+    booking = settle_charges([facts])
+    assert 0 <= booking.charged <= reservation.amount
+    assert booking.upstream_cost >= booking.charged or booking.state != "settled"
+    assert not booking.above_bound or booking.confidence == "estimated"
+    budgets.settle(reservation, booking.charged)
+    return booking.charged
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.tuples(fields, answers, st.booleans()), min_size=1, max_size=12),
@@ -165,14 +175,7 @@ def test_no_budget_is_overspent(asked: list[Any], of_key: int, of_team: int, of_
             continue
         assert isinstance(reservation, Reservation)
 
-        def end(reservation: Reservation = reservation, facts: Any = facts_of(request, answer, bound)) -> int:
-            booking = settle_charges([facts])
-            assert 0 <= booking.charged <= reservation.amount
-            assert booking.upstream_cost >= booking.charged or booking.state != "settled"
-            assert not booking.above_bound or booking.confidence == "estimated"
-            budgets.settle(reservation, booking.charged)
-            return booking.charged
-
+        end = partial(ended, budgets, reservation, facts_of(request, answer, bound))
         if at_once:
             charged += end()
         else:
