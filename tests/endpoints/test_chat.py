@@ -253,7 +253,7 @@ class TestWhatAChatMayCost:
         assert bound(web_search_options={}) == 128_000 + 1
         assert bound(newer={"id": 1}) == 128_000 + 600  # which may be another bound of the output
         assert bound(plugins=[{"id": "web"}]) < 1_000  # it goes to no upstream that is not configured to get it
-        assert bound(prediction={"type": "content", "content": "x" * 400}) > bound() + 2 * 400
+        assert bound(prediction={"type": "content", "content": "x" * 400}) > bound() + 400
 
     def test_as_an_order_for_images_is_theirs(self) -> None:
         images = desk().operation("/v1/images/generations", wish(), (FLUX,), cast("Any", Presenter()))
