@@ -39,7 +39,7 @@ class Doors:
         trusted: Callable[[], Sequence[Network]],
     ) -> None:
         self._main, self._admin, self._cors, self._trusted = main, admin, cors, trusted
-        self._unseen = journal.refused_unseen
+        self._journal, self._unseen = journal, journal.refused_unseen
         journal.uncounted = admin.paths.union(HEALTH)
 
     async def open(self, config: Config, servers: list[RunningServer]) -> None:
@@ -73,3 +73,5 @@ class Doors:
         servers.append(
             await start_server(admin, place.host, place.port, limits=few, on_refused=refused, trusted=self._trusted)
         )
+        listeners = dict(zip(("main", "admin"), servers, strict=True))
+        self._journal.evicted = lambda: {name: server.evicted for name, server in listeners.items()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from starlette.types import Scope
@@ -38,13 +38,16 @@ COUNTED_EVERY = 10.0
 
 class RequestJournal:
     """``address``: the client's, of a request's scope. ``uncounted``: routes that machines ask again and again (health
-    checks, scrapes); they count only when they are refused, so as not to water down what clients get.
+    checks, scrapes); they count only when they are refused, so as not to water down what clients get. ``evicted``: by
+    listener, the connections that had to make room for others so far.
     """
 
     def __init__(self, services: Services, address: Callable[[Scope], str]) -> None:
         self._services = services
         self._address = address
         self.uncounted: Collection[str] = ()
+        self.evicted: Callable[[], Mapping[str, int]] = dict
+        self._evicted: dict[str, int] = {}
         log = services.log
         self._lines = RepeatedLines(
             lambda fields: log.warning("refused", **fields),
@@ -90,9 +93,17 @@ class RequestJournal:
                 await asyncio.sleep(COUNTED_EVERY)
                 self._lines.write_counts()
                 self._guesses.write_counts()
+                self._tell_evicted()
         finally:
             self._lines.write_counts()
             self._guesses.write_counts(all_=True)
+
+    def _tell_evicted(self) -> None:
+        """Write how many connections had to make room since the last time: a flood, or too few files."""
+        for listener, number in self.evicted().items():
+            if more := number - self._evicted.get(listener, 0):
+                self._evicted[listener] = number
+                self._services.log.warning("connections_evicted", listener=listener, number=more)
 
     def _count(self, request: EndedRequest, route: str) -> None:
         facts = request.facts
