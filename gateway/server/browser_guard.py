@@ -55,7 +55,7 @@ class AdminGuard:
 
     While it asks for no key, only what comes from this machine passes, as with a BrowserGuard. With a key the Host must
     still be a name that no foreign page can have, since ``/metrics`` may be open to all, and a write must not come from
-    a foreign page: whatever a browser may come to know some day, such as a cookie, no page gains anything by it.
+    a foreign page: should a browser come to know a secret of this listener some day, such as a cookie, no page gains.
 
     ``keyed``: whether the admin key is asked for at this moment. ``loopback``: whether only this machine reaches the
     listener. ``hosts``: names besides those of this machine, in lower case.
@@ -78,7 +78,7 @@ class AdminGuard:
             refuse_pages(method, ((name, value) for name, value in headers if name != b"host"), why=_ADMIN)
 
     def _is_ours(self, host: str) -> bool:
-        """An address is nobody's name, so no page can have one resolve to another. Names without a dot, or under a top
+        """An address is no name, so no page can have one resolve to another. Names without a dot, or under a top
         that is no one's, are this network's: ``gateway:8401`` among containers. A listener of this machine alone has no
         use for them.
         """

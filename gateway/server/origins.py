@@ -61,7 +61,7 @@ def is_address(host: str) -> bool:
 
 
 def is_internal(host: str) -> bool:
-    """Whether a name can mean something within one network only: without a dot, or under a top that is nobody's."""
+    """Whether a name can mean something within one network only: it has no dot, or no registry has its top."""
     return bool(host) and ("." not in host or host.endswith(_INTERNAL))
 
 

@@ -3,8 +3,8 @@
 Who opens connections and asks nothing, or asks without a key, must not keep out who has one. So a connection is a
 *stranger's* until one of its requests was admitted. Where there are too many, room is made in this order:
 
-1. a stranger's connection: the one that is open longest, of the address that has most of them. Whoever has just come
-   has therefore as many connections' time to send a request as there are slots, and a flood from one address never
+1. a stranger's connection: the one that is open longest, of the address that has most of them. A client that has just
+   come has therefore as many connections' time to send a request as there are slots, and a flood from one address never
    touches the connections from another.
 2. an admitted connection that is idle, the one that was admitted first: its client will open another.
 3. none: then the newcomer is refused.
