@@ -179,7 +179,9 @@ class Rig:
 
     async def usage(self, by: str) -> list[dict[str, Any]]:
         """``GET /admin/v1/usage``."""
-        rows: list[dict[str, Any]] = json.loads(await get(f"{self.gateway.admin_url}/admin/v1/usage?by={by}", self._admin_key))["data"]
+        rows: list[dict[str, Any]] = json.loads(
+            await get(f"{self.gateway.admin_url}/admin/v1/usage?by={by}", self._admin_key)
+        )["data"]
         return rows
 
     async def rows(self, count: int) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Servers that an attack needs: one that answers every request with the same bytes, one that nobody should ever call."""
+"""A server that an attack needs: it answers every request with the same bytes, or should never be called."""
 
 from __future__ import annotations
 

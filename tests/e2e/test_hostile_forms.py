@@ -29,7 +29,9 @@ def field(name: bytes, value: bytes, more: bytes = b"") -> bytes:
 
 
 ORDER = (field(b"model", b"gpt-4o-image"), field(b"prompt", b"hat"))
-PICTURE = b'Content-Disposition: form-data; name="image"; filename="../../etc/passwd"\r\nContent-Type: image/png\r\n\r\n'
+PICTURE = (
+    b'Content-Disposition: form-data; name="image"; filename="../../etc/passwd"\r\nContent-Type: image/png\r\n\r\n'
+)
 
 FORMS: dict[str, Callable[[], bytes]] = {
     "parts": lambda: form(*[field(b"x", b"")] * MANY),

@@ -66,7 +66,8 @@ async def test_of_a_chat(gateway: StartGateway, sent: Callable[[str], bytes], as
     async with PlainServer() as upstream:
         hosts = f"{{endpoints: [{{url: '{upstream.url}'}}]}}"
         rig = await gateway(
-            f"upstreams: {{piapi: {hosts}, backup: {hosts}}}\nfailover: {{breaker: {{failures: 100000}}, retry_budget: 1.0}}"
+            f"upstreams: {{piapi: {hosts}, backup: {hosts}}}\n"
+            "failover: {breaker: {failures: 100000}, retry_budget: 1.0}"
         )
         served = 0
         for usage in usages():
@@ -114,13 +115,14 @@ async def test_of_a_task(gateway: StartGateway) -> None:
     task = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a hat"}}
     async with PlainServer() as upstream:
         rig = await gateway(
-            f"upstreams: {{piapi: {{endpoints: [{{url: '{upstream.url}'}}]}}}}\nfailover: {{breaker: {{failures: 100000}}}}"
+            f"upstreams: {{piapi: {{endpoints: [{{url: '{upstream.url}'}}]}}}}\n"
+            "failover: {breaker: {failures: 100000}}"
         )
         answered = []
         for number, points in enumerate(POINTS):
             usage = f'{{"type": "point", "frozen": {points}, "consume": {points}}}'
-            data = f'{{"task_id": "task-{number:09}", "status": "completed", "output": {{"image_url": "http://127.0.0.1:9/a.png"}}, '
-            data += f'"meta": {{"usage": {usage}}}}}'
+            made = '"output": {"image_url": "http://127.0.0.1:9/a.png"}'
+            data = f'{{"task_id": "task-{number:09}", "status": "completed", {made}, "meta": {{"usage": {usage}}}}}'
             upstream.answer = _message("application/json", f'{{"code": 200, "data": {data}}}'.encode())
             answer = await ask(rig, "/api/v1/task", task)
             assert answer.status in (200, 502, 504), (points, answer.body)

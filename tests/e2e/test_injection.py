@@ -23,9 +23,33 @@ SQL = [
     *("' OR '1'='1", "'; DROP TABLE keys;--", "x' UNION SELECT name, digest FROM keys--", '" OR ""="', "') OR ('1'='1"),
     *("1; ATTACH DATABASE '/tmp/x' AS y", "%' ESCAPE '%", "\\'; DELETE FROM settlements; --", "*", "?1", ":name", "@x"),
 ]
-LOG = ['"}\n{"event": "forged"}', "\x1b[2J\x1b]0;owned\x07", "\r\nevent=forged", "\u2028forged", "\u202eforged", "\x00", "\x7f"]
-HEADS = ["x\r\nset-cookie: canary=1", "x\nset-cookie: canary=1", "x\r\n\r\nHTTP/1.1 200 OK", "x\u560d\u560acanary", "x\x85y"]
-METRICS = ['x"} 1\nforged_total{a="', "x\\", "a" * 5000, "{model}", "${jndi:ldap://x}", "{{7*7}}", "%(x)s", "%s%n", "{0.__class__}"]
+LOG = [
+    '"}\n{"event": "forged"}',
+    "\x1b[2J\x1b]0;owned\x07",
+    "\r\nevent=forged",
+    "\u2028forged",
+    "\u202eforged",
+    "\x00",
+    "\x7f",
+]
+HEADS = [
+    "x\r\nset-cookie: canary=1",
+    "x\nset-cookie: canary=1",
+    "x\r\n\r\nHTTP/1.1 200 OK",
+    "x\u560d\u560acanary",
+    "x\x85y",
+]
+METRICS = [
+    'x"} 1\nforged_total{a="',
+    "x\\",
+    "a" * 5000,
+    "{model}",
+    "${jndi:ldap://x}",
+    "{{7*7}}",
+    "%(x)s",
+    "%s%n",
+    "{0.__class__}",
+]
 EVERY = [*SQL, *LOG, *HEADS, *METRICS]
 
 HEADERS = [
@@ -101,9 +125,9 @@ async def test_in_headers(rig: Rig) -> None:
             sent = [f"{name}: {value}" for name, _, value in (line.partition(": ") for line in lines)]
             if key:
                 sent = [line for line in sent if not line.startswith(("content-type", "x-api-key", "api-key"))]
-            answers.append(await client.request("POST", PATH, body, "Content-Type: application/json", *key, *sent))
+            answers += [await client.request("POST", PATH, body, "Content-Type: application/json", *key, *sent)]
         assert answers[-1].status == (200 if key else 401) or (not key and answers[-1].status == 429), lines
-        answers.append(await admin(rig, "GET", "/admin/v1/keys", b"", *(line for line in sent if "origin" not in line)))
+        answers += [await admin(rig, "GET", "/admin/v1/keys", b"", *(line for line in sent if "origin" not in line))]
     await check(rig, tables, answers)
 
 
@@ -116,16 +140,22 @@ async def test_in_fields_and_paths_of_the_api(rig: Rig) -> None:
             {"model": "gpt-4o", "messages": MESSAGES, "user": text, text: text, "metadata": {text: text}},
             {"model": "gpt-4o-image", "messages": MESSAGES, text: text},
         ):
-            answers.append(await client_asks(rig, "POST", PATH, json.dumps(body).encode(), bearer))
+            answers += [await client_asks(rig, "POST", PATH, json.dumps(body).encode(), bearer)]
         for target, sent in (
             ("/v1/images/generations", {"model": "flux-schnell", "prompt": "hat", text[:60]: text, "size": text}),
             ("/api/v1/task", {"model": "Qubico/x", "task_type": text, "input": {text: text}}),
             ("/api/v1/task", {"model": text, "task_type": "txt2img", "input": {}}),
         ):
-            answers.append(await client_asks(rig, "POST", target, json.dumps(sent).encode(), bearer))
+            answers += [await client_asks(rig, "POST", target, json.dumps(sent).encode(), bearer)]
         name = quote(text[:800], safe="")
-        for path in (f"/v1/models/{name}", f"/api/v1/task/{name}", f"/images/{name}", f"/{name}", f"/v1/models?x={name}"):
-            answers.append(await client_asks(rig, "GET", path, b"", bearer))
+        for path in (
+            f"/v1/models/{name}",
+            f"/api/v1/task/{name}",
+            f"/images/{name}",
+            f"/{name}",
+            f"/v1/models?x={name}",
+        ):
+            answers += [await client_asks(rig, "GET", path, b"", bearer)]
     await check(rig, tables, answers)
 
 
@@ -134,8 +164,14 @@ async def test_in_fields_and_queries_of_the_admin_api(rig: Rig) -> None:
     tables, answers = set(counted(rig)), []
     for text in EVERY:
         name = quote(text[:800], safe="")
-        for query in (f"keys?after={name}", f"keys?limit={name}", f"usage?by={name}", f"usage?since={name}", f"audit?after={name}"):
-            answers.append(await admin(rig, "GET", f"/admin/v1/{query}"))
+        for query in (
+            f"keys?after={name}",
+            f"keys?limit={name}",
+            f"usage?by={name}",
+            f"usage?since={name}",
+            f"audit?after={name}",
+        ):
+            answers += [await admin(rig, "GET", f"/admin/v1/{query}")]
         for method, path, fields in (
             ("POST", "keys", {"name": text}),
             ("POST", "keys", {"name": "dora", "team": text, "models": [text]}),
@@ -147,7 +183,7 @@ async def test_in_fields_and_queries_of_the_admin_api(rig: Rig) -> None:
             ("POST", "reconcile", {"since": text}),
             ("POST", "held/release", {"ids": [text], "reason": text}),
         ):
-            answers.append(await admin(rig, method, f"/admin/v1/{path}", json.dumps(fields).encode()))
+            answers += [await admin(rig, method, f"/admin/v1/{path}", json.dumps(fields).encode())]
     assert all(answer.status in (200, 400, 404, 409) for answer in answers)
     await check(rig, tables, answers)
 

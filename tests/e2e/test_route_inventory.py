@@ -62,7 +62,9 @@ async def ask(url: str, method: str, path: str, *lines: str) -> Answer:
     """A request on a connection of its own, as one must expect a refusal to close it."""
     client = await RawClient.connect(url)
     try:
-        return await client.request(method, real(path), BODIES.get(method, b""), "Content-Type: application/json", *lines)
+        return await client.request(
+            method, real(path), BODIES.get(method, b""), "Content-Type: application/json", *lines
+        )
     finally:
         await client.close()
 

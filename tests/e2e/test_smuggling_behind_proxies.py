@@ -83,7 +83,7 @@ async def test_the_proxy_and_the_gateway_read_the_same_requests(
             pings = [await ping(url) for _ in range(3)]
             assert pings == [b"gpt-4o"] * 3, f"{kind}: {name}: another client got an answer that was not its own"
             seen = await counted(rig) - before - len(pings)
-            # A connection that the gateway refused as malformed counts as a request of it; never more than were answered.
+            # What the gateway refused as malformed counts as well; it is never more than was answered.
             assert seen <= len(final), f"{kind}: {name}: the gateway read {seen} requests, the client got {len(final)}"
 
 

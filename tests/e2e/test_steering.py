@@ -45,7 +45,16 @@ HEADERS = [
 ]
 
 SENT_UPSTREAM = {
-    *("host", "content-type", "content-length", "accept", "accept-encoding", "authorization", "x-api-key", "user-agent"),
+    *(
+        "host",
+        "content-type",
+        "content-length",
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "x-api-key",
+        "user-agent",
+    ),
 }
 """All the names of headers that an upstream may ever get."""
 
@@ -142,7 +151,9 @@ async def test_no_header(rig: Rig, canary: PlainServer) -> None:
     chat = {"model": "gpt-4o", "messages": MESSAGES}
     for lines in [[f"{name}: {canary.url}"] for name in HEADERS] + [hops, private, hops + private]:
         assert (await ask(rig, PATH, chat, *lines)).status == 200, lines
-        assert (await ask(rig, "/v1/images/generations", {"model": "flux-schnell", "prompt": "hat"}, *lines)).status == 200
+        assert (
+            await ask(rig, "/v1/images/generations", {"model": "flux-schnell", "prompt": "hat"}, *lines)
+        ).status == 200
     only_ours(rig)
     for request in rig.sandbox.requests:
         told = b"\n".join(name + b": " + value for name, value in request.headers if name.lower() != b"host")
@@ -164,7 +175,12 @@ async def test_no_redirect_is_followed_with_a_key(gateway: StartGateway, canary:
 
 UPSTREAMS_OWN = [
     *("set-cookie: session=canary", "server: canary", "via: 1.1 canary", "x-powered-by: canary", "alt-svc: h3=canary"),
-    *("location: https://canary.example", "www-authenticate: Basic realm=canary", "x-request-id: canary", "cf-ray: canary"),
+    *(
+        "location: https://canary.example",
+        "www-authenticate: Basic realm=canary",
+        "x-request-id: canary",
+        "cf-ray: canary",
+    ),
     *("access-control-allow-origin: *", "strict-transport-security: max-age=1", "content-security-policy: canary"),
     *("refresh: 0; url=https://canary.example", "link: <https://canary.example>; rel=preload", "x-should-retry: true"),
     *("openai-organization: canary", "x-ratelimit-limit-requests: 1", "retry-after: 1", "x-gateway-cost-usd: canary"),
@@ -207,7 +223,8 @@ async def test_an_upstream_cannot_split_an_answer(gateway: StartGateway) -> None
     whole |= {"system_fingerprint": evil, "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}
     whole["choices"] = [{"index": 0, "message": {"role": "assistant", "content": evil}, "finish_reason": evil}]
     body = json.dumps(whole).encode()
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: a\tb\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: a\tb\r\n"
+    head += f"content-length: {len(body)}\r\n\r\n"
     async with PlainServer(head.encode() + body) as upstream:
         rig = await gateway(f"upstreams: {{piapi: {{endpoints: [{{url: '{upstream.url}'}}]}}}}")
         for stream in (True, False):

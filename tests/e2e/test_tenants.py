@@ -1,4 +1,4 @@
-"""Two keys that differ in their last character alone, the same bodies, the same marks: nothing is shared between them."""
+"""Two keys that differ in their last character alone, equal bodies, equal marks: nothing is shared between them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from .harness import MESSAGES, PATH, Answer, Rig, chat_body
 
 ANNA = "gw-member-0011223344556677889900aabbccddeeff-a"
 BERT = ANNA[:-1] + "b"
-OF_BOTH = (
-    f"{{keys: [{{name: anna, key: {ANNA}}}, {{name: bert, key: {BERT}}}], images: {{keep: 1h}}, auth: required}}"
-)
+OF_BOTH = f"{{keys: [{{name: anna, key: {ANNA}}}, {{name: bert, key: {BERT}}}], images: {{keep: 1h}}, auth: required}}"
 
 TASK = {"model": "Qubico/flux1-schnell", "task_type": "txt2img", "input": {"prompt": "a hat"}}
 PICTURE = {"model": "flux-schnell", "prompt": "a hat", "response_format": "url"}
@@ -69,7 +67,9 @@ async def test_no_id_of_one_opens_anything_to_the_other(gateway: StartGateway) -
     ids = {word for answer in told for word in ID.findall(answer.body.decode() + str(answer.headers))}
     assert task in ids
     shown = (await ask(rig, None, "GET", "/")).json()["routes"]
-    routes = [line.split(" ") for line in shown if line.endswith("}") and "/images/" not in line and "model" not in line]
+    routes = [
+        line.split(" ") for line in shown if line.endswith("}") and "/images/" not in line and "model" not in line
+    ]
     assert ["GET", "/api/v1/task/{id}"] in routes
     for method, route in routes:
         nothing = await ask(rig, BERT, method, re.sub(r"\{\w+\}", "00000000-0000-4000-8000-000000000000", route))
@@ -77,7 +77,12 @@ async def test_no_id_of_one_opens_anything_to_the_other(gateway: StartGateway) -
         for one in ids:
             answer = await ask(rig, BERT, method, re.sub(r"\{\w+\}", one, route))
             assert (answer.status, answer.body) == (404, nothing.body), f"{method} {route} with {one}"
-    for spelling in (f"/api/v1/task/{task}%20", f"/api/v1/task/%2e/{task}", f"/api/v1/task/{task};a", f"//api/task/{task}"):
+    for spelling in (
+        f"/api/v1/task/{task}%20",
+        f"/api/v1/task/%2e/{task}",
+        f"/api/v1/task/{task};a",
+        f"//api/task/{task}",
+    ):
         assert (await ask(rig, BERT, "GET", spelling)).status == 404, spelling
     await rig.rows(3)
 
@@ -96,7 +101,14 @@ async def test_a_name_of_a_kept_picture_is_a_secret_of_its_own(gateway: StartGat
     assert all(len(stem) >= 22 for stem in stems), "at least 128 bits"
     assert len({stem[:4] for stem in stems}) == len({stem[-4:] for stem in stems}) == 6
     assert (await ask(rig, None, "GET", f"/images/{names[0]}")).status == 200
-    for guess in (names[0][:-5] + ".png", names[0].upper(), f"x/../{names[0]}", f"%2e/{names[0]}", names[0] + "%00", ""):
+    for guess in (
+        names[0][:-5] + ".png",
+        names[0].upper(),
+        f"x/../{names[0]}",
+        f"%2e/{names[0]}",
+        names[0] + "%00",
+        "",
+    ):
         assert (await ask(rig, BERT, "GET", f"/images/{guess}")).status == 404, guess
 
 

@@ -62,7 +62,8 @@ async def test_a_browser_is_told_to_run_nothing_of_it(client):
 
 
 @pytest.mark.parametrize(
-    "ranges", ["bytes=0-1", "bytes=" + ",".join(f"{at}-" for at in range(4000)), "bytes=-1,-1", "bytes=9-0", "x=" + "," * 20_000]
+    "ranges",
+    ["bytes=0-1", "bytes=" + ",".join(f"{at}-" for at in range(4000)), "bytes=-1,-1", "bytes=9-0", "x=" + "," * 20_000],
 )
 async def test_ranges_are_not_looked_at(client, ranges):
     """A file is sent whole: thousands of ranges took Starlette minutes to put in order (CVE-2025-62727)."""

@@ -63,7 +63,9 @@ def test_every_guess_of_the_admin_key_is_one_whole_comparison(sent: str, compare
 
 @pytest.mark.parametrize("sent", ["s3cret", "s3cre", "x3cret", "", "s3cretx"])
 @pytest.mark.parametrize("token", ["token", "another"])
-async def test_every_webhook_is_one_whole_comparison(sent: str, token: str, compared: list[tuple[bytes, bytes]]) -> None:
+async def test_every_webhook_is_one_whole_comparison(
+    sent: str, token: str, compared: list[tuple[bytes, bytes]]
+) -> None:
     [route] = webhook_routes(lambda: "s3cret", lambda waiting: waiting == "token", lambda _: True)
     refused = False
     try:
