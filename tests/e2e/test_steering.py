@@ -5,11 +5,15 @@ A canary listens beside every test: whatever is named here is named with its add
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+import gateway as program
 
 from .conftest import StartGateway
 from .harness import ALICE, BACKUP_KEY, MESSAGES, PATH, PIAPI_KEY, Answer, Rig, get
@@ -233,3 +237,21 @@ async def test_an_upstream_cannot_split_an_answer(gateway: StartGateway) -> None
             assert got.header("set-cookie") is None
             assert not [value for _, value in got.headers if "canary" in value]
         assert b"canary" not in await get(f"{rig.gateway.admin_url}/metrics")
+
+
+def test_no_client_of_ours_asks_the_environment_or_follows_a_redirect() -> None:
+    """What is not asked through our own pool is asked by httpx2, which would do both if it were told to."""
+    made = 0
+    for file in sorted(Path(program.__file__).parent.rglob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if not isinstance(call, ast.Call):
+                continue
+            words = {each.arg: ast.unparse(each.value) for each in call.keywords}
+            if ast.unparse(call.func) in ("httpx2.AsyncClient", "httpx2.Client"):
+                made += 1
+                assert words.get("trust_env") == "False", file
+            assert words.get("follow_redirects", "False") == "False", file
+            assert words.get("verify", "True") != "False", file
+            assert ast.unparse(call.func) not in ("httpx2.get", "httpx2.post", "httpx2.stream", "urlopen"), file
+            assert "_create_unverified_context" not in ast.unparse(call.func), file
+    assert made >= 3
