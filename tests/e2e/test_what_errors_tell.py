@@ -50,7 +50,15 @@ NEVER_TOLD = (
 
 
 WITH_WAITS = {"stall_head", "stall_before_content", "stall_mid", "stall_after_finish", "hang_after_done", "drip"}
-WITH_WAITS |= {"rate_limited", "tokens-used-up-429", "overloaded", "pause_after_finish", "late_usage"}
+WITH_WAITS |= {
+    "rate_limited",
+    "rate_limited_bare",
+    "rate_limited_garbage",
+    "tokens-used-up-429",
+    "overloaded",
+    "pause_after_finish",
+    "late_usage",
+}
 """Played for chats alone: a picture that is paid for is waited for, for minutes."""
 
 PLAYED = [name for name in sorted(SCENARIOS) if name not in FOR_EVER]
