@@ -233,6 +233,8 @@ class TestSecrets:
         config = load_text(FULL.replace("sqlite:////var/lib/gateway/ledger.db", "postgresql://u:p%40ss@h/d"), ENVIRON)
         printed = repr(config)
         assert [secret for secret in config.secrets if secret in printed] == []
+        assert config.budget_alerts.webhook
+        assert config.budget_alerts.webhook not in printed, "the addresses of chat services are secrets"
 
     def test_blanks_around_a_key_are_dropped(self, load_text):
         config = load_text("", {"PIAPI_API_KEY": "one\n"})
