@@ -182,6 +182,25 @@ def model_not_found(model: str) -> ClientError:
     )
 
 
+def not_made_here(kind: str, id: str, param: str) -> ClientError:
+    """404 for an id that no answer gave to this virtual key, the same for one that does not exist and for another
+    key's. ``kind``: of what it names, such as ``file`` or ``vector_store``.
+    """
+    what = kind.replace("_", " ")
+    instead = {
+        "file": " Files are not kept here: send the file itself, or a link.",
+        "audio": " A sound is known while its answer says, and until this gateway starts anew; its transcript can be "
+        "sent as text.",
+    }.get(kind, "")
+    return ClientError(
+        404,
+        "invalid_request_error",
+        f"{kind}_not_found",
+        f"There is no {what} '{shorten(id)}' that this key made here.{instead}",
+        param=param,
+    )
+
+
 def model_ended(model: str, last_day: str, successor: str) -> ClientError:
     """404 for a model that its providers have shut down. ``successor``: empty where none is known."""
     instead = f" Ask for '{shorten(successor)}' instead." if successor else ""

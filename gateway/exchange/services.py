@@ -11,6 +11,7 @@ from gateway.billing.budgets import BudgetService
 from gateway.core.chance import Randomness
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
+from gateway.core.made_ids import MadeIds
 from gateway.core.pricing.price_list import PriceList
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.exchange.tokenizer import Tokenizer
@@ -135,3 +136,4 @@ class Services:
     budgets: BudgetService
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    made_ids: MadeIds = field(default_factory=MadeIds)
