@@ -196,7 +196,7 @@ def not_made_here(kind: str, id: str, param: str) -> ClientError:
         404,
         "invalid_request_error",
         f"{kind}_not_found",
-        f"There is no {what} '{shorten(id)}' that this key made here.{instead}",
+        f"Invalid value for '{param}': there is no {what} '{shorten(id)}' that this key made here.{instead}",
         param=param,
     )
 

@@ -59,10 +59,10 @@ class Images(Protocol):
         """The image behind a link that an upstream named. Raises ResultUnavailable."""
         ...
 
-    async def keep(self, data: bytes, host: str | None) -> str:
+    async def keep(self, data: bytes, host: str | None, owner: str) -> str:
         """Keep an image and return its link. Raises ResultUnavailable.
 
-        ``host``: the host that the client asked by.
+        ``host``: the host that the client asked by. ``owner``: the virtual key that it was made for.
         """
         ...
 
