@@ -13,7 +13,9 @@ import pytest
 from .conftest import StartGateway
 from .harness import Answer, Rig
 
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
 PAGES = {
     "page": b"<!doctype html><script>alert(1)</script>",
@@ -36,7 +38,9 @@ class Upstream:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        length = next(
+            (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        )
         await reader.readexactly(length)
         body = json.dumps({"created": 1, "data": [{"b64_json": base64.b64encode(self.data).decode()}]}).encode()
         writer.write(
@@ -61,7 +65,9 @@ async def rig(gateway: StartGateway, upstream: Upstream) -> Rig:
     return await gateway(
         json.dumps(
             {
-                "upstreams": {"art": {"dialect": "openai", "endpoints": [{"url": upstream.url}], "keys": ["art-key-1"]}},
+                "upstreams": {
+                    "art": {"dialect": "openai", "endpoints": [{"url": upstream.url}], "keys": ["art-key-1"]}
+                },
                 "models": {
                     "painter": {"targets": [{"upstream": "art", "operation": "images", "price": {"image": 0.01}}]}
                 },
