@@ -11,7 +11,8 @@ def cut_off(old: str, new: str) -> int:
     """How many lines of ``old`` seem to be missing behind the end of ``new``; 0 if ``new`` has an end of its own.
 
     It seems so if ``new`` is the beginning of ``old``; or if its last line stands in ``old`` as well, whole or its
-    beginning, with more behind it, but is not the last one there. Blank lines do not count; comments do, so that one at the end says that a file is whole.
+    beginning, with more behind it, but is not the last one there. Blank lines do not count; comments do, so that one at
+    the end says that a file is whole.
     """
     before, after = _lines(old), _lines(new)
     if not before or not after:

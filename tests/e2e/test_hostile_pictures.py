@@ -13,9 +13,7 @@ import pytest
 from .conftest import StartGateway
 from .harness import Answer, Rig
 
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(60)
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
 PAGES = {
     "page": b"<!doctype html><script>alert(1)</script>",
@@ -65,9 +63,7 @@ async def rig(gateway: StartGateway, upstream: Upstream) -> Rig:
     return await gateway(
         json.dumps(
             {
-                "upstreams": {
-                    "art": {"dialect": "openai", "endpoints": [{"url": upstream.url}], "keys": ["art-key-1"]}
-                },
+                "upstreams": {"art": {"dialect": "openai", "endpoints": [{"url": upstream.url}], "keys": ["art-1"]}},
                 "models": {
                     "painter": {"targets": [{"upstream": "art", "operation": "images", "price": {"image": 0.01}}]}
                 },

@@ -56,10 +56,7 @@ async def test_a_budget_is_an_amount_that_can_be(rig: Rig, budget: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *(
-            f"/admin/v1/keys?limit={value}"
-            for value in ("-1", "0", "1e9", "99999999999999999999", "9" * 5000, "NaN", "")
-        ),
+        *(f"/admin/v1/keys?limit={value}" for value in ("-1", "0", "1e9", "9" * 20, "9" * 5000, "NaN", "")),
         "/admin/v1/keys?limit=%D9%A3",
         *(
             f"/admin/v1/usage?{name}={value}"
@@ -70,7 +67,7 @@ async def test_a_budget_is_an_amount_that_can_be(rig: Rig, budget: str) -> None:
                 "2300-01-01",
                 "1e400",
                 "-5d",
-                "0001-01-01T00:00%2B23:59",
+                "1-01T00:00%2B01",
                 "9" * 5000,
             )
         ),
