@@ -315,7 +315,7 @@ class Subrequest:
         around = self._context
         services = around.services
         try:
-            return await services.images.keep(data, around.client.host)
+            return await services.images.keep(data, around.client.host, around.key.name)
         except ResultUnavailable as trouble:
             services.log.error("image_not_kept", request_id=around.client.request_id, problem=str(trouble))
             raise
