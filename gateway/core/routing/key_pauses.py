@@ -25,7 +25,7 @@ LONGEST_ON_ONE_WORD = 60.0
 TRY_AGAIN_IN = 5.0
 """Seconds after which the last key of a pool is tried in spite of a rate limit, doubled with each repetition."""
 
-TRY_AGAIN_AT_MOST = 60.0
+TRY_AGAIN_AT_MOST = 20.0
 
 REMEMBERED_FOR = 60.0
 """Seconds after a pause for which another member's word still confirms it."""
