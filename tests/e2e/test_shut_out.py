@@ -209,6 +209,7 @@ PICTURES: dict[str, dict[str, Any]] = {
     "gpt-4o-image": {},
     "gpt-image-1": {"size": "1024x1024", "quality": "low"},
     "flux-schnell": {"size": "1024x1024"},
+    "gpt-image-2.5-flare": {"size": "1024x1024"},  # images_async
 }
 
 
@@ -224,8 +225,8 @@ async def test_paid_work_is_tried_with_one_more_key_and_no_third(
         await client.ask(json.dumps(body).encode(), target="/v1/images/generations")
         answer = await client.rest(await client.head())
     assert answer.status in (502, 503)
-    assert len(rig.sandbox.requests) == 2
-    assert len({request.key for request in rig.sandbox.requests}) == 2
+    orders = [request.key for request in rig.sandbox.requests if request.method == "POST"]
+    assert len(orders) == len(set(orders)) == 2
     assert rig.sandbox.billed == 0
     [row] = await rig.rows(1)
     assert row.charged == 0

@@ -147,8 +147,6 @@ def _first(
 ) -> Cooling:
     """The first pause, for ``asker`` alone; for all if ``before`` was another member's."""
     until = now + _seconds(pause, outcome, 1, rng)
-    if before is not None:
-        until = max(until, min(before.until, now + pause.longest))
     common = None if before is not None else asker
     confirmations = 0 if before is None else before.confirmations
     return Cooling(
