@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.routing.credentials import CredentialPool, Finding
-from gateway.core.routing.key_pauses import Reason
+from gateway.core.routing.key_pauses import RENEWED_WITHIN, Reason
 from gateway.core.types import Credential, Upstream
 from gateway.exchange.services import Services
 from gateway.upstream.key_reading import ask_about_key, reading_of
@@ -119,7 +119,7 @@ class KeyChecks:
         check.not_before = now + (_wait(finding, check.in_a_row) if finding == "unknown" else APART)
         check.next_at = max(now + _wait(finding, check.in_a_row), check.not_before)
         if finding in ("invalid", "unfunded"):
-            check.next_at = max(min(check.next_at, pool.pause_ends(credential.name)), check.not_before)
+            check.next_at = max(min(check.next_at, pool.pause_ends(credential.name) - RENEWED_WITHIN), check.not_before)
         if finding != before:
             self._tell(finding, before, upstream, credential)
 

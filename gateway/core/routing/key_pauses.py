@@ -27,6 +27,10 @@ TRY_AGAIN_IN = 5.0
 
 TRY_AGAIN_AT_MOST = 20.0
 
+RENEWED_WITHIN = 20.0
+"""Seconds before the end of a confirmed pause from which on a read that confirms it once more begins the next one, so
+that no request has to find out."""
+
 REMEMBERED_FOR = 60.0
 """Seconds after a pause for which another member's word still confirms it."""
 
@@ -132,10 +136,10 @@ def cooled(
 
 
 def confirmed(before: Cooling | None, reason: Reason, now: float) -> Cooling:
-    """The pause after a free read has confirmed ``reason``. One that was confirmed and still lasts stays as it is."""
+    """The pause after a free read has confirmed ``reason``. One that was confirmed and lasts for long stays as it is."""
     times = 1
     if before is not None and before.reason == reason:
-        if before.confirmed and now < before.until:
+        if before.confirmed and now < before.until - RENEWED_WITHIN:
             return before
         times = before.confirmations + 1
     until = now + CONFIRMED_PAUSES[reason].seconds(times)
