@@ -90,9 +90,7 @@ def reading_of(answer: KeyAnswer | None, dialect: Dialect, points_per_usd: int) 
         return KeyReading()
     if dialect != "piapi":
         return KeyReading(valid=True)
-    if answer.data is None:
-        return KeyReading()
-    balance = balance_nano(answer.data, points_per_usd)
+    balance = None if answer.data is None else balance_nano(answer.data, points_per_usd)
     if balance is None or 0 < balance < _SURELY_FUNDED:
         return KeyReading(valid=True)
     return KeyReading(valid=True, funded=balance > 0)
@@ -104,10 +102,19 @@ def _enveloped(answer: FreeAnswer) -> KeyAnswer:
         document = orjson.loads(answer.body or b"")
     except ValueError:
         return KeyAnswer(_UNTELLING if answer.status == 200 else answer.status)
-    code = document.get("code") if isinstance(document, dict) else None
-    stated = code if type(code) is int and code != 200 else answer.status
+    if not isinstance(document, dict):
+        return KeyAnswer(_UNTELLING if answer.status == 200 else answer.status)
+    code = document.get("code")
+    if type(code) is int and code != 200:
+        return KeyAnswer(code)
+    if answer.status == 200 and code is None:
+        return KeyAnswer(_status_of_error(document), _account(document))
+    return KeyAnswer(answer.status, _account(document))
+
+
+def _account(document: object) -> dict[str, Any] | None:
     data = account_data(document)
-    return KeyAnswer(stated, dict(data) if data is not None else None)
+    return None if data is None else dict(data)
 
 
 def _listed(answer: FreeAnswer) -> KeyAnswer:
@@ -120,7 +127,12 @@ def _listed(answer: FreeAnswer) -> KeyAnswer:
     if len(body) > _SHORT:
         return KeyAnswer(200)
     try:
-        error = error_in(orjson.loads(body))
+        return KeyAnswer(_status_of_error(orjson.loads(body)))
     except ValueError:
         return KeyAnswer(_UNTELLING)
-    return KeyAnswer(200 if error is None else _STATUS_OF_SLUG.get(classify_error(error).slug, _UNTELLING))
+
+
+def _status_of_error(document: object) -> int:
+    """The status that the error inside a 200 stands for; 200 if there is none."""
+    error = error_in(document)
+    return 200 if error is None else _STATUS_OF_SLUG.get(classify_error(error).slug, _UNTELLING)

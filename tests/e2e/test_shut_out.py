@@ -13,6 +13,7 @@ import pytest
 
 from .conftest import StartGateway
 from .harness import ALICE, Answer, Rig, chat_body, eventually
+from .moments import start
 
 BOB = "gw-bob-111222333444555666"
 KEY_GAUGE = "gateway_upstream_key_available"
@@ -72,7 +73,7 @@ async def test_an_odd_request_repeated_shuts_nobody_else_out(scenario: str, keys
     first = await odd(rig, scenario)
     assert first.status == ODD[scenario]
     for _ in range(20):
-        attack = asyncio.ensure_future(odd(rig, scenario))
+        attack = start(odd(rig, scenario))
         beside = await asyncio.gather(rig.chat(key=BOB), rig.chat(key=BOB, stream=True))
         await attack
         after = await rig.chat(key=BOB)
@@ -148,9 +149,7 @@ class TestTheFreeRead:
     @pytest.mark.parametrize(
         ("value", "reason"), [("sk-sandbox-invalid-1", "invalid"), ("sk-sandbox-broke-1", "unfunded")]
     )
-    async def test_a_key_that_is_truly_bad_rests_for_long(
-        self, value: str, reason: str, gateway: StartGateway
-    ) -> None:
+    async def test_a_key_that_is_truly_bad_rests_for_long(self, value: str, reason: str, gateway: StartGateway) -> None:
         rig = await gateway(config(1).replace("keys: [{", f"keys: [{{name: bad, value: {value}}}, {{"))
         while not rig.sandbox.key_checks:
             assert (await rig.chat()).status == 200

@@ -14,7 +14,7 @@ from typing import Literal
 
 from gateway.core.chance import Randomness
 from gateway.core.outcomes.table import RULES, Scope
-from gateway.core.routing.key_pauses import KEY_PAUSES, Cooling, Reason, confirmed, cooled
+from gateway.core.routing.key_pauses import KEY_PAUSES, REMEMBERED_FOR, Cooling, Reason, confirmed, cooled
 from gateway.core.types import Credential, Outcome, Upstream
 
 BUSY_AGAIN_IN = 0.05
@@ -264,9 +264,12 @@ class CredentialPool:
 
     def available(self, name: str, now: float) -> bool:
         """Whether a key is in use: paused neither for all models nor for every model it was used for recently, on more
-        than one request's word.
+        than one request's word. Between the short pauses of a key that no free read tells of, it is not in use either.
         """
-        out = self._states[name].out(now)
+        state = self._states[name]
+        whole, out = state.whole, state.out(now)
+        if whole is not None and whole.is_weighty and not whole.confirmed and now < whole.until + REMEMBERED_FOR:
+            return False
         return out is None or not out.is_weighty
 
     def snapshot(self, now: float) -> list[KeySnapshot]:

@@ -136,7 +136,7 @@ def cooled(
 
 
 def confirmed(before: Cooling | None, reason: Reason, now: float) -> Cooling:
-    """The pause after a free read has confirmed ``reason``. One that was confirmed and lasts for long stays as it is."""
+    """The pause after a free read has confirmed ``reason``. One confirmed before that lasts stays as it is."""
     times = 1
     if before is not None and before.reason == reason:
         if before.confirmed and now < before.until - RENEWED_WITHIN:

@@ -13,7 +13,6 @@ from tests.core.builders import backup, key, target, upstream
 
 from .stories import World, chat
 
-
 DOUBTS: dict[str, Reason] = {"key_invalid": "invalid", "key_unfunded": "unfunded"}
 
 
