@@ -83,6 +83,7 @@ async def test_an_odd_request_repeated_shuts_nobody_else_out(scenario: str, keys
     assert Counter(answers) == {200: 60}
     figures = await rig.figures()
     assert figures.total(KEY_GAUGE, upstream="piapi") == keys
+    assert figures.total(HOST_GAUGE, endpoint=rig.sandbox.urls["api"]) == 1
 
 
 SAME_MEMBER = ["key_invalid", "key_unfunded", "key_forbidden", "rate_limited;retry_after=3600", "waf_block", "html_200"]

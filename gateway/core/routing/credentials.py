@@ -8,6 +8,7 @@ takes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -36,6 +37,9 @@ _SHOWN_FIRST: tuple[Reason, ...] = ("busy", "rate_limited", "unfunded", "forbidd
 
 VOUCHED_FOR = 5.0
 """Seconds after a free read found a key in order for which requests that say otherwise do not pause it."""
+
+PROVED_FOR = 5.0
+"""Seconds for which a request that a key served is believed before a read that finds the key refused."""
 
 MOST_REFUTED = 3
 """Reads in a row that found a key in order while no request succeeded with it. From then on the reads are not believed:
@@ -79,6 +83,7 @@ class _KeyState:
     served_at: float = 0.0
     vouched: Reason | None = None  # the doubt that a free read has refuted, and for how long that holds
     vouched_until: float = 0.0
+    proved_at: float = -math.inf  # when the newest request that it served began
     refuted: int = 0  # doubts that a free read refuted, since a request last succeeded
 
     def out(self, now: float) -> Cooling | None:
@@ -249,6 +254,9 @@ class CredentialPool:
         A key that works is usable again at once: the answer was about the request.
         """
         state = self._states[name]
+        bad = reading.valid is False or (doubt == "unfunded" and reading.funded is False)
+        if bad and state.whole is None and now < state.proved_at + PROVED_FOR:
+            return "unknown"
         if reading.valid is False:
             state.whole = confirmed(state.whole, "invalid", now)
             return "invalid"
@@ -327,6 +335,8 @@ class CredentialPool:
     @staticmethod
     def _succeeded(state: _KeyState, model: str, asker: str, now: float, began: float | None) -> None:
         state.refuted = 0
+        if began is not None:
+            state.proved_at = max(state.proved_at, began)
         cooling = state.by_model.get(model)
         if cooling is None or not cooling.holds(asker, now) or _refutes(cooling, asker, now, began):
             state.served, state.served_to, state.served_at = model, asker, now

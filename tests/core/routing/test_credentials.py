@@ -483,3 +483,12 @@ class TestTheFreeRead:
         pool = pool_of("a")
         said(pool, "key_invalid", 0.0, "alice")
         assert pool.settle("a", "invalid", EMPTY, 0.1) == "works"
+
+    def test_a_request_that_was_served_since_is_believed_before_a_read(self) -> None:
+        pool = pool_of("a")
+        said(pool, "key_invalid", 0.0, "alice")
+        said(pool, "ok", 0.1, "bob")
+        assert pool.settle("a", "invalid", REFUSED, 0.2) == "unknown"
+        assert usable(pool, 0.2, "alice")
+        said(pool, "key_invalid", 0.3, "alice")
+        assert pool.settle("a", "invalid", REFUSED, 0.4) == "invalid"
