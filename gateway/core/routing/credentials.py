@@ -64,10 +64,12 @@ class Exhausted:
     """No key can be used now.
 
     ``soonest``: seconds until one may be usable.
+    ``confirmed``: a free read has confirmed the reason.
     """
 
     reason: Reason
     soonest: float
+    confirmed: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -175,18 +177,17 @@ class CredentialPool:
 
     def exhaustion(self, model: str, now: float, exclude: Collection[str] = (), *, asker: str = "") -> Exhausted | None:
         """Why no key can be used now; None if one can be, or if ``exclude`` leaves none."""
-        found: dict[Reason, float] = {}
+        found: dict[Reason, Exhausted] = {}
         for name, credential in self._credentials.items():
             if name in exclude:
                 continue
             hindrance = self._why_not(credential, model, now, asker)
             if hindrance is None:
                 return None
-            found[hindrance.reason] = min(hindrance.soonest, found.get(hindrance.reason, hindrance.soonest))
-        for reason in _SHOWN_FIRST:
-            if reason in found:
-                return Exhausted(reason, found[reason])
-        return None
+            before = found.get(hindrance.reason)
+            if before is None or hindrance.soonest < before.soonest:
+                found[hindrance.reason] = hindrance
+        return next((found[reason] for reason in _SHOWN_FIRST if reason in found), None)
 
     def hold(self, credential: Credential) -> None:
         """Take this same key again, for a second try on a fresh connection."""
@@ -326,7 +327,7 @@ class CredentialPool:
         state = self._states[credential.name]
         for cooling in (state.whole, state.by_model.get(model)):
             if cooling is not None and cooling.holds(asker, now):
-                return Exhausted(cooling.reason, cooling.until - now)
+                return Exhausted(cooling.reason, cooling.until - now, cooling.confirmed)
         # A key that a free read found refused is tried by one request at a time until it has worked again.
         if _is_full(credential, state) or now < state.trial_until:
             return Exhausted("busy", BUSY_AGAIN_IN)
