@@ -21,6 +21,7 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
 from gateway.app.listening import Doors
@@ -103,6 +104,7 @@ class Gateway:
         )
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
+        services.snapshot.states.doubt = KeyChecks(services, lambda: self.config.points_per_usd).doubt
         self._refused_teams: frozenset[str] = frozenset()
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._mask_renderer = MaskRenderer()

@@ -166,6 +166,7 @@ class Subrequest:
             stake=self._part.stake,
             wishes=self._part.wishes,
         )
+        failover_plan.asker = around.key.name
         while True:
             if around.client.gone:
                 raise ClientGone  # before a key is taken, or anything is bought, in vain
