@@ -21,12 +21,13 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
-from gateway.app.reloading import Reloaded, merged_for_reload
+from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
 from gateway.billing.usage import parse_period, usage_rows
@@ -36,6 +37,7 @@ from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
+from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.auth import Authenticator
@@ -59,7 +61,7 @@ from gateway.keys.keyring import Keyring
 from gateway.runtime import today
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
-from gateway.server.browser_guard import BrowserGuard
+from gateway.server.browser_guard import AdminGuard, BrowserGuard
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.listener import RunningServer, url_for_this_machine, url_of
@@ -102,6 +104,7 @@ class Gateway:
         )
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
+        services.snapshot.states.doubt = KeyChecks(services, lambda: self.config.points_per_usd).doubt
         self._refused_teams: frozenset[str] = frozenset()
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._mask_renderer = MaskRenderer()
@@ -195,8 +198,7 @@ class Gateway:
         """``reload``, and all that is to be told of it."""
         async with self._reloading:  # one at a time, or an older file could win
             try:
-                read = await asyncio.to_thread(self._load)
-                config, told = merged_for_reload(self.config, read, self._keyring.any_stored)
+                config, told = await read_for_reload(self._load, self.config, self._keyring.any_stored)
             except ConfigError as error:
                 told = Reloaded(error.problems)
                 told.tell(self.services.log)
@@ -289,8 +291,8 @@ class Gateway:
             {},
             admin_routes(self._admin_source()),
             partial(_crashed, services.log),
-            BrowserGuard(lambda: not self.config.admin.key, lambda: (*self.config.hosts, config.admin.listen.host)),
-            on_end=self._journal.ended,
+            AdminGuard(lambda: bool(self.config.admin.key), config.admin.listen.is_loopback, self._admin_hosts),
+            on_end=self._journal.ended_at_admin,
         )
         services.metrics.name_routes(main.paths | admin.paths)
         doors = Doors(main, admin, cors, self._journal, lambda: self.config.trusted_proxies)
@@ -310,19 +312,24 @@ class Gateway:
             TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
         }
 
+    def _admin_hosts(self) -> Sequence[str]:
+        return (*self.config.hosts, self.config.admin.listen.host)
+
     def _admin_source(self) -> AdminSource:
         services = self.services
+        door = AdminDoor(lambda: self.config.admin.key, self._authenticator.address, services.clock.monotonic)
         services.metrics.set_sources(
             endpoints=lambda: services.snapshot.states.endpoints_available(services.clock.monotonic()),
             upstream_keys=lambda: services.snapshot.states.keys_available(services.clock.monotonic()),
             pending=lambda: self._store.ledger.pending,
             lag=lambda: self._lag,
             auth_failures=lambda: self._authenticator.failures,
+            admin_auth_failures=lambda: door.failures,
             money=services.budgets.figures,
             catalogue_age=lambda: days_old(self.config.prices_as_of, today.now_ns()),
         )
         return AdminSource(
-            admin_key=lambda: self.config.admin.key or None,
+            door=door,
             open_metrics=lambda: self.config.admin.open_metrics,
             metrics=services.metrics.render,
             usage=self._usage,

@@ -15,6 +15,12 @@ class Meaning:
     again: bool = False
 
 
+_ID_OF_ANOTHER = Meaning(
+    "The request names something that is kept at an upstream, by an id that was not given to this key here. The "
+    "accounts there are shared by all keys, so nothing was sent.",
+    "Send the content itself: the file, the earlier messages. `param` names the field.",
+)
+
 MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (400, "invalid_json"): Meaning(
         "The body, or a form's field that holds JSON, is not one JSON object: it is cut off, nested too deeply, or no "
@@ -67,6 +73,11 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Admin: the reloaded configuration has an error, so the old one stays in force.",
         "Correct the lines that the message names; `piapi-gateway check` shows them too.",
     ),
+    (400, "ambiguous_api_key"): Meaning(
+        "Two `Authorization` headers came, or two headers with different keys, so it is not sure which of them counts; "
+        "none was looked at.",
+        "Send one key, once. A program that insists on a key of its own beside yours may send an empty one.",
+    ),
     (401, "invalid_api_key"): Meaning(
         "The key is missing, wrong, revoked or expired: one answer for all, so that nothing can be learned from it. "
         "On the admin listener: the admin key.",
@@ -85,7 +96,8 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     ),
     (403, "foreign_origin"): Meaning(
         "No key is asked for, and the request may come from a web page or names a host that is not this machine; or a "
-        "browser asked whether a page may call that is not listed.",
+        "browser asked whether a page may call that is not listed. On the admin listener also with a key: its Host is "
+        "none of the gateway's names, or a write comes from another site's page.",
         "Call from a program on this machine by `127.0.0.1` or `localhost`, or make a virtual key and send it. A page "
         "that may call belongs into `cors.origins`, a name of this machine into `hosts`.",
     ),
@@ -96,6 +108,19 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     ),
     (404, "task_not_found"): Meaning(
         "There is no such task, or another key made it.", "Ask with the key that made the task."
+    ),
+    (404, "file_not_found"): _ID_OF_ANOTHER,
+    (404, "response_not_found"): _ID_OF_ANOTHER,
+    (404, "conversation_not_found"): _ID_OF_ANOTHER,
+    (404, "thread_not_found"): _ID_OF_ANOTHER,
+    (404, "container_not_found"): _ID_OF_ANOTHER,
+    (404, "vector_store_not_found"): _ID_OF_ANOTHER,
+    (404, "item_not_found"): _ID_OF_ANOTHER,
+    (404, "cache_not_found"): _ID_OF_ANOTHER,
+    (404, "audio_not_found"): Meaning(
+        "A message refers to the sound of an earlier answer that no answer gave to this key, or whose time is over "
+        "(`expires_at`), or that was given before the gateway started.",
+        "Send the transcript as text in place of the id.",
     ),
     (404, "image_not_found"): Meaning(
         "The gateway does not keep such an image, or no longer.",
