@@ -29,7 +29,7 @@ from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.status import describe_gateway
-from gateway.app.store_care import look_after, tell_of_opening
+from gateway.app.store_care import look_after, tell_of_opening, watch_place
 from gateway.billing.usage import parse_period, usage_rows
 from gateway.config import Config, days_old, unsupported
 from gateway.core.chance import Randomness
@@ -169,6 +169,7 @@ class Gateway:
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(look_after(store, log), "store")
+        services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
             gateway._model_lists.start()
             gateway._key_probe.start(config.upstreams.values())

@@ -10,6 +10,9 @@ from gateway.telemetry.log import Log
 MARK_EVERY = 600.0
 """Seconds between two notes of how far the books are settled."""
 
+WATCH_EVERY = 1.0
+"""Seconds between two looks whether the store is still in its place."""
+
 
 def tell_of_opening(store: Store, log: Log) -> None:
     """Say what opening the store brought to light."""
@@ -28,6 +31,19 @@ async def look_after(store: Store, log: Log) -> None:
     while True:
         await asyncio.sleep(MARK_EVERY)
         await store.mark()
+
+
+async def watch_place(store: Store, log: Log) -> None:
+    """Say when the store is taken from its place, and when it is back; for ever."""
+    found = ""
+    while True:
+        await asyncio.sleep(WATCH_EVERY)
+        finding = await store.watch()
+        if finding and finding != found:
+            log.error("store_gone", store=store.name, message=f"no more requests are taken: {finding}")
+        elif found and not finding:
+            log.warning("store_back", store=store.name, message="requests are taken again")
+        found = finding
 
 
 async def _look_through(store: Store, log: Log) -> None:

@@ -22,7 +22,11 @@ def add_ledger_parser(commands: Any) -> None:
     ledger = commands.add_parser("ledger", help="look after the ledger", description="Look after the ledger.")
     actions = ledger.add_subparsers(metavar="ACTION", required=True)
     verifying: argparse.ArgumentParser = actions.add_parser(
-        "verify", help="check the books", description="Check the books; exit 0 if they are consistent."
+        "verify", help="check the books", description=_VERIFY_MEANING, epilog=_VERIFY_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    verifying.add_argument(
+        "--accept-loss", metavar="REASON", help="serve again from a store that has lost rows, and say why"
     )
     verifying.set_defaults(action=_verify)
     pruning: argparse.ArgumentParser = actions.add_parser(
@@ -42,7 +46,7 @@ def ledger_command(options: argparse.Namespace) -> int:
     return report("ledger", action, options, BOOKS)
 
 
-def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
+def _verify(config: Config, options: argparse.Namespace) -> CommandResult:
     from gateway.billing.ledger import verification
     from gateway.cli.admin_client import gateway_first
     from gateway.endpoints.admin.paths import VERIFY_PATH
@@ -60,12 +64,39 @@ def _verify(config: Config, _: argparse.Namespace) -> CommandResult:
     async def here() -> dict[str, Any]:
         return await verification(read_store(config.store).usage)
 
+    if options.accept_loss is not None:
+        return _accept_loss(config, options.accept_loss)
     notes: list[str] = []
     books = gateway_first(config, asked, here, notes)
+    return CommandResult(_counted(books), books["problems"], notes)
+
+
+def _accept_loss(config: Config, given: str) -> CommandResult:
+    import asyncio
+
+    from gateway.billing.holds import MOST_REASON
+    from gateway.billing.ledger import verification
+    from gateway.cli.admin_client import local_user
+    from gateway.core.errors import invalid_request
+    from gateway.stores.engines import accept_loss, read_store
+
+    reason = " ".join(given.split())
+    if not 1 <= len(reason) <= MOST_REASON:
+        raise invalid_request(f"--accept-loss needs a reason for the audit log, of at most {MOST_REASON} characters")
+
+    lost = accept_loss(config.store, time.time_ns(), f"local user {local_user()}", reason)
+    books = asyncio.run(verification(read_store(config.store).usage))
+    if not lost:
+        return CommandResult(_counted(books), books["problems"], ["nothing is missing, so nothing was accepted"])
+    text = "\n".join((_counted(books), *(f"accepted as lost: {sentence}" for sentence in lost)))
+    return CommandResult(text, notes=books["problems"])
+
+
+def _counted(books: dict[str, Any]) -> str:
     lines = ["settled {settled}, released {released}, unknown {unknown}, open {open}".format_map(books)]
     if books["corrected"] or books["pruned"]:
         lines.append("corrected {corrected}, pruned {pruned}".format_map(books))
-    return CommandResult("\n".join(lines), books["problems"], notes)
+    return "\n".join(lines)
 
 
 def _prune(config: Config, options: argparse.Namespace) -> CommandResult:
@@ -112,6 +143,18 @@ def _pruned(answer: dict[str, Any]) -> str:
         f"{would} the ledger; usage keeps what they add up to."
     )
 
+
+_VERIFY_MEANING = """\
+Check the books; exit 0 if they are consistent and nothing is missing that was once in them.
+
+A gateway does not start on a store that has lost what its mark (gateway.db.mark) knows of. Put back what
+is missing, or a backup. To go on without it, say why: that is written into the audit log, with what was
+lost, and the store is served again."""
+
+_VERIFY_EXAMPLE = """\
+examples:
+  piapi-gateway ledger verify
+  piapi-gateway ledger verify --accept-loss 'the disk died; restored from the copy of Monday'"""
 
 _PRUNE_MEANING = """\
 Let go of the rows of requests from before a moment. What they add up to, by hour, key, team, model and

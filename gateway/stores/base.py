@@ -370,6 +370,13 @@ class Store(Protocol):
         """Note how far the books are settled, so that the next start is quick; called now and then."""
         ...
 
+    async def watch(self) -> str:
+        """Look whether the store is still in its place; called every second or so.
+
+        Returns what is wrong and what to do, empty for nothing. As long as something is, the ledger is not usable.
+        """
+        ...
+
     async def close(self) -> None:
         """Commit what is pending and let go of the store."""
         ...

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.runtime.ports import Clock
 from gateway.stores.base import KeyRecords, Store, StoreReader
 from gateway.stores.records import Backup
+from gateway.stores.sqlite import accept
 from gateway.stores.sqlite.backup import Progress, make_backup, read_backup, restore_backup
 from gateway.stores.sqlite.store import SQLiteReader, SQLiteStore, keys_for_writing, pepper_file, store_path
 
@@ -41,6 +42,15 @@ def change_keys(url: str, now_ns: int, making: Callable[[Path], None]) -> Iterat
     path = store_path(url)
     with keys_for_writing(path, now_ns, making) as records:
         yield records, pepper_file(path)
+
+
+def accept_loss(url: str, now_ns: int, who: str, reason: str) -> Sequence[str]:
+    """Let a store that has lost rows be served again; what was missing, one sentence each, is written into its audit
+    log. With nothing missing, nothing is changed.
+
+    Raises StoreInUse if a gateway serves from it, StoreError.
+    """
+    return accept.accept_loss(store_path(url), now_ns, who, reason).sentences
 
 
 def back_up(url: str, folder: Path, wall_ns: int, progress: Progress | None = None) -> Backup:

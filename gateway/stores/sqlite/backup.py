@@ -24,16 +24,19 @@ from gateway.runtime.disk import PRIVATELY, close_to_others, sync_folder
 from gateway.stores.records import Backup
 from gateway.stores.sqlite.files import beside, give_to_owner_of
 from gateway.stores.sqlite.lock import StoreLock
+from gateway.stores.sqlite.loss import StoreLost, find_loss
+from gateway.stores.sqlite.mark import UNMARKED, Mark, read_mark, write_mark
 from gateway.stores.sqlite.queries import verify
 from gateway.stores.sqlite.schema import reading
+from gateway.stores.sqlite.tally import read_position
 
 MANIFEST = "backup.json"
 COPY = "gateway.db"
 """What the store is called in a backup, also if its own name is another."""
 
 _COMPANIONS = ("pepper", "spill")
-_OF_A_STORE = ("", "-wal", "-shm", ".pepper", ".spill")
-_FILES = (COPY, *(f"{COPY}.{ending}" for ending in _COMPANIONS), MANIFEST)
+_OF_A_STORE = ("", "-wal", "-shm", ".pepper", ".spill", ".mark")
+_FILES = (COPY, *(f"{COPY}.{ending}" for ending in (*_COMPANIONS, "mark")), MANIFEST)
 _PAGES = 4096
 _FORMAT = 1
 
@@ -47,7 +50,8 @@ def make_backup(store: Path, folder: Path, wall_ns: int, progress: Progress | No
     """Copy the store into ``folder``, which is made, and check the copy.
 
     A folder with a whole backup in it is replaced once the new one is well; any other content is refused. StoreError
-    for that, for a store that cannot be read, for a disk that is full, and for a copy whose books are wrong.
+    for that, for a store that cannot be read, for a disk that is full, and for a copy whose books are wrong; StoreLost
+    for one that lacks what the store's mark knows of.
     """
     store, folder = store.resolve(), folder.absolute()
     _check_place(folder)
@@ -60,7 +64,9 @@ def make_backup(store: Path, folder: Path, wall_ns: int, progress: Progress | No
             for ending in _COMPANIONS:
                 if (companion := beside(store, ending)).exists():
                     _copy_private(companion, beside(unfinished / COPY, ending))
+            mark = read_mark(store)  # before the copy, which is then the younger one
             _copy_store(store, unfinished / COPY, progress)
+            _mark_copy(store, mark, unfinished / COPY)
             books = verify(unfinished / COPY)
             if books.problems:
                 raise StoreError(f"the copy's books are wrong, so there is no backup: {books.problems[0]}")
@@ -104,8 +110,6 @@ def restore_backup(folder: Path, store: Path, wall_ns: int) -> tuple[Backup, lis
         lock = StoreLock.take(store)
         try:
             aside = _move_aside(store, wall_ns)
-            # Its file may get the number of one that is gone: the mark must not be taken for one of the copy.
-            beside(store, "mark").unlink(missing_ok=True)
             for name in backup.files:
                 target = store.with_name(store.name + name.removeprefix(COPY))
                 _copy_private(backup.folder / name, target)
@@ -152,6 +156,15 @@ def _copy_store(store: Path, target: Path, progress: Progress | None) -> None:
         copy.execute("PRAGMA journal_mode = DELETE")
     with target.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+def _mark_copy(store: Path, mark: Mark, copy: Path) -> None:
+    """Give the copy a mark of its own, once it holds what the store's says. Raises StoreLost, OSError."""
+    with reading(copy) as books:
+        loss, position = find_loss(books, mark, recount=False), read_position(books)
+    if loss:
+        raise StoreLost(store, loss)
+    write_mark(copy, UNMARKED._replace(seen=position, synced=position))
 
 
 def _make_private(path: Path) -> None:

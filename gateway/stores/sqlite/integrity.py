@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from gateway.stores.sqlite.rollup import FIGURES, NS, pruned_before
+from gateway.stores.sqlite.tally import TRIGGERS, miscounts, read_position
 
 MAX_EXAMPLES = 10
 """How many rows with the same problem are named."""
@@ -87,11 +88,13 @@ GUARDS = (
     "spent_keep_delete",
     "keys_keep_delete",
     "keys_keep_revoked",
+    "identity_keep_update",
+    "identity_keep_delete",
 )
 """The triggers that make the books append-only."""
 
-COUNTERS = ("settlements_count", "corrections_count")
-"""The triggers that keep the roll-up."""
+COUNTERS = ("settlements_count", "corrections_count", *TRIGGERS)
+"""The triggers that keep the roll-up, and the count of all rows."""
 
 _OF = "key, team, model, upstream, price, certainty"
 _ALL = ", ".join(FIGURES)
@@ -119,6 +122,13 @@ def problems(store: sqlite3.Connection) -> Iterator[str]:
         yield sentence
     if not found:
         yield from _wrong_sums(store)
+        yield from _wrong_count(store)
+
+
+def _wrong_count(store: sqlite3.Connection) -> Iterator[str]:
+    position = read_position(store)
+    if position is not None:  # find_loss says it of one that is not whole
+        yield from miscounts(store, position.counts)
 
 
 def _damage(store: sqlite3.Connection) -> Iterator[str]:

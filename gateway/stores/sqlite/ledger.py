@@ -29,8 +29,10 @@ from gateway.stores.records import (
 )
 from gateway.stores.sqlite import corrections, inserts, open_exchanges, pruning, queries, schema
 from gateway.stores.sqlite.lock import StoreLock
-from gateway.stores.sqlite.mark import file_state, read_mark, write_mark
+from gateway.stores.sqlite.mark import file_state, read_mark
+from gateway.stores.sqlite.place import Place
 from gateway.stores.sqlite.spill import Spill
+from gateway.stores.sqlite.watched_mark import WatchedMark
 from gateway.stores.sqlite.writer import Batch, Waiter, Writer
 from gateway.stores.sqlite.writer_jobs import WriterJob
 
@@ -59,7 +61,7 @@ class _Store(NamedTuple):
     booked_late: int
     recovered: int
     unchecked: bool
-    settled_through: int
+    mark: WatchedMark
     made: bool
 
 
@@ -79,11 +81,12 @@ class SQLiteLedger:
         self.recovered = store.recovered
         self.booked_late = store.booked_late
         self.unchecked = store.unchecked
-        self._settled_through = store.settled_through
+        self._mark = store.mark
+        self._place = Place(store.path)
         self._damage = ""
         self._loop = asyncio.get_running_loop()
         self._lock = store.lock
-        self._writer = Writer(store.connection, store.spill, self._deliver_from_writer)
+        self._writer = Writer(store.connection, store.spill, self._deliver_from_writer, self._mark.note)
         self._batch = Batch()
         self._hand_over_due = False
         self._settle_timer: asyncio.TimerHandle | None = None
@@ -119,7 +122,7 @@ class SQLiteLedger:
         """False from a failed commit until one works again (the writer tries four times a second), once the file has
         turned out damaged, and once closed.
         """
-        return self._writer.usable and not self._closed and not self._damage
+        return self._writer.usable and not self._closed and not self._damage and not self._writer.displaced
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look through every page, in a thread. Returns what is wrong and what to do, empty for nothing; a file that is
@@ -137,13 +140,25 @@ class SQLiteLedger:
 
     async def mark(self) -> None:
         """Write down how far the books are settled, so that the next start need not look at older rows."""
-        with suppress(OSError, StoreError):
-            await self._loop.run_in_executor(None, self._mark, False)
+        if not self._closed and not self._writer.displaced:
+            with suppress(StoreError):
+                await self._loop.run_in_executor(None, self._mark.settle)
 
-    def _mark(self, clean: bool) -> None:
-        with schema.reading(self.path) as store:
-            self._settled_through = inserts.settled_through(store, self._settled_through)
-        write_mark(self.path, clean=clean, settled_through=self._settled_through)
+    async def watch(self) -> str:
+        """Look whether the file is still in its place, and bring what the mark says down to the disk.
+
+        Returns what is wrong and what to do, empty for nothing. As long as something is, no intents are taken, and
+        settlements go to the spill file.
+        """
+        if self._closed:
+            return ""
+        finding = await self._loop.run_in_executor(None, self._place.finding)
+        if self._writer.displaced != bool(finding):
+            self._writer.displaced = bool(finding)
+            self._hand_over()  # to wake the writer
+        if not finding and self._mark.lags:
+            await self._loop.run_in_executor(None, self._mark.secure)
+        return finding
 
     async def reserve(self, intent: Intent) -> None:
         """Return once the intent is committed; errors.ledger_unavailable() if it is not.
@@ -261,8 +276,8 @@ class SQLiteLedger:
     def _end(self) -> None:
         """In a thread, so that a cancelled ``close`` lets go of the lock after the writer ended, never before."""
         well = self._writer.stop() and not self._damage and not self.unchecked
-        with suppress(OSError, StoreError):  # the next start takes longer
-            self._mark(well)
+        if not self._place.finding(closed=True):
+            self._mark.end(well)
         self._lock.release()
 
     def _commit_of(self, waiters: list[Waiter]) -> Waiter:
@@ -325,8 +340,10 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
         mark = read_mark(path)
         bytes_before = file_state(path)[1]
         unchecked = not mark.clean and bytes_before > schema.CHECKED_AT_ONCE
-        connection = schema.open_for_writing(path, now_ns, check=not mark.clean and not unchecked, given_up=given_up)
+        check = not mark.clean and not unchecked
+        connection = schema.open_for_writing(path, now_ns, check=check, given_up=given_up, mark=mark)
         undo.callback(connection.close)
+        lock.hold()
         spill = Spill.open(path)
         undo.callback(spill.close)
         try:
@@ -334,11 +351,8 @@ def _open(path: Path, clock: Clock, given_up: Callable[[], bool]) -> _Store:
             if spill.filled:
                 spill.empty()
             recovered, through = _settle_open(connection, now_ns, mark.settled_through)
-            with suppress(OSError):
-                write_mark(path, clean=False, settled_through=through)
-            store = _Store(
-                path, connection, lock, spill, booked_late, recovered, unchecked, through, made=not bytes_before
-            )
+            kept = WatchedMark.begin(path, connection, through)
+            store = _Store(path, connection, lock, spill, booked_late, recovered, unchecked, kept, not bytes_before)
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be written: {error}. Check its disk and who else has it open.") from error
         connection.set_progress_handler(None, 0)

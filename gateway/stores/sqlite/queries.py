@@ -12,6 +12,8 @@ from pathlib import Path
 
 from gateway.stores.records import TaskRecord, UsageRow, Verification
 from gateway.stores.sqlite.integrity import problems
+from gateway.stores.sqlite.loss import find_loss
+from gateway.stores.sqlite.mark import Mark, read_mark
 from gateway.stores.sqlite.rollup import DAY, NS, pruned_before
 from gateway.stores.sqlite.schema import reading
 from gateway.stores.sqlite.usage_rows import usage_rows
@@ -49,7 +51,8 @@ def usage(path: Path, *, since_ns: int, until_ns: int, by: Sequence[str], time_z
 
 
 def verify(path: Path) -> Verification:
-    """Check the whole books. StoreError if they cannot be read at all; wrong rows are ``problems``."""
+    """Check the whole books. StoreError if they cannot be read at all; wrong and missing rows are ``problems``."""
+    mark = read_mark(path.resolve())  # before the books, which are then the younger ones
     with reading(path) as store:
         states = dict(
             store.execute(
@@ -65,10 +68,15 @@ def verify(path: Path) -> Verification:
             released=states.get("released", 0),
             unknown=states.get("unknown", 0),
             open=still_open,
-            problems=list(problems(store)),
+            problems=[*_lost(store, mark), *problems(store)],
             pruned=store.execute("SELECT coalesce(sum(settled + released), 0) FROM prunes").fetchone()[0],
             corrected=store.execute("SELECT count(*) FROM corrections").fetchone()[0],
         )
+
+
+def _lost(store: sqlite3.Connection, mark: Mark) -> Iterator[str]:
+    for sentence in find_loss(store, mark, recount=False).sentences:
+        yield f"{sentence}: the mark beside the store, or its own count, knew of more"
 
 
 def find_task(path: Path, task_id: str) -> TaskRecord | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
@@ -14,6 +15,8 @@ from gateway.core.errors import StoreError
 from gateway.runtime.disk import PRIVATELY
 from gateway.stores.sqlite.booked_prices import WritingConnection
 from gateway.stores.sqlite.files import beside, give_to_owner_of, keep_private
+from gateway.stores.sqlite.loss import StoreLost, find_loss, lost_file
+from gateway.stores.sqlite.mark import UNMARKED, Mark, file_state, read_mark
 
 log = logging.getLogger("gateway.stores")
 
@@ -41,25 +44,36 @@ CHECKED_AT_ONCE = 64 * 1024 * 1024
 
 
 def open_for_writing(
-    path: Path, now_ns: int, *, check: bool = True, given_up: Callable[[], bool] | None = None
+    path: Path,
+    now_ns: int,
+    *,
+    check: bool = True,
+    given_up: Callable[[], bool] | None = None,
+    mark: Mark = UNMARKED,
+    accepting: bool = False,
 ) -> sqlite3.Connection:
     """The writing connection, in autocommit; the file is made or migrated as needed. Mode 0600, WAL, NORMAL.
 
-    ``check``: whether every page is looked at before. ``given_up``: is asked again and again, also by the connection's
-        later statements, whether to stop with an error.
+    ``check``: whether every page and row is looked at before. ``given_up``: is asked again and again, also by the
+        connection's later statements, whether to stop with an error. ``mark``: what the store must hold at least.
+        ``accepting``: whether it may hold less all the same.
 
     The caller holds the StoreLock. The connection may be handed to another thread, but used by one only.
-    StoreError: not a database, damaged, another program's, or of a newer version. The file is then as it was.
+    StoreError: not a database, damaged, another program's, or of a newer version; StoreLost if it has lost rows. The
+    file is then as it was.
     """
     with _told_plainly(path):
+        _look_at_file(path, mark, accepting=accepting)
         _make_private(path)
         # Looked at through a read-only connection first: one that may write would fold the log into a damaged file.
         with closing(_connect_reading(path)) as look:
             look.set_progress_handler(given_up, _STEPS)
             version = _version(look, path)
             findings = look.execute("PRAGMA quick_check(1)").fetchone()[0] if check else "ok"
-        if findings != "ok":
-            raise StoreError(_damaged(path, findings))
+            if findings != "ok":
+                raise StoreError(_damaged(path, findings))
+            if not accepting:
+                _look_for_loss(look, path, mark, recount=check)
         connection = sqlite3.connect(
             path,
             timeout=BUSY_SECONDS,
@@ -87,6 +101,8 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     program's, or of another version; also for any failure while the connection is in use.
     """
     path = path.resolve()
+    if not file_state(path)[1]:  # SQLite would throw away the log beside an empty file
+        _look_at_file(path, read_mark(path), accepting=False)
     if not os.path.exists(path):  # unlike Path.exists, False where looking is forbidden
         raise StoreError(
             f"{path} does not exist or cannot be seen. A gateway makes it when it starts; is 'store' the right one?"
@@ -100,6 +116,34 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         connection.execute("PRAGMA cache_size = -65536")  # KiB: a month's rows are visited in two trees at once
         connection.execute("BEGIN")
         yield connection
+
+
+def _look_at_file(path: Path, mark: Mark, *, accepting: bool) -> None:
+    """Before SQLite sees it: it throws away the log beside an empty file, and would keep a log for each name of one."""
+    if not accepting and not file_state(path)[1] and (loss := lost_file(mark)):
+        raise StoreLost(path, loss)
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if not status.st_size and path.with_name(f"{path.name}-wal").exists() and file_state(path)[3]:
+        raise StoreError(
+            f"{path} is empty, and its log is not: {path.name} was replaced or cut. Put it back, or a backup: "
+            "piapi-gateway restore DIR. To begin with empty books, move the log away."
+        )
+    if status.st_nlink > 1 and stat.S_ISREG(status.st_mode):
+        if mark.file[0] != status.st_ino:
+            raise StoreError(
+                f"{path} is another name of a file (a hard link; see: find -samefile {path}). What its own name has in "
+                "its log would be missing here. Name that one as 'store', or copy the file by: piapi-gateway backup"
+            )
+        log.warning("%s has other names (hard links); no gateway is let in by them. Remove them", path)
+
+
+def _look_for_loss(look: sqlite3.Connection, path: Path, mark: Mark, *, recount: bool) -> None:
+    loss = find_loss(look, mark, recount=recount)
+    if loss:
+        raise StoreLost(path, loss)
 
 
 def look_through(path: Path, told: Callable[[str, int, int], None], stopped: Callable[[], bool]) -> str:
@@ -123,7 +167,13 @@ def look_through(path: Path, told: Callable[[str, int, int], None], stopped: Cal
                 raise
             if finding != "ok":
                 return _damaged(path, finding)
-    return ""
+        try:
+            loss = find_loss(store, UNMARKED, recount=True)
+        except sqlite3.OperationalError:
+            if stopped():
+                return ""
+            raise
+    return str(StoreLost(path, loss)) if loss else ""
 
 
 def _make_private(path: Path) -> None:
@@ -168,6 +218,11 @@ def _connect_reading(path: Path) -> sqlite3.Connection:
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema version of the file, 0 for an empty one. StoreError if it is not ours or too new."""
     if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
+        if (
+            connection.execute("PRAGMA page_count").fetchone()[0] > 1
+            or connection.execute("PRAGMA application_id").fetchone()[0]
+        ):
+            raise StoreError(_damaged(path, "it has pages, and no table"))
         return 0
     if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         raise StoreError(f"{path} is a database of another program. Give 'store' another path; the file is untouched.")
@@ -198,6 +253,9 @@ def _prepare(connection: sqlite3.Connection, version: int, now_ns: int) -> None:
                 log.warning("bringing the store up to date: step %d of %d", number - version, len(scripts) - version)
             stamp = f"INSERT INTO schema_version VALUES ({number}, {now_ns:d});"  # noqa: S608
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\n{stamp}\nCOMMIT;")
+    if version < len(scripts):  # so that no store is without its tables when it is without its log
+        how = "PASSIVE" if version else "TRUNCATE"  # there may be readers, for which the other would wait
+        connection.execute(f"PRAGMA wal_checkpoint({how})").fetchall()
 
 
 def _migrations() -> list[str]:

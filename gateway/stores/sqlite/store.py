@@ -9,7 +9,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import tzinfo
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,10 @@ from gateway.stores.records import (
 from gateway.stores.sqlite import alerts, audit, balances, keys, open_exchanges, pruning, queries
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
-from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
+from gateway.stores.sqlite.mark import file_state, read_mark
 from gateway.stores.sqlite.schema import CHECKED_AT_ONCE, open_for_writing, reading
 from gateway.stores.sqlite.teams import SQLiteTeamReader, SQLiteTeams
+from gateway.stores.sqlite.watched_mark import WatchedMark
 from gateway.stores.sqlite.writer_jobs import WriterJob
 
 T = TypeVar("T")
@@ -177,6 +178,9 @@ class SQLiteStore:
     async def mark(self) -> None:
         await self.ledger.mark()
 
+    async def watch(self) -> str:
+        return await self.ledger.watch()
+
     async def close(self) -> None:
         await self.ledger.close()
 
@@ -226,7 +230,7 @@ def keys_for_writing(path: Path, now_ns: int, making: Callable[[Path], None]) ->
     """The keys of a file that no gateway serves from, while this process has its lock; the file is made if need be.
 
     ``making``: is told of the file that is made.
-    Raises StoreInUse if another process has the lock, StoreError.
+    Raises StoreInUse if another process has the lock, StoreLost if the store has lost rows, StoreError.
     """
     path = path.resolve()
     lock = StoreLock.take(path)
@@ -234,13 +238,12 @@ def keys_for_writing(path: Path, now_ns: int, making: Callable[[Path], None]) ->
         mark = read_mark(path)
         bytes_before = file_state(path)[1]
         check = not mark.clean and bytes_before <= CHECKED_AT_ONCE
-        with closing(open_for_writing(path, now_ns, check=check)) as connection:
+        with closing(open_for_writing(path, now_ns, check=check, mark=mark)) as connection:
+            lock.hold()
             if not bytes_before:
                 making(path)
             connection.execute("PRAGMA synchronous = FULL")  # what is told as done is on the disk
             yield SQLiteKeys(path, DirectWriter(connection, path))
-        if mark != UNMARKED:
-            with suppress(OSError):  # the next start takes longer
-                write_mark(path, clean=mark.clean, settled_through=mark.settled_through)
+        WatchedMark(path, mark.settled_through).end(mark.clean)
     finally:
         lock.release()

@@ -15,6 +15,7 @@ import threading
 import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -25,6 +26,9 @@ from gateway.stores.sqlite.writer_jobs import WriterJob
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
+
+NOTE_SECONDS = 0.02
+"""How long at least between two notes of how far the books have come."""
 
 CLOSING_TRIES = 20
 """How often closing tries again to write settlements to a store that fails."""
@@ -54,14 +58,26 @@ class Writer:
     """Owns the connection and the spill file, and closes them.
 
     ``deliver(waiters, committed)`` is called in the writer's thread, a few times a batch. It must not raise.
+    ``note(connection)`` is called there after commits, seldom, and must not raise anything but sqlite3.Error.
     ``usable``: whether the last try to write worked. ``booked``: settlements that need no more care.
+    ``displaced``: set from outside while the file is not in its place: then nothing is written to it, and settlements
+    are spilled.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, spill: Spill, deliver: Callable[[list[Waiter], bool], None]
+        self,
+        connection: sqlite3.Connection,
+        spill: Spill,
+        deliver: Callable[[list[Waiter], bool], None],
+        note: Callable[[sqlite3.Connection], None] = lambda _: None,
     ) -> None:
         self.usable = True
         self.booked = 0
+        self.displaced = False
+        self._note = note
+        self._noted_at = -NOTE_SECONDS
+        self._to_note = False
+        self._folded = False
         self._connection = connection
         self._spill = spill
         self._deliver = deliver
@@ -98,7 +114,11 @@ class Writer:
         try:
             while not stopping:
                 batch, stopping = self._take()
-                self._commit(batch)
+                if self.displaced:
+                    self._set_aside(batch)
+                else:
+                    self._commit(batch)
+                    self._note_in_time()
             self._finish()
         finally:
             self._well = self.usable
@@ -118,7 +138,7 @@ class Writer:
         batch = Batch()
         stopping = False
         try:
-            item = self._inbox.get(timeout=None if self.usable else RETRY_SECONDS)
+            item = self._inbox.get(timeout=self._patience())
             while True:
                 if item is None:
                     stopping = True
@@ -133,7 +153,33 @@ class Writer:
         except queue.Empty:
             return batch, stopping
 
+    def _patience(self) -> float | None:
+        """Seconds to wait for work, at most."""
+        if not self.usable:
+            return RETRY_SECONDS
+        return max(0.0, self._noted_at + NOTE_SECONDS - time.monotonic()) if self._to_note else None
+
+    def _note_in_time(self) -> None:
+        now = time.monotonic()
+        if self._to_note and self.usable and now >= self._noted_at + NOTE_SECONDS:
+            self._to_note = False
+            self._noted_at = now
+            with suppress(sqlite3.Error):  # the next one will do
+                self._note(self._connection)
+
+    def _set_aside(self, batch: Batch) -> None:
+        """The file is gone from its place: what is written to it now would be lost with it."""
+        if not self._folded:  # its log may be what is gone: the file is still to get what was committed
+            self._folded = True
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._deliver(batch.waiters + batch.recorders, False)
+        _refuse(batch.jobs)
+        self._owed += batch.settlements
+        self._spill_owed()
+
     def _commit(self, batch: Batch) -> None:
+        self._to_note = self._to_note or bool(batch.intents or batch.tasks or batch.settlements or batch.jobs)
         self._waiting = {*batch.waiters, *batch.recorders}
         self._jobs = batch.jobs
         self._owed += batch.settlements
@@ -253,7 +299,7 @@ class Writer:
     def _finish(self) -> None:
         """Before closing: give a store that fails some time to work again."""
         for _ in range(CLOSING_TRIES):
-            if not self._owed:
+            if not self._owed or self.displaced:
                 return
             time.sleep(RETRY_SECONDS)
             self._settle()

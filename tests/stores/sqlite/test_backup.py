@@ -48,7 +48,7 @@ async def test_a_store_in_use_is_copied_whole_and_comes_back(ledger: SQLiteLedge
     beside(path, "pepper").write_text("ab" * 32)
     made = await asyncio.to_thread(make_backup, path, tmp_path / "copy", NOW_NS)
     assert (made.made_at, made.books.settled, made.books.problems) == (MOMENT, 50, [])
-    assert {"gateway.db", "gateway.db.pepper", "gateway.db.spill"} == set(made.files)
+    assert {"gateway.db", "gateway.db.mark", "gateway.db.pepper", "gateway.db.spill"} == set(made.files)
     await write(ledger, 50)  # the one that was copied from goes on
     await ledger.close()
     aside = restored(tmp_path / "copy", path)

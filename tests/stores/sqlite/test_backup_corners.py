@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 
 from gateway.stores.sqlite import inserts
 from gateway.stores.sqlite.backup import make_backup, restore_backup
-from gateway.stores.sqlite.files import beside
 from gateway.stores.sqlite.ledger import SQLiteLedger
-from gateway.stores.sqlite.mark import UNMARKED, file_state, read_mark, write_mark
+from gateway.stores.sqlite.mark import file_state, read_mark, write_mark
 from gateway.stores.sqlite.queries import verify
 
 from .books import StoppedClock, intent, nothing_pending, rows, settlement
@@ -56,8 +54,10 @@ async def test_the_mark_of_what_stood_there_is_not_the_copys(path: Path, tmp_pat
     await ledger.close()
     assert read_mark(path).settled_through == 14
     restore_backup(tmp_path / "copy", path, NOW_NS)
-    assert read_mark(path) == UNMARKED
-    assert not beside(path, "mark").exists()
+    mark = read_mark(path)
+    assert (mark.clean, mark.settled_through) == (False, 0)
+    assert mark.position is not None
+    assert mark.position.counts["intents"].ever == 4, "it is the copy's"
     again = await opened(path)
     assert again.recovered == 1, "what was open when it was copied"
     await again.close()
@@ -69,8 +69,8 @@ async def test_a_mark_that_knows_more_rows_than_there_are_is_of_others(path: Pat
     await write(ledger, 1, 2, 3)
     await ledger.reserve(intent("open"))
     await ledger.close()
-    write_mark(path, clean=False, settled_through=1000)
-    assert json.loads(beside(path, "mark").read_bytes())["file"][0] == file_state(path)[0]
+    write_mark(path, read_mark(path)._replace(settled_through=1000))
+    assert read_mark(path).file == file_state(path)
     ledger = await opened(path)
     assert ledger.recovered == 1
     await ledger.close()
@@ -119,7 +119,7 @@ async def test_a_copy_made_while_rows_are_pruned_is_right(path: Path, tmp_path: 
         assert (books.settled + books.pruned, books.problems) == (3001, [])
 
 
-async def test_a_copy_by_hand_needs_its_log_and_no_mark(path: Path, tmp_path: Path) -> None:
+async def test_a_copy_by_hand_needs_its_log_and_may_have_its_mark(path: Path, tmp_path: Path) -> None:
     ledger = await opened(path)
     await write(ledger, 1, 2, 3)
     for ending in ("", "-wal", ".mark"):
@@ -127,4 +127,5 @@ async def test_a_copy_by_hand_needs_its_log_and_no_mark(path: Path, tmp_path: Pa
     await ledger.close()
     copy = tmp_path / "copy.db"
     assert (verify(copy).settled, verify(copy).problems) == (3, [])
-    assert read_mark(copy) == UNMARKED, "it is of another file"
+    mark = read_mark(copy)
+    assert (mark.clean, mark.settled_through) == (False, 0), "it is of another file"

@@ -385,6 +385,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path, system: str):
         timeout=90,
         env=os.environ | {"PYTHONPATH": packages, "SCRIPT": script},
     )
+    assert not done.returncode, done.stderr
     refusal, full, started, books = done.stdout.splitlines()
     bought, room = map(int, full.split())
     assert (refusal, room) == ("ledger_unavailable", 0)
