@@ -4,6 +4,7 @@ A conversation is a generator: it yields a command and is sent the command's res
 
     Send(...)      → Head            the request goes out; the answer's head comes back
     Receive(...)   → bytes           the next piece of the body, b"" at its end
+    Relay(...)     → None            the pieces of the body go through a stream to the client, until that is over
     Sleep(...)     → None            wait; a wakeup may end the wait early
     Emit(...)      → None            bytes for the client; the first meaningful one commits
     Fetch(...)     → bytes           the image behind a link; raises ResultUnavailable into the conversation
@@ -72,6 +73,35 @@ class Receive:
     """Receive the next piece of the answer's body."""
 
     awaiting: Awaiting
+
+
+class FedStream(Protocol):
+    """A reader of a body that is fed by whom the bytes reach, and never waits."""
+
+    over: bool
+    """Nothing more is to be fed."""
+
+    awaiting: Awaiting
+    """What is waited for at present."""
+
+    progress: int
+    """Grows with every piece of content that comes."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the body, ``b""`` at its end. Returns what is due to the client, and may be nothing; once
+        there is something, it is meaningful.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Relay:
+    """Feed each piece of the body to ``stream``, and send the client what comes of it, until ``stream`` is over.
+
+    It means ``Receive(stream.awaiting)``, ``feed`` and ``Emit`` again and again, without a command for each piece.
+    """
+
+    stream: FedStream
 
 
 @dataclass(slots=True)
@@ -166,7 +196,7 @@ class Stalled(Exception):
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
 """The commands to receive, made once: a stream yields one for every piece."""
 
-Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond | Charge
+Command = Send | Receive | Relay | Sleep | Emit | Fetch | Keep | Record | Respond | Charge
 Result = Head | bytes | str | None
 Conversing = Generator[Command, Result, Outcome]
 
@@ -177,6 +207,17 @@ class Beginning:
 
     data: bytes = b""
     ended: bool = False
+
+
+def relayed(stream: FedStream, beginning: bytes) -> Generator[Command, Result, None]:
+    """Relay a body.
+
+    ``beginning``: what has been received of it.
+    """
+    if beginning and (due := stream.feed(beginning)):
+        yield Emit(due)
+    if not stream.over:
+        yield Relay(stream)
 
 
 def receive_beginning() -> Generator[Command, Result, Beginning]:
@@ -231,16 +272,20 @@ class ConversationState:
 class Conversation(Protocol):
     """The dialogue of one attempt with one target."""
 
-    usage: Usage | None
-    """The usage the upstream stated; None until it did."""
+    @property
+    def usage(self) -> Usage | None:
+        """The usage the upstream stated; None until it did."""
+        ...
 
     @property
     def answer(self) -> bytes | None:
         """The whole answer for a client that did not ask for a stream, once the outcome is ok."""
         ...
 
-    progress: int
-    """Grows with every piece of content that comes; silence and comments do not change it."""
+    @property
+    def progress(self) -> int:
+        """Grows with every piece of content that comes; silence and comments do not change it."""
+        ...
 
     @property
     def images(self) -> int:

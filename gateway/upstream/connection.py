@@ -12,6 +12,7 @@ cancelling. A cancelled exchange closes its connection, because the rest of its 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -63,6 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_reading_paused",
         "_retired",
         "_spoiled",
+        "_taker",
         "_transport",
         "_unsent",
         "_until_close",
@@ -100,6 +102,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffered = 0
         self._framing_bytes = 0
         self._unsent: memoryview | None = None
+        self._taker: Callable[[bytes], bool] | None = None
         self._failure: tuple[str, Phase, str] | None = None
         self._answered = False  # the final head is here
         self._complete = False  # the body too
@@ -152,6 +155,22 @@ class UpstreamConnection(asyncio.Protocol):
                 self.abort()
                 raise
         return data
+
+    async def hand_over(self, taker: Callable[[bytes], bool]) -> None:
+        """Call ``taker`` with each piece of the body, at once as it arrives, until it returns False or the body has
+        ended, of which it is told by ``b""``. Returns then; what is not taken is kept for the next call.
+
+        Raises as ``exchange`` does, and what ``taker`` raises.
+        """
+        self._taker = taker
+        try:
+            while self._push():
+                await self._wait()
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._taker = None
 
     def take(self) -> bytes | None:
         """``receive`` without waiting: None if nothing is here yet."""
@@ -224,10 +243,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._feed(data)
         else:
             self._feed_edge(data)
-        if self._buffered > BUFFER_LIMIT and not self._reading_paused:
-            self._pause_reading()
         if self._answered:
             self._wake()
+        if self._buffered > BUFFER_LIMIT and not self._reading_paused:
+            self._pause_reading()
 
     def eof_received(self) -> None:
         # Half-open connections are of no use here. Not left to the transport, which would first wait until all that
@@ -381,12 +400,29 @@ class UpstreamConnection(asyncio.Protocol):
         self._waiter = self._loop.create_future()
         await self._waiter
 
+    def _push(self) -> bool:
+        """Give the taker what is here. Returns whether more is to be waited for."""
+        while self._taker is not None and (data := self.take()) is not None:
+            if not (self._taker(data) and data):
+                self._taker = None
+        return self._taker is not None
+
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiter is None:
+            return
+        if self._taker is not None and self._failure is None:
+            try:
+                if self._push():
+                    return
+            except Exception as mistake:  # noqa: BLE001  # raised where it can be dealt with, not into the transport
+                self._waiter = None
+                if not waiter.done():
+                    waiter.set_exception(mistake)
+                return
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
 
     def _pause_reading(self) -> None:
         if self.usable and self._transport is not None:
