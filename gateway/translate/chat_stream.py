@@ -121,6 +121,14 @@ class ChatStream:
         """Take a piece of the stream, ``b""`` for its proper end. Returns what is due to the client, which may be
         nothing; what a complete answer still owes its client stays in ``out``.
         """
+        if (plain := self._plain.texts(data)) is not None and self._at_an_event(len(data)):
+            self.received += len(data)
+            self._take_text(*plain)
+            if self.accumulator is None:
+                return data
+            self.trouble = self._too_big()
+            self.over = self.trouble is not None
+            return b""
         if not data:
             self.trouble = self._end_of_stream()
         elif not self._first.told and self._first.is_json(data):
@@ -143,6 +151,16 @@ class ChatStream:
         self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
         return self._feed(b"".join(events))
 
+    def _at_an_event(self, size: int) -> bool:
+        """Whether ``size`` bytes of whole events may be taken without the parser."""
+        return size <= self._context.event_limit and self._parser.between_events
+
+    def _too_big(self) -> Outcome | None:
+        """The outcome of an answer that is folded, if that has grown too big."""
+        if self.accumulator is None or self.received <= WHOLE_ANSWER_LIMIT:
+            return None
+        return Outcome("sse_event_too_big", self.phase, 200, detail="the folded answer is too big")
+
     def _feed(self, data: bytes) -> Outcome | None:
         """Take bytes; what is to be forwarded goes to ``out``. Returns an Outcome if the stream ends badly."""
         self.received += len(data)
@@ -154,9 +172,7 @@ class ChatStream:
                 self._ended = True  # the answer is whole, and the parser is of no further use
                 return None
             return outcome or Outcome("sse_event_too_big", self.phase, 200, detail=str(error))
-        if self.accumulator is not None and self.received > WHOLE_ANSWER_LIMIT:
-            return Outcome("sse_event_too_big", self.phase, 200, detail="the folded answer is too big")
-        return self._take_all(events)
+        return self._too_big() or self._take_all(events)
 
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
         for event in events:
@@ -186,16 +202,20 @@ class ChatStream:
         text = self._plain.text(event.data)
         if text is None:
             return False
+        self._take_text(text, 1)
+        if self.accumulator is None:
+            self.out.append(event.raw)
+        return True
+
+    def _take_text(self, text: str, chunks: int) -> None:
+        """Take the text of so many plain chunks."""
         self.text.add(text)
-        self.progress += 1
+        self.progress += chunks
         if self.ending.has_reasons:
             self.ending.speaks(self._plain.index)
             self.awaiting = self._what_next()
         if self.accumulator is not None:
             self.accumulator.add_text(self._plain.index, text)
-        else:
-            self.out.append(event.raw)
-        return True
 
     def _take(self, event: Event) -> Outcome | None:
         if event.event is not None and is_event_of_life(event.event):
@@ -208,7 +228,7 @@ class ChatStream:
         facts = chunk_facts(chunk, self._request.n, event.event)
         plain = facts.meaningful and not (facts.tidied or self.pictures)
         if plain and len(event.raw) - len(event.data) <= BARE_EVENT:
-            self._plain.learn(event.data, chunk)
+            self._plain.learn(event.data, chunk, event.raw)
         return self._take_chunk(event, chunk, facts)
 
     def _take_odd(self, event: Event) -> Outcome | None:

@@ -91,6 +91,11 @@ class SSEParser:
             return bytes(self._buffer)
         return b""
 
+    @property
+    def between_events(self) -> bool:
+        """Whether the next byte begins an event or a comment: nothing of either is held."""
+        return not (self._buffer or self._after_cr)
+
     def feed(self, data: bytes) -> list[Event | Comment]:
         """Take the next bytes. Returns the events they complete, in order. Raises EventTooBig."""
         # The common case, a chunk of whole events of one data line each, is answered without touching the buffer.
