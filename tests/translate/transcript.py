@@ -64,7 +64,7 @@ def step_by_step(conversing: Conversing) -> Conversing:
         while True:
             try:
                 result = (yield from _as_received(command)) if isinstance(command, Relay) else (yield command)
-            except Exception as trouble:
+            except (ResultUnavailable, Stalled, TransportError) as trouble:
                 command = conversing.throw(trouble)
             else:
                 command = conversing.send(result)
