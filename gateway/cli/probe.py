@@ -11,12 +11,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import httpx2
+import orjson
 
+from gateway.cli.bounded_answer import read_bounded
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.upstream.account import ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER, account_data
+from gateway.upstream.model_list import LIST_LIMIT
 
 PROBE_TIMEOUT = 15.0
 """Seconds for one answer."""
+
+LONGEST_WORDS = 200
+"""Characters of an upstream's words that are shown."""
 
 
 async def probe(upstreams: Iterable[Upstream], transport: httpx2.AsyncBaseTransport) -> list[dict[str, Any]]:
@@ -51,16 +57,23 @@ async def _probe_one(
     else:
         path, headers = "/v1/models", {"authorization": f"Bearer {credential.value}"}
     try:
-        answer = await client.get(endpoint.url + path, headers=headers)
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            answer, data = await read_bounded(client, "GET", endpoint.url + path, LIST_LIMIT, headers=headers)
     except httpx2.HTTPError as error:
-        row["state"] = f"unreachable: {error}"
+        row["state"] = f"unreachable: {str(error)[:LONGEST_WORDS]}"
+        return row
+    except TimeoutError:
+        row["state"] = f"unreachable: it sent no whole answer within {PROBE_TIMEOUT:g} s"
         return row
     if answer.status_code != 200:
         row["state"] = _refusal(answer.status_code)
         return row
+    if data is None:
+        row["state"] = f"answered with more than {LIST_LIMIT} bytes, or compressed"
+        return row
     try:
-        body = answer.json()
-    except ValueError:
+        body = await asyncio.to_thread(orjson.loads, data)  # which bounds how deep it may be nested
+    except orjson.JSONDecodeError:
         row["state"] = "answered something that is not JSON"
         return row
     if upstream.dialect == "piapi":
@@ -80,7 +93,14 @@ def _account(body: object) -> dict[str, Any]:
     if data is None:
         return {"state": "answered without account data"}
     return {
-        "plan": data.get("plan"),
-        "balance_usd": data.get("equivalent_in_usd"),
-        "concurrency": data.get("max_concurrent_task_count"),
+        "plan": _word(data.get("plan")),
+        "balance_usd": _word(data.get("equivalent_in_usd")),
+        "concurrency": _word(data.get("max_concurrent_task_count")),
     }
+
+
+def _word(value: object) -> str | float | None:
+    """A number, or a short text; None for anything else, which no table has room for."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_WORDS else value[:LONGEST_WORDS] + "…"
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

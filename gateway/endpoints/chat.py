@@ -20,6 +20,7 @@ from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.ownership import check_chat, remember_sounds
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
@@ -33,6 +34,7 @@ from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.answer_sounds import Heard
 from gateway.wire.asked_work import asked_of, most_beside
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
@@ -58,6 +60,7 @@ class ChatOperation:
     ``max_output``: tokens the model can write at most; ``context``: those that it takes in and writes together; None if
         that is not known.
     ``tells_cost``: the answer's usage is to say what the key is charged.
+    ``heard``: is told of the sounds in the answer, which later requests of the key may name.
     """
 
     request: ChatRequest
@@ -72,6 +75,7 @@ class ChatOperation:
     supports: frozenset[str] = _CHAT
     route: str = CHAT_PATH
     context: int | None = None
+    heard: Heard | None = None
     _input_tokens: int | None = None
 
     @property
@@ -117,6 +121,7 @@ class ChatOperation:
                 self.event_limit,
                 tells_cost=self.tells_cost,
                 context=self.context,
+                heard=self.heard,
             ),
             count=self.count,
             input_tokens=self.input_tokens,
@@ -196,6 +201,7 @@ class ChatEndpoint:
         document = with_default_model(loads_object(body), services.snapshot.default_models, "chat")
         request = parse_chat_request(document)
         facts.model = request.model
+        check_chat(request.body, key, services)
         route = admission.route(request.model, key, unlisted="chat")
         flux = {}
         orders, model = self._image_orders(), route.named
@@ -211,6 +217,7 @@ class ChatEndpoint:
             context=route.context,
             event_limit=services.snapshot.event_limit,
             tells_cost=services.snapshot.cost_in_answers,
+            heard=remember_sounds(request.body, key, services),
         )
         if any(target.operation != "chat" for target in route.targets):
             route = await self._offer_images(operation, route, flux)

@@ -13,6 +13,7 @@ from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.chat_errors import ended_early, judge_in_band
 from gateway.translate.commands import Awaiting
 from gateway.translate.context import AttemptContext
+from gateway.wire.answer_sounds import tell_of_sounds
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_chunk import ChunkFacts, chunk_facts
@@ -282,6 +283,8 @@ class ChatStream:
     def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         self._begun = True
         self.text.extend(facts.text)
+        if self._context.heard is not None:
+            tell_of_sounds(chunk, self._context.heard)
         if facts.so_far:
             self.text.add(facts.so_far[self.text.length :])
         if self.pictures is not None:
