@@ -18,12 +18,11 @@ import httptools
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Phase
+from gateway.upstream.received_body import ReceivedBody
+from gateway.upstream.upload import UPLOAD_SLICE, Upload
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
-
-UPLOAD_SLICE = 256 * 1024
-"""Bytes of a large body written at a time, so that an early answer is noticed between two slices."""
 
 
 class ConnectionOwner(Protocol):
@@ -47,7 +46,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answered",
-        "_buffered",
+        "_body",
         "_complete",
         "_failure",
         "_framed",
@@ -59,13 +58,13 @@ class UpstreamConnection(asyncio.Protocol):
         "_loop",
         "_owner",
         "_parser",
-        "_pieces",
         "_reading_paused",
         "_retired",
         "_spoiled",
         "_transport",
-        "_unsent",
+        "_turn_over",
         "_until_close",
+        "_upload",
         "_waiter",
         "_writing_paused",
         "busy",
@@ -96,10 +95,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_room = self._head_limit
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self._pieces: list[bytes] = []
-        self._buffered = 0
+        self._body = ReceivedBody()
+        self._turn_over = False
         self._framing_bytes = 0
-        self._unsent: memoryview | None = None
+        self._upload: Upload | None = None
         self._failure: tuple[str, Phase, str] | None = None
         self._answered = False  # the final head is here
         self._complete = False  # the body too
@@ -144,39 +143,49 @@ class UpstreamConnection(asyncio.Protocol):
             raise
 
     async def receive(self) -> bytes:
-        """The body received so far; waits for at least one byte. ``b""`` at its end. Raises as ``exchange`` does."""
+        """The body received so far, or its next part if that is much; waits for at least one byte. ``b""`` at its end.
+        Raises as ``exchange`` does.
+        """
         while (data := self.take()) is None:
             try:
-                await self._wait()
+                if self._turn_over:
+                    self._turn_over = False
+                    await asyncio.sleep(0)  # others first
+                else:
+                    await self._wait()
             except BaseException:
                 self.abort()
                 raise
         return data
 
     def take(self) -> bytes | None:
-        """``receive`` without waiting: None if nothing is here yet."""
-        pieces = self._pieces
-        if not pieces:
+        """``receive`` without waiting: None if nothing is here yet, or if what is here is for the loop's next turn."""
+        body = self._body
+        if not body.size:
             if self._complete:
                 return b""
             if self._failure is not None:
                 raise TransportError(*self._failure)
             return None
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._buffered = 0
-        self._resume_reading()
+        if self._turn_over:
+            return None
+        data = body.take()
+        if body.size:
+            self._turn_over = True
+        else:
+            self._resume_reading()
         return data
 
     def release(self) -> None:
         """End the exchange: the connection becomes idle if it is in step with its peer, else it is closed."""
-        in_step = self._complete and self._keep_alive and not self._spoiled and self._unsent is None
+        in_step = self._complete and self._keep_alive and not self._spoiled
+        in_step = in_step and (self._upload is None or self._upload.done)
         if not (in_step and self.usable):
             self.abort()
             return
         self.busy = False
         self.reused = True
-        self._pieces.clear()
+        self._body.clear()
         self._resume_reading()
         self._owner.on_idle(self)
 
@@ -190,7 +199,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._retired:
             return
         self._retired = True
-        self._unsent = None
+        if self._upload is not None:
+            self._upload.drop()
         if self._transport is None:
             self._parser = None
         self._owner.on_retired(self)
@@ -213,9 +223,9 @@ class UpstreamConnection(asyncio.Protocol):
         size = len(data)
         self.received += size
         if self._answered:
-            pieces = len(self._pieces)
+            waiting = self._body.size
             self._feed(data)
-            if len(self._pieces) > pieces:
+            if self._body.size > waiting:
                 self._framing_bytes = 0
             else:
                 self._count_framing(size)
@@ -224,7 +234,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._feed(data)
         else:
             self._feed_edge(data)
-        if self._buffered > BUFFER_LIMIT and not self._reading_paused:
+        if self._body.size > BUFFER_LIMIT and not self._reading_paused:
             self._pause_reading()
         if self._answered:
             self._wake()
@@ -242,10 +252,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        if self._upload is not None:
+            self._upload.pause()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._upload()
+        if self._upload is not None:
+            self._upload.go_on()
 
     # What the parser calls, inside feed_data
 
@@ -292,8 +305,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_body(self, piece: bytes) -> None:
         if self._complete:
             raise _Refused("a body where none may be")
-        self._pieces.append(piece)
-        self._buffered += len(piece)
+        self._body.add(piece)
 
     def on_message_complete(self) -> None:
         if self._answered:  # a 1xx ends here as well
@@ -339,20 +351,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.write(head + body)
             return
         self._transport.write(head)
-        self._unsent = memoryview(body)
-        self._upload()
-
-    def _upload(self) -> None:
-        """Write the next slice of a large body unless the transport holds enough already."""
-        if self._unsent is None or self._transport is None or self._writing_paused or not self.usable:
-            return
-        piece, rest = self._unsent[:UPLOAD_SLICE], self._unsent[UPLOAD_SLICE:]
-        self._unsent = rest if len(rest) else None
-        self._transport.write(piece)
-        if self._unsent is not None and not self._writing_paused:
-            # A timer of nought and not call_soon: asyncio runs it after the sockets that became readable, so that an
-            # early answer is read before a further write may fail and take the connection, and the answer, with it.
-            self._loop.call_later(0, self._upload)
+        self._upload = Upload(self._loop, self._transport, body, paused=self._writing_paused)
+        self._upload.write()
 
     def _ended(self, error: Exception | None) -> None:
         """The peer closed (``error`` None) or the connection broke."""
