@@ -41,6 +41,7 @@ from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
 from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, most_input, rough_tokens, within
+from gateway.wire.turns import HEAVY
 
 _CHAT = frozenset({"chat"})
 
@@ -105,7 +106,7 @@ class ChatOperation:
         if target.operation != "chat":
             assert self.images is not None
             return self.images.parts[0].converse_with(target, endpoint, without)
-        return ChatConversation(
+        conversation = ChatConversation(
             request,
             AttemptContext(
                 target,
@@ -120,6 +121,8 @@ class ChatOperation:
             input_tokens=self.input_tokens,
             without=without,
         )
+        conversation.heavy = self.size > HEAVY
+        return conversation
 
     def wishes(self, target: Target) -> OwnWishes:
         if target.operation != "chat" and self.images is not None:

@@ -13,6 +13,7 @@ from gateway import __version__
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import CostClass, Outcome, Phase
+from gateway.exchange.heavy_steps import EndedAside, is_heavy, step_aside
 from gateway.runtime.interruption import Interrupter, Watchdog
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
@@ -197,7 +198,7 @@ class Attempt:
     async def _converse(self, conversing: Conversing) -> Outcome:
         """Carry out one command after the other; most of a stream's need no waiting, and no timer then."""
         try:
-            command = next(conversing)
+            command = await step_aside(conversing, None) if self._conversation.heavy else next(conversing)
             while True:
                 result: Result = None
                 try:
@@ -210,10 +211,15 @@ class Attempt:
                 except (TransportError, Stalled, ResultUnavailable) as trouble:
                     command = conversing.throw(trouble)
                 else:
-                    command = conversing.send(result)
+                    if type(result) is bytes and is_heavy(command, result):
+                        command = await step_aside(conversing, result)
+                    else:
+                        command = conversing.send(result)
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
+        except EndedAside as end:
+            return end.outcome
 
     def _arrived(self) -> bytes | None:
         """What came of the body while we did other things; None if it must be waited for."""

@@ -18,7 +18,6 @@ from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.asked_cost import asked_cost
 from gateway.translate.chat_errors import ended_early, interrupted, judge_answer, judge_in_band
 from gateway.translate.commands import (
-    RECEIVE,
     Awaiting,
     Beginning,
     ConversationState,
@@ -28,6 +27,7 @@ from gateway.translate.commands import (
     Stalled,
     receive_beginning,
     receive_body,
+    receiving,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
@@ -65,6 +65,8 @@ from gateway.wire.sse import (
     has_id,
     is_terminator,
 )
+from gateway.wire.stream_work import OVERDRAWN, StreamWork
+from gateway.wire.turns import HEAVY
 from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json, writable
@@ -120,6 +122,7 @@ class ChatConversation(ConversationState):
         self._answered = False  # something meaningful has come
         self._ended = False  # the terminator has come
         self._plain = ContentTemplate()
+        self._work = StreamWork()
         self._has_ids = False
 
     @property
@@ -143,7 +146,7 @@ class ChatConversation(ConversationState):
             return None
         if self.cost is not None:
             completion = {**completion, "usage": self.cost.in_usage(completion.get("usage", {}))}
-        return dump_json(with_images(completion, self._pictures, self._request.body))
+        return dump_json(with_images(completion, self._pictures, self._request.body), heavy=self.heavy)
 
     def estimate(self) -> Usage:
         """Tokens of the request and of the text received so far."""
@@ -151,7 +154,7 @@ class ChatConversation(ConversationState):
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        body = upstream_body(self._request, self._context.target.model, self._wishes)
+        body = upstream_body(self._request, self._context.target.model, self._wishes, heavy=self.heavy)
         self._sent = len(body)
         head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)
@@ -171,6 +174,7 @@ class ChatConversation(ConversationState):
         """
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
+        self.heavy = self.heavy or len(whole) > HEAVY
         outcome, _, whole = judged_leniently(
             whole, lambda body: (judge_answer(head, body, self._context, self._wishes), None)
         )
@@ -196,7 +200,7 @@ class ChatConversation(ConversationState):
         while not self._ended:
             if not data:
                 try:
-                    piece = yield RECEIVE[self._awaiting()]
+                    piece = yield receiving(self._awaiting(), self._parser.held)
                 except (Stalled, TransportError) as trouble:
                     if self._ending.named_last if isinstance(trouble, Stalled) else self._ending.finished:
                         break
@@ -228,6 +232,7 @@ class ChatConversation(ConversationState):
         badly.
         """
         self._received += len(data)
+        self.heavy = self.heavy or self._received > HEAVY
         try:
             events = self._parser.feed(data)
         except EventTooBig as error:
@@ -238,7 +243,12 @@ class ChatConversation(ConversationState):
             return outcome or Outcome("sse_event_too_big", self._phase(), 200, detail=str(error))
         if self._accumulator is not None and self._received > WHOLE_ANSWER_LIMIT:
             return Outcome("sse_event_too_big", self._phase(), 200, detail="the folded answer is too big")
-        return self._take_all(events)
+        outcome = self._take_all(events)
+        if self._work.overdrawn(events, self.progress, self._parser.silent) and outcome is None and not self._ended:
+            if not self._ending.finished:
+                return Outcome("sse_flood", self._phase(), 200, detail=OVERDRAWN)
+            self._ended = True
+        return outcome
 
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
         for event in events:
@@ -347,12 +357,12 @@ class ChatConversation(ConversationState):
             self._text.add(facts.so_far[self._text.length :])
         if self._pictures is not None:
             self._pictures.take(facts.tidied or chunk)
+        self.progress += self._ending.is_news(facts)
         self._ending.take(chunk, facts)
         if facts.usage is not None:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
             self._answered = True
-            self.progress += 1
 
     def _forward(self) -> Generator[Emit, None, None]:
         data, meaningful = b"".join(self._out), any(piece is not _PING for piece in self._out)

@@ -13,7 +13,9 @@ class Upload:
 
     __slots__ = ("_loop", "_paused", "_transport", "_unsent")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, body: bytes, *, paused: bool) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, body: bytes, *, paused: bool
+    ) -> None:
         self._loop = loop
         self._transport = transport
         self._unsent: memoryview | None = memoryview(body)

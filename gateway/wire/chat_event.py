@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
-from gateway.wire.nesting import too_deep
+from gateway.wire.chat_request import MAX_CHOICES
+from gateway.wire.long_texts import loads
+from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Event, SSEParser, encode_event, is_terminator
 from gateway.wire.writable import loads_lenient
 
@@ -25,11 +25,33 @@ _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
 
 
+_SMALL = 1 << 16
+"""Bytes of an event that are not searched for members: there is no room for many."""
+
+MOST_MEMBERS_OF_A_CHAT = 1_000_000
+"""Of one event: the log probabilities of a long answer, all in one, have some hundred thousand."""
+
+
 def parsed_strictly(data: bytes) -> Any:
-    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again."""
+    """The JSON in ``data``. Raises ValueError if there is none, if it is nested too deeply to be written again, or has
+    far too many members or choices.
+    """
     if too_deep(data):
         raise ValueError("nested too deeply")
-    return orjson.loads(data)
+    _check_members(data)
+    return _with_few_choices(loads(data))
+
+
+def _check_members(data: bytes) -> None:
+    if len(data) > _SMALL and too_crowded(data, MOST_MEMBERS_OF_A_CHAT):
+        raise ValueError(f"more than {MOST_MEMBERS_OF_A_CHAT} members")
+
+
+def _with_few_choices(document: Any) -> Any:
+    choices = document.get("choices") if type(document) is dict else None
+    if type(choices) is list and len(choices) > MAX_CHOICES:
+        raise ValueError(f"more than {MAX_CHOICES} choices")
+    return document
 
 
 def parsed_leniently(data: bytes) -> Any:
@@ -40,7 +62,8 @@ def parsed_leniently(data: bytes) -> Any:
     """
     if data.isspace() or _WORDS_OF_LIFE.fullmatch(data[:256]) is not None:
         return {}
-    return loads_lenient(data)
+    _check_members(data)
+    return _with_few_choices(loads_lenient(data))
 
 
 def unwrapped(event: Event) -> Event:

@@ -8,6 +8,10 @@ chunk; a hundred thousand in one second are not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from gateway.wire.sse import Comment, Event
+
 CREDIT = 20_000
 """The most that a stream may have in credit: events that say nothing. A ping every 90 ms for half an hour."""
 
@@ -17,25 +21,33 @@ EARNED = 32
 BYTES_AN_EVENT = 4096
 """Bytes of events without meaning that cost as much as one more such event, so that few huge ones count as well."""
 
+OVERDRAWN = "events, comments or lines without meaning, and no end of them"
+"""What the log says of such a stream."""
+
 
 class StreamWork:
-    """The credit of one stream. ``overdrawn``: it is used up, and the stream is to be taken for broken."""
+    """The credit of one stream."""
 
-    __slots__ = ("_credit", "overdrawn")
+    __slots__ = ("_credit", "_progress", "_silent")
 
     def __init__(self) -> None:
         self._credit = CREDIT
-        self.overdrawn = False
+        self._progress = 0
+        self._silent = 0
 
-    def count(self, meaningful: int, meaningless: int, size: int = 0) -> bool:
-        """Count what a piece of the stream brought; returns ``overdrawn``.
+    def overdrawn(self, events: Sequence[Event | Comment], progress: int, silent: int) -> bool:
+        """Count what a piece of the stream brought; returns whether the stream's credit is used up.
 
-        ``meaningful``, ``meaningless``: events, or what stands in their place. ``size``: bytes of those without meaning.
+        ``events``: those of the piece. ``progress``: events that have brought the answer on, in all the stream so far.
+        ``silent``: lines that became no event at all, likewise (``SSEParser.silent``).
         """
-        cost = meaningless + size // BYTES_AN_EVENT
-        if meaningful:
-            self._credit = min(CREDIT, self._credit + EARNED * meaningful)
-        self._credit -= cost
-        if self._credit < 0:
-            self.overdrawn = True
-        return self.overdrawn
+        gained, quiet = progress - self._progress, silent - self._silent
+        self._progress, self._silent = progress, silent
+        if gained > 0:
+            self._credit = min(CREDIT, self._credit + EARNED * gained)
+        meaningless = max(0, len(events) - gained) + quiet
+        if meaningless:
+            self._credit -= meaningless
+            if gained <= 0:
+                self._credit -= sum(len(event[-1]) for event in events) // BYTES_AN_EVENT
+        return self._credit < 0

@@ -11,6 +11,10 @@ MOST_BYTES = 128 * 1024
 MOST_LINES = 512
 """Line ends among them: an event of one line takes some 10 µs at the most, hence 3 ms."""
 
+HEAVY = 256 * 1024
+"""Bytes from which on working through them as a whole (parsing, writing) is no work for the loop: it is some
+milliseconds for each megabyte."""
+
 _FEW_BYTES = 2048
 """Bytes that are handed on without counting their lines."""
 

@@ -172,6 +172,7 @@ class Talk:
     def __init__(self, script: Script) -> None:
         self._script = script
         self.progress = 0
+        self.heavy = False
         self.heard: list[tuple[float, bytes]] = []
         self.closed = False
 
