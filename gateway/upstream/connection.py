@@ -12,29 +12,22 @@ cancelling. A cancelled exchange closes its connection, because the rest of its 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Phase
+from gateway.upstream.connection_owner import ConnectionOwner
 from gateway.upstream.received_body import ReceivedBody
 from gateway.upstream.upload import UPLOAD_SLICE, Upload
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
 
-
-class ConnectionOwner(Protocol):
-    """The holder of connections, informed of what becomes of each."""
-
-    def on_idle(self, connection: UpstreamConnection) -> None:
-        """The exchange is over and the connection may serve another."""
-        ...
-
-    def on_retired(self, connection: UpstreamConnection) -> None:
-        """The connection will not serve again. Called once."""
-        ...
+FED_AT_ONCE = 16 * 1024
+MOST_CHUNKS = 512
+"""Bytes that the parser is given at a time, and the chunks of a body among them from which on the rest waits."""
 
 
 class _Refused(Exception):
@@ -45,34 +38,10 @@ class UpstreamConnection(asyncio.Protocol):
     """A connection to one origin. ``head_limit``: bytes of an answer's status line and headers, with those of 1xx."""
 
     __slots__ = (
-        "_answered",
-        "_body",
-        "_complete",
-        "_failure",
-        "_framed",
-        "_framing_bytes",
-        "_head_limit",
-        "_head_only",
-        "_head_room",
-        "_keep_alive",
-        "_loop",
-        "_owner",
-        "_parser",
-        "_reading_paused",
-        "_retired",
-        "_spoiled",
-        "_transport",
-        "_turn_over",
-        "_until_close",
-        "_upload",
-        "_waiter",
-        "_writing_paused",
-        "busy",
-        "closed",
-        "headers",
-        "received",
-        "reused",
-        "status",
+        *("_answered", "_body", "_complete", "_failure", "_framed", "_framing_bytes", "_head_limit", "_head_only"),
+        *("_head_room", "_keep_alive", "_loop", "_owner", "_parser", "_reading_paused", "_retired", "_spoiled"),
+        *("_transport", "_turn_over", "_unfed", "_until_close", "_upload", "_waiter", "_writing_paused", "busy"),
+        *("closed", "headers", "received", "reused", "status"),
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: ConnectionOwner, head_limit: int) -> None:
@@ -97,6 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.headers: list[tuple[bytes, bytes]] = []
         self._body = ReceivedBody()
         self._turn_over = False
+        self._unfed = b""  # what came, and the parser has not been given yet
         self._framing_bytes = 0
         self._upload: Upload | None = None
         self._failure: tuple[str, Phase, str] | None = None
@@ -222,19 +192,16 @@ class UpstreamConnection(asyncio.Protocol):
             return
         size = len(data)
         self.received += size
-        if self._answered:
-            waiting = self._body.size
-            self._feed(data)
-            if self._body.size > waiting:
-                self._framing_bytes = 0
-            else:
-                self._count_framing(size)
+        if self._unfed:
+            self._unfed += data
+        elif self._answered:
+            self._feed_body(data)
         elif size <= self._head_room:
             self._head_room -= size
             self._feed(data)
         else:
             self._feed_edge(data)
-        if self._body.size > BUFFER_LIMIT and not self._reading_paused:
+        if self._body.size > BUFFER_LIMIT:
             self._pause_reading()
         if self._answered:
             self._wake()
@@ -327,6 +294,36 @@ class UpstreamConnection(asyncio.Protocol):
                 # No name for the exception but this clause's own: another would tie frame and traceback in a cycle.
                 self._fail("bad_http", str(error.__context__ if isinstance(error.__context__, _Refused) else error))
 
+    def _feed_body(self, data: bytes) -> None:
+        """Feed what follows the head. Where it is cut into very small chunks, each of which calls back, the rest of it
+        waits for the loop's next turn.
+        """
+        rest = b""
+        pieces, waiting = self._body.pieces, self._body.size
+        if len(data) > FED_AT_ONCE:
+            data, rest = data[:FED_AT_ONCE], data[FED_AT_ONCE:]
+        self._feed(data)
+        if self._body.size > waiting:
+            self._framing_bytes = 0
+        else:
+            self._count_framing(len(data))
+        if not rest:
+            return
+        if self._body.pieces - pieces > MOST_CHUNKS:
+            self._unfed = rest
+            self._pause_reading()
+            self._loop.call_soon(self._feed_rest)
+        else:
+            self._feed_body(rest)
+
+    def _feed_rest(self) -> None:
+        rest, self._unfed = self._unfed, b""
+        if rest and self.busy:
+            self._feed_body(rest)
+            if not self._unfed and self._body.size <= BUFFER_LIMIT:
+                self._resume_reading()
+            self._wake()
+
     def _feed_edge(self, data: bytes) -> None:
         """Feed bytes that exceed the head's limit: the part within it must end the head."""
         room = self._head_room
@@ -356,6 +353,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _ended(self, error: Exception | None) -> None:
         """The peer closed (``error`` None) or the connection broke."""
+        if self._unfed:
+            rest, self._unfed = self._unfed, b""
+            self._feed(rest)
         if self.busy and not self._complete and self._failure is None:
             if error is None and self._until_close:
                 self._complete = True
@@ -389,12 +389,12 @@ class UpstreamConnection(asyncio.Protocol):
                 waiter.set_result(None)
 
     def _pause_reading(self) -> None:
-        if self.usable and self._transport is not None:
+        if not self._reading_paused and self.usable and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._reading_paused:
+        if self._reading_paused and not self._unfed:
             self._reading_paused = False
             if self.usable and self._transport is not None:
                 self._transport.resume_reading()

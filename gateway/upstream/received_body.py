@@ -6,18 +6,23 @@ from gateway.wire.turns import end_of_turn
 
 
 class ReceivedBody:
-    """The bytes of a body between the parser and its reader. ``size``: how many wait."""
+    """The bytes of a body between the parser and its reader.
 
-    __slots__ = ("_given", "_joined", "_pieces", "size")
+    ``size``: how many wait. ``pieces``: in how many the parser gave them and those before.
+    """
+
+    __slots__ = ("_given", "_joined", "_pieces", "pieces", "size")
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._joined = b""  # pieces of which a part has been taken, and how much of them
         self._given = 0
         self.size = 0
+        self.pieces = 0
 
     def add(self, piece: bytes) -> None:
         self._pieces.append(piece)
+        self.pieces += 1
         self.size += len(piece)
 
     def take(self) -> bytes:
