@@ -14,7 +14,6 @@ from typing import Any
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
 from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
-from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.asked_cost import asked_cost
 from gateway.translate.chat_errors import ended_early, interrupted, judge_answer, judge_in_band
 from gateway.translate.commands import (
@@ -174,7 +173,6 @@ class ChatConversation(ConversationState):
         """
         limit = WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
-        self.heavy = self.heavy or len(whole) > HEAVY
         outcome, _, whole = judged_leniently(
             whole, lambda body: (judge_answer(head, body, self._context, self._wishes), None)
         )
@@ -200,7 +198,7 @@ class ChatConversation(ConversationState):
         while not self._ended:
             if not data:
                 try:
-                    piece = yield receiving(self._awaiting(), self._parser.held)
+                    piece = yield receiving(self._awaiting(), max(self._parser.held, 4 * self._text.length))
                 except (Stalled, TransportError) as trouble:
                     if self._ending.named_last if isinstance(trouble, Stalled) else self._ending.finished:
                         break
@@ -228,9 +226,7 @@ class ChatConversation(ConversationState):
         return Awaiting.IDLE if self._answered else Awaiting.CONTENT
 
     def _feed(self, data: bytes) -> Outcome | None:
-        """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if the stream ends
-        badly.
-        """
+        """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if it ends badly."""
         self._received += len(data)
         self.heavy = self.heavy or self._received > HEAVY
         try:
@@ -238,16 +234,15 @@ class ChatConversation(ConversationState):
         except EventTooBig as error:
             outcome = self._take_all(error.before)
             if outcome is None and (self._ended or self._ending.finished):
-                self._ended = True  # the answer is whole, and the parser is of no further use
+                self._ended = True
                 return None
             return outcome or Outcome("sse_event_too_big", self._phase(), 200, detail=str(error))
         if self._accumulator is not None and self._received > WHOLE_ANSWER_LIMIT:
             return Outcome("sse_event_too_big", self._phase(), 200, detail="the folded answer is too big")
         outcome = self._take_all(events)
-        if self._work.overdrawn(events, self.progress, self._parser.silent) and outcome is None and not self._ended:
-            if not self._ending.finished:
-                return Outcome("sse_flood", self._phase(), 200, detail=OVERDRAWN)
-            self._ended = True
+        if self._work.overdrawn(events, self.progress, self._parser.silent) and outcome is None:
+            self._ended = self._ended or self._ending.finished
+            return None if self._ended else Outcome("sse_flood", self._phase(), 200, detail=OVERDRAWN)
         return outcome
 
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
@@ -318,7 +313,8 @@ class ChatConversation(ConversationState):
         if not facts.meaningful and (said := event_of_pictures(chunk, self._ending.named)) is not None:
             return self._take(said)
         if facts.error is not None:
-            return self._error(facts.error)
+            wishes = NO_WISHES if self._answered else self._wishes
+            return judge_in_band(facts.error, self._context, wishes, forwarded=self._phase() is Phase.FORWARDED)
         if facts.says_nothing:
             self._out_of_life()
             return None
@@ -390,15 +386,9 @@ class ChatConversation(ConversationState):
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._answered and self._accumulator is None else Phase.ANSWERED
 
-    def _error(self, error: UpstreamError) -> Outcome:
-        wishes = NO_WISHES if self._answered else self._wishes
-        return judge_in_band(error, self._context, wishes, forwarded=self._phase() is Phase.FORWARDED)
-
     def _end_of_stream(self) -> Outcome | None:
-        """Judge a stream that was closed properly: it is complete if it has named its reasons or its terminator.
-
-        Its last event may lack its blank line. Where that is the half of one with content, a reason that more content
-        followed is no end.
+        """Judge a stream that was closed properly: it is complete if it has named its reasons or its terminator. Where
+        its last event, without a blank line, is half of one with content, a reason before that is no end.
         """
         begun = self._begun or bool(self._parser.incomplete)
         last, cut = last_events(self._parser)

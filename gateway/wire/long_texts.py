@@ -8,7 +8,7 @@ and put in again after; to copy one takes a fifth of that.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -117,6 +117,7 @@ def _replaced(document: Any, by: Callable[[str], str | None]) -> tuple[Any, int]
     if isinstance(document, str):
         text = by(document)
         return (document, 0) if text is None else (text, 1)
+    pairs: Iterable[tuple[Any, Any]]
     if isinstance(document, dict):
         pairs = document.items()
     elif isinstance(document, list | tuple):
