@@ -45,6 +45,7 @@ from gateway.wire.known_chat import unknown_asked
 from gateway.wire.most_input import most_input
 from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, rough_tokens, within
+from gateway.wire.turns import HEAVY
 
 _CHAT = frozenset({"chat"})
 
@@ -126,6 +127,7 @@ class ChatOperation:
             count=self.count,
             input_tokens=self.input_tokens,
             without=without,
+            heavy=self.size > HEAVY,
         )
 
     def wishes(self, target: Target) -> OwnWishes:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import Outcome, Phase
+from gateway.exchange.heavy_steps import EndedAside, is_heavy, step_aside
 from gateway.exchange.timers import AttemptTimers, DeadlinePassed
+from gateway.runtime.aside import aside
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
@@ -132,6 +135,7 @@ class Attempt:
         self.timers = AttemptTimers(plan.target, plan.endpoint, deadline, interrupter.interrupt)
         self._response: Response | None = None
         self._stream: FedStream | None = None
+        self._heavy: bytes | None = None  # a piece that takes long to take
         self._owed = b""  # what came of the stream, but could not be sent at once
         self._relaying = 0.0  # seconds in which bytes were on their way through us
         self.waited = 0.0
@@ -184,27 +188,22 @@ class Attempt:
         return Outcome("task_poll", self.phase, detail="the task was not done by the deadline")
 
     async def _converse(self, conversing: Conversing) -> Outcome:
-        """Carry out one command after the other; most of a stream's need no waiting, and no timer then."""
+        """Carry out one command after the other."""
         try:
-            command = next(conversing)
+            command = await step_aside(conversing, None) if self._conversation.heavy else next(conversing)
             while True:
-                result: Result = None
                 try:
-                    if type(command) is Receive:
-                        result = self._arrived()
-                        if result is None:
-                            result = await self._receive(command.awaiting)
-                    elif type(command) is Relay:
-                        await self._relay(command.stream)
-                    elif not (type(command) is Emit and self._sink.emit_now(command.data)):
-                        result = await self._carry_out(command)
+                    result = await self._carry_out(command)
                 except (TransportError, Stalled, ResultUnavailable) as trouble:
                     command = conversing.throw(trouble)
-                else:
-                    command = conversing.send(result)
+                    continue
+                heavy = is_heavy(command, result, self._conversation)
+                command = await step_aside(conversing, result) if heavy else conversing.send(result)
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
+        except EndedAside as end:
+            return end.outcome
 
     def _arrived(self) -> bytes | None:
         """What came of the body while we did other things; None if it must be waited for."""
@@ -215,8 +214,14 @@ class Attempt:
         return data
 
     async def _carry_out(self, command: Command) -> Result:
+        if type(command) is Receive:
+            arrived = self._arrived()
+            return await self._receive(command.awaiting) if arrived is None else arrived
+        if type(command) is Relay:
+            await self._relay(command.stream)
+            return None
         if type(command) is Emit:
-            if command.optional and not self._sink.started:
+            if self._sink.emit_now(command.data) or (command.optional and not self._sink.started):
                 return None
             started = self._loop.time()
             await self._by_deadline(self._sink.emit(command.data, command.meaningful))
@@ -336,14 +341,24 @@ class Attempt:
             finally:
                 self.timers.rest()
                 self.waited += self._clock.monotonic() - started - self._relaying
+            if self._heavy is not None:
+                heavy, self._heavy = self._heavy, None
+                self._owed = await aside(partial(stream.feed, heavy))
+                self.timers.byte_came()
+                self.timers.content_came(stream.progress)
             if self._owed:
                 owed, self._owed = self._owed, b""
                 await self._carry_out(Emit(owed))
 
     def _pass(self, data: bytes) -> bool:
-        """Pass a piece of the body on. False if the stream is over, or the client must be waited for."""
+        """Pass a piece of the body on. False if the stream is over, the piece takes long, or the client must be waited
+        for.
+        """
         stream, timers, clock = self._stream, self.timers, self._clock
         assert stream is not None
+        if stream.is_heavy(data):
+            self._heavy = data
+            return False
         started = clock.monotonic()
         due = stream.feed(data)
         timers.byte_came()

@@ -33,6 +33,8 @@ from gateway.wire.folded_tool_calls import offered_names
 from gateway.wire.pictures_as_chat import event_of_pictures
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import BARE_EVENT, Comment, Event, EventTooBig, FirstBytes, SSEParser, has_id, is_terminator
+from gateway.wire.stream_work import OVERDRAWN, StreamWork
+from gateway.wire.turns import HEAVY
 from gateway.wire.writable import writable
 
 TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
@@ -64,6 +66,7 @@ class ChatStream:
         "_plain",
         "_request",
         "_wishes",
+        "_work",
         "accumulator",
         "answered",
         "awaiting",
@@ -106,6 +109,7 @@ class ChatStream:
         self._begun = False  # a chunk has come
         self._ended = False  # the terminator has come
         self._plain = ContentTemplate()
+        self._work = StreamWork()
         self._has_ids = False
 
     @property
@@ -117,6 +121,10 @@ class ChatStream:
     def forwarding(self) -> bool:
         """Whether the client has had something of it, so that nothing can be tried again."""
         return self.answered and self.accumulator is None
+
+    def is_heavy(self, data: bytes) -> bool:
+        """Whether feeding ``data`` takes long: between two line ends bytes are only gathered."""
+        return self._parser.held >= HEAVY and (not data or b"\n" in data or b"\r" in data)
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of the stream, ``b""`` for its proper end. Returns what is due to the client, which may be
@@ -173,7 +181,11 @@ class ChatStream:
                 self._ended = True  # the answer is whole, and the parser is of no further use
                 return None
             return outcome or Outcome("sse_event_too_big", self.phase, 200, detail=str(error))
-        return self._too_big() or self._take_all(events)
+        outcome = self._too_big() or self._take_all(events)
+        if self._work.overdrawn(events, self.progress, self._parser.silent) and outcome is None:
+            self._ended = self._ended or self.ending.finished
+            return None if self._ended else Outcome("sse_flood", self.phase, 200, detail=OVERDRAWN)
+        return outcome
 
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
         for event in events:
@@ -224,22 +236,22 @@ class ChatStream:
             return None
         try:
             chunk = parsed_strictly(event.data)
-        except ValueError:
-            return self._take_odd(event)
+        except ValueError as error:
+            return self._take_odd(event, error)
         facts = chunk_facts(chunk, self._request.n, event.event)
         plain = facts.meaningful and not (facts.tidied or self.pictures)
         if plain and len(event.raw) - len(event.data) <= BARE_EVENT:
             self._plain.learn(event.data, chunk, event.raw)
         return self._take_chunk(event, chunk, facts)
 
-    def _take_odd(self, event: Event) -> Outcome | None:
+    def _take_odd(self, event: Event, why: ValueError) -> Outcome | None:
         """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
         event = readable(unwrapped(event))
         if is_terminator(event.data):
             self._ended = True
             return None
         try:
-            chunk = parsed_leniently(event.data)
+            chunk = parsed_leniently(event.data, why)
         except ValueError as error:
             return Outcome("sse_bad_event", self.phase, 200, detail=f"an event that cannot be read: {error}")
         return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))
@@ -289,12 +301,12 @@ class ChatStream:
             self.text.add(facts.so_far[self.text.length :])
         if self.pictures is not None:
             self.pictures.take(facts.tidied or chunk)
+        self.progress += self.ending.is_news(facts)
         self.ending.take(chunk, facts)
         if facts.usage is not None:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
             self.answered = True
-            self.progress += 1
         self.awaiting = self._what_next()
 
     def _what_next(self) -> Awaiting:

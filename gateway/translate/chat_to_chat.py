@@ -44,6 +44,7 @@ from gateway.wire.sse import (
     begins_like_events,
     encode_event,
 )
+from gateway.wire.turns import HEAVY
 from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json
@@ -60,6 +61,7 @@ class ChatConversation(ConversationState):
     ``without``: what not to ask the upstream for unless the client did.
     ``count``: counts a text's tokens.
     ``input_tokens``: counts the request's tokens, once for all attempts.
+    ``heavy``: the request is so big that writing it takes long.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ChatConversation(ConversationState):
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
         without: frozenset[Wish] = NO_WISHES,
+        heavy: bool = False,
     ) -> None:
         self._request = request
         self._wishes = wishes_left(chat_wishes(request), without)
@@ -80,10 +83,15 @@ class ChatConversation(ConversationState):
         self._completion: dict[str, Any] | None = None
         self.cost: AnswerCost | None = None  # what the whole answer's usage is to say; None to leave it as it came
         self._sent = 0  # bytes of the request
+        self._heavy = heavy
 
     @property
     def usage(self) -> Usage | None:  # type: ignore[override]
         return self._stream.usage
+
+    @property
+    def heavy(self) -> bool:  # type: ignore[override]
+        return self._heavy or self._stream.received > HEAVY
 
     @property
     def progress(self) -> int:  # type: ignore[override]
@@ -110,7 +118,7 @@ class ChatConversation(ConversationState):
             return None
         if self.cost is not None:
             completion = {**completion, "usage": self.cost.in_usage(completion.get("usage", {}))}
-        return dump_json(with_images(completion, self._stream.pictures, self._request.body))
+        return dump_json(with_images(completion, self._stream.pictures, self._request.body), heavy=self.heavy)
 
     def estimate(self) -> Usage:
         """Tokens of the request and of the text received so far."""
@@ -118,7 +126,7 @@ class ChatConversation(ConversationState):
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        body = upstream_body(self._request, self._context.target.model, self._wishes)
+        body = upstream_body(self._request, self._context.target.model, self._wishes, heavy=self.heavy)
         self._sent = len(body)
         head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)

@@ -28,6 +28,7 @@ from typing import Protocol
 from gateway.core.billing_terms import USUAL_TERMS, Terms
 from gateway.core.types import Endpoint, Outcome, Usage
 from gateway.wire.sse import ENOUGH_TO_TELL
+from gateway.wire.turns import HEAVY
 
 _MOST_BLANKS = 1 << 16
 """Bytes of blanks before an answer that are read in order to tell what it is; some servers send them to stay alive."""
@@ -70,9 +71,13 @@ class Send:
 
 @dataclass(slots=True)
 class Receive:
-    """Receive the next piece of the answer's body."""
+    """Receive the next piece of the answer's body.
+
+    ``heavy``: so much has come that going on with a piece which ends a line, or the body, takes long.
+    """
 
     awaiting: Awaiting
+    heavy: bool = False
 
 
 class FedStream(Protocol):
@@ -86,6 +91,10 @@ class FedStream(Protocol):
 
     progress: int
     """Grows with every piece of content that comes."""
+
+    def is_heavy(self, data: bytes) -> bool:
+        """Whether feeding ``data`` takes long, so that it is done aside."""
+        ...
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of the body, ``b""`` at its end. Returns what is due to the client, and may be nothing; once
@@ -194,7 +203,14 @@ class Stalled(Exception):
 
 
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
+RECEIVE_HEAVY = {awaiting: Receive(awaiting, heavy=True) for awaiting in Awaiting}
 """The commands to receive, made once: a stream yields one for every piece."""
+
+
+def receiving(awaiting: Awaiting, held: int) -> Receive:
+    """The command to receive. ``held``: bytes of what has begun, and can be worked on once more has come."""
+    return (RECEIVE if held < HEAVY else RECEIVE_HEAVY)[awaiting]
+
 
 Command = Send | Receive | Relay | Sleep | Emit | Fetch | Keep | Record | Respond | Charge
 Result = Head | bytes | str | None
@@ -241,7 +257,7 @@ def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Co
     if beginning is not None and beginning.ended:
         return bytes(body)
     while len(body) <= limit:
-        piece = yield RECEIVE[Awaiting.CONTENT]
+        piece = yield receiving(Awaiting.CONTENT, len(body))
         assert isinstance(piece, bytes)
         if not piece:
             break
@@ -259,6 +275,7 @@ class ConversationState:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    heavy: bool = False
 
     @property
     def terms(self) -> Terms:
@@ -285,6 +302,11 @@ class Conversation(Protocol):
     @property
     def progress(self) -> int:
         """Grows with every piece of content that comes; silence and comments do not change it."""
+        ...
+
+    @property
+    def heavy(self) -> bool:
+        """Whether its request or its answer is so big that writing them takes long."""
         ...
 
     @property

@@ -20,7 +20,6 @@ from gateway.core.outcomes.refused_wish import judged
 from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.commands import (
-    RECEIVE,
     Awaiting,
     Beginning,
     Command,
@@ -33,13 +32,17 @@ from gateway.translate.commands import (
     Stalled,
     receive_beginning,
     receive_body,
+    receiving,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
 from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
+from gateway.wire.long_texts import loads
 from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
+from gateway.wire.stream_work import OVERDRAWN, StreamWork
+from gateway.wire.turns import HEAVY
 from gateway.wire.writable import writable
 
 T = TypeVar("T")
@@ -84,11 +87,13 @@ class ImageStream(ConversationState, ABC):
         self._presenter = presenter
         self._limit = answer_limit
         self._parser = SSEParser(context.event_limit)
+        self._work = StreamWork()
         self._received = 0  # bytes of the answer
         self._ended = False  # the terminator has come, or all there was to wait for
         self._forwarded = False  # something meaningful has gone to the client
         self._made = 0  # images that were handed to the presenter
         self._undelivered = ""  # why an image that was made could not be delivered
+        self.heavy = sum(len(image.data) for image in request.images) > HEAVY
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts()
 
@@ -148,6 +153,7 @@ class ImageStream(ConversationState, ABC):
     def _whole(self, head: Head, beginning: Beginning) -> Taking:
         limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else IMAGE_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
+        self.heavy = self.heavy or len(whole) > HEAVY
         if len(whole) > limit and head.status == 200:
             return unusable_answer(f"it is bigger than {limit} bytes")
         if not 200 <= head.status < 300:
@@ -157,7 +163,7 @@ class ImageStream(ConversationState, ABC):
         except ValueError as error:
             return unusable_answer(str(error))
         outcome, document, whole = judged_leniently(
-            whole, lambda body: read_success(head.status, head, body, redact=self._context.redact)
+            whole, lambda body: read_success(head.status, head, body, redact=self._context.redact, loads=loads)
         )
         if not outcome.ok:
             return self._unwished(outcome, whole)
@@ -183,7 +189,7 @@ class ImageStream(ConversationState, ABC):
         while not self._ended:
             if not data:
                 try:
-                    piece = yield RECEIVE[self._awaiting()]
+                    piece = yield receiving(self._awaiting(), self._parser.held)
                 except (Stalled, TransportError) as trouble:
                     return None if self._complete() else self._interrupted(trouble)
                 assert isinstance(piece, bytes)
@@ -205,6 +211,7 @@ class ImageStream(ConversationState, ABC):
 
     def _feed(self, data: bytes) -> Taking:
         self._received += len(data)
+        self.heavy = self.heavy or self._received > HEAVY
         too_big: str | None = None
         try:
             events = self._parser.feed(data)
@@ -214,6 +221,8 @@ class ImageStream(ConversationState, ABC):
             outcome = yield from self._event(event)
             if outcome is not None or self._ended:
                 return outcome
+        if self._work.overdrawn(events, self.progress, self._parser.silent):
+            return Outcome("sse_flood", self._phase(), 200, detail=OVERDRAWN)
         if too_big is None and self._received > self._limit:
             too_big = f"the answer is bigger than {self._limit} bytes"
         return None if too_big is None else Outcome("sse_event_too_big", self._phase(), 200, detail=too_big)
@@ -315,7 +324,7 @@ def parsed(data: bytes) -> dict[str, Any]:
     """
     check_shape(data)
     try:
-        document = orjson.loads(data)
+        document = loads(data)
     except orjson.JSONDecodeError:
         document = writable(parsed_leniently(data))
     return document if isinstance(document, dict) else {}

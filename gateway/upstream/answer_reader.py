@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import httptools
 
+from gateway.upstream.received_body import ReceivedBody
+
+FED_AT_ONCE = 16 * 1024
+MOST_CHUNKS = 512
+"""Bytes that the parser is given at a time, and the chunks of a body among them from which on the rest waits."""
+
 
 class BadAnswer(Exception):
     """What came must not be acted upon.
@@ -31,7 +37,7 @@ class AnswerReader:
 
     ``answered``: the final head is here, in ``status`` and ``headers``. ``complete``: so is the body.
     ``until_close``: the head did not say where the body ends, so the peer's closing does.
-    ``in_step``: another answer may follow on the connection. ``buffered``: bytes of the body that were not taken yet.
+    ``in_step``: another answer may follow on the connection. ``body``: what was not taken of it yet.
     """
 
     __slots__ = (
@@ -42,10 +48,9 @@ class AnswerReader:
         "_head_room",
         "_keep_alive",
         "_parser",
-        "_pieces",
         "_spoiled",
         "answered",
-        "buffered",
+        "body",
         "complete",
         "headers",
         "status",
@@ -66,8 +71,7 @@ class AnswerReader:
         self._head_room = self._head_limit
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self._pieces: list[bytes] = []
-        self.buffered = 0
+        self.body = ReceivedBody()
         self._framing_bytes = 0
         self.answered = False
         self.complete = False
@@ -80,36 +84,18 @@ class AnswerReader:
     def in_step(self) -> bool:
         return self.complete and self._keep_alive and not self._spoiled
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes that came. Raises BadAnswer; nothing may be fed after that."""
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes that came. Returns those that are to be fed in the loop's next turn: chunks that are very small
+        take long. Raises BadAnswer; nothing may be fed after that.
+        """
         size = len(data)
         if self.answered:
-            pieces = len(self._pieces)
-            self._parse(data)
-            if len(self._pieces) > pieces:
-                self._framing_bytes = 0
-            else:
-                self._count_framing(size)
-        elif size <= self._head_room:
+            return self._parse_body(data)
+        if size <= self._head_room:
             self._head_room -= size
             self._parse(data)
-        else:
-            self._parse_edge(data)
-
-    def take(self) -> bytes | None:
-        """The bytes of the body that came since they were last taken; None if there are none."""
-        pieces = self._pieces
-        if not pieces:
-            return None
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.buffered = 0
-        return data
-
-    def forget(self) -> None:
-        """Drop what was not taken."""
-        self._pieces.clear()
-        self.buffered = 0
+            return b""
+        return self._parse_edge(data)
 
     def close(self) -> None:
         """Break the reference cycle with the parser; nothing may be fed any more."""
@@ -160,8 +146,7 @@ class AnswerReader:
     def on_body(self, piece: bytes) -> None:
         if self.complete:
             raise _Refused("a body where none may be")
-        self._pieces.append(piece)
-        self.buffered += len(piece)
+        self.body.add(piece)
 
     def on_message_complete(self) -> None:
         if self.answered:  # a 1xx ends here as well
@@ -187,14 +172,33 @@ class AnswerReader:
         if detail:
             raise BadAnswer("bad_http", detail)
 
-    def _parse_edge(self, data: bytes) -> None:
+    def _parse_body(self, data: bytes) -> bytes:
+        body = self.body
+        while len(data) > FED_AT_ONCE:
+            pieces = body.pieces
+            self._parse_part(data[:FED_AT_ONCE])
+            data = data[FED_AT_ONCE:]
+            if body.pieces - pieces > MOST_CHUNKS:
+                return data
+        self._parse_part(data)
+        return b""
+
+    def _parse_part(self, data: bytes) -> None:
+        waiting = self.body.size
+        self._parse(data)
+        if self.body.size > waiting:
+            self._framing_bytes = 0
+        else:
+            self._count_framing(len(data))
+
+    def _parse_edge(self, data: bytes) -> bytes:
         """Parse bytes that exceed the head's limit: the part within it must end the head."""
         room = self._head_room
         self._head_room = 0
         self._parse(data[:room])
         if not self.answered:
             raise BadAnswer("head_too_big", f"the answer's head is longer than {self._head_limit} bytes")
-        self._parse(data[room:])
+        return self._parse_body(data[room:])
 
     def _count_framing(self, size: int) -> None:
         """Bound the bytes that are not content: chunk extensions and trailers."""

@@ -13,29 +13,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import cast
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Phase
 from gateway.upstream.answer_reader import AnswerReader, BadAnswer
+from gateway.upstream.connection_owner import ConnectionOwner
+from gateway.upstream.upload import UPLOAD_SLICE, Upload
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
-
-UPLOAD_SLICE = 256 * 1024
-"""Bytes of a large body written at a time, so that an early answer is noticed between two slices."""
-
-
-class ConnectionOwner(Protocol):
-    """The holder of connections, informed of what becomes of each."""
-
-    def on_idle(self, connection: UpstreamConnection) -> None:
-        """The exchange is over and the connection may serve another."""
-        ...
-
-    def on_retired(self, connection: UpstreamConnection) -> None:
-        """The connection will not serve again. Called once."""
-        ...
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -50,7 +37,9 @@ class UpstreamConnection(asyncio.Protocol):
         "_retired",
         "_taker",
         "_transport",
-        "_unsent",
+        "_turn_over",
+        "_unfed",
+        "_upload",
         "_waiter",
         "_writing_paused",
         "busy",
@@ -66,7 +55,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._answer = AnswerReader(head_limit)
         self._waiter: asyncio.Future[None] | None = None
         self._taker: Callable[[bytes], bool] | None = None
-        self._unsent: memoryview | None = None
+        self._upload: Upload | None = None
+        self._unfed = b""  # what came, and the reader has not been given yet
+        self._turn_over = False  # what is here is for the loop's next turn
         self._failure: tuple[str, Phase, str] | None = None
         self._retired = False
         self._reading_paused = False
@@ -107,7 +98,9 @@ class UpstreamConnection(asyncio.Protocol):
         Raises TransportError; closes the connection on every exception, cancellation included.
         """
         self._answer.begin(head_only=head_only)
-        self._failure = None
+        self._failure = self._upload = None
+        self._unfed = b""
+        self._turn_over = False
         self.received = 0
         self.busy = True
         self._send(head, body)
@@ -121,10 +114,15 @@ class UpstreamConnection(asyncio.Protocol):
             raise
 
     async def receive(self) -> bytes:
-        """The body received so far; waits for at least one byte. ``b""`` at its end. Raises as ``exchange`` does."""
+        """The body received so far, or its next part if that is much; waits for at least one byte. ``b""`` at its end.
+        Raises as ``exchange`` does.
+        """
         while (data := self.take()) is None:
             try:
-                await self._wait()
+                if self._turn_over:
+                    await self._next_turn()
+                else:
+                    await self._wait()
             except BaseException:
                 self.abort()
                 raise
@@ -136,8 +134,10 @@ class UpstreamConnection(asyncio.Protocol):
 
         Raises as ``exchange`` does, and what ``taker`` raises.
         """
-        self._taker = taker
         try:
+            if self._turn_over:
+                await self._next_turn()
+            self._taker = taker
             while self._push():
                 await self._wait()
         except BaseException:
@@ -147,26 +147,33 @@ class UpstreamConnection(asyncio.Protocol):
             self._taker = None
 
     def take(self) -> bytes | None:
-        """``receive`` without waiting: None if nothing is here yet."""
-        data = self._answer.take()
-        if data is not None:
-            if self._reading_paused:
-                self._resume_reading()
-            return data
-        if self._answer.complete:
-            return b""
-        if self._failure is not None:
-            raise TransportError(*self._failure)
-        return None
+        """``receive`` without waiting: None if nothing is here yet, or if what is here is for the loop's next turn."""
+        body = self._answer.body
+        if not body.size:
+            if self._answer.complete:
+                return b""
+            if self._failure is not None:
+                raise TransportError(*self._failure)
+            return None
+        if self._turn_over:
+            return None
+        data = body.take()
+        if body.size:
+            self._turn_over = True
+            if self._taker is not None:
+                self._loop.call_soon(self._push_on)
+        elif self._reading_paused:
+            self._resume_reading()
+        return data
 
     def release(self) -> None:
         """End the exchange: the connection becomes idle if it is in step with its peer, else it is closed."""
-        if not (self._answer.in_step and self._unsent is None and self.usable):
+        if not (self._answer.in_step and (self._upload is None or self._upload.done) and self.usable):
             self.abort()
             return
         self.busy = False
         self.reused = True
-        self._answer.forget()
+        self._answer.body.clear()
         self._resume_reading()
         self._owner.on_idle(self)
 
@@ -180,7 +187,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._retired:
             return
         self._retired = True
-        self._unsent = None
+        if self._upload is not None:
+            self._upload.drop()
         if self._transport is None:
             self._answer.close()
         self._owner.on_retired(self)
@@ -202,14 +210,13 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self.received += len(data)
         answer = self._answer
-        if self._failure is None:
-            try:
-                answer.feed(data)
-            except BadAnswer as bad:
-                self._fail(bad.slug, bad.detail)
+        if self._unfed:
+            self._unfed += data
+        else:
+            self._feed(data)
         if answer.answered:
             self._wake()
-        if answer.buffered > BUFFER_LIMIT and not self._reading_paused:
+        if answer.body.size > BUFFER_LIMIT:
             self._pause_reading()
 
     def eof_received(self) -> None:
@@ -225,12 +232,34 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        if self._upload is not None:
+            self._upload.pause()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._upload()
+        if self._upload is not None:
+            self._upload.go_on()
 
     # Inside
+
+    def _feed(self, data: bytes) -> None:
+        if self._failure is not None:
+            return
+        try:
+            self._unfed = self._answer.feed(data)
+        except BadAnswer as bad:
+            self._fail(bad.slug, bad.detail)
+        if self._unfed:
+            self._pause_reading()
+            self._loop.call_soon(self._feed_rest)
+
+    def _feed_rest(self) -> None:
+        rest, self._unfed = self._unfed, b""
+        if rest and self.busy:
+            self._feed(rest)
+            if self._answer.body.size <= BUFFER_LIMIT:
+                self._resume_reading()
+            self._wake()
 
     def _send(self, head: bytes, body: bytes) -> None:
         assert self._transport is not None
@@ -238,23 +267,14 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.write(head + body)
             return
         self._transport.write(head)
-        self._unsent = memoryview(body)
-        self._upload()
-
-    def _upload(self) -> None:
-        """Write the next slice of a large body unless the transport holds enough already."""
-        if self._unsent is None or self._transport is None or self._writing_paused or not self.usable:
-            return
-        piece, rest = self._unsent[:UPLOAD_SLICE], self._unsent[UPLOAD_SLICE:]
-        self._unsent = rest if len(rest) else None
-        self._transport.write(piece)
-        if self._unsent is not None and not self._writing_paused:
-            # A timer of nought and not call_soon: asyncio runs it after the sockets that became readable, so that an
-            # early answer is read before a further write may fail and take the connection, and the answer, with it.
-            self._loop.call_later(0, self._upload)
+        self._upload = Upload(self._loop, self._transport, body, paused=self._writing_paused)
+        self._upload.write()
 
     def _ended(self, error: Exception | None) -> None:
         """The peer closed (``error`` None) or the connection broke."""
+        while self._unfed:
+            rest, self._unfed = self._unfed, b""
+            self._feed(rest)
         if self.busy and not self._answer.complete and self._failure is None:
             if error is None and self._answer.until_close:
                 self._answer.complete = True
@@ -279,6 +299,15 @@ class UpstreamConnection(asyncio.Protocol):
             raise RuntimeError("the response is being read already")
         self._waiter = self._loop.create_future()
         await self._waiter
+
+    async def _next_turn(self) -> None:
+        """Let others be served first."""
+        self._turn_over = False
+        await asyncio.sleep(0)
+
+    def _push_on(self) -> None:
+        self._turn_over = False
+        self._wake()
 
     def _push(self) -> bool:
         """Give the taker what is here. Returns whether more is to be waited for."""
@@ -305,12 +334,12 @@ class UpstreamConnection(asyncio.Protocol):
             waiter.set_result(None)
 
     def _pause_reading(self) -> None:
-        if self.usable and self._transport is not None:
+        if not self._reading_paused and self.usable and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._reading_paused:
+        if self._reading_paused and not self._unfed:
             self._reading_paused = False
             if self.usable and self._transport is not None:
                 self._transport.resume_reading()

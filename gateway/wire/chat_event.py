@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
-from gateway.wire.nesting import too_deep
+from gateway.wire.chat_request import MAX_CHOICES
+from gateway.wire.long_texts import loads
+from gateway.wire.nesting import too_crowded, too_deep
 from gateway.wire.sse import Event, SSEParser, encode_event, is_terminator
 from gateway.wire.writable import loads_lenient
 
@@ -25,22 +25,51 @@ _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
 
 
+class TooMuch(ValueError):
+    """An event has more members or choices than any answer: it is not read once more, leniently."""
+
+
+_SMALL = 1 << 16
+"""Bytes of an event that are not searched for members: there is no room for many."""
+
+MOST_MEMBERS_OF_A_CHAT = 1_000_000
+"""Of one event: the log probabilities of a long answer, all in one, have some hundred thousand."""
+
+
 def parsed_strictly(data: bytes) -> Any:
-    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again."""
+    """The JSON in ``data``. Raises ValueError if there is none, if it is nested too deeply to be written again, or has
+    far too many members or choices.
+    """
     if too_deep(data):
         raise ValueError("nested too deeply")
-    return orjson.loads(data)
+    _check_members(data)
+    return _with_few_choices(loads(data))
 
 
-def parsed_leniently(data: bytes) -> Any:
+def _check_members(data: bytes) -> None:
+    if len(data) > _SMALL and too_crowded(data, MOST_MEMBERS_OF_A_CHAT):
+        raise TooMuch(f"more than {MOST_MEMBERS_OF_A_CHAT} members")
+
+
+def _with_few_choices(document: Any) -> Any:
+    choices = document.get("choices") if type(document) is dict else None
+    if type(choices) is list and len(choices) > MAX_CHOICES:
+        raise TooMuch(f"more than {MAX_CHOICES} choices")
+    return document
+
+
+def parsed_leniently(data: bytes, why: ValueError | None = None) -> Any:
     """What ``data`` means that no strict reader takes: ``{}`` for a sign of life, else the document.
 
     Its texts may hold lone surrogates and its numbers may be infinite or NaN; ``wire/writable.py`` mends both.
-    Raises ValueError for data that is neither JSON nor a known form.
+    ``why``: what the strict reader said of it. Raises ValueError for data that is neither JSON nor a known form.
     """
+    if isinstance(why, TooMuch):
+        raise why
     if data.isspace() or _WORDS_OF_LIFE.fullmatch(data[:256]) is not None:
         return {}
-    return loads_lenient(data)
+    _check_members(data)
+    return _with_few_choices(loads_lenient(data))
 
 
 def unwrapped(event: Event) -> Event:

@@ -25,6 +25,7 @@ from gateway.wire.field_checks import (
     missing,
     wrong_value,
 )
+from gateway.wire.long_texts import dumps
 
 CHAT_PATH = "/v1/chat/completions"
 MAX_CHOICES = 128
@@ -112,18 +113,21 @@ def _withheld(body: dict[str, Any]) -> tuple[str, ...]:
     return (*names, _CALLBACK_IN_CONFIG) if type(config) is dict and _CALLBACK in config else names
 
 
-def upstream_body(request: ChatRequest, model: str, wishes: frozenset[Wish] = ALL_WISHES) -> bytes:
+def upstream_body(
+    request: ChatRequest, model: str, wishes: frozenset[Wish] = ALL_WISHES, *, heavy: bool = False
+) -> bytes:
     """The body for an upstream: streamed, with a usage chunk at the end, unless it is known to refuse that.
 
     ``model``: the upstream's name of the model.
     ``wishes``: what to ask for even if the client did not; the rest stays as the client sent it.
+    ``heavy``: it may hold texts of megabytes.
     """
     body = {**request.body, "model": model}
     if Wish.STREAM in wishes:
         body["stream"] = True
     if Wish.STREAM_OPTIONS in wishes:
         body["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
-    return orjson.dumps(body)
+    return dumps(body) if heavy else orjson.dumps(body)
 
 
 def unknown_fields(request: ChatRequest) -> list[str]:

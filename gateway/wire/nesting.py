@@ -37,9 +37,9 @@ def too_deep(data: bytes) -> bool:
     return _deepest(data[:_FIRST_LOOK]) > MAX_DEPTH or _deepest(data) > MAX_DEPTH
 
 
-def too_crowded(data: bytes) -> bool:
-    """Whether the JSON document ``data`` may have more than ``MOST_MEMBERS`` members."""
-    return len(data.translate(None, _BETWEEN_MEMBERS)) > MOST_MEMBERS
+def too_crowded(data: bytes, most: int = MOST_MEMBERS) -> bool:
+    """Whether the JSON document ``data`` may have more than ``most`` members."""
+    return len(data.translate(None, _BETWEEN_MEMBERS)) > most
 
 
 def _deepest(data: bytes) -> int:

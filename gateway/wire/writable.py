@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from gateway.wire.long_texts import dumps
 from gateway.wire.nesting import MAX_DEPTH, too_deep
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -57,10 +58,13 @@ def with_whole_characters(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def dump_json(value: Any) -> bytes:
-    """The JSON of a value as it is or, if it cannot be written, of the nearest one that can (``writable``)."""
+def dump_json(value: Any, *, heavy: bool = False) -> bytes:
+    """The JSON of a value as it is or, if it cannot be written, of the nearest one that can (``writable``).
+
+    ``heavy``: it may hold texts of megabytes.
+    """
     try:
-        return orjson.dumps(value)
+        return dumps(value) if heavy else orjson.dumps(value)
     except orjson.JSONEncodeError:
         return orjson.dumps(writable(value))
 

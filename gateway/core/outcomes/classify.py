@@ -186,8 +186,9 @@ def read_success(
     *,
     redact: Redact | None = None,
     operation: OperationName = "chat",
+    loads: Callable[[bytes], Any] = orjson.loads,
 ) -> tuple[Outcome, dict[str, Any]]:
-    """Judge a whole answer of status 2xx as ``classify_answer`` does.
+    """Judge a whole answer of status 2xx as ``classify_answer`` does. ``loads``: the reader of its JSON.
 
     Returns the outcome and the JSON document, which is empty if there is none.
     """
@@ -195,7 +196,7 @@ def read_success(
     if (trouble := _unreadable(status, headers, body)) is not None:
         return trouble, document
     try:
-        found = orjson.loads(body)
+        found = loads(body)
     except orjson.JSONDecodeError:
         slug = "bad_json" if b"json" in _content_type(headers) else "bad_content_type"
         return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON"), document
