@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-import orjson
-
 from gateway.core.errors import TransportError
+from gateway.core.json_weight import read_json
 from gateway.core.types import Credential, Upstream
 from gateway.exchange.services import Services
 from gateway.upstream.account import ACCOUNT_ANSWER_LIMIT, ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER
@@ -105,7 +104,7 @@ class KeyProbe:
 def _stated(body: bytes | None) -> int | None:
     """The status inside PiAPI's envelope, which may come with HTTP's 200; None if there is no other than 200."""
     try:
-        document = orjson.loads(body or b"")
+        document = read_json(body or b"")
     except ValueError:
         return None
     code = document.get("code") if isinstance(document, dict) else None

@@ -20,6 +20,7 @@ from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.json_body import read_long
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
@@ -193,9 +194,8 @@ class ChatEndpoint:
         key = admission.authenticate(scope)
         began = asyncio.get_running_loop().time()
         body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        request = await read_long(services, key.name, body, self._parse)
         key = admission.recheck(scope, key, began)
-        document = with_default_model(loads_object(body), services.snapshot.default_models, "chat")
-        request = parse_chat_request(document)
         facts.model = request.model
         route = admission.route(request.model, key, unlisted="chat")
         flux = {}
@@ -220,6 +220,10 @@ class ChatEndpoint:
         facts.counted = True
         await exchange.run()
         facts.error = exchange.refusal
+
+    def _parse(self, body: bytes) -> ChatRequest:
+        models = self._admission.services.snapshot.default_models
+        return parse_chat_request(with_default_model(loads_object(body), models, "chat"), len(body))
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.

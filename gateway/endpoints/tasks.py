@@ -23,6 +23,7 @@ from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.json_body import read_long
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
 from gateway.server.body import read_body
@@ -112,8 +113,8 @@ class CreateTask:
         key = admission.authenticate(scope)
         began = asyncio.get_running_loop().time()
         raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        body = await read_long(services, key.name, raw, lambda raw: checked_task(loads_object(raw)))
         key = admission.recheck(scope, key, began)
-        body = checked_task(loads_object(raw))
         facts.model = body["model"]
         route = self._route(body["model"], body["task_type"], key)
         images, route = self._priced(route, body)

@@ -14,6 +14,7 @@ from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import CostClass, Outcome, Phase
 from gateway.runtime.interruption import Interrupter, Watchdog
+from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import (
@@ -26,6 +27,7 @@ from gateway.translate.commands import (
     Fetch,
     Head,
     Keep,
+    Offload,
     Receive,
     Record,
     Respond,
@@ -33,6 +35,7 @@ from gateway.translate.commands import (
     Send,
     Sleep,
     Stalled,
+    carried_on,
 )
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
@@ -200,6 +203,12 @@ class Attempt:
             command = next(conversing)
             while True:
                 result: Result = None
+                if type(command) is Offload:
+                    step = await self._interrupter.wait(off_loop(carried_on, conversing))
+                    if isinstance(step, Outcome):
+                        return step
+                    command = step
+                    continue
                 try:
                     if type(command) is Receive:
                         result = self._arrived()

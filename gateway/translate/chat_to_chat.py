@@ -26,12 +26,13 @@ from gateway.translate.commands import (
     Emit,
     Head,
     Stalled,
+    offloaded,
     receive_beginning,
     receive_body,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
-from gateway.translate.whole_answers import judged_leniently
+from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_accumulator import ChatAccumulator
@@ -70,9 +71,6 @@ from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json, writable
 
 TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
-WHOLE_ANSWER_LIMIT = 64 << 20
-CHAT_ERROR_LIMIT = 1 << 20
-"""Bytes of a body that is no event stream: of a success (``WHOLE_ANSWER_LIMIT``) and of an error."""
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 _PING = b": ping\n\n"
@@ -151,6 +149,7 @@ class ChatConversation(ConversationState):
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
+        yield from offloaded(self._request.size)
         body = upstream_body(self._request, self._context.target.model, self._wishes)
         self._sent = len(body)
         head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
@@ -208,6 +207,7 @@ class ChatConversation(ConversationState):
             elif not self._first.told and self._first.is_json(data):
                 return (yield from self._whole(head, Beginning(self._first.data)))
             else:
+                yield from offloaded(self._parser.held + len(data) if b"\n" in data else 0)
                 outcome = self._feed(data)
             if self._out and self._answered and not self._ended:
                 yield from self._forward()

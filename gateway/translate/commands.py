@@ -10,6 +10,7 @@ A conversation is a generator: it yields a command and is sent the command's res
     Keep(...)      → str             a link to an image the gateway keeps
     Record(...)    → None            a task's id is in the ledger once this returns
     Respond(...)   → None            the client's whole answer, now; the conversation goes on without it
+    Offload(...)   → None            go on in a thread: what comes next takes long
     Charge(...)    → str | None      what the key is charged if the answer ends well with what has come
 
 It returns an ``Outcome``. The driver throws ``Stalled`` into it when a wait took too long and ``TransportError`` when
@@ -25,6 +26,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
 from gateway.wire.sse import ENOUGH_TO_TELL
 
@@ -136,6 +138,10 @@ class Charge:
     """
 
 
+class Offload:
+    """Go on off the event loop, up to the next command."""
+
+
 @dataclass(slots=True)
 class Head:
     """An answer's head. Header names are lower case."""
@@ -166,7 +172,7 @@ class Stalled(Exception):
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
 """The commands to receive, made once: a stream yields one for every piece."""
 
-Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond | Charge
+Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond | Charge | Offload
 Result = Head | bytes | str | None
 Conversing = Generator[Command, Result, Outcome]
 
@@ -197,15 +203,29 @@ def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Co
     ``beginning``: what has been received of it; None for nothing yet.
     """
     body = bytearray(beginning.data if beginning is not None else b"")
-    if beginning is not None and beginning.ended:
-        return bytes(body)
-    while len(body) <= limit:
+    while len(body) <= limit and not (beginning is not None and beginning.ended):
         piece = yield RECEIVE[Awaiting.CONTENT]
         assert isinstance(piece, bytes)
         if not piece:
             break
         body += piece
+    yield from offloaded(len(body))
     return bytes(body)
+
+
+def offloaded(size: int) -> Generator[Command, Result, None]:
+    """Go on in a thread if there are so many bytes to work on that others would wait."""
+    if size > LONG:
+        yield Offload()
+
+
+def carried_on(conversing: Conversing) -> Command | Outcome:
+    """The conversation's next command after one without a result, or its outcome."""
+    try:
+        return next(conversing)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
 
 
 class ConversationState:

@@ -15,6 +15,7 @@ import orjson
 
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
+from gateway.core.json_weight import too_heavy
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.outcomes.refused_wish import judged
 from gateway.core.outcomes.shown_words import sanitise
@@ -31,6 +32,7 @@ from gateway.translate.commands import (
     Result,
     Send,
     Stalled,
+    offloaded,
     receive_beginning,
     receive_body,
 )
@@ -38,7 +40,7 @@ from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
 from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
-from gateway.wire.nesting import too_crowded, too_deep
+from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
 from gateway.wire.writable import writable
 
@@ -192,6 +194,7 @@ class ImageStream(ConversationState, ABC):
                 return None if self._complete() else self._end_of_stream()
             if not self._received and begins_like_json(data):
                 return (yield from self._whole(head, Beginning(data)))
+            yield from offloaded(self._parser.held + len(data))
             outcome = yield from self._feed(data)
             if outcome is not None:
                 return None if self._complete() else outcome
@@ -329,7 +332,7 @@ def check_shape(data: bytes) -> None:
     """
     if _JSON_START.match(data) is None:
         return
-    if too_crowded(data):
+    if too_heavy(data):
         raise ValueError("too many members")
     if too_deep(data):
         raise ValueError("nested too deeply")

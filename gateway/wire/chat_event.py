@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
+from gateway.core.json_weight import read_json
 from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Event, SSEParser, encode_event, is_terminator
 from gateway.wire.writable import loads_lenient
@@ -23,13 +22,16 @@ blanks alone."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
+_WRAPPING = re.compile(rb"(?:data:\s*+)++")
 
 
 def parsed_strictly(data: bytes) -> Any:
-    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again."""
+    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again, or
+    too heavy to be read.
+    """
     if too_deep(data):
         raise ValueError("nested too deeply")
-    return orjson.loads(data)
+    return read_json(data)
 
 
 def parsed_leniently(data: bytes) -> Any:
@@ -45,10 +47,11 @@ def parsed_leniently(data: bytes) -> Any:
 
 def unwrapped(event: Event) -> Event:
     """The event whose data begins with ``data:`` once more, as some relays write it, without that."""
-    data = event.data
-    while data.startswith(_FIELD):
-        data = data[len(_FIELD) :].strip()
-    return event if data is event.data else Event(data, event.event, encode_event(data, event.event))
+    wrapping = _WRAPPING.match(event.data)
+    if wrapping is None:
+        return event
+    data = event.data[wrapping.end() :].rstrip()
+    return Event(data, event.event, encode_event(data, event.event))
 
 
 def readable(event: Event) -> Event:

@@ -43,6 +43,7 @@ class ChatRequest:
     ``n``: how many choices.
     ``max_output_tokens``: the client's bound for each choice; None without one.
     ``body``: the request as sent; it is shared by all attempts and never changed.
+    ``size``: bytes of the request; 0 if it does not matter.
     ``withheld``: the names in it that go to no upstream but to those that are configured to get them.
     """
 
@@ -54,10 +55,11 @@ class ChatRequest:
     body: dict[str, Any]
     withheld: tuple[str, ...] = ()
     continuous_usage: bool = False
+    size: int = 0
 
 
-def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
-    """Check a client's request. Null stands for an absent field.
+def parse_chat_request(body: dict[str, Any], size: int = 0) -> ChatRequest:
+    """Check a client's request, of ``size`` bytes. Null stands for an absent field.
 
     ``stream_options`` without ``stream`` are left out: clients send them always, and a whole answer has its usage.
 
@@ -84,6 +86,7 @@ def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
         max_output_tokens=max(limits) if limits else None,
         body=body,
         withheld=tuple(name for name in _WITHHELD if name in body),
+        size=size,
     )
 
 

@@ -91,6 +91,11 @@ class SSEParser:
             return bytes(self._buffer)
         return b""
 
+    @property
+    def held(self) -> int:
+        """Bytes of what has begun and not ended."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[Event | Comment]:
         """Take the next bytes. Returns the events they complete, in order. Raises EventTooBig."""
         # The common case, a chunk of whole events of one data line each, is answered without touching the buffer.
