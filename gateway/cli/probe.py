@@ -12,11 +12,16 @@ from typing import Any
 
 import httpx2
 
+from gateway.core.json_weight import TooHeavy, read_json
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.upstream.account import ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER, account_data
+from gateway.upstream.model_list import LIST_LIMIT
 
 PROBE_TIMEOUT = 15.0
 """Seconds for one answer."""
+
+MOST_ANSWERED = LIST_LIMIT
+"""Bytes of an answer."""
 
 
 async def probe(upstreams: Iterable[Upstream], transport: httpx2.AsyncBaseTransport) -> list[dict[str, Any]]:
@@ -51,21 +56,43 @@ async def _probe_one(
     else:
         path, headers = "/v1/models", {"authorization": f"Bearer {credential.value}"}
     try:
-        answer = await client.get(endpoint.url + path, headers=headers)
+        status, content = await _answer(client, endpoint.url + path, headers)
     except httpx2.HTTPError as error:
         row["state"] = f"unreachable: {error}"
         return row
-    if answer.status_code != 200:
-        row["state"] = _refusal(answer.status_code)
+    if status != 200:
+        row["state"] = _refusal(status)
+        return row
+    if len(content) > MOST_ANSWERED:
+        row["state"] = f"answered more than {MOST_ANSWERED} bytes"
         return row
     try:
-        body = answer.json()
+        body = read_json(content)
+    except TooHeavy as error:
+        row["state"] = f"answered {error}"
+        return row
     except ValueError:
         row["state"] = "answered something that is not JSON"
         return row
     if upstream.dialect == "piapi":
         row.update(_account(body))
     return row
+
+
+async def _answer(client: httpx2.AsyncClient, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    """The status and the body, cut off a little beyond ``MOST_ANSWERED``; none of one that is compressed, which could
+    grow without bound.
+    """
+    asked = {**headers, "accept-encoding": "identity"}
+    async with client.stream("GET", url, headers=asked) as answer:
+        content = bytearray()
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            return answer.status_code, b""
+        async for piece in answer.aiter_bytes():
+            content += piece
+            if len(content) > MOST_ANSWERED:
+                break
+        return answer.status_code, bytes(content)
 
 
 def _refusal(status: int) -> str:

@@ -23,7 +23,7 @@ below 1 ms."""
 _BLOCK = 64 * 1024  # of one of nothing but quotes 2 ms are spent, during which no other thread runs
 _COUNTED_AT_ONCE = 4 * 1024 * 1024
 _BLANKS = b" \t\r\n"
-_MARKS = (b",", b":", b"[", b"{", b"[", b"{")  # what is opened weighs one more, so it counts twice
+_MARKS = ((b",", 1), (b":", 1), (b"[", 2), (b"{", 2))  # what is opened holds something, and is something
 _EMPTY = (b"[]", b"{}")
 
 
@@ -49,7 +49,7 @@ def too_heavy(data: bytes) -> bool:
     """
     if 2 * len(data) <= MOST_MEMBERS:
         return False
-    most = 1 + sum(_count(data, mark) for mark in _MARKS)  # strings included
+    most = 1 + sum(times * _count(data, mark) for mark, times in _MARKS)  # strings included
     return most > MOST_MEMBERS and _weight_of_structure(data) > MOST_MEMBERS
 
 
@@ -83,7 +83,7 @@ def _weight_of_structure(data: bytes) -> int:
         if not bare:
             continue
         # A container of k members has k - 1 commas, its opening stands for one more; an empty one has none.
-        weight += sum(map(bare.count, _MARKS)) - sum(map((last + bare).count, _EMPTY))
+        weight += sum(times * bare.count(mark) for mark, times in _MARKS) - sum(map((last + bare).count, _EMPTY))
         last = bare[-1:]
         if weight > MOST_MEMBERS:
             break

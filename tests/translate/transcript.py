@@ -35,6 +35,7 @@ from gateway.translate.commands import (
     Fetch,
     Head,
     Keep,
+    Offload,
     Receive,
     Record,
     Respond,
@@ -46,7 +47,7 @@ from gateway.translate.commands import (
 Pieces = Mapping[str, bytes]
 Told = Head | bytes | str | Exception
 
-UNANSWERED = (Emit, Sleep, Record, Respond)
+UNANSWERED = (Emit, Offload, Sleep, Record, Respond)
 """Commands that come back with nothing."""
 
 
