@@ -365,11 +365,11 @@ def message(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
     return head_of(method, path, "Host: localhost", *headers, *length) + body
 
 
-async def get(url: str) -> bytes:
+async def get(url: str, key: str | None = None) -> bytes:
     """The body of a 200 to a plain GET."""
     client = await RawClient.connect(url)
     try:
-        await client.ask(method="GET", target="/" + url.split("/", 3)[3], key=None)
+        await client.ask(method="GET", target="/" + url.split("/", 3)[3], key=key)
         answer = await client.rest(await client.head())
     finally:
         await client.close()

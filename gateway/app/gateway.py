@@ -36,6 +36,7 @@ from gateway.core.defaults import USAGE_SINCE
 from gateway.core.errors import ConfigError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.routing.route_table import UpstreamStates
+from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.auth import Authenticator
@@ -59,7 +60,7 @@ from gateway.keys.keyring import Keyring
 from gateway.runtime import today
 from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
-from gateway.server.browser_guard import BrowserGuard
+from gateway.server.browser_guard import AdminGuard, BrowserGuard
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.listener import RunningServer, url_for_this_machine, url_of
@@ -288,8 +289,8 @@ class Gateway:
             {},
             admin_routes(self._admin_source()),
             partial(_crashed, services.log),
-            BrowserGuard(lambda: not self.config.admin.key, lambda: (*self.config.hosts, config.admin.listen.host)),
-            on_end=self._journal.ended,
+            AdminGuard(lambda: bool(self.config.admin.key), config.admin.listen.is_loopback, self._admin_hosts),
+            on_end=self._journal.ended_at_admin,
         )
         services.metrics.name_routes(main.paths | admin.paths)
         doors = Doors(main, admin, cors, self._journal, lambda: self.config.trusted_proxies)
@@ -309,19 +310,24 @@ class Gateway:
             TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
         }
 
+    def _admin_hosts(self) -> Sequence[str]:
+        return (*self.config.hosts, self.config.admin.listen.host)
+
     def _admin_source(self) -> AdminSource:
         services = self.services
+        door = AdminDoor(lambda: self.config.admin.key, self._authenticator.address, services.clock.monotonic)
         services.metrics.set_sources(
             endpoints=lambda: services.snapshot.states.endpoints_available(services.clock.monotonic()),
             upstream_keys=lambda: services.snapshot.states.keys_available(services.clock.monotonic()),
             pending=lambda: self._store.ledger.pending,
             lag=lambda: self._lag,
             auth_failures=lambda: self._authenticator.failures,
+            admin_auth_failures=lambda: door.failures,
             money=services.budgets.figures,
             catalogue_age=lambda: days_old(self.config.prices_as_of, today.now_ns()),
         )
         return AdminSource(
-            admin_key=lambda: self.config.admin.key or None,
+            door=door,
             open_metrics=lambda: self.config.admin.open_metrics,
             metrics=services.metrics.render,
             usage=self._usage,

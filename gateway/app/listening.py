@@ -14,11 +14,14 @@ from gateway.endpoints.request_journal import RequestJournal
 from gateway.runtime.descriptors import RESERVED, descriptor_limit
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch
-from gateway.server.limits import ServerLimits, client_connections
+from gateway.server.limits import ServerLimits, admin_strangers, client_connections
 from gateway.server.listener import RunningServer, start_server
 
 ADMIN_CONNECTIONS = 16
-"""At once, to the admin listener: a scraper or two, a command line or two."""
+"""Kept free on the admin listener for who has shown the admin key: a scraper or two, a command line or two."""
+
+ADMIN_HEAD = 5.0
+"""Seconds for the head of a request there. Operators' programs send theirs at once."""
 
 
 class Doors:
@@ -36,7 +39,7 @@ class Doors:
         trusted: Callable[[], Sequence[Network]],
     ) -> None:
         self._main, self._admin, self._cors, self._trusted = main, admin, cors, trusted
-        self._unseen = journal.refused_unseen
+        self._journal, self._unseen = journal, journal.refused_unseen
         journal.uncounted = admin.paths.union(HEALTH)
 
     async def open(self, config: Config, servers: list[RunningServer]) -> None:
@@ -45,9 +48,16 @@ class Doors:
         Raises ListenError.
         """
         main, admin = self._main, self._admin
-        connections = client_connections(descriptor_limit(), RESERVED)
-        many = ServerLimits(headers=config.limits.headers, connections=connections)
-        few = replace(many, connections=ADMIN_CONNECTIONS, refusals=4)
+        strangers = admin_strangers(descriptor_limit())
+        connections = client_connections(descriptor_limit(), RESERVED + strangers)
+        many = ServerLimits(headers=config.limits.headers, connections=connections, strangers=connections)
+        few = replace(
+            many,
+            connections=strangers + ADMIN_CONNECTIONS,
+            refusals=4,
+            strangers=strangers,
+            head_timeout=ADMIN_HEAD,
+        )
         options: dict[str, Any] = {
             "limits": many,
             "on_refused": partial(self._unseen, main.route_of),
@@ -63,3 +73,5 @@ class Doors:
         servers.append(
             await start_server(admin, place.host, place.port, limits=few, on_refused=refused, trusted=self._trusted)
         )
+        listeners = dict(zip(("main", "admin"), servers, strict=True))
+        self._journal.evicted = lambda: {name: server.evicted for name, server in listeners.items()}

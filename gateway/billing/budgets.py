@@ -19,12 +19,10 @@ from gateway.core.pricing.budgets import (
     Budgets,
     Crossing,
     Reservation,
-    charged_by_holder,
-    charged_by_model,
     holders_of,
 )
 from gateway.core.pricing.calendar import PeriodKind, utc_time
-from gateway.core.pricing.charged_sums import Charges
+from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model
 from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
@@ -285,6 +283,14 @@ class BudgetService:
             self._tell(self.budgets.settle_in_part(reservation, booking.charged, doubtful, until_ns))
         else:
             self._tell(self.budgets.settle(reservation, booking.charged))
+
+    def most_chargeable(self, key: str, team: str | None, model: str, reserved: int) -> int | None:
+        """Nano-dollars that an exchange whose outcome has become known may be charged at most; None without a budget.
+
+        ``reserved``: what it reserved; of one without, since its price was not known, what is left.
+        """
+        left = self.budgets.left(holders_of(key, team), self._clock.wall_ns(), model=model)
+        return left if left is None else reserved or left
 
     def resolve(self, exchange: str, charged: int) -> None:
         """Settle what is held for an exchange whose outcome has become known. ``charged``: nano-dollars its key pays.

@@ -20,6 +20,14 @@ _PERHAPS_A_PLACEHOLDER = re.compile(
     r"(?:sk-|gw-)?(?:x{3,}|\*{3,}|0{6,}|1234567890?|abc123|todo|placeholder|(?:change|replace)[-_]?(?:me|this))",
     re.IGNORECASE,
 )
+_FEW = 6
+_UNIT = 10
+_USUAL_WORDS = re.compile(
+    r"(?:[0-9]{1,4}|0?123456789?0?|[^A-Za-z0-9]|admin(?:istrator)?|a|an|api|asdf|change|default|demo|dummy|example|gateway"
+    r"|gw|here|insecure|is|key|letmein|long|me|my|now|of|passw(?:or[dt]|d)|piapi|placeholder|please|qwert[yz]|random"
+    r"|replace|root|secret|sk|some|string|super|test(?:ing)?|the|this|to|todo|token|very|welcome|with|xxx+|your)+",
+    re.IGNORECASE,
+)
 _ROUTE = re.compile(
     r".*/(?:chat/completions|completions|responses|embeddings|moderations|messages|models(?:/[^/]+)?"
     r"|images/(?:generations|edits|variations)(?:/async)?|audio/(?:speech|transcriptions|translations)"
@@ -58,6 +66,15 @@ def is_doubtful_key(key: str) -> str:
     if len(key) > 1 and (key[0] in _QUOTES or key[-1] in _QUOTES):
         return "begins or ends with a quote; is a part of it missing?"
     return "looks like a placeholder, not a key" if _PERHAPS_A_PLACEHOLDER.fullmatch(key) else ""
+
+
+def is_weak_key(key: str) -> str:
+    """Why a key of the operator's own choice can be guessed, however long it is; empty if that is not plain."""
+    if key and len(set(key.lower())) < _FEW:
+        return f"has fewer than {_FEW} different characters, so it can be guessed"
+    if any(key == (key[:unit] * len(key))[: len(key)] for unit in range(1, min(len(key) // 2, _UNIT) + 1)):
+        return "repeats a few characters, so it can be guessed"
+    return "is made of words that are tried first, so it can be guessed" if _USUAL_WORDS.fullmatch(key) else ""
 
 
 def odd_address(address: str) -> str:

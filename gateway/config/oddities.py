@@ -11,9 +11,12 @@ from typing import Any
 from gateway.config.document import Document
 from gateway.config.environment import Substituted
 from gateway.config.layer import Layer
-from gateway.config.odd_values import is_doubtful_key
+from gateway.config.odd_values import is_doubtful_key, is_weak_key
 from gateway.config.problems import Location, Problems
 from gateway.core.types import Upstream
+
+_OWN = frozenset(("admin", "keys"))
+"""Where keys stand that the operator has thought of."""
 
 
 def raw_value(document: Document, location: Location) -> Any:
@@ -42,11 +45,10 @@ def key_warnings(user: Layer, builtin: Layer, upstreams: Mapping[str, Upstream])
     found = Problems()
     for layer in (builtin, user):
         for location, value in _secrets(layer.document):
-            if (
-                isinstance(value, str)
-                and (message := is_doubtful_key(value))
-                and not layer.document.is_broken(location)
-            ):
+            if not isinstance(value, str) or layer.document.is_broken(location):
+                continue
+            message = is_doubtful_key(value) or (is_weak_key(value.strip()) if location[0] in _OWN else "")
+            if message:
                 position = layer.document.position(location)
                 found.add(position, location, message + from_where(layer.document, location))
     return [*found.lines(), *_shared(upstreams)]

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 from gateway.config.addresses import HostPort
 from gateway.config.default_schema import DEFAULT_ROUTE, DefaultModelsSection
 from gateway.config.fields import (
+    AdminKey,
     Boolean,
     Duration,
     FilledText,
@@ -51,10 +52,11 @@ class AdminSection(Section):
         description="The address of the admin listener. Port 0 takes any free one.",
         examples=["127.0.0.1:9401"],
     )
-    key: Secret | None = Field(
+    key: AdminKey | None = Field(
         default=None,
-        description="What every admin route asks for as a Bearer token. Needed as soon as the admin listener is not on "
-        "loopback. Left out: `$GATEWAY_ADMIN_KEY`; empty: nothing is asked for.",
+        description="What every admin route asks for as a Bearer token; at least 16 characters (`openssl rand -hex "
+        "32`). Needed as soon as the admin listener is not on loopback. Left out: `$GATEWAY_ADMIN_KEY`; "
+        "empty: nothing is asked for.",
         examples=["${ADMIN_KEY}"],
     )
     open_metrics: Boolean = Field(

@@ -62,11 +62,11 @@ class Provenance:
 class BudgetAlerts:
     """Where alerts about budgets go.
 
-    ``webhook``: the URL; empty for none.
+    ``webhook``: the URL, which may hold a secret in its path; empty for none.
     ``secret``: signs the alerts (Standard Webhooks).
     """
 
-    webhook: str
+    webhook: str = field(repr=False)
     secret: str = field(repr=False)
 
 

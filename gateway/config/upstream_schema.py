@@ -365,8 +365,8 @@ class ModelSection(Section):
     context: Annotated[int, whole(1, MOST_CONTEXT, unit="tokens")] | None = Field(
         default=None,
         description="The model's context window, input and output together; of a request's input no more than that is "
-        "reserved or charged. Left out: what the built-in catalogue says of the model or its targets; if that is "
-        "nothing, there is no such bound.",
+        "reserved or charged, and all of it where a request may fetch what is not in its bytes. Left out: what the "
+        "built-in catalogue says of the model or its targets; if that is nothing, 2000000 are reserved at most.",
         examples=["128000"],
     )
     max_output: Annotated[int, whole(1, MOST_OUTPUT, unit="tokens")] | None = Field(

@@ -20,6 +20,9 @@ from gateway.core.types import FACTOR_UNIT, NANO_PER_USD, Budget
 MAX_USD = 1_000_000_000
 """US dollars: the highest amount accepted. In nano-dollars, sums of it fit into 64 bits."""
 
+SHORTEST_ADMIN_KEY = 16
+"""Characters. Guesses are slowed down, not stopped, since the right key must always pass."""
+
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _MAX_SECONDS = 3650 * 86400.0
@@ -168,6 +171,17 @@ def secret(value: object) -> str:
     if stripped is None or not _KEY.fullmatch(stripped):
         raise ValueError("expected a key: visible ASCII characters without blanks, at most 512")
     return stripped
+
+
+def admin_key(value: object) -> str:
+    """The key of the admin listener, or empty: long enough that it cannot be guessed."""
+    key = secret(value)
+    if 0 < len(key) < SHORTEST_ADMIN_KEY:
+        raise ValueError(
+            f"expected at least {SHORTEST_ADMIN_KEY} characters, as a shorter key can be guessed; "
+            "`openssl rand -hex 32` makes a good one"
+        )
+    return key
 
 
 def model_pattern(value: object) -> str:

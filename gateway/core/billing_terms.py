@@ -8,6 +8,11 @@ from typing import Literal
 Lifetime = Literal["usual", "hour", "12h"]
 """How long a provider keeps what it writes into its cache: minutes, unless the request asks for more."""
 
+USUAL_TIERS = frozenset({"default", "standard", "standard_only", "on_demand"})
+"""Names of the service tier that costs the price itself: OpenAI's, Anthropic's and Groq's."""
+
+_NAMES_NONE = frozenset({"", "auto"})
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -42,3 +47,9 @@ class Terms:
 
 
 USUAL_TERMS = Terms()
+
+
+def named_tier(tier: str | None) -> str | None:
+    """A service tier's name in lower case; None for a word that leaves the choice to the provider."""
+    word = (tier or "").strip().lower()
+    return None if word in _NAMES_NONE else word

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 from starlette.types import Scope
 
@@ -11,6 +11,8 @@ from gateway.core.client_address import Network, client_address
 from gateway.core.errors import GatewayError, invalid_api_key, team_unknown
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import ANONYMOUS, VirtualKey
+from gateway.endpoints.sent_key import ambiguous_key, sent_key
+from gateway.server.connection import admit, close_after_answer
 from gateway.server.request_facts import facts_of
 
 ANONYMOUS_KEY = VirtualKey(ANONYMOUS)
@@ -55,24 +57,26 @@ class Authenticator:
         """The VirtualKey of the key sent as ``Authorization: Bearer`` or, without that, as ``X-API-Key`` or, without
         that, as ``api-key``, as Azure's clients do.
 
-        Raise the one 401 for a missing, unknown, ambiguous, expired or revoked key: the same work and the same body
-        each time; and 429 for a failure at an address that had too many. A valid key passes whatever failed at its
-        address before, unless its team lost its budget with its place in the configuration (403). While authentication
-        is off, an unknown key counts as none, as the SDKs cannot send none.
+        Raise the one 401 for a missing, unknown, expired or revoked key: the same work and the same body each time; and
+        429 for a failure at an address that had too many; and 400 for several keys, whatever they are. A valid key
+        passes whatever failed at its address before, unless its team lost its budget with its place in the
+        configuration (403). While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
         """
-        sent, ambiguous = _sent(scope["headers"])
-        found = self._find(hashlib.sha256(sent).digest())
-        key = found if sent and not ambiguous else None
+        sent = sent_key(scope["headers"])
+        if sent.ambiguous:
+            raise ambiguous_key()
+        found = self._find(hashlib.sha256(sent.value).digest())
+        key = found if sent.value else None
         if key is not None:
             facts_of(scope).key = key
+            admit(scope)
             if key.team is not None and key.team in self._refused_teams():
                 raise team_unknown(key.team)
             return key
         if self._required():
-            raise self._refusal(scope, sent, ambiguous)
-        if ambiguous:
-            raise _said(invalid_api_key(), _AMBIGUOUS)
+            raise self._refusal(scope, sent.value)
         facts_of(scope).key = ANONYMOUS_KEY
+        admit(scope)
         return ANONYMOUS_KEY
 
     def address(self, scope: Scope) -> str:
@@ -81,51 +85,24 @@ class Authenticator:
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         return client_address(client[0], forwarded, self._trusted()) if client else ""
 
-    def _refusal(self, scope: Scope, sent: bytes, ambiguous: bool) -> GatewayError:
+    def _refusal(self, scope: Scope, sent: bytes) -> GatewayError:
         """Count a failure; return the error to answer with. The log is told why, the client is not."""
         self.failures += 1
         if not sent:  # no key is no guess: a probe that has lost its key must not make its whole office wait
             return _said(invalid_api_key(), "no key was sent")
-        why = _AMBIGUOUS if ambiguous else "the key is not known"
-        former = None if ambiguous else self._former(hashlib.sha256(sent).digest())
+        why = "the key is not known"
+        former = self._former(hashlib.sha256(sent).digest())
         if former is not None:
             facts_of(scope).key, why = former
         told_to_wait = self._throttle.failed(self.address(scope), self._monotonic())
         if told_to_wait is None:
             return _said(invalid_api_key(), why)
         self.throttled += 1
+        close_after_answer(scope)  # each further guess costs its sender a connection
         return _said(told_to_wait, f"{why}; too many have failed from this address")
-
-
-_AMBIGUOUS = "more than one key was sent"
 
 
 def _said(error: GatewayError, why: str) -> GatewayError:
     """The error, with what the log says of it."""
     error.detail = why
     return error
-
-
-def _sent(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bool]:
-    """The key that was sent, perhaps empty, and whether there was more than one header of a kind."""
-    bearer = own = azure = b""
-    bearers = owns = azures = 0
-    for name, value in headers:
-        if name == b"authorization":
-            bearers += 1
-            bearer = _bearer_token(value)
-        elif name == b"x-api-key":
-            owns += 1
-            own = value
-        elif name == b"api-key":
-            azures += 1
-            azure = value
-    return bearer or own or azure, bearers > 1 or owns > 1 or azures > 1
-
-
-def _bearer_token(value: bytes) -> bytes:
-    """The token of ``Bearer <token>``, the scheme in any case (RFC 9110 §11.1); empty for another scheme.
-
-    An SDK that was given no key sends an empty one, beside the header with the real one.
-    """
-    return value[7:].strip() if value[:7].lower() == b"bearer " else b""

@@ -34,14 +34,16 @@ from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.answer_cost import AnswerCost
-from gateway.wire.asked_work import FETCHED_BY_CALL, asked_of, most_beside
+from gateway.wire.asked_work import asked_of, most_beside
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
 from gateway.wire.chat_rewrites import rewritten
 from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
+from gateway.wire.known_chat import unknown_asked
+from gateway.wire.most_input import most_input
 from gateway.wire.request_shape import chat_shape
-from gateway.wire.tokens import count_input, most_input, rough_tokens, within
+from gateway.wire.tokens import count_input, rough_tokens, within
 
 _CHAT = frozenset({"chat"})
 
@@ -152,20 +154,17 @@ class ChatOperation:
         return chat_cost_reason(target, self._work(target, exact=True))
 
     def _work(self, target: Target, *, exact: bool) -> RequestedWork:
-        request, _ = rewritten(self.request, target.rewrites)  # it may lose the client's bound
-        body = request.body
-        asked = asked_of(body, target.model)
-        thinking, prediction = most_beside(body, target.model, self.count)
-        outputs = most_output(request.max_output_tokens, self.max_output, request.n, thinking)
+        request, _ = without_withheld(self.request, target.upstream.pass_fields)
+        request, _ = rewritten(request, target.rewrites)  # it may lose the client's bound
+        body, bound = request.body, request.max_output_tokens
+        thinking, prediction = most_beside(body, target.model)
         if exact:
-            inputs = most_input(body, self.count, target.model, self.context)
+            inputs = most_input(body, target.model, self.context, self.size)
+            bound = None if unknown_asked(body) else bound  # one of them may set another
         else:
             inputs = within(self.context, self.rough_input_tokens())
-        return RequestedWork(
-            input_tokens=inputs + asked.calls * FETCHED_BY_CALL,
-            output_tokens=outputs + request.n * prediction,
-            asked=asked,
-        )
+        outputs = most_output(bound, self.max_output, request.n, thinking)
+        return RequestedWork(inputs, outputs + request.n * prediction, asked=asked_of(body, target.model))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)

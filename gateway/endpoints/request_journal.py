@@ -3,24 +3,27 @@
     {"event":"refused","request_id":"req_1","address":"192.0.2.7","key":"alice","method":"POST",
      "route":"/v1/chat/completions","status":400,"code":"invalid_json","reason":"The body is not valid JSON."}
 
-Neither keys nor queries nor what was asked are in it: the reasons are the gateway's own words to its client.
+Neither keys nor queries nor what was asked are in it: the reasons are the gateway's own words to its client. Of who has
+no admin key there is one line an address and minute, ``admin_refused``, with the number of requests.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from starlette.types import Scope
 
 from gateway.core.errors import GatewayError
+from gateway.core.limits.auth_throttle import network_of
 from gateway.core.types import OTHER, Usage
 from gateway.exchange.services import Services
 from gateway.server.paths import shown_path
 from gateway.server.request_facts import STATUS_CLIENT_GONE, EndedRequest, RequestFacts
 from gateway.telemetry.metrics import FinishedExchange
+from gateway.telemetry.minute_lines import MinuteLines
 from gateway.telemetry.repeated_lines import RepeatedLines
 
 MODEL_SHOWN = 64
@@ -35,18 +38,24 @@ COUNTED_EVERY = 10.0
 
 class RequestJournal:
     """``address``: the client's, of a request's scope. ``uncounted``: routes that machines ask again and again (health
-    checks, scrapes); they count only when they are refused, so as not to water down what clients get.
+    checks, scrapes); they count only when they are refused, so as not to water down what clients get. ``evicted``: by
+    listener, the connections that had to make room for others so far.
     """
 
     def __init__(self, services: Services, address: Callable[[Scope], str]) -> None:
         self._services = services
         self._address = address
         self.uncounted: Collection[str] = ()
+        self.evicted: Callable[[], Mapping[str, int]] = dict
+        self._evicted: dict[str, int] = {}
         log = services.log
         self._lines = RepeatedLines(
             lambda fields: log.warning("refused", **fields),
             lambda number, fields: log.warning("refused_more", number=number, **fields),
             services.clock.monotonic,
+        )
+        self._guesses = MinuteLines(
+            lambda number, fields: log.warning("admin_refused", number=number, **fields), services.clock.monotonic
         )
 
     def ended(self, request: EndedRequest) -> None:
@@ -59,6 +68,16 @@ class RequestJournal:
         if error is not None and error.code == "internal_error":
             return  # the log has it, with its traceback
         self._tell(request, route)
+
+    def ended_at_admin(self, request: EndedRequest) -> None:
+        """A request to the admin listener has ended. A 401 or 429 there comes from its door only."""
+        if request.status not in (401, 429) or request.error is None:
+            self.ended(request)
+            return
+        route = request.route or OTHER
+        self._count(request, route)
+        fields = self._fields(request, route)
+        self._guesses.tell((network_of(fields["address"]),), fields)
 
     def refused_unseen(
         self, route_of: Callable[[bytes], str | None], error: GatewayError, request_id: str, came: Scope
@@ -73,8 +92,18 @@ class RequestJournal:
             while True:
                 await asyncio.sleep(COUNTED_EVERY)
                 self._lines.write_counts()
+                self._guesses.write_counts()
+                self._tell_evicted()
         finally:
             self._lines.write_counts()
+            self._guesses.write_counts(all_=True)
+
+    def _tell_evicted(self) -> None:
+        """Write how many connections had to make room since the last time: a flood, or too few files."""
+        for listener, number in self.evicted().items():
+            if more := number - self._evicted.get(listener, 0):
+                self._evicted[listener] = number
+                self._services.log.warning("connections_evicted", listener=listener, number=more)
 
     def _count(self, request: EndedRequest, route: str) -> None:
         facts = request.facts
@@ -95,6 +124,12 @@ class RequestJournal:
         )
 
     def _tell(self, request: EndedRequest, route: str) -> None:
+        fields = self._fields(request, route)
+        kind = (fields["address"], fields["key"], route, request.status, fields["code"])
+        self._lines.tell(kind, fields)
+
+    def _fields(self, request: EndedRequest, route: str) -> dict[str, Any]:
+        """What a line says of a refused request."""
         scope, facts = request.scope, request.facts
         address = self._address(scope)
         key = facts.key.name if facts.key is not None else None
@@ -113,7 +148,7 @@ class RequestJournal:
             fields["path"] = shown_path(_SECRET.sub(b"/...", scope["raw_path"]))
         if facts.model is not None:
             fields["model"] = facts.model[:MODEL_SHOWN]
-        self._lines.tell((address, key, route, request.status, code), fields)
+        return fields
 
 
 def _why(request: EndedRequest) -> tuple[str | None, str]:

@@ -109,6 +109,8 @@ class Account:
 
     ``reserved``: whether an intent row may stand in the ledger. ``id``: the exchange's.
     ``reservation``: what it holds of its budgets, None until it does.
+    ``bounds``: nano-dollars that budgets hold for each subrequest, above which none is charged; None without budgets.
+    ``unpriced``: whether a price was not known when it was let in, so that what turns out to be due is asked for then.
     ``refusal``: what it was refused with before anything was attempted; None if it was not.
     """
 
@@ -128,6 +130,8 @@ class Account:
         self._booking: Booking | None = None
         self.reserved = False
         self.reservation: Reservation | None = None
+        self.bounds: Sequence[int] | None = None
+        self.unpriced = False
         self.refusal: GatewayError | None = None
 
     def intent(self, at_ns: int, pieces: int = 1) -> Intent:
@@ -214,7 +218,7 @@ class Account:
         if unknown. That is what is booked for it then: the rules are the same, and so are the facts.
         """
         entry = next(entry for entry in reversed(self._entries) if entry.subrequest == subrequest)
-        return _charged(settle_charges([replace(entry, outcome=_SERVED).facts(self._prices)]))
+        return _charged(self._booked([replace(entry, outcome=_SERVED)]))
 
     def charge(self) -> str | None:
         """What the key pays, in US dollars, once all attempts have ended; None if unknown. It will be booked."""
@@ -223,7 +227,19 @@ class Account:
         return _charged(self._decided)
 
     def _settled(self) -> Booking:
-        return settle_charges([entry.facts(self._prices) for entry in self._entries])
+        return self._booked(self._entries)
+
+    def _booked(self, entries: Sequence[Entry]) -> Booking:
+        facts = [entry.facts(self._prices) for entry in entries]
+        bounds, reservation = self.bounds, self.reservation
+        if bounds is None or reservation is None:
+            return settle_charges(facts)
+        bounded = settle_charges([replace(one, bound=bounds[one.subrequest]) for one in facts])
+        if not (bounded.above_bound and self.unpriced):
+            return bounded
+        booking = settle_charges(facts)
+        may = self._services.budgets.top_up(reservation, booking.charged, self._services.clock.wall_ns())
+        return booking if may else bounded
 
     def settle(self, status: int, error: GatewayError | None = None) -> bytes | None:
         """Close the account; a second call changes nothing. Returns what the key pays in US dollars, if known.
@@ -331,6 +347,7 @@ class Account:
             cost_usd=format_usd(booking.charged),
             confidence=booking.confidence,
             **({"unpriced": True} if booking.unpriced else {}),
+            **({"above_bound": True} if booking.above_bound else {}),
             **({"tier": tier} if (tier := _tier(booking.price, booking.terms)) else {}),
             ms=round(duration * 1000, 1),
             **(last.line() if last is not None and last.outcome.ok else {}),

@@ -178,6 +178,7 @@ class Exchange:
         account.reservation = services.budgets.reserve(
             account.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=self._why
         )
+        account.bounds, account.unpriced = (self._bounds, most is None) if self._exact else (None, False)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
@@ -287,7 +288,7 @@ class Exchange:
         if not self._services.budgets.top_up(reservation, most, now_ns):
             self._dearest = target
             return False
-        self._bounds = bounds
+        self._bounds[:] = bounds  # the account has them, too
         return True
 
     def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:

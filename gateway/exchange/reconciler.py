@@ -114,7 +114,8 @@ class Reconciler:
                 )
                 silent.add(place)
                 return
-        finding = find(ends, exchange.other_cost)
+        most = self._services.budgets.most_chargeable(exchange.key, exchange.team, exchange.model, exchange.reserved)
+        finding = find(ends, exchange.other_cost, most)
         if finding is not None:
             done = ((task, end) for task, end in zip(exchange.tasks, ends, strict=True) if end and end.done)
             doer, end = next(done, (None, None))

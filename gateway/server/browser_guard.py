@@ -6,7 +6,8 @@ request, whose answer the page cannot read but whose purchase it has made; and a
 Origin, and Sec-Fetch-Site where it comes from another site; the second carries the foreign name as Host.
 
 Where a key is asked for, none of this applies: a page does not know the key, and a browser sends one along only after
-a preflight, which is granted to listed pages only (cors.py). Any Host will do there.
+a preflight, which is granted to listed pages only (cors.py). Any Host will do there. The admin listener is stricter: it
+has pages of no kind to answer, and one route that may be open to all (AdminGuard).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from gateway.core.errors import ClientError
 from gateway.core.headers import Header
 from gateway.server.cors import CrossOrigin, foreign_origin
-from gateway.server.origins import host_of, is_local_page, is_this_machine
+from gateway.server.origins import host_of, is_address, is_internal, is_local_page, is_this_machine
 
 _BUYS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS"))
 _KEYS = frozenset((b"authorization", b"x-api-key", b"api-key"))
@@ -49,8 +50,50 @@ class BrowserGuard:
             refuse_pages(method, headers, self._hosts(), self._cors)
 
 
+class AdminGuard:
+    """The guard of the admin listener.
+
+    While it asks for no key, only what comes from this machine passes, as with a BrowserGuard. With a key the Host must
+    still be a name that no foreign page can have, since ``/metrics`` may be open to all, and a write must not come from
+    a foreign page: should a browser come to know a secret of this listener some day, such as a cookie, no page gains.
+
+    ``keyed``: whether the admin key is asked for at this moment. ``loopback``: whether only this machine reaches the
+    listener. ``hosts``: names besides those of this machine, in lower case.
+    """
+
+    def __init__(self, keyed: Callable[[], bool], loopback: bool, hosts: Callable[[], Collection[str]]) -> None:
+        self._keyed = keyed
+        self._loopback = loopback
+        self._hosts = hosts
+
+    def check(self, method: str, headers: Iterable[Header]) -> None:
+        """Raise as ``refuse_pages`` does."""
+        if not self._keyed():
+            refuse_pages(method, headers, self._hosts())
+            return
+        for name, value in headers:
+            if name == b"host" and not self._is_ours(host_of(value)):
+                raise _foreign_host(_ADMIN, "")
+        if method not in _BUYS_NOTHING:
+            refuse_pages(method, ((name, value) for name, value in headers if name != b"host"), why=_ADMIN)
+
+    def _is_ours(self, host: str) -> bool:
+        """An address is no name, so no page can have one resolve to another. Names without a dot, or under a top
+        that is no one's, are this network's: ``gateway:8401`` among containers. A listener of this machine alone has no
+        use for them.
+        """
+        if is_this_machine(host) or is_address(host) or host in self._hosts():
+            return True
+        return not self._loopback and is_internal(host)
+
+
 def refuse_pages(
-    method: str, headers: Iterable[Header], hosts: Collection[str] = (), cors: CrossOrigin | None = None
+    method: str,
+    headers: Iterable[Header],
+    hosts: Collection[str] = (),
+    cors: CrossOrigin | None = None,
+    *,
+    why: str = "",
 ) -> None:
     """Raise 403 ``foreign_origin`` for what a foreign page sent or what came under a foreign name.
 
@@ -58,7 +101,8 @@ def refuse_pages(
     body but ``application/json`` without a key: other programs here serve pages too. A body without a type is included.
     Pages that ``cors`` trusts, and programs that are no browsers and send no Origin, may send any type.
 
-    ``headers``: names in lower case. ``hosts``: further names that are ours, in lower case.
+    ``headers``: names in lower case. ``hosts``: further names that are ours, in lower case. ``why``: what the refusal
+    begins with, in place of a sentence on the key that is not asked for.
     """
     pages = set()
     told: dict[bytes, bytes] = {}
@@ -66,12 +110,12 @@ def refuse_pages(
         if name == b"host":
             _check_host(value, hosts)
         elif name == b"origin":
-            pages.add(_kind_of_page(value, cors))
+            pages.add(_kind_of_page(value, cors, why))
         elif name in _TOLD:
             told[name] = value
     # To a browser http://localhost and http://127.0.0.1 are two sites, so the Origin counts for more.
     if not pages and told.get(b"sec-fetch-site", b"").lower() == b"cross-site":
-        raise _foreign_page("its Sec-Fetch-Site says that another site sent it", cors)
+        raise _foreign_page("its Sec-Fetch-Site says that another site sent it", cors, why)
     if _LOCAL in pages and method not in _BUYS_NOTHING and not _needed_a_preflight(told):
         raise ClientError(
             415,
@@ -84,15 +128,15 @@ def refuse_pages(
 def _check_host(value: bytes, hosts: Collection[str]) -> None:
     host = host_of(value)
     if not is_this_machine(host) and host not in hosts and value:  # an empty one passes for a missing one
-        raise _foreign_host()
+        raise _foreign_host(_WHY, ", or set keys: 'keys' for the API, 'admin.key' for the admin routes")
 
 
-def _kind_of_page(origin: bytes, cors: CrossOrigin | None) -> str:
+def _kind_of_page(origin: bytes, cors: CrossOrigin | None, why: str) -> str:
     if cors is not None and cors.trusts(origin):
         return _TRUSTED
     if is_local_page(origin):
         return _LOCAL
-    raise _foreign_page("its Origin is a page from elsewhere", cors)
+    raise _foreign_page("its Origin is a page from elsewhere", cors, why)
 
 
 def _needed_a_preflight(told: Mapping[bytes, bytes]) -> bool:
@@ -101,21 +145,24 @@ def _needed_a_preflight(told: Mapping[bytes, bytes]) -> bool:
 
 
 _WHY = "The gateway asks for no key here, so it answers only this machine, and this request may come from a web page: "
+_ADMIN = "The admin routes answer no web page, and this request may come from one: "
 
 
-def _foreign_host() -> ClientError:
+def _foreign_host(why: str, else_: str) -> ClientError:
     return ClientError(
         403,
         "permission_error",
         "foreign_origin",
-        f"{_WHY}its Host is not a name of this machine. Call it as localhost, add the name to 'hosts' of the gateway's "
-        "configuration, or set keys: 'keys' for the API, 'admin.key' for the admin routes.",
+        f"{why}its Host is not a name of this machine. Call it as localhost, add the name to 'hosts' of the gateway's "
+        f"configuration{else_}.",
     )
 
 
-def _foreign_page(reason: str, cors: CrossOrigin | None) -> ClientError:
+def _foreign_page(reason: str, cors: CrossOrigin | None, why: str) -> ClientError:
     if cors is not None:
         return foreign_origin(_WHY + reason)
+    if why:
+        return ClientError(403, "permission_error", "foreign_origin", f"{why}{reason}.")
     return ClientError(
         403, "permission_error", "foreign_origin", f"{_WHY}{reason}. The admin routes answer no pages; set 'admin.key'."
     )

@@ -15,6 +15,13 @@ from gateway.core.headers import Headers
 EXTENSION = "piapi.connection"
 
 
+class Slots(Protocol):
+    """What slots.py does with a connection that made a request."""
+
+    def admit(self, connection: DownstreamConnection) -> None: ...
+    def renew(self, connection: DownstreamConnection) -> None: ...
+
+
 class DownstreamConnection(Protocol):
     """The connection of the request being served. One request is served at a time."""
 
@@ -34,6 +41,16 @@ class DownstreamConnection(Protocol):
     @property
     def request_complete(self) -> bool:
         """The whole request has arrived."""
+        ...
+
+    @property
+    def slots(self) -> Slots:
+        """The open connections of the listener, of which this is one."""
+        ...
+
+    @property
+    def idle(self) -> bool:
+        """No request is being read or answered, and none has begun to come."""
         ...
 
     def close_after_answer(self) -> None:
@@ -64,3 +81,26 @@ class DownstreamConnection(Protocol):
 def connection_of(scope: MutableMapping[str, Any]) -> DownstreamConnection:
     """The connection behind an ASGI scope. KeyError if another server made the scope."""
     return cast("DownstreamConnection", scope["extensions"][EXTENSION])
+
+
+def admit(scope: MutableMapping[str, Any]) -> None:
+    """The request may be made: its connection is no stranger's any more, and is kept open before others (slots.py)."""
+    if (connection := _known(scope)) is not None:
+        connection.slots.admit(connection)
+
+
+def renew(scope: MutableMapping[str, Any]) -> None:
+    """The request is one that anybody may make, and is answered: of strangers' connections, it makes room last."""
+    if (connection := _known(scope)) is not None:
+        connection.slots.renew(connection)
+
+
+def close_after_answer(scope: MutableMapping[str, Any]) -> None:
+    """The connection ends with the answer to this request."""
+    if (connection := _known(scope)) is not None:
+        connection.close_after_answer()
+
+
+def _known(scope: MutableMapping[str, Any]) -> DownstreamConnection | None:
+    found: DownstreamConnection | None = scope.get("extensions", {}).get(EXTENSION)
+    return found

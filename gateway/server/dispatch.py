@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.core.errors import ClientError, GatewayError, internal_error
 from gateway.core.headers import Headers
 from gateway.server.body import SenderGone
-from gateway.server.browser_guard import BrowserGuard
+from gateway.server.browser_guard import AdminGuard, BrowserGuard
 from gateway.server.cors import CrossOrigin
 from gateway.server.downstream import Downstream
 from gateway.server.headers import header
@@ -46,7 +46,7 @@ class Dispatch:
         hot: Mapping[str, Mapping[str, RouteHandler]],
         routes: Sequence[Route],
         on_crash: Callable[[str, Exception], None],
-        guard: BrowserGuard | None = None,
+        guard: BrowserGuard | AdminGuard | None = None,
         cors: CrossOrigin | None = None,
         *,
         secret: tuple[str, ...] = (),

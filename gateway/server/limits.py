@@ -25,6 +25,9 @@ class ServerLimits:
     """What comes while so many are open is answered 503 …"""
     refusals: int = 16
     """… but only so many at a time: an answer needs a descriptor. The rest are closed at once."""
+    strangers: int | None = None
+    """So many of them at most may be open without a request that was admitted; then the oldest makes room, before
+    anything is refused (slots.py). None: all connections are equal, and none makes room."""
 
 
 def client_connections(descriptors: int | None, reserved: int) -> int:
@@ -36,3 +39,8 @@ def client_connections(descriptors: int | None, reserved: int) -> int:
     if descriptors is None:
         return ServerLimits().connections
     return max(1, min(ServerLimits().connections, (descriptors - reserved) // 2 - ServerLimits().refusals))
+
+
+def admin_strangers(descriptors: int | None) -> int:
+    """How many connections that have shown no key the admin listener keeps open; the descriptors' share is small."""
+    return 256 if descriptors is None else max(16, min(256, descriptors // 64))

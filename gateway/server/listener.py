@@ -25,6 +25,9 @@ from gateway.server.proxy_protocol import ProxyHeaderReader
 from gateway.server.state import Application, ListenerState
 
 BACKLOG = 2048
+ACCEPTED_AT_ONCE = 8
+"""Connections that asyncio's own loop accepts in one turn; uvloop accepts one. Of a burst that is accepted at once, the
+first would make room for the last (slots.py) before what they sent had been read."""
 STOP_TIME = 1.0
 """Seconds that applications are given to notice that their connections were cut."""
 
@@ -49,6 +52,11 @@ class RunningServer:
     def connections(self) -> int:
         """Open client connections, idle ones included."""
         return len(self._state.connections)
+
+    @property
+    def evicted(self) -> int:
+        """Connections that had to make room for others so far."""
+        return self._state.slots.evicted
 
     @property
     def requests(self) -> int:
@@ -134,13 +142,15 @@ async def start_server(
     """
     state = ListenerState(app, limits or ServerLimits(), on_refused, cors, hostless, trusted)
     loop = asyncio.get_running_loop()
+    sockets, connection = await _bind(host, port), partial(_connection, loop, state)
     listeners = [
-        await loop.create_server(partial(_connection, loop, state), sock=bound, backlog=BACKLOG, start_serving=False)
-        for bound in await _bind(host, port)
+        await loop.create_server(connection, sock=bound, backlog=ACCEPTED_AT_ONCE, start_serving=False)
+        for bound in sockets
     ]
     server = RunningServer(state, listeners)
-    for listener in listeners:
+    for listener, bound in zip(listeners, sockets, strict=True):
         await listener.start_serving()
+        bound.listen(BACKLOG)  # what the loop was told is how many it takes at once, and how many may wait
     return server
 
 

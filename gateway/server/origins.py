@@ -21,6 +21,10 @@ _MACHINE = frozenset(("localhost", "host.docker.internal"))
 """Names that lead to this machine by definition; the second is its name inside a container."""
 
 
+_INTERNAL = (".internal", ".local", ".lan", ".home.arpa", ".localdomain", ".svc")
+"""Names under which nothing can be registered (RFC 6762, RFC 8375, ICANN's .internal), and a cluster's own."""
+
+
 @lru_cache(maxsize=256)
 def host_of(value: bytes) -> str:
     """The host of ``host[:port]`` in lower case, without brackets and without the dot of the root."""
@@ -44,6 +48,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@lru_cache(maxsize=256)
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address and no name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_internal(host: str) -> bool:
+    """Whether a name can mean something within one network only: it has no dot, or no registry has its top."""
+    return bool(host) and ("." not in host or host.endswith(_INTERNAL))
 
 
 def normal_origin(value: bytes) -> bytes:

@@ -33,6 +33,7 @@ from gateway.server.proxy_protocol import Source, begins_as_header
 from gateway.server.request_head import WATCHED, check_headers, check_request_line, check_upgrade, without_offer
 from gateway.server.response_head import response_head
 from gateway.server.scope import connection_scope, request_scope
+from gateway.server.slots import Seat
 from gateway.server.state import ListenerState
 from gateway.server.unsent import unsent_bytes
 
@@ -40,7 +41,6 @@ REQUEST = "request"
 """The name of the task in which the application answers a request."""
 
 _log = logging.getLogger("gateway.server")
-
 
 HEAD, BODY, ANSWER, CLOSING = ConnectionStage
 
@@ -57,6 +57,7 @@ class ServerProtocol(asyncio.Protocol):
         self._loop = loop
         self._state = state
         self._limits = state.limits
+        self.slots = state.slots
         self._parser = httptools.HttpRequestParser(self)
         self._watchdog = Watchdog(loop, self._waited_too_long)
         self._cycle: RequestCycle | None = None  # the present request, or the last one
@@ -70,12 +71,10 @@ class ServerProtocol(asyncio.Protocol):
         self._of_page = False  # the present request has an Origin
         self._content = 0  # bytes of the present body
         self._framing = 0  # bytes that came since the body's last byte of content
-        self._ignoring_upgrade = False
+        self._ignoring_upgrade = self._still_sending = False
         self._offer_dropped = False  # the head is being read once more, without its offer
-        self._still_sending = False
         self._unsent = 0
-        self.gone = False
-        self.stalled = False
+        self.gone = self.stalled = False
         self.refusal: tuple[GatewayError, str] | None = None
         self.on_gone: Callable[[], None] | None = None
 
@@ -84,6 +83,10 @@ class ServerProtocol(asyncio.Protocol):
     @property
     def request_complete(self) -> bool:
         return self._stage is ANSWER
+
+    @property
+    def idle(self) -> bool:
+        return self._stage is HEAD and not self._head_began
 
     def close_after_answer(self) -> None:
         if self._cycle is not None:
@@ -115,20 +118,20 @@ class ServerProtocol(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self._flow = FlowControl(self.transport, self._limits.write_stall, self._stalled)
         self._scope = connection_scope(transport, self)
-        connections = self._state.connections
-        connections.add(self)
-        self._one_too_many = len(connections) > self._limits.connections
         self._watchdog.watch(self._loop.time() + self._limits.head_timeout)
-        if len(connections) > self._limits.connections + self._limits.refusals:
+        seat = self.slots.enter(self, self._scope["client"], self._limits)
+        self._one_too_many = seat is not Seat.GIVEN
+        if seat is Seat.NONE:
             self.transport.abort()
             self._tell_refused(gateway_overloaded(), request_id(()))
 
     def comes_from(self, client: Source) -> None:
         """A proxy that is believed said so, before the first request."""
         self._scope["client"] = client
+        self.slots.renew(self, client)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._state.connections.discard(self)
+        self.slots.leave(self)
         self._stage = CLOSING
         self._watchdog.stop()
         if self._cycle is not None:
@@ -176,11 +179,9 @@ class ServerProtocol(asyncio.Protocol):
         if self._stage is not HEAD:
             raise malformed_request("a request was sent before the last one was answered")
         self._url = b""
-        self._headers = []
-        self._watched = []
-        self._of_page = False
+        self._headers, self._watched = [], []
+        self._of_page = self.gone = self.stalled = False
         self._content = self._framing = 0
-        self.gone = self.stalled = False
         self.refusal = None
 
     def on_url(self, url: bytes) -> None:

@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
 from gateway.server.connection import DownstreamConnection
 from gateway.server.limits import ServerLimits
+from gateway.server.slots import ConnectionSlots
 
 Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 """ASGI's callable, version 3, for HTTP alone."""
@@ -41,14 +42,19 @@ class ListenerState:
     date: bytes = b""
     """The Date header of every answer, as a whole line."""
 
-    connections: set[DownstreamConnection] = field(default_factory=set)
-    """Open connections, idle ones included."""
+    slots: ConnectionSlots = field(default_factory=ConnectionSlots)
+    """The open connections, idle ones included."""
 
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """The application's running calls."""
 
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set each time that a connection has closed."""
+
+    @property
+    def connections(self) -> set[DownstreamConnection]:
+        """Open connections, idle ones included."""
+        return self.slots.connections
 
     def headers_for(self, origins: Sequence[bytes]) -> Headers:
         """What an answer says to the page that its request came from. Of two Origins none is believed."""

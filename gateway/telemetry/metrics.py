@@ -49,7 +49,7 @@ class Sources:
     ``upstream_keys``: upstream, the pool entry's name, available.
     ``pending``: the ledger's rows not yet committed.
     ``lag``: seconds by which the event loop was late.
-    ``auth_failures``: requests with a missing or wrong key.
+    ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
     ``money``: budgets and charges.
     ``catalogue_age``: days since the built-in prices were last looked through.
     """
@@ -59,6 +59,7 @@ class Sources:
     pending: Callable[[], int]
     lag: Callable[[], float]
     auth_failures: Callable[[], int]
+    admin_auth_failures: Callable[[], int]
     money: Callable[[], MoneySources]
     catalogue_age: Callable[[], int]
 
@@ -170,11 +171,14 @@ class Metrics(Collector):
         pending: Callable[[], int],
         lag: Callable[[], float],
         auth_failures: Callable[[], int],
+        admin_auth_failures: Callable[[], int],
         money: Callable[[], MoneySources],
         catalogue_age: Callable[[], int],
     ) -> None:
         """Set the callables that a scrape asks (see ``Sources``)."""
-        self._sources = Sources(endpoints, upstream_keys, pending, lag, auth_failures, money, catalogue_age)
+        self._sources = Sources(
+            endpoints, upstream_keys, pending, lag, auth_failures, admin_auth_failures, money, catalogue_age
+        )
 
     def observe(self, finished: FinishedExchange) -> None:
         """Count a request that has ended. To be called once for each, where it is settled."""
@@ -356,3 +360,8 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
     failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
     failures.add_metric((), sources.auth_failures())
     yield failures
+    guesses = CounterMetricFamily(
+        "gateway_admin_auth_failures_total", "Requests to the admin listener with a missing or wrong admin key."
+    )
+    guesses.add_metric((), sources.admin_auth_failures())
+    yield guesses

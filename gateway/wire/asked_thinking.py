@@ -8,11 +8,15 @@ budget, a switch there that is not off asks for thinking.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 UNBOUNDED_THINKING = 32_768
 """Tokens of thinking beside the client's bound that are assumed where it was asked for without a budget of its own."""
+
+MOST_THINKING = 10_000_000
+"""Tokens of the largest budget that is counted; no model writes so much."""
 
 _OPENAIS = ("gpt-", "chatgpt-", "o1", "o3", "o4")
 _OTHER_SUBJECTS = frozenset({"messages", "tools", "functions", "response_format", "metadata"})
@@ -55,26 +59,42 @@ def _places(fields: Mapping[str, Any], *, within: bool) -> Iterator[tuple[list[i
     for name, value in fields.items():
         word = name.lower().replace("_", "").replace("-", "")
         about = within or any(part in word for part in _ABOUT_THINKING)
-        for inner in value if isinstance(value, list) else (value,):
+        for inner in _flat(value):
             if isinstance(inner, dict):
                 yield from _places(inner, within=about)
-        if isinstance(value, (dict, list)) or not (about or word in _BY_THEMSELVES):
-            continue
-        number = _whole(value)
-        if word.endswith(_SWITCHES) or (within and word in _SWITCHES_WITHIN):
-            asked = asked or not (_is_off(value) or word.startswith(_ONLY_SHOWN))
-        elif number is not None:
-            budgets.append(number)
+            elif about or word in _BY_THEMSELVES:
+                number = _tokens(inner)
+                if word.endswith(_SWITCHES) or (within and word in _SWITCHES_WITHIN):
+                    asked = asked or not (_is_off(inner) or word.startswith(_ONLY_SHOWN))
+                elif number is not None:
+                    budgets.append(number)
     yield budgets, asked
 
 
-def _whole(value: object) -> int | None:
-    """A number of tokens; relays take it as text as well."""
-    if isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) <= 12:
-        return int(value)
-    if isinstance(value, float) and abs(value) < 1e12:
-        return int(value)
-    return value if type(value) is int else None
+def _flat(value: object) -> Iterator[object]:
+    if isinstance(value, list):
+        for inner in value:
+            yield from _flat(inner)
+    else:
+        yield value
+
+
+def _tokens(value: object) -> int | None:
+    """A number of tokens, rounded up; relays take it as text as well, in any form of a number: ``"1.2e4"``.
+
+    A text that only begins like a number is taken for thinking without end: what a relay reads in it is not known.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if not text or not (text[0].isdigit() or text[0] in "+-."):
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            return MOST_THINKING
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return math.ceil(max(-1, min(value, MOST_THINKING))) if value == value else MOST_THINKING
 
 
 def _is_off(value: object) -> bool:

@@ -6,24 +6,21 @@ answer does not say. Every vendor has other words for it; what is not known here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.billing_terms import Asked, Lifetime
+from gateway.core.billing_terms import USUAL_TIERS, Asked, Lifetime, named_tier
 from gateway.core.types import Usage
 from gateway.wire.asked_thinking import most_thinking
-from gateway.wire.tokens import COUNTED_EXACTLY
+from gateway.wire.known_chat import OWN_TOOLS, SEARCHING_MODELS, unknown_asked
 from gateway.wire.writable import dump_json
 
 UNBOUNDED_CALLS = 10
 """Calls a tool of the provider's is assumed to make at most if the request does not say."""
 
-FETCHED_BY_CALL = 16_384
-"""Input tokens that a search is assumed to add at most."""
-
-_OWN_TOOLS = ("function", "custom")
-_SEARCHING_MODELS = ("-search-preview", "-search-api", ":online", "sonar")
+_UNKNOWN_TIER = "of more than one word"
+_USUAL_SPEEDS = ("standard", "default", "normal")
 _SEARCHING_MUCH = "deep-research"
 _HOURS: Mapping[str, Lifetime] = {"1h": "hour", "12h": "12h"}
 _LONGEST_FIRST: tuple[Lifetime, ...] = ("12h", "hour", "usual")
@@ -36,15 +33,29 @@ def asked_of(body: Mapping[str, Any], model: str) -> Asked:
 
     ``body``: has passed ``parse_chat_request``. ``model``: the upstream's name.
     """
-    return Asked(asked_tier(body), _most_calls(body, model), _longest(_lifetimes(body)))
+    return Asked(_dearest_tier(body), _most_calls(body, model), _longest(_lifetimes(body)))
 
 
 def asked_tier(body: Mapping[str, Any]) -> str | None:
     """The service tier that a request asks for; None if it names none. Anthropic's fast mode is a ``speed``."""
     if body.get("speed") == "fast":
         return "fast"
-    tier = body.get("service_tier")
-    return tier[:64] if isinstance(tier, str) and tier.strip() else None
+    return _text(body.get("service_tier"))
+
+
+def _dearest_tier(body: Mapping[str, Any]) -> str | None:
+    """The tier to reserve for: what is no text, or not alone, is a tier that is not known."""
+    speed, tier = body.get("speed"), body.get("service_tier")
+    if (speed and not isinstance(speed, str)) or (tier and not isinstance(tier, str)):
+        return _UNKNOWN_TIER
+    speed, tier = _text(speed), _text(tier)
+    if speed is None or speed.strip().lower() in _USUAL_SPEEDS:
+        return tier
+    return speed if named_tier(tier) in (None, *USUAL_TIERS) else _UNKNOWN_TIER
+
+
+def _text(value: object) -> str | None:
+    return value[:64] if isinstance(value, str) and value.strip() else None
 
 
 def as_asked(usage: Usage, body: Mapping[str, Any], model: str) -> Usage:
@@ -69,22 +80,17 @@ def as_asked(usage: Usage, body: Mapping[str, Any], model: str) -> Usage:
     return replace(usage, cache_write_12h_tokens=written)
 
 
-def most_beside(body: Mapping[str, Any], model: str, count: Callable[[str], int]) -> tuple[int, int]:
+def most_beside(body: Mapping[str, Any], model: str) -> tuple[int, int]:
     """The output tokens of one choice that may come on top of the client's bound: of thinking, which count against what
     the model can write, and of a prediction that was not used, which do not.
-
-    ``count``: counts a text's tokens.
     """
     prediction = body.get("prediction")
-    if not prediction:
-        return most_thinking(body, model), 0
-    told = dump_json(prediction)
-    return most_thinking(body, model), count(told.decode()) if len(told) <= COUNTED_EXACTLY else len(told)
+    return most_thinking(body, model), len(dump_json(prediction)) if prediction else 0
 
 
 def _searches(body: Mapping[str, Any], model: str) -> bool:
     """Whether the answer is a web search's, of which OpenAI's chat and Perplexity sell one with each answer."""
-    return body.get("web_search_options") is not None or any(name in model for name in _SEARCHING_MODELS)
+    return body.get("web_search_options") is not None or any(name in model for name in SEARCHING_MODELS)
 
 
 def _most_calls(body: Mapping[str, Any], model: str) -> int:
@@ -92,17 +98,13 @@ def _most_calls(body: Mapping[str, Any], model: str) -> int:
     calls = 0
     tools = body.get("tools")
     for tool in tools if isinstance(tools, list) else ():
-        if isinstance(tool, dict) and tool.get("type") not in _OWN_TOOLS and not isinstance(tool.get("function"), dict):
+        if isinstance(tool, dict) and tool.get("type") not in OWN_TOOLS and not isinstance(tool.get("function"), dict):
             calls += _bound(tool.get("max_uses"), UNBOUNDED_CALLS)
     search = body.get("search_parameters")
     if isinstance(search, dict):  # xAI's, which sells by the source
         calls += _bound(search.get("max_search_results"), 2 * UNBOUNDED_CALLS)
-    others = (name for name in body.keys() - {"web_search_options", "search_parameters"} if body[name])
-    if any("search" in name or name == "plugins" for name in others):
+    if any(name != "search_parameters" for name in unknown_asked(body)):  # one of them may be a search
         calls += UNBOUNDED_CALLS
-    most = body.get("max_tool_calls")
-    if type(most) is int and most >= 0:
-        calls = min(calls, most)
     if _searches(body, model):
         calls += UNBOUNDED_CALLS if _SEARCHING_MUCH in model else 1
     return calls * (body.get("n") or 1)

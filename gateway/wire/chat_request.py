@@ -32,6 +32,8 @@ MAX_CHOICES = 128
 # PiAPI's callback goes to no upstream under any configuration: it would be called on behalf of the gateway's own key.
 _CALLBACK = "webhook_config"
 _WITHHELD = (*STEERING_FIELDS, _CALLBACK)
+_CONFIG = "config"
+_CALLBACK_IN_CONFIG = f"{_CONFIG}.{_CALLBACK}"  # where PiAPI's tasks have it
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ def parse_chat_request(body: dict[str, Any], size: int = 0) -> ChatRequest:
         n=body.get("n") or 1,
         max_output_tokens=max(limits) if limits else None,
         body=body,
-        withheld=tuple(name for name in _WITHHELD if name in body),
+        withheld=_withheld(body),
         size=size,
     )
 
@@ -100,8 +102,17 @@ def without_withheld(request: ChatRequest, passed: Set[str]) -> tuple[ChatReques
         return request, None
     left_out = [name for name in request.withheld if name not in passed or name == _CALLBACK]
     body = {name: value for name, value in request.body.items() if name not in left_out}
-    named = [name for name in left_out if request.body[name] is not None]
+    if _CALLBACK_IN_CONFIG in left_out:
+        kept = {name: value for name, value in body.pop(_CONFIG).items() if name != _CALLBACK}
+        body |= {_CONFIG: kept} if kept else {}
+    named = [name for name in left_out if name == _CALLBACK_IN_CONFIG or request.body[name] is not None]
     return replace(request, body=body), f"ignored: {', '.join(named)}" if named else None
+
+
+def _withheld(body: dict[str, Any]) -> tuple[str, ...]:
+    names = tuple(name for name in _WITHHELD if name in body)
+    config = body.get(_CONFIG)
+    return (*names, _CALLBACK_IN_CONFIG) if type(config) is dict and _CALLBACK in config else names
 
 
 def upstream_body(request: ChatRequest, model: str, wishes: frozenset[Wish] = ALL_WISHES) -> bytes:

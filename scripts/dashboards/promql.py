@@ -28,6 +28,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "gateway_upstream_key_available": ("upstream", "upstream_key"),
     "gateway_requests_in_flight": ("route",),
     "gateway_auth_failures_total": (),
+    "gateway_admin_auth_failures_total": (),
     "gateway_event_loop_lag_seconds": (),
     "gateway_ledger_rows_pending": (),
     "gateway_key_budget_usd": OWNER,

@@ -68,6 +68,11 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "Admin: the reloaded configuration has an error, so the old one stays in force.",
         "Correct the lines that the message names; `piapi-gateway check` shows them too.",
     ),
+    (400, "ambiguous_api_key"): Meaning(
+        "Two `Authorization` headers came, or two headers with different keys, so it is not sure which of them counts; "
+        "none was looked at.",
+        "Send one key, once. A program that insists on a key of its own beside yours may send an empty one.",
+    ),
     (401, "invalid_api_key"): Meaning(
         "The key is missing, wrong, revoked or expired: one answer for all, so that nothing can be learned from it. "
         "On the admin listener: the admin key.",
@@ -86,7 +91,8 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     ),
     (403, "foreign_origin"): Meaning(
         "No key is asked for, and the request may come from a web page or names a host that is not this machine; or a "
-        "browser asked whether a page may call that is not listed.",
+        "browser asked whether a page may call that is not listed. On the admin listener also with a key: its Host is "
+        "none of the gateway's names, or a write comes from another site's page.",
         "Call from a program on this machine by `127.0.0.1` or `localhost`, or make a virtual key and send it. A page "
         "that may call belongs into `cors.origins`, a name of this machine into `hosts`.",
     ),

@@ -112,6 +112,7 @@ def observed() -> Metrics:
         pending=lambda: 0,
         lag=lambda: 0.0,
         auth_failures=lambda: 0,
+        admin_auth_failures=lambda: 0,
         money=lambda: MoneySources(
             [BudgetFigure("k", "t", 1, 1), BudgetFigure("k", "t", 1, 1, "m"), BudgetFigure("", "t", 1, 1)],
             [("k", "t", 1)],

@@ -25,6 +25,9 @@ PAGES = (
 )
 """The pages from outside docs/ that the site has too, where they exist."""
 
+RENAMED = {"SECURITY.md": "reporting.md"}
+"""Pages whose place in the site has another name: it has a security.md, too, and some disks know no upper case."""
+
 PICTURES = frozenset({".png", ".svg", ".jpg", ".webp"})
 
 _LINK = re.compile(r"(?P<mark>!?)\[(?P<words>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^()\s]+)\)")
@@ -49,7 +52,7 @@ class Link:
 
 def site_path(path: str) -> str:
     """A file of the repository → its place in the site, if the site has it. A folder's README.md is its index."""
-    place = path.removeprefix(DOCS)
+    place = RENAMED.get(path) or path.removeprefix(DOCS)
     return place.removesuffix("README.md") + "index.md" if place.endswith("README.md") else place
 
 

@@ -146,14 +146,14 @@ async def test_a_gateway_that_refuses_is_an_error_and_the_store_is_not_read_inst
 ) -> None:
     document = settings(sandbox, folder, admin={"listen": "127.0.0.1:0", "key": ADMIN_KEY})
     async with serving(folder, document) as gateway:
-        for key in ("wrong-admin-key", ""):
+        for key in ("wrong-admin-key-0123456789", ""):
             admin = {"listen": gateway.admin.removeprefix("http://"), "key": key}
             write(folder, {**document, "admin": admin})
             for line in (*READING, ["keys", "create", "carol"], ["status"]):
                 told = one_line(await command(*line), 1)
                 assert "admin.key is not the running gateway's" in told
                 assert "(--config)" in told
-                assert "wrong-admin-key" not in told
+                assert "wrong-admin-key-0123456789" not in told
 
 
 async def test_something_else_that_answers_is_an_error_too(folder: Path, sandbox: Sandbox) -> None:

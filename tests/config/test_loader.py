@@ -97,7 +97,7 @@ class TestWithoutAFile:
                 "PIAPI_API_KEY_3": "three",
                 "BACKUP_API_KEY": "backup",
                 "BACKUP_BASE_URL": "https://relay.example.com/v1",
-                "GATEWAY_ADMIN_KEY": "admin",
+                "GATEWAY_ADMIN_KEY": "admin-of-the-environment",
             },
         )
         piapi, backup = config.upstreams["piapi"], config.upstreams["backup"]
@@ -107,9 +107,9 @@ class TestWithoutAFile:
             ("https://proxy.piapi.ai", None),
         ]
         assert [end.url for end in backup.endpoints] == ["https://relay.example.com"]
-        assert config.admin.key == "admin"
+        assert config.admin.key == "admin-of-the-environment"
         assert config.off == ()
-        assert config.secrets == {"one", "three", "backup", "admin"}
+        assert config.secrets == {"one", "three", "backup", "admin-of-the-environment"}
 
     def test_everything_else_has_its_default(self):
         config = load(None, {})
@@ -233,6 +233,8 @@ class TestSecrets:
         config = load_text(FULL.replace("sqlite:////var/lib/gateway/ledger.db", "postgresql://u:p%40ss@h/d"), ENVIRON)
         printed = repr(config)
         assert [secret for secret in config.secrets if secret in printed] == []
+        assert config.budget_alerts.webhook
+        assert config.budget_alerts.webhook not in printed, "the addresses of chat services are secrets"
 
     def test_blanks_around_a_key_are_dropped(self, load_text):
         config = load_text("", {"PIAPI_API_KEY": "one\n"})

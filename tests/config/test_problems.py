@@ -151,7 +151,7 @@ class TestTheFileItself:
         ("keys: [{name: alice}]", "1:8: keys[0].key: is missing; give it a value"),
         ("keys: [{name: other, key: k}]",
          "1:15: keys[0].name: 'other' has a meaning of its own in metrics; choose another"),
-        ("admin: {key: k}\nkeys: [{name: alice, key: k}]",
+        ("admin: {key: 0-both-the-same-0}\nkeys: [{name: alice, key: 0-both-the-same-0}]",
          "2:27: keys[0].key: this is the admin key; a virtual key must differ from it"),
         ("keys: [{name: alice, key: k, models: []}]", "1:38: keys[0].models: expected at least one entry"),
         ("teams: {growth: {}}\nkeys: [{name: alice, key: k, team: grwth}]",

@@ -74,6 +74,7 @@ class TestAlerts:
             "GatewaySpendWithoutPrice",
             "GatewayLedgerPendingGrowing",
             "GatewayMissing",
+            "GatewayAdminGuessed",
             "GatewayErrorRatio",
             "GatewayUpstreamOut",
             "GatewayUpstreamKeyDead",

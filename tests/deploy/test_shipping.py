@@ -94,13 +94,13 @@ class TestCompose:
                     assert value.startswith("${")
 
 
-ENVIRONMENT = {"PIAPI_API_KEY": "sk-piapi", "GATEWAY_ADMIN_KEY": "admin-key"}
+ENVIRONMENT = {"PIAPI_API_KEY": "sk-piapi", "GATEWAY_ADMIN_KEY": "admin-key-0123456789"}
 
 
 class TestTheGatewaysConfiguration:
     def test_is_valid(self) -> None:
         config = load(DEPLOY / "gateway.yaml", ENVIRONMENT)
-        assert config.admin.key == "admin-key"
+        assert config.admin.key == "admin-key-0123456789"
         assert config.admin.open_metrics
         assert config.requires_key()
 

@@ -166,16 +166,22 @@ class Rig:
 
     # Looking
 
+    @property
+    def _admin_key(self) -> str | None:
+        return self.gateway.config.admin.key or None
+
     def tasks(self) -> list[TaskRow]:
         """The upstream tasks that the ledger knows of at this moment."""
         return read_tasks(self.folder / "gateway.db")
 
     async def figures(self) -> Figures:
-        return Figures((await get(f"{self.gateway.admin_url}/metrics")).decode())
+        return Figures((await get(f"{self.gateway.admin_url}/metrics", self._admin_key)).decode())
 
     async def usage(self, by: str) -> list[dict[str, Any]]:
         """``GET /admin/v1/usage``."""
-        rows: list[dict[str, Any]] = json.loads(await get(f"{self.gateway.admin_url}/admin/v1/usage?by={by}"))["data"]
+        rows: list[dict[str, Any]] = json.loads(
+            await get(f"{self.gateway.admin_url}/admin/v1/usage?by={by}", self._admin_key)
+        )["data"]
         return rows
 
     async def rows(self, count: int) -> list[Row]:

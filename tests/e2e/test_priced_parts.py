@@ -137,7 +137,8 @@ async def test_a_client_reads_openais_words_and_loses_none_of_the_vendors(
         assert usage["prompt_tokens_details"]["cache_write_tokens"] == 3
 
 
-BUDGETED = MODELS + f"keys: [{{name: alice, team: growth, key: {ALICE}, budget: 5/day}}]\n"
+BUDGETED = MODELS + f"keys: [{{name: alice, team: growth, key: {ALICE}, budget: 100/day}}]\n"
+"""Room for a whole window in the dearest tier, which is reserved where something may be fetched."""
 
 
 ASKED = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import pytest
 
@@ -25,11 +26,11 @@ GOOD = [
     ([(b"authorization", b"bearer sk-alice")], ALICE),
     ([(b"authorization", b"BEARER   sk-alice ")], ALICE),
     ([(b"x-api-key", b"sk-bob")], BOB),
-    ([(b"x-api-key", b"sk-bob"), (b"authorization", b"Bearer sk-alice")], ALICE),
+    ([(b"x-api-key", b"sk-alice"), (b"authorization", b"Bearer sk-alice")], ALICE),
+    ([(b"x-api-key", b" sk-alice "), (b"authorization", b"Bearer sk-alice"), (b"api-key", b"sk-alice")], ALICE),
     ([(b"x-api-key", b"sk-bob"), (b"authorization", b"Basic c2s6")], BOB),
     ([(b"api-key", b"sk-bob")], BOB),
-    ([(b"api-key", b"sk-bob"), (b"x-api-key", b"sk-alice")], ALICE),
-    ([(b"api-key", b"sk-bob"), (b"authorization", b"Bearer sk-alice")], ALICE),
+    ([(b"api-key", b"sk-alice"), (b"x-api-key", b"sk-alice")], ALICE),
     ([(b"api-key", b"sk-bob"), (b"authorization", b"Bearer ")], BOB),
     ([(b"x-api-key", b""), (b"api-key", b"sk-bob")], BOB),
 ]
@@ -47,11 +48,17 @@ BAD = [
     [(b"authorization", b"Bearer " + digest(b"sk-alice"))],
     [(b"x-api-key", b"")],
     [(b"x-api-key", b"sk-nobody")],
-    [(b"authorization", b"Bearer sk-nobody"), (b"x-api-key", b"sk-bob")],
     [(b"api-key", b"")],
     [(b"api-key", b"sk-nobody")],
     [(b"api-key", b"Bearer sk-bob")],
-    [(b"x-api-key", b"sk-nobody"), (b"api-key", b"sk-bob")],
+    [(b"authorization", b"Bearer Bearer sk-alice")],
+    [(b"authorization", b"Bearer sk-alice\x00")],
+    [(b"authorization", b"Bearer sk-alice sk-alice")],
+    [(b"authorization", b"Bearer,sk-alice")],
+    [(b"authorization", b"Token sk-alice")],
+    [(b"authorization", b"Bearer " + b"k" * (1 << 20))],
+    [(b"cookie", b"authorization=Bearer sk-alice; x-api-key=sk-alice")],
+    [(b"proxy-authorization", b"Bearer sk-alice")],
 ]
 
 AMBIGUOUS = [
@@ -59,6 +66,11 @@ AMBIGUOUS = [
     [(b"authorization", b"Bearer sk-alice"), (b"authorization", b"Basic c2s6")],
     [(b"x-api-key", b"sk-bob"), (b"x-api-key", b"sk-alice")],
     [(b"api-key", b"sk-bob"), (b"api-key", b"sk-bob")],
+    [(b"authorization", b"Bearer sk-nobody"), (b"x-api-key", b"sk-bob")],
+    [(b"authorization", b"Bearer sk-alice"), (b"x-api-key", b"sk-bob")],
+    [(b"x-api-key", b"sk-nobody"), (b"api-key", b"sk-bob")],
+    [(b"api-key", b"sk-bob"), (b"authorization", b"Bearer sk-alice")],
+    [(b"authorization", b"Basic c2s6"), (b"authorization", b"Basic c2s6")],
 ]
 
 
@@ -96,7 +108,7 @@ def test_a_known_key_is_its_owner_however_it_is_sent(headers, who, required):
     assert authenticator(required=required).authenticate(scope(headers)) is who
 
 
-@pytest.mark.parametrize("headers", BAD + AMBIGUOUS)
+@pytest.mark.parametrize("headers", BAD)
 def test_everything_else_is_the_same_401(headers):
     assert MISSING[0] == 401
     assert refusal(authenticator(), headers) == MISSING
@@ -112,9 +124,15 @@ def test_while_authentication_is_off_an_unknown_sender_is_anonymous(headers):
     assert ANONYMOUS_KEY.models == ("*",)
 
 
+@pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize("headers", AMBIGUOUS)
-def test_two_of_a_kind_are_refused_even_then(headers):
-    assert refusal(authenticator(required=False), headers) == MISSING
+def test_several_keys_are_refused_whatever_they_are(headers, required):
+    """The key that counts must not depend on who reads the request. No key is looked at, so none was guessed."""
+    door = authenticator(required=required)
+    (status, body), *others = {refusal(door, headers) for _ in range(30)}
+    assert (status, others) == (400, [])
+    assert json.loads(body)["error"]["code"] == "ambiguous_api_key"
+    assert (door.failures, door.throttled) == (0, 0)
 
 
 def test_the_digest_of_nothing_is_nobodys_key():
@@ -130,8 +148,7 @@ def test_a_guesser_is_told_to_slow_down():
     wrong = refusal(door, [bearer(b"another guess")])
     assert wrong[0] == 429
     assert refusal(door, [(b"x-api-key", b"one more")]) == wrong
-    assert refusal(door, AMBIGUOUS[0]) == wrong, "valid keys, but two of them"
-    assert (door.failures, door.throttled) == (13, 3)
+    assert (door.failures, door.throttled) == (12, 2)
     assert refusal(door, [bearer(b"guess")], "198.51.100.7") == MISSING, "elsewhere nobody has to wait"
     clock.now += 60.0
     assert refusal(door, [bearer(b"guess")]) == MISSING

@@ -13,7 +13,6 @@ from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Price, Rewrites, Target, VirtualKey
 from gateway.endpoints.chat import ChatEndpoint, ChatOperation
 from gateway.images.operation import ImageOperation
-from gateway.wire.asked_work import FETCHED_BY_CALL
 from gateway.wire.chat_request import parse_chat_request
 from tests.core.images.flux_orders import DEV, wish
 from tests.exchange.fakes import Client, Clock
@@ -241,8 +240,20 @@ class TestWhatAChatMayCost:
         assert bound(service_tier="ultrafast") == bound(service_tier="unheard-of") == 6 * (written + spoken)
         assert bound(service_tier="default", prompt_cache_options={"ttl": "12h"}) == 2 * written + spoken
         searching = [{"type": "web_search", "max_uses": 2}]
-        fetched = 2 * 2 * FETCHED_BY_CALL
-        assert bound(service_tier="default", tools=searching) == written + spoken + fetched + 2 * 7
+        assert bound(service_tier="default", tools=searching) == written + spoken + 2 * 7
+
+    def test_is_of_the_whole_window_where_something_is_fetched(self) -> None:
+        def bound(**fields: Any) -> int:
+            asked = replace(operation(max_output=600, max_tokens=1, **fields), context=128_000)
+            found = asked.cost_bound(TOKEN, exact=True)
+            assert found is not None
+            return found
+
+        assert bound() < 1_000
+        assert bound(web_search_options={}) == 128_000 + 1
+        assert bound(newer={"id": 1}) == 128_000 + 600  # which may be another bound of the output
+        assert bound(plugins=[{"id": "web"}]) < 1_000  # it goes to no upstream that is not configured to get it
+        assert bound(prediction={"type": "content", "content": "x" * 400}) > bound() + 400
 
     def test_as_an_order_for_images_is_theirs(self) -> None:
         images = desk().operation("/v1/images/generations", wish(), (FLUX,), cast("Any", Presenter()))

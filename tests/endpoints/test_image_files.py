@@ -61,6 +61,23 @@ async def test_a_browser_is_told_to_run_nothing_of_it(client):
     assert answer.header("content-security-policy") == "default-src 'none'; sandbox"
 
 
+@pytest.mark.parametrize(
+    "ranges",
+    ["bytes=0-1", "bytes=" + ",".join(f"{at}-" for at in range(4000)), "bytes=-1,-1", "bytes=9-0", "x=" + "," * 20_000],
+)
+async def test_ranges_are_not_looked_at(client, ranges):
+    """A file is sent whole: thousands of ranges took Starlette minutes to put in order (CVE-2025-62727)."""
+    answer = await client.request("GET", "/images/kept.png", b"", f"Range: {ranges}", "If-Range: x")
+    assert (answer.status, answer.body) == (200, IMAGE)
+    assert answer.header("accept-ranges") is None
+    assert answer.header("content-range") is None
+
+
+async def test_a_hundred_thousand_ranges_are_too_long_a_head(client):
+    await client.ask(method="GET", target="/images/kept.png", headers={"range": "bytes=" + "0-1," * 100_000})
+    assert (await client.answer()).status == 431
+
+
 async def test_head_tells_the_same_without_the_image(client):
     head = await client.request("HEAD", "/images/kept.png")
     assert (head.status, head.body) == (200, b"")

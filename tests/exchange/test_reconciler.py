@@ -78,6 +78,15 @@ class Shared:
     log: Log = field(default_factory=Log)
     metrics: Metrics = field(default_factory=lambda: Metrics("1", LabelSpace()))
     now_ns: int = NOW
+    most: int | None = None
+
+    @property
+    def budgets(self) -> Shared:
+        return self
+
+    def most_chargeable(self, *_: object) -> int | None:
+        """What the budgets let an exchange be charged."""
+        return self.most
 
     @property
     def clock(self) -> Shared:

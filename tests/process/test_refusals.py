@@ -139,7 +139,8 @@ async def test_the_admin_listener_tells_of_its_refusals_too(
     headers = {"x-request-id": "the-one-refused"} | ({} if key is None else {"authorization": f"Bearer {key}"})
     async with httpx2.AsyncClient(trust_env=False) as client:
         assert (await client.request(method, gateway.admin + path, headers=headers)).status_code == status
-    line = await gateway.event("refused", request_id="the-one-refused")
+    event = "admin_refused" if status == 401 else "refused"
+    line = await gateway.event(event, request_id="the-one-refused")
     assert (line["status"], line["route"], line["address"]) == (status, route, "127.0.0.1")
     assert await count(gateway, route=route, status=str(status)) >= 1
 

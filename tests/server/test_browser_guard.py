@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.errors import ClientError
 from gateway.endpoints.health import health_routes
-from gateway.server.browser_guard import BrowserGuard, refuse_pages
+from gateway.server.browser_guard import AdminGuard, BrowserGuard, refuse_pages
 from gateway.server.dispatch import Dispatch
 from tests.raw_client import Answer, RawClient
 
@@ -183,3 +183,48 @@ async def test_what_is_a_secret_itself_may_be_asked_for_under_any_name(shop: Sho
     """A webhook comes from outside, under the name the gateway has there."""
     assert (await ask(client, "gateway.public.example", path="/webhooks/secret")).status == 200
     assert (await ask(client, "gateway.public.example", path="/webhooks")).status == 403
+
+
+def admitted(host: bytes, *headers: tuple[bytes, bytes], method: str = "GET", keyed: bool, loopback: bool) -> int:
+    """What the guard of an admin listener says: 200, or the status of its refusal."""
+    guard = AdminGuard(lambda: keyed, loopback, lambda: ("gateway.example",))
+    try:
+        guard.check(method, [(b"host", host), *headers])
+    except ClientError as error:
+        return error.status if error.code == "foreign_origin" else 0
+    return 200
+
+
+@pytest.mark.parametrize(
+    ("host", "keyless", "keyed", "apart"),
+    [
+        (b"localhost:8401", 200, 200, 200),
+        (b"[::1]", 200, 200, 200),
+        (b"Gateway.Example.:8401", 200, 200, 200),
+        (b"10.1.2.3:8401", 403, 200, 200),
+        (b"[2001:db8::7]:8401", 403, 200, 200),
+        (b"gateway:8401", 403, 403, 200),
+        (b"gateway.team.svc:8401", 403, 403, 200),
+        (b"gateway.internal", 403, 403, 200),
+        (b"evil.example", 403, 403, 403),
+        (b"gateway.internal.evil.example", 403, 403, 403),
+        (b"10.1.2.3.nip.io", 403, 403, 403),
+        (b"xinternal.example", 403, 403, 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_names_of_an_admin_listener(host: bytes, keyless: int, keyed: int, apart: int, method: str) -> None:
+    """On this machine without a key and with one, and beyond this machine, where there always is one."""
+    assert admitted(host, method=method, keyed=False, loopback=True) == keyless
+    assert admitted(host, method=method, keyed=True, loopback=True) == keyed
+    assert admitted(host, method=method, keyed=True, loopback=False) == apart
+
+
+def test_a_foreign_page_writes_nothing_there_with_a_key_either() -> None:
+    foreign = [(b"origin", b"https://evil.example")], [(b"origin", b"null")], [(b"sec-fetch-site", b"cross-site")]
+    for headers in foreign:
+        for method in ("POST", "PATCH", "DELETE", "PUT"):
+            with_key = [*headers, (b"authorization", b"Bearer x"), JSON]
+            assert admitted(b"localhost", *with_key, method=method, keyed=True, loopback=True) == 403
+        assert admitted(b"localhost", *headers, keyed=True, loopback=True) == 200, "what it reads is not shown to it"
+        assert admitted(b"localhost", *headers, keyed=False, loopback=True) == 403

@@ -72,6 +72,7 @@ def all_that_the_contract_names(metrics: Metrics) -> None:
         pending=lambda: 7,
         lag=lambda: 0.25,
         auth_failures=lambda: 3,
+        admin_auth_failures=lambda: 5,
         money=lambda: MoneySources(
             budgets=[BudgetFigure("alice", "growth", 50 * USD, 40 * USD), BudgetFigure("", "growth", 500 * USD, 0)],
             charged=[("alice", "growth", 7 * USD)],
@@ -130,6 +131,7 @@ def test_every_metric_of_the_contract_is_there_with_its_labels_and_no_other(metr
         "gateway_budget_crossed_total": {"key", "team", "percent"},
         "gateway_ledger_charged_usd": {"key", "team"},
         "gateway_auth_failures_total": set(),
+        "gateway_admin_auth_failures_total": set(),
         "gateway_catalogue_age_days": set(),
         "gateway_build_info": {"version"},
     }
@@ -192,6 +194,7 @@ def test_money_is_told_by_budget_and_by_the_ledger(metrics: Metrics):
     assert value(metrics, "gateway_ledger_charged_usd", key="alice", team="growth") == 7
     assert value(metrics, "gateway_budget_crossed_total", key="alice", team="growth", percent="80") == 1
     assert value(metrics, "gateway_auth_failures_total") == 3
+    assert value(metrics, "gateway_admin_auth_failures_total") == 5
     assert value(metrics, "gateway_catalogue_age_days") == 12
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.types import Usage
-from gateway.wire.asked_thinking import UNBOUNDED_THINKING
+from gateway.core.pricing.service_tiers import most_tier_factor
+from gateway.core.types import Price, Usage
+from gateway.wire.asked_thinking import MOST_THINKING, UNBOUNDED_THINKING
 from gateway.wire.asked_work import UNBOUNDED_CALLS, as_asked, asked_of, asked_tier, most_beside
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -31,7 +32,30 @@ def body(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_the_tier(fields: dict[str, Any], tier: str | None) -> None:
-    assert asked_tier(body(**fields)) == asked_of(body(**fields), "gpt-4o").tier == tier
+    assert asked_tier(body(**fields)) == tier
+
+
+@pytest.mark.parametrize(
+    ("fields", "factor"),
+    [
+        ({}, 2),  # what an account's settings may say
+        ({"service_tier": "default"}, 1),
+        ({"service_tier": "flex"}, 1),
+        ({"service_tier": "Priority"}, 2),
+        ({"service_tier": "ultrafast"}, 6),
+        ({"service_tier": "of tomorrow"}, 6),
+        ({"service_tier": 7}, 6),
+        ({"service_tier": ["fast"]}, 6),
+        ({"speed": "fast"}, 2),
+        ({"speed": "fast", "service_tier": "standard_only"}, 2),
+        ({"speed": "fast", "service_tier": "ultrafast"}, 6),
+        ({"speed": {"mode": "fast"}}, 6),
+        ({"speed": "standard", "service_tier": "flex"}, 1),
+    ],
+)
+def test_the_dearest_tier_that_a_request_may_get_is_reserved(fields: dict[str, Any], factor: int) -> None:
+    price = Price(input=1, output=1, tiers={"flex": 500, "fast": 2000, "ultrafast": 6000})
+    assert most_tier_factor(price, asked_of(body(**fields), "gpt-4o")) == factor * 1000
 
 
 @pytest.mark.parametrize(
@@ -50,7 +74,8 @@ def test_the_tier(fields: dict[str, Any], tier: str | None) -> None:
         ({"tools": [{"function": {"name": "f"}}]}, "gpt-4o", 0),
         ({"tools": [{"type": "web_search_20250305", "max_uses": 3}]}, "claude", 3),
         ({"tools": [{"google_search": {}}]}, "gemini", UNBOUNDED_CALLS),
-        ({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, "gpt-4o", 2),
+        ({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, "gpt-4o", UNBOUNDED_CALLS),  # not every vendor's
+        ({"newer": {"id": 1}}, "gpt-4o", UNBOUNDED_CALLS),
         ({"tools": "all"}, "gpt-4o", 0),
         ({"search_parameters": {"mode": "auto", "max_search_results": 5}}, "grok", 5),
         ({"enable_search": True}, "qwen", UNBOUNDED_CALLS),
@@ -81,6 +106,16 @@ def test_calls(fields: dict[str, Any], model: str, calls: int) -> None:
         ({"enable_thinking": True}, "qwen", UNBOUNDED_THINKING),
         ({"thinking": {"type": "enabled", "budget_tokens": "40000"}}, "claude", 40_000),  # relays take it as text
         ({"thinking": {"type": "enabled", "budget_tokens": "many"}}, "claude", UNBOUNDED_THINKING),
+        ({"thinking": {"type": "enabled", "budget_tokens": 12_000.0}}, "claude", 12_000),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1.2e4}}, "gpt-4o", 12_000),
+        ({"thinking": {"type": "enabled", "budget_tokens": 12_000.5}}, "claude", 12_001),
+        ({"thinking": {"type": "enabled", "budget_tokens": " 1.2E4 "}}, "claude", 12_000),
+        ({"thinking": {"type": "enabled", "budget_tokens": "00000000000012000"}}, "claude", 12_000),
+        ({"thinking": {"type": "enabled", "budget_tokens": "+12_000"}}, "claude", 12_000),
+        ({"thinking": {"type": "enabled", "budget_tokens": "12000 tokens"}}, "claude", MOST_THINKING),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1e300}}, "claude", MOST_THINKING),
+        ({"thinking": {"type": "enabled", "budget_tokens": "-1"}}, "claude", UNBOUNDED_THINKING),
+        ({"thinking": [{"budget_tokens": [12_000]}]}, "claude", 12_000),
         ({"thinking": {"type": "adaptive"}, "reasoning": {"max_tokens": 1}}, "claude", UNBOUNDED_THINKING),
         ({"output_config": {"effort": "max"}}, "claude", UNBOUNDED_THINKING),
         ({"google": {"thinking_config": {"thinking_level": "high"}}}, "gemini", UNBOUNDED_THINKING),
@@ -98,13 +133,12 @@ def test_calls(fields: dict[str, Any], model: str, calls: int) -> None:
     ],
 )
 def test_thinking(fields: dict[str, Any], model: str, tokens: int) -> None:
-    assert most_beside(body(**fields), model, len) == (tokens, 0)
+    assert most_beside(body(**fields), model) == (tokens, 0)
 
 
 def test_a_prediction_may_be_billed_beside() -> None:
     prediction = {"type": "content", "content": "x" * 100}
-    assert most_beside(body(prediction=prediction), "gpt-4o", len)[1] >= 100
-    assert most_beside(body(prediction={"content": "x" * 100_000}), "gpt-4o", lambda text: 1)[1] >= 100_000
+    assert most_beside(body(prediction=prediction), "gpt-4o")[1] >= 100
 
 
 def cached(ttl: str | None, name: str = "prompt_cache_breakpoint") -> list[dict[str, Any]]:

@@ -266,6 +266,17 @@ class TestWithheldFields:
         assert "webhook_config" not in orjson.loads(upstream_body(request, "m"))
         assert note == "ignored: webhook_config"
 
+    @pytest.mark.parametrize("more", [{}, {"service_mode": "private"}])
+    def test_nor_does_one_in_config_where_piapis_tasks_have_it(self, more):
+        sent = {"webhook_config": {"endpoint": "https://attacker.example"}, **more}
+        asked = parse_chat_request({**HELLO, "config": sent})
+        request, note = without_withheld(asked, frozenset(STEERING_FIELDS))
+        assert request.body == ({**HELLO, "config": more} if more else HELLO)
+        assert note == "ignored: config.webhook_config"
+        assert asked.body["config"] is sent
+        for harmless in ({"config": "webhook_config"}, {"config": more}, {"config": ["webhook_config"]}):
+            assert parse_chat_request({**HELLO, **harmless}).withheld == ()
+
     def test_are_the_top_levels_only(self):
         body = {**HELLO, "metadata": {"provider": "x"}, "tools": [{"webhook_config": 1}]}
         assert without_withheld(parse_chat_request(body), frozenset())[0].body is body

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +14,8 @@ from gateway.core.types import Usage
 from gateway.exchange.tokenizer import Tokenizer
 from gateway.wire.chat_images import images_from_chat
 from gateway.wire.chat_request import parse_chat_request, upstream_body
-from gateway.wire.tokens import MOST_COUNTED, count_input, most_input, rough_tokens, text_of_request
+from gateway.wire.most_input import most_input
+from gateway.wire.tokens import MOST_COUNTED, count_input, rough_tokens, text_of_request
 from gateway.wire.usage_bounds import believable_usage
 
 
@@ -117,88 +117,6 @@ def test_a_rough_guess_is_a_quarter_rounded_up():
     assert [rough_tokens(size) for size in (0, 1, 4, 5, 400)] == [0, 1, 1, 2, 100]
 
 
-def most(*messages: Any, model: str = "gpt-4o", **fields: Any) -> int:
-    return most_input({"model": model, "messages": list(messages), **fields}, words, model)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"role": "user", "content": {"text": "x " * 500}},
-        {"role": "user", "content": ["x " * 500]},
-        {"role": "user", "content": [{"text": "x " * 500}]},
-        {"role": "user", "content": [{"type": "text", "text": {"value": "x " * 500}}]},
-        {"role": "user", "content": [["x " * 500]]},
-        {"role": "user", "content": "", "parts": ["x " * 500]},
-        {"role": "assistant", "reasoning_content": "x " * 500},
-        {"role": {"name": "x " * 500}},
-        {"role": "assistant", "tool_calls": {"arguments": {"a": "x " * 500}}},
-    ],
-)
-def test_a_reservation_has_room_for_texts_of_any_shape(message):
-    assert most(message) >= most({"role": "user", "content": ""}) + 500 - 1
-
-
-def test_a_reservation_has_room_for_fields_that_are_not_known():
-    assert most(user("hi"), system="x " * 500) >= most(user("hi")) + 1000
-    assert most(user("hi"), documents=[{"text": "x " * 500}]) >= most(user("hi")) + 1000
-    assert most(user("hi"), metadata={"a": "x " * 500}) == most(user("hi"))
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"type": "image_url", "image_url": "https://e/a"},
-        {"type": "image_url"},
-        {"type": "input_image", "image_url": "https://e/a"},
-        {"image_url": {"url": "https://e/a"}},
-        {"type": "image", "source": {"type": "url", "url": "https://e/a"}},
-    ],
-)
-def test_an_image_in_another_vendors_words_is_an_image(part):
-    asked = {"role": "user", "content": [part]}
-    assert most(asked) >= most({"role": "user", "content": []}) + 4_000
-    assert count_input({"messages": [asked]}, words) == 3 + 3 + 1 + 765
-
-
-FILM = {"type": "video_url", "video_url": {"url": "https://e/a.mp4"}}
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"role": "user", "content": [FILM]},
-        {"role": "user", "content": FILM},
-        {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]},
-        {"role": "user", "content": [{"type": "document", "source": {"type": "url", "url": "https://e/a.pdf"}}]},
-        {"role": "user", "content": [{"fileData": {"fileUri": "https://e/a"}}]},
-        {"role": "user", "content": [{"type": "tool_result", "content": [FILM]}]},
-        {"role": "assistant", "content": None, "audio": {"id": "audio_1"}},
-    ],
-)
-def test_a_reservation_has_room_for_media_that_are_only_named(message):
-    assert most(message) >= 128_000
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"}},
-        {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}},
-        {"type": "document", "source": {"type": "text", "data": "words"}},
-        {"type": "search_result", "url": "https://e/", "text": "words"},
-        {"type": "text", "text": "https://e/a.mp4"},
-    ],
-)
-def test_what_a_request_holds_counts_by_its_bytes(part):
-    assert most({"role": "user", "content": [part]}) < 200
-
-
-def test_an_image_in_a_tools_result_is_an_image():
-    result = {"type": "tool_result", "content": [{"type": "image", "source": {"type": "url", "url": "https://e/a"}}]}
-    assert most({"role": "user", "content": [result]}) >= 4_000
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=4),
     lambda inner: (
@@ -227,34 +145,9 @@ def test_no_shape_of_a_request_stops_the_counting(messages, fields, limit):
     """Nor the check of what an upstream says it used, nor the reading of an order for an image."""
     request = parse_chat_request({"model": "m", "messages": messages, "max_tokens": limit, **fields})
     known = count_input(request.body, words)
-    assert 0 < known <= most_input(request.body, len, "gpt-4o")
+    assert 0 < known <= most_input(request.body, "gpt-4o")
     size = len(upstream_body(request, "m"))
     assert believable_usage(Usage(known, 0, 1), request, request_bytes=size, answer_bytes=400)
     assert not believable_usage(Usage(10**12, 0, 1), request, request_bytes=size, answer_bytes=400)
     with suppress(ClientError):
         images_from_chat(request, {})
-
-
-class TestTheContextWindow:
-    PDF: ClassVar = {"type": "file", "file": {"filename": "a.pdf", "file_data": "x" * 1_000_000}}
-    PICTURE: ClassVar = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
-
-    def most(self, *parts: dict[str, Any], model: str = "gpt-4o", context: int | None = 128_000) -> int:
-        return most_input({"model": model, "messages": [{"role": "user", "content": list(parts)}]}, len, model, context)
-
-    def test_holds_all_that_is_reserved_for_input(self) -> None:
-        assert self.most(self.PDF) == 128_000
-        assert self.most({"type": "text", "text": "word " * 200_000}) == 128_000
-        assert self.most({"type": "of tomorrow", "data": ["x" * 900_000]}) == 128_000
-        assert self.most(*[self.PICTURE] * 100) == 128_000
-        assert self.most(self.PDF, model="claude-opus-4-6", context=1_000_000) == 1_000_000
-        assert self.most(self.PDF, context=2_000_000) == self.most(self.PDF, context=None) > 1_000_000
-
-    def test_is_no_bound_where_it_is_not_known_or_not_reached(self) -> None:
-        assert self.most(self.PDF, context=None) > 1_000_000
-        assert self.most({"type": "text", "text": "hello"}) == self.most(
-            {"type": "text", "text": "hello"}, context=None
-        )
-
-    def test_of_a_model_that_bills_pictures_as_more_than_they_take_is_none_for_pictures(self) -> None:
-        assert self.most(self.PDF, self.PICTURE, model="gpt-4o-mini") == 128_000 + 48_169

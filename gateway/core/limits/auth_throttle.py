@@ -31,10 +31,14 @@ MOST_ADDRESSES = 10_000
 
 
 class AuthThrottle:
-    """The failures of the last minute, by address."""
+    """The failures of the last minute, by address.
 
-    def __init__(self, most_addresses: int = MOST_ADDRESSES) -> None:
+    ``most_addresses``: how many are remembered. ``most_failures``: of each, in a minute.
+    """
+
+    def __init__(self, most_addresses: int = MOST_ADDRESSES, most_failures: int = MOST_FAILURES) -> None:
         self._most = most_addresses
+        self._most_failures = most_failures
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def failed(self, address: str, now: float) -> LimitError | None:
@@ -45,12 +49,12 @@ class AuthThrottle:
         network = network_of(address)
         failures = self._failures.get(network)
         if failures is None:
-            failures = self._failures[network] = deque(maxlen=MOST_FAILURES)
+            failures = self._failures[network] = deque(maxlen=self._most_failures)
             if len(self._failures) > self._most:
                 self._failures.popitem(last=False)
         else:
             self._failures.move_to_end(network)
-        if len(failures) == MOST_FAILURES and (wait := failures[0] + WINDOW - now) > 0:
+        if len(failures) == self._most_failures and (wait := failures[0] + WINDOW - now) > 0:
             return rate_limit_exceeded(
                 "Too many failed authentications from your address. Wait as long as 'retry-after' says.", wait
             )

@@ -1,9 +1,9 @@
 """The budgets of keys and teams: reserve the most a request may cost, then settle what it did cost.
 
 A request reserves on its key, on its key's budgets for its model, and on its key's team together or not at all, before
-anything is bought, in one call that cannot be interrupted (one thread only). So the charges exceed a budget only by
-what a request costs beyond its own reservation. A request belongs to the periods in which it was admitted, however long
-it runs. Money is whole nano-dollars, times are Unix nanoseconds.
+anything is bought, in one call that cannot be interrupted (one thread only). No request is charged more than it
+reserved (charges.py), so that charges never exceed a budget. A request belongs to the periods in which it was admitted,
+however long it runs. Money is whole nano-dollars, times are Unix nanoseconds.
 
 Every holder is counted by the day, the week, the month and in total, whichever of these its budget is for, and also
 without a budget: one that is set or changed later starts with what was really used, and so does one for some models
@@ -26,9 +26,7 @@ from gateway.core.pricing.budget_accounts import Crossing as Crossing
 from gateway.core.pricing.budget_accounts import Reservation as Reservation
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced, graver
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
-from gateway.core.pricing.charged_sums import Charges, whole_amount
-from gateway.core.pricing.charged_sums import charged_by_holder as charged_by_holder
-from gateway.core.pricing.charged_sums import charged_by_model as charged_by_model
+from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model, whole_amount
 from gateway.core.pricing.charged_sums import holders_of as holders_of
 from gateway.core.pricing.model_budgets import ModelBudgets, NamesOf
 from gateway.core.types import Budget
@@ -233,6 +231,11 @@ class Budgets:
         """Whether any budget is for such a request."""
         names = self._models.names(model, asked)
         return any(self._accounts_of(holder).limit is not None for holder in self._with_models(holders, names))
+
+    def left(self, holders: Sequence[Holder], wall_ns: int, *, model: str = "") -> int | None:
+        """What every budget for such a request has left at least; None if there is none."""
+        states = (self.state(holder, wall_ns) for holder in self._with_models(holders, self._models.names(model)))
+        return min((state.left for state in states if state is not None), default=None)
 
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
         """Charge ``charged`` for a request that has ended. A second call changes nothing.

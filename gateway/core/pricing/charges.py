@@ -43,6 +43,8 @@ class AttemptFacts:
     ``subrequest``: which of the exchange's subrequests made the attempt.
     ``terms``: on which terms the answer was sold.
     ``own_price``: whether ``price`` is that of the model that answered.
+    ``bound``: nano-dollars that budgets hold for its subrequest, above which the key is not charged; None where no
+        budget holds any.
     """
 
     price: Price | None
@@ -59,6 +61,7 @@ class AttemptFacts:
     subrequest: int = 0
     terms: Terms = USUAL_TERMS
     own_price: bool = True
+    bound: int | None = None
 
 
 @dataclass(slots=True)
@@ -83,6 +86,8 @@ class Booking:
         for them, but they stay reserved.
     ``price``, ``terms``: the price that ``charged`` was worked out by, and what the answer said of itself; of the first
         subrequest that served, if there are several.
+    ``above_bound``: whether what the upstream says it did comes to more than was held for it, so that ``charged`` is no
+        more than that, and the rest is the gateway's to bear.
     """
 
     charged: int
@@ -93,6 +98,7 @@ class Booking:
     in_doubt: int = 0
     price: Price | None = None
     terms: Terms = USUAL_TERMS
+    above_bound: bool = False
 
     @property
     def upstream_cost(self) -> int:
@@ -126,6 +132,8 @@ def settle_charges(attempts: Sequence[AttemptFacts]) -> Booking:
       an image only if it reached the client. The upstream's side is booked at the estimate, reason ``unknown``.
     - A request that was proven rejected costs nothing on either side; an image refused in the middle of an answer is an
       answer without an image.
+    - No key is charged more than its budgets hold for the request, whatever an upstream states. What we owe upstream is
+      booked as stated.
     - A paid item of unknown outcome that was then sent elsewhere is a ``suspected_duplicate``, which the gateway bears.
     """
     last = attempts[-1].subrequest if attempts else 0
@@ -155,7 +163,8 @@ def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Bo
     usage = replace(usage, confidence="measured" if confidence == "measured" else "estimated")
     served = next((one for one in counted if one.price is not None), counted[0])
     charged = sum(one.charged for one in bookings)
-    return Booking(charged, usage, costs, confidence, state, in_doubt, served.price, served.terms)
+    above_bound = any(one.above_bound for one in bookings)
+    return Booking(charged, usage, costs, confidence, state, in_doubt, served.price, served.terms, above_bound)
 
 
 def _settle_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
@@ -163,14 +172,13 @@ def _settle_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
     costs = _costs(attempts, served)
     if served is not None:
         usage, due = served
+        last = attempts[-1]
+        amount, confidence = due.amount or 0, _confidence(usage, due)
+        above_bound = last.bound is not None and amount > last.bound
+        if last.bound is not None and above_bound:
+            amount, confidence = last.bound, "estimated"
         return Booking(
-            due.amount or 0,
-            usage,
-            costs,
-            _confidence(usage, due),
-            "settled",
-            price=attempts[-1].price,
-            terms=attempts[-1].terms,
+            amount, usage, costs, confidence, "settled", price=last.price, terms=last.terms, above_bound=above_bound
         )
     in_doubt = (facts for facts, cost in zip(attempts, costs, strict=True) if cost.reason != "billed")
     if any(facts.cost_class is CostClass.PAID for facts in in_doubt):

@@ -1,9 +1,10 @@
 """The most a request can cost, before it is sent: the amount a budget reserves.
 
-It is an upper bound as far as one can be known: input as it was counted, output up to the client's bound or the model's
-own, images at their highest price, tokens as the dearest kind they may turn out to be, in the dearest tier the request
-may get. Routing may lead to any target, so the most expensive one counts. Costs beyond it (a task's own price, input a
-provider adds, a tier that was not asked for) are charged all the same.
+Input counts as every byte of the request, or as the model's whole context window where something is not in its bytes
+(wire/most_input.py); output up to the client's bound or the model's own, images at their highest price, tokens as the
+dearest kind they may turn out to be, in the dearest tier the request may get. Routing may lead to any target, so the
+most expensive one counts. What an upstream states beyond it (a task's own price, a tier that was not asked for) no key
+with a budget is charged (charges.py).
 """
 
 from __future__ import annotations

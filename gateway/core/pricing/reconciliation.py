@@ -46,10 +46,11 @@ class Finding:
     confidence: Confidence = "measured"
 
 
-def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
+def find(tasks: Sequence[TaskEnd | None], other_cost: int, most: int | None = None) -> Finding | None:
     """The new booking; None as long as a task has not ended (None among ``tasks``), or if there are no tasks.
 
     ``other_cost``: what attempts without a task are booked at; the gateway bears it, and it stays in doubt.
+    ``most``: what the key may be charged at most, as budgets hold no more; None for no bound.
 
     What its tasks cost is charged to the key: it was ordered, and it can be fetched by the tasks' ids. A task that
     failed costs nothing.
@@ -69,7 +70,11 @@ def find(tasks: Sequence[TaskEnd | None], other_cost: int) -> Finding | None:
         reason += ", price unknown"
     sureness = {_confidence(task, amount) for task, amount in zip(done, amounts, strict=True)}
     confidence: Confidence = next((worst for worst in _LEAST_CERTAIN_FIRST if worst in sureness), "measured")
-    return Finding("settled", charged, charged + other_cost, sum(task.images for task in done), reason, confidence)
+    cost, images = charged + other_cost, sum(task.images for task in done)
+    if most is not None and charged > most:
+        reason += ", above what was reserved"
+        charged, confidence = most, "estimated"
+    return Finding("settled", charged, cost, images, reason, confidence)
 
 
 def _amount(task: TaskEnd) -> int | None:

@@ -6,16 +6,11 @@ says nothing counts as what was asked for. Factors are whole thousandths.
 
 from __future__ import annotations
 
-from gateway.core.billing_terms import Asked, Terms
+from gateway.core.billing_terms import USUAL_TIERS, Asked, Terms, named_tier
 from gateway.core.types import FACTOR_UNIT, Price
 
 TIERS = frozenset({"flex", "batch", "fast", "priority", "scale", "ultrafast"})
 """The names in use today beside the usual one's; an upstream may say anything."""
-
-_USUAL = frozenset({"default", "standard", "standard_only", "on_demand"})
-"""Names of the tier that costs the price itself: OpenAI's, Anthropic's and Groq's."""
-
-_NAMES_NONE = frozenset({"", "auto"})
 
 _RENAMED = {"fast": "priority", "priority": "fast"}
 """OpenAI called its fast tier ``priority`` until 2026-07-30, and answers either name whichever was asked for."""
@@ -23,9 +18,9 @@ _RENAMED = {"fast": "priority", "priority": "fast"}
 
 def billed_tier(terms: Terms) -> str | None:
     """The tier that an answer is billed by, in lower case; None for the usual one."""
-    named = _named(terms.tier)
-    tier = _named(terms.asked_tier) if named is None else named
-    return None if tier in _USUAL else tier
+    named = named_tier(terms.tier)
+    tier = named_tier(terms.asked_tier) if named is None else named
+    return None if tier in USUAL_TIERS else tier
 
 
 def tier_factor(price: Price, terms: Terms) -> tuple[int, bool]:
@@ -52,19 +47,14 @@ def most_tier_factor(price: Price, asked: Asked) -> int:
     listed = _listed(price)
     if not listed:
         return FACTOR_UNIT
-    tier = _named(asked.tier)
-    if tier in _USUAL:
+    tier = named_tier(asked.tier)
+    if tier in USUAL_TIERS:
         return FACTOR_UNIT
     names = ("fast", "priority") if tier is None else (tier, _RENAMED.get(tier))
     factors = [listed[name] for name in names if name in listed]
     if tier is not None and not factors:
         factors = [*listed.values()]
     return max([FACTOR_UNIT, *factors])
-
-
-def _named(tier: str | None) -> str | None:
-    word = (tier or "").strip().lower()
-    return None if word in _NAMES_NONE else word
 
 
 def _listed(price: Price) -> dict[str | None, int]:

@@ -4,7 +4,6 @@ listener.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from starlette.routing import Route
 from gateway.billing.ledger import LedgerService
 from gateway.core.defaults import USAGE_BY
 from gateway.core.errors import ClientError, GatewayFault, StoreError, invalid_request
+from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.held import held_routes
 from gateway.endpoints.admin.json_body import ADMITTED_AS, Handler
 from gateway.endpoints.admin.keys import key_routes
@@ -35,14 +35,15 @@ class ReloadAnswer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminSource:
-    """The data and actions of the admin routes; all but ``keys`` and ``ledger`` are callables of the running gateway.
+    """The data and actions of the admin routes; all but ``door``, ``keys`` and ``ledger`` are callables of the running
+    gateway.
 
-    ``admin_key``: None or empty for no key.
+    ``door``: asks for the admin key.
     ``usage``: ``since, until, by`` as texts → rows; raises ValueError for texts it cannot read.
     ``reload``: reads the configuration again; returns its problems, none if it is in force now, and the answer then.
     """
 
-    admin_key: Callable[[], str | None]
+    door: AdminDoor
     open_metrics: Callable[[], bool]
     metrics: Callable[[str], tuple[bytes, str]]
     usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
@@ -79,12 +80,7 @@ class _Admin:
         """
 
         async def check_and_handle(request: Request) -> Response:
-            key = self._source.admin_key()
-            if key and not unless() and not _is_admin(request, key):
-                raise ClientError(
-                    401, "invalid_request_error", "invalid_api_key", "Send the admin key as a Bearer token."
-                )
-            request.scope[ADMITTED_AS] = "admin key" if key else "admin API without a key"
+            request.scope[ADMITTED_AS] = self._source.door.enter(request.scope, open_to_all=unless())
             return await handler(request)
 
         return check_and_handle
@@ -113,11 +109,6 @@ class _Admin:
             message = "\n".join(["The configuration was not changed:", *reloaded.problems])
             raise ClientError(400, "invalid_request_error", "config_rejected", message)
         return _json(reloaded.as_json())
-
-
-def _is_admin(request: Request, key: str) -> bool:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), key.encode())
 
 
 def _json(value: object) -> Response:

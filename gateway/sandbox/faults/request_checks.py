@@ -16,7 +16,7 @@ from gateway.sandbox.wire.steps import Step
 
 def strict_fields(context: ScenarioContext) -> Iterator[Step]:
     """OpenAI's 400 for the first field that is unknown or wrong, in its words; the honest answer if there is none."""
-    body: Any = orjson.loads(context.request.body)
+    body: Any = orjson.loads(context.request.body or b"null")
     try:
         if isinstance(body, dict):  # else the honest answer says what is wrong
             check_names(body)

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
-from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, charged_by_holder, holders_of
+from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Crossing, Reservation, holders_of
+from gateway.core.pricing.charged_sums import charged_by_holder
 from gateway.core.types import Budget
 
 from .prices import USD

@@ -67,3 +67,10 @@ def test_a_bound_is_an_estimate_and_what_the_upstream_stated_is_none() -> None:
         found = find([task, FAILED], 0)
         assert found is not None
         assert found.confidence == confidence
+
+
+def test_no_more_is_charged_than_was_reserved_and_the_cost_stays_as_it_was_stated() -> None:
+    finding = find([TaskEnd(True, 1, stated=90)], 5, most=70)
+    assert finding is not None
+    assert (finding.charged, finding.upstream_cost, finding.confidence) == (70, 95, "estimated")
+    assert find([TaskEnd(True, 1, stated=90)], 5, most=90) == find([TaskEnd(True, 1, stated=90)], 5)

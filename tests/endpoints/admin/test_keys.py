@@ -7,6 +7,8 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from gateway.config import budget, duration
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, Reservation
 from gateway.core.types import Budget, VirtualKey
+from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
@@ -93,6 +96,7 @@ class Desk:
         )
         self.app = Dispatch({}, admin_routes(_source(desk)), lambda _, crash: self.crashes.append(crash))
         self.client: RawClient
+        self.connect: Any
 
     async def ask(self, method: str, path: str, fields: Any = None, *, key: str = ADMIN_KEY) -> Answer:
         body = b"" if fields is None else json.dumps(fields).encode()
@@ -126,7 +130,7 @@ def _source(desk: KeyService) -> AdminSource:
         return []
 
     return AdminSource(
-        admin_key=lambda: ADMIN_KEY,
+        door=AdminDoor(lambda: ADMIN_KEY, lambda _: "192.0.2.1", count(0.0, 60.0).__next__),
         open_metrics=lambda: False,
         metrics=lambda _: (b"", "text/plain"),
         usage=nothing,
@@ -142,7 +146,9 @@ async def desk(tmp_path: Path, serve: Any, connect: Any) -> AsyncIterator[Desk]:
     clock = Clock()
     ledger = await SQLiteLedger.open(tmp_path / "gateway.db", clock=clock)
     desk = Desk(ledger, await Keyring.open(SQLiteStore(ledger).keys, pepper_file(ledger.path), "", clock), clock)
-    desk.client = await connect(await serve(desk.app))
+    server = await serve(desk.app)
+    desk.connect = partial(connect, server)
+    desk.client = await desk.connect()
     yield desk
     await ledger.close()
     assert desk.crashes == []
@@ -535,6 +541,8 @@ async def test_every_route_asks_for_the_admin_key(desk: Desk) -> None:
         for key in ("", "wrong", made["key"]):
             answer = await desk.ask(method, path, key=key)
             assert (answer.status, answer.error()["code"]) == (401, "invalid_api_key")
+            assert await desk.client.closed() == b""
+            desk.client = await desk.connect()
     assert desk.opens(made["key"]) == "alice"
 
 

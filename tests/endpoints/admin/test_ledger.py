@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +16,7 @@ import pytest
 
 from gateway.billing.ledger import LedgerService
 from gateway.core.types import Credential, Dialect, Endpoint, Upstream
+from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.sandbox import Sandbox
 from gateway.server.dispatch import Dispatch
@@ -62,6 +65,7 @@ class Desk:
         )
         self.app = Dispatch({}, admin_routes(_source(desk)), lambda _, crash: self.crashes.append(crash))
         self.client: RawClient
+        self.connect: Any
 
     async def ask(self, path: str, fields: Any = None, *, key: str = ADMIN_KEY) -> Answer:
         body = b"" if fields is None else json.dumps(fields).encode()
@@ -108,7 +112,7 @@ def _source(desk: LedgerService) -> AdminSource:
         return []
 
     return AdminSource(
-        admin_key=lambda: ADMIN_KEY,
+        door=AdminDoor(lambda: ADMIN_KEY, lambda _: "192.0.2.1", count(0.0, 60.0).__next__),
         open_metrics=lambda: False,
         metrics=lambda _: (b"", "text/plain"),
         usage=nothing,
@@ -126,7 +130,9 @@ async def desk(tmp_path: Path, serve: Any, connect: Any) -> AsyncIterator[Desk]:
     pool = ConnectionPool(SystemDialer())
     async with Sandbox(roles=("api", "proxy", "backup")) as sandbox:
         desk = Desk(ledger, pool, sandbox, clock)
-        desk.client = await connect(await serve(desk.app))
+        server = await serve(desk.app)
+        desk.connect = partial(connect, server)
+        desk.client = await desk.connect()
         yield desk
         await pool.close()
     await ledger.close()
@@ -304,12 +310,14 @@ class TestVerifying:
 
     async def test_only_the_admin_gets_in_and_only_to_read(self, desk: Desk) -> None:
         assert (await self.verified(desk, "admin-0123456789abcdeX")).status == 401
+        desk.client = await desk.connect()
         assert (await desk.ask(VERIFY)).status == 405
 
 
 @pytest.mark.parametrize("path", [RECONCILE, PRUNE])
 async def test_only_the_admin_gets_in_and_only_by_post(desk: Desk, path: str) -> None:
     assert (await desk.ask(path, {"before": "90d"}, key="admin-0123456789abcdeX")).status == 401
+    desk.client = await desk.connect()
     answer = await desk.client.request("GET", path, b"", f"Authorization: Bearer {ADMIN_KEY}")
     assert (answer.status, answer.error()["code"]) == (405, "method_not_allowed")
     assert desk.sandbox.requests == []

@@ -1,0 +1,67 @@
+"""The key that a request sends: in ``Authorization``, ``X-API-Key`` or ``api-key``, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.core.errors import ClientError
+from gateway.core.headers import Header
+
+
+@dataclass(frozen=True, slots=True)
+class SentKey:
+    """``bearer``: the token of ``Authorization: Bearer``; ``value``: it or, without it, what the other headers have.
+    Empty for none.
+
+    ``ambiguous``: a header of a kind came twice, or two headers hold different keys.
+    """
+
+    bearer: bytes
+    value: bytes
+    ambiguous: bool
+
+
+NO_KEY = SentKey(b"", b"", ambiguous=False)
+
+
+def sent_key(headers: Iterable[Header]) -> SentKey:
+    """The key among a request's headers, whose names are in lower case.
+
+    An empty header names no key: an SDK that was given none sends it, beside the header with the real one. Another
+    scheme, such as ``Basic`` for a proxy on the way, names none either.
+    """
+    bearer = own = azure = b""
+    bearers = owns = azures = 0
+    for name, value in headers:
+        if name == b"authorization":
+            bearers += 1
+            bearer = _bearer_token(value)
+        elif name == b"x-api-key":
+            owns += 1
+            own = value.strip()
+        elif name == b"api-key":
+            azures += 1
+            azure = value.strip()
+    value = bearer or own or azure
+    differ = (own and own != value) or (azure and azure != value)
+    return SentKey(bearer, value, bool(differ) or bearers > 1 or owns > 1 or azures > 1)
+
+
+def ambiguous_key() -> ClientError:
+    """400: it is not sure which key counts, and a proxy on the way may think of another than the gateway.
+
+    The same for every such request, also for one whose keys are good, and before any of them is looked at.
+    """
+    return ClientError(
+        400,
+        "invalid_request_error",
+        "ambiguous_api_key",
+        "More than one API key was sent. Send one: as 'Authorization: Bearer <key>', 'x-api-key' or 'api-key', once, "
+        "or the same key in each.",
+    )
+
+
+def _bearer_token(value: bytes) -> bytes:
+    """The token of ``Bearer <token>``, the scheme in any case (RFC 9110 §11.1); empty for another scheme."""
+    return value[7:].strip() if value[:7].lower() == b"bearer " else b""
