@@ -21,12 +21,13 @@ from gateway.app.assembly import (
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
+from gateway.app.key_checks import KeyChecks
 from gateway.app.key_probe import KeyProbe
 from gateway.app.key_review import look_at_keys, tell_of_keys
 from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
-from gateway.app.reloading import Reloaded, merged_for_reload
+from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening
 from gateway.billing.usage import parse_period, usage_rows
@@ -103,6 +104,7 @@ class Gateway:
         )
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
+        services.snapshot.states.doubt = KeyChecks(services, lambda: self.config.points_per_usd).doubt
         self._refused_teams: frozenset[str] = frozenset()
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
         self._mask_renderer = MaskRenderer()
@@ -195,8 +197,7 @@ class Gateway:
         """``reload``, and all that is to be told of it."""
         async with self._reloading:  # one at a time, or an older file could win
             try:
-                read = await asyncio.to_thread(self._load)
-                config, told = merged_for_reload(self.config, read, self._keyring.any_stored)
+                config, told = await read_for_reload(self._load, self.config, self._keyring.any_stored)
             except ConfigError as error:
                 told = Reloaded(error.problems)
                 told.tell(self.services.log)

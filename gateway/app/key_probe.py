@@ -10,22 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from gateway.core.errors import TransportError
-from gateway.core.json_weight import read_json
 from gateway.core.types import Credential, Upstream
 from gateway.exchange.services import Services
-from gateway.upstream.account import ACCOUNT_ANSWER_LIMIT, ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER
-from gateway.upstream.free_read import read_free
-from gateway.upstream.model_list import LIST_LIMIT, MODELS_PATH
-
-PATIENCE = 15.0
-"""Seconds for one host's answer."""
+from gateway.upstream.key_reading import ask_about_key
 
 AT_ONCE = 4
 """Keys that are asked about at the same time."""
-
-ASKER = b"piapi-gateway (key check)"
-"""The user-agent: an upstream's log, or the sandbox's, shall tell such questions from what clients ask for."""
 
 REFUSED = frozenset({401, 403})
 
@@ -67,9 +57,9 @@ class KeyProbe:
 
     async def _probe(self, upstream: Upstream, credential: Credential) -> None:
         async with self._turns:
-            status = await self._status(upstream, credential)
-        if status is not None and status in REFUSED:
-            self.refused(upstream, credential, status)
+            answer = await ask_about_key(self._services.pool, upstream, credential)
+        if answer is not None and answer.status in REFUSED:
+            self.refused(upstream, credential, answer.status)
 
     def refused(self, upstream: Upstream, credential: Credential, status: int) -> None:
         """Say, once, that a key is refused."""
@@ -83,29 +73,3 @@ class KeyProbe:
             status=status,
             advice="put the right key into the configuration and reload; piapi-gateway check --probe asks again",
         )
-
-    async def _status(self, upstream: Upstream, credential: Credential) -> int | None:
-        """The first host's answer about the key; None if no host answers. The next one is asked only then."""
-        if upstream.dialect == "piapi":
-            path, key, limit = ACCOUNT_INFO_PATH, (ACCOUNT_KEY_HEADER, credential.value), ACCOUNT_ANSWER_LIMIT
-        else:
-            path, key, limit = MODELS_PATH, ("authorization", f"Bearer {credential.value}"), LIST_LIMIT
-        for endpoint in upstream.endpoints:
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    header = (key[0].encode(), key[1].encode())
-                    answer = await read_free(self._services.pool, endpoint, path, header, limit, ASKER)
-            except (TransportError, TimeoutError, ValueError):  # ValueError: a key that no header can hold
-                continue
-            return _stated(answer.body) or answer.status if upstream.dialect == "piapi" else answer.status
-        return None
-
-
-def _stated(body: bytes | None) -> int | None:
-    """The status inside PiAPI's envelope, which may come with HTTP's 200; None if there is no other than 200."""
-    try:
-        document = read_json(body or b"")
-    except ValueError:
-        return None
-    code = document.get("code") if isinstance(document, dict) else None
-    return code if type(code) is int and code != 200 else None

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.config import NEEDS_RESTART, Config, changes, unsupported
+from gateway.config import NEEDS_RESTART, Config, changes, cut_off, unsupported
 from gateway.core.errors import ConfigError
 from gateway.telemetry.log import Log
 
 MOST_LOGGED = 100
 """Changes that a line of the log lists; the answer to who asked for the reload has them all."""
+
+REST_SECONDS = 2.0
+"""How long a file must have been left alone that takes away what kept a key from something. Some file systems tell the
+time of a change in whole seconds only.
+"""
+
+LONGEST_REST = 20.0
+"""Seconds that are waited for that."""
 
 _MOST_NAMED = 8
 
@@ -21,7 +33,8 @@ class Reloaded:
     """What became of a reload.
 
     ``problems``: why nothing has changed; empty if the file is in force now.
-    ``source``: the file. ``changed``: what it changed, one line each.
+    ``source``: the file. ``changed``: what it changed, one line each. ``weaker``: whether some of that lets keys do
+        more than before.
     ``warnings``: what is allowed but probably a mistake, and what keeps less from happening than before.
     ``not_taken_over``: what only a restart can change, and what stays in force instead.
     """
@@ -29,6 +42,7 @@ class Reloaded:
     problems: list[str] = field(default_factory=list)
     source: str = ""
     changed: list[str] = field(default_factory=list)
+    weaker: bool = False
     warnings: list[str] = field(default_factory=list)
     not_taken_over: list[str] = field(default_factory=list)
 
@@ -58,6 +72,33 @@ class Reloaded:
             log.warning("config", message=warning)
 
 
+async def read_for_reload(load: Callable[[], Config], old: Config, any_stored: bool) -> tuple[Config, Reloaded]:
+    """What ``load`` reads, merged into ``old``. Raises ConfigError.
+
+    A file that lets keys do more than before is believed only once it has been left alone for ``REST_SECONDS``: it may
+    still be written to, in pieces that are seconds apart.
+    """
+    deadline = time.monotonic() + LONGEST_REST
+    while True:
+        read = await asyncio.to_thread(load)
+        merged, told = merged_for_reload(old, read, any_stored)
+        rest = await asyncio.to_thread(_rest_left, read) if told.weaker else 0.0
+        if not rest:
+            return merged, told
+        if time.monotonic() >= deadline:
+            raise ConfigError([f"{read.source}:1:1: it is being written to all the time; reload once it is whole"])
+        await asyncio.sleep(rest)
+
+
+def _rest_left(config: Config) -> float:
+    """Seconds for which the files must be left alone yet."""
+    ages = [REST_SECONDS]
+    for path in filter(None, (config.source, config.catalogue)):
+        with contextlib.suppress(OSError):
+            ages.append(time.time() - os.stat(path).st_mtime)
+    return max(0.0, REST_SECONDS - min(age for age in ages if age >= 0))
+
+
 def merged_for_reload(old: Config, new: Config, any_stored: bool) -> tuple[Config, Reloaded]:
     """The configuration that comes into force in place of ``old``, and what is told of it. ``any_stored``: the store
     has keys of its own.
@@ -70,9 +111,12 @@ def merged_for_reload(old: Config, new: Config, any_stored: bool) -> tuple[Confi
         raise ConfigError(problems)
     changed = changes(old, merged)
     weaker = [f"weaker than before: {change.text}" for change in changed if change.weaker]
+    if weaker and (lost := cut_off(old.written, new.written)):
+        raise ConfigError([*_cut(new, lost), *weaker])
     told = Reloaded(
         source=str(new.source or "built-in defaults"),
         changed=[change.text for change in changed],
+        weaker=bool(weaker),
         warnings=[*new.warnings, *weaker],
         not_taken_over=[*_not_taken_over(old, new), _of_the_environment(new)],
     )
@@ -86,6 +130,16 @@ def _lost(old: Config, new: Config) -> Iterable[str]:
         yield f"{new.source}:1:1: the file holds no setting at all (is it being saved?); {advice}"
     if new.blank_catalogue and old.catalogue is not None and not old.blank_catalogue:
         yield f"{new.catalogue}:1:1: the catalogue holds no model any more (is it being saved?); {advice}"
+
+
+def _cut(new: Config, lost: int) -> Iterable[str]:
+    """A file that only lost its end, and with it what kept a key from something, was hardly written like that."""
+    line = max(1, len(new.written.splitlines()))
+    yield (
+        f"{new.source}:{line}:1: the file ends where the one in force went on for {lost} more "
+        f"{'line' if lost == 1 else 'lines'}, and would let keys do more than before (was it saved in part?); what is "
+        "in force stays. If it is meant, end the file with a line that it did not have, such as a comment"
+    )
 
 
 def _opened(old: Config, new: Config, any_stored: bool) -> Iterable[str]:

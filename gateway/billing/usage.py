@@ -27,6 +27,9 @@ DOUBTS = (*UNPRICED, "estimated_requests", "estimated_cost_usd", "unknown_reques
 MOST_PRICES = 16
 """Prices told of a row. A row for each model has as many as its price changed, times its targets."""
 
+LATEST_NS = 2**63 - 1
+"""The last moment that 64 bits can tell, in 2262."""
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _AGO = re.compile(r"(\d{1,6})\s*([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -65,8 +68,15 @@ def _how(since: str, until: str | None) -> str:
 def parse_moment(text: str, now_ns: int, zone: tzinfo) -> int:
     """``30d`` (so long ago), ``2026-11-22`` or ``2026-11-22T08:00`` (in ``zone`` unless it names one) → Unix ns.
 
-    Raises ValueError.
+    Raises ValueError, also for a moment that no column of a store can hold.
     """
+    moment_ns = _moment_ns(text, now_ns, zone)
+    if moment_ns > LATEST_NS:
+        raise ValueError(f"'{text}' is no moment the ledger can know; the last is in 2262")
+    return moment_ns
+
+
+def _moment_ns(text: str, now_ns: int, zone: tzinfo) -> int:
     if ago := _AGO.fullmatch(text.strip()):
         return max(0, now_ns - int(ago[1]) * _SECONDS[ago[2]] * 1_000_000_000)
     try:

@@ -15,7 +15,9 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 import httpx2
+import orjson
 
+from gateway.cli.bounded_answer import read_bounded
 from gateway.config import Config
 from gateway.core.errors import GatewayError, OperatorError
 from gateway.endpoints.admin.json_body import ADMIN_USER
@@ -35,6 +37,9 @@ STATE_TIMEOUT = 5.0
 
 PATIENCE = 5.0
 """Seconds to wait for another command, or for a gateway that is starting: both have the store's lock for a moment."""
+
+MOST_ANSWER = 256 << 20
+"""Bytes of an answer: a year's usage day by day, of a thousand keys."""
 
 _PAUSE = 0.05
 
@@ -77,18 +82,20 @@ class AdminClient:
         place = self.url + path
         try:
             async with httpx2.AsyncClient(timeout=timeout, trust_env=False, headers=self._headers) as client:
-                answer = await client.request(method, place, **request)
+                answer, body = await read_bounded(client, method, place, MOST_ANSWER, **request)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise NoGateway(f"no gateway answers at {place} ({error})") from None
         except httpx2.HTTPError as error:
             lost = f"the gateway at {place} did not answer ({type(error).__name__})"
             raise OperatorError(f"{lost}; {doubt}") from None
+        if body is None:
+            raise OperatorError(f"{place} answered with more than {MOST_ANSWER} bytes; what listens there?")
         if answer.status_code == 401:
             raise WrongAdminKey(
                 f"{place} answered 401; admin.key is not the running gateway's. "
                 "Name the configuration it runs with (--config), or set admin.key to its key."
             )
-        return _understood(answer, place, known)
+        return _understood(answer, body, place, known)
 
     async def state(self) -> dict[str, Any]:
         """What the gateway says of itself: version, store, upstreams, work in flight. Raises what ``ask`` does."""
@@ -205,11 +212,13 @@ def _give_up(url: str, busy: StoreInUse) -> NoReturn:
     ) from None
 
 
-def _understood(answer: httpx2.Response, place: str, known: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+def _understood(
+    answer: httpx2.Response, data: bytes, place: str, known: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, Any]:
     """The body of a gateway's answer; the error that it tells of is raised."""
     try:
-        body = answer.json()
-    except ValueError:
+        body = orjson.loads(data)  # which bounds how deep it may be nested
+    except orjson.JSONDecodeError:
         body = None
     if isinstance(body, dict):
         error = body.get("error")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import DONE, FAILED, add_command, as_json, config_in_force
+from gateway.cli.output import say, tell
 from gateway.core.errors import StoreError
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ def check_command(options: argparse.Namespace) -> int:
         *_of_the_store(config),
     ]
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     refused = [*unsupported(config), *filter(None, [misplaced_store(config)])]
     for sentence in refused:
-        print(f"serve will refuse: {sentence}", file=sys.stderr)
+        tell(f"serve will refuse: {sentence}")
     if not options.json:
-        print(_summary(config, now_ns))
+        say(_summary(config, now_ns))
     elif not options.probe:
         source = str(config.source or "built-in defaults")
-        print(as_json({"source": source, "ok": True, "warnings": [*warnings, *refused]}))
+        say(as_json({"source": source, "ok": True, "warnings": [*warnings, *refused]}))
     return _check_upstreams(config, options.json) if options.probe else DONE
 
 
@@ -93,7 +93,7 @@ def _check_upstreams(config: Config, as_rows: bool) -> int:
     from gateway.cli.process import run
 
     rows = run(_probe_all(config))
-    print(as_json(rows) if as_rows else probe_table(rows, config))
+    say(as_json(rows) if as_rows else probe_table(rows, config))
     return DONE if rows and all(row["state"] == "ok" for row in rows) else FAILED
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gateway.cli.output import say, tell
 from gateway.core.errors import ConfigError, GatewayError, OperatorError
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ def report(
         if error.status == 400:
             raise UsageError(f"{name}: {error.message}") from None
         raise OperatorError(error.message) from None
-    print(result.text)
+    say(result.text)
     for sentence in (*result.notes, *result.problems):
-        print(f"{name}: {sentence}", file=sys.stderr)
+        tell(f"{name}: {sentence}")
     return FAILED if result.problems else DONE
 
 

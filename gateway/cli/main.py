@@ -21,6 +21,7 @@ from gateway.cli.demo import add_demo_parser
 from gateway.cli.keys import add_keys_parser
 from gateway.cli.ledger import add_ledger_parser
 from gateway.cli.models import add_models_parser
+from gateway.cli.output import tell
 from gateway.cli.reload import add_reload_parser
 from gateway.cli.sandbox import add_sandbox_parser
 from gateway.cli.serve import add_serve_parser
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # here, where a reader that has left is expected; later it would be a complaint
     except (ConfigError, UsageError) as error:
-        print(error, file=sys.stderr)
+        tell(error)
         return BAD_USAGE
     except BrokenPipeError:  # the reader of our output has seen enough
         say_no_more()
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OperatorError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             say_no_more()  # what could not be written would be tried again, and complained about, at the very end
-        print(f"piapi-gateway: {error}", file=sys.stderr)
+        tell(f"piapi-gateway: {error}")
         return FAILED
     except KeyboardInterrupt:
         return FAILED

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import DONE, MODELS, add_command, as_json, config_in_force
+from gateway.cli.output import say
 
 if TYPE_CHECKING:
     from datetime import date
@@ -37,13 +38,13 @@ def models_command(options: argparse.Namespace) -> int:
     config, now_ns = config_in_force(options.config, MODELS), today.now_ns()
     rows = describe_models(config, now_ns)
     if options.format == "json":
-        print(as_json(rows))
+        say(as_json(rows))
     elif options.format == "csv":
-        print(models_csv(rows), end="")
+        say(models_csv(rows), end="")
     else:
-        print(models_table(rows, now_ns))
-        print()
-        print(_age(config, now_ns))
+        say(models_table(rows, now_ns))
+        say("")
+        say(_age(config, now_ns))
     return DONE
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from gateway.cli.bounded_answer import read_bounded
 from gateway.core.json_weight import TooHeavy, read_json
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.upstream.account import ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER, account_data
@@ -20,8 +21,8 @@ from gateway.upstream.model_list import LIST_LIMIT
 PROBE_TIMEOUT = 15.0
 """Seconds for one answer."""
 
-MOST_ANSWERED = LIST_LIMIT
-"""Bytes of an answer."""
+LONGEST_WORDS = 200
+"""Characters of an upstream's words that are shown."""
 
 
 async def probe(upstreams: Iterable[Upstream], transport: httpx2.AsyncBaseTransport) -> list[dict[str, Any]]:
@@ -56,18 +57,22 @@ async def _probe_one(
     else:
         path, headers = "/v1/models", {"authorization": f"Bearer {credential.value}"}
     try:
-        status, content = await _answer(client, endpoint.url + path, headers)
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            answer, data = await read_bounded(client, "GET", endpoint.url + path, LIST_LIMIT, headers=headers)
     except httpx2.HTTPError as error:
-        row["state"] = f"unreachable: {error}"
+        row["state"] = f"unreachable: {str(error)[:LONGEST_WORDS]}"
         return row
-    if status != 200:
-        row["state"] = _refusal(status)
+    except TimeoutError:
+        row["state"] = f"unreachable: it sent no whole answer within {PROBE_TIMEOUT:g} s"
         return row
-    if len(content) > MOST_ANSWERED:
-        row["state"] = f"answered more than {MOST_ANSWERED} bytes"
+    if answer.status_code != 200:
+        row["state"] = _refusal(answer.status_code)
+        return row
+    if data is None:
+        row["state"] = f"answered with more than {LIST_LIMIT} bytes, or compressed"
         return row
     try:
-        body = read_json(content)
+        body = await asyncio.to_thread(read_json, data)
     except TooHeavy as error:
         row["state"] = f"answered {error}"
         return row
@@ -77,22 +82,6 @@ async def _probe_one(
     if upstream.dialect == "piapi":
         row.update(_account(body))
     return row
-
-
-async def _answer(client: httpx2.AsyncClient, url: str, headers: dict[str, str]) -> tuple[int, bytes]:
-    """The status and the body, cut off a little beyond ``MOST_ANSWERED``; none of one that is compressed, which could
-    grow without bound.
-    """
-    asked = {**headers, "accept-encoding": "identity"}
-    async with client.stream("GET", url, headers=asked) as answer:
-        content = bytearray()
-        if answer.headers.get("content-encoding", "identity") != "identity":
-            return answer.status_code, b""
-        async for piece in answer.aiter_bytes():
-            content += piece
-            if len(content) > MOST_ANSWERED:
-                break
-        return answer.status_code, bytes(content)
 
 
 def _refusal(status: int) -> str:
@@ -107,7 +96,14 @@ def _account(body: object) -> dict[str, Any]:
     if data is None:
         return {"state": "answered without account data"}
     return {
-        "plan": data.get("plan"),
-        "balance_usd": data.get("equivalent_in_usd"),
-        "concurrency": data.get("max_concurrent_task_count"),
+        "plan": _word(data.get("plan")),
+        "balance_usd": _word(data.get("equivalent_in_usd")),
+        "concurrency": _word(data.get("max_concurrent_task_count")),
     }
+
+
+def _word(value: object) -> str | float | None:
+    """A number, or a short text; None for anything else, which no table has room for."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST_WORDS else value[:LONGEST_WORDS] + "…"
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import DONE, FAILED, as_json, complete, config_path
+from gateway.cli.output import say, tell
 from gateway.core.errors import ConfigError, GatewayError, OperatorError
 
 if TYPE_CHECKING:
@@ -46,13 +46,13 @@ def reload_command(options: argparse.Namespace) -> int:
             return _rejected(error.message.split("\n")[1:], options.json)
         raise OperatorError(error.message) from None
     if options.json:
-        print(as_json(answer))
+        say(as_json(answer))
         return DONE
-    print("\n".join([f"{answer['source']} is in force.", *(answer["changed"] or ["Nothing has changed."])]))
+    say("\n".join([f"{answer['source']} is in force.", *(answer["changed"] or ["Nothing has changed."])]))
     for warning in answer["warnings"]:
-        print(f"warning: {warning}", file=sys.stderr)
+        tell(f"warning: {warning}")
     for left in answer["not_taken_over"]:
-        print(f"not taken over: {left}", file=sys.stderr)
+        tell(f"not taken over: {left}")
     return DONE
 
 
@@ -79,9 +79,9 @@ async def _ask(client: AdminClient) -> dict[str, Any]:
 
 def _rejected(problems: list[str], for_scripts: bool) -> int:
     if for_scripts:
-        print(as_json({"status": "rejected", "problems": problems}))
+        say(as_json({"status": "rejected", "problems": problems}))
     else:
-        print("\n".join(problems), file=sys.stderr)
+        tell("\n".join(problems))
     return FAILED
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.command import ADMIN, DONE, add_command, as_json, config_in_force
+from gateway.cli.output import say, tell
 from gateway.core.errors import GatewayError, OperatorError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def status_command(options: argparse.Namespace) -> int:
             except OperatorError as error:
                 if not options.watch:
                     raise
-                print(f"piapi-gateway: {error}", file=sys.stderr)  # it may be starting again
+                tell(f"piapi-gateway: {error}")  # it may be starting again
             if not options.watch:
                 return DONE
             time.sleep(options.interval)
@@ -113,9 +114,13 @@ def _show(config: Config, options: argparse.Namespace) -> None:
     import asyncio
 
     status = asyncio.run(read_status(config))
+    try:
+        text = as_json(status) if options.json else status_text(status)
+    except (LookupError, TypeError, ValueError, AttributeError):  # what listens there only looks like this gateway
+        raise OperatorError("what answers at admin.listen is no gateway that this command understands") from None
     if options.watch and not options.json and sys.stdout.isatty():
         print("\x1b[H\x1b[2J", end="")
-    print(as_json(status) if options.json else status_text(status), flush=True)
+    say(text)
 
 
 def _cooling(key: Mapping[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -65,12 +66,31 @@ def reconciliation_csv(rows: Sequence[dict[str, Any]]) -> str:
     return as_csv(COLUMNS, map(_balances_as_text, rows))
 
 
+_RUN_FIRST = "=+\\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe62\ufe63\ufe66\ufe6b"
+"""What begins a formula in a spreadsheet, in the full-width and small forms as well."""
+
+_RUN = re.compile(rf"(^|[;,|\t])([\s\"'`]*)(?=[{_RUN_FIRST}])")
+"""Where a formula could begin: in the cell, or behind what separates cells in another country's spreadsheet."""
+
+_NUMBER = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
+
+
+def harmless(cell: object) -> object:
+    """A cell that no spreadsheet runs: a text that could be a formula, also after blanks or quotes, gets an apostrophe
+    before it, and what cannot be printed becomes a question mark. Numbers stay numbers.
+    """
+    if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
+        return cell
+    text = cell if cell.isprintable() else "".join(char if char.isprintable() else "?" for char in cell)
+    return _RUN.sub(r"\1'\2", text)
+
+
 def as_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as CSV, with a header; what a row does not have is empty."""
+    """Rows as CSV, with a header; what a row does not have is empty. No cell is a formula, however things are named."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: harmless(cell) for name, cell in row.items()} for row in rows)
     return text.getvalue()
 
 

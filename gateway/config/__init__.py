@@ -8,6 +8,7 @@ The built-in catalogue, gateway/catalogue.yaml, is read in the same way; the use
 
 from gateway.config.catalogue import Catalogue, days_old, load_catalogue
 from gateway.config.changes import Change, changes
+from gateway.config.cut_files import cut_off
 from gateway.config.endings import EndWarning, end_warnings, without_ends
 from gateway.config.list_prices import list_price, list_prices, unlisted_output, unlisted_price
 from gateway.config.loader import load, load_admin
@@ -26,6 +27,7 @@ __all__ = [
     "beside_file",
     "budget",
     "changes",
+    "cut_off",
     "days_old",
     "describe_models",
     "describe_price",

@@ -64,6 +64,7 @@ _WEAKER: Mapping[str, Callable[[Any, Any], bool]] = {
     "trusted_proxies": lambda old, new: bool(set(new) - set(old)),
     "admin.open_metrics": lambda _, new: bool(new),
     "allow_unpriced": lambda _, new: bool(new),
+    "default_route": lambda old, new: bool(set(new) - set(old)),
 }
 
 
@@ -126,7 +127,7 @@ def _in_route(old: Route, new: Route) -> Iterator[_Difference]:
     yield from _members("target", were, are, _in_target)
     if list(were) != list(are) and set(were) == set(are):
         yield "targets in another order", False
-    for name in ("aliases", "max_output", "notes"):
+    for name in ("aliases", "max_output", "context", "notes"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
             yield f"{name} {_text(before)} -> {_text(after)}", False
@@ -173,7 +174,10 @@ def _in_key(old: VirtualKey, new: VirtualKey) -> Iterator[_Difference]:
     if old.team != new.team:
         yield f"team {_text(old.team)} -> {_text(new.team)}", new.team is None
     if old.models != new.models:
-        yield f"models {_text(old.models)} -> {_text(new.models)}", "*" in new.models and "*" not in old.models
+        yield (
+            f"models {_text(old.models)} -> {_text(new.models)}",
+            not all(_within(one, old.models) for one in new.models),
+        )
     yield from _budget_difference("budget", old.budget, new.budget)
     before, after = dict(old.model_budgets), dict(new.model_budgets)
     for pattern in dict.fromkeys([*before, *after]):
@@ -184,6 +188,13 @@ def _in_key(old: VirtualKey, new: VirtualKey) -> Iterator[_Difference]:
             yield f"{name} {_text(was)} -> {_text(now)}", now is None
     if old.alert != new.alert:
         yield f"alert {_percents(old.alert)} -> {_percents(new.alert)}", False
+
+
+def _within(pattern: str, patterns: Iterable[str]) -> bool:
+    """Whether every model that a pattern allows was allowed by others."""
+    return any(
+        pattern == one or (one.endswith("*") and pattern.removesuffix("*").startswith(one[:-1])) for one in patterns
+    )
 
 
 def _budget_difference(name: str, old: Budget | None, new: Budget | None) -> Iterator[_Difference]:

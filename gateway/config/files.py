@@ -16,6 +16,9 @@ MAX_FILE_BYTES = 4 * 1024**2
 PIPE_SECONDS = 5.0
 """How long a pipe or a device may say nothing: one without a writer would hold a start up for ever."""
 
+PIPE_LONGEST = 20.0
+"""How long one may take altogether: a writer may trickle for ever."""
+
 QUIET_SECONDS = 0.25
 """How long a file must have been left alone before it is read again: an editor may still be writing it."""
 
@@ -63,7 +66,10 @@ def _read(path: Path) -> bytes:
         if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) or not _NO_WAITING:
             return _up_to_the_end(stream)
         data = bytearray()
+        deadline = time.monotonic() + PIPE_LONGEST
         while len(data) <= MAX_FILE_BYTES:
+            if time.monotonic() > deadline:
+                raise OSError(0, f"it is no file, and its end did not come within {PIPE_LONGEST:g} s")
             if not select.select([stream.fileno()], [], [], PIPE_SECONDS)[0]:
                 raise OSError(
                     0, f"nothing came out of it for {PIPE_SECONDS:g} s; it is no file, and nobody writes to it"

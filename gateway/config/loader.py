@@ -82,6 +82,6 @@ def load(
         )
     if path is not None:
         config = replace(config, warnings=(*config.warnings, *exposed_secrets(path, document, config.secrets)))
-    config = replace(config, blank=not document.data, variables=tuple(document.variables))
+    config = replace(config, blank=not document.data, variables=tuple(document.variables), written=text)
     pepper = environ.get(PEPPER_VARIABLE, "").strip()
     return replace(config, key_pepper=pepper, secrets=config.secrets | {pepper}) if pepper else config

@@ -109,7 +109,9 @@ class ImagesSection(Section):
 
     keep: PositiveDuration = Field(default=86400.0, description="How long a kept image is served.", examples=["7d"])
     keep_max: Size = Field(
-        default=1024**3, description="The most all kept images may take; the oldest go first.", examples=["10GiB"]
+        default=1024**3,
+        description="The most all kept images may take; the oldest of the key with most go first.",
+        examples=["10GiB"],
     )
     dir: FilledText = Field(
         default="./images",

@@ -139,7 +139,7 @@ class Config:
     ``key_pepper``: GATEWAY_KEY_PEPPER of the environment, or empty. The file cannot set it, since it must not lie
         beside the keys.
     ``blank``, ``blank_catalogue``: whether the file, and the catalogue of one's own, says nothing at all.
-    ``variables``: those of the environment that the file names.
+    ``variables``: those of the environment that the file names. ``written``: its text.
     ``catalogue``: the file with models of one's own; None for none.
     ``catalogue_as_of``: the day of its prices; None if it does not say.
 
@@ -191,6 +191,7 @@ class Config:
     blank: bool = field(default=False, compare=False)
     blank_catalogue: bool = field(default=False, compare=False)
     variables: tuple[str, ...] = field(default=(), compare=False)
+    written: str = field(default="", compare=False, repr=False)
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -182,6 +182,44 @@ def model_not_found(model: str) -> ClientError:
     )
 
 
+def not_made_here(kind: str, id: str, param: str) -> ClientError:
+    """404 for an id that no answer gave to this virtual key, the same for one that does not exist and for another
+    key's. ``kind``: of what it names, such as ``file`` or ``vector_store``.
+    """
+    what = kind.replace("_", " ")
+    instead = {
+        "file": " Files are not kept here: send the file itself, or a link.",
+        "audio": " A sound is known while its answer says, and until this gateway starts anew; its transcript can be "
+        "sent as text.",
+    }.get(kind, "")
+    message = f"Invalid value for '{param}': there is no {what} '{shorten(id)}' that this key made here.{instead}"
+    match kind:
+        case "file":
+            return _missing("file_not_found", message, param)
+        case "response":
+            return _missing("response_not_found", message, param)
+        case "conversation":
+            return _missing("conversation_not_found", message, param)
+        case "thread":
+            return _missing("thread_not_found", message, param)
+        case "container":
+            return _missing("container_not_found", message, param)
+        case "vector_store":
+            return _missing("vector_store_not_found", message, param)
+        case "item":
+            return _missing("item_not_found", message, param)
+        case "cache":
+            return _missing("cache_not_found", message, param)
+        case "audio":
+            return _missing("audio_not_found", message, param)
+        case _:
+            return _missing("task_not_found", message, param)
+
+
+def _missing(code: str, message: str, param: str) -> ClientError:
+    return ClientError(404, "invalid_request_error", code, message, param=param)
+
+
 def model_ended(model: str, last_day: str, successor: str) -> ClientError:
     """404 for a model that its providers have shut down. ``successor``: empty where none is known."""
     instead = f" Ask for '{shorten(successor)}' instead." if successor else ""

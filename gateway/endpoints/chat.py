@@ -21,6 +21,7 @@ from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.json_body import read_long
+from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
@@ -34,6 +35,7 @@ from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.answer_sounds import Heard
 from gateway.wire.asked_work import asked_of, most_beside
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
@@ -42,6 +44,7 @@ from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
 from gateway.wire.known_chat import unknown_asked
 from gateway.wire.most_input import most_input
+from gateway.wire.named_ids import NamedId
 from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, rough_tokens, within
 
@@ -59,6 +62,7 @@ class ChatOperation:
     ``max_output``: tokens the model can write at most; ``context``: those that it takes in and writes together; None if
         that is not known.
     ``tells_cost``: the answer's usage is to say what the key is charged.
+    ``heard``: is told of the sounds in the answer, which later requests of the key may name.
     """
 
     request: ChatRequest
@@ -73,6 +77,7 @@ class ChatOperation:
     supports: frozenset[str] = _CHAT
     route: str = CHAT_PATH
     context: int | None = None
+    heard: Heard | None = None
     _input_tokens: int | None = None
 
     @property
@@ -118,6 +123,7 @@ class ChatOperation:
                 self.event_limit,
                 tells_cost=self.tells_cost,
                 context=self.context,
+                heard=self.heard,
             ),
             count=self.count,
             input_tokens=self.input_tokens,
@@ -193,9 +199,10 @@ class ChatEndpoint:
         key = admission.authenticate(scope)
         began = asyncio.get_running_loop().time()
         body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-        request = await read_long(services, key.name, body, self._parse)
+        request, ids = await read_long(services, key.name, body, self._parse)
         key = admission.recheck(scope, key, began)
         facts.model = request.model
+        check_chat(ids, key, services)
         route = admission.route(request.model, key, unlisted="chat")
         flux = {}
         orders, model = self._image_orders(), route.named
@@ -211,6 +218,7 @@ class ChatEndpoint:
             context=route.context,
             event_limit=services.snapshot.event_limit,
             tells_cost=services.snapshot.cost_in_answers,
+            heard=remember_sounds(request.body, key, services),
         )
         if any(target.operation != "chat" for target in route.targets):
             route = await self._offer_images(operation, route, flux)
@@ -220,9 +228,10 @@ class ChatEndpoint:
         await exchange.run()
         facts.error = exchange.refusal
 
-    def _parse(self, body: bytes) -> ChatRequest:
+    def _parse(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
         models = self._admission.services.snapshot.default_models
-        return parse_chat_request(with_default_model(loads_object(body), models, "chat"), len(body))
+        request = parse_chat_request(with_default_model(loads_object(body), models, "chat"), len(body))
+        return request, ids_to_check(request.body)
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.

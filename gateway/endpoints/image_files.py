@@ -47,6 +47,9 @@ _HEADERS = {
     # The bytes come from elsewhere: a browser is to show them as the image they are said to be, and to run nothing.
     "x-content-type-options": "nosniff",
     "content-security-policy": "default-src 'none'; sandbox",
+    "referrer-policy": "no-referrer",
+    # Pages of any site may show it by its link, as the SDKs' users expect of a picture's address.
+    "cross-origin-resource-policy": "cross-origin",
 }
 
 
@@ -63,7 +66,12 @@ class _Sending(StreamingResponse):
         super().__init__(
             self._pieces(),
             200,
-            {**_HEADERS, "content-length": str(kept.size)},
+            {
+                **_HEADERS,
+                "content-length": str(kept.size),
+                # A name of ours: the image's own is its secret, and should not become the name of a file.
+                "content-disposition": f'inline; filename="image.{kept.content_type.removeprefix("image/")}"',
+            },
             kept.content_type,
         )
         self._kept = kept

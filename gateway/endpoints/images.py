@@ -18,6 +18,7 @@ from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
@@ -31,6 +32,7 @@ from gateway.wire.default_model import with_default_model
 from gateway.wire.form_data import parse_form
 from gateway.wire.form_fields import unbracket
 from gateway.wire.images_request import parse_images_request
+from gateway.wire.named_ids import ids_in_fields
 
 PATHS: Mapping[str, ImageKind] = {
     "/v1/images/generations": "generation",
@@ -107,6 +109,7 @@ class ImagesEndpoint:
         given = unbracket(parsed.fields) if parsed is not None else loads_object(body)
         snapshot = self._admission.services.snapshot
         fields = with_default_model(given, snapshot.default_models, "images")
+        refuse_foreign_ids(ids_in_fields(fields))
         wordless = _ModelsMeant(self._image_orders().wordless, snapshot.routes)
         return parse_images_request(self._kind, fields, parsed.files if parsed is not None else (), wordless)
 

@@ -24,6 +24,7 @@ from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.json_body import read_long
+from gateway.endpoints.ownership import check_task, refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
 from gateway.server.body import read_body
@@ -32,6 +33,7 @@ from gateway.server.request_facts import facts_of
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object
+from gateway.wire.named_ids import ids_in_fields
 from gateway.wire.task_request import MOST_OF_A_TASK, checked_task, images_of_task
 from gateway.wire.tokens import rough_tokens
 
@@ -115,6 +117,8 @@ class CreateTask:
         raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
         body = await read_long(services, key.name, raw, lambda raw: checked_task(loads_object(raw)))
         key = admission.recheck(scope, key, began)
+        await check_task(body["input"], key, services)
+        refuse_foreign_ids(ids_in_fields(body["input"]))
         facts.model = body["model"]
         route = self._route(body["model"], body["task_type"], key)
         images, route = self._priced(route, body)

@@ -11,6 +11,7 @@ from gateway.billing.budgets import BudgetService
 from gateway.core.chance import Randomness
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
+from gateway.core.made_ids import MadeIds
 from gateway.core.pricing.price_list import PriceList
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.exchange.tokenizer import Tokenizer
@@ -58,10 +59,10 @@ class Images(Protocol):
         """The image behind a link that an upstream named. Raises ResultUnavailable."""
         ...
 
-    async def keep(self, data: bytes, host: str | None) -> str:
+    async def keep(self, data: bytes, host: str | None, owner: str) -> str:
         """Keep an image and return its link. Raises ResultUnavailable.
 
-        ``host``: the host that the client asked by.
+        ``host``: the host that the client asked by. ``owner``: the virtual key that it was made for.
         """
         ...
 
@@ -135,3 +136,4 @@ class Services:
     budgets: BudgetService
     images: Images
     bodies: BodyBudget = field(default_factory=BodyBudget)
+    made_ids: MadeIds = field(default_factory=MadeIds)

@@ -166,6 +166,7 @@ class Subrequest:
             stake=self._part.stake,
             wishes=self._part.wishes,
         )
+        failover_plan.asker = around.key.name
         while True:
             if around.client.gone:
                 raise ClientGone  # before a key is taken, or anything is bought, in vain
@@ -315,7 +316,7 @@ class Subrequest:
         around = self._context
         services = around.services
         try:
-            return await services.images.keep(data, around.client.host)
+            return await services.images.keep(data, around.client.host, around.key.name)
         except ResultUnavailable as trouble:
             services.log.error("image_not_kept", request_id=around.client.request_id, problem=str(trouble))
             raise

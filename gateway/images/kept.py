@@ -15,12 +15,12 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from gateway.core.errors import ResultUnavailable
+from gateway.images.kept_shares import Kept, most_files, owner_tag, to_remove
 from gateway.runtime.disk import CAREFULLY, PRIVATELY, too_open
 from gateway.runtime.ports import Clock, SystemClock
 from gateway.wire.image_bytes import image_type
@@ -33,6 +33,9 @@ _TYPES = {extension: f"image/{kind}" for kind, extension in _EXTENSIONS.items()}
 _NAME = re.compile(r"[A-Za-z0-9_-]{43}\.(png|jpg|webp|gif)")
 _UNFINISHED = re.compile(r"\.[A-Za-z0-9_-]{43}\.(png|jpg|webp|gif)\.part")
 
+_MAGIC_BYTES = 16
+"""Bytes by which a format is known."""
+
 _ABANDONED_NS = 3600 * 1_000_000_000
 """Nanoseconds after which an unfinished file counts as left behind by a process that died."""
 
@@ -40,13 +43,6 @@ _ADVICE = {
     errno.ENOSPC: "free space there, or lower images.keep_max",
     errno.EDQUOT: "free space there, or lower images.keep_max",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    path: Path
-    size: int
-    written_ns: int
 
 
 class KeptFile:
@@ -73,7 +69,7 @@ class KeptImages:
 
     ``folder``: created, for this user alone, when the first image is kept.
     ``keep``: seconds an image is kept.
-    ``keep_max``: bytes that all images together may take; the oldest are removed first.
+    ``keep_max``: bytes that all images together may take. No key can crowd out the others' (kept_shares.py).
     ``clock``: None for the machine's.
 
     Several processes may share a folder. Changes are made one after the other, in a thread of their own. ``close`` it.
@@ -85,9 +81,13 @@ class KeptImages:
         self._keep_max = keep_max
         self._clock = SystemClock() if clock is None else clock
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="kept-images")
+        self._secret = secrets.token_bytes(32)
 
-    async def keep(self, data: bytes) -> str:
-        """Write an image and return its name; older images are removed first if it would not fit.
+    async def keep(self, data: bytes, owner: str = "") -> str:
+        """Write an image and return its name. If it would not fit, older ones are removed first, of the owner that has
+        the most.
+
+        ``owner``: the virtual key that it was made for.
 
         The file appears whole or not at all. Raises ResultUnavailable, with a message for the operator, for bytes that
         are no image, are larger than ``keep_max`` or cannot be written.
@@ -99,8 +99,9 @@ class KeptImages:
             raise ResultUnavailable(
                 f"the image's {len(data)} bytes are more than images.keep_max allows ({self._keep_max})"
             )
-        name = f"{secrets.token_urlsafe(32)}.{_EXTENSIONS[kind]}"
-        await self._change(partial(self._write, name, data))
+        tag = owner_tag(self._secret, owner)
+        name = f"{tag}{secrets.token_urlsafe(32)[len(tag) :]}.{_EXTENSIONS[kind]}"
+        await self._change(partial(self._write, name, data, tag))
         return name
 
     async def open(self, name: str) -> KeptFile | None:
@@ -108,7 +109,7 @@ class KeptImages:
         match = _NAME.fullmatch(name)
         if match is None:
             return None
-        return await asyncio.to_thread(self._open, self._folder / name, _TYPES[match[1]])
+        return await asyncio.to_thread(self._open, self._folder / name, match[1])
 
     async def sweep(self) -> int:
         """Remove images that are too old or exceed ``keep_max``. Returns how many.
@@ -116,7 +117,7 @@ class KeptImages:
         To be called at the start and regularly: without new images nothing else removes the old. Raises
         ResultUnavailable where the folder cannot be read or changed.
         """
-        return await self._change(partial(self._make_room, 0))
+        return await self._change(self._make_room)
 
     async def close_off(self) -> str:
         """Close the folder to other users, who could fetch the pictures by the names in it. To be called at the start.
@@ -158,9 +159,9 @@ class KeptImages:
             return f"{self._folder} was open to other users (mode {mode}); it is closed now (0700)"
         return ""
 
-    def _write(self, name: str, data: bytes) -> None:
+    def _write(self, name: str, data: bytes, tag: str) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._make_room(len(data))
+        self._make_room(len(data), tag)
         unfinished = self._folder / f".{name}.part"
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PRIVATELY, 0o600)
         try:
@@ -176,31 +177,32 @@ class KeptImages:
                 unfinished.unlink()
             raise
 
-    def _open(self, path: Path, content_type: str) -> KeptFile | None:
+    def _open(self, path: Path, extension: str) -> KeptFile | None:
         try:
             file = open(path, "rb", opener=_open_carefully)  # noqa: SIM115  # the caller closes it
         except OSError:  # a name never given out, an image swept away meanwhile, a folder of that name
             return None
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or self._is_old(status.st_mtime_ns):
+        # What another program put there is handed out as what it is or not at all: never under a name that lies.
+        kind = image_type(file.read(_MAGIC_BYTES)) if stat.S_ISREG(status.st_mode) else None
+        if kind is None or _EXTENSIONS[kind] != extension or self._is_old(status.st_mtime_ns):
             file.close()
             return None
-        return KeptFile(file, status.st_size, content_type)
+        file.seek(0)
+        return KeptFile(file, status.st_size, _TYPES[extension])
 
-    def _make_room(self, room: int) -> int:
-        """Remove old images, and then the oldest until ``room`` bytes more would fit. Returns how many were removed."""
-        kept = sorted(self._kept(), key=lambda each: each.written_ns)
-        total = sum(each.size for each in kept)
-        removed = 0
-        for each in kept:
-            if not self._is_old(each.written_ns) and total + room <= self._keep_max:
-                break
-            each.path.unlink(missing_ok=True)
-            total -= each.size
-            removed += 1
-        return removed
+    def _make_room(self, room: int = 0, owner: str = "") -> int:
+        """Remove old images, and then what is in the way of ``room`` bytes more of ``owner``. Returns how many."""
+        kept = list(self._kept())
+        going = [each for each in kept if self._is_old(each.written_ns)]
+        old = {each.name for each in going}
+        left = [each for each in kept if each.name not in old]
+        going += to_remove(left, owner, room, self._keep_max, most_files(self._keep_max))
+        for each in going:
+            (self._folder / each.name).unlink(missing_ok=True)
+        return len(going)
 
-    def _kept(self) -> Iterator[_Kept]:
+    def _kept(self) -> Iterator[Kept]:
         """All images here. Files that another process left unfinished are removed in passing."""
         try:
             entries = os.scandir(self._folder)
@@ -218,7 +220,7 @@ class KeptImages:
                 if not stat.S_ISREG(status.st_mode):
                     continue
                 if unfinished is None:
-                    yield _Kept(Path(entry.path), status.st_size, status.st_mtime_ns)
+                    yield Kept(entry.name, status.st_size, status.st_mtime_ns)
                 elif self._clock.wall_ns() - status.st_mtime_ns > _ABANDONED_NS:
                     Path(entry.path).unlink(missing_ok=True)
 

@@ -49,13 +49,14 @@ class ImageResults:
         """
         return await self._fetcher.fetch(url, allowance)
 
-    async def keep(self, data: bytes, host: str | None) -> str:
+    async def keep(self, data: bytes, host: str | None, owner: str) -> str:
         """Keep an image and return its link. Raises ResultUnavailable.
 
-        ``host``: the host, with its port, that the client asked by; None if it is not known.
+        ``host``: the host, with its port, that the client asked by; None if it is not known. ``owner``: the virtual key
+        that it was made for.
         """
         base = self._public_url or (f"http://{host}" if host else self._own_url)
-        return f"{base}/images/{await self._kept.keep(data)}"
+        return f"{base}/images/{await self._kept.keep(data, owner)}"
 
     async def open(self, name: str) -> KeptFile | None:
         """A kept image, to be read and closed; None if there is none of this name."""

@@ -345,7 +345,7 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
     )
     yield _gauge(
         "gateway_upstream_key_available",
-        "1 if an upstream key may be used, 0 while it cools.",
+        "1 if an upstream key may be used, 0 while it rests on more than one request's word.",
         ("upstream", "upstream_key"),
         (((upstream, name), float(up)) for upstream, name, up in sources.upstream_keys()),
     )

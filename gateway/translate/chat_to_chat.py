@@ -34,6 +34,7 @@ from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.answer_sounds import tell_of_sounds
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import choices_in, tidy_choices
@@ -188,10 +189,7 @@ class ChatConversation(ConversationState):
         return trouble
 
     def _events(self, head: Head, data: bytes = b"") -> Conversing:
-        """Read a stream.
-
-        ``data``: what has been read of it.
-        """
+        """Read a stream. ``data``: what has been read of it."""
         while not self._ended:
             if not data:
                 try:
@@ -224,9 +222,7 @@ class ChatConversation(ConversationState):
         return Awaiting.IDLE if self._answered else Awaiting.CONTENT
 
     def _feed(self, data: bytes) -> Outcome | None:
-        """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if the stream ends
-        badly.
-        """
+        """Take bytes of the stream; what is to be forwarded goes to ``_out``. Returns an Outcome if it ends badly."""
         self._received += len(data)
         try:
             events = self._parser.feed(data)
@@ -343,6 +339,8 @@ class ChatConversation(ConversationState):
     def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         self._begun = True
         self._text.extend(facts.text)
+        if self._context.heard is not None:
+            tell_of_sounds(chunk, self._context.heard)
         if facts.so_far:
             self._text.add(facts.so_far[self._text.length :])
         if self._pictures is not None:

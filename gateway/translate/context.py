@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.core.outcomes.classify import AnswerSource
 from gateway.core.types import CostClass, Endpoint, Target
+from gateway.wire.answer_sounds import Heard
 
 EVENT_LIMIT = 32 << 20
 """The default of ``limits.event``: an image is base64 in its event, and a PNG of 4096 × 4096 pixels has some 20 MB."""
@@ -26,6 +27,7 @@ class AttemptContext:
     ``event_limit``: bytes one event of a stream may have.
     ``context``: tokens that the model takes in and writes together; None if that is not known.
     ``tells_cost``: the answer's usage is to say what the virtual key is charged.
+    ``heard``: is told of the sounds in the answer; None where none was asked for.
     """
 
     target: Target
@@ -36,6 +38,7 @@ class AttemptContext:
     redact_document: Callable[[bytes], bytes] | None = None
     tells_cost: bool = False
     context: int | None = None
+    heard: Heard | None = None
 
     def source(self, endpoint: Endpoint | None = None, cost_class: CostClass | None = None) -> AnswerSource:
         """The source of an answer to this attempt.

@@ -22,9 +22,10 @@ from gateway.core.images.types import ImageFacts, ImageFormat, ImagesRequest, Ma
 from gateway.core.types import Usage
 from gateway.translate.asked_cost import charged
 from gateway.translate.commands import Command, Emit, Fetch, Result
-from gateway.translate.presenting import Delivering, Emitting, linked, progress_comment
+from gateway.translate.presenting import Delivering, Emitting, checked, linked, progress_comment
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.image_bytes import image_type
+from gateway.wire.picture_address import may_be_handed_out
 from gateway.wire.sse import encode_event
 
 _NO_USAGE: Mapping[str, Any] = {
@@ -76,6 +77,7 @@ class ImagesPresenter:
         self._format: ImageFormat = format if explicit or not request.stream else "b64_json"
         self._wants_links = format == "url"
         self._bytes_left = MOST_IMAGE_BYTES
+        self._drawing = bool(request.options.get("svg")) or request.options.get("output_format") == "svg"
         self._family = "image_generation" if request.kind == "generation" else "image_edit"
 
     def progress(self, text: str) -> Emitting:
@@ -85,7 +87,7 @@ class ImagesPresenter:
 
     def partial(self, b64: str, index: int, facts: ImageFacts) -> Emitting:
         """Emit a preview's event in a stream."""
-        if self.stream:
+        if self.stream and may_be_handed_out(b64, drawing=self._drawing):
             image = {"b64_json": b64, "partial_image_index": index}
             yield Emit(self._event("partial_image", image, facts, b64))
 
@@ -101,7 +103,7 @@ class ImagesPresenter:
         for place, image in enumerate(made):
             try:
                 if self._format == "url":
-                    brought = yield from linked(image)
+                    brought = yield from linked(image, drawing=self._drawing)
                     if brought.url is None:
                         self._note(NOT_LINKED)
                 else:
@@ -148,6 +150,7 @@ class ImagesPresenter:
         return orjson.dumps(document)
 
     def _as_base64(self, image: MadeImage, *, fetch: bool) -> _BringingImage:
+        image = checked(image, drawing=self._drawing)
         if image.b64 is not None:
             if not self.stream:  # a stream sends it and forgets it
                 self._take_up(len(image.b64) * 3 // 4)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from gateway.core.errors import ResultUnavailable
@@ -17,6 +18,7 @@ from gateway.core.types import Usage
 from gateway.translate.commands import Command, Keep, Result
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.image_bytes import image_type
+from gateway.wire.picture_address import may_be_handed_out
 
 Emitting = Generator[Command, Result, None]
 Delivering = Generator[Command, Result, tuple[MadeImage, ...]]
@@ -74,10 +76,24 @@ class Presenter(Protocol):
         ...
 
 
-def linked(image: MadeImage) -> Generator[Command, Result, MadeImage]:
-    """The image under a link: its own, or one it is kept under; as it is if it cannot be kept, since its bytes are at
-    hand. Raises ResultUnavailable if its base64 cannot be read.
+def checked(image: MadeImage, *, drawing: bool = False) -> MadeImage:
+    """The image, if its bytes are those of a picture, whatever they are said to be. Raises ResultUnavailable for others
+    without a link.
+
+    ``drawing``: whether an SVG was asked for, which is no document where it stands as base64.
     """
+    if image.b64 is None or may_be_handed_out(image.b64, drawing=drawing):
+        return image
+    if image.url is None:
+        raise ResultUnavailable("what the upstream gave as an image is none, or cannot be read")
+    return replace(image, b64=None)
+
+
+def linked(image: MadeImage, *, drawing: bool = False) -> Generator[Command, Result, MadeImage]:
+    """The image under a link: its own, or one it is kept under; as it is if it cannot be kept, since its bytes are at
+    hand. Raises ResultUnavailable if its base64 cannot be read, or is no image's.
+    """
+    image = checked(image, drawing=drawing)
     url: Result = image.url
     if url is None:
         try:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gateway.core.errors import ClientError
+from gateway.core.errors import ClientError, not_made_here
 from gateway.core.images.types import SourceImage
-from gateway.wire.field_checks import a_string, an_object, missing, wrong_type, wrong_value
+from gateway.wire.field_checks import a_string, an_object, missing, wrong_type
 from gateway.wire.picture_parts import pictures_of_answer
 from gateway.wire.source_images import image_from_text, image_from_value, image_text
 
@@ -21,7 +21,6 @@ _PICTURES = ("image_url", "input_image", "output_image", "image", "source", "fil
 """Types of content parts: OpenAI's in chat and Responses, Anthropic's, and those of clients that mix them."""
 
 _KNOWN = "a content part with an image"
-_FORMS = "image_url, input_image, image or file"
 
 # Every part of these stops where another match could begin, so a text however long is read once.
 _MARKDOWN = re.compile(
@@ -108,7 +107,7 @@ def _held(part: dict[str, Any]) -> str | None:
 def _image(part: dict[str, Any], kind: str, where: str) -> SourceImage:
     """The image of a content part: in a member of the part's own name, of another's, or in the part itself."""
     if part.get("file_id") is not None and _held(part) is None:
-        raise _by_id(f"{where}.file_id")
+        raise not_made_here("file", str(part["file_id"]), f"{where}.file_id")
     holder = kind if part.get(kind) not in (None, "") else _held(part)
     if holder is None:
         inner = {
@@ -122,7 +121,7 @@ def _image(part: dict[str, Any], kind: str, where: str) -> SourceImage:
     where = f"{where}.{holder}"
     if type(value) is dict:
         if value.get("file_id") is not None and len(value.keys() - {"file_id", "filename", "format", "detail"}) == 0:
-            raise _by_id(f"{where}.file_id")
+            raise not_made_here("file", str(value["file_id"]), f"{where}.file_id")
         if holder == "image_url" and value.get("url") is None:
             raise missing(f"{where}.url")
         members = {name: member for name, member in value.items() if name in _MEMBERS}
@@ -132,10 +131,6 @@ def _image(part: dict[str, Any], kind: str, where: str) -> SourceImage:
 
 _MEMBERS = frozenset({"image_url", "url", "b64_json", "data", "image", "file_data", "source"})
 """The members of a part's inner object that may hold the image; what else clients put there describes it."""
-
-
-def _by_id(param: str) -> ClientError:
-    return wrong_value(param, f"files are not kept here; send the image itself, or a link, as {_FORMS}")
 
 
 def _beside(message: dict[str, Any], param: str) -> Iterator[tuple[Any, str]]:

@@ -23,6 +23,8 @@ _FIRST_LETTERS = 48
 _OTHER_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"mif1")
 """ISO/IEC 23008-12, section 10: the brands of pictures in a file of the ISO base media format."""
 
+_DRAWING = (b"<svg", b"<?xml", b"<!--", b"<!doctype svg")
+
 _PICTURE_PATH = re.compile(r"[^?#]*\.(?:png|jpe?g|webp|gif|avif|heic|bmp|tiff?|svg)(?![\w.])", re.IGNORECASE)
 _OTHER_PATH = re.compile(
     r"[^?#]*\.(?:html?|php|aspx?|pdf|txt|md|json|xml|csv|zip|gz|tar|mp4|m4v|webm|mov|avi|mkv|mp3|wav|ogg|js|css)(?![\w.])",
@@ -68,6 +70,19 @@ def is_picture(b64: str) -> bool:
     if image_type(data) is not None or data[:2] == b"BM" or data[:4] in (b"II*\0", b"MM\0*"):
         return True
     return (data[4:8] == b"ftyp" and data[8:12] in _OTHER_BRANDS) or data.lstrip()[:4] == b"<svg"
+
+
+def may_be_handed_out(b64: str, *, drawing: bool = False) -> bool:
+    """Whether base64 may be given to a client as a picture: it begins like one, which a page or a script does not. An
+    SVG is a document that can hold scripts. ``drawing``: whether that is what was asked for.
+    """
+    data = beginning(b64)
+    if image_type(data) is not None:
+        return True
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<"):
+        return drawing and text.startswith(_DRAWING)
+    return is_picture(b64)
 
 
 def beginning(b64: str) -> bytes:

@@ -9,7 +9,7 @@ import binascii
 import re
 from typing import Any
 
-from gateway.core.errors import ClientError
+from gateway.core.errors import ClientError, not_made_here
 from gateway.core.images.types import SourceImage
 from gateway.wire.base64_text import standard_base64
 from gateway.wire.field_checks import missing, unknown, wrong_type, wrong_value
@@ -93,7 +93,7 @@ def image_text(value: Any, param: str, known: str) -> tuple[str, str]:
         holder = next((name for name in held if value[name] != ""), held[0] if held else None)
         for name in value:
             if name == "file_id" and holder is None:
-                raise wrong_value(f"{param}.file_id", "files are not kept here; send the image itself, or a link")
+                raise not_made_here("file", str(value[name]), f"{param}.file_id")
             if name not in _HOLDERS and name not in _DESCRIBING and name != "file_id":
                 raise unknown(f"{param}.{name}", known)
         if holder is None:

@@ -15,6 +15,12 @@ class Meaning:
     again: bool = False
 
 
+_ID_OF_ANOTHER = Meaning(
+    "The request names something that is kept at an upstream, by an id that was not given to this key here. The "
+    "accounts there are shared by all keys, so nothing was sent.",
+    "Send the content itself: the file, the earlier messages. `param` names the field.",
+)
+
 MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (400, "invalid_json"): Meaning(
         "The body, or a form's field that holds JSON, is not one JSON object: it is cut off, nested too deeply (254 "
@@ -103,6 +109,19 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
     ),
     (404, "task_not_found"): Meaning(
         "There is no such task, or another key made it.", "Ask with the key that made the task."
+    ),
+    (404, "file_not_found"): _ID_OF_ANOTHER,
+    (404, "response_not_found"): _ID_OF_ANOTHER,
+    (404, "conversation_not_found"): _ID_OF_ANOTHER,
+    (404, "thread_not_found"): _ID_OF_ANOTHER,
+    (404, "container_not_found"): _ID_OF_ANOTHER,
+    (404, "vector_store_not_found"): _ID_OF_ANOTHER,
+    (404, "item_not_found"): _ID_OF_ANOTHER,
+    (404, "cache_not_found"): _ID_OF_ANOTHER,
+    (404, "audio_not_found"): Meaning(
+        "A message refers to the sound of an earlier answer that no answer gave to this key, or whose time is over "
+        "(`expires_at`), or that was given before the gateway started.",
+        "Send the transcript as text in place of the id.",
     ),
     (404, "image_not_found"): Meaning(
         "The gateway does not keep such an image, or no longer.",

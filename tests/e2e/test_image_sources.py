@@ -94,7 +94,8 @@ class TestChats:
 
         answer = await rig.chat(model="flux-dev", messages=[user({"type": "text", "text": PROMPT}, part)])
 
-        assert (answer.status, answer.error()["param"]) == (400, "messages[0].content[1].file.file_id")
+        assert (answer.status, answer.error()["param"]) == (404, "messages[0].content[1].file.file_id")
+        assert answer.error()["code"] == "file_not_found"
         assert bought(rig) == []
 
     @pytest.mark.parametrize("stream", [False, True])

@@ -59,6 +59,16 @@ async def test_a_browser_is_told_to_run_nothing_of_it(client):
     answer = await client.request("GET", "/images/kept.png")
     assert answer.header("x-content-type-options") == "nosniff"
     assert answer.header("content-security-policy") == "default-src 'none'; sandbox"
+    assert answer.header("content-disposition") == 'inline; filename="image.png"'
+    assert answer.header("cross-origin-resource-policy") == "cross-origin"
+    assert answer.header("referrer-policy") == "no-referrer"
+
+
+@pytest.mark.parametrize("spans", ["bytes=0-0", "bytes=" + ",".join(f"{at}-" for at in range(1500)), "bytes=-1", "x"])
+async def test_a_range_costs_no_more_than_the_image(client, spans):
+    answer = await client.request("GET", "/images/kept.png", b"", f"Range: {spans}")
+    assert (answer.status, answer.body) == (200, IMAGE)
+    assert answer.header("content-range") is None
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ class Stage:
     async def fetch(self, url: str, allowance: FetchAllowance) -> bytes:
         return self.links[url]
 
-    async def keep(self, data: bytes, host: str | None) -> str:
+    async def keep(self, data: bytes, host: str | None, owner: str) -> str:
         url = f"http://127.0.0.1/images/{len(self.links)}"
         self.links[url] = data
         return url

@@ -362,3 +362,27 @@ class TestOpenFolders:
         assert await images.close_off() == ""
         assert not (tmp_path / "images").exists()
         await images.close()
+
+
+@pytest.mark.parametrize(
+    "data", [b"<html><script>alert(1)</script>", b"<svg onload=alert(1)>", b"GIF89a", b"", b"\xff\xd8\xff\xe0"]
+)
+async def test_a_file_that_is_not_what_its_name_says_is_not_handed_out(
+    opened: Opened, folder: Path, data: bytes
+) -> None:
+    """Put there by another program that may write to the folder."""
+    images = opened()
+    name = await images.keep(PNG)
+    (folder / name).write_bytes(data)
+    assert await images.open(name) is None
+
+
+async def test_one_keys_images_leave_room_for_the_others(opened: Opened, folder: Path, clock: Wall) -> None:
+    images = opened(keep_max=10 * len(PNG))
+    bobs = [await images.keep(PNG, "bob") for _ in range(3)]
+    for _ in range(40):
+        clock.now += 1
+        await images.keep(PNG, "alice")
+    assert names(folder) >= set(bobs)
+    assert len(names(folder)) == 10
+    assert len({name[:6] for name in names(folder)}) == 2

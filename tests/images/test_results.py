@@ -35,7 +35,7 @@ class Kept:
         self.trouble: ResultUnavailable | None = None
         self.closed = False
 
-    async def keep(self, data: bytes) -> str:
+    async def keep(self, data: bytes, owner: str) -> str:
         self.files.append(data)
         return f"{len(self.files)}.png"
 
@@ -75,7 +75,7 @@ async def test_a_link_leads_where_the_client_asked_unless_there_is_a_public_addr
 ) -> None:
     images = results(public)
     images.listening("http://127.0.0.1:8400")
-    assert await images.keep(b"png", host) == f"{base}/images/1.png"
+    assert await images.keep(b"png", host, "alice") == f"{base}/images/1.png"
     assert await images.open("1.png") is not None
     assert await images.open("2.png") is None
 

@@ -246,9 +246,10 @@ class TestStreams:
         said, _ = tell(presenter(stream=True).deliver([MadeImage(None, as_base64(data))], NO_FACTS, 2))
         assert events(said)[0]["output_format"] == name
 
-    def test_text_that_is_no_base64_has_no_format(self) -> None:
-        said, _ = tell(presenter(stream=True).partial("?", 0, NO_FACTS))
-        assert events(said)[0]["output_format"] == "png"
+    @pytest.mark.parametrize("bytes_", [b"<html><script>alert(1)</script>", b"<svg onload=alert(1)>", b"alert(1)//"])
+    def test_a_preview_that_is_no_picture_is_left_out(self, bytes_: bytes) -> None:
+        assert tell(presenter(stream=True).partial("?", 0, NO_FACTS)) == ([], None)
+        assert tell(presenter(stream=True).partial(as_base64(bytes_), 0, NO_FACTS)) == ([], None)
 
     def test_a_link_is_followed_and_stands_beside(self) -> None:
         """Also for models whose whole answers are links: the SDK's events need the bytes."""

@@ -118,12 +118,12 @@ def test_a_part_that_is_no_image_is_named(url):
         ([text("x"), {"type": "input_image"}], "missing_required_parameter", "messages[0].content[1].image_url"),
         (
             [text("x"), {"type": "file", "file": {"file_id": "file-1"}}],
-            "invalid_value",
+            "file_not_found",
             "messages[0].content[1].file.file_id",
         ),
         (
             [text("x"), {"type": "input_image", "file_id": "file-1"}],
-            "invalid_value",
+            "file_not_found",
             "messages[0].content[1].file_id",
         ),
         (
@@ -146,7 +146,8 @@ def test_a_part_that_is_no_image_is_named(url):
 def test_the_message_that_is_the_order_is_checked_to_the_letter(content, code, param):
     with pytest.raises(ClientError) as caught:
         order({"role": "user", "content": content})
-    assert (caught.value.status, caught.value.code, caught.value.param) == (400, code, param)
+    status = 404 if code == "file_not_found" else 400
+    assert (caught.value.status, caught.value.code, caught.value.param) == (status, code, param)
 
 
 def test_messages_that_are_not_the_order_may_have_any_shape():

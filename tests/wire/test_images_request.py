@@ -37,7 +37,8 @@ def refusal(kind: Any, fields: dict[str, Any], *files: FormFile) -> ClientError:
     with pytest.raises(ClientError) as caught:
         parse_images_request(kind, fields, files)
     error = caught.value
-    assert (error.status, error.type) == (400, "invalid_request_error")
+    status = 404 if error.code == "file_not_found" else 400
+    assert (error.status, error.type) == (status, "invalid_request_error")
     assert f"'{error.param}'" in error.message
     return error
 
@@ -273,7 +274,7 @@ def test_images_in_json(fields, images):
         ({"image": [URL, "x"]}, "invalid_value", "image[1]"),
         ({"images": [{"image_url": "x"}]}, "invalid_value", "images[0].image_url"),
         ({"images": [{}]}, "missing_required_parameter", "images[0].image_url"),
-        ({"images": [{"file_id": "file-1"}]}, "invalid_value", "images[0].file_id"),
+        ({"images": [{"file_id": "file-1"}]}, "file_not_found", "images[0].file_id"),
         ({"image": [URL] * 17}, "invalid_value", "image"),
         ({"images": [URL] * 17}, "invalid_value", "images"),
         ({"image": [URL] * 9, "images": [URL] * 8}, "invalid_value", "image"),

@@ -161,7 +161,7 @@ def test_an_image_may_be_inside_of_objects(value):
 def test_what_is_no_image_is_named(value, param, words):
     with pytest.raises(ClientError) as caught:
         image_from_value(value, "images[0]", "anyone")
-    assert (caught.value.status, caught.value.param) == (400, param)
+    assert (caught.value.status, caught.value.param) == (404 if "file_id" in param else 400, param)
     assert words in caught.value.message
 
 

@@ -7,6 +7,9 @@
 
 The numbers follow Envoy's outlier detection (consecutive failures, a longer ejection each time, jitter) and Finagle (a
 probe, failing open). A breaker only advises: a request with no other target may go through an open one.
+
+What one member (virtual key) asks for can be what fails. A breaker that only one member's requests have opened is open
+for that member; it opens for all once another's request fails too.
 """
 
 from __future__ import annotations
@@ -35,6 +38,13 @@ UNPROBED_FOR = 60.0
 """Seconds of being half-open after which any request may be the probe, since no preferred one has come."""
 
 
+OTHERS = 2
+"""Failures of other members' requests from which on a breaker that one member's have opened is open for all."""
+
+STRIKERS_KEPT = 8
+"""Members whose failures are counted apart."""
+
+
 class Breaker:
     """The breaker of one endpoint or of one model.
 
@@ -45,6 +55,9 @@ class Breaker:
         self.policy = policy
         self._places_needed = places
         self._places: set[str] = set()
+        self._strikers: dict[str, RollingCount] = {}  # the members of the latest failures
+        self._only_for: str | None = None
+        self._others = 0  # failures of other members while it is open for one
         self._in_a_row = 0
         self._strikes = RollingCount(policy.breaker_window)
         self._results = RollingCount(policy.breaker_window)
@@ -69,11 +82,13 @@ class Breaker:
             return False
         return self._in_a_row < GOOD_STANDING or self._strikes.total(now) == 0
 
-    def admits(self, now: float, *, may_probe: bool) -> bool:
-        """Whether a request should be sent through.
+    def admits(self, now: float, *, may_probe: bool, asker: str = "") -> bool:
+        """Whether a request of ``asker`` should be sent through.
 
         ``may_probe``: whether this request may be the probe of a half-open breaker.
         """
+        if self._only_for is not None and self._only_for != asker:
+            return True
         match self.state(now):
             case "closed":
                 return True
@@ -103,20 +118,27 @@ class Breaker:
         elif began >= self._opened:
             self._close()
 
-    def strike(self, place: str, began: float, now: float, rng: Randomness) -> None:
-        """Record a failure, at ``place``, of a request that ``began`` then. Failures of requests that were under way
-        when the breaker opened are ignored.
+    def strike(self, place: str, began: float, now: float, rng: Randomness, asker: str = "") -> None:
+        """Record a failure, at ``place``, of a request of ``asker`` that ``began`` then. Failures of requests that were
+        under way when the breaker opened are ignored, but for those of other members where it is open for one.
         """
         if self._opened is not None:
-            if began >= self._opened and self.state(now) == "half_open":
+            if self._only_for is not None and self._only_for != asker:
+                self._others += 1
+                if self._others >= OTHERS:
+                    self._only_for = None
+                    self._until = max(self._until, now + self.policy.eject)
+            elif began >= self._opened and self.state(now) == "half_open":
                 self._open(now, rng)
             return
+        self._remember(asker, now)
         self._results.add(now)
         self._strikes.add(now)
         self._in_a_row += 1
         if len(self._places) < self._places_needed:
             self._places.add(place)
         if len(self._places) >= self._places_needed and self._too_many(now):
+            self._only_for = self._lonely_striker(now)
             self._open(now, rng)
 
     def excuse(self) -> None:
@@ -127,12 +149,28 @@ class Breaker:
             self._in_a_row = 0
             self._strikes.clear()
             self._results.clear()
+            self._strikers.clear()
 
-    def open_for(self, seconds: float, now: float) -> None:
-        """Open for a given time, such as an upstream's Retry-After."""
+    def open_for(self, seconds: float, now: float, asker: str = "") -> None:
+        """Open for a given time, such as an upstream's Retry-After, that a request of ``asker`` was told."""
         if self._opened is None:
-            self._opened = now
+            self._opened, self._only_for, self._others = now, asker, 0
+        elif self._only_for != asker:
+            self._only_for = None
         self._until = max(self._until, now + seconds)
+
+    def _remember(self, asker: str, now: float) -> None:
+        count = self._strikers.pop(asker, None) or RollingCount(self.policy.breaker_window)
+        count.add(now)
+        self._strikers[asker] = count
+        if len(self._strikers) > STRIKERS_KEPT:
+            del self._strikers[next(iter(self._strikers))]
+
+    def _lonely_striker(self, now: float) -> str | None:
+        """The member whose requests are nearly all that failed of late; None if those of others failed too."""
+        counts = {asker: count.total(now) for asker, count in self._strikers.items()}
+        most = max(counts, key=lambda asker: counts[asker])
+        return most if sum(counts.values()) - counts[most] < OTHERS else None
 
     def _probing(self, now: float) -> bool:
         return self._probe_began is not None and now < self._probe_began + PROBE_LASTS
@@ -145,13 +183,15 @@ class Breaker:
 
     def _open(self, now: float, rng: Randomness) -> None:
         # Without a failure for as long as the longest ejection, the ejections start from the shortest again.
+        self._others = 0
         self._times = 1 if now > self._until + self.policy.eject_max else self._times + 1
         seconds = min(self.policy.eject * self._times, self.policy.eject_max)
         self._opened = now
         self._until = now + seconds * (1.0 + JITTER * (2.0 * rng.random() - 1.0))
 
     def _close(self) -> None:
-        self._opened = None
+        self._opened = self._only_for = None
+        self._strikers.clear()
         self._in_a_row = 0
         self._places.clear()
         self._strikes.clear()

@@ -31,9 +31,12 @@ from gateway.core.outcomes.table import (
 )
 from gateway.core.routing.credentials import BUSY_AGAIN_IN, Exhausted
 from gateway.core.routing.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
+from gateway.core.routing.key_pauses import Reason
+from gateway.core.routing.key_waits import key_waits
 from gateway.core.routing.refused_wishes import Concessions, WishesOf, no_wishes
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamState, UpstreamStates
+from gateway.core.routing.used_keys import UsedKeys
 from gateway.core.types import (
     CostClass,
     Credential,
@@ -70,7 +73,11 @@ class FailoverPlan:
     ``operations``: those the caller can carry out.
     ``stake``: nano-dollars that a request to a paid target costs at most; None if unknown.
     ``wishes``: what the request asks of a target beyond the client's.
+    ``asker``: the member (virtual key) whose request it is, to be set before the first step: what its requests meet is
+    held against nothing for all the others.
     """
+
+    asker: str = ""
 
     def __init__(
         self,
@@ -100,7 +107,7 @@ class FailoverPlan:
 
         self._closed_targets: set[int] = set()
         self._closed_endpoints: set[tuple[int, str]] = set()
-        self._closed_keys: dict[int, set[str]] = {}
+        self._keys = UsedKeys()
         self._told_to_wait: dict[tuple[str, str], float] = {}  # upstream and model → when it may be asked again
         self._visited: set[str] = set()
         self._tried: set[tuple[str, str]] = set()
@@ -141,7 +148,8 @@ class FailoverPlan:
         before a long answer ends. Optional; once for each attempt.
         """
         state = self._state(plan.target)
-        state.pool.answering(plan.credential, plan.target.model, now)
+        began = plan.ticket.began
+        state.pool.answering(plan.credential, plan.target.model, now, asker=self.asker, began=began)
         state.health.answering(plan.ticket, now)
 
     def report(self, plan: AttemptPlan, outcome: Outcome, now: float) -> Verdict:
@@ -156,7 +164,8 @@ class FailoverPlan:
         cost_class = plan.target.cost_class
         state = self._state(plan.target)
         state.pool.release(plan.credential)
-        state.pool.report(plan.credential, plan.target.model, outcome, now, self._rng)
+        if (doubt := self._report_key(plan, outcome, now)) is not None:
+            self._states.doubt(plan.target.upstream, plan.credential, doubt)
         state.health.report(plan.ticket, plan.credential, outcome, now, self._rng)
         if plan.is_retry:
             state.budget.end()
@@ -190,7 +199,8 @@ class FailoverPlan:
             case Verdict.FRESH_CONNECTION | Verdict.AS_ASKED:
                 self._again = plan
             case Verdict.NEXT_CREDENTIAL:
-                self._close_key(plan, outcome)
+                same = self._indexes_of(plan.target.upstream.name)
+                self._closed_targets.update(self._keys.close(plan, outcome, same))
             case Verdict.NEXT_ENDPOINT:
                 self._close_endpoint(plan, outcome)
             case Verdict.NEXT_TARGET:
@@ -206,12 +216,11 @@ class FailoverPlan:
         stake = self._stake(target)
         return stake is not None and stake <= self._affordable_doubt and now + WORTH_BUYING <= self._deadline
 
-    def _close_key(self, plan: AttemptPlan, outcome: Outcome) -> None:
-        scope = RULES[outcome.slug].against
-        if outcome.slug == "rate_limited":
-            return  # the pool knows its pause; once that is over the key may be used again
-        for index in self._indexes_of(plan.target.upstream.name) if scope is Scope.KEY else (plan.index,):
-            self._closed_keys.setdefault(index, set()).add(plan.credential.name)
+    def _report_key(self, plan: AttemptPlan, outcome: Outcome, now: float) -> Reason | None:
+        """Record an outcome with its key. Returns the doubt that a free read of the key is to settle, if any."""
+        pool, began = self._state(plan.target).pool, plan.ticket.began
+        model = plan.target.model
+        return pool.report(plan.credential, model, outcome, now, self._rng, asker=self.asker, began=began)
 
     def _close_endpoint(self, plan: AttemptPlan, outcome: Outcome) -> None:
         whole_host = RULES[outcome.slug].against is Scope.ENDPOINT
@@ -274,11 +283,12 @@ class FailoverPlan:
             if endpoint is None:
                 self._overdrawn.add(target.upstream.name)
                 continue
-            taken = state.pool.take(target.model, now, self._rng, self._closed_keys.get(index, ()))
+            used = self._keys.tried(index) if fail_open else self._keys.closed(index)
+            taken = state.pool.take(target.model, now, self._rng, used, asker=self.asker, last_resort=fail_open)
             if isinstance(taken, Credential):
                 return self._plan_attempt(index, endpoint, taken, now, fresh=target.cost_class is CostClass.PAID)
             if taken is not None:
-                self._exhausted[index] = taken
+                self._exhausted.setdefault(index, taken)
                 self._skip(target, "keys_busy" if taken.reason == "busy" else SLUG_OF_REASON[taken.reason])
         return None
 
@@ -288,7 +298,7 @@ class FailoverPlan:
         if fail_open:
             endpoints = state.health.every_endpoint(target.model, now)
         else:
-            endpoints = state.health.endpoints(target.model, target.cost_class, now)
+            endpoints = state.health.endpoints(target.model, target.cost_class, now, self.asker)
         endpoints = self._concessions.ordered(endpoints, target, now)
         if not self._closed_endpoints:
             return endpoints
@@ -340,7 +350,7 @@ class FailoverPlan:
             state.budget.request(now)
         if is_retry:
             state.budget.begin(now)
-        ticket = state.health.begin(endpoint, target.model, now)
+        ticket = state.health.begin(endpoint, target.model, now, self.asker)
         without = self._concessions.without(target, now)
         return AttemptPlan(target, endpoint, credential, fresh, self.attempts + 1, index, is_retry, ticket, without)
 
@@ -377,22 +387,8 @@ class FailoverPlan:
         if self._outcomes or self._exhausted:
             exhausted = [(why, self._targets[index].cost_class) for index, why in self._exhausted.items()]
             over = self._over is Verdict.STOP
-            waits = {"rate_limited": self._soonest(now), "key_unfunded": self._funded_again(now)}
+            waits = key_waits(self._targets, self._states, self._keys, now, self.asker)
             return final_error(self._outcomes, exhausted, model=self._model, over=over, waits=waits)
         if not self._targets:
             return not_on_this_route(self._model) if self._other_operations else no_upstream_key(self._model)
         return client_error(Outcome("deadline", Phase.UNSENT), CostClass.TOKENS, model=self._model)
-
-    def _funded_again(self, now: float) -> float:
-        """Seconds until a key of the route whose account is used up is tried again."""
-        found = [self._state(target).pool.exhaustion(target.model, now) for target in self._targets]
-        return min((one.soonest for one in found if one is not None and one.reason == "unfunded"), default=1.0)
-
-    def _soonest(self, now: float) -> float:
-        """Seconds until a key of the route may be used again."""
-        waits = []
-        for index, target in enumerate(self._targets):
-            exhausted = self._state(target).pool.exhaustion(target.model, now, self._closed_keys.get(index, ()))
-            if exhausted is not None and exhausted.reason in ("busy", "rate_limited"):
-                waits.append(max(exhausted.soonest, 1.0) if exhausted.reason == "busy" else exhausted.soonest)
-        return min(waits, default=1.0)

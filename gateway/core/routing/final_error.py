@@ -18,7 +18,8 @@ from dataclasses import replace
 from gateway.core.errors import GatewayError, UpstreamFault
 from gateway.core.outcomes.refused_wish import wants_stream
 from gateway.core.outcomes.table import client_error, explains, is_doubtful
-from gateway.core.routing.credentials import Exhausted, Reason
+from gateway.core.routing.credentials import Exhausted
+from gateway.core.routing.key_pauses import Reason
 from gateway.core.types import CostClass, Outcome, Phase
 
 SLUG_OF_REASON: Mapping[Reason, str] = {

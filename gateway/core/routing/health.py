@@ -34,11 +34,13 @@ class Ticket:
     """One request on its way to an endpoint; to be handed back to ``UpstreamHealth.report``.
 
     ``began``: monotonic seconds.
+    ``asker``: the member whose request it is.
     """
 
     endpoint: Endpoint
     model: str
     began: float
+    asker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +86,19 @@ class UpstreamHealth:
         for breaker in (*self._breakers.values(), *self._models.values()):
             breaker.policy = self._policy
 
-    def endpoints(self, model: str, cost_class: CostClass, now: float) -> list[Endpoint]:
-        """The endpoints worth trying, best first: in configured order, those too slow for the model last.
+    def endpoints(self, model: str, cost_class: CostClass, now: float, asker: str = "") -> list[Endpoint]:
+        """The endpoints worth trying for a request of ``asker``, best first: in configured order, those too slow for
+        the model last.
 
         A paid request is not the probe of a half-open endpoint or model while other requests may be.
         """
         may_probe = cost_class is not CostClass.PAID
         if self._models:
             cooling = self._models.get(model)
-            if cooling is not None and not cooling.admits(now, may_probe=may_probe):
+            if cooling is not None and not cooling.admits(now, may_probe=may_probe, asker=asker):
                 return []
-        admitted = [one for one in self._endpoints if self._breakers[one.url].admits(now, may_probe=may_probe)]
+        breakers = self._breakers
+        admitted = [one for one in self._endpoints if breakers[one.url].admits(now, may_probe=may_probe, asker=asker)]
         return self._slow_last(admitted, model, now) if self._slow else admitted
 
     def every_endpoint(self, model: str, now: float) -> list[Endpoint]:
@@ -111,13 +115,13 @@ class UpstreamHealth:
             return False
         return self._breakers[endpoint.url].reliable(now) and self._slow.get((endpoint.url, model), now) <= now
 
-    def begin(self, endpoint: Endpoint, model: str, now: float) -> Ticket:
+    def begin(self, endpoint: Endpoint, model: str, now: float, asker: str = "") -> Ticket:
         """Record that a request goes to ``endpoint``; ``report`` must follow."""
         self._breakers[endpoint.url].begin(now)
         cooling = self._models.get(model)
         if cooling is not None:
             cooling.begin(now)
-        return Ticket(endpoint, model, now)
+        return Ticket(endpoint, model, now, asker)
 
     def answering(self, ticket: Ticket, now: float) -> None:
         """Record that the upstream has begun to answer with content, which clears earlier failures long before the
@@ -137,13 +141,13 @@ class UpstreamHealth:
             self._models[ticket.model].end(ticket.began)
         scope = RULES[outcome.slug].against
         if scope is Scope.ENDPOINT:
-            breaker.strike(credential.name, ticket.began, now, rng)
+            breaker.strike(credential.name, ticket.began, now, rng, ticket.asker)
         elif scope is Scope.ENDPOINT_MODEL:
             _remember(self._slow, (ticket.endpoint.url, ticket.model), now + SLOW_FOR)
         elif scope is Scope.UPSTREAM_MODEL:
-            self._cooling(ticket.model).open_for(MISSING_MODEL_FOR, now)
+            self._cooling(ticket.model).open_for(MISSING_MODEL_FOR, now, ticket.asker)
         elif scope is Scope.ORIGIN and outcome.retry_after is not None:
-            self._cooling(ticket.model).open_for(outcome.retry_after, now)
+            self._cooling(ticket.model).open_for(outcome.retry_after, now, ticket.asker)
         elif scope is Scope.ORIGIN:
             self._strike_origin(ticket, credential, now, rng)
         if _shows_life(outcome):
@@ -186,10 +190,10 @@ class UpstreamHealth:
         in_use = host.state(now) == "closed"
         if in_use or cooling.state(now) != "closed":
             place = ticket.endpoint.url if len(self._endpoints) > 1 else credential.name
-            cooling.strike(place, ticket.began, now, rng)
+            cooling.strike(place, ticket.began, now, rng, ticket.asker)
         if cooling.state(now) != "closed":
             return
-        host.strike(credential.name, ticket.began, now, rng)
+        host.strike(credential.name, ticket.began, now, rng, ticket.asker)
         if in_use and host.state(now) != "closed":
             cooling.excuse()
 

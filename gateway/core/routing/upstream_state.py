@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.routing.credentials import CredentialPool
 from gateway.core.routing.health import UpstreamHealth
+from gateway.core.routing.key_pauses import Reason
 from gateway.core.routing.refused_wishes import RefusedWishes
 from gateway.core.routing.retry_budget import RetryBudget
-from gateway.core.types import FailoverPolicy, Upstream
+from gateway.core.types import Credential, FailoverPolicy, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,15 @@ class UpstreamState:
 
 
 class UpstreamStates:
-    """The memory of all upstreams, by the upstream's name, and the failover policy."""
+    """The memory of all upstreams, by the upstream's name, and the failover policy.
+
+    ``doubt``: called with a key and what a request's answer said of it ("invalid" or "unfunded"), to have the key asked
+    about by a free read; must not wait.
+    """
 
     def __init__(self, upstreams: Iterable[Upstream], policy: FailoverPolicy) -> None:
         self.policy = policy
+        self.doubt: Callable[[Upstream, Credential, Reason], None] = lambda *_: None
         self._states = {
             upstream.name: UpstreamState(
                 upstream,
@@ -43,6 +49,10 @@ class UpstreamStates:
     def __getitem__(self, name: str) -> UpstreamState:
         return self._states[name]
 
+    def get(self, name: str) -> UpstreamState | None:
+        """The memory of one upstream; None if there is none of that name."""
+        return self._states.get(name)
+
     def __iter__(self) -> Iterator[UpstreamState]:
         return iter(self._states.values())
 
@@ -55,6 +65,7 @@ class UpstreamStates:
 
         The state is shared with ``previous``, so that exchanges under way update both.
         """
+        self.doubt = previous.doubt
         for name, state in self._states.items():
             before = previous._states.get(name)
             if before is None:

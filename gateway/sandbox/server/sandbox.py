@@ -162,7 +162,7 @@ class Sandbox:
 
     @property
     def key_checks(self) -> list[RecordedRequest]:
-        """The questions by which a gateway looks at its keys when it starts."""
+        """The questions by which a gateway looks at its keys, at its start and when one was refused."""
         return self._history.key_checks
 
     @property

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.routing.breaker import PROBE_LASTS, UNPROBED_FOR, Breaker
+from gateway.core.routing.breaker import PROBE_LASTS, STRIKERS_KEPT, UNPROBED_FOR, Breaker
 from gateway.core.types import FailoverPolicy
 from tests.core.builders import Chance
 
@@ -177,3 +177,63 @@ def test_it_never_stays_open_longer_than_the_longest_ejection(story: list[tuple[
             breaker.strike("here", now, now, rng)
         breaker.end(now)
         assert breaker.seconds_left(now) <= POLICY.eject_max * 1.2
+
+
+def strike(breaker: Breaker, asker: str, now: float, times: int = 1) -> None:
+    for _ in range(times):
+        breaker.strike("here", now, now, MIDDLE, asker)
+
+
+def admits(breaker: Breaker, asker: str, now: float) -> bool:
+    return breaker.admits(now, may_probe=True, asker=asker)
+
+
+class TestWhoseFailures:
+    def test_those_of_one_member_open_it_for_that_member(self) -> None:
+        breaker = Breaker(POLICY)
+        strike(breaker, "alice", 100.0, times=20)
+        assert not admits(breaker, "alice", 100.0)
+        assert admits(breaker, "bob", 100.0)
+
+    def test_a_stray_failure_of_another_is_no_second_witness_two_are(self) -> None:
+        breaker = Breaker(POLICY)
+        strike(breaker, "alice", 100.0, times=20)
+        strike(breaker, "bob", 101.0)
+        assert admits(breaker, "carol", 101.0)
+        strike(breaker, "bob", 102.0)
+        assert not admits(breaker, "carol", 102.0)
+        assert not admits(breaker, "bob", 102.0)
+
+    def test_a_host_that_fails_everybody_is_ejected_for_everybody_at_once(self) -> None:
+        breaker = Breaker(POLICY)
+        for asker in ("alice", "bob", "carol", "dave", "eve"):
+            strike(breaker, asker, 100.0)
+        assert not admits(breaker, "frank", 100.0)
+
+    def test_a_stray_failure_within_the_row_of_one_is_no_second_witness(self) -> None:
+        breaker = Breaker(POLICY)
+        strike(breaker, "alice", 100.0, times=2)
+        strike(breaker, "bob", 100.0)
+        strike(breaker, "alice", 100.0, times=2)
+        assert not admits(breaker, "alice", 100.0)
+        assert admits(breaker, "bob", 100.0)
+
+    def test_another_members_success_closes_it(self) -> None:
+        breaker = Breaker(POLICY)
+        strike(breaker, "alice", 100.0, times=5)
+        breaker.succeed(101.0, 101.0)
+        assert breaker.state(101.0) == "closed"
+
+    def test_failures_of_many_names_take_no_more_memory(self) -> None:
+        breaker = Breaker(FailoverPolicy(breaker_failures=10_000))
+        for number in range(2 * STRIKERS_KEPT):
+            breaker.strike("here", 100.0, 100.0, MIDDLE, f"member-{number}")
+        assert len(breaker._strikers) == STRIKERS_KEPT
+
+    def test_a_pause_that_one_member_was_told_is_that_members_until_another_is_told_too(self) -> None:
+        breaker = Breaker(POLICY)
+        breaker.open_for(3600.0, 100.0, "alice")
+        assert not admits(breaker, "alice", 100.0)
+        assert admits(breaker, "bob", 100.0)
+        breaker.open_for(3600.0, 101.0, "bob")
+        assert not admits(breaker, "carol", 101.0)

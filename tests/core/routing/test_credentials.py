@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.routing.credentials import MODEL_PAUSES_KEPT, SERVED_OF_LATE, TRIAL_LASTS, CredentialPool, Exhausted
+from gateway.core.routing.credentials import (
+    MODEL_PAUSES_KEPT,
+    MOST_REFUTED,
+    SERVED_OF_LATE,
+    TRIAL_LASTS,
+    VOUCHED_FOR,
+    CredentialPool,
+    Exhausted,
+    KeyReading,
+)
+from gateway.core.routing.key_pauses import Reason
 from gateway.core.types import Credential, Phase
 from tests.core.builders import Chance, ended, key, upstream
 
@@ -23,6 +33,20 @@ def take(pool: CredentialPool, now: float = 0.0, model: str = "m", exclude: tupl
     taken = pool.take(model, now, MIDDLE, exclude)
     assert isinstance(taken, Credential)
     return taken
+
+
+WORKS, REFUSED, EMPTY = KeyReading(True, True), KeyReading(False), KeyReading(True, False)
+
+
+def confirm(pool: CredentialPool, slug: str, now: float) -> None:
+    """A request is refused, and a free read confirms it."""
+    doubts: dict[str, tuple[Reason, KeyReading]] = {
+        "key_invalid": ("invalid", REFUSED),
+        "key_unfunded": ("unfunded", EMPTY),
+    }
+    fail(pool, slug, now)
+    doubt, reading = doubts[slug]
+    assert pool.settle("a", doubt, reading, now) == doubt
 
 
 def fail(pool: CredentialPool, slug: str, now: float, *, model: str = "m", retry_after: float | None = None) -> None:
@@ -90,9 +114,9 @@ class TestPauses:
     @pytest.mark.parametrize(
         ("slug", "reason", "pauses"),
         [
-            ("key_invalid", "invalid", [600, 1200, 2400, 4800, 9600, 19200, 38400, 76800, 86400, 86400]),
-            ("key_unfunded", "unfunded", [600, 1200, 2400, 3600, 3600]),
-            ("key_forbidden", "forbidden", [600, 600]),
+            ("key_invalid", "invalid", [5, 10, 20, 40, 60, 60]),
+            ("key_unfunded", "unfunded", [5, 10, 20, 40, 60, 60]),
+            ("key_forbidden", "forbidden", [5, 10, 20, 40, 80, 160, 320, 600, 600]),
             ("rate_limited", "rate_limited", [5, 10, 20, 40, 60, 60]),
         ],
     )
@@ -103,6 +127,22 @@ class TestPauses:
             exhausted = pool.take("m", now, MIDDLE)
             assert isinstance(exhausted, Exhausted)
             assert exhausted.reason == reason
+            now += pause
+
+    @pytest.mark.parametrize(
+        ("slug", "pauses"),
+        [
+            ("key_invalid", [600, 1200, 2400, 4800, 9600, 19200, 38400, 76800, 86400, 86400]),
+            ("key_unfunded", [600, 1200, 2400, 3600, 3600]),
+        ],
+    )
+    def test_each_time_a_read_confirms_it_is_longer(self, slug: str, pauses: list[float]) -> None:
+        pool, now = pool_of("a"), 0.0
+        for pause in pauses:
+            confirm(pool, slug, now)
+            exhausted = pool.take("m", now, MIDDLE, last_resort=True)
+            assert isinstance(exhausted, Exhausted)
+            assert exhausted.soonest == pytest.approx(pause)
             now += pause
 
     def test_a_success_begins_anew(self) -> None:
@@ -119,7 +159,7 @@ class TestPauses:
         fail(pool, "key_invalid", 0.0, model="m")
         assert isinstance(pool.take("other", 0.0, MIDDLE), Exhausted)
 
-    @pytest.mark.parametrize(("asked", "given"), [(2.0, 2.0), (0.01, 0.1), (7200.0, 3600.0)])
+    @pytest.mark.parametrize(("asked", "given"), [(2.0, 2.0), (0.01, 0.1), (3600.0, 60.0)])
     def test_retry_after_is_obeyed_within_reason(self, asked: float, given: float) -> None:
         pool = pool_of("a")
         fail(pool, "rate_limited", 0.0, retry_after=asked)
@@ -141,7 +181,7 @@ class TestPauses:
         for credential in burst:
             pool.report(credential, "m", ended("key_invalid"), 1.0, MIDDLE)
             pool.release(credential)
-        assert pool.exhaustion("m", 1.0) == Exhausted("invalid", 600.0)
+        assert pool.exhaustion("m", 1.0) == Exhausted("invalid", 5.0)
 
     def test_a_success_that_was_under_way_does_not_end_a_pause(self) -> None:
         pool = pool_of("a")
@@ -179,7 +219,7 @@ class TestPauses:
 class TestTrial:
     def test_a_refused_key_is_tried_by_one_request_at_a_time(self) -> None:
         pool = pool_of("a")
-        fail(pool, "key_invalid", 0.0)
+        confirm(pool, "key_invalid", 0.0)
         trial = take(pool, 600.0)
         assert pool.take("m", 600.0, MIDDLE) == Exhausted("busy", 0.05)
         pool.answering(trial, "m", 601.0)
@@ -187,7 +227,7 @@ class TestTrial:
 
     def test_a_trial_that_says_nothing_does_not_block_for_ever(self) -> None:
         pool = pool_of("a")
-        fail(pool, "key_invalid", 0.0)
+        confirm(pool, "key_invalid", 0.0)
         take(pool, 600.0)
         assert take(pool, 600.0 + TRIAL_LASTS).name == "a"
 
@@ -203,6 +243,7 @@ class TestReload:
         held = take(before, exclude=("b",))
         fail_b = take(before, exclude=("a",))
         before.report(fail_b, "m", ended("key_invalid"), 0.0, MIDDLE)
+        before.settle("b", "invalid", REFUSED, 0.0)
         after = CredentialPool(upstream(keys=(key("a", max_parallel=1), "b", "c")))
         after.adopt(before)
         assert [one.in_flight for one in after.snapshot(0.0)] == [1, 1, 0]
@@ -227,9 +268,11 @@ def test_what_status_shows() -> None:
     assert (first.name, first.in_flight, first.max_parallel, first.cooling) == ("a", 1, 4, "rate_limited")
     assert first.seconds == 8.0
     assert first.models == {"m": ("rate_limited", 8.0)}
-    assert (second.cooling, second.seconds) == ("unfunded", 599.0)
+    assert (second.cooling, second.seconds) == ("unfunded", 4.0)
     assert "value-of" not in repr(pool.snapshot(1.0))
-    assert (pool.available("a", 1.0), pool.available("b", 1.0), pool.available("b", 600.0)) == (False, False, True)
+    assert (pool.available("a", 1.0), pool.available("b", 1.0)) == (True, True)  # one request's word
+    pool.settle("b", "unfunded", EMPTY, 1.0)
+    assert (pool.available("b", 1.0), pool.available("b", 600.0), pool.available("b", 601.0)) == (False, False, True)
 
 
 def test_a_key_is_in_use_as_long_as_it_serves_some_model() -> None:
@@ -239,20 +282,20 @@ def test_a_key_is_in_use_as_long_as_it_serves_some_model() -> None:
     fail(pool, "rate_limited", 1.0, model="m", retry_after=3000.0)
     assert pool.available("a", 1.0)
     fail(pool, "key_forbidden", 2.0, model="n")
-    assert not pool.available("a", 2.0)
-    [shown] = pool.snapshot(2.0)
-    assert (shown.cooling, shown.seconds) == ("forbidden", 600.0)  # what ends first
-    pool.report(take(pool, model="third"), "third", ended("ok"), 3.0, MIDDLE)
-    assert pool.available("a", 3.0)
-    fail(pool, "key_forbidden", 500.0, model="third")
-    assert not pool.available("a", 500.0)
-    assert pool.available("a", 602.0)  # it may be tried for n again
+    assert pool.available("a", 2.0)  # one request's word
+    fail(pool, "key_forbidden", 7.0, model="n")
+    assert not pool.available("a", 7.0)
+    [shown] = pool.snapshot(7.0)
+    assert (shown.cooling, shown.seconds) == ("forbidden", 10.0)  # what ends first
+    pool.report(take(pool, model="third"), "third", ended("ok"), 8.0, MIDDLE)
+    assert pool.available("a", 8.0)
 
 
 def test_what_a_key_served_long_ago_does_not_count() -> None:
     pool = pool_of("a")
     pool.report(take(pool), "m", ended("ok"), 0.0, MIDDLE)
-    fail(pool, "rate_limited", SERVED_OF_LATE - 1.0, model="n", retry_after=60.0)
+    for before in (62.0, 1.0):
+        fail(pool, "rate_limited", SERVED_OF_LATE - before, model="n", retry_after=60.0)
     assert pool.available("a", SERVED_OF_LATE - 1.0)
     assert not pool.available("a", SERVED_OF_LATE)
 
@@ -289,3 +332,163 @@ def test_whatever_happens_keys_come_back_and_pauses_end(
     for credential in held:
         pool.release(credential)
     assert all(one.in_flight == 0 for one in pool.snapshot(now))
+
+
+def said(pool: CredentialPool, slug: str, now: float, asker: str, *, retry_after: float | None = None) -> None:
+    """A request of this member, with the key "a", that began just now."""
+    credential = pool._credentials["a"]
+    pool.hold(credential)
+    pool.release(credential)
+    pool.report(credential, "m", ended(slug, retry_after=retry_after), now, MIDDLE, asker=asker, began=now)
+
+
+def usable(pool: CredentialPool, now: float, asker: str, *, last_resort: bool = False) -> bool:
+    taken = pool.take("m", now, MIDDLE, asker=asker, last_resort=last_resort)
+    if isinstance(taken, Credential):
+        pool.release(taken)
+    return isinstance(taken, Credential)
+
+
+KEY_SLUGS = ["key_invalid", "key_unfunded", "key_forbidden", "rate_limited"]
+
+
+class TestWhoSaysIt:
+    @pytest.mark.parametrize("slug", KEY_SLUGS)
+    def test_one_members_word_is_one_however_often_it_is_said(self, slug: str) -> None:
+        pool = pool_of("a")
+        for second in range(20):
+            said(pool, slug, float(second), "alice", retry_after=3600.0)
+            assert usable(pool, float(second), "bob")
+        assert not usable(pool, 19.0, "alice")
+
+    @pytest.mark.parametrize("slug", KEY_SLUGS)
+    def test_the_word_of_two_counts_for_all_and_first_for_seconds(self, slug: str) -> None:
+        pool = pool_of("a")
+        for second in range(9):
+            said(pool, slug, float(second), "alice")
+        said(pool, slug, 9.0, "bob")
+        assert not usable(pool, 9.0, "carol")
+        assert not pool.available("a", 9.0)
+        assert usable(pool, 14.0, "carol")  # nine words of one member lengthen nothing for the others
+
+    def test_once_it_holds_for_all_one_member_does_not_lengthen_it_by_doubling(self) -> None:
+        pool = pool_of("a")
+        said(pool, "key_forbidden", 0.0, "bob")
+        for second in range(1, 20):
+            said(pool, "key_forbidden", float(second), "alice")
+        assert pool.exhaustion("m", 19.0, asker="carol") == Exhausted("forbidden", 5.0)
+
+    def test_a_word_of_long_ago_confirms_nothing(self) -> None:
+        pool = pool_of("a")
+        said(pool, "key_forbidden", 0.0, "alice")
+        said(pool, "key_forbidden", 100.0, "bob")
+        assert usable(pool, 100.0, "carol")
+        assert not usable(pool, 100.0, "bob")
+
+    @pytest.mark.parametrize("slug", ["key_invalid", "key_unfunded", "key_forbidden"])
+    def test_another_members_success_refutes_it(self, slug: str) -> None:
+        pool = pool_of("a")
+        said(pool, slug, 0.0, "alice")
+        said(pool, "ok", 1.0, "bob")
+        assert usable(pool, 1.0, "alice")
+
+    def test_but_not_a_rate_limit_which_larger_requests_may_meet(self) -> None:
+        pool = pool_of("a")
+        said(pool, "rate_limited", 0.0, "alice", retry_after=30.0)
+        said(pool, "ok", 1.0, "bob")
+        assert not usable(pool, 1.0, "alice")
+        assert usable(pool, 1.0, "bob")
+
+
+class TestLastResort:
+    @pytest.mark.parametrize("slug", ["key_invalid", "key_unfunded", "key_forbidden"])
+    def test_a_refusal_that_nothing_confirmed_never_keeps_the_last_key_from_use(self, slug: str) -> None:
+        pool = pool_of("a")
+        for second, asker in enumerate(["alice", "bob"] * 10):
+            said(pool, slug, float(second), asker)
+            assert all(usable(pool, float(second), who, last_resort=True) for who in ("alice", "bob", "carol"))
+
+    def test_a_rate_limit_does_for_seconds(self) -> None:
+        pool = pool_of("a")
+        said(pool, "rate_limited", 0.0, "alice", retry_after=50.0)
+        assert not usable(pool, 4.9, "alice", last_resort=True)
+        assert usable(pool, 5.0, "alice", last_resort=True)
+
+    def test_but_not_at_first_if_it_is_longer_than_any_window(self) -> None:
+        pool = pool_of("a")
+        said(pool, "rate_limited", 0.0, "alice", retry_after=3600.0)
+        assert usable(pool, 0.0, "alice", last_resort=True)
+        said(pool, "rate_limited", 0.0, "alice", retry_after=3600.0)
+        assert not usable(pool, 9.9, "alice", last_resort=True)
+
+    def test_members_in_league_keep_it_from_a_third_for_seconds_only(self) -> None:
+        pool = pool_of("a")
+        for second in range(20):
+            for asker in ("alice", "bob"):
+                said(pool, "rate_limited", float(second), asker, retry_after=3600.0)
+        assert not usable(pool, 20.0, "carol", last_resort=True)
+        assert usable(pool, 39.0, "carol", last_resort=True)
+
+    def test_what_a_read_confirmed_is_no_last_resort(self) -> None:
+        pool = pool_of("a")
+        confirm(pool, "key_invalid", 0.0)
+        assert not usable(pool, 100.0, "bob", last_resort=True)
+
+
+class TestTheFreeRead:
+    def test_a_key_that_works_is_usable_at_once_and_for_a_while_whatever_requests_are_answered(self) -> None:
+        pool = pool_of("a")
+        said(pool, "key_invalid", 0.0, "alice")
+        assert pool.settle("a", "invalid", WORKS, 0.1) == "works"
+        said(pool, "key_invalid", 0.2, "alice")
+        assert usable(pool, 0.2, "alice")
+        said(pool, "key_invalid", 0.1 + VOUCHED_FOR, "alice")
+        assert not usable(pool, 0.1 + VOUCHED_FOR, "alice")
+
+    def test_what_was_vouched_for_says_nothing_of_another_doubt(self) -> None:
+        pool = pool_of("a")
+        said(pool, "key_invalid", 0.0, "alice")
+        pool.settle("a", "invalid", KeyReading(valid=True), 0.1)
+        said(pool, "key_unfunded", 0.2, "alice")
+        assert not usable(pool, 0.2, "alice")
+
+    @pytest.mark.parametrize("reading", [KeyReading(), KeyReading(valid=True)])
+    def test_a_reading_that_cannot_tell_changes_nothing(self, reading: KeyReading) -> None:
+        pool = pool_of("a")
+        said(pool, "key_unfunded", 0.0, "alice")
+        assert pool.settle("a", "unfunded", reading, 0.1) == "unknown"
+        assert pool.exhaustion("m", 1.0, asker="alice") == Exhausted("unfunded", 4.0)
+
+    def test_reads_that_contradict_every_request_are_believed_no_more(self) -> None:
+        pool, now = pool_of("a"), 0.0
+        found = []
+        for _ in range(MOST_REFUTED + 1):
+            said(pool, "key_invalid", now, "alice")
+            found.append(pool.settle("a", "invalid", WORKS, now))
+            now += 10.0
+        assert found == ["works"] * MOST_REFUTED + ["unknown"]
+        said(pool, "ok", now, "bob")
+        said(pool, "key_invalid", now, "alice")
+        assert pool.settle("a", "invalid", WORKS, now) == "works"
+
+    def test_a_pause_that_was_confirmed_is_not_lengthened_by_the_next_reading(self) -> None:
+        pool = pool_of("a")
+        confirm(pool, "key_invalid", 0.0)
+        pool.settle("a", "invalid", REFUSED, 300.0)
+        assert pool.exhaustion("m", 300.0) == Exhausted("invalid", 300.0)
+        assert pool.settle("a", "invalid", WORKS, 400.0) == "works"
+        assert usable(pool, 400.0, "alice")
+
+    def test_money_that_is_gone_is_no_answer_to_a_doubt_about_the_key(self) -> None:
+        pool = pool_of("a")
+        said(pool, "key_invalid", 0.0, "alice")
+        assert pool.settle("a", "invalid", EMPTY, 0.1) == "works"
+
+    def test_a_request_that_was_served_since_is_believed_before_a_read(self) -> None:
+        pool = pool_of("a")
+        said(pool, "key_invalid", 0.0, "alice")
+        said(pool, "ok", 0.1, "bob")
+        assert pool.settle("a", "invalid", REFUSED, 0.2) == "unknown"
+        assert usable(pool, 0.2, "alice")
+        said(pool, "key_invalid", 0.3, "alice")
+        assert pool.settle("a", "invalid", REFUSED, 0.4) == "invalid"

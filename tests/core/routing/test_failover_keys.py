@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.outcomes.table import RULES, Verdict
+from gateway.core.routing.credentials import KeyReading
+from gateway.core.routing.key_pauses import Reason
 from gateway.core.routing.route_table import Failover, Stop, Wait
 from gateway.core.types import FailoverPolicy
 from tests.core.builders import backup, key, target, upstream
 
 from .stories import World, chat
+
+DOUBTS: dict[str, Reason] = {"key_invalid": "invalid", "key_unfunded": "unfunded"}
 
 
 class TestKeys:
@@ -35,8 +39,10 @@ class TestKeys:
             story.ends("rate_limited", retry_after=seconds)
         error = story.stops()
         assert (error.status, error.code, error.retry_after) == (429, "rate_limit_exceeded", 30.0)
-        story.world.now += 10.0
-        assert story.world.exchange().stops().retry_after == pytest.approx(20.0)
+        story.world.now += 4.0
+        assert story.world.exchange().stops().retry_after == pytest.approx(26.0)
+        story.world.now += 1.0
+        story.world.exchange().goes()  # half-open: the last keys of a route are tried again after seconds
 
     def test_a_client_is_not_sent_away_for_longer_than_a_minute(self) -> None:
         story = World(target(upstream())).exchange()
@@ -85,14 +91,47 @@ class TestKeys:
         story = world.exchange()
         story.goes()
         story.ends(slug)
-        for told in (story.stops(), world.exchange().stops()):
-            assert (told.status, told.code, told.retry_after, told.should_retry) == (status, code, hint, False)
+        told = story.stops()
+        assert (told.status, told.code, told.should_retry) == (status, code, False)
+        reading = {"key_invalid": KeyReading(False), "key_unfunded": KeyReading(True, False)}.get(slug)
+        if reading is None:  # nothing can confirm it, so the last key is tried all the same
+            assert world.exchange().goes() == "piapi api.piapi.ai a"
+            return
+        world.states["piapi"].pool.settle("a", DOUBTS[slug], reading, world.now)
+        told = world.exchange().stops()
+        assert (told.status, told.code, told.retry_after, told.should_retry) == (status, code, hint, False)
         world.now += 600.0
         assert world.exchange().goes() == "piapi api.piapi.ai a"
+
+    def test_a_refused_request_is_tried_with_one_more_key(self) -> None:
+        for slug in ("key_invalid", "key_unfunded", "key_forbidden"):
+            story = World(target(upstream(keys=("a", "b", "c", "d"))), policy=FailoverPolicy(attempts=10)).exchange()
+            first, second = story.goes_and_ends(slug), story.goes_and_ends(slug)
+            assert first != second
+            assert story.stops().status in (502, 503)
+
+    def test_and_at_the_next_upstream_with_one_key(self) -> None:
+        world = World(
+            target(upstream(keys=("a", "z", "y"))), target(backup(keys=("b", "c"))), policy=FailoverPolicy(attempts=10)
+        )
+        story = world.exchange()
+        upstreams = [story.goes_and_ends("key_invalid").split()[0] for _ in range(3)]
+        assert upstreams == ["piapi", "piapi", "backup"]
+        story.stops()
+
+    def test_doubts_are_told_with_the_key(self) -> None:
+        world = World(target(upstream(keys=("a",))))
+        told: list[tuple[str, str, Reason]] = []
+        world.states.doubt = lambda at, key, doubt: told.append((at.name, key.name, doubt))
+        for slug in ("key_invalid", "key_unfunded", "key_forbidden", "rate_limited", "upstream_5xx"):
+            world.exchange().goes_and_ends(slug)
+            world.now += 100.0
+        assert told == [("piapi", "a", "invalid"), ("piapi", "a", "unfunded")]
 
     def test_a_pool_used_up_names_the_soonest_time(self) -> None:
         world = World(target(upstream()))
         world.exchange().goes_and_ends("key_unfunded")
+        world.states["piapi"].pool.settle("a", "unfunded", KeyReading(True, False), world.now)
         world.now += 580.0
         assert world.exchange().stops().retry_after == pytest.approx(20.0)
 

@@ -36,7 +36,7 @@ class TestReload:
         shown = world.states.describe(world.now)
         assert [one["name"] for one in shown] == ["piapi", "backup"]
         assert shown[0]["keys"][0]["cooling"] == "invalid"
-        assert shown[0]["keys"][0]["retry_in"] == 600.0
+        assert shown[0]["keys"][0]["retry_in"] == 5.0
         assert shown[0]["endpoints"][0] == {"url": "https://api.piapi.ai", "breaker": "closed", "retry_in": 0.0}
         assert shown[0]["keys"][1]["models"] == [{"model": "gpt-4o", "cooling": "rate_limited", "retry_in": 9.0}]
         assert shown[0]["models"] == [{"model": "gpt-4o", "breaker": "open", "retry_in": 60.0}]
