@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
 from gateway.core.errors import ResultUnavailable, TransportError
+from gateway.core.json_weight import LONG
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import Outcome, Phase
-from gateway.exchange.heavy_steps import EndedAside, is_heavy, step_aside
 from gateway.exchange.timers import AttemptTimers, DeadlinePassed
-from gateway.runtime.aside import aside
 from gateway.runtime.interruption import Interrupter
+from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import (
@@ -31,6 +30,7 @@ from gateway.translate.commands import (
     Fetch,
     Head,
     Keep,
+    Offload,
     Receive,
     Record,
     Relay,
@@ -39,6 +39,7 @@ from gateway.translate.commands import (
     Send,
     Sleep,
     Stalled,
+    carried_on,
 )
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
@@ -190,20 +191,24 @@ class Attempt:
     async def _converse(self, conversing: Conversing) -> Outcome:
         """Carry out one command after the other."""
         try:
-            command = await step_aside(conversing, None) if self._conversation.heavy else next(conversing)
-            while True:
+            command: Command | Outcome = next(conversing)
+            while not isinstance(command, Outcome):
                 try:
+                    if type(command) is Offload:
+                        command = await self._interrupter.wait(off_loop(carried_on, conversing))
+                        continue
                     result = await self._carry_out(command)
+                    if type(command) is Fetch and type(result) is bytes and len(result) > LONG:
+                        command = await self._interrupter.wait(off_loop(carried_on, conversing, result))
+                        continue
                 except (TransportError, Stalled, ResultUnavailable) as trouble:
                     command = conversing.throw(trouble)
-                    continue
-                heavy = is_heavy(command, result, self._conversation)
-                command = await step_aside(conversing, result) if heavy else conversing.send(result)
+                else:
+                    command = conversing.send(result)
+            return command
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
-        except EndedAside as end:
-            return end.outcome
 
     def _arrived(self) -> bytes | None:
         """What came of the body while we did other things; None if it must be waited for."""
@@ -343,7 +348,7 @@ class Attempt:
                 self.waited += self._clock.monotonic() - started - self._relaying
             if self._heavy is not None:
                 heavy, self._heavy = self._heavy, None
-                self._owed = await aside(partial(stream.feed, heavy))
+                self._owed = await off_loop(stream.feed, heavy)
                 self.timers.byte_came()
                 self.timers.content_came(stream.progress)
             if self._owed:

@@ -26,7 +26,7 @@ from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
-from gateway.runtime.aside import aside
+from gateway.runtime.off_loop import off_loop
 from gateway.server.request_facts import STATUS_CLIENT_GONE
 from gateway.translate.commands import Conversation
 
@@ -219,7 +219,7 @@ class Exchange:
         served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
         conclude = partial(self._operation.conclude, served, self._account.charge)
         heavy = not self._operation.stream and any(one.heavy for one in served)
-        answer = await aside(conclude) if heavy else conclude()
+        answer = await off_loop(conclude) if heavy else conclude()
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
         if self._responded:
             return

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.core.json_weight import LONG
 from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.chat_errors import ended_early, judge_in_band
 from gateway.translate.commands import Awaiting
 from gateway.translate.context import AttemptContext
+from gateway.translate.whole_answers import WHOLE_ANSWER_LIMIT
 from gateway.wire.answer_sounds import tell_of_sounds
 from gateway.wire.chat_accumulator import ChatAccumulator
 from gateway.wire.chat_choices import choices_in, tidy_choices
@@ -34,13 +36,9 @@ from gateway.wire.pictures_as_chat import event_of_pictures
 from gateway.wire.received_text import ReceivedText
 from gateway.wire.sse import BARE_EVENT, Comment, Event, EventTooBig, FirstBytes, SSEParser, has_id, is_terminator
 from gateway.wire.stream_work import OVERDRAWN, StreamWork
-from gateway.wire.turns import HEAVY
 from gateway.wire.writable import writable
 
 TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
-WHOLE_ANSWER_LIMIT = 64 << 20
-"""Bytes of an answer that is folded, or came in one document."""
-
 PING = b": ping\n\n"
 
 
@@ -124,7 +122,7 @@ class ChatStream:
 
     def is_heavy(self, data: bytes) -> bool:
         """Whether feeding ``data`` takes long: between two line ends bytes are only gathered."""
-        return self._parser.held >= HEAVY and (not data or b"\n" in data or b"\r" in data)
+        return self._parser.held > LONG and (not data or b"\n" in data or b"\r" in data)
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of the stream, ``b""`` for its proper end. Returns what is due to the client, which may be

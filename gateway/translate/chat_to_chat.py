@@ -13,10 +13,11 @@ from typing import Any
 
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
+from gateway.core.json_weight import LONG
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.asked_cost import asked_cost
 from gateway.translate.chat_errors import interrupted, judge_answer
-from gateway.translate.chat_stream import WHOLE_ANSWER_LIMIT, ChatStream
+from gateway.translate.chat_stream import ChatStream
 from gateway.translate.commands import (
     Beginning,
     ConversationState,
@@ -24,13 +25,14 @@ from gateway.translate.commands import (
     Emit,
     Head,
     Stalled,
+    offloaded,
     receive_beginning,
     receive_body,
     relayed,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
-from gateway.translate.whole_answers import judged_leniently
+from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_chunk import completion_as_chunks
@@ -44,13 +46,9 @@ from gateway.wire.sse import (
     begins_like_events,
     encode_event,
 )
-from gateway.wire.turns import HEAVY
 from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json
-
-CHAT_ERROR_LIMIT = 1 << 20
-"""Bytes of an error's body."""
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 
@@ -61,7 +59,6 @@ class ChatConversation(ConversationState):
     ``without``: what not to ask the upstream for unless the client did.
     ``count``: counts a text's tokens.
     ``input_tokens``: counts the request's tokens, once for all attempts.
-    ``heavy``: the request is so big that writing it takes long.
     """
 
     def __init__(
@@ -72,7 +69,6 @@ class ChatConversation(ConversationState):
         count: Callable[[str], int],
         input_tokens: Callable[[], int],
         without: frozenset[Wish] = NO_WISHES,
-        heavy: bool = False,
     ) -> None:
         self._request = request
         self._wishes = wishes_left(chat_wishes(request), without)
@@ -83,7 +79,6 @@ class ChatConversation(ConversationState):
         self._completion: dict[str, Any] | None = None
         self.cost: AnswerCost | None = None  # what the whole answer's usage is to say; None to leave it as it came
         self._sent = 0  # bytes of the request
-        self._heavy = heavy
 
     @property
     def usage(self) -> Usage | None:  # type: ignore[override]
@@ -91,7 +86,7 @@ class ChatConversation(ConversationState):
 
     @property
     def heavy(self) -> bool:  # type: ignore[override]
-        return self._heavy or self._stream.received > HEAVY
+        return self._request.size > LONG or self._stream.received > LONG
 
     @property
     def progress(self) -> int:  # type: ignore[override]
@@ -126,6 +121,7 @@ class ChatConversation(ConversationState):
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
+        yield from offloaded(self._request.size)
         body = upstream_body(self._request, self._context.target.model, self._wishes, heavy=self.heavy)
         self._sent = len(body)
         head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
@@ -183,6 +179,7 @@ class ChatConversation(ConversationState):
 
     def _complete(self) -> Conversing:
         stream, context = self._stream, self._context.context
+        yield from offloaded(stream.received)
         stated = believed(stream.usage, self._request, context, request_bytes=self._sent, answer_bytes=stream.received)
         usage = stream.usage = as_asked(stated or self.estimate(), self._request.body, self._context.target.model)
         if stream.accumulator is not None:

@@ -11,6 +11,7 @@ A conversation is a generator: it yields a command and is sent the command's res
     Keep(...)      → str             a link to an image the gateway keeps
     Record(...)    → None            a task's id is in the ledger once this returns
     Respond(...)   → None            the client's whole answer, now; the conversation goes on without it
+    Offload(...)   → None            go on in a thread: what comes next takes long
     Charge(...)    → str | None      what the key is charged if the answer ends well with what has come
 
 It returns an ``Outcome``. The driver throws ``Stalled`` into it when a wait took too long and ``TransportError`` when
@@ -26,9 +27,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
 from gateway.wire.sse import ENOUGH_TO_TELL
-from gateway.wire.turns import HEAVY
 
 _MOST_BLANKS = 1 << 16
 """Bytes of blanks before an answer that are read in order to tell what it is; some servers send them to stay alive."""
@@ -71,13 +72,9 @@ class Send:
 
 @dataclass(slots=True)
 class Receive:
-    """Receive the next piece of the answer's body.
-
-    ``heavy``: so much has come that going on with a piece which ends a line, or the body, takes long.
-    """
+    """Receive the next piece of the answer's body."""
 
     awaiting: Awaiting
-    heavy: bool = False
 
 
 class FedStream(Protocol):
@@ -175,6 +172,10 @@ class Charge:
     """
 
 
+class Offload:
+    """Go on off the event loop, up to the next command."""
+
+
 @dataclass(slots=True)
 class Head:
     """An answer's head. Header names are lower case."""
@@ -203,16 +204,9 @@ class Stalled(Exception):
 
 
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
-RECEIVE_HEAVY = {awaiting: Receive(awaiting, heavy=True) for awaiting in Awaiting}
 """The commands to receive, made once: a stream yields one for every piece."""
 
-
-def receiving(awaiting: Awaiting, held: int) -> Receive:
-    """The command to receive. ``held``: bytes of what has begun, and can be worked on once more has come."""
-    return (RECEIVE if held < HEAVY else RECEIVE_HEAVY)[awaiting]
-
-
-Command = Send | Receive | Relay | Sleep | Emit | Fetch | Keep | Record | Respond | Charge
+Command = Send | Receive | Relay | Sleep | Emit | Fetch | Keep | Record | Respond | Charge | Offload
 Result = Head | bytes | str | None
 Conversing = Generator[Command, Result, Outcome]
 
@@ -254,15 +248,29 @@ def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Co
     ``beginning``: what has been received of it; None for nothing yet.
     """
     body = bytearray(beginning.data if beginning is not None else b"")
-    if beginning is not None and beginning.ended:
-        return bytes(body)
-    while len(body) <= limit:
-        piece = yield receiving(Awaiting.CONTENT, len(body))
+    while len(body) <= limit and not (beginning is not None and beginning.ended):
+        piece = yield RECEIVE[Awaiting.CONTENT]
         assert isinstance(piece, bytes)
         if not piece:
             break
         body += piece
+    yield from offloaded(len(body))
     return bytes(body)
+
+
+def offloaded(size: int) -> Generator[Command, Result, None]:
+    """Go on in a thread if there are so many bytes to work on that others would wait."""
+    if size > LONG:
+        yield Offload()
+
+
+def carried_on(conversing: Conversing, result: Result = None) -> Command | Outcome:
+    """The conversation's next command after ``result``, or its outcome."""
+    try:
+        return conversing.send(result)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
 
 
 class ConversationState:

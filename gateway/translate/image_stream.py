@@ -15,11 +15,13 @@ import orjson
 
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
+from gateway.core.json_weight import LONG, MOST_ANSWERED, read_json, too_heavy
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.outcomes.refused_wish import judged
 from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.commands import (
+    RECEIVE,
     Awaiting,
     Beginning,
     Command,
@@ -27,22 +29,21 @@ from gateway.translate.commands import (
     Conversing,
     Emit,
     Head,
+    Offload,
     Result,
     Send,
     Stalled,
+    offloaded,
     receive_beginning,
     receive_body,
-    receiving,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
 from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
-from gateway.wire.long_texts import loads
-from gateway.wire.nesting import too_crowded, too_deep
+from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
 from gateway.wire.stream_work import OVERDRAWN, StreamWork
-from gateway.wire.turns import HEAVY
 from gateway.wire.writable import writable
 
 T = TypeVar("T")
@@ -93,7 +94,7 @@ class ImageStream(ConversationState, ABC):
         self._forwarded = False  # something meaningful has gone to the client
         self._made = 0  # images that were handed to the presenter
         self._undelivered = ""  # why an image that was made could not be delivered
-        self.heavy = sum(len(image.data) for image in request.images) > HEAVY
+        self.heavy = sum(len(image.data) for image in request.images) > LONG
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts()
 
@@ -140,6 +141,8 @@ class ImageStream(ConversationState, ABC):
 
     def converse(self) -> Conversing:
         """Send the request, read the answer to its end or break, and deliver the images that came."""
+        if self.heavy:
+            yield Offload()
         head = yield self._order()
         assert isinstance(head, Head)
         whole = head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity"
@@ -153,7 +156,7 @@ class ImageStream(ConversationState, ABC):
     def _whole(self, head: Head, beginning: Beginning) -> Taking:
         limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else IMAGE_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
-        self.heavy = self.heavy or len(whole) > HEAVY
+        self.heavy = self.heavy or len(whole) > LONG
         if len(whole) > limit and head.status == 200:
             return unusable_answer(f"it is bigger than {limit} bytes")
         if not 200 <= head.status < 300:
@@ -163,7 +166,7 @@ class ImageStream(ConversationState, ABC):
         except ValueError as error:
             return unusable_answer(str(error))
         outcome, document, whole = judged_leniently(
-            whole, lambda body: read_success(head.status, head, body, redact=self._context.redact, loads=loads)
+            whole, lambda body: read_success(head.status, head, body, redact=self._context.redact)
         )
         if not outcome.ok:
             return self._unwished(outcome, whole)
@@ -189,7 +192,7 @@ class ImageStream(ConversationState, ABC):
         while not self._ended:
             if not data:
                 try:
-                    piece = yield receiving(self._awaiting(), self._parser.held)
+                    piece = yield RECEIVE[self._awaiting()]
                 except (Stalled, TransportError) as trouble:
                     return None if self._complete() else self._interrupted(trouble)
                 assert isinstance(piece, bytes)
@@ -198,6 +201,7 @@ class ImageStream(ConversationState, ABC):
                 return None if self._complete() else self._end_of_stream()
             if not self._received and begins_like_json(data):
                 return (yield from self._whole(head, Beginning(data)))
+            yield from offloaded(self._parser.held + len(data) if b"\n" in data or b"\r" in data else 0)
             outcome = yield from self._feed(data)
             if outcome is not None:
                 return None if self._complete() else outcome
@@ -211,7 +215,7 @@ class ImageStream(ConversationState, ABC):
 
     def _feed(self, data: bytes) -> Taking:
         self._received += len(data)
-        self.heavy = self.heavy or self._received > HEAVY
+        self.heavy = self.heavy or self._received > LONG
         too_big: str | None = None
         try:
             events = self._parser.feed(data)
@@ -324,7 +328,7 @@ def parsed(data: bytes) -> dict[str, Any]:
     """
     check_shape(data)
     try:
-        document = loads(data)
+        document = read_json(data, MOST_ANSWERED)
     except orjson.JSONDecodeError:
         document = writable(parsed_leniently(data))
     return document if isinstance(document, dict) else {}
@@ -338,7 +342,7 @@ def check_shape(data: bytes) -> None:
     """
     if _JSON_START.match(data) is None:
         return
-    if too_crowded(data):
+    if too_heavy(data, MOST_ANSWERED):
         raise ValueError("too many members")
     if too_deep(data):
         raise ValueError("nested too deeply")

@@ -8,11 +8,11 @@ from typing import Any
 
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
+from gateway.core.long_texts import dumps
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit
 from gateway.translate.presenting import Delivering, Emitting, address_of, linked, progress_comment
 from gateway.wire.answer_cost import AnswerCost
-from gateway.wire.long_texts import dumps
 from gateway.wire.sse import DONE, encode_event
 from gateway.wire.usage_reading import write_usage
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from gateway.core.errors import LinkForbidden, ResultUnavailable
 from gateway.core.images.types import ImageFacts, ImageFormat, ImagesRequest, MadeImage
+from gateway.core.long_texts import dumps
 from gateway.core.types import Usage
 from gateway.translate.asked_cost import charged
 from gateway.translate.commands import Command, Emit, Fetch, Result
@@ -24,7 +25,6 @@ from gateway.translate.presenting import Delivering, Emitting, checked, linked, 
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.base64_text import encoded_base64
 from gateway.wire.image_bytes import image_type
-from gateway.wire.long_texts import dumps
 from gateway.wire.picture_address import may_be_handed_out
 from gateway.wire.sse import encode_event
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from gateway.core.json_weight import MOST_ANSWERED, read_json
 from gateway.wire.chat_request import MAX_CHOICES
-from gateway.wire.long_texts import loads
-from gateway.wire.nesting import too_crowded, too_deep
+from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Event, SSEParser, encode_event, is_terminator
 from gateway.wire.writable import loads_lenient
 
@@ -23,32 +23,20 @@ blanks alone."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
+_WRAPPING = re.compile(rb"(?:data:\s*+)++")
 
 
 class TooMuch(ValueError):
     """An event has more members or choices than any answer: it is not read once more, leniently."""
 
 
-_SMALL = 1 << 16
-"""Bytes of an event that are not searched for members: there is no room for many."""
-
-MOST_MEMBERS_OF_A_CHAT = 1_000_000
-"""Of one event: the log probabilities of a long answer, all in one, have some hundred thousand."""
-
-
 def parsed_strictly(data: bytes) -> Any:
-    """The JSON in ``data``. Raises ValueError if there is none, if it is nested too deeply to be written again, or has
-    far too many members or choices.
+    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again, too
+    heavy to be read, or has far too many choices.
     """
     if too_deep(data):
         raise ValueError("nested too deeply")
-    _check_members(data)
-    return _with_few_choices(loads(data))
-
-
-def _check_members(data: bytes) -> None:
-    if len(data) > _SMALL and too_crowded(data, MOST_MEMBERS_OF_A_CHAT):
-        raise TooMuch(f"more than {MOST_MEMBERS_OF_A_CHAT} members")
+    return _with_few_choices(read_json(data, MOST_ANSWERED))
 
 
 def _with_few_choices(document: Any) -> Any:
@@ -68,16 +56,16 @@ def parsed_leniently(data: bytes, why: ValueError | None = None) -> Any:
         raise why
     if data.isspace() or _WORDS_OF_LIFE.fullmatch(data[:256]) is not None:
         return {}
-    _check_members(data)
     return _with_few_choices(loads_lenient(data))
 
 
 def unwrapped(event: Event) -> Event:
     """The event whose data begins with ``data:`` once more, as some relays write it, without that."""
-    data = event.data
-    while data.startswith(_FIELD):
-        data = data[len(_FIELD) :].strip()
-    return event if data is event.data else Event(data, event.event, encode_event(data, event.event))
+    wrapping = _WRAPPING.match(event.data)
+    if wrapping is None:
+        return event
+    data = event.data[wrapping.end() :].rstrip()
+    return Event(data, event.event, encode_event(data, event.event))
 
 
 def readable(event: Event) -> Event:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from gateway.core.long_texts import dumps
 from gateway.core.types import ALL_WISHES, STEERING_FIELDS, Wish
 from gateway.wire.field_checks import (
     Check,
@@ -25,7 +26,6 @@ from gateway.wire.field_checks import (
     missing,
     wrong_value,
 )
-from gateway.wire.long_texts import dumps
 
 CHAT_PATH = "/v1/chat/completions"
 MAX_CHOICES = 128
@@ -46,6 +46,7 @@ class ChatRequest:
     ``n``: how many choices.
     ``max_output_tokens``: the client's bound for each choice; None without one.
     ``body``: the request as sent; it is shared by all attempts and never changed.
+    ``size``: bytes of the request; 0 if it does not matter.
     ``withheld``: the names in it that go to no upstream but to those that are configured to get them.
     """
 
@@ -57,10 +58,11 @@ class ChatRequest:
     body: dict[str, Any]
     withheld: tuple[str, ...] = ()
     continuous_usage: bool = False
+    size: int = 0
 
 
-def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
-    """Check a client's request. Null stands for an absent field.
+def parse_chat_request(body: dict[str, Any], size: int = 0) -> ChatRequest:
+    """Check a client's request, of ``size`` bytes. Null stands for an absent field.
 
     ``stream_options`` without ``stream`` are left out: clients send them always, and a whole answer has its usage.
 
@@ -87,6 +89,7 @@ def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
         max_output_tokens=max(limits) if limits else None,
         body=body,
         withheld=_withheld(body),
+        size=size,
     )
 
 

@@ -11,10 +11,6 @@ MOST_BYTES = 128 * 1024
 MOST_LINES = 128
 """Line ends among them: an event of two lines takes 5 to 100 µs (one with usage), hence 6 ms at the most."""
 
-HEAVY = 256 * 1024
-"""Bytes from which on working through them as a whole (parsing, writing) is no work for the loop: it is some
-milliseconds for each megabyte."""
-
 _FEW_BYTES = 2048
 """Bytes that are handed on without counting their lines."""
 

@@ -37,6 +37,7 @@ from gateway.translate.commands import (
     Fetch,
     Head,
     Keep,
+    Offload,
     Receive,
     Record,
     Relay,
@@ -50,7 +51,7 @@ Pieces = Mapping[str, bytes]
 Answer = Head | bytes | str
 Told = Answer | Exception
 
-UNANSWERED = (Emit, Sleep, Record, Respond)
+UNANSWERED = (Emit, Offload, Sleep, Record, Respond)
 """Commands that come back with nothing."""
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.core.long_texts import LONG, dumps, loads
 from gateway.wire.base64_text import SLICE, decoded_base64, encoded_base64, is_base64
-from gateway.wire.long_texts import LONG, dumps, loads
 
 LETTERS = "QUJD" * (LONG // 4)
 
