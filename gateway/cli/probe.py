@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import httpx2
-import orjson
 
 from gateway.cli.bounded_answer import read_bounded
+from gateway.core.json_weight import TooHeavy, read_json
 from gateway.core.types import Credential, Endpoint, Upstream
 from gateway.upstream.account import ACCOUNT_INFO_PATH, ACCOUNT_KEY_HEADER, account_data
 from gateway.upstream.model_list import LIST_LIMIT
@@ -72,8 +72,11 @@ async def _probe_one(
         row["state"] = f"answered with more than {LIST_LIMIT} bytes, or compressed"
         return row
     try:
-        body = await asyncio.to_thread(orjson.loads, data)  # which bounds how deep it may be nested
-    except orjson.JSONDecodeError:
+        body = await asyncio.to_thread(read_json, data)
+    except TooHeavy as error:
+        row["state"] = f"answered {error}"
+        return row
+    except ValueError:
         row["state"] = "answered something that is not JSON"
         return row
     if upstream.dialect == "piapi":

@@ -20,7 +20,8 @@ from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
-from gateway.endpoints.ownership import check_chat, remember_sounds
+from gateway.endpoints.json_body import read_long
+from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
@@ -43,6 +44,7 @@ from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
 from gateway.wire.known_chat import unknown_asked
 from gateway.wire.most_input import most_input
+from gateway.wire.named_ids import NamedId
 from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, rough_tokens, within
 
@@ -197,11 +199,10 @@ class ChatEndpoint:
         key = admission.authenticate(scope)
         began = asyncio.get_running_loop().time()
         body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        request, ids = await read_long(services, key.name, body, self._parse)
         key = admission.recheck(scope, key, began)
-        document = with_default_model(loads_object(body), services.snapshot.default_models, "chat")
-        request = parse_chat_request(document)
         facts.model = request.model
-        check_chat(request.body, key, services)
+        check_chat(ids, key, services)
         route = admission.route(request.model, key, unlisted="chat")
         flux = {}
         orders, model = self._image_orders(), route.named
@@ -226,6 +227,11 @@ class ChatEndpoint:
         facts.counted = True
         await exchange.run()
         facts.error = exchange.refusal
+
+    def _parse(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
+        models = self._admission.services.snapshot.default_models
+        request = parse_chat_request(with_default_model(loads_object(body), models, "chat"), len(body))
+        return request, ids_to_check(request.body)
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.

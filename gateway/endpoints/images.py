@@ -13,6 +13,7 @@ from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.core.images.gpt_image import is_gpt_image
 from gateway.core.images.splitting import usable_targets
 from gateway.core.images.types import ImageKind, ImagesRequest
+from gateway.core.json_weight import LONG
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route
@@ -21,6 +22,7 @@ from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
+from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
 from gateway.server.request_facts import facts_of
@@ -37,10 +39,6 @@ PATHS: Mapping[str, ImageKind] = {
     "/v1/images/edits": "edit",
     "/v1/images/variations": "variation",
 }
-
-OFF_THE_LOOP = 256 * 1024
-"""Bytes from which a body is parsed in a thread: on the loop it would delay all other requests' streams."""
-
 
 HELD_TIMES = 2
 """How often the bytes of images are in memory while they are worked on, as bytes and as text; every subrequest may add
@@ -96,12 +94,12 @@ class ImagesEndpoint:
         limit = services.snapshot.upload_limit if form else services.snapshot.body_limit
         body = await read_body(scope, receive, limit, budget=services.bodies, owner=owner)
         lease = services.bodies.lease(owner)
-        if len(body) <= OFF_THE_LOOP:
+        if len(body) <= LONG:
             return self._parse(body, content_type, form), lease
         if not lease.grow(len(body)):
             raise gateway_overloaded()
         try:
-            return await asyncio.to_thread(self._parse, body, content_type, form), lease
+            return await off_loop(self._parse, body, content_type, form), lease
         except ClientError:
             lease.release()
             raise

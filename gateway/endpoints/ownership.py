@@ -20,9 +20,19 @@ def refuse_foreign_ids(ids: Iterable[NamedId]) -> None:
         raise not_made_here(named.kind, named.id, named.param)
 
 
-def check_chat(body: Mapping[str, Any], key: VirtualKey, services: Services) -> None:
-    """Raise ClientError 404 for an id in a chat that is not this key's. Sounds of earlier answers may be."""
+def ids_to_check(body: Mapping[str, Any]) -> list[NamedId]:
+    """The ids that a chat names, up to the first that is no sound's, for no other can be a key's own."""
+    ids = []
     for named in ids_in_chat(body):
+        ids.append(named)
+        if named.kind != "audio":
+            break
+    return ids
+
+
+def check_chat(ids: Iterable[NamedId], key: VirtualKey, services: Services) -> None:
+    """Raise ClientError 404 for one of the ids in a chat that is not this key's. Sounds of earlier answers may be."""
+    for named in ids:
         now = services.clock.wall_ns() / 1_000_000_000
         if named.kind != "audio" or not services.made_ids.knows(key.name, named.id, now):
             raise not_made_here(named.kind, named.id, named.param)

@@ -23,6 +23,7 @@ from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_task, refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
@@ -114,8 +115,8 @@ class CreateTask:
         key = admission.authenticate(scope)
         began = asyncio.get_running_loop().time()
         raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        body = await read_long(services, key.name, raw, lambda raw: checked_task(loads_object(raw)))
         key = admission.recheck(scope, key, began)
-        body = checked_task(loads_object(raw))
         await check_task(body["input"], key, services)
         refuse_foreign_ids(ids_in_fields(body["input"]))
         facts.model = body["model"]

@@ -11,9 +11,12 @@ from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
 from gateway.core.errors import ResultUnavailable, TransportError
+from gateway.core.json_weight import LONG
 from gateway.core.routing.route_table import AttemptPlan
-from gateway.core.types import CostClass, Outcome, Phase
-from gateway.runtime.interruption import Interrupter, Watchdog
+from gateway.core.types import Outcome, Phase
+from gateway.exchange.timers import AttemptTimers, DeadlinePassed
+from gateway.runtime.interruption import Interrupter
+from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import (
@@ -23,28 +26,25 @@ from gateway.translate.commands import (
     Conversation,
     Conversing,
     Emit,
+    FedStream,
     Fetch,
     Head,
     Keep,
+    Offload,
     Receive,
     Record,
+    Relay,
     Respond,
     Result,
     Send,
     Sleep,
     Stalled,
+    carried_on,
 )
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
 
 T = TypeVar("T")
-
-GRACE_AFTER_FINISH = 5.0
-"""Seconds of silence after which an answer that named its finish reason counts as ended (fault row 37). Usage was seen
-to come 3 s after it, and content after a tool that the upstream ran itself."""
-
-PROGRESS_FACTOR = 2.0
-"""Comments show that a host lives, not that it parts: content may lag by so many idle times (Rule 5: 60 s, 120 s)."""
 
 _FIXED_HEADERS = (
     (b"content-type", b"application/json"),
@@ -60,10 +60,6 @@ LINGER = 1.0
 
 TO_DELIVER = 5.0
 """Seconds beyond the deadline in which an image that could not be fetched in time goes to its client as a link."""
-
-
-class DeadlinePassed(Exception):
-    """The request as a whole took too long."""
 
 
 class Sink(Protocol):
@@ -112,7 +108,7 @@ class Attempt:
     """One try at one target through one endpoint with one key.
 
     ``errands``: None for a conversation that has none.
-    ``deadline``: the loop's time at which it must have ended; it may be moved before ``run``.
+    ``deadline``: the loop's time at which it must have ended; ``timers.deadline`` may be moved before ``run``.
     After ``run``: ``waited`` is the seconds spent waiting for the upstream, ``bytes_out`` and ``bytes_in`` its traffic;
     ``sent`` says whether anything may have left for the upstream.
     """
@@ -134,18 +130,15 @@ class Attempt:
         self._sink = sink
         self._errands = errands
         self._interrupter = interrupter
-        self.deadline = deadline
         self._clock = services.clock
         self._tasks = services.tasks
         self._loop = asyncio.get_running_loop()
-        self._watchdog = Watchdog(self._loop, self._expired)
-        self._bound_by_idle = plan.target.cost_class is CostClass.TOKENS
-        self._awaiting = Awaiting.HEAD
+        self.timers = AttemptTimers(plan.target, plan.endpoint, deadline, interrupter.interrupt)
         self._response: Response | None = None
-        self._last_byte = self._last_progress = self._head_at = self._loop.time()
-        self._progress_seen = 0
-        self._waiting_until = 0.0
-        self._within: float | None = None
+        self._stream: FedStream | None = None
+        self._heavy: bytes | None = None  # a piece that takes long to take
+        self._owed = b""  # what came of the stream, but could not be sent at once
+        self._relaying = 0.0  # seconds in which bytes were on their way through us
         self.waited = 0.0
         self.bytes_out = 0
         self._handed_over = False
@@ -181,8 +174,9 @@ class Attempt:
             return Outcome("asset_unavailable", Phase.ANSWERED, detail=str(missing))
         finally:
             conversing.close()
-            self._watchdog.stop()
-            del self._sink, self._errands  # they refer back to this attempt, and the account keeps the attempt
+            self.timers.stop()
+            # They refer back to this attempt, and the account keeps the attempt.
+            del self._sink, self._errands, self._stream
             if self._response is not None and not self._handed_over:
                 self._response.close()
 
@@ -195,22 +189,23 @@ class Attempt:
         return Outcome("task_poll", self.phase, detail="the task was not done by the deadline")
 
     async def _converse(self, conversing: Conversing) -> Outcome:
-        """Carry out one command after the other; most of a stream's need no waiting, and no timer then."""
+        """Carry out one command after the other."""
         try:
-            command = next(conversing)
-            while True:
-                result: Result = None
+            command: Command | Outcome = next(conversing)
+            while not isinstance(command, Outcome):
                 try:
-                    if type(command) is Receive:
-                        result = self._arrived()
-                        if result is None:
-                            result = await self._receive(command.awaiting)
-                    elif not (type(command) is Emit and self._sink.emit_now(command.data)):
-                        result = await self._carry_out(command)
+                    if type(command) is Offload:
+                        command = await self._interrupter.wait(off_loop(carried_on, conversing))
+                        continue
+                    result = await self._carry_out(command)
+                    if type(command) is Fetch and type(result) is bytes and len(result) > LONG:
+                        command = await self._interrupter.wait(off_loop(carried_on, conversing, result))
+                        continue
                 except (TransportError, Stalled, ResultUnavailable) as trouble:
                     command = conversing.throw(trouble)
                 else:
                     command = conversing.send(result)
+            return command
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
@@ -220,18 +215,22 @@ class Attempt:
         assert self._response is not None
         data = self._response.take()
         if data is not None:
-            self._last_byte = self._loop.time()
+            self.timers.byte_came()
         return data
 
     async def _carry_out(self, command: Command) -> Result:
+        if type(command) is Receive:
+            arrived = self._arrived()
+            return await self._receive(command.awaiting) if arrived is None else arrived
+        if type(command) is Relay:
+            await self._relay(command.stream)
+            return None
         if type(command) is Emit:
-            if command.optional and not self._sink.started:
+            if self._sink.emit_now(command.data) or (command.optional and not self._sink.started):
                 return None
             started = self._loop.time()
             await self._by_deadline(self._sink.emit(command.data, command.meaningful))
-            blocked = self._loop.time() - started  # while the client made us wait, the upstream was not silent
-            self._last_byte += blocked
-            self._last_progress += blocked
+            self.timers.excuse(self._loop.time() - started)
             return None
         if type(command) is Send:
             return await self._send(command)
@@ -251,7 +250,7 @@ class Attempt:
                 return await self._by_deadline(self._run_errand(command))
             except DeadlinePassed:
                 self._too_late_to_fetch = True
-                self.deadline = self._loop.time() + TO_DELIVER
+                self.timers.deadline = self._loop.time() + TO_DELIVER
         raise ResultUnavailable("the request's deadline passed before the image was fetched")
 
     async def _run_errand(self, command: Command) -> Result:
@@ -276,12 +275,11 @@ class Attempt:
 
     async def _by_deadline(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``, at most until the whole request must have ended."""
-        self._waiting_until = self.deadline
-        self._watchdog.watch(self.deadline)
+        self.timers.watch_deadline()
         try:
             return await self._interrupter.wait(work)
         finally:
-            self._watchdog.rest()
+            self.timers.rest()
 
     async def _send(self, command: Send) -> Head:
         if self._response is not None:
@@ -295,11 +293,8 @@ class Attempt:
             own = {name for name, _ in command.headers}
             fixed = [pair for pair in fixed if pair[0] not in own]
         headers = (*fixed, key, *command.headers)
-        self._within = command.within
-        self._bound_by_idle = self._bound_by_idle and not command.whole
         self.bytes_out += len(command.body)
-        self._last_byte = self._loop.time()
-        self._watch(Awaiting.HEAD)
+        self.timers.sent(command.within, whole=command.whole)
         started = self._clock.monotonic()
         try:
             response = await self._interrupter.wait(
@@ -315,10 +310,10 @@ class Attempt:
                 )
             )
         finally:
-            self._watchdog.rest()
+            self.timers.rest()
             self.waited += self._clock.monotonic() - started
         self._response = response
-        self._last_byte = self._last_progress = self._head_at = self._loop.time()
+        self.timers.head_came()
         return Head(response.status, response.headers)
 
     def _sending(self) -> None:
@@ -326,47 +321,62 @@ class Attempt:
 
     async def _receive(self, awaiting: Awaiting) -> bytes:
         assert self._response is not None
-        self._watch(awaiting)
+        self.timers.content_came(self._conversation.progress)
+        self.timers.watch(awaiting)
         started = self._clock.monotonic()
         try:
             data = await self._interrupter.wait(self._response.receive())
         finally:
-            self._watchdog.rest()
+            self.timers.rest()
             self.waited += self._clock.monotonic() - started
-        self._last_byte = self._loop.time()
+        self.timers.byte_came()
         return data
 
-    def _watch(self, awaiting: Awaiting) -> None:
-        self._awaiting = awaiting
-        timeouts = self._plan.target.upstream.timeouts
-        deadline = self.deadline
-        if self._within is not None:
-            deadline = min(deadline, self._last_byte + self._within)
-        wall = self._plan.endpoint.wall
-        if wall is not None:
-            deadline = min(deadline, self._last_byte + wall)
-        if self._conversation.progress != self._progress_seen:
-            self._progress_seen = self._conversation.progress
-            self._last_progress = self._last_byte
-        if awaiting is Awaiting.FINISH:  # comments show that more may come, but not without end
-            deadline = min(deadline, self._last_byte + GRACE_AFTER_FINISH, self._last_progress + timeouts.idle)
-        elif self._bound_by_idle:
-            if awaiting is Awaiting.IDLE:
-                progress = self._last_progress + PROGRESS_FACTOR * timeouts.idle
-                deadline = min(deadline, self._last_byte + timeouts.idle, progress)
-            elif awaiting is Awaiting.HEAD:
-                deadline = min(deadline, self._last_byte + timeouts.head)
-            else:
-                deadline = min(deadline, self._head_at + timeouts.content)
-        self._waiting_until = deadline
-        self._watchdog.watch(deadline)
+    async def _relay(self, stream: FedStream) -> None:
+        """Let the body pass through ``stream`` to the client. Where the client takes it at once, nothing is awaited:
+        the upstream's connection calls ``_pass`` with each piece.
+        """
+        assert self._response is not None
+        self._stream = stream
+        while not stream.over:
+            self.timers.watch(stream.awaiting)
+            started, self._relaying = self._clock.monotonic(), 0.0
+            try:
+                await self._interrupter.wait(self._response.hand_over(self._pass))
+            finally:
+                self.timers.rest()
+                self.waited += self._clock.monotonic() - started - self._relaying
+            if self._heavy is not None:
+                heavy, self._heavy = self._heavy, None
+                self._owed = await off_loop(stream.feed, heavy)
+                self.timers.byte_came()
+                self.timers.content_came(stream.progress)
+            if self._owed:
+                owed, self._owed = self._owed, b""
+                await self._carry_out(Emit(owed))
 
-    def _expired(self) -> None:
-        if self._waiting_until >= self.deadline:
-            self._interrupter.interrupt(DeadlinePassed())
-        else:
-            silence = self._loop.time() - self._last_byte
-            self._interrupter.interrupt(Stalled(self._awaiting, round(silence, 1)))
+    def _pass(self, data: bytes) -> bool:
+        """Pass a piece of the body on. False if the stream is over, the piece takes long, or the client must be waited
+        for.
+        """
+        stream, timers, clock = self._stream, self.timers, self._clock
+        assert stream is not None
+        if stream.is_heavy(data):
+            self._heavy = data
+            return False
+        started = clock.monotonic()
+        due = stream.feed(data)
+        timers.byte_came()
+        timers.content_came(stream.progress)
+        if due and not self._sink.emit_now(due):
+            self._owed = due
+            return False
+        if stream.over:
+            return False
+        if stream.awaiting is not timers.awaiting:
+            timers.watch(stream.awaiting)
+        self._relaying += clock.monotonic() - started
+        return True
 
 
 def _nothing() -> None:

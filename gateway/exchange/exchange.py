@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
@@ -25,6 +26,7 @@ from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
+from gateway.runtime.off_loop import off_loop
 from gateway.server.request_facts import STATUS_CLIENT_GONE
 from gateway.translate.commands import Conversation
 
@@ -215,7 +217,9 @@ class Exchange:
                 await self._tell_error(delivery, error, _cost_header(cost))
             return
         served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
-        answer = self._operation.conclude(served, self._account.charge)
+        conclude = partial(self._operation.conclude, served, self._account.charge)
+        heavy = not self._operation.stream and any(one.heavy for one in served)
+        answer = await off_loop(conclude) if heavy else conclude()
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
         if self._responded:
             return

@@ -11,10 +11,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import orjson
-
 from gateway.core.errors import GatewayError, UpstreamFault
 from gateway.core.images.task_model import price_each, priced
+from gateway.core.json_weight import read_json
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS
 from gateway.core.pricing.picture_tokens import bounded_usage
 from gateway.core.pricing.price_text import price_text
@@ -159,7 +158,7 @@ class Reconciler:
         """How the task ended; None if it has not, as far as is known now. Raises UpstreamFault if no host answers."""
         _, body = await TaskReading(self._services).ask(self._upstreams(), record)
         try:
-            state = parse_task(orjson.loads(body))
+            state = parse_task(read_json(body))
         except ValueError:  # "no such task", say: PiAPI may know better in ten minutes
             return None
         if state.status == "running" or state.task_id not in ("", record.task_id):

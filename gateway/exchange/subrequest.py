@@ -249,7 +249,7 @@ class Subrequest:
         try:
             if self._context.client.gone:
                 raise ClientGone
-            attempt.deadline = self._loop.time() + upstream.tasks.deadline
+            attempt.timers.deadline = self._loop.time() + upstream.tasks.deadline
             return await attempt.run()
         finally:
             await entered.__aexit__(None, None, None)

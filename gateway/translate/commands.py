@@ -4,12 +4,14 @@ A conversation is a generator: it yields a command and is sent the command's res
 
     Send(...)      → Head            the request goes out; the answer's head comes back
     Receive(...)   → bytes           the next piece of the body, b"" at its end
+    Relay(...)     → None            the pieces of the body go through a stream to the client, until that is over
     Sleep(...)     → None            wait; a wakeup may end the wait early
     Emit(...)      → None            bytes for the client; the first meaningful one commits
     Fetch(...)     → bytes           the image behind a link; raises ResultUnavailable into the conversation
     Keep(...)      → str             a link to an image the gateway keeps
     Record(...)    → None            a task's id is in the ledger once this returns
     Respond(...)   → None            the client's whole answer, now; the conversation goes on without it
+    Offload(...)   → None            go on in a thread: what comes next takes long
     Charge(...)    → str | None      what the key is charged if the answer ends well with what has come
 
 It returns an ``Outcome``. The driver throws ``Stalled`` into it when a wait took too long and ``TransportError`` when
@@ -25,6 +27,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
 from gateway.wire.sse import ENOUGH_TO_TELL
 
@@ -72,6 +75,39 @@ class Receive:
     """Receive the next piece of the answer's body."""
 
     awaiting: Awaiting
+
+
+class FedStream(Protocol):
+    """A reader of a body that is fed by whom the bytes reach, and never waits."""
+
+    over: bool
+    """Nothing more is to be fed."""
+
+    awaiting: Awaiting
+    """What is waited for at present."""
+
+    progress: int
+    """Grows with every piece of content that comes."""
+
+    def is_heavy(self, data: bytes) -> bool:
+        """Whether feeding ``data`` takes long, so that it is done aside."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the body, ``b""`` at its end. Returns what is due to the client, and may be nothing; once
+        there is something, it is meaningful.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Relay:
+    """Feed each piece of the body to ``stream``, and send the client what comes of it, until ``stream`` is over.
+
+    It means ``Receive(stream.awaiting)``, ``feed`` and ``Emit`` again and again, without a command for each piece.
+    """
+
+    stream: FedStream
 
 
 @dataclass(slots=True)
@@ -136,6 +172,10 @@ class Charge:
     """
 
 
+class Offload:
+    """Go on off the event loop, up to the next command."""
+
+
 @dataclass(slots=True)
 class Head:
     """An answer's head. Header names are lower case."""
@@ -166,7 +206,7 @@ class Stalled(Exception):
 RECEIVE = {awaiting: Receive(awaiting) for awaiting in Awaiting}
 """The commands to receive, made once: a stream yields one for every piece."""
 
-Command = Send | Receive | Sleep | Emit | Fetch | Keep | Record | Respond | Charge
+Command = Send | Receive | Relay | Sleep | Emit | Fetch | Keep | Record | Respond | Charge | Offload
 Result = Head | bytes | str | None
 Conversing = Generator[Command, Result, Outcome]
 
@@ -177,6 +217,17 @@ class Beginning:
 
     data: bytes = b""
     ended: bool = False
+
+
+def relayed(stream: FedStream, beginning: bytes) -> Generator[Command, Result, None]:
+    """Relay a body.
+
+    ``beginning``: what has been received of it.
+    """
+    if beginning and (due := stream.feed(beginning)):
+        yield Emit(due)
+    if not stream.over:
+        yield Relay(stream)
 
 
 def receive_beginning() -> Generator[Command, Result, Beginning]:
@@ -197,15 +248,29 @@ def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Co
     ``beginning``: what has been received of it; None for nothing yet.
     """
     body = bytearray(beginning.data if beginning is not None else b"")
-    if beginning is not None and beginning.ended:
-        return bytes(body)
-    while len(body) <= limit:
+    while len(body) <= limit and not (beginning is not None and beginning.ended):
         piece = yield RECEIVE[Awaiting.CONTENT]
         assert isinstance(piece, bytes)
         if not piece:
             break
         body += piece
+    yield from offloaded(len(body))
     return bytes(body)
+
+
+def offloaded(size: int) -> Generator[Command, Result, None]:
+    """Go on in a thread if there are so many bytes to work on that others would wait."""
+    if size > LONG:
+        yield Offload()
+
+
+def carried_on(conversing: Conversing, result: Result = None) -> Command | Outcome:
+    """The conversation's next command after ``result``, or its outcome."""
+    try:
+        return conversing.send(result)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
 
 
 class ConversationState:
@@ -218,6 +283,7 @@ class ConversationState:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    heavy: bool = False
 
     @property
     def terms(self) -> Terms:
@@ -231,16 +297,25 @@ class ConversationState:
 class Conversation(Protocol):
     """The dialogue of one attempt with one target."""
 
-    usage: Usage | None
-    """The usage the upstream stated; None until it did."""
+    @property
+    def usage(self) -> Usage | None:
+        """The usage the upstream stated; None until it did."""
+        ...
 
     @property
     def answer(self) -> bytes | None:
         """The whole answer for a client that did not ask for a stream, once the outcome is ok."""
         ...
 
-    progress: int
-    """Grows with every piece of content that comes; silence and comments do not change it."""
+    @property
+    def progress(self) -> int:
+        """Grows with every piece of content that comes; silence and comments do not change it."""
+        ...
+
+    @property
+    def heavy(self) -> bool:
+        """Whether its request or its answer is so big that writing them takes long."""
+        ...
 
     @property
     def images(self) -> int:

@@ -15,6 +15,7 @@ import orjson
 
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
+from gateway.core.json_weight import LONG, MOST_ANSWERED, read_json, too_heavy
 from gateway.core.outcomes.classify import classify_answer, read_success
 from gateway.core.outcomes.refused_wish import judged
 from gateway.core.outcomes.shown_words import sanitise
@@ -28,9 +29,11 @@ from gateway.translate.commands import (
     Conversing,
     Emit,
     Head,
+    Offload,
     Result,
     Send,
     Stalled,
+    offloaded,
     receive_beginning,
     receive_body,
 )
@@ -38,8 +41,9 @@ from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
 from gateway.translate.whole_answers import judged_leniently
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
-from gateway.wire.nesting import too_crowded, too_deep
+from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
+from gateway.wire.stream_work import OVERDRAWN, StreamWork
 from gateway.wire.writable import writable
 
 T = TypeVar("T")
@@ -84,11 +88,13 @@ class ImageStream(ConversationState, ABC):
         self._presenter = presenter
         self._limit = answer_limit
         self._parser = SSEParser(context.event_limit)
+        self._work = StreamWork()
         self._received = 0  # bytes of the answer
         self._ended = False  # the terminator has come, or all there was to wait for
         self._forwarded = False  # something meaningful has gone to the client
         self._made = 0  # images that were handed to the presenter
         self._undelivered = ""  # why an image that was made could not be delivered
+        self.heavy = sum(len(image.data) for image in request.images) > LONG
         self.made_images: tuple[MadeImage, ...] = ()
         self.facts = ImageFacts()
 
@@ -135,6 +141,8 @@ class ImageStream(ConversationState, ABC):
 
     def converse(self) -> Conversing:
         """Send the request, read the answer to its end or break, and deliver the images that came."""
+        if self.heavy:
+            yield Offload()
         head = yield self._order()
         assert isinstance(head, Head)
         whole = head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity"
@@ -148,6 +156,7 @@ class ImageStream(ConversationState, ABC):
     def _whole(self, head: Head, beginning: Beginning) -> Taking:
         limit = min(self._limit, WHOLE_LIMIT) if head.status == 200 else IMAGE_ERROR_LIMIT
         whole = yield from receive_body(limit, beginning)
+        self.heavy = self.heavy or len(whole) > LONG
         if len(whole) > limit and head.status == 200:
             return unusable_answer(f"it is bigger than {limit} bytes")
         if not 200 <= head.status < 300:
@@ -192,6 +201,7 @@ class ImageStream(ConversationState, ABC):
                 return None if self._complete() else self._end_of_stream()
             if not self._received and begins_like_json(data):
                 return (yield from self._whole(head, Beginning(data)))
+            yield from offloaded(self._parser.held + len(data) if b"\n" in data or b"\r" in data else 0)
             outcome = yield from self._feed(data)
             if outcome is not None:
                 return None if self._complete() else outcome
@@ -205,6 +215,7 @@ class ImageStream(ConversationState, ABC):
 
     def _feed(self, data: bytes) -> Taking:
         self._received += len(data)
+        self.heavy = self.heavy or self._received > LONG
         too_big: str | None = None
         try:
             events = self._parser.feed(data)
@@ -214,6 +225,8 @@ class ImageStream(ConversationState, ABC):
             outcome = yield from self._event(event)
             if outcome is not None or self._ended:
                 return outcome
+        if self._work.overdrawn(events, self.progress, self._parser.silent):
+            return Outcome("sse_flood", self._phase(), 200, detail=OVERDRAWN)
         if too_big is None and self._received > self._limit:
             too_big = f"the answer is bigger than {self._limit} bytes"
         return None if too_big is None else Outcome("sse_event_too_big", self._phase(), 200, detail=too_big)
@@ -315,7 +328,7 @@ def parsed(data: bytes) -> dict[str, Any]:
     """
     check_shape(data)
     try:
-        document = orjson.loads(data)
+        document = read_json(data, MOST_ANSWERED)
     except orjson.JSONDecodeError:
         document = writable(parsed_leniently(data))
     return document if isinstance(document, dict) else {}
@@ -329,7 +342,7 @@ def check_shape(data: bytes) -> None:
     """
     if _JSON_START.match(data) is None:
         return
-    if too_crowded(data):
+    if too_heavy(data, MOST_ANSWERED):
         raise ValueError("too many members")
     if too_deep(data):
         raise ValueError("nested too deeply")

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import ImageFacts, MadeImage
+from gateway.core.long_texts import dumps
 from gateway.core.types import Usage
 from gateway.translate.commands import Emit
 from gateway.translate.presenting import Delivering, Emitting, address_of, linked, progress_comment
@@ -100,7 +99,7 @@ class ChatPresenter:
         content = "\n".join(_line(image) for image in images)
         message = {"role": "assistant", "content": content, "refusal": None, **self._beside(images)}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        return orjson.dumps({"object": "chat.completion", **self._named, "choices": [choice], "usage": usage_fields})
+        return dumps({"object": "chat.completion", **self._named, "choices": [choice], "usage": usage_fields})
 
     def _beside(self, images: Sequence[MadeImage]) -> dict[str, Any]:
         if not self._shows_images:
@@ -113,7 +112,7 @@ class ChatPresenter:
         return self._event({"choices": [choice], **usage})
 
     def _event(self, fields: dict[str, Any]) -> bytes:
-        return encode_event(orjson.dumps({"object": "chat.completion.chunk", **self._named, **fields}))
+        return encode_event(dumps({"object": "chat.completion.chunk", **self._named, **fields}))
 
 
 def _line(image: MadeImage) -> str:

@@ -15,15 +15,15 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import LinkForbidden, ResultUnavailable
 from gateway.core.images.types import ImageFacts, ImageFormat, ImagesRequest, MadeImage
+from gateway.core.long_texts import dumps
 from gateway.core.types import Usage
 from gateway.translate.asked_cost import charged
 from gateway.translate.commands import Command, Emit, Fetch, Result
 from gateway.translate.presenting import Delivering, Emitting, checked, linked, progress_comment
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.base64_text import encoded_base64
 from gateway.wire.image_bytes import image_type
 from gateway.wire.picture_address import may_be_handed_out
 from gateway.wire.sse import encode_event
@@ -147,7 +147,7 @@ class ImagesPresenter:
             fields = _NO_USAGE
         if fields is not None:
             document["usage"] = fields if cost is None else cost.in_usage(fields)
-        return orjson.dumps(document)
+        return dumps(document)
 
     def _as_base64(self, image: MadeImage, *, fetch: bool) -> _BringingImage:
         image = checked(image, drawing=self._drawing)
@@ -168,7 +168,7 @@ class ImagesPresenter:
                 raise
             self._note(LINKED)
             return image
-        return MadeImage(image.url, base64.b64encode(data).decode("ascii"), image.revised_prompt)
+        return MadeImage(image.url, encoded_base64(data), image.revised_prompt)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
@@ -208,7 +208,7 @@ class ImagesPresenter:
             "background": facts.background if facts.background in _BACKGROUNDS else "auto",
             "output_format": facts.output_format if facts.output_format in _FORMATS else _format_of(b64),
         }
-        return encode_event(orjson.dumps(document), full.encode())
+        return encode_event(dumps(document), full.encode())
 
 
 def _format_of(b64: str) -> str:

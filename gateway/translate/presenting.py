@@ -17,6 +17,7 @@ from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Usage
 from gateway.translate.commands import Command, Keep, Result
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.base64_text import decoded_base64
 from gateway.wire.image_bytes import image_type
 from gateway.wire.picture_address import may_be_handed_out
 
@@ -97,7 +98,7 @@ def linked(image: MadeImage, *, drawing: bool = False) -> Generator[Command, Res
     url: Result = image.url
     if url is None:
         try:
-            data = binascii.a2b_base64(image.b64 or "", strict_mode=True)
+            data = decoded_base64(image.b64 or "")
         except ValueError:  # binascii.Error is one
             raise ResultUnavailable("the image's base64 cannot be read") from None
         try:

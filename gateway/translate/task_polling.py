@@ -14,6 +14,7 @@ from itertools import cycle
 from typing import Any
 
 from gateway.core.errors import TransportError
+from gateway.core.json_weight import too_heavy
 from gateway.core.outcomes.classify import AnswerSource, classify_answer, read_success
 from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.pricing.prices import image_stake
@@ -22,7 +23,7 @@ from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stall
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting
 from gateway.translate.whole_answers import judged_leniently
-from gateway.wire.nesting import too_crowded, too_deep
+from gateway.wire.nesting import too_deep
 from gateway.wire.task_answer import TaskState, is_task, parse_task
 
 TASK_PATH = "/api/v1/task"
@@ -202,7 +203,7 @@ def judge(head: Head, body: bytes, context: AttemptContext, source: AnswerSource
     if 200 <= head.status < 300:
         if len(body) > TASK_ANSWER_LIMIT:
             return _unfit(head, f"an answer of more than {TASK_ANSWER_LIMIT} bytes"), {}
-        if too_crowded(body):
+        if too_heavy(body):
             return _unfit(head, "an answer of too many members"), {}
         outcome, document, body = judged_leniently(
             body, lambda text: read_success(head.status, head, text, redact=context.redact, operation=source.operation)

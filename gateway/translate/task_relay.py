@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from gateway.core.json_weight import read_json
 from gateway.core.types import CostClass, Outcome, Phase, Usage
 from gateway.translate.commands import ConversationState, Conversing, Head, Record, Respond, Send
 from gateway.translate.context import AttemptContext
@@ -26,7 +27,7 @@ from gateway.translate.task_polling import (
     stated_cost,
     task_path,
 )
-from gateway.wire.nesting import too_crowded, too_deep
+from gateway.wire.nesting import too_deep
 
 _OF_THE_TASK = frozenset({"ok", "model_missing", "rejected", "conflict", "content_policy", "soft_error"})
 """Outcomes of a read that are about the task. All others are about the gateway's key, the host or the connection."""
@@ -147,11 +148,11 @@ def _without_webhooks(value: Any) -> Any:
 
 def _error_document(body: bytes) -> dict[str, Any]:
     """The JSON object of an error's answer; empty if there is none that may be written again."""
-    if too_crowded(body) or too_deep(body):
+    if too_deep(body):
         return {}
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = read_json(body)
+    except ValueError:
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -11,6 +11,10 @@ from gateway.wire.writable import written_strictly
 
 T = TypeVar("T")
 
+WHOLE_ANSWER_LIMIT = 64 << 20
+CHAT_ERROR_LIMIT = 1 << 20
+"""Bytes of a body that is no event stream: of a chat's success (``WHOLE_ANSWER_LIMIT``) and of an error."""
+
 
 def judged_leniently(body: bytes, judge: Callable[[bytes], tuple[Outcome, T]]) -> tuple[Outcome, T, bytes]:
     """``judge`` of a whole answer's body or, if that fails for want of strict JSON, of the nearest such JSON.

@@ -10,9 +10,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import orjson
-
 from gateway.core.errors import TransportError
+from gateway.core.json_weight import read_json
 from gateway.core.types import Credential, Upstream
 from gateway.upstream.free_read import read_free
 from gateway.upstream.pool import ConnectionPool
@@ -61,7 +60,7 @@ async def ask_account(
             async with asyncio.timeout((end - loop.time()) / (hosts - place)):
                 key = (ACCOUNT_KEY_HEADER.encode(), credential.value.encode())
                 answer = await read_free(pool, endpoint, ACCOUNT_INFO_PATH, key, ACCOUNT_ANSWER_LIMIT)
-            document = orjson.loads(answer.body or b"")
+            document = read_json(answer.body or b"")
         except (TransportError, TimeoutError, ValueError):  # ValueError: no JSON, or a key no header can hold
             continue
         data = account_data(document)

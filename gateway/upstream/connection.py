@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to an upstream: requests go out, parsed answers come in, one exchange at a time.
 
-A connection is an ``asyncio.Protocol`` and also receives the callbacks of ``httptools``. Its life:
+A connection is an ``asyncio.Protocol``; answer_reader.py reads what comes. Its life:
 
     dialling ──connection_made──▶ idle ──exchange──▶ busy ──release──▶ idle …
         └─────────────────────────┴───abort / peer closes───┴──▶ retired ──connection_lost──▶ closed
@@ -12,102 +12,60 @@ cancelling. A cancelled exchange closes its connection, because the rest of its 
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
-
-import httptools
+from collections.abc import Callable
+from typing import cast
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Phase
+from gateway.upstream.answer_reader import AnswerReader, BadAnswer
+from gateway.upstream.connection_owner import ConnectionOwner
+from gateway.upstream.upload import UPLOAD_SLICE, Upload
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
-
-UPLOAD_SLICE = 256 * 1024
-"""Bytes of a large body written at a time, so that an early answer is noticed between two slices."""
-
-
-class ConnectionOwner(Protocol):
-    """The holder of connections, informed of what becomes of each."""
-
-    def on_idle(self, connection: UpstreamConnection) -> None:
-        """The exchange is over and the connection may serve another."""
-        ...
-
-    def on_retired(self, connection: UpstreamConnection) -> None:
-        """The connection will not serve again. Called once."""
-        ...
-
-
-class _Refused(Exception):
-    """Raised inside the parser's callbacks: the peer sent something that must not be acted upon."""
 
 
 class UpstreamConnection(asyncio.Protocol):
     """A connection to one origin. ``head_limit``: bytes of an answer's status line and headers, with those of 1xx."""
 
     __slots__ = (
-        "_answered",
-        "_buffered",
-        "_complete",
+        "_answer",
         "_failure",
-        "_framed",
-        "_framing_bytes",
-        "_head_limit",
-        "_head_only",
-        "_head_room",
-        "_keep_alive",
         "_loop",
         "_owner",
-        "_parser",
-        "_pieces",
         "_reading_paused",
         "_retired",
-        "_spoiled",
+        "_taker",
         "_transport",
-        "_unsent",
-        "_until_close",
+        "_turn_over",
+        "_unfed",
+        "_upload",
         "_waiter",
         "_writing_paused",
         "busy",
         "closed",
-        "headers",
         "received",
         "reused",
-        "status",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: ConnectionOwner, head_limit: int) -> None:
         self._loop = loop
         self._owner = owner
-        self._head_limit = head_limit
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._answer = AnswerReader(head_limit)
         self._waiter: asyncio.Future[None] | None = None
+        self._taker: Callable[[bytes], bool] | None = None
+        self._upload: Upload | None = None
+        self._unfed = b""  # what came, and the reader has not been given yet
+        self._turn_over = False  # what is here is for the loop's next turn
+        self._failure: tuple[str, Phase, str] | None = None
         self._retired = False
         self._reading_paused = False
         self._writing_paused = False
         self.busy = False
         self.reused = False
-        self.closed: asyncio.Future[None] = loop.create_future()
-        self._reset(head_only=False)
-
-    def _reset(self, *, head_only: bool) -> None:
-        self._head_only = head_only
-        self._head_room = self._head_limit
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self._pieces: list[bytes] = []
-        self._buffered = 0
-        self._framing_bytes = 0
-        self._unsent: memoryview | None = None
-        self._failure: tuple[str, Phase, str] | None = None
-        self._answered = False  # the final head is here
-        self._complete = False  # the body too
-        self._framed = False  # the head said where the body ends
-        self._until_close = False  # it did not, so the peer's closing does
-        self._keep_alive = False
-        self._spoiled = False  # bytes came that were not asked for
         self.received = 0
+        self.closed: asyncio.Future[None] = loop.create_future()
 
     # What the pool and the response call
 
@@ -122,8 +80,16 @@ class UpstreamConnection(asyncio.Protocol):
         return self._transport is not None
 
     @property
+    def status(self) -> int:
+        return self._answer.status
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return self._answer.headers
+
+    @property
     def complete(self) -> bool:
-        return self._complete
+        return self._answer.complete
 
     async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> None:
         """Send a request and return when the answer's final head is here, in ``status`` and ``headers``.
@@ -131,11 +97,15 @@ class UpstreamConnection(asyncio.Protocol):
         ``head_only``: the request was a HEAD.
         Raises TransportError; closes the connection on every exception, cancellation included.
         """
-        self._reset(head_only=head_only)
+        self._answer.begin(head_only=head_only)
+        self._failure = self._upload = None
+        self._unfed = b""
+        self._turn_over = False
+        self.received = 0
         self.busy = True
         self._send(head, body)
         try:
-            while not self._answered:
+            while not self._answer.answered:
                 if self._failure is not None:
                     raise TransportError(*self._failure)
                 await self._wait()
@@ -144,39 +114,66 @@ class UpstreamConnection(asyncio.Protocol):
             raise
 
     async def receive(self) -> bytes:
-        """The body received so far; waits for at least one byte. ``b""`` at its end. Raises as ``exchange`` does."""
+        """The body received so far, or its next part if that is much; waits for at least one byte. ``b""`` at its end.
+        Raises as ``exchange`` does.
+        """
         while (data := self.take()) is None:
             try:
-                await self._wait()
+                if self._turn_over:
+                    await self._next_turn()
+                else:
+                    await self._wait()
             except BaseException:
                 self.abort()
                 raise
         return data
 
+    async def hand_over(self, taker: Callable[[bytes], bool]) -> None:
+        """Call ``taker`` with each piece of the body, at once as it arrives, until it returns False or the body has
+        ended, of which it is told by ``b""``. Returns then; what is not taken is kept for the next call.
+
+        Raises as ``exchange`` does, and what ``taker`` raises.
+        """
+        try:
+            if self._turn_over:
+                await self._next_turn()
+            self._taker = taker
+            while self._push():
+                await self._wait()
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._taker = None
+
     def take(self) -> bytes | None:
-        """``receive`` without waiting: None if nothing is here yet."""
-        pieces = self._pieces
-        if not pieces:
-            if self._complete:
+        """``receive`` without waiting: None if nothing is here yet, or if what is here is for the loop's next turn."""
+        body = self._answer.body
+        if not body.size:
+            if self._answer.complete:
                 return b""
             if self._failure is not None:
                 raise TransportError(*self._failure)
             return None
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._buffered = 0
-        self._resume_reading()
+        if self._turn_over:
+            return None
+        data = body.take()
+        if body.size:
+            self._turn_over = True
+            if self._taker is not None:
+                self._loop.call_soon(self._push_on)
+        elif self._reading_paused:
+            self._resume_reading()
         return data
 
     def release(self) -> None:
         """End the exchange: the connection becomes idle if it is in step with its peer, else it is closed."""
-        in_step = self._complete and self._keep_alive and not self._spoiled and self._unsent is None
-        if not (in_step and self.usable):
+        if not (self._answer.in_step and (self._upload is None or self._upload.done) and self.usable):
             self.abort()
             return
         self.busy = False
         self.reused = True
-        self._pieces.clear()
+        self._answer.body.clear()
         self._resume_reading()
         self._owner.on_idle(self)
 
@@ -190,11 +187,12 @@ class UpstreamConnection(asyncio.Protocol):
         if self._retired:
             return
         self._retired = True
-        self._unsent = None
+        if self._upload is not None:
+            self._upload.drop()
         if self._transport is None:
-            self._parser = None
+            self._answer.close()
         self._owner.on_retired(self)
-        if not self._complete and self._failure is None:
+        if not self._answer.complete and self._failure is None:
             self._failure = ("connection_reset", self._phase, reason)
         self._wake()
 
@@ -210,24 +208,16 @@ class UpstreamConnection(asyncio.Protocol):
             # No request is under way, so the next answer on this connection could not be trusted.
             self.abort()
             return
-        size = len(data)
-        self.received += size
-        if self._answered:
-            pieces = len(self._pieces)
-            self._feed(data)
-            if len(self._pieces) > pieces:
-                self._framing_bytes = 0
-            else:
-                self._count_framing(size)
-        elif size <= self._head_room:
-            self._head_room -= size
-            self._feed(data)
+        self.received += len(data)
+        answer = self._answer
+        if self._unfed:
+            self._unfed += data
         else:
-            self._feed_edge(data)
-        if self._buffered > BUFFER_LIMIT and not self._reading_paused:
-            self._pause_reading()
-        if self._answered:
+            self._feed(data)
+        if answer.answered:
             self._wake()
+        if answer.body.size > BUFFER_LIMIT:
+            self._pause_reading()
 
     def eof_received(self) -> None:
         # Half-open connections are of no use here. Not left to the transport, which would first wait until all that
@@ -236,102 +226,40 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended(exc)
-        self._parser = None  # breaks the reference cycle with this object
+        self._answer.close()
         if not self.closed.done():
             self.closed.set_result(None)
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        if self._upload is not None:
+            self._upload.pause()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._upload()
-
-    # What the parser calls, inside feed_data
-
-    def on_message_begin(self) -> None:
-        if self._complete:
-            raise _Refused("a second answer to one request")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._answered:
-            return  # a trailer: nothing in the wire formats spoken here uses them
-        name = name.lower()
-        value = value.rstrip(b" ")
-        if name == b"content-length":
-            self._framed = True
-        elif name == b"transfer-encoding":
-            # Nothing but "chunked" was asked for (RFC 9112, section 7), and here the parser must not be left to guess:
-            # behind any other value, a tab at the end included, it takes the chunks' framing for the body. A
-            # content-length beside it, or a second one, it refuses itself.
-            if self._framed or value.lower() != b"chunked":
-                raise _Refused("a transfer-encoding other than one 'chunked'")
-            self._framed = True
-        if value[-1:] == b"\t":
-            value = value.rstrip(b" \t")
-        self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        assert self._parser is not None
-        status = self._parser.get_status_code()
-        if status < 200:
-            if status < 100 or status == 101:
-                raise _Refused(f"status {status}, which was not asked for")
-            self.headers = []
-            self._framed = False
-            return
-        self.status = status
-        self._answered = True
-        if self._head_only:
-            # The parser knows of 204 and 304 that no body follows. Of this it does not, and waits for one: the answer
-            # is complete, but unless it is empty by its own word the connection cannot be kept.
-            self._complete = True
-        else:
-            self._until_close = not self._framed
-
-    def on_body(self, piece: bytes) -> None:
-        if self._complete:
-            raise _Refused("a body where none may be")
-        self._pieces.append(piece)
-        self._buffered += len(piece)
-
-    def on_message_complete(self) -> None:
-        if self._answered:  # a 1xx ends here as well
-            assert self._parser is not None
-            self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
+        if self._upload is not None:
+            self._upload.go_on()
 
     # Inside
 
     def _feed(self, data: bytes) -> None:
-        if self._parser is None or self._failure is not None:
+        if self._failure is not None:
             return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if self._complete:
-                self._spoiled = True
-            else:
-                # No name for the exception but this clause's own: another would tie frame and traceback in a cycle.
-                self._fail("bad_http", str(error.__context__ if isinstance(error.__context__, _Refused) else error))
+            self._unfed = self._answer.feed(data)
+        except BadAnswer as bad:
+            self._fail(bad.slug, bad.detail)
+        if self._unfed:
+            self._pause_reading()
+            self._loop.call_soon(self._feed_rest)
 
-    def _feed_edge(self, data: bytes) -> None:
-        """Feed bytes that exceed the head's limit: the part within it must end the head."""
-        room = self._head_room
-        self._head_room = 0
-        self._feed(data[:room])
-        if self._answered:
-            self._feed(data[room:])
-        else:
-            self._fail("head_too_big", f"the answer's head is longer than {self._head_limit} bytes")
-
-    def _count_framing(self, size: int) -> None:
-        """Bound the bytes that are not content: chunk extensions and trailers."""
-        if self._complete:
-            return
-        self._framing_bytes += size
-        if self._framing_bytes > self._head_limit:
-            self._fail("bad_http", f"more than {self._head_limit} bytes of chunk extensions or trailers")
+    def _feed_rest(self) -> None:
+        rest, self._unfed = self._unfed, b""
+        if rest and self.busy:
+            self._feed(rest)
+            if self._answer.body.size <= BUFFER_LIMIT:
+                self._resume_reading()
+            self._wake()
 
     def _send(self, head: bytes, body: bytes) -> None:
         assert self._transport is not None
@@ -339,26 +267,17 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.write(head + body)
             return
         self._transport.write(head)
-        self._unsent = memoryview(body)
-        self._upload()
-
-    def _upload(self) -> None:
-        """Write the next slice of a large body unless the transport holds enough already."""
-        if self._unsent is None or self._transport is None or self._writing_paused or not self.usable:
-            return
-        piece, rest = self._unsent[:UPLOAD_SLICE], self._unsent[UPLOAD_SLICE:]
-        self._unsent = rest if len(rest) else None
-        self._transport.write(piece)
-        if self._unsent is not None and not self._writing_paused:
-            # A timer of nought and not call_soon: asyncio runs it after the sockets that became readable, so that an
-            # early answer is read before a further write may fail and take the connection, and the answer, with it.
-            self._loop.call_later(0, self._upload)
+        self._upload = Upload(self._loop, self._transport, body, paused=self._writing_paused)
+        self._upload.write()
 
     def _ended(self, error: Exception | None) -> None:
         """The peer closed (``error`` None) or the connection broke."""
-        if self.busy and not self._complete and self._failure is None:
-            if error is None and self._until_close:
-                self._complete = True
+        while self._unfed:
+            rest, self._unfed = self._unfed, b""
+            self._feed(rest)
+        if self.busy and not self._answer.complete and self._failure is None:
+            if error is None and self._answer.until_close:
+                self._answer.complete = True
                 self._wake()
             else:
                 reused = self.reused and not self.received
@@ -368,7 +287,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def _phase(self) -> Phase:
-        return Phase.ANSWERED if self._answered else Phase.UNKNOWN
+        return Phase.ANSWERED if self._answer.answered else Phase.UNKNOWN
 
     def _fail(self, slug: str, detail: str) -> None:
         if self._failure is None:
@@ -381,20 +300,46 @@ class UpstreamConnection(asyncio.Protocol):
         self._waiter = self._loop.create_future()
         await self._waiter
 
+    async def _next_turn(self) -> None:
+        """Let others be served first."""
+        self._turn_over = False
+        await asyncio.sleep(0)
+
+    def _push_on(self) -> None:
+        self._turn_over = False
+        self._wake()
+
+    def _push(self) -> bool:
+        """Give the taker what is here. Returns whether more is to be waited for."""
+        while self._taker is not None and (data := self.take()) is not None:
+            if not (self._taker(data) and data):
+                self._taker = None
+        return self._taker is not None
+
     def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiter is None:
+            return
+        if self._taker is not None and self._failure is None:
+            try:
+                if self._push():
+                    return
+            except Exception as mistake:  # noqa: BLE001  # raised where it can be dealt with, not into the transport
+                self._waiter = None
+                if not waiter.done():
+                    waiter.set_exception(mistake)
+                return
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
 
     def _pause_reading(self) -> None:
-        if self.usable and self._transport is not None:
+        if not self._reading_paused and self.usable and self._transport is not None:
             self._reading_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._reading_paused:
+        if self._reading_paused and not self._unfed:
             self._reading_paused = False
             if self.usable and self._transport is not None:
                 self._transport.resume_reading()

@@ -8,9 +8,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from gateway.core.errors import TransportError
+from gateway.core.json_weight import read_json
 from gateway.core.outcomes.classify import classify_error
 from gateway.core.routing.credentials import KeyReading
 from gateway.core.types import NANO_PER_USD, Credential, Dialect, Upstream
@@ -99,7 +98,7 @@ def reading_of(answer: KeyAnswer | None, dialect: Dialect, points_per_usd: int) 
 def _enveloped(answer: FreeAnswer) -> KeyAnswer:
     """PiAPI's envelope, which may tell of a refusal within HTTP's 200."""
     try:
-        document = orjson.loads(answer.body or b"")
+        document = read_json(answer.body or b"")
     except ValueError:
         return KeyAnswer(_UNTELLING if answer.status == 200 else answer.status)
     if not isinstance(document, dict):
@@ -127,7 +126,7 @@ def _listed(answer: FreeAnswer) -> KeyAnswer:
     if len(body) > _SHORT:
         return KeyAnswer(200)
     try:
-        return KeyAnswer(_status_of_error(orjson.loads(body)))
+        return KeyAnswer(_status_of_error(read_json(body)))
     except ValueError:
         return KeyAnswer(_UNTELLING)
 

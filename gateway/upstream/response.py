@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.upstream.connection import UpstreamConnection
 
 
@@ -42,6 +44,16 @@ class Response:
         if self._connection is None:
             raise RuntimeError("the response is closed")
         return await self._connection.receive()
+
+    async def hand_over(self, taker: Callable[[bytes], bool]) -> None:
+        """Call ``taker`` with each piece of the body, at once as it arrives, until it returns False or was told of the
+        end by ``b""``. It is called by the transport: it must not wait, nor use this response.
+
+        Raises as ``receive`` does, and what ``taker`` raises.
+        """
+        if self._connection is None:
+            raise RuntimeError("the response is closed")
+        await self._connection.hand_over(taker)
 
     def take(self) -> bytes | None:
         """``receive`` without waiting: None if nothing new has arrived."""

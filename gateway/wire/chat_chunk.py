@@ -93,8 +93,8 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
 def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
     text: list[str] = []
     finish: dict[int, str] = {}
-    speaking: tuple[int, ...] = ()
-    calling: tuple[int, ...] = ()
+    speaking: list[int] = []
+    calling: list[int] = []
     for choice in choices:
         index = choice.get("index", 0)
         if reason := choice.get("finish_reason"):
@@ -103,9 +103,9 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
             if delta.get("error"):
                 return ChunkFacts(error=error_of(delta))
             if _read_delta(delta, text):
-                speaking += (index,)
+                speaking.append(index)
                 if delta.get("tool_calls") or delta.get("function_call"):
-                    calling += (index,)
+                    calling.append(index)
     return ChunkFacts(
         None,
         bool(speaking),
@@ -114,8 +114,8 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
         read_usage(usage) if usage else None,
         not choices and usage is not None,
         False,
-        speaking,
-        calling,
+        tuple(speaking),
+        tuple(calling),
     )
 
 

@@ -95,6 +95,10 @@ class ChatEnding:
         if facts.usage is not None:
             self._usage, self._read = usage_of(chunk), facts.usage
 
+    def is_news(self, facts: ChunkFacts) -> bool:
+        """Whether a chunk says more than has been said: content, or the reason of a choice that had none."""
+        return facts.meaningful or any(index not in self._reasons for index in facts.finish)
+
     def speaks(self, index: int) -> None:
         """Take more content of a choice."""
         self._unreasoned.add(index)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
+from gateway.core.json_weight import MOST_ANSWERED, read_json
+from gateway.wire.chat_request import MAX_CHOICES
 from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Event, SSEParser, encode_event, is_terminator
 from gateway.wire.writable import loads_lenient
@@ -23,32 +23,49 @@ blanks alone."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
+_WRAPPING = re.compile(rb"(?:data:\s*+)++")
+
+
+class TooMuch(ValueError):
+    """An event has more members or choices than any answer: it is not read once more, leniently."""
 
 
 def parsed_strictly(data: bytes) -> Any:
-    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again."""
+    """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again, too
+    heavy to be read, or has far too many choices.
+    """
     if too_deep(data):
         raise ValueError("nested too deeply")
-    return orjson.loads(data)
+    return _with_few_choices(read_json(data, MOST_ANSWERED))
 
 
-def parsed_leniently(data: bytes) -> Any:
+def _with_few_choices(document: Any) -> Any:
+    choices = document.get("choices") if type(document) is dict else None
+    if type(choices) is list and len(choices) > MAX_CHOICES:
+        raise TooMuch(f"more than {MAX_CHOICES} choices")
+    return document
+
+
+def parsed_leniently(data: bytes, why: ValueError | None = None) -> Any:
     """What ``data`` means that no strict reader takes: ``{}`` for a sign of life, else the document.
 
     Its texts may hold lone surrogates and its numbers may be infinite or NaN; ``wire/writable.py`` mends both.
-    Raises ValueError for data that is neither JSON nor a known form.
+    ``why``: what the strict reader said of it. Raises ValueError for data that is neither JSON nor a known form.
     """
+    if isinstance(why, TooMuch):
+        raise why
     if data.isspace() or _WORDS_OF_LIFE.fullmatch(data[:256]) is not None:
         return {}
-    return loads_lenient(data)
+    return _with_few_choices(loads_lenient(data))
 
 
 def unwrapped(event: Event) -> Event:
     """The event whose data begins with ``data:`` once more, as some relays write it, without that."""
-    data = event.data
-    while data.startswith(_FIELD):
-        data = data[len(_FIELD) :].strip()
-    return event if data is event.data else Event(data, event.event, encode_event(data, event.event))
+    wrapping = _WRAPPING.match(event.data)
+    if wrapping is None:
+        return event
+    data = event.data[wrapping.end() :].rstrip()
+    return Event(data, event.event, encode_event(data, event.event))
 
 
 def readable(event: Event) -> Event:

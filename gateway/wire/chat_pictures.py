@@ -35,12 +35,13 @@ class ChatPictures:
     progress, and no pictures.
     """
 
-    __slots__ = ("_beside", "_reader", "_refused", "_said", "_thought")
+    __slots__ = ("_beside", "_found", "_reader", "_refused", "_said", "_thought")
 
     def __init__(self, most_text: int = MOST_TEXT) -> None:
         self._reader = ImageTextReader(most_text)
         self._beside: list[MadeImage] = []
         self._refused = False
+        self._found: FoundPictures | None = None  # since the last piece: reading megabytes of text takes long
         self._said = 0  # characters
         self._thought = 0
 
@@ -61,6 +62,7 @@ class ChatPictures:
 
     def take(self, document: dict[str, Any]) -> None:
         """Take a chunk or a completion: what its choices say, and pictures outside of them."""
+        self._found = None
         choices = document.get("choices")
         if not isinstance(choices, list):
             self._beside += pictures_of_answer(document)
@@ -78,7 +80,12 @@ class ChatPictures:
             self._beside += pictures_of_answer({name: document.get(name) for name in _BESIDE_CHOICES})
 
     def result(self) -> FoundPictures:
-        """The pictures and words if this is all of the answer. Reads the whole text."""
+        """The pictures and words if this is all of the answer. Reads the whole text, once."""
+        if self._found is None:
+            self._found = self._read()
+        return self._found
+
+    def _read(self) -> FoundPictures:
         text = self._reader.result()
         made = [picture_at(address, text.revised_prompt) for address in text.images]
         beside = [MadeImage(one.url, one.b64, one.revised_prompt or text.revised_prompt) for one in self._beside]

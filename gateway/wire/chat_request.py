@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from gateway.core.long_texts import dumps
 from gateway.core.types import ALL_WISHES, STEERING_FIELDS, Wish
 from gateway.wire.field_checks import (
     Check,
@@ -45,6 +46,7 @@ class ChatRequest:
     ``n``: how many choices.
     ``max_output_tokens``: the client's bound for each choice; None without one.
     ``body``: the request as sent; it is shared by all attempts and never changed.
+    ``size``: bytes of the request; 0 if it does not matter.
     ``withheld``: the names in it that go to no upstream but to those that are configured to get them.
     """
 
@@ -56,10 +58,11 @@ class ChatRequest:
     body: dict[str, Any]
     withheld: tuple[str, ...] = ()
     continuous_usage: bool = False
+    size: int = 0
 
 
-def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
-    """Check a client's request. Null stands for an absent field.
+def parse_chat_request(body: dict[str, Any], size: int = 0) -> ChatRequest:
+    """Check a client's request, of ``size`` bytes. Null stands for an absent field.
 
     ``stream_options`` without ``stream`` are left out: clients send them always, and a whole answer has its usage.
 
@@ -86,6 +89,7 @@ def parse_chat_request(body: dict[str, Any]) -> ChatRequest:
         max_output_tokens=max(limits) if limits else None,
         body=body,
         withheld=_withheld(body),
+        size=size,
     )
 
 
@@ -112,18 +116,21 @@ def _withheld(body: dict[str, Any]) -> tuple[str, ...]:
     return (*names, _CALLBACK_IN_CONFIG) if type(config) is dict and _CALLBACK in config else names
 
 
-def upstream_body(request: ChatRequest, model: str, wishes: frozenset[Wish] = ALL_WISHES) -> bytes:
+def upstream_body(
+    request: ChatRequest, model: str, wishes: frozenset[Wish] = ALL_WISHES, *, heavy: bool = False
+) -> bytes:
     """The body for an upstream: streamed, with a usage chunk at the end, unless it is known to refuse that.
 
     ``model``: the upstream's name of the model.
     ``wishes``: what to ask for even if the client did not; the rest stays as the client sent it.
+    ``heavy``: it may hold texts of megabytes.
     """
     body = {**request.body, "model": model}
     if Wish.STREAM in wishes:
         body["stream"] = True
     if Wish.STREAM_OPTIONS in wishes:
         body["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
-    return orjson.dumps(body)
+    return dumps(body) if heavy else orjson.dumps(body)
 
 
 def unknown_fields(request: ChatRequest) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 _MARK = b'"content":"'
+_FIELDS = frozenset({b"data: ", b"data:"})
 
 
 class ContentTemplate:
@@ -18,16 +19,21 @@ class ContentTemplate:
     ``index``: the choice whose text they carry.
     """
 
-    __slots__ = ("_after", "_before", "index")
+    __slots__ = ("_after", "_before", "_between", "_event_after", "_event_before", "index")
 
     def __init__(self) -> None:
         self._before = b""
         self._after = b""
+        self._event_before = b""  # the same, with what makes an event of them; empty where that is not as usual
+        self._event_after = b""
+        self._between = b""
         self.index = 0
 
-    def learn(self, data: bytes, chunk: dict[str, Any]) -> None:
+    def learn(self, data: bytes, chunk: dict[str, Any], raw: bytes = b"") -> None:
         """Use ``chunk``, parsed from ``data``, as the pattern if it is plain: one choice, one text, no finish
         reason.
+
+        ``raw``: the event that ``data`` came in, which has nothing else.
         """
         choices = chunk["choices"]
         if len(choices) != 1 or chunk.get("usage") is not None:
@@ -50,6 +56,36 @@ class ContentTemplate:
         ):
             return
         self._before, self._after, self.index = data[:place], data[end:], choice.get("index", 0)
+        field, found, rest = raw.partition(data)
+        usual = found and field in _FIELDS and rest == b"\n\n"
+        self._event_before = field + self._before if usual else b""
+        self._event_after = self._after + rest
+        self._between = self._event_after + self._event_before
+
+    def texts(self, events: bytes) -> tuple[str, int] | None:
+        """The joined text, and the number, of events that all match the pattern and are whole; None if any does not,
+        or cannot be read this way.
+        """
+        before, after = self._event_before, self._event_after
+        if not before or not events.startswith(before) or not events.endswith(after):
+            return None
+        raw = events[len(before) : len(events) - len(after)]
+        if not raw or len(before) + len(after) >= len(events):
+            return None
+        count = 1
+        if b"\n" in raw:
+            pieces = raw.split(self._between)
+            raw, count = b"".join(pieces), len(pieces)
+            # A character that was split between two events is none in either.
+            if not raw.isascii() or b"" in pieces:
+                return None
+        if b'"' in raw or b"\\" in raw:
+            return None
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            return None
+        return (text, count) if text.isprintable() else None
 
     def text(self, data: bytes) -> str | None:
         """The text of a chunk that matches the pattern; None if it does not match or cannot be read this way."""

@@ -19,7 +19,6 @@ _LOW = rb"\\u[dD][c-fC-F][0-9a-fA-F][0-9a-fA-F]"
 _HALF_ESCAPED = re.compile(
     rb"\\u(?:[dD][89abAB][0-9a-fA-F][0-9a-fA-F](?!%s)|(?<!%s\\u)[dD][c-fC-F][0-9a-fA-F][0-9a-fA-F])" % (_LOW, _HIGH)
 )
-_HALF = re.compile("[\\ud800-\\udbff](?![\\udc00-\\udfff])|(?<![\\ud800-\\udbff])[\\udc00-\\udfff]")
 _FIRST_BYTE_OF_HALF = b"\xed"
 
 
@@ -47,5 +46,5 @@ def mended_text(data: bytes) -> str:
         except UnicodeDecodeError:
             pass
         else:
-            return _HALF.sub("\ufffd", halves).encode("utf-16", "surrogatepass").decode("utf-16")
+            return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return data.decode("utf-8", "replace")

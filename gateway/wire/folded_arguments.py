@@ -5,9 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import orjson
-
-from gateway.wire.writable import dump_json, with_whole_characters, writable
+from gateway.core.json_weight import read_json
+from gateway.wire.writable import dump_json, with_whole_characters
 
 NO_ARGUMENTS = "{}"
 _MOST_LOOKS = 64  # a look reads all that has come, and an upstream must not make us look at every piece
@@ -92,8 +91,8 @@ def as_text(value: Any) -> str:
 def as_value(text: Any) -> Any:
     """What arguments written as JSON mean; what is no JSON is itself."""
     try:
-        return orjson.loads(writable(text))
-    except (TypeError, orjson.JSONDecodeError):
+        return _read(text)
+    except (AttributeError, ValueError):
         return text
 
 
@@ -112,10 +111,15 @@ def _sense(pieces: list[str]) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        orjson.loads(writable(text))
-    except orjson.JSONDecodeError:
+        _read(text)
+    except ValueError:
         return False
     return True
+
+
+def _read(text: str) -> Any:
+    """The JSON in a text. Raises ValueError."""
+    return read_json(with_whole_characters(text).encode())
 
 
 def _is_object(text: str) -> bool:
@@ -127,5 +131,5 @@ def _extends(later: str, earlier: str) -> bool:
     """Whether both are JSON objects, and the later one holds all that the earlier one does."""
     if not (_is_object(later) and _is_object(earlier)):
         return False
-    new, old = orjson.loads(writable(later)), orjson.loads(writable(earlier))
+    new, old = _read(later), _read(earlier)
     return all(name in new and new[name] == value for name, value in old.items())

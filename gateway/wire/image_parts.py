@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
+from gateway.core.json_weight import read_json
 
 FENCE = "```"
 
@@ -156,7 +156,7 @@ def _object_end(text: str, start: int) -> int | None:
 def _parsed(text: str) -> Mapping[str, Any]:
     """A JSON object, or an empty one for anything else."""
     try:
-        document = orjson.loads(text)
+        document = read_json(text.encode())
     except ValueError:
         return {}
     return document if isinstance(document, dict) else {}

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-import orjson
-
+from gateway.core.json_weight import read_json
 from gateway.core.listed_model import ListedModel, read_last_day
 
 MOST_MODELS = 5000
@@ -31,8 +30,8 @@ _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?", re.ASCII)
 def read_model_list(body: bytes) -> tuple[ListedModel, ...] | None:
     """The models that a body lists, each once, in its order; None if it is no list or names none."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = read_json(body)
+    except ValueError:
         return None
     found: dict[str, ListedModel] = {}
     for model in _models(_entries(document)):

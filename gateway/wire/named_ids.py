@@ -72,6 +72,9 @@ _STORED = re.compile(r"(?:https?://[^\s?#]*)?/?(?:v1[a-z0-9]*/)?files/[^/?#\s]+"
 
 _NOT_AN_ID = frozenset({"", "auto", "none"})
 
+_LONGEST_PATH = 200
+"""Characters of a path that go on in those below it: a name may be megabytes long, with a hundred thousand items."""
+
 _PEOPLES_OWN = frozenset(
     {
         *("function", "functions", "function_call", "functionCall", "functionResponse", "arguments", "tool_calls"),
@@ -166,7 +169,7 @@ def _of_field(field: _Field) -> Iterator[NamedId]:
 
 def _members(field: _Field) -> list[_Field]:
     """Of an object its fields, of a list its items that have members."""
-    value, param = field.value, field.param
+    value, param = field.value, field.param[:_LONGEST_PATH]
     if type(value) is dict:
         return [_Field(name, inner, f"{param}.{name}", value) for name, inner in value.items()]
     if type(value) is list:

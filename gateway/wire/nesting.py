@@ -1,4 +1,4 @@
-"""The depth and number of members of a JSON document, counted in its bytes.
+"""The depth of a JSON document, counted in its bytes.
 
 orjson reads 1,024 levels and writes 254, and joining chunks recurses once a level: a document between the two limits
 would be read and could not be passed on.
@@ -6,43 +6,53 @@ would be read and could not be passed on.
 
 from __future__ import annotations
 
-import re
 from itertools import accumulate
+from typing import Any
+
+from gateway.core.json_weight import structure
 
 MAX_DEPTH = 200
 """Levels of arrays and objects that an upstream's document may have. Real answers have about ten."""
 
-MOST_MEMBERS = 300_000
-"""The most commas and opening brackets of an answer about images. Such an answer is big because of a few long texts;
-millions of small members would only fill the memory, with many times their size on the wire."""
+WRITTEN_DEPTH = 254
+"""Levels that orjson writes."""
 
-_FIRST_LOOK = 1 << 16
-
-# Possessive, and closed or not: no byte is read twice, for any input.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 # An opening bracket becomes +1, a closing one -1 (as a signed byte); everything else is left out.
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-_BETWEEN_MEMBERS = bytes(byte for byte in range(256) if byte not in b",[{")
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[{]}")
 
 
 def too_deep(data: bytes) -> bool:
     """Whether the JSON document ``data`` has more than ``MAX_DEPTH`` levels. Takes time linear in its size.
 
-    Usual documents only need their brackets counted. One with very many brackets is examined, its beginning first,
-    which is enough for a document that is all brackets. The result means nothing for bytes that are not JSON.
+    Usual documents only need their brackets counted. One with very many brackets is examined, block by block, up to the
+    first that is too deep. The result means nothing for bytes that are not JSON.
     """
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return False
-    return _deepest(data[:_FIRST_LOOK]) > MAX_DEPTH or _deepest(data) > MAX_DEPTH
+    level = 0
+    for block in structure(data):
+        steps = memoryview(block.translate(_STEPS, _NO_BRACKETS)).cast("b")
+        levels = list(accumulate(steps, initial=level))
+        if max(levels) > MAX_DEPTH:
+            return True
+        level = levels[-1]
+    return False
 
 
-def too_crowded(data: bytes) -> bool:
-    """Whether the JSON document ``data`` may have more than ``MOST_MEMBERS`` members."""
-    return len(data.translate(None, _BETWEEN_MEMBERS)) > MOST_MEMBERS
-
-
-def _deepest(data: bytes) -> int:
-    """The deepest level of the document, or of its beginning."""
-    steps = memoryview(_STRING.sub(b"", data).translate(_STEPS, _NO_BRACKETS)).cast("b")
-    return max(accumulate(steps), default=0)
+def writable_depth(data: bytes, document: Any) -> bool:
+    """Whether the document that was parsed from ``data`` can be written again, for all its depth."""
+    if data.count(b"[") + data.count(b"{") <= WRITTEN_DEPTH:
+        return True
+    level = [document]
+    for _ in range(WRITTEN_DEPTH):
+        below: list[Any] = []
+        for value in level:
+            if type(value) is dict:
+                below.extend(value.values())
+            elif type(value) is list:
+                below.extend(value)
+        level = [value for value in below if type(value) is dict or type(value) is list]
+        if not level:
+            return True
+    return False

@@ -15,6 +15,7 @@ from html import unescape
 
 import orjson
 
+from gateway.core.json_weight import read_json
 from gateway.wire.base64_text import standard_base64
 from gateway.wire.image_parts import AnswerParts
 from gateway.wire.picture_address import (
@@ -148,7 +149,7 @@ def _data_urls(parts: AnswerParts) -> Iterator[str]:
 def _from_documents(parts: AnswerParts, restored: Callable[[str], str]) -> Iterator[str]:
     """The pictures of JSON that stands in the text."""
     for document in parts.documents:
-        for picture in pictures_of_answer(orjson.loads(restored(orjson.dumps(document).decode()))):
+        for picture in pictures_of_answer(read_json(restored(orjson.dumps(document).decode()).encode())):
             yield picture.url or data_url(picture.b64 or "")
 
 

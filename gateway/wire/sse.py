@@ -18,6 +18,9 @@ BARE_EVENT = len(b"data: \r\n\r\n")
 
 _BOM = b"\xef\xbb\xbf"
 _MOST_BLANKS = 1 << 12
+_MOST_DATA_LINES = 1 << 16
+"""Lines of data that one event may have: each is kept, and takes many times its bytes."""
+
 _LF = 0x0A
 _COLON = 0x3A
 _FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t]*(?::|(?:data|event|id|retry)[:\r\n])")
@@ -56,8 +59,8 @@ class EventTooBig(Exception):
     ``before``: the events that were complete ahead of it in the same chunk.
     """
 
-    def __init__(self, limit: int, before: list[Event | Comment]) -> None:
-        super().__init__(f"an event is bigger than {limit} bytes")
+    def __init__(self, limit: int, before: list[Event | Comment], unit: str = "bytes") -> None:
+        super().__init__(f"an event is bigger than {limit} {unit}")
         self.limit = limit
         self.before = before
 
@@ -66,6 +69,7 @@ class SSEParser:
     """An incremental parser; the stream may be cut into pieces anywhere.
 
     ``event_limit``: the most bytes one event may have on the wire.
+    ``silent``: lines so far that say nothing: blank ones that end no event with data, and fields other than data.
 
     It holds at most one unfinished event, hence at most ``event_limit`` bytes and the chunk just fed. After
     ``EventTooBig`` the parser must not be used again.
@@ -79,7 +83,13 @@ class SSEParser:
         self._data: list[bytes] = []
         self._event: bytes | None = None
         self._after_cr = False  # the last line ended in a CR at the very end of a chunk: an LF next belongs to it
+        self.silent = 0
         self._at_start = True  # no byte seen yet, or only a part of a byte order mark
+
+    @property
+    def held(self) -> int:
+        """Bytes of the event that has begun and not ended."""
+        return len(self._buffer)
 
     @property
     def incomplete(self) -> bytes:
@@ -90,6 +100,11 @@ class SSEParser:
         if self._begun or len(self._buffer) > self._line:
             return bytes(self._buffer)
         return b""
+
+    @property
+    def between_events(self) -> bool:
+        """Whether the next byte begins an event or a comment: nothing of either is held."""
+        return not (self._buffer or self._after_cr)
 
     def feed(self, data: bytes) -> list[Event | Comment]:
         """Take the next bytes. Returns the events they complete, in order. Raises EventTooBig."""
@@ -139,9 +154,9 @@ class SSEParser:
                 start = after
             elif self._begun or source[line] != _COLON:
                 self._begun = True
-                self._field(bytes(source[line:end]))
+                self._field(_part(source, line, end))
             else:
-                found.append(Comment(_value(bytes(source[line:end]), 1)))
+                found.append(Comment(_value(_part(source, line, end), 1)))
                 start = after
             line = after
         self._after_cr = source.endswith(b"\r")
@@ -152,6 +167,8 @@ class SSEParser:
         self._line = line - start
         if len(self._buffer) > self._limit:
             raise EventTooBig(self._limit, found)
+        if len(self._data) > _MOST_DATA_LINES:
+            raise EventTooBig(_MOST_DATA_LINES, found, "lines")
         return found
 
     def _blank_line(self, source: bytes | bytearray, start: int, after: int, found: list[Event | Comment]) -> None:
@@ -159,8 +176,10 @@ class SSEParser:
         if after - start > self._limit:
             raise EventTooBig(self._limit, found)
         if self._data:
-            found.append(Event(b"\n".join(self._data), self._event, bytes(source[start:after])))
+            found.append(Event(b"\n".join(self._data), self._event, _part(source, start, after)))
             self._data = []
+        else:
+            self.silent += 1
         self._event = None
         self._begun = False
 
@@ -172,8 +191,10 @@ class SSEParser:
             self._data.append(_value(line, 5))
         elif line == b"data":
             self._data.append(b"")
-        elif line.startswith(b"event:"):
-            self._event = _value(line, 6) or None
+        else:
+            self.silent += 1
+            if line.startswith(b"event:"):
+                self._event = _value(line, 6) or None
 
 
 def _plain_events(data: bytes) -> list[Event | Comment] | None:
@@ -198,6 +219,14 @@ def _line_ends(source: bytes | bytearray, search: int, any_cr: bool) -> Iterator
     while (end := source.find(b"\n", search)) >= 0:
         search = end + 1
         yield end, search
+
+
+def _part(source: bytes | bytearray, start: int, end: int) -> bytes:
+    """A part of what has come, copied once: it may be a picture."""
+    if type(source) is bytes:
+        return source[start:end]
+    with memoryview(source) as view:
+        return bytes(view[start:end])
 
 
 def _value(line: bytes, colon_end: int) -> bytes:

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from gateway.core.json_weight import read_json, too_heavy
+from gateway.core.long_texts import dumps
 from gateway.wire.nesting import MAX_DEPTH, too_deep
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -27,8 +29,10 @@ def loads_lenient(data: bytes) -> Any:
     in it), control characters in a text, numbers of any length (a float beyond 64 bits), a byte order mark, and bytes
     that are no UTF-8 (U+FFFD). ``writable`` makes of it what can be written again.
 
-    Raises ValueError if it is no JSON all the same, or nested too deeply.
+    Raises ValueError if it is no JSON all the same, nested too deeply or too heavy.
     """
+    if too_heavy(data):
+        raise ValueError("too many values")
     if too_deep(data):
         raise ValueError("nested too deeply")
     try:
@@ -57,10 +61,13 @@ def with_whole_characters(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def dump_json(value: Any) -> bytes:
-    """The JSON of a value as it is or, if it cannot be written, of the nearest one that can (``writable``)."""
+def dump_json(value: Any, *, heavy: bool = False) -> bytes:
+    """The JSON of a value as it is or, if it cannot be written, of the nearest one that can (``writable``).
+
+    ``heavy``: it may hold texts of megabytes.
+    """
     try:
-        return orjson.dumps(value)
+        return dumps(value) if heavy else orjson.dumps(value)
     except orjson.JSONEncodeError:
         return orjson.dumps(writable(value))
 
@@ -68,8 +75,8 @@ def dump_json(value: Any) -> bytes:
 def written_strictly(data: bytes) -> bytes:
     """The JSON in ``data`` as a strict reader takes it; ``data`` itself if it is such JSON already, or none at all."""
     try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError:
+        read_json(data)
+    except ValueError:
         try:
             return dump_json(loads_lenient(data))
         except ValueError:

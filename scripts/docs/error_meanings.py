@@ -23,8 +23,9 @@ _ID_OF_ANOTHER = Meaning(
 
 MEANINGS: Mapping[tuple[int, str], Meaning] = {
     (400, "invalid_json"): Meaning(
-        "The body, or a form's field that holds JSON, is not one JSON object: it is cut off, nested too deeply, or no "
-        "JSON at all.",
+        "The body, or a form's field that holds JSON, is not one JSON object: it is cut off, nested too deeply (254 "
+        "levels), no JSON at all, or holds more than 400,000 values and names (an array or object counts twice; what "
+        "stands in a text does not count).",
         "Send one JSON object with `Content-Type: application/json`.",
     ),
     (400, "invalid_form"): Meaning(

@@ -161,7 +161,7 @@ class TestGuestsThatNeverLeave:
     async def test_an_upstream_that_comments_for_ever_after_the_finish_is_not_listened_to(
         self, stream: bool, gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.exchange.attempt.GRACE_AFTER_FINISH", 0.3)
+        monkeypatch.setattr("gateway.exchange.timers.GRACE_AFTER_FINISH", 0.3)
         monkeypatch.setattr("gateway.exchange.attempt.LINGER", 0.1)
         rig = await gateway(f"{ONE_AT_A_TIME}\nupstreams: {{piapi: {{timeouts: {{idle: 500ms}}}}}}")
         rig.sandbox.script(f"drip;{SHORT};after_events={FINISHED};interval=20")

@@ -99,7 +99,7 @@ async def test_who_asked_gets_the_usage_once_and_last_in_a_chunk_without_choices
 async def test_what_comes_seconds_after_a_finish_reason_counts(
     rig: Rig, scenario: str, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.exchange.attempt.GRACE_AFTER_FINISH", 0.8)
+    monkeypatch.setattr("gateway.exchange.timers.GRACE_AFTER_FINISH", 0.8)
     expected = await honest(rig)
     rig.sandbox.script(f"{scenario};seconds=0.4;{SHORT}")
 
@@ -113,7 +113,7 @@ async def test_what_comes_seconds_after_a_finish_reason_counts(
 
 
 async def test_a_tool_that_the_upstream_runs_itself_may_take_longer(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.exchange.attempt.GRACE_AFTER_FINISH", 0.1)
+    monkeypatch.setattr("gateway.exchange.timers.GRACE_AFTER_FINISH", 0.1)
     expected = await honest(rig)
     rig.sandbox.script(f"pause_after_finish;seconds=0.5;{SHORT}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.translate.chat_to_chat import ChatConversation
+from gateway.translate.chat_stream import ChatStream
 
 from .conftest import StartGateway
 from .harness import Rig, chat_body
@@ -90,11 +90,11 @@ async def test_shutting_down_before_an_answer_came(rig: Rig) -> None:
 async def test_a_mistake_of_ours(stream: bool, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.expected_crashes = True
 
-    def fail(conversation: ChatConversation, data: bytes) -> None:
+    def fail(stream: ChatStream, data: bytes) -> None:
         raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(ChatConversation, "_feed", fail)
+        patch.setattr(ChatStream, "feed", fail)
         answer = await rig.chat(stream=stream)
 
     assert (answer.status, answer.error()["code"]) == (500, "internal_error")
@@ -118,7 +118,7 @@ async def test_a_mistake_of_ours_in_the_middle_of_a_stream(rig: Rig, monkeypatch
         await client.ask(chat_body(stream=True))
         answer = await client.head()
         with monkeypatch.context() as patch:
-            patch.setattr(ChatConversation, "_feed", lambda *_: 1 // 0)
+            patch.setattr(ChatStream, "feed", lambda *_: 1 // 0)
             await client.rest(answer)
     assert answer.stream_error()["code"] == "internal_error"
     row = await rig.row()

@@ -232,7 +232,7 @@ class TestTerminators:
     async def test_a_finished_answer_that_stays_open_is_ended_after_a_grace(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.exchange.attempt.GRACE_AFTER_FINISH", 0.1)
+        monkeypatch.setattr("gateway.exchange.timers.GRACE_AFTER_FINISH", 0.1)
         rig.sandbox.script("stall_after_finish")
 
         answer = await rig.chat(**ASKED)

@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from gateway.core.errors import GatewayError
+from gateway.core.json_weight import LONG
 from gateway.core.limits.body_memory import BodyBudget
-from gateway.endpoints.images import HELD_TIMES, OFF_THE_LOOP, ImagesEndpoint
+from gateway.endpoints.images import HELD_TIMES, ImagesEndpoint
 from tests.exchange.fakes import Client
 from tests.exchange.scripted import Response, play
 from tests.exchange.stage import CHAT, Stage
@@ -97,7 +98,7 @@ async def test_an_edit_comes_as_a_form() -> None:
 async def test_a_large_form_is_taken_apart_off_the_loop_and_what_is_wrong_with_it_is_told() -> None:
     stage = Stage(targets=[IMAGES])
     with pytest.raises(GatewayError) as refused:
-        await order(stage, form(b"x" * (OFF_THE_LOOP + 1), model="gpt-4o", prompt="a hat"), EDITS, [FORM])
+        await order(stage, form(b"x" * (LONG + 1), model="gpt-4o", prompt="a hat"), EDITS, [FORM])
     assert (refused.value.status, stage.asked) == (400, [])
 
 

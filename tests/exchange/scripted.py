@@ -68,6 +68,10 @@ class Response:
             next_at = self.pieces[self._taken][0] if self._taken < len(self.pieces) else self.end
             await asyncio.sleep(max(0.0, next_at - now()))
 
+    async def hand_over(self, taker: Callable[[bytes], bool]) -> None:
+        while taker(data := await self.receive()) and data:
+            pass
+
     def close(self) -> None:
         if self.closed_at is None:
             self.closed_at = now()
@@ -172,6 +176,7 @@ class Talk:
     def __init__(self, script: Script) -> None:
         self._script = script
         self.progress = 0
+        self.heavy = False
         self.heard: list[tuple[float, bytes]] = []
         self.closed = False
 

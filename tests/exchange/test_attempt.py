@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from gateway.core.types import Outcome, Phase
-from gateway.exchange.attempt import GRACE_AFTER_FINISH
+from gateway.exchange.timers import GRACE_AFTER_FINISH
 from gateway.translate.commands import Awaiting, Conversing, Emit, Send
 from tests.exchange.scripted import (
     NEVER,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.core.errors import TransportError
 from gateway.core.types import Outcome, Phase
 from gateway.translate.commands import Awaiting, Conversation, Emit, Head, Receive, Send, Stalled
+from tests.translate.transcript import step_by_step
 
 
 @dataclass
@@ -25,7 +26,7 @@ def drive(conversation: Conversation, head: Head, pieces: Iterable[bytes], end: 
 
     ``end``: "close", "reset" or "silence", once the pieces are used up.
     """
-    conversing = conversation.converse()
+    conversing = step_by_step(conversation.converse())
     command = next(conversing)
     emitted = bytearray()
     emitted_by: list[int] = []

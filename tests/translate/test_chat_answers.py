@@ -247,12 +247,12 @@ class TestBounds:
         assert emitted(said) == PIECES["hello"] + PIECES["finish"] + PIECES["done"]
 
     def test_a_folded_answer_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.translate.chat_to_chat.WHOLE_ANSWER_LIMIT", 1000)
+        monkeypatch.setattr("gateway.translate.chat_stream.WHOLE_ANSWER_LIMIT", 1000)
         _, outcome = play(conversation(), [STREAM_HEAD, PIECES["hello"], *[PIECES["world"]] * 6])
         assert (outcome.slug, outcome.phase) == ("sse_event_too_big", Phase.ANSWERED)
 
     def test_of_a_long_text_only_a_part_is_kept_and_the_rest_is_reckoned(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.translate.chat_to_chat.TEXT_KEPT", 20)
+        monkeypatch.setattr("gateway.translate.chat_stream.TEXT_KEPT", 20)
         counted: list[int] = []
 
         def count(text: str) -> int:

@@ -88,20 +88,26 @@ def test_parsing_all_of_them_comes_to_the_same(
     read = _reads(monkeypatch)
     assert result(events, **fields) == quick
     assert sum(text is not None for text in read) >= 5  # it was not the slow way all along
-    monkeypatch.setattr(ContentTemplate, "text", lambda *_: None)
-    assert result(events, **fields) == quick
+    for way in WAYS:
+        monkeypatch.setattr(ContentTemplate, way, lambda *_: None)
+        assert result(events, **fields) == quick
 
 
-def _reads(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """What the quick way returned."""
-    read: list[str | None] = []
-    quick = ContentTemplate.text
+WAYS = ("texts", "text")
+"""The quick ways: whole events at once, and one event among others."""
 
-    def text(template: ContentTemplate, data: bytes) -> str | None:
-        read.append(quick(template, data))
-        return read[-1]
 
-    monkeypatch.setattr(ContentTemplate, "text", text)
+def _reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What the quick ways returned."""
+    read: list[object] = []
+    for way in WAYS:
+        quick = getattr(ContentTemplate, way)
+
+        def reading(template: ContentTemplate, data: bytes, quick: Any = quick) -> object:
+            read.append(quick(template, data))
+            return read[-1]
+
+        monkeypatch.setattr(ContentTemplate, way, reading)
     return read
 
 
@@ -116,5 +122,6 @@ def test_whatever_usage_every_chunk_carries(
         ENDINGS["done"],
     ]
     quick = result(events, **fields)
-    monkeypatch.setattr(ContentTemplate, "text", lambda *_: None)
+    for way in WAYS:
+        monkeypatch.setattr(ContentTemplate, way, lambda *_: None)
     assert result(events, **fields) == quick

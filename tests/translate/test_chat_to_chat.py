@@ -115,7 +115,6 @@ class TestStreams:
         )
 
     def test_comments_are_held_before_content_and_short_after_it(self) -> None:
-        """And say nothing meaningful."""
         tell(
             conversation(**STREAM),
             """
@@ -128,7 +127,7 @@ class TestStreams:
             << emit role hello
             << receive idle
             >> comment
-            << emit aside ping
+            << emit ping
             << receive idle
             >> comment world
             << emit ping world

@@ -22,21 +22,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from textwrap import dedent
 
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.types import Outcome, Phase
 from gateway.translate.commands import (
+    RECEIVE,
     Awaiting,
     Command,
     Conversation,
+    Conversing,
     Emit,
     Fetch,
     Head,
     Keep,
+    Offload,
     Receive,
     Record,
+    Relay,
     Respond,
     Send,
     Sleep,
@@ -44,15 +48,43 @@ from gateway.translate.commands import (
 )
 
 Pieces = Mapping[str, bytes]
-Told = Head | bytes | str | Exception
+Answer = Head | bytes | str
+Told = Answer | Exception
 
-UNANSWERED = (Emit, Sleep, Record, Respond)
+UNANSWERED = (Emit, Offload, Sleep, Record, Respond)
 """Commands that come back with nothing."""
+
+
+def step_by_step(conversing: Conversing) -> Conversing:
+    """A conversation that waits for each piece of a relayed body, and sends what comes of it, by commands of their
+    own.
+    """
+    result: Answer | None
+    try:
+        command = next(conversing)
+        while True:
+            try:
+                result = (yield from _as_received(command)) if isinstance(command, Relay) else (yield command)
+            except (ResultUnavailable, Stalled, TransportError) as trouble:
+                command = conversing.throw(trouble)
+            else:
+                command = conversing.send(result)
+    except StopIteration as end:
+        outcome: Outcome = end.value
+        return outcome
+
+
+def _as_received(relay: Relay) -> Generator[Command, Answer | None, None]:
+    while not relay.stream.over:
+        piece = yield RECEIVE[relay.stream.awaiting]
+        assert isinstance(piece, bytes)
+        if due := relay.stream.feed(piece):
+            yield Emit(due)
 
 
 def play(conversation: Conversation, told: Iterable[Told]) -> tuple[list[Command], Outcome]:
     """Converse to the end as a driver would; ``told`` must be what it asks for, no less."""
-    conversing = conversation.converse()
+    conversing = step_by_step(conversation.converse())
     answers = iter(told)
     said: list[Command] = [next(conversing)]
     while True:
@@ -76,7 +108,7 @@ def transcript(conversation: Conversation, text: str, pieces: Pieces) -> tuple[s
     """Play the ``>>`` lines of ``text``; return the transcript as it came out, and the outcome."""
     told = [line.removeprefix(">> ") for line in lines(text) if line.startswith(">>")]
     waits: list[Awaiting] = []
-    conversing = conversation.converse()
+    conversing = step_by_step(conversation.converse())
     out: list[str] = []
     command = next(conversing)
     while True:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.wire.chat_template import ContentTemplate
+from gateway.wire.sse import Event, SSEParser
 
 
 def chunk(text: str, **more: Any) -> dict[str, Any]:
@@ -84,3 +85,63 @@ def test_the_short_way_never_says_anything_else_than_the_long_way(text: str, noi
         found = template.text(candidate)
         if found is not None:
             assert orjson.loads(candidate) == chunk(found)
+
+
+def as_events(*chunks: dict[str, Any]) -> bytes:
+    return b"".join(b"data: " + orjson.dumps(one) + b"\n\n" for one in chunks)
+
+
+def taught(example: dict[str, Any], field: bytes = b"data: ", end: bytes = b"\n\n") -> ContentTemplate:
+    template = ContentTemplate()
+    data = orjson.dumps(example)
+    template.learn(data, example, field + data + end)
+    return template
+
+
+def test_whole_events_are_read_at_once() -> None:
+    template = taught(chunk("Hello"))
+    assert template.texts(as_events(chunk(" world"))) == (" world", 1)
+    assert template.texts(as_events(chunk(" ✓"))) == (" ✓", 1)
+    assert template.texts(as_events(chunk("a"), chunk(" b"), chunk("c"))) == ("a bc", 3)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        as_events(chunk("a"), chunk("")),
+        as_events(chunk("a"), chunk("✓")),  # read one by one, in case a character was cut in two
+        as_events(chunk("a"), chunk("b", index=1)),
+        as_events(chunk("a")) + b": ping\n\n",
+        b": ping\n\n" + as_events(chunk("a")),
+        as_events(chunk("a"))[:-1],
+        as_events(chunk("a")) + as_events(chunk("b"))[:-1],
+        as_events(chunk("a")).replace(b"\n\n", b"\r\n\r\n"),
+        as_events(chunk('"')),
+        b"data: [DONE]\n\n",
+        b"",
+    ],
+)
+def test_what_is_not_all_plain_events_is_left_to_the_parser(events: bytes) -> None:
+    assert taught(chunk("Hello")).texts(events) is None
+
+
+@pytest.mark.parametrize(("field", "end"), [(b"data: ", b"\r\n\r\n"), (b"event: x\ndata: ", b"\n\n"), (b"", b"")])
+def test_only_usual_events_are_read_so(field: bytes, end: bytes) -> None:
+    template = taught(chunk("Hello"), field, end)
+    assert template.texts(field + orjson.dumps(chunk("a")) + end) is None
+
+
+@given(st.lists(st.text(max_size=5), max_size=5), st.binary(max_size=60), st.integers(0, 400))
+@settings(deadline=None)
+def test_events_read_at_once_say_what_the_parser_and_the_long_way_say(texts: list[str], noise: bytes, at: int) -> None:
+    template = taught(chunk("Hello"))
+    data = as_events(*(chunk(text) for text in texts))
+    for candidate in (data, data[:at] + noise + data[at:], data[:at] + noise, data[at:]):
+        found = template.texts(candidate)
+        if found is not None:
+            events = SSEParser().feed(candidate)
+            assert b"".join(event.raw for event in events if isinstance(event, Event)) == candidate
+            assert found[1] == len(events)
+            said = [orjson.loads(event.data)["choices"][0]["delta"]["content"] for event in events]  # type: ignore[union-attr]
+            assert "".join(said) == found[0]
+            assert [orjson.loads(event.data) for event in events] == [chunk(one) for one in said]  # type: ignore[union-attr]

@@ -149,3 +149,9 @@ def test_a_deep_message_is_walked_without_recursion():
     for _ in range(5000):
         value = [value]
     assert len(part(type="x", deep=value)) == 1
+
+
+def test_a_long_name_is_not_written_again_for_each_item_below_it():
+    """A hundred thousand lists below a name of a megabyte would take a hundred gigabytes."""
+    found = list(ids_in_chat({"messages": [{"x" * 1_000_000: [[]] * 100_000, "file_id": "file-1"}]}))
+    assert [named.id for named in found] == ["file-1"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.chat_accumulator import ChatAccumulator
-from gateway.wire.nesting import MAX_DEPTH, MOST_MEMBERS, too_crowded, too_deep
+from gateway.wire.nesting import MAX_DEPTH, WRITTEN_DEPTH, too_deep, writable_depth
 
 
 def nested(opening: bytes, depth: int, closing: bytes, inner: bytes = b"1") -> bytes:
@@ -72,12 +72,17 @@ def test_any_bytes_are_answered(text, brackets):
     assert too_deep(b"[" * brackets + text.encode()) in (True, False)
 
 
-def test_a_document_of_very_many_members_is_crowded():
-    assert not too_crowded(orjson.dumps({"b64_json": "iVBORw0KGgo" * 1_000_000}))
-    assert not too_crowded(orjson.dumps([0] * MOST_MEMBERS))
-    assert too_crowded(orjson.dumps([0] * (MOST_MEMBERS + 1)))
-    assert too_crowded(b"[" * (MOST_MEMBERS + 1))
-    assert too_crowded(orjson.dumps([{}] * MOST_MEMBERS))
+@given(values, st.integers(WRITTEN_DEPTH - 5, WRITTEN_DEPTH + 2), st.booleans())
+def test_what_orjson_writes_is_not_too_deep_to_be_written(value, around, in_objects):
+    opening, closing = (b'{"a":', b"}") if in_objects else (b"[", b"]")
+    data = opening * around + orjson.dumps(value) + closing * around
+    document = orjson.loads(data)
+    try:
+        orjson.dumps(document)
+    except orjson.JSONEncodeError:
+        assert not writable_depth(data, document)
+    else:
+        assert writable_depth(data, document)
 
 
 def test_what_is_nothing_but_depth_is_told_by_its_beginning():

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import orjson
-
+from gateway.core.json_weight import MOST_ANSWERED, read_json
 from gateway.core.outcomes.error_codes import slug_of_code, slug_of_status, slug_of_type
 from gateway.core.outcomes.missing_model import names_a_missing_model
 from gateway.core.outcomes.request_faults import exceeds_every_allowance, is_refusal_name, names_the_prompt
@@ -195,8 +194,8 @@ def read_success(
     if (trouble := _unreadable(status, headers, body)) is not None:
         return trouble, document
     try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        found = read_json(body, MOST_ANSWERED)
+    except ValueError:
         slug = "bad_json" if b"json" in _content_type(headers) else "bad_content_type"
         return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON"), document
     error = error_in(found)
@@ -307,8 +306,8 @@ def _content_type(headers: HeaderLookup) -> bytes:
 def _parse_error(body: bytes) -> tuple[object, bool]:
     """The document, and whether it is one that a provider's own error can be: an object, or an array of them."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = read_json(body)
+    except ValueError:
         return None, False
     return document, is_error_document(document)
 

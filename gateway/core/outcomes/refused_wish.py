@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
+from gateway.core.json_weight import read_json
 from gateway.core.types import CostClass, Outcome, Phase, Wish
 
 _READ = 64 * 1024
@@ -146,8 +145,8 @@ def _refused(body: bytes | dict[str, Any], made: frozenset[Wish]) -> tuple[Wish 
 def _parsed(body: bytes) -> object:
     """The JSON of an error, or its plain text."""
     try:
-        return orjson.loads(body[:_READ])
-    except orjson.JSONDecodeError:
+        return read_json(body[:_READ])
+    except ValueError:
         return body[:_READ].decode("utf-8", "replace")
 
 
@@ -183,8 +182,8 @@ def _inner(text: str) -> object | None:
     if start < 0 or not text.rstrip().endswith("}"):
         return None
     try:
-        found: object = orjson.loads(text[start:])
-    except orjson.JSONDecodeError:
+        found: object = read_json(text[start:].encode("utf-8", "surrogatepass"))
+    except ValueError:
         return None
     return found
 

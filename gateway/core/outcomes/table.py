@@ -229,6 +229,7 @@ RULES: Mapping[str, Rule] = {
     "sse_cut_late": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _CUT),
     "sse_truncated": Rule(Phase.FORWARDED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _CUT),
     "sse_event_too_big": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.NOTHING, _INVALID_ANSWER),
+    "sse_flood": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _INVALID_ANSWER),
     "sse_bad_event": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _INVALID_ANSWER),
     "stall_head": Rule(Phase.UNKNOWN, Verdict.NEXT_ENDPOINT, Scope.ENDPOINT, _SLOW),
     "stall_content": Rule(Phase.ANSWERED, Verdict.NEXT_ENDPOINT, Scope.ORIGIN, _SLOW),

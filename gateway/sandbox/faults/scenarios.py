@@ -198,6 +198,7 @@ _TABLE = (
     _events("trailers", "a trailer after the last chunk", None, connection.trailers),
     # Too much, or nothing for too long
     _events("huge_event", "one huge event", 36, stream.huge_event, size=2_000_000, after_events=1, more=0, seconds=0.0),
+    _events("flood", "lines that say nothing", 35, stream.flood, unit="blank", after_events=1, chunk=0, mib=64),
     _whole("stall_head", "silence before the head", 37, connection.stall_head, seconds=-1.0),
     _events("stall_before_content", "silence after the role", 37, stall_where(("content",), after=False), seconds=-1.0),
     _events("stall_mid", "silence after some events", 37, stream.stall_mid, after_events=3, seconds=-1.0),

@@ -13,6 +13,27 @@ from gateway.sandbox.wire.steps import Pause, Send, Step
 
 COMMENT = b": keepalive\n\n"
 
+_AT_ONCE = 64 * 1024
+
+_FLOODS = {
+    "blank": b"\n",
+    "cr": b"\r",
+    "crlf": b"\r\n",
+    "empty": b"data:\n\n",
+    "comment": b": x\n\n",
+    "id": b"id: 1\n\n",
+    "retry": b"retry: 1\n",
+    "name": b"event: x\n\n",
+    "line": b"data:\n",
+    "object": b"data: {}\n\n",
+    "ping": b'data: {"type":"ping"}\n\n',
+    "role": b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n',
+    "usage": b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}\n\n',
+    "choices": b'data: {"choices":[' + b'{"index":0,"delta":{}},' * 2_000 + b'{"index":0}]}\n\n',
+    "letter": b"x",
+}
+"""What comes over and over: by itself none of it says anything."""
+
 
 def framed(framing: Framing) -> Play:
     """A scenario that sends the honest events in another framing."""
@@ -38,6 +59,20 @@ def huge_event(context: ScenarioContext) -> Iterator[Step]:
     choice = {"index": 0, "delta": {"content": "x" * context.count("size")}, "finish_reason": None}
     events.insert(place, replace(events[0].edited(choices=[choice]), kind="content", tokens=1))
     yield from _stalled(context, events, place + 1 + context.count("more"))
+
+
+def flood(context: ScenarioContext) -> Iterator[Step]:
+    """So many events, then ``unit`` over and over, ``chunk`` bytes a chunk, until the client has enough, or ``mib``."""
+    unit = _FLOODS[context.text("unit")]
+    yield stream_head(context)
+    yield from send_events(context, islice(context.events, context.count("after_events")))
+    data = unit * max(1, _AT_ONCE // len(unit))
+    size = context.count("chunk") or len(data)
+    framed = b"".join(chunk(data[at : at + size]) for at in range(0, len(data), size))
+    for _ in range(max(1, (context.count("mib") << 20) // len(data))):
+        yield Send(framed)
+    yield from send_events(context, islice(context.events, context.count("after_events"), None))
+    yield Send(LAST_CHUNK)
 
 
 def stall_where(kinds: tuple[str, ...], *, after: bool) -> Play:

@@ -73,6 +73,7 @@ ROWS = [
     ("sse_cut_late", X, X, Scope.ENDPOINT, 502, "upstream_stream_interrupted"),
     ("sse_truncated", X, X, Scope.ENDPOINT, 502, "upstream_stream_interrupted"),
     ("sse_event_too_big", E, None, Scope.NOTHING, 502, "upstream_invalid_response"),
+    ("sse_flood", E, None, Scope.ENDPOINT, 502, "upstream_invalid_response"),
     ("sse_bad_event", E, None, Scope.ENDPOINT, 502, "upstream_invalid_response"),
     ("stall_head", E, None, Scope.ENDPOINT, 504, "upstream_timeout"),
     ("stall_content", E, None, Scope.ORIGIN, 504, "upstream_timeout"),

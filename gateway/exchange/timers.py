@@ -1,0 +1,147 @@
+"""The timers of one attempt: which wait may last how long, by the failover policy (Rule 5).
+
+One timer of the loop serves them all. What comes only notes its time; the timer looks at that when it fires, and is set
+again if there is time left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gateway.core.types import CostClass, Endpoint, Target
+from gateway.runtime.interruption import Watchdog
+from gateway.translate.commands import Awaiting, Stalled
+
+GRACE_AFTER_FINISH = 5.0
+"""Seconds of silence after which an answer that named its finish reason counts as ended (fault row 37). Usage was seen
+to come 3 s after it, and content after a tool that the upstream ran itself."""
+
+PROGRESS_FACTOR = 2.0
+"""Comments show that a host lives, not that it parts: content may lag by so many idle times (Rule 5: 60 s, 120 s)."""
+
+
+class DeadlinePassed(Exception):
+    """The request as a whole took too long."""
+
+
+class AttemptTimers:
+    """What an attempt waits for at present, and until when. All times are the loop's, in seconds.
+
+    ``deadline``: when the attempt must have ended; it may be moved. ``interrupt``: called with ``DeadlinePassed`` or
+    ``Stalled`` when a wait has lasted too long.
+
+    ``awaiting``: the event that is waited for.
+    """
+
+    __slots__ = (
+        "_bound_by_idle",
+        "_head_at",
+        "_interrupt",
+        "_last_byte",
+        "_last_progress",
+        "_loop",
+        "_progress",
+        "_target",
+        "_wall",
+        "_watchdog",
+        "_within",
+        "awaiting",
+        "deadline",
+    )
+
+    def __init__(
+        self, target: Target, endpoint: Endpoint, deadline: float, interrupt: Callable[[Exception], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._target = target
+        self._wall = endpoint.wall
+        self._interrupt = interrupt
+        self._watchdog = Watchdog(self._loop, self._expired)
+        self._bound_by_idle = target.cost_class is CostClass.TOKENS
+        self._within: float | None = None
+        self._last_byte = self._last_progress = self._head_at = self._loop.time()
+        self._progress = 0
+        self.awaiting: Awaiting | None = None
+        self.deadline = deadline
+
+    def sent(self, within: float | None, *, whole: bool) -> None:
+        """A request goes out, and its head is waited for.
+
+        ``within``: seconds for the head, and then for each piece; None leaves that to the policy.
+        ``whole``: the answer comes in one piece, after a silence of any length.
+        """
+        self._within = within
+        self._bound_by_idle = self._bound_by_idle and not whole
+        self._last_byte = self._loop.time()
+        self.watch(Awaiting.HEAD)
+
+    def head_came(self) -> None:
+        """The head of an answer came."""
+        self._last_byte = self._last_progress = self._head_at = self._loop.time()
+
+    def byte_came(self) -> None:
+        """A piece of the body came."""
+        self._last_byte = self._loop.time()
+
+    def content_came(self, progress: int) -> None:
+        """The last piece of the body brought content, if ``progress``, the count of its pieces, has grown."""
+        if progress != self._progress:
+            self._progress = progress
+            self._last_progress = self._last_byte
+
+    def excuse(self, seconds: float) -> None:
+        """The client made us wait: for so long the upstream was not silent."""
+        self._last_byte += seconds
+        self._last_progress += seconds
+
+    def watch(self, awaiting: Awaiting) -> None:
+        """Wait for the upstream."""
+        self.awaiting = awaiting
+        self._watchdog.watch(self._until(awaiting))
+
+    def watch_deadline(self) -> None:
+        """Wait for anything else, at most until the deadline."""
+        self.awaiting = None
+        self._watchdog.watch(self.deadline)
+
+    def rest(self) -> None:
+        """Nothing is waited for."""
+        self._watchdog.rest()
+
+    def stop(self) -> None:
+        """Never interrupt again, and let go of the attempt."""
+        self._watchdog.stop()
+        del self._interrupt
+
+    def _until(self, awaiting: Awaiting) -> float:
+        timeouts = self._target.upstream.timeouts
+        last_byte = self._last_byte
+        until = self.deadline
+        if self._within is not None:
+            until = min(until, last_byte + self._within)
+        if self._wall is not None:
+            until = min(until, last_byte + self._wall)
+        if awaiting is Awaiting.FINISH:  # comments show that more may come, but not without end
+            return min(until, last_byte + GRACE_AFTER_FINISH, self._last_progress + timeouts.idle)
+        if not self._bound_by_idle:
+            return until
+        if awaiting is Awaiting.IDLE:
+            return min(until, last_byte + timeouts.idle, self._last_progress + PROGRESS_FACTOR * timeouts.idle)
+        if awaiting is Awaiting.HEAD:
+            return min(until, last_byte + timeouts.head)
+        return min(until, self._head_at + timeouts.content)
+
+    def _expired(self) -> None:
+        now = self._loop.time()
+        awaiting = self.awaiting
+        if awaiting is None:
+            self._interrupt(DeadlinePassed())
+            return
+        until = self._until(awaiting)
+        if until > now:  # bytes came meanwhile
+            self._watchdog.watch(until)
+        elif until >= self.deadline:
+            self._interrupt(DeadlinePassed())
+        else:
+            self._interrupt(Stalled(awaiting, round(now - self._last_byte, 1)))

@@ -1,0 +1,337 @@
+"""A chat upstream's stream of events as it is read: bytes in, bytes for the client out, and when it is over.
+
+It does no I/O and never waits, so that it can be fed by whom the bytes reach first (exchange/relay.py), and is the same
+object for a client that streams and for one whose answer is joined from the chunks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.core.json_weight import LONG
+from gateway.core.types import NO_WISHES, CostClass, Outcome, Phase, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
+from gateway.translate.chat_errors import ended_early, judge_in_band
+from gateway.translate.commands import Awaiting
+from gateway.translate.context import AttemptContext
+from gateway.translate.whole_answers import WHOLE_ANSWER_LIMIT
+from gateway.wire.answer_sounds import tell_of_sounds
+from gateway.wire.chat_accumulator import ChatAccumulator
+from gateway.wire.chat_choices import choices_in, tidy_choices
+from gateway.wire.chat_chunk import ChunkFacts, chunk_facts
+from gateway.wire.chat_ending import ChatEnding, running_event
+from gateway.wire.chat_event import (
+    is_event_of_life,
+    last_events,
+    parsed_leniently,
+    parsed_strictly,
+    readable,
+    unwrapped,
+)
+from gateway.wire.chat_pictures import ChatPictures
+from gateway.wire.chat_request import ChatRequest
+from gateway.wire.chat_template import ContentTemplate
+from gateway.wire.folded_tool_calls import offered_names
+from gateway.wire.pictures_as_chat import event_of_pictures
+from gateway.wire.received_text import ReceivedText
+from gateway.wire.sse import BARE_EVENT, Comment, Event, EventTooBig, FirstBytes, SSEParser, has_id, is_terminator
+from gateway.wire.stream_work import OVERDRAWN, StreamWork
+from gateway.wire.writable import writable
+
+TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
+PING = b": ping\n\n"
+
+
+class ChatStream:
+    """One stream of chat events.
+
+    ``wishes``: what the upstream was asked for although the client did not.
+
+    ``over``: nothing more is to be read. ``trouble``: the outcome, if it ended badly. ``is_document``: it is no stream
+    of events but a document, of which ``first_bytes`` are the beginning.
+    ``awaiting``: what is waited for at present. ``answered``: something meaningful has come. ``progress`` grows with
+    every piece of content. ``usage``: as the upstream stated it; None until it did.
+    ``out``: what is due to the client and was not handed over yet.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_context",
+        "_ended",
+        "_first",
+        "_has_ids",
+        "_parser",
+        "_plain",
+        "_request",
+        "_wishes",
+        "_work",
+        "accumulator",
+        "answered",
+        "awaiting",
+        "ending",
+        "is_document",
+        "out",
+        "over",
+        "pictures",
+        "progress",
+        "received",
+        "text",
+        "trouble",
+        "usage",
+    )
+
+    def __init__(self, request: ChatRequest, context: AttemptContext, wishes: frozenset[Wish]) -> None:
+        self._request = request
+        self._wishes = wishes
+        self._context = context
+        self._parser = SSEParser(context.event_limit)
+        id, created = f"chatcmpl-{int(context.wall_seconds * 1e6):x}", int(context.wall_seconds)
+        self.ending = ChatEnding(request.n, id=id, created=created, model=request.model)
+        self.accumulator = (
+            None
+            if request.stream
+            else ChatAccumulator(id, created, request.model, n=request.n, tools=offered_names(request.body))
+        )
+        self.text = ReceivedText(TEXT_KEPT)
+        self.pictures = ChatPictures(WHOLE_ANSWER_LIMIT) if context.target.cost_class is CostClass.PAID else None
+        self.usage: Usage | None = None
+        self.progress = 0
+        self.awaiting = Awaiting.CONTENT
+        self.over = False
+        self.trouble: Outcome | None = None
+        self.is_document = False
+        self.answered = False
+        self.received = 0  # bytes
+        self.out: list[bytes] = []
+        self._first = FirstBytes()
+        self._begun = False  # a chunk has come
+        self._ended = False  # the terminator has come
+        self._plain = ContentTemplate()
+        self._work = StreamWork()
+        self._has_ids = False
+
+    @property
+    def first_bytes(self) -> bytes:
+        """The beginning of what was received, until it told what it is."""
+        return self._first.data
+
+    @property
+    def forwarding(self) -> bool:
+        """Whether the client has had something of it, so that nothing can be tried again."""
+        return self.answered and self.accumulator is None
+
+    def is_heavy(self, data: bytes) -> bool:
+        """Whether feeding ``data`` takes long: between two line ends bytes are only gathered."""
+        return self._parser.held > LONG and (not data or b"\n" in data or b"\r" in data)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a piece of the stream, ``b""`` for its proper end. Returns what is due to the client, which may be
+        nothing; what a complete answer still owes its client stays in ``out``.
+        """
+        if (plain := self._plain.texts(data)) is not None and self._at_an_event(len(data)):
+            self.received += len(data)
+            self._take_text(*plain)
+            if self.accumulator is None:
+                return data
+            self.trouble = self._too_big()
+            self.over = self.trouble is not None
+            return b""
+        if not data:
+            self.trouble = self._end_of_stream()
+        elif not self._first.told and self._first.is_json(data):
+            self.is_document = self.over = True
+            return b""
+        else:
+            self.trouble = self._feed(data)
+        self.over = self._ended or self.trouble is not None
+        out = self.out
+        if not out or not self.answered or self._ended:
+            return b""
+        due = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return due
+
+    def take_document(self, events: list[bytes]) -> Outcome | None:
+        """Take a whole answer, written as the events that would have said the same. Returns an Outcome if it ends
+        badly.
+        """
+        self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
+        return self._feed(b"".join(events))
+
+    def _at_an_event(self, size: int) -> bool:
+        """Whether ``size`` bytes of whole events may be taken without the parser."""
+        return size <= self._context.event_limit and self._parser.between_events
+
+    def _too_big(self) -> Outcome | None:
+        """The outcome of an answer that is folded, if that has grown too big."""
+        if self.accumulator is None or self.received <= WHOLE_ANSWER_LIMIT:
+            return None
+        return Outcome("sse_event_too_big", self.phase, 200, detail="the folded answer is too big")
+
+    def _feed(self, data: bytes) -> Outcome | None:
+        """Take bytes; what is to be forwarded goes to ``out``. Returns an Outcome if the stream ends badly."""
+        self.received += len(data)
+        try:
+            events = self._parser.feed(data)
+        except EventTooBig as error:
+            outcome = self._take_all(error.before)
+            if outcome is None and (self._ended or self.ending.finished):
+                self._ended = True  # the answer is whole, and the parser is of no further use
+                return None
+            return outcome or Outcome("sse_event_too_big", self.phase, 200, detail=str(error))
+        outcome = self._too_big() or self._take_all(events)
+        if self._work.overdrawn(events, self.progress, self._parser.silent) and outcome is None:
+            self._ended = self._ended or self.ending.finished
+            return None if self._ended else Outcome("sse_flood", self.phase, 200, detail=OVERDRAWN)
+        return outcome
+
+    def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
+        for event in events:
+            if type(event) is Comment:
+                self._out_of_life()
+                continue
+            assert type(event) is Event
+            if self._take_plain(event):
+                continue
+            if is_terminator(event.data):
+                self._ended = True
+                return None
+            if event.data and (outcome := self._take(event)) is not None and not self.ending.finished:
+                return outcome
+            if self._ended:  # by a terminator that was wrapped up as data once more
+                return None
+        if not self.answered and self.received > self._context.event_limit:
+            return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
+        return None
+
+    def _take_plain(self, event: Event) -> bool:
+        """Take, without parsing it, a chunk that differs from an earlier one only in its text. False if it is not such
+        a chunk.
+        """
+        if event.event is not None or len(event.raw) - len(event.data) > BARE_EVENT:
+            return False
+        text = self._plain.text(event.data)
+        if text is None:
+            return False
+        self._take_text(text, 1)
+        if self.accumulator is None:
+            self.out.append(event.raw)
+        return True
+
+    def _take_text(self, text: str, chunks: int) -> None:
+        """Take the text of so many plain chunks."""
+        self.text.add(text)
+        self.progress += chunks
+        if self.ending.has_reasons:
+            self.ending.speaks(self._plain.index)
+            self.awaiting = self._what_next()
+        if self.accumulator is not None:
+            self.accumulator.add_text(self._plain.index, text)
+
+    def _take(self, event: Event) -> Outcome | None:
+        if event.event is not None and is_event_of_life(event.event):
+            self._out_of_life()
+            return None
+        try:
+            chunk = parsed_strictly(event.data)
+        except ValueError as error:
+            return self._take_odd(event, error)
+        facts = chunk_facts(chunk, self._request.n, event.event)
+        plain = facts.meaningful and not (facts.tidied or self.pictures)
+        if plain and len(event.raw) - len(event.data) <= BARE_EVENT:
+            self._plain.learn(event.data, chunk, event.raw)
+        return self._take_chunk(event, chunk, facts)
+
+    def _take_odd(self, event: Event, why: ValueError) -> Outcome | None:
+        """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
+        event = readable(unwrapped(event))
+        if is_terminator(event.data):
+            self._ended = True
+            return None
+        try:
+            chunk = parsed_leniently(event.data, why)
+        except ValueError as error:
+            return Outcome("sse_bad_event", self.phase, 200, detail=f"an event that cannot be read: {error}")
+        return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))
+
+    def _take_chunk(self, event: Event, chunk: Any, facts: ChunkFacts) -> Outcome | None:
+        if not facts.meaningful and (said := event_of_pictures(chunk, self.ending.named)) is not None:
+            return self._take(said)
+        if facts.error is not None:
+            return self._error(facts.error)
+        if facts.says_nothing:
+            self._out_of_life()
+            return None
+        self._note(chunk, facts)
+        self._has_ids = self._has_ids or has_id(event)
+        if self.accumulator is not None:
+            tidied = facts.tidied and {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
+            self.accumulator.add(tidied or chunk, facts.usage)  # with texts and numbers as they came
+        else:
+            self._pass_on(event, chunk, facts)
+        return None
+
+    def _pass_on(self, event: Event, chunk: dict[str, Any], facts: ChunkFacts) -> None:
+        """Let the client have the event as it came, but its usage only at the stream's end."""
+        if facts.usage_only:
+            if facts.usage is not None:
+                self.ending.hold_usage(chunk, event.raw)
+        elif chunk.get("usage") is None:
+            self.out.append(event.raw)
+        elif running := running_event(event, chunk, self._request, tells_cost=self._context.tells_cost):
+            self.out.append(running)
+
+    def _out_of_life(self) -> None:
+        """Let a streaming client know that the upstream still works.
+
+        openai-python takes the blank line after a comment for an event without data once it has seen an id, and fails
+        on it.
+        """
+        if self.accumulator is None and self.answered and not self._has_ids:
+            self.out.append(PING)
+
+    def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
+        self._begun = True
+        self.text.extend(facts.text)
+        if self._context.heard is not None:
+            tell_of_sounds(chunk, self._context.heard)
+        if facts.so_far:
+            self.text.add(facts.so_far[self.text.length :])
+        if self.pictures is not None:
+            self.pictures.take(facts.tidied or chunk)
+        self.progress += self.ending.is_news(facts)
+        self.ending.take(chunk, facts)
+        if facts.usage is not None:
+            self.usage = facts.usage
+        if facts.meaningful or facts.finish:
+            self.answered = True
+        self.awaiting = self._what_next()
+
+    def _what_next(self) -> Awaiting:
+        if self.ending.named_last and not self.ending.runs_a_tool:
+            return Awaiting.FINISH
+        return Awaiting.IDLE if self.answered else Awaiting.CONTENT
+
+    @property
+    def phase(self) -> Phase:
+        """How far an answer that ends badly had come."""
+        return Phase.FORWARDED if self.forwarding else Phase.ANSWERED
+
+    def _error(self, error: UpstreamError) -> Outcome:
+        wishes = NO_WISHES if self.answered else self._wishes
+        return judge_in_band(error, self._context, wishes, forwarded=self.forwarding)
+
+    def _end_of_stream(self) -> Outcome | None:
+        """Judge a stream that was closed properly: it is complete if it has named its reasons or its terminator.
+
+        Its last event may lack its blank line. Where that is the half of one with content, a reason that more content
+        followed is no end.
+        """
+        begun = self._begun or bool(self._parser.incomplete)
+        last, cut = last_events(self._parser)
+        if (outcome := self._take_all([*last])) is not None:
+            return outcome
+        if self._ended or self.ending.finished or (self.ending.has_reasons and not cut):
+            self._ended = True
+            return None
+        return ended_early(self.phase, begun=begun or self._begun)
