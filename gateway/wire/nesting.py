@@ -28,7 +28,7 @@ def too_deep(data: bytes) -> bool:
     Usual documents only need their brackets counted. One with very many brackets is examined, block by block, up to the
     first that is too deep. The result means nothing for bytes that are not JSON.
     """
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    if len(data) <= 2 * MAX_DEPTH or data.count(b"[") + data.count(b"{") <= MAX_DEPTH:  # a level opens and closes
         return False
     level = 0
     for block in structure(data):
