@@ -26,7 +26,7 @@ LONG = 256 * 1024
 below 1 ms."""
 
 _BLOCK = 64 * 1024  # of one of nothing but quotes 2 ms are spent, during which no other thread runs
-_LOOKED_AT_ONCE = 1024 * 1024
+_AT_ONCE = 1024 * 1024
 _BLANKS = b" \t\r\n"
 _MARKS = ((b",", 1), (b":", 1), (b"[", 2), (b"{", 2))  # what is opened holds something, and is something
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b",:[{")
@@ -65,10 +65,10 @@ def too_heavy(data: bytes, most: int = MOST_MEMBERS, marks: bytes | None = None)
 
 def marks_in(data: bytes) -> bytes:
     """The commas, colons and opening brackets of a JSON text, those within its strings among them."""
-    if len(data) <= _LOOKED_AT_ONCE:
+    if len(data) <= _AT_ONCE:
         return data.translate(None, _NO_MARKS)
-    starts = range(0, len(data), _LOOKED_AT_ONCE)
-    return b"".join([data[start : start + _LOOKED_AT_ONCE].translate(None, _NO_MARKS) for start in starts])
+    starts = range(0, len(data), _AT_ONCE)
+    return b"".join([data[start : start + _AT_ONCE].translate(None, _NO_MARKS) for start in starts])
 
 
 def openings_in(data: bytes) -> int:
