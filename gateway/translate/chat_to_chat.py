@@ -123,7 +123,9 @@ class ChatConversation(ConversationState):
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
         yield from offloaded(self._request.size)
-        body = upstream_body(self._request, self._context.target.model, self._wishes, heavy=self._request.size >= LONG_TEXTS)
+        body = upstream_body(
+            self._request, self._context.target.model, self._wishes, heavy=self._request.size >= LONG_TEXTS
+        )
         self._sent = len(body)
         head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)

@@ -177,11 +177,11 @@ def _has_names(value: Any) -> bool:
 
 def _of_field(field: _Field) -> Iterator[NamedId]:
     name, value, param = field.name, field.value, field.param
-    kind = _FIELDS.get(name)
-    if kind is not None:
-        yield from _ids(kind, value, param)
+    of_field = _FIELDS.get(name)
+    if of_field is not None:
+        yield from _ids(of_field, value, param)
         if type(value) is dict:  # an object around the id
-            yield from _ids(kind, value.get("id"), f"{param}.id")
+            yield from _ids(of_field, value.get("id"), f"{param}.id")
     elif name in _SOUNDS and type(value) is dict:
         yield from _ids("audio", value.get("id"), f"{param}.id")
     elif name in _FILES:
@@ -191,7 +191,7 @@ def _of_field(field: _Field) -> Iterator[NamedId]:
                 yield NamedId("file", text, f"{param}.id" if type(value) is dict else param)
     elif name in _FILE_URIS and type(value) is str and _STORED.fullmatch(value):
         yield NamedId("file", value, param)
-    elif name == "id" and field.around.get("type") in _REFERENCES:
+    elif name == "id" and type(kind := field.around.get("type")) is str and kind in _REFERENCES:
         yield from _ids("item", value, param)
 
 
