@@ -126,8 +126,10 @@ def tier_in(document: Mapping[str, Any]) -> str | None:
     within = usage if isinstance(usage, dict) else {}
     if within.get("speed") == "fast":
         return "fast"
-    named = (document.get("service_tier"), within.get("service_tier"))
-    return next((tier[:64] for tier in named if isinstance(tier, str) and tier.strip()), None)
+    for tier in (document.get("service_tier"), within.get("service_tier")):
+        if isinstance(tier, str) and tier.strip():
+            return tier[:64]
+    return None
 
 
 def tokens_in(stated: Mapping[str, Any], *names: str) -> int | None:
