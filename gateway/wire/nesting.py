@@ -45,7 +45,7 @@ def writable_depth(data: bytes, document: Any) -> bool:
 
     ``data``: its opening brackets will do.
     """
-    if openings_in(data) <= WRITTEN_DEPTH:
+    if len(data) <= WRITTEN_DEPTH or openings_in(data) <= WRITTEN_DEPTH:
         return True
     level = [document]
     for _ in range(WRITTEN_DEPTH):
