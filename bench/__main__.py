@@ -68,6 +68,7 @@ def _measure(options: argparse.Namespace, setting: Setting, missing: dict[str, s
                 running.turn = turn
                 for measure in chosen:
                     if turn == 1 or not measure.once:
+                        running.doing = measure.name
                         _progress(f"round {turn} of {options.rounds}: {measure.name}")
                         measure.run(running, setting, rows[measure.name])
                 running.drop_logs()

@@ -21,12 +21,14 @@ CONNECTIONS = 64
 IDLE_STREAMS = 2000
 CROWD = 500
 """Streams that begin at once."""
-TURNS = 5
+TURNS = 4
 """How often the servers take turns within one round of a measure of time."""
 SLOW_EVERY = 3
 """A slow peer takes part in the first of so many rounds."""
 SLOW_STREAMS = 10
 """What a slow peer gets in place of a few hundred streams."""
+SLOW_WINDOW = 3
+"""How many times longer a slow peer is watched at work on whole answers."""
 WARM_UP_SECONDS = 60.0
 
 Times = Callable[[int, float, load.Headers], list[float]]
@@ -43,7 +45,7 @@ class Setting:
 
 
 class Lab:
-    """The servers side by side. Only one runs at a time, besides the mock.
+    """The servers side by side. Only one runs at a time, besides the mock. ``turn``, ``doing``: the round and its measure.
 
     ``failed``: peers that could not be measured, and why; they take no further part.
     """
@@ -54,6 +56,7 @@ class Lab:
         self.folder = folder
         self.failed = failed
         self.turn = 1
+        self.doing = "start"
 
     def each(self, look: Callable[[str, Server], None], *, slow: bool) -> None:
         """Let ``look`` see the servers one after the other, each awake for so long; another begins in each round.
@@ -75,7 +78,7 @@ class Lab:
         except BenchError as error:
             if name == OURS:
                 raise
-            self.failed[name] = str(error)
+            self.failed[name] = f"{self.doing}: {error}"
             self.servers.pop(name, None)
 
     @contextmanager
@@ -131,7 +134,7 @@ def _requests(lab: Lab, setting: Setting, rows: list[Row]) -> None:
     cpu, rate = rows
 
     def look(name: str, server: Server) -> None:
-        seconds = setting.seconds * (2 if server.slow else 1)
+        seconds = setting.seconds * (SLOW_WINDOW if server.slow else 1)
         went = load.requests(server.port, CONNECTIONS, seconds, server.cpu_ns, wrk=setting.wrk, headers=server.headers)
         cpu.add(name, went.cpu_us)
         rate.add(name, went.rate, bound=went.bound_by_load)
