@@ -127,7 +127,15 @@ def _wrk(port: int, connections: int, seconds: float, meter: Meter, headers: Map
         script.write(f'wrk.method = "POST"\nwrk.body = [==[{wire.request_body(wire.NOW, stream=False).decode()}]==]\n')
         script.writelines(f'wrk.headers["{name}"] = "{value}"\n' for name, value in sent.items())
         script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", script.name]
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds:.0f}s",
+            f"--timeout={PATIENCE:.0f}s",
+            "-s",
+            script.name,
+        ]
         window, url = _Window(meter), f"http://127.0.0.1:{port}{wire.PATH}"
         try:
             ran = subprocess.run([*command, url], capture_output=True, text=True, timeout=seconds + PATIENCE)

@@ -45,9 +45,10 @@ class Setting:
 
 
 class Lab:
-    """The servers side by side. Only one runs at a time, besides the mock. ``turn``, ``doing``: the round and its measure.
+    """The servers side by side. Only one runs at a time, besides the mock.
 
-    ``failed``: peers that could not be measured, and why; they take no further part.
+    ``failed``: peers that could not be measured, and why; they take no further part. ``turn``, ``doing``: the round and
+    the name of the measure, to be set by who measures.
     """
 
     def __init__(self, mock: Server, servers: dict[str, Server], folder: Path, failed: dict[str, str]) -> None:
