@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.core.billing_terms import Terms
@@ -31,6 +31,10 @@ OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway faile
 _LONGEST_MODEL = 256
 """Characters of a model's name, by an upstream, that the books keep."""
 
+_BROKEN_OFF = ("drain_cut", "deadline", "internal_error")
+"""How an attempt ends that we ourselves broke off: what was made and not delivered does not count then."""
+
+_NO_USAGE = Usage()
 _UNKNOWN_COST = AttemptCost(0, "unknown")
 _SERVED = Outcome("ok", Phase.FORWARDED)
 
@@ -73,34 +77,46 @@ class Entry:
             "attempt_ms": round((self.ended - self.began) * 1000, 1),
         }
 
-    def _came(self) -> bool:
-        """Whether what was made counts, delivered or not: not where we ourselves broke off."""
-        return self.outcome.slug not in ("drain_cut", "deadline", "internal_error")
+    def facts(self, prices: PriceList, outcome: Outcome, bound: int | None) -> AttemptFacts:
+        """What the books need of an attempt that ends so. Counting tokens, where nothing was measured, happens here.
 
-    def facts(self, prices: PriceList) -> AttemptFacts:
-        """What the books need. Counting tokens, where nothing was measured, happens here.
-
-        ``prices``: for an answer that names another model than was asked.
+        ``prices``: for an answer that names another model than was asked. ``bound``: nano-dollars that budgets hold for
+        its subrequest.
         """
         conversation, target = self.conversation, self.plan.target
         usage, terms = conversation.usage, conversation.terms
         price, own_price = prices.of_answer(target, terms.model)
-        counted = usage is None and self.outcome.phase >= 2
+        counted = usage is None and outcome.phase >= 2
         return AttemptFacts(
-            price=price,
-            cost_class=target.cost_class,
-            operation=target.operation,
-            slug=self.outcome.slug,
-            phase=self.outcome.phase,
-            usage=usage,
-            estimated=conversation.estimate() if counted else Usage(),
-            images=conversation.images if self._came() else conversation.delivered,
+            price,
+            target.cost_class,
+            target.operation,
+            outcome.slug,
+            outcome.phase,
+            usage,
+            conversation.estimate() if counted else _NO_USAGE,
+            images=conversation.delivered if outcome.slug in _BROKEN_OFF else conversation.images,
             quality=conversation.quality,
             size=conversation.size,
             stated=conversation.stated_cost,
             subrequest=self.subrequest,
             terms=terms,
             own_price=own_price,
+            bound=bound,
+        )
+
+    def record(self, cost: AttemptCost) -> AttemptRecord:
+        """What the books keep of it."""
+        plan, outcome = self.plan, self.outcome
+        return AttemptRecord(
+            plan.target.upstream.name,
+            plan.endpoint.url,
+            plan.credential.name,
+            outcome.slug,
+            int(outcome.phase),
+            cost.amount,
+            cost.reason,
+            self.conversation.task_id,
         )
 
 
@@ -218,27 +234,28 @@ class Account:
         if unknown. That is what is booked for it then: the rules are the same, and so are the facts.
         """
         entry = next(entry for entry in reversed(self._entries) if entry.subrequest == subrequest)
-        return _charged(self._booked([replace(entry, outcome=_SERVED)]))
+        return _charged(self._booked([entry], _SERVED))
 
     def charge(self) -> str | None:
         """What the key pays, in US dollars, once all attempts have ended; None if unknown. It will be booked."""
         if self._decided is None:
-            self._decided = self._settled()
+            self._decided = self._booked(self._entries)
         return _charged(self._decided)
 
-    def _settled(self) -> Booking:
-        return self._booked(self._entries)
-
-    def _booked(self, entries: Sequence[Entry]) -> Booking:
-        facts = [entry.facts(self._prices) for entry in entries]
-        bounds, reservation = self.bounds, self.reservation
-        if bounds is None or reservation is None:
-            return settle_charges(facts)
-        bounded = settle_charges([replace(one, bound=bounds[one.subrequest]) for one in facts])
-        if not (bounded.above_bound and self.unpriced):
+    def _booked(self, entries: Sequence[Entry], outcome: Outcome | None = None) -> Booking:
+        """What these attempts come to. ``outcome``: how they end, if they have not yet."""
+        bounds = self.bounds
+        facts = [
+            one.facts(self._prices, outcome or one.outcome, None if bounds is None else bounds[one.subrequest])
+            for one in entries
+        ]
+        bounded = settle_charges(facts)
+        if not (bounded.above_bound and self.unpriced and self.reservation is not None):
             return bounded
+        for one in facts:
+            one.bound = None
         booking = settle_charges(facts)
-        may = self._services.budgets.top_up(reservation, booking.charged, self._services.clock.wall_ns())
+        may = self._services.budgets.top_up(self.reservation, booking.charged, self._services.clock.wall_ns())
         return booking if may else bounded
 
     def settle(self, status: int, error: GatewayError | None = None) -> bytes | None:
@@ -248,11 +265,12 @@ class Account:
         in the log is left to who knows the request.
         """
         if self._booking is None:
-            # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
-            booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
+            booking = self._decided
             try:
-                booking = self._decided or self._settled()
+                booking = booking or self._booked(self._entries)
             finally:
+                if booking is None:  # a mistake of ours: the row is settled as unknown before the mistake is raised
+                    booking = Booking(0, _NO_USAGE, (_UNKNOWN_COST,) * len(self._entries), "unknown", "unknown")
                 self._booking = booking
                 if self.reserved:
                     self._services.ledger.settle(self._settlement(booking, status))
@@ -265,19 +283,7 @@ class Account:
         return None if charged is None else charged.encode()
 
     def _settlement(self, booking: Booking, status: int) -> Settlement:
-        records = tuple(
-            AttemptRecord(
-                upstream=entry.plan.target.upstream.name,
-                endpoint=entry.plan.endpoint.url,
-                credential=entry.plan.credential.name,
-                outcome=entry.outcome.slug,
-                phase=int(entry.outcome.phase),
-                cost=cost.amount,
-                reason=cost.reason,
-                task_id=entry.conversation.task_id,
-            )
-            for entry, cost in zip(self._entries, booking.costs, strict=True)
-        )
+        records = [entry.record(cost) for entry, cost in zip(self._entries, booking.costs, strict=True)]
         last = records[-1] if records else None
         usage = booking.usage
         return Settlement(
@@ -287,7 +293,7 @@ class Account:
             upstream=last.upstream if last else None,
             endpoint=last.endpoint if last else None,
             credential=last.credential if last else None,
-            attempts=records,
+            attempts=tuple(records),
             input_tokens=usage.input_tokens,
             cached_input_tokens=usage.cached_input_tokens,
             output_tokens=usage.output_tokens,
@@ -296,7 +302,7 @@ class Account:
             upstream_cost=booking.upstream_cost,
             confidence=booking.confidence,
             status=status,
-            task_id=next((record.task_id for record in records if record.task_id is not None), None),
+            task_id=next(filter(None, [record.task_id for record in records]), None),
             price=_booked_price(self._entries, booking) if booking.state == "settled" else None,
             answered_model=_other_model(self._entries, booking.terms),
             cache_write_tokens=usage.cache_write_tokens,
@@ -306,7 +312,7 @@ class Account:
     def _observe(self, booking: Booking, status: int, error: GatewayError | None) -> None:
         now = self._services.clock.monotonic()
         duration = now - self._began
-        waited = sum(entry.attempt.waited for entry in self._entries)
+        waited = sum([entry.attempt.waited for entry in self._entries])
         last = self._entries[-1] if self._entries else None
         upstream = last.plan.target.upstream.name if last is not None else None
         usage = booking.usage
@@ -319,10 +325,10 @@ class Account:
                 key=self._key.name,
                 team=self._key.team,
                 charged=booking.charged,
-                upstream_costs=tuple(
+                upstream_costs=[
                     (entry.plan.target.upstream.name, self._route.model, cost.reason, cost.amount)
                     for entry, cost in zip(self._entries, booking.costs, strict=True)
-                ),
+                ],
                 usage=usage,
                 unpriced=booking.unpriced,
                 duration=duration,
@@ -362,7 +368,8 @@ def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | N
     """
     if not entries:
         return None
-    target, terms = next((entry for entry in entries if entry.outcome.ok), entries[-1]).plan.target, booking.terms
+    served = [entry for entry in entries if entry.outcome.ok]
+    target, terms = (served[0] if served else entries[-1]).plan.target, booking.terms
     price = target.price if booking.price is None else booking.price
     model = terms.model[:_LONGEST_MODEL] if terms.model and price is not target.price else target.model
     return BookedPrice(target.upstream.name, model, price_text(price), _tier(price, terms))
@@ -370,8 +377,10 @@ def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | N
 
 def _other_model(entries: Sequence[Entry], terms: Terms) -> str | None:
     """The model that the answer names, cut short, if it is none that was asked for."""
-    asked = {entry.plan.target.model for entry in entries}
-    return terms.model[:_LONGEST_MODEL] if terms.model and terms.model not in asked else None
+    named = terms.model
+    if not named or named in [entry.plan.target.model for entry in entries]:
+        return None
+    return named[:_LONGEST_MODEL]
 
 
 def _tier(price: Price | None, terms: Terms) -> str:

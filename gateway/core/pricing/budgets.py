@@ -167,7 +167,7 @@ class Budgets:
         """
         periods = [period for period in self._periods.values() if admitted_ns >= period.start_ns]
         names = self._models.names(model)
-        holders = self._with_models(holders, names)
+        holders = self._models.with_budgets(holders, names)
         reservation = self._reserve(id, holders, whole_amount(amount), admitted_ns, periods, names)
         self.hold(reservation, until_ns)
 
@@ -197,7 +197,7 @@ class Budgets:
             whole_amount(amount)
         periods = self.periods(wall_ns)
         names = self._models.names(model, asked)
-        holders = self._with_models(holders, names)
+        holders = self._models.with_budgets(holders, names)
         refusal: Exceeded | None = None
         for holder in holders:
             limit = self._accounts_of(holder).limit
@@ -219,7 +219,7 @@ class Budgets:
         A budget of zero is never exhausted: its holder may send requests that cost nothing.
         """
         self.periods(wall_ns)
-        for holder in self._with_models(holders, self._models.names(model, asked)):
+        for holder in self._models.all_holders(holders, model, asked):
             limit = self._accounts_of(holder).limit
             if limit is not None and limit.amount:
                 exceeded = self._exceeded(holder, limit, None)
@@ -229,12 +229,11 @@ class Budgets:
 
     def limited(self, holders: Sequence[Holder], *, model: str = "", asked: str = "") -> bool:
         """Whether any budget is for such a request."""
-        names = self._models.names(model, asked)
-        return any(self._accounts_of(holder).limit is not None for holder in self._with_models(holders, names))
+        return any(self._accounts_of(one).limit for one in self._models.all_holders(holders, model, asked))
 
     def left(self, holders: Sequence[Holder], wall_ns: int, *, model: str = "") -> int | None:
         """What every budget for such a request has left at least; None if there is none."""
-        states = (self.state(holder, wall_ns) for holder in self._with_models(holders, self._models.names(model)))
+        states = (self.state(holder, wall_ns) for holder in self._models.all_holders(holders, model))
         return min((state.left for state in states if state is not None), default=None)
 
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
@@ -328,12 +327,6 @@ class Budgets:
         if accounts is None:
             accounts = self._holders[holder] = HolderAccounts()
         return accounts
-
-    def _with_models(self, holders: Sequence[Holder], names: tuple[str, ...]) -> tuple[Holder, ...]:
-        """The holders and, behind the key, its budgets for a model of these names."""
-        key = holders[0]
-        budgets = self._models.holders(key[1], names) if key[0] == "key" else ()
-        return (key, *budgets, *holders[1:]) if budgets else tuple(holders)
 
     def _exceeded(self, holder: Holder, limit: Budget, amount: int | None, own: int = 0) -> Exceeded | None:
         """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""

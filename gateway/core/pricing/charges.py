@@ -103,7 +103,7 @@ class Booking:
     @property
     def upstream_cost(self) -> int:
         """Nano-dollars of all attempts, for any reason."""
-        return sum(cost.amount for cost in self.costs)
+        return sum([cost.amount for cost in self.costs])
 
     @property
     def unpriced(self) -> bool:
