@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
 from gateway.core.pricing.budgets import Reservation
-from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
-from gateway.core.pricing.price_list import PriceList
+from gateway.core.pricing.charges import AttemptCost, Booking, settle_charges
 from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.service_tiers import TIERS, billed_tier
 from gateway.core.routing.route_table import AttemptPlan, Failover
-from gateway.core.types import OTHER, CostClass, Outcome, Phase, Price, Route, Usage, VirtualKey
+from gateway.core.types import OTHER, CostClass, Outcome, Phase, Price, Route, VirtualKey
+from gateway.exchange.account_entry import NO_USAGE, Entry
+from gateway.exchange.account_entry import OUR_MISTAKE as OUR_MISTAKE
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.records import AttemptRecord, BookedPrice, Intent, Settlement, TaskRecord
+from gateway.stores.records import BookedPrice, Intent, Settlement, TaskRecord
 from gateway.telemetry.finished import FinishedExchange
-from gateway.telemetry.redaction import fingerprint
 from gateway.translate.commands import Conversation
-
-OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway failed during this attempt")
-"""What an attempt came to if nothing else is known of it."""
 
 _LONGEST_MODEL = 256
 """Characters of a model's name, by an upstream, that the books keep."""
 
-_BROKEN_OFF = ("drain_cut", "deadline", "internal_error")
-"""How an attempt ends that we ourselves broke off: what was made and not delivered does not count then."""
-
-_NO_USAGE = Usage()
 _UNKNOWN_COST = AttemptCost(0, "unknown")
 _SERVED = Outcome("ok", Phase.FORWARDED)
 
@@ -44,80 +36,6 @@ class Asked(Protocol):
 
     @property
     def route(self) -> str: ...
-
-
-@dataclass(slots=True)
-class Entry:
-    """One attempt, while it runs and after."""
-
-    plan: AttemptPlan
-    conversation: Conversation
-    attempt: Attempt
-    began: float
-    subrequest: int = 0
-    ended: float = 0.0
-    outcome: Outcome = OUR_MISTAKE
-
-    def line(self) -> dict[str, Any]:
-        """What the log says of it. An attempt that went well is told in its request's line."""
-        plan, outcome = self.plan, self.outcome
-        return {
-            "attempt": plan.number,
-            "upstream": plan.target.upstream.name,
-            "endpoint": plan.endpoint.url,
-            "upstream_key": plan.credential.name,
-            "fingerprint": fingerprint(plan.credential.value),
-            "outcome": outcome.slug,
-            "phase": int(outcome.phase),
-            "upstream_status": outcome.status,
-            "detail": outcome.detail or None,
-            "task_id": self.conversation.task_id,
-            "bytes_out": self.attempt.bytes_out,
-            "bytes_in": self.attempt.bytes_in,
-            "attempt_ms": round((self.ended - self.began) * 1000, 1),
-        }
-
-    def facts(self, prices: PriceList, outcome: Outcome, bound: int | None) -> AttemptFacts:
-        """What the books need of an attempt that ends so. Counting tokens, where nothing was measured, happens here.
-
-        ``prices``: for an answer that names another model than was asked. ``bound``: nano-dollars that budgets hold for
-        its subrequest.
-        """
-        conversation, target = self.conversation, self.plan.target
-        usage, terms = conversation.usage, conversation.terms
-        price, own_price = prices.of_answer(target, terms.model)
-        counted = usage is None and outcome.phase >= 2
-        return AttemptFacts(
-            price,
-            target.cost_class,
-            target.operation,
-            outcome.slug,
-            outcome.phase,
-            usage,
-            conversation.estimate() if counted else _NO_USAGE,
-            images=conversation.delivered if outcome.slug in _BROKEN_OFF else conversation.images,
-            quality=conversation.quality,
-            size=conversation.size,
-            stated=conversation.stated_cost,
-            subrequest=self.subrequest,
-            terms=terms,
-            own_price=own_price,
-            bound=bound,
-        )
-
-    def record(self, cost: AttemptCost) -> AttemptRecord:
-        """What the books keep of it."""
-        plan, outcome = self.plan, self.outcome
-        return AttemptRecord(
-            plan.target.upstream.name,
-            plan.endpoint.url,
-            plan.credential.name,
-            outcome.slug,
-            int(outcome.phase),
-            cost.amount,
-            cost.reason,
-            self.conversation.task_id,
-        )
 
 
 class Account:
@@ -139,10 +57,12 @@ class Account:
         self._request_id = request_id
         self._loop = asyncio.get_running_loop()
         self._began = services.clock.monotonic()
+        self._duration = 0.0
         self.id = services.new_id()
         self._entries: list[Entry] = []
         self._first_at: float | None = None
         self._decided: Booking | None = None
+        self._cost: str | None = None  # what the key pays, once that is decided and if it is known
         self._booking: Booking | None = None
         self.reserved = False
         self.reservation: Reservation | None = None
@@ -240,7 +160,8 @@ class Account:
         """What the key pays, in US dollars, once all attempts have ended; None if unknown. It will be booked."""
         if self._decided is None:
             self._decided = self._booked(self._entries)
-        return _charged(self._decided)
+            self._cost = _charged(self._decided)
+        return self._cost
 
     def _booked(self, entries: Sequence[Entry], outcome: Outcome | None = None) -> Booking:
         """What these attempts come to. ``outcome``: how they end, if they have not yet."""
@@ -265,24 +186,26 @@ class Account:
         in the log is left to who knows the request.
         """
         if self._booking is None:
-            booking = self._decided
             try:
-                booking = booking or self._booked(self._entries)
+                self.charge()
             finally:
+                booking = self._decided
                 if booking is None:  # a mistake of ours: the row is settled as unknown before the mistake is raised
-                    booking = Booking(0, _NO_USAGE, (_UNKNOWN_COST,) * len(self._entries), "unknown", "unknown")
+                    booking = Booking(0, NO_USAGE, (_UNKNOWN_COST,) * len(self._entries), "unknown", "unknown")
                 self._booking = booking
+                tier = _tier(self._price_of(booking), booking.terms)
                 if self.reserved:
-                    self._services.ledger.settle(self._settlement(booking, status))
+                    self._services.ledger.settle(self._settlement(booking, status, tier))
                 if self.reservation is not None:
                     self._services.budgets.settle(self.reservation, booking)
                 if error is not None and not self._entries:
                     self.refusal = error.with_traceback(None)  # no reference back to the exchange
-                self._observe(booking, status, error)
-        charged = _charged(self._booking)
-        return None if charged is None else charged.encode()
+                self._count(booking, status)
+                if self.refusal is None:
+                    self._tell(booking, status, tier, error)
+        return None if self._cost is None else self._cost.encode()
 
-    def _settlement(self, booking: Booking, status: int) -> Settlement:
+    def _settlement(self, booking: Booking, status: int, tier: str) -> Settlement:
         records = [entry.record(cost) for entry, cost in zip(self._entries, booking.costs, strict=True)]
         last = records[-1] if records else None
         usage = booking.usage
@@ -303,19 +226,33 @@ class Account:
             confidence=booking.confidence,
             status=status,
             task_id=next(filter(None, [record.task_id for record in records]), None),
-            price=_booked_price(self._entries, booking) if booking.state == "settled" else None,
+            price=self._booked_price(booking, tier) if booking.state == "settled" else None,
             answered_model=_other_model(self._entries, booking.terms),
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
         )
 
-    def _observe(self, booking: Booking, status: int, error: GatewayError | None) -> None:
-        now = self._services.clock.monotonic()
-        duration = now - self._began
+    def _booked_price(self, booking: Booking, tier: str) -> BookedPrice | None:
+        """What the exchange was booked at: the price it began with, also after a reload; that of another model if the
+        answer named one.
+        """
+        entries = self._entries
+        if not entries:
+            return None
+        target, price, named = _decisive(entries).plan.target, self._price_of(booking), booking.terms.model
+        model = named[:_LONGEST_MODEL] if named and price is not target.price else target.model
+        return BookedPrice(target.upstream.name, model, price_text(price), tier)
+
+    def _price_of(self, booking: Booking) -> Price | None:
+        if booking.price is not None or not self._entries:
+            return booking.price
+        return _decisive(self._entries).plan.target.price
+
+    def _count(self, booking: Booking, status: int) -> None:
+        """Tell the metrics."""
+        self._duration = duration = self._services.clock.monotonic() - self._began
         waited = sum([entry.attempt.waited for entry in self._entries])
-        last = self._entries[-1] if self._entries else None
-        upstream = last.plan.target.upstream.name if last is not None else None
-        usage = booking.usage
+        upstream = self._entries[-1].plan.target.upstream.name if self._entries else None
         self._services.metrics.observe(
             FinishedExchange(
                 route=self._operation.route,
@@ -329,50 +266,50 @@ class Account:
                     (entry.plan.target.upstream.name, self._route.model, cost.reason, cost.amount)
                     for entry, cost in zip(self._entries, booking.costs, strict=True)
                 ],
-                usage=usage,
+                usage=booking.usage,
                 unpriced=booking.unpriced,
                 duration=duration,
                 time_to_first_token=None if self._first_at is None else self._first_at - self._began,
                 overhead=max(0.0, duration - waited),
             )
         )
-        if self.refusal is not None:
-            return
-        self._services.log.info(
-            "request",
-            request_id=self._request_id,
-            route=self._operation.route,
-            key=self._key.name,
-            model=self._route.named,
-            status=status,
-            **({} if error is None else {"code": error.code}),
-            attempts=len(self._entries),
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            images=usage.images,
-            cost_usd=format_usd(booking.charged),
-            confidence=booking.confidence,
-            **({"unpriced": True} if booking.unpriced else {}),
-            **({"above_bound": True} if booking.above_bound else {}),
-            **({"tier": tier} if (tier := _tier(booking.price, booking.terms)) else {}),
-            ms=round(duration * 1000, 1),
-            **(last.line() if last is not None and last.outcome.ok else {}),
-        )
+
+    def _tell(self, booking: Booking, status: int, tier: str, error: GatewayError | None) -> None:
+        """Write the request's line in the log."""
+        entries, usage = self._entries, booking.usage
+        fields: dict[str, Any] = {
+            "request_id": self._request_id,
+            "route": self._operation.route,
+            "key": self._key.name,
+            "model": self._route.named,
+            "status": status,
+        }
+        if error is not None:
+            fields["code"] = error.code
+        fields["attempts"] = len(entries)
+        fields["input_tokens"] = usage.input_tokens
+        fields["output_tokens"] = usage.output_tokens
+        fields["images"] = usage.images
+        fields["cost_usd"] = self._cost or format_usd(booking.charged)
+        fields["confidence"] = booking.confidence
+        if booking.unpriced:
+            fields["unpriced"] = True
+        if booking.above_bound:
+            fields["above_bound"] = True
+        if tier:
+            fields["tier"] = tier
+        fields["ms"] = round(self._duration * 1000, 1)
+        if entries and entries[-1].outcome.ok:
+            fields.update(entries[-1].line())
+        self._services.log.info("request", **fields)
 
 
-def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | None:
-    """What an exchange with these attempts was booked at: the price it began with, also after a reload.
-
-    The first attempt that served decides, or else the last one; an answer that named another model costs what that one
-    does.
-    """
-    if not entries:
-        return None
-    served = [entry for entry in entries if entry.outcome.ok]
-    target, terms = (served[0] if served else entries[-1]).plan.target, booking.terms
-    price = target.price if booking.price is None else booking.price
-    model = terms.model[:_LONGEST_MODEL] if terms.model and price is not target.price else target.model
-    return BookedPrice(target.upstream.name, model, price_text(price), _tier(price, terms))
+def _decisive(entries: Sequence[Entry]) -> Entry:
+    """The attempt by which an exchange is booked: the first that served, or else the last one."""
+    for entry in entries:
+        if entry.outcome.ok:
+            return entry
+    return entries[-1]
 
 
 def _other_model(entries: Sequence[Entry], terms: Terms) -> str | None:

@@ -15,7 +15,7 @@ it showed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import tzinfo
 from types import MappingProxyType
 
@@ -65,7 +65,7 @@ class Budgets:
         for kind, period in self._periods.items():
             if period.end_ns is not None and not period.start_ns - SET_BACK_NS <= wall_ns < period.end_ns:
                 self.set_back |= wall_ns < period.start_ns
-                self._periods[kind] = period_at(kind, wall_ns, self._zone)
+                self._periods = {**self._periods, kind: period_at(kind, wall_ns, self._zone)}
         return self._periods
 
     def configure(
@@ -165,7 +165,7 @@ class Budgets:
         ``admitted_ns``: its intent's time; periods that are over by now are not charged.
         ``model``: as the books name it.
         """
-        periods = [period for period in self._periods.values() if admitted_ns >= period.start_ns]
+        periods = {kind: period for kind, period in self._periods.items() if admitted_ns >= period.start_ns}
         names = self._models.names(model)
         holders = self._models.with_budgets(holders, names)
         reservation = self._reserve(id, holders, whole_amount(amount), admitted_ns, periods, names)
@@ -208,7 +208,7 @@ class Budgets:
             refusal = graver(refusal, self._exceeded(holder, limit, amount))
         if refusal is not None:
             return refusal
-        return self._reserve(id, holders, amount or 0, wall_ns, periods.values(), names)
+        return self._reserve(id, holders, amount or 0, wall_ns, periods, names)
 
     def exhausted(
         self, holders: Sequence[Holder], wall_ns: int, *, model: str = "", asked: str = ""
@@ -344,7 +344,7 @@ class Budgets:
         holders: Sequence[Holder],
         amount: int,
         admitted_ns: int,
-        periods: Iterable[BudgetPeriod],
+        periods: Mapping[PeriodKind, BudgetPeriod],
         names: tuple[str, ...],
     ) -> Reservation:
         """Reserve without checking the budgets, in the current periods that the request belongs to."""
@@ -354,7 +354,7 @@ class Budgets:
         model = self._models.counted(holders[0][1], names)
         if model is not None:
             counted.append((None, model))
-        accounts = [(holder, its.account(period)) for period in periods for holder, its in counted]
+        accounts = [(holder, account) for holder, its in counted for account in its.accounts(periods)]
         reservation = Reservation(id, tuple(holders), amount, admitted_ns, accounts, names)
         self._open.add(reservation)
         return reservation

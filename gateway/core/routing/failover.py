@@ -78,6 +78,17 @@ class FailoverPlan:
     """
 
     asker: str = ""
+    attempts = 0
+
+    # How an exchange begins, of which nothing has failed yet
+    _skipped: tuple[str, str] | None = None
+    _current: AttemptPlan | None = None
+    _last: AttemptPlan | None = None
+    _again: AttemptPlan | None = None
+    _over: Verdict | None = None
+    _bought_again = False
+    _held = 0.0
+    _held_busy = 0.0
 
     def __init__(
         self,
@@ -118,15 +129,6 @@ class FailoverPlan:
 
         self._outcomes: list[tuple[Outcome, CostClass]] = []
         self._exhausted: dict[int, Exhausted] = {}
-        self._skipped: tuple[str, str] | None = None
-        self._current: AttemptPlan | None = None
-        self._last: AttemptPlan | None = None
-        self._again: AttemptPlan | None = None
-        self._over: Verdict | None = None
-        self._bought_again = False
-        self._held = 0.0
-        self._held_busy = 0.0
-        self.attempts = 0
         self.failovers: list[Failover] = []
 
     def next(self, now: float) -> AttemptPlan | Wait | Stop:
