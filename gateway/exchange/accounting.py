@@ -193,9 +193,10 @@ class Account:
                 if booking is None:  # a mistake of ours: the row is settled as unknown before the mistake is raised
                     booking = Booking(0, NO_USAGE, (_UNKNOWN_COST,) * len(self._entries), "unknown", "unknown")
                 self._booking = booking
-                tier = _tier(self._price_of(booking), booking.terms)
+                price = self._price_of(booking)
+                tier = _tier(price, booking.terms)
                 if self.reserved:
-                    self._services.ledger.settle(self._settlement(booking, status, tier))
+                    self._services.ledger.settle(self._settlement(booking, status, price, tier))
                 if self.reservation is not None:
                     self._services.budgets.settle(self.reservation, booking)
                 if error is not None and not self._entries:
@@ -205,7 +206,7 @@ class Account:
                     self._tell(booking, status, tier, error)
         return None if self._cost is None else self._cost.encode()
 
-    def _settlement(self, booking: Booking, status: int, tier: str) -> Settlement:
+    def _settlement(self, booking: Booking, status: int, price: Price | None, tier: str) -> Settlement:
         records = [entry.record(cost) for entry, cost in zip(self._entries, booking.costs, strict=True)]
         last = records[-1] if records else None
         usage = booking.usage
@@ -226,20 +227,20 @@ class Account:
             confidence=booking.confidence,
             status=status,
             task_id=next(filter(None, [record.task_id for record in records]), None),
-            price=self._booked_price(booking, tier) if booking.state == "settled" else None,
+            price=self._booked_price(booking, price, tier) if booking.state == "settled" else None,
             answered_model=_other_model(self._entries, booking.terms),
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
         )
 
-    def _booked_price(self, booking: Booking, tier: str) -> BookedPrice | None:
+    def _booked_price(self, booking: Booking, price: Price | None, tier: str) -> BookedPrice | None:
         """What the exchange was booked at: the price it began with, also after a reload; that of another model if the
         answer named one.
         """
         entries = self._entries
         if not entries:
             return None
-        target, price, named = _decisive(entries).plan.target, self._price_of(booking), booking.terms.model
+        target, named = _decisive(entries).plan.target, booking.terms.model
         model = named[:_LONGEST_MODEL] if named and price is not target.price else target.model
         return BookedPrice(target.upstream.name, model, price_text(price), tier)
 

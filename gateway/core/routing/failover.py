@@ -166,7 +166,7 @@ class FailoverPlan:
         cost_class = plan.target.cost_class
         state = self._state(plan.target)
         state.pool.release(plan.credential)
-        if (doubt := self._report_key(plan, outcome, now)) is not None:
+        if (doubt := self._report_key(state, plan, outcome, now)) is not None:
             self._states.doubt(plan.target.upstream, plan.credential, doubt)
         state.health.report(plan.ticket, plan.credential, outcome, now, self._rng)
         if plan.is_retry:
@@ -218,11 +218,10 @@ class FailoverPlan:
         stake = self._stake(target)
         return stake is not None and stake <= self._affordable_doubt and now + WORTH_BUYING <= self._deadline
 
-    def _report_key(self, plan: AttemptPlan, outcome: Outcome, now: float) -> Reason | None:
+    def _report_key(self, state: UpstreamState, plan: AttemptPlan, outcome: Outcome, now: float) -> Reason | None:
         """Record an outcome with its key. Returns the doubt that a free read of the key is to settle, if any."""
-        pool, began = self._state(plan.target).pool, plan.ticket.began
-        model = plan.target.model
-        return pool.report(plan.credential, model, outcome, now, self._rng, asker=self.asker, began=began)
+        model, began = plan.target.model, plan.ticket.began
+        return state.pool.report(plan.credential, model, outcome, now, self._rng, asker=self.asker, began=began)
 
     def _close_endpoint(self, plan: AttemptPlan, outcome: Outcome) -> None:
         whole_host = RULES[outcome.slug].against is Scope.ENDPOINT
