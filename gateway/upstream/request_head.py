@@ -48,7 +48,7 @@ def request_head(
     return head + b"\r\n"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _head_without_length(method: str, target: str, host: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     """The head's checked lines. Those of one endpoint and key are the same for every chat."""
     if not (method.isascii() and method.isalpha() and method.isupper()):
