@@ -29,7 +29,8 @@ async def test_chunks_that_are_mostly_framing_are_refused_in_the_midst_of_a_segm
     await flood.send(CHUNKED + chunk * (SEGMENT // len(chunk)))
     assert (await asking.request("GET", "/")).status == 200
     answer = await flood.closed()
-    assert answer.startswith(b"HTTP/1.1 400 ") and b"more framing than content" in answer
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"more framing than content" in answer
     assert len(fed) < SEGMENT // len(chunk) / 2, "what comes after is not read"
 
 
@@ -38,7 +39,8 @@ async def test_trailers_are_counted_as_they_come(serve, connect):
     client = await connect(server)
     await client.send(CHUNKED + b"1\r\na\r\n0\r\n" + b"a: b\r\n" * (SEGMENT // 6))
     answer = await client.closed()
-    assert answer.startswith(b"HTTP/1.1 400 ") and b"more than 100 trailers" in answer
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"more than 100 trailers" in answer
 
 
 async def test_headers_are_counted_as_they_come(serve, connect):
@@ -47,7 +49,8 @@ async def test_headers_are_counted_as_they_come(serve, connect):
     client = await connect(server)
     await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a:b\r\n" * 200)
     answer = await client.closed()
-    assert answer.startswith(b"HTTP/1.1 431 ") and b"more than 100 headers" in answer
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"more than 100 headers" in answer
 
 
 async def test_small_chunks_of_a_small_body_pass(serve, connect):
