@@ -24,9 +24,9 @@ _TILE = 170
 _TILES_OF_UNKNOWN_SIZE = 4
 _BYTES_PER_TOKEN = 4
 
-MOST_COUNTED = 1 << 16
+MOST_COUNTED = 1 << 18
 """Characters that are counted for one request or answer; of a longer text a sample of this length is counted. The
-slowest text takes 0.3 µs a character, hence 20 ms, during which no other request is served."""
+slowest text takes 0.3 µs a character, hence 80 ms, during which no other request is served."""
 
 _CALL = 16
 """The cost of counting one more text, in characters."""
