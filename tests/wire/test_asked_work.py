@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import gateway.wire.asked_thinking as asked_thinking
 from gateway.core.pricing.service_tiers import most_tier_factor
 from gateway.core.types import Price, Usage
 from gateway.wire.asked_thinking import MOST_THINKING, UNBOUNDED_THINKING
@@ -206,3 +209,33 @@ def test_more_than_is_looked_at_may_ask_for_the_most_thinking(fields: dict[str, 
 def test_long_lists_in_which_no_thinking_can_be_asked_for_do_not_count(fields: dict[str, Any]) -> None:
     assert most_beside(body(**fields), "claude-sonnet-5") == (0, 0)
     assert most_beside(body(**fields, thinking={"budget_tokens": 7}), "claude-sonnet-5") == (7, 0)
+
+
+SAID = st.sampled_from([0, 9, -1, 5000, 1.5, "high", "off", "", None, True, False])
+FIELDS = st.dictionaries(
+    st.sampled_from(
+        [
+            "n",
+            "stop",
+            "user",
+            "seed",
+            "prediction",
+            "stream_options",
+            "reasoning_effort",
+            "thinking",
+            "effort",
+            "x",
+            "level",
+        ]
+    ),
+    SAID | st.lists(SAID, max_size=2) | st.dictionaries(st.sampled_from(["thinking", "budget_tokens", "n"]), SAID),
+    max_size=5,
+)
+
+
+@given(FIELDS, st.sampled_from(["gpt-4o", "claude-x"]))
+def test_no_field_is_passed_over_that_asks_for_thinking(fields: dict[str, Any], model: str) -> None:
+    quick = most_beside(body(**fields), model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asked_thinking, "_PLAIN", frozenset())
+        assert most_beside(body(**fields), model) == quick
