@@ -25,6 +25,12 @@ LONG = 256 * 1024
 """Bytes from which on a document is worked on off the event loop. The worst one of this length takes 5 ms, a usual one
 below 1 ms."""
 
+_SHORT = 16 * 1024
+"""Bytes up to which no document is slow, whatever it holds."""
+
+_FEW_MEMBERS = 10_000
+"""Weight up to which a document of less than ``LONG`` bytes is worked on at once; it takes 5 ms at most."""
+
 _BLOCK = 64 * 1024  # of one of nothing but quotes 2 ms are spent, during which no other thread runs
 _AT_ONCE = 1024 * 1024
 _BLANKS = b" \t\r\n"
@@ -61,6 +67,14 @@ def too_heavy(data: bytes, most: int = MOST_MEMBERS, marks: bytes | None = None)
     found = marks_in(data) if marks is None else marks
     perhaps = 1 + len(found) + openings_in(found)  # strings included
     return perhaps > most and _weight_of_structure(data, most) > most
+
+
+def is_slow(data: bytes) -> bool:
+    """Whether others would wait while the document ``data`` is worked on: it is long, or has very many members."""
+    if not _SHORT < len(data) <= LONG:
+        return len(data) > LONG
+    found = marks_in(data)
+    return len(found) + openings_in(found) > _FEW_MEMBERS
 
 
 def marks_in(data: bytes) -> bytes:

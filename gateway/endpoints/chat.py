@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
 from gateway.core.headers import noted
+from gateway.core.json_weight import is_slow
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
@@ -25,6 +26,7 @@ from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sound
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
+from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
@@ -78,6 +80,8 @@ class ChatOperation:
     context: int | None = None
     heard: Heard | None = None
     _input_tokens: int | None = None
+    _shape: bytes | None = None
+    _worked_out: dict[tuple[int, bool], RequestedWork] = field(default_factory=dict)
 
     @property
     def stream(self) -> bool:
@@ -132,7 +136,8 @@ class ChatOperation:
     def wishes(self, target: Target) -> OwnWishes:
         if target.operation != "chat" and self.images is not None:
             return self.images.parts[0].wishes(target)
-        return OwnWishes(chat_wishes(self.request), chat_shape(self.request.body))
+        shape = chat_shape(self.request.body) if self._shape is None else self._shape
+        return OwnWishes(chat_wishes(self.request), shape)
 
     def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
         conversation = conversations[0]
@@ -158,7 +163,22 @@ class ChatOperation:
             return ""
         return chat_cost_reason(target, self._work(target, exact=True))
 
+    def work_out(self, targets: Sequence[Target]) -> None:
+        """Do ahead, off the loop, what takes long with a slow request and is asked for on the loop.
+
+        ``targets``: all that may serve it; they live as long as this.
+        """
+        self._shape = chat_shape(self.request.body)
+        self.input_tokens()
+        for target in targets:
+            if target.operation == "chat":
+                self._worked_out |= {(id(target), exact): self._work(target, exact=exact) for exact in (False, True)}
+
     def _work(self, target: Target, *, exact: bool) -> RequestedWork:
+        """What the request asks for; the bounds that must hold if ``exact``, else a quick guess."""
+        known = self._worked_out.get((id(target), exact))
+        if known is not None:
+            return known
         request, _ = without_withheld(self.request, target.upstream.pass_fields)
         request, _ = rewritten(request, target.rewrites)  # it may lose the client's bound
         body, bound, choices = request.body, request.max_output_tokens, request.n
@@ -221,6 +241,8 @@ class ChatEndpoint:
         )
         if any(target.operation != "chat" for target in route.targets):
             route = await self._offer_images(operation, route, flux)
+        if request.slow:
+            await off_loop(operation.work_out, route.targets)
         again = is_sdk_retry(scope)
         exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
         facts.counted = True
@@ -229,7 +251,8 @@ class ChatEndpoint:
 
     def _parse(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
         models = self._admission.services.snapshot.default_models
-        request = parse_chat_request(with_default_model(loads_object(body), models, "chat"), len(body))
+        document = with_default_model(loads_object(body), models, "chat")
+        request = parse_chat_request(document, len(body), slow=is_slow(body))
         return request, ids_to_check(request.body)
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:

@@ -13,7 +13,7 @@ from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.core.images.gpt_image import is_gpt_image
 from gateway.core.images.splitting import usable_targets
 from gateway.core.images.types import ImageKind, ImagesRequest
-from gateway.core.json_weight import LONG
+from gateway.core.json_weight import LONG, is_slow
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import Route
@@ -94,7 +94,7 @@ class ImagesEndpoint:
         limit = services.snapshot.upload_limit if form else services.snapshot.body_limit
         body = await read_body(scope, receive, limit, budget=services.bodies, owner=owner)
         lease = services.bodies.lease(owner)
-        if len(body) <= LONG:
+        if len(body) <= LONG and (form or not is_slow(body)):
             return self._parse(body, content_type, form), lease
         if not lease.grow(len(body)):
             raise gateway_overloaded()

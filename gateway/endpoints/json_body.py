@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from gateway.core.errors import gateway_overloaded
-from gateway.core.json_weight import LONG
+from gateway.core.json_weight import is_slow
 from gateway.exchange.services import Services
 from gateway.runtime.off_loop import off_loop
 
@@ -19,7 +19,7 @@ async def read_long(services: Services, owner: str, body: bytes, read: Callable[
 
     Raises what ``read`` raises, and 503 ``gateway_overloaded`` if bodies take too much memory already.
     """
-    if len(body) <= LONG:
+    if not is_slow(body):
         return read(body)
     lease = services.bodies.lease(owner)
     try:

@@ -25,6 +25,7 @@ import httptools
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error
 from gateway.core.headers import Headers
 from gateway.runtime.interruption import Watchdog
+from gateway.server.body_framing import BodyFraming, too_much_framing
 from gateway.server.connection_stage import ConnectionStage
 from gateway.server.cycle import RequestCycle
 from gateway.server.flow import FlowControl
@@ -69,8 +70,7 @@ class ServerProtocol(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []  # of the present request
         self._watched: list[tuple[bytes, bytes]] = []
         self._of_page = False  # the present request has an Origin
-        self._content = 0  # bytes of the present body
-        self._framing = 0  # bytes that came since the body's last byte of content
+        self._framing = BodyFraming(self._limits.headers)
         self._ignoring_upgrade = self._still_sending = False
         self._offer_dropped = False  # the head is being read once more, without its offer
         self._unsent = 0
@@ -151,7 +151,7 @@ class ServerProtocol(asyncio.Protocol):
         if stage is ANSWER:
             self._client_did_not_wait()
             return
-        content = self._content
+        content = self._framing.content
         self._segment = len(data)
         try:
             self._parser.feed_data(data)
@@ -162,10 +162,8 @@ class ServerProtocol(asyncio.Protocol):
         else:
             if self._stage is HEAD:
                 self._count_head()
-            elif stage is BODY and self._stage is BODY:
-                self._framing = self._framing + self._segment if self._content == content else 0
-                if self._framing > self._limits.headers:
-                    self._refuse(malformed_request("its chunks have more framing than content"))
+            elif stage is BODY and self._stage is BODY and self._framing.too_much_after(len(data), content):
+                self._refuse(too_much_framing())
 
     def pause_writing(self) -> None:
         self._flow.pause_writing()
@@ -181,7 +179,7 @@ class ServerProtocol(asyncio.Protocol):
         self._url = b""
         self._headers, self._watched = [], []
         self._of_page = self.gone = self.stalled = False
-        self._content = self._framing = 0
+        self._framing.begin()
         self.refusal = None
 
     def on_url(self, url: bytes) -> None:
@@ -191,9 +189,12 @@ class ServerProtocol(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._stage is not HEAD:
-            return  # a trailer, which must add nothing to a request that already runs
+            self._framing.trailer_came(self._limits.header_count)
+            return  # a trailer must add nothing to a request that already runs
         name = name.lower()
         self._headers.append((name, value))
+        if len(self._headers) > self._limits.header_count:
+            raise headers_too_large(f"more than {self._limits.header_count} headers")
         if name in WATCHED:
             self._watched.append((name, value))
             if name == b"origin":
@@ -204,8 +205,6 @@ class ServerProtocol(asyncio.Protocol):
         check_request_line(method, version, self._url)
         if self._head_raw + self._segment > self._limits.headers:
             self._check_head_size()  # the body's first bytes may be among these, so this takes a closer look
-        if len(self._headers) > self._limits.header_count:
-            raise headers_too_large(f"more than {self._limits.header_count} headers")
         path = self._url.partition(b"?")[0]
         expects_continue = check_headers(version, self._watched, hostless=lambda: self._state.hostless(path))
         if self._parser.should_upgrade():
@@ -222,9 +221,12 @@ class ServerProtocol(asyncio.Protocol):
         self._stage = BODY
         self._serve(method, version, expects_continue=expects_continue)
 
+    def on_chunk_header(self) -> None:
+        self._framing.chunk_came()
+
     def on_body(self, body: bytes) -> None:
         assert self._cycle is not None
-        self._content += len(body)
+        self._framing.content_came(len(body))
         self._cycle.feed(body)
 
     def on_message_complete(self) -> None:
@@ -263,9 +265,7 @@ class ServerProtocol(asyncio.Protocol):
             self._close()  # if the body is not complete, the rest of it will not be read
             return
         self._flow.resume_reading()
-        self._stage = HEAD
-        self._head_raw = 0
-        self._headers = []
+        self._stage, self._head_raw, self._headers = HEAD, 0, []
         self._watchdog.watch(self._loop.time() + self._limits.keep_alive)
 
     def _application_ended(self, cycle: RequestCycle, task: asyncio.Task[None]) -> None:
@@ -375,8 +375,7 @@ class ServerProtocol(asyncio.Protocol):
 
     def _answer_in_place(self, error: GatewayError, identifier: str, *, head_only: bool = False) -> None:
         body = error.body()
-        length = (b"content-length", b"%d" % len(body))
-        headers = [*error_headers(error, identifier), length, *self._cors_headers()]
+        headers = [*error_headers(error, identifier), (b"content-length", b"%d" % len(body)), *self._cors_headers()]
         head = response_head(error.status, self._state.date, headers, close=True)
         self.transport.write(head if head_only else head + body)
 

@@ -25,8 +25,8 @@ from gateway.translate.commands import (
     Conversing,
     Emit,
     Head,
+    Offload,
     Stalled,
-    offloaded,
     receive_beginning,
     receive_body,
     relayed,
@@ -122,7 +122,8 @@ class ChatConversation(ConversationState):
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        yield from offloaded(self._request.size)
+        if self._request.slow:
+            yield Offload()
         body = upstream_body(
             self._request, self._context.target.model, self._wishes, heavy=self._request.size >= LONG_TEXTS
         )
@@ -182,7 +183,8 @@ class ChatConversation(ConversationState):
 
     def _complete(self) -> Conversing:
         stream, context = self._stream, self._context.context
-        yield from offloaded(stream.received)
+        if self._request.slow or stream.received > LONG:
+            yield Offload()
         stated = believed(stream.usage, self._request, context, request_bytes=self._sent, answer_bytes=stream.received)
         usage = stream.usage = as_asked(stated or self.estimate(), self._request.body, self._context.target.model)
         if stream.accumulator is not None:

@@ -20,6 +20,11 @@ UNBOUNDED_THINKING = 32_768
 MOST_THINKING = 10_000_000
 """Tokens of the largest budget that is counted; no model writes so much."""
 
+_MOST_LOOKED_AT = 5_000
+"""Fields and items of lists, which take 5 ms; real requests have a few hundred."""
+
+_KINDS_WITHIN = frozenset({dict, list})
+
 _OPENAIS = ("gpt-", "chatgpt-", "o1", "o3", "o4")
 _OTHER_SUBJECTS = frozenset({"messages", "tools", "functions", "response_format", "metadata"})
 _ABOUT_THINKING = ("think", "reason")
@@ -37,10 +42,17 @@ def most_thinking(body: Mapping[str, Any], model: str) -> int:
 
     ``model``: the upstream's name. The bound of OpenAI's models is of all output, so that only a budget of its own
     counts there, which a relay may add.
+
+    Only so many fields are looked at; a request with more of them is taken for one that asks for the most.
     """
     bounded = model.rpartition("/")[2].lower().startswith(_OPENAIS)
-    places = _places({name: body[name] for name in body.keys() - _OTHER_SUBJECTS}, within=False)
-    return max(_most_of(budgets, asked and not bounded, bounded) for budgets, asked in places)
+    if len(body) > _MOST_LOOKED_AT:
+        return MOST_THINKING
+    fields = {name: body[name] for name in body.keys() - _OTHER_SUBJECTS}
+    try:
+        return max(_most_of(budgets, asked and not bounded, bounded) for budgets, asked in _Search().places(fields))
+    except _TooMuch:
+        return MOST_THINKING
 
 
 def _most_of(budgets: list[int], asked: bool, bounded: bool) -> int:
@@ -51,28 +63,65 @@ def _most_of(budgets: list[int], asked: bool, bounded: bool) -> int:
     return max([UNBOUNDED_THINKING if asked else 0, *budgets])
 
 
-def _places(fields: Mapping[str, Any], *, within: bool) -> Iterator[tuple[list[int], bool]]:
-    """Of each object: the budgets it names itself, and whether it asks for thinking.
+class _TooMuch(Exception):
+    """There is more to look at than is looked at."""
 
-    ``within``: whether the object is about thinking, so that what its fields say is, too.
-    """
-    budgets: list[int] = []
-    asked = False
-    for name, value in fields.items():
-        if name in _PLAIN and not within and type(value) is not dict and type(value) is not list:
-            continue
-        word = _word(name)
-        about = within or _is_about_thinking(word)
-        for inner in _flat(value):
-            if isinstance(inner, dict):
-                yield from _places(inner, within=about)
-            elif about or word in _BY_THEMSELVES:
-                number = _tokens(inner)
-                if word.endswith(_SWITCHES) or (within and word in _SWITCHES_WITHIN):
-                    asked = asked or not (_is_off(inner) or word.startswith(_ONLY_SHOWN))
-                elif number is not None:
-                    budgets.append(number)
-    yield budgets, asked
+
+class _Search:
+    """One walk through a request's fields, which ends by _TooMuch beyond ``_MOST_LOOKED_AT`` of them."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_LOOKED_AT
+
+    def places(self, fields: Mapping[str, Any]) -> Iterator[tuple[list[int], bool]]:
+        """Of each object: the budgets it names itself, and whether it asks for thinking."""
+        unseen = [(fields, False)]  # objects, and whether each is about thinking, so that what its fields say is, too
+        while unseen:
+            place, within = unseen.pop()
+            self._look_at(len(place))
+            budgets: list[int] = []
+            asked = False
+            for name, value in place.items():
+                if name in _PLAIN and not within and type(value) is not dict and type(value) is not list:
+                    continue
+                word = _word(name)
+                about = within or _is_about_thinking(word)
+                tells = about or word in _BY_THEMSELVES
+                for inner in self._flat(value, all_of_it=tells):
+                    if isinstance(inner, dict):
+                        unseen.append((inner, about))
+                    elif tells:
+                        number = _tokens(inner)
+                        if word.endswith(_SWITCHES) or (within and word in _SWITCHES_WITHIN):
+                            asked = asked or not (_is_off(inner) or word.startswith(_ONLY_SHOWN))
+                        elif number is not None:
+                            budgets.append(number)
+            yield budgets, asked
+
+    def _flat(self, value: object, *, all_of_it: bool) -> Iterator[object]:
+        """The items of a list and of those within it, or the value that is none.
+
+        ``all_of_it``: not the objects alone, so that a long list of numbers need not be walked through.
+        """
+        if not isinstance(value, list):
+            yield value
+            return
+        unseen = [value]
+        while unseen:
+            items = unseen.pop()
+            if not all_of_it and _KINDS_WITHIN.isdisjoint(map(type, items)):
+                continue
+            self._look_at(len(items))
+            for inner in items:
+                if isinstance(inner, list):
+                    unseen.append(inner)
+                else:
+                    yield inner
+
+    def _look_at(self, more: int) -> None:
+        self._left -= more
+        if self._left < 0:
+            raise _TooMuch
 
 
 def _word(name: str) -> str:
@@ -85,14 +134,6 @@ def _is_about_thinking(word: str) -> bool:
 
 _PLAIN = frozenset(name for name in CHAT_PARAMETERS if not _is_about_thinking(_word(name)))
 """Fields whose numbers and texts tell nothing of thinking; most requests have no others."""
-
-
-def _flat(value: object) -> Iterator[object]:
-    if isinstance(value, list):
-        for inner in value:
-            yield from _flat(inner)
-    else:
-        yield value
 
 
 def _tokens(value: object) -> int | None:

@@ -47,6 +47,7 @@ class ChatRequest:
     ``max_output_tokens``: the client's bound for each choice; None without one.
     ``body``: the request as sent; it is shared by all attempts and never changed.
     ``size``: bytes of the request; 0 if it does not matter.
+    ``slow``: whether others would wait while it is worked on, for its size or the number of its members.
     ``withheld``: the names in it that go to no upstream but to those that are configured to get them.
     """
 
@@ -59,10 +60,11 @@ class ChatRequest:
     withheld: tuple[str, ...] = ()
     continuous_usage: bool = False
     size: int = 0
+    slow: bool = False
 
 
-def parse_chat_request(body: dict[str, Any], size: int = 0) -> ChatRequest:
-    """Check a client's request, of ``size`` bytes. Null stands for an absent field.
+def parse_chat_request(body: dict[str, Any], size: int = 0, *, slow: bool = False) -> ChatRequest:
+    """Check a client's request, of ``size`` bytes. Null stands for an absent field. ``slow``: as in ``ChatRequest``.
 
     ``stream_options`` without ``stream`` are left out: clients send them always, and a whole answer has its usage.
 
@@ -90,6 +92,7 @@ def parse_chat_request(body: dict[str, Any], size: int = 0) -> ChatRequest:
         body=body,
         withheld=_withheld(body),
         size=size,
+        slow=slow,
     )
 
 

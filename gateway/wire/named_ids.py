@@ -94,6 +94,9 @@ _SEARCHED = (
 )
 """Top-level fields that hold more than one value."""
 
+_TELLING = frozenset({*_FIELDS, *_SOUNDS, *_FILES, *_FILE_URIS, "id"})
+"""Fields whose text or number may be an id; all others are looked into only."""
+
 _MESSAGES_ONLY = frozenset({"messages"})
 _TOP = frozenset({*_FIELDS, *_SEARCHED})
 
@@ -132,7 +135,7 @@ def tasks_in(given: Mapping[str, Any]) -> Iterator[NamedId]:
         field = unseen.pop()
         if field.name.lower().replace("_", "").endswith(("taskid", "taskids")):
             yield from _ids("task", field.value, field.param)
-        unseen += _members(field)
+        unseen += _members(field, every=True)
 
 
 class _Field(NamedTuple):
@@ -152,7 +155,7 @@ def _found(fields: list[_Field]) -> Iterator[NamedId]:
             yield from _of_field(field)
         unseen += (
             one
-            for one in reversed(_members(field))
+            for one in reversed(_members(field, every=False))
             if one.name not in _PEOPLES_OWN and not (one.name == "input" and "name" in one.around)  # a tool's
         )
 
@@ -195,16 +198,23 @@ def _of_field(field: _Field) -> Iterator[NamedId]:
         yield from _ids("item", value, param)
 
 
-def _members(field: _Field) -> list[_Field]:
-    """Of an object its fields, of a list its items that have members."""
+def _members(field: _Field, *, every: bool) -> list[_Field]:
+    """Of an object its fields, of a list its items that have members.
+
+    ``every``: also fields that neither hold anything nor can be an id themselves.
+    """
     value, param = field.value, field.param[:_LONGEST_PATH]
     if type(value) is dict:
-        return [_Field(name, inner, f"{param}.{name}", value) for name, inner in value.items()]
+        return [
+            _Field(name, inner, f"{param}.{name}", value)
+            for name, inner in value.items()
+            if every or name in _TELLING or (inner and type(inner) in (dict, list))
+        ]
     if type(value) is list:
         return [
             _Field("", inner, f"{param}[{place}]")
             for place, inner in enumerate(value)
-            if type(inner) is dict or type(inner) is list
+            if inner and type(inner) in (dict, list)
         ]
     return []
 

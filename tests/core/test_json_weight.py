@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gateway.core.json_weight as json_weight
-from gateway.core.json_weight import MOST_MEMBERS, TooHeavy, read_json, structure, too_heavy
+from gateway.core.json_weight import LONG, MOST_MEMBERS, TooHeavy, is_slow, read_json, structure, too_heavy
 
 
 def weight_of(value: object) -> int:
@@ -134,3 +134,12 @@ def test_any_megabytes_are_answered(unit):
 def test_a_heavy_document_is_refused_before_it_is_parsed():
     with pytest.raises(TooHeavy):
         read_json(b"[" + b"[]," * MOST_MEMBERS + b"broken")
+
+
+def test_slow_is_what_is_long_or_holds_very_much():
+    prose = b'{"text":"%b"}' % (b"words, as people write them: with a comma now and then. " * 3_000)
+    assert not is_slow(prose)
+    assert is_slow(b'"' + b"a" * LONG + b'"')
+    for members in (b"1,", b"[],", b"{},", b'"a":1,'):
+        assert is_slow(b"[" + members * 12_000 + b"1]"), members
+        assert not is_slow(b"[" + members * 2_000 + b"1]"), members

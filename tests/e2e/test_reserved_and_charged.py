@@ -95,9 +95,12 @@ def part(content: dict[str, Any]) -> dict[str, Any]:
         part({"type": "file", "file": {"file_data": "https://e/a.pdf"}}),
         part({"type": "image_url", "image_url": {"url": "https://e/a.mp4"}}),
         {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "id": "msg_1"}]},
+        part({"type": "file", "file": {"reference": "file-1"}}),
+        part({"type": "text", "text": "a", "documents": ["file-1"]}),
         {"enable_search": True, "max_tokens": 20},
         {"tools": [{"type": "web_search"}], "max_tokens": 20},
         {"extra_body": {"web_search_options": {}}, "max_tokens": 20},
+        {"retrieved": "collections/1", "max_tokens": 20},
     ],
 )
 async def test_what_may_fetch_is_refused_where_the_window_does_not_fit(

@@ -233,6 +233,37 @@ def test_what_the_usage_says_itself_is_believed() -> None:
     assert as_asked(plain, body(prompt_cache_options={"ttl": "12h"}), "gpt-4o") is plain
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"x": {f"k{number}": 1 for number in range(6_000)}},
+        {"x": [{"a": 1}] * 6_000},
+        {"x": [[1, {}]] * 6_000},
+        {"thinking": {"budget_tokens": [1] * 6_000}},
+        {f"k{number}": 1 for number in range(6_000)},
+        {"x": {"y": [{"z": [{}] * 6_000}]}},
+    ],
+    ids=["names", "objects", "lists", "budgets", "fields", "within"],
+)
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-sonnet-5"])
+def test_more_than_is_looked_at_may_ask_for_the_most_thinking(fields: dict[str, Any], model: str) -> None:
+    assert most_beside(body(**fields), model) == (MOST_THINKING, 0)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"embedding": [0.5] * 100_000},
+        {"tools": [{"type": "function", "function": {"name": "f"}}] * 10_000},
+        {"messages": MESSAGES * 10_000},
+    ],
+    ids=["numbers", "tools", "messages"],
+)
+def test_long_lists_in_which_no_thinking_can_be_asked_for_do_not_count(fields: dict[str, Any]) -> None:
+    assert most_beside(body(**fields), "claude-sonnet-5") == (0, 0)
+    assert most_beside(body(**fields, thinking={"budget_tokens": 7}), "claude-sonnet-5") == (7, 0)
+
+
 SAID = st.sampled_from([0, 9, -1, 5000, 1.5, "high", "off", "", None, True, False])
 FIELDS = st.dictionaries(
     st.sampled_from(
