@@ -76,6 +76,7 @@ def build_services(
         Budgets(config.time_zone, clock.wall_ns(), lambda model: services.snapshot.routes.names_of(model)),
         budget_settings(config),
         keys=lambda: keyring.keys,
+        named=keyring.named,
         ledger=ledger,
         clock=clock,
         log=log,

@@ -61,6 +61,7 @@ class Office:
             self.budgets,
             settings,
             keys=lambda: self.keys,
+            named=lambda name: next((key for key in self.keys if key.name == name), None),
             ledger=cast("Any", self.ledger),
             clock=self.calendar,
             log=cast("Any", self.log),

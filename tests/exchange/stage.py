@@ -177,6 +177,7 @@ class Stage:
             Budgets(UTC, clock.wall_ns()),
             settings or BudgetSettings({}),
             keys=lambda: [key],
+            named=lambda _: key,
             ledger=cast("Any", self.ledger),
             clock=clock,
             log=cast("Any", self.log),

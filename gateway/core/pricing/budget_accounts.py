@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind
@@ -67,6 +68,17 @@ class Account:
         charged = self.charged
         return {percent for percent in percents if charged and charged * 100 >= limit.amount * percent}
 
+    def exceeded(
+        self, holder: Holder, limit: Budget, amount: int | None, own: int, zone: tzinfo
+    ) -> Exceeded | None:
+        """The refusal of ``amount``, None if ``limit`` has room for it. ``own``: what the request has reserved."""
+        reserved = self.reserved - own
+        used = self.charged + reserved
+        if used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount:
+            return None
+        reserved = max(0, reserved)  # an earlier period's reservation is in none of this one's
+        return Exceeded(holder, limit, self.period, amount, self.charged, reserved, zone, held=self.held)
+
 
 KEPT_PERIODS = 3
 """Periods of a kind, beside the current one, whose accounts are kept in case the clock is set back to them."""
@@ -91,6 +103,27 @@ class HolderAccounts:
         if account is None or account.period.start_ns != period.start_ns:
             account = self._accounts[period.kind] = self._turn_to(period, account)
         return account
+
+    def load(self, period: BudgetPeriod, charged: int) -> None:
+        """Start a current period from what was charged; percentages reached by it count as alerted."""
+        account = self.account(period)
+        account.charged = charged
+        if self.limit is not None and self.limit.period == period.kind:
+            account.alerted = account.reached(self.limit, self.percents)
+
+    def at_least(self, period: BudgetPeriod, charged: int) -> None:
+        """``load``, if less is charged."""
+        if self.account(period).charged < charged:
+            self.load(period, charged)
+
+    def crossed(self, holder: Holder, account: Account) -> list[Crossing]:
+        """The alerts for percentages that ``account`` has newly reached of the budget."""
+        limit = self.limit
+        if limit is None or limit.period != account.period.kind:
+            return []
+        new = sorted(account.reached(limit, self.percents) - account.alerted)
+        account.alerted.update(new)
+        return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
 
     def _turn_to(self, period: BudgetPeriod, left: Account | None) -> Account:
         account = next((one for one in self._left if one.period == period), None) or Account(period)
