@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from gateway import __version__
 from gateway.cli.command import add_command, config_path, servable_config
 from gateway.cli.user_signals import survive_user_signals
-from gateway.runtime.core_dumps import forbid_core_dumps
 
 if TYPE_CHECKING:
     from gateway.app.gateway import Gateway
@@ -32,6 +31,8 @@ def add_serve_parser(commands: Any) -> None:
 def serve_command(options: argparse.Namespace) -> int:
     """Serve until stopped."""
     survive_user_signals()
+    from gateway.runtime.core_dumps import forbid_core_dumps
+
     forbid_core_dumps()
     from gateway.app.gateway import Gateway
     from gateway.app.log_output import build_log

@@ -57,22 +57,20 @@ written = st.builds(
 def test_the_weight_is_the_documents_however_the_text_is_cut_into_blocks(data, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_weight, "_BLOCK", block)
-        assert json_weight._weight_of_structure(data) == weight_of(with_every_pair(data))
+        assert json_weight._weight_of_structure(data, MOST_MEMBERS) == weight_of(with_every_pair(data))
 
 
 @settings(max_examples=300)
 @given(written, st.integers(1, 60))
 def test_what_is_accepted_is_light_and_what_is_light_is_accepted(data, most):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_weight, "MOST_MEMBERS", most)
-        assert too_heavy(data) == (weight_of(with_every_pair(data)) > most)
+    assert too_heavy(data, most) == (weight_of(with_every_pair(data)) > most)
 
 
 @given(st.binary(max_size=200), st.integers(1, 9))
 def test_bytes_that_are_no_json_are_counted_too(data, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_weight, "_BLOCK", block)
-        assert json_weight._weight_of_structure(data) >= 1
+        assert json_weight._weight_of_structure(data, MOST_MEMBERS) >= 1
         assert sum(map(len, structure(data))) <= len(data)
 
 

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.datastructures import Headers
 
 import gateway
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
-from gateway.endpoints.admin import routes
+from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.webhooks import webhook_routes
 
@@ -30,13 +29,6 @@ from .gateway import ask, scope
 ROOT = Path(gateway.__file__).parent
 SECRET_WORDS = ("secret", "token", "pepper", "admin_key", "password", "signature", "digest", "mac")
 ADMIN_KEY = "admin-key-0123456789"
-
-
-class Request:
-    """As much of a request as the check of the admin key looks at."""
-
-    def __init__(self, authorization: str) -> None:
-        self.headers = Headers({"authorization": authorization})
 
 
 @pytest.fixture
@@ -55,10 +47,14 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize("sent", [ADMIN_KEY, ADMIN_KEY[:-1], "a" + ADMIN_KEY[1:], "x", "", ADMIN_KEY + "x", "é"])
 def test_every_guess_of_the_admin_key_is_one_whole_comparison(sent: str, compared: list[tuple[bytes, bytes]]) -> None:
-    request: Any = Request(f"Bearer {sent}")
-    assert routes._is_admin(request, ADMIN_KEY) is (sent == ADMIN_KEY)
-    assert len(compared) == 1
-    assert ADMIN_KEY.encode() in compared[0]
+    door = AdminDoor(lambda: ADMIN_KEY, lambda scope: "192.0.2.1", time.monotonic)
+    let_in = True
+    try:
+        door.enter({"headers": [(b"authorization", f"Bearer {sent}".encode())], "client": ("192.0.2.1", 1)})
+    except ClientError:
+        let_in = False
+    assert let_in is (sent == ADMIN_KEY)
+    assert compared == [(hashlib.sha256(sent.encode()).digest(), hashlib.sha256(ADMIN_KEY.encode()).digest())]
 
 
 @pytest.mark.parametrize("sent", ["s3cret", "s3cre", "x3cret", "", "s3cretx"])
@@ -88,13 +84,13 @@ def authenticator(found: list[bytes]) -> tuple[Authenticator, bytes]:
     return Authenticator(find, lambda: True, AuthThrottle(), time.monotonic), key
 
 
-@pytest.mark.parametrize("change", ["", "x", "prefix", "none", "twice", "scheme"])
+@pytest.mark.parametrize("change", ["", "x", "prefix", "none", "scheme"])
 def test_every_virtual_key_is_hashed_and_looked_up_once(change: str) -> None:
     looked_up: list[bytes] = []
     door, key = authenticator(looked_up)
     sent = {"x": key[:-1] + b"x", "prefix": key[:20], "none": b""}.get(change, key)
     scheme = b"Basic " if change == "scheme" else b"Bearer "
-    headers = [(b"authorization", scheme + sent)] * (2 if change == "twice" else 1)
+    headers = [(b"authorization", scheme + sent)]
     refused = False
     try:
         door.authenticate({"type": "http", "headers": headers, "client": ("192.0.2.1", 1)})

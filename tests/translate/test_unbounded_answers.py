@@ -187,8 +187,8 @@ class TestReading:
         assert (outcome.slug, outcome.detail) == ("bad_json", "no answer about images: it is bigger than 100 bytes")
 
     @pytest.mark.parametrize("stream", [True, False])
-    def test_an_answer_of_a_million_members(self, stream: bool) -> None:
-        document = orjson.dumps({"data": [0] * 1_000_000})
+    def test_an_answer_of_two_million_members(self, stream: bool) -> None:
+        document = orjson.dumps({"data": [0] * 2_000_000})
         told: list[Told] = [STREAM, b"data: " + document + b"\n\n"] if stream else [WHOLE, document, b""]
         _, outcome = play(image_relay.conversation(), told)
         assert outcome.slug == ("sse_bad_event" if stream else "bad_json")
