@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 from bench.ledger import identity, settlement
@@ -47,13 +47,12 @@ def _together(number: int) -> Iterator[range]:
     return (range(start, min(number, start + AT_ONCE)) for start in range(0, number, AT_ONCE))
 
 
-def _keys(store: Store, numbers: range) -> Iterator[asyncio.Future[object]]:
+def _keys(store: Store, numbers: range) -> Iterator[Awaitable[object]]:
     pepper = open_pepper(store.pepper_file, None, None)
     settings = KeySettings(team="growth", budget=Budget(500 * 10**9, "month"))
     for number in numbers:
         digest = pepper.digest(secret_of(number).encode())
-        making = store.keys.create(f"key-{number}", digest, pepper.mark, settings, time.time_ns())
-        yield asyncio.ensure_future(making)
+        yield store.keys.create(f"key-{number}", digest, pepper.mark, settings, time.time_ns())
 
 
 async def _row(store: Store, number: int, rows: int) -> None:

@@ -1,10 +1,10 @@
-"""Budgets as others want them: by holder, from the keys that bring them; and as figures, for a scrape of the metrics."""
+"""Budgets as others want them: by holder, from the keys that bring them; and as figures, for a scrape."""
 
 from __future__ import annotations
 
 import asyncio
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets
@@ -15,6 +15,14 @@ from gateway.telemetry.series import MAX_SERIES
 
 AT_ONCE = 2_000
 """Charges that are added up at once, which takes a millisecond."""
+
+
+class KeysInForce(Protocol):
+    """The virtual keys in force (keys/keyring.py)."""
+
+    @property
+    def keys(self) -> Sequence[VirtualKey]: ...
+    def named(self, name: str) -> VirtualKey | None: ...
 
 
 class _Lazily:
@@ -29,24 +37,21 @@ class _Lazily:
 
 
 def money_figures(
-    budgets: Budgets,
-    keys: Sequence[VirtualKey],
-    named: Callable[[str], VirtualKey | None],
-    month: Mapping[tuple[str, str | None], int],
-    now_ns: int,
+    budgets: Budgets, in_force: KeysInForce, month: Mapping[tuple[str, str | None], int], now_ns: int
 ) -> MoneySources:
     """What a scrape shows: every budget, and for every key, from zero, what it was charged this month by the ledger; as
     many of each kind as there may be series.
     """
+    keys = in_force.keys
     charged = {(key.name, key.team): 0 for key in keys[:MAX_SERIES]}
     for owner, nano in month.items():
         if owner in charged or (nano and len(charged) < MAX_SERIES):
             charged[owner] = nano
-    in_force = {key.name for key in keys}
+    names = {key.name for key in keys}
     holders: dict[tuple[str, int], list[Holder]] = {}
     for holder in budgets.limited_holders():
         of_kind = holders.setdefault((holder[0], len(holder)), [])
-        if len(of_kind) < MAX_SERIES and (holder[0] == "team" or holder[1] in in_force):
+        if len(of_kind) < MAX_SERIES and (holder[0] == "team" or holder[1] in names):
             of_kind.append(holder)
 
     def figure(holder: Holder) -> BudgetFigure | None:
@@ -55,7 +60,7 @@ def money_figures(
             return None
         if holder[0] == "team":
             return BudgetFigure("", holder[1], state.limit.amount, state.charged)
-        key = named(holder[1])
+        key = in_force.named(holder[1])
         team = None if key is None else key.team
         return BudgetFigure(holder[1], team, state.limit.amount, state.charged, "".join(holder[2:]))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol, cast
 
+from gateway.billing.budget_figures import KeysInForce as KeysInForce
 from gateway.billing.budget_figures import budgets_of_keys as budgets_of_keys
 from gateway.billing.budget_figures import charged_by_owner, money_figures, percents_of_keys
 from gateway.billing.refusals import BudgetRefusals
@@ -98,7 +99,7 @@ def _hold(budgets: Budgets, held: Held) -> None:
 class BudgetService:
     """Every budget of the running gateway, and what is used of it.
 
-    ``keys``: the virtual keys in force; ``named``: one of them. ``alerts``: where crossings are sent.
+    ``alerts``: where crossings are sent.
     """
 
     def __init__(
@@ -106,8 +107,7 @@ class BudgetService:
         budgets: Budgets,
         settings: BudgetSettings,
         *,
-        keys: Callable[[], Sequence[VirtualKey]],
-        named: Callable[[str], VirtualKey | None],
+        keys: KeysInForce,
         ledger: Ledger,
         clock: Clock,
         log: Log,
@@ -118,7 +118,6 @@ class BudgetService:
         self.alerts = alerts
         self._settings = settings
         self._keys = keys
-        self._named = named
         self._ledger = ledger
         self._clock = clock
         self._log = log
@@ -135,7 +134,7 @@ class BudgetService:
         """
         now_ns = self._clock.wall_ns()
         self.budgets.configure(self._limits(), now_ns, self._percents())
-        self._show_refusals(self._keys())
+        self._show_refusals(self._keys.keys)
         charges = await load_budgets(self.budgets, self._ledger, now_ns)
         self._charged_this_month = await charged_by_owner(charges["month"])
         if (known := await self.alerts.restore()) is not None:
@@ -163,7 +162,7 @@ class BudgetService:
     def keys_changed(self) -> None:
         """Obey the budgets of the keys that are in force now."""
         self._tell(self.budgets.configure(self._limits(), self._clock.wall_ns(), self._percents()))
-        self._show_refusals(self._keys())
+        self._show_refusals(self._keys.keys)
 
     def key_changed(self, key: VirtualKey) -> None:
         """Obey the budgets of one key as it is now. Takes as long with ten thousand keys as with one."""
@@ -316,18 +315,19 @@ class BudgetService:
         """What the metrics show: every budget, and the month by the ledger for every key, from zero; as many of each
         kind as there are series.
         """
-        return money_figures(
-            self.budgets, self._keys(), self._named, self._charged_this_month, self._clock.wall_ns()
-        )
+        return money_figures(self.budgets, self._keys, self._charged_this_month, self._clock.wall_ns())
 
     def _limits(self) -> dict[Holder, Budget]:
         """Every budget of the keys and teams in force."""
-        return {**budgets_of_keys(self._keys()), **{("team", team): own for team, own in self._settings.teams.items()}}
+        return {
+            **budgets_of_keys(self._keys.keys),
+            **{("team", team): own for team, own in self._settings.teams.items()},
+        }
 
     def _percents(self) -> dict[Holder, tuple[int, ...]]:
         """The percentages that are told of a key's or a team's budgets, where they are not the usual ones."""
         return {
-            **percents_of_keys(self._keys()),
+            **percents_of_keys(self._keys.keys),
             **{("team", team): alert for team, alert in self._settings.alerts.items()},
         }
 
@@ -371,5 +371,5 @@ class BudgetService:
             self.alerts.tell(crossing)
 
     def _team_of(self, name: str) -> str | None:
-        key = self._named(name)
+        key = self._keys.named(name)
         return None if key is None else key.team

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
 from gateway.core.headers import noted
+from gateway.core.json_weight import LONG
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
@@ -25,6 +26,7 @@ from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sound
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
+from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
 from gateway.server.downstream import Downstream
@@ -79,6 +81,7 @@ class ChatOperation:
     context: int | None = None
     heard: Heard | None = None
     _input_tokens: int | None = None
+    _works: dict[tuple[int, bool], RequestedWork] = field(default_factory=dict)
 
     @property
     def stream(self) -> bool:
@@ -159,7 +162,21 @@ class ChatOperation:
             return ""
         return chat_cost_reason(target, self._work(target, exact=True))
 
+    def weigh(self, targets: Sequence[Target]) -> None:
+        """Work out, ahead of ``cost_bound``, what the request may cost at these: of a long one that takes long."""
+        for target in targets:
+            if target.operation == "chat":
+                self._work(target, exact=True)
+                self._work(target, exact=False)
+
     def _work(self, target: Target, *, exact: bool) -> RequestedWork:
+        """What is asked of a target; worked out once."""
+        known = self._works.get((id(target), exact))
+        if known is None:
+            known = self._works[id(target), exact] = self._work_out(target, exact=exact)
+        return known
+
+    def _work_out(self, target: Target, *, exact: bool) -> RequestedWork:
         request, _ = without_withheld(self.request, target.upstream.pass_fields)
         request, _ = rewritten(request, target.rewrites)  # it may lose the client's bound
         body, bound = request.body, request.max_output_tokens
@@ -222,6 +239,8 @@ class ChatEndpoint:
         )
         if any(target.operation != "chat" for target in route.targets):
             route = await self._offer_images(operation, route, flux)
+        if len(body) > LONG:
+            await off_loop(operation.weigh, route.targets)
         again = is_sdk_retry(scope)
         exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
         facts.counted = True

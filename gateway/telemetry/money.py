@@ -55,7 +55,9 @@ class MoneySources:
 def money_gauges(money: MoneySources) -> Iterator[Gauge]:
     """All of them."""
     yield from _of_budgets("key", "A key's budget", ("key", "team"), money.budgets.keys)
-    yield from _of_budgets("key_model", "A key's budget for some models", ("key", "team", "model"), money.budgets.models)
+    yield from _of_budgets(
+        "key_model", "A key's budget for some models", ("key", "team", "model"), money.budgets.models
+    )
     yield from _of_budgets("team", "A team's budget", ("team",), money.budgets.teams)
     yield (
         "gateway_ledger_charged_usd",

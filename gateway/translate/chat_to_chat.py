@@ -181,6 +181,8 @@ class ChatConversation(ConversationState):
         stream, context = self._stream, self._context.context
         yield from offloaded(stream.received)
         stated = believed(stream.usage, self._request, context, request_bytes=self._sent, answer_bytes=stream.received)
+        if stated is None:
+            yield from offloaded(self._request.size)  # its tokens are counted
         usage = stream.usage = as_asked(stated or self.estimate(), self._request.body, self._context.target.model)
         if stream.accumulator is not None:
             if stated is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.core.types import Usage
 from gateway.telemetry.exposition import Exposed, number_text
-from gateway.telemetry.metrics import BudgetFigure, FinishedExchange, Metrics, MoneySources, UpstreamCost
+from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, FinishedExchange, Metrics, MoneySources, UpstreamCost
 from gateway.telemetry.series import MAX_SERIES, LabelSpace
 from scripts.docs.markdown import code, page, table
 
@@ -113,7 +113,11 @@ def observed() -> Metrics:
         auth_failures=lambda: 0,
         admin_auth_failures=lambda: 0,
         money=lambda: MoneySources(
-            [BudgetFigure("k", "t", 1, 1), BudgetFigure("k", "t", 1, 1, "m"), BudgetFigure("", "t", 1, 1)],
+            BudgetFigures(
+                keys=[BudgetFigure("k", "t", 1, 1)],
+                models=[BudgetFigure("k", "t", 1, 1, "m")],
+                teams=[BudgetFigure("", "t", 1, 1)],
+            ),
             [("k", "t", 1)],
         ),
         catalogue_age=lambda: 1,

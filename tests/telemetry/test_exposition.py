@@ -18,6 +18,7 @@ from prometheus_client.utils import floatToGoString
 
 from gateway.core.types import Usage
 from gateway.runtime.in_turns import in_turns
+from gateway.runtime.tasks import TrackedTasks
 from gateway.telemetry.exposition import (
     CONTENT_TYPE_OPENMETRICS,
     CONTENT_TYPE_TEXT,
@@ -161,7 +162,7 @@ async def test_others_have_their_turn_while_a_scrape_is_written() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    pinging = asyncio.create_task(ping())
+    pinging = TrackedTasks(lambda *_: None).spawn(ping(), "ping")
     metrics = many_series()
     await asyncio.sleep(0)
     before = turns

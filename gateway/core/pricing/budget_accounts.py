@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind
@@ -68,16 +67,10 @@ class Account:
         charged = self.charged
         return {percent for percent in percents if charged and charged * 100 >= limit.amount * percent}
 
-    def exceeded(
-        self, holder: Holder, limit: Budget, amount: int | None, own: int, zone: tzinfo
-    ) -> Exceeded | None:
-        """The refusal of ``amount``, None if ``limit`` has room for it. ``own``: what the request has reserved."""
-        reserved = self.reserved - own
-        used = self.charged + reserved
-        if used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount:
-            return None
-        reserved = max(0, reserved)  # an earlier period's reservation is in none of this one's
-        return Exceeded(holder, limit, self.period, amount, self.charged, reserved, zone, held=self.held)
+    def has_room(self, limit: Budget, amount: int | None, own: int) -> bool:
+        """Whether ``amount``, or anything if that is None, fits into ``limit``. ``own``: what of it is reserved."""
+        used = self.charged + self.reserved - own
+        return used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount
 
 
 KEPT_PERIODS = 3

@@ -39,6 +39,7 @@ SET_BACK_NS = 60 * 1_000_000_000
 
 _KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 
+_Wanted = tuple[Mapping[Holder, Budget], Mapping[Holder, tuple[int, ...]]]
 _NO_ALERTS: Mapping[Holder, tuple[int, ...]] = MappingProxyType({})
 
 
@@ -83,7 +84,7 @@ class Budgets:
         for holder, accounts in self._holders.items():
             if holder not in limits:
                 accounts.limit = None
-        return self._apply(*self._models.configure(limits), limits, wall_ns, alerts)
+        return self._apply(*self._models.configure(limits), (limits, alerts), wall_ns)
 
     def configure_key(
         self, key: str, limits: Mapping[Holder, Budget], wall_ns: int, alerts: Mapping[Holder, tuple[int, ...]]
@@ -91,18 +92,11 @@ class Budgets:
         """``configure`` for the budgets of one key, in a time that does not grow with the number of the others."""
         if (own := self._holders.get(("key", key))) is not None and ("key", key) not in limits:
             own.limit = None
-        return self._apply(*self._models.configure_key(key, limits), limits, wall_ns, alerts)
+        return self._apply(*self._models.configure_key(key, limits), (limits, alerts), wall_ns)
 
-    def _apply(
-        self,
-        new: Iterable[Holder],
-        gone: Iterable[Holder],
-        limits: Mapping[Holder, Budget],
-        wall_ns: int,
-        alerts: Mapping[Holder, tuple[int, ...]],
-    ) -> list[Crossing]:
+    def _apply(self, new: list[Holder], gone: list[Holder], wanted: _Wanted, wall_ns: int) -> list[Crossing]:
         """Set these budgets. ``new``: those by model that begin now; ``gone``: those that are over."""
-        periods = self.periods(wall_ns)
+        (limits, alerts), periods = wanted, self.periods(wall_ns)
         for holder in gone:
             del self._holders[holder]  # what is not reserved on any more would be out of date if it came back
         for holder in new:
@@ -360,7 +354,10 @@ class Budgets:
     def _exceeded(self, holder: Holder, limit: Budget, amount: int | None, own: int = 0) -> Exceeded | None:
         """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""
         account = self._accounts_of(holder).account(self._periods[limit.period])
-        return account.exceeded(holder, limit, amount, own, self._zone)
+        if account.has_room(limit, amount, own):
+            return None
+        reserved = max(0, account.reserved - own)  # an earlier period's reservation is in none of this one's
+        return Exceeded(holder, limit, account.period, amount, account.charged, reserved, self._zone, held=account.held)
 
     def _reserve(
         self,

@@ -48,7 +48,7 @@ class ModelBudgets:
     def configure_key(self, key: str, holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
         """``configure`` for the patterns of one key."""
         before = self._patterns.pop(key, {})
-        now = {holder[2]: holder for holder in holders if len(holder) == 3}
+        now: dict[str, Holder] = {holder[2]: holder for holder in holders if len(holder) == 3}
         if now:
             self._patterns[key] = now
         new, gone = now.keys() - before.keys(), before.keys() - now.keys()
