@@ -64,11 +64,11 @@ def weighing_held(monkeypatch: pytest.MonkeyPatch, module: Any) -> Iterator[tupl
     held, go = threading.Event(), threading.Event()
     weigh = module.too_heavy
 
-    def held_back(data: bytes) -> bool:
+    def held_back(data: bytes, *most: int) -> bool:
         if len(data) > LONG and not go.is_set():
             held.set()
             assert go.wait(PATIENCE / 2), "on the loop: pings were not answered"
-        return bool(weigh(data))
+        return bool(weigh(data, *most))
 
     monkeypatch.setattr(module, "too_heavy", held_back)
     yield held, go
