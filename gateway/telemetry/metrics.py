@@ -194,7 +194,7 @@ class Metrics:
         route = route if route in space.routes else OTHER
         model = model if model in space.models else OTHER
         upstream = upstream if upstream in space.upstreams else OTHER
-        key = key if key in space.keys else OTHER
+        key = key if key is not None and key in space.keys else OTHER
         team = team if team in space.teams else OTHER
         status = str(finished.status) if 100 <= finished.status <= 599 else OTHER
         self._requests.of((route, model, upstream, status, key, team)).value += 1
