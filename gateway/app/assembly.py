@@ -75,7 +75,7 @@ def build_services(
     budgets = BudgetService(
         Budgets(config.time_zone, clock.wall_ns(), lambda model: services.snapshot.routes.names_of(model)),
         budget_settings(config),
-        keys=lambda: keyring.keys,
+        keys=keyring,
         ledger=ledger,
         clock=clock,
         log=log,

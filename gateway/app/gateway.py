@@ -331,7 +331,7 @@ class Gateway:
         return AdminSource(
             door=door,
             open_metrics=lambda: self.config.admin.open_metrics,
-            metrics=services.metrics.render,
+            metrics=services.metrics.pieces,
             usage=self._usage,
             upstreams=self._upstreams,
             keys=build_key_service(
@@ -354,8 +354,9 @@ class Gateway:
 
     def _key_changed(self, key: StoredKey) -> None:
         services = self.services
-        services.metrics.configure(labels(self.config, self._keyring.keys))
-        services.budgets.keys_changed()
+        services.metrics.name_key(key.name, key.settings.team)
+        if (known := self._keyring.named(key.name)) is not None:
+            services.budgets.key_changed(known)
         services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:

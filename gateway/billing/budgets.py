@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn, Protocol, cast
 
+from gateway.billing.budget_figures import KeysInForce as KeysInForce
+from gateway.billing.budget_figures import budgets_of_keys as budgets_of_keys
+from gateway.billing.budget_figures import charged_by_owner, money_figures, percents_of_keys
 from gateway.billing.refusals import BudgetRefusals
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError
@@ -31,7 +34,7 @@ from gateway.runtime.ports import Clock
 from gateway.stores.base import AlertRecords, Ledger
 from gateway.stores.records import Held, KnownAlerts
 from gateway.telemetry.log import Log
-from gateway.telemetry.metrics import BudgetFigure, Metrics, MoneySources
+from gateway.telemetry.metrics import Metrics, MoneySources
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the ledger's month, and at reservations that are held too long."""
@@ -96,7 +99,7 @@ def _hold(budgets: Budgets, held: Held) -> None:
 class BudgetService:
     """Every budget of the running gateway, and what is used of it.
 
-    ``keys``: the virtual keys in force. ``alerts``: where crossings are sent.
+    ``alerts``: where crossings are sent.
     """
 
     def __init__(
@@ -104,7 +107,7 @@ class BudgetService:
         budgets: Budgets,
         settings: BudgetSettings,
         *,
-        keys: Callable[[], Sequence[VirtualKey]],
+        keys: KeysInForce,
         ledger: Ledger,
         clock: Clock,
         log: Log,
@@ -131,9 +134,9 @@ class BudgetService:
         """
         now_ns = self._clock.wall_ns()
         self.budgets.configure(self._limits(), now_ns, self._percents())
-        self._show_refusals()
+        self._show_refusals(self._keys.keys)
         charges = await load_budgets(self.budgets, self._ledger, now_ns)
-        self._charged_this_month = _by_owner(charges["month"])
+        self._charged_this_month = await charged_by_owner(charges["month"])
         if (known := await self.alerts.restore()) is not None:
             self._remember(known)
 
@@ -159,7 +162,13 @@ class BudgetService:
     def keys_changed(self) -> None:
         """Obey the budgets of the keys that are in force now."""
         self._tell(self.budgets.configure(self._limits(), self._clock.wall_ns(), self._percents()))
-        self._show_refusals()
+        self._show_refusals(self._keys.keys)
+
+    def key_changed(self, key: VirtualKey) -> None:
+        """Obey the budgets of one key as it is now. Takes as long with ten thousand keys as with one."""
+        limits, alerts = budgets_of_keys((key,)), percents_of_keys((key,))
+        self._tell(self.budgets.configure_key(key.name, limits, self._clock.wall_ns(), alerts))
+        self._show_refusals((key,))
 
     async def watch(self) -> None:
         """Renew the ledger's month and give up what was held too long, every LOOK_EVERY seconds, for ever."""
@@ -170,7 +179,8 @@ class BudgetService:
                 month = self.budgets.periods(now_ns)["month"]
                 if self.budgets.set_back:
                     await self._recount(now_ns)
-                self._charged_this_month = _by_owner(await self._ledger.charged_since(month.start_ns, month.end_ns))
+                charges = await self._ledger.charged_since(month.start_ns, month.end_ns)
+                self._charged_this_month = await charged_by_owner(charges)
             except GatewayError:
                 pass  # the ledger has said so in the log; the last figures stand
             await asyncio.sleep(LOOK_EVERY)
@@ -304,35 +314,27 @@ class BudgetService:
     # Shown
 
     def figures(self) -> MoneySources:
-        """What the metrics show: every budget, and the month by the ledger for every key, from zero."""
-        keys = {key.name: key for key in self._keys()}
-        charged = {(key.name, key.team): 0 for key in keys.values()}
-        charged.update((owner, nano) for owner, nano in self._charged_this_month.items() if nano or owner in charged)
-        return MoneySources(
-            budgets=list(self._budget_figures(keys)),
-            charged=[(key, team, nano) for (key, team), nano in charged.items()],
-        )
-
-    def _budget_figures(self, keys: Mapping[str, VirtualKey]) -> Iterable[BudgetFigure]:
-        for state in self.budgets.states(self._clock.wall_ns()):
-            kind, name, *pattern = state.holder
-            if kind == "team":
-                yield BudgetFigure("", name, state.limit.amount, state.charged)
-            elif (key := keys.get(name)) is not None:
-                yield BudgetFigure(name, key.team, state.limit.amount, state.charged, "".join(pattern))
+        """What the metrics show: every budget, and the month by the ledger for every key, from zero; as many of each
+        kind as there are series.
+        """
+        return money_figures(self.budgets, self._keys, self._charged_this_month, self._clock.wall_ns())
 
     def _limits(self) -> dict[Holder, Budget]:
         """Every budget of the keys and teams in force."""
-        return {**budgets_of_keys(self._keys()), **{("team", team): own for team, own in self._settings.teams.items()}}
+        return {
+            **budgets_of_keys(self._keys.keys),
+            **{("team", team): own for team, own in self._settings.teams.items()},
+        }
 
     def _percents(self) -> dict[Holder, tuple[int, ...]]:
         """The percentages that are told of a key's or a team's budgets, where they are not the usual ones."""
-        percents: dict[Holder, tuple[int, ...]] = {("key", key.name): key.alert for key in self._keys() if key.alert}
-        percents.update({("team", team): alert for team, alert in self._settings.alerts.items()})
-        return percents
+        return {
+            **percents_of_keys(self._keys.keys),
+            **{("team", team): alert for team, alert in self._settings.alerts.items()},
+        }
 
-    def _show_refusals(self) -> None:
-        for key in self._keys():
+    def _show_refusals(self, keys: Iterable[VirtualKey]) -> None:
+        for key in keys:
             if key.budget is not None or key.model_budgets or key.team in self._settings.teams:
                 self._metrics.budget_may_refuse(key.name, key.team)
 
@@ -371,23 +373,5 @@ class BudgetService:
             self.alerts.tell(crossing)
 
     def _team_of(self, name: str) -> str | None:
-        return next((key.team for key in self._keys() if key.name == name), None)
-
-
-def budgets_of_keys(keys: Iterable[VirtualKey]) -> dict[Holder, Budget]:
-    """Every budget of these keys: for all they use, and for some models."""
-    limits: dict[Holder, Budget] = {}
-    for key in keys:
-        if key.budget is not None:
-            limits["key", key.name] = key.budget
-        for pattern, budget in key.model_budgets:
-            limits["key", key.name, pattern] = budget
-    return limits
-
-
-def _by_owner(charges: Charges) -> dict[tuple[str, str | None], int]:
-    """The charges by key and team."""
-    sums: dict[tuple[str, str | None], int] = {}
-    for (key, team, _), nano in charges.items():
-        sums[key, team] = sums.get((key, team), 0) + nano
-    return sums
+        key = self._keys.named(name)
+        return None if key is None else key.team

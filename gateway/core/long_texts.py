@@ -38,7 +38,7 @@ def loads(data: bytes) -> Any:
     if len(data) >= LONG:
         rest, texts = _without_long_texts(data)
         if texts:
-            document, found = _replaced(orjson.loads(rest), lambda text: _text_at(text, texts))
+            document, found = _with_texts(rest, texts)
             if found == len(texts):
                 return document
             # A name was long, or stood there twice, or the document has such places of its own.
@@ -68,6 +68,14 @@ def dumps(document: Any) -> bytes:
     return b"".join(pieces)
 
 
+def _with_texts(rest: bytes, texts: list[str]) -> tuple[Any, int]:
+    """The document with its long texts in their places, and how many were put there."""
+    try:
+        return _replaced(orjson.loads(rest), lambda text: _text_at(text, texts))
+    except orjson.JSONDecodeError:
+        return None, 0  # of the whole document the parser says where the fault is
+
+
 def _without_long_texts(data: bytes) -> tuple[bytes, list[str]]:
     """The document with a place for each long text, and these texts."""
     kept: list[bytes] = []
@@ -79,7 +87,8 @@ def _without_long_texts(data: bytes) -> tuple[bytes, list[str]]:
             break
         if closing - opening > _LONG_TEXT and _is_plain(data, opening + 1, closing):
             kept += (data[done : opening + 1], (_PLACE % len(texts)).encode())
-            texts.append(data[opening + 1 : closing].decode("ascii"))
+            with memoryview(data) as view:
+                texts.append(str(view[opening + 1 : closing], "ascii"))  # copied once
             done = closing
         opening = data.find(b'"', closing + 1)
     kept.append(data[done:])

@@ -81,7 +81,7 @@ class ChatOperation:
     heard: Heard | None = None
     _input_tokens: int | None = None
     _shape: bytes | None = None
-    _worked_out: dict[tuple[int, bool], RequestedWork] = field(default_factory=dict)
+    _works: dict[tuple[int, bool], RequestedWork] = field(default_factory=dict)
 
     @property
     def stream(self) -> bool:
@@ -172,13 +172,19 @@ class ChatOperation:
         self.input_tokens()
         for target in targets:
             if target.operation == "chat":
-                self._worked_out |= {(id(target), exact): self._work(target, exact=exact) for exact in (False, True)}
+                self._work(target, exact=True)
+                self._work(target, exact=False)
 
     def _work(self, target: Target, *, exact: bool) -> RequestedWork:
-        """What the request asks for; the bounds that must hold if ``exact``, else a quick guess."""
-        known = self._worked_out.get((id(target), exact))
-        if known is not None:
-            return known
+        """What the request asks of a target; the bounds that must hold if ``exact``, else a quick guess. It is worked
+        out once.
+        """
+        known = self._works.get((id(target), exact))
+        if known is None:
+            known = self._works[id(target), exact] = self._reckoned(target, exact=exact)
+        return known
+
+    def _reckoned(self, target: Target, *, exact: bool) -> RequestedWork:
         request, _ = without_withheld(self.request, target.upstream.pass_fields)
         request, _ = rewritten(request, target.rewrites)  # it may lose the client's bound
         body, bound, choices = request.body, request.max_output_tokens, request.n

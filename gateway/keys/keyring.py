@@ -21,6 +21,8 @@ from gateway.stores.key_records import StoredKey
 REMEMBERED_NS = 600 * 1_000_000_000
 """How long a revoked key is still named in metrics: the longest that most requests run."""
 
+_NEVER_NS = 2**63
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -34,6 +36,8 @@ class Keyring:
     """``stored``: the store's keys. ``any_stored``: whether it has, or ever had, one.
 
     ``on_change``: told of every key that ``change`` has changed, when it is in force.
+
+    A change takes as long with ten thousand keys as with one: it touches what is known of the one key.
     """
 
     def __init__(self, pepper: Pepper, stored: Iterable[StoredKey], any_stored: bool, clock: Clock) -> None:
@@ -44,9 +48,13 @@ class Keyring:
         self._stored = {key.name: key for key in stored}
         self._file_keys: tuple[VirtualKey, ...] = ()
         self._file_names: frozenset[str] = frozenset()
+        self._file_index: dict[bytes, _Entry] = {}
         self._index: dict[bytes, _Entry] = {}
         self._found: dict[bytes, _Entry] = {}  # by SHA-256: those of the index that have been asked for
         self._revoked: dict[bytes, _Entry] = {}
+        self._known: dict[str, VirtualKey] = {}  # of the store, by name, those revoked too
+        self._keys: tuple[VirtualKey, ...] | None = None
+        self._keys_until_ns = 0  # when one of ``_keys`` is not to be named any more
         self._changing = asyncio.Lock()
         self._rebuild()
 
@@ -64,18 +72,35 @@ class Keyring:
     @property
     def keys(self) -> tuple[VirtualKey, ...]:
         """Every key, each name once; also those revoked a moment ago, as requests of theirs may still run."""
-        since_ns = self._clock.wall_ns() - REMEMBERED_NS
-        stored = (
-            key
-            for key in self._stored.values()
-            if key.name not in self._file_names and (key.revoked_at_ns is None or key.revoked_at_ns >= since_ns)
-        )
-        return (*self._file_keys, *(key.virtual_key() for key in stored))
+        if self._keys is None or self._clock.wall_ns() >= self._keys_until_ns:
+            self._keys, self._keys_until_ns = self._named_now()
+        return self._keys
+
+    def _named_now(self) -> tuple[tuple[VirtualKey, ...], int]:
+        """``keys``, and until when they stay the same if none is changed: Unix time in nanoseconds."""
+        now_ns = self._clock.wall_ns()
+        until_ns = _NEVER_NS
+        named: list[VirtualKey] = [*self._file_keys]
+        for name, key in self._stored.items():
+            if name in self._file_names:
+                continue
+            if key.revoked_at_ns is not None:
+                if now_ns >= key.revoked_at_ns + REMEMBERED_NS:
+                    continue
+                until_ns = min(until_ns, key.revoked_at_ns + REMEMBERED_NS)
+            named.append(self._known[name])
+        return tuple(named), until_ns
+
+    def named(self, name: str) -> VirtualKey | None:
+        """The key of that name: the file's, or else the store's, also if it is revoked."""
+        if name in self._file_names:
+            return next(key for key in self._file_keys if key.name == name)
+        return self._known.get(name)
 
     @property
     def stored(self) -> tuple[VirtualKey, ...]:
         """The store's keys that were not revoked, also those that the file shadows."""
-        return tuple(key.virtual_key() for key in self._stored.values() if key.revoked_at_ns is None)
+        return tuple(self._known[key.name] for key in self._stored.values() if key.revoked_at_ns is None)
 
     def configure(self, file_keys: Iterable[VirtualKey]) -> None:
         """Take these keys of the file, and no others of it, from now on."""
@@ -88,9 +113,8 @@ class Keyring:
         entry = self._found.get(digest)
         if entry is not None and self._in_force(entry):
             return entry.key
-        entry = self._index.get(
-            self.pepper.digest_of(digest)
-        )  # also of a key that is over, so that all refusals take as long
+        # Also of a key that is over, so that all refusals take as long.
+        entry = self._entry(self.pepper.digest_of(digest))
         if entry is None or not self._in_force(entry):
             return None
         self._found[digest] = entry
@@ -104,7 +128,7 @@ class Keyring:
         refusals; a key that was over before this process began is not known any more.
         """
         hidden = self.pepper.digest_of(digest)
-        if (entry := self._index.get(hidden)) is not None:
+        if (entry := self._entry(hidden)) is not None:
             return entry.key, "the key is over: expired, or replaced by rotation"
         entry = self._revoked.get(hidden)
         if entry is None:
@@ -115,23 +139,41 @@ class Keyring:
         """Change the store by ``work``; what comes of it is in force when this returns. Raises what ``work`` raises."""
         async with self._changing:  # one at a time, or an older state of a key could be put over a newer one
             key = await work()
-            self._stored[key.name] = key
+            if (before := self._stored.get(key.name)) is not None:
+                self._forget(before)
+            self._take(key)
             self.any_stored = True
-            self._rebuild()
+            self._keys = None
         self.on_change(key)
         return key
 
+    def _entry(self, hidden: bytes) -> _Entry | None:
+        entry = self._file_index.get(hidden)
+        return self._index.get(hidden) if entry is None else entry
+
     def _rebuild(self) -> None:
-        """Swap the index whole: a look-up sees all of a change or nothing of it."""
-        index: dict[bytes, _Entry] = {}
-        revoked: dict[bytes, _Entry] = {}
-        for key in self._stored.values():
-            if key.revoked_at_ns is not None or key.name in self._file_names:
-                revoked[key.digest] = _Entry(key.virtual_key(), key.revoked_at_ns)
-                continue
-            known, expires = key.virtual_key(), key.settings.expires_at_ns
-            index[key.digest] = _Entry(known, expires)
-            for digest, until_ns in key.old(0):  # at any time; ``find`` looks at the clock
-                index[digest] = _Entry(known, until_ns if expires is None else min(until_ns, expires))
-        index.update((self.pepper.digest_of(key.digest), _Entry(key, None)) for key in self._file_keys)
-        self._index, self._revoked, self._found = index, revoked, {}
+        """Make everything anew, after a change of the file's keys."""
+        self._index, self._found, self._revoked, self._known = {}, {}, {}, {}
+        for key in list(self._stored.values()):
+            self._take(key)
+        self._file_index = {self.pepper.digest_of(key.digest): _Entry(key, None) for key in self._file_keys}
+        self._keys = None
+
+    def _take(self, key: StoredKey) -> None:
+        """Know a key by its digests. Nothing is awaited, so that a look-up sees all of a change or nothing of it."""
+        self._stored[key.name] = key
+        known = self._known[key.name] = key.virtual_key()
+        if key.revoked_at_ns is not None or key.name in self._file_names:
+            self._revoked[key.digest] = _Entry(known, key.revoked_at_ns)
+            return
+        expires = key.settings.expires_at_ns
+        self._index[key.digest] = _Entry(known, expires)
+        for digest, until_ns in key.old(0):  # at any time; ``find`` looks at the clock
+            self._index[digest] = _Entry(known, until_ns if expires is None else min(until_ns, expires))
+
+    def _forget(self, key: StoredKey) -> None:
+        """Know a key no longer by any of its digests."""
+        self._found = {}
+        self._revoked.pop(key.digest, None)
+        for digest in (key.digest, *(digest for digest, _ in key.old(0))):
+            self._index.pop(digest, None)

@@ -19,6 +19,9 @@ from gateway.server.state import ListenerState
 READ_AHEAD = 64 * 1024
 """Bytes of a body that are kept for the application before reading is paused."""
 
+AT_ONCE = 256 * 1024
+"""Bytes of a whole answer that are written at once: the kernel takes megabytes in one call, which takes its time."""
+
 _BODILESS = (204, 304)
 
 
@@ -173,8 +176,22 @@ class RequestCycle:
             headers = [*headers, *self.cors]
         head = response_head(status, self._state.date, headers, close=not self.keep_alive)
         self._begin()
-        self._transport.write(head if self._bodiless else head + body)
+        if self._bodiless or len(body) <= AT_ONCE:
+            self._transport.write(head if self._bodiless else head + body)
+        elif not await self._write_in_turns(head, body):
+            return
         self._finish()
+
+    async def _write_in_turns(self, head: bytes, body: bytes) -> bool:
+        """Write megabytes in parts, between which everything else has its turn. False if the client left meanwhile."""
+        self._transport.write(head)
+        with memoryview(body) as view:
+            for start in range(0, len(body), AT_ONCE):
+                await (self._flow.drain() if self._flow.writing_paused else asyncio.sleep(0))
+                if self.disconnected:
+                    return False
+                self._transport.write(bytes(view[start : start + AT_ONCE]))
+        return not self.disconnected
 
     def piece(self, data: bytes) -> bool:
         """Write a piece of a chunked answer at once; False if that is not possible now, and ``send`` must do it."""

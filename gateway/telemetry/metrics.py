@@ -1,32 +1,33 @@
-"""The metrics of the gateway, for Prometheus. The only file that knows prometheus_client.
+"""The metrics of the gateway, for Prometheus.
 
-Observations go into plain dictionaries (telemetry/series.py) on the event loop; a scrape turns them into text. Labels
+Observations go into plain dictionaries (telemetry/series.py) on the event loop; a scrape turns them into text, piece by
+piece (telemetry/exposition.py). Labels
 take configured values only; any other value, and a missing one, is ``other``. A missing team is empty. Money is kept in
 whole nano-dollars and divided at the scrape, so that the counters match the ledger exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import Literal
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.exposition import generate_latest as plain_text
-from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE_OPENMETRICS
-from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_text
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
-
 from gateway.core.pricing.prices import usd_number
 from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER, Usage
+from gateway.telemetry.exposition import (
+    CONTENT_TYPE_OPENMETRICS,
+    CONTENT_TYPE_TEXT,
+    Buckets,
+    Exposed,
+    label_text,
+    pieces,
+)
 from gateway.telemetry.finished import FinishedExchange as FinishedExchange
 from gateway.telemetry.finished import UpstreamCost as UpstreamCost
 from gateway.telemetry.money import BudgetFigure as BudgetFigure
+from gateway.telemetry.money import BudgetFigures as BudgetFigures
 from gateway.telemetry.money import MoneySources as MoneySources
 from gateway.telemetry.money import money_gauges
 from gateway.telemetry.recent_traffic import RecentTraffic
@@ -64,7 +65,7 @@ class Sources:
     catalogue_age: Callable[[], int]
 
 
-class Metrics(Collector):
+class Metrics:
     """All metrics of the gateway. To be called from the event loop's thread only."""
 
     def __init__(self, version: str, space: LabelSpace, recent: RecentTraffic | None = None) -> None:
@@ -120,8 +121,6 @@ class Metrics(Collector):
         self._refused = counts("gateway_budget_refused_total", "Requests refused for want of budget.", ("key", "team"))
         self._make_distributions()
         self.configure(space)
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
 
     def _make_distributions(self) -> None:
         self._duration = Family(
@@ -154,9 +153,15 @@ class Metrics(Collector):
         self._space = replace(
             space,
             routes=space.routes | self._listed_routes,
-            keys=space.keys | {ANONYMOUS},
-            teams=space.teams | {NO_TEAM},
+            keys={*space.keys, ANONYMOUS},
+            teams={*space.teams, NO_TEAM},
         )
+
+    def name_key(self, key: str, team: str | None) -> None:
+        """Accept this key and its team as labels, until the next ``configure``."""
+        self._space = replace(self._space, keys=_with(self._space.keys, key))
+        if team is not None:
+            self._space = replace(self._space, teams=_with(self._space.teams, team))
 
     def name_routes(self, routes: frozenset[str]) -> None:
         """Accept these routes as labels, also after a reload."""
@@ -189,7 +194,7 @@ class Metrics(Collector):
         route = route if route in space.routes else OTHER
         model = model if model in space.models else OTHER
         upstream = upstream if upstream in space.upstreams else OTHER
-        key = key if key in space.keys else OTHER
+        key = key if key is not None and key in space.keys else OTHER
         team = team if team in space.teams else OTHER
         status = str(finished.status) if 100 <= finished.status <= 599 else OTHER
         self._requests.of((route, model, upstream, status, key, team)).value += 1
@@ -263,39 +268,42 @@ class Metrics(Collector):
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The scrape's body and its content type: OpenMetrics where ``accept`` names it, else Prometheus's own text."""
-        if "application/openmetrics-text" in accept:
-            body: bytes = openmetrics_text(self._registry)  # type: ignore[no-untyped-call]
-            return body, CONTENT_TYPE_OPENMETRICS
-        return plain_text(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+        body, content_type = self.pieces(accept)
+        return b"".join(body), content_type
 
-    def collect(self) -> Iterator[Metric]:
-        """Every family as it is now, for the registry."""
+    def pieces(self, accept: str = "") -> tuple[Iterator[bytes], str]:
+        """``render`` in pieces, each the work of a moment; some are empty. What was counted is as it was when the first
+        one was asked for.
+        """
+        openmetrics = "application/openmetrics-text" in accept
+        return (
+            pieces(self.exposed(), openmetrics=openmetrics),
+            CONTENT_TYPE_OPENMETRICS if openmetrics else CONTENT_TYPE_TEXT,
+        )
+
+    def exposed(self) -> Iterator[Exposed]:
+        """Every metric as it is now."""
         counted = (
             *(self._requests, self._tokens, self._images, self._unpriced, self._unpriced_tokens),
             *(self._attempts, self._failovers, self._crossed, self._refused),
         )
         money = (self._cost, self._upstream_cost)
         distributions = (self._duration, self._first_token, self._overhead, self._ledger_wait)
-        for family in counted:
-            yield _counter(family, float)
-        for family in money:
-            yield _counter(family, usd_number)
-        for distribution in distributions:
-            yield _histogram(distribution)
-        dropped = CounterMetricFamily(
-            "gateway_series_dropped_total", "Observations folded into `other` for want of series.", labels=("metric",)
-        )
-        for each in (*counted, *money, *distributions):
-            if each.dropped:
-                dropped.add_metric((each.name,), each.dropped)
-        yield dropped
-        yield _gauge(
-            "gateway_requests_in_flight",
-            "Requests being served.",
-            ("route",),
-            (((route,), number) for route, number in self._in_flight.items()),
-        )
-        yield _gauge("gateway_build_info", "Always 1; its label is the version.", ("version",), [((self._version,), 1)])
+        # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
+        taken = [
+            *(_counter(family, [count.value for count in family.values()]) for family in counted),
+            *(_counter(family, [count.value for count in family.values()], usd_number) for family in money),
+            *map(_histogram, distributions),
+            _dropped((*counted, *money, *distributions)),
+            _gauge(
+                "gateway_requests_in_flight",
+                "Requests being served.",
+                ("route",),
+                [((route,), number) for route, number in self._in_flight.items()],
+            ),
+            _gauge("gateway_build_info", "Always 1; its label is the version.", ("version",), [((self._version,), 1)]),
+        ]
+        yield from taken
         if self._sources is not None:
             yield from _from_sources(self._sources)
             for gauge in money_gauges(self._sources.money()):
@@ -312,33 +320,50 @@ def _count_tokens(tokens: Family[Count], usage: Usage, owner: tuple[str, str, st
             tokens.of((*owner, type)).value += number
 
 
-def _known(value: str | None, values: frozenset[str]) -> str:
+def _known(value: str | None, values: Set[str]) -> str:
     return value if value is not None and value in values else OTHER
 
 
-def _counter(family: Family[Count], convert: Callable[[int], float]) -> Metric:
-    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, count in family:
-        metric.add_metric(labels, convert(count.value))
-    return metric
+def _with(values: Set[str], value: str) -> Set[str]:
+    if isinstance(values, set):
+        values.add(value)
+        return values
+    return {*values, value}
 
 
-def _histogram(family: Family[Distribution]) -> Metric:
-    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, distribution in family:
-        bounds = [*map(floatToGoString, distribution.bounds), "+Inf"]
-        metric.add_metric(labels, list(zip(bounds, distribution.cumulative(), strict=True)), distribution.sum)
-    return metric
+def _counter(family: Family[Count], values: Sequence[int], convert: Callable[[int], float] = int) -> Exposed:
+    series = ((text, convert(value)) for text, value in zip(family.texts(), values, strict=False))
+    return Exposed(family.name.removesuffix("_total"), family.help, "counter", family.labels, series)
 
 
-def _gauge(name: str, help: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    metric = GaugeMetricFamily(name, help, labels=labels)
-    for values, number in samples:
-        metric.add_metric(values, number)
-    return metric
+def _histogram(family: Family[Distribution]) -> Exposed:
+    found = family.values()
+    values = [Buckets(one.counts(), one.sum) for one in found]
+    series = zip(family.texts(), values, strict=False)
+    return Exposed(family.name, family.help, "histogram", family.labels, series, found[0].bounds if found else ())
 
 
-def _from_sources(sources: Sources) -> Iterator[Metric]:
+def _gauge(name: str, help: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], float]]) -> Exposed:
+    text = label_text(labels)
+    return Exposed(name, help, "gauge", labels, ((text(values), number) for values, number in samples))
+
+
+def _total(name: str, help: str, labels: tuple[str, ...], samples: Iterable[tuple[tuple[str, ...], int]]) -> Exposed:
+    text = label_text(labels)
+    series = ((text(values), number) for values, number in samples)
+    return Exposed(name.removesuffix("_total"), help, "counter", labels, series)
+
+
+def _dropped(families: Iterable[Family[Count] | Family[Distribution]]) -> Exposed:
+    return _total(
+        "gateway_series_dropped_total",
+        "Observations folded into `other` for want of series.",
+        ("metric",),
+        [((family.name,), family.dropped) for family in families if family.dropped],
+    )
+
+
+def _from_sources(sources: Sources) -> Iterator[Exposed]:
     yield _gauge(
         "gateway_endpoint_available",
         "1 if an endpoint takes requests, 0 while it is ejected.",
@@ -359,11 +384,15 @@ def _from_sources(sources: Sources) -> Iterator[Metric]:
     )
     meaning = "Days since the built-in prices were last looked through."
     yield _gauge("gateway_catalogue_age_days", meaning, (), [((), sources.catalogue_age())])
-    failures = CounterMetricFamily("gateway_auth_failures_total", "Requests with a missing or wrong key.")
-    failures.add_metric((), sources.auth_failures())
-    yield failures
-    guesses = CounterMetricFamily(
-        "gateway_admin_auth_failures_total", "Requests to the admin listener with a missing or wrong admin key."
+    yield _total(
+        "gateway_auth_failures_total",
+        "Requests with a missing or wrong key.",
+        (),
+        [((), sources.auth_failures())],
     )
-    guesses.add_metric((), sources.admin_auth_failures())
-    yield guesses
+    yield _total(
+        "gateway_admin_auth_failures_total",
+        "Requests to the admin listener with a missing or wrong admin key.",
+        (),
+        [((), sources.admin_auth_failures())],
+    )

@@ -7,12 +7,13 @@ A family holds at most ``MAX_SERIES`` label sets. Observations of further label 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Generic, TypeVar
 
 from gateway.core.types import OTHER
+from gateway.telemetry.exposition import label_text
 
 MAX_SERIES = 2_000
 
@@ -27,8 +28,8 @@ class LabelSpace:
     models: frozenset[str] = frozenset()
     upstreams: frozenset[str] = frozenset()
     endpoints: frozenset[str] = frozenset()
-    keys: frozenset[str] = frozenset()
-    teams: frozenset[str] = frozenset()
+    keys: Set[str] = frozenset()
+    teams: Set[str] = frozenset()
 
 
 class Count:
@@ -58,6 +59,10 @@ class Distribution:
         """How many observations were at most each bound, and last how many there were."""
         return list(accumulate(self._counts))
 
+    def counts(self) -> list[int]:
+        """How many observations each bucket has at this moment."""
+        return self._counts.copy()
+
 
 S = TypeVar("S", Count, Distribution)
 
@@ -69,7 +74,7 @@ class Family(Generic[S]):
         ``other``.
     """
 
-    __slots__ = ("_kept", "_make", "_series", "dropped", "help", "labels", "name")
+    __slots__ = ("_kept", "_label_text", "_make", "_series", "_texts", "dropped", "help", "labels", "name")
 
     def __init__(self, name: str, help: str, labels: Labels, make: Callable[[], S], *, kept: int = 0) -> None:
         self.name = name
@@ -79,6 +84,8 @@ class Family(Generic[S]):
         self._make: Callable[[], S] = make
         self._kept = kept
         self._series: dict[Labels, S] = {}
+        self._label_text = label_text(labels)
+        self._texts: list[str] = []
 
     def of(self, labels: Labels) -> S:
         """The series with these values, or the one of ``other`` if there is no room for it."""
@@ -87,6 +94,18 @@ class Family(Generic[S]):
 
     def __iter__(self) -> Iterator[tuple[Labels, S]]:
         return iter(list(self._series.items()))
+
+    def values(self) -> list[S]:
+        """All series, in the order in which they began, as ``texts`` has them."""
+        return list(self._series.values())
+
+    def texts(self) -> Iterator[str]:
+        """The labels of every series as a scrape has them; each is written once. Series may begin meanwhile."""
+        texts = self._texts
+        for place, labels in enumerate(list(self._series)):
+            if place == len(texts):
+                texts.append(self._label_text(labels))
+            yield texts[place]
 
     def _new(self, labels: Labels) -> S:
         if len(self._series) >= MAX_SERIES:

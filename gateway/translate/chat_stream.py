@@ -155,8 +155,9 @@ class ChatStream:
         """Take a whole answer, written as the events that would have said the same. Returns an Outcome if it ends
         badly.
         """
-        self._parser = SSEParser(2 * WHOLE_ANSWER_LIMIT)  # a whole text is one event now
-        return self._feed(b"".join(events))
+        self.received += sum(map(len, events))
+        # A whole text is one event now, of megabytes if it is a picture: nothing is joined and taken apart again.
+        return self._taken([Event(event[6:-2], None, event) for event in events])
 
     def _at_an_event(self, size: int) -> bool:
         """Whether ``size`` bytes of whole events may be taken without the parser."""
@@ -179,6 +180,9 @@ class ChatStream:
                 self._ended = True  # the answer is whole, and the parser is of no further use
                 return None
             return outcome or Outcome("sse_event_too_big", self.phase, 200, detail=str(error))
+        return self._taken(events)
+
+    def _taken(self, events: list[Event | Comment]) -> Outcome | None:
         outcome = self._too_big() or self._take_all(events)
         if self._work.overdrawn(events, self.progress, self._parser.silent) and outcome is None:
             self._ended = self._ended or self.ending.finished
@@ -238,7 +242,7 @@ class ChatStream:
             return self._take_odd(event, error)
         facts = chunk_facts(chunk, self._request.n, event.event)
         plain = facts.meaningful and not (facts.tidied or self.pictures)
-        if plain and len(event.raw) - len(event.data) <= BARE_EVENT:
+        if plain and len(event.raw) <= LONG and len(event.raw) - len(event.data) <= BARE_EVENT:
             self._plain.learn(event.data, chunk, event.raw, any_text=self.accumulator is None)
         else:
             self._plain.forget()

@@ -37,16 +37,10 @@ from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_chunk import completion_as_chunks
-from gateway.wire.chat_event import (
-    parsed_strictly,
-)
+from gateway.wire.chat_event import parsed_strictly
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.pictures_as_chat import as_completion, delta_of_images, with_images
-from gateway.wire.sse import (
-    DONE,
-    begins_like_events,
-    encode_event,
-)
+from gateway.wire.sse import DONE, begins_like_events, encode_event
 from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json

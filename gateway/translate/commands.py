@@ -247,15 +247,17 @@ def receive_body(limit: int, beginning: Beginning | None = None) -> Generator[Co
 
     ``beginning``: what has been received of it; None for nothing yet.
     """
-    body = bytearray(beginning.data if beginning is not None else b"")
-    while len(body) <= limit and not (beginning is not None and beginning.ended):
+    pieces = [beginning.data] if beginning is not None else []
+    size = sum(map(len, pieces))
+    while size <= limit and not (beginning is not None and beginning.ended):
         piece = yield RECEIVE[Awaiting.CONTENT]
         assert isinstance(piece, bytes)
         if not piece:
             break
-        body += piece
-    yield from offloaded(len(body))
-    return bytes(body)
+        pieces.append(piece)
+        size += len(piece)
+    yield from offloaded(size)
+    return b"".join(pieces)
 
 
 def offloaded(size: int) -> Generator[Command, Result, None]:

@@ -20,7 +20,7 @@ from gateway.core.images.types import ImageFacts, ImageFormat, ImagesRequest, Ma
 from gateway.core.long_texts import dumps
 from gateway.core.types import Usage
 from gateway.translate.asked_cost import charged
-from gateway.translate.commands import Command, Emit, Fetch, Result
+from gateway.translate.commands import Command, Emit, Fetch, Result, offloaded
 from gateway.translate.presenting import Delivering, Emitting, checked, linked, progress_comment
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.base64_text import encoded_base64
@@ -116,6 +116,7 @@ class ImagesPresenter:
                 if self.tells_cost:
                     cost = AnswerCost(None) if delivered else (yield from charged())
                     usage = cost.in_usage(usage)
+                yield from offloaded(len(brought.b64 or ""))
                 yield Emit(self._completed(brought, facts, usage))
             delivered.append(replace(brought, b64=None) if self.stream else brought)
         if trouble is not None and not delivered:

@@ -226,7 +226,7 @@ def completion_as_chunks(completion: dict[str, Any]) -> list[bytes]:
         raise ValueError("choices is not an array")
     if len(choices) > MAX_CHOICES:
         raise ValueError(f"it has more than {MAX_CHOICES} choices")
-    return [*(encode_event(dump_json(chunk)) for chunk in _chunks_of(completion, choices)), DONE]
+    return [*(encode_event(dump_json(chunk, heavy=True)) for chunk in _chunks_of(completion, choices)), DONE]
 
 
 def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from gateway.core import long_texts
 from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.core.json_weight import MOST_MEMBERS, marks_in, structure, too_heavy
 from gateway.wire.cut_characters import mended_escapes, mended_text
@@ -21,7 +22,8 @@ from gateway.wire.nesting import writable_depth
 _LONGEST_INT64 = 20  # digits of 2**64 - 1, or of -(2**63) with its sign
 _SHORTEST_BEYOND = 19  # digits of -(2**63) - 1
 
-_NINTH = slice(_SHORTEST_BEYOND // 2 - 1, None, _SHORTEST_BEYOND // 2)
+_STEP = _SHORTEST_BEYOND // 2
+_LOOKED_THROUGH = _STEP * 64 * 1024  # bytes at a time, for which no other thread runs
 _DIGITS_AS_ZEROS = bytes(ord("0") if digit in b"0123456789" else ord(".") for digit in range(256))
 _BETWEEN_NUMBERS = bytes.maketrans(b',:[]{}"', b" " * 7)
 
@@ -46,7 +48,7 @@ def loads(body: bytes) -> Any:
     if too_heavy(body, marks=marks):
         raise _invalid(f"it holds more than {MOST_MEMBERS} values and names (an array or object counts twice)")
     try:
-        document = orjson.loads(body)
+        document = long_texts.loads(body)
     except orjson.JSONDecodeError as error:
         body = mended_text(mended_escapes(body.removeprefix(_BYTE_ORDER_MARK))).encode()
         document = _loads_mended(body, error)
@@ -64,13 +66,21 @@ def _refuse_integers_beyond_64_bits(body: bytes, document: Any) -> None:
     Only a long run of digits can be one: every ninth byte is looked at, of which such a run has two, and then the
     document's numbers. Only a text whose document has a number so large is examined itself.
     """
-    if b"00" not in body[_NINTH].translate(_DIGITS_AS_ZEROS) or not _has_large_double(document):
+    if not _may_have_long_digits(body) or not _has_large_double(document):
         return
     for number in _numbers(body):
         digits = number.decode()
         # The length is looked at first: converting thousands of digits takes quadratic time, and Python refuses to.
         if len(digits) > _LONGEST_INT64 or not -(1 << 63) <= int(digits) < 1 << 64:
             raise _invalid(f"the integer {shorten(digits)} does not fit in 64 bits")
+
+
+def _may_have_long_digits(body: bytes) -> bool:
+    for start in range(0, len(body), _LOOKED_THROUGH):
+        part = body[start + _STEP - 1 : start + _LOOKED_THROUGH + _STEP : _STEP]  # and one byte of the next part
+        if b"00" in part.translate(_DIGITS_AS_ZEROS):
+            return True
+    return False
 
 
 def _numbers(body: bytes) -> Iterator[bytes]:

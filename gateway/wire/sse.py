@@ -154,7 +154,7 @@ class SSEParser:
                 start = after
             elif self._begun or source[line] != _COLON:
                 self._begun = True
-                self._field(_part(source, line, end))
+                self._field(source, line, end)
             else:
                 found.append(Comment(_value(_part(source, line, end), 1)))
                 start = after
@@ -183,13 +183,16 @@ class SSEParser:
         self._event = None
         self._begun = False
 
-    def _field(self, line: bytes) -> None:
+    def _field(self, source: bytes | bytearray, start: int, end: int) -> None:
         """Record one line of an event. ``id`` and ``retry`` matter only to clients that reconnect; comments are
         ignored.
         """
-        if line.startswith(b"data:"):
-            self._data.append(_value(line, 5))
-        elif line == b"data":
+        if source.startswith(b"data:", start, end):
+            begin = start + 5
+            self._data.append(_part(source, begin + source.startswith(b" ", begin, end), end))
+            return
+        line = _part(source, start, end)
+        if line == b"data":
             self._data.append(b"")
         else:
             self.silent += 1
@@ -242,7 +245,7 @@ def encode_event(data: bytes, event: bytes | None = None) -> bytes:
     if b"\n" in data or b"\r" in data:
         data = b"\ndata: ".join(_LINE_END.split(data))
     if event is None:
-        return b"data: " + data + b"\n\n"
+        return b"".join((b"data: ", data, b"\n\n"))  # copied once: it may be a picture
     if b"\n" in event or b"\r" in event:
         raise ValueError("an event's name is one line")
     return b"event: " + event + b"\ndata: " + data + b"\n\n"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client.core import Metric
-
 from gateway.core.types import Usage
-from gateway.telemetry.metrics import BudgetFigure, FinishedExchange, Metrics, MoneySources, UpstreamCost
+from gateway.telemetry.exposition import Exposed, number_text
+from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, FinishedExchange, Metrics, MoneySources, UpstreamCost
 from gateway.telemetry.series import MAX_SERIES, LabelSpace
 from scripts.docs.markdown import code, page, table
 
@@ -73,8 +72,8 @@ class Unlabelled(Exception):
 
 def metrics() -> Iterator[MetricFacts]:
     """Every metric of the gateway, in the order of a scrape."""
-    for metric in observed().collect():
-        if not metric.samples:
+    for metric in observed().exposed():
+        if not list(metric.series):
             raise Unlabelled(f"{metric.name} has no series: observe it in scripts/docs/metrics.py")
         yield _facts(metric)
 
@@ -114,7 +113,11 @@ def observed() -> Metrics:
         auth_failures=lambda: 0,
         admin_auth_failures=lambda: 0,
         money=lambda: MoneySources(
-            [BudgetFigure("k", "t", 1, 1), BudgetFigure("k", "t", 1, 1, "m"), BudgetFigure("", "t", 1, 1)],
+            BudgetFigures(
+                keys=[BudgetFigure("k", "t", 1, 1)],
+                models=[BudgetFigure("k", "t", 1, 1, "m")],
+                teams=[BudgetFigure("", "t", 1, 1)],
+            ),
             [("k", "t", 1)],
         ),
         catalogue_age=lambda: 1,
@@ -132,11 +135,6 @@ def observed() -> Metrics:
     return metrics
 
 
-def _facts(metric: Metric) -> MetricFacts:
-    names = {sample.name for sample in metric.samples}
-    labels = tuple(dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le"))
-    bounds = dict.fromkeys(sample.labels["le"] for sample in metric.samples if "le" in sample.labels)
-    name = metric.name if metric.type == "histogram" else names.pop()
-    return MetricFacts(
-        name, metric.type, labels, metric.documentation, tuple(each for each in bounds if each != "+Inf")
-    )
+def _facts(metric: Exposed) -> MetricFacts:
+    name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+    return MetricFacts(name, metric.type, metric.labels, metric.help, tuple(map(number_text, metric.bounds)))

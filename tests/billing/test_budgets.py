@@ -60,7 +60,7 @@ class Office:
         self.service = BudgetService(
             self.budgets,
             settings,
-            keys=lambda: self.keys,
+            keys=self,
             ledger=cast("Any", self.ledger),
             clock=self.calendar,
             log=cast("Any", self.log),
@@ -68,6 +68,9 @@ class Office:
             alerts=self.alerts,
         )
         self.service.keys_changed()
+
+    def named(self, name: str) -> VirtualKey | None:
+        return next((key for key in self.keys if key.name == name), None)
 
     def reserve(self, amount: int | None, key: VirtualKey = ALICE, id: str = "one") -> Reservation:
         return self.service.reserve(id, key, "gpt-4o", amount, NOW)
@@ -386,8 +389,7 @@ class TestABudgetForSomeModels:
     def test_is_a_figure_of_its_own(self) -> None:
         office = Office(self.KEY)
         office.service.settle(office.reserve(4 * CENT, self.KEY), booked(4 * CENT))
-        shown = [figure for figure in office.service.figures().budgets if figure.model]
-        assert shown == [
+        assert list(office.service.figures().budgets.models) == [
             BudgetFigure("alice", "growth", 5 * CENT, 4 * CENT, "gpt-4o*"),
             BudgetFigure("alice", "growth", CENT, 0, "flux-*"),
         ]
@@ -522,15 +524,58 @@ class TestWhatTheMetricsShow:
         office = Office()
         office.service.settle(office.reserve(5 * CENT), booked(5 * CENT))
         office.reserve(CENT)
-        assert list(office.service.figures().budgets) == [
-            BudgetFigure("alice", "growth", 10 * CENT, 5 * CENT),
-            BudgetFigure("", "growth", 100 * CENT, 5 * CENT),
-        ]
+        shown = office.service.figures().budgets
+        assert list(shown.keys) == [BudgetFigure("alice", "growth", 10 * CENT, 5 * CENT)]
+        assert list(shown.teams) == [BudgetFigure("", "growth", 100 * CENT, 5 * CENT)]
 
     def test_no_budget_of_a_key_that_is_gone(self) -> None:
         office = Office()
         office.keys = (BOB,)
-        assert [shown.key for shown in office.service.figures().budgets] == [""]
+        assert list(office.service.figures().budgets.keys) == []
+        assert [shown.team for shown in office.service.figures().budgets.teams] == ["growth"]
+
+    def test_figures_are_made_while_they_are_gone_through(self) -> None:
+        keys = [VirtualKey(f"key-{number}", budget=Budget(CENT, "month")) for number in range(5)]
+        office = Office(*keys)
+        asked: list[object] = []
+        state = office.budgets.state
+        office.budgets.state = lambda holder, now: asked.append(holder) or state(holder, now)  # type: ignore[method-assign]
+        figures = iter(office.service.figures().budgets.keys)
+        assert asked == []
+        assert next(figures).key == "key-0"
+        assert asked == [("key", "key-0")]
+
+
+class TestOneKeyAmongTenThousand:
+    """A change of one key leaves the others alone: with all of them looked at, everybody waited a quarter second."""
+
+    def test_only_its_own_budgets_are_set(self) -> None:
+        keys = [VirtualKey(f"key-{number}", budget=Budget(CENT, "month")) for number in range(10_000)]
+        office = Office(*keys)
+        del office.keys  # whoever asks for all of them fails
+        more = replace(keys[7], budget=Budget(5 * CENT, "day"), model_budgets=(("gpt-4o*", Budget(CENT, "day")),))
+        office.service.key_changed(more)
+        state, of_model = (office.budgets.state(one, NOW) for one in (("key", "key-7"), ("key", "key-7", "gpt-4o*")))
+        assert state is not None
+        assert of_model is not None
+        assert (state.limit, of_model.limit) == (Budget(5 * CENT, "day"), Budget(CENT, "day"))
+        office.service.key_changed(replace(more, budget=None, model_budgets=()))
+        assert office.budgets.state(("key", "key-7"), NOW) is None
+        assert office.budgets.state(("key", "key-7", "gpt-4o*"), NOW) is None
+        assert len(office.budgets.limited_holders()) == 9_999 + len(office.service._settings.teams)
+
+    def test_it_comes_to_the_same_as_setting_all_of_them(self) -> None:
+        one, all_of_them = Office(ALICE, BOB, CAROL), Office(ALICE, BOB, CAROL)
+        for office in (one, all_of_them):
+            office.service.settle(office.reserve(5 * CENT), booked(5 * CENT))
+        lowered = replace(ALICE, budget=Budget(5 * CENT, "month"), model_budgets=(("gpt-4o", Budget(CENT, "week")),))
+        for changed in (lowered, ALICE, replace(ALICE, budget=None), lowered):
+            one.service.key_changed(changed)
+            all_of_them.keys = (changed, BOB, CAROL)
+            all_of_them.service.keys_changed()
+            assert one.budgets.states(NOW) == all_of_them.budgets.states(NOW)
+            assert one.alerts.told == all_of_them.alerts.told
+        assert one.alerts.told
 
     @pytest.mark.parametrize("when", ["start", "later"])
     def test_the_month_by_the_ledger_for_every_key_from_zero(self, when: str) -> None:

@@ -72,3 +72,12 @@ def test_padding_stands_at_the_end_only(broken):
     assert not is_base64(broken)
     with pytest.raises(ValueError, match=r"\w"):
         decoded_base64(broken)
+
+
+def test_a_fault_beside_a_long_text_is_told_as_the_parser_tells_it() -> None:
+    broken = b'{"a":"' + b"x" * (2 << 20) + b'","b":}'
+    with pytest.raises(orjson.JSONDecodeError) as whole:
+        orjson.loads(broken)
+    with pytest.raises(orjson.JSONDecodeError) as told:
+        loads(broken)
+    assert str(told.value) == str(whole.value)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
+from types import SimpleNamespace
 from typing import Any, cast
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -176,7 +177,7 @@ class Stage:
         budgets = BudgetService(
             Budgets(UTC, clock.wall_ns()),
             settings or BudgetSettings({}),
-            keys=lambda: [key],
+            keys=cast("Any", SimpleNamespace(keys=[key], named=lambda _: key)),
             ledger=cast("Any", self.ledger),
             clock=clock,
             log=cast("Any", self.log),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from gateway.core.errors import StoreError
 from gateway.core.types import Budget, VirtualKey
 from gateway.keys.hashing import Pepper, new_key
-from gateway.keys.keyring import Keyring
+from gateway.keys.keyring import REMEMBERED_NS, Keyring
 from gateway.stores.key_records import KeyMissing, KeySettings, StoredKey
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.store import SQLiteKeys, pepper_file
@@ -265,3 +266,66 @@ async def test_a_lost_pepper_is_told_before_anybody_is_served(ledger: SQLiteLedg
         await open_ring(ledger)
     with pytest.raises(StoreError, match="GATEWAY_KEY_PEPPER is not the pepper"):
         await Keyring.open(SQLiteKeys(ledger.path, ledger), pepper_file(ledger.path), "ab" * 32, Clock())
+
+
+class TestOneKeyAmongMany:
+    """A change touches what is known of its key, and comes to the same as reading everything anew."""
+
+    async def test_others_are_not_looked_at(self) -> None:
+        ring = ring_of(*(stored(f"key-{number}", f"gw-{number}") for number in range(1_000)))
+        entries, named = dict(ring._index), dict(ring._known)
+        assert (await ring.change(change_to(stored("key-7", "gw-new")))).name == "key-7"
+        assert [name for name, key in ring._known.items() if named.get(name) is not key] == ["key-7"]
+        changed = {digest for digest, entry in ring._index.items() if entries.get(digest) is not entry}
+        assert changed == {PEPPER.digest(b"gw-new")}
+        assert who(ring, "gw-new") == "key-7"
+        assert who(ring, "gw-7") is None
+
+    async def test_whatever_is_done_the_same_keys_open(self) -> None:
+        clock = Clock()
+        first = stored("alice", "gw-alice")
+        rotated = replace(first, digest=PEPPER.digest(b"gw-second"), old_digest=first.digest, old_until_ns=NOW + HOUR)
+        again = replace(
+            rotated,
+            digest=PEPPER.digest(b"gw-third"),
+            old_digest=rotated.digest,
+            old_until_ns=NOW + HOUR,
+            older=((first.digest, NOW + HOUR),),
+        )
+        revoked = replace(again, revoked_at_ns=NOW)
+        ring, seen = ring_of(first, clock=clock), ("gw-alice", "gw-second", "gw-third", "gw-file")
+        for key in (rotated, again, replace(again, old_digest=None, old_until_ns=None, older=()), revoked):
+            await ring.change(change_to(key))
+            anew = ring_of(key, clock=clock)
+            assert [who(ring, one) for one in seen] == [who(anew, one) for one in seen]
+            assert [ring.former(sha256(one)) for one in seen] == [anew.former(sha256(one)) for one in seen]
+            assert ring.keys == anew.keys
+            assert ring.named("alice") == key.virtual_key()
+
+    async def test_the_files_key_of_the_same_name_stays_in_force(self) -> None:
+        ring = ring_of(stored("alice", "gw-alice"))
+        ring.configure([VirtualKey("alice", sha256("gw-file"), rpm=5)])
+        await ring.change(change_to(stored("alice", "gw-other")))
+        assert who(ring, "gw-file") == "alice"
+        assert who(ring, "gw-other") is None
+        named = ring.named("alice")
+        assert named is not None
+        assert named.rpm == 5
+        assert [key.name for key in ring.keys] == ["alice"]
+        ring.configure([])
+        assert who(ring, "gw-other") == "alice"
+
+    async def test_a_revoked_key_is_named_for_as_long_as_its_requests_may_run(self) -> None:
+        clock = Clock()
+        ring = ring_of(stored("alice", "gw-alice"), clock=clock)
+        await ring.change(change_to(replace(stored("alice", "gw-alice"), revoked_at_ns=NOW)))
+        assert [key.name for key in ring.keys] == ["alice"]
+        clock.wall = NOW + REMEMBERED_NS
+        assert ring.keys == ()
+
+
+def change_to(key: StoredKey) -> Callable[[], Awaitable[StoredKey]]:
+    async def work() -> StoredKey:
+        return key
+
+    return work

@@ -10,7 +10,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.core.types import Usage
-from gateway.telemetry.metrics import BudgetFigure, FinishedExchange, Metrics, MoneySources
+from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, FinishedExchange, Metrics, MoneySources
 from gateway.telemetry.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
 
 USD = 1_000_000_000
@@ -74,7 +74,10 @@ def all_that_the_contract_names(metrics: Metrics) -> None:
         auth_failures=lambda: 3,
         admin_auth_failures=lambda: 5,
         money=lambda: MoneySources(
-            budgets=[BudgetFigure("alice", "growth", 50 * USD, 40 * USD), BudgetFigure("", "growth", 500 * USD, 0)],
+            budgets=BudgetFigures(
+                keys=[BudgetFigure("alice", "growth", 50 * USD, 40 * USD)],
+                teams=[BudgetFigure("", "growth", 500 * USD, 0)],
+            ),
             charged=[("alice", "growth", 7 * USD)],
         ),
         catalogue_age=lambda: 12,

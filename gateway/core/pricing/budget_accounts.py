@@ -67,6 +67,11 @@ class Account:
         charged = self.charged
         return {percent for percent in percents if charged and charged * 100 >= limit.amount * percent}
 
+    def has_room(self, limit: Budget, amount: int | None, own: int) -> bool:
+        """Whether ``amount``, or anything if that is None, fits into ``limit``. ``own``: what of it is reserved."""
+        used = self.charged + self.reserved - own
+        return used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount
+
 
 KEPT_PERIODS = 3
 """Periods of a kind, beside the current one, whose accounts are kept in case the clock is set back to them."""
@@ -93,6 +98,27 @@ class HolderAccounts:
         if account is None or account.period.start_ns != period.start_ns:
             account = self._accounts[period.kind] = self._turn_to(period, account)
         return account
+
+    def load(self, period: BudgetPeriod, charged: int) -> None:
+        """Start a current period from what was charged; percentages reached by it count as alerted."""
+        account = self.account(period)
+        account.charged = charged
+        if self.limit is not None and self.limit.period == period.kind:
+            account.alerted = account.reached(self.limit, self.percents)
+
+    def at_least(self, period: BudgetPeriod, charged: int) -> None:
+        """``load``, if less is charged."""
+        if self.account(period).charged < charged:
+            self.load(period, charged)
+
+    def crossed(self, holder: Holder, account: Account) -> list[Crossing]:
+        """The alerts for percentages that ``account`` has newly reached of the budget."""
+        limit = self.limit
+        if limit is None or limit.period != account.period.kind:
+            return []
+        new = sorted(account.reached(limit, self.percents) - account.alerted)
+        account.alerted.update(new)
+        return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
 
     def accounts(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> Sequence[Account]:
         """``account`` of each of these periods. The mapping must not be changed afterwards: it is asked for again and

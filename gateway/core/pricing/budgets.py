@@ -39,6 +39,7 @@ SET_BACK_NS = 60 * 1_000_000_000
 
 _KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 
+_Wanted = tuple[Mapping[Holder, Budget], Mapping[Holder, tuple[int, ...]]]
 _NO_ALERTS: Mapping[Holder, tuple[int, ...]] = MappingProxyType({})
 
 
@@ -80,11 +81,22 @@ class Budgets:
         Returns the alerts of percentages that a lowered or new budget has already reached. A raised budget may raise an
         alert again.
         """
-        periods = self.periods(wall_ns)
         for holder, accounts in self._holders.items():
             if holder not in limits:
                 accounts.limit = None
-        new, gone = self._models.configure(limits)
+        return self._apply(*self._models.configure(limits), (limits, alerts), wall_ns)
+
+    def configure_key(
+        self, key: str, limits: Mapping[Holder, Budget], wall_ns: int, alerts: Mapping[Holder, tuple[int, ...]]
+    ) -> list[Crossing]:
+        """``configure`` for the budgets of one key, in a time that does not grow with the number of the others."""
+        if (own := self._holders.get(("key", key))) is not None and ("key", key) not in limits:
+            own.limit = None
+        return self._apply(*self._models.configure_key(key, limits), (limits, alerts), wall_ns)
+
+    def _apply(self, new: list[Holder], gone: list[Holder], wanted: _Wanted, wall_ns: int) -> list[Crossing]:
+        """Set these budgets. ``new``: those by model that begin now; ``gone``: those that are over."""
+        (limits, alerts), periods = wanted, self.periods(wall_ns)
         for holder in gone:
             del self._holders[holder]  # what is not reserved on any more would be out of date if it came back
         for holder in new:
@@ -107,7 +119,7 @@ class Budgets:
         already.
         """
         for kind, amount in charged.items():
-            self._load(self._accounts_of(holder), kind, whole_amount(amount))
+            self._accounts_of(holder).load(self._periods[kind], whole_amount(amount))
 
     def load_model(self, key: str, model: str, charged: Mapping[PeriodKind, int]) -> None:
         """``load`` for one model of a key, as the books name it; once for each."""
@@ -116,7 +128,8 @@ class Budgets:
         holders = [self._accounts_of(holder) for holder in self._models.holders(key, names)]
         for kind, amount in charged.items():
             for accounts in holders if counted is None else (counted, *holders):
-                self._load(accounts, kind, accounts.account(self._periods[kind]).charged + whole_amount(amount))
+                period = self._periods[kind]
+                accounts.load(period, accounts.account(period).charged + whole_amount(amount))
 
     def untold(self, told: Mapping[tuple[Holder, int], Collection[int]]) -> list[Crossing]:
         """The alerts of percentages that are reached and were not told, though their charges were loaded.
@@ -144,14 +157,14 @@ class Budgets:
                 continue
             sums: dict[int, int] = {}
             for holder, nano in charged_by_holder(charged).items():
-                self._at_least(self._accounts_of(holder), period.kind, nano)
+                self._accounts_of(holder).at_least(period, nano)
             for (key, model), nano in charged_by_model(charged).items():
                 names = self._models.names(model)
                 counted = self._models.counted(key, names)
                 for accounts in (counted, *map(self._accounts_of, self._models.holders(key, names))):
                     if accounts is not None:
                         sums[id(accounts)] = sums.get(id(accounts), 0) + nano
-                        self._at_least(accounts, period.kind, sums[id(accounts)])
+                        accounts.at_least(period, sums[id(accounts)])
 
     def is_open(self, id: str) -> bool:
         """Whether a request of that id runs, or is held."""
@@ -306,8 +319,7 @@ class Budgets:
         accounts = self._holders.get(holder)
         if accounts is None:
             return 0, 0
-        account = accounts.account(period)
-        return account.charged, account.reserved
+        return (account := accounts.account(period)).charged, account.reserved
 
     def state(self, holder: Holder, wall_ns: int) -> BudgetState | None:
         """The state of a holder's budget; None if it has none."""
@@ -317,9 +329,13 @@ class Budgets:
         account = accounts.account(self.periods(wall_ns)[accounts.limit.period])
         return BudgetState(holder, accounts.limit, account.period, account.charged, account.reserved, account.held)
 
+    def limited_holders(self) -> list[Holder]:
+        """Who has a budget."""
+        return [holder for holder, accounts in self._holders.items() if accounts.limit is not None]
+
     def states(self, wall_ns: int) -> list[BudgetState]:
         """The state of every budget."""
-        states = (self.state(holder, wall_ns) for holder in self._holders)
+        states = (self.state(holder, wall_ns) for holder in self.limited_holders())
         return [state for state in states if state is not None]
 
     def _accounts_of(self, holder: Holder) -> HolderAccounts:
@@ -331,11 +347,9 @@ class Budgets:
     def _exceeded(self, holder: Holder, limit: Budget, amount: int | None, own: int = 0) -> Exceeded | None:
         """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""
         account = self._accounts_of(holder).account(self._periods[limit.period])
-        reserved = account.reserved - own
-        used = account.charged + reserved
-        if used < limit.amount if amount is None else amount == 0 or used + amount <= limit.amount:
+        if account.has_room(limit, amount, own):
             return None
-        reserved = max(0, reserved)  # an earlier period's reservation is in none of this one's
+        reserved = max(0, account.reserved - own)  # an earlier period's reservation is in none of this one's
         return Exceeded(holder, limit, account.period, amount, account.charged, reserved, self._zone, held=account.held)
 
     def _reserve(
@@ -371,22 +385,6 @@ class Budgets:
             if reservation.holders[0][:2] == ("key", key) and self._models.matches(pattern, reservation.names):
                 reservation.join(holder, accounts, self._periods)
 
-    def _load(self, accounts: HolderAccounts, kind: PeriodKind, charged: int) -> None:
-        account = accounts.account(self._periods[kind])
-        account.charged = charged
-        if accounts.limit is not None and accounts.limit.period == kind:
-            account.alerted = account.reached(accounts.limit, accounts.percents)
-
-    def _at_least(self, accounts: HolderAccounts, kind: PeriodKind, charged: int) -> None:
-        if accounts.account(self._periods[kind]).charged < charged:
-            self._load(accounts, kind, charged)
-
     def _crossed(self, holder: Holder, account: Account) -> list[Crossing]:
-        """The alerts for percentages that ``account`` has newly reached of its holder's budget."""
         accounts = self._holders.get(holder)
-        limit = None if accounts is None else accounts.limit
-        if accounts is None or limit is None or limit.period != account.period.kind:
-            return []
-        new = sorted(account.reached(limit, accounts.percents) - account.alerted)
-        account.alerted.update(new)
-        return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
+        return [] if accounts is None else accounts.crossed(holder, account)

@@ -9,6 +9,7 @@ really used.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gateway.core.pricing.budget_accounts import HolderAccounts
@@ -28,6 +29,7 @@ class ModelBudgets:
     def __init__(self, names_of: NamesOf) -> None:
         self._names_of = names_of
         self._patterns: dict[str, dict[str, Holder]] = {}
+        self._keys_of: Counter[str] = Counter()  # how many keys have a pattern
         self._meant: dict[str, tuple[str, ...]] = {}
         self._used: dict[str, dict[str, HolderAccounts]] = {}
 
@@ -38,10 +40,26 @@ class ModelBudgets:
         for holder in holders:
             if len(holder) == 3:
                 self._patterns.setdefault(holder[1], {})[holder[2]] = holder
-        patterns = {pattern for patterns in self._patterns.values() for pattern in patterns}
-        self._meant = {pattern: self._names_meant(pattern) for pattern in patterns}
+        self._keys_of = Counter(pattern for patterns in self._patterns.values() for pattern in patterns)
+        self._meant = {pattern: self._names_meant(pattern) for pattern in self._keys_of}
         now = [holder for patterns in self._patterns.values() for holder in patterns.values()]
         return [holder for holder in now if holder not in before], list(before.difference(now))
+
+    def configure_key(self, key: str, holders: Iterable[Holder]) -> tuple[list[Holder], list[Holder]]:
+        """``configure`` for the patterns of one key."""
+        before = self._patterns.pop(key, {})
+        now: dict[str, Holder] = {holder[2]: holder for holder in holders if len(holder) == 3}
+        if now:
+            self._patterns[key] = now
+        new, gone = now.keys() - before.keys(), before.keys() - now.keys()
+        self._keys_of.update(new)
+        for pattern in new:
+            self._meant.setdefault(pattern, self._names_meant(pattern))
+        for pattern in gone:
+            self._keys_of[pattern] -= 1
+            if not self._keys_of[pattern]:
+                del self._keys_of[pattern], self._meant[pattern]
+        return [now[pattern] for pattern in now if pattern in new], [before[pattern] for pattern in gone]
 
     def names(self, model: str, asked: str = "") -> tuple[str, ...]:
         """All names of a model. ``asked``: the one a client asked by, if it is another."""

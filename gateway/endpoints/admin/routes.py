@@ -4,7 +4,7 @@ listener.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from gateway.endpoints.admin.keys import key_routes
 from gateway.endpoints.admin.ledger import ledger_routes
 from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH, USAGE_PATH
 from gateway.keys.service import KeyService
+from gateway.runtime.in_turns import in_turns
 
 
 class ReloadAnswer(Protocol):
@@ -45,7 +46,7 @@ class AdminSource:
 
     door: AdminDoor
     open_metrics: Callable[[], bool]
-    metrics: Callable[[str], tuple[bytes, str]]
+    metrics: Callable[[str], tuple[Iterator[bytes], str]]
     usage: Callable[[str | None, str | None, list[str]], Awaitable[list[dict[str, Any]]]]
     upstreams: Callable[[], Awaitable[dict[str, Any]]]
     keys: KeyService
@@ -86,8 +87,8 @@ class _Admin:
         return check_and_handle
 
     async def metrics(self, request: Request) -> Response:
-        body, content_type = self._source.metrics(request.headers.get("accept", ""))
-        return Response(body, headers={"content-type": content_type})
+        pieces, content_type = self._source.metrics(request.headers.get("accept", ""))
+        return Response(await in_turns(pieces), headers={"content-type": content_type})
 
     async def usage(self, request: Request) -> Response:
         query = request.query_params

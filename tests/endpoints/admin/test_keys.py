@@ -132,7 +132,7 @@ def _source(desk: KeyService) -> AdminSource:
     return AdminSource(
         door=AdminDoor(lambda: ADMIN_KEY, lambda _: "192.0.2.1", count(0.0, 60.0).__next__),
         open_metrics=lambda: False,
-        metrics=lambda _: (b"", "text/plain"),
+        metrics=lambda _: (iter(()), "text/plain"),
         usage=nothing,
         upstreams=nothing,  # type: ignore[arg-type]  # no test here asks for them
         keys=desk,
