@@ -48,6 +48,8 @@ HEAD, BODY, ANSWER, CLOSING = ConnectionStage
 class ServerProtocol(asyncio.Protocol):
     """One client's connection; it is the ``DownstreamConnection`` in the scope of each of its requests."""
 
+    __deletable__ = ("_parser",)
+
     transport: asyncio.Transport
     _flow: FlowControl
     _scope: dict[str, Any]  # what all requests of the connection have in common
