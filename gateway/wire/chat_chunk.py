@@ -85,8 +85,8 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         if not in_order(choice, n):
             return _facts_of_odd_choices(chunk, choices, n)
     facts = _facts_in_order(choices, usage)
-    if usage is None and (facts.finish or not choices) and (usage := usage_of(chunk)) is not None:
-        return facts._replace(usage=read_usage(usage), usage_only=not choices)
+    if usage is None and (facts.finish or not choices) and (told := usage_of(chunk)) is not None:
+        return facts._replace(usage=read_usage(told), usage_only=not choices)
     return facts
 
 

@@ -21,7 +21,7 @@ from gateway.wire.nesting import writable_depth
 _LONGEST_INT64 = 20  # digits of 2**64 - 1, or of -(2**63) with its sign
 _SHORTEST_BEYOND = 19  # digits of -(2**63) - 1
 
-_NINTH = slice(_SHORTEST_BEYOND // 2 - 1, None, _SHORTEST_BEYOND // 2)
+_STEP = _SHORTEST_BEYOND // 2
 _DIGITS_AS_ZEROS = bytes(ord("0") if digit in b"0123456789" else ord(".") for digit in range(256))
 _BETWEEN_NUMBERS = bytes.maketrans(b',:[]{}"', b" " * 7)
 
@@ -63,7 +63,7 @@ def _refuse_integers_beyond_64_bits(body: bytes, document: Any) -> None:
     Only a long run of digits can be one: every ninth byte is looked at, of which such a run has two, and then the
     document's numbers. Only a text whose document has a number so large is examined itself.
     """
-    if b"00" not in body[_NINTH].translate(_DIGITS_AS_ZEROS) or not _has_large_double(document):
+    if b"00" not in body[_STEP - 1 :: _STEP].translate(_DIGITS_AS_ZEROS) or not _has_large_double(document):
         return
     for number in _numbers(body):
         digits = number.decode()

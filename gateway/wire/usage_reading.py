@@ -59,13 +59,13 @@ def read_usage(usage: object) -> Usage | None:
         return None
     if any(name in usage for name in _GOOGLES):
         return _read_googles(usage)
-    pairs = (_pair(usage, "prompt_tokens", "completion_tokens"), _pair(usage, "input_tokens", "output_tokens"))
-    stated = [pair for pair in pairs if pair is not None]
-    if not stated:
-        return None
+    usual = _pair(usage, "prompt_tokens", "completion_tokens")
+    other = _pair(usage, "input_tokens", "output_tokens")
     # A relay that writes both pairs may fill in one of them only.
-    pair = next((pair for pair in stated if any(pair)), stated[0])
-    raw = pair is not pairs[0]
+    raw = usual is None or (other is not None and any(other) and not any(usual))
+    pair = other if raw else usual
+    if pair is None:
+        return None
     prompt, completion = pair
     made = _parts(_details(usage, "completion_tokens_details", "output_tokens_details"))
     sent = _sent_parts(usage)

@@ -1,0 +1,19 @@
+"""What ``pyproject.toml`` cannot say: with PIAPI_GATEWAY_COMPILED=1 the build compiles the hot modules with mypyc.
+
+Without it, as in every installation that does not ask for it, the package is plain Python.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from setuptools import setup
+
+if os.environ.get("PIAPI_GATEWAY_COMPILED") == "1":
+    from mypyc.build import mypycify
+
+    modules = Path("scripts/compiled_modules.txt").read_text(encoding="utf-8").split()
+    setup(ext_modules=mypycify(modules, opt_level="2", debug_level="0", multi_file=True, group_name="piapi_gateway"))
+else:
+    setup()
