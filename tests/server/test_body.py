@@ -20,13 +20,22 @@ LARGE = 2 * UNCOUNTED
 
 @pytest.fixture
 async def client(serve, connect):
-    """Talks to an endpoint that gives back the size of what it read: at most 1,000 bytes, 0.1 s between pieces."""
+    """Talks to an endpoint that gives back the size of what it read: at most 1,000 bytes."""
+    return await connect(await serve(front_door(reading(idle=30, total=30))))
 
+
+@pytest.fixture
+async def hurried(serve, connect):
+    """The same, of an endpoint that waits 0.1 s between pieces, and 0.3 s for all of them."""
+    return await connect(await serve(front_door(reading(idle=0.1, total=0.3))))
+
+
+def reading(idle, total):
     async def endpoint(scope, receive, client):
-        body = await read_body(scope, receive, LIMIT, idle=0.1, total=0.3)
+        body = await read_body(scope, receive, LIMIT, idle=idle, total=total)
         await client.respond(200, (), b"%d" % len(body))
 
-    return await connect(await serve(front_door(endpoint)))
+    return endpoint
 
 
 async def test_a_body_is_read_whether_it_comes_with_the_head_or_after_it(client):
@@ -75,20 +84,20 @@ async def test_a_refused_client_that_goes_on_sending_still_gets_its_answer(clien
     assert (await client.answer()).status == 413
 
 
-async def test_a_body_that_stops_coming_is_answered_408(client):
-    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
-    answer = await client.answer()
+async def test_a_body_that_stops_coming_is_answered_408(hurried):
+    await hurried.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+    answer = await hurried.answer()
     assert answer.status == 408
     assert answer.error()["code"] == "request_timeout"
     assert answer.header("x-should-retry") == "false"
-    await client.closed()
+    await hurried.closed()
 
 
-async def test_a_body_that_trickles_is_answered_408_when_its_time_is_up(client):
-    await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n")
-    answering = asyncio.get_running_loop().create_task(client.answer())
+async def test_a_body_that_trickles_is_answered_408_when_its_time_is_up(hurried):
+    await hurried.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\n")
+    answering = asyncio.get_running_loop().create_task(hurried.answer())
     while not answering.done():
-        await client.send(b"a")
+        await hurried.send(b"a")
         await asyncio.sleep(0.02)
     assert (await answering).status == 408
 
