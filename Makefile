@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check format bench soak fuzz docs prices lock clean build-fast test-fast dist
+.PHONY: help run test test-unit check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean build-fast test-fast dist
 
 help: ## what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -88,8 +88,18 @@ dist: build/fast/.built ## the wheels, into dist/: plain Python for any machine,
 	@cp build/fast/*.whl dist/
 	@ls dist
 
-bench: $(VENV)/.dev ## measure speed and memory, beside nginx and a direct run
-	@$(BIN)/python -m bench
+bench: $(VENV)/.dev ## measure speed and memory beside the peers that are installed: six minutes
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: $(VENV)/.dev ## CPU a request and a chunk, as multiples of a fixed loop and of nginx: a minute
+	@$(BIN)/python -m bench.quick
+
+bench-peers: $(VENV)/.dev ## install what make bench measures beside us into .bench/, and name what it cannot
+	@$(BIN)/python -m bench.peers
+
+bench-results: $(VENV)/.dev ## make bench, kept in bench/results/ and written into docs/performance.md
+	@$(BIN)/python -m bench --json bench/results/$$(date -u +%Y-%m-%d-%H%M).json $(ARGS)
+	@$(BIN)/python -m bench.page
 
 MINUTES ?= 10
 KILLS ?= 1000
@@ -116,4 +126,4 @@ lock: $(VENV)/.dev ## renew the hash-locked requirements
 	@for set in build base dev docs; do scripts/lock.sh $(BIN)/uv $$set; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(FAST) build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
+	rm -rf $(VENV) $(FAST) .bench build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules

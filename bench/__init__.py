@@ -1,4 +1,4 @@
-"""Measures the gateway's speed and memory beside nginx and a direct run: ``python -m bench``.
+"""Measures the gateway's speed and memory beside its peers: ``python -m bench``.
 
-``ledger.py`` and ``pool.py`` measure one part each and run on their own.
+``quick.py`` compares commits, ``ledger.py`` and ``pool.py`` measure one part each; they run on their own.
 """

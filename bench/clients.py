@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import cast
 
@@ -62,9 +63,9 @@ class Client(asyncio.Protocol):
             self._crowd.fail("the server closed a connection")
 
     def answered(self) -> None:
-        """Ask again, or leave if the load is over."""
-        if self._crowd.running:
-            self._transport.write(next(self._requests))
+        """Ask again, or leave if the load is over or all was asked."""
+        if self._crowd.running and (request := next(self._requests, None)) is not None:
+            self._transport.write(request)
         else:
             self.close()
 
@@ -78,7 +79,7 @@ class Client(asyncio.Protocol):
 
 
 class WholeClient(Client):
-    """Reads answers that announce their length; counts them."""
+    """Reads whole answers; counts them."""
 
     _pending = b""
 
@@ -87,15 +88,12 @@ class WholeClient(Client):
             data = self._pending + data
         if not data.startswith(b"HTTP/1.1 200"):
             self.refused(data)
-            return
-        head_end = data.find(b"\r\n\r\n")
-        length = wire.LENGTH.search(data, 0, head_end) if head_end > 0 else None
-        if length is None or len(data) < head_end + 4 + int(length[1]):
+        elif wire.complete(data):
+            self._pending = b""
+            self._crowd.count += 1
+            self.answered()
+        else:
             self._pending = data
-            return
-        self._pending = b""
-        self._crowd.count += 1
-        self.answered()
 
 
 class StreamClient(Client):
@@ -127,3 +125,23 @@ class IdleClient(Client):
         if _CONTENT in data:
             self._crowd.count += 1
             self._crowd.changed.set()
+
+
+class BurstClient(StreamClient):
+    """Asks when it is told to; notes when it asked and when the first text came."""
+
+    asked = 0.0
+    first = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._crowd.open += 1
+
+    def ask(self) -> None:
+        self.asked = time.perf_counter()
+        self._transport.write(next(self._requests))
+
+    def data_received(self, data: bytes) -> None:
+        if not self.first and _CONTENT in data:
+            self.first = time.perf_counter()
+        super().data_received(data)

@@ -1,25 +1,26 @@
-"""The load on one server: many clients at once, one client with a stopwatch, or streams that are only held open."""
+"""The load on one server: many clients at once, or streams that are only held open. One client: ``stopwatch.py``."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import re
 import shutil
-import socket
-import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import uvloop
 
 from bench import wire
-from bench.clients import BenchError, Client, Crowd, IdleClient, StreamClient, WholeClient
+from bench.clients import BenchError, BurstClient, Client, Crowd, IdleClient, StreamClient, WholeClient
+from bench.processes import load_core
 
 PATIENCE = 20.0
 """Seconds that a load may take beyond its own length before it is given up."""
@@ -27,20 +28,30 @@ PATIENCE = 20.0
 STREAM_LENGTH = 30
 """Chunks of a paced stream."""
 
+_TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
 BURST = 20
 """How many idle streams may be in the making at once."""
 
 Meter = Callable[[], int]
 """Reads a figure of the measured server: nanoseconds of CPU used, or bytes of memory held."""
 
+Headers = Mapping[str, str] | None
+"""What a server's clients must send besides."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What went through in a window. ``count``: answers, or chunks of streams."""
+    """What went through in a window.
+
+    ``count``: answers, or chunks of streams. ``cpu_ns``: of the server. ``load_busy``: the part of the window in which
+    the core of the load and the mock had work.
+    """
 
     count: int
     seconds: float
     cpu_ns: int
+    load_busy: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -54,67 +65,125 @@ class Load:
             raise BenchError("nothing was answered")
         return self.cpu_ns / self.count / 1000
 
+    @property
+    def bound_by_load(self) -> bool:
+        """Whether more load could have been carried: the rate is then that of the load, not of the server."""
+        return self.load_busy > 0.97 and self.cpu_ns < 0.9e9 * self.seconds
+
+
+class _Window:
+    """From when it is made to when it is closed."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._cpu, self._idle, self._began = meter(), _idle_seconds(), time.perf_counter()
+
+    def close(self, count: int, seconds: float | None = None) -> Load:
+        """``seconds``: its length, if another has measured it."""
+        took = time.perf_counter() - self._began
+        cpu, idle = self._meter() - self._cpu, _idle_seconds() - self._idle
+        return Load(count, seconds or took, cpu, 1 - idle / took)
+
+
+def _idle_seconds() -> float:
+    """How long the load's core has had nothing to do, since the machine was started."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{load_core()}":
+            return (int(ticks[3]) + int(ticks[4])) / _TICKS
+    raise BenchError("the kernel does not say how busy a core is")
+
 
 def has_wrk(seconds: float) -> bool:
     """Whether wrk can be the load generator: it knows whole seconds only."""
     return shutil.which("wrk") is not None and seconds == int(seconds)
 
 
-def requests(port: int, connections: int, seconds: float, meter: Meter, *, wrk: bool) -> Load:
-    """Ask for whole answers on connections kept alive, on each again as soon as it is answered."""
-    asked = wire.request(wire.NOW, stream=False)
-    if not wrk:
-        return uvloop.run(_closed_loop(WholeClient, port, [[asked]] * connections, seconds, 0.05, meter))
+def requests(
+    port: int,
+    connections: int,
+    seconds: float,
+    meter: Meter,
+    *,
+    wrk: bool,
+    headers: Headers = None,
+    keys: Sequence[str] = (),
+) -> Load:
+    """Ask for whole answers on connections kept alive, on each again as soon as it is answered.
+
+    ``keys``: the virtual keys in use, one a connection.
+    """
+    asked = wire.request(wire.NOW, stream=False, headers=headers)
+    if wrk and not keys:
+        return _wrk(port, connections, seconds, meter, headers or {})
+    turns = [asked.replace(wire.KEY.encode(), key.encode()) for key in keys] or [asked]
+    clients = [[turns[index % len(turns)]] for index in range(connections)]
+    return uvloop.run(_closed_loop(WholeClient, port, clients, seconds, 0.05, meter))
+
+
+def _wrk(port: int, connections: int, seconds: float, meter: Meter, headers: Mapping[str, str]) -> Load:
+    sent = {"authorization": f"Bearer {wire.KEY}", "content-type": "application/json", **headers}
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(
-            f'wrk.method = "POST"\nwrk.body = [==[{wire.request_body(wire.NOW, stream=False).decode()}]==]\n'
-            f'wrk.headers["authorization"] = "Bearer {wire.KEY}"\nwrk.headers["content-type"] = "application/json"\n'
-        )
+        script.write(f'wrk.method = "POST"\nwrk.body = [==[{wire.request_body(wire.NOW, stream=False).decode()}]==]\n')
+        script.writelines(f'wrk.headers["{name}"] = "{value}"\n' for name, value in sent.items())
         script.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", script.name]
-        cpu, url = meter(), f"http://127.0.0.1:{port}{wire.PATH}"
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds:.0f}s",
+            f"--timeout={PATIENCE:.0f}s",
+            "-s",
+            script.name,
+        ]
+        window, url = _Window(meter), f"http://127.0.0.1:{port}{wire.PATH}"
         try:
             ran = subprocess.run([*command, url], capture_output=True, text=True, timeout=seconds + PATIENCE)
         except subprocess.TimeoutExpired:
             raise BenchError("wrk did not come to its end") from None
-        cpu = meter() - cpu
     found = re.search(r"(\d+) requests in ([\d.]+)s", ran.stdout)
     if found is None or re.search(r"Non-2xx|Socket errors", ran.stdout):
         raise BenchError(f"wrk says: {' '.join((ran.stdout + ran.stderr).split())}")
-    return Load(int(found[1]), float(found[2]), cpu)
+    return window.close(int(found[1]), float(found[2]))
 
 
-def paced_streams(port: int, streams: int, interval_ms: int, seconds: float, meter: Meter) -> Load:
+def each(port: int, asked: Sequence[bytes], connections: int, patience: float) -> None:
+    """Ask each once, for whole answers."""
+    uvloop.run(_each(port, asked, connections, patience))
+
+
+def paced_streams(
+    port: int, streams: int, interval_ms: int, seconds: float, meter: Meter, headers: Headers = None
+) -> Load:
     """Hold ``streams`` streams whose chunks come ``interval_ms`` apart; where one ends, the next begins.
 
     The first ones differ in length, so that ends and beginnings are spread evenly over any window.
     """
-    full = wire.request(wire.paced(STREAM_LENGTH, interval_ms), stream=True)
-    clients = [
-        [wire.request(wire.paced(1 + index * STREAM_LENGTH // streams, interval_ms), stream=True), full]
-        for index in range(streams)
-    ]
+    full = wire.request(wire.paced(STREAM_LENGTH, interval_ms), stream=True, headers=headers)
+    clients = [[_shorter(full, 1 + index * STREAM_LENGTH // streams, interval_ms), full] for index in range(streams)]
     return uvloop.run(_closed_loop(StreamClient, port, clients, seconds, 0.3, meter))
 
 
-def idle_streams(port: int, streams: int, memory: Meter) -> float:
+def _shorter(request: bytes, chunks: int, interval_ms: int) -> bytes:
+    """The same for fewer chunks; the body keeps its length."""
+    long, short = wire.paced(STREAM_LENGTH, interval_ms), wire.paced(chunks, interval_ms)
+    return request.replace(b'"%s"' % long.encode(), b'"%s"%s' % (short.encode(), b" " * (len(long) - len(short))))
+
+
+def flood(port: int, streams: int, chunks: int, seconds: float, meter: Meter, headers: Headers = None) -> Load:
+    """Read ``streams`` streams whose chunks come without pauses; where one ends, the next begins."""
+    asked = wire.request(wire.flood(chunks), stream=True, headers=headers)
+    return uvloop.run(_closed_loop(StreamClient, port, [[asked]] * streams, seconds, 0.1, meter))
+
+
+def idle_streams(port: int, streams: int, memory: Meter, headers: Headers = None) -> float:
     """Open streams that stay silent after their first chunk. Returns the bytes of memory that one holds."""
-    return uvloop.run(_hold_idle(port, streams, memory))
+    return uvloop.run(_hold_idle(port, streams, memory, wire.request(wire.IDLE, stream=True, headers=headers)))
 
 
-def answer_times(port: int, seconds: float) -> list[float]:
-    """One client, one request at a time: how long each whole answer took, in seconds."""
-    return _times(port, wire.request(wire.NOW, stream=False), seconds, _read_whole)
-
-
-def first_token_times(port: int, seconds: float) -> list[float]:
-    """One client, one stream at a time: how long each first event took to come, in seconds."""
-    return _times(port, wire.request(wire.paced(2, 2), stream=True), seconds, _read_stream)
-
-
-def median_us(times: Sequence[float]) -> float:
-    """The median of times in seconds, in microseconds."""
-    return statistics.median(times) * 1e6
+def burst(port: int, streams: int, headers: Headers = None) -> list[float]:
+    """Ask for ``streams`` streams at once, on connections that are open: seconds to each one's first text."""
+    return uvloop.run(_burst(port, streams, wire.request(wire.paced(2, 20), stream=True, headers=headers)))
 
 
 async def _closed_loop(
@@ -130,18 +199,27 @@ async def _closed_loop(
             await _connect(client, port)
             await asyncio.sleep(max(0.0, start + ramp * index / len(clients) - loop.time()))
         await asyncio.sleep(0.1)
-        count, cpu, began = crowd.count, meter(), time.perf_counter()
+        count, window = crowd.count, _Window(meter)
         await asyncio.sleep(seconds)
-        load = Load(crowd.count - count, time.perf_counter() - began, meter() - cpu)
+        load = window.close(crowd.count - count)
         # Streams are read to their end: a server whose client has left has other work than what is measured.
         crowd.running = False
         await crowd.until(lambda: crowd.open == 0)
     return load
 
 
-async def _hold_idle(port: int, streams: int, memory: Meter) -> float:
+async def _each(port: int, asked: Sequence[bytes], connections: int, patience: float) -> None:
     crowd = Crowd()
-    asked = wire.request(wire.IDLE, stream=True)
+    async with _bounded(patience):
+        for index in range(min(connections, len(asked))):
+            await _connect(WholeClient(crowd, iter(asked[index::connections])), port)
+        await crowd.until(lambda: crowd.open == 0)
+    if crowd.count != len(asked):
+        raise BenchError("not all was answered")
+
+
+async def _hold_idle(port: int, streams: int, memory: Meter, asked: bytes) -> float:
+    crowd = Crowd()
     before = memory()
     clients = []
     async with _bounded(0):
@@ -161,6 +239,20 @@ async def _hold_idle(port: int, streams: int, memory: Meter) -> float:
     return held / streams
 
 
+async def _burst(port: int, streams: int, asked: bytes) -> list[float]:
+    crowd = Crowd()
+    async with _bounded(0):
+        clients = [BurstClient(crowd, itertools.repeat(asked)) for _ in range(streams)]
+        for client in clients:
+            await _connect(client, port)
+        crowd.running = False  # one stream each
+        await asyncio.sleep(0.2)
+        for client in clients:
+            client.ask()
+        await crowd.until(lambda: crowd.open == 0)
+    return [client.first - client.asked for client in clients]
+
+
 async def _connect(client: Client, port: int) -> None:
     await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", port)
 
@@ -178,53 +270,3 @@ async def _bounded(seconds: float) -> AsyncIterator[None]:
         raise BenchError("the server stopped answering") from None
     except OSError as error:
         raise BenchError(f"no connection: {error}") from None
-
-
-def _times(port: int, request: bytes, seconds: float, read: Callable[[socket.socket], float]) -> list[float]:
-    """Blocking sockets: less of the client's own time in the figures than any event loop leaves."""
-    times: list[float] = []
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            until = time.perf_counter() + seconds
-            while not times or time.perf_counter() < until:
-                began = time.perf_counter()
-                connection.sendall(request)
-                times.append(read(connection) - began)
-    except OSError as error:
-        raise BenchError(f"no answer: {error or type(error).__name__}") from None
-    return times
-
-
-def _read_whole(connection: socket.socket) -> float:
-    """Read one answer; when it was there."""
-    data = _more(connection, b"")
-    while (end := data.find(b"\r\n\r\n")) < 0:
-        data = _more(connection, data)
-    length = wire.LENGTH.search(data, 0, end)
-    if length is None:
-        raise BenchError("an answer without content-length")
-    while len(data) < end + 4 + int(length[1]):
-        data = _more(connection, data)
-    return time.perf_counter()
-
-
-def _read_stream(connection: socket.socket) -> float:
-    """Read one stream to its end; when its first event was there."""
-    data = _more(connection, b"")
-    while b"data: {" not in data:
-        data = _more(connection, data)
-    first = time.perf_counter()
-    while not data.endswith(wire.LAST_CHUNK):
-        data = _more(connection, data)
-    return first
-
-
-def _more(connection: socket.socket, data: bytes) -> bytes:
-    received = connection.recv(65536)
-    if not received:
-        raise BenchError("the server closed a connection")
-    data += received
-    if not data.startswith(b"HTTP/1.1 200"[: len(data)]):
-        raise BenchError(f"the server answered {data[:400].decode(errors='replace')}")
-    return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -15,18 +16,18 @@ import pytest
 if not sys.platform.startswith("linux"):
     pytest.skip("the bench reads /proc", allow_module_level=True)
 
-from bench import load, wire
+from bench import load, results, stopwatch, wire
 from bench.clients import BenchError
-from bench.report import Goal, Row, data, markdown, text
 from bench.servers import mock_server
 
 ROOT = Path(__file__).parents[2]
+PEER = ("--peer", "nginx")
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     """The bench in a process group of its own, to see who is left of it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "bench", "--quick", "--rounds", "1", "--seconds", "0.3", "--no-wrk", *arguments],
+        [sys.executable, "-m", "bench", "--quick", "--rounds", "1", "--seconds", "0.3", "--no-wrk", *PEER, *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -40,17 +41,20 @@ def assert_nobody_left(group: int) -> None:
         os.killpg(group, 0)
 
 
-def test_it_measures_the_gateway_and_leaves_no_process() -> None:
-    running = start("--only", "cpu", "--only", "chunk", "--json")
+def test_it_measures_the_gateway_and_leaves_no_process(tmp_path: Path) -> None:
+    kept = tmp_path / "results" / "run.json"
+    running = start("--only", "cpu", "--only", "chunk", "--json", str(kept))
     out, err = running.communicate(timeout=60)
     assert (running.returncode, err) == (0, "")
-    report = json.loads(out)
+    assert results.load(kept).text() == out.rstrip("\n")
+    report = json.loads(kept.read_text())
+    assert {"date", "commit", "machine", "Python", "load average before"} <= report["conditions"].keys()
     cpu, rate, chunk = report["rows"]
     assert [row["name"] for row in report["rows"]] == ["cpu", "cpu", "chunk"]
     for row in (cpu, rate, chunk):
         [figure] = row["servers"]["gateway"]["rounds"]
         assert figure > 0
-        assert row["met"] in (True, False)
+        assert row["met"] in ("no", "must", "goal", "–")
     assert rate["servers"]["direct"]["best"] > 0
     assert "direct" not in cpu["servers"]  # a run without a server uses none of its CPU
     assert 0 < chunk["servers"]["gateway"]["rates"][0] < 6000  # no more than the 5,000/s that are offered
@@ -89,14 +93,45 @@ def test_every_load_against_the_mock_alone(tmp_path: Path) -> None:
 
         paced = load.paced_streams(mock.port, 10, 10, 0.5, mock.cpu_ns)
         assert 0 < paced.count <= 10 * 0.55 / 0.01  # one chunk a stream each 10 ms, never more
+        assert load.flood(mock.port, 2, 50, 0.2, mock.cpu_ns).count >= 50
 
-        assert all(seconds > 0 for seconds in load.answer_times(mock.port, 0.05))
-        assert all(seconds > 0 for seconds in load.first_token_times(mock.port, 0.05))
+        assert all(seconds > 0 for seconds in stopwatch.answer_times(mock.port, 0.05))
+        assert all(seconds > 0 for seconds in stopwatch.first_token_times(mock.port, 0.05))
+        assert all(seconds > 0 for seconds in stopwatch.paused_token_times(mock.port, 0.05))
+        assert len([seconds for seconds in load.burst(mock.port, 40) if seconds > 0]) == 40
         load.idle_streams(mock.port, 30, mock.memory)
         assert mock.memory() > 1024 * 1024
 
     with pytest.raises(BenchError, match="no connection"):
         load.requests(mock.port, 1, 0.1, lambda: 0, wrk=False)
+
+
+def test_each_request_is_asked_once_whatever_its_size(tmp_path: Path) -> None:
+    with mock_server(tmp_path) as mock:
+        sizes = [500, 30_000, 3_000_000] * 3
+        load.each(mock.port, [wire.request(wire.NOW, stream=False, size=size) for size in sizes], 4, 30)
+        answer = stopwatch.ask(mock.port, wire.post(wire.PICTURE_PATH, b"{}", {}))
+    [picture] = json.loads(answer.partition(b"\r\n\r\n")[2])["data"]
+    assert base64.b64decode(picture["b64_json"])[:8] == b"\x89PNG\r\n\x1a\n"
+    assert abs(len(picture["b64_json"]) * 3 / 4 - wire.PICTURE_SIZE) < 0.01 * wire.PICTURE_SIZE
+
+
+def test_a_ping_waits_as_long_as_the_server_is_held_up(tmp_path: Path) -> None:
+    with mock_server(tmp_path) as mock:
+
+        def held_up() -> None:
+            mock.pause()
+            time.sleep(0.3)
+            mock.resume()
+
+        assert stopwatch.longest_wait(mock.port, held_up) > 0.2
+
+
+def test_a_load_says_when_it_was_at_its_end_before_the_server() -> None:
+    """A server with CPU to spare whose load had none could have carried more."""
+    assert load.Load(100, 1.0, 400_000_000, load_busy=0.99).bound_by_load
+    assert not load.Load(100, 1.0, 950_000_000, load_busy=0.99).bound_by_load
+    assert not load.Load(100, 1.0, 400_000_000, load_busy=0.8).bound_by_load
 
 
 def test_the_bytes_have_the_sizes_the_figures_are_about() -> None:
@@ -109,41 +144,6 @@ def test_the_bytes_have_the_sizes_the_figures_are_about() -> None:
     assert json.loads(body)["usage"]["total_tokens"] == 120
     size, event = wire.content_chunk().split(b"\r\n")[:2]
     assert int(size, 16) == len(event) == wire.CHUNK_SIZE
-
-
-class TestTable:
-    def row(self, *, more_is_better: bool = False) -> Row:
-        row = Row("speed", Goal("speed of light", "µs", 40, more_is_better))
-        for figure in (50.0, 30.0, 60.0):
-            row.add("gateway", figure, rate=1000 + figure)
-            row.add("nginx", figure / 10)
-        return row
-
-    def test_less_is_better_unless_it_says_otherwise(self) -> None:
-        assert (self.row().best("gateway"), self.row().median("gateway"), self.row().met()) == (30.0, 50.0, True)
-        more = self.row(more_is_better=True)
-        assert (more.best("gateway"), more.met(), more.goal.text()) == (60.0, True, "≥ 40 µs")
-
-    def test_a_goal_missed_by_every_round_is_not_met(self) -> None:
-        row = Row("speed", Goal("speed of light", "µs", 40))
-        assert row.met() is None
-        row.add("gateway", 41.0)
-        assert row.met() is False
-
-    def test_a_round_that_did_not_carry_its_load_meets_no_goal(self) -> None:
-        row = Row("speed", Goal("speed of light", "µs", 40, offer=1000))
-        row.add("gateway", 20.0, rate=600)
-        row.add("gateway", 50.0, rate=1000)
-        assert row.met() is False
-        row.add("gateway", 39.0, rate=800)
-        assert row.met() is True
-
-    def test_the_forms_tell_the_same(self) -> None:
-        row = self.row()
-        assert markdown([row]).splitlines()[2] == (
-            "| speed of light | ≤ 40 µs | yes | 30.0 / 50.0 at 1,050/s | 3.0 / 5.0 | 10.0 | – |"
-        )
-        assert text([row]).splitlines()[1].split("  ")[0] == "speed of light"
-        [told] = data([row])
-        assert told["times_nginx"] == 10.0
-        assert told["servers"]["gateway"]["rounds"] == [50.0, 30.0, 60.0]  # type: ignore[index]
+    for size in (1_000, 30_000):
+        assert len(wire.request_body(wire.NOW, stream=False, size=size)) == size
+        assert len(json.loads(wire.request_body(wire.NOW, stream=False, size=size))["messages"]) == -(-size // 1037)
