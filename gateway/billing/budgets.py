@@ -204,10 +204,12 @@ class BudgetService:
         takes long and would be in vain.
         """
         holders = holders_of(key.name, key.team)
+        if not self.budgets.limited(holders, model=model, asked=asked):
+            return False
         exhausted = self.budgets.exhausted(holders, wall_ns, model=model, asked=asked)
         if exhausted is not None:
             self._deny(exhausted, key, model)
-        return self.budgets.limited(holders, model=model, asked=asked)
+        return True
 
     def requires_price(self, key: VirtualKey) -> bool:
         """Whether the key may use only what has a price, since it or its team has a budget."""

@@ -26,9 +26,11 @@ LONG = 256 * 1024
 below 1 ms."""
 
 _BLOCK = 64 * 1024  # of one of nothing but quotes 2 ms are spent, during which no other thread runs
-_COUNTED_AT_ONCE = 4 * 1024 * 1024
+_AT_ONCE = 1024 * 1024
 _BLANKS = b" \t\r\n"
 _MARKS = ((b",", 1), (b":", 1), (b"[", 2), (b"{", 2))  # what is opened holds something, and is something
+_NO_MARKS = bytes(byte for byte in range(256) if byte not in b",:[{")
+_NO_OPENINGS = bytes(byte for byte in range(256) if byte not in b"[{")
 _EMPTY = (b"[]", b"{}")
 
 
@@ -46,16 +48,32 @@ def read_json(data: bytes, most: int = MOST_MEMBERS) -> Any:
     return loads(data)
 
 
-def too_heavy(data: bytes, most: int = MOST_MEMBERS) -> bool:
+def too_heavy(data: bytes, most: int = MOST_MEMBERS, marks: bytes | None = None) -> bool:
     """Whether the JSON document ``data`` weighs more than ``most``.
+
+    ``marks``: those in it, if they have been looked for.
 
     Exact for JSON; of what is no JSON, all that a parser could make before it notices is counted. Takes time linear in
     the size, and none for a short document, of which every member takes a byte.
     """
     if 2 * len(data) <= most:
         return False
-    perhaps = 1 + sum(times * _count(data, mark) for mark, times in _MARKS)  # strings included
+    found = marks_in(data) if marks is None else marks
+    perhaps = 1 + len(found) + openings_in(found)  # strings included
     return perhaps > most and _weight_of_structure(data, most) > most
+
+
+def marks_in(data: bytes) -> bytes:
+    """The commas, colons and opening brackets of a JSON text, those within its strings among them."""
+    if len(data) <= _AT_ONCE:
+        return data.translate(None, _NO_MARKS)
+    starts = range(0, len(data), _AT_ONCE)
+    return b"".join([data[start : start + _AT_ONCE].translate(None, _NO_MARKS) for start in starts])
+
+
+def openings_in(data: bytes) -> int:
+    """How many brackets open in a JSON text, or among its marks. To delete the rest is faster than to count them."""
+    return len(data.translate(None, _NO_OPENINGS))
 
 
 def structure(data: bytes) -> Iterator[bytes]:
@@ -93,7 +111,3 @@ def _weight_of_structure(data: bytes, most: int) -> int:
         if weight > most:
             break
     return weight
-
-
-def _count(data: bytes, mark: bytes) -> int:
-    return sum(data.count(mark, start, start + _COUNTED_AT_ONCE) for start in range(0, len(data), _COUNTED_AT_ONCE))

@@ -244,6 +244,7 @@ class Route:
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     ``aliases``: other names by which clients ask for the model.
     ``ended``: targets that are left out because their last day is over.
+    ``named``: the model itself, for what clients are told and for the books; metrics have ``model``, as configured.
     """
 
     model: str
@@ -254,11 +255,10 @@ class Route:
     aliases: tuple[str, ...] = ()
     ended: tuple[Target, ...] = ()
     context: int | None = None
+    named: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def named(self) -> str:
-        """The model itself, for what clients are told and for the books; metrics have ``model``, as configured."""
-        return self.asked or self.model
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named", self.asked or self.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,10 +347,10 @@ class Outcome:
     code: str | None = None
     detail: str = ""
     wish: Wish | None = None
+    ok: bool = field(init=False, repr=False, compare=False)
 
-    @property
-    def ok(self) -> bool:
-        return self.slug == "ok"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ok", self.slug == "ok")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
 from gateway.core.pricing.budgets import Reservation
-from gateway.core.pricing.charges import AttemptCost, AttemptFacts, Booking, settle_charges
-from gateway.core.pricing.price_list import PriceList
+from gateway.core.pricing.charges import AttemptCost, Booking, settle_charges
 from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.service_tiers import TIERS, billed_tier
 from gateway.core.routing.route_table import AttemptPlan, Failover
-from gateway.core.types import OTHER, CostClass, Outcome, Phase, Price, Route, Usage, VirtualKey
+from gateway.core.types import OTHER, CostClass, Outcome, Phase, Price, Route, VirtualKey
+from gateway.exchange.account_entry import NO_USAGE, Entry
+from gateway.exchange.account_entry import OUR_MISTAKE as OUR_MISTAKE
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.records import AttemptRecord, BookedPrice, Intent, Settlement, TaskRecord
+from gateway.stores.records import BookedPrice, Intent, Settlement, TaskRecord
 from gateway.telemetry.finished import FinishedExchange
-from gateway.telemetry.redaction import fingerprint
 from gateway.translate.commands import Conversation
-
-OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway failed during this attempt")
-"""What an attempt came to if nothing else is known of it."""
 
 _LONGEST_MODEL = 256
 """Characters of a model's name, by an upstream, that the books keep."""
@@ -40,68 +36,6 @@ class Asked(Protocol):
 
     @property
     def route(self) -> str: ...
-
-
-@dataclass(slots=True)
-class Entry:
-    """One attempt, while it runs and after."""
-
-    plan: AttemptPlan
-    conversation: Conversation
-    attempt: Attempt
-    began: float
-    subrequest: int = 0
-    ended: float = 0.0
-    outcome: Outcome = OUR_MISTAKE
-
-    def line(self) -> dict[str, Any]:
-        """What the log says of it. An attempt that went well is told in its request's line."""
-        plan, outcome = self.plan, self.outcome
-        return {
-            "attempt": plan.number,
-            "upstream": plan.target.upstream.name,
-            "endpoint": plan.endpoint.url,
-            "upstream_key": plan.credential.name,
-            "fingerprint": fingerprint(plan.credential.value),
-            "outcome": outcome.slug,
-            "phase": int(outcome.phase),
-            "upstream_status": outcome.status,
-            "detail": outcome.detail or None,
-            "task_id": self.conversation.task_id,
-            "bytes_out": self.attempt.bytes_out,
-            "bytes_in": self.attempt.bytes_in,
-            "attempt_ms": round((self.ended - self.began) * 1000, 1),
-        }
-
-    def _came(self) -> bool:
-        """Whether what was made counts, delivered or not: not where we ourselves broke off."""
-        return self.outcome.slug not in ("drain_cut", "deadline", "internal_error")
-
-    def facts(self, prices: PriceList) -> AttemptFacts:
-        """What the books need. Counting tokens, where nothing was measured, happens here.
-
-        ``prices``: for an answer that names another model than was asked.
-        """
-        conversation, target = self.conversation, self.plan.target
-        usage, terms = conversation.usage, conversation.terms
-        price, own_price = prices.of_answer(target, terms.model)
-        counted = usage is None and self.outcome.phase >= 2
-        return AttemptFacts(
-            price=price,
-            cost_class=target.cost_class,
-            operation=target.operation,
-            slug=self.outcome.slug,
-            phase=self.outcome.phase,
-            usage=usage,
-            estimated=conversation.estimate() if counted else Usage(),
-            images=conversation.images if self._came() else conversation.delivered,
-            quality=conversation.quality,
-            size=conversation.size,
-            stated=conversation.stated_cost,
-            subrequest=self.subrequest,
-            terms=terms,
-            own_price=own_price,
-        )
 
 
 class Account:
@@ -123,10 +57,12 @@ class Account:
         self._request_id = request_id
         self._loop = asyncio.get_running_loop()
         self._began = services.clock.monotonic()
+        self._duration = 0.0
         self.id = services.new_id()
         self._entries: list[Entry] = []
         self._first_at: float | None = None
         self._decided: Booking | None = None
+        self._cost: str | None = None  # what the key pays, once that is decided and if it is known
         self._booking: Booking | None = None
         self.reserved = False
         self.reservation: Reservation | None = None
@@ -218,27 +154,29 @@ class Account:
         if unknown. That is what is booked for it then: the rules are the same, and so are the facts.
         """
         entry = next(entry for entry in reversed(self._entries) if entry.subrequest == subrequest)
-        return _charged(self._booked([replace(entry, outcome=_SERVED)]))
+        return _charged(self._booked([entry], _SERVED))
 
     def charge(self) -> str | None:
         """What the key pays, in US dollars, once all attempts have ended; None if unknown. It will be booked."""
         if self._decided is None:
-            self._decided = self._settled()
-        return _charged(self._decided)
+            self._decided = self._booked(self._entries)
+            self._cost = _charged(self._decided)
+        return self._cost
 
-    def _settled(self) -> Booking:
-        return self._booked(self._entries)
-
-    def _booked(self, entries: Sequence[Entry]) -> Booking:
-        facts = [entry.facts(self._prices) for entry in entries]
-        bounds, reservation = self.bounds, self.reservation
-        if bounds is None or reservation is None:
-            return settle_charges(facts)
-        bounded = settle_charges([replace(one, bound=bounds[one.subrequest]) for one in facts])
-        if not (bounded.above_bound and self.unpriced):
+    def _booked(self, entries: Sequence[Entry], outcome: Outcome | None = None) -> Booking:
+        """What these attempts come to. ``outcome``: how they end, if they have not yet."""
+        bounds = self.bounds
+        facts = [
+            one.facts(self._prices, outcome or one.outcome, None if bounds is None else bounds[one.subrequest])
+            for one in entries
+        ]
+        bounded = settle_charges(facts)
+        if not (bounded.above_bound and self.unpriced and self.reservation is not None):
             return bounded
+        for one in facts:
+            one.bound = None
         booking = settle_charges(facts)
-        may = self._services.budgets.top_up(reservation, booking.charged, self._services.clock.wall_ns())
+        may = self._services.budgets.top_up(self.reservation, booking.charged, self._services.clock.wall_ns())
         return booking if may else bounded
 
     def settle(self, status: int, error: GatewayError | None = None) -> bytes | None:
@@ -248,36 +186,28 @@ class Account:
         in the log is left to who knows the request.
         """
         if self._booking is None:
-            # Should booking fail by a mistake of ours, the row is settled as unknown before the mistake is raised.
-            booking = Booking(0, Usage(), tuple(_UNKNOWN_COST for _ in self._entries), "unknown", "unknown")
             try:
-                booking = self._decided or self._settled()
+                self.charge()
             finally:
+                booking = self._decided
+                if booking is None:  # a mistake of ours: the row is settled as unknown before the mistake is raised
+                    booking = Booking(0, NO_USAGE, (_UNKNOWN_COST,) * len(self._entries), "unknown", "unknown")
                 self._booking = booking
+                price = self._price_of(booking)
+                tier = _tier(price, booking.terms)
                 if self.reserved:
-                    self._services.ledger.settle(self._settlement(booking, status))
+                    self._services.ledger.settle(self._settlement(booking, status, price, tier))
                 if self.reservation is not None:
                     self._services.budgets.settle(self.reservation, booking)
                 if error is not None and not self._entries:
                     self.refusal = error.with_traceback(None)  # no reference back to the exchange
-                self._observe(booking, status, error)
-        charged = _charged(self._booking)
-        return None if charged is None else charged.encode()
+                self._count(booking, status)
+                if self.refusal is None:
+                    self._tell(booking, status, tier, error)
+        return None if self._cost is None else self._cost.encode()
 
-    def _settlement(self, booking: Booking, status: int) -> Settlement:
-        records = tuple(
-            AttemptRecord(
-                upstream=entry.plan.target.upstream.name,
-                endpoint=entry.plan.endpoint.url,
-                credential=entry.plan.credential.name,
-                outcome=entry.outcome.slug,
-                phase=int(entry.outcome.phase),
-                cost=cost.amount,
-                reason=cost.reason,
-                task_id=entry.conversation.task_id,
-            )
-            for entry, cost in zip(self._entries, booking.costs, strict=True)
-        )
+    def _settlement(self, booking: Booking, status: int, price: Price | None, tier: str) -> Settlement:
+        records = [entry.record(cost) for entry, cost in zip(self._entries, booking.costs, strict=True)]
         last = records[-1] if records else None
         usage = booking.usage
         return Settlement(
@@ -287,7 +217,7 @@ class Account:
             upstream=last.upstream if last else None,
             endpoint=last.endpoint if last else None,
             credential=last.credential if last else None,
-            attempts=records,
+            attempts=tuple(records),
             input_tokens=usage.input_tokens,
             cached_input_tokens=usage.cached_input_tokens,
             output_tokens=usage.output_tokens,
@@ -296,20 +226,34 @@ class Account:
             upstream_cost=booking.upstream_cost,
             confidence=booking.confidence,
             status=status,
-            task_id=next((record.task_id for record in records if record.task_id is not None), None),
-            price=_booked_price(self._entries, booking) if booking.state == "settled" else None,
+            task_id=next(filter(None, [record.task_id for record in records]), None),
+            price=self._booked_price(booking, price, tier) if booking.state == "settled" else None,
             answered_model=_other_model(self._entries, booking.terms),
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
         )
 
-    def _observe(self, booking: Booking, status: int, error: GatewayError | None) -> None:
-        now = self._services.clock.monotonic()
-        duration = now - self._began
-        waited = sum(entry.attempt.waited for entry in self._entries)
-        last = self._entries[-1] if self._entries else None
-        upstream = last.plan.target.upstream.name if last is not None else None
-        usage = booking.usage
+    def _booked_price(self, booking: Booking, price: Price | None, tier: str) -> BookedPrice | None:
+        """What the exchange was booked at: the price it began with, also after a reload; that of another model if the
+        answer named one.
+        """
+        entries = self._entries
+        if not entries:
+            return None
+        target, named = _decisive(entries).plan.target, booking.terms.model
+        model = named[:_LONGEST_MODEL] if named and price is not target.price else target.model
+        return BookedPrice(target.upstream.name, model, price_text(price), tier)
+
+    def _price_of(self, booking: Booking) -> Price | None:
+        if booking.price is not None or not self._entries:
+            return booking.price
+        return _decisive(self._entries).plan.target.price
+
+    def _count(self, booking: Booking, status: int) -> None:
+        """Tell the metrics."""
+        self._duration = duration = self._services.clock.monotonic() - self._began
+        waited = sum([entry.attempt.waited for entry in self._entries])
+        upstream = self._entries[-1].plan.target.upstream.name if self._entries else None
         self._services.metrics.observe(
             FinishedExchange(
                 route=self._operation.route,
@@ -319,59 +263,62 @@ class Account:
                 key=self._key.name,
                 team=self._key.team,
                 charged=booking.charged,
-                upstream_costs=tuple(
+                upstream_costs=[
                     (entry.plan.target.upstream.name, self._route.model, cost.reason, cost.amount)
                     for entry, cost in zip(self._entries, booking.costs, strict=True)
-                ),
-                usage=usage,
+                ],
+                usage=booking.usage,
                 unpriced=booking.unpriced,
                 duration=duration,
                 time_to_first_token=None if self._first_at is None else self._first_at - self._began,
                 overhead=max(0.0, duration - waited),
             )
         )
-        if self.refusal is not None:
-            return
-        self._services.log.info(
-            "request",
-            request_id=self._request_id,
-            route=self._operation.route,
-            key=self._key.name,
-            model=self._route.named,
-            status=status,
-            **({} if error is None else {"code": error.code}),
-            attempts=len(self._entries),
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            images=usage.images,
-            cost_usd=format_usd(booking.charged),
-            confidence=booking.confidence,
-            **({"unpriced": True} if booking.unpriced else {}),
-            **({"above_bound": True} if booking.above_bound else {}),
-            **({"tier": tier} if (tier := _tier(booking.price, booking.terms)) else {}),
-            ms=round(duration * 1000, 1),
-            **(last.line() if last is not None and last.outcome.ok else {}),
-        )
+
+    def _tell(self, booking: Booking, status: int, tier: str, error: GatewayError | None) -> None:
+        """Write the request's line in the log."""
+        entries, usage = self._entries, booking.usage
+        fields: dict[str, Any] = {
+            "request_id": self._request_id,
+            "route": self._operation.route,
+            "key": self._key.name,
+            "model": self._route.named,
+            "status": status,
+        }
+        if error is not None:
+            fields["code"] = error.code
+        fields["attempts"] = len(entries)
+        fields["input_tokens"] = usage.input_tokens
+        fields["output_tokens"] = usage.output_tokens
+        fields["images"] = usage.images
+        fields["cost_usd"] = self._cost or format_usd(booking.charged)
+        fields["confidence"] = booking.confidence
+        if booking.unpriced:
+            fields["unpriced"] = True
+        if booking.above_bound:
+            fields["above_bound"] = True
+        if tier:
+            fields["tier"] = tier
+        fields["ms"] = round(self._duration * 1000, 1)
+        if entries and entries[-1].outcome.ok:
+            fields.update(entries[-1].line())
+        self._services.log.info("request", **fields)
 
 
-def _booked_price(entries: Sequence[Entry], booking: Booking) -> BookedPrice | None:
-    """What an exchange with these attempts was booked at: the price it began with, also after a reload.
-
-    The first attempt that served decides, or else the last one; an answer that named another model costs what that one
-    does.
-    """
-    if not entries:
-        return None
-    target, terms = next((entry for entry in entries if entry.outcome.ok), entries[-1]).plan.target, booking.terms
-    price = target.price if booking.price is None else booking.price
-    model = terms.model[:_LONGEST_MODEL] if terms.model and price is not target.price else target.model
-    return BookedPrice(target.upstream.name, model, price_text(price), _tier(price, terms))
+def _decisive(entries: Sequence[Entry]) -> Entry:
+    """The attempt by which an exchange is booked: the first that served, or else the last one."""
+    for entry in entries:
+        if entry.outcome.ok:
+            return entry
+    return entries[-1]
 
 
 def _other_model(entries: Sequence[Entry], terms: Terms) -> str | None:
     """The model that the answer names, cut short, if it is none that was asked for."""
-    asked = {entry.plan.target.model for entry in entries}
-    return terms.model[:_LONGEST_MODEL] if terms.model and terms.model not in asked else None
+    named = terms.model
+    if not named or named in [entry.plan.target.model for entry in entries]:
+        return None
+    return named[:_LONGEST_MODEL]
 
 
 def _tier(price: Price | None, terms: Terms) -> str:

@@ -106,6 +106,7 @@ class Exchange:
         self._services = services
         self._snapshot: Snapshot = services.snapshot
         self._operation = operation
+        self._stream = operation.stream
         self._route = route
         self._key = key
         self._client = client
@@ -194,7 +195,7 @@ class Exchange:
     async def _serve(self) -> None:
         delivery = Delivery(
             self._client,
-            stream=self._operation.stream,
+            stream=self._stream,
             heartbeat=self._snapshot.nonstream_heartbeat,
             headers=self._headers,
             tasks=self._services.tasks,
@@ -218,12 +219,12 @@ class Exchange:
             return
         served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
         conclude = partial(self._operation.conclude, served, self._account.charge)
-        heavy = not self._operation.stream and any(one.heavy for one in served)
+        heavy = not self._stream and any(one.heavy for one in served)
         answer = await off_loop(conclude) if heavy else conclude()
         cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
         if self._responded:
             return
-        if answer is not None and self._operation.stream:
+        if answer is not None and self._stream:
             await delivery.emit(answer, meaningful=True)
             answer = None
         await delivery.complete(answer, _cost_header(cost))
@@ -349,14 +350,14 @@ class Exchange:
         if not targets:
             return 0.0
         timeouts = targets[0].upstream.timeouts
-        if self._operation.stream and targets[0].cost_class is CostClass.TOKENS:
+        if self._stream and targets[0].cost_class is CostClass.TOKENS:
             return timeouts.stream_total
         deadlines = [target.upstream.tasks.deadline for target in targets if target.operation in ASYNCHRONOUS]
         return max([timeouts.total, *deadlines]) if deadlines else timeouts.total
 
     def _headers(self) -> Headers:
         conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
-        notes = (*self._operation.notes, *(one.note for one in conversations if one is not None))
+        notes = [*self._operation.notes, *[one.note for one in conversations if one is not None]]
         return (*self._account.headers(), *self._limit_headers(), *note_headers(notes))
 
     def _limit_headers(self) -> Headers:

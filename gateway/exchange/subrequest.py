@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -133,7 +133,7 @@ class Subrequest:
         self._responded = False
         self._in_line = False
         self._wakeup: str | None = None
-        self._waking = ExitStack()
+        self._waking: AbstractContextManager[None] | None = None
         self.conversation: Conversation | None = None
         self.committed = False
 
@@ -221,7 +221,7 @@ class Subrequest:
             outcome = Outcome("drain_cut", Phase.FORWARDED if self.committed else attempt.phase)
         finally:
             self._plan = None
-            self._waking.close()
+            self._stop_waking()
             outcome = self._in_context(outcome, plan.target)
             try:
                 failover_plan.report(plan, outcome, self._loop.time())
@@ -344,9 +344,16 @@ class Subrequest:
             return
         wakeups = self._context.services.wakeups
         if wakeup != self._wakeup:  # from the first rest on: what comes earlier comes again
+            self._stop_waking()
             self._wakeup = wakeup
-            self._waking.enter_context(wakeups.register(wakeup))
+            self._waking = wakeups.register(wakeup)
+            self._waking.__enter__()
         await asyncio.sleep(
             min(SHORTEST_REST, seconds)
         )  # wakeups come from outside: they must not make us poll without end
         await wakeups.wait(wakeup, max(0.0, seconds - SHORTEST_REST))
+
+    def _stop_waking(self) -> None:
+        if self._waking is not None:
+            self._waking.__exit__(None, None, None)
+            self._waking = self._wakeup = None

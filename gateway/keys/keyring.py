@@ -1,7 +1,8 @@
 """The virtual keys in force: those of the configuration file and those of the store, found by their keyed hash.
 
 All of them are in memory, as teams are small. A request's key is hashed twice (SHA-256, then HMAC under the pepper) and
-looked up once; nothing that can be timed depends on how near a guess was.
+looked up once; one that was found is found by its SHA-256 from then on. Nothing that can be timed depends on how near a
+guess was, nor on why a key opens nothing.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Keyring:
         self._file_keys: tuple[VirtualKey, ...] = ()
         self._file_names: frozenset[str] = frozenset()
         self._index: dict[bytes, _Entry] = {}
+        self._found: dict[bytes, _Entry] = {}  # by SHA-256: those of the index that have been asked for
         self._revoked: dict[bytes, _Entry] = {}
         self._changing = asyncio.Lock()
         self._rebuild()
@@ -83,10 +85,19 @@ class Keyring:
 
     def find(self, digest: bytes) -> VirtualKey | None:
         """The key whose SHA-256 is ``digest``, if it opens anything at this moment."""
-        entry = self._index.get(self.pepper.digest_of(digest))
-        if entry is None or (entry.until_ns is not None and self._clock.wall_ns() >= entry.until_ns):
+        entry = self._found.get(digest)
+        if entry is not None and self._in_force(entry):
+            return entry.key
+        entry = self._index.get(
+            self.pepper.digest_of(digest)
+        )  # also of a key that is over, so that all refusals take as long
+        if entry is None or not self._in_force(entry):
             return None
+        self._found[digest] = entry
         return entry.key
+
+    def _in_force(self, entry: _Entry) -> bool:
+        return entry.until_ns is None or self._clock.wall_ns() < entry.until_ns
 
     def former(self, digest: bytes) -> tuple[VirtualKey, str] | None:
         """The key whose SHA-256 is ``digest``, if it has opened something and is over, and how it ended. For the log of
@@ -123,4 +134,4 @@ class Keyring:
             for digest, until_ns in key.old(0):  # at any time; ``find`` looks at the clock
                 index[digest] = _Entry(known, until_ns if expires is None else min(until_ns, expires))
         index.update((self.pepper.digest_of(key.digest), _Entry(key, None)) for key in self._file_keys)
-        self._index, self._revoked = index, revoked
+        self._index, self._revoked, self._found = index, revoked, {}

@@ -26,11 +26,8 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks. asyncio's and uvloop's loops use ``time.monotonic`` too."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def wall_ns(self) -> int:
-        return time.time_ns()
+    monotonic = staticmethod(time.monotonic)
+    wall_ns = staticmethod(time.time_ns)
 
 
 def system_randomness() -> random.Random:

@@ -7,7 +7,7 @@ knows at once, so it offers itself in the scope's extensions.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
@@ -80,7 +80,8 @@ class DownstreamConnection(Protocol):
 
 def connection_of(scope: MutableMapping[str, Any]) -> DownstreamConnection:
     """The connection behind an ASGI scope. KeyError if another server made the scope."""
-    return cast("DownstreamConnection", scope["extensions"][EXTENSION])
+    connection: DownstreamConnection = scope["extensions"][EXTENSION]
+    return connection
 
 
 def admit(scope: MutableMapping[str, Any]) -> None:

@@ -187,15 +187,8 @@ class Downstream:
         self._on_gone = None  # it refers back to this object: no cycle is left for the collector
 
     def _prepare(self, headers: Iterable[Header]) -> list[Header]:
-        prepared = [self._id_header]
-        content_type = None
-        for pair in headers:
-            name = pair[0]
-            if name in _NEVER:
-                continue
-            if name == b"content-type":
-                content_type = pair[1]
-            prepared.append(pair)
+        prepared = [self._id_header, *[pair for pair in headers if pair[0] not in _NEVER]]
+        content_type = dict(prepared).get(b"content-type")
         if content_type is None:
             prepared.append(JSON)
         elif content_type.startswith(b"text/event-stream"):

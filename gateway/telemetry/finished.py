@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.core.types import CostReason, Usage
@@ -30,7 +31,7 @@ class FinishedExchange:
     key: str | None
     team: str | None
     charged: int
-    upstream_costs: tuple[UpstreamCost, ...]
+    upstream_costs: Sequence[UpstreamCost]
     usage: Usage
     duration: float | None
     time_to_first_token: float | None = None

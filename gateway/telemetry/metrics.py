@@ -184,11 +184,13 @@ class Metrics(Collector):
         """Count a request that has ended. To be called once for each, where it is settled."""
         self.recent.observe(finished)
         space = self._space
-        route = finished.route if finished.route in space.routes else OTHER
-        model = _known(finished.model, space.models)
-        upstream = _known(finished.upstream, space.upstreams)
-        key = _known(finished.key, space.keys)
-        team = _known(finished.team or NO_TEAM, space.teams)
+        route, model, upstream, key = finished.route, finished.model, finished.upstream, finished.key
+        team = finished.team or NO_TEAM
+        route = route if route in space.routes else OTHER
+        model = model if model in space.models else OTHER
+        upstream = upstream if upstream in space.upstreams else OTHER
+        key = key if key in space.keys else OTHER
+        team = team if team in space.teams else OTHER
         status = str(finished.status) if 100 <= finished.status <= 599 else OTHER
         self._requests.of((route, model, upstream, status, key, team)).value += 1
         if finished.charged:

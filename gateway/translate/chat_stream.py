@@ -239,11 +239,14 @@ class ChatStream:
         facts = chunk_facts(chunk, self._request.n, event.event)
         plain = facts.meaningful and not (facts.tidied or self.pictures)
         if plain and len(event.raw) - len(event.data) <= BARE_EVENT:
-            self._plain.learn(event.data, chunk, event.raw)
+            self._plain.learn(event.data, chunk, event.raw, any_text=self.accumulator is None)
+        else:
+            self._plain.forget()
         return self._take_chunk(event, chunk, facts)
 
     def _take_odd(self, event: Event, why: ValueError) -> Outcome | None:
         """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
+        self._plain.forget()
         event = readable(unwrapped(event))
         if is_terminator(event.data):
             self._ended = True

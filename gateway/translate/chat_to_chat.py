@@ -14,6 +14,7 @@ from typing import Any
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
 from gateway.core.json_weight import LONG
+from gateway.core.long_texts import LONG as LONG_TEXTS
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.asked_cost import asked_cost
 from gateway.translate.chat_errors import interrupted, judge_answer
@@ -122,7 +123,9 @@ class ChatConversation(ConversationState):
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
         yield from offloaded(self._request.size)
-        body = upstream_body(self._request, self._context.target.model, self._wishes, heavy=self.heavy)
+        body = upstream_body(
+            self._request, self._context.target.model, self._wishes, heavy=self._request.size >= LONG_TEXTS
+        )
         self._sent = len(body)
         head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
         assert isinstance(head, Head)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -41,6 +42,15 @@ def request_head(
     Raises ValueError for anything that could end a line or a message early: control characters (CR, LF and NUL among
     them), a space in the target, a name that is no token, a header that only this function may write.
     """
+    head = _head_without_length(method, target, host, tuple(headers))
+    if body_length or method not in _BODYLESS_METHODS:
+        return b"%bcontent-length: %d\r\n\r\n" % (head, body_length)
+    return head + b"\r\n"
+
+
+@lru_cache(maxsize=64)
+def _head_without_length(method: str, target: str, host: bytes, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The head's checked lines. Those of one endpoint and key are the same for every chat."""
     if not (method.isascii() and method.isalpha() and method.isupper()):
         raise ValueError("the method is not an HTTP method")
     if target[:1] != "/" or " " in target:
@@ -52,11 +62,9 @@ def request_head(
         lines.append(b"%b: %b" % (name, value))
     if b"".join([name for name, _ in headers]).translate(None, _TOKEN):
         raise ValueError("a header's name holds a character that none may hold")
-    if body_length or method not in _BODYLESS_METHODS:
-        lines.append(b"content-length: %d" % body_length)
-    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    head = b"\r\n".join(lines) + b"\r\n"
     # One look at the whole: its only control characters are the line ends written above (two for the first entry,
-    # which is two lines, one for each of the others, one for the empty line).
-    if head.translate(None, _NOT_CONTROL) != b"\r\n" * (len(lines) + 2):
+    # which is two lines, one for each of the others).
+    if head.translate(None, _NOT_CONTROL) != b"\r\n" * (len(lines) + 1):
         raise ValueError("the method, target or a header holds a control character")
     return head

@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.wire.chat_request import CHAT_PARAMETERS
+
 UNBOUNDED_THINKING = 32_768
 """Tokens of thinking beside the client's bound that are assumed where it was asked for without a budget of its own."""
 
@@ -57,8 +59,10 @@ def _places(fields: Mapping[str, Any], *, within: bool) -> Iterator[tuple[list[i
     budgets: list[int] = []
     asked = False
     for name, value in fields.items():
-        word = name.lower().replace("_", "").replace("-", "")
-        about = within or any(part in word for part in _ABOUT_THINKING)
+        if name in _PLAIN and not within and type(value) is not dict and type(value) is not list:
+            continue
+        word = _word(name)
+        about = within or _is_about_thinking(word)
         for inner in _flat(value):
             if isinstance(inner, dict):
                 yield from _places(inner, within=about)
@@ -69,6 +73,18 @@ def _places(fields: Mapping[str, Any], *, within: bool) -> Iterator[tuple[list[i
                 elif number is not None:
                     budgets.append(number)
     yield budgets, asked
+
+
+def _word(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def _is_about_thinking(word: str) -> bool:
+    return any(part in word for part in _ABOUT_THINKING)
+
+
+_PLAIN = frozenset(name for name in CHAT_PARAMETERS if not _is_about_thinking(_word(name)))
+"""Fields whose numbers and texts tell nothing of thinking; most requests have no others."""
 
 
 def _flat(value: object) -> Iterator[object]:

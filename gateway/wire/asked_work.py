@@ -13,7 +13,7 @@ from typing import Any
 from gateway.core.billing_terms import USUAL_TIERS, Asked, Lifetime, named_tier
 from gateway.core.types import Usage
 from gateway.wire.asked_thinking import most_thinking
-from gateway.wire.known_chat import OWN_TOOLS, SEARCHING_MODELS, unknown_asked
+from gateway.wire.known_chat import OWN_TOOLS, always_searches, unknown_asked
 from gateway.wire.writable import dump_json
 
 UNBOUNDED_CALLS = 10
@@ -25,7 +25,7 @@ _SEARCHING_MUCH = "deep-research"
 _HOURS: Mapping[str, Lifetime] = {"1h": "hour", "12h": "12h"}
 _LONGEST_FIRST: tuple[Lifetime, ...] = ("12h", "hour", "usual")
 _ANTHROPICS_MARK = "cache_control"
-_MARKS = (_ANTHROPICS_MARK, "prompt_cache_breakpoint")
+_MARKS = frozenset({_ANTHROPICS_MARK, "prompt_cache_breakpoint"})
 
 
 def asked_of(body: Mapping[str, Any], model: str) -> Asked:
@@ -90,7 +90,7 @@ def most_beside(body: Mapping[str, Any], model: str) -> tuple[int, int]:
 
 def _searches(body: Mapping[str, Any], model: str) -> bool:
     """Whether the answer is a web search's, of which OpenAI's chat and Perplexity sell one with each answer."""
-    return body.get("web_search_options") is not None or any(name in model for name in SEARCHING_MODELS)
+    return body.get("web_search_options") is not None or always_searches(model)
 
 
 def _most_calls(body: Mapping[str, Any], model: str) -> int:
@@ -147,5 +147,5 @@ def _marks(body: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         content = message.get("content")
         places += [message, *(content if isinstance(content, list) else [content])]
     for place in places:
-        if isinstance(place, dict):
+        if isinstance(place, dict) and not _MARKS.isdisjoint(place):
             yield from ((name, place[name]) for name in _MARKS if place.get(name) is not None)

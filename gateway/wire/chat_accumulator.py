@@ -49,7 +49,8 @@ class ChatAccumulator:
             if value is None or name in _CHUNK_ONLY:
                 continue
             if name not in first:
-                replace(self._extra, name, value)
+                if type(value) is not str or self._extra.get(name) != value:  # most are repeated in every chunk
+                    replace(self._extra, name, value)
             elif self._unnamed and name in self._unnamed and (named := _as_type_of(first[name], value)):
                 # Azure's first chunk has an empty id and model and no time of creation.
                 self._unnamed.discard(name)

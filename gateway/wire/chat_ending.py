@@ -97,7 +97,7 @@ class ChatEnding:
 
     def is_news(self, facts: ChunkFacts) -> bool:
         """Whether a chunk says more than has been said: content, or the reason of a choice that had none."""
-        return facts.meaningful or any(index not in self._reasons for index in facts.finish)
+        return facts.meaningful or not facts.finish.keys() <= self._reasons.keys()
 
     def speaks(self, index: int) -> None:
         """Take more content of a choice."""

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.json_weight import MOST_MEMBERS, structure, too_heavy
+from gateway.core.json_weight import MOST_MEMBERS, marks_in, structure, too_heavy
 from gateway.wire.cut_characters import mended_escapes, mended_text
 from gateway.wire.nesting import writable_depth
 
@@ -42,7 +42,8 @@ def loads_object(body: bytes) -> dict[str, Any]:
 
 def loads(body: bytes) -> Any:
     """Parse ``body``, which must be one JSON value in UTF-8. Raises as ``loads_object`` does."""
-    if too_heavy(body):
+    marks = marks_in(body)
+    if too_heavy(body, marks=marks):
         raise _invalid(f"it holds more than {MOST_MEMBERS} values and names (an array or object counts twice)")
     try:
         document = orjson.loads(body)
@@ -50,7 +51,7 @@ def loads(body: bytes) -> Any:
         body = mended_text(mended_escapes(body.removeprefix(_BYTE_ORDER_MARK))).encode()
         document = _loads_mended(body, error)
     _refuse_integers_beyond_64_bits(body, document)
-    if not writable_depth(body, document):
+    if not writable_depth(marks, document):
         raise _invalid("it is nested too deeply")
     return document
 

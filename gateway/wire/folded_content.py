@@ -93,7 +93,7 @@ class Content:
         else:
             texts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
             message["content"] = [part for part in texts if part != {"type": "text", "text": ""}]
-        thoughts = plain(self._thoughts)
+        thoughts = plain(self._thoughts) if self._thoughts else ""
         if thoughts and thoughts not in (message.get("reasoning_content"), message.get("reasoning")):
             known = message.get("reasoning_content")
             message["reasoning_content"] = known + thoughts if isinstance(known, str) else thoughts

@@ -186,6 +186,8 @@ def _one_list(name: str, lists: Iterable[list[Any]]) -> list[Any]:
 
 def _with_calls(said: list[dict[str, Any]], stated: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The calls of the deltas, and those of whole messages that are not among them."""
+    if not stated:
+        return said
     known = {call["id"] for call in said} - {None}
     bodies = [_meant(call) for call in said]
     return said + [call for call in stated if call["id"] not in known and _meant(call) not in bodies]

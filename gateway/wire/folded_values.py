@@ -6,7 +6,6 @@ piece and is never appended to itself. Nothing that is given is changed or kept.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -47,12 +46,12 @@ class Entries:
     def __init__(self, name: str) -> None:
         self._name = name
         self._entries: list[Any] = []
-        self._known: Counter[bytes] = Counter()
+        self._known: dict[bytes, int] = {}  # how many of each, as they are written
         self._newest: dict[tuple[Any, ...], dict[str, Any]] = {}  # by index, and by index and type
 
     def extend(self, entries: Iterable[Any]) -> None:
         """Take the next piece of the list."""
-        here: Counter[bytes] = Counter()
+        here: dict[bytes, int] = {}
         for entry in entries:
             if isinstance(entry, dict) and self._is_fragment(entry):
                 self._take_fragment(entry)
@@ -60,9 +59,9 @@ class Entries:
                 self._entries.append(entry)
             else:
                 mark = dump_json(entry)
-                here[mark] += 1
-                if here[mark] > self._known[mark]:
-                    self._known[mark] += 1
+                here[mark] = here.get(mark, 0) + 1
+                if here[mark] > self._known.get(mark, 0):
+                    self._known[mark] = here[mark]
                     self._append({**entry} if isinstance(entry, dict) else entry)
 
     def plain(self) -> list[Any]:

@@ -10,11 +10,12 @@ A picture is none of it: what one costs at most is known (most_input.py), wherev
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 from gateway.wire.chat_request import CHAT_PARAMETERS
 
-SEARCHING_MODELS = ("-search-preview", "-search-api", ":online", "sonar", "deep-research")
+_SEARCHING_MODELS = ("-search-preview", "-search-api", ":online", "sonar", "deep-research")
 """Parts of the names of models that search with every answer."""
 
 OWN_TOOLS = ("function", "custom")
@@ -76,12 +77,18 @@ _OF_FILES = frozenset({"file_data", "filename", "format"})
 _ELSEWHERE = ("http:", "https:", "gs:", "s3:", "file:", "//")
 
 
+@lru_cache(maxsize=256)
+def always_searches(model: str) -> bool:
+    """Whether a model, by the upstream's name, searches with every answer."""
+    return any(name in model for name in _SEARCHING_MODELS)
+
+
 def brings_more(body: Mapping[str, Any], model: str) -> bool:
     """Whether the request may bring input that is not in its bytes.
 
     ``body``: has passed ``parse_chat_request``. ``model``: the upstream's name.
     """
-    if any(name in model for name in SEARCHING_MODELS) or body.get("web_search_options") is not None:
+    if always_searches(model) or body.get("web_search_options") is not None:
         return True
     if unknown_asked(body) or _tools_bring_more(body.get("tools")):
         return True

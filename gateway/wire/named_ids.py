@@ -70,6 +70,9 @@ _FILE_URIS = frozenset({"file_uri", "fileUri", "uri"})
 _STORED = re.compile(r"(?:https?://[^\s?#]*)?/?(?:v1[a-z0-9]*/)?files/[^/?#\s]+", re.IGNORECASE)
 """Google's name of a file that was uploaded with an account's key."""
 
+_NAMES = frozenset({*_FIELDS, *_SOUNDS, *_FILES, *_FILE_URIS, "id"})
+"""All fields that are looked at."""
+
 _NOT_AN_ID = frozenset({"", "auto", "none"})
 
 _LONGEST_PATH = 200
@@ -99,12 +102,19 @@ def ids_in_chat(body: Mapping[str, Any]) -> Iterator[NamedId]:
     """The ids that a chat names. ``body``: has passed ``parse_chat_request``."""
     named = _TOP.intersection(body)
     if named != _MESSAGES_ONLY:
-        yield from _found([_Field(name, body[name], name) for name in named - _MESSAGES_ONLY])
-    # Most messages are a role and a text, which take one look.
+        yield from _found(
+            [
+                _Field(name, body[name], name)
+                for name in named - _MESSAGES_ONLY
+                if name in _NAMES or _has_names(body[name])
+            ]
+        )
+    # Most messages are a role and a text, which take one look, and most others name nothing.
     several = [
         _Field("", message, f"messages[{place}]")
         for place, message in enumerate(body["messages"])
-        if len(message) != 2 or type(message.get("content")) is not str or "role" not in message
+        if (len(message) != 2 or type(message.get("content")) is not str or "role" not in message)
+        and _has_names(message)
     ]
     if several:
         yield from _found(several)
@@ -147,13 +157,31 @@ def _found(fields: list[_Field]) -> Iterator[NamedId]:
         )
 
 
+def _has_names(value: Any) -> bool:
+    """Whether an object that is searched within a value has a field that may be, or hold, an id."""
+    unseen = [value]
+    while unseen:
+        held = unseen.pop()
+        if type(held) is dict:
+            if not _NAMES.isdisjoint(held):
+                return True
+            unseen += [
+                inner
+                for name, inner in held.items()
+                if (type(inner) is dict or type(inner) is list) and name not in _PEOPLES_OWN
+            ]
+        elif type(held) is list:
+            unseen += [inner for inner in held if type(inner) is dict or type(inner) is list]
+    return False
+
+
 def _of_field(field: _Field) -> Iterator[NamedId]:
     name, value, param = field.name, field.value, field.param
-    kind = _FIELDS.get(name)
-    if kind is not None:
-        yield from _ids(kind, value, param)
+    of_field = _FIELDS.get(name)
+    if of_field is not None:
+        yield from _ids(of_field, value, param)
         if type(value) is dict:  # an object around the id
-            yield from _ids(kind, value.get("id"), f"{param}.id")
+            yield from _ids(of_field, value.get("id"), f"{param}.id")
     elif name in _SOUNDS and type(value) is dict:
         yield from _ids("audio", value.get("id"), f"{param}.id")
     elif name in _FILES:
@@ -163,7 +191,7 @@ def _of_field(field: _Field) -> Iterator[NamedId]:
                 yield NamedId("file", text, f"{param}.id" if type(value) is dict else param)
     elif name in _FILE_URIS and type(value) is str and _STORED.fullmatch(value):
         yield NamedId("file", value, param)
-    elif name == "id" and field.around.get("type") in _REFERENCES:
+    elif name == "id" and type(kind := field.around.get("type")) is str and kind in _REFERENCES:
         yield from _ids("item", value, param)
 
 

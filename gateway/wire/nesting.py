@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-from gateway.core.json_weight import structure
+from gateway.core.json_weight import openings_in, structure
 
 MAX_DEPTH = 200
 """Levels of arrays and objects that an upstream's document may have. Real answers have about ten."""
@@ -28,7 +28,7 @@ def too_deep(data: bytes) -> bool:
     Usual documents only need their brackets counted. One with very many brackets is examined, block by block, up to the
     first that is too deep. The result means nothing for bytes that are not JSON.
     """
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+    if len(data) <= 2 * MAX_DEPTH or openings_in(data) <= MAX_DEPTH:  # a level opens and closes
         return False
     level = 0
     for block in structure(data):
@@ -41,8 +41,11 @@ def too_deep(data: bytes) -> bool:
 
 
 def writable_depth(data: bytes, document: Any) -> bool:
-    """Whether the document that was parsed from ``data`` can be written again, for all its depth."""
-    if data.count(b"[") + data.count(b"{") <= WRITTEN_DEPTH:
+    """Whether the document that was parsed from ``data`` can be written again, for all its depth.
+
+    ``data``: its opening brackets will do.
+    """
+    if len(data) <= WRITTEN_DEPTH or openings_in(data) <= WRITTEN_DEPTH:
         return True
     level = [document]
     for _ in range(WRITTEN_DEPTH):

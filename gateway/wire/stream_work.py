@@ -43,9 +43,9 @@ class StreamWork:
         """
         gained, quiet = progress - self._progress, silent - self._silent
         self._progress, self._silent = progress, silent
-        if gained > 0:
+        if gained > 0 and self._credit < CREDIT:
             self._credit = min(CREDIT, self._credit + EARNED * gained)
-        meaningless = max(0, len(events) - gained) + quiet
+        meaningless = quiet if gained >= len(events) else len(events) - gained + quiet
         if meaningless:
             self._credit -= meaningless
             if gained <= 0:

@@ -55,12 +55,12 @@ def believable_usage(
 
     To be called once the answer is complete: a usage that came early would be compared with too few bytes.
     """
-    if context is not None and usage.input_tokens > context + _beyond_the_window(request):
-        return False
-    return usage.output_tokens <= _most_output(usage, request, answer_bytes) and (
-        # Nearly every request is within this, and its parts need not be looked at.
-        usage.input_tokens <= request_bytes + _HIDDEN_INPUT
-        or usage.input_tokens <= request_bytes + _HIDDEN_INPUT + _not_in_the_bytes(request)
+    # Nearly every usage is within the first bound of each line, and the request's parts need not be looked at.
+    sent, made, bound = usage.input_tokens, usage.output_tokens, request_bytes + _HIDDEN_INPUT
+    return (
+        (context is None or sent <= context or sent <= context + _beyond_the_window(request))
+        and (made <= answer_bytes or made <= _most_output(usage, request, answer_bytes))
+        and (sent <= bound or sent <= bound + _not_in_the_bytes(request))
     )
 
 

@@ -17,8 +17,8 @@ from gateway.core.types import Confidence, Usage
 _MOST_TOKENS = 100_000_000
 _MOST_CALLS = 1000
 
-_GOOGLES = ("promptTokenCount", "prompt_token_count")
-_CACHED_BESIDE = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_GOOGLES = frozenset({"promptTokenCount", "prompt_token_count"})
+_CACHED_BESIDE = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
 """Anthropic's words for tokens that its ``input_tokens`` leave out; relays write them beside OpenAI's words as well."""
 
 _CACHED = ("cached_tokens", "cache_read_tokens", "cache_read_input_tokens")
@@ -47,6 +47,7 @@ class _Parts(NamedTuple):
 
 
 _NO_PARTS = _Parts()
+_NO_DETAILS: Mapping[str, Any] = {}
 
 
 def read_usage(usage: object) -> Usage | None:
@@ -57,19 +58,19 @@ def read_usage(usage: object) -> Usage | None:
     """
     if not isinstance(usage, dict):
         return None
-    if any(name in usage for name in _GOOGLES):
+    if not _GOOGLES.isdisjoint(usage):
         return _read_googles(usage)
-    usual = _pair(usage, "prompt_tokens", "completion_tokens")
-    other = _pair(usage, "input_tokens", "output_tokens")
-    # A relay that writes both pairs may fill in one of them only.
-    raw = usual is None or (other is not None and any(other) and not any(usual))
-    pair = other if raw else usual
+    pair, raw = _pair(usage, "prompt_tokens", "completion_tokens"), False
+    if pair is None or not any(pair):  # a relay that writes both pairs may fill in one of them only
+        other = _pair(usage, "input_tokens", "output_tokens")
+        if other is not None and (pair is None or any(other)):
+            pair, raw = other, True
     if pair is None:
         return None
     prompt, completion = pair
     made = _parts(_details(usage, "completion_tokens_details", "output_tokens_details"))
     sent = _sent_parts(usage)
-    if any(name in usage for name in _CACHED_BESIDE):
+    if not _CACHED_BESIDE.isdisjoint(usage):
         beside = sent.cached + sent.written
         total = tokens_in(usage, "total_tokens")
         if raw or prompt < beside or total == prompt + completion + beside:
@@ -125,8 +126,10 @@ def tier_in(document: Mapping[str, Any]) -> str | None:
     within = usage if isinstance(usage, dict) else {}
     if within.get("speed") == "fast":
         return "fast"
-    named = (document.get("service_tier"), within.get("service_tier"))
-    return next((tier[:64] for tier in named if isinstance(tier, str) and tier.strip()), None)
+    for tier in (document.get("service_tier"), within.get("service_tier")):
+        if isinstance(tier, str) and tier.strip():
+            return tier[:64]
+    return None
 
 
 def tokens_in(stated: Mapping[str, Any], *names: str) -> int | None:
@@ -198,19 +201,27 @@ def _pair(usage: Mapping[str, Any], sent: str, made: str) -> tuple[int, int] | N
 
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((one for name in names if isinstance(one := usage.get(name), dict) and one), {})
+    for name in names:
+        one = usage.get(name)
+        if isinstance(one, dict) and one:
+            return one
+    return _NO_DETAILS
 
 
 def _sent_parts(usage: Mapping[str, Any]) -> _Parts:
     """The parts of the input: OpenAI's details first, then what vendors write beside them."""
     details = _parts(_details(usage, "prompt_tokens_details", "input_tokens_details"))
     beside = _parts(usage)
+    if beside is _NO_PARTS and not usage.get("prompt_cache_hit_tokens"):
+        return details
     cached = details.cached or beside.cached or tokens_in(usage, "prompt_cache_hit_tokens") or 0  # DeepSeek's
     written = details if details.written else beside
     return details._replace(cached=cached, written=written.written, for_hour=written.for_hour, for_12h=written.for_12h)
 
 
 def _parts(details: Mapping[str, Any]) -> _Parts:
+    if _PART_WORDS.isdisjoint(details):
+        return _NO_PARTS
     details = {name: value for name, value in details.items() if value and name in _PART_WORDS}
     if not details:
         return _NO_PARTS
@@ -243,6 +254,8 @@ def _with_unseen(usage: Mapping[str, Any], prompt: int, completion: int, reasoni
 
 
 def _usage(prompt: int, completion: int, sent: _Parts, made: _Parts, calls: int, confidence: Confidence) -> Usage:
+    if sent is _NO_PARTS and made is _NO_PARTS:
+        return Usage(prompt, 0, completion, confidence=confidence, calls=calls)
     cached = min(sent.cached, prompt)
     written = min(sent.written, prompt - cached)
     images = min(sent.images, prompt)

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.exchange.accounting import Entry
+from gateway.exchange.account_entry import Entry
 from gateway.exchange.exchange import Exchange
 from gateway.server.protocol import REQUEST
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,52 @@ def test_what_is_in_the_store_opens_nothing_by_itself() -> None:
     assert ring.find(key.digest) is None
     assert ring.find(hashlib.sha256(key.digest).digest()) is None
     assert who(Keyring(Pepper(b"q" * 32), [key], True, Clock()), "gw-alice") is None, "nor does another pepper fit"
+
+
+class CountedPepper(Pepper):
+    """Counts the keyed hashes that were made."""
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        super().__init__(b"p" * 32)
+        self.made = 0
+
+    def digest_of(self, sha256: bytes) -> bytes:
+        self.made += 1
+        return super().digest_of(sha256)
+
+
+def test_a_key_that_was_found_is_hashed_no_more_and_one_that_opens_nothing_each_time() -> None:
+    pepper, clock = CountedPepper(), Clock()
+    ring = Keyring(pepper, [stored("alice", "gw-alice", settings=KeySettings(expires_at_ns=NOW + HOUR))], True, clock)
+
+    def hashes(key: str) -> int:
+        before = pepper.made
+        who(ring, key)
+        return pepper.made - before
+
+    assert [hashes("gw-alice") for _ in range(3)] == [1, 0, 0]
+    assert [hashes("gw-mallory") for _ in range(3)] == [1, 1, 1]
+    clock.wall = NOW + HOUR
+    assert who(ring, "gw-alice") is None
+    assert [hashes("gw-alice") for _ in range(3)] == [1, 1, 1], "as many as for a key that never was"
+
+
+async def test_a_key_that_was_found_is_refused_as_soon_as_it_is_revoked_or_shadowed() -> None:
+    alice = stored("alice", "gw-alice")
+    ring = ring_of(alice)
+    assert who(ring, "gw-alice") == "alice"
+    ring.configure([VirtualKey("alice", sha256("gw-other"))])
+    assert (who(ring, "gw-alice"), who(ring, "gw-other")) == (None, "alice")
+    ring.configure([])
+    assert (who(ring, "gw-alice"), who(ring, "gw-other")) == ("alice", None)
+
+    async def revoke() -> StoredKey:
+        return replace(alice, revoked_at_ns=NOW)
+
+    await ring.change(revoke)
+    assert who(ring, "gw-alice") is None
 
 
 def test_a_key_ends_on_the_wall_clock_without_anybody_doing_anything() -> None:

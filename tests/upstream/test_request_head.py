@@ -29,6 +29,14 @@ def test_content_length_is_written_where_a_body_is_or_could_be(method: str, leng
     assert (b"content-length: %d\r\n" % length in request_head(method, "/", b"h", [], length)) is written
 
 
+def test_heads_that_differ_in_their_length_alone_are_told_apart() -> None:
+    headers = [(b"authorization", b"Bearer k")]
+    first, second, bare = (request_head("DELETE", "/v1/x", b"h", headers, length) for length in (12, 7, 0))
+    assert first.replace(b"content-length: 12\r\n", b"content-length: 7\r\n") == second
+    assert first.replace(b"content-length: 12\r\n", b"") == bare
+    assert b"Bearer other" in request_head("DELETE", "/v1/x", b"h", [(b"authorization", b"Bearer other")], 0)
+
+
 @pytest.mark.parametrize(
     ("scheme", "host", "port", "value"),
     [

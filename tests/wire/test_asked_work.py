@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import gateway.wire.asked_thinking as asked_thinking
 from gateway.core.pricing.service_tiers import most_tier_factor
 from gateway.core.types import Price, Usage
 from gateway.wire.asked_thinking import MOST_THINKING, UNBOUNDED_THINKING
@@ -175,3 +178,33 @@ def test_what_the_usage_says_itself_is_believed() -> None:
     assert as_asked(stated, asked, "gpt-4o") is stated
     plain = Usage(10, 0, 5)
     assert as_asked(plain, body(prompt_cache_options={"ttl": "12h"}), "gpt-4o") is plain
+
+
+SAID = st.sampled_from([0, 9, -1, 5000, 1.5, "high", "off", "", None, True, False])
+FIELDS = st.dictionaries(
+    st.sampled_from(
+        [
+            "n",
+            "stop",
+            "user",
+            "seed",
+            "prediction",
+            "stream_options",
+            "reasoning_effort",
+            "thinking",
+            "effort",
+            "x",
+            "level",
+        ]
+    ),
+    SAID | st.lists(SAID, max_size=2) | st.dictionaries(st.sampled_from(["thinking", "budget_tokens", "n"]), SAID),
+    max_size=5,
+)
+
+
+@given(FIELDS, st.sampled_from(["gpt-4o", "claude-x"]))
+def test_no_field_is_passed_over_that_asks_for_thinking(fields: dict[str, Any], model: str) -> None:
+    quick = most_beside(body(**fields), model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asked_thinking, "_PLAIN", frozenset())
+        assert most_beside(body(**fields), model) == quick

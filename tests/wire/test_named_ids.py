@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import gateway.wire.named_ids as named_ids
 from gateway.wire.named_ids import ids_in_chat, ids_in_fields, tasks_in
 
 
@@ -155,3 +158,30 @@ def test_a_long_name_is_not_written_again_for_each_item_below_it():
     """A hundred thousand lists below a name of a megabyte would take a hundred gigabytes."""
     found = list(ids_in_chat({"messages": [{"x" * 1_000_000: [[]] * 100_000, "file_id": "file-1"}]}))
     assert [named.id for named in found] == ["file-1"]
+
+
+def test_a_type_of_any_kind_is_looked_at():
+    assert part(type=["item_reference"], id="x") == part(type={}, id="x") == []
+
+
+NAMES = st.sampled_from(
+    [
+        *("file_id", "fileIds", "id", "type", "input", "name", "image_url", "uri", "audio", "file", "tool_calls"),
+        *("function", "content", "text", "x", "tools", "messages", "container", "conversation", "extra_body"),
+    ]
+)
+VALUES = st.recursive(
+    st.sampled_from(["file-abcd", "item_reference", "x", "", "auto", 7, None, "https://x/v1beta/files/abc"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=12,
+)
+MESSAGES = st.dictionaries(NAMES | st.just("role"), VALUES, max_size=4)
+
+
+@given(st.lists(MESSAGES, min_size=1, max_size=3), st.dictionaries(NAMES, VALUES, max_size=4))
+def test_nothing_is_passed_over_that_names_something(messages, fields):
+    body = {**fields, "messages": messages}
+    quick = sorted(ids_in_chat(body))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(named_ids, "_has_names", lambda _: True)
+        assert sorted(ids_in_chat(body)) == quick

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import CompletionUsage
 
+import gateway.wire.usage_reading as usage_reading
 from gateway.core.types import Usage
 from gateway.wire.chat_chunk import chunk_facts
 from gateway.wire.usage_reading import calls_in, read_usage, tier_in, usage_for_clients, write_usage
@@ -218,3 +219,11 @@ def test_what_is_written_reads_as_it_was(prompt: int, completion: int, data: st.
     )
     assert read_usage(write_usage(usage)) == usage
     CompletionUsage.model_validate(write_usage(usage))
+
+
+@given(STATED)
+def test_a_usage_without_parts_is_read_like_any_other(stated: dict[str, Any]) -> None:
+    quick, parts = read_usage(stated), usage_reading._parts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(usage_reading, "_parts", lambda details: usage_reading._Parts(*parts(details)))
+        assert read_usage(stated) == quick

@@ -72,7 +72,8 @@ class SlidingWindow:
             newest = self._runs[-1]
             if now - newest.first < GRAIN:
                 newest.amount += amount
-                newest.last = max(newest.last, now)
+                if now > newest.last:
+                    newest.last = now
                 return newest
         run = _Run(now, amount)
         self._runs.append(run)

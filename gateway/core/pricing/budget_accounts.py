@@ -5,7 +5,7 @@ Money is whole nano-dollars, times are Unix nanoseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.pricing.budget_errors import Exceeded, Holder
@@ -75,10 +75,12 @@ KEPT_PERIODS = 3
 class HolderAccounts:
     """One holder's accounts of the current periods, its budget, and the percentages of it that are told."""
 
-    __slots__ = ("_accounts", "_left", "limit", "percents")
+    __slots__ = ("_accounts", "_current", "_left", "_periods", "limit", "percents")
 
     def __init__(self) -> None:
         self._accounts: dict[PeriodKind, Account] = {}
+        self._current: list[Account] = []
+        self._periods: Mapping[PeriodKind, BudgetPeriod] = {}  # of ``_current``
         self._left: list[Account] = []
         self.limit: Budget | None = None
         self.percents: tuple[int, ...] = PERCENTS
@@ -91,6 +93,15 @@ class HolderAccounts:
         if account is None or account.period.start_ns != period.start_ns:
             account = self._accounts[period.kind] = self._turn_to(period, account)
         return account
+
+    def accounts(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> Sequence[Account]:
+        """``account`` of each of these periods. The mapping must not be changed afterwards: it is asked for again and
+        again.
+        """
+        if self._periods is not periods:
+            self._current = [self.account(period) for period in periods.values()]
+            self._periods = periods
+        return self._current
 
     def _turn_to(self, period: BudgetPeriod, left: Account | None) -> Account:
         account = next((one for one in self._left if one.period == period), None) or Account(period)

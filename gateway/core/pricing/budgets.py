@@ -15,7 +15,7 @@ it showed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import tzinfo
 from types import MappingProxyType
 
@@ -65,7 +65,7 @@ class Budgets:
         for kind, period in self._periods.items():
             if period.end_ns is not None and not period.start_ns - SET_BACK_NS <= wall_ns < period.end_ns:
                 self.set_back |= wall_ns < period.start_ns
-                self._periods[kind] = period_at(kind, wall_ns, self._zone)
+                self._periods = {**self._periods, kind: period_at(kind, wall_ns, self._zone)}
         return self._periods
 
     def configure(
@@ -165,9 +165,9 @@ class Budgets:
         ``admitted_ns``: its intent's time; periods that are over by now are not charged.
         ``model``: as the books name it.
         """
-        periods = [period for period in self._periods.values() if admitted_ns >= period.start_ns]
+        periods = {kind: period for kind, period in self._periods.items() if admitted_ns >= period.start_ns}
         names = self._models.names(model)
-        holders = self._with_models(holders, names)
+        holders = self._models.with_budgets(holders, names)
         reservation = self._reserve(id, holders, whole_amount(amount), admitted_ns, periods, names)
         self.hold(reservation, until_ns)
 
@@ -197,7 +197,7 @@ class Budgets:
             whole_amount(amount)
         periods = self.periods(wall_ns)
         names = self._models.names(model, asked)
-        holders = self._with_models(holders, names)
+        holders = self._models.with_budgets(holders, names)
         refusal: Exceeded | None = None
         for holder in holders:
             limit = self._accounts_of(holder).limit
@@ -208,7 +208,7 @@ class Budgets:
             refusal = graver(refusal, self._exceeded(holder, limit, amount))
         if refusal is not None:
             return refusal
-        return self._reserve(id, holders, amount or 0, wall_ns, periods.values(), names)
+        return self._reserve(id, holders, amount or 0, wall_ns, periods, names)
 
     def exhausted(
         self, holders: Sequence[Holder], wall_ns: int, *, model: str = "", asked: str = ""
@@ -219,7 +219,7 @@ class Budgets:
         A budget of zero is never exhausted: its holder may send requests that cost nothing.
         """
         self.periods(wall_ns)
-        for holder in self._with_models(holders, self._models.names(model, asked)):
+        for holder in self._models.all_holders(holders, model, asked):
             limit = self._accounts_of(holder).limit
             if limit is not None and limit.amount:
                 exceeded = self._exceeded(holder, limit, None)
@@ -229,12 +229,11 @@ class Budgets:
 
     def limited(self, holders: Sequence[Holder], *, model: str = "", asked: str = "") -> bool:
         """Whether any budget is for such a request."""
-        names = self._models.names(model, asked)
-        return any(self._accounts_of(holder).limit is not None for holder in self._with_models(holders, names))
+        return any(self._accounts_of(one).limit for one in self._models.all_holders(holders, model, asked))
 
     def left(self, holders: Sequence[Holder], wall_ns: int, *, model: str = "") -> int | None:
         """What every budget for such a request has left at least; None if there is none."""
-        states = (self.state(holder, wall_ns) for holder in self._with_models(holders, self._models.names(model)))
+        states = (self.state(holder, wall_ns) for holder in self._models.all_holders(holders, model))
         return min((state.left for state in states if state is not None), default=None)
 
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
@@ -329,12 +328,6 @@ class Budgets:
             accounts = self._holders[holder] = HolderAccounts()
         return accounts
 
-    def _with_models(self, holders: Sequence[Holder], names: tuple[str, ...]) -> tuple[Holder, ...]:
-        """The holders and, behind the key, its budgets for a model of these names."""
-        key = holders[0]
-        budgets = self._models.holders(key[1], names) if key[0] == "key" else ()
-        return (key, *budgets, *holders[1:]) if budgets else tuple(holders)
-
     def _exceeded(self, holder: Holder, limit: Budget, amount: int | None, own: int = 0) -> Exceeded | None:
         """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""
         account = self._accounts_of(holder).account(self._periods[limit.period])
@@ -351,7 +344,7 @@ class Budgets:
         holders: Sequence[Holder],
         amount: int,
         admitted_ns: int,
-        periods: Iterable[BudgetPeriod],
+        periods: Mapping[PeriodKind, BudgetPeriod],
         names: tuple[str, ...],
     ) -> Reservation:
         """Reserve without checking the budgets, in the current periods that the request belongs to."""
@@ -361,7 +354,7 @@ class Budgets:
         model = self._models.counted(holders[0][1], names)
         if model is not None:
             counted.append((None, model))
-        accounts = [(holder, its.account(period)) for period in periods for holder, its in counted]
+        accounts = [(holder, account) for holder, its in counted for account in its.accounts(periods)]
         reservation = Reservation(id, tuple(holders), amount, admitted_ns, accounts, names)
         self._open.add(reservation)
         return reservation

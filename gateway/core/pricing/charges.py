@@ -103,7 +103,7 @@ class Booking:
     @property
     def upstream_cost(self) -> int:
         """Nano-dollars of all attempts, for any reason."""
-        return sum(cost.amount for cost in self.costs)
+        return sum([cost.amount for cost in self.costs])
 
     @property
     def unpriced(self) -> bool:
@@ -137,7 +137,7 @@ def settle_charges(attempts: Sequence[AttemptFacts]) -> Booking:
     - A paid item of unknown outcome that was then sent elsewhere is a ``suspected_duplicate``, which the gateway bears.
     """
     last = attempts[-1].subrequest if attempts else 0
-    if all(facts.subrequest == last for facts in attempts):
+    if len(attempts) < 2 or all(facts.subrequest == last for facts in attempts):
         return _settle_subrequest(attempts)
     subrequests: dict[int, list[AttemptFacts]] = {}
     for facts in attempts:

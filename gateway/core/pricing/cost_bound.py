@@ -31,7 +31,7 @@ _FAITHFUL_SOURCE = 7000
 (https://platform.openai.com/docs/guides/images-vision, "Calculating costs")."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestedWork:
     """The parts of a request that decide what it can cost.
 
@@ -74,10 +74,10 @@ def cost_bound(targets: Sequence[Target], asked: RequestedWork) -> int | None:
 
     Each subrequest is served by one target, and paid for once.
     """
-    if any(not _is_priced(target) for target in targets):
+    if not all(map(_is_priced, targets)):
         return None
     return sum(
-        max((_subrequest(target, asked, images) for target in targets), default=0) for images in asked.subrequests
+        [max([_subrequest(target, asked, images) for target in targets], default=0) for images in asked.subrequests]
     )
 
 

@@ -9,7 +9,7 @@ really used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gateway.core.pricing.budget_accounts import HolderAccounts
 from gateway.core.pricing.budget_errors import Holder
@@ -47,6 +47,17 @@ class ModelBudgets:
         """All names of a model. ``asked``: the one a client asked by, if it is another."""
         names = self._names_of(model) if model else ()
         return names if not asked or asked in names else (*names, asked)
+
+    def all_holders(self, holders: Sequence[Holder], model: str, asked: str = "") -> Sequence[Holder]:
+        """``with_budgets`` for a model of any name: what else it is called matters only to a key that has some."""
+        if holders[0][1] not in self._patterns:
+            return holders
+        return self.with_budgets(holders, self.names(model, asked))
+
+    def with_budgets(self, holders: Sequence[Holder], names: tuple[str, ...]) -> tuple[Holder, ...]:
+        """The holders and, behind the key, its budgets for a model of these names."""
+        key = holders[0]
+        return (key, *(self.holders(key[1], names) if key[0] == "key" else ()), *holders[1:])
 
     def holders(self, key: str, names: tuple[str, ...]) -> tuple[Holder, ...]:
         """The budgets of a key that a model of these names counts against."""

@@ -150,7 +150,7 @@ def upper_bound(
         writes=_FACTORS_OF_WRITES[asked.lifetime],
         tier=most_tier_factor(price, asked),
     )
-    by_image = images * max(price.image or 0, _dearest(price, quality, size))
+    by_image = images * max(price.image or 0, _dearest(price, quality, size) if price.table else 0)
     return max(by_tokens, by_image, price.minimum)
 
 

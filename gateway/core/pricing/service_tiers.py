@@ -44,9 +44,9 @@ def most_tier_factor(price: Price, asked: Asked) -> int:
     A tier that was asked for may be served in the usual one. A request that leaves the choice open may get what the
     account's settings say, which at OpenAI can be the fast tier, but none that must be asked for by name.
     """
-    listed = _listed(price)
-    if not listed:
+    if not price.tiers:
         return FACTOR_UNIT
+    listed = _listed(price)
     tier = named_tier(asked.tier)
     if tier in USUAL_TIERS:
         return FACTOR_UNIT

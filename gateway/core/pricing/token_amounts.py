@@ -8,7 +8,7 @@ provider stated.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from gateway.core.types import FACTOR_UNIT, OperationName, Price, Usage
 
@@ -48,11 +48,8 @@ def most_token_amount(price: Price, inputs: int, outputs: int, calls: int, *, wr
 
     ``writes``: the factor of what is written to the cache. ``tier``: of the service tier.
     """
-    dearest_input = max(
-        *((each or 0) * FACTOR_UNIT for each in (price.input, price.cached_input, price.image_input)),
-        (price.audio_input or 0) * FACTOR_UNIT,
-        (price.cache_write or 0) * writes,
-    )
+    read = max(price.input or 0, price.cached_input or 0, price.image_input or 0, price.audio_input or 0)
+    dearest_input = max(read * FACTOR_UNIT, (price.cache_write or 0) * writes)
     dearest_output = max(price.output or 0, price.image_output or 0, price.audio_output or 0) * FACTOR_UNIT
     of_inputs = of_outputs = FACTOR_UNIT
     if price.long is not None and inputs > price.long.above:
@@ -80,7 +77,7 @@ def all_priced(price: Price, usage: Usage, operation: OperationName) -> bool:
     )
 
 
-def _sum(parts: Iterator[_Part]) -> int | None:
+def _sum(parts: Sequence[_Part]) -> int | None:
     total = 0
     for tokens, each in parts:
         if tokens:
@@ -90,8 +87,12 @@ def _sum(parts: Iterator[_Part]) -> int | None:
     return total
 
 
-def _input_parts(price: Price, usage: Usage) -> Iterator[_Part]:
+def _input_parts(price: Price, usage: Usage) -> Sequence[_Part]:
     total = usage.input_tokens
+    if not (
+        usage.image_input_tokens or usage.audio_input_tokens or usage.cached_input_tokens or usage.cache_write_tokens
+    ):
+        return [(total, _each(price.input))]
     images = min(usage.image_input_tokens, total)
     audio = min(usage.audio_input_tokens, total - images)
     cached = min(usage.cached_input_tokens, total)
@@ -103,6 +104,7 @@ def _input_parts(price: Price, usage: Usage) -> Iterator[_Part]:
         (images, _each(price.image_input, price.input)),
         (audio, _each(price.audio_input, price.input)),
     ]
+    parts: list[_Part] = []
     for taken, own in (
         (cached, _each(price.cached_input)),
         (for_12h, _each(price.cache_write, times=FACTOR_OF_12H)),
@@ -111,19 +113,21 @@ def _input_parts(price: Price, usage: Usage) -> Iterator[_Part]:
     ):
         for place, (left, each) in enumerate(kinds):
             if tokens := min(taken, left):
-                yield tokens, each if own is None else own
+                parts.append((tokens, each if own is None else own))
                 kinds[place] = (left - tokens, each)
                 taken -= tokens
-    yield from kinds
+    return parts + kinds
 
 
-def _output_parts(price: Price, usage: Usage) -> Iterator[_Part]:
+def _output_parts(price: Price, usage: Usage) -> Sequence[_Part]:
     total = usage.output_tokens
     images = min(usage.image_output_tokens, total)
     audio = min(usage.audio_output_tokens, total - images)
-    yield total - images - audio, _each(price.output)
-    yield images, _each(price.image_output, price.output)
-    yield audio, _each(price.audio_output, price.output)
+    return [
+        (total - images - audio, _each(price.output)),
+        (images, _each(price.image_output, price.output)),
+        (audio, _each(price.audio_output, price.output)),
+    ]
 
 
 def _each(own: int | None, instead: int | None = None, *, times: int = FACTOR_UNIT) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 
 from gateway.core.types import Confidence, Usage
 
@@ -11,6 +12,7 @@ MOST_TOKENS = 1_000_000_000
 """The most tokens or images of one answer that are believed; an upstream's figure above it is ignored."""
 
 _COUNTS = tuple(field.name for field in fields(Usage) if field.name != "confidence")
+_counts_of = attrgetter(*_COUNTS)
 
 
 def is_plausible(count: object) -> bool:
@@ -19,7 +21,8 @@ def is_plausible(count: object) -> bool:
 
 def believable(usage: Usage) -> bool:
     """Whether every count is a plausible natural number; an upstream's figures are checked like any input."""
-    return all(is_plausible(getattr(usage, name)) for name in _COUNTS)
+    counts = _counts_of(usage)
+    return {*map(type, counts)} == {int} and min(counts) >= 0 and max(counts) <= MOST_TOKENS
 
 
 def together(usages: Sequence[Usage]) -> Usage:

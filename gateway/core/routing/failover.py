@@ -78,6 +78,17 @@ class FailoverPlan:
     """
 
     asker: str = ""
+    attempts = 0
+
+    # How an exchange begins, of which nothing has failed yet
+    _skipped: tuple[str, str] | None = None
+    _current: AttemptPlan | None = None
+    _last: AttemptPlan | None = None
+    _again: AttemptPlan | None = None
+    _over: Verdict | None = None
+    _bought_again = False
+    _held = 0.0
+    _held_busy = 0.0
 
     def __init__(
         self,
@@ -118,15 +129,6 @@ class FailoverPlan:
 
         self._outcomes: list[tuple[Outcome, CostClass]] = []
         self._exhausted: dict[int, Exhausted] = {}
-        self._skipped: tuple[str, str] | None = None
-        self._current: AttemptPlan | None = None
-        self._last: AttemptPlan | None = None
-        self._again: AttemptPlan | None = None
-        self._over: Verdict | None = None
-        self._bought_again = False
-        self._held = 0.0
-        self._held_busy = 0.0
-        self.attempts = 0
         self.failovers: list[Failover] = []
 
     def next(self, now: float) -> AttemptPlan | Wait | Stop:
@@ -164,7 +166,7 @@ class FailoverPlan:
         cost_class = plan.target.cost_class
         state = self._state(plan.target)
         state.pool.release(plan.credential)
-        if (doubt := self._report_key(plan, outcome, now)) is not None:
+        if (doubt := self._report_key(state, plan, outcome, now)) is not None:
             self._states.doubt(plan.target.upstream, plan.credential, doubt)
         state.health.report(plan.ticket, plan.credential, outcome, now, self._rng)
         if plan.is_retry:
@@ -216,11 +218,10 @@ class FailoverPlan:
         stake = self._stake(target)
         return stake is not None and stake <= self._affordable_doubt and now + WORTH_BUYING <= self._deadline
 
-    def _report_key(self, plan: AttemptPlan, outcome: Outcome, now: float) -> Reason | None:
+    def _report_key(self, state: UpstreamState, plan: AttemptPlan, outcome: Outcome, now: float) -> Reason | None:
         """Record an outcome with its key. Returns the doubt that a free read of the key is to settle, if any."""
-        pool, began = self._state(plan.target).pool, plan.ticket.began
-        model = plan.target.model
-        return pool.report(plan.credential, model, outcome, now, self._rng, asker=self.asker, began=began)
+        model, began = plan.target.model, plan.ticket.began
+        return state.pool.report(plan.credential, model, outcome, now, self._rng, asker=self.asker, began=began)
 
     def _close_endpoint(self, plan: AttemptPlan, outcome: Outcome) -> None:
         whole_host = RULES[outcome.slug].against is Scope.ENDPOINT

@@ -98,6 +98,7 @@ class RouteTable:
         self._exact: dict[str, Route] = {}
         self._prefixes: list[tuple[str, Route]] = []
         self._filled: dict[str, Route] = {}
+        self._names_of: dict[str, tuple[str, ...]] = {}
         for route in routes:
             if route.model.endswith("*"):
                 self._prefixes.append((route.model[:-1], route))
@@ -206,7 +207,13 @@ class RouteTable:
         route = self.find(model)
         if route is None:
             return (model,) if model.endswith("*") else spellings(model)
-        return spellings(route.asked, vendor=False) if route.asked else (route.named, *route.aliases)
+        names = self._names_of.get(model)
+        if names is None:
+            names = spellings(route.asked, vendor=False) if route.asked else (route.named, *route.aliases)
+            if len(self._names_of) >= MOST_FILLED:
+                self._names_of.clear()
+            self._names_of[model] = names
+        return names
 
     def of_task(self, model: str, task_type: str) -> Route | None:
         """The route of a task as PiAPI itself names it, with only the targets that do it; None if none is described."""
