@@ -36,13 +36,12 @@ from gateway.translate.own_wishes import chat_wishes
 from gateway.translate.present_chat import ChatPresenter
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.answer_sounds import Heard
-from gateway.wire.asked_work import asked_of, most_beside
+from gateway.wire.asked_work import asked_of, most_asked_output, most_beside, most_choices
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
 from gateway.wire.chat_rewrites import rewritten
 from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
-from gateway.wire.known_chat import unknown_asked
 from gateway.wire.most_input import most_input
 from gateway.wire.named_ids import NamedId
 from gateway.wire.request_shape import chat_shape
@@ -162,15 +161,15 @@ class ChatOperation:
     def _work(self, target: Target, *, exact: bool) -> RequestedWork:
         request, _ = without_withheld(self.request, target.upstream.pass_fields)
         request, _ = rewritten(request, target.rewrites)  # it may lose the client's bound
-        body, bound = request.body, request.max_output_tokens
+        body, bound, choices = request.body, request.max_output_tokens, request.n
         thinking, prediction = most_beside(body, target.model)
         if exact:
             inputs = most_input(body, target.model, self.context, self.size)
-            bound = None if unknown_asked(body) else bound  # one of them may set another
+            bound, choices = most_asked_output(body), most_choices(body)
         else:
             inputs = within(self.context, self.rough_input_tokens())
-        outputs = most_output(bound, self.max_output, request.n, thinking)
-        return RequestedWork(inputs, outputs + request.n * prediction, asked=asked_of(body, target.model))
+        outputs = most_output(bound, self.max_output, choices, thinking)
+        return RequestedWork(inputs, outputs + choices * prediction, asked=asked_of(body, target.model))
 
     def rough_input_tokens(self) -> int:
         return rough_tokens(self.size)

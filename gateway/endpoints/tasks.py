@@ -34,10 +34,14 @@ from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object
 from gateway.wire.named_ids import ids_in_fields
+from gateway.wire.task_amounts import most_times
 from gateway.wire.task_request import MOST_OF_A_TASK, checked_task, images_of_task
 from gateway.wire.tokens import rough_tokens
 
 TASKS_PATH = "/api/v1/task"
+
+_COUNTED = ("batch_size",)
+"""What ``images_of_task`` has counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class TaskOperation:
     """A task as a client wrote it.
 
     ``images``: how many it asks for, by its own ``batch_size``.
+    ``times``: how many times their price it may come to, by options that are not known here.
     ``size``: bytes of the request.
     """
 
@@ -52,6 +57,7 @@ class TaskOperation:
     images: int
     tools: ImageTools
     size: int
+    times: int = 1
     route: str = TASKS_PATH
     stream: bool = False
     prepares: bool = False
@@ -86,7 +92,7 @@ class TaskOperation:
         return image_stake(target.price, self.images, operation="task", quality=None, size=None)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        return cost_bound((target,), RequestedWork(subrequests=(self.images,)))
+        return cost_bound((target,), RequestedWork(subrequests=(self.images * self.times,)))
 
     def cost_reason(self, target: Target) -> str:
         return ""
@@ -121,8 +127,8 @@ class CreateTask:
         refuse_foreign_ids(ids_in_fields(body["input"]))
         facts.model = body["model"]
         route = self._route(body["model"], body["task_type"], key)
-        images, route = self._priced(route, body)
-        operation = TaskOperation(body, images, self._tools(), len(raw))
+        images, times, route = self._priced(route, body)
+        operation = TaskOperation(body, images, self._tools(), len(raw), times)
         answered = asyncio.Event()
         exchange = Exchange(
             services,
@@ -143,18 +149,20 @@ class CreateTask:
             running.result()
             facts.error = exchange.refusal
 
-    def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, Route]:
-        """How many pictures a task makes, and its route at the price of one of them.
+    def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, int, Route]:
+        """How many pictures a task makes, how many times their price it may cost, and its route at the price of one.
 
         PiAPI's models that are not described here have their own fields, and no price.
         """
         routes, task_type, given = self._admission.services.snapshot.routes, body["task_type"], body["input"]
         facts = next((one.tasks[task_type] for one in route.targets if task_type in one.tasks), None)
         if facts is None:
-            return images_of_task(given) if routes.find(body["model"]) is not None else 1, route
+            images = images_of_task(given) if routes.find(body["model"]) is not None else 1
+            return images, most_times(given, _COUNTED), route
         each = price_each(facts, given)
         targets = tuple(priced(one, each) for one in route.targets if task_type in one.tasks)
-        return images_of_task(given, facts.count, MOST_OF_A_TASK) if facts.count else 1, replace(route, targets=targets)
+        images = images_of_task(given, facts.count, MOST_OF_A_TASK) if facts.count else 1
+        return images, most_times(given, facts.fields), replace(route, targets=targets)
 
     def _route(self, model: str, task_type: str, key: VirtualKey) -> Route:
         """The catalogue's route; for a model the catalogue does not have, PiAPI itself, without a price."""

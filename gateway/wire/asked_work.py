@@ -13,12 +13,14 @@ from typing import Any
 from gateway.core.billing_terms import USUAL_TIERS, Asked, Lifetime, named_tier
 from gateway.core.types import Usage
 from gateway.wire.asked_thinking import most_thinking
-from gateway.wire.known_chat import OWN_TOOLS, always_searches, unknown_asked
+from gateway.wire.chat_request import MAX_CHOICES
+from gateway.wire.known_chat import OWN_TOOLS, always_searches, in_envelopes, unknown_asked
 from gateway.wire.writable import dump_json
 
 UNBOUNDED_CALLS = 10
 """Calls a tool of the provider's is assumed to make at most if the request does not say."""
 
+_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _UNKNOWN_TIER = "of more than one word"
 _USUAL_SPEEDS = ("standard", "default", "normal")
 _SEARCHING_MUCH = "deep-research"
@@ -46,6 +48,8 @@ def asked_tier(body: Mapping[str, Any]) -> str | None:
 def _dearest_tier(body: Mapping[str, Any]) -> str | None:
     """The tier to reserve for: what is no text, or not alone, is a tier that is not known."""
     speed, tier = body.get("speed"), body.get("service_tier")
+    if any(in_envelopes(body, "speed", "service_tier")):
+        return _UNKNOWN_TIER
     if (speed and not isinstance(speed, str)) or (tier and not isinstance(tier, str)):
         return _UNKNOWN_TIER
     speed, tier = _text(speed), _text(tier)
@@ -84,8 +88,22 @@ def most_beside(body: Mapping[str, Any], model: str) -> tuple[int, int]:
     """The output tokens of one choice that may come on top of the client's bound: of thinking, which count against what
     the model can write, and of a prediction that was not used, which do not.
     """
-    prediction = body.get("prediction")
-    return most_thinking(body, model), len(dump_json(prediction)) if prediction else 0
+    predictions = [one for one in (body.get("prediction"), *in_envelopes(body, "prediction")) if one]
+    return most_thinking(body, model), sum(len(dump_json(one)) for one in predictions)
+
+
+def most_choices(body: Mapping[str, Any]) -> int:
+    """How many choices a request asks for at most, wherever it does."""
+    named = (number for number in in_envelopes(body, "n") if type(number) is int)
+    return min(max(body.get("n") or 1, *named, 1), MAX_CHOICES)
+
+
+def most_asked_output(body: Mapping[str, Any]) -> int | None:
+    """The client's bound for the output of each choice; None without one, or if it may not be the one that holds."""
+    found = [body[name] for name in _BOUNDS if body.get(name) is not None]
+    if not any(body.get(name) is not None for name in _BOUNDS[:2]) or any(type(one) is not int for one in found):
+        return None
+    return None if unknown_asked(body) else max(found)  # one of them may set another
 
 
 def _searches(body: Mapping[str, Any], model: str) -> bool:
@@ -107,7 +125,7 @@ def _most_calls(body: Mapping[str, Any], model: str) -> int:
         calls += UNBOUNDED_CALLS
     if _searches(body, model):
         calls += UNBOUNDED_CALLS if _SEARCHING_MUCH in model else 1
-    return calls * (body.get("n") or 1)
+    return calls * most_choices(body)
 
 
 def _bound(value: object, otherwise: int) -> int:

@@ -9,7 +9,8 @@ A picture is none of it: what one costs at most is known (most_input.py), wherev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeGuard
 
@@ -32,21 +33,30 @@ _THINKING = (
     *("include_reasoning", "reasoning_format", "reasoning_split", "max_reasoning_tokens", "chat_template_kwargs"),
     *("thinking_config", "thinkingConfig", "thinking_level"),
 )
-_ENVELOPES = ("extra_body", "google")
-"""Objects of a request that hold further fields of it."""
+ENVELOPES = ("extra_body", "google")
+"""Objects of a request that hold further fields, which a relay may read as if they stood in the request itself."""
 
 _BRINGING = ("web_search_options", "tools", "messages", "prediction")
 """Known fields that are looked into."""
 
-_KNOWN = frozenset((CHAT_PARAMETERS | {*_SAMPLING, *_THINKING, *_ENVELOPES}) - {*_BRINGING})
+_KNOWN = frozenset((CHAT_PARAMETERS | {*_SAMPLING, *_THINKING, *ENVELOPES}) - {*_BRINGING})
+
+_OF_ENVELOPES = frozenset(
+    {*_SAMPLING, *_THINKING, *ENVELOPES, "thinking", "reasoning_effort", "top_k", "top_p", "seed"}
+)
+"""What an envelope may hold and be known; any other field of the request could be another one there."""
 
 _OF_TOOLS = frozenset(
     {"type", "function", "custom", "name", "description", "parameters", "input_schema", "strict", "cache_control"}
     | {"prompt_cache_breakpoint", "defer_loading", "input_examples", "eager_input_streaming"}
 )
 _TEXTS = frozenset({"role", "content", "name", "refusal", "tool_call_id", "reasoning_content", "reasoning", "id"})
-_SPOKEN = frozenset({"tool_calls", "function_call", "reasoning_details", "thinking_blocks", "annotations", "prefix"})
+_SPOKEN = frozenset({"function_call", "thinking_blocks", "prefix"})
 """Fields of a message that hold what was said before: all of it is in the request."""
+
+_SAID = ("content", "tool_calls", "function_call", "refusal", "reasoning_content", "reasoning", "reasoning_details")
+_OF_CALLS = ("function", "custom")
+_OF_THOUGHTS = ("data", "text", "summary", "thinking", "signature", "content")
 
 _MARKS = ("cache_control", "prompt_cache_breakpoint", "citations", "annotations")
 _OF_PARTS: Mapping[str, frozenset[str]] = {
@@ -74,7 +84,17 @@ _OF_PICTURES = frozenset({"url", "detail", "format", "mime_type"})
 _OF_SOURCES = frozenset({"type", "media_type", "data", "url"})
 _OF_SOUNDS = frozenset({"data", "format"})
 _OF_FILES = frozenset({"file_data", "filename", "format"})
-_ELSEWHERE = ("http:", "https:", "gs:", "s3:", "file:", "//")
+_SHORTEST_DATA = 129
+_LONGEST_LINK = 2048
+"""Characters. A shorter text may be an id where it is not exactly Base64; what begins as a longer one is no link."""
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/=_\-\s]*+")
+_OTHER_MEDIA = (
+    *(".mp4", ".mov", ".webm", ".avi", ".mkv", ".mpg", ".mpeg", ".m4v", ".flv", ".wmv", ".3gp", ".m3u8", ".mpd"),
+    *(".mp3", ".wav", ".m4a", ".ogg", ".oga", ".opus", ".flac", ".aac", ".aiff", ".pdf", ".docx", ".pptx", ".xlsx"),
+    *(".txt", ".html", ".csv", ".json", ".zip"),
+)
+_FILM_HOSTS = ("youtube.com", "youtu.be", "vimeo.com")
 
 
 @lru_cache(maxsize=256)
@@ -103,18 +123,32 @@ def unknown_asked(body: Mapping[str, Any]) -> list[str]:
     return list(_unknown(body))
 
 
-def _unknown(fields: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(
+    fields: Mapping[str, Any], known: frozenset[str] = _KNOWN, beside: Sequence[str] = _BRINGING
+) -> Iterator[str]:
     for name, value in fields.items():
-        if not value:  # a switch that is off
+        if not value and (
+            name in known or not isinstance(value, dict)
+        ):  # a switch that is off; {} may be one that is on
             continue
-        if name not in _KNOWN:
-            if name not in _BRINGING:
+        if name not in known:
+            if name not in beside:
                 yield name
-        elif name in _ENVELOPES:
+        elif name in ENVELOPES:
             if isinstance(value, dict):
-                yield from _unknown(value)
+                yield from _unknown(value, _OF_ENVELOPES, ())
             else:
                 yield name
+
+
+def in_envelopes(body: Mapping[str, Any], *names: str) -> Iterator[Any]:
+    """What the envelopes of a request hold under these names, at any depth of envelopes."""
+    unseen = [body[name] for name in ENVELOPES if name in body]
+    while unseen:
+        fields = unseen.pop()
+        if isinstance(fields, dict):
+            yield from (fields[name] for name in names if fields.get(name) is not None)
+            unseen += [fields[name] for name in ENVELOPES if name in fields]
 
 
 def _tools_bring_more(tools: Any) -> bool:
@@ -136,9 +170,40 @@ def _message_brings_more(message: dict[str, Any]) -> bool:
             continue
         if not value or name in _SPOKEN:
             continue
-        if name not in ("content", "images") or _content_brings_more(value):
+        check = _OF_MESSAGES.get(name)
+        if check is None or check(value):
             return True
-    return False
+    return bool(message.get("id")) and not any(message.get(name) for name in _SAID)  # what was said is named, not told
+
+
+def _pictures_bring_more(pictures: Any) -> bool:
+    """Whether one of a message's ``images``, each a part, a link or the bytes in Base64, is something else."""
+    return any(
+        _is_no_picture(picture) if isinstance(picture, str) else _content_brings_more(picture)
+        for picture in (pictures if isinstance(pictures, list) else [pictures])
+    )
+
+
+def _calls_bring_more(calls: Any) -> bool:
+    """Whether something stands among a message's calls that is no call of the client's own tools."""
+    return not isinstance(calls, list) or not all(
+        isinstance(call, dict) and call.get("type") in (*OWN_TOOLS, None) and any(name in call for name in _OF_CALLS)
+        for call in calls
+    )
+
+
+def _thoughts_bring_more(thoughts: Any) -> bool:
+    """Whether one of a message's thoughts is named, and not told."""
+    return not isinstance(thoughts, list) or not all(
+        isinstance(thought, dict) and any(thought.get(name) for name in _OF_THOUGHTS) for thought in thoughts
+    )
+
+
+def _notes_bring_more(notes: Any) -> bool:
+    """Whether one of a message's annotations is more than a citation: a file that was read before, say."""
+    return not isinstance(notes, list) or not all(
+        isinstance(note, dict) and note.get("type") == "url_citation" for note in notes
+    )
 
 
 def _content_brings_more(content: Any) -> bool:
@@ -172,7 +237,27 @@ def _picture_brings_more(part: dict[str, Any]) -> bool:
     if part.get("source"):
         return _source_brings_more(part)
     picture = part.get("image_url")
-    return not (isinstance(picture, str) or _within(picture, _OF_PICTURES))
+    if isinstance(picture, str):
+        return _is_no_picture(picture)
+    if not _within(picture, _OF_PICTURES):
+        return True
+    kinds = (str(picture.get(name) or "").lower() for name in ("format", "mime_type"))
+    other = any("/" in kind and not kind.startswith("image/") for kind in kinds)
+    return other or _is_no_picture(picture.get("url") or "")
+
+
+def _is_no_picture(url: str) -> bool:
+    """Whether a link leads to a film, a recording or a document, as far as it can be told from the link: what is meant
+    as a picture is read as what it is by vendors that know more than pictures.
+    """
+    if url[:5].lower() == "data:":
+        return False  # its bytes are counted
+    scheme, _, rest = url[:_LONGEST_LINK].strip().lower().partition("://")
+    if scheme not in ("http", "https"):
+        return bool(rest)  # a vendor's own store
+    place = rest.partition("?")[0].partition("#")[0]
+    host = place.partition("/")[0].rpartition("@")[2].partition(":")[0].rstrip(".")
+    return place.endswith(_OTHER_MEDIA) or host.endswith(_FILM_HOSTS)
 
 
 def _source_brings_more(part: dict[str, Any]) -> bool:
@@ -209,9 +294,18 @@ def _within(value: Any, known: frozenset[str]) -> TypeGuard[dict[str, Any]]:
 
 
 def _is_elsewhere(fields: Mapping[str, Any], name: str) -> bool:
-    """Whether what should be held here is a link instead, or is missing."""
+    """Whether what should be held here is a link or an id instead, or is missing. Text is held as it is."""
     data = fields.get(name)
-    return not isinstance(data, str) or data[:16].lstrip().lower().startswith(_ELSEWHERE)
+    if not isinstance(data, str):
+        return True
+    if fields.get("type") == "text":
+        return False
+    start = data[:_LONGEST_LINK].lstrip()
+    if start[:5].lower() == "data:":
+        return False
+    if len(data) < _SHORTEST_DATA and ("-" in start or "_" in start or len(data) % 4):
+        return True
+    return _BASE64.fullmatch(start) is None
 
 
 _LOOKED_INTO: Mapping[str, Callable[[dict[str, Any]], bool]] = {
@@ -221,4 +315,12 @@ _LOOKED_INTO: Mapping[str, Callable[[dict[str, Any]], bool]] = {
     **dict.fromkeys(("file", "input_file"), _file_brings_more),
     "document": _source_brings_more,
     **dict.fromkeys(("tool_result", "search_result"), _result_brings_more),
+}
+
+_OF_MESSAGES: Mapping[str, Callable[[Any], bool]] = {
+    "content": _content_brings_more,
+    "images": _pictures_bring_more,
+    "tool_calls": _calls_bring_more,
+    "reasoning_details": _thoughts_bring_more,
+    "annotations": _notes_bring_more,
 }

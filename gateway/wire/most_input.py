@@ -34,6 +34,9 @@ _USUAL_DETAILS = ("auto", "low", "high")
 _PICTURES = ("image_url", "input_image", "image")
 _FILES = ("file", "input_file", "document")
 
+_PACKED = (".pdf", ".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".epub", ".zip", ".gz", ".7z")
+"""Endings of files that are packed whatever type is said; some vendors go by the name."""
+
 BYTE_OF_A_FILE = 16
 """Tokens for each byte of a file that is not plain text: what is packed in it, and its pages shown as pictures, may be
 more than its bytes."""
@@ -75,10 +78,14 @@ def _around(body: Mapping[str, Any]) -> int:
 def _parts_of(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The parts of all messages that are objects, and those within them, as in results of tools."""
     for message in body["messages"]:
-        for name in ("content", "images"):
-            content = message.get(name)
-            if content and not isinstance(content, str):
-                yield from _parts_within(content)
+        content, pictures = message.get("content"), message.get("images")
+        if content and not isinstance(content, str):
+            yield from _parts_within(content)
+        for picture in pictures if isinstance(pictures, list) else [pictures]:
+            if isinstance(picture, str):
+                yield _as_part(picture)
+            elif picture:
+                yield from _parts_within(picture)
 
 
 def _parts_within(content: Any) -> Iterator[dict[str, Any]]:
@@ -89,6 +96,13 @@ def _parts_within(content: Any) -> Iterator[dict[str, Any]]:
             yield part
             if part.get("content"):
                 yield from _parts_within(part["content"])
+
+
+def _as_part(picture: str) -> dict[str, Any]:
+    """A picture that is a text, its bytes in Base64 (Ollama's) or a link."""
+    if picture[:5].lower() == "data:" or "://" in picture[:16]:
+        return {"type": "image_url", "image_url": picture}
+    return {"type": "image", "source": {"data": picture, "media_type": "image/*"}}
 
 
 def _picture(part: dict[str, Any]) -> tuple[int, bool, object]:
@@ -113,6 +127,9 @@ def _packed(part: dict[str, Any]) -> int:
     """Bytes of a file that is not plain text."""
     file = part.get("file") or part.get("source") or part
     data = (file.get("file_data") or file.get("data")) if isinstance(file, dict) else None
-    if not isinstance(data, str) or data[:64].lower().startswith(("data:text/", "data:application/json")):
+    if not isinstance(data, str):
+        return 0
+    name = str(file.get("filename") or file.get("name") or part.get("filename") or part.get("title") or "")
+    if data[:64].lower().startswith(("data:text/", "data:application/json")) and not name.lower().endswith(_PACKED):
         return 0
     return 0 if file.get("type") == "text" else len(data)

@@ -92,12 +92,12 @@ def part(content: dict[str, Any]) -> dict[str, Any]:
     "fields",
     [
         SEARCH,
-        part({"type": "file", "file": {"file_id": "file-1"}}),
-        part({"type": "text", "text": "a", "file_ids": ["file-1"]}),
-        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "audio": {"id": "audio_1"}}]},
+        part({"type": "file", "file": {"file_data": "https://e/a.pdf"}}),
+        part({"type": "image_url", "image_url": {"url": "https://e/a.mp4"}}),
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "id": "msg_1"}]},
         {"enable_search": True, "max_tokens": 20},
         {"tools": [{"type": "web_search"}], "max_tokens": 20},
-        {"cached_content": "cachedContents/1", "max_tokens": 20},
+        {"extra_body": {"web_search_options": {}}, "max_tokens": 20},
     ],
 )
 async def test_what_may_fetch_is_refused_where_the_window_does_not_fit(
@@ -109,6 +109,23 @@ async def test_what_may_fetch_is_refused_where_the_window_does_not_fit(
         assert {answer.status for answer in answers} == {429}
         assert {answer.error()["code"] for answer in answers} == {"insufficient_quota"}
         assert (await rig.chat(**PLAIN)).status == 200  # which costs a fraction of a cent
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        part({"type": "file", "file": {"file_id": "file-1"}}),
+        part({"type": "text", "text": "a", "file_ids": ["file-1"]}),
+        {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "audio": {"id": "audio_1"}}]},
+        {"cached_content": "cachedContents/1", "max_tokens": 20},
+    ],
+)
+async def test_an_id_that_was_not_made_here_costs_nothing(gateway: StartGateway, fields: dict[str, Any]) -> None:
+    async with stating({"prompt_tokens": 500_000, "completion_tokens": 5}) as port:
+        rig = await gateway(config(port, "0.05/day"))
+        answers = await crowd(rig, **fields)
+        assert {answer.status for answer in answers} == {404}
+        assert (await rig.chat(**PLAIN)).status == 200
 
 
 @pytest.mark.parametrize(

@@ -189,11 +189,17 @@ async def flip_in_data(store: Path) -> None:
         file.write(b"\x00" * 8)
 
 
+async def drop_a_table(store: Path) -> None:
+    fold(store)
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("DROP TABLE settlements")
+
+
 LOSSES = (
     lose_log, cut_log, flip_in_log, foreign_log, delete_rows, delete_rows_with_the_guards_lifted, change_amount,
     empty_keys, empty_everything, old_copy, old_version, other_store, remove,
 )  # fmt: skip
-DAMAGES = (remove_file_alone, empty, cut, flip_in_schema, flip_in_data)
+DAMAGES = (remove_file_alone, empty, cut, flip_in_schema, flip_in_data, drop_a_table)
 
 Attack = Callable[[Path], Awaitable[None]]
 

@@ -12,7 +12,15 @@ import gateway.wire.asked_thinking as asked_thinking
 from gateway.core.pricing.service_tiers import most_tier_factor
 from gateway.core.types import Price, Usage
 from gateway.wire.asked_thinking import MOST_THINKING, UNBOUNDED_THINKING
-from gateway.wire.asked_work import UNBOUNDED_CALLS, as_asked, asked_of, asked_tier, most_beside
+from gateway.wire.asked_work import (
+    UNBOUNDED_CALLS,
+    as_asked,
+    asked_of,
+    asked_tier,
+    most_asked_output,
+    most_beside,
+    most_choices,
+)
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 
@@ -54,6 +62,8 @@ def test_the_tier(fields: dict[str, Any], tier: str | None) -> None:
         ({"speed": "fast", "service_tier": "ultrafast"}, 6),
         ({"speed": {"mode": "fast"}}, 6),
         ({"speed": "standard", "service_tier": "flex"}, 1),
+        ({"extra_body": {"service_tier": "fast"}}, 6),
+        ({"extra_body": {"extra_body": {"speed": "fast"}}, "service_tier": "default"}, 6),
     ],
 )
 def test_the_dearest_tier_that_a_request_may_get_is_reserved(fields: dict[str, Any], factor: int) -> None:
@@ -142,6 +152,49 @@ def test_thinking(fields: dict[str, Any], model: str, tokens: int) -> None:
 def test_a_prediction_may_be_billed_beside() -> None:
     prediction = {"type": "content", "content": "x" * 100}
     assert most_beside(body(prediction=prediction), "gpt-4o")[1] >= 100
+
+
+def test_a_prediction_in_an_envelope_is_one() -> None:
+    prediction = {"type": "content", "content": "x" * 100}
+    assert most_beside(body(extra_body={"prediction": prediction}), "gpt-4o")[1] >= 100
+
+
+@pytest.mark.parametrize(
+    ("fields", "choices"),
+    [
+        ({}, 1),
+        ({"n": None}, 1),
+        ({"n": 3}, 3),
+        ({"n": 3, "extra_body": {"n": 8}}, 8),
+        ({"extra_body": {"extra_body": {"n": 8}}}, 8),
+        ({"extra_body": {"n": 10**9}}, 128),
+        ({"extra_body": {"n": -5}}, 1),
+        ({"extra_body": "n"}, 1),
+    ],
+)
+def test_choices_count_wherever_they_are_asked_for(fields: dict[str, Any], choices: int) -> None:
+    assert most_choices(body(**fields)) == choices
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [
+        ({}, None),
+        ({"max_tokens": 20}, 20),
+        ({"max_tokens": 20, "max_completion_tokens": 30}, 30),
+        ({"max_tokens": 20, "max_output_tokens": 16_000}, 16_000),
+        ({"max_output_tokens": 20}, None),  # which is no field of a chat at OpenAI
+        ({"max_tokens": 20, "max_output_tokens": "16000"}, None),
+        ({"max_tokens": 20, "extra_body": {"max_tokens": 16_000}}, None),
+        ({"max_tokens": 20, "extra_body": {"google": {"thinking_config": {"thinking_budget": 5}}}}, 20),
+        ({"max_tokens": 20, "generationConfig": {"maxOutputTokens": 16_000}}, None),
+        ({"max_tokens": 20, "temperature": 0.5, "metadata": {"a": "b"}, "user": "ann"}, 20),
+    ],
+)
+def test_the_clients_bound_is_the_greatest_that_may_be_the_one_that_holds(
+    fields: dict[str, Any], most: int | None
+) -> None:
+    assert most_asked_output(body(**fields)) == most
 
 
 def cached(ttl: str | None, name: str = "prompt_cache_breakpoint") -> list[dict[str, Any]]:

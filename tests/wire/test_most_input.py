@@ -237,6 +237,86 @@ def test_what_a_request_holds_counts_by_its_bytes(part):
     assert most({"role": "user", "content": [part]}) < 1_000
 
 
+LINK = {"type": "image_url", "image_url": {"url": "https://e/a.mp4"}}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": [{"type": "file", "file": {"file_data": " " * 20 + "https://e/a.pdf"}}]},
+        {"role": "user", "content": [{"type": "file", "file": {"file_data": "ftp://e/a.pdf"}}]},
+        {"role": "user", "content": [{"type": "file", "file": {"file_data": "file-abcdef"}}]},
+        {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "https://e/" + "a" * 300}}]},
+        {"role": "user", "content": [LINK]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": "HTTPS://E/A.PDF?x=1#y"}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "gs://e/a"}}]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://www.youtube.com/watch?v=1"}}]},
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": "https://e/a", "format": "video/mp4"}}],
+        },
+        {"role": "user", "content": "hi", "images": ["https://e/a.mov"]},
+        {"role": "assistant", "content": "hi", "annotations": [{"type": "file", "file": {"hash": "a"}}]},
+        {"role": "assistant", "content": "hi", "reasoning_details": [{"id": "rs_1"}]},
+        {"role": "assistant", "content": "hi", "tool_calls": [{"id": "ig_1", "type": "image_generation_call"}]},
+        {"role": "assistant", "id": "msg_1"},
+    ],
+)
+def test_what_is_named_and_not_told_may_fill_the_window(message):
+    assert most(message) >= 128_000
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "id": "msg_1", "content": "hi"},
+        {"role": "assistant", "content": "hi", "annotations": [{"type": "url_citation", "url_citation": {"url": "u"}}]},
+        {"role": "assistant", "reasoning_details": [{"type": "reasoning.encrypted", "id": "rs_1", "data": "x" * 99}]},
+        {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f"}}]},
+        {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f"}, "extra_content": {"google": {}}}]},
+        {"role": "assistant", "content": "hi", "tool_calls": [], "annotations": [], "refusal": None},
+    ],
+)
+def test_what_was_said_before_counts_by_its_bytes(message):
+    assert most(message) < 1_000
+
+
+@pytest.mark.parametrize("held", ["AAAA", "A" * 1200])
+def test_a_picture_beside_the_text_is_a_picture(held):
+    asked = most({"role": "user", "content": "hi", "images": [held, "https://e/a.png"]})
+    assert 10_000 <= asked < 11_000
+
+
+def test_a_packed_file_that_calls_itself_text_is_packed():
+    def file(name):
+        data = {"file_data": "data:text/plain;base64," + "A" * 1000, "filename": name}
+        return most({"role": "user", "content": [{"type": "file", "file": data}]})
+
+    assert file("a.xlsx") > 15_000 > 2_000 > file("a.txt")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"web_search_options": {}},
+        {"tools": [{"google_search": {}}]},
+        {"messages": [{"role": "user", "content": "hi"}]},
+        {"extra_body": {"web_search_options": {}}},
+        {"model": "another"},
+    ],
+)
+def test_an_envelope_may_hold_what_fetches(extra):
+    body = {"messages": [{"role": "user", "content": "hi"}], "extra_body": extra}
+    assert most_input(body, "gpt-4o", 128_000) == 128_000
+    assert most_input({**body, "extra_body": {"top_k": 5, "thinking": True}}, "gpt-4o", 128_000) < 1_000
+
+
+def test_a_switch_that_is_an_empty_object_is_on():
+    body = {"messages": [{"role": "user", "content": "hi"}]}
+    assert most_input({**body, "google_search": {}}, "gpt-4o", 128_000) == 128_000
+    assert most_input({**body, "google_search": False, "metadata": {}}, "gpt-4o", 128_000) < 1_000
+
+
 def test_an_image_in_a_tools_result_is_an_image():
     result = {"type": "tool_result", "content": [{"type": "image", "source": {"type": "url", "url": "https://e/a"}}]}
     assert most({"role": "user", "content": [result]}) >= 5_000

@@ -76,7 +76,7 @@ def verify(path: Path) -> Verification:
 
 def _lost(store: sqlite3.Connection, mark: Mark) -> Iterator[str]:
     for sentence in find_loss(store, mark, recount=False).sentences:
-        yield f"{sentence}: the mark beside the store, or its own count, knew of more"
+        yield f"the store has lost what it held: {sentence}"
 
 
 def find_task(path: Path, task_id: str) -> TaskRecord | None:

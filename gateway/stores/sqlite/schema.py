@@ -265,12 +265,18 @@ def _migrations() -> list[str]:
     return [entry.read_text("utf-8") for _, entry in scripts]
 
 
+_NOT_WHOLE = ("no such table", "no such column", "malformed")
+"""What SQLite says of a file that lacks a part of itself."""
+
+
 @contextmanager
 def _told_plainly(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into a StoreError that says what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:  # locked, no permission, disk full: the file itself may be well
+        if str(error).startswith(_NOT_WHOLE):
+            raise StoreError(_damaged(path, str(error))) from error
         raise StoreError(
             f"{path} cannot be used: {error}. Check its permissions, its disk and who else has it open."
         ) from error
@@ -281,5 +287,6 @@ def _told_plainly(path: Path) -> Iterator[None]:
 def _damaged(path: Path, finding: str) -> str:
     return (
         f"{path} is damaged or not a database ({finding}). It was left as it is. Restore a backup, or save what can be "
-        f"read with: sqlite3 {path} .recover. To begin with empty books, move the file and its -wal away."
+        f"read with: sqlite3 {path} .recover. To begin with empty books, move the file and its -wal away, and say why: "
+        "piapi-gateway ledger verify --accept-loss REASON"
     )

@@ -17,9 +17,8 @@ from gateway.core.pricing.budgets import Budgets, Reservation
 from gateway.core.pricing.charges import AttemptFacts, settle_charges
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.types import Budget, CostClass, Endpoint, LongContext, Phase, Price, Target, Upstream, Usage
-from gateway.wire.asked_work import as_asked, asked_of, asked_tier, most_beside
+from gateway.wire.asked_work import as_asked, asked_of, asked_tier, most_asked_output, most_beside, most_choices
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
-from gateway.wire.known_chat import unknown_asked
 from gateway.wire.most_input import most_input
 from gateway.wire.usage_reading import read_usage
 
@@ -77,6 +76,11 @@ fields = st.fixed_dictionaries(
         "modalities": st.just(["text", "audio"]),
         "newer": numbers | ids,
         "cached_content": ids,
+        "max_output_tokens": numbers,
+        "extra_body": st.dictionaries(
+            st.sampled_from(["n", "max_tokens", "service_tier", "tools", "web_search_options", "prediction", "google"]),
+            numbers | ids | st.just({}) | st.just({"thinking_config": {"thinking_budget": 12_000}}),
+        ),
     },
 )
 
@@ -109,12 +113,12 @@ answers = st.tuples(
 def bound_of(request: ChatRequest) -> int:
     body = request.body
     thinking, prediction = most_beside(body, "gpt-4o")
-    asked = None if unknown_asked(body) else request.max_output_tokens
+    asked, choices = most_asked_output(body), most_choices(body)
     bound = cost_bound(
         (TARGET,),
         RequestedWork(
             most_input(body, "gpt-4o", WINDOW),
-            most_output(asked, MOST_WRITTEN, request.n, thinking) + request.n * prediction,
+            most_output(asked, MOST_WRITTEN, choices, thinking) + choices * prediction,
             asked=asked_of(body, "gpt-4o"),
         ),
     )
