@@ -1,12 +1,11 @@
 # piapi-gateway: `make run` and `make test` need make and Python >= 3.11, nothing else.
 PYTHON ?= python3
 VENV := .venv
-FAST := .venv-fast
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-unit check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean build-fast test-fast dist
+.PHONY: help run test test-unit check format bench bench-quick bench-peers bench-results soak fuzz docs prices lock clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -34,18 +33,6 @@ $(VENV)/.docs: requirements/docs.txt $(VENV)/.run
 	@$(PIP) -r requirements/docs.txt
 	@touch $@
 
-# The hot modules compiled: built in a copy of the project, so that what is imported from here stays plain Python.
-build/fast/.built: $(shell find gateway -name "*.py" 2>/dev/null) setup.py scripts/compiled_modules.txt scripts/build_fast.py \
-		pyproject.toml | $(VENV)/.dev
-	@$(BIN)/python -m scripts.build_fast
-	@touch $@
-
-$(FAST)/.run: build/fast/.built requirements/base.txt
-	@$(PYTHON) -m venv $(FAST)
-	@$(PIP:$(BIN)%=$(FAST)/bin%) -r requirements/base.txt
-	@$(FAST)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --no-index --force-reinstall build/fast/*.whl
-	@touch $@
-
 run: $(VENV)/.run ## start the gateway; without any key, the demo on the sandbox
 	@if [ -n "$${PIAPI_API_KEY:-}$${BACKUP_API_KEY:-}" ]; then exec $(BIN)/piapi-gateway serve; else exec $(BIN)/piapi-gateway demo; fi
 
@@ -61,13 +48,6 @@ test: $(VENV)/.dev ## the whole test suite, over real loopback servers (ARGS=tes
 test-unit: $(VENV)/.dev ## the rooms without sockets, and the stores: half a minute
 	@$(PYTEST) -n $$(getconf _NPROCESSORS_ONLN) $(UNIT:%=tests/%) $(ARGS)
 
-# Where tests hand in doubles of compiled classes, or values of wrong types on purpose, they are for plain Python only.
-FAST_TESTS := wire translate
-
-test-fast: $(FAST)/.run requirements/dev.txt ## the formats and translators on the compiled modules (ARGS=tests/e2e for others)
-	@$(PIP:$(BIN)%=$(FAST)/bin%) -r requirements/dev.txt
-	@cd build/fast/tree && ../../../$(PYTEST:$(BIN)%=$(FAST)/bin%) -n auto $(or $(ARGS),$(FAST_TESTS:%=tests/%))
-
 check: $(VENV)/.dev ## format, lint, types, import contracts, budgets
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -78,15 +58,6 @@ check: $(VENV)/.dev ## format, lint, types, import contracts, budgets
 format: $(VENV)/.dev ## rewrite the code's layout
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
-
-build-fast: $(FAST)/.run ## compile the hot modules into .venv-fast: the same gateway for less CPU (needs a C compiler)
-	@$(FAST)/bin/piapi-gateway --version
-
-dist: build/fast/.built ## the wheels, into dist/: plain Python for any machine, compiled for this kind
-	@rm -rf dist build/lib build/bdist.*
-	@$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-index --no-build-isolation -w dist .
-	@cp build/fast/*.whl dist/
-	@ls dist
 
 bench: $(VENV)/.dev ## measure speed and memory beside the peers that are installed: six minutes
 	@$(BIN)/python -m bench $(ARGS)
@@ -126,4 +97,4 @@ lock: $(VENV)/.dev ## renew the hash-locked requirements
 	@for set in build base dev docs; do scripts/lock.sh $(BIN)/uv $$set; done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(FAST) .bench build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules
+	rm -rf $(VENV) .bench build site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache tests/node/node_modules

@@ -301,8 +301,8 @@ class BudgetService:
 
         ``reserved``: what it reserved; of one without, since its price was not known, what is left.
         """
-        left: int | None = self.budgets.left(holders_of(key, team), self._clock.wall_ns(), model=model)
-        return None if left is None else reserved or left
+        left = self.budgets.left(holders_of(key, team), self._clock.wall_ns(), model=model)
+        return left if left is None else reserved or left
 
     def resolve(self, exchange: str, charged: int) -> None:
         """Settle what is held for an exchange whose outcome has become known. ``charged``: nano-dollars its key pays.

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from gateway import __version__
 from gateway.cli.backup import add_backup_parser, add_restore_parser
 from gateway.cli.check import add_check_parser
 from gateway.cli.command import BAD_USAGE, DONE, FAILED, Command, UsageError, say_no_more
@@ -26,7 +27,6 @@ from gateway.cli.sandbox import add_sandbox_parser
 from gateway.cli.serve import add_serve_parser
 from gateway.cli.status import add_status_parser
 from gateway.cli.usage import add_usage_parser
-from gateway.cli.version import PROGRAM
 from gateway.core.errors import ConfigError, OperatorError
 
 _IN_ORDER = (
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="An OpenAI-compatible gateway to PiAPI and a backup: it streams, fails over and counts every cent.",
         epilog="First try, without any key: piapi-gateway demo",
     )
-    parser.add_argument("--version", action="version", version=PROGRAM)
+    parser.add_argument("--version", action="version", version=f"piapi-gateway {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add_parser in _IN_ORDER:
         add_parser(commands)

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway import __version__
 from gateway.cli.command import add_command, config_path, servable_config
 from gateway.cli.user_signals import survive_user_signals
-from gateway.cli.version import PROGRAM
 
 if TYPE_CHECKING:
     from gateway.app.gateway import Gateway
@@ -83,7 +83,7 @@ def _from_here(store: str) -> str:
 
 
 def _announce(gateway: Gateway) -> None:
-    print(f"{PROGRAM} listens on {gateway.main_url} (admin: {gateway.admin_url})", flush=True)
+    print(f"piapi-gateway {__version__} listens on {gateway.main_url} (admin: {gateway.admin_url})", flush=True)
     if gateway.made_store:
         print(f"made a new store: {gateway.made_store}", flush=True)
     if (file := gateway.config.log.file) is not None:

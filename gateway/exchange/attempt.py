@@ -113,8 +113,6 @@ class Attempt:
     ``sent`` says whether anything may have left for the upstream.
     """
 
-    __deletable__ = ("_errands", "_sink", "_stream")
-
     def __init__(
         self,
         plan: AttemptPlan,

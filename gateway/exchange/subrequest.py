@@ -118,8 +118,6 @@ class Subrequest:
     served. ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
     """
 
-    __deletable__ = ("_context",)
-
     def __init__(self, context: ExchangeContext, part: OperationPart, number: int = 0) -> None:
         self._context = context
         self._part = part

@@ -34,7 +34,6 @@ class AttemptTimers:
     ``awaiting``: the event that is waited for.
     """
 
-    __deletable__ = ("_interrupt",)
     __slots__ = (
         "_bound_by_idle",
         "_head_at",

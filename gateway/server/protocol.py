@@ -49,7 +49,6 @@ HEAD, BODY, ANSWER, CLOSING = ConnectionStage
 class ServerProtocol(asyncio.Protocol):
     """One client's connection; it is the ``DownstreamConnection`` in the scope of each of its requests."""
 
-    __deletable__ = ("_parser",)
     transport: asyncio.Transport
     _flow: FlowControl
     _scope: dict[str, Any]  # what all requests of the connection have in common
@@ -64,6 +63,7 @@ class ServerProtocol(asyncio.Protocol):
         self._watchdog = Watchdog(loop, self._waited_too_long)
         self._cycle: RequestCycle | None = None  # the present request, or the last one
         self._stage = HEAD
+        self._head_began = False
         self._head_raw = 0  # bytes of a head that has not ended yet, by segments
         self._segment = 0  # bytes of the segment being parsed
         self._url = b""
@@ -71,7 +71,7 @@ class ServerProtocol(asyncio.Protocol):
         self._watched: list[tuple[bytes, bytes]] = []
         self._of_page = False  # the present request has an Origin
         self._framing = BodyFraming(self._limits.headers)
-        self._head_began = self._ignoring_upgrade = self._still_sending = False
+        self._ignoring_upgrade = self._still_sending = False
         self._offer_dropped = False  # the head is being read once more, without its offer
         self._unsent = 0
         self.gone = self.stalled = False

@@ -55,7 +55,7 @@ def _dearest_tier(body: Mapping[str, Any]) -> str | None:
     speed, tier = _text(speed), _text(tier)
     if speed is None or speed.strip().lower() in _USUAL_SPEEDS:
         return tier
-    return speed if named_tier(tier) in {None, *USUAL_TIERS} else _UNKNOWN_TIER
+    return speed if named_tier(tier) in (None, *USUAL_TIERS) else _UNKNOWN_TIER
 
 
 def _text(value: object) -> str | None:

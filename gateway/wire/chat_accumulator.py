@@ -64,7 +64,7 @@ class ChatAccumulator:
                 if isinstance(choice, dict):
                     self._choice(index_of(choice.get("index"), place), alone=len(choices) == 1).add(choice)
 
-    def add_text(self, index: Any, text: str) -> None:
+    def add_text(self, index: int, text: str) -> None:
         """Take a chunk that only continues the text of a choice which has text already."""
         choice = self._choices.get(index) if type(index) is int else None
         (choice or self._choice(index_of(index, 0), alone=True)).add_text(text)

@@ -73,7 +73,7 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
     choices = chunk.get("choices")
     if (event == b"error" or "error" in chunk or choices is None) and (error := error_of(chunk, event)) is not None:
         return _SAYS_NOTHING if is_sign_of_life(chunk) else ChunkFacts(error=error)
-    usage: Any = chunk.get("usage")
+    usage = chunk.get("usage")
     if type(choices) is not list:
         if (alone := choices_in(chunk)) and not SPEAKING.isdisjoint(alone[0]):
             return _facts_of_odd_choices(chunk, alone, n)
@@ -85,8 +85,8 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         if not in_order(choice, n):
             return _facts_of_odd_choices(chunk, choices, n)
     facts = _facts_in_order(choices, usage)
-    if usage is None and (facts.finish or not choices) and (told := usage_of(chunk)) is not None:
-        return facts._replace(usage=read_usage(told), usage_only=not choices)
+    if usage is None and (facts.finish or not choices) and (usage := usage_of(chunk)) is not None:
+        return facts._replace(usage=read_usage(usage), usage_only=not choices)
     return facts
 
 
@@ -241,7 +241,7 @@ def _chunks_of(completion: dict[str, Any], choices: list[Any]) -> Iterator[dict[
             (head if repeated else once)[name] = value
     for index, choice in zip(choice_indexes(choices), choices, strict=True):
         message = message_of(choice)
-        rest = {name: value for name, value in choice.items() if name not in {*_MESSAGES, "index", "finish_reason"}}
+        rest = {name: value for name, value in choice.items() if name not in (*_MESSAGES, "index", "finish_reason")}
         reason = finish_reason(choice.get("finish_reason")) or usual_finish_reason(message)
         extra, once = once, {}
         delta = _message_as_delta(message)

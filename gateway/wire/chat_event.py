@@ -21,7 +21,7 @@ _WORDS_OF_LIFE = re.compile(
 """Data that is no JSON: a comment that a relay wrapped up as data, or a word that says that the upstream works. So do
 blanks alone."""
 
-_HALF = re.compile(r"[\ud800-\udfff]")
+_HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
 _WRAPPING = re.compile(rb"(?:data:\s*+)++")
 

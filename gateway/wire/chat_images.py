@@ -80,16 +80,15 @@ def images_from_chat(
 
 _MAKERS = ("assistant", "tool", "function")
 """Roles whose messages hold images that were made in the conversation."""
-_SHOWING = ("user", *_MAKERS)
 
 
 def _newest_before(messages: list[dict[str, Any]], *, one_source: bool) -> list[SourceImage]:
     """The images of the newest message that has any: all that a user sent together, the last that a model or a tool
     made. Instructions may show images as examples, so theirs are no input.
     """
-    for message in messages[::-1]:
+    for message in reversed(messages):
         role = message.get("role")
-        if role in _SHOWING and (images := images_within(message)):
+        if role in ("user", *_MAKERS) and (images := images_within(message)):
             return images[-1:] if one_source or role in _MAKERS else images
     return []
 

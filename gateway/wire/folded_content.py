@@ -21,13 +21,13 @@ _WORDS = ("thinking", "text", "reasoning", "summary", "content")
 class Content:
     """The content of one message under construction."""
 
-    __slots__ = ("_blocks", "_has_signature", "_notes", "_parts", "_refusal", "_thoughts")
+    __slots__ = ("_blocks", "_notes", "_parts", "_refusal", "_signed", "_thoughts")
 
     def __init__(self) -> None:
         self._parts: list[Any] = []  # a run of text is Pieces
         self._thoughts = Pieces()
         self._blocks = Entries("thinking_blocks")
-        self._has_signature = False
+        self._signed = False
         self._refusal = Pieces()
         self._notes: dict[str, Entries] = {}
 
@@ -35,9 +35,9 @@ class Content:
         """Take the next piece of text."""
         parts = self._parts
         if parts and type(parts[-1]) is Pieces:
-            parts[-1].texts.append(text)
+            parts[-1].append(text)
         else:
-            parts.append(Pieces(text))
+            parts.append(Pieces([text]))
 
     def add(self, piece: Any) -> None:
         """Take the next piece: a text, an array of parts, one part; None is none."""
@@ -65,7 +65,7 @@ class Content:
                 if isinstance(part.get(name), list):
                     self._notes.setdefault(name, Entries(name)).extend(part[name])
         elif kind in ("refusal", None) and isinstance(part.get("refusal"), str):
-            self._refusal.texts.append(part["refusal"])
+            self._refusal.append(part["refusal"])
         elif kind not in _TEXTS:
             self._parts.append(part)
         elif names := [
@@ -78,9 +78,9 @@ class Content:
 
     def _add_thought(self, part: dict[str, Any], kind: str) -> None:
         words = _words(part)
-        self._thoughts.texts.append(words)
+        self._thoughts.append(words)
         marks = {name: part[name] for name in ("signature", "data") if isinstance(part.get(name), str) and part[name]}
-        self._has_signature = self._has_signature or bool(marks)
+        self._signed = self._signed or bool(marks)
         self._blocks.extend([{"type": kind, **({"thinking": words} if words else {}), **marks}])
 
     def fill(self, message: dict[str, Any]) -> None:
@@ -97,9 +97,9 @@ class Content:
         if thoughts and thoughts not in (message.get("reasoning_content"), message.get("reasoning")):
             known = message.get("reasoning_content")
             message["reasoning_content"] = known + thoughts if isinstance(known, str) else thoughts
-        if self._has_signature and not message.get("thinking_blocks"):
+        if self._signed and not message.get("thinking_blocks"):
             message["thinking_blocks"] = self._blocks.plain()
-        if self._refusal.texts and not message.get("refusal"):
+        if self._refusal and not message.get("refusal"):
             message["refusal"] = plain(self._refusal)
         for name, notes in self._notes.items():
             if not message.get(name):

@@ -24,13 +24,8 @@ _WHOLE = frozenset({"citations", "annotations", "sources", "search_results", "im
 _OF_ONE_ENTRY = ("type", "signature", "data")
 
 
-class Pieces:
+class Pieces(list[str]):
     """A text under construction; joined once at the end, so that a long one costs no quadratic copying."""
-
-    __slots__ = ("texts",)
-
-    def __init__(self, *texts: str) -> None:
-        self.texts = list(texts)
 
 
 class Entries:
@@ -139,9 +134,9 @@ def merge(into: dict[str, Any], name: str, piece: Any) -> None:
         if is_label(name):
             into[name] = known or piece
         elif isinstance(known, Pieces):
-            known.texts.append(piece)
+            known.append(piece)
         else:
-            into[name] = Pieces(piece)
+            into[name] = Pieces([piece])
     elif isinstance(piece, dict):
         if not isinstance(known, dict):
             known = into[name] = {}
@@ -191,7 +186,7 @@ def replace(into: dict[str, Any], name: str, value: Any) -> None:
 def plain(value: Any) -> Any:
     """The value as JSON has it, its texts joined. It shares no list or object that a later piece may change."""
     if isinstance(value, Pieces):
-        return with_whole_characters("".join(value.texts))  # the halves of a character may have come in two pieces
+        return with_whole_characters("".join(value))  # the halves of a character may have come in two pieces
     if isinstance(value, Entries):
         return value.plain()
     if isinstance(value, dict):

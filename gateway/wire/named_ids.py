@@ -155,7 +155,7 @@ def _found(fields: list[_Field]) -> Iterator[NamedId]:
             yield from _of_field(field)
         unseen += (
             one
-            for one in _members(field, every=False)[::-1]
+            for one in reversed(_members(field, every=False))
             if one.name not in _PEOPLES_OWN and not (one.name == "input" and "name" in one.around)  # a tool's
         )
 

@@ -17,7 +17,7 @@ from gateway.core.json_weight import read_json, too_heavy
 from gateway.core.long_texts import dumps
 from gateway.wire.nesting import MAX_DEPTH, too_deep
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONGEST_INT64 = 20  # digits of 2**64 - 1, or of -(2**63) with its sign
 _WRITABLE_DEPTH = MAX_DEPTH + 40  # orjson writes 254 levels; an answer around a document has a few of its own
 

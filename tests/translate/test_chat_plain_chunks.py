@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gateway.wire import chat_template
 from gateway.wire.chat_template import ContentTemplate
 
 from .chat import ASKING, PIECES, STREAM, STREAM_HEAD, USAGE, chunk, conversation, delta
@@ -97,9 +96,6 @@ def test_wherever_the_stream_is_cut_into_pieces(ending: str, fields: dict[str, A
         assert result([data[at : at + size] for at in range(0, len(data), size)], **fields) == wanted
 
 
-@pytest.mark.skipif(
-    not chat_template.__file__.endswith(".py"), reason="the methods of a compiled class cannot be replaced"
-)
 @pytest.mark.parametrize("rich", [RICH, OTHER_TEXTS, OTHER_TEXTS + RICH], ids=["content", "others", "both"])
 @pytest.mark.parametrize("fields", [{}, STREAM, ASKING], ids=["whole", "unasked", "asked"])
 @pytest.mark.parametrize("ending", ENDINGS)

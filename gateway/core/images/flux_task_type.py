@@ -62,7 +62,7 @@ def choose_task(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -
     _check_images(request, fields, task_type, task)
     source = sides_of(request.images[0] if request.images else None)
     for name, value in fields.items():
-        if _SHORT_FOR.get(name, name) in {*task.inputs, *_FOR_ANY_TASK}:
+        if _SHORT_FOR.get(name, name) in (*task.inputs, *_FOR_ANY_TASK):
             continue
         if not is_sources_own(name, value, source):
             raise _useless(name, task_type, facts)
@@ -117,7 +117,7 @@ def _wanted(
     if not with_image:
         return TEXT_TO_IMAGE, "model"
     kontext = facts.task_types[KONTEXT]
-    fits = upstream_model in kontext.models and all(name in {*kontext.inputs, *_FOR_ANY_TASK} for name in fields)
+    fits = upstream_model in kontext.models and all(name in (*kontext.inputs, *_FOR_ANY_TASK) for name in fields)
     return (KONTEXT if fits else "img2img"), "model"
 
 

@@ -58,7 +58,7 @@ def task_order(request: ImagesRequest, model: str, tasks: Tasks) -> TaskOrder:
     source = request.images[0] if request.images else None
     inputs |= size_fields(request.size, given, facts, source)
     for name, rule in facts.fields.items():
-        if name in given and name not in inputs and name not in {*facts.pictures, facts.count}:
+        if name in given and name not in inputs and name not in (*facts.pictures, facts.count):
             inputs[name] = _read(given[name], rule, name)
         if name not in inputs and rule.default is not None and name != facts.count:
             inputs[name] = rule.default

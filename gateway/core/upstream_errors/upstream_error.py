@@ -148,9 +148,9 @@ def _is_envelope(document: Mapping[str, Any]) -> bool:
     if code is not None and "message" in document:
         return code not in _ENVELOPE_OK
     if "error_msg" in document:
-        return _number(document.get("error_code")) not in {None, *_ENVELOPE_OK}
+        return _number(document.get("error_code")) not in (None, *_ENVELOPE_OK)
     told = document.get("base_resp")
-    return isinstance(told, dict) and _number(told.get("status_code")) not in {None, *_ENVELOPE_OK}
+    return isinstance(told, dict) and _number(told.get("status_code")) not in (None, *_ENVELOPE_OK)
 
 
 def _read(value: object, levels: int) -> UpstreamError:
