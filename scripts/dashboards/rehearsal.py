@@ -4,8 +4,8 @@
         await stage.play()
         … look at stage.gateway.admin_url + "/metrics" …
 
-Six users of two teams chat, stream and order pictures. Hosts fail and time out, keys of the pool are refused and
-limited, tasks fail, budgets run out, strangers come with wrong keys.
+Six users of two teams chat, stream and order pictures. Hosts fail and time out, keys of the pool are refused or
+unfunded, tasks fail, budgets run out, strangers come with wrong keys.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def _config(sandbox: Sandbox, folder: Path) -> dict[str, Any]:
                 "endpoints": [{"url": sandbox.urls["api"], "wall": "120s"}, {"url": sandbox.urls["proxy"]}],
                 "keys": [
                     {"name": "main", "value": "sk-rehearsal-main", "weight": 5},
-                    {"name": "second", "value": "sk-rehearsal-sandbox-limited"},
+                    {"name": "second", "value": "sk-rehearsal-sandbox-broke"},
                     {"name": "old", "value": "sk-rehearsal-sandbox-invalid"},
                 ],
                 "tasks": {"poll": "100ms", "poll_max": "300ms"},

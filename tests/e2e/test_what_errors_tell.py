@@ -16,7 +16,7 @@ import pytest
 
 from gateway.sandbox import SCENARIOS
 from gateway.stores.sqlite.backup import make_backup
-from gateway.translate.chat_to_chat import ChatConversation
+from gateway.translate.chat_stream import ChatStream
 from tests.raw_client import RawClient
 
 from .conftest import StartGateway
@@ -136,14 +136,14 @@ async def test_of_a_crash_with_keys_in_its_words(
     rig = await gateway(CONFIG)
     rig.expected_crashes = True
 
-    def fail(conversation: ChatConversation, data: bytes) -> None:
+    def fail(stream: ChatStream, data: bytes) -> None:
         try:
             raise Confided(repr({"authorization": f"Bearer {SECRETS[2]}"}))
         except Confided as cause:
             raise Confided(f"https://x/?key={SECRETS[3]}&a={SECRETS[0]}") from cause
 
     with monkeypatch.context() as patch:
-        patch.setattr(ChatConversation, "_feed", fail)
+        patch.setattr(ChatStream, "feed", fail)
         answer = await ask(
             rig, PATH, {"model": "gpt-4o", "messages": MESSAGES, "stream": stream}, "X-Request-Id: crash"
         )

@@ -183,7 +183,7 @@ def _part(draw: Draw) -> Any:
         {"type": "image_url", "image_url": "https://example.org/a.png"},
         {"type": "hologram", "hologram": draw.value()},
         {"type": "input_audio", "input_audio": {"data": "", "format": "opus"}},
-        {"type": "file", "file": {"file_id": 5}},
+        {"type": "file", "file": {"file_data": 5}},
         {"type": "text", "text": 5, "cache_control": {"type": "ephemeral"}},
         "hi",
         None,
