@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NEEDS_MAKE = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed: the Makefile is NOT tried")
 
-_NOT_OURS = {".git", ".venv", "node_modules", "__pycache__", "build", "dist", "images"}
+_NOT_OURS = {".bench", ".git", ".venv", "node_modules", "__pycache__", "build", "dist", "images"}
 _INDEX_HOSTS = ("pypi" + ".org", "python" + "hosted.org", "npmjs" + ".org", "npmjs" + ".com", "yarnpkg" + ".com")
 _INDEX_OPTIONS = re.compile(
     r"(?<!no-emit-)(?:extra-)?index-url|--find-links|trusted-host|\"?registry\"?\s*[=:]\s*\"?http"
