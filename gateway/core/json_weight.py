@@ -1,8 +1,8 @@
 """The weight of a JSON document, counted in its bytes: how many objects a parser would make of it.
 
 Nineteen megabytes of lists within lists become nine million objects, which take seconds to make and fifty times the
-room, and the parser lets no other thread run meanwhile. So what is parsed is weighed before, whoever sent it. Brackets,
-commas and colons within strings weigh nothing: a prompt may be a megabyte of code.
+room, and the parser lets no other thread run meanwhile. So what is parsed is weighed before, from both
+sides. Brackets, commas and colons within strings weigh nothing: a prompt may be a megabyte of code.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONG = 256 * 1024
 below 1 ms."""
 
 _SHORT = 16 * 1024
-"""Bytes up to which no document is slow, whatever it holds."""
+"""Bytes up to which no document is slow."""
 
 _FEW_MEMBERS = 10_000
 """Weight up to which a document of less than ``LONG`` bytes is worked on at once; it takes 5 ms at most."""

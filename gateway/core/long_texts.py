@@ -1,7 +1,7 @@
 """JSON with texts of megabytes (pictures as base64), read and written so that no single step takes long.
 
-orjson takes 20 ms to read 22 MB and 10 ms to write them, in one call during which no other thread runs, whatever thread
-it is called in. A text without anything to escape is the same within JSON and without, so long ones are cut out before
+orjson takes 20 ms to read 22 MB and 10 ms to write them, in one call during which no other thread runs, wherever it is
+made. A text without anything to escape is the same within JSON and without, so long ones are cut out before
 and put in again after; to copy one takes a fifth of that.
 """
 

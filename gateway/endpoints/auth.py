@@ -58,8 +58,8 @@ class Authenticator:
         that, as ``api-key``, as Azure's clients do.
 
         Raise the one 401 for a missing, unknown, expired or revoked key: the same work and the same body each time; and
-        429 for a failure at an address that had too many; and 400 for several keys, whatever they are. A valid key
-        passes whatever failed at its address before, unless its team lost its budget with its place in the
+        429 for a failure at an address that had too many; and 400 for several keys, valid or not. A valid key
+        passes after any number of failures at its address, unless its team lost its budget with its place in the
         configuration (403). While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
         """
         sent = sent_key(scope["headers"])

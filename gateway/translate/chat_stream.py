@@ -1,7 +1,7 @@
 """A chat upstream's stream of events as it is read: bytes in, bytes for the client out, and when it is over.
 
-It does no I/O and never waits, so that it can be fed by whom the bytes reach first (exchange/relay.py), and is the same
-object for a client that streams and for one whose answer is joined from the chunks.
+It does no I/O and never waits, so that the upstream's connection can feed it as bytes arrive (exchange/attempt.py). It
+is the same object for a client that streams and for one whose answer is joined from the chunks.
 """
 
 from __future__ import annotations

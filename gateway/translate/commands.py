@@ -78,7 +78,7 @@ class Receive:
 
 
 class FedStream(Protocol):
-    """A reader of a body that is fed by whom the bytes reach, and never waits."""
+    """A reader of a body that is fed with bytes as they arrive, and never waits."""
 
     over: bool
     """Nothing more is to be fed."""

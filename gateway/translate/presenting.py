@@ -78,7 +78,7 @@ class Presenter(Protocol):
 
 
 def checked(image: MadeImage, *, drawing: bool = False) -> MadeImage:
-    """The image, if its bytes are those of a picture, whatever they are said to be. Raises ResultUnavailable for others
+    """The image, if its bytes are those of a picture, under any label. Raises ResultUnavailable for others
     without a link.
 
     ``drawing``: whether an SVG was asked for, which is no document where it stands as base64.

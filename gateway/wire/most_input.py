@@ -35,7 +35,7 @@ _PICTURES = ("image_url", "input_image", "image")
 _FILES = ("file", "input_file", "document")
 
 _PACKED = (".pdf", ".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp", ".epub", ".zip", ".gz", ".7z")
-"""Endings of files that are packed whatever type is said; some vendors go by the name."""
+"""Endings of files that are packed under any type; some vendors go by the name."""
 
 BYTE_OF_A_FILE = 16
 """Tokens for each byte of a file that is not plain text: what is packed in it, and its pages shown as pictures, may be

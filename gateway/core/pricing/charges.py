@@ -132,8 +132,8 @@ def settle_charges(attempts: Sequence[AttemptFacts]) -> Booking:
       an image only if it reached the client. The upstream's side is booked at the estimate, reason ``unknown``.
     - A request that was proven rejected costs nothing on either side; an image refused in the middle of an answer is an
       answer without an image.
-    - No key is charged more than its budgets hold for the request, whatever an upstream states. What we owe upstream is
-      booked as stated.
+    - No key is charged more than its budgets hold for the request, also where an upstream states more. What we
+      owe upstream is booked as stated.
     - A paid item of unknown outcome that was then sent elsewhere is a ``suspected_duplicate``, which the gateway bears.
     """
     last = attempts[-1].subrequest if attempts else 0

@@ -1,8 +1,8 @@
 """A pool of upstream keys: which one to use next, and which ones to pause.
 
 A refused key (401) or one without money (402) is paused for all models, a forbidden (403) or rate limited one (429)
-only for the model it was used with; for whom and for how long is said in ``key_pauses.py``. Whether a 401 or 402 was
-about the key or about one request is learned by a free read, for which ``report`` asks and whose answer ``settle``
+only for the model it was used with; which members and for how long is said in ``key_pauses.py``. Whether a 401 or 402
+was about the key or about one request is learned by a free read, for which ``report`` asks and whose answer ``settle``
 takes.
 """
 
@@ -80,7 +80,7 @@ class _KeyState:
     trial_until: float = 0.0
     whole: Cooling | None = None
     by_model: dict[str, Cooling] = field(default_factory=dict)
-    served: str | None = None  # the last model it served, to whom, and when
+    served: str | None = None  # the last model it served, the member, and when
     served_to: str = ""
     served_at: float = 0.0
     vouched: Reason | None = None  # the doubt that a free read has refuted, and for how long that holds

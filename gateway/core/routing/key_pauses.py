@@ -1,6 +1,6 @@
-"""The pauses of an upstream key: for how long, for whom, and on how much evidence.
+"""The pauses of an upstream key: for how long, for which members, and on how much evidence.
 
-What one request was answered may be that request's own doing, so its word alone shuts nobody else out. A pause holds
+What one request was answered may be that request's own doing, so its word alone shuts no other out. A pause holds
 
 - for the member (the virtual key) whose request it was, until another member's request is answered so too; however
   often one member's requests say it, they are one member's word,
@@ -76,7 +76,7 @@ CONFIRMED_PAUSES: Mapping[Reason, KeyPause] = {
 class Cooling:
     """A pause, under way or over and not yet forgotten.
 
-    ``asker``: the only member for whom it holds; None if it holds for all.
+    ``asker``: the only member that it holds for; None if it holds for all.
     ``last``: the member whose request said so last.
     ``since``, ``until``: monotonic seconds.
     ``may_try``: from when another request may try the key all the same if no other is usable.

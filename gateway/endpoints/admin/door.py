@@ -4,7 +4,7 @@ Nothing of a request is read before it has passed: neither its body nor its quer
 the connection ends: a guess costs a connection, and a connection without a key is the first to make room
 (server/slots.py).
 
-The right key passes whatever failed before it, at its address or anywhere, so no guesser can shut out an operator at
+The right key passes after any number of failures, at its address or anywhere, so no guesser can shut out an operator at
 the same address (one NAT, one machine). That leaves guessing to the length of the key: 16 characters at least,
 which the configuration sees to. The 429s slow down a program with an old key, and give a log or a firewall something
 to act upon.

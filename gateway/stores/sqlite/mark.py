@@ -166,7 +166,7 @@ class MarkFile:
             fresh.unlink()
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | PRIVATELY, 0o600)
         try:
-            # Both slots at once: the room is there then, whatever becomes of the disk.
+            # Both slots at once: the room is there then, even if the disk fills up.
             line = _line(self.mark, self._number)
             if write_at(descriptor, line.ljust(SLOT) + line.ljust(SLOT), 0) < 2 * SLOT:
                 raise OSError("no room")
