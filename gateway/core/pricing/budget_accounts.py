@@ -50,16 +50,18 @@ class Account:
     """The charges and reservations of one holder in one period.
 
     ``held``: what of ``reserved`` belongs to requests that have ended without their outcome being known.
+    ``open``: how many reservations will still be settled here; one may be of nothing.
     ``alerted``: the percentages that have raised an alert.
     """
 
-    __slots__ = ("alerted", "charged", "held", "period", "reserved")
+    __slots__ = ("alerted", "charged", "held", "open", "period", "reserved")
 
     def __init__(self, period: BudgetPeriod) -> None:
         self.period = period
         self.charged = 0
         self.reserved = 0
         self.held = 0
+        self.open = 0
         self.alerted: set[int] = set()
 
     def reached(self, limit: Budget, percents: Iterable[int]) -> set[int]:
@@ -77,6 +79,13 @@ KEPT_PERIODS = 3
 """Periods of a kind, beside the current one, whose accounts are kept in case the clock is set back to them."""
 
 
+def _counts_on(account: Account, period: BudgetPeriod) -> bool:
+    """Whether the account of another period is needed still: until what is open is settled, and, where a clock that was
+    set back left it ahead of ``period``, until its day comes.
+    """
+    return account.open > 0 or (account.charged > 0 and account.period.start_ns > period.start_ns)
+
+
 class HolderAccounts:
     """One holder's accounts of the current periods, its budget, and the percentages of it that are told."""
 
@@ -91,8 +100,8 @@ class HolderAccounts:
         self.percents: tuple[int, ...] = PERCENTS
 
     def account(self, period: BudgetPeriod) -> Account:
-        """The account of a current period. One of a period that was left is kept as long as anything is reserved on it,
-        and for KEPT_PERIODS.
+        """The account of a current period. One of a period that was left is kept while a reservation on it is open, if
+        it is still to come, and for KEPT_PERIODS.
         """
         account = self._accounts.get(period.kind)
         if account is None or account.period.start_ns != period.start_ns:
@@ -135,7 +144,7 @@ class HolderAccounts:
         if left is not None:
             others.append(left)
         kept = [one for one in others if one.period.kind == period.kind][-KEPT_PERIODS:]
-        self._left = [one for one in others if one.reserved or one in kept or one.period.kind != period.kind]
+        self._left = [one for one in others if one.period.kind != period.kind or one in kept or _counts_on(one, period)]
         return account
 
 
@@ -171,6 +180,8 @@ class Reservation:
         self.open = True
         self.denied: Exceeded | None = None
         self._accounts = accounts
+        for _, account in accounts:
+            account.open += 1
         self._add(amount)
 
     def join(self, holder: Holder, accounts: HolderAccounts, periods: Mapping[PeriodKind, BudgetPeriod]) -> None:
@@ -179,6 +190,7 @@ class Reservation:
         for period in periods.values():
             if period in own:
                 account = accounts.account(period)
+                account.open += 1
                 account.reserved += self.amount
                 account.held += self.amount if self.held else 0
                 self._accounts.append((holder, account))
@@ -202,6 +214,7 @@ class Reservation:
             return []
         self.open = False
         for _, account in self._accounts:
+            account.open -= 1
             account.reserved -= self.amount
             account.charged += charged
         if self.held:

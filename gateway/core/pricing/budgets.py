@@ -54,19 +54,22 @@ class Budgets:
     def __init__(self, zone: tzinfo, wall_ns: int, names_of: NamesOf = lambda name: (name,)) -> None:
         self._zone = zone
         self._periods: dict[PeriodKind, BudgetPeriod] = {kind: period_at(kind, wall_ns, zone) for kind in _KINDS}
+        self._latest = {kind: period.start_ns for kind, period in self._periods.items()}
         self._holders: dict[Holder, HolderAccounts] = {}
         self._models = ModelBudgets(names_of)
         self._open: set[Reservation] = set()
         self._held: dict[str, tuple[Reservation, int]] = {}
         self.set_back = False
-        """Whether the clock was set back to an earlier period since this was last made False: ``recount`` is due."""
+        """Whether a period began again since this was last made False: the clock was set back, ``recount`` is due."""
 
     def periods(self, wall_ns: int) -> Mapping[PeriodKind, BudgetPeriod]:
         """The current periods, to which every request admitted now belongs."""
         for kind, period in self._periods.items():
             if period.end_ns is not None and not period.start_ns - SET_BACK_NS <= wall_ns < period.end_ns:
-                self.set_back |= wall_ns < period.start_ns
-                self._periods = {**self._periods, kind: period_at(kind, wall_ns, self._zone)}
+                begun = period_at(kind, wall_ns, self._zone)
+                self._periods = {**self._periods, kind: begun}
+                self.set_back |= begun.start_ns <= self._latest[kind]
+                self._latest[kind] = max(self._latest[kind], begun.start_ns)
         return self._periods
 
     def configure(
