@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import ErrorForm, GatewayError
 from gateway.core.headers import Headers
 from gateway.runtime.tasks import TrackedTasks
 
@@ -29,11 +29,14 @@ class Client(Protocol):
     """The other side of the connection (server/downstream.py).
 
     ``request_id``: goes out with every answer.
+    ``error_form``: how it is told of errors.
     ``host``: the host, with its port, that it asked by; None if it named none that can stand in a link.
     """
 
     @property
     def request_id(self) -> str: ...
+    @property
+    def error_form(self) -> ErrorForm: ...
     @property
     def host(self) -> str | None: ...
     @property
@@ -119,7 +122,7 @@ class Delivery:
         elif self._stream:
             await self._client.stream_error(error)
         else:
-            await self._client.write(error.body())
+            await self._client.write(self._client.error_form.body(error))
             await self._client.finish()
 
     def abandon(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from starlette.types import Message, Scope, Send
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import OPENAI_ERRORS, ErrorForm, GatewayError
 from gateway.core.headers import Header, Headers
 from gateway.server.connection import connection_of
 from gateway.server.headers import JSON, asked_host, error_headers, request_id
@@ -52,6 +52,7 @@ class Downstream:
 
     ``request_id``: goes out with every answer. ``started``: the head is out, its ``status`` can no longer change.
     ``finished``: so is the last byte. ``gone``: the client left before that.
+    ``error_form``: how it is told of errors; its handler may set another.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Downstream:
         "_on_gone",
         "_send",
         "_streaming",
+        "error_form",
         "finished",
         "gone",
         "request_id",
@@ -75,6 +77,7 @@ class Downstream:
         self._connection.on_gone = self._left
         self._on_gone: Callable[[], None] | None = None
         self._streaming = False
+        self.error_form: ErrorForm = OPENAI_ERRORS
         self.request_id = request_id(self._headers)
         self._id_header: Header = (b"x-request-id", self.request_id.encode("ascii"))
         self.status = 0
@@ -146,16 +149,15 @@ class Downstream:
         await self._connection.answer(status, prepared, body)
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
-        """Answer with an error: OpenAI's body, ``x-should-retry``, ``retry-after`` if another try can help."""
-        await self.respond(error.status, (*error_headers(error, self.request_id), *headers), error.body())
+        """Answer with an error: its body, ``x-should-retry``, ``retry-after`` if another try can help."""
+        await self.respond(
+            error.status, (*error_headers(error, self.request_id), *headers), self.error_form.body(error)
+        )
 
     async def stream_error(self, error: GatewayError) -> None:
-        """End a stream that has begun: one event with the error, no ``[DONE]``, and the connection closes.
-
-        The OpenAI SDKs raise on such an event; a stream that just ended they would take for complete.
-        """
+        """End a stream that has begun: one event with the error, no ``[DONE]``, and the connection closes."""
         self._connection.close_after_answer()
-        await self.write(b"data: " + error.body() + b"\n\n")
+        await self.write(self.error_form.last_event(error))
         await self.finish()
 
     async def fail(self, error: GatewayError, headers: Headers = ()) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import OPENAI_ERRORS, ErrorForm, GatewayError
 from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
 from gateway.exchange.delivery import Headers
@@ -33,6 +33,7 @@ class Client:
     body: bytes = b""
     got: list[tuple[float, bytes]] = field(default_factory=list)
     told: GatewayError | None = None
+    error_form: ErrorForm = OPENAI_ERRORS
     _on_gone: Callable[[], None] | None = None
 
     def leave(self, *, stalled: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import GatewayError, internal_error
+from gateway.core.errors import OPENAI_ERRORS, GatewayError, internal_error
 from gateway.exchange.delivery import Client, Delivery, Headers
 from gateway.runtime.tasks import TrackedTasks
 
@@ -23,6 +23,7 @@ class Recorder:
 
     request_id = "req-1"
     stalled = False
+    error_form = OPENAI_ERRORS
 
     def __init__(self) -> None:
         self.started = False
