@@ -50,6 +50,7 @@ from gateway.upstream.dialer import Dialer
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.task_limiter import TaskLimiter
 from gateway.wire.chat_request import CHAT_PATH
+from gateway.wire.messages.request import MESSAGES_PATH
 
 
 def build_services(
@@ -133,7 +134,7 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
         endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
         keys=frozenset(key.name for key in keys),
         teams=frozenset(config.teams) | {key.team for key in keys if key.team is not None},
-        routes=frozenset({CHAT_PATH, *IMAGES, TASKS, TASK}),
+        routes=frozenset({CHAT_PATH, MESSAGES_PATH, *IMAGES, TASKS, TASK}),
     )
 
 

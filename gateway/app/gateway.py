@@ -47,6 +47,7 @@ from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.images import ImagesEndpoint
+from gateway.endpoints.messages import CountTokensEndpoint, MessagesEndpoint
 from gateway.endpoints.models import model_routes
 from gateway.endpoints.request_journal import RequestJournal
 from gateway.endpoints.task_status import read_task_routes
@@ -72,6 +73,7 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.redaction import Redactor
 from gateway.upstream.dialer import Dialer, SystemDialer
 from gateway.wire.chat_request import CHAT_PATH
+from gateway.wire.messages.request import COUNT_PATH, MESSAGES_PATH
 
 
 class Gateway:
@@ -308,6 +310,8 @@ class Gateway:
         door = self._door()
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, lambda: self._desk)},
+            MESSAGES_PATH: {"POST": MessagesEndpoint(door, lambda: self._desk)},
+            COUNT_PATH: {"POST": CountTokensEndpoint(door)},
             **{path: {"POST": ImagesEndpoint(door, lambda: self._desk, path)} for path in IMAGES},
             TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
         }

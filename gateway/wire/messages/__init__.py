@@ -1,0 +1,1 @@
+"""Anthropic's Messages API, told as a chat and back."""
