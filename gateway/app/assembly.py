@@ -24,6 +24,7 @@ from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
+from gateway.endpoints.relays import RELAY_PATHS
 from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.exchange.services import Gate, Images, Services, Snapshot
@@ -133,7 +134,7 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
         endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
         keys=frozenset(key.name for key in keys),
         teams=frozenset(config.teams) | {key.team for key in keys if key.team is not None},
-        routes=frozenset({CHAT_PATH, *IMAGES, TASKS, TASK}),
+        routes=frozenset({CHAT_PATH, *IMAGES, *RELAY_PATHS, TASKS, TASK}),
     )
 
 

@@ -48,6 +48,7 @@ from gateway.endpoints.image_files import kept_image_routes
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.images import ImagesEndpoint
 from gateway.endpoints.models import model_routes
+from gateway.endpoints.relays import RELAY_PATHS, RelayEndpoint
 from gateway.endpoints.request_journal import RequestJournal
 from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
@@ -309,6 +310,7 @@ class Gateway:
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, lambda: self._desk)},
             **{path: {"POST": ImagesEndpoint(door, lambda: self._desk, path)} for path in IMAGES},
+            **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},
             TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
         }
 

@@ -11,6 +11,7 @@ from starlette.types import Scope
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.limits.key_limits import LimitRefusal
 from gateway.core.routing.endings import ended_error
+from gateway.core.routing.route_operations import no_target, serving
 from gateway.core.types import OperationName, Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.exchange.services import Services
@@ -57,24 +58,32 @@ class Admission:
         finally:
             limits.release(lease, None, loop.time())
 
-    def route(self, model: str, key: VirtualKey, *, unlisted: OperationName | None = None) -> Route:
-        """The route of ``model``. Raises 404 for an unknown model and one that was shut down, 403 for one this key may
-        not use.
+    def route(
+        self,
+        model: str,
+        key: VirtualKey,
+        *,
+        unlisted: OperationName | None = None,
+        operations: frozenset[OperationName] | None = None,
+    ) -> Route:
+        """The route of ``model``. Raises 404 for an unknown model, one that was shut down and one without a target that
+        serves the request, 403 for one this key may not use.
 
         ``unlisted``: what a model that the catalogue does not name is asked for along the default route; None where
             only models of the catalogue are served.
+        ``operations``: of the targets that serve the request; None for all.
         """
         routes = self.services.snapshot.routes
         route = routes.find(model)
         if route is None and unlisted is not None:
             route = routes.unlisted(model, unlisted)
         if route is None:
-            raise model_not_found(model)
+            raise model_not_found(model) if unlisted in (None, "chat") else no_target(model, unlisted, known=False)
         if not routes.may_use(key.models, model, route):
             raise model_not_allowed(model)
         if (ended := ended_error(route, model)) is not None:
             raise ended
-        return route
+        return route if operations is None else serving(route, operations, unlisted or "chat")
 
 
 def is_sdk_retry(scope: Scope) -> bool:

@@ -19,6 +19,7 @@ from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
+from gateway.core.routing.route_operations import CHATS
 from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.json_body import read_long
@@ -228,7 +229,7 @@ class ChatEndpoint:
         key = admission.recheck(scope, key, began)
         facts.model = request.model
         check_chat(ids, key, services)
-        route = admission.route(request.model, key, unlisted="chat")
+        route = admission.route(request.model, key, unlisted="chat", operations=CHATS)
         flux = {}
         orders, model = self._image_orders(), route.named
         if model in orders.flux_models or model in orders.task_models:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.core.errors import GatewayError
-from gateway.core.headers import Headers
+from gateway.core.headers import Header, Headers
 from gateway.runtime.tasks import TrackedTasks
 
 HOLD = 10.0
@@ -58,13 +58,25 @@ class Delivery:
 
     ``stream``: the client asked for events. ``heartbeat``: seconds between the spaces before a whole answer, or 0.
     ``headers``: asked for when the head goes out. ``committed``: meaningful bytes have gone out.
+    ``bare``: the answer is a sound or a text, around which nothing may stand. ``label``: asked for its content type
+    then; None for that of a stream of events, or of a document.
     """
 
     def __init__(
-        self, client: Client, *, stream: bool, heartbeat: float, headers: Callable[[], Headers], tasks: TrackedTasks
+        self,
+        client: Client,
+        *,
+        stream: bool,
+        heartbeat: float,
+        headers: Callable[[], Headers],
+        tasks: TrackedTasks,
+        bare: bool = False,
+        label: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self._client = client
         self._stream = stream
+        self._bare = bare
+        self._label = label
         self._headers = headers
         self._tasks = tasks
         self._beat_every = PING_EVERY if stream else heartbeat
@@ -75,7 +87,7 @@ class Delivery:
         self._quiet: asyncio.Event | None = None
         self.committed = False
         first = HOLD if stream else heartbeat
-        if first > 0:
+        if first > 0 and not bare:
             self._timer = self._loop.call_later(first, self._start_beating)
 
     async def emit(self, data: bytes, meaningful: bool) -> None:
@@ -86,7 +98,7 @@ class Delivery:
         if self._client.gone:
             return
         if not self._client.started:
-            await self._client.start(200, (_STREAM, *self._headers()), body_follows=True)
+            await self._client.start(200, (self._labelled(_STREAM), *self._headers()), body_follows=True)
         await self._client.write(data)
 
     async def complete(self, answer: bytes | None, headers: Headers = ()) -> None:
@@ -98,7 +110,7 @@ class Delivery:
             await self._client.write(answer)
             await self._client.finish()
         else:
-            await self._client.respond(200, (_JSON, *self._headers(), *headers), answer)
+            await self._client.respond(200, (self._labelled(_JSON), *self._headers(), *headers), answer)
 
     async def respond(self, status: int, body: bytes) -> None:
         """Send a whole answer while the work goes on; nothing follows it."""
@@ -112,15 +124,23 @@ class Delivery:
             await self._client.respond(status, (_JSON, *self._headers()), body)
 
     async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
-        """End with an error: a true status while the head is held, an event or a body behind a 200 after that."""
+        """End with an error: a true status while the head is held, an event or a body behind a 200 after that. What
+        can hold neither is cut off, so that nobody takes it for whole.
+        """
         await self._stop_beating()
         if not self._client.started:
             await self._client.error(error, (*self._headers(), *headers))
+        elif self._bare:
+            self._client.abort()
         elif self._stream:
             await self._client.stream_error(error)
         else:
             await self._client.write(error.body())
             await self._client.finish()
+
+    def _labelled(self, usual: Header) -> Header:
+        label = self._label()
+        return usual if label is None else (b"content-type", label)
 
     def abandon(self) -> None:
         """The client has gone: nothing more is sent."""

@@ -89,6 +89,7 @@ class Exchange:
     ``sdk_retry``: whether the client's SDK says that it sends this request again.
     ``asked``: the model as the client named it.
     ``on_response``: called if the client is answered before the work is over.
+    ``bare``: the answer is a sound or a text, around which nothing may stand.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Exchange:
         sdk_retry: bool,
         asked: str = "",
         on_response: Callable[[], None] | None = None,
+        bare: bool = False,
     ) -> None:
         self._services = services
         self._snapshot: Snapshot = services.snapshot
@@ -125,6 +127,7 @@ class Exchange:
         self._delivery: Delivery | None = None
         self._responded = False
         self._on_response = on_response
+        self._bare = bare
 
     async def run(self) -> None:
         """Serve the client. What goes wrong is delivered to it, not raised; only our own mistakes are raised."""
@@ -199,6 +202,8 @@ class Exchange:
             heartbeat=self._snapshot.nonstream_heartbeat,
             headers=self._headers,
             tasks=self._services.tasks,
+            bare=self._bare,
+            label=self._label,
         )
         self._delivery = delivery
         error: GatewayError | None
@@ -358,7 +363,14 @@ class Exchange:
     def _headers(self) -> Headers:
         conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
         notes = [*self._operation.notes, *[one.note for one in conversations if one is not None]]
-        return (*self._account.headers(), *self._limit_headers(), *note_headers(notes))
+        told = next((one.charged for one in conversations if one is not None), None) if self._bare else None
+        cost = _cost_header(None if told is None else told.encode())
+        return (*self._account.headers(), *self._limit_headers(), *note_headers(notes), *cost)
+
+    def _label(self) -> bytes | None:
+        """The content type of the answer, where the conversation knows better than its form."""
+        conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
+        return next((one.content_type for one in conversations if one is not None), None)
 
     def _limit_headers(self) -> Headers:
         return self._services.limits.headers(self._key, self._loop.time())

@@ -285,6 +285,8 @@ class ConversationState:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    content_type: bytes | None = None
+    charged: str | None = None
     heavy: bool = False
 
     @property
@@ -341,6 +343,12 @@ class Conversation(Protocol):
 
     note: str | None
     """The text of the header ``x-gateway-note``; None for none."""
+
+    content_type: bytes | None
+    """The label of the client's answer where that is neither JSON nor events; None for these."""
+
+    charged: str | None
+    """What the key is charged, in US dollars, where that is known before the answer's first byte; None elsewhere."""
 
     @property
     def terms(self) -> Terms:

@@ -1,7 +1,8 @@
 """A multipart/form-data body (RFC 7578), read whole: its text fields and its files, in order.
 
 The body is in memory already, within the listener's limit; the bounds here are on what a body of that size could
-contain: parts, headers, text. File names are never used: a file's first bytes say what it is.
+contain: parts, headers, text. File names are never used, but for their ending where a file is passed on: a file's
+first bytes say what it is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 # Older clients send the name of a file only in this form if it is not ASCII (RFC 5987).
 _EXTENDED_FILE_NAME = re.compile(r";\s*filename\*\s*=", re.IGNORECASE)
 
+_ENDING = re.compile(r"[a-z0-9]{1,8}")
+
 _REASONS = {
     "Unexpected end of multipart stream (parser closed)": "it ends before its last boundary",
     "Boundary not found in first chunk": "it does not begin with the boundary that its content-type names",
@@ -46,11 +49,14 @@ class FormFile:
 
     ``name``: of the form's field.
     ``content_type``: as the client claims, lower case; empty if it claims none.
+    ``ending``: what its name ends in after the last full stop, as the client claims: letters and digits, lower case;
+        empty if it claims none.
     """
 
     name: str
     content_type: str
     data: bytes = field(repr=False)
+    ending: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def parse_form(body: bytes, content_type: bytes) -> Form:
         for segment, data in _parts(body, _boundary(content_type)):
             name = segment.name or ""
             if _is_file(segment):
-                form.files.append(FormFile(name, segment.content_type or "", data))
+                form.files.append(FormFile(name, segment.content_type or "", data, _ending(segment.filename)))
             else:
                 form.fields.append((name, _text(name, data)))
     except MultipartError as error:
@@ -126,9 +132,14 @@ def _parts(body: bytes, boundary: str) -> Iterator[tuple[MultipartSegment, bytes
 
 
 def _is_file(segment: MultipartSegment) -> bool:
-    if segment.filename is not None or (segment.content_type or "").startswith("image/"):
+    if segment.filename is not None or (segment.content_type or "").startswith(("image/", "audio/")):
         return True
     return _EXTENDED_FILE_NAME.search(segment.header("Content-Disposition", "")) is not None
+
+
+def _ending(file_name: str | None) -> str:
+    ending = (file_name or "").rpartition(".")[2].lower()
+    return ending if _ENDING.fullmatch(ending) else ""
 
 
 def _text(name: str, data: bytes) -> str:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from gateway.core.billing_terms import NOTHING_ASKED, Asked
 from gateway.core.pricing.picture_tokens import SOURCE_TOKENS, most_picture_tokens
-from gateway.core.pricing.prices import upper_bound
-from gateway.core.types import Price, Target
+from gateway.core.pricing.prices import NO_UNITS, Units, upper_bound
+from gateway.core.pricing.unit_amounts import says_all
+from gateway.core.types import PICTURES, Price, Target
 
 DEFAULT_MAX_OUTPUT = 32_768
 """Tokens a model is assumed to write at most if its limit is not known. Set ``max_output`` where that is wrong."""
@@ -43,6 +44,7 @@ class RequestedWork:
     ``previews``: partial images of each image.
     ``quality``, ``size``: of the images; None if left to the upstream.
     ``asked``: what it asks of a chat beside tokens.
+    ``units``: what else it may be billed by.
     """
 
     input_tokens: int = 0
@@ -54,6 +56,7 @@ class RequestedWork:
     quality: str | None = None
     size: str | None = None
     asked: Asked = NOTHING_ASKED
+    units: Units = NO_UNITS
 
 
 def most_output(asked: int | None, limit: int | None, choices: int = 1, beside: int = 0) -> int:
@@ -86,6 +89,8 @@ def _is_priced(target: Target) -> bool:
     price = target.price
     if price is None:
         return False
+    if target.operation != "chat" and target.operation not in PICTURES:
+        return says_all(price, target.operation)
     if target.operation == "chat" and price.image is not None:
         return True
     if price.input is not None or price.output is not None:
@@ -97,8 +102,8 @@ def _subrequest(target: Target, asked: RequestedWork, images: int) -> int:
     """What one subrequest costs at most if ``target``, whose price is known, serves it."""
     price = target.price
     assert price is not None
-    if target.operation == "chat":
-        return upper_bound(price, asked.input_tokens, asked.output_tokens, asked=asked.asked)
+    if target.operation not in PICTURES:
+        return upper_bound(price, asked.input_tokens, asked.output_tokens, asked=asked.asked, units=asked.units)
     listed = 0
     if price.image is not None or price.table:
         listed = upper_bound(price, 0, 0, images, operation=target.operation, quality=asked.quality, size=asked.size)

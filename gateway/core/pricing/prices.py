@@ -17,8 +17,8 @@ from gateway.core.pricing.token_amounts import (
     FACTOR_OF_HOUR,
     all_priced,
     most_token_amount,
-    token_amount,
 )
+from gateway.core.pricing.unit_amounts import by_units, metered_amount, most_unit_amount
 from gateway.core.pricing.usage_sums import believable, is_plausible
 from gateway.core.types import (
     FACTOR_UNIT,
@@ -31,6 +31,17 @@ from gateway.core.types import (
 T = TypeVar("T")
 
 _FACTORS_OF_WRITES = {"usual": FACTOR_UNIT, "hour": FACTOR_OF_HOUR, "12h": FACTOR_OF_12H}
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What else than tokens and images a request may be billed by: characters read aloud, a recording's length."""
+
+    characters: int = 0
+    milliseconds: int = 0
+
+
+NO_UNITS = Units()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +87,9 @@ def bill(
         due = price.image if counted else (price.no_image or 0)
     elif price.table and not (_by_tokens(price) and _measured(usage)):
         due = counted * _dearest(price, quality, size)
-    elif _by_tokens(price):
+    elif _by_tokens(price) or by_units(price):
         tier, listed = tier_factor(price, terms)
-        due = token_amount(price, usage, tier)
+        due = metered_amount(price, usage, tier)
         certain = certain and listed and all_priced(price, usage, operation)
     elif price.image is not None:
         due = counted * price.image
@@ -133,6 +144,7 @@ def upper_bound(
     quality: str | None = None,
     size: str | None = None,
     asked: Asked = NOTHING_ASKED,
+    units: Units = NO_UNITS,
 ) -> int:
     """The most, in nano-dollars, that a request within these bounds can come to; 0 when the price is unknown.
 
@@ -151,7 +163,8 @@ def upper_bound(
         tier=most_tier_factor(price, asked),
     )
     by_image = images * max(price.image or 0, _dearest(price, quality, size) if price.table else 0)
-    return max(by_tokens, by_image, price.minimum)
+    by_unit = most_unit_amount(price, units.characters, units.milliseconds)
+    return max(by_tokens + by_unit, by_image, price.minimum)
 
 
 def image_stake(

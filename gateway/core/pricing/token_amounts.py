@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.core.types import FACTOR_UNIT, OperationName, Price, Usage
+from gateway.core.types import FACTOR_UNIT, PICTURES, OperationName, Price, Usage
 
 PER_MILLION = 1_000_000
 
@@ -73,7 +73,7 @@ def all_priced(price: Price, usage: Usage, operation: OperationName) -> bool:
         (usage.cache_write_tokens and price.cache_write is None)
         or (usage.audio_input_tokens and price.audio_input is None)
         or (usage.audio_output_tokens and price.audio_output is None)
-        or (usage.image_output_tokens and price.image_output is None and operation == "chat")
+        or (usage.image_output_tokens and price.image_output is None and operation not in PICTURES)
     )
 
 
