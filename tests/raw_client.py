@@ -257,14 +257,19 @@ class RawClient:
 
     async def rest(self, answer: Answer) -> Answer:
         """Read to the end, whatever it is."""
-        try:
-            await self._read_body(answer)
-        except (h11.RemoteProtocolError, ConnectionError):
-            answer.body = self.received
+        await self.broken_or_whole(answer)
         if not answer.complete:
             answer.closes = True
         elif answer.header("connection") == "close" or (answer.is_stream and b"[DONE]" not in answer.body):
             answer.closes = not self._ahead and await asyncio.wait_for(self.reader.read(1), PATIENCE) == b""
+        return answer
+
+    async def broken_or_whole(self, answer: Answer) -> Answer:
+        """Read the body, to its end or as far as it came."""
+        try:
+            await self._read_body(answer)
+        except (h11.RemoteProtocolError, ConnectionError):
+            answer.body = self.received
         return answer
 
     async def answer(self) -> Answer:

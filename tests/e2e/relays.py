@@ -101,11 +101,15 @@ class Kind:
         self, rig: Rig, key: str | None = ALICE, headers: Mapping[str, str] | None = None, **more: Any
     ) -> Answer:
         body, content_type = self.request(**more)
-        lines = [f"Content-Type: {content_type}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
-        if key is not None:
-            lines.append(f"Authorization: Bearer {key}")
         async with rig.client() as client:
-            return await client.request("POST", self.path, body, *lines)
+            await client.ask(body, key, {"content-type": content_type, **(headers or {})}, target=self.path)
+            answer = await client.head()
+            if not self.events or self.path == "/v1/completions":
+                return await client.rest(answer)
+            answer = await client.broken_or_whole(answer)  # these streams have no [DONE]
+            if b'"error"' in answer.body:
+                answer.closes = await client.closed() == b""
+            return answer
 
 
 EMBEDDINGS = Kind("embeddings", "/v1/embeddings", "text-embedding-3-small", {"input": PROMPT})

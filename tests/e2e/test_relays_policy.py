@@ -8,12 +8,11 @@ import pytest
 import yaml
 
 from .conftest import StartGateway
-from .faults import AFTER_CONTENT, QUICK_CONTENT, QUICK_HEAD, REACHING, SLOW, STATUSES, STREAMS, TWO_KEYS, Fault
-from .harness import Answer, Rig, merged
-from .relays import COMPLETIONS, EVENTS, KINDS, PRICED, SPEECH, SPEECHES, SUBTITLES, TRANSCRIPTS, Kind
+from .faults import AFTER_CONTENT, REACHING, STATUSES, STREAMS, TWO_KEYS, Fault
+from .harness import Answer, merged
+from .relays import COMPLETIONS, EVENTS, KINDS, PRICED, SPEECH, SPEECHES, SUBTITLES, Kind
 from .test_policy_table import ASKED, ATTEMPTS, FAILOVERS, check_told
 
-QUICK = f"{QUICK_HEAD[:-1]}, piapi2: null}}"
 BEFORE_THE_FIRST = [
     replace(fault, scenario=f"{fault.scenario.partition(';')[0]};after_events=0")
     for fault in STREAMS
@@ -134,11 +133,7 @@ async def test_a_sound_that_breaks_off_is_cut_and_paid_for_as_far_as_it_came(
     rig.sandbox.script(scenario, role="api")
     text = "word " * 40
 
-    async with rig.client() as client:
-        body, content_type = SPEECH.request(input=text)
-        answer = await client.request(
-            "POST", SPEECH.path, body, f"Content-Type: {content_type}", "Authorization: Bearer gw-alice-000111222333444555"
-        )
+    answer = await SPEECH.ask(rig, input=text)
 
     assert answer.status == 200
     assert not answer.complete
@@ -170,7 +165,3 @@ async def test_a_whole_answer_that_breaks_off_is_asked_for_elsewhere(gateway: St
         assert is_whole(kind, answer)
         assert [request.role for request in rig.sandbox.requests] == ["api", "proxy"]
 
-
-assert QUICK_CONTENT
-assert SLOW
-assert TRANSCRIPTS
