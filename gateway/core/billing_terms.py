@@ -21,11 +21,14 @@ class Asked:
     ``tier``: the service tier; None if it names none.
     ``calls``: searches and other work not counted in tokens that it may cause at most.
     ``lifetime``: the longest for which anything it sends is to be kept in the provider's cache.
+    ``characters``: of a text that is to be read aloud. ``milliseconds``: the longest that a recording can play.
     """
 
     tier: str | None = None
     calls: int = 0
     lifetime: Lifetime = "usual"
+    characters: int = 0
+    milliseconds: int = 0
 
 
 NOTHING_ASKED = Asked()

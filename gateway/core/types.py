@@ -22,19 +22,8 @@ NO_TEAM = ""
 """The metrics label of keys without a team."""
 
 Dialect = Literal["piapi", "openai"]
-OperationName = Literal[
-    "chat",
-    "responses",
-    "embeddings",
-    "completions",
-    "moderations",
-    "speech",
-    "transcriptions",
-    "translations",
-    "images",
-    "images_async",
-    "task",
-]
+_Relayed = Literal["responses", "embeddings", "completions", "moderations", "speech", "transcriptions", "translations"]
+OperationName = Literal["chat", _Relayed, "images", "images_async", "task"]
 
 PICTURES: frozenset[OperationName] = frozenset({"images", "images_async", "task"})
 """The operations that are bought by the piece."""
@@ -264,8 +253,8 @@ class Route:
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     ``aliases``: other names by which clients ask for the model.
     ``ended``: targets that are left out because their last day is over.
-    ``named``: the model itself, for what clients are told and for the books; metrics have ``model``, as configured.
-    ``operations``: of its targets.
+    ``named``: the model itself, for clients and books; metrics have ``model``, as configured. ``operations``: of its
+        targets.
     """
 
     model: str

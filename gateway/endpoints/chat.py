@@ -89,6 +89,10 @@ class ChatOperation:
         return self.request.stream
 
     @property
+    def bare(self) -> bool:
+        return False
+
+    @property
     def notes(self) -> Sequence[str]:
         return self.images.notes if self.images is not None else ()
 

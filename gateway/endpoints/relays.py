@@ -30,13 +30,13 @@ from gateway.server.request_facts import facts_of
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.relay import RelayConversation, relay_wishes
+from gateway.translate.relay_work import most_work, rough_input
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.client_json import loads_object
 from gateway.wire.form_data import parse_form
 from gateway.wire.named_ids import ids_in_fields
 from gateway.wire.relay_request import RelayRequest, parse_document, parse_relayed_form
 from gateway.wire.relay_routes import RELAY_ROUTES, AnswerForm, RelayRoute
-from gateway.wire.relay_work import most_work, rough_input
 
 RELAY_PATHS: tuple[str, ...] = tuple(RELAY_ROUTES)
 
@@ -70,6 +70,10 @@ class RelayOperation:
     def __post_init__(self) -> None:
         self.route = self.request.route.path
         self.supports = frozenset({self.request.route.operation})
+
+    @property
+    def bare(self) -> bool:
+        return self.request.is_bare
 
     @property
     def stream(self) -> bool:
@@ -162,7 +166,6 @@ class RelayEndpoint:
                 client,
                 sdk_retry=is_sdk_retry(scope),
                 asked=request.model,
-                bare=request.is_bare,
             )
             facts.counted = True
             await exchange.run()

@@ -61,6 +61,7 @@ class TaskOperation:
     route: str = TASKS_PATH
     stream: bool = False
     prepares: bool = False
+    bare: bool = False
     notes: tuple[str, ...] = ()
     supports: frozenset[str] = frozenset({"task"})
 

@@ -57,9 +57,8 @@ class Delivery:
     """One answer on its way to one client: its head, what keeps the connection alive, its end.
 
     ``stream``: the client asked for events. ``heartbeat``: seconds between the spaces before a whole answer, or 0.
-    ``headers``: asked for when the head goes out. ``committed``: meaningful bytes have gone out.
-    ``bare``: the answer is a sound or a text, around which nothing may stand. ``label``: asked for its content type
-    then; None for that of a stream of events, or of a document.
+    ``headers``: asked for when the head goes out; a content type among them stands for the usual one. ``committed``:
+    meaningful bytes have gone out. ``bare``: the answer is a sound or a text, around which nothing may stand.
     """
 
     def __init__(
@@ -71,12 +70,10 @@ class Delivery:
         headers: Callable[[], Headers],
         tasks: TrackedTasks,
         bare: bool = False,
-        label: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self._client = client
         self._stream = stream
         self._bare = bare
-        self._label = label
         self._headers = headers
         self._tasks = tasks
         self._beat_every = PING_EVERY if stream else heartbeat
@@ -98,7 +95,7 @@ class Delivery:
         if self._client.gone:
             return
         if not self._client.started:
-            await self._client.start(200, (self._labelled(_STREAM), *self._headers()), body_follows=True)
+            await self._client.start(200, self._head(_STREAM), body_follows=True)
         await self._client.write(data)
 
     async def complete(self, answer: bytes | None, headers: Headers = ()) -> None:
@@ -110,7 +107,7 @@ class Delivery:
             await self._client.write(answer)
             await self._client.finish()
         else:
-            await self._client.respond(200, (self._labelled(_JSON), *self._headers(), *headers), answer)
+            await self._client.respond(200, (*self._head(_JSON), *headers), answer)
 
     async def respond(self, status: int, body: bytes) -> None:
         """Send a whole answer while the work goes on; nothing follows it."""
@@ -125,7 +122,7 @@ class Delivery:
 
     async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
         """End with an error: a true status while the head is held, an event or a body behind a 200 after that. What
-        can hold neither is cut off, so that nobody takes it for whole.
+        can hold neither is cut off, so that it does not pass for whole.
         """
         await self._stop_beating()
         if not self._client.started:
@@ -138,9 +135,9 @@ class Delivery:
             await self._client.write(error.body())
             await self._client.finish()
 
-    def _labelled(self, usual: Header) -> Header:
-        label = self._label()
-        return usual if label is None else (b"content-type", label)
+    def _head(self, usual: Header) -> Headers:
+        headers = self._headers()
+        return headers if any(name == usual[0] for name, _ in headers) else (usual, *headers)
 
     def abandon(self) -> None:
         """The client has gone: nothing more is sent."""

@@ -50,6 +50,9 @@ class Operation(Protocol):
     def stream(self) -> bool: ...
 
     @property
+    def bare(self) -> bool: ...  # whether the answer is a sound or a text, around which nothing may stand
+
+    @property
     def prepares(self) -> bool:
         """Whether there is anything to ``prepare``."""
         ...
@@ -89,7 +92,6 @@ class Exchange:
     ``sdk_retry``: whether the client's SDK says that it sends this request again.
     ``asked``: the model as the client named it.
     ``on_response``: called if the client is answered before the work is over.
-    ``bare``: the answer is a sound or a text, around which nothing may stand.
     """
 
     def __init__(
@@ -103,7 +105,6 @@ class Exchange:
         sdk_retry: bool,
         asked: str = "",
         on_response: Callable[[], None] | None = None,
-        bare: bool = False,
     ) -> None:
         self._services = services
         self._snapshot: Snapshot = services.snapshot
@@ -127,7 +128,6 @@ class Exchange:
         self._delivery: Delivery | None = None
         self._responded = False
         self._on_response = on_response
-        self._bare = bare
 
     async def run(self) -> None:
         """Serve the client. What goes wrong is delivered to it, not raised; only our own mistakes are raised."""
@@ -202,8 +202,7 @@ class Exchange:
             heartbeat=self._snapshot.nonstream_heartbeat,
             headers=self._headers,
             tasks=self._services.tasks,
-            bare=self._bare,
-            label=self._label,
+            bare=self._operation.bare,
         )
         self._delivery = delivery
         error: GatewayError | None
@@ -330,9 +329,8 @@ class Exchange:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""
         gate = self._services.gate
         if any(subrequest.bought for subrequest in self._subrequests):
-            for subrequest in self._subrequests:
-                if not subrequest.bought:
-                    subrequest.interrupt(ClientGone())
+            for subrequest in (one for one in self._subrequests if not one.bought):
+                subrequest.interrupt(ClientGone())
             return
         if any(subrequest.committed for subrequest in self._subrequests) and gate.reading_on < READ_ON_AT_ONCE:
             gate.reading_on += 1
@@ -362,18 +360,10 @@ class Exchange:
 
     def _headers(self) -> Headers:
         conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
-        notes = [*self._operation.notes, *[one.note for one in conversations if one is not None]]
-        told = next((one.charged for one in conversations if one is not None), None) if self._bare else None
-        cost = _cost_header(None if told is None else told.encode())
-        return (*self._account.headers(), *self._limit_headers(), *note_headers(notes), *cost)
-
-    def _label(self) -> bytes | None:
-        """The content type of the answer, where the conversation knows better than its form."""
-        conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
-        return next((one.content_type for one in conversations if one is not None), None)
-
-    def _limit_headers(self) -> Headers:
-        return self._services.limits.headers(self._key, self._loop.time())
+        talks = [one for one in conversations if one is not None]
+        notes = [*self._operation.notes, *[one.note for one in talks]]
+        limits = self._services.limits.headers(self._key, self._loop.time())
+        return (*self._account.headers(), *limits, *note_headers(notes), *(talks[0].headers if talks else ()))
 
     def _release_admission(self) -> None:
         admission, self._admission = self._admission, None

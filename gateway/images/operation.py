@@ -213,6 +213,10 @@ class ImageOperation:
     targets: tuple[Target, ...] = ()
 
     @property
+    def bare(self) -> bool:
+        return False
+
+    @property
     def prepares(self) -> bool:
         return self.preparation is not None
 

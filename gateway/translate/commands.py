@@ -27,6 +27,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.headers import Headers
 from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
 from gateway.wire.sse import ENOUGH_TO_TELL
@@ -285,8 +286,7 @@ class ConversationState:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
-    content_type: bytes | None = None
-    charged: str | None = None
+    headers: Headers = ()
     heavy: bool = False
 
     @property
@@ -344,11 +344,9 @@ class Conversation(Protocol):
     note: str | None
     """The text of the header ``x-gateway-note``; None for none."""
 
-    content_type: bytes | None
-    """The label of the client's answer where that is neither JSON nor events; None for these."""
-
-    charged: str | None
-    """What the key is charged, in US dollars, where that is known before the answer's first byte; None elsewhere."""
+    headers: Headers
+    """Further headers of a good answer: its content type where that is neither JSON nor events, and what it costs where
+    that is known before its first byte."""
 
     @property
     def terms(self) -> Terms:

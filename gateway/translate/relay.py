@@ -36,12 +36,12 @@ from gateway.translate.commands import (
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import wishes_left
 from gateway.translate.relay_stream import RelayStream, SoundStream
+from gateway.translate.relay_work import believed, expected_choices, likely_usage, spoken
 from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, judged_leniently
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.relay_answer import content_type_of, shortened, with_cost
 from gateway.wire.relay_request import RelayRequest, ignored, upstream_document, upstream_form
 from gateway.wire.relay_routes import AnswerForm
-from gateway.wire.relay_work import believed, expected_choices, likely_usage, spoken
 from gateway.wire.sse import begins_like_events, begins_like_json, encode_event
 from gateway.wire.usage_reading import tier_in
 from gateway.wire.writable import dump_json
@@ -176,7 +176,8 @@ class RelayConversation(ConversationState):
         if len(body) > limit and head.status == 200:
             return Outcome("bad_json", Phase.UNKNOWN, 200, detail=f"an answer of more than {limit} bytes")
         if self._is_text(head, body):
-            self._body, self.content_type = body, content_type_of(head, self._request.fields, is_sound=False)
+            self._body = body
+            self.headers = ((b"content-type", content_type_of(head, self._request.fields, is_sound=False)),)
             return _OK
         outcome, document = self._judged(head, shortened(body))
         if not outcome.ok:
@@ -196,7 +197,7 @@ class RelayConversation(ConversationState):
             out = [encode_event(dump_json(event)) for event in events]
             yield Emit(b"".join([*out, *self._stream.terminator()]))
             return _OK
-        self._body, self.content_type = body, b"application/json"
+        self._body, self.headers = body, ((b"content-type", b"application/json"),)
         return _OK
 
     def _judged(self, head: Head, body: bytes) -> tuple[Outcome, dict[str, Any]]:
@@ -269,14 +270,14 @@ class RelayConversation(ConversationState):
             return (yield from self._whole(head, beginning))
         if not beginning.data:
             return Outcome("empty_response", Phase.ANSWERED, 200, detail="a sound without a byte")
-        self.content_type = content_type_of(head, request.fields, is_sound=True)
+        self.headers = ((b"content-type", content_type_of(head, request.fields, is_sound=True)),)
         by_characters = price is not None and price.characters is not None
         if by_characters and self._context.tells_cost:
             self.usage = spoken(request)
             charged = yield Charge()
             self.usage = None  # it is due once the whole sound has come
-            assert charged is None or isinstance(charged, str)
-            self.charged = charged
+            if isinstance(charged, str):
+                self.headers = (*self.headers, (b"x-gateway-cost-usd", charged.encode()))
         try:
             yield from relayed(self._sound, beginning.data)
         except (Stalled, TransportError) as trouble:

@@ -164,4 +164,3 @@ async def test_a_whole_answer_that_breaks_off_is_asked_for_elsewhere(gateway: St
         assert answer.status == 200
         assert is_whole(kind, answer)
         assert [request.role for request in rig.sandbox.requests] == ["api", "proxy"]
-

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gateway.core.billing_terms import NOTHING_ASKED, Asked
 from gateway.core.pricing.picture_tokens import SOURCE_TOKENS, most_picture_tokens
-from gateway.core.pricing.prices import NO_UNITS, Units, upper_bound
+from gateway.core.pricing.prices import upper_bound
 from gateway.core.pricing.unit_amounts import says_all
 from gateway.core.types import PICTURES, Price, Target
 
@@ -43,8 +43,7 @@ class RequestedWork:
     ``faithful``: whether the images sent in are read in high fidelity.
     ``previews``: partial images of each image.
     ``quality``, ``size``: of the images; None if left to the upstream.
-    ``asked``: what it asks of a chat beside tokens.
-    ``units``: what else it may be billed by.
+    ``asked``: what it asks for beside tokens.
     """
 
     input_tokens: int = 0
@@ -56,7 +55,6 @@ class RequestedWork:
     quality: str | None = None
     size: str | None = None
     asked: Asked = NOTHING_ASKED
-    units: Units = NO_UNITS
 
 
 def most_output(asked: int | None, limit: int | None, choices: int = 1, beside: int = 0) -> int:
@@ -103,7 +101,7 @@ def _subrequest(target: Target, asked: RequestedWork, images: int) -> int:
     price = target.price
     assert price is not None
     if target.operation not in PICTURES:
-        return upper_bound(price, asked.input_tokens, asked.output_tokens, asked=asked.asked, units=asked.units)
+        return upper_bound(price, asked.input_tokens, asked.output_tokens, asked=asked.asked)
     listed = 0
     if price.image is not None or price.table:
         listed = upper_bound(price, 0, 0, images, operation=target.operation, quality=asked.quality, size=asked.size)

@@ -34,17 +34,6 @@ _FACTORS_OF_WRITES = {"usual": FACTOR_UNIT, "hour": FACTOR_OF_HOUR, "12h": FACTO
 
 
 @dataclass(frozen=True, slots=True)
-class Units:
-    """What else than tokens and images a request may be billed by: characters read aloud, a recording's length."""
-
-    characters: int = 0
-    milliseconds: int = 0
-
-
-NO_UNITS = Units()
-
-
-@dataclass(frozen=True, slots=True)
 class Bill:
     """What a request used, priced.
 
@@ -144,7 +133,6 @@ def upper_bound(
     quality: str | None = None,
     size: str | None = None,
     asked: Asked = NOTHING_ASKED,
-    units: Units = NO_UNITS,
 ) -> int:
     """The most, in nano-dollars, that a request within these bounds can come to; 0 when the price is unknown.
 
@@ -163,7 +151,7 @@ def upper_bound(
         tier=most_tier_factor(price, asked),
     )
     by_image = images * max(price.image or 0, _dearest(price, quality, size) if price.table else 0)
-    by_unit = most_unit_amount(price, units.characters, units.milliseconds)
+    by_unit = most_unit_amount(price, asked.characters, asked.milliseconds)
     return max(by_tokens + by_unit, by_image, price.minimum)
 
 

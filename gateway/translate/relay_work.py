@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
+from gateway.core.billing_terms import Asked
 from gateway.core.pricing.cost_bound import RequestedWork, most_output
-from gateway.core.pricing.prices import Units
 from gateway.core.types import Price, Usage
 from gateway.wire.recording_length import likely_milliseconds, most_milliseconds
 from gateway.wire.relay_request import RelayRequest
@@ -58,7 +58,7 @@ def most_work(request: RelayRequest, *, context: int | None, max_output: int | N
         characters = _characters(request)
         outputs = characters * _SPOKEN_A_CHARACTER + _SPOKEN_BESIDE
         outputs = outputs if max_output is None else min(outputs, max_output)
-        return RequestedWork(within(context, size), outputs, units=Units(characters=characters))
+        return RequestedWork(within(context, size), outputs, asked=Asked(characters=characters))
     if operation in ("transcriptions", "translations"):
         length = sum(most_milliseconds(file.data) for file in request.files)
         seconds = -(-length // 1000)
@@ -66,7 +66,7 @@ def most_work(request: RelayRequest, *, context: int | None, max_output: int | N
         outputs = within(context, seconds * _WRITTEN_A_SECOND + _AROUND_OUTPUT)
         outputs = outputs if max_output is None else min(outputs, max_output)
         return RequestedWork(
-            within(context, texts + seconds * _HEARD_A_SECOND), outputs, units=Units(milliseconds=length)
+            within(context, texts + seconds * _HEARD_A_SECOND), outputs, asked=Asked(milliseconds=length)
         )
     return RequestedWork(size)
 
