@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.core.billing_terms import USUAL_TERMS
 from gateway.core.errors import ResultUnavailable, TransportError
+from gateway.core.headers import Headers
 from gateway.core.routing.health import Ticket
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
@@ -171,6 +172,7 @@ class Talk:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    headers: Headers = ()
     terms = USUAL_TERMS
 
     def __init__(self, script: Script) -> None:
