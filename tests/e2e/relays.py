@@ -107,7 +107,7 @@ class Kind:
             if not self.events or self.path == "/v1/completions":
                 return await client.rest(answer)
             answer = await client.broken_or_whole(answer)  # these streams have no [DONE]
-            if b'"error"' in answer.body:
+            if answer.is_stream and b'"error"' in answer.body:
                 answer.closes = await client.closed() == b""
             return answer
 
