@@ -34,7 +34,8 @@ def sent_key(request: Request) -> SentKey:
     """
     fields = request.fields
     bearer = _bearer_token(fields.get(b"authorization", b""))
-    own, azure = fields.get(b"x-api-key", b"").strip(), fields.get(b"api-key", b"").strip()
+    own = fields[b"x-api-key"].strip() if b"x-api-key" in fields else b""
+    azure = fields[b"api-key"].strip() if b"api-key" in fields else b""
     value = bearer or own or azure
     ambiguous = bool((own and own != value) or (azure and azure != value))
     for name, _ in request.repeated:

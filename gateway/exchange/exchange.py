@@ -112,7 +112,7 @@ class Exchange:
         self._client = client
         self._sdk_retry = sdk_retry
         self._asked = asked
-        self._loop = asyncio.get_running_loop()
+        self._loop = client.loop
         self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
         self._account = Account(services, operation, route, key, client.request_id)

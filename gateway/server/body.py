@@ -45,28 +45,22 @@ async def read_body(
     fields = request.fields
     encoded = b"content-encoding" in fields
     if request.complete and not encoded:  # it is all here already: no timer is needed, and one piece is the whole
-        return _at_most(limit, request.take())
+        body = request.take()
+        if len(body) > limit:
+            raise request_too_large(limit)
+        return body
     if int(fields.get(b"content-length", 0)) > limit:
         raise request_too_large(limit)
     applied = _codings(request) if encoded else ()
     lease = budget.lease(owner) if budget is not None else None
     try:
-        if request.complete:
-            body = _at_most(limit, request.take())
-        else:
-            body = await _read_slowly(request, limit, idle, total, lease)
+        body = await _read_slowly(request, limit, idle, total, lease)
         for coding in reversed(applied):
             body = await _inflate(body, coding, limit, lease)
         return body
     finally:
         if lease is not None:
             lease.release()
-
-
-def _at_most(limit: int, body: bytes) -> bytes:
-    if len(body) > limit:
-        raise request_too_large(limit)
-    return body
 
 
 async def _read_slowly(request: Request, limit: int, idle: float, total: float, lease: BodyLease | None) -> bytes:

@@ -45,7 +45,7 @@ class Client:
     the server answered itself, since what came after the head was not sound.
 
     ``keep_alive``: whether the connection outlives the answer; may be unset until then. ``cors``: further headers of
-    every answer, for the page that asked.
+    every answer, for the page that asked. ``request_id``: goes out with it. ``loop``: the one that all of it runs in.
     """
 
     __slots__ = (
@@ -64,8 +64,10 @@ class Client:
         "finished",
         "gone",
         "keep_alive",
+        "loop",
         "refusal",
         "request",
+        "request_id",
         "stalled",
         "started",
         "status",
@@ -75,6 +77,8 @@ class Client:
         self._connection = connection = request.connection
         self._flow = connection.flow
         self.request = request
+        self.request_id = request.id
+        self.loop = connection.loop
         self.keep_alive = keep_alive
         self.cors: Headers = ()
         self.status = 0
@@ -88,11 +92,6 @@ class Client:
         self._beat = b""
         self._every = 0.0
         self._beat_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def request_id(self) -> str:
-        """It goes out with every answer."""
-        return self.request.id
 
     @property
     def host(self) -> str | None:
@@ -134,14 +133,15 @@ class Client:
         if self.gone:
             self.started, self.status = True, status
             return
+        size = len(body)
         if status in _BODILESS:
             self._bodiless, framing, default = True, b"", b""
         else:
-            framing, default = b"content-length: %d\r\n" % len(body), JSON_TYPE
+            framing, default = b"content-length: %d\r\n" % size, JSON_TYPE
         head = self._begin(status, headers, framing, default)
         if self._bodiless:
             self._connection.transport.write(head)
-        elif len(body) <= AT_ONCE:
+        elif size <= AT_ONCE:
             self._connection.transport.write(head + body)
         else:
             self._connection.transport.write(head)
@@ -243,7 +243,7 @@ class Client:
         else:
             self._beat, self._every, first = _SPACE, heartbeat, heartbeat
         if first > 0:
-            self._beat_timer = self._connection.loop.call_later(first, self._keep_alive)
+            self._beat_timer = self.loop.call_later(first, self._keep_alive)
 
     async def emit(self, data: bytes, meaningful: bool) -> None:
         """Pass on bytes of a stream, behind its head if that is not out. From the first meaningful ones on no comment
@@ -266,14 +266,16 @@ class Client:
 
     async def complete(self, answer: bytes | None, headers: Headers = (), *, status: int = 200) -> None:
         """End an answer that was held: ``answer`` is its whole body, or None after a stream."""
-        self.hush()
+        if self._beat_timer is not None:
+            self.hush()
         if answer is None:
             await self.finish()
         elif self.started:
             await self.write(answer)
             await self.finish()
         else:
-            await self.respond(status, (*self._headers_of_held(), *headers), answer)
+            held = () if self._held_headers is None else self._held_headers()
+            await self.respond(status, (*held, *headers), answer)
 
     def hush(self) -> None:
         """No comment, or space, comes any more."""
@@ -283,7 +285,8 @@ class Client:
 
     def release(self) -> None:
         """Forget what was held, which refers back to who held it."""
-        self.hush()
+        if self._beat_timer is not None:
+            self.hush()
         self._held_headers = None
 
     def _headers_of_held(self) -> Headers:
@@ -291,7 +294,7 @@ class Client:
 
     def _keep_alive(self) -> None:
         """The head, if that is not out, and a beat; a client that has bytes still to take needs none."""
-        self._beat_timer = self._connection.loop.call_later(self._every, self._keep_alive)
+        self._beat_timer = self.loop.call_later(self._every, self._keep_alive)
         if self._flow.writing_paused:
             return
         if self.started:
@@ -328,7 +331,7 @@ class Client:
             framing += CLOSE
         if self.cors:
             headers = (*headers, *self.cors)
-        head = response_head(status, self._connection.date, request.id, headers, framing=framing, default=default)
+        head = response_head(status, self._connection.state.date, request.id, headers, framing=framing, default=default)
         request.expects_continue = False
         self.started, self.status = True, status
         return head

@@ -18,18 +18,23 @@ class Slots(Protocol):
     def renew(self, connection: Connection) -> None: ...
 
 
-class Connection(Protocol):
-    """The connection of the request being served. One request is served at a time.
+class Listening(Protocol):
+    """``date``: the Date header of every answer at this moment, as a whole line."""
 
-    ``date``: the Date header of every answer at this moment, as a whole line.
-    """
+    date: bytes
+
+
+class Connection(Protocol):
+    """The connection of the request being served. One request is served at a time."""
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: FlowControl
 
     @property
-    def date(self) -> bytes: ...
+    def state(self) -> Listening:
+        """What it has in common with the listener's other connections (state.py)."""
+        ...
 
     @property
     def slots(self) -> Slots:

@@ -60,7 +60,7 @@ class ServerProtocol(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: ListenerState) -> None:
         self.loop = loop
-        self._state = state
+        self.state = state
         self._limits = state.limits
         self.slots = state.slots
         self._parser = httptools.HttpRequestParser(self)
@@ -78,10 +78,6 @@ class ServerProtocol(asyncio.Protocol):
         self._unsent = 0
 
     # What the server's other parts may ask of a connection (connection.py)
-
-    @property
-    def date(self) -> bytes:
-        return self._state.date
 
     @property
     def idle(self) -> bool:
@@ -128,7 +124,7 @@ class ServerProtocol(asyncio.Protocol):
         # These refer back to the connection, which must not stay in memory until the garbage collector comes by.
         del self._parser
         self._client = self._request = None
-        self._state.closed.set()
+        self.state.closed.set()
 
     def data_received(self, data: bytes) -> None:
         stage = self._stage
@@ -203,7 +199,7 @@ class ServerProtocol(asyncio.Protocol):
             request.path, _, request.query = target.partition(b"?")
         if self._head_raw + self._segment > self._limits.headers:
             self._check_head_size(request)  # the body's first bytes may be among these, so this takes a closer look
-        check_head(request, self._state.hostless)
+        check_head(request, self.state.hostless)
         fields = request.fields
         if b"upgrade" in fields and self._parser.should_upgrade():
             check_upgrade(request)
@@ -249,8 +245,8 @@ class ServerProtocol(asyncio.Protocol):
         self._client = client = Client(request, keep_alive=keep_alive)
         if b"origin" in request.fields:
             client.cors = self._cors_headers(request)
-        task = self.loop.create_task(self._state.app(request, client), name=REQUEST)
-        self._state.tasks.add(task)
+        task = self.loop.create_task(self.state.app(request, client), name=REQUEST)
+        self.state.tasks.add(task)
         task.add_done_callback(partial(self._application_ended, client))
 
     def answered(self) -> None:
@@ -267,8 +263,11 @@ class ServerProtocol(asyncio.Protocol):
 
     def _application_ended(self, client: Client, task: asyncio.Task[None]) -> None:
         """The last resort, should the application have failed to answer."""
-        self._state.tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
+        self.state.tasks.discard(task)
+        try:
+            error = task.exception()
+        except asyncio.CancelledError:
+            error = None
         if error is not None:
             _log.error("the application crashed", exc_info=error)
         if client.finished or client.gone:
@@ -280,7 +279,7 @@ class ServerProtocol(asyncio.Protocol):
         self._close()
 
     def _cors_headers(self, request: Request) -> Headers:
-        return self._state.headers_for(request.every(b"origin"))
+        return self.state.headers_for(request.every(b"origin"))
 
     # Guards
 
@@ -369,13 +368,13 @@ class ServerProtocol(asyncio.Protocol):
         request.id = request_id(request.fields.get(b"x-request-id"))
         request.path = request.target.partition(b"?")[0]
         request.error, request.status = error, error.status
-        self._state.on_refused(request)
+        self.state.on_refused(request)
 
     def _answer_in_place(self, request: Request, error: GatewayError, *, head_only: bool) -> None:
         body = error.body()
         headers = [*error_headers(error), *self._cors_headers(request)]
         framing = b"content-length: %d\r\n" % len(body) + CLOSE
-        head = response_head(error.status, self._state.date, request.id, headers, framing=framing)
+        head = response_head(error.status, self.state.date, request.id, headers, framing=framing)
         self.transport.write(head if head_only else head + body)
 
     def _close(self) -> None:

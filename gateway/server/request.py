@@ -88,7 +88,7 @@ class Request:
         self.error: GatewayError | None = None
         self.seconds: float | None = None
         self.status = self._buffered = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes] | None = None
         self._news = False  # there is something that ``receive`` has not told yet
         self._waiter: asyncio.Future[None] | None = None
 
@@ -127,7 +127,10 @@ class Request:
 
     def feed(self, data: bytes) -> None:
         """A piece of the body came."""
-        self._pieces.append(data)
+        if self._pieces is None:
+            self._pieces = [data]
+        else:
+            self._pieces.append(data)
         self._buffered += len(data)
         if self._buffered > READ_AHEAD:
             self.connection.flow.pause_reading()
@@ -157,12 +160,12 @@ class Request:
             raise SenderGone
         if self.connection.flow.reading_paused:
             self.connection.flow.resume_reading()
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._pieces = []
+        pieces, self._pieces = self._pieces, None
         self._buffered = 0
         self._news = False
-        return data
+        if pieces is None:
+            return b""
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def receive(self) -> bytes:
         """``take``, as soon as something has come, or the body is known to be ``complete``."""

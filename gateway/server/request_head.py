@@ -7,9 +7,10 @@ the gateway took for a body could otherwise be a request here (request smuggling
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+from gateway.core.headers import Header
 from gateway.server.headers import malformed_request
 from gateway.server.request import Request
 
@@ -21,41 +22,42 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]
 def check_head(request: Request, hostless: Callable[[bytes], bool] = lambda _: False) -> None:
     """Raise 400 for a head that is not sound.
 
+    Its target is a path with perhaps a query (RFC 9112 §3.2.1), asked for in HTTP/1.0 or 1.1. llhttp takes a line
+    without a version for HTTP/0.9, and lets absolute targets and fragments pass. CONNECT never goes with a path
+    (RFC 9110 §9.3.6), and llhttp would take what follows it for another protocol.
+
     It has one Host and at most one length: RFC 9112 §3.2, §6.1, §6.3; stricter than §7 in that the only transfer
     coding is ``chunked``, spelled so: llhttp lets ``gzip, chunked`` pass, and chunks in HTTP/1.0. ``hostless``:
     asked where the Host is missing or empty: whether that will do for this path, as load balancers' checks have none.
     """
-    _check_request_line(request.method, request.version, request.target)
-    fields = request.fields
+    fields, target, version = request.fields, request.target, request.version
+    if version != "1.1" and version != "1.0":
+        raise malformed_request("its version is neither HTTP/1.1 nor HTTP/1.0")
+    if request.method == "CONNECT":
+        raise malformed_request("it asks for a tunnel")
+    if target[:1] != b"/" or b"#" in target:
+        raise malformed_request("its target is not a path")
     host = fields.get(b"host")
     if host and not _is_host(host):
         raise malformed_request("its Host is not a host")
     coded = b"transfer-encoding" in fields
-    if coded and (fields[b"transfer-encoding"] != b"chunked" or request.version == "1.0"):
+    if coded and (fields[b"transfer-encoding"] != b"chunked" or version == "1.0"):
         raise malformed_request("its Transfer-Encoding is not just 'chunked'")
-    for name, _ in request.repeated:
-        if name == b"host":
-            raise malformed_request("it needs exactly one Host")
-        if name in _LENGTHS:
-            raise malformed_request("its length is given more than once")
+    if request.repeated:
+        _check_repeated(request.repeated)
     if not host and not hostless(request.path):
         raise malformed_request("it needs exactly one Host")
     if coded and b"content-length" in fields:
         raise malformed_request("its length is given more than once")
 
 
-def _check_request_line(method: str, version: str, target: bytes) -> None:
-    """Its target is a path with perhaps a query (RFC 9112 §3.2.1), asked for in HTTP/1.0 or 1.1.
-
-    llhttp takes a line without a version for HTTP/0.9, and lets absolute targets and fragments pass. CONNECT never
-    goes with a path (RFC 9110 §9.3.6), and llhttp would take what follows it for another protocol.
-    """
-    if version not in ("1.1", "1.0"):
-        raise malformed_request("its version is neither HTTP/1.1 nor HTTP/1.0")
-    if method == "CONNECT":
-        raise malformed_request("it asks for a tunnel")
-    if target[:1] != b"/" or b"#" in target:
-        raise malformed_request("its target is not a path")
+def _check_repeated(headers: Iterable[Header]) -> None:
+    """Raise 400 for one that must not come twice."""
+    for name, _ in headers:
+        if name == b"host":
+            raise malformed_request("it needs exactly one Host")
+        if name in _LENGTHS:
+            raise malformed_request("its length is given more than once")
 
 
 def expects_continue(request: Request) -> bool:

@@ -82,7 +82,7 @@ class TestBookingThatFails:
         rig.expected_crashes = True
         with monkeypatch.context() as patch:
             patch.setattr("gateway.exchange.accounting.settle_charges", fail)
-            patch.setattr("gateway.exchange.exchange.Delivery", fail)  # fails after the intent is written
+            patch.setattr(Client, "hold", fail)  # fails after the intent is written
             assert (await rig.chat()).status == 500
         row = await rig.row()
         assert (row.state, row.attempts, row.status) == ("unknown", [], 500)
