@@ -5,12 +5,9 @@ A model that only makes images is served as well: the last user message is the o
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
 from gateway.core.headers import noted
@@ -30,8 +27,8 @@ from gateway.images.orders import ImageOrders
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
@@ -222,24 +219,22 @@ class ChatEndpoint:
         self._admission = admission
         self._image_orders = image_orders
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         admission = self._admission
         services = admission.services
-        facts = facts_of(scope)
-        key = admission.authenticate(scope)
-        began = asyncio.get_running_loop().time()
-        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-        request, ids = await read_long(services, key.name, body, self._parse)
-        key = admission.recheck(scope, key, began)
-        facts.model = request.model
+        key = admission.authenticate(request)
+        body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        asked, ids = await read_long(services, key.name, body, self._parse)
+        key = admission.recheck(request, key)
+        request.model = asked.model
         check_chat(ids, key, services)
-        route = admission.route(request.model, key, unlisted="chat", operations=CHATS)
+        route = admission.route(asked.model, key, unlisted="chat", operations=CHATS)
         flux = {}
         orders, model = self._image_orders(), route.named
         if model in orders.flux_models or model in orders.task_models:
-            flux = flux_fields(request.body, orders.own_fields(model))
+            flux = flux_fields(asked.body, orders.own_fields(model))
         operation = ChatOperation(
-            request,
+            asked,
             len(body),
             services.tokenizer.count,
             services.clock,
@@ -248,17 +243,17 @@ class ChatEndpoint:
             context=route.context,
             event_limit=services.snapshot.event_limit,
             tells_cost=services.snapshot.cost_in_answers,
-            heard=remember_sounds(request.body, key, services),
+            heard=remember_sounds(asked.body, key, services),
         )
         if any(target.operation != "chat" for target in route.targets):
             route = await self._offer_images(operation, route, flux)
-        if request.slow:
+        if asked.slow:
             await off_loop(operation.work_out, route.targets)
-        again = is_sdk_retry(scope)
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
-        facts.counted = True
+        again = is_sdk_retry(request)
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
+        request.counted = True
         await exchange.run()
-        facts.error = exchange.refusal
+        request.error = exchange.refusal
 
     def _parse(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
         models = self._admission.services.snapshot.default_models

@@ -5,13 +5,10 @@ One handler for all; what differs is in each route's description (wire/relay_rou
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-
-from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.core.json_weight import LONG, is_slow
@@ -25,8 +22,8 @@ from gateway.exchange.exchange import Exchange
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
 from gateway.translate.relay import RelayConversation, relay_wishes
@@ -134,22 +131,20 @@ class RelayEndpoint:
         self._route: RelayRoute = RELAY_ROUTES[path]
         self._operations: frozenset[OperationName] = frozenset({self._route.operation})
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         admission, services = self._admission, self._admission.services
-        facts = facts_of(scope)
         with ExitStack() as held:
-            key = admission.authenticate(scope)
-            began = asyncio.get_running_loop().time()
-            request, lease = await self._read(scope, receive, key.name)
+            key = admission.authenticate(request)
+            asked, lease = await self._read(request, key.name)
             held.callback(lease.release)
-            key = admission.recheck(scope, key, began)
-            facts.model = request.model
-            route = admission.route(request.model, key, unlisted=self._route.operation, operations=self._operations)
-            if not lease.grow(HELD_TIMES * sum(len(file.data) for file in request.files)):
+            key = admission.recheck(request, key)
+            request.model = asked.model
+            route = admission.route(asked.model, key, unlisted=self._route.operation, operations=self._operations)
+            if not lease.grow(HELD_TIMES * sum(len(file.data) for file in asked.files)):
                 raise gateway_overloaded()
             snapshot = services.snapshot
             operation = RelayOperation(
-                request,
+                asked,
                 services.tokenizer.count,
                 services.clock,
                 services.log.redactor.words,
@@ -164,19 +159,19 @@ class RelayEndpoint:
                 route,
                 key,
                 client,
-                sdk_retry=is_sdk_retry(scope),
-                asked=request.model,
+                sdk_retry=is_sdk_retry(request),
+                asked=asked.model,
             )
-            facts.counted = True
+            request.counted = True
             await exchange.run()
-            facts.error = exchange.refusal
+            request.error = exchange.refusal
 
-    async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[RelayRequest, BodyLease]:
+    async def _read(self, request: Request, owner: str) -> tuple[RelayRequest, BodyLease]:
         """The request, and the lease of the memory that it takes until it is answered."""
         services = self._admission.services
-        content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+        content_type = request.fields.get(b"content-type", b"")
         limit = services.snapshot.upload_limit if self._route.is_form else services.snapshot.body_limit
-        body = await read_body(scope, receive, limit, budget=services.bodies, owner=owner)
+        body = await read_body(request, limit, budget=services.bodies, owner=owner)
         lease = services.bodies.lease(owner)
         if len(body) <= LONG and (self._route.is_form or not is_slow(body)):
             return self._parse(body, content_type), lease

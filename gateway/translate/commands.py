@@ -286,6 +286,7 @@ class ConversationState:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    content_type: bytes | None = None
     headers: Headers = ()
     heavy: bool = False
 
@@ -344,9 +345,11 @@ class Conversation(Protocol):
     note: str | None
     """The text of the header ``x-gateway-note``; None for none."""
 
+    content_type: bytes | None
+    """Of an answer that is neither events nor a document; None for these."""
+
     headers: Headers
-    """Further headers of a good answer: its content type where that is neither JSON nor events, and what it costs where
-    that is known before its first byte."""
+    """Further headers of such an answer: what it costs, where that is known before its first byte."""
 
     @property
     def terms(self) -> Terms:

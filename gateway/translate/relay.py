@@ -177,7 +177,7 @@ class RelayConversation(ConversationState):
             return Outcome("bad_json", Phase.UNKNOWN, 200, detail=f"an answer of more than {limit} bytes")
         if self._is_text(head, body):
             self._body = body
-            self.headers = ((b"content-type", content_type_of(head, self._request.fields, is_sound=False)),)
+            self.content_type = content_type_of(head, self._request.fields, is_sound=False)
             return _OK
         outcome, document = self._judged(head, shortened(body))
         if not outcome.ok:
@@ -197,7 +197,7 @@ class RelayConversation(ConversationState):
             out = [encode_event(dump_json(event)) for event in events]
             yield Emit(b"".join([*out, *self._stream.terminator()]))
             return _OK
-        self._body, self.headers = body, ((b"content-type", b"application/json"),)
+        self._body, self.content_type = body, b"application/json"
         return _OK
 
     def _judged(self, head: Head, body: bytes) -> tuple[Outcome, dict[str, Any]]:
@@ -270,14 +270,14 @@ class RelayConversation(ConversationState):
             return (yield from self._whole(head, beginning))
         if not beginning.data:
             return Outcome("empty_response", Phase.ANSWERED, 200, detail="a sound without a byte")
-        self.headers = ((b"content-type", content_type_of(head, request.fields, is_sound=True)),)
+        self.content_type = content_type_of(head, request.fields, is_sound=True)
         by_characters = price is not None and price.characters is not None
         if by_characters and self._context.tells_cost:
             self.usage = spoken(request)
             charged = yield Charge()
             self.usage = None  # it is due once the whole sound has come
             if isinstance(charged, str):
-                self.headers = (*self.headers, (b"x-gateway-cost-usd", charged.encode()))
+                self.headers = ((b"x-gateway-cost-usd", charged.encode()),)
         try:
             yield from relayed(self._sound, beginning.data)
         except (Stalled, TransportError) as trouble:

@@ -172,6 +172,7 @@ class Talk:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    content_type: bytes | None = None
     headers: Headers = ()
     terms = USUAL_TERMS
 
