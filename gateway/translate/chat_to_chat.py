@@ -14,7 +14,6 @@ from typing import Any
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
 from gateway.core.json_weight import LONG
-from gateway.core.long_texts import LONG as LONG_TEXTS
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.asked_cost import asked_cost
 from gateway.translate.chat_errors import interrupted, judge_answer
@@ -116,13 +115,17 @@ class ChatConversation(ConversationState):
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        if self._request.slow:
+        request, wishes = self._request, self._wishes
+        if request.slow:
             yield Offload()
-        body = upstream_body(
-            self._request, self._context.target.model, self._wishes, heavy=self._request.size >= LONG_TEXTS
+        order = sending(
+            CHAT_PATH,
+            upstream_body(request, self._context.target.model, wishes),
+            streamed=request.stream or Wish.STREAM in wishes,
         )
-        self._sent = len(body)
-        head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
+        self._sent = len(order.body)
+        head = yield order
+        del order  # of megabytes, perhaps
         assert isinstance(head, Head)
         if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
             return (yield from self._whole(head))

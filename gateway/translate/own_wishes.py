@@ -9,14 +9,18 @@ from gateway.wire.chat_request import ChatRequest
 ACCEPT_JSON = (b"accept", b"application/json")
 
 
+_OF_CHATS = {
+    (streams, tells_usage): frozenset(
+        {*(() if streams else (Wish.STREAM,)), *(() if tells_usage else (Wish.STREAM_OPTIONS,))}
+    )
+    for streams in (False, True)
+    for tells_usage in (False, True)
+}
+
+
 def chat_wishes(request: ChatRequest) -> frozenset[Wish]:
     """What a chat upstream is asked for although the client did not."""
-    wishes = set()
-    if not request.stream:
-        wishes.add(Wish.STREAM)
-    if not request.include_usage:
-        wishes.add(Wish.STREAM_OPTIONS)
-    return frozenset(wishes)
+    return _OF_CHATS[request.stream, request.include_usage]
 
 
 def wishes_left(wishes: frozenset[Wish], without: frozenset[Wish]) -> frozenset[Wish]:

@@ -32,11 +32,11 @@ MEMBERS: dict[str, bytes] = {
 
 STEPS = [
     "gateway.wire.client_json:too_heavy",
+    "gateway.wire.chat_request:unusual_part",
     "gateway.endpoints.chat:ids_to_check",
-    "gateway.endpoints.chat:chat_shape",
-    "gateway.endpoints.chat:most_beside",
-    "gateway.endpoints.chat:most_input",
-    "gateway.endpoints.chat:count_input",
+    "gateway.endpoints.chat_operation:chat_shape",
+    "gateway.endpoints.chat_operation:most_beside",
+    "gateway.endpoints.chat_operation:most_input",
     "gateway.translate.chat_to_chat:upstream_body",
     "gateway.translate.chat_to_chat:believed",
     "gateway.translate.chat_to_chat:as_asked",
@@ -85,7 +85,7 @@ async def test_nobody_waits_while_they_are_looked_at(
 async def test_nobody_waits_whatever_there_is_so_many_of(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, members: bytes
 ) -> None:
-    held, go = hold(monkeypatch, "gateway.endpoints.chat:chat_shape")
+    held, go = hold(monkeypatch, "gateway.endpoints.chat_operation:chat_shape")
     async with asyncio.TaskGroup() as group:
         work = group.create_task(rig.post(chat_of(members)))
         assert await asyncio.to_thread(held.wait, PATIENCE)
