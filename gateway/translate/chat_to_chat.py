@@ -44,6 +44,9 @@ from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json
 
+_LONG_TEXT = 16 * 1024
+"""Characters of an answer from which on counting its tokens takes long: 5 ms at most."""
+
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 
 
@@ -73,6 +76,7 @@ class ChatConversation(ConversationState):
         self._completion: dict[str, Any] | None = None
         self.cost: AnswerCost | None = None  # what the whole answer's usage is to say; None to leave it as it came
         self._sent = 0  # bytes of the request
+        self._counted = (0, 0)  # characters of the answer, and their tokens
 
     @property
     def usage(self) -> Usage | None:  # type: ignore[override]
@@ -81,6 +85,11 @@ class ChatConversation(ConversationState):
     @property
     def heavy(self) -> bool:  # type: ignore[override]
         return self._request.size > LONG or self._stream.received > LONG
+
+    @property
+    def counts_slowly(self) -> bool:  # type: ignore[override]
+        stream = self._stream
+        return stream.usage is None and (self._request.slow or stream.text.length > _LONG_TEXT)
 
     @property
     def progress(self) -> int:  # type: ignore[override]
@@ -110,8 +119,12 @@ class ChatConversation(ConversationState):
         return dump_json(with_images(completion, self._stream.pictures, self._request.body), heavy=self.heavy)
 
     def estimate(self) -> Usage:
-        """Tokens of the request and of the text received so far."""
-        return Usage(self._input_tokens(), 0, self._stream.text.tokens(self._count), confidence="estimated")
+        """Tokens of the request and of the text received so far, which are counted once if no more comes."""
+        text, (length, tokens) = self._stream.text, self._counted
+        if length != text.length:
+            tokens = text.tokens(self._count)
+            self._counted = text.length, tokens
+        return Usage(self._input_tokens(), 0, tokens, confidence="estimated")
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
