@@ -45,17 +45,23 @@ def dumps(fields: dict[str, Any], size: int) -> bytes:
     if size < 2 * _SLICE:
         return orjson.dumps(fields)
     long = {name: value for name, value in fields.items() if type(value) is list and len(value) >= _MANY}
-    members = [orjson.dumps({name: value})[1:-1] for name, value in fields.items() if name not in long]
+    pieces: list[bytes | memoryview] = []
+    for name, value in fields.items():
+        if name not in long:
+            pieces += (b",", memoryview(orjson.dumps({name: value}))[1:-1])
     for name, items in long.items():
         each = max(1, len(items) * _SLICE // size)
-        slices = (items[start : start + each] for start in range(0, len(items), each))
-        members.append(b"%s:[%s]" % (orjson.dumps(name), b",".join([_within_a_list(one) for one in slices])))
-    return b"{%s}" % b",".join(members)
+        pieces += (b",", orjson.dumps(name), b":[")
+        for start in range(0, len(items), each):
+            pieces += (b"," if start else b"", _within_a_list(items[start : start + each]))
+        pieces.append(b"]")
+    pieces[:1] = [b"{"]  # no comma stands before the first
+    return b"".join((*pieces, b"}"))  # once: to copy megabytes takes milliseconds
 
 
-def _within_a_list(items: list[Any]) -> bytes:
+def _within_a_list(items: list[Any]) -> memoryview:
     """The items as they stand in the list of an object: so deep, and without the list's brackets."""
-    return orjson.dumps({"": items})[len(b'{"":[') : -len(b"]}")]
+    return memoryview(orjson.dumps({"": items}))[len(b'{"":[') : -len(b"]}")]
 
 
 def _cuts(data: bytes) -> list[int]:

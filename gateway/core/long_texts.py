@@ -1,14 +1,14 @@
 """JSON with texts of megabytes (pictures as base64), read and written so that no single step takes long.
 
 orjson takes 20 ms to read 22 MB and 10 ms to write them, in one call during which no other thread runs, wherever it is
-made. A text without anything to escape is the same within JSON and without, so long ones are cut out before
-and put in again after; to copy one takes a fifth of that.
+made. A text without anything to escape is the same within JSON and without, so long ones are cut out before they are
+read and put in again after; to copy one takes a fifth of that. Any text can be written slice by slice.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -52,25 +52,31 @@ def may_hold_long_texts(data: bytes) -> bool:
 
 def dumps(document: Any) -> bytes:
     """``document`` as ``orjson.dumps`` writes it; raises its JSONEncodeError."""
-    texts: list[bytes] = []
+    texts: list[str] = []
 
-    def place(text: str) -> str | None:
-        if not text.isascii():
-            return None
-        written = text.encode("ascii")
-        if not _is_plain(written, 0, len(written)):
-            return None
-        texts.append(written)
+    def place(text: str) -> str:
+        texts.append(text)
         return _PLACE % (len(texts) - 1)
 
     small, _ = _replaced(document, place, _LONG_TEXT)
     if not texts:
         return orjson.dumps(document)
-    pieces = _WRITTEN.split(orjson.dumps(small))  # every other one is a number
+    pieces: list[bytes | memoryview] = [*_WRITTEN.split(orjson.dumps(small))]  # every other one is a number
     if len(pieces) != 2 * len(texts) + 1:
         return orjson.dumps(document)
-    pieces[1::2] = [texts[int(number)] for number in pieces[1::2]]
-    return b"".join(pieces)
+    whole: list[bytes | memoryview] = []
+    for place_of, piece in enumerate(pieces):
+        if place_of % 2:
+            whole += _written(texts[int(piece)])
+        else:
+            whole.append(piece)
+    return b"".join(whole)
+
+
+def _written(text: str) -> Iterator[memoryview]:
+    """A text as it stands in JSON between its quotation marks."""
+    for start in range(0, len(text), _SLICE):
+        yield memoryview(orjson.dumps(text[start : start + _SLICE]))[1:-1]
 
 
 def _with_texts(rest: bytes, texts: list[str]) -> tuple[Any, int]:

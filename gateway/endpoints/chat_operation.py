@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from gateway.core.headers import noted
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
-from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
+from gateway.core.types import NO_WISHES, Endpoint, OperationName, Target, Wish
 from gateway.exchange.subrequest import OperationPart
 from gateway.images.operation import ImageOperation
 from gateway.runtime.ports import Clock
@@ -31,6 +32,7 @@ from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, rough_tokens, within
 
 _CHAT = frozenset({"chat"})
+_OPERATIONS: tuple[OperationName, ...] = get_args(OperationName)
 
 
 @dataclass(slots=True)
@@ -112,22 +114,23 @@ class ChatWork:
                 self._work(target, exact=False)
 
     def _work(self, target: Target, *, exact: bool) -> RequestedWork:
-        """What the request asks of a target; the bounds that must hold if ``exact``, else a quick guess. It is worked
-        out once.
+        """What the request asks of a target; the bounds that must hold if ``exact``, else a quick guess. What takes
+        longer is worked out once.
         """
+        request = self.request
+        if request.unusual.usual and target.rewrites is None and not always_searches(target.model):
+            tools = "tools" in request.body and bool(request.body["tools"])
+            inputs = most_of_words(request.size, self.context, tools=tools) if exact else self._roughly()
+            return RequestedWork(inputs, most_output(request.max_output_tokens, self.max_output, request.n))
         known = self._works.get((id(target), exact))
         if known is None:
             known = self._works[id(target), exact] = self._reckoned(target, exact=exact)
         return known
 
     def _reckoned(self, target: Target, *, exact: bool) -> RequestedWork:
-        request = self.request
-        if request.unusual.usual and target.rewrites is None and not always_searches(target.model):
-            tools = bool(request.body.get("tools"))
-            inputs = most_of_words(request.size, self.context, tools=tools) if exact else self._roughly()
-            return RequestedWork(inputs, most_output(request.max_output_tokens, self.max_output, request.n))
         # What is usual adds nothing to what is asked for here, but for its bytes.
-        request, _ = without_withheld(replace(request, body=request.unusual.body), target.upstream.pass_fields)
+        part = replace(self.request, body=self.request.unusual.body)
+        request, _ = without_withheld(part, target.upstream.pass_fields)
         request, _ = rewritten(request, target.rewrites)  # it may lose the client's bound
         body, bound, choices = request.body, request.max_output_tokens, request.n
         thinking, prediction = most_beside(body, target.model)
@@ -156,20 +159,18 @@ class ChatOperation:
         self.chat = chat
         self.route = route
         self.stream = chat.request.stream
+        self.supports = _CHAT
         self.prepares = False
         self._images: ImageOperation | None = None
-        self._works: dict[str, OperationPart] = {"chat": chat}  # by the operation of a target
+        self._works: dict[OperationName, OperationPart] = dict.fromkeys(_OPERATIONS, chat)
 
     def offer_images(self, images: ImageOperation) -> None:
         """Let targets that only make images serve it as the same order for images."""
         self._images = images
         self.prepares = images.prepares
-        for kind in images.parts[0].supports - _CHAT:
-            self._works[kind] = images.parts[0]
-
-    @property
-    def supports(self) -> frozenset[str]:
-        return frozenset(self._works)
+        part = images.parts[0]
+        self._works = {kind: part if kind in part.supports - _CHAT else self.chat for kind in self._works}
+        self.supports = _CHAT | part.supports
 
     @property
     def notes(self) -> Sequence[str]:
@@ -187,26 +188,23 @@ class ChatOperation:
         return rough_tokens(self.chat.request.size)
 
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        work = self._of(target)
+        work = self._works[target.operation]
         conversation = work.converse_with(target, endpoint, without)
         if work is not self.chat:
             conversation.note = noted(conversation.note, self.chat.as_sent_to(target)[1])
         return conversation
 
     def wishes(self, target: Target) -> OwnWishes:
-        return self._of(target).wishes(target)
+        return self._works[target.operation].wishes(target)
 
     def stake(self, target: Target) -> int | None:
-        return self._of(target).stake(target)
+        return self._works[target.operation].stake(target)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        return self._of(target).cost_bound(target, exact=exact)
+        return self._works[target.operation].cost_bound(target, exact=exact)
 
     def cost_reason(self, target: Target) -> str:
-        return self._of(target).cost_reason(target)
-
-    def _of(self, target: Target) -> OperationPart:
-        return self._works.get(target.operation, self.chat)
+        return self._works[target.operation].cost_reason(target)
 
     def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
         conversation = conversations[0]

@@ -20,13 +20,16 @@ from gateway.wire.field_checks import (
     Check,
     a_boolean,
     a_model_name,
-    an_array,
     an_integer,
     an_object,
     missing,
+    wrong_type,
     wrong_value,
 )
 from gateway.wire.usual_chat import UnusualPart, unusual_part
+
+_LONG = 4 << 20
+"""Bytes from which on a request is not written in one call: of less it takes 3 ms at most."""
 
 CHAT_PATH = "/v1/chat/completions"
 MAX_CHOICES = 128
@@ -76,7 +79,10 @@ class ChatRequest:
         """
         if not self._written:
             fields = {name: value for name, value in self.body.items() if name not in _OWN_WAY}
-            self._written = long_texts.dumps(fields) if self.long_texts else long_lists.dumps(fields, self.size)
+            if self.size < _LONG:
+                self._written = orjson.dumps(fields)
+            else:
+                self._written = long_texts.dumps(fields) if self.long_texts else long_lists.dumps(fields, self.size)
         return self._written
 
 
@@ -148,7 +154,9 @@ def upstream_body(request: ChatRequest, model: str, wishes: frozenset[Wish] = AL
     ``wishes``: what to ask for even if the client did not; the rest stays as the client sent it.
     """
     fields: dict[str, Any] = {"model": model}
-    fields |= {name: request.body[name] for name in _STREAMING if name in request.body}
+    for name in _STREAMING:
+        if name in request.body:
+            fields[name] = request.body[name]
     if Wish.STREAM in wishes:
         fields["stream"] = True
     if Wish.STREAM_OPTIONS in wishes:
@@ -175,7 +183,8 @@ def _stream_options(value: Any, param: str) -> None:
 
 
 def _messages(value: Any, param: str) -> None:
-    an_array(value, param)
+    if type(value) is not list:
+        raise wrong_type(param, "an array", value)
     if not value:
         raise wrong_value(param, "it must hold at least one message")
     if {*map(type, value)} != {dict}:

@@ -19,6 +19,9 @@ from gateway.core.json_weight import MOST_MEMBERS, apart_from_texts, structure, 
 from gateway.wire.cut_characters import mended_escapes, mended_text
 from gateway.wire.nesting import writable_depth
 
+_SHORT = 8 * 1024
+"""Bytes of a body that is looked through as it is."""
+
 _LONGEST_INT64 = 20  # digits of 2**64 - 1, or of -(2**63) with its sign
 _SHORTEST_BEYOND = 19  # digits of -(2**63) - 1
 
@@ -55,7 +58,7 @@ def object_of_any_depth(body: bytes) -> dict[str, Any]:
     (``nested_too_deeply``).
     """
     document, _ = _parsed(body)
-    if not isinstance(document, dict):
+    if type(document) is not dict:
         raise _invalid("it must be an object")
     return document
 
@@ -67,11 +70,12 @@ def nested_too_deeply() -> ClientError:
 
 def _parsed(body: bytes) -> tuple[Any, bytes]:
     """The document in ``body``, and the body apart from what certainly stands within texts."""
-    apart = apart_from_texts(body)
-    if too_heavy(body, apart=apart):
+    size = len(body)
+    apart = apart_from_texts(body) if size > _SHORT else body
+    if size > MOST_MEMBERS // 2 and too_heavy(body, apart=apart):
         raise _invalid(f"it holds more than {MOST_MEMBERS} values and names (an array or object counts twice)")
     try:
-        document = long_texts.loads(body)
+        document = long_texts.loads(body) if size >= long_texts.LONG else orjson.loads(body)
     except orjson.JSONDecodeError as error:
         body = mended_text(mended_escapes(body.removeprefix(_BYTE_ORDER_MARK))).encode()
         document = _loads_mended(body, error)

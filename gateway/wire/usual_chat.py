@@ -40,6 +40,7 @@ _PLAIN_FIELDS = frozenset(
 _ANY_VALUE = frozenset({"messages", "tools", "response_format", "metadata"})
 """Fields that are usual whatever they hold, or are looked at by themselves."""
 
+_HOLDERS = frozenset({dict, list})
 _STREAM_OPTIONS = frozenset({"include_usage", "include_obfuscation", "continuous_usage_stats"})
 
 
@@ -73,8 +74,7 @@ def unusual_part(body: dict[str, Any]) -> UnusualPart:
     ]
     part = {**body, "messages": [messages[place] for place in places]}
     usual = not places
-    tools = body.get("tools")
-    if type(tools) is list and tools:
+    if "tools" in body and type(tools := body["tools"]) is list and tools:
         own = [tool for tool in tools if not _is_usual_tool(tool)]
         usual = usual and not own
         part["tools"] = own or tools[:1]
@@ -89,8 +89,7 @@ def _has_usual_fields(body: dict[str, Any]) -> bool:
         check = _CHECKED.get(name)
         if check is None or not check(value):
             return False
-    tools = body.get("tools")
-    return tools is None or type(tools) is list
+    return "tools" not in body or type(body["tools"]) is list or body["tools"] is None
 
 
 def _are_words(value: object) -> bool:
@@ -102,7 +101,7 @@ def _are_switches(value: object) -> bool:
     """Whether it is the options of a stream, each a plain value."""
     if type(value) is not dict or not _STREAM_OPTIONS.issuperset(value):
         return False
-    return all(type(one) is not dict and type(one) is not list for one in value.values())
+    return _HOLDERS.isdisjoint(map(type, value.values()))
 
 
 _CHECKED: Mapping[str, Callable[[object], bool]] = {"stop": _are_words, "stream_options": _are_switches}
