@@ -42,26 +42,24 @@ def dumps(fields: dict[str, Any], size: int) -> bytes:
 
     ``size``: about how many bytes that will be.
     """
-    if size < 2 * _SLICE:
-        return orjson.dumps(fields)
+    return b"".join(written(fields, size))
+
+
+def written(fields: dict[str, Any], size: int) -> list[bytes]:
+    """The same in pieces. To join them lets other threads run, since all of them are bytes."""
     long = {name: value for name, value in fields.items() if type(value) is list and len(value) >= _MANY}
-    pieces: list[bytes | memoryview] = []
-    for name, value in fields.items():
-        if name not in long:
-            pieces += (b",", memoryview(orjson.dumps({name: value}))[1:-1])
+    if size < 2 * _SLICE or not long:
+        return [orjson.dumps(fields)]
+    rest = orjson.dumps({name: value for name, value in fields.items() if name not in long})[:-1]
+    pieces = [rest]
     for name, items in long.items():
         each = max(1, len(items) * _SLICE // size)
-        pieces += (b",", orjson.dumps(name), b":[")
+        pieces.append(b"%s%s:[" % (b"" if pieces == [b"{"] else b",", orjson.dumps(name)))
         for start in range(0, len(items), each):
-            pieces += (b"," if start else b"", _within_a_list(items[start : start + each]))
+            # As deep as it stands in the whole, and without the list's brackets.
+            pieces += (b"," if start else b"", orjson.dumps({"": items[start : start + each]})[len(b'{"":[') : -2])
         pieces.append(b"]")
-    pieces[:1] = [b"{"]  # no comma stands before the first
-    return b"".join((*pieces, b"}"))  # once: to copy megabytes takes milliseconds
-
-
-def _within_a_list(items: list[Any]) -> memoryview:
-    """The items as they stand in the list of an object: so deep, and without the list's brackets."""
-    return memoryview(orjson.dumps({"": items}))[len(b'{"":[') : -len(b"]}")]
+    return [*pieces, b"}"]
 
 
 def _cuts(data: bytes) -> list[int]:

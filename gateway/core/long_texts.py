@@ -8,7 +8,7 @@ read and put in again after; to copy one takes a fifth of that. Any text can be 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -52,6 +52,11 @@ def may_hold_long_texts(data: bytes) -> bool:
 
 def dumps(document: Any) -> bytes:
     """``document`` as ``orjson.dumps`` writes it; raises its JSONEncodeError."""
+    return b"".join(written(document))
+
+
+def written(document: Any) -> list[bytes]:
+    """The same in pieces. To join them lets other threads run, since all of them are bytes."""
     texts: list[str] = []
 
     def place(text: str) -> str:
@@ -60,23 +65,16 @@ def dumps(document: Any) -> bytes:
 
     small, _ = _replaced(document, place, _LONG_TEXT)
     if not texts:
-        return orjson.dumps(document)
-    pieces: list[bytes | memoryview] = [*_WRITTEN.split(orjson.dumps(small))]  # every other one is a number
+        return [orjson.dumps(document)]
+    pieces = _WRITTEN.split(orjson.dumps(small))  # every other one is a number
     if len(pieces) != 2 * len(texts) + 1:
-        return orjson.dumps(document)
-    whole: list[bytes | memoryview] = []
-    for place_of, piece in enumerate(pieces):
-        if place_of % 2:
-            whole += _written(texts[int(piece)])
-        else:
-            whole.append(piece)
-    return b"".join(whole)
-
-
-def _written(text: str) -> Iterator[memoryview]:
-    """A text as it stands in JSON between its quotation marks."""
-    for start in range(0, len(text), _SLICE):
-        yield memoryview(orjson.dumps(text[start : start + _SLICE]))[1:-1]
+        return [orjson.dumps(document)]
+    whole = pieces[:1]
+    for number, piece in zip(pieces[1::2], pieces[2::2], strict=True):
+        text = texts[int(number)]
+        whole += [orjson.dumps(text[at : at + _SLICE])[1:-1] for at in range(0, len(text), _SLICE)]
+        whole.append(piece)
+    return whole
 
 
 def _with_texts(rest: bytes, texts: list[str]) -> tuple[Any, int]:

@@ -69,20 +69,21 @@ class ChatRequest:
     size: int = 0
     slow: bool = False
     long_texts: bool = False
-    _written: bytes = field(default=b"", init=False, repr=False)  # not that of a request made from this one
+    _written: list[bytes] = field(default_factory=list, init=False, repr=False)  # not that of a request made from this
 
-    def written(self) -> bytes:
-        """The body as JSON but for the fields that an upstream gets in its own way (``_OWN_WAY``). It is written once
-        for all attempts.
+    def written(self) -> list[bytes]:
+        """The body as JSON but for the fields that an upstream gets in its own way (``_OWN_WAY``), in pieces, the first
+        of which is the bracket. It is written once for all attempts.
 
         Raises orjson.JSONEncodeError if it is nested too deeply.
         """
         if not self._written:
             fields = {name: value for name, value in self.body.items() if name not in _OWN_WAY}
             if self.size < _LONG:
-                self._written = orjson.dumps(fields)
+                pieces = [orjson.dumps(fields)]
             else:
-                self._written = long_texts.dumps(fields) if self.long_texts else long_lists.dumps(fields, self.size)
+                pieces = long_texts.written(fields) if self.long_texts else long_lists.written(fields, self.size)
+            self._written = [pieces[0][:1], pieces[0][1:], *pieces[1:]]
         return self._written
 
 
@@ -162,10 +163,10 @@ def upstream_body(request: ChatRequest, model: str, wishes: frozenset[Wish] = AL
     if Wish.STREAM_OPTIONS in wishes:
         fields["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
     rest = request.written()
-    if len(rest) == len(b"{}"):
+    if rest[1:] == [b"}"]:
         return orjson.dumps(fields)
-    # Two objects become one: no name is in both.
-    return b"".join((orjson.dumps(fields)[:-1], b",", memoryview(rest)[1:]))
+    # Two objects become one: no name is in both. To join megabytes lets other threads run, as all of it is bytes.
+    return b"".join((orjson.dumps(fields)[:-1], b",", *rest[1:]))
 
 
 def unknown_fields(request: ChatRequest) -> list[str]:
