@@ -6,7 +6,7 @@ A model that only makes images is served as well: the last user message is the o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope
 from gateway.core.errors import ClientError
 from gateway.core.json_weight import is_slow
 from gateway.core.long_texts import may_hold_long_texts
-from gateway.core.types import Route
+from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
@@ -35,8 +35,8 @@ from gateway.wire.default_model import with_default_model
 from gateway.wire.named_ids import NamedId
 
 
-class ChatEndpoint:
-    """The handler of the route.
+class ChatOrders:
+    """What turns chats into operations, whatever API they were asked by.
 
     ``image_orders``: returns the ones of the configuration in force.
     """
@@ -45,21 +45,23 @@ class ChatEndpoint:
         self._admission = admission
         self._image_orders = image_orders
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def operation(
+        self, request: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
+    ) -> tuple[ChatOperation, Route]:
+        """A chat as an operation, and its route at the prices of what it asks for.
+
+        ``ids``: what it names by an id. ``tells_cost``: as in ChatWork.
+        Raises the errors of the model, of the ids and of the order.
+        """
         admission = self._admission
         services = admission.services
-        facts = facts_of(scope)
-        key = admission.authenticate(scope)
-        began = asyncio.get_running_loop().time()
-        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-        slow = is_slow(body)
-        request, ids = await read_long(services, key.name, body, self._parse_slowly if slow else self._parse, slow=slow)
-        del body  # of megabytes, perhaps
-        key = admission.recheck(scope, key, began)
-        facts.model = request.model
         if ids:
             check_chat(ids, key, services)
         route = admission.route(request.model, key, unlisted="chat")
+        flux = {}
+        orders, model = self._image_orders(), route.named
+        if model in orders.flux_models or model in orders.task_models:
+            flux = flux_fields(request.body, orders.own_fields(model))
         work = ChatWork(
             request,
             services.tokenizer.count,
@@ -68,36 +70,15 @@ class ChatEndpoint:
             max_output=route.max_output,
             context=route.context,
             event_limit=services.snapshot.event_limit,
-            tells_cost=services.snapshot.cost_in_answers,
+            tells_cost=tells_cost,
             heard=None if request.unusual.usual else remember_sounds(request.body, key, services),
         )
-        flux = {}
-        orders, model = self._image_orders(), route.named
-        if model in orders.flux_models or model in orders.task_models:
-            flux = flux_fields(request.body, orders.own_fields(model))
         operation = ChatOperation(work)
         if not route.chats_only:
             route = await self._offer_images(operation, route, flux)
         if request.slow:
             await off_loop(work.work_out, route.targets)
-        again = is_sdk_retry(scope)
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
-        facts.counted = True
-        await exchange.run()
-        facts.error = exchange.refusal
-
-    def _parse(self, body: bytes, *, slow: bool = False) -> tuple[ChatRequest, list[NamedId]]:
-        models = self._admission.services.snapshot.default_models
-        document = with_default_model(object_of_any_depth(body), models, "chat")
-        request = parse_chat_request(document, len(body), slow=slow, long_texts=slow and may_hold_long_texts(body))
-        try:
-            request.written()
-        except orjson.JSONEncodeError:
-            raise nested_too_deeply() from None
-        return request, ids_to_check(request.unusual)
-
-    def _parse_slowly(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
-        return self._parse(body, slow=True)
+        return operation, route
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.
@@ -135,3 +116,44 @@ class ChatEndpoint:
             route,
             targets=tuple(one if one.operation == "chat" else next(order_at_prices) for one in route.targets),
         )
+
+
+class ChatEndpoint:
+    """The handler of the route. ``image_orders``: as in ChatOrders."""
+
+    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders]) -> None:
+        self._admission = admission
+        self._orders = ChatOrders(admission, image_orders)
+
+    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+        admission = self._admission
+        services = admission.services
+        facts = facts_of(scope)
+        key = admission.authenticate(scope)
+        began = asyncio.get_running_loop().time()
+        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        slow = is_slow(body)
+        request, ids = await read_long(services, key.name, body, self._parse_slowly if slow else self._parse, slow=slow)
+        del body  # of megabytes, perhaps
+        key = admission.recheck(scope, key, began)
+        facts.model = request.model
+        tells_cost = services.snapshot.cost_in_answers
+        operation, route = await self._orders.operation(request, ids, key, tells_cost=tells_cost)
+        again = is_sdk_retry(scope)
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
+        facts.counted = True
+        await exchange.run()
+        facts.error = exchange.refusal
+
+    def _parse(self, body: bytes, *, slow: bool = False) -> tuple[ChatRequest, list[NamedId]]:
+        models = self._admission.services.snapshot.default_models
+        document = with_default_model(object_of_any_depth(body), models, "chat")
+        request = parse_chat_request(document, len(body), slow=slow, long_texts=slow and may_hold_long_texts(body))
+        try:
+            request.written()
+        except orjson.JSONEncodeError:
+            raise nested_too_deeply() from None
+        return request, ids_to_check(request.unusual)
+
+    def _parse_slowly(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
+        return self._parse(body, slow=True)
