@@ -34,6 +34,8 @@ from gateway.wire.client_json import nested_too_deeply, object_of_any_depth
 from gateway.wire.default_model import with_default_model
 from gateway.wire.named_ids import NamedId
 
+_CHAT = frozenset({"chat"})
+
 
 class ChatOrders:
     """What turns chats into operations, whatever API they were asked by.
@@ -74,7 +76,7 @@ class ChatOrders:
             heard=None if request.unusual.usual else remember_sounds(request.body, key, services),
         )
         operation = ChatOperation(work)
-        if not route.chats_only:
+        if not route.operations <= _CHAT:
             route = await self._offer_images(operation, route, flux)
         if request.slow:
             await off_loop(work.work_out, route.targets)

@@ -6,21 +6,20 @@ from gateway.core.types import NO_WISHES, Wish
 from gateway.translate.commands import Send
 from gateway.wire.chat_request import ChatRequest
 
-ACCEPT_JSON = (b"accept", b"application/json")
-
-
-_OF_CHATS = {
-    (streams, tells_usage): frozenset(
-        {*(() if streams else (Wish.STREAM,)), *(() if tells_usage else (Wish.STREAM_OPTIONS,))}
-    )
-    for streams in (False, True)
-    for tells_usage in (False, True)
+_WISHES = {
+    (True, True): NO_WISHES,
+    (True, False): frozenset({Wish.STREAM_OPTIONS}),
+    (False, True): frozenset({Wish.STREAM}),
+    (False, False): frozenset({Wish.STREAM, Wish.STREAM_OPTIONS}),
 }
+"""By whether the client asked for a stream, and for usage in it."""
+
+ACCEPT_JSON = (b"accept", b"application/json")
 
 
 def chat_wishes(request: ChatRequest) -> frozenset[Wish]:
     """What a chat upstream is asked for although the client did not."""
-    return _OF_CHATS[request.stream, request.include_usage]
+    return _WISHES[request.stream, request.include_usage]
 
 
 def wishes_left(wishes: frozenset[Wish], without: frozenset[Wish]) -> frozenset[Wish]:
