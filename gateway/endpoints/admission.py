@@ -72,15 +72,17 @@ class Admission:
         ``operations``: of the targets that serve the request; None for all.
         """
         routes = self.services.snapshot.routes
-        route = routes.find(model)
-        if route is None and unlisted is not None:
-            route = routes.unlisted(model, unlisted)
+        route = routes.open_to(key.models, model)
         if route is None:
-            raise model_not_found(model) if unlisted in (None, "chat") else no_target(model, unlisted, known=False)
-        if not routes.may_use(key.models, model, route):
-            raise model_not_allowed(model)
-        if (ended := ended_error(route, model)) is not None:
-            raise ended
+            route = routes.find(model)
+            if route is None and unlisted is not None:
+                route = routes.unlisted(model, unlisted)
+            if route is None:
+                raise model_not_found(model) if unlisted in (None, "chat") else no_target(model, unlisted, known=False)
+            if not routes.may_use(key.models, model, route):
+                raise model_not_allowed(model)
+            if (ended := ended_error(route, model)) is not None:
+                raise ended
         return route if operations is None else serving(route, operations, unlisted or "chat")
 
 

@@ -289,6 +289,7 @@ class ConversationState:
     content_type: bytes | None = None
     headers: Headers = ()
     heavy: bool = False
+    counts_slowly: bool = False
 
     @property
     def terms(self) -> Terms:
@@ -320,6 +321,11 @@ class Conversation(Protocol):
     @property
     def heavy(self) -> bool:
         """Whether its request or its answer is so big that writing them takes long."""
+        ...
+
+    @property
+    def counts_slowly(self) -> bool:
+        """Whether the first ``estimate`` would take long, so that it is asked for off the loop before the books do."""
         ...
 
     @property

@@ -102,6 +102,10 @@ class RelayConversation(ConversationState):
         return self._request.slow or self._received > LONG
 
     @property
+    def counts_slowly(self) -> bool:  # type: ignore[override]
+        return self._request.slow and self.usage is None
+
+    @property
     def progress(self) -> int:  # type: ignore[override]
         return self._stream.progress + self._sound.progress
 

@@ -107,7 +107,7 @@ class TestTheBudget:
         assert answer.status == 200
         row = await rig.row()
         with closing(sqlite3.connect(rig.folder / "gateway.db")) as books:
-            ((reserved,),) = books.execute("SELECT reserved FROM exchanges").fetchall()
+            ((reserved,),) = books.execute("SELECT reserved FROM intents").fetchall()
         assert reserved >= row.charged
         assert row.state == "settled"
         assert (reserved > 0) == kind.priced

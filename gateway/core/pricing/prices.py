@@ -142,17 +142,20 @@ def upper_bound(
         return 0
     if price.image is not None and operation == "chat":
         return max(price.image, price.no_image or 0, price.minimum)
-    by_tokens = most_token_amount(
+    by_use = most_token_amount(
         price,
         input_tokens,
         max_output_tokens,
         asked.calls,
         writes=_FACTORS_OF_WRITES[asked.lifetime],
-        tier=most_tier_factor(price, asked),
+        tier=most_tier_factor(price, asked) if price.tiers else FACTOR_UNIT,
     )
+    if asked.characters or asked.milliseconds:
+        by_use += most_unit_amount(price, asked.characters, asked.milliseconds)
+    if price.image is None and not price.table:
+        return by_use if by_use > price.minimum else price.minimum
     by_image = images * max(price.image or 0, _dearest(price, quality, size) if price.table else 0)
-    by_unit = most_unit_amount(price, asked.characters, asked.milliseconds)
-    return max(by_tokens + by_unit, by_image, price.minimum)
+    return max(by_use, by_image, price.minimum)
 
 
 def image_stake(
