@@ -89,9 +89,8 @@ class Price:
     ``cached_input``, ``image_input``, ``audio_input``: parts of the input; None counts as ``input``.
     ``cache_write``: input that the provider wrote into its cache; None counts as ``input``.
     ``image_output``, ``audio_output``: parts of the output; None counts as ``output``.
-    ``call``: a call of what is not counted in tokens, such as a web search.
-    ``characters``: 1,000,000 characters of a text that is read aloud.
-    ``seconds``: a second of a recording.
+    ``call``: a call of what is not counted in tokens, such as a web search; ``characters``: 1,000,000 characters of a
+        text that is read aloud; ``seconds``: a second of a recording.
     ``long``: None for a model whose long requests cost no more.
     ``tiers``: service tier → the factor of all token prices in thousandths.
     ``estimated``: the amounts are a bound or a guess, so that nothing booked by them is ``measured``.
@@ -330,8 +329,7 @@ class Usage:
     ``calls``: of what is not counted in tokens, such as web searches.
     ``cache_write_hour_tokens``, ``cache_write_12h_tokens``: the parts of ``cache_write_tokens`` that are kept for an
         hour (Anthropic) and for twelve (OpenAI), which cost more.
-    ``characters``: of a text that was read aloud.
-    ``audio_milliseconds``: of a recording that was listened to.
+    ``characters``: of a text that was read aloud. ``audio_milliseconds``: of a recording that was listened to.
     """
 
     input_tokens: int = 0

@@ -357,14 +357,13 @@ class Exchange:
         conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
         talks = [one for one in conversations if one is not None]
         notes = [*self._operation.notes, *[one.note for one in talks]]
-        limits = self._services.limits.headers(self._key, self._loop.time())
         own = talks[0].headers if talks and self._operation.bare else ()
+        limits = self._services.limits.headers(self._key, self._loop.time())
         return (*self._account.headers(), *limits, *note_headers(notes), *own)
 
     def _label(self) -> bytes | None:
         """The content type of what is neither events nor a document."""
-        talk = self._subrequests[0].conversation if self._subrequests else None
-        return None if talk is None else talk.content_type
+        return None if (talk := self._subrequests[0].conversation) is None else talk.content_type
 
     def _release_admission(self) -> None:
         admission, self._admission = self._admission, None
