@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.core.types import Usage
 from gateway.wire.chat_choices import index_of
+from gateway.wire.chat_template import PlainText
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_message import FoldedMessage
 from gateway.wire.folded_values import append, plain, replace
@@ -64,10 +66,18 @@ class ChatAccumulator:
                 if isinstance(choice, dict):
                     self._choice(index_of(choice.get("index"), place), alone=len(choices) == 1).add(choice)
 
-    def add_text(self, index: int, text: str) -> None:
-        """Take a chunk that only continues the text of a choice which has text already."""
-        choice = self._choices.get(index) if type(index) is int else None
-        (choice or self._choice(index_of(index, 0), alone=True)).add_text(text)
+    def further(self, plain: PlainText, chunk: dict[str, Any]) -> Callable[[list[str]], None] | None:
+        """Takes the texts of chunks that are like ``chunk``, which was taken last, but for the text ``plain``; None if
+        such chunks add more than their text.
+        """
+        choice = self._choices.get(plain.index)
+        if choice is None:
+            return None
+        [said] = chunk["choices"]
+        # Lists grow with every chunk that brings one.
+        if any(type(value) is list and value for fields in (chunk, said) for value in fields.values() if value is not chunk["choices"]):
+            return None
+        return choice.further(plain)
 
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` as OpenAI writes it, unknown fields included; ``usage`` only if one was sent.
@@ -125,7 +135,7 @@ class _Choice:
             elif name == "text":
                 # As the older completions have it; some send it beside the delta.
                 if isinstance(value, str) and not choice.get("delta") and not choice.get("message"):
-                    self.add_text(value)
+                    self._message.add_text(value)
             elif name == "finish_reason":
                 self._finish_reason = finish_reason(value) or self._finish_reason
             elif name == "logprobs":
@@ -133,8 +143,8 @@ class _Choice:
             else:
                 replace(self._extra, name, value)
 
-    def add_text(self, text: str) -> None:
-        self._message.add_text(text)
+    def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
+        return self._message.further(plain)
 
     def _add_delta(self, delta: Any) -> None:
         if isinstance(delta, dict):

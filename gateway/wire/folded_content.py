@@ -39,6 +39,12 @@ class Content:
         else:
             parts.append(Pieces([text]))
 
+    @property
+    def last_text(self) -> Pieces | None:
+        """The text that the next piece of text goes on with; None if that begins one."""
+        last = self._parts[-1] if self._parts else None
+        return last if type(last) is Pieces else None
+
     def add(self, piece: Any) -> None:
         """Take the next piece: a text, an array of parts, one part; None is none."""
         if isinstance(piece, str):

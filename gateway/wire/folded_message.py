@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
+from gateway.wire.chat_template import PlainText
 from gateway.wire.folded_arguments import as_value
 from gateway.wire.folded_content import Content
 from gateway.wire.folded_tool_calls import ToolCalls
-from gateway.wire.folded_values import FRAGMENTED, Entries, is_label, merge, plain
+from gateway.wire.folded_values import FRAGMENTED, Entries, Pieces, is_label, merge, plain
 from gateway.wire.writable import dump_json
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -33,6 +34,12 @@ class FoldedMessage:
     def add_text(self, text: str) -> None:
         """Take a delta that is only the next piece of the content."""
         self._said.content.add_text(text)
+
+    def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
+        """Takes the texts of deltas that are like the one before but for the text ``plain``; None if there is more to
+        them.
+        """
+        return self._said.further(plain)
 
     def add_delta(self, delta: dict[str, Any]) -> None:
         """Take a ``delta``."""
@@ -99,6 +106,12 @@ class _Deltas:
                 self.content.add(piece)
             elif name != "role" and not self.calls.take(name, piece):
                 merge(self._fields, name, piece)
+
+    def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
+        if plain.call is not None:
+            return self.calls.made.further(plain.call)
+        known = self.content.last_text if plain.name == "content" else self._fields.get(plain.name)
+        return known.extend if type(known) is Pieces else None
 
     def message(self) -> dict[str, Any]:
         """All but its calls."""
