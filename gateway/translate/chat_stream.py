@@ -177,25 +177,25 @@ class ChatStream:
         if not self._parser.lets_pass(data):
             return self._parse(data)
         outcome = self._too_big()
-        events = at = 0
+        events, at, size, plain = 0, 0, len(data), self._plain
         alike = True  # all that follows what was learned, as far as is known
-        while at < len(data) and outcome is None and not self._ended:
-            end = self._plain.run(data, at) if alike and self._plain.known else 0
-            if end:
-                texts = self._plain.texts(data[at:end])
-                if texts is not None:
-                    self._take_plain(data[at:end], texts)
+        while at < size and outcome is None and not self._ended:
+            if alike and plain.known and (end := plain.run(data, at)):
+                run = data[at:end]
+                if (texts := plain.texts(run)) is not None:
+                    self._take_plain(run, texts)
                     at, events = end, events + len(texts)
                     continue
                 alike = False  # looked at once: a piece is read in time linear in its size
-            event = plain_event(data[at : data.find(b"\n\n", at) + 2])
+            end = data.find(b"\n\n", at) + 2
+            event = plain_event(data[at:end])
             if event is None:
                 break
             outcome = self._take_event(event)
-            at, events = at + len(event.raw), events + 1
+            at, events = end, events + 1
         else:
             outcome = outcome or self._too_much()
-            return self._judged(outcome, self._work.spent(events, len(data), self.progress, self._parser.silent))
+            return self._judged(outcome, self._work.spent(events, size, self.progress, self._parser.silent))
         self._work.spent(events, at, self.progress, self._parser.silent)
         return self._parse(data[at:])
 
@@ -244,7 +244,7 @@ class ChatStream:
         return self._too_much()
 
     def _take_event(self, event: Event) -> Outcome | None:
-        if is_terminator(event.data):
+        if event.data[:1] != b"{" and is_terminator(event.data):
             self._ended = True
             return None
         outcome = self._take(event) if event.data else None
@@ -308,7 +308,6 @@ class ChatStream:
             self._out_of_life()
             return None
         self._note(chunk, facts)
-        self._has_ids = self._has_ids or has_id(event)
         if self.accumulator is not None:
             tidied = facts.tidied and {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
             self.accumulator.add(tidied or chunk, facts.usage)  # with texts and numbers as they came
@@ -318,6 +317,7 @@ class ChatStream:
 
     def _pass_on(self, event: Event, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         """Let the client have the event as it came, but its usage only at the stream's end."""
+        self._has_ids = self._has_ids or has_id(event)
         if facts.usage_only:
             if facts.usage is not None:
                 self.ending.hold_usage(chunk, event.raw)
@@ -337,15 +337,16 @@ class ChatStream:
 
     def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         self._begun = True
-        self.text.extend(facts.text)
+        if facts.text:
+            self.text.extend(facts.text)
         if self._context.heard is not None:
             tell_of_sounds(chunk, self._context.heard)
         if facts.so_far:
             self.text.add(facts.so_far[self.text.length :])
         if self.pictures is not None:
             self.pictures.take(facts.tidied or chunk)
-        self.progress += self.ending.is_news(facts)
-        self.ending.take(chunk, facts)
+        if self.ending.take(chunk, facts):
+            self.progress += 1
         if facts.usage is not None:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
@@ -353,7 +354,8 @@ class ChatStream:
         self.awaiting = self._what_next()
 
     def _what_next(self) -> Awaiting:
-        if self.ending.named_last and not self.ending.runs_a_tool:
+        ending = self.ending
+        if ending.reasons and ending.named_last and not ending.runs_a_tool:
             return Awaiting.FINISH
         return Awaiting.IDLE if self.answered else Awaiting.CONTENT
 

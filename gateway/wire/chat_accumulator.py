@@ -11,7 +11,7 @@ from gateway.wire.chat_template import PlainText
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_message import FoldedMessage
 from gateway.wire.folded_values import append, plain, replace
-from gateway.wire.usage_reading import read_usage, usage_for_clients
+from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
@@ -46,25 +46,26 @@ class ChatAccumulator:
 
         ``read``: what was read of its usage, if that was done already.
         """
-        first = self._first
+        first, extra = self._first, self._extra
         for name, value in chunk.items():
             if value is None or name in _CHUNK_ONLY:
                 continue
             if name not in first:
-                if type(value) is not str or self._extra.get(name) != value:  # most are repeated in every chunk
-                    replace(self._extra, name, value)
+                if name not in extra or extra[name] != value or type(value) is not str:  # most are in every chunk
+                    replace(extra, name, value)
             elif self._unnamed and name in self._unnamed and (named := _as_type_of(first[name], value)):
                 # Azure's first chunk has an empty id and model and no time of creation.
                 self._unnamed.discard(name)
                 first[name] = named
-        usage = chunk.get("usage") or chunk.get("usageMetadata")
+        usage = usage_of(chunk)
         if usage and (read := read or read_usage(usage)) is not None:
             self._usage = usage_for_clients(usage, read)
         choices = chunk.get("choices")
-        if isinstance(choices, list):
+        if type(choices) is list and choices:
+            alone = len(choices) == 1
             for place, choice in enumerate(choices):
-                if isinstance(choice, dict):
-                    self._choice(index_of(choice.get("index"), place), alone=len(choices) == 1).add(choice)
+                if type(choice) is dict:
+                    self._choice(index_of(choice.get("index"), place), alone=alone).add(choice)
 
     def further(self, plain: PlainText, chunk: dict[str, Any]) -> Callable[[list[str]], None] | None:
         """Takes the texts of chunks that are like ``chunk``, which was taken last, but for the text ``plain``; None if
@@ -75,7 +76,8 @@ class ChatAccumulator:
             return None
         [said] = chunk["choices"]
         # Lists grow with every chunk that brings one.
-        if any(type(value) is list and value for fields in (chunk, said) for value in fields.values() if value is not chunk["choices"]):
+        lists = [value for value in (*chunk.values(), *said.values()) if type(value) is list and value]
+        if len(lists) > 1:  # the choices are one
             return None
         return choice.further(plain)
 
@@ -96,7 +98,8 @@ class ChatAccumulator:
         }
         if self._usage is not None:
             completion["usage"] = {**self._usage}
-        completion |= plain(self._extra)
+        if self._extra:
+            completion |= plain(self._extra)
         return completion
 
     def _choice(self, index: int, *, alone: bool) -> _Choice:
@@ -128,7 +131,10 @@ class _Choice:
             if value is None or name == "index":
                 continue
             if name == "delta":
-                self._add_delta(value)
+                if type(value) is dict:
+                    self._message.add_delta(value)
+                elif isinstance(value, str | list):
+                    self._message.add_delta({"content": value})
             elif name == "message":
                 if isinstance(value, dict):
                     self._message.add_message(value)
@@ -146,29 +152,25 @@ class _Choice:
     def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
         return self._message.further(plain)
 
-    def _add_delta(self, delta: Any) -> None:
-        if isinstance(delta, dict):
-            self._message.add_delta(delta)
-        elif isinstance(delta, str | list):
-            self._message.add_delta({"content": delta})
-
     def result(self, index: int) -> dict[str, Any]:
         message = self._message.result()
-        logprobs = plain(self._logprobs).get("logprobs")
+        logprobs = plain(self._logprobs["logprobs"]) if self._logprobs else None
         return {
             "index": index,
             "message": message,
             "logprobs": {"content": None, "refusal": None, **logprobs} if isinstance(logprobs, dict) else None,
             # A complete stream had a reason to end even where the upstream did not send it.
             "finish_reason": self._finish_reason or usual_finish_reason(message),
-            **plain(self._extra),
+            **(plain(self._extra) if self._extra else {}),
         }
 
 
 def _as_type_of(known: str | int, value: Any) -> str | int | None:
     """An id, a model's name or a time that a chunk states, as OpenAI writes it; None or empty if it is none."""
-    if isinstance(known, str):
-        return value if isinstance(value, str) else str(value) if type(value) is int else None
+    if type(known) is str:
+        return value if type(value) is str else str(value) if type(value) is int else None
+    if type(value) is int and 0 < value < _LATEST:
+        return value
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
         value = int(value)
     return int(value) if type(value) in (int, float) and 0 < value < _LATEST else None

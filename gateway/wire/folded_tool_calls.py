@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 from gateway.wire.folded_arguments import Arguments
 from gateway.wire.folded_values import merge, plain
 
+_NONE_OFFERED = frozenset[str]()
 _NUMBER = re.compile("-?[0-9]{1,9}")
 _OF_A_CALL = frozenset({"index", "id", "type", "function", "custom", "name", "arguments"})
 _OF_A_PIECE = frozenset({"index", "id", "type", "function"})
@@ -34,6 +35,8 @@ _NO_IDS = frozenset({"", "null", "none", "undefined"})
 
 def offered_names(body: dict[str, Any]) -> frozenset[str]:
     """The names of the functions and custom tools that a request offers; what is no tool is passed over."""
+    if not (body.get("tools") or body.get("functions")):
+        return _NONE_OFFERED
     entries: list[Any] = []
     for field in ("tools", "functions"):
         if isinstance(given := body.get(field), list):

@@ -47,7 +47,7 @@ def as_completion(document: Any, named: Callable[[dict[str, Any]], dict[str, Any
 
 
 def _message(document: object) -> dict[str, Any] | None:
-    if not isinstance(document, dict) or isinstance(document.get("choices"), list):
+    if type(document) is not dict or type(document.get("choices")) is list:
         return None
     pictures = pictures_of_answer(document)
     if not pictures:

@@ -218,9 +218,10 @@ def _plain_events(data: bytes) -> list[Event | Comment] | None:
 
 def plain_event(raw: bytes) -> Event | None:
     """The event of one line of data that ``raw`` is, up to its blank line; None if it is anything else."""
-    if not raw.startswith(b"data:") or raw.find(b"\n") != len(raw) - 2:
+    begin = 6 if raw.startswith(b"data: ") else 5
+    if (begin == 5 and not raw.startswith(_FIELD)) or raw.find(b"\n") != len(raw) - 2:
         return None
-    return Event(raw[6:-2] if raw.startswith(b"data: ") else raw[5:-2], None, raw)
+    return Event(raw[begin:-2], None, raw)
 
 
 def _line_ends(source: bytes | bytearray, search: int, any_cr: bool) -> Iterator[tuple[int, int]]:
@@ -303,7 +304,5 @@ def has_id(event: Event) -> bool:
 
 def is_terminator(data: bytes) -> bool:
     """Whether an event's data says that the stream is complete: ``[DONE]`` or ``[none]``, in any case."""
-    if data.startswith(b"{"):
-        return False
     word = data.strip()
     return len(word) == 6 and word.lower() in _TERMINATORS

@@ -114,7 +114,7 @@ def usage_for_clients(stated: dict[str, Any], usage: Usage) -> dict[str, Any]:
 
 def usage_of(document: Mapping[str, Any]) -> Any:
     """What an answer or a chunk says under ``usage``, or under Google's name for it."""
-    return document.get("usage") or document.get("usageMetadata")
+    return document.get("usage") or (document["usageMetadata"] if "usageMetadata" in document else None)
 
 
 def tier_in(document: Mapping[str, Any]) -> str | None:
@@ -122,12 +122,13 @@ def tier_in(document: Mapping[str, Any]) -> str | None:
 
     Anthropic's fast mode is a ``speed`` beside its tier.
     """
-    usage = document.get("usage")
-    within = usage if isinstance(usage, dict) else {}
-    if within.get("speed") == "fast":
-        return "fast"
-    for tier in (document.get("service_tier"), within.get("service_tier")):
-        if isinstance(tier, str) and tier.strip():
+    usage, tiers = document.get("usage"), [document.get("service_tier")]
+    if type(usage) is dict:
+        if usage.get("speed") == "fast":
+            return "fast"
+        tiers.append(usage.get("service_tier"))
+    for tier in tiers:
+        if type(tier) is str and tier.strip():
             return tier[:64]
     return None
 
