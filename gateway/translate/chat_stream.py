@@ -63,6 +63,7 @@ class ChatStream:
         "_fold",
         "_has_ids",
         "_is_plain",
+        "_limit",
         "_parser",
         "_plain",
         "_request",
@@ -87,7 +88,8 @@ class ChatStream:
         self._request = request
         self._wishes = wishes
         self._context = context
-        self._parser = SSEParser(context.event_limit)
+        self._limit = context.event_limit  # bytes of one event
+        self._parser = SSEParser(self._limit)
         id, created = f"chatcmpl-{int(context.wall_seconds * 1e6):x}", int(context.wall_seconds)
         self.ending = ChatEnding(request.n, id=id, created=created, model=request.model)
         self.accumulator = (
@@ -133,7 +135,7 @@ class ChatStream:
         """Take a piece of the stream, ``b""`` for its proper end. Returns what is due to the client, which may be
         nothing; what a complete answer still owes its client stays in ``out``.
         """
-        if self._is_plain and len(data) <= self._context.event_limit and (texts := self._plain.texts(data)) is not None:
+        if self._is_plain and len(data) <= self._limit and (texts := self._plain.texts(data)) is not None:
             self.received += len(data)
             self._take_texts(texts)
             if self._fold is None:
@@ -176,7 +178,7 @@ class ChatStream:
         self.received += len(data)
         if not self._parser.lets_pass(data):
             return self._parse(data)
-        outcome = self._too_big()
+        outcome = self._too_big() if self.received > WHOLE_ANSWER_LIMIT else None
         events, at, size, plain = 0, 0, len(data), self._plain
         alike = True  # all that follows what was learned, as far as is known
         while at < size and outcome is None and not self._ended:
@@ -191,11 +193,13 @@ class ChatStream:
             event = plain_event(data[at:end])
             if event is None:
                 break
-            outcome = self._take_event(event)
+            outcome = self._take(event)
+            if outcome is not None and self.ending.finished:
+                outcome = None
             at, events = end, events + 1
         else:
-            outcome = outcome or self._too_much()
-            return self._judged(outcome, self._work.spent(events, size, self.progress, self._parser.silent))
+            overdrawn = self._work.spent(events, size, self.progress, self._parser.silent)
+            return outcome or (self._too_much(overdrawn) if overdrawn or not self.answered else None)
         self._work.spent(events, at, self.progress, self._parser.silent)
         return self._parse(data[at:])
 
@@ -213,23 +217,19 @@ class ChatStream:
 
     def _taken(self, events: list[Event | Comment]) -> Outcome | None:
         outcome = self._too_big() or self._take_all(events)
-        return self._judged(outcome, self._work.overdrawn(events, self.progress, self._parser.silent))
+        overdrawn = self._work.overdrawn(events, self.progress, self._parser.silent)
+        return outcome or self._too_much(overdrawn)
 
-    def _judged(self, outcome: Outcome | None, overdrawn: bool) -> Outcome | None:
-        """What follows of a piece that was taken.
+    def _too_much(self, overdrawn: bool = False) -> Outcome | None:
+        """The outcome of a stream that does not come to its point.
 
         ``overdrawn``: too much has come that says nothing.
         """
-        if outcome is None and overdrawn:
+        if not self.answered and self.received > self._limit and not self._ended:
+            return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
+        if overdrawn:
             self._ended = self._ended or self.ending.finished
-            return None if self._ended else Outcome("sse_flood", self.phase, 200, detail=OVERDRAWN)
-        return outcome
-
-    def _too_much(self) -> Outcome | None:
-        """The outcome of a stream that does not come to its point."""
-        if self.answered or self._ended or self.received <= self._context.event_limit:
-            return None
-        return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
+        return Outcome("sse_flood", self.phase, 200, detail=OVERDRAWN) if overdrawn and not self._ended else None
 
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
         for event in events:
@@ -239,16 +239,11 @@ class ChatStream:
             assert type(event) is Event
             if (texts := self._plain.texts(event.raw)) is not None:
                 self._take_plain(event.raw, texts)
-            elif (outcome := self._take_event(event)) is not None or self._ended:
+            elif (outcome := self._take(event)) is not None and not self.ending.finished:
                 return outcome
+            elif self._ended:  # perhaps by a terminator that was wrapped up as data once more
+                return None
         return self._too_much()
-
-    def _take_event(self, event: Event) -> Outcome | None:
-        if event.data[:1] != b"{" and is_terminator(event.data):
-            self._ended = True
-            return None
-        outcome = self._take(event) if event.data else None
-        return None if outcome is None or self.ending.finished else outcome
 
     def _take_plain(self, events: bytes, texts: list[str]) -> None:
         """Take, without parsing them, events that differ from an earlier one only in their texts."""
@@ -263,6 +258,11 @@ class ChatStream:
             self._fold(texts)
 
     def _take(self, event: Event) -> Outcome | None:
+        if event.data[:1] != b"{":
+            if is_terminator(event.data):
+                self._ended = True
+            if self._ended or not event.data:
+                return None
         if event.event is not None and is_event_of_life(event.event):
             self._out_of_life()
             return None
@@ -300,7 +300,8 @@ class ChatStream:
         return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))
 
     def _take_chunk(self, event: Event, chunk: Any, facts: ChunkFacts) -> Outcome | None:
-        if not facts.meaningful and (said := event_of_pictures(chunk, self.ending.named)) is not None:
+        silent = facts.says_nothing or facts.error is not None or facts.tidied is not None
+        if silent and not facts.meaningful and (said := event_of_pictures(chunk, self.ending.named)) is not None:
             return self._take(said)
         if facts.error is not None:
             return self._error(facts.error)
@@ -351,13 +352,11 @@ class ChatStream:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
             self.answered = True
-        self.awaiting = self._what_next()
-
-    def _what_next(self) -> Awaiting:
         ending = self.ending
         if ending.reasons and ending.named_last and not ending.runs_a_tool:
-            return Awaiting.FINISH
-        return Awaiting.IDLE if self.answered else Awaiting.CONTENT
+            self.awaiting = Awaiting.FINISH
+        else:
+            self.awaiting = Awaiting.IDLE if self.answered else Awaiting.CONTENT
 
     @property
     def phase(self) -> Phase:

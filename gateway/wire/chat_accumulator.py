@@ -14,6 +14,7 @@ from gateway.wire.folded_values import append, plain, replace
 from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
+_ITS_NAMES = frozenset({"id", "created", "model"})
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
 
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
@@ -30,11 +31,13 @@ class ChatAccumulator:
     A chunk may be any JSON object: what cannot be understood is passed over. No chunk is changed or kept whole.
     """
 
+    __slots__ = ("_choices", "_extra", "_first", "_n", "_tools", "_unnamed", "_usage")
+
     def __init__(
         self, id: str = "", created: int = 0, model: str = "", *, n: int = 0, tools: frozenset[str] = frozenset()
     ) -> None:
         self._first: dict[str, Any] = {"id": id, "created": created, "model": model}
-        self._unnamed = {"id", "created", "model"}
+        self._unnamed = _ITS_NAMES
         self._extra: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
         self._choices: dict[int, _Choice] = {}
@@ -55,7 +58,7 @@ class ChatAccumulator:
                     replace(extra, name, value)
             elif self._unnamed and name in self._unnamed and (named := _as_type_of(first[name], value)):
                 # Azure's first chunk has an empty id and model and no time of creation.
-                self._unnamed.discard(name)
+                self._unnamed -= {name}
                 first[name] = named
         usage = usage_of(chunk)
         if usage and (read := read or read_usage(usage)) is not None:
@@ -115,6 +118,8 @@ class ChatAccumulator:
 
 class _Choice:
     """One choice under construction."""
+
+    __slots__ = ("_extra", "_finish_reason", "_logprobs", "_message")
 
     def __init__(self, tools: frozenset[str]) -> None:
         self._message = FoldedMessage(tools)

@@ -107,15 +107,18 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
             if _read_delta(delta, text):
                 index = choice.get("index", 0)
                 speaking.append(index)
-                if ("tool_calls" in delta and delta["tool_calls"]) or ("function_call" in delta and delta["function_call"]):
+                if delta.get("tool_calls") or delta.get("function_call"):
                     calling.append(index)
     return ChunkFacts(
-        meaningful=bool(speaking),
-        text=tuple(text),
-        finish=finish or _NO_FINISH,
-        usage=read_usage(usage) if usage else None,
-        speaking=tuple(speaking),
-        calling=tuple(calling),
+        None,
+        speaking != [],
+        tuple(text) if text else (),
+        finish or _NO_FINISH,
+        read_usage(usage) if usage else None,
+        False,
+        False,
+        tuple(speaking) if speaking else (),
+        tuple(calling) if calling else (),
     )
 
 

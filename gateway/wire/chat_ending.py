@@ -19,6 +19,8 @@ from gateway.wire.usage_reading import tier_in, usage_for_clients, usage_of, wri
 from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
+_NO_CHOICE = frozenset[int]()
+_ITS_NAMES = frozenset({"id", "created", "model"})
 _NAMED = {"id": str, "created": int, "model": str, "service_tier": str}
 
 
@@ -57,12 +59,12 @@ class ChatEnding:
             "created": created,
             "model": model,
         }
-        self._unnamed = {"id", "created", "model"}
+        self._unnamed = _ITS_NAMES
         self.reasons: dict[int, str] = {}
-        self._finished: set[int] = set()
-        self._spoke_on: set[int] = set()
-        self._unreasoned: set[int] = set()  # choices that have spoken since they last named a reason
-        self._seen: set[int] = set()
+        self._finished = _NO_CHOICE
+        self._spoke_on = _NO_CHOICE
+        self._unreasoned = _NO_CHOICE  # choices that have spoken since they last named a reason
+        self._seen = _NO_CHOICE
         self._calling: dict[int, str] = {}  # choice → the reason for which it ends
         self.tier: str | None = None
         self.answered_model: str | None = None
@@ -103,7 +105,8 @@ class ChatEnding:
         elif facts.finish or facts.usage is not None:
             self._read_terms(chunk)
         for index in facts.speaking:
-            self._seen.add(index)
+            if index not in self._seen:
+                self._seen |= {index}
             if self.reasons:
                 self._speaks(index)
         for index in facts.calling:
@@ -112,20 +115,20 @@ class ChatEnding:
         news = facts.meaningful
         for index in facts.finish:
             news = news or index not in self.reasons
-            self._seen.add(index)
+            self._seen |= {index}
             self.reasons[index] = facts.finish[index]
-            self._unreasoned.discard(index)
+            self._unreasoned -= {index}
             if index not in facts.speaking or index not in self._spoke_on:
-                self._finished.add(index)
+                self._finished |= {index}
         if facts.usage is not None:
             self._usage, self._read = usage_of(chunk), facts.usage
         return news
 
     def _speaks(self, index: int) -> None:
-        self._unreasoned.add(index)
+        self._unreasoned |= {index}
         if index in self._finished:
-            self._finished.discard(index)
-            self._spoke_on.add(index)
+            self._finished -= {index}
+            self._spoke_on |= {index}
 
     def hold_usage(self, chunk: dict[str, Any], raw: bytes) -> None:
         """Keep a chunk that only carries usage for the very end, as it came if it is as OpenAI writes it.

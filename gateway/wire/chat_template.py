@@ -17,6 +17,7 @@ _COLONS = frozenset({b":", b": "})
 _PADDING = (b'"obfuscation":"', b'"obfuscation": "')
 _END_OF_PADDING = b'"}'
 _TEXTS = frozenset({"content", "refusal", "reasoning_content", "reasoning"})
+_QUOTED = {name: b'"%b"' % name.encode() for name in (*_TEXTS, "arguments")}
 
 
 class PlainText(NamedTuple):
@@ -37,7 +38,7 @@ class ContentTemplate:
     ``known``: whether there are any.
     """
 
-    __slots__ = ("_between", "_closing", "_end", "_middle", "_opening", "known")
+    __slots__ = ("_between", "_closing", "_end", "_middle", "_opening", "_two", "known")
 
     def __init__(self) -> None:
         self.forget()
@@ -49,6 +50,7 @@ class ContentTemplate:
         self._closing = b""  # all behind it or, where there is padding, behind that
         self._middle = b""  # what stands between text and padding; empty without padding
         self._between = b""  # what stands between one event's text or padding and the next one's text
+        self._two = 0  # bytes that two events have at least
 
     def learn(self, raw: bytes, data: bytes, chunk: dict[str, Any]) -> PlainText | None:
         """Use an event as the pattern if its chunk is plain: one choice, one text, no finish reason, no usage. Else
@@ -58,13 +60,14 @@ class ContentTemplate:
 
         Returns what the text is of; None if there is no pattern.
         """
-        self.forget()
+        if self.known:
+            self.forget()
         plain, text = _only_text(chunk)
         begin = 6 if raw.startswith(b"data: ") else 5
         blank_line = raw[begin + len(data) :]
-        if plain is None or blank_line not in _BLANK_LINES or not raw.startswith(b"data:"):
+        if plain is None or blank_line not in _BLANK_LINES or raw[:5] != b"data:":
             return None
-        name = b'"%b"' % plain.name.encode()
+        name = _QUOTED[plain.name]
         colon = data.find(name) + len(name)
         start = data.find(b'"', colon)
         end = data.find(b'"', start + 1)
@@ -78,9 +81,10 @@ class ContentTemplate:
             return None
         self.known = True
         self._opening = raw[:begin] + before
-        self._middle = _before_padding(after)
+        self._middle = _before_padding(after) if b'"obfuscation"' in after else b""
         self._closing = (_END_OF_PADDING if self._middle else after) + blank_line
         self._between = self._closing + self._opening
+        self._two = 2 * len(self._between)
         return plain
 
     def texts(self, events: bytes) -> list[str] | None:
@@ -88,19 +92,27 @@ class ContentTemplate:
         opening, closing = self._opening, self._closing
         if not (self.known and events.startswith(opening) and events.endswith(closing)):
             return None
-        written = events[len(opening) : len(events) - len(closing)].split(self._between)
+        if len(events) < self._two:
+            text = self._one_text(events)
+            return [text] if text else None
+        written = events[len(opening) : -len(closing)].split(self._between)
         # No text of JSON holds a line end. So the ones put between two texts here stand outside of any: if a text were
         # broken the array could not be read, and if one were more than a text there would be more in it.
-        if self._middle:
-            texts = self._without_padding(written)
-        elif len(written) == 1:
-            text = _json_of(b'"%b"' % written[0])
-            return [text] if text and type(text) is str else None
-        else:
-            texts = _json_of(b'["%b"]' % b'"\n,"'.join(written))
+        texts = self._without_padding(written) if self._middle else _json_of(b'["%b"]' % b'"\n,"'.join(written))
         if texts is None or len(texts) != len(written) or "" in texts:
             return None
         return texts if {*map(type, texts)} == {str} else None
+
+    def _one_text(self, event: bytes) -> Any:
+        """The text of one event, which is whole; None or empty if it has none."""
+        middle, start, stop = self._middle, len(self._opening) - 1, len(event) - len(self._closing)
+        if middle:
+            end = event.find(middle, start + 1, stop)
+            padding = event[end + len(middle) : stop]
+            if end < 0 or (padding and not padding.isalnum()):
+                return None
+            stop = end
+        return _json_of(event[start : stop + 1])
 
     def _without_padding(self, written: list[bytes]) -> list[Any] | None:
         """The texts in ``written``, each of which is followed by its padding; None if one is not."""

@@ -26,6 +26,8 @@ class FoldedMessage:
     ``offered``: the names of the request's tools, if known.
     """
 
+    __slots__ = ("_said", "_stated", "_stated_calls", "_stated_first")
+
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
         self._said = _Deltas(offered)
         self._stated: list[dict[str, Any]] = []  # each whole message but its calls
@@ -107,6 +109,8 @@ class _Calls:
 
 class _Deltas:
     """A message joined from deltas."""
+
+    __slots__ = ("_fields", "calls", "content")
 
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
         self.content = Content()

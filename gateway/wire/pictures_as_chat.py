@@ -81,6 +81,8 @@ def with_images(completion: dict[str, Any], pictures: ChatPictures | None, body:
 
     ``body``: of the request.
     """
+    if pictures is None:
+        return completion
     choices = completion.get("choices")
     message = choices[0].get("message") if isinstance(choices, list) and choices else None
     if isinstance(message, dict) and not message.get("images") and (images := _beside(pictures, body)):

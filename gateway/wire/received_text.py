@@ -34,11 +34,7 @@ class ReceivedText:
 
     def extend(self, pieces: Sequence[str]) -> None:
         """Take several pieces."""
-        size = sum(map(len, pieces))
-        self._total += size
-        if self._kept < self._keep:
-            self._kept += size
-            self._pieces += pieces
+        self.add(pieces[0] if len(pieces) == 1 else "".join(pieces))
 
     def text(self) -> str:
         """The text that was kept."""
