@@ -119,7 +119,7 @@ class ImagesToChat(ImageStream):
             return self._error(facts.error)
         if facts.usage is not None:
             self.usage = facts.usage
-        self._text.extend(piece[:IMAGE_TEXT_KEPT] for piece in facts.text)
+        self._text.extend([piece[:IMAGE_TEXT_KEPT] for piece in facts.text])
         self._finish = facts.finish.get(0, self._finish)
         if facts.meaningful:
             self.progress += 1

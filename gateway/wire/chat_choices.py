@@ -39,8 +39,10 @@ def in_order(choice: object, n: int) -> bool:
         (delta is not None and type(delta) is not dict) or "message" in choice or "text" in choice
     ):
         return False
+    if "message" in choice and choice["message"]:
+        return False
     reason = choice.get("finish_reason")
-    return (reason is None or (type(reason) is str and reason.lower() not in NO_REASONS)) and not choice.get("message")
+    return reason is None or (type(reason) is str and reason.lower() not in NO_REASONS)
 
 
 def tidy_choices(choices: list[Any], n: int) -> list[dict[str, Any]]:
@@ -78,6 +80,8 @@ def _tidied(choice: dict[str, Any], index: int) -> dict[str, Any]:
 
 def index_of(value: object, position: int) -> int:
     """The index that ``value`` stands for, which may be a text or a float; else the choice's place in its chunk."""
+    if type(value) is int and 0 <= value < MAX_CHOICES:
+        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
         value = int(value)
     if isinstance(value, float) and value.is_integer():

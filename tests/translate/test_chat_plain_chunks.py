@@ -107,28 +107,26 @@ def test_parsing_all_of_them_comes_to_the_same(
     quick = result(events, **fields)
     read = _reads(monkeypatch)
     assert result(events, **fields) == quick
-    least = 2 if rich is OTHER_TEXTS else 5
-    assert sum(text is not None for text in read) >= least  # it was not the slow way all along
-    for way in WAYS:
-        monkeypatch.setattr(ContentTemplate, way, lambda *_: None)
-        assert result(events, **fields) == quick
-
-
-WAYS = ("texts", "text")
-"""The quick ways: whole events at once, and one event among others."""
+    assert sum(texts is not None for texts in read) >= 5  # it was not the slow way all along
+    monkeypatch.setattr(ContentTemplate, "texts", lambda *_: None)
+    assert result(events, **fields) == quick
+    assert result([b"".join(events)], **fields) == quick
+    monkeypatch.undo()
+    assert result([b"".join(events)], **fields) == quick
+    for size in (2, 3, 7, 20):
+        assert result([b"".join(events[at : at + size]) for at in range(0, len(events), size)], **fields) == quick
 
 
 def _reads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What the quick ways returned."""
+    """What the quick way returned."""
     read: list[object] = []
-    for way in WAYS:
-        quick = getattr(ContentTemplate, way)
+    quick = ContentTemplate.texts
 
-        def reading(template: ContentTemplate, data: bytes, quick: Any = quick) -> object:
-            read.append(quick(template, data))
-            return read[-1]
+    def reading(template: ContentTemplate, data: bytes) -> list[str] | None:
+        read.append(quick(template, data))
+        return read[-1]  # type: ignore[return-value]
 
-        monkeypatch.setattr(ContentTemplate, way, reading)
+    monkeypatch.setattr(ContentTemplate, "texts", reading)
     return read
 
 
@@ -143,6 +141,5 @@ def test_whatever_usage_every_chunk_carries(
         ENDINGS["done"],
     ]
     quick = result(events, **fields)
-    for way in WAYS:
-        monkeypatch.setattr(ContentTemplate, way, lambda *_: None)
+    monkeypatch.setattr(ContentTemplate, "texts", lambda *_: None)
     assert result(events, **fields) == quick
