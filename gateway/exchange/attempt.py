@@ -28,7 +28,6 @@ from gateway.translate.commands import (
     Emit,
     FedStream,
     Fetch,
-    Head,
     Keep,
     Offload,
     Receive,
@@ -43,6 +42,7 @@ from gateway.translate.commands import (
 )
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
+from gateway.wire.answer_head import Head
 
 T = TypeVar("T")
 
@@ -314,7 +314,7 @@ class Attempt:
             self.waited += self._clock.monotonic() - started
         self._response = response
         self.timers.head_came()
-        return Head(response.status, response.headers)
+        return response.head
 
     def _sending(self) -> None:
         self.sent = True

@@ -7,8 +7,9 @@ from gateway.core.outcomes.classify import classify_answer, classify_error
 from gateway.core.outcomes.refused_wish import judged
 from gateway.core.types import Outcome, Phase, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
-from gateway.translate.commands import Head, Stalled
+from gateway.translate.commands import Stalled
 from gateway.translate.context import AttemptContext
+from gateway.wire.answer_head import Head
 
 
 def judge_answer(head: Head, body: bytes, context: AttemptContext, wishes: frozenset[Wish]) -> Outcome:

@@ -28,7 +28,6 @@ from gateway.translate.commands import (
     ConversationState,
     Conversing,
     Emit,
-    Head,
     Offload,
     Result,
     Send,
@@ -40,6 +39,7 @@ from gateway.translate.commands import (
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
 from gateway.translate.whole_answers import judged_leniently
+from gateway.wire.answer_head import Head
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
 from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator

@@ -20,6 +20,7 @@ from gateway.core.types import Phase
 from gateway.upstream.answer_reader import AnswerReader, BadAnswer
 from gateway.upstream.connection_owner import ConnectionOwner
 from gateway.upstream.upload import UPLOAD_SLICE, Upload
+from gateway.wire.answer_head import Head
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
@@ -80,24 +81,17 @@ class UpstreamConnection(asyncio.Protocol):
         return self._transport is not None
 
     @property
-    def status(self) -> int:
-        return self._answer.status
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return self._answer.headers
-
-    @property
     def complete(self) -> bool:
         return self._answer.complete
 
-    async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> None:
-        """Send a request and return when the answer's final head is here, in ``status`` and ``headers``.
+    async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> Head:
+        """Send a request and return the answer's final head once it is here.
 
         ``head_only``: the request was a HEAD.
         Raises TransportError; closes the connection on every exception, cancellation included.
         """
-        self._answer.begin(head_only=head_only)
+        answer = self._answer
+        answer.begin(head_only=head_only)
         self._failure = self._upload = None
         self._unfed = b""
         self._turn_over = False
@@ -105,10 +99,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.busy = True
         self._send(head, body)
         try:
-            while not self._answer.answered:
+            while answer.head is None:
                 if self._failure is not None:
                     raise TransportError(*self._failure)
                 await self._wait()
+            return answer.head
         except BaseException:
             self.abort()
             raise
@@ -168,13 +163,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     def release(self) -> None:
         """End the exchange: the connection becomes idle if it is in step with its peer, else it is closed."""
-        if not (self._answer.in_step and (self._upload is None or self._upload.done) and self.usable):
+        answer = self._answer
+        if self._retired or not answer.in_step or not (self._upload is None or self._upload.done):
             self.abort()
             return
         self.busy = False
         self.reused = True
-        self._answer.body.clear()
-        self._resume_reading()
+        if answer.body.size:
+            answer.body.clear()
+        if self._reading_paused:
+            self._resume_reading()
         self._owner.on_idle(self)
 
     def abort(self, reason: str = "closed by the gateway") -> None:
@@ -214,7 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._unfed += data
         else:
             self._feed(data)
-        if answer.answered:
+        if answer.head is not None:
             self._wake()
         if answer.body.size > BUFFER_LIMIT:
             self._pause_reading()
@@ -287,7 +285,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def _phase(self) -> Phase:
-        return Phase.ANSWERED if self._answer.answered else Phase.UNKNOWN
+        return Phase.ANSWERED if self._answer.head is not None else Phase.UNKNOWN
 
     def _fail(self, slug: str, detail: str) -> None:
         if self._failure is None:

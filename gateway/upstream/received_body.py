@@ -8,31 +8,40 @@ from gateway.wire.turns import end_of_turn
 class ReceivedBody:
     """The bytes of a body between the parser and its reader.
 
-    ``size``: how many wait. ``pieces``: in how many the parser gave them and those before.
+    ``add``: called by the parser for each piece: a list's own method, since pieces may be a few bytes each.
+    ``size``: how many bytes have been gathered and wait.
     """
 
-    __slots__ = ("_given", "_joined", "_pieces", "pieces", "size")
+    __slots__ = ("_fresh", "_given", "_joined", "_parts", "add", "size")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._joined = b""  # pieces of which a part has been taken, and how much of them
+        self._fresh: list[bytes] = []
+        self.add = self._fresh.append
+        self._parts: list[bytes] = []
+        self._joined = b""  # parts of which a part has been taken, and how much of them
         self._given = 0
         self.size = 0
-        self.pieces = 0
 
-    def add(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self.pieces += 1
-        self.size += len(piece)
+    def gather(self) -> int:
+        """Let what was added be taken. Returns in how many pieces it came."""
+        fresh = self._fresh
+        if not fresh:
+            return 0
+        pieces = len(fresh)
+        part = b"".join(fresh)
+        fresh.clear()
+        self._parts.append(part)
+        self.size += len(part)
+        return pieces
 
     def take(self) -> bytes:
         """The next part, as much as may be worked on at once; ``b""`` if nothing is here."""
-        pieces = self._pieces
+        parts = self._parts
         if not self._joined:
-            if not pieces:
+            if not parts:
                 return b""
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            pieces.clear()
+            data = b"".join(parts)
+            parts.clear()
             start = 0
         else:
             data, start = self._joined, self._given
@@ -46,5 +55,6 @@ class ReceivedBody:
         return part
 
     def clear(self) -> None:
-        self._pieces.clear()
+        """Forget what was not taken."""
+        self._parts.clear()
         self._joined, self._given, self.size = b"", 0, 0

@@ -16,6 +16,7 @@ from gateway.exchange.attempt import Attempt
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Send, Stalled
+from gateway.wire.answer_head import Head
 from tests.virtual_time import VirtualTime
 
 TIMES = Timeouts(connect=5, head=30, content=60, idle=60)
@@ -46,6 +47,10 @@ class Response:
     closed_at: float | None = None
     bytes_received: int = 0
     _taken: int = 0
+
+    @property
+    def head(self) -> Head:
+        return Head(self.status, self.headers)
 
     @property
     def complete(self) -> bool:

@@ -13,7 +13,8 @@ from gateway.core.types import Outcome, Phase
 from gateway.exchange.attempt import LINGER, Attempt
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.tasks import TrackedTasks
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Head, Send, Sleep
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Send, Sleep
+from gateway.wire.answer_head import Head
 from tests.exchange.scripted import (
     NEVER,
     OK,
