@@ -32,6 +32,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_failure",
+        "_lingering",
         "_loop",
         "_owner",
         "_reading_paused",
@@ -60,6 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._unfed = b""  # what came, and the reader has not been given yet
         self._turn_over = False  # what is here is for the loop's next turn
         self._failure: tuple[str, Phase, str] | None = None
+        self._lingering: asyncio.TimerHandle | None = None  # the answer's end has some time left, and no reader
         self._retired = False
         self._reading_paused = False
         self._writing_paused = False
@@ -174,6 +176,14 @@ class UpstreamConnection(asyncio.Protocol):
         if self._reading_paused:
             self._resume_reading()
         self._owner.on_idle(self)
+
+    def release_at_end(self, seconds: float) -> None:
+        """``release`` once the answer's end has come, if it does within so many seconds; what comes is dropped."""
+        if self._answer.complete or self._retired:
+            self.release()
+            return
+        self._lingering = self._loop.call_later(seconds, self.abort)
+        self._linger()
 
     def abort(self, reason: str = "closed by the gateway") -> None:
         """Close at once and forget unsent bytes. May be called at any time, any number of times.
@@ -303,6 +313,16 @@ class UpstreamConnection(asyncio.Protocol):
         self._turn_over = False
         await asyncio.sleep(0)
 
+    def _linger(self) -> None:
+        self._answer.body.clear()
+        if self._answer.complete or self._retired:
+            assert self._lingering is not None
+            self._lingering.cancel()
+            self._lingering = None
+            self.release()
+        elif self._reading_paused:
+            self._resume_reading()
+
     def _push_on(self) -> None:
         self._turn_over = False
         self._wake()
@@ -315,6 +335,9 @@ class UpstreamConnection(asyncio.Protocol):
         return self._taker is not None
 
     def _wake(self) -> None:
+        if self._lingering is not None:
+            self._linger()
+            return
         waiter = self._waiter
         if waiter is None:
             return

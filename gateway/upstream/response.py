@@ -38,11 +38,6 @@ class Response:
         """Bytes that came over the wire for this answer so far, head and framing included."""
         return self._received if self._connection is None else self._connection.received
 
-    @property
-    def complete(self) -> bool:
-        """Whether the answer's end has come over the wire, so that ``close`` may keep the connection."""
-        return self._connection is None or self._connection.complete
-
     def receive(self) -> Coroutine[Any, Any, bytes]:
         """The body that has arrived, joined; waits for at least one byte. ``b""`` at its end.
 
@@ -70,12 +65,17 @@ class Response:
             raise RuntimeError("the response is closed")
         return self._connection.take()
 
-    def close(self) -> None:
+    def close(self, linger: float = 0.0) -> None:
         """Give the connection back if the answer was complete and it may be kept, else close it. May be called
         repeatedly.
+
+        ``linger``: seconds that an incomplete answer has to end by itself, so that its connection can be kept.
         """
         connection = self._connection
         if connection is not None:
             self._connection = None
             self._received = connection.received
-            connection.release()
+            if linger:
+                connection.release_at_end(linger)
+            else:
+                connection.release()
