@@ -161,13 +161,13 @@ class AnswerReader:
             # traceback in a cycle.
             detail = str(error.__context__ if isinstance(error.__context__, _Refused) else error) or "unreadable"
         pieces = self.body.gather()
-        if self._head_only and (pieces or detail) and self.complete:
+        if self._head_only and pieces:
             self._spoiled = True  # a body where none may be
             self.body.clear()
-        elif detail and self.complete:
+        if detail:
+            if not self.complete:
+                raise BadAnswer("bad_http", detail)
             self._spoiled = True
-        elif detail:
-            raise BadAnswer("bad_http", detail)
         return pieces
 
     def _parse_body(self, data: bytes) -> int:

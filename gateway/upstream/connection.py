@@ -224,8 +224,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._feed(data)
         if answer.head is not None:
             self._wake()
-        if answer.body.size > BUFFER_LIMIT:
-            self._pause_reading()
+            if answer.body.size > BUFFER_LIMIT:
+                self._pause_reading()
 
     def eof_received(self) -> None:
         # Half-open connections are of no use here. Not left to the transport, which would first wait until all that
@@ -329,7 +329,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _push(self) -> bool:
         """Give the taker what is here. Returns whether more is to be waited for."""
-        while self._taker is not None and (data := self.take()) is not None:
+        answer = self._answer
+        while self._taker is not None and (answer.body.size or answer.complete or self._failure is not None):
+            data = self.take()
+            if data is None:
+                break
             if not (self._taker(data) and data):
                 self._taker = None
         return self._taker is not None

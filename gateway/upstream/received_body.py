@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.wire.turns import end_of_turn
+from gateway.wire.turns import FEW_BYTES, end_of_turn
 
 
 class ReceivedBody:
@@ -30,21 +30,22 @@ class ReceivedBody:
         pieces = len(fresh)
         part = b"".join(fresh)
         fresh.clear()
-        self._parts.append(part)
+        if self.size:
+            self._parts.append(part)
+        else:
+            self._joined = part
         self.size += len(part)
         return pieces
 
     def take(self) -> bytes:
         """The next part, as much as may be worked on at once; ``b""`` if nothing is here."""
-        parts = self._parts
-        if not self._joined:
-            if not parts:
-                return b""
-            data = b"".join(parts)
-            parts.clear()
-            start = 0
-        else:
-            data, start = self._joined, self._given
+        data, start = self._joined, self._given
+        if self.size <= FEW_BYTES and not start and not self._parts:
+            self._joined, self.size = b"", 0
+            return data
+        if self._parts and not data:
+            data = b"".join(self._parts)
+            self._parts.clear()
         end = end_of_turn(data, start)
         if end == len(data):
             self._joined, self._given = b"", 0
