@@ -5,7 +5,6 @@ It holds no rules of its own but the timers of the failover policy: which wait m
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from functools import lru_cache
 from typing import Any, Protocol, TypeVar
@@ -139,8 +138,8 @@ class Attempt:
         self._errands = errands
         self._interrupter = interrupter
         self._clock = services.clock
-        self._loop = asyncio.get_running_loop()
-        self.timers = AttemptTimers(plan.target, plan.endpoint, deadline, interrupter.interrupt)
+        self._loop = interrupter.loop
+        self.timers = AttemptTimers(plan, deadline, interrupter.loop, interrupter.interrupt)
         self._response: Response | None = None
         self._stream: FedStream | None = None
         self._heavy: bytes | None = None  # a piece that takes long to take
@@ -202,7 +201,13 @@ class Attempt:
                     if type(command) is Offload:
                         command = await self._interrupter.wait(off_loop(carried_on, conversing))
                         continue
-                    result = await self._carry_out(command)
+                    result: Result = None
+                    if type(command) is Send:
+                        result = await self._send(command)
+                    elif type(command) is Relay:
+                        await self._relay(command.stream)
+                    else:
+                        result = await self._carry_out(command)
                     if type(command) is Fetch and type(result) is bytes and len(result) > LONG:
                         command = await self._interrupter.wait(off_loop(carried_on, conversing, result))
                         continue
@@ -227,9 +232,6 @@ class Attempt:
         if type(command) is Receive:
             arrived = self._arrived()
             return await self._receive(command.awaiting) if arrived is None else arrived
-        if type(command) is Relay:
-            await self._relay(command.stream)
-            return None
         if type(command) is Emit:
             if self._sink.emit_now(command.data) or (command.optional and not self._sink.started):
                 return None
@@ -237,8 +239,6 @@ class Attempt:
             await self._by_deadline(self._sink.emit(command.data, command.meaningful))
             self.timers.excuse(self._loop.time() - started)
             return None
-        if type(command) is Send:
-            return await self._send(command)
         if type(command) is Fetch:
             return await self._fetch(command)
         if type(command) is Charge:

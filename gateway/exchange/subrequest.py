@@ -90,7 +90,9 @@ class OperationPart(Protocol):
 
 @dataclass(slots=True)
 class ExchangeContext:
-    """What the subrequests of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole.
+    """What the subrequests of one exchange share.
+
+    ``deadline``: the time of ``loop``. ``respond``: answers the client whole.
 
     ``may_cost``: whether the budgets let a subrequest, by its number, be served by a target; what that may cost is
     reserved.
@@ -107,6 +109,7 @@ class ExchangeContext:
     deadline: float
     sdk_retry: bool
     respond: Callable[[int, bytes], Awaitable[None]]
+    loop: asyncio.AbstractEventLoop
     may_cost: Callable[[int, Target], bool]
     fetching: FetchAllowance | None = None
 
@@ -122,8 +125,8 @@ class Subrequest:
         self._context = context
         self._part = part
         self._number = number
-        self._loop = asyncio.get_running_loop()
-        self._interrupter = Interrupter()
+        self._loop = context.loop
+        self._interrupter = Interrupter(context.loop)
         self._plan: AttemptPlan | None = None
         self._failover_plan: FailoverPlan | None = None
         self._failovers = 0

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.core.types import CostClass, Endpoint, Target
+from gateway.core.routing.route_table import AttemptPlan
+from gateway.core.types import CostClass
 from gateway.translate.commands import Awaiting, Stalled
 
 GRACE_AFTER_FINISH = 5.0
@@ -54,9 +55,14 @@ class AttemptTimers:
     )
 
     def __init__(
-        self, target: Target, endpoint: Endpoint, deadline: float, interrupt: Callable[[Exception], None]
+        self,
+        plan: AttemptPlan,
+        deadline: float,
+        loop: asyncio.AbstractEventLoop,
+        interrupt: Callable[[Exception], None],
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        target, endpoint = plan.target, plan.endpoint
+        self._loop = loop
         self._timeouts = target.upstream.timeouts
         self._wall = NEVER if endpoint.wall is None else endpoint.wall
         self._silence = self._wall
