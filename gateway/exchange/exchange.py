@@ -240,6 +240,7 @@ class Exchange:
             deadline=self._loop.time() + self._patience(),
             sdk_retry=self._sdk_retry,
             respond=self._respond,
+            loop=self._loop,
             may_cost=self._may_cost,
         )
         self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._operation.parts)]

@@ -24,7 +24,6 @@ from gateway.translate.commands import (
     ConversationState,
     Conversing,
     Emit,
-    Head,
     Offload,
     Stalled,
     receive_beginning,
@@ -35,6 +34,7 @@ from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
 from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.answer_head import Head
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_chunk import completion_as_chunks
 from gateway.wire.chat_event import parsed_strictly

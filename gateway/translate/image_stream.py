@@ -16,10 +16,10 @@ import orjson
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.json_weight import LONG, MOST_ANSWERED, read_json, too_heavy
-from gateway.core.outcomes.classify import classify_answer, read_success
-from gateway.core.outcomes.refused_wish import judged
 from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
+from gateway.translate.chat_errors import judge_answer, judge_document, judge_in_band
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
@@ -28,7 +28,6 @@ from gateway.translate.commands import (
     ConversationState,
     Conversing,
     Emit,
-    Head,
     Offload,
     Result,
     Send,
@@ -40,6 +39,7 @@ from gateway.translate.commands import (
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
 from gateway.translate.whole_answers import judged_leniently
+from gateway.wire.answer_head import Head
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
 from gateway.wire.nesting import too_deep
 from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
@@ -160,29 +160,23 @@ class ImageStream(ConversationState, ABC):
         if len(whole) > limit and head.status == 200:
             return unusable_answer(f"it is bigger than {limit} bytes")
         if not 200 <= head.status < 300:
-            return self._judge_error(head, whole)
+            return judge_answer(head, whole, self._context, self._wishes)
         try:
             check_shape(whole)
         except ValueError as error:
             return unusable_answer(str(error))
         outcome, document, whole = judged_leniently(
-            whole, lambda body: read_success(head.status, head, body, redact=self._context.redact)
+            whole, lambda body: judge_document(head, body, self._context, self._wishes)
         )
         if not outcome.ok:
-            return self._unwished(outcome, whole)
+            return outcome
         del whole  # its big parts are in the document now
         return (yield from self._take_whole(document))
 
-    def _judge_error(self, head: Head, body: bytes) -> Outcome:
-        context = self._context
-        outcome = classify_answer(
-            head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
-        )
-        return self._unwished(outcome, body)
-
-    def _unwished(self, outcome: Outcome, body: bytes | dict[str, Any]) -> Outcome:
-        """``outcome``, or that one of our own wishes was refused."""
-        return judged(outcome, body, self._wishes, self._context.target.cost_class)
+    def _in_band(self, error: UpstreamError) -> Outcome:
+        """The outcome of an error inside the answer."""
+        wishes = NO_WISHES if self.progress else self._wishes
+        return judge_in_band(error, self._context, wishes, forwarded=self._forwarded)
 
     def _events(self, head: Head, data: bytes) -> Taking:
         """Read a stream.
@@ -246,9 +240,7 @@ class ImageStream(ConversationState, ABC):
             return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
         if not document:
             return None
-        begun = self.progress
-        outcome = yield from self._take(document, event.event)
-        return outcome if outcome is None or begun else self._unwished(outcome, document)
+        return (yield from self._take(document, event.event))
 
     def _deliver(self, made: list[MadeImage]) -> Generator[Command, Result, None]:
         """Hand over images that were made. Those that cannot be delivered still count as made, and are charged for."""
