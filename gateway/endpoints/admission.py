@@ -63,6 +63,8 @@ class Admission:
             only models of the catalogue are served.
         """
         routes = self.services.snapshot.routes
+        if (known := routes.open_to(key.models, model)) is not None:
+            return known
         route = routes.find(model)
         if route is None and unlisted is not None:
             route = routes.unlisted(model, unlisted)

@@ -200,7 +200,12 @@ def _snake(name: str) -> str:
 
 def _pair(usage: Mapping[str, Any], sent: str, made: str) -> tuple[int, int] | None:
     prompt, completion = usage.get(sent), usage.get(made)
-    if type(prompt) is int and type(completion) is int and 0 <= prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS:
+    if (
+        type(prompt) is int
+        and type(completion) is int
+        and 0 <= prompt <= _MOST_TOKENS
+        and 0 <= completion <= _MOST_TOKENS
+    ):
         return prompt, completion
     return None
 
