@@ -16,6 +16,7 @@ from gateway.billing.budget_figures import charged_by_owner, money_figures, perc
 from gateway.billing.refusals import BudgetRefusals
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import Booking
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.budgets import (
     UNKNOWN_HELD_NS,
@@ -26,7 +27,6 @@ from gateway.core.pricing.budgets import (
 )
 from gateway.core.pricing.calendar import PeriodKind, utc_time
 from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model
-from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget, Route, VirtualKey

@@ -17,12 +17,12 @@ from typing import Any
 from starlette.types import Scope
 
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.limits.auth_throttle import network_of
-from gateway.core.types import OTHER, Usage
+from gateway.core.types import OTHER
 from gateway.exchange.services import Services
 from gateway.server.paths import shown_path
 from gateway.server.request_facts import STATUS_CLIENT_GONE, EndedRequest, RequestFacts
-from gateway.telemetry.metrics import FinishedExchange
 from gateway.telemetry.minute_lines import MinuteLines
 from gateway.telemetry.repeated_lines import RepeatedLines
 
@@ -109,16 +109,14 @@ class RequestJournal:
         facts = request.facts
         found = self._services.snapshot.routes.find(facts.model) if facts.model is not None else None
         self._services.metrics.observe(
-            FinishedExchange(
-                route=route,
-                model=found.model if found is not None else None,
-                upstream=facts.upstream,
-                status=request.status,
-                key=facts.key.name if facts.key is not None else None,
+            ExchangeRecord(
+                "",
+                key=facts.key.name if facts.key is not None else "",
                 team=facts.key.team if facts.key is not None else None,
-                charged=0,
-                upstream_costs=(),
-                usage=Usage(),
+                route=route,
+                status=request.status,
+                upstream=facts.upstream,
+                listed_model=found.model if found is not None else None,
                 duration=request.seconds,
             )
         )

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
 from gateway.exchange.delivery import Headers
 from gateway.stores.base import Held, Intent, Settlement, TaskRecord
 from gateway.telemetry.redaction import Redactor
+from gateway.telemetry.request_line import request_fields
 from tests.exchange.scripted import now
 
 
@@ -146,6 +148,9 @@ class Log:
         self.lines.append((event, fields))
 
     debug = warning = error = info
+
+    def request(self, record: ExchangeRecord) -> None:
+        self.info("request", **request_fields(record))
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.lines if name == event]
