@@ -255,11 +255,12 @@ class BudgetService:
             model=model,
             asked=asked,
         )
+        if type(answer) is Reservation:
+            return answer
         if isinstance(answer, Exceeded):
             self._deny(replace(answer, why=why()), key, model)
-        if isinstance(answer, Unpriced):
-            raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
-        return answer
+        assert isinstance(answer, Unpriced)
+        raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
 
     def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:
         """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not."""
@@ -289,12 +290,12 @@ class BudgetService:
         """End a request as it is booked. What is in doubt stays held, at most what was reserved, for a day from the
         request's intent.
         """
-        doubtful = min(booking.doubtful, max(0, reservation.amount - booking.charged))
+        doubtful = booking.doubtful and min(booking.doubtful, max(0, reservation.amount - booking.charged))
         if doubtful:
             until_ns = reservation.admitted_ns + UNKNOWN_HELD_NS
             self._tell(self.budgets.settle_in_part(reservation, booking.charged, doubtful, until_ns))
-        else:
-            self._tell(self.budgets.settle(reservation, booking.charged))
+        elif crossings := self.budgets.settle(reservation, booking.charged):
+            self._tell(crossings)
 
     def most_chargeable(self, key: str, team: str | None, model: str, reserved: int) -> int | None:
         """Nano-dollars that an exchange whose outcome has become known may be charged at most; None without a budget.
