@@ -284,7 +284,9 @@ class Account:
         """Say what it is booked at: the price it began with, also after a reload; that of another model if the answer
         named one.
         """
-        decisive = next((one for one in self._attempts if one.outcome == "ok"), self._attempts[-1])
+        decisive = self._attempts[0]
+        if decisive.outcome != "ok":
+            decisive = next((one for one in self._attempts if one.outcome == "ok"), self._attempts[-1])
         target, terms = decisive.target, record.terms
         assert target is not None
         price, named = record.price or target.price, (terms.model or "")[:_LONGEST_MODEL]
@@ -292,7 +294,7 @@ class Account:
         if record.state == "settled":
             model = named if named and price is not target.price else target.model
             record.booked = _booked_price(target.upstream.name, model, price_text(price), record.tier)
-        if named:
+        if named and terms.model != target.model:
             asked = [one.target.model for one in self._attempts if one.target is not None]
             record.answered_model = None if terms.model in asked else named
 

@@ -144,7 +144,8 @@ class Log:
         """The time: ISO 8601 in UTC with milliseconds, or the local time of day. The part that changes once a second is
         cached.
         """
-        seconds, rest = divmod(self._clock.wall_ns(), 1_000_000_000)
+        now_ns = self._clock.wall_ns()
+        seconds = now_ns // 1_000_000_000
         second, text = self._second
         if seconds != second:
             if self._json:
@@ -152,7 +153,7 @@ class Log:
             else:
                 text = time.strftime("%H:%M:%S", time.localtime(seconds))
             self._second = (seconds, text)
-        return f"{text}.{rest // 1_000_000:03d}Z" if self._json else text
+        return f"{text}.{now_ns // 1_000_000 % 1000:03d}Z" if self._json else text
 
     def _drop_notice(self, number: int) -> bytes:
         return self._line("warning", "log_lines_dropped", {"number": number})

@@ -93,7 +93,7 @@ class Metrics:
             ("row",),
             partial(Distribution, LEDGER_WAIT_BUCKETS),
         )
-        self._attempts_of: dict[tuple[str, str, str], Count] = {}
+        self._attempts_of: dict[tuple[str, str, str], Count] = {}  # of configured endpoints, known outcomes
         self.configure(space)
 
     def configure(self, space: LabelSpace) -> None:
@@ -149,14 +149,15 @@ class Metrics:
 
         ``outcome``: ``ok`` or a slug of the fault catalogue.
         """
-        count = self._attempts_of.get((upstream, endpoint, outcome))
-        if count is None:
+        try:
+            self._attempts_of[upstream, endpoint, outcome].value += 1
+        except KeyError:
             space = self._space
             labels = (known(upstream, space.upstreams), known(endpoint, space.endpoints), outcome)
             count = self._attempts.of(labels)
-            if self._attempts.has(labels):  # as many as the family holds at most
+            count.value += 1
+            if self._attempts.has(labels):
                 self._attempts_of[upstream, endpoint, outcome] = count
-        count.value += 1
 
     def ledger_wait(self, row: Literal["intent", "task"], seconds: float) -> None:
         """Count the time a request waited for a commit, from handing the row over until it went on."""

@@ -123,18 +123,33 @@ class RequestSeries:
 
     def observe(self, record: ExchangeRecord) -> None:
         """Count a request that has ended."""
-        kind = self._kinds.get((record.route, record.listed_model, record.upstream, record.key, record.team))
-        if kind is None:
+        try:
+            kind = self._kinds[record.route, record.listed_model, record.upstream, record.key, record.team]
+        except KeyError:
             kind = self._new_kind(record)
-        status, usage = record.status, record.usage
-        (kind.of_status.get(status) or self._of_status(kind, status)).value += 1
+        try:
+            kind.of_status[record.status].value += 1
+        except KeyError:
+            self._of_status(kind, record.status).value += 1
         if record.charged:
             (kind.cost or kind.keep("cost", self.cost, kind.owner)).value += record.charged
         for attempt in record.attempts:
             if attempt.cost:
-                owed = kind.owed.get((attempt.upstream, attempt.reason))
-                owed = owed or self._owed_to(kind, attempt.upstream, attempt.reason)
-                owed.value += attempt.cost
+                try:
+                    kind.owed[attempt.upstream, attempt.reason].value += attempt.cost
+                except KeyError:
+                    self._owed_to(kind, attempt.upstream, attempt.reason).value += attempt.cost
+        self._count_usage(kind, record)
+        if record.duration is not None:
+            (kind.duration or kind.keep("duration", self.duration, kind.names[:3])).observe(record.duration)
+        if record.first_content is not None:
+            first_token = kind.first_token or kind.keep("first_token", self.first_token, kind.names[1:3])
+            first_token.observe(record.first_content)
+        if record.overhead is not None:
+            (kind.overhead or kind.keep("overhead", self.overhead, kind.names[:1])).observe(record.overhead)
+
+    def _count_usage(self, kind: _Kind, record: ExchangeRecord) -> None:
+        usage = record.usage
         if usage.input_tokens:
             found = kind.input or kind.keep("input", self.tokens, (*kind.owner, "input"))
             found.value += usage.input_tokens
@@ -148,18 +163,6 @@ class RequestSeries:
             (kind.images or kind.keep("images", self.images, kind.owner)).value += usage.images
         if record.confidence == "unknown" and record.unpriced:
             self._count_unpriced(kind.owner, usage)
-        self._observe_times(kind, record)
-
-    def _observe_times(self, kind: _Kind, record: ExchangeRecord) -> None:
-        if record.duration is not None:
-            duration = kind.duration or kind.keep("duration", self.duration, kind.names[:3])
-            duration.observe(record.duration)
-        if record.first_content is not None:
-            first_token = kind.first_token or kind.keep("first_token", self.first_token, kind.names[1:3])
-            first_token.observe(record.first_content)
-        if record.overhead is not None:
-            overhead = kind.overhead or kind.keep("overhead", self.overhead, kind.names[:1])
-            overhead.observe(record.overhead)
 
     def _new_kind(self, record: ExchangeRecord) -> _Kind:
         space, team = self._space, record.team or NO_TEAM

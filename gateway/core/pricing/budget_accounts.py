@@ -123,7 +123,13 @@ class HolderAccounts:
         limit = self.limit
         if limit is None or limit.period != account.period.kind or not account.charged:
             return []
-        new = sorted(account.reached(limit, self.percents) - account.alerted)
+        new: list[int] = []
+        for percent in self.percents:
+            if account.charged * 100 >= limit.amount * percent and percent not in account.alerted:
+                new.append(percent)  # noqa: PERF401  # asked at every request: seldom is there any
+        if not new:
+            return []
+        new.sort()
         account.alerted.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
 
@@ -145,14 +151,19 @@ Counted = tuple[Holder | None, Sequence[Account]]
 """A holder's accounts of the periods that a request belongs to; None for those of a model, which have no budget."""
 
 
+BudgetAccount = tuple[Holder, Budget, Account]
+"""Whose budget it is, the budget, and what is used of it in the current period."""
+
+
 class RequestAccounts:
     """What the requests of one key for one model count on: looked up once, asked by every one of them.
 
     ``names``: of the model, as budgets by model know it. ``holders``: the key, its budgets for the model, its team;
     ``members``: the same with their accounts. ``model``: what the key used of the model; None if that is not counted.
+    Good until a budget is set or changed.
     """
 
-    __slots__ = ("_counted", "_periods", "holders", "members", "model", "names")
+    __slots__ = ("_budgets", "_counted", "_periods", "holders", "members", "model", "names")
 
     def __init__(
         self, names: tuple[str, ...], members: Sequence[tuple[Holder, HolderAccounts]], model: HolderAccounts | None
@@ -163,16 +174,32 @@ class RequestAccounts:
         self.model = model
         self._periods: Mapping[PeriodKind, BudgetPeriod] | None = None
         self._counted: Sequence[Counted] = ()
+        self._budgets: Sequence[BudgetAccount] = ()
+
+    def budgets(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> Sequence[BudgetAccount]:
+        """The budgets of the holders that have one, with what is used of each in these periods."""
+        if self._periods is not periods:
+            self._turn_to(periods)
+        return self._budgets
 
     def counted(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> Sequence[Counted]:
         """The accounts in these periods, a mapping that is never changed: it is asked for again and again."""
         if self._periods is not periods:
-            counted: list[Counted] = [(holder, accounts.accounts(periods)) for holder, accounts in self.members]
-            if self.model is not None:
-                counted.append((None, self.model.accounts(periods)))
-            self._counted = counted
-            self._periods = periods
+            self._turn_to(periods)
         return self._counted
+
+    def _turn_to(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> None:
+        counted: list[Counted] = [(holder, accounts.accounts(periods)) for holder, accounts in self.members]
+        if self.model is not None:
+            counted.append((None, self.model.accounts(periods)))
+        self._counted = counted
+        self._budgets = [
+            (holder, its.limit, account)
+            for holder, its in self.members
+            for account in its.accounts(periods)
+            if its.limit is not None and its.limit.period == account.period.kind
+        ]
+        self._periods = periods
 
 
 class Reservation:

@@ -20,9 +20,9 @@ from datetime import tzinfo
 from types import MappingProxyType
 
 from gateway.core.pricing.budget_accounts import PERCENTS as PERCENTS
+from gateway.core.pricing.budget_accounts import Account, HolderAccounts, RequestAccounts
 from gateway.core.pricing.budget_accounts import BudgetState as BudgetState
 from gateway.core.pricing.budget_accounts import Crossing as Crossing
-from gateway.core.pricing.budget_accounts import HolderAccounts, RequestAccounts
 from gateway.core.pricing.budget_accounts import Reservation as Reservation
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced, graver
 from gateway.core.pricing.calendar import BudgetPeriod, PeriodKind, period_at
@@ -61,7 +61,7 @@ class Budgets:
         self._latest = {kind: period.start_ns for kind, period in self._periods.items()}
         self._holders: dict[Holder, HolderAccounts] = {}
         self._models = ModelBudgets(names_of)
-        self._found: dict[tuple[tuple[Holder, ...], tuple[str, ...]], RequestAccounts] = {}
+        self._found: dict[tuple[tuple[Holder, ...], str, str], RequestAccounts] = {}
         self._open: set[Reservation] = set()
         self._held: dict[str, tuple[Reservation, int]] = {}
         self.set_back = False
@@ -221,13 +221,11 @@ class Budgets:
         periods = self.periods(wall_ns)
         counting = self._counting(holders, model, asked)
         refusal: Exceeded | None = None
-        for holder, accounts in counting.members:
-            limit = accounts.limit
-            if limit is None:
-                continue
+        for holder, limit, account in counting.budgets(periods):
             if amount is None and not allow_unpriced:
                 return Unpriced(holder)
-            refusal = graver(refusal, self._exceeded(holder, accounts, amount))
+            if not account.has_room(limit, amount, 0):
+                refusal = graver(refusal, self._exceeded(holder, limit, account, amount))
         if refusal is not None:
             return refusal
         reservation = Reservation(id, counting.holders, amount or 0, wall_ns, counting.counted(periods), counting.names)
@@ -242,26 +240,20 @@ class Budgets:
 
         A budget of zero is never exhausted: its holder may send requests that cost nothing.
         """
-        self.periods(wall_ns)
-        for holder in self._models.all_holders(holders, model, asked):
-            accounts = self._accounts_of(holder)
-            if accounts.limit is not None and accounts.limit.amount:
-                exceeded = self._exceeded(holder, accounts, None)
-                if exceeded is not None and not exceeded.passing:
+        for holder, limit, account in self._counting(holders, model, asked).budgets(self.periods(wall_ns)):
+            if limit.amount and not account.has_room(limit, None, 0):
+                exceeded = self._exceeded(holder, limit, account, None)
+                if not exceeded.passing:
                     return exceeded
         return None
 
     def limited(self, holders: Sequence[Holder], *, model: str = "", asked: str = "") -> bool:
         """Whether any budget is for such a request."""
-        for holder in self._models.all_holders(holders, model, asked):
-            accounts = self._holders.get(holder)
-            if accounts is not None and accounts.limit is not None:
-                return True
-        return False
+        return bool(self._counting(holders, model, asked).budgets(self._periods))
 
     def left(self, holders: Sequence[Holder], wall_ns: int, *, model: str = "") -> int | None:
         """What every budget for such a request has left at least; None if there is none."""
-        states = (self.state(holder, wall_ns) for holder in self._models.all_holders(holders, model))
+        states = (self.state(holder, wall_ns) for holder in self._counting(holders, model).holders)
         return min((state.left for state in states if state is not None), default=None)
 
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
@@ -280,7 +272,8 @@ class Budgets:
             own = None if holder is None else self._holders.get(holder)
             if holder is not None and own is not None and own.limit is not None:
                 for account in accounts:
-                    crossings += own.crossed(holder, account)
+                    if account.period.kind == own.limit.period:
+                        crossings += own.crossed(holder, account)
         return crossings
 
     def release(self, reservation: Reservation) -> None:
@@ -312,8 +305,10 @@ class Budgets:
         refusal: Exceeded | None = None
         for holder in reservation.holders:
             accounts = self._accounts_of(holder)
-            if accounts.limit is not None:
-                refusal = graver(refusal, self._exceeded(holder, accounts, amount, own=reservation.amount))
+            if (limit := accounts.limit) is not None:
+                account = accounts.account(self._periods[limit.period])
+                if not account.has_room(limit, amount, reservation.amount):
+                    refusal = graver(refusal, self._exceeded(holder, limit, account, amount, own=reservation.amount))
         reservation.denied = refusal
         if refusal is None:
             reservation.raise_to(amount)
@@ -369,24 +364,21 @@ class Budgets:
 
     def _counting(self, holders: Sequence[Holder], model: str, asked: str = "") -> RequestAccounts:
         """What a request for a model, of any name, counts on. ``holders``: the key first."""
-        names = self._models.names(model, asked)
         holders = tuple(holders)
-        found = self._found.get((holders, names))
+        found = self._found.get((holders, model, asked))
         if found is None:
             if len(self._found) >= MOST_FOUND:
                 self._found.clear()
+            names = self._models.names(model, asked)
             members = [(one, self._accounts_of(one)) for one in self._models.with_budgets(holders, names)]
             found = RequestAccounts(names, members, self._models.counted(holders[0][1], names))
-            self._found[holders, names] = found
+            self._found[holders, model, asked] = found
         return found
 
-    def _exceeded(self, holder: Holder, accounts: HolderAccounts, amount: int | None, own: int = 0) -> Exceeded | None:
-        """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""
-        limit = accounts.limit
-        assert limit is not None
-        account = accounts.account(self._periods[limit.period])
-        if account.has_room(limit, amount, own):
-            return None
+    def _exceeded(
+        self, holder: Holder, limit: Budget, account: Account, amount: int | None, *, own: int = 0
+    ) -> Exceeded:
+        """The refusal of ``amount`` on a budget that has no room for it. ``own``: what the request has reserved."""
         reserved = max(0, account.reserved - own)  # an earlier period's reservation is in none of this one's
         return Exceeded(holder, limit, account.period, amount, account.charged, reserved, self._zone, held=account.held)
 

@@ -87,7 +87,10 @@ def _settle_subrequest(attempts: Sequence[AttemptRecord], booking: Booking) -> B
     if last is not None and served is not None:
         booking.usage, booking.state = served.usage, "settled"
         booking.price, booking.terms = last.price, last.terms
-        booking.charged, booking.confidence = served.due.amount or 0, _confidence(served)
+        amount, certain = served.due
+        booking.charged, booking.confidence = amount or 0, "unknown" if amount is None else "estimated"
+        if amount is not None and certain:  # measured is only what was stated and has its own price in every part
+            booking.confidence = served.usage.confidence
         if last.bound is not None and booking.charged > last.bound:
             booking.charged, booking.confidence, booking.above_bound = last.bound, "estimated", True
         return booking
@@ -98,13 +101,6 @@ def _settle_subrequest(attempts: Sequence[AttemptRecord], booking: Booking) -> B
         booking.confidence = "measured"
         booking.state = "settled" if booking.upstream_cost else "released"
     return booking
-
-
-def _confidence(served: _Served) -> Confidence:
-    """Measured is only what was stated and has its own price in every part."""
-    if served.due.amount is None:
-        return "unknown"
-    return served.usage.confidence if served.due.certain else "estimated"
 
 
 def _sent(attempt: AttemptRecord) -> bool:
@@ -183,14 +179,15 @@ def _book_costs(attempts: Sequence[AttemptRecord], served: _Served | None) -> in
     """Say of each attempt what it costs upstream, and return the sum. An answer that came whole costs what the key pays
     for it.
     """
-    owed, ran_later = 0, False
+    owed, ran_later, later = 0, False, None
     for attempt in reversed(attempts):
+        ran_later = ran_later or (later is not None and _sent(later))
         if served is not None and served.whole and attempt is attempts[-1]:
             attempt.cost, attempt.reason = served.due.amount or 0, "billed"
         else:
             attempt.cost, attempt.reason = _cost(attempt, ran_later)
         owed += attempt.cost
-        ran_later = ran_later or _sent(attempt)
+        later = attempt
     return owed
 
 

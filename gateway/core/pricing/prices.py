@@ -186,9 +186,10 @@ def image_stake(
 
 def format_usd(nano: int) -> str:
     """US dollars as an exact decimal with at least two places: ``0.00``, ``1.50``, ``0.00066``, ``-3.10``."""
-    dollars, rest = divmod(abs(nano), NANO_PER_USD)
-    digits = f"{rest:09d}"
-    return f"{'-' if nano < 0 else ''}{dollars}.{digits[:2]}{digits[2:].rstrip('0')}"
+    if nano < 0:
+        return f"-{format_usd(-nano)}"
+    digits = f"{nano % NANO_PER_USD:09d}"
+    return f"{nano // NANO_PER_USD}.{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 def usd_number(nano: int) -> float:

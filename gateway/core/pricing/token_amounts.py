@@ -86,22 +86,21 @@ def _sum(parts: Sequence[_Part]) -> int | None:
     return total
 
 
-def _plain(tokens: int, each: int | None) -> int | None:
-    """``_sum`` of tokens of one kind."""
-    return 0 if not tokens else None if each is None else tokens * each * FACTOR_UNIT
-
-
 def _of_inputs(price: Price, usage: Usage) -> int | None:
     special = usage.image_input_tokens or usage.audio_input_tokens
     if special or usage.cached_input_tokens or usage.cache_write_tokens:
         return _sum(_input_parts(price, usage))
-    return _plain(usage.input_tokens, price.input)
+    if not usage.input_tokens:
+        return 0
+    return None if price.input is None else usage.input_tokens * price.input * FACTOR_UNIT
 
 
 def _of_outputs(price: Price, usage: Usage) -> int | None:
     if usage.image_output_tokens or usage.audio_output_tokens:
         return _sum(_output_parts(price, usage))
-    return _plain(usage.output_tokens, price.output)
+    if not usage.output_tokens:
+        return 0
+    return None if price.output is None else usage.output_tokens * price.output * FACTOR_UNIT
 
 
 def _input_parts(price: Price, usage: Usage) -> Sequence[_Part]:
