@@ -21,6 +21,7 @@ from statistics import quantiles
 
 import uvloop
 
+from gateway.core.types import Usage
 from gateway.runtime.ports import SystemClock
 from gateway.stores.records import AttemptRecord, Intent, Settlement
 from gateway.stores.sqlite.ledger import SQLiteLedger
@@ -38,9 +39,19 @@ def intent(identity: str) -> Intent:
 
 def settlement(identity: str) -> Settlement:
     return Settlement(
-        identity, time.time_ns(), "settled", "piapi", "https://api.piapi.ai", "first", ATTEMPTS,
-        1_000, 0, 500, 0, 123_456, 123_456, "measured", 200,
-    )  # fmt: skip
+        identity,
+        settled_ns=time.time_ns(),
+        state="settled",
+        upstream="piapi",
+        endpoint="https://api.piapi.ai",
+        credential="first",
+        attempts=ATTEMPTS,
+        usage=Usage(1_000, 0, 500),
+        charged=123_456,
+        upstream_cost=123_456,
+        confidence="measured",
+        status=200,
+    )
 
 
 def cpu() -> float:

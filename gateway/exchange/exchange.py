@@ -120,6 +120,7 @@ class Exchange:
         self._brought: list[Subrequest] = []
         self._stop: Exception | None = None
         self._exact = False
+        self._parts: Sequence[OperationPart] = ()
         self._bounds: list[int] = []
         self._dearest: Target | None = None
         self._responded = False
@@ -175,16 +176,17 @@ class Exchange:
         """
         services, account, key = self._services, self._account, self._key
         at_ns = services.clock.wall_ns()
+        self._parts = self._operation.parts
         self._exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
         most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
         account.reservation = services.budgets.reserve(
-            account.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=self._why
+            account.record.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=self._why
         )
         account.bounds, account.unpriced = (self._bounds, most is None) if self._exact else (None, False)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
-            await services.ledger.reserve(account.intent(at_ns, len(self._operation.parts)))
+            await services.ledger.reserve(account.intent(at_ns, len(self._parts)))
         except GatewayError:
             account.reserved = False
             raise
@@ -243,7 +245,7 @@ class Exchange:
             loop=self._loop,
             may_cost=self._may_cost,
         )
-        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._operation.parts)]
+        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._parts)]
         if self._stop is not None:
             self._interrupt(self._stop)
         if len(self._subrequests) == 1:
@@ -263,21 +265,25 @@ class Exchange:
 
     def _why(self) -> str:
         """What the bound that was asked of the budgets last is made of; empty where that cannot be said."""
-        return "" if self._dearest is None else self._operation.parts[0].cost_reason(self._dearest)
+        return "" if self._dearest is None else self._parts[0].cost_reason(self._dearest)
 
     def _bounds_by(self, target: Target) -> int | None:
         """What the whole request can cost at most if ``target``, which comes first, serves it; None if unknown."""
         self._dearest = target
-        bounds = [part.cost_bound(target, exact=self._exact) for part in self._operation.parts]
-        self._bounds = [bound or 0 for bound in bounds]
-        return None if None in bounds else sum(self._bounds)
+        most: int | None = 0
+        self._bounds = []
+        for part in self._parts:
+            bound = part.cost_bound(target, exact=self._exact)
+            self._bounds.append(bound or 0)
+            most = None if bound is None or most is None else most + bound
+        return most
 
     def _may_cost(self, subrequest: int, target: Target) -> bool:
         """Reserve what a dearer target than the first may cost; False if the budgets have not so much left."""
         reservation = self._account.reservation
         if target is self._route.targets[0] or reservation is None:
             return True
-        bound = self._operation.parts[subrequest].cost_bound(target, exact=self._exact)
+        bound = self._parts[subrequest].cost_bound(target, exact=self._exact)
         bounds = [*self._bounds]
         bounds[subrequest] = max(bounds[subrequest], bound or 0)
         now_ns = self._services.clock.wall_ns()
