@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from gateway.stores.sqlite import inserts, schema
 
-PAGES_A_COMMIT = 6
-ROWS_A_PAGE = 8
+PAGES_A_COMMIT = 4
+ROWS_A_PAGE = 16
 """How much the log grows, roughly: SQLite tells it only to those who fold it."""
 
 
