@@ -77,6 +77,7 @@ async def lone(name: str, ledger: SQLiteLedger, first: int, options: argparse.Na
         await ledger.reserve(mine)
         taken.append(time.perf_counter() - start)
         ledger.settle(settlement(mine.id))
+        await asyncio.sleep(0)
     _print_times(name, taken)
 
 
