@@ -116,7 +116,7 @@ async def test_a_writer_and_many_readers_leave_a_sound_store(path: Path, monkeyp
     while any(reader.poll() is None for reader in readers):
         await ledger.reserve(intent(str(number)))
         ledger.settle(settlement(str(number)))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
         number += 1
     assert [reader.communicate()[0] for reader in readers] == ["sound\n"] * 2
     await ledger.close()
