@@ -17,7 +17,7 @@ the same request again without asking, which is the case only if that can help a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from gateway.core.types import Phase
@@ -67,6 +67,32 @@ class GatewayError(Exception):
         return orjson.dumps(
             {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
         )
+
+
+class ErrorForm(Protocol):
+    """How the clients of one API are told of errors."""
+
+    def body(self, error: GatewayError) -> bytes:
+        """The JSON body of a whole answer."""
+        ...
+
+    def last_event(self, error: GatewayError) -> bytes:
+        """The bytes that end a stream of events that has begun."""
+        ...
+
+
+class OpenAIErrors:
+    """The form of OpenAI's chat completions, and of every route that says nothing else."""
+
+    def body(self, error: GatewayError) -> bytes:
+        return error.body()
+
+    def last_event(self, error: GatewayError) -> bytes:
+        """The OpenAI SDKs raise on such an event; a stream that just ended they would take for complete."""
+        return b"data: " + error.body() + b"\n\n"
+
+
+OPENAI_ERRORS = OpenAIErrors()
 
 
 class ClientError(GatewayError):
@@ -189,6 +215,7 @@ def not_made_here(kind: str, id: str, param: str) -> ClientError:
     what = kind.replace("_", " ")
     instead = {
         "file": " Files are not kept here: send the file itself, or a link.",
+        "conversation": " Conversations are not kept here: go on by 'previous_response_id'.",
         "audio": " A sound is known while its answer says, and until this gateway starts anew; its transcript can be "
         "sent as text.",
     }.get(kind, "")

@@ -5,7 +5,7 @@ A model that only makes images is served as well: the last user message is the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import orjson
 from gateway.core.errors import ClientError
 from gateway.core.json_weight import is_slow
 from gateway.core.long_texts import may_hold_long_texts
-from gateway.core.types import Route
+from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
@@ -33,8 +33,8 @@ from gateway.wire.default_model import with_default_model
 from gateway.wire.named_ids import NamedId
 
 
-class ChatEndpoint:
-    """The handler of the route.
+class ChatOrders:
+    """What turns chats into operations, whatever API they were asked by.
 
     ``image_orders``: returns the ones of the configuration in force.
     """
@@ -43,16 +43,16 @@ class ChatEndpoint:
         self._admission = admission
         self._image_orders = image_orders
 
-    async def __call__(self, request: Request, client: Client) -> None:
+    async def operation(
+        self, asked: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
+    ) -> tuple[ChatOperation, Route]:
+        """A chat as an operation, and its route at the prices of what it asks for.
+
+        ``ids``: what it names by an id. ``tells_cost``: as in ChatWork.
+        Raises the errors of the model, of the ids and of the order.
+        """
         admission = self._admission
         services = admission.services
-        key = admission.authenticate(request)
-        body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-        slow = is_slow(body)
-        asked, ids = await read_long(services, key.name, body, self._parse_slowly if slow else self._parse, slow=slow)
-        del body  # of megabytes, perhaps
-        key = admission.recheck(request, key)
-        request.model = asked.model
         if ids:
             check_chat(ids, key, services)
         route = admission.route(asked.model, key, unlisted="chat")
@@ -64,7 +64,7 @@ class ChatEndpoint:
             max_output=route.max_output,
             context=route.context,
             event_limit=services.snapshot.event_limit,
-            tells_cost=services.snapshot.cost_in_answers,
+            tells_cost=tells_cost,
             heard=None if asked.unusual.usual else remember_sounds(asked.body, key, services),
         )
         flux = {}
@@ -76,24 +76,7 @@ class ChatEndpoint:
             route = await self._offer_images(operation, route, flux)
         if asked.slow:
             await off_loop(work.work_out, route.targets)
-        again = is_sdk_retry(request)
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
-        request.counted = True
-        await exchange.run()
-        request.error = exchange.refusal
-
-    def _parse(self, body: bytes, *, slow: bool = False) -> tuple[ChatRequest, list[NamedId]]:
-        models = self._admission.services.snapshot.default_models
-        document = with_default_model(object_of_any_depth(body), models, "chat")
-        request = parse_chat_request(document, len(body), slow=slow, long_texts=slow and may_hold_long_texts(body))
-        try:
-            request.written()
-        except orjson.JSONEncodeError:
-            raise nested_too_deeply() from None
-        return request, ids_to_check(request.unusual)
-
-    def _parse_slowly(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
-        return self._parse(body, slow=True)
+        return operation, route
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.
@@ -131,3 +114,50 @@ class ChatEndpoint:
             route,
             targets=tuple(one if one.operation == "chat" else next(order_at_prices) for one in route.targets),
         )
+
+
+class ChatEndpoint:
+    """The handler of the route. ``image_orders``: as in ChatOrders."""
+
+    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders]) -> None:
+        self._admission = admission
+        self._orders = ChatOrders(admission, image_orders)
+
+    async def __call__(self, request: Request, client: Client) -> None:
+        admission = self._admission
+        services = admission.services
+        key = admission.authenticate(request)
+        body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        slow = is_slow(body)
+        asked, ids = await read_long(services, key.name, body, self._parse_slowly if slow else self._parse, slow=slow)
+        del body  # of megabytes, perhaps
+        key = admission.recheck(request, key)
+        request.model = asked.model
+        tells_cost = services.snapshot.cost_in_answers
+        operation, route = await self._orders.operation(asked, ids, key, tells_cost=tells_cost)
+        again = is_sdk_retry(request)
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
+        request.counted = True
+        await exchange.run()
+        request.error = exchange.refusal
+
+    def _parse(self, body: bytes, *, slow: bool = False) -> tuple[ChatRequest, list[NamedId]]:
+        models = self._admission.services.snapshot.default_models
+        return read_chat(with_default_model(object_of_any_depth(body), models, "chat"), body, slow=slow)
+
+    def _parse_slowly(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
+        return self._parse(body, slow=True)
+
+
+def read_chat(document: dict[str, Any], body: bytes, *, slow: bool) -> tuple[ChatRequest, list[NamedId]]:
+    """A chat that has been checked, and what it names by an id.
+
+    ``document``: the chat. ``body``: the request that it was read from. ``slow``: as in ChatRequest.
+    Raises the errors of the document.
+    """
+    asked = parse_chat_request(document, len(body), slow=slow, long_texts=slow and may_hold_long_texts(body))
+    try:
+        asked.written()
+    except orjson.JSONEncodeError:
+        raise nested_too_deeply() from None
+    return asked, ids_to_check(asked.unusual)

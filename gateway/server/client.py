@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from gateway.core.errors import GatewayError
+from gateway.core.errors import OPENAI_ERRORS, ErrorForm, GatewayError
 from gateway.core.headers import Headers
 from gateway.server.headers import error_headers
 from gateway.server.request import Request
@@ -45,7 +45,8 @@ class Client:
     the server answered itself, since what came after the head was not sound.
 
     ``keep_alive``: whether the connection outlives the answer; may be unset until then. ``cors``: further headers of
-    every answer, for the page that asked. ``request_id``: goes out with it. ``loop``: the one that all of it runs in.
+    every answer, for the page that asked. ``error_form``: how it is told of errors; its handler may set another.
+    ``request_id``: goes out with it. ``loop``: the one that all of it runs in.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Client:
         "_owed",
         "_streaming",
         "cors",
+        "error_form",
         "finished",
         "gone",
         "keep_alive",
@@ -81,6 +83,7 @@ class Client:
         self.loop = connection.loop
         self.keep_alive = keep_alive
         self.cors: Headers = ()
+        self.error_form: ErrorForm = OPENAI_ERRORS
         self.status = 0
         self.started = self.finished = self.gone = self.stalled = False
         self.refusal: GatewayError | None = None
@@ -150,8 +153,8 @@ class Client:
             self._finish()
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
-        """Answer with an error: OpenAI's body, ``x-should-retry``, ``retry-after`` if another try can help."""
-        await self.respond(error.status, (*error_headers(error), *headers), error.body())
+        """Answer with an error: its body, ``x-should-retry``, ``retry-after`` if another try can help."""
+        await self.respond(error.status, (*error_headers(error), *headers), self.error_form.body(error))
 
     # An answer in pieces
 
@@ -205,12 +208,9 @@ class Client:
         self._finish()
 
     async def stream_error(self, error: GatewayError) -> None:
-        """End a stream that has begun: one event with the error, no ``[DONE]``, and the connection closes.
-
-        The OpenAI SDKs raise on such an event; a stream that just ended they would take for complete.
-        """
+        """End a stream that has begun: one event with the error, no ``[DONE]``, and the connection closes."""
         self.keep_alive = False
-        await self.write(b"data: " + error.body() + b"\n\n")
+        await self.write(self.error_form.last_event(error))
         await self.finish()
 
     async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
@@ -226,7 +226,7 @@ class Client:
         elif self._streaming:
             await self.stream_error(error)
         elif self._beat == _SPACE:
-            await self.write(error.body())
+            await self.write(self.error_form.body(error))
             await self.finish()
         else:
             self.abort()
