@@ -360,4 +360,4 @@ class TestKinds:
         for key in ("alice", "bob", "bob"):
             metrics.observe(finished(key=key, charged=1))
         assert value(metrics, "gateway_series_dropped_total", metric="gateway_cost_usd_total") == 2
-        assert total(metrics, "gateway_cost_usd_total") == 3 / USD
+        assert round(total(metrics, "gateway_cost_usd_total") * USD) == 3
