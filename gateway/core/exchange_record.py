@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
 from gateway.core.types import (
@@ -32,8 +32,7 @@ OUR_MISTAKE = Outcome("internal_error", Phase.UNKNOWN, detail="the gateway faile
 """What an attempt came to if nothing else is known of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class BookedPrice:
+class BookedPrice(NamedTuple):
     """What a request was booked at. Once written down, it is never changed.
 
     ``upstream``, ``model``: whose price it is, the model by the upstream's name.

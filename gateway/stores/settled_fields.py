@@ -11,8 +11,6 @@ from typing import Any
 from gateway.core.exchange_record import AttemptRecord, BookedPrice, ExchangeRecord
 from gateway.core.types import Usage
 
-_OF_ATTEMPTS = ("upstream", "endpoint", "credential", "outcome", "phase", "cost", "reason", "task_id")
-_OF_PRICES = ("upstream", "model", "price", "tier")
 _PLACES = {
     "id": "id",
     "at_ns": "settled_ns",
@@ -35,20 +33,30 @@ _PLACES = {
 }
 """The name of each field → where the record has it."""
 
-_attempt_values = attrgetter(*_OF_ATTEMPTS)
-_price_values = attrgetter(*_OF_PRICES)
 _values = attrgetter(*_PLACES.values())
 
 
 def attempt_fields(record: ExchangeRecord) -> list[dict[str, Any]]:
     """What the books keep of each attempt."""
-    return [dict(zip(_OF_ATTEMPTS, _attempt_values(attempt), strict=True)) for attempt in record.attempts]
+    return [
+        {
+            "upstream": attempt.upstream,
+            "endpoint": attempt.endpoint,
+            "credential": attempt.credential,
+            "outcome": attempt.outcome,
+            "phase": attempt.phase,
+            "cost": attempt.cost,
+            "reason": attempt.reason,
+            "task_id": attempt.task_id,
+        }
+        for attempt in record.attempts
+    ]
 
 
 def settled_fields(record: ExchangeRecord) -> dict[str, Any]:
     """All that is kept of how a request ended."""
     booked = record.booked
-    price = None if booked is None else dict(zip(_OF_PRICES, _price_values(booked), strict=True))
+    price = None if booked is None else booked._asdict()
     fields = dict(zip(_PLACES, _values(record), strict=True))
     return fields | {"attempts": attempt_fields(record), "price": price}
 

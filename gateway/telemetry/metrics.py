@@ -93,6 +93,7 @@ class Metrics:
             ("row",),
             partial(Distribution, LEDGER_WAIT_BUCKETS),
         )
+        self._waits: dict[str, Distribution] = {}
         self._attempts_of: dict[tuple[str, str, str], Count] = {}  # of configured endpoints, known outcomes
         self.configure(space)
 
@@ -161,7 +162,10 @@ class Metrics:
 
     def ledger_wait(self, row: Literal["intent", "task"], seconds: float) -> None:
         """Count the time a request waited for a commit, from handing the row over until it went on."""
-        self._ledger_wait.of((row,)).observe(seconds)
+        wait = self._waits.get(row)
+        if wait is None:
+            wait = self._waits[row] = self._ledger_wait.of((row,))
+        wait.observe(seconds)
 
     def budget_crossed(self, key: str, team: str | None, percent: int) -> None:
         """Count a budget's alert.

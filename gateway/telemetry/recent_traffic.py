@@ -47,8 +47,9 @@ class RecentTraffic:
         elif 400 <= status < 499:
             slot[3] += 1
         if status == 200 and record.upstream is not None and record.duration is not None:
-            times = self._times.get(record.upstream)
-            if times is None:
+            try:
+                times = self._times[record.upstream]
+            except KeyError:
                 if len(self._times) >= MOST_UPSTREAMS:
                     return
                 times = self._times[record.upstream] = deque(maxlen=LAST)

@@ -96,8 +96,9 @@ class RequestLines:
             *(record.route, record.key, record.model),
             *(last.upstream, last.endpoint, last.credential, last.fingerprint),
         )
-        template = self._templates.get(names)
-        if template is None:
+        try:
+            template = self._templates[names]
+        except KeyError:
             template = self._new_template(names)
         if not template:
             return None

@@ -321,3 +321,32 @@ async def test_an_intent_says_whether_it_may_cost_by_the_piece(told: Observers) 
         intent = account.intent(7)
         assert (intent.paid, intent.id, intent.key, intent.team) == (paid, "exchange-1", "alice", "growth")
         assert (intent.at_ns, intent.reserved) == (7, 0)
+
+
+async def test_what_is_handed_over_is_plain_and_holds_no_secret(account: Account, told: Observers) -> None:
+    tried(account, told, Outcome("upstream_5xx", Phase.UNKNOWN, 500))
+    tried(account, told, None, Talk(Usage(1000, 0, 10)))
+    account.settle(500)
+    [settled] = told.settled
+    assert [(one.work, one.driver) for one in settled.attempts] == [(None, None)] * 2
+    assert "the-key-itself" not in repr(settled)
+
+
+async def test_attempts_side_by_side_end_in_any_order(account: Account, told: Observers) -> None:
+    plan = AttemptPlan(BILLED, HOST, FIRST, True, 1, 0, False, Ticket(HOST, "gpt-4o", 0.0))
+    first, second = cast("Attempt", Driven(waited=0.5)), cast("Attempt", Driven(waited=0.25))
+    for number, attempt in enumerate((first, second)):
+        account.begin(plan, cast("Any", Talk(Usage(1000, 0, 10))), attempt, number)
+    assert account.sent
+    account.end(first, OK, ())
+    account.end(second, Outcome("upstream_5xx", Phase.REJECTED, 500), ())
+    account.settle(200)
+    assert [(one.outcome, one.waited) for one in told.settled[0].attempts] == [("ok", 0.5), ("upstream_5xx", 0.25)]
+
+
+async def test_a_charge_told_early_is_what_is_booked_and_leaves_the_outcome_open(
+    account: Account, told: Observers
+) -> None:
+    tried(account, told, None, Talk(Usage(1000, 0, 10)))
+    assert account.charge_of(0) == "0.00102"
+    assert account.record.attempts[0].outcome == OUR_MISTAKE.slug

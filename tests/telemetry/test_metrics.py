@@ -327,3 +327,37 @@ def test_folding_keeps_the_last_labels_it_is_told_to():
         family.of((str(number), "input")).value += 1
     assert {labels: count.value for labels, count in family}[("other", "input")] == 2
     assert family.dropped == 2
+
+
+class TestKinds:
+    """Requests of one kind count in series that were looked up once."""
+
+    def test_they_count_the_same_as_when_each_is_looked_up(self, metrics: Metrics, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("gateway.telemetry.request_series.MOST_KINDS", 2)
+        for number in range(12):
+            key = ("alice", "bob", "eve")[number % 3]
+            metrics.observe(finished([("piapi", "billed", 5)], key=key, charged=5, usage=Usage(3, 1, 2)))
+            assert len(metrics._of_requests._kinds) <= 2
+        for key in ("alice", "bob", "other"):
+            owner = {"key": key, "team": "growth", "model": "gpt-4o", "upstream": "piapi"}
+            assert value(metrics, "gateway_tokens_total", **owner, type="input") == 12
+            assert value(metrics, "gateway_cost_usd_total", **owner) == 20 / USD
+        assert total(metrics, "gateway_upstream_cost_usd_total") == 60 / USD
+
+    def test_a_key_that_is_named_later_gets_series_of_its_own(self, metrics: Metrics):
+        metrics.observe(finished(key="eve"))
+        metrics.name_key("eve", None)
+        metrics.observe(finished(key="eve"))
+        counts = scrape(metrics)
+        found = {
+            dict(labels)["key"]: count for (name, labels), count in counts.items() if name == "gateway_requests_total"
+        }
+        assert found == {"other": 1, "eve": 1}
+
+    def test_each_observation_that_finds_no_room_is_counted_as_folded(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("gateway.telemetry.series.MAX_SERIES", 1)
+        metrics = Metrics("1", SPACE)
+        for key in ("alice", "bob", "bob"):
+            metrics.observe(finished(key=key, charged=1))
+        assert value(metrics, "gateway_series_dropped_total", metric="gateway_cost_usd_total") == 2
+        assert round(total(metrics, "gateway_cost_usd_total") * USD) == 3

@@ -11,7 +11,6 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
-from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -25,18 +24,6 @@ MAX_ROWS = 1024
 """Rows a statement; 20 columns of it stay below SQLite's default of 32,766 parameters."""
 
 Row = tuple[Any, ...]
-
-_intent_row = attrgetter(
-    *("id", "at_ns", "key", "team", "route", "model", "request_id", "reserved", "paid", "pieces"),
-)
-_task_row = attrgetter("task_id", "upstream", "credential", "exchange", "key", "model", "at_ns")
-_before_attempts = attrgetter("id", "settled_ns", "state", "upstream", "endpoint", "credential")
-_after_attempts = attrgetter(
-    *("usage.input_tokens", "usage.cached_input_tokens", "usage.output_tokens", "usage.images"),
-    *("charged", "upstream_cost", "confidence", "status", "task_id"),
-)
-_after_price = attrgetter("answered_model", "usage.cache_write_tokens", "usage.reasoning_tokens")
-"""The columns of each table, in order, by where a record has them."""
 
 log = logging.getLogger("gateway.stores")
 
@@ -169,6 +156,54 @@ def _statement(table: str, rows: int, columns: int) -> str:
     return f"INSERT INTO {table} VALUES {','.join([row] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
+def _intent_row(intent: Intent) -> Row:
+    return (
+        intent.id,
+        intent.at_ns,
+        intent.key,
+        intent.team,
+        intent.route,
+        intent.model,
+        intent.request_id,
+        intent.reserved,
+        intent.paid,
+        intent.pieces,
+    )
+
+
+def _task_row(record: TaskRecord) -> Row:
+    return (
+        record.task_id,
+        record.upstream,
+        record.credential,
+        record.exchange,
+        record.key,
+        record.model,
+        record.at_ns,
+    )
+
+
 def _settlement_row(settlement: Settlement, price: int | None) -> Row:
-    attempts = orjson.dumps(attempt_fields(settlement)).decode()
-    return (*_before_attempts(settlement), attempts, *_after_attempts(settlement), price, *_after_price(settlement))
+    usage = settlement.usage
+    return (
+        settlement.id,
+        settlement.settled_ns,
+        settlement.state,
+        settlement.upstream,
+        settlement.endpoint,
+        settlement.credential,
+        orjson.dumps(attempt_fields(settlement)).decode(),
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.output_tokens,
+        usage.images,
+        settlement.charged,
+        settlement.upstream_cost,
+        settlement.confidence,
+        settlement.status,
+        settlement.task_id,
+        price,
+        settlement.answered_model,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
