@@ -116,7 +116,7 @@ def usage_for_clients(stated: dict[str, Any], usage: Usage) -> dict[str, Any]:
 
 def usage_of(document: Mapping[str, Any]) -> Any:
     """What an answer or a chunk says under ``usage``, or under Google's name for it."""
-    return document.get("usage") or (document["usageMetadata"] if "usageMetadata" in document else None)
+    return document.get("usage") or document.get("usageMetadata")
 
 
 def tier_in(document: Mapping[str, Any]) -> str | None:
@@ -200,7 +200,12 @@ def _snake(name: str) -> str:
 
 def _pair(usage: Mapping[str, Any], sent: str, made: str) -> tuple[int, int] | None:
     prompt, completion = usage.get(sent), usage.get(made)
-    if type(prompt) is int and type(completion) is int and 0 <= prompt <= _MOST_TOKENS and 0 <= completion <= _MOST_TOKENS:
+    if (
+        type(prompt) is int
+        and type(completion) is int
+        and 0 <= prompt <= _MOST_TOKENS
+        and 0 <= completion <= _MOST_TOKENS
+    ):
         return prompt, completion
     return None
 

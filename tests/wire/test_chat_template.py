@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -105,7 +106,7 @@ def test_padding_may_be_of_any_length(letters: str) -> None:
     for write in (orjson.dumps, lambda given: json.dumps(given).encode()):
         template = taught(write({**chunk("Hello"), "obfuscation": "abc"}))
 
-        def padded(text: str, letters: str) -> bytes:
+        def padded(text: str, letters: str, write: Callable[[Any], bytes] = write) -> bytes:
             return write({**chunk(text), "obfuscation": letters})
 
         data = padded(" world", letters)
