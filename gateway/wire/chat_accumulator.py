@@ -74,7 +74,7 @@ class ChatAccumulator:
         """Takes the texts of chunks that are like ``chunk``, which was taken last, but for the text ``plain``; None if
         such chunks add more than their text.
         """
-        choice = self._choices.get(plain.index)
+        choice = self._choices.get(plain.choice)
         if choice is None:
             return None
         [said] = chunk["choices"]
@@ -136,10 +136,7 @@ class _Choice:
             if value is None or name == "index":
                 continue
             if name == "delta":
-                if type(value) is dict:
-                    self._message.add_delta(value)
-                elif isinstance(value, str | list):
-                    self._message.add_delta({"content": value})
+                self._add_delta(value)
             elif name == "message":
                 if isinstance(value, dict):
                     self._message.add_message(value)
@@ -153,6 +150,12 @@ class _Choice:
                 append(self._logprobs, name, value)
             else:
                 replace(self._extra, name, value)
+
+    def _add_delta(self, delta: Any) -> None:
+        if type(delta) is dict:
+            self._message.add_delta(delta)
+        elif isinstance(delta, str | list):
+            self._message.add_delta({"content": delta})
 
     def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
         return self._message.further(plain)

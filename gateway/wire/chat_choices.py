@@ -39,10 +39,8 @@ def in_order(choice: object, n: int) -> bool:
         (delta is not None and type(delta) is not dict) or "message" in choice or "text" in choice
     ):
         return False
-    if choice.get("message"):
-        return False
     reason = choice.get("finish_reason")
-    return reason is None or (type(reason) is str and reason.lower() not in NO_REASONS)
+    return (reason is None or (type(reason) is str and reason.lower() not in NO_REASONS)) and not choice.get("message")
 
 
 def tidy_choices(choices: list[Any], n: int) -> list[dict[str, Any]]:

@@ -85,9 +85,9 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         if not in_order(choice, n):
             return _facts_of_odd_choices(chunk, choices, n)
     facts = _facts_in_order(choices, usage)
-    if usage is None and "usageMetadata" in chunk and (facts.finish or not choices):
-        if (usage := usage_of(chunk)) is not None:
-            return facts._replace(usage=read_usage(usage), usage_only=not choices)
+    if "usageMetadata" in chunk and usage is None and (facts.finish or not choices):
+        usage = usage_of(chunk)
+        return facts if usage is None else facts._replace(usage=read_usage(usage), usage_only=not choices)
     return facts
 
 

@@ -90,10 +90,8 @@ class ChatEnding:
     @property
     def runs_a_tool(self) -> bool:
         """Whether a choice ended in order to call a tool, without a call: then the upstream calls one of its own."""
-        for index in self._finished:
-            if self.reasons[index] in _CALLING_REASONS and index not in self._calling:
-                return True
-        return False
+        calling = [index for index in self._finished if self.reasons[index] in _CALLING_REASONS]
+        return bool(calling) and not self._calling.keys() >= {*calling}
 
     def take(self, chunk: dict[str, Any], facts: ChunkFacts) -> bool:
         """Take the next chunk. Returns whether it says more than has been said: content, or the reason of a choice
@@ -112,16 +110,21 @@ class ChatEnding:
         for index in facts.calling:
             if index not in self._calling:
                 self._calling[index] = _kind_of_call(chunk)
-        news = facts.meaningful
-        for index in facts.finish:
+        if facts.usage is not None:
+            self._usage, self._read = usage_of(chunk), facts.usage
+        news = self._ends(facts) if facts.finish else False
+        return news or facts.meaningful
+
+    def _ends(self, facts: ChunkFacts) -> bool:
+        """Take the reasons of a chunk. Returns whether any choice had none before."""
+        news = False
+        for index, reason in facts.finish.items():
             news = news or index not in self.reasons
             self._seen |= {index}
-            self.reasons[index] = facts.finish[index]
+            self.reasons[index] = reason
             self._unreasoned -= {index}
             if index not in facts.speaking or index not in self._spoke_on:
                 self._finished |= {index}
-        if facts.usage is not None:
-            self._usage, self._read = usage_of(chunk), facts.usage
         return news
 
     def _speaks(self, index: int) -> None:

@@ -23,11 +23,11 @@ _QUOTED = {name: b'"%b"' % name.encode() for name in (*_TEXTS, "arguments")}
 class PlainText(NamedTuple):
     """What the text of a plain chunk is of.
 
-    ``index``: the choice. ``name``: the field of its delta, or "arguments". ``call``: the call whose arguments they
+    ``choice``: its index. ``name``: the field of its delta, or "arguments". ``call``: the call whose arguments they
     are, as it came.
     """
 
-    index: int
+    choice: int
     name: str
     call: dict[str, Any] | None = None
 

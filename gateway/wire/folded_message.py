@@ -26,12 +26,13 @@ class FoldedMessage:
     ``offered``: the names of the request's tools, if known.
     """
 
-    __slots__ = ("_said", "_stated", "_stated_calls", "_stated_first")
+    __slots__ = ("_offered", "_said", "_stated", "_stated_calls", "_stated_first")
 
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
+        self._offered = offered
         self._said = _Deltas(offered)
         self._stated: list[dict[str, Any]] = []  # each whole message but its calls
-        self._stated_calls = _Calls(offered)
+        self._stated_calls: _Calls | None = None
         self._stated_first = False
 
     def add_text(self, text: str) -> None:
@@ -52,14 +53,15 @@ class FoldedMessage:
         """Take a ``message``."""
         if not self._stated:
             self._stated_first = self._said.message().get("content") in _NOTHING
+        calls = self._stated_calls = self._stated_calls or _Calls(self._offered)
         alone = _Deltas()
-        alone.add({name: value for name, value in message.items() if not self._stated_calls.take(name, value, True)})
+        alone.add({name: value for name, value in message.items() if not calls.take(name, value, True)})
         self._stated.append(alone.message())
 
     def result(self) -> dict[str, Any]:
         """The message as OpenAI writes it, unknown fields included."""
         message, made, made_once = self._said.message(), *self._said.calls.result()
-        if self._stated:
+        if self._stated_calls is not None:
             message = _with(message, _united(self._stated), stated_first=self._stated_first)
             stated, stated_once = self._stated_calls.result()
             made, made_once = _with_calls(made, stated), made_once or stated_once

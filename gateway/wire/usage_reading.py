@@ -116,7 +116,7 @@ def usage_for_clients(stated: dict[str, Any], usage: Usage) -> dict[str, Any]:
 
 def usage_of(document: Mapping[str, Any]) -> Any:
     """What an answer or a chunk says under ``usage``, or under Google's name for it."""
-    return document.get("usage") or (document["usageMetadata"] if "usageMetadata" in document else None)
+    return document.get("usage") or document.get("usageMetadata")
 
 
 def tier_in(document: Mapping[str, Any]) -> str | None:

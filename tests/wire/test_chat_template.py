@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -105,7 +106,7 @@ def test_padding_may_be_of_any_length(letters: str) -> None:
     for write in (orjson.dumps, lambda given: json.dumps(given).encode()):
         template = taught(write({**chunk("Hello"), "obfuscation": "abc"}))
 
-        def padded(text: str, letters: str) -> bytes:
+        def padded(text: str, letters: str, write: Callable[[Any], bytes] = write) -> bytes:
             return write({**chunk(text), "obfuscation": letters})
 
         data = padded(" world", letters)
@@ -147,6 +148,21 @@ def test_an_event_that_looks_like_two_is_left_to_the_parser() -> None:
                     for event in [event + b"\n\n" if event else b""]
                 )
                 assert (learned(example).texts(broken) is None) == (place < 3)
+
+
+def test_an_event_that_lacks_what_stands_before_its_padding_is_left_to_the_parser() -> None:
+    template = learned({**chunk("Hello"), "obfuscation": "abc"})
+    events = as_events(*({**chunk(text), "obfuscation": "abc"} for text in "xyz"))
+    start, end = events.find(b'y"'), events.find(b'"abc"', events.find(b'y"'))
+    for between in (b'y",', b"y"):
+        assert template.texts(events[:start] + between + events[end:]) is None
+
+
+def test_events_that_together_look_like_texts_are_left_to_the_parser() -> None:
+    template = learned(chunk("Hello"))
+    events = as_events(chunk("FIRST"), chunk("b"), chunk("LAST"))
+    assert template.texts(events) == ["FIRST", "b", "LAST"]
+    assert template.texts(events.replace(b"FIRST", b'a",["b').replace(b"LAST", b'x"],"y')) is None
 
 
 def test_padding_elsewhere_is_a_field_like_any_other() -> None:
