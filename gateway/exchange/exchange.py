@@ -21,13 +21,13 @@ from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
+from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
 from gateway.runtime.off_loop import off_loop
-from gateway.server.client import Client
 from gateway.server.request import STATUS_CLIENT_GONE
 from gateway.translate.commands import Conversation
 

@@ -31,10 +31,10 @@ from gateway.core.types import (
 )
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
+from gateway.exchange.client import Client
 from gateway.exchange.services import Services, Snapshot
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.off_loop import off_loop
-from gateway.server.client import Client
 from gateway.translate.commands import Conversation
 from gateway.upstream.result_fetch import FetchAllowance
 

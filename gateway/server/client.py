@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.core.errors import OPENAI_ERRORS, ErrorForm, GatewayError
-from gateway.core.headers import Headers
+from gateway.core.headers import Header, Headers
 from gateway.server.headers import error_headers
 from gateway.server.request import Request
 from gateway.server.response_head import CHUNKED, CLOSE, EVENT_STREAM, JSON_TYPE, response_head
@@ -58,6 +58,7 @@ class Client:
         "_every",
         "_flow",
         "_held_headers",
+        "_label",
         "_on_gone",
         "_owed",
         "_streaming",
@@ -91,7 +92,9 @@ class Client:
         self._bodiless = request.method == "HEAD"
         self._streaming = self._chunked = False
         self._owed: int | None = None  # bytes of a body of known length that are still to come
+        self.error_form: ErrorForm = OPENAI_ERRORS
         self._held_headers: Callable[[], Headers] | None = None
+        self._label: Callable[[], bytes | None] | None = None
         self._beat = b""
         self._every = 0.0
         self._beat_timer: asyncio.TimerHandle | None = None
@@ -148,7 +151,7 @@ class Client:
             self._connection.transport.write(head + body)
         else:
             self._connection.transport.write(head)
-            await self._write_in_turns(body)
+            await self.write(body)
         if not self.gone:
             self._finish()
 
@@ -221,8 +224,8 @@ class Client:
             return
         self.hush()
         if not self.started:
-            held = () if self._held_headers is None else self._held_headers()
-            await self.error(error, (*held, *headers))
+            held = self._held_headers
+            await self.error(error, headers if held is None else (*held(), *headers))
         elif self._streaming:
             await self.stream_error(error)
         elif self._beat == _SPACE:
@@ -233,11 +236,23 @@ class Client:
 
     # An answer that is held
 
-    def hold(self, *, stream: bool, heartbeat: float, headers: Callable[[], Headers]) -> None:
+    def hold(
+        self,
+        *,
+        stream: bool,
+        heartbeat: float,
+        headers: Callable[[], Headers],
+        bare: bool = False,
+        label: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
         """Begin to hold an answer. ``stream``: the client asked for events. ``heartbeat``: seconds between the spaces
-        before a whole answer, or 0. ``headers``: asked for when the head goes out; ``release`` forgets it.
+        before a whole answer, or 0. ``headers``: asked for when the head goes out. ``bare``: the answer is a sound or a
+        text, around which nothing may stand. ``label``: asked for its content type then; None for that of events, or
+        of a document. ``release`` forgets both.
         """
-        self._held_headers = headers
+        self._held_headers, self._label = headers, label
+        if bare:
+            return
         if stream:
             self._beat, self._every, first = _COMMENT, PING_EVERY, HOLD
         else:
@@ -256,8 +271,7 @@ class Client:
         if self.started or self.gone:
             await self.write(data)
             return
-        head = self._open(200, (STREAM, *self._headers_of_held()))
-        self._streaming = True
+        head = self._open_held(STREAM)
         if len(data) <= AT_ONCE:
             self._put(data, head)
         else:
@@ -274,8 +288,7 @@ class Client:
             await self.write(answer)
             await self.finish()
         else:
-            held = () if self._held_headers is None else self._held_headers()
-            await self.respond(status, (*held, *headers), answer)
+            await self.respond(status, (*self._headers_of_held(), *headers), answer)
 
     def hush(self) -> None:
         """No comment, or space, comes any more."""
@@ -287,10 +300,18 @@ class Client:
         """Forget what was held, which refers back to who held it."""
         if self._beat_timer is not None:
             self.hush()
-        self._held_headers = None
+        self._held_headers = self._label = None
 
-    def _headers_of_held(self) -> Headers:
-        return () if self._held_headers is None else self._held_headers()
+    def _headers_of_held(self, usual: Header | None = None) -> Headers:
+        """``usual``: its content type, if its label says no other."""
+        headers = () if self._held_headers is None else self._held_headers()
+        label = None if self._label is None else self._label()
+        kind = usual if label is None else (b"content-type", label)
+        return headers if kind is None else (kind, *headers)
+
+    def _open_held(self, usual: Header | None) -> bytes:
+        self._streaming = self._beat == _COMMENT
+        return self._open(200, self._headers_of_held(usual))
 
     def _keep_alive(self) -> None:
         """The head, if that is not out, and a beat; a client that has bytes still to take needs none."""
@@ -300,9 +321,7 @@ class Client:
         if self.started:
             self._put(self._beat)
         else:
-            self._streaming = self._beat == _COMMENT
-            kind = (STREAM,) if self._streaming else ()
-            self._put(self._beat, self._open(200, (*kind, *self._headers_of_held())))
+            self._put(self._beat, self._open_held(STREAM if self._beat == _COMMENT else None))
 
     # Inside: nothing here waits
 
@@ -368,12 +387,3 @@ class Client:
         """Return when the client takes more, or is gone."""
         while self._flow.writing_paused and not self.gone:
             await self._flow.drain()
-
-    async def _write_in_turns(self, body: bytes) -> None:
-        """Write megabytes in parts, between which everything else has its turn; no more once the client has left."""
-        with memoryview(body) as view:
-            for start in range(0, len(body), AT_ONCE):
-                await (self._flow.drain() if self._flow.writing_paused else asyncio.sleep(0))
-                if self.gone:
-                    return
-                self._connection.transport.write(bytes(view[start : start + AT_ONCE]))

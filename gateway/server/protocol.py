@@ -71,7 +71,8 @@ class ServerProtocol(asyncio.Protocol):
         self._head_began = False
         self._head_raw = 0  # bytes of a head that has not ended yet, by segments
         self._segment = 0  # bytes of the segment being parsed
-        self._fields = 0  # headers of the present request
+        self._fields: dict[bytes, bytes] | None = None  # those of the request, while its head is read
+        self._room = 0  # for so many more headers
         self._framing: BodyFraming | None = None  # of a body in chunks
         self._ignoring_upgrade = self._still_sending = False
         self._offer_dropped = False  # the head is being read once more, without its offer
@@ -164,9 +165,10 @@ class ServerProtocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._stage is not HEAD:
             raise malformed_request("a request was sent before the last one was answered")
-        self._request = Request(self, self._peer)
+        self._request = request = Request(self, self._peer)
+        self._fields = request.fields
+        self._room = self._limits.header_count
         self._framing = None
-        self._fields = 0
 
     def on_url(self, url: bytes) -> None:
         assert self._request is not None
@@ -175,19 +177,19 @@ class ServerProtocol(asyncio.Protocol):
             raise headers_too_large(f"a URL longer than {self._limits.url} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        request = self._request
-        if request is None or self._stage is not HEAD:
+        fields = self._fields
+        if fields is None:
             if self._framing is not None:
                 self._framing.trailer_came(self._limits.header_count)
             return  # a trailer must add nothing to a request that already runs
-        self._fields += 1
-        if self._fields > self._limits.header_count:
-            raise headers_too_large(f"more than {self._limits.header_count} headers")
         name = name.lower()
-        if name in request.fields:
-            request.repeated.append((name, value))
-        else:
-            request.fields[name] = value
+        if name not in fields:
+            fields[name] = value
+        elif self._request is not None:
+            self._request.repeated.append((name, value))
+        self._room -= 1
+        if self._room < 0:
+            raise headers_too_large(f"more than {self._limits.header_count} headers")
 
     def on_headers_complete(self) -> None:
         request = self._request
@@ -212,7 +214,7 @@ class ServerProtocol(asyncio.Protocol):
             raise gateway_overloaded()
         self._watchdog.rest()
         self._head_began = False
-        self._stage = BODY
+        self._stage, self._fields = BODY, None
         if b"expect" in fields:
             request.expects_continue = expects_continue(request)
         if b"transfer-encoding" in fields:

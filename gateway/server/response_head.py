@@ -35,9 +35,12 @@ NEVER = frozenset(
 """Headers that no answer takes over from what made it."""
 
 EVENT_STREAM = b"text/event-stream"
-_OF_EVENT_STREAMS = (
-    b"cache-control: no-cache, no-transform\r\n"
-    b"x-accel-buffering: no\r\n"  # nginx would hold events back
+_OF_EVENT_STREAMS = b"".join(
+    b"%b: %b\r\n" % pair
+    for pair in (
+        (b"cache-control", b"no-cache, no-transform"),
+        (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    )
 )
 
 

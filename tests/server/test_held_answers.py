@@ -25,12 +25,12 @@ class Held:
     head goes out, not before.
     """
 
-    def __init__(self, *, stream: bool, heartbeat: float = 0.0) -> None:
+    def __init__(self, *, stream: bool, heartbeat: float = 0.0, **more: Any) -> None:
         self.request = request_of(method="POST")
         self.connection: Any = self.request.connection
         self.client = client_of(self.request)
         self.attempts = 0
-        self.client.hold(stream=stream, heartbeat=heartbeat, headers=self.headers)
+        self.client.hold(stream=stream, heartbeat=heartbeat, headers=self.headers, **more)
 
     def headers(self) -> Headers:
         return ((b"x-gateway-attempts", b"%d" % self.attempts),)
@@ -243,3 +243,52 @@ class TestWholeAnswers:
         await held.client.fail(internal_error())
         response, body, ended = held.read()
         assert (response.status_code, body.lstrip(b" "), ended) == (200, internal_error().body(), True)
+
+
+class TestWhatNothingMayStandAround:
+    """A sound, or a text."""
+
+    def bare(self, *, stream: bool) -> Held:
+        return Held(stream=stream, heartbeat=SOON, bare=True, label=lambda: b"audio/mpeg")
+
+    @pytest.mark.usefixtures("soon")
+    @pytest.mark.parametrize("stream", [False, True])
+    async def test_gets_its_own_label_and_no_beats(self, stream: bool) -> None:
+        held = self.bare(stream=stream)
+        await asyncio.sleep(3 * SOON)
+        assert held.connection.written == b""
+        if stream:
+            await held.client.emit(b"sound", True)
+            await held.client.complete(None)
+        else:
+            await held.client.complete(b"sound")
+        assert (held.body, held.fields[b"content-type"]) == (b"sound", b"audio/mpeg")
+        assert b"cache-control" not in held.fields
+
+    async def test_is_cut_off_by_an_error_behind_its_head(self) -> None:
+        held = self.bare(stream=True)
+        await held.client.emit(b"half a sound", True)
+        await held.client.fail(internal_error())
+        assert (held.read()[1:], held.connection.cut) == ((b"half a sound", False), True)
+
+    async def test_is_a_true_status_before_that(self) -> None:
+        held = self.bare(stream=True)
+        await held.client.fail(internal_error())
+        assert (held.read()[0].status_code, held.fields[b"content-type"]) == (500, b"application/json")
+
+
+async def test_a_handler_may_choose_how_its_client_is_told_of_errors() -> None:
+    class Shouting:
+        def body(self, error: Any) -> bytes:
+            return b"NO"
+
+        def last_event(self, error: Any) -> bytes:
+            return b"event: NO\n\n"
+
+    whole, stream = Held(stream=False), Held(stream=True)
+    whole.client.error_form = stream.client.error_form = Shouting()
+    await whole.client.fail(internal_error())
+    assert whole.body == b"NO"
+    await stream.client.emit(ONE, True)
+    await stream.client.fail(internal_error())
+    assert stream.body == ONE + b"event: NO\n\n"
