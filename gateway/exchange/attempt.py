@@ -137,7 +137,7 @@ class Attempt:
         self._sink = sink
         self._errands = errands
         self._interrupter = interrupter
-        self._clock = services.clock
+        self._now = services.clock.monotonic
         self._loop = interrupter.loop
         self.timers = AttemptTimers(plan, deadline, interrupter.loop, interrupter.interrupt)
         self._response: Response | None = None
@@ -261,13 +261,13 @@ class Attempt:
     async def _run_errand(self, command: Command) -> Result:
         assert self._errands is not None
         if type(command) is Sleep:
-            started = self._clock.monotonic()
+            started = self._now()
             await self._errands.rest(command.seconds, command.wakeup)
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
         elif type(command) is Fetch:
-            started = self._clock.monotonic()
+            started = self._now()
             data = await self._errands.fetch(command.url)
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
             return data
         elif type(command) is Keep:
             return await self._errands.keep(command.data)
@@ -293,7 +293,7 @@ class Attempt:
         upstream, credential = self._plan.target.upstream, self._plan.credential
         self.bytes_out += len(command.body)
         self.timers.sent(command.within, whole=command.whole)
-        started = self._clock.monotonic()
+        started = self._now()
         try:
             response = await self._interrupter.wait(
                 self._pool.request(
@@ -309,7 +309,7 @@ class Attempt:
             )
         finally:
             self.timers.rest()
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
         self._response = response
         self.timers.head_came()
         return response.head
@@ -321,12 +321,12 @@ class Attempt:
         assert self._response is not None
         self.timers.content_came(self._conversation.progress)
         self.timers.watch(awaiting)
-        started = self._clock.monotonic()
+        started = self._now()
         try:
             data = await self._interrupter.wait(self._response.receive())
         finally:
             self.timers.rest()
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
         self.timers.byte_came()
         return data
 
@@ -338,17 +338,16 @@ class Attempt:
         self._stream = stream
         while not stream.over:
             self.timers.watch(stream.awaiting)
-            started, self._relaying = self._clock.monotonic(), 0.0
+            started, self._relaying = self._now(), 0.0
             try:
                 await self._interrupter.wait(self._response.hand_over(self._pass))
             finally:
                 self.timers.rest()
-                self.waited += self._clock.monotonic() - started - self._relaying
+                self.waited += self._now() - started - self._relaying
             if self._heavy is not None:
                 heavy, self._heavy = self._heavy, None
                 self._owed = await off_loop(stream.feed, heavy)
-                self.timers.byte_came()
-                self.timers.content_came(stream.progress)
+                self.timers.taken(stream.progress)
             if self._owed:
                 owed, self._owed = self._owed, b""
                 await self._carry_out(Emit(owed))
@@ -357,15 +356,14 @@ class Attempt:
         """Pass a piece of the body on. False if the stream is over, the piece takes long, or the client must be waited
         for.
         """
-        stream, timers, clock = self._stream, self.timers, self._clock
+        stream, timers = self._stream, self.timers
         assert stream is not None
         if stream.is_heavy(data):
             self._heavy = data
             return False
-        started = clock.monotonic()
+        started = self._now()
         due = stream.feed(data)
-        timers.byte_came()
-        timers.content_came(stream.progress)
+        timers.taken(stream.progress)
         if due and not self._sink.emit_now(due):
             self._owed = due
             return False
@@ -373,7 +371,7 @@ class Attempt:
             return False
         if stream.awaiting is not timers.awaiting:
             timers.watch(stream.awaiting)
-        self._relaying += clock.monotonic() - started
+        self._relaying += self._now() - started
         return True
 
 

@@ -95,6 +95,13 @@ class AttemptTimers:
         """A piece of the body came."""
         self._last_byte = self._loop.time()
 
+    def taken(self, progress: int) -> None:
+        """A piece of the body came and was taken at once (``byte_came``, ``content_came``)."""
+        self._last_byte = self._loop.time()
+        if progress != self._progress:
+            self._progress = progress
+            self._last_progress = self._last_byte
+
     def content_came(self, progress: int) -> None:
         """The last piece of the body brought content, if ``progress``, the count of its pieces, has grown."""
         if progress != self._progress:

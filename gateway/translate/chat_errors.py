@@ -45,13 +45,13 @@ def judge_in_band(
     return judged(outcome, error, wishes, context.target.cost_class)
 
 
-def ended_early(phase: Phase, *, begun: bool) -> Outcome:
+def ended_early(phase: Phase, *, begun: bool, lacks: str = "a finish reason") -> Outcome:
     """The outcome of a stream that was closed properly, but before its end.
 
-    ``begun``: whether any of it had come.
+    ``begun``: whether any of it had come. ``lacks``: what would have ended it.
     """
     if phase is Phase.FORWARDED:
-        return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
+        return Outcome("sse_truncated", phase, 200, detail=f"the stream ended without {lacks}")
     slug = "sse_cut_early" if begun else "sse_empty"
     return Outcome(slug, phase, 200, detail="the stream ended before any content")
 

@@ -29,7 +29,7 @@ from typing import Protocol
 from gateway.core.billing_terms import USUAL_TERMS, Terms
 from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
-from gateway.wire.answer_head import Head
+from gateway.wire.answer_head import Head as Head
 from gateway.wire.sse import ENOUGH_TO_TELL
 
 _MOST_BLANKS = 1 << 16

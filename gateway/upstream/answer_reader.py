@@ -53,6 +53,7 @@ class AnswerReader:
         "_head_only",
         "_head_pieces",
         "_head_room",
+        "_head_start",
         "_keep_alive",
         "_parser",
         "_spoiled",
@@ -77,6 +78,8 @@ class AnswerReader:
         """
         self._head_only = head_only
         self._head_room = self._head_limit
+        self._head_pieces.clear()
+        self._head_start = 0  # in these pieces, behind heads of 1xx
         self.head: Head | None = None
         self._framing_bytes = 0
         self.complete = False
@@ -123,18 +126,21 @@ class AnswerReader:
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         status = self._parser.get_status_code()
-        came = b"".join(self._head_pieces).lstrip(b"\r\n")
+        came, start = b"".join(self._head_pieces), self._head_start
         self._head_pieces.clear()
-        end = came.index(b"\r\n\r\n") + 2
-        head = Head(status, lines=came[:end])
+        while came[start] in b"\r\n":  # the parser skips these
+            start += 1
+        end = came.index(b"\r\n\r\n", start) + 2
+        head = Head(status, lines=came[start:end])
         # A content-length beside it, or a second one, the parser refuses itself.
         encodings = head.count(b"transfer-encoding")
-        if encodings and (encodings > 1 or not _CHUNKED.search(came, 0, end)):
+        if encodings and (encodings > 1 or not _CHUNKED.search(came, start, end)):
             raise _Refused("a transfer-encoding other than one 'chunked'")
         if status < 200:
             if status < 100 or status == 101:
                 raise _Refused(f"status {status}, which was not asked for")
-            self._head_pieces.append(came[end + 2 :])
+            self._head_pieces.append(came)
+            self._head_start = end + 2
             return
         self.head = head
         # The parser knows of 204 and 304 that no body follows. Of a HEAD it does not, and waits for one: the answer is

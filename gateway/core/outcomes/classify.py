@@ -18,7 +18,7 @@ from gateway.core.outcomes.foreign_pages import (
     cloudflare_outcome,
     content_type,
     is_cloudflare,
-    is_html,
+    is_web_page,
     ray_of,
 )
 from gateway.core.outcomes.missing_model import names_a_missing_model
@@ -142,7 +142,7 @@ def _judge_error(
     now: float,
     redact: Redact | None,
 ) -> Outcome:
-    html = not is_json and is_html(headers, body)
+    html = not is_json and is_web_page(headers, body)
     made_by_cloudflare = is_cloudflare(headers, body, document, html=html, host=source.host)
     if made_by_cloudflare and (status >= 500 or status in CF_EDGE_REFUSALS):
         return cloudflare_outcome(status, headers, now)
@@ -248,7 +248,7 @@ def _unreadable(status: int, headers: HeaderLookup, body: bytes) -> Outcome | No
         return Outcome("bad_encoding", Phase.UNKNOWN, status, detail="an encoding that was not asked for")
     if not body or body.isspace():
         return Outcome("empty_response", Phase.ANSWERED, status, detail="an empty body")
-    if is_html(headers, body):
+    if is_web_page(headers, body):
         return Outcome("bad_content_type", Phase.UNKNOWN, status, detail=f"an HTML page{ray_of(headers)}")
     return None
 

@@ -48,8 +48,8 @@ def is_cloudflare(headers: HeaderLookup, body: bytes, document: object, *, html:
     return isinstance(document, dict) and "ray_id" in document and "error_code" in document
 
 
-def is_html(headers: HeaderLookup, body: bytes) -> bool:
-    """Whether an answer is a page for people."""
+def is_web_page(headers: HeaderLookup, body: bytes) -> bool:
+    """Whether an answer is a page for a browser, by its label or its first bytes."""
     if content_type(headers).startswith((b"text/html", b"application/xhtml")):
         return not body[:64].lstrip().startswith((b"{", b"["))  # JSON is JSON under any label
     return _HTML_START.match(body[:512]) is not None
