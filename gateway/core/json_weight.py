@@ -52,7 +52,7 @@ def read_json(data: bytes, most: int = MOST_MEMBERS) -> Any:
 
     Raises ValueError: TooHeavy before anything is parsed, orjson's own for what is no JSON.
     """
-    if too_heavy(data, most):
+    if 2 * len(data) > most and too_heavy(data, most):
         raise TooHeavy(f"more than {most} values and names")
     return loads(data)
 

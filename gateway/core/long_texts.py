@@ -35,13 +35,14 @@ _WRITTEN = re.compile(_FOUND.pattern.encode())
 
 def loads(data: bytes) -> Any:
     """The JSON in ``data``, as ``orjson.loads`` reads it; raises its JSONDecodeError."""
-    if len(data) >= LONG:
-        rest, texts = _without_long_texts(data)
-        if texts:
-            document, found = _with_texts(rest, texts)
-            if found == len(texts):
-                return document
-            # A name was long, or stood there twice, or the document has such places of its own.
+    if len(data) < LONG:
+        return orjson.loads(data)
+    rest, texts = _without_long_texts(data)
+    if texts:
+        document, found = _with_texts(rest, texts)
+        if found == len(texts):
+            return document
+        # A name was long, or stood there twice, or the document has such places of its own.
     return long_lists.loads(data)
 
 

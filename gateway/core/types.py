@@ -256,8 +256,8 @@ class Route:
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     ``aliases``: other names by which clients ask for the model.
     ``ended``: targets that are left out because their last day is over.
-    ``named``: the model itself, for what clients are told and for the books; metrics have ``model``, as configured.
-    ``chats_only``: whether all its targets take chats.
+    ``named``: the model itself, for clients and books; metrics have ``model``, as configured. ``operations``: of its
+        targets.
     """
 
     model: str
@@ -269,11 +269,11 @@ class Route:
     ended: tuple[Target, ...] = ()
     context: int | None = None
     named: str = field(init=False, repr=False, compare=False)
-    chats_only: bool = field(init=False, repr=False, compare=False)
+    operations: frozenset[OperationName] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "named", self.asked or self.model)
-        object.__setattr__(self, "chats_only", all(target.operation == "chat" for target in self.targets))
+        object.__setattr__(self, "operations", frozenset([target.operation for target in self.targets]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ from gateway.wire.client_json import nested_too_deeply, object_of_any_depth
 from gateway.wire.default_model import with_default_model
 from gateway.wire.named_ids import NamedId
 
+_CHAT = frozenset({"chat"})
+
 
 class ChatOrders:
     """What turns chats into operations, whatever API they were asked by.
@@ -72,7 +74,7 @@ class ChatOrders:
         if model in orders.flux_models or model in orders.task_models:
             flux = flux_fields(asked.body, orders.own_fields(model))
         operation = ChatOperation(work)
-        if not route.chats_only:
+        if not route.operations <= _CHAT:
             route = await self._offer_images(operation, route, flux)
         if asked.slow:
             await off_loop(work.work_out, route.targets)

@@ -173,6 +173,11 @@ class ChatOperation:
         self.supports = _CHAT | part.supports
 
     @property
+    def event_limit(self) -> int:
+        """Bytes of one event of an upstream's stream."""
+        return self.chat.event_limit
+
+    @property
     def notes(self) -> Sequence[str]:
         return self._images.notes if self._images is not None else ()
 

@@ -84,7 +84,6 @@ class Client:
         self.loop = connection.loop
         self.keep_alive = keep_alive
         self.cors: Headers = ()
-        self.error_form: ErrorForm = OPENAI_ERRORS
         self.status = 0
         self.started = self.finished = self.gone = self.stalled = False
         self.refusal: GatewayError | None = None

@@ -27,6 +27,7 @@ from gateway.wire.field_checks import (
     wrong_value,
 )
 from gateway.wire.usual_chat import UnusualPart, unusual_part
+from gateway.wire.writable import dump_json
 
 _LONG = 4 << 20
 """Bytes from which on a request is not written in one call: of less it takes 3 ms at most."""
@@ -50,7 +51,7 @@ class ChatRequest:
     ``n``: how many choices.
     ``max_output_tokens``: the client's bound for each choice; None without one.
     ``body``: the request as sent; it is shared by all attempts and never changed.
-    ``size``: bytes of the request; 0 if it does not matter.
+    ``size``: bytes of the request, or more.
     ``slow``: whether others would wait while it is worked on, for its size or the number of its members.
     ``withheld``: the names in it that go to no upstream but to those that are configured to get them.
     ``long_texts``: whether a text in it may be megabytes long.
@@ -90,8 +91,9 @@ class ChatRequest:
 def parse_chat_request(
     body: dict[str, Any], size: int = 0, *, slow: bool = False, long_texts: bool = False
 ) -> ChatRequest:
-    """Check a client's request, of ``size`` bytes. Null stands for an absent field. ``slow`` and ``long_texts`` are as
-    in ``ChatRequest``.
+    """Check a client's request. Null stands for an absent field.
+
+    ``size``: bytes of the body that it was read from; 0 to count them. ``slow``, ``long_texts``: as in ``ChatRequest``.
 
     ``stream_options`` without ``stream`` are left out: clients send them always, and a whole answer has its usage.
 
@@ -119,7 +121,7 @@ def parse_chat_request(
         unusual=unusual,
         withheld=() if unusual.usual else _withheld(body),
         continuous_usage=bool(options and options.get("continuous_usage_stats")),
-        size=size,
+        size=size or len(dump_json(body)),
         slow=slow,
         long_texts=long_texts,
     )
