@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from gateway.billing import alert_client
+from gateway.billing import alerts as budget_alerts
 from gateway.billing.alerts import PAUSES, AlertSender, signature
 from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
