@@ -215,6 +215,7 @@ def not_made_here(kind: str, id: str, param: str) -> ClientError:
     what = kind.replace("_", " ")
     instead = {
         "file": " Files are not kept here: send the file itself, or a link.",
+        "conversation": " Conversations are not kept here: go on by 'previous_response_id'.",
         "audio": " A sound is known while its answer says, and until this gateway starts anew; its transcript can be "
         "sent as text.",
     }.get(kind, "")

@@ -14,7 +14,8 @@ from typing import Any
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
 from gateway.core.json_weight import LONG
-from gateway.core.outcomes.classify import is_web_page, read_success
+from gateway.core.outcomes.classify import read_success
+from gateway.core.outcomes.foreign_pages import is_web_page
 from gateway.core.outcomes.refused_wish import judged
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.asked_cost import asked_cost
