@@ -28,6 +28,7 @@ from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import Reloaded, read_for_reload
+from gateway.app.responses import build_responses, response_routes
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
 from gateway.billing.usage import parse_period, usage_rows
@@ -41,7 +42,7 @@ from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.auth import Authenticator
-from gateway.endpoints.chat import ChatEndpoint
+from gateway.endpoints.chat import ChatEndpoint, ChatOrders
 from gateway.endpoints.front_page import front_page_routes
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
@@ -111,6 +112,7 @@ class Gateway:
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
+        self._responses = build_responses(services, store, lambda: self.config)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -168,6 +170,7 @@ class Gateway:
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
+        services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -257,6 +260,7 @@ class Gateway:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await self.services.budgets.alerts.close()
+        await self._responses.written()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
@@ -265,16 +269,21 @@ class Gateway:
 
     async def _listen(self) -> None:
         services, config = self.services, self.config
+        door = self._door()
+        hot, ordinary = response_routes(
+            door, ChatOrders(door, lambda: self._desk), self._responses, lambda: self.config.responses.store
+        )
 
         def opened() -> bool:
             return not self._requires_key()
 
         cors = CrossOrigin(opened, lambda: self.config.cors_origins)
         main = Dispatch(
-            self._hot_routes(),
+            {**self._hot_routes(), **hot},
             [
                 *health_routes(self._not_ready),
                 *model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
+                *ordinary,
                 *read_task_routes(self._door(), lambda: self.config.upstreams),
                 *kept_image_routes(self._images.open),
                 *webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),

@@ -20,9 +20,7 @@ class TranslatedOperation:
     ``chat``: the same as a chat, which tells no costs and asks for no chunk of usage.
     ``presenter``: makes the writer of one attempt's answer.
     ``route``: the path of the route, as metrics and books name it. ``tells_cost``: as in ChatOperation.
-    ``remarks``: what the client is to be told in ``x-gateway-note``.
-
-    It is also the ErrorForm of a stream that has begun: the newest attempt's presenter ends it.
+    ``remarks``: what the client is to be told in ``x-gateway-note``; asked for when the head goes out.
     """
 
     def __init__(
@@ -32,7 +30,7 @@ class TranslatedOperation:
         *,
         route: str,
         tells_cost: bool,
-        remarks: Sequence[str] = (),
+        remarks: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._chat = chat
         self._presenter = presenter
@@ -75,7 +73,7 @@ class TranslatedOperation:
 
     @property
     def notes(self) -> Sequence[str]:
-        return (*self._remarks, *self._chat.notes)
+        return (*self._remarks(), *self._chat.notes)
 
     @property
     def prepares(self) -> bool:

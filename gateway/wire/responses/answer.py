@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import orjson
-
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.writable import dump_json
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
@@ -189,6 +188,6 @@ def _number(value: Any) -> int:
     return value if type(value) is int else 0
 
 
-def as_stored(response: Mapping[str, Any]) -> bytes:
-    """The JSON of a response."""
-    return orjson.dumps(response)
+def as_stored(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
+    """The JSON of a response, or of items."""
+    return dump_json(value, heavy=True)

@@ -160,6 +160,16 @@ class Messages:
             )
         self._turns.append(_Turn({"role": "user", "content": SUMMARY_OF_BEFORE + summary}))
 
+    def _picture(self, item: Mapping[str, Any], where: str) -> None:
+        """A picture that was made before: what a chat is shown comes from its user."""
+        result = _text(item, "result", where)
+        kind = item.get("output_format") or "png"
+        link = result if result.startswith(("https:", "data:")) else f"data:image/{kind};base64,{result}"
+        shown = {"type": "image_url", "image_url": {"url": link}}
+        self._turns.append(
+            _Turn({"role": "user", "content": [{"type": "text", "text": "The picture that was made:"}, shown]})
+        )
+
 
 _TAKEN: Mapping[str, Callable[[Messages, Mapping[str, Any], str], None]] = {
     "message": Messages._message,
@@ -168,9 +178,37 @@ _TAKEN: Mapping[str, Callable[[Messages, Mapping[str, Any], str], None]] = {
     "function_call_output": Messages._output,
     "custom_tool_call_output": Messages._output,
     "reasoning": Messages._reasoning,
+    "image_generation_call": Messages._picture,
     "compaction": Messages._compacted,
     "compaction_summary": Messages._compacted,
 }
+
+
+def kept_items(items: Sequence[Any], prefix: str) -> list[dict[str, Any]]:
+    """The items of an input as they are kept: each with an id and a status, a message's text as a part.
+
+    ``prefix``: begins the ids of those that have none.
+    """
+    kept = []
+    for place, item in enumerate(items):
+        if is_reference(item):
+            continue
+        item = {"type": "message", **item}
+        if item["type"] == "message":
+            item.setdefault("status", "completed")
+            if isinstance(text := item.get("content"), str):
+                kind = "output_text" if item.get("role") == "assistant" else "input_text"
+                item["content"] = [{"type": kind, "text": text}]
+        id = item.pop("id", None)
+        kept.append({"id": id if isinstance(id, str) and id else f"{_prefix(item)}_{prefix}i{place:02x}", **item})
+    return kept
+
+
+_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc"}
+
+
+def _prefix(item: Mapping[str, Any]) -> str:
+    return _PREFIXES.get(str(item["type"]), "item")
 
 
 def is_reference(item: Any) -> bool:
@@ -188,7 +226,9 @@ def _content(content: Any, where: str) -> Any:
         return content
     if not isinstance(content, list):
         raise wrong_type(where, "a string or an array of parts", content)
-    return [_part(part, f"{where}[{place}]") for place, part in enumerate(content)]
+    parts = [_part(part, f"{where}[{place}]") for place, part in enumerate(content)]
+    # A text alone is what every upstream takes.
+    return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
 
 
 def _part(part: Any, where: str) -> dict[str, Any]:
@@ -297,7 +337,7 @@ def as_items(given: Any) -> list[Any]:
     if given is None:
         return []
     if isinstance(given, str):
-        return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
+        return [{"type": "message", "role": "user", "content": given}]
     an_array(given, "input")
     return list(given)
 

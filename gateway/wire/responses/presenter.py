@@ -24,6 +24,17 @@ from gateway.wire.usage_reading import tier_in
 from gateway.wire.writable import dump_json
 
 _OPENING = ("created", "in_progress")
+QUEUED = ("created", "queued")
+"""The first events of a response that is made in the background."""
+
+
+def queued_events(facts: ResponseFacts) -> tuple[dict[str, Any], bytes]:
+    """A response that waits for its turn, and the events that say so."""
+    telling = ResponseTelling(facts)
+    telling.state.status = "queued"
+    for name in QUEUED:
+        response = telling.response(name)
+    return response, telling.due()
 
 
 class ResponsePresenter:
@@ -86,6 +97,10 @@ class ResponsePresenter:
         for choice in completion["choices"][:1]:
             self._take({**choice, "delta": choice.get("message"), "message": None}, whole=True)
         return dump_json(self._conclude(usage, cost), heavy=True)
+
+    def so_far(self) -> dict[str, Any]:
+        """The response as it stands."""
+        return self._telling.now()
 
     def _open(self) -> None:
         opening, self._opening = self._opening, ()

@@ -61,7 +61,7 @@ _WITHOUT_EFFECT = ("access_programs", "background_options", "context_management"
 
 _NOT_PASSED = frozenset(
     {
-        *_CHECKED,
+        *(_CHECKED.keys() - {"model"}),
         *_WITHOUT_EFFECT,
         *("input", "instructions", "conversation", "prompt", "tools", "tool_choice", "messages", "n"),
     }

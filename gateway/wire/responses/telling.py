@@ -76,7 +76,7 @@ class ResponseTelling:
         message = self._message
         return "".join(message.texts) if message is not None and message.kind == "output_text" else ""
 
-    def event(self, name: str, **fields: Any) -> None:
+    def event(self, name: str, /, **fields: Any) -> None:
         """Write an event of this name, which is completed by ``response.``."""
         if self._silent:
             return
@@ -87,10 +87,14 @@ class ResponseTelling:
 
     def response(self, name: str) -> dict[str, Any]:
         """Write an event that has the whole response, as it stands. Returns the response."""
-        self.state.output = self._output
-        response = response_object(self._facts, self.state)
+        response = self.now()
         self.event(name, response=response)
         return response
+
+    def now(self) -> dict[str, Any]:
+        """The response as it stands."""
+        self.state.output = self._output
+        return response_object(self._facts, self.state)
 
     # What the model thinks
 

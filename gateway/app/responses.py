@@ -1,0 +1,46 @@
+"""The Responses API of a running gateway: the answers that it keeps, and its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.routing import Route
+
+from gateway.config import Config
+from gateway.endpoints.admission import Admission
+from gateway.endpoints.chat import ChatOrders
+from gateway.endpoints.responses.background import Background
+from gateway.endpoints.responses.compact import COMPACT_PATH, CompactResponse
+from gateway.endpoints.responses.count import COUNT_PATH, CountInputTokens
+from gateway.endpoints.responses.create import CreateResponse
+from gateway.endpoints.responses.desk import ResponsesDesk
+from gateway.endpoints.responses.stored import StoredResponses
+from gateway.exchange.services import Services
+from gateway.responses.kept import KeptResponses
+from gateway.server.dispatch import RouteHandler
+from gateway.stores.base import Store
+from gateway.wire.responses.request import RESPONSES_PATH
+
+
+def build_responses(services: Services, store: Store, config: Callable[[], Config]) -> KeptResponses:
+    """The answers that are kept. ``config``: the one in force."""
+
+    def limits() -> tuple[float, int]:
+        responses = config().responses
+        return responses.keep, responses.keep_max
+
+    return KeptResponses(store.responses, services.clock, services.log, services.tasks, limits)
+
+
+def response_routes(
+    admission: Admission, orders: ChatOrders, kept: KeptResponses, keeps: Callable[[], bool]
+) -> tuple[dict[str, dict[str, RouteHandler]], list[Route]]:
+    """The routes that are found by the exact path, and the others. ``keeps``: whether answers are kept."""
+    desk = ResponsesDesk(admission, orders, kept, keeps)
+    background = Background(admission.services)
+    hot: dict[str, dict[str, RouteHandler]] = {
+        RESPONSES_PATH: {"POST": CreateResponse(desk, background)},
+        COMPACT_PATH: {"POST": CompactResponse(desk)},
+        COUNT_PATH: {"POST": CountInputTokens(desk)},
+    }
+    return hot, StoredResponses(desk, background).routes

@@ -1,0 +1,100 @@
+"""``POST /v1/responses/compact``: a conversation, summed up by the model into one item that later requests may send."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.types import Receive, Scope
+
+from gateway.core.errors import GatewayError
+from gateway.core.types import Usage
+from gateway.endpoints.admission import is_sdk_retry
+from gateway.endpoints.responses.desk import ResponsesDesk
+from gateway.endpoints.translated import TranslatedOperation
+from gateway.exchange.exchange import Exchange
+from gateway.server.downstream import Downstream
+from gateway.server.request_facts import facts_of
+from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.chat_pieces import pieces_of
+from gateway.wire.responses.answer import usage_object
+from gateway.wire.responses.compaction import COMPACT, compacted
+from gateway.wire.responses.errors import ResponsesErrors
+from gateway.wire.responses.items import kept_items
+from gateway.wire.responses.request import RESPONSES_PATH
+from gateway.wire.writable import dump_json
+
+COMPACT_PATH = RESPONSES_PATH + "/compact"
+
+
+class CompactResponse:
+    """The handler of the route."""
+
+    def __init__(self, desk: ResponsesDesk) -> None:
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+        client.error_form = ResponsesErrors()
+        desk = self._desk
+        services = desk.admission.services
+        asked, key = await desk.read(scope, receive, _whole)
+        chat = await desk.as_chat(asked, key)
+        messages = [*chat.chat.body["messages"], {"role": "user", "content": COMPACT}]
+        request = replace(chat.chat, body={**chat.chat.body, "messages": messages})
+        chat_operation, route = await desk.orders.operation(request, (), key, tells_cost=False)
+        id, created = desk.new_id(), services.clock.wall_ns() // 1_000_000_000
+        items = kept_items([*chat.before, *chat.items], id.removeprefix("resp_"))
+        operation = TranslatedOperation(
+            chat_operation,
+            lambda: _CompactionPresenter(id, created, items),
+            route=COMPACT_PATH,
+            tells_cost=services.snapshot.cost_in_answers,
+            remarks=lambda: [f"ignored: {', '.join(chat.ignored)}"] if chat.ignored else [],
+        )
+        facts = facts_of(scope)
+        facts.counted = True
+        model = asked.request.model
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope), asked=model)
+        await exchange.run()
+        facts.error = exchange.refusal
+
+
+class _CompactionPresenter:
+    """The writer of a compaction, which is always whole. ``items``: what was summed up."""
+
+    def __init__(self, id: str, created: int, items: Sequence[dict[str, Any]]) -> None:
+        self._id = id
+        self._created = created
+        self._items = items
+
+    def whole(self, completion: dict[str, Any], usage: Usage, cost: AnswerCost | None) -> bytes:
+        """The compaction."""
+        message = completion["choices"][0].get("message") or {}
+        summary = "".join(piece.text for piece in pieces_of(message) if piece.kind == "text")
+        output = compacted(self._items, summary, self._id)
+        told = {"id": self._id, "object": "response.compaction", "created_at": self._created, "output": output}
+        return dump_json({**told, "usage": usage_object(usage, cost)}, heavy=True)
+
+    def chunk(self, chunk: dict[str, Any]) -> bytes:
+        return b""
+
+    def alive(self) -> bytes:
+        return b""
+
+    def end(self, usage: Usage, cost: AnswerCost | None) -> bytes:
+        return b""
+
+    def failed(self, error: GatewayError) -> bytes:
+        return b""
+
+
+def _whole(body: dict[str, Any]) -> dict[str, Any]:
+    """The request without what only an answer has: it is summed up without tools, in plain text."""
+    kept = {name: value for name, value in body.items() if name not in _OF_ANSWERS}
+    return {**kept, "store": False}
+
+
+_OF_ANSWERS = frozenset(
+    {"stream", "background", "store", "tools", "tool_choice", "parallel_tool_calls", "text", "top_logprobs", "include"}
+)

@@ -1,0 +1,220 @@
+"""What the routes of the Responses API share: a body becomes a chat, with what it goes on from."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope
+
+from gateway.core.errors import not_made_here
+from gateway.core.json_weight import is_slow
+from gateway.core.types import VirtualKey
+from gateway.endpoints.admission import Admission
+from gateway.endpoints.chat import ChatOrders
+from gateway.endpoints.json_body import read_long
+from gateway.responses.kept import KeptResponses
+from gateway.runtime.off_loop import off_loop
+from gateway.server.body import read_body
+from gateway.server.headers import request_too_large
+from gateway.server.request_facts import facts_of
+from gateway.stores.response_records import StoredResponse
+from gateway.wire.chat_request import ChatRequest, parse_chat_request
+from gateway.wire.client_json import loads_object
+from gateway.wire.default_model import with_default_model
+from gateway.wire.named_ids import NamedId, ids_in_fields
+from gateway.wire.responses.answer import ResponseFacts, as_stored
+from gateway.wire.responses.items import is_reference, kept_items
+from gateway.wire.responses.presenter import ResponsePresenter
+from gateway.wire.responses.request import ResponsesRequest, chat_document, read_request
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that has been read. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+
+    request: ResponsesRequest
+    size: int
+    ids: list[NamedId]
+    slow: bool
+
+
+@dataclass(slots=True)
+class AskedChat:
+    """A request as a chat. ``items``: its own input, references resolved. ``before``: what came before it."""
+
+    chat: ChatRequest
+    before: list[Any]
+    items: list[Any]
+    ignored: list[str]
+
+
+class ResponsesDesk:
+    """``keeps``: whether answers are kept under the configuration in force."""
+
+    def __init__(
+        self, admission: Admission, orders: ChatOrders, kept: KeptResponses, keeps: Callable[[], bool]
+    ) -> None:
+        self.admission = admission
+        self.orders = orders
+        self.kept = kept
+        self._keeps = keeps
+
+    async def read(
+        self, scope: Scope, receive: Receive, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+    ) -> tuple[Asked, VirtualKey]:
+        """The request and its key, authenticated. ``alter``: is given the body before it is checked."""
+        admission = self.admission
+        services = admission.services
+        key = admission.authenticate(scope)
+        began = asyncio.get_running_loop().time()
+        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+
+        def read(body: bytes) -> Asked:
+            document = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
+            request = read_request(document, keeps=self._keeps())
+            return Asked(request, len(body), [*ids_in_fields(document)], is_slow(body))
+
+        asked = await read_long(services, key.name, body, read)
+        key = admission.recheck(scope, key, began)
+        facts_of(scope).model = asked.request.model
+        return asked, key
+
+    async def as_chat(self, asked: Asked, key: VirtualKey) -> AskedChat:
+        """The request as a chat, with all that it goes on from and refers to.
+
+        Raises ClientError 404 for what is not this key's, 400 for what a chat cannot have.
+        """
+        self._check(asked.ids, key)
+        request, size = asked.request, asked.size
+        before: list[Any] = []
+        if request.previous is not None:
+            chain = await self.kept.before(key.name, request.previous)
+            size += sum(len(record.answer) + len(record.input) for record in chain)
+            if size > self.admission.services.snapshot.body_limit:
+                raise request_too_large(self.admission.services.snapshot.body_limit)
+            before = items_of(chain)
+        items = await self._resolved(request.items, key)
+        slow = asked.slow or size > 2 * asked.size
+
+        def make() -> tuple[ChatRequest, list[str]]:
+            document, ignored = chat_document(request, before, items)
+            return parse_chat_request(document, size, slow=slow), ignored
+
+        chat, ignored = await off_loop(make) if slow else make()
+        return AskedChat(chat, before, items, ignored)
+
+    def _check(self, ids: Sequence[NamedId], key: VirtualKey) -> None:
+        """Raise ClientError 404 for what the request names and is not this key's; responses and items are looked up
+        later.
+        """
+        services = self.admission.services
+        now = services.clock.wall_ns() / 1_000_000_000
+        for named in ids:
+            if named.param == "previous_response_id" or (named.kind == "item" and named.param.startswith("input[")):
+                continue
+            if named.kind != "audio" or not services.made_ids.knows(key.name, named.id, now):
+                raise not_made_here(named.kind, named.id, named.param)
+
+    async def _resolved(self, items: Sequence[Any], key: VirtualKey) -> list[Any]:
+        named = {str(item.get("id")) for item in items if is_reference(item)}
+        found = await self.kept.items(key.name, named)
+        resolved = []
+        for place, item in enumerate(items):
+            if is_reference(item):
+                id = str(item.get("id"))
+                if id not in found:
+                    raise not_made_here("item", id, f"input[{place}].id")
+                item = found[id]
+            resolved.append(item)
+        return resolved
+
+    def new_id(self) -> str:
+        """The id of a new response."""
+        return f"resp_{self.admission.services.new_id()}{secrets.token_hex(8)}"
+
+
+class Answering:
+    """The answer of one request on its way: who writes it, what is to be noted of it, where it is kept.
+
+    ``first``: the first events, and the number of the first of them; None for those of every response.
+    """
+
+    def __init__(self, desk: ResponsesDesk, asked: Asked, chat: AskedChat, key: VirtualKey, *, streamed: bool) -> None:
+        services = desk.admission.services
+        request = asked.request
+        self._desk = desk
+        self._chat = chat
+        self._key = key.name
+        self._request = request
+        self._streamed = streamed
+        self._newest: ResponsePresenter | None = None
+        self.opening: tuple[tuple[str, ...], int] | None = None
+        self.on_begin: Callable[[], None] = _nothing
+        self.cancelled = False
+        self.events: Callable[[], bytes] = bytes
+        self._at_ns = services.clock.wall_ns()
+        self.facts = ResponseFacts(
+            id=desk.new_id(),
+            created_at=self._at_ns // 1_000_000_000,
+            model=request.model,
+            asked=request.asked,
+            now=lambda: services.clock.wall_ns() / 1_000_000_000,
+            offered=request.offered,
+            summarized=request.summarized,
+        )
+
+    def presenter(self) -> ResponsePresenter:
+        """A writer for the next attempt."""
+        if self.opening is None:
+            presenter = ResponsePresenter(self.facts, self.keep, streamed=self._streamed)
+        else:
+            opening, number = self.opening
+            presenter = ResponsePresenter(
+                self.facts, self.keep, streamed=self._streamed, opening=opening, number=number
+            )
+        self._newest = presenter
+        self.on_begin()
+        return presenter
+
+    def so_far(self) -> dict[str, Any] | None:
+        """The response as it stands; None before the first attempt."""
+        return None if self._newest is None else self._newest.so_far()
+
+    def remarks(self) -> list[str]:
+        """What the client is to be told of fields without effect."""
+        ignored = [*self._chat.ignored]
+        if self._request.summarized and (self._newest is None or not self._newest.thought):
+            ignored.append("reasoning.summary")
+        return [f"ignored: {', '.join(ignored)}"] if ignored else []
+
+    def keep(self, response: Mapping[str, Any]) -> None:
+        """Keep the response as it is now, unless nothing is to be kept."""
+        if not self._request.store or self.cancelled:
+            return
+        items = kept_items(self._chat.items, self.facts.id.removeprefix("resp_"))
+        self._desk.kept.keep(
+            StoredResponse(
+                id=self.facts.id,
+                key=self._key,
+                at_ns=self._at_ns,
+                previous=self._request.previous,
+                answer=as_stored(response),
+                input=as_stored(items),
+                events=self.events(),
+                items=(*(item["id"] for item in items), *(item["id"] for item in response["output"])),
+            )
+        )
+
+
+def items_of(chain: Sequence[StoredResponse]) -> list[Any]:
+    """The items of responses, each one's input before its output."""
+    return [item for record in chain for item in (*orjson.loads(record.input), *orjson.loads(record.answer)["output"])]
+
+
+def _nothing() -> None:
+    """Nothing waits for the first attempt."""
