@@ -10,7 +10,6 @@ import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel
 
-from .conftest import StartGateway
 from .harness import PROMPT, Rig
 
 WORDS = f"Sandbox ✓ This is a simulated answer; no model was asked. You said: {PROMPT}"

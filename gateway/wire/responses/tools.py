@@ -14,6 +14,14 @@ from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_type, wrong_value
 
 _OWN = ("function", "custom")
+_OPENAIS = frozenset(
+    {
+        *("web_search", "web_search_preview", "file_search", "code_interpreter", "computer_use", "mcp", "shell"),
+        *("computer_use_preview", "computer", "image_generation", "local_shell", "apply_patch", "tool_search"),
+    }
+)
+"""Tools that OpenAI carries out, or describes, itself."""
+
 _CHOICES = ("auto", "none", "required")
 _OF_A_FUNCTION = ("name", "description", "parameters", "strict")
 _MODES = ("auto", "required")
@@ -111,9 +119,10 @@ def _name(fields: Mapping[str, Any], where: str) -> str:
 def _not_a_chats(param: str, kind: Any) -> ClientError:
     if not isinstance(kind, str):
         return wrong_type(param, "a string", kind) if kind is not None else missing(param)
+    why = "is one of OpenAI's own" if kind.partition("_20")[0] in _OPENAIS else "is none that a chat can have"
     return invalid_request(
-        f"The tool '{shorten(kind)}' is carried out by OpenAI's own Responses only; here a model can be offered "
-        "functions and custom tools. A target with 'operation: responses' passes it on.",
+        f"The tool '{shorten(kind)}' {why}; here a model can be offered functions and custom tools. A target with "
+        "'operation: responses' passes it on.",
         param=param,
         code="unsupported_tool",
     )
