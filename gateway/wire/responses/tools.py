@@ -17,7 +17,15 @@ _OWN = ("function", "custom")
 _OPENAIS = frozenset(
     {
         *("web_search", "web_search_preview", "file_search", "code_interpreter", "computer_use", "mcp", "shell"),
-        *("computer_use_preview", "computer", "image_generation", "local_shell", "apply_patch", "tool_search"),
+        *(
+            "computer_use",
+            "computer_use_preview",
+            "computer",
+            "image_generation",
+            "local_shell",
+            "apply_patch",
+            "tool_search",
+        ),
     }
 )
 """Tools that OpenAI carries out, or describes, itself."""
