@@ -119,7 +119,7 @@ class ResponsePresenter:
         probable = logprobs.get("content") if isinstance(logprobs, dict) else None
         self._take_delta(delta, probable if isinstance(probable, list) else [], whole=whole)
         if isinstance(message := choice.get("message"), dict):
-            self._take_delta(self._news_of(message), [], whole=True)
+            self._take_delta(self._news_of(message, beside=bool(delta.get("content"))), [], whole=True)
         self._finish = choice.get("finish_reason") or self._finish
 
     def _take_delta(self, delta: dict[str, Any], logprobs: list[Any], *, whole: bool) -> None:
@@ -140,11 +140,17 @@ class ResponsePresenter:
         for call, arguments in self._calls.take(delta, whole=whole):
             telling.call(call, arguments)
 
-    def _news_of(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What a whole message says that was not said before: some upstreams send all so far in each chunk."""
+    def _news_of(self, message: dict[str, Any], *, beside: bool) -> dict[str, Any]:
+        """What a whole message says that was not said before: some upstreams send all so far in each chunk.
+
+        ``beside``: it stands beside a delta, which it may only repeat.
+        """
         content, said = message.get("content"), self._telling.text
-        if isinstance(content, str) and said and content.startswith(said):
-            return {**message, "content": content[len(said) :]}
+        if isinstance(content, str) and said:
+            if beside and said.endswith(content):
+                return {**message, "content": None}
+            if content.startswith(said):
+                return {**message, "content": content[len(said) :]}
         return message
 
     def _conclude(self, usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
