@@ -173,7 +173,7 @@ def _as_chat(body: dict[str, Any]) -> tuple[dict[str, Any], list[str], frozenset
         chat["stream"] = True
     if (most := body.get("max_output_tokens")) is not None:
         chat["max_completion_tokens"] = most
-    tools = chat_tools(body["tools"], body["model"]) if body.get("tools") else []
+    tools = chat_tools(body["tools"], body["model"]) if body.get("tools") is not None else []
     _choose(chat, body, tools)
     _shape(chat, body)
     _reason(chat, body, ignored)
