@@ -38,16 +38,16 @@ class Talk:
 
     def __init__(self, case: Path, *, stream: bool) -> None:
         self.request: ResponsesRequest = read_request({**asked(case), "stream": stream})
-        document, _ = chat_document(self.request, [], self.request.items)
+        document = chat_document(self.request, [], self.request.items)
         chat = ChatConversation(
-            parse_chat_request(document),
+            parse_chat_request(document.body),
             replace(attempt_context(BILLED)),
             count=len,
             input_tokens=lambda: INPUT_TOKENS,
         )
         facts = ResponseFacts(
-            "resp_0", NOW, self.request.model, self.request.asked, lambda: NOW + 1, self.request.offered,
-            summarized=self.request.summarized,
+            "resp_0", NOW, self.request.model, self.request.asked, lambda: NOW + 1, document.tools.names,
+            document.tools.spaced, document.tools.searches, summarized=self.request.summarized,
         )  # fmt: skip
         self.ended: list[Any] = []
         self.presenter = ResponsePresenter(facts, self.ended.append, streamed=stream)

@@ -30,7 +30,8 @@ from gateway.wire.named_ids import NamedId, ids_in_fields
 from gateway.wire.responses.answer import ResponseFacts, as_stored
 from gateway.wire.responses.items import is_reference, kept_items
 from gateway.wire.responses.presenter import ResponsePresenter
-from gateway.wire.responses.request import ResponsesRequest, chat_document, read_request
+from gateway.wire.responses.request import ResponsesRequest, chat_document, fields_that_count, read_request
+from gateway.wire.responses.tools import ChatTools
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class AskedChat:
     chat: ChatRequest
     before: list[Any]
     items: list[Any]
+    tools: ChatTools
     ignored: list[str]
 
 
@@ -77,7 +79,7 @@ class ResponsesDesk:
         def read(body: bytes) -> Asked:
             document = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
             request = read_request(document, keeps=self._keeps())
-            return Asked(request, len(body), [*ids_in_fields(document)], is_slow(body))
+            return Asked(request, len(body), [*ids_in_fields(fields_that_count(document))], is_slow(body))
 
         asked = await read_long(services, key.name, body, read)
         key = admission.recheck(scope, key, began)
@@ -101,12 +103,12 @@ class ResponsesDesk:
         items = await self._resolved(request.items, key)
         slow = asked.slow or size > 2 * asked.size
 
-        def make() -> tuple[ChatRequest, list[str]]:
-            document, ignored = chat_document(request, before, items)
-            return parse_chat_request(document, size, slow=slow), ignored
+        def make() -> AskedChat:
+            document = chat_document(request, before, items)
+            chat = parse_chat_request(document.body, size, slow=slow)
+            return AskedChat(chat, before, items, document.tools, document.ignored)
 
-        chat, ignored = await off_loop(make) if slow else make()
-        return AskedChat(chat, before, items, ignored)
+        return await off_loop(make) if slow else make()
 
     def _check(self, ids: Sequence[NamedId], key: VirtualKey) -> None:
         """Raise ClientError 404 for what the request names and is not this key's; responses and items are looked up
@@ -164,7 +166,9 @@ class Answering:
             model=request.model,
             asked=request.asked,
             now=lambda: services.clock.wall_ns() / 1_000_000_000,
-            offered=request.offered,
+            offered=chat.tools.names,
+            spaced=chat.tools.spaced,
+            searches=chat.tools.searches,
             summarized=request.summarized,
         )
 

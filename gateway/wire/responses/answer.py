@@ -5,13 +5,14 @@ Every field that the API has is there, as its SDKs and strict readers of the Ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.folded_arguments import as_value
 from gateway.wire.writable import dump_json
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
@@ -55,7 +56,8 @@ class ResponseFacts:
 
     ``id``: begins with ``resp_``; the ids of its items are made of it. ``created_at``: Unix seconds.
     ``asked``: the fields that repeat what was asked. ``now``: Unix seconds.
-    ``offered``: the names of the tools. ``summarized``: thoughts are to stand in a summary.
+    ``offered``: the names of the tools. ``spaced``: of those in a namespace the chat's name → namespace and name.
+    ``searches``: the names of searches of tools. ``summarized``: thoughts are to stand in a summary.
     """
 
     id: str
@@ -64,7 +66,14 @@ class ResponseFacts:
     asked: Mapping[str, Any]
     now: Callable[[], float]
     offered: frozenset[str] = frozenset()
+    spaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    searches: Set[str] = frozenset()
     summarized: bool = False
+
+    def named(self, name: str) -> dict[str, str]:
+        """The name of a tool and, if it is in one, its namespace. ``name``: the chat's."""
+        spaced = self.spaced.get(name)
+        return {"name": name} if spaced is None else {"name": spaced[1], "namespace": spaced[0]}
 
     def item_id(self, kind: str, place: int) -> str:
         """The id of the item at this place. ``kind``: its prefix, such as ``msg``."""
@@ -154,12 +163,20 @@ def reasoning_item(id: str, status: str, words: str | None, *, summarized: bool)
     return item
 
 
-def call_item(id: str, status: str, kind: str, call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    """A call of a function or of a custom tool (``kind``)."""
-    item = {"id": id, "status": status, "call_id": call_id, "name": name}
+def call_item(
+    id: str, status: str, kind: str, call_id: str, named: Mapping[str, Any], arguments: str
+) -> dict[str, Any]:
+    """A call of a function or of a custom tool (``kind``). ``named``: its name and, if it is in one, its namespace."""
+    item = {"id": id, "status": status, "call_id": call_id, **named}
     if kind == "custom":
         return {**item, "type": "custom_tool_call", "input": arguments}
     return {**item, "type": "function_call", "arguments": arguments}
+
+
+def search_item(id: str, status: str, call_id: str, arguments: str) -> dict[str, Any]:
+    """A call for a search of tools, which the client carries out."""
+    item = {"id": id, "type": "tool_search_call", "status": status, "call_id": call_id, "execution": "client"}
+    return {**item, "arguments": as_value(arguments)}
 
 
 def picture_item(id: str, link: str) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from gateway.wire.responses.answer import (
     reasoning_item,
     refusal_part,
     response_object,
+    search_item,
     text_part,
 )
 from gateway.wire.responses.calls import BegunCall, FinalCall
@@ -193,33 +194,41 @@ class ResponseTelling:
     # What it calls
 
     def call(self, call: BegunCall, arguments: str) -> None:
-        """The next piece of a call's arguments."""
+        """The next piece of a call's arguments. A search of tools is told of when it is whole."""
+        if call.name in self._facts.searches:
+            return
         self._end_thought("completed")
         self._end_message("completed")
         told = self._calls.get(call.call_id)
         name, _, prefix = _TOLD_AS[call.kind]
         if told is None:
             told = self._calls[call.call_id] = self._begin(prefix)
-            self._add(call_item(told.id, "in_progress", call.kind, call.call_id, call.name, ""), told)
+            self._add(
+                call_item(told.id, "in_progress", call.kind, call.call_id, self._facts.named(call.name), ""), told
+            )
         if arguments:
             self.event(f"{name}.delta", item_id=told.id, output_index=told.index, delta=arguments)
 
     def end_call(self, call: FinalCall, status: str) -> None:
         """A call is whole. What was not told of its arguments yet is told now."""
+        if call.name in self._facts.searches:
+            self.show("tsc", search_item("", status, call.call_id, call.arguments))
+            return
         so_far = call.begun.so_far if call.begun is not None else ""
         rest = call.arguments.removeprefix(so_far) if call.arguments.startswith(so_far) else ""
         if rest or call.call_id not in self._calls:
             self.call(call.begun or BegunCall(call.call_id, call.kind, call.name), rest)
         told = self._calls.pop(call.call_id)
         name, field, _ = _TOLD_AS[call.kind]
+        named = self._facts.named(call.name)
         place = {"item_id": told.id, "output_index": told.index}
         self.event(
             f"{name}.done",
             **place,
-            **({"name": call.name} if call.kind == "function" else {}),
+            **({"name": named["name"]} if call.kind == "function" else {}),
             **{field: call.arguments},
         )
-        self._done(call_item(told.id, status, call.kind, call.call_id, call.name, call.arguments), told)
+        self._done(call_item(told.id, status, call.kind, call.call_id, named, call.arguments), told)
 
     # The end
 

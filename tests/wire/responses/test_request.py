@@ -20,8 +20,7 @@ CUSTOM: dict[str, Any] = {
 def chat(**fields: Any) -> dict[str, Any]:
     """A request with these fields, as a chat."""
     request = read_request({"model": "gpt-4o", "input": "Hi", **fields})
-    document, _ = chat_document(request, [], request.items)
-    return document
+    return chat_document(request, [], request.items).body
 
 
 def messages(*items: Any, **fields: Any) -> list[Any]:
@@ -31,7 +30,7 @@ def messages(*items: Any, **fields: Any) -> list[Any]:
 
 def ignored(**fields: Any) -> list[str]:
     request = read_request({"model": "gpt-4o", "input": "Hi", **fields})
-    return chat_document(request, [], request.items)[1]
+    return chat_document(request, [], request.items).ignored
 
 
 def refused(**fields: Any) -> tuple[int, str | None, str | None]:
