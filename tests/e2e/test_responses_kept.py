@@ -193,6 +193,63 @@ class TestTheBackground:
         assert (found.json()["status"], found.json()["error"]["code"]) == ("failed", "server_error")
 
 
+class TestIds:
+    @pytest.mark.parametrize(
+        ("fields", "param"),
+        [
+            ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
+            ({"input": [{"id": "msg_1"}]}, "input[0].id"),
+            ({"input": [{"type": "image_generation_call", "id": "ig_1"}]}, "input[0].id"),
+            (
+                {"input": [{"role": "user", "content": [{"type": "item_reference", "id": "msg_1"}]}]},
+                "input[0].content[0].id",
+            ),
+            (
+                {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-1"}]}]},
+                "input[0].content[0].file_id",
+            ),
+            (
+                {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file-1"}]}]},
+                "input[0].content[0].file_id",
+            ),
+            ({"conversation": "conv_1"}, "conversation"),
+            ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ],
+        ids=str,
+    )
+    async def test_what_was_not_made_here_is_not_there(self, rig: Rig, fields: dict[str, Any], param: str) -> None:
+        with pytest.raises(openai.NotFoundError) as missing:
+            await made(rig, **fields)
+        assert missing.value.param == param
+        assert rig.sandbox.requests == []
+
+    async def test_ids_in_what_goes_nowhere_are_no_ids(self, rig: Rig) -> None:
+        body = {"model": "gpt-4o", "input": PROMPT, "client_metadata": {"thread_id": "t"}, "metadata": {"file_id": "f"}}
+        answer = await rig.post(json.dumps(body).encode(), target="/v1/responses")
+        assert answer.status == 200
+        assert "client_metadata" in (answer.header("x-gateway-note") or "")
+        assert rig.sandbox.requests[0].json.keys() == {"model", "messages", "stream", "stream_options"}
+
+
+class TestBigAnswers:
+    @pytest.mark.parametrize("stream", [True, False])
+    async def test_what_is_written_in_a_thread_is_kept(self, rig: Rig, stream: bool) -> None:
+        rig.sandbox.script("huge_event;size=900000;after_events=3")
+        body = {"model": "gpt-4o", "input": PROMPT, "stream": stream}
+        answer = await rig.post(json.dumps(body).encode(), target="/v1/responses")
+        response = json.loads(answer.payloads[-1])["response"] if stream else answer.json()
+        assert len(response["output"][0]["content"][0]["text"]) > 500_000
+        found = await path(rig, "GET", f"/v1/responses/{response['id']}", ALICE)
+        assert found.json() == response
+
+    async def test_a_long_history_is_bounded_as_a_body_is(self, gateway: StartGateway) -> None:
+        rig = await gateway("limits: {body: 40KiB}")
+        first = await made(rig, input=f"{PROMPT} {'x' * 30_000}")
+        with pytest.raises(openai.APIStatusError) as refused:
+            await made(rig, input="y" * 20_000, previous_response_id=first.id)
+        assert refused.value.status_code == 413
+
+
 class TestNotes:
     async def test_what_has_no_effect_is_named(self, rig: Rig) -> None:
         body = {

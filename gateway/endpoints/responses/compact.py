@@ -21,7 +21,6 @@ from gateway.wire.chat_pieces import pieces_of
 from gateway.wire.responses.answer import usage_object
 from gateway.wire.responses.compaction import COMPACT, compacted
 from gateway.wire.responses.errors import ResponsesErrors
-from gateway.wire.responses.items import kept_items
 from gateway.wire.responses.request import RESPONSES_PATH
 from gateway.wire.writable import dump_json
 
@@ -43,11 +42,10 @@ class CompactResponse:
         messages = [*chat.chat.body["messages"], {"role": "user", "content": COMPACT}]
         request = replace(chat.chat, body={**chat.chat.body, "messages": messages})
         chat_operation, route = await desk.orders.operation(request, (), key, tells_cost=False)
-        id, created = desk.new_id(), services.clock.wall_ns() // 1_000_000_000
-        items = kept_items([*chat.before, *chat.items], id.removeprefix("resp_"))
+        created, items = services.clock.wall_ns() // 1_000_000_000, [*chat.before, *chat.items]
         operation = TranslatedOperation(
             chat_operation,
-            lambda: _CompactionPresenter(id, created, items),
+            lambda: _CompactionPresenter(chat.id, created, items),
             route=COMPACT_PATH,
             tells_cost=services.snapshot.cost_in_answers,
             remarks=lambda: [f"ignored: {', '.join(chat.ignored)}"] if chat.ignored else [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import orjson
 from starlette.types import Receive, Scope
 
 from gateway.core.errors import not_made_here
-from gateway.core.json_weight import is_slow
+from gateway.core.json_weight import LONG, is_slow
 from gateway.core.types import VirtualKey
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.chat import ChatOrders
@@ -33,6 +34,9 @@ from gateway.wire.responses.presenter import ResponsePresenter
 from gateway.wire.responses.request import ResponsesRequest, chat_document, fields_that_count, read_request
 from gateway.wire.responses.tools import ChatTools
 
+_LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
+"""The places of ids of what is kept here."""
+
 
 @dataclass(slots=True)
 class Asked:
@@ -46,11 +50,17 @@ class Asked:
 
 @dataclass(slots=True)
 class AskedChat:
-    """A request as a chat. ``items``: its own input, references resolved. ``before``: what came before it."""
+    """A request as a chat.
 
+    ``id``: of its response. ``before``: the items of what came before it. ``items``: those of its own input, as they
+    are kept. ``input``: the same as JSON; empty if nothing is to be kept.
+    """
+
+    id: str
     chat: ChatRequest
     before: list[Any]
-    items: list[Any]
+    items: list[dict[str, Any]]
+    input: bytes
     tools: ChatTools
     ignored: list[str]
 
@@ -93,20 +103,22 @@ class ResponsesDesk:
         """
         self._check(asked.ids, key)
         request, size = asked.request, asked.size
-        before: list[Any] = []
+        chain: Sequence[StoredResponse] = ()
         if request.previous is not None:
             chain = await self.kept.before(key.name, request.previous)
             size += sum(len(record.answer) + len(record.input) for record in chain)
             if size > self.admission.services.snapshot.body_limit:
                 raise request_too_large(self.admission.services.snapshot.body_limit)
-            before = items_of(chain)
         items = await self._resolved(request.items, key)
-        slow = asked.slow or size > 2 * asked.size
+        id, slow = self._new_id(), asked.slow or size > LONG
 
         def make() -> AskedChat:
+            before = items_of(chain)
             document = chat_document(request, before, items)
             chat = parse_chat_request(document.body, size, slow=slow)
-            return AskedChat(chat, before, items, document.tools, document.ignored)
+            own = kept_items(items, id.removeprefix("resp_"))
+            kept = as_stored(own) if request.store else b""
+            return AskedChat(id, chat, before, own, kept, document.tools, document.ignored)
 
         return await off_loop(make) if slow else make()
 
@@ -117,7 +129,7 @@ class ResponsesDesk:
         services = self.admission.services
         now = services.clock.wall_ns() / 1_000_000_000
         for named in ids:
-            if named.param == "previous_response_id" or (named.kind == "item" and named.param.startswith("input[")):
+            if _LOOKED_UP.fullmatch(named.param) is not None:
                 continue
             if named.kind != "audio" or not services.made_ids.knows(key.name, named.id, now):
                 raise not_made_here(named.kind, named.id, named.param)
@@ -135,8 +147,7 @@ class ResponsesDesk:
             resolved.append(item)
         return resolved
 
-    def new_id(self) -> str:
-        """The id of a new response."""
+    def _new_id(self) -> str:
         return f"resp_{self.admission.services.new_id()}{secrets.token_hex(8)}"
 
 
@@ -160,13 +171,14 @@ class Answering:
         self.cancelled = False
         self.events: Callable[[], bytes] = bytes
         self._at_ns = services.clock.wall_ns()
+        self._loop = asyncio.get_running_loop()
         self.facts = ResponseFacts(
-            id=desk.new_id(),
+            id=chat.id,
             created_at=self._at_ns // 1_000_000_000,
             model=request.model,
             asked=request.asked,
             now=lambda: services.clock.wall_ns() / 1_000_000_000,
-            offered=chat.tools.names,
+            offered=frozenset(chat.tools.names),
             spaced=chat.tools.spaced,
             searches=chat.tools.searches,
             summarized=request.summarized,
@@ -197,22 +209,25 @@ class Answering:
         return [f"ignored: {', '.join(ignored)}"] if ignored else []
 
     def keep(self, response: Mapping[str, Any]) -> None:
-        """Keep the response as it is now, unless nothing is to be kept."""
+        """Keep the response as it is now, unless nothing is to be kept. May be called in any thread."""
         if not self._request.store or self.cancelled:
             return
-        items = kept_items(self._chat.items, self.facts.id.removeprefix("resp_"))
-        self._desk.kept.keep(
-            StoredResponse(
-                id=self.facts.id,
-                key=self._key,
-                at_ns=self._at_ns,
-                previous=self._request.previous,
-                answer=as_stored(response),
-                input=as_stored(items),
-                events=self.events(),
-                items=(*(item["id"] for item in items), *(item["id"] for item in response["output"])),
-            )
+        record = StoredResponse(
+            id=self.facts.id,
+            key=self._key,
+            at_ns=self._at_ns,
+            previous=self._request.previous,
+            answer=as_stored(response),
+            input=self._chat.input,
+            events=self.events(),
+            items=tuple(item["id"] for item in (*self._chat.items, *response["output"])),
         )
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # a big answer is written in a thread
+            self._loop.call_soon_threadsafe(self._desk.kept.keep, record)
+        else:
+            self._desk.kept.keep(record)
 
 
 def items_of(chain: Sequence[StoredResponse]) -> list[Any]:

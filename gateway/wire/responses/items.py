@@ -233,9 +233,10 @@ def is_reference(item: Any) -> bool:
     """Whether an item only names another one, which is kept here."""
     if not isinstance(item, dict):
         return False
-    return item.get("type") == "item_reference" or (
-        item.get("type") is None and "role" not in item and isinstance(item.get("id"), str)
-    )
+    kind = item.get("type")
+    if kind == "image_generation_call":
+        return not item.get("result")
+    return kind == "item_reference" or (kind is None and "role" not in item and isinstance(item.get("id"), str))
 
 
 def _content(content: Any, where: str) -> Any:

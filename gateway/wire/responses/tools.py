@@ -66,6 +66,7 @@ class ChatTools:
 
     ``model``: as the client named it.
     ``spaced``: of those in a namespace the chat's name → their own. ``searches``: the names of searches.
+    ``names``: all.
     ``ignored``: what a chat cannot be told of them.
     """
 
@@ -73,6 +74,7 @@ class ChatTools:
     tools: list[dict[str, Any]] = field(default_factory=list)
     spaced: dict[str, SpacedName] = field(default_factory=dict)
     searches: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
     ignored: list[str] = field(default_factory=list)
 
     def add(self, tools: Any, where: str) -> None:
@@ -92,10 +94,6 @@ class ChatTools:
             else:
                 self._add(tool, within)
 
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset(str(tool[tool["type"]]["name"]) for tool in self.tools)
-
     def _add_namespace(self, space: Mapping[str, Any], where: str) -> None:
         namespace = _name(space, where)
         an_array(space.get("tools"), f"{where}.tools")
@@ -109,7 +107,9 @@ class ChatTools:
 
     def _add(self, tool: Mapping[str, Any], where: str) -> None:
         found = _chat_tool(tool, where, self.model, self.ignored)
-        if found[found["type"]]["name"] not in self.names:
+        name = str(found[found["type"]]["name"])
+        if name not in self.names:
+            self.names.add(name)
             self.tools.append(found)
 
 
