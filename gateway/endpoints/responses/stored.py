@@ -53,7 +53,7 @@ class StoredResponses:
         """The response; with ``stream=true`` its events, those after ``starting_after``."""
         key, id = self._asked(request)
         run = self._background.find(key, id)
-        if request.query_params.get("stream", "").lower() not in ("true", "1"):
+        if request.method == "HEAD" or request.query_params.get("stream", "").lower() not in ("true", "1"):
             return _json(run.now() if run is not None else await self._stored(key, id))
         first = _whole_number(request, "starting_after", -1, -1) + 1
         if run is not None:
@@ -82,7 +82,7 @@ class StoredResponses:
         if (run := self._background.find(key, id)) is not None:
             return _json(run.cancel())
         response = await self._stored(key, id)
-        if not response["background"]:
+        if not response.get("background"):
             raise invalid_request(
                 "Only a response that is made in the background can be cancelled.",
                 param="response_id",
