@@ -64,7 +64,7 @@ from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import AdminGuard, BrowserGuard
 from gateway.server.cors import CrossOrigin
-from gateway.server.dispatch import Dispatch, RouteHandler
+from gateway.server.dispatch import Dispatch, OwnRoutes
 from gateway.server.listener import RunningServer, url_for_this_machine, url_of
 from gateway.stores.base import Store
 from gateway.stores.engines import open_store
@@ -270,25 +270,25 @@ class Gateway:
     async def _listen(self) -> None:
         services, config = self.services, self.config
         door = self._door()
-        hot, ordinary = response_routes(
-            door, ChatOrders(door, lambda: self._desk), self._responses, lambda: self.config.responses.store
-        )
 
         def opened() -> bool:
             return not self._requires_key()
 
         cors = CrossOrigin(opened, lambda: self.config.cors_origins)
         main = Dispatch(
-            {**self._hot_routes(), **hot},
-            [
-                *health_routes(self._not_ready),
-                *model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                *ordinary,
-                *read_task_routes(self._door(), lambda: self.config.upstreams),
-                *kept_image_routes(self._images.open),
-                *webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
-                *front_page_routes(__version__, lambda: main.listed),
-            ],
+            {
+                **self._buying_routes(),
+                **health_routes(self._not_ready),
+                **model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
+                **response_routes(
+                    door, ChatOrders(door, lambda: self._desk), self._responses, lambda: self.config.responses.store
+                ),
+                **read_task_routes(self._door(), lambda: self.config.upstreams),
+                **kept_image_routes(self._images.open),
+                **webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
+                **front_page_routes(__version__, lambda: main.listed),
+            },
+            [],
             partial(_crashed, services.log),
             BrowserGuard(opened, lambda: (*self.config.hosts, config.listen.host), cors),
             cors,
@@ -312,8 +312,8 @@ class Gateway:
     def _door(self) -> Admission:
         return Admission(self.services, lambda: self._authenticator)
 
-    def _hot_routes(self) -> dict[str, dict[str, RouteHandler]]:
-        """What buys something: found by the exact path, ahead of everything else."""
+    def _buying_routes(self) -> OwnRoutes:
+        """What buys something."""
         door = self._door()
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, lambda: self._desk)},

@@ -5,12 +5,9 @@ A model that only makes images is served as well: the last user message is the o
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError
 from gateway.core.headers import noted
@@ -19,7 +16,7 @@ from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
-from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
+from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
@@ -29,8 +26,8 @@ from gateway.images.orders import ImageOrders
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.translate.chat_to_chat import ChatConversation
 from gateway.translate.commands import Conversation
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
@@ -207,8 +204,8 @@ class ChatOperation:
         return self._input_tokens
 
 
-class ChatOrders:
-    """What turns chats into operations, whatever API they were asked by.
+class ChatEndpoint:
+    """The handler of the route.
 
     ``image_orders``: returns the ones of the configuration in force.
     """
@@ -217,44 +214,47 @@ class ChatOrders:
         self._admission = admission
         self._image_orders = image_orders
 
-    async def operation(
-        self,
-        request: ChatRequest,
-        ids: Iterable[NamedId],
-        key: VirtualKey,
-        *,
-        tells_cost: bool,
-    ) -> tuple[ChatOperation, Route]:
-        """A chat as an operation, and its route at the prices of what it asks for.
-
-        ``ids``: what it names by an id. ``tells_cost``: as in ChatOperation.
-        Raises the errors of the model, of the ids and of the order.
-        """
+    async def __call__(self, request: Request, client: Client) -> None:
         admission = self._admission
         services = admission.services
+        key = admission.authenticate(request)
+        body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        asked, ids = await read_long(services, key.name, body, self._parse)
+        key = admission.recheck(request, key)
+        request.model = asked.model
         check_chat(ids, key, services)
-        route = admission.route(request.model, key, unlisted="chat")
+        route = admission.route(asked.model, key, unlisted="chat")
         flux = {}
         orders, model = self._image_orders(), route.named
         if model in orders.flux_models or model in orders.task_models:
-            flux = flux_fields(request.body, orders.own_fields(model))
+            flux = flux_fields(asked.body, orders.own_fields(model))
         operation = ChatOperation(
-            request,
-            request.size,
+            asked,
+            len(body),
             services.tokenizer.count,
             services.clock,
             services.log.redactor.words,
             max_output=route.max_output,
             context=route.context,
             event_limit=services.snapshot.event_limit,
-            tells_cost=tells_cost,
-            heard=remember_sounds(request.body, key, services),
+            tells_cost=services.snapshot.cost_in_answers,
+            heard=remember_sounds(asked.body, key, services),
         )
         if any(target.operation != "chat" for target in route.targets):
             route = await self._offer_images(operation, route, flux)
-        if request.slow:
+        if asked.slow:
             await off_loop(operation.work_out, route.targets)
-        return operation, route
+        again = is_sdk_retry(request)
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
+        request.counted = True
+        await exchange.run()
+        request.error = exchange.refusal
+
+    def _parse(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
+        models = self._admission.services.snapshot.default_models
+        document = with_default_model(loads_object(body), models, "chat")
+        request = parse_chat_request(document, len(body), slow=is_slow(body))
+        return request, ids_to_check(request.body)
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
         """Let targets that only make images serve the request. Returns the route at the prices of the order.
@@ -292,35 +292,3 @@ class ChatOrders:
             route,
             targets=tuple(one if one.operation == "chat" else next(order_at_prices) for one in route.targets),
         )
-
-
-class ChatEndpoint:
-    """The handler of the route. ``image_orders``: as in ChatOrders."""
-
-    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders]) -> None:
-        self._admission = admission
-        self._orders = ChatOrders(admission, image_orders)
-
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
-        admission = self._admission
-        services = admission.services
-        facts = facts_of(scope)
-        key = admission.authenticate(scope)
-        began = asyncio.get_running_loop().time()
-        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-        request, ids = await read_long(services, key.name, body, self._parse)
-        key = admission.recheck(scope, key, began)
-        facts.model = request.model
-        tells_cost = services.snapshot.cost_in_answers
-        operation, route = await self._orders.operation(request, ids, key, tells_cost=tells_cost)
-        again = is_sdk_retry(scope)
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
-        facts.counted = True
-        await exchange.run()
-        facts.error = exchange.refusal
-
-    def _parse(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
-        models = self._admission.services.snapshot.default_models
-        document = with_default_model(loads_object(body), models, "chat")
-        request = parse_chat_request(document, len(body), slow=is_slow(body))
-        return request, ids_to_check(request.body)

@@ -21,13 +21,13 @@ from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
-from gateway.exchange.delivery import Client, Delivery
+from gateway.exchange.client import Client
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
 from gateway.runtime.off_loop import off_loop
-from gateway.server.request_facts import STATUS_CLIENT_GONE
+from gateway.server.request import STATUS_CLIENT_GONE
 from gateway.translate.commands import Conversation
 
 READ_ON_SECONDS = 2.0
@@ -112,7 +112,7 @@ class Exchange:
         self._client = client
         self._sdk_retry = sdk_retry
         self._asked = asked
-        self._loop = asyncio.get_running_loop()
+        self._loop = client.loop
         self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
         self._account = Account(services, operation, route, key, client.request_id)
@@ -122,7 +122,6 @@ class Exchange:
         self._exact = False
         self._bounds: list[int] = []
         self._dearest: Target | None = None
-        self._delivery: Delivery | None = None
         self._responded = False
         self._on_response = on_response
 
@@ -193,20 +192,13 @@ class Exchange:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
 
     async def _serve(self) -> None:
-        delivery = Delivery(
-            self._client,
-            stream=self._stream,
-            heartbeat=self._snapshot.nonstream_heartbeat,
-            headers=self._headers,
-            tasks=self._services.tasks,
-        )
-        self._delivery = delivery
+        client = self._client
+        client.hold(stream=self._stream, heartbeat=self._snapshot.nonstream_heartbeat, headers=self._headers)
         error: GatewayError | None
         try:
-            error = await self._walk(delivery)
+            error = await self._walk()
         except ClientGone:
             self._account.settle(STATUS_CLIENT_GONE)
-            delivery.abandon()
             return
         except DrainOver:
             error = server_shutting_down(again=not self._account.sent)
@@ -215,28 +207,28 @@ class Exchange:
             error = self._services.budgets.final_error(error, reservation, self._key, self._route.named, self._why)
             cost = self._account.settle(error.status, error)
             if not self._responded:
-                await self._tell_error(delivery, error, _cost_header(cost))
+                await self._tell_error(error, _cost_header(cost))
             return
         served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
         conclude = partial(self._operation.conclude, served, self._account.charge)
         heavy = not self._stream and any(one.heavy for one in served)
         answer = await off_loop(conclude) if heavy else conclude()
-        cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
+        cost = self._account.settle(STATUS_CLIENT_GONE if client.gone else 200)
         if self._responded:
             return
         if answer is not None and self._stream:
-            await delivery.emit(answer, meaningful=True)
+            await client.emit(answer, meaningful=True)
             answer = None
-        await delivery.complete(answer, _cost_header(cost))
+        await client.complete(answer, _cost_header(cost))
 
-    async def _tell_error(self, delivery: Delivery, error: GatewayError, headers: Headers) -> None:
+    async def _tell_error(self, error: GatewayError, headers: Headers) -> None:
         try:
             async with asyncio.timeout(ERROR_TIMEOUT):
-                await delivery.fail(error, headers)
+                await self._client.fail(error, headers)
         except TimeoutError:
             self._client.abort()
 
-    async def _walk(self, delivery: Delivery) -> GatewayError | None:
+    async def _walk(self) -> GatewayError | None:
         """Walk all subrequests. None if any brought something; those that brought nothing are then forgotten."""
         context = ExchangeContext(
             services=self._services,
@@ -245,7 +237,6 @@ class Exchange:
             key=self._key,
             client=self._client,
             account=self._account,
-            delivery=delivery,
             deadline=self._loop.time() + self._patience(),
             sdk_retry=self._sdk_retry,
             respond=self._respond,
@@ -315,8 +306,7 @@ class Exchange:
     async def _respond(self, status: int, body: bytes) -> None:
         """Answer the client now, while the work goes on: from here on the request is over for all but the books."""
         self._responded = True
-        assert self._delivery is not None
-        await self._delivery.respond(status, body)
+        await self._client.complete(body, status=status)
         self._release_admission()
         if self._on_response is not None:
             self._on_response()
@@ -384,7 +374,7 @@ class Exchange:
             for subrequest in self._subrequests:
                 subrequest.retire()
             self._subrequests, self._brought = [], []
-            self._delivery = None
+            self._client.release()
 
 
 def _cost_header(cost: bytes | None) -> Headers:

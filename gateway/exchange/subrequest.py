@@ -31,7 +31,7 @@ from gateway.core.types import (
 )
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.delivery import Client, Delivery
+from gateway.exchange.client import Client
 from gateway.exchange.services import Services, Snapshot
 from gateway.runtime.interruption import Interrupter
 from gateway.translate.commands import Conversation
@@ -103,7 +103,6 @@ class ExchangeContext:
     key: VirtualKey
     client: Client
     account: Account
-    delivery: Delivery
     deadline: float
     sdk_retry: bool
     respond: Callable[[int, bytes], Awaitable[None]]
@@ -292,7 +291,7 @@ class Subrequest:
             if self._failover_plan is not None and self._plan is not None:
                 self._failover_plan.answering(self._plan, self._loop.time())
             self.committed = True
-        await around.delivery.emit(data, meaningful)
+        await around.client.emit(data, meaningful)
 
     def emit_now(self, data: bytes) -> bool:
         """The short way: content has gone out before and the client takes it."""

@@ -20,7 +20,7 @@ from tests.exchange.scripted import Response, play
 from tests.exchange.stage import CHAT, CHAT_ELSEWHERE, PIAPI, Stage, paid
 from tests.images.orders import FLUX, Presenter, desk
 
-from .gateway import admission, scope, sending
+from .gateway import admission, sent
 
 ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a bear"}]}
 STREAM = ((b"content-type", b"text/event-stream"),)
@@ -38,7 +38,7 @@ async def chat(stage: Stage, **fields: Any) -> Client:
     stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
     door, _ = admission(stage)
     endpoint = ChatEndpoint(door, lambda: desk({"gpt-4o": DEV} if stage.route.targets[0] is FLUX else {}))
-    await endpoint(scope(), sending(orjson.dumps({**ASKED, **fields})), cast("Any", stage.client))
+    await endpoint(sent(body=orjson.dumps({**ASKED, **fields})), stage.client)
     return stage.client
 
 

@@ -20,8 +20,8 @@ CUT = UpstreamFault(502, "upstream_error", "upstream_stream_interrupted", "The u
 def endpoint(answer):
     """An endpoint that has read its request before ``answer(client)`` begins."""
 
-    async def run(scope, receive, client):
-        await read_body(scope, receive, 1 << 20)
+    async def run(request, client):
+        await read_body(request, 1 << 20)
         await answer(client)
 
     return front_door(run)
@@ -75,7 +75,7 @@ async def test_a_stream_to_http_1_0_has_no_chunks_and_ends_with_the_connection(s
     """As nginx asks for by default; RFC 9112 §6.1 forbids chunks there."""
 
     async def answer(client):
-        await client.start(200, (SSE,), body_follows=True)
+        await client.start(200, (SSE,))
         if not client.write_now(b"data: 1\n\n"):
             await client.write(b"data: 1\n\n")
         await client.write(b"data: 2\n\n")
