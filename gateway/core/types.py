@@ -95,6 +95,8 @@ class Price:
     ``picture_tokens``: quality → the factor of OpenAI's formula for the output tokens of an image
         (core/pricing/picture_tokens.py), where images are billed by tokens.
     ``minimum``: nano-dollars a request that succeeded costs at least.
+    ``dearest_read``, ``dearest_output``: the highest price of any kind of token that is read, or made; worked out once
+        for all bounds. ``listed_tiers``: ``tiers`` with their names in lower case.
 
     None means unknown, 0 means free.
     """
@@ -116,6 +118,16 @@ class Price:
     long: LongContext | None = None
     tiers: Mapping[str, int] = field(default_factory=dict)
     estimated: bool = False
+    dearest_read: int = field(init=False, repr=False, compare=False)
+    dearest_output: int = field(init=False, repr=False, compare=False)
+    listed_tiers: Mapping[str | None, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        read = (self.input, self.cached_input, self.image_input, self.audio_input)
+        written = (self.output, self.image_output, self.audio_output)
+        object.__setattr__(self, "dearest_read", max(each or 0 for each in read))
+        object.__setattr__(self, "dearest_output", max(each or 0 for each in written))
+        object.__setattr__(self, "listed_tiers", {name.strip().lower(): each for name, each in self.tiers.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +256,8 @@ class Route:
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     ``aliases``: other names by which clients ask for the model.
     ``ended``: targets that are left out because their last day is over.
-    ``named``: the model itself, for what clients are told and for the books; metrics have ``model``, as configured.
+    ``named``: the model itself, for clients and books; metrics have ``model``, as configured. ``operations``: of its
+        targets.
     """
 
     model: str
@@ -256,9 +269,11 @@ class Route:
     ended: tuple[Target, ...] = ()
     context: int | None = None
     named: str = field(init=False, repr=False, compare=False)
+    operations: frozenset[OperationName] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "named", self.asked or self.model)
+        object.__setattr__(self, "operations", frozenset([target.operation for target in self.targets]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,15 +63,17 @@ class Admission:
             only models of the catalogue are served.
         """
         routes = self.services.snapshot.routes
-        route = routes.find(model)
-        if route is None and unlisted is not None:
-            route = routes.unlisted(model, unlisted)
+        route = routes.open_to(key.models, model)
         if route is None:
-            raise model_not_found(model)
-        if not routes.may_use(key.models, model, route):
-            raise model_not_allowed(model)
-        if (ended := ended_error(route, model)) is not None:
-            raise ended
+            route = routes.find(model)
+            if route is None and unlisted is not None:
+                route = routes.unlisted(model, unlisted)
+            if route is None:
+                raise model_not_found(model)
+            if not routes.may_use(key.models, model, route):
+                raise model_not_allowed(model)
+            if (ended := ended_error(route, model)) is not None:
+                raise ended
         return route
 
 

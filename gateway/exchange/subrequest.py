@@ -34,6 +34,7 @@ from gateway.exchange.attempt import Attempt
 from gateway.exchange.client import Client
 from gateway.exchange.services import Services, Snapshot
 from gateway.runtime.interruption import Interrupter
+from gateway.runtime.off_loop import off_loop
 from gateway.translate.commands import Conversation
 from gateway.upstream.result_fetch import FetchAllowance
 
@@ -226,6 +227,8 @@ class Subrequest:
                 news = failover_plan.failovers[self._failovers :]
                 self._failovers = len(failover_plan.failovers)
                 around.account.end(attempt, outcome, news)
+        if outcome.phase >= Phase.UNKNOWN and self.conversation.counts_slowly:
+            await off_loop(self.conversation.estimate)
         return outcome
 
     async def _run(self, attempt: Attempt, plan: AttemptPlan) -> Outcome:

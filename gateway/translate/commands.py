@@ -286,6 +286,7 @@ class ConversationState:
     task_id: str | None = None
     note: str | None = None
     heavy: bool = False
+    counts_slowly: bool = False
 
     @property
     def terms(self) -> Terms:
@@ -317,6 +318,11 @@ class Conversation(Protocol):
     @property
     def heavy(self) -> bool:
         """Whether its request or its answer is so big that writing them takes long."""
+        ...
+
+    @property
+    def counts_slowly(self) -> bool:
+        """Whether the first ``estimate`` would take long, so that it is asked for off the loop before the books do."""
         ...
 
     @property

@@ -176,7 +176,7 @@ class Talk:
     def __init__(self, script: Script) -> None:
         self._script = script
         self.progress = 0
-        self.heavy = False
+        self.heavy = self.counts_slowly = False
         self.heard: list[tuple[float, bytes]] = []
         self.closed = False
 

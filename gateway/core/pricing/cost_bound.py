@@ -74,6 +74,8 @@ def cost_bound(targets: Sequence[Target], asked: RequestedWork) -> int | None:
 
     Each subrequest is served by one target, and paid for once.
     """
+    if len(targets) == 1 and targets[0].operation == "chat":
+        return _subrequest(targets[0], asked, 1) * len(asked.subrequests) if _is_priced(targets[0]) else None
     if not all(map(_is_priced, targets)):
         return None
     return sum(

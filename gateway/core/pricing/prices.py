@@ -148,8 +148,10 @@ def upper_bound(
         max_output_tokens,
         asked.calls,
         writes=_FACTORS_OF_WRITES[asked.lifetime],
-        tier=most_tier_factor(price, asked),
+        tier=most_tier_factor(price, asked) if price.tiers else FACTOR_UNIT,
     )
+    if price.image is None and not price.table:
+        return by_tokens if by_tokens > price.minimum else price.minimum
     by_image = images * max(price.image or 0, _dearest(price, quality, size) if price.table else 0)
     return max(by_tokens, by_image, price.minimum)
 

@@ -48,9 +48,10 @@ def most_token_amount(price: Price, inputs: int, outputs: int, calls: int, *, wr
 
     ``writes``: the factor of what is written to the cache. ``tier``: of the service tier.
     """
-    read = max(price.input or 0, price.cached_input or 0, price.image_input or 0, price.audio_input or 0)
-    dearest_input = max(read * FACTOR_UNIT, (price.cache_write or 0) * writes)
-    dearest_output = max(price.output or 0, price.image_output or 0, price.audio_output or 0) * FACTOR_UNIT
+    dearest_input = price.dearest_read * FACTOR_UNIT
+    if price.cache_write is not None and price.cache_write * writes > dearest_input:
+        dearest_input = price.cache_write * writes
+    dearest_output = price.dearest_output * FACTOR_UNIT
     of_inputs = of_outputs = FACTOR_UNIT
     if price.long is not None and inputs > price.long.above:
         of_inputs, of_outputs = max(of_inputs, price.long.input), max(of_outputs, price.long.output)
