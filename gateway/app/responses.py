@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from starlette.routing import Route
-
 from gateway.config import Config
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.chat import ChatOrders
@@ -17,7 +15,7 @@ from gateway.endpoints.responses.desk import ResponsesDesk
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
 from gateway.responses.kept import KeptResponses
-from gateway.server.dispatch import RouteHandler
+from gateway.server.dispatch import OwnRoutes
 from gateway.stores.base import Store
 from gateway.wire.responses.request import RESPONSES_PATH
 
@@ -34,13 +32,13 @@ def build_responses(services: Services, store: Store, config: Callable[[], Confi
 
 def response_routes(
     admission: Admission, orders: ChatOrders, kept: KeptResponses, keeps: Callable[[], bool]
-) -> tuple[dict[str, dict[str, RouteHandler]], list[Route]]:
-    """The routes that are found by the exact path, and the others. ``keeps``: whether answers are kept."""
+) -> OwnRoutes:
+    """All routes. ``keeps``: whether answers are kept."""
     desk = ResponsesDesk(admission, orders, kept, keeps)
     background = Background(admission.services)
-    hot: dict[str, dict[str, RouteHandler]] = {
+    return {
         RESPONSES_PATH: {"POST": CreateResponse(desk, background)},
         COMPACT_PATH: {"POST": CompactResponse(desk)},
         COUNT_PATH: {"POST": CountInputTokens(desk)},
+        **StoredResponses(desk, background).routes,
     }
-    return hot, StoredResponses(desk, background).routes

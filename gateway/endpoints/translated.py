@@ -8,7 +8,7 @@ from typing import cast
 from gateway.core.errors import GatewayError
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
-from gateway.endpoints.chat import ChatOperation
+from gateway.endpoints.chat_operation import ChatOperation
 from gateway.translate.commands import Conversation
 from gateway.translate.translated_chat import Presenter, TranslatedConversation
 from gateway.wire.answer_cost import AnswerCost
@@ -48,7 +48,7 @@ class TranslatedOperation:
             presenter,
             streamed=self.stream,
             tells_cost=self._tells_cost,
-            event_limit=self._chat.event_limit,
+            event_limit=self._chat.chat.event_limit,
         )
 
     def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:

@@ -16,13 +16,12 @@ from gateway.endpoints.responses.desk import Answering
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import RequestFacts
+from gateway.server.client import STREAM, Client
+from gateway.server.request import Request
 from gateway.wire.responses.answer import as_stored
 from gateway.wire.responses.errors import ResponsesErrors
 from gateway.wire.responses.presenter import QUEUED, queued_events
 
-_STREAM = ((b"content-type", b"text/event-stream; charset=utf-8"),)
 _EVENT_END = b"\n\n"
 
 
@@ -62,7 +61,7 @@ class Events:
 
 
 class Listener:
-    """Stands in for the client of an exchange that none waits for. Implements ``exchange.delivery.Client``.
+    """Stands in for the client of an exchange that none waits for. Implements ``exchange.client.Client``.
 
     ``begun``: set once an upstream is asked; what is refused before is told to the client that asks for it.
     ``refused``: with which error that was.
@@ -71,9 +70,10 @@ class Listener:
     host = None
     stalled = False
 
-    def __init__(self, request_id: str, events: Events, form: ResponsesErrors) -> None:
+    def __init__(self, request_id: str, loop: asyncio.AbstractEventLoop, events: Events, form: ResponsesErrors) -> None:
         self.request_id = request_id
-        self.error_form = form
+        self.loop = loop
+        self._form = form
         self.started = False
         self.gone = False
         self.begun = asyncio.Event()
@@ -94,30 +94,39 @@ class Listener:
         else:
             self._on_gone = on_gone
 
-    async def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> None:
-        self.started = True
+    def hold(
+        self,
+        *,
+        stream: bool,
+        heartbeat: float,
+        headers: Callable[[], Headers],
+        bare: bool = False,
+        label: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
+        """Nothing is held back for who listens: the events go out as they come."""
 
-    async def write(self, data: bytes) -> None:
+    async def emit(self, data: bytes, meaningful: bool) -> None:
+        self.started = True
         self._events.add(data)
 
     def write_now(self, data: bytes) -> bool:
         self._events.add(data)
         return True
 
-    async def finish(self) -> None:
-        self._on_gone = None
-
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    async def complete(self, answer: bytes | None, headers: Headers = (), *, status: int = 200) -> None:
         self._on_gone = None
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
+        await self.fail(error)
+
+    async def fail(self, error: GatewayError, headers: Headers = ()) -> None:
+        self._on_gone = None
         if self.begun.is_set():
-            await self.stream_error(error)
+            self._events.add(self._form.last_event(error))
         else:
             self.refused = error
 
-    async def stream_error(self, error: GatewayError) -> None:
-        self._events.add(self.error_form.last_event(error))
+    def release(self) -> None:
         self._on_gone = None
 
     def abort(self) -> None:
@@ -177,21 +186,19 @@ class Background:
 
     async def answer(
         self,
-        client: Downstream,
+        request: Request,
+        client: Client,
         answering: Answering,
         operation: TranslatedOperation,
         route: Route,
         key: VirtualKey,
-        facts: RequestFacts,
-        *,
-        stream: bool,
     ) -> None:
         """Set one going, and tell the client of it: that it is queued, or its events as they come; or with which error
         it was not let in.
         """
         events, form = Events(), ResponsesErrors()
         form.failed = operation.failed
-        listener = Listener(client.request_id, events, form)
+        listener = Listener(client.request_id, client.loop, events, form)
         run = Run(key.name, answering, events, listener)
         asked = answering.facts.model
         exchange = Exchange(self._services, operation, route, key, listener, sdk_retry=False, asked=asked)
@@ -201,19 +208,14 @@ class Background:
         await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         if listener.refused is not None:
-            facts.error = exchange.refusal
+            request.error = exchange.refusal
             await client.error(listener.refused)
             return
         notes = note_headers(answering.remarks())
-        if not stream:
+        if answering.listened_to:
+            await tell(client, events, 0, notes)
+        else:
             await client.respond(200, notes, as_stored(run.now()))
-            return
-        await client.start(200, (*_STREAM, *notes))
-        async for data in events.after(0):
-            if client.gone:
-                return
-            await client.write(data)
-        await client.finish()
 
     async def _run(self, id: str, exchange: Exchange, run: Run) -> None:
         self._running[id] = run
@@ -222,3 +224,13 @@ class Background:
         finally:
             del self._running[id]
             run.end()
+
+
+async def tell(client: Client, events: Events, place: int, headers: Headers = ()) -> None:
+    """Send the events from this place on, those that are still to come included."""
+    await client.start(200, (STREAM, *headers))
+    async for data in events.after(place):
+        if client.gone:
+            return
+        await client.write(data)
+    await client.finish()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
-
-from starlette.types import Receive, Scope
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage
@@ -14,10 +11,11 @@ from gateway.endpoints.admission import is_sdk_retry
 from gateway.endpoints.responses.desk import ResponsesDesk
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.chat_pieces import pieces_of
+from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.responses.answer import usage_object
 from gateway.wire.responses.compaction import COMPACT, compacted
 from gateway.wire.responses.errors import ResponsesErrors
@@ -33,15 +31,15 @@ class CompactResponse:
     def __init__(self, desk: ResponsesDesk) -> None:
         self._desk = desk
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         client.error_form = ResponsesErrors()
         desk = self._desk
         services = desk.admission.services
-        asked, key = await desk.read(scope, receive, _whole)
+        asked, key = await desk.read(request, _whole)
         chat = await desk.as_chat(asked, key)
         messages = [*chat.chat.body["messages"], {"role": "user", "content": COMPACT}]
-        request = replace(chat.chat, body={**chat.chat.body, "messages": messages})
-        chat_operation, route = await desk.orders.operation(request, (), key, tells_cost=False)
+        summing_up = parse_chat_request({**chat.chat.body, "messages": messages}, chat.chat.size, slow=chat.chat.slow)
+        chat_operation, route = await desk.orders.operation(summing_up, (), key, tells_cost=False)
         created, items = services.clock.wall_ns() // 1_000_000_000, [*chat.before, *chat.items]
         operation = TranslatedOperation(
             chat_operation,
@@ -50,12 +48,11 @@ class CompactResponse:
             tells_cost=services.snapshot.cost_in_answers,
             remarks=lambda: [f"ignored: {', '.join(chat.ignored)}"] if chat.ignored else [],
         )
-        facts = facts_of(scope)
-        facts.counted = True
+        request.counted = True
         model = asked.request.model
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(scope), asked=model)
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=is_sdk_retry(request), asked=model)
         await exchange.run()
-        facts.error = exchange.refusal
+        request.error = exchange.refusal
 
 
 class _CompactionPresenter:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from starlette.types import Receive, Scope
 
 from gateway.endpoints.responses.desk import ResponsesDesk
 from gateway.runtime.off_loop import off_loop
-from gateway.server.downstream import Downstream
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.wire.responses.errors import ResponsesErrors
 from gateway.wire.responses.request import RESPONSES_PATH
 from gateway.wire.tokens import count_input
@@ -26,10 +26,10 @@ class CountInputTokens:
     def __init__(self, desk: ResponsesDesk) -> None:
         self._desk = desk
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         client.error_form = ResponsesErrors()
         desk = self._desk
-        asked, key = await desk.read(scope, receive, _for_any_model)
+        asked, key = await desk.read(request, _for_any_model)
         with desk.admission.limited(key):
             chat = (await desk.as_chat(asked, key)).chat
             count = desk.admission.services.tokenizer.count

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from starlette.types import Receive, Scope
-
 from gateway.endpoints.admission import is_sdk_retry
 from gateway.endpoints.responses.background import Background
 from gateway.endpoints.responses.desk import Answering, ResponsesDesk
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.wire.responses.errors import ResponsesErrors
 from gateway.wire.responses.request import RESPONSES_PATH
 
@@ -22,16 +20,14 @@ class CreateResponse:
         self._desk = desk
         self._background = background
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         form = client.error_form = ResponsesErrors()
         desk = self._desk
         services = desk.admission.services
-        facts = facts_of(scope)
-        asked, key = await desk.read(scope, receive)
-        request = asked.request
+        asked, key = await desk.read(request)
         chat = await desk.as_chat(asked, key)
         chat_operation, route = await desk.orders.operation(chat.chat, (), key, tells_cost=False)
-        answering = Answering(desk, asked, chat, key, streamed=chat.chat.stream)
+        answering = Answering(desk, asked, chat, key, client.loop, streamed=chat.chat.stream)
         operation = TranslatedOperation(
             chat_operation,
             answering.presenter,
@@ -39,12 +35,12 @@ class CreateResponse:
             tells_cost=services.snapshot.cost_in_answers,
             remarks=answering.remarks,
         )
-        facts.counted = True
-        if request.background:
-            await self._background.answer(client, answering, operation, route, key, facts, stream=request.stream)
+        request.counted = True
+        if asked.request.background:
+            await self._background.answer(request, client, answering, operation, route, key)
             return
         form.failed = operation.failed
-        again = is_sdk_retry(scope)
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
+        again = is_sdk_retry(request)
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.request.model)
         await exchange.run()
-        facts.error = exchange.refusal
+        request.error = exchange.refusal

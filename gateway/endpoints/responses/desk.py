@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.types import Receive, Scope
 
 from gateway.core.errors import not_made_here
 from gateway.core.json_weight import LONG, is_slow
@@ -22,7 +21,7 @@ from gateway.responses.kept import KeptResponses
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.headers import request_too_large
-from gateway.server.request_facts import facts_of
+from gateway.server.request import Request
 from gateway.stores.response_records import StoredResponse
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object
@@ -77,23 +76,23 @@ class ResponsesDesk:
         self._keeps = keeps
 
     async def read(
-        self, scope: Scope, receive: Receive, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+        self, request: Request, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
     ) -> tuple[Asked, VirtualKey]:
-        """The request and its key, authenticated. ``alter``: is given the body before it is checked."""
+        """What is asked, and the key that asks. ``alter``: is given the body before it is checked."""
         admission = self.admission
         services = admission.services
-        key = admission.authenticate(scope)
-        began = asyncio.get_running_loop().time()
-        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        key = admission.authenticate(request)
+        body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        slow = is_slow(body)
 
         def read(body: bytes) -> Asked:
             document = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
-            request = read_request(document, keeps=self._keeps())
-            return Asked(request, len(body), [*ids_in_fields(fields_that_count(document))], is_slow(body))
+            asked = read_request(document, keeps=self._keeps())
+            return Asked(asked, len(body), [*ids_in_fields(fields_that_count(document))], slow)
 
-        asked = await read_long(services, key.name, body, read)
-        key = admission.recheck(scope, key, began)
-        facts_of(scope).model = asked.request.model
+        asked = await read_long(services, key.name, body, read, slow=slow)
+        key = admission.recheck(request, key)
+        request.model = asked.request.model
         return asked, key
 
     async def as_chat(self, asked: Asked, key: VirtualKey) -> AskedChat:
@@ -154,10 +153,20 @@ class ResponsesDesk:
 class Answering:
     """The answer of one request on its way: who writes it, what is to be noted of it, where it is kept.
 
-    ``first``: the first events, and the number of the first of them; None for those of every response.
+    ``loop``: the one that the request is served in. ``streamed``: whether events are written.
+    ``opening``: the first events, and the number of the first of them; None for those of every response.
     """
 
-    def __init__(self, desk: ResponsesDesk, asked: Asked, chat: AskedChat, key: VirtualKey, *, streamed: bool) -> None:
+    def __init__(
+        self,
+        desk: ResponsesDesk,
+        asked: Asked,
+        chat: AskedChat,
+        key: VirtualKey,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        streamed: bool,
+    ) -> None:
         services = desk.admission.services
         request = asked.request
         self._desk = desk
@@ -171,7 +180,7 @@ class Answering:
         self.cancelled = False
         self.events: Callable[[], bytes] = bytes
         self._at_ns = services.clock.wall_ns()
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self.facts = ResponseFacts(
             id=chat.id,
             created_at=self._at_ns // 1_000_000_000,
@@ -196,6 +205,11 @@ class Answering:
         self._newest = presenter
         self.on_begin()
         return presenter
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether its client wants its events."""
+        return self._request.stream
 
     def so_far(self) -> dict[str, Any] | None:
         """The response as it stands; None before the first attempt."""

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from gateway.core.errors import ClientError, invalid_request
-from gateway.endpoints.responses.background import Background
+from gateway.endpoints.responses.background import Background, Events, tell
 from gateway.endpoints.responses.desk import ResponsesDesk, items_of
+from gateway.server.client import Client
+from gateway.server.dispatch import OwnRoutes
+from gateway.server.request import Request
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.responses.answer import ENDED, as_stored
 from gateway.wire.responses.request import RESPONSES_PATH
@@ -26,8 +27,7 @@ CANCEL_PATH = RESPONSE_PATH + "/cancel"
 
 _PAGE, _MOST_OF_A_PAGE = 20, 100
 _ORDERS = ("asc", "desc")
-_HEADERS = {"x-gateway-attempts": "0"}
-_STREAM_HEADERS = {**_HEADERS, "cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+_NO_ATTEMPT = ((b"x-gateway-attempts", b"0"),)
 
 
 class StoredResponses:
@@ -38,59 +38,46 @@ class StoredResponses:
         self._background = background
 
     @property
-    def routes(self) -> list[Route]:
-        return [
-            Route(INPUT_ITEMS_PATH, self.input_items, methods=["GET"]),
-            Route(CANCEL_PATH, self.cancel, methods=["POST"]),
-            Route(RESPONSE_PATH, self.one, methods=["GET", "DELETE"]),
-        ]
+    def routes(self) -> OwnRoutes:
+        return {
+            RESPONSE_PATH: {"GET": self.retrieve, "DELETE": self.delete},
+            INPUT_ITEMS_PATH: {"GET": self.input_items},
+            CANCEL_PATH: {"POST": self.cancel},
+        }
 
-    async def one(self, request: Request) -> Response:
-        """What is done with one response, by its method."""
-        return await (self.delete(request) if request.method == "DELETE" else self.retrieve(request))
-
-    async def retrieve(self, request: Request) -> Response:
+    async def retrieve(self, request: Request, client: Client) -> None:
         """The response; with ``stream=true`` its events, those after ``starting_after``."""
         key, id = self._asked(request)
+        asked = _query(request)
         run = self._background.find(key, id)
-        if request.method == "HEAD" or request.query_params.get("stream", "").lower() not in ("true", "1"):
-            return _json(run.now() if run is not None else await self._stored(key, id))
-        first = _whole_number(request, "starting_after", -1, -1) + 1
-        if run is not None:
-            return _events(run.events.after(first))
-        record = await self._desk.kept.find(key, id)
-        events = [event + b"\n\n" for event in record.events.split(b"\n\n") if event]
-        if not events:
-            raise invalid_request(
-                f"The response '{id}' was not made in the background, so its events are not kept.",
-                param="stream",
-                code="invalid_value",
-            )
-        return _events(_these(events[first:]))
+        if request.method == "HEAD" or asked.get("stream", "").lower() not in ("true", "1"):
+            await _answer(client, run.now() if run is not None else await self._stored(key, id))
+            return
+        first = _whole_number(asked, "starting_after", -1, -1) + 1
+        events = run.events if run is not None else await self._events(key, id)
+        await tell(client, events, first, _NO_ATTEMPT)
 
-    async def delete(self, request: Request) -> Response:
+    async def delete(self, request: Request, client: Client) -> None:
         """Forget the response; one that is being made is cancelled."""
         key, id = self._asked(request)
         if (run := self._background.find(key, id)) is not None:
             run.cancel()
         await self._desk.kept.forget(key, id)
-        return _json({"id": id, "object": "response", "deleted": True})
+        await _answer(client, {"id": id, "object": "response", "deleted": True})
 
-    async def cancel(self, request: Request) -> Response:
+    async def cancel(self, request: Request, client: Client) -> None:
         """Cancel a response that is made in the background; one that has ended stays as it is."""
         key, id = self._asked(request)
         if (run := self._background.find(key, id)) is not None:
-            return _json(run.cancel())
+            await _answer(client, run.cancel())
+            return
         response = await self._stored(key, id)
         if not response.get("background"):
-            raise invalid_request(
-                "Only a response that is made in the background can be cancelled.",
-                param="response_id",
-                code="invalid_value",
-            )
-        return _json(response)
+            message = "Only a response that is made in the background can be cancelled."
+            raise invalid_request(message, param="response_id", code="invalid_value")
+        await _answer(client, response)
 
-    async def input_items(self, request: Request) -> Response:
+    async def input_items(self, request: Request, client: Client) -> None:
         """A page of all items that the response was made from, the newest first."""
         key, id = self._asked(request)
         record = await self._desk.kept.find(key, id)
@@ -101,11 +88,24 @@ class StoredResponses:
             except ClientError:
                 items = []  # what it went on from is gone
         items += orjson.loads(record.input)
-        return _json(_page(request, items))
+        await _answer(client, _page(_query(request), items))
+
+    async def _events(self, key: str, id: str) -> Events:
+        """The events of a response that has been made in the background."""
+        events = Events()
+        events.add((await self._desk.kept.find(key, id)).events)
+        events.end()
+        if not events.all:
+            raise invalid_request(
+                f"The response '{id}' was not made in the background, so its events are not kept.",
+                param="stream",
+                code="invalid_value",
+            )
+        return events
 
     def _asked(self, request: Request) -> tuple[str, str]:
         """The name of the virtual key, and the id that it asks for."""
-        return self._desk.admission.authenticate(request.scope).name, request.path_params["response_id"]
+        return self._desk.admission.authenticate(request).name, request.params["response_id"]
 
     async def _stored(self, key: str, id: str) -> dict[str, Any]:
         record = await self._desk.kept.find(key, id)
@@ -116,14 +116,19 @@ class StoredResponses:
         return response
 
 
-def _page(request: Request, items: list[Any]) -> dict[str, Any]:
-    limit = _whole_number(request, "limit", _PAGE, 1, _MOST_OF_A_PAGE)
-    order = request.query_params.get("order", "desc")
+def _query(request: Request) -> dict[str, str]:
+    """The fields of the query; of several with one name the last."""
+    return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
+
+
+def _page(asked: Mapping[str, str], items: list[Any]) -> dict[str, Any]:
+    limit = _whole_number(asked, "limit", _PAGE, 1, _MOST_OF_A_PAGE)
+    order = asked.get("order", "desc")
     if order not in _ORDERS:
         raise wrong_value("order", f"it must be one of {', '.join(_ORDERS)}")
     if order == "desc":
         items = items[::-1]
-    if (after := request.query_params.get("after")) is not None:
+    if (after := asked.get("after")) is not None:
         places = [place for place, item in enumerate(items) if item.get("id") == after]
         if not places:
             raise _no_item()
@@ -142,8 +147,8 @@ def _no_item() -> ClientError:
     return ClientError(404, "invalid_request_error", "item_not_found", "There is no such item in it.", param="after")
 
 
-def _whole_number(request: Request, name: str, default: int, low: int, high: int | None = None) -> int:
-    text = request.query_params.get(name)
+def _whole_number(asked: Mapping[str, str], name: str, default: int, low: int, high: int | None = None) -> int:
+    text = asked.get(name)
     if text is None:
         return default
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else low - 1
@@ -152,14 +157,5 @@ def _whole_number(request: Request, name: str, default: int, low: int, high: int
     return number
 
 
-async def _these(events: list[bytes]) -> AsyncIterator[bytes]:
-    for event in events:
-        yield event
-
-
-def _events(events: AsyncIterator[bytes]) -> Response:
-    return StreamingResponse(events, headers=_STREAM_HEADERS, media_type="text/event-stream")
-
-
-def _json(value: dict[str, Any]) -> Response:
-    return Response(as_stored(value), headers=_HEADERS, media_type="application/json")
+async def _answer(client: Client, value: dict[str, Any]) -> None:
+    await client.respond(200, _NO_ATTEMPT, as_stored(value))
