@@ -51,7 +51,7 @@ USUAL_TERMS = Terms()
 
 def named_tier(tier: str | None) -> str | None:
     """A service tier's name in lower case; None for a word that leaves the choice to the provider."""
-    if tier is None:
-        return None
+    if tier is None or tier in USUAL_TIERS:
+        return tier
     word = tier.strip().lower()
     return None if word in _NAMES_NONE else word

@@ -46,7 +46,7 @@ class ChatOrders:
         self._image_orders = image_orders
 
     async def operation(
-        self, request: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
+        self, asked: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
     ) -> tuple[ChatOperation, Route]:
         """A chat as an operation, and its route at the prices of what it asks for.
 
@@ -57,13 +57,9 @@ class ChatOrders:
         services = admission.services
         if ids:
             check_chat(ids, key, services)
-        route = admission.route(request.model, key, unlisted="chat")
-        flux = {}
-        orders, model = self._image_orders(), route.named
-        if model in orders.flux_models or model in orders.task_models:
-            flux = flux_fields(request.body, orders.own_fields(model))
+        route = admission.route(asked.model, key, unlisted="chat")
         work = ChatWork(
-            request,
+            asked,
             services.tokenizer.count,
             services.clock,
             services.log.redactor.words,
@@ -71,12 +67,16 @@ class ChatOrders:
             context=route.context,
             event_limit=services.snapshot.event_limit,
             tells_cost=tells_cost,
-            heard=None if request.unusual.usual else remember_sounds(request.body, key, services),
+            heard=None if asked.unusual.usual else remember_sounds(asked.body, key, services),
         )
+        flux = {}
+        orders, model = self._image_orders(), route.named
+        if model in orders.flux_models or model in orders.task_models:
+            flux = flux_fields(asked.body, orders.own_fields(model))
         operation = ChatOperation(work)
         if not route.operations <= _CHAT:
             route = await self._offer_images(operation, route, flux)
-        if request.slow:
+        if asked.slow:
             await off_loop(work.work_out, route.targets)
         return operation, route
 
@@ -145,13 +145,21 @@ class ChatEndpoint:
 
     def _parse(self, body: bytes, *, slow: bool = False) -> tuple[ChatRequest, list[NamedId]]:
         models = self._admission.services.snapshot.default_models
-        document = with_default_model(object_of_any_depth(body), models, "chat")
-        request = parse_chat_request(document, len(body), slow=slow, long_texts=slow and may_hold_long_texts(body))
-        try:
-            request.written()
-        except orjson.JSONEncodeError:
-            raise nested_too_deeply() from None
-        return request, ids_to_check(request.unusual)
+        return read_chat(with_default_model(object_of_any_depth(body), models, "chat"), body, slow=slow)
 
     def _parse_slowly(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
         return self._parse(body, slow=True)
+
+
+def read_chat(document: dict[str, Any], body: bytes, *, slow: bool) -> tuple[ChatRequest, list[NamedId]]:
+    """A chat that has been checked, and what it names by an id.
+
+    ``document``: the chat. ``body``: the request that it was read from. ``slow``: as in ChatRequest.
+    Raises the errors of the document.
+    """
+    asked = parse_chat_request(document, len(body), slow=slow, long_texts=slow and may_hold_long_texts(body))
+    try:
+        asked.written()
+    except orjson.JSONEncodeError:
+        raise nested_too_deeply() from None
+    return asked, ids_to_check(asked.unusual)

@@ -14,12 +14,12 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.limits.auth_throttle import network_of
-from gateway.core.types import OTHER, Usage
+from gateway.core.types import OTHER
 from gateway.exchange.services import Services
 from gateway.server.paths import shown_path
 from gateway.server.request import STATUS_CLIENT_GONE, Request
-from gateway.telemetry.metrics import FinishedExchange
 from gateway.telemetry.minute_lines import MinuteLines
 from gateway.telemetry.repeated_lines import RepeatedLines
 
@@ -104,16 +104,14 @@ class RequestJournal:
         key, model = request.key, request.model
         found = self._services.snapshot.routes.find(model) if model is not None else None
         self._services.metrics.observe(
-            FinishedExchange(
-                route=route,
-                model=found.model if found is not None else None,
-                upstream=request.upstream,
-                status=request.status,
-                key=key.name if key is not None else None,
+            ExchangeRecord(
+                "",
+                key=key.name if key is not None else "",
                 team=key.team if key is not None else None,
-                charged=0,
-                upstream_costs=(),
-                usage=Usage(),
+                route=route,
+                status=request.status,
+                upstream=request.upstream,
+                listed_model=found.model if found is not None else None,
                 duration=request.seconds,
             )
         )

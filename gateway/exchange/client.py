@@ -42,7 +42,7 @@ class Client(Protocol):
         heartbeat: float,
         headers: Callable[[], Headers],
         bare: bool = False,
-        label: Callable[[], bytes | None] = lambda: None,
+        label: Callable[[], bytes | None] | None = None,
     ) -> None:
         """Begin to hold an answer: it is being looked for."""
         ...

@@ -22,6 +22,7 @@ from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
 from gateway.exchange.client import Client
+from gateway.exchange.cost_bounds import CostBounds
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
@@ -119,9 +120,8 @@ class Exchange:
         self._subrequests: list[Subrequest] = []
         self._brought: list[Subrequest] = []
         self._stop: Exception | None = None
-        self._exact = False
-        self._bounds: list[int] = []
-        self._dearest: Target | None = None
+        self._parts: Sequence[OperationPart] = ()
+        self._bounds: CostBounds  # from ``_reserve`` on
         self._responded = False
         self._on_response = on_response
 
@@ -175,16 +175,18 @@ class Exchange:
         """
         services, account, key = self._services, self._account, self._key
         at_ns = services.clock.wall_ns()
-        self._exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
-        most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
+        self._parts = self._operation.parts
+        exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
+        bounds = self._bounds = CostBounds(self._parts, exact=exact)
+        most = bounds.served_by(self._route.targets[0]) if self._route.targets else 0
         account.reservation = services.budgets.reserve(
-            account.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=self._why
+            account.record.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=bounds.why
         )
-        account.bounds, account.unpriced = (self._bounds, most is None) if self._exact else (None, False)
+        account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
-            await services.ledger.reserve(account.intent(at_ns, len(self._operation.parts)))
+            await services.ledger.reserve(account.intent(at_ns, len(self._parts)))
         except GatewayError:
             account.reserved = False
             raise
@@ -204,7 +206,9 @@ class Exchange:
             error = server_shutting_down(again=not self._account.sent)
         if error is not None:
             reservation = self._account.reservation
-            error = self._services.budgets.final_error(error, reservation, self._key, self._route.named, self._why)
+            error = self._services.budgets.final_error(
+                error, reservation, self._key, self._route.named, self._bounds.why
+            )
             cost = self._account.settle(error.status, error)
             if not self._responded:
                 await self._tell_error(error, _cost_header(cost))
@@ -240,9 +244,10 @@ class Exchange:
             deadline=self._loop.time() + self._patience(),
             sdk_retry=self._sdk_retry,
             respond=self._respond,
+            loop=self._loop,
             may_cost=self._may_cost,
         )
-        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._operation.parts)]
+        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._parts)]
         if self._stop is not None:
             self._interrupt(self._stop)
         if len(self._subrequests) == 1:
@@ -260,31 +265,16 @@ class Exchange:
             await asyncio.gather(*running, return_exceptions=True)  # each keeps its books in order first
         return self._together([_result(one) for one in running])
 
-    def _why(self) -> str:
-        """What the bound that was asked of the budgets last is made of; empty where that cannot be said."""
-        return "" if self._dearest is None else self._operation.parts[0].cost_reason(self._dearest)
-
-    def _bounds_by(self, target: Target) -> int | None:
-        """What the whole request can cost at most if ``target``, which comes first, serves it; None if unknown."""
-        self._dearest = target
-        bounds = [part.cost_bound(target, exact=self._exact) for part in self._operation.parts]
-        self._bounds = [bound or 0 for bound in bounds]
-        return None if None in bounds else sum(self._bounds)
-
     def _may_cost(self, subrequest: int, target: Target) -> bool:
         """Reserve what a dearer target than the first may cost; False if the budgets have not so much left."""
         reservation = self._account.reservation
         if target is self._route.targets[0] or reservation is None:
             return True
-        bound = self._operation.parts[subrequest].cost_bound(target, exact=self._exact)
-        bounds = [*self._bounds]
-        bounds[subrequest] = max(bounds[subrequest], bound or 0)
-        now_ns = self._services.clock.wall_ns()
-        most = None if bound is None else sum(bounds)
-        if not self._services.budgets.top_up(reservation, most, now_ns):
-            self._dearest = target
+        bounds, most = self._bounds.raised(subrequest, target)
+        if not self._services.budgets.top_up(reservation, most, self._services.clock.wall_ns()):
+            self._bounds.dearest = target
             return False
-        self._bounds[:] = bounds  # the account has them, too
+        self._bounds.held[:] = bounds  # the account has them, too
         return True
 
     def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:

@@ -242,7 +242,7 @@ class Client:
         heartbeat: float,
         headers: Callable[[], Headers],
         bare: bool = False,
-        label: Callable[[], bytes | None] = lambda: None,
+        label: Callable[[], bytes | None] | None = None,
     ) -> None:
         """Begin to hold an answer. ``stream``: the client asked for events. ``heartbeat``: seconds between the spaces
         before a whole answer, or 0. ``headers``: asked for when the head goes out. ``bare``: the answer is a sound or a

@@ -23,23 +23,22 @@ from gateway.translate.commands import (
     ConversationState,
     Conversing,
     Emit,
-    Head,
     Offload,
     Stalled,
-    receive_beginning,
     receive_body,
     relayed,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
-from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently
+from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently, told_apart
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.answer_head import Head
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_chunk import completion_as_chunks
 from gateway.wire.chat_event import parsed_strictly
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.pictures_as_chat import as_completion, delta_of_images, with_images
-from gateway.wire.sse import DONE, begins_like_events, encode_event
+from gateway.wire.sse import DONE, encode_event
 from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json
@@ -140,16 +139,10 @@ class ChatConversation(ConversationState):
         head = yield order
         del order  # of megabytes, perhaps
         assert isinstance(head, Head)
-        if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
-            return (yield from self._whole(head))
-        if (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
-            return (yield from self._events(head))
-        beginning = yield from receive_beginning()  # the label of an answer says less than its first bytes
-        if begins_like_events(beginning.data):
-            return (yield from self._events(head, beginning.data))
-        return (yield from self._whole(head, beginning))
+        whole, beginning = yield from told_apart(head)
+        return (yield from self._whole(head, beginning) if whole else self._events(head, beginning.data))
 
-    def _whole(self, head: Head, beginning: Beginning | None = None) -> Conversing:
+    def _whole(self, head: Head, beginning: Beginning) -> Conversing:
         """Read an answer that is not a stream: an error, or the whole completion in one document.
 
         ``beginning``: what has been read of it.
@@ -172,7 +165,7 @@ class ChatConversation(ConversationState):
             with_every_field(self._completion, completion)
         return trouble
 
-    def _events(self, head: Head, data: bytes = b"") -> Conversing:
+    def _events(self, head: Head, data: bytes) -> Conversing:
         """Read a stream.
 
         ``data``: what has been read of it.

@@ -29,6 +29,7 @@ from typing import Protocol
 from gateway.core.billing_terms import USUAL_TERMS, Terms
 from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
+from gateway.wire.answer_head import Head as Head
 from gateway.wire.sse import ENOUGH_TO_TELL
 
 _MOST_BLANKS = 1 << 16
@@ -174,21 +175,6 @@ class Charge:
 
 class Offload:
     """Go on off the event loop, up to the next command."""
-
-
-@dataclass(slots=True)
-class Head:
-    """An answer's head. Header names are lower case."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-
-    def get(self, name: bytes) -> bytes | None:
-        """The first value of a header, or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
 
 
 class Stalled(Exception):

@@ -36,7 +36,7 @@ async def everything_was_given_back(rig: Rig) -> None:
 
 class TestBookingThatFails:
     @pytest.mark.parametrize(
-        "place", ["gateway.exchange.accounting.settle_charges", "gateway.exchange.account_entry.Entry.facts"]
+        "place", ["gateway.exchange.accounting.settle_charges", "gateway.exchange.accounting.Account._measure"]
     )
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     async def test_leaves_nothing_behind(

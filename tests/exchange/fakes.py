@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.headers import Headers
 from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
 from gateway.server.client import Client as RealClient
 from gateway.stores.base import Held, Intent, Settlement, TaskRecord
 from gateway.telemetry.redaction import Redactor
+from gateway.telemetry.request_line import request_fields
 from tests.exchange.scripted import now
 from tests.heads import request_of
 
@@ -138,6 +140,9 @@ class Log:
         self.lines.append((event, fields))
 
     debug = warning = error = info
+
+    def request(self, record: ExchangeRecord) -> None:
+        self.info("request", **request_fields(record))
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.lines if name == event]

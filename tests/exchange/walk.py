@@ -43,6 +43,7 @@ class Walk:
             deadline=deadline,
             sdk_retry=False,
             respond=self._respond,
+            loop=asyncio.get_running_loop(),
             may_cost=may_cost,
         )
         self.subrequest = Subrequest(context, self.part)

@@ -6,8 +6,7 @@ Amounts are whole nano-dollars; token prices are nano-dollars per 1,000,000 toke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gateway.core.billing_terms import NOTHING_ASKED, USUAL_TERMS, Asked, Terms
 from gateway.core.pricing.picture_tokens import most_picture_tokens
@@ -33,8 +32,7 @@ T = TypeVar("T")
 _FACTORS_OF_WRITES = {"usual": FACTOR_UNIT, "hour": FACTOR_OF_HOUR, "12h": FACTOR_OF_12H}
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """What a request used, priced.
 
     ``amount``: nano-dollars; None when the price does not say.
@@ -66,25 +64,48 @@ def bill(
     Raises ValueError for counts that are no plausible natural numbers.
     """
     counted = usage.images if images is None else images
-    if not believable(usage) or not is_plausible(counted):
+    check_counts(counted, usage)
+    return believed_bill(
+        price, usage, counted, operation=operation, quality=quality, size=size, succeeded=succeeded, terms=terms
+    )
+
+
+def check_counts(images: int, usage: Usage | None = None) -> None:
+    """Raise ValueError for counts that are no plausible natural numbers."""
+    if not is_plausible(images) or not (usage is None or believable(usage)):
         raise ValueError("usage must be whole numbers between 0 and a billion")
+
+
+def believed_bill(
+    price: Price | None,
+    usage: Usage,
+    images: int,
+    *,
+    operation: OperationName,
+    quality: str | None,
+    size: str | None,
+    succeeded: bool,
+    terms: Terms,
+) -> Bill:
+    """``bill`` for counts that are known to be plausible."""
     if price is None:
         return Bill(None)
     due: int | None
     certain = not (price.estimated or terms.unpriced)
+    by_tokens = price.input is not None or price.output is not None
     if price.image is not None and operation == "chat":
-        due = price.image if counted else (price.no_image or 0)
-    elif price.table and not (_by_tokens(price) and _measured(usage)):
-        due = counted * _dearest(price, quality, size)
-    elif _by_tokens(price):
+        due = price.image if images else (price.no_image or 0)
+    elif price.table and not (by_tokens and _measured(usage)):
+        due = images * _dearest(price, quality, size)
+    elif by_tokens:
         tier, listed = tier_factor(price, terms)
         due = token_amount(price, usage, tier)
         certain = certain and listed and all_priced(price, usage, operation)
     elif price.image is not None:
-        due = counted * price.image
+        due = images * price.image
     else:
         due = None
-    return Bill(due if due is None or not succeeded else max(due, price.minimum), certain)
+    return Bill(due if due is None or not succeeded or due > price.minimum else price.minimum, certain)
 
 
 def amount_due(
@@ -100,10 +121,6 @@ def amount_due(
     """The amount of ``bill``, on the usual terms."""
     priced = bill(price, usage, operation=operation, images=images, quality=quality, size=size, succeeded=succeeded)
     return priced.amount
-
-
-def _by_tokens(price: Price) -> bool:
-    return price.input is not None or price.output is not None
 
 
 def _measured(usage: Usage) -> bool:
@@ -171,9 +188,10 @@ def image_stake(
 
 def format_usd(nano: int) -> str:
     """US dollars as an exact decimal with at least two places: ``0.00``, ``1.50``, ``0.00066``, ``-3.10``."""
-    dollars, rest = divmod(abs(nano), NANO_PER_USD)
-    digits = f"{rest:09d}"
-    return f"{'-' if nano < 0 else ''}{dollars}.{digits[:2]}{digits[2:].rstrip('0')}"
+    if nano < 0:
+        return f"-{format_usd(-nano)}"
+    digits = f"{nano % NANO_PER_USD:09d}"
+    return f"{nano // NANO_PER_USD}.{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 def usd_number(nano: int) -> float:

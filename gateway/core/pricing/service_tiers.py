@@ -18,6 +18,8 @@ _RENAMED = {"fast": "priority", "priority": "fast"}
 
 def billed_tier(terms: Terms) -> str | None:
     """The tier that an answer is billed by, in lower case; None for the usual one."""
+    if terms.tier is None and terms.asked_tier is None:
+        return None
     named = named_tier(terms.tier)
     tier = named_tier(terms.asked_tier) if named is None else named
     return None if tier in USUAL_TIERS else tier

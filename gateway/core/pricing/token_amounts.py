@@ -33,8 +33,7 @@ def token_amount(price: Price, usage: Usage, tier: int = FACTOR_UNIT) -> int | N
 
     Calls without a price are left out: ``all_priced`` tells.
     """
-    inputs = _sum(_input_parts(price, usage))
-    outputs = _sum(_output_parts(price, usage))
+    inputs, outputs = _of_inputs(price, usage), _of_outputs(price, usage)
     if inputs is None or outputs is None:
         return None
     long = price.long if price.long is not None and usage.input_tokens > price.long.above else None
@@ -88,12 +87,25 @@ def _sum(parts: Sequence[_Part]) -> int | None:
     return total
 
 
+def _of_inputs(price: Price, usage: Usage) -> int | None:
+    special = usage.image_input_tokens or usage.audio_input_tokens
+    if special or usage.cached_input_tokens or usage.cache_write_tokens:
+        return _sum(_input_parts(price, usage))
+    if not usage.input_tokens:
+        return 0
+    return None if price.input is None else usage.input_tokens * price.input * FACTOR_UNIT
+
+
+def _of_outputs(price: Price, usage: Usage) -> int | None:
+    if usage.image_output_tokens or usage.audio_output_tokens:
+        return _sum(_output_parts(price, usage))
+    if not usage.output_tokens:
+        return 0
+    return None if price.output is None else usage.output_tokens * price.output * FACTOR_UNIT
+
+
 def _input_parts(price: Price, usage: Usage) -> Sequence[_Part]:
     total = usage.input_tokens
-    if not (
-        usage.image_input_tokens or usage.audio_input_tokens or usage.cached_input_tokens or usage.cache_write_tokens
-    ):
-        return [(total, _each(price.input))]
     images = min(usage.image_input_tokens, total)
     audio = min(usage.audio_input_tokens, total - images)
     cached = min(usage.cached_input_tokens, total)

@@ -123,7 +123,8 @@ class RouteTable:
         Of a route that ends in ``*`` a copy is returned whose targets ask for this model: a target's ``*`` stands for
         what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
         """
-        self._leave_out_ended()
+        if self._next_end_ns is not None:
+            self._leave_out_ended()
         route = self._exact.get(model) or self._aliases.get(model)
         if route is not None:
             return route
@@ -220,11 +221,13 @@ class RouteTable:
 
         One that the catalogue does not name is any spelling of it, since upstreams take several for one model.
         """
-        route = self.find(model)
-        if route is None:
-            return (model,) if model.endswith("*") else spellings(model)
+        if self._next_end_ns is not None:
+            self._leave_out_ended()
         names = self._names_of.get(model)
         if names is None:
+            route = self.find(model)
+            if route is None:
+                return (model,) if model.endswith("*") else spellings(model)
             names = spellings(route.asked, vendor=False) if route.asked else (route.named, *route.aliases)
             if len(self._names_of) >= MOST_FILLED:
                 self._names_of.clear()

@@ -101,7 +101,7 @@ class Listener:
         heartbeat: float,
         headers: Callable[[], Headers],
         bare: bool = False,
-        label: Callable[[], bytes | None] = lambda: None,
+        label: Callable[[], bytes | None] | None = None,
     ) -> None:
         """Nothing is held back for who listens: the events go out as they come."""
 

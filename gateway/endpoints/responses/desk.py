@@ -24,7 +24,7 @@ from gateway.server.headers import request_too_large
 from gateway.server.request import Request
 from gateway.stores.response_records import StoredResponse
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
-from gateway.wire.client_json import loads_object
+from gateway.wire.client_json import loads_object, nested_too_deeply
 from gateway.wire.default_model import with_default_model
 from gateway.wire.named_ids import NamedId, ids_in_fields
 from gateway.wire.responses.answer import ResponseFacts, as_stored
@@ -114,7 +114,11 @@ class ResponsesDesk:
         def make() -> AskedChat:
             before = items_of(chain)
             document = chat_document(request, before, items)
-            chat = parse_chat_request(document.body, size, slow=slow)
+            chat = parse_chat_request(document.body, size, slow=slow, long_texts=slow)
+            try:
+                chat.written()
+            except orjson.JSONEncodeError:
+                raise nested_too_deeply() from None
             own = kept_items(items, id.removeprefix("resp_"))
             kept = as_stored(own) if request.store else b""
             return AskedChat(id, chat, before, own, kept, document.tools, document.ignored)
