@@ -42,7 +42,7 @@ from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.auth import Authenticator
-from gateway.endpoints.chat import ChatEndpoint, ChatOrders
+from gateway.endpoints.chat import ChatEndpoint
 from gateway.endpoints.front_page import front_page_routes
 from gateway.endpoints.health import health_routes
 from gateway.endpoints.image_files import kept_image_routes
@@ -280,9 +280,7 @@ class Gateway:
                 **self._buying_routes(),
                 **health_routes(self._not_ready),
                 **model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                **response_routes(
-                    door, ChatOrders(door, lambda: self._desk), self._responses, lambda: self.config.responses.store
-                ),
+                **response_routes(door, lambda: self._desk, self._responses, lambda: self.config.responses.store),
                 **read_task_routes(self._door(), lambda: self.config.upstreams),
                 **kept_image_routes(self._images.open),
                 **webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),

@@ -6,17 +6,21 @@ One runs until it ends, is cancelled or the gateway stops; what ran when the gat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers, note_headers
 from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.responses.desk import Answering
+from gateway.endpoints.responses.pictures import Leg
 from gateway.endpoints.translated import TranslatedOperation
+from gateway.exchange.client import Client
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.services import Services
-from gateway.server.client import STREAM, Client
+from gateway.server.client import STREAM
+from gateway.server.client import Client as HttpClient
 from gateway.server.request import Request
 from gateway.wire.responses.answer import as_stored
 from gateway.wire.responses.errors import ResponsesErrors
@@ -133,6 +137,14 @@ class Listener:
         self.leave()
 
 
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What is to be done once the chat of a response has ended. ``leg``: makes the client of the chat's exchange."""
+
+    leg: Callable[[Client], Leg]
+    follow: Callable[[Leg, Client], Awaitable[None]]
+
+
 class Run:
     """One response that is being made. ``key``: whose it is."""
 
@@ -187,11 +199,12 @@ class Background:
     async def answer(
         self,
         request: Request,
-        client: Client,
+        client: HttpClient,
         answering: Answering,
         operation: TranslatedOperation,
         route: Route,
         key: VirtualKey,
+        following: Following | None = None,
     ) -> None:
         """Set one going, and tell the client of it: that it is queued, or its events as they come; or with which error
         it was not let in.
@@ -201,9 +214,10 @@ class Background:
         listener = Listener(client.request_id, client.loop, events, form)
         run = Run(key.name, answering, events, listener)
         asked = answering.facts.model
-        exchange = Exchange(self._services, operation, route, key, listener, sdk_retry=False, asked=asked)
+        leg = None if following is None else following.leg(listener)
+        exchange = Exchange(self._services, operation, route, key, leg or listener, sdk_retry=False, asked=asked)
         tasks = self._services.tasks
-        running = tasks.spawn(self._run(answering.facts.id, exchange, run), "background")
+        running = tasks.spawn(self._run(answering.facts.id, exchange, run, leg, following), "background")
         waiting = tasks.spawn(listener.begun.wait(), "background-begun")
         await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -217,16 +231,18 @@ class Background:
         else:
             await client.respond(200, notes, as_stored(run.now()))
 
-    async def _run(self, id: str, exchange: Exchange, run: Run) -> None:
+    async def _run(self, id: str, exchange: Exchange, run: Run, leg: Leg | None, following: Following | None) -> None:
         self._running[id] = run
         try:
             await exchange.run()
+            if leg is not None and following is not None:
+                await following.follow(leg, run.listener)
         finally:
             del self._running[id]
             run.end()
 
 
-async def tell(client: Client, events: Events, place: int, headers: Headers = ()) -> None:
+async def tell(client: HttpClient, events: Events, place: int, headers: Headers = ()) -> None:
     """Send the events from this place on, those that are still to come included."""
     await client.start(200, (STREAM, *headers))
     async for data in events.after(place):

@@ -27,8 +27,9 @@ from gateway.wire.chat_request import ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object, nested_too_deeply
 from gateway.wire.default_model import with_default_model
 from gateway.wire.named_ids import NamedId, ids_in_fields
-from gateway.wire.responses.answer import ResponseFacts, as_stored
+from gateway.wire.responses.answer import TOOL_OF_PICTURES, ResponseFacts, as_stored
 from gateway.wire.responses.items import is_reference, kept_items
+from gateway.wire.responses.pictures import pictures_in
 from gateway.wire.responses.presenter import ResponsePresenter
 from gateway.wire.responses.request import ResponsesRequest, chat_document, fields_that_count, read_request
 from gateway.wire.responses.tools import ChatTools
@@ -158,6 +159,8 @@ class Answering:
     """The answer of one request on its way: who writes it, what is to be noted of it, where it is kept.
 
     ``loop``: the one that the request is served in. ``streamed``: whether events are written.
+    ``newest``: the writer of the newest attempt; None before the first. ``pictures``: the links of those in the
+    conversation, for the tool that changes one.
     ``opening``: the first events, and the number of the first of them; None for those of every response.
     """
 
@@ -177,8 +180,9 @@ class Answering:
         self._chat = chat
         self._key = key.name
         self._request = request
-        self._streamed = streamed
-        self._newest: ResponsePresenter | None = None
+        self.streamed = streamed
+        self.newest: ResponsePresenter | None = None
+        self.pictures = [] if chat.tools.pictures is None else pictures_in(chat.chat.body["messages"])
         self.opening: tuple[tuple[str, ...], int] | None = None
         self.on_begin: Callable[[], None] = _nothing
         self.cancelled = False
@@ -194,19 +198,18 @@ class Answering:
             offered=frozenset(chat.tools.names),
             spaced=chat.tools.spaced,
             searches=chat.tools.searches,
+            own=frozenset({TOOL_OF_PICTURES} if chat.tools.pictures is not None else ()),
             summarized=request.summarized,
         )
 
     def presenter(self) -> ResponsePresenter:
         """A writer for the next attempt."""
         if self.opening is None:
-            presenter = ResponsePresenter(self.facts, self.keep, streamed=self._streamed)
+            presenter = ResponsePresenter(self.facts, self.keep, streamed=self.streamed)
         else:
             opening, number = self.opening
-            presenter = ResponsePresenter(
-                self.facts, self.keep, streamed=self._streamed, opening=opening, number=number
-            )
-        self._newest = presenter
+            presenter = ResponsePresenter(self.facts, self.keep, streamed=self.streamed, opening=opening, number=number)
+        self.newest = presenter
         self.on_begin()
         return presenter
 
@@ -217,12 +220,12 @@ class Answering:
 
     def so_far(self) -> dict[str, Any] | None:
         """The response as it stands; None before the first attempt."""
-        return None if self._newest is None else self._newest.so_far()
+        return None if self.newest is None else self.newest.so_far()
 
     def remarks(self) -> list[str]:
         """What the client is to be told of fields without effect."""
         ignored = [*self._chat.ignored]
-        if self._request.summarized and (self._newest is None or not self._newest.thought):
+        if self._request.summarized and (self.newest is None or not self.newest.thought):
             ignored.append("reasoning.summary")
         return [f"ignored: {', '.join(ignored)}"] if ignored else []
 

@@ -15,6 +15,9 @@ from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.folded_arguments import as_value
 from gateway.wire.writable import dump_json
 
+TOOL_OF_PICTURES = "image_generation"
+"""The type of OpenAI's tool that makes pictures, and what a chat calls it."""
+
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 ENDED: frozenset[Status] = frozenset({"completed", "incomplete", "failed", "cancelled"})
@@ -57,7 +60,8 @@ class ResponseFacts:
     ``id``: begins with ``resp_``; the ids of its items are made of it. ``created_at``: Unix seconds.
     ``asked``: the fields that repeat what was asked. ``now``: Unix seconds.
     ``offered``: the names of the tools. ``spaced``: of those in a namespace the chat's name → namespace and name.
-    ``searches``: the names of searches of tools. ``summarized``: thoughts are to stand in a summary.
+    ``searches``: the names of searches of tools. ``own``: those of
+    tools that this gateway carries out itself. ``summarized``: thoughts are to stand in a summary.
     """
 
     id: str
@@ -68,6 +72,7 @@ class ResponseFacts:
     offered: frozenset[str] = frozenset()
     spaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     searches: Set[str] = frozenset()
+    own: Set[str] = frozenset()
     summarized: bool = False
 
     def named(self, name: str) -> dict[str, str]:
@@ -111,6 +116,7 @@ def response_object(facts: ResponseFacts, state: ResponseState) -> dict[str, Any
         "output": list(state.output),
         **asked,
         "usage": state.usage,
+        **state.more,
     }
 
 
@@ -186,6 +192,11 @@ def picture_item(id: str, link: str) -> dict[str, Any] | None:
         return None
     kind = head.removeprefix("data:image/")
     return {"id": id, "type": "image_generation_call", "status": "completed", "result": data, "output_format": kind}
+
+
+def made_picture_item(id: str, status: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A picture that this gateway makes. ``fields``: what is known of it."""
+    return {"id": id, "type": "image_generation_call", "status": status, "result": None, **fields}
 
 
 def citation(note: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from gateway.wire.responses.answer import (
     ResponseFacts,
     ResponseState,
     call_item,
+    made_picture_item,
     message_item,
     reasoning_item,
     refusal_part,
@@ -195,7 +196,7 @@ class ResponseTelling:
 
     def call(self, call: BegunCall, arguments: str) -> None:
         """The next piece of a call's arguments. A search of tools is told of when it is whole."""
-        if call.name in self._facts.searches:
+        if call.name in self._facts.searches or call.name in self._facts.own:
             return
         self._end_thought("completed")
         self._end_message("completed")
@@ -239,6 +240,31 @@ class ResponseTelling:
         item = {**item, "id": told.id}
         self._add(item, told)
         self._done(item, told)
+
+    # What this gateway does itself
+
+    def begin_picture(self) -> int:
+        """A picture is being made. Returns the place of its item."""
+        self.end("completed")
+        told = self._begin("ig")
+        self._add(made_picture_item(told.id, "in_progress", {}), told)
+        for step in ("in_progress", "generating"):
+            self.event(f"image_generation_call.{step}", output_index=told.index, item_id=told.id)
+        self._output[told.index]["status"] = "generating"
+        return told.index
+
+    def show_partial(self, index: int, fields: Mapping[str, Any]) -> None:
+        """A picture as far as it has come. ``index``: the place of its item."""
+        place = {"output_index": index, "item_id": self._output[index]["id"]}
+        self.event("image_generation_call.partial_image", **place, **fields)
+
+    def end_picture(self, index: int, status: str, fields: Mapping[str, Any]) -> None:
+        """A picture is made, or could not be."""
+        id = self._output[index]["id"]
+        item = self._output[index] = made_picture_item(id, status, fields)
+        if status == "completed":
+            self.event("image_generation_call.completed", output_index=index, item_id=id)
+        self.event("output_item.done", output_index=index, item=item)
 
     def break_off(self, calls: Sequence[FinalCall]) -> None:
         """Let the output hold what was said so far, without telling of it: there will be no more."""

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_type, wrong_value
+from gateway.wire.responses.answer import TOOL_OF_PICTURES
+from gateway.wire.responses.pictures import PictureTool, picture_function, read_picture_tool
 
 _OWN = ("function", "custom")
 _OPENAIS = frozenset(
@@ -66,7 +68,7 @@ class ChatTools:
 
     ``model``: as the client named it.
     ``spaced``: of those in a namespace the chat's name → their own. ``searches``: the names of searches.
-    ``names``: all.
+    ``names``: all. ``pictures``: the tool that makes pictures; None if it is not offered.
     ``ignored``: what a chat cannot be told of them.
     """
 
@@ -75,6 +77,7 @@ class ChatTools:
     spaced: dict[str, SpacedName] = field(default_factory=dict)
     searches: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
+    pictures: PictureTool | None = None
     ignored: list[str] = field(default_factory=list)
 
     def add(self, tools: Any, where: str) -> None:
@@ -88,6 +91,10 @@ class ChatTools:
             an_object(tool, within)
             if tool.get("type") == "namespace":
                 self._add_namespace(tool, within)
+            elif tool.get("type") == TOOL_OF_PICTURES:
+                self.pictures = read_picture_tool(tool, within)
+                self.names.add(TOOL_OF_PICTURES)
+                self.tools.append(picture_function(self.pictures))
             elif tool.get("type") == SEARCH and tool.get("execution") == "client":
                 self.searches.add(SEARCH)
                 self._add({**tool, "type": "function", "name": SEARCH, "execution": None}, within)
@@ -142,6 +149,8 @@ def chat_choice(choice: Any, tools: list[dict[str, Any]]) -> tuple[Any, list[dic
         return choice, tools
     an_object(choice, "tool_choice")
     kind = choice.get("type")
+    if kind == TOOL_OF_PICTURES:
+        return {"type": "function", "function": {"name": TOOL_OF_PICTURES}}, tools
     if kind in _OWN:
         return {"type": kind, kind: {"name": _name(choice, "tool_choice")}}, tools
     if kind == "allowed_tools":
@@ -161,6 +170,9 @@ def _allowed(choice: Mapping[str, Any], tools: list[dict[str, Any]]) -> tuple[st
     for place, tool in enumerate(choice["tools"]):
         where = f"tool_choice.tools[{place}]"
         an_object(tool, where)
+        if tool.get("type") == TOOL_OF_PICTURES:
+            names.add(("function", TOOL_OF_PICTURES))
+            continue
         if tool.get("type") not in _OWN:
             raise _not_a_chats(f"{where}.type", tool.get("type"))
         namespace, name = tool.get("namespace"), _name(tool, where)

@@ -109,7 +109,14 @@ class TestFields:
                 for kind in ("web_search", "web_search_preview_2025_03_11", "file_search", "code_interpreter", "mcp")
             ),
             ({"tools": [{"type": "computer_use_preview"}]}, (400, "unsupported_tool", "tools[0].type")),
-            ({"tools": [{"type": "image_generation"}]}, (400, "unsupported_tool", "tools[0].type")),
+            (
+                {"tools": [{"type": "image_generation", "partial_images": 9}]},
+                (400, "invalid_value", "tools[0].partial_images"),
+            ),
+            (
+                {"tools": [{"type": "image_generation", "input_image_mask": {"file_id": ""}}]},
+                (400, "invalid_value", "tools[0].input_image_mask"),
+            ),
             ({"tools": [CUSTOM]}, (400, "unsupported_value", "tools[0].format")),
             ({"tool_choice": "some"}, (400, "invalid_value", "tool_choice")),
             ({"tool_choice": {"type": "web_search"}}, (400, "unsupported_tool", "tool_choice.type")),
