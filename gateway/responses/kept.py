@@ -6,15 +6,16 @@ An answer is there for its key as soon as it is kept, ahead of the disk; what wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import orjson
 
 from gateway.core.errors import ClientError, GatewayError, StoreError, ledger_unavailable, shorten
+from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
-from gateway.stores.response_records import MAX_CHAIN, ResponseRecords, StoredResponse
+from gateway.stores.response_records import MAX_CHAIN, HistoryTooLong, ResponseRecords, StoredResponse
 from gateway.telemetry.log import Log
 
 SWEEP_EVERY = 600.0
@@ -58,10 +59,11 @@ class KeptResponses:
             raise response_not_found(id)
         return record
 
-    async def before(self, key: str, id: str) -> list[StoredResponse]:
+    async def before(self, key: str, id: str, most: int) -> list[StoredResponse]:
         """The key's answer of that id behind all that it goes on from, the oldest first.
 
-        Raises ClientError 404 ``previous_response_not_found`` if it, or one of those, is not there.
+        Raises ClientError 404 ``previous_response_not_found`` if it, or one of those, is not there; HistoryTooLong if
+        they have more than ``most`` bytes.
         """
         newest: list[StoredResponse] = []
         missing: str | None = id
@@ -70,7 +72,10 @@ class KeptResponses:
                 raise previous_not_found(id)
             newest.append(record)
             missing = record.previous
-        chain = [] if missing is None else [*await self._read(self._records.chain(key, missing))]
+        left = most - sum(record.size for record in newest)
+        if left < 0:
+            raise HistoryTooLong
+        chain = [] if missing is None else [*await self._read(self._records.chain(key, missing, left))]
         chain += reversed(newest)
         if not chain or chain[-1].id != id or chain[0].previous is not None:
             raise previous_not_found(id)
@@ -79,15 +84,11 @@ class KeptResponses:
     async def items(self, key: str, ids: Iterable[str]) -> Mapping[str, Any]:
         """The items of these ids that the key's answers have, by id."""
         wanted = frozenset(ids)
-        found: dict[str, Any] = {}
         if not wanted:
-            return found
+            return {}
         stored = await self._read(self._records.with_items(key, sorted(wanted)))
-        for record in (*stored, *self._waiting.values()):
-            if record.key == key and not wanted.isdisjoint(record.items or wanted):
-                items = (*orjson.loads(record.input), *orjson.loads(record.answer)["output"])
-                found |= {item["id"]: item for item in items if item.get("id") in wanted}
-        return found
+        waiting = [one for one in self._waiting.values() if one.key == key and not wanted.isdisjoint(one.items)]
+        return await off_loop(_items_in, [*stored, *waiting], wanted)
 
     async def forget(self, key: str, id: str) -> None:
         """Forget the key's answer of that id. Raises ClientError 404, 503 if the store cannot be written."""
@@ -147,6 +148,14 @@ class KeptResponses:
         except StoreError as error:
             self._log.error("responses_not_read", message=str(error))
             raise ledger_unavailable() from None
+
+
+def _items_in(records: Sequence[StoredResponse], wanted: Set[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for record in records:
+        items = (*orjson.loads(record.input), *orjson.loads(record.answer)["output"])
+        found |= {item["id"]: item for item in items if item.get("id") in wanted}
+    return found
 
 
 def response_not_found(id: str) -> ClientError:

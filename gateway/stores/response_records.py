@@ -10,6 +10,10 @@ MAX_CHAIN = 10_000
 """Responses that one may go on from, one after the other."""
 
 
+class HistoryTooLong(Exception):
+    """A response goes on from more than may be read at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
     """One response and what was asked for it. ``key``: the virtual key that it belongs to.
@@ -49,8 +53,11 @@ class ResponseRecords(Protocol):
         """The key's response of that id."""
         ...
 
-    async def chain(self, key: str, id: str) -> Sequence[StoredResponse]:
-        """The key's response of that id, behind those that it goes on from, the oldest first; some may be missing."""
+    async def chain(self, key: str, id: str, most: int) -> Sequence[StoredResponse]:
+        """The key's response of that id, behind those that it goes on from, the oldest first; some may be missing.
+
+        Raises HistoryTooLong if they have more than ``most`` bytes.
+        """
         ...
 
     async def with_items(self, key: str, ids: Sequence[str]) -> Sequence[StoredResponse]:

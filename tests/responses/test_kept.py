@@ -12,7 +12,7 @@ import pytest
 from gateway.core.errors import ClientError, GatewayError, StoreError, ledger_unavailable
 from gateway.responses.kept import KeptResponses
 from gateway.runtime.tasks import TrackedTasks
-from gateway.stores.response_records import StoredResponse
+from gateway.stores.response_records import HistoryTooLong, StoredResponse
 
 
 class Records:
@@ -38,7 +38,7 @@ class Records:
             raise StoreError("it cannot be read")
         return self.kept.get(id)
 
-    async def chain(self, key: str, id: str) -> list[StoredResponse]:
+    async def chain(self, key: str, id: str, most: int) -> list[StoredResponse]:
         found: list[StoredResponse] = []
         record = self.kept.get(id)
         while record is not None:
@@ -98,13 +98,13 @@ async def test_one_is_there_before_it_is_written_for_its_key_alone() -> None:
     stage.kept.keep(response("a"))
     stage.kept.keep(response("b", "a"))
     assert (await stage.kept.find("alice", "a")).id == "a"
-    assert [one.id for one in await stage.kept.before("alice", "b")] == ["a", "b"]
+    assert [one.id for one in await stage.kept.before("alice", "b", 1 << 20)] == ["a", "b"]
     assert await stage.kept.items("alice", ["msg_a", "in_b", "msg_c"]) == {
         "msg_a": {"id": "msg_a", "type": "message"},
         "in_b": {"id": "in_b"},
     }
     assert await missing(stage.kept.find("bob", "a")) == "response_not_found"
-    assert await missing(stage.kept.before("bob", "b")) == "previous_response_not_found"
+    assert await missing(stage.kept.before("bob", "b", 1 << 20)) == "previous_response_not_found"
     assert await stage.kept.items("bob", ["msg_a"]) == {}
     stage.records.go_on.set()
     await stage.kept.written()
@@ -118,7 +118,7 @@ async def test_what_waits_goes_on_from_what_is_written() -> None:
     await stage.kept.written()
     stage.records.go_on.clear()
     stage.kept.keep(response("b", "a"))
-    assert [one.id for one in await stage.kept.before("alice", "b")] == ["a", "b"]
+    assert [one.id for one in await stage.kept.before("alice", "b", 1 << 20)] == ["a", "b"]
     stage.records.go_on.set()
     await stage.kept.written()
 
@@ -128,8 +128,18 @@ async def test_a_chain_with_a_gap_is_none() -> None:
     for one in (response("a"), response("b", "a")):
         stage.kept.keep(one)
     await stage.kept.forget("alice", "a")
-    assert await missing(stage.kept.before("alice", "b")) == "previous_response_not_found"
+    assert await missing(stage.kept.before("alice", "b", 1 << 20)) == "previous_response_not_found"
     assert await missing(stage.kept.forget("alice", "a")) == "response_not_found"
+
+
+async def test_more_than_may_be_read_at_once_is_not_read() -> None:
+    stage = Stage()
+    stage.records.go_on.clear()
+    stage.kept.keep(response("a"))
+    with pytest.raises(HistoryTooLong):
+        await stage.kept.before("alice", "a", 10)
+    stage.records.go_on.set()
+    await stage.kept.written()
 
 
 async def test_a_store_that_fails_costs_the_response_and_tells_the_operator() -> None:

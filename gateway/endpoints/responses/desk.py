@@ -22,10 +22,11 @@ from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.headers import request_too_large
 from gateway.server.request import Request
-from gateway.stores.response_records import StoredResponse
+from gateway.stores.response_records import HistoryTooLong, StoredResponse
 from gateway.wire.chat_request import ChatRequest, parse_chat_request
 from gateway.wire.client_json import loads_object, nested_too_deeply
 from gateway.wire.default_model import with_default_model
+from gateway.wire.field_checks import wrong_value
 from gateway.wire.named_ids import NamedId, ids_in_fields
 from gateway.wire.responses.answer import TOOL_OF_PICTURES, ResponseFacts, as_stored
 from gateway.wire.responses.items import is_reference, kept_items
@@ -33,6 +34,9 @@ from gateway.wire.responses.pictures import pictures_in
 from gateway.wire.responses.presenter import ResponsePresenter
 from gateway.wire.responses.request import ResponsesRequest, chat_document, fields_that_count, read_request
 from gateway.wire.responses.tools import ChatTools
+
+MOST_REFERENCES = 1_000
+"""Items that one request may refer to: each is looked up."""
 
 _LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
 """The places of ids of what is kept here."""
@@ -105,10 +109,12 @@ class ResponsesDesk:
         request, size = asked.request, asked.size
         chain: Sequence[StoredResponse] = ()
         if request.previous is not None:
-            chain = await self.kept.before(key.name, request.previous)
+            most = self.admission.services.snapshot.body_limit
+            try:
+                chain = await self.kept.before(key.name, request.previous, most - size)
+            except HistoryTooLong:
+                raise request_too_large(most) from None
             size += sum(len(record.answer) + len(record.input) for record in chain)
-            if size > self.admission.services.snapshot.body_limit:
-                raise request_too_large(self.admission.services.snapshot.body_limit)
         items = await self._resolved(request.items, key)
         id, slow = self._new_id(), asked.slow or size > LONG
 
@@ -140,6 +146,8 @@ class ResponsesDesk:
 
     async def _resolved(self, items: Sequence[Any], key: VirtualKey) -> list[Any]:
         named = {str(item.get("id")) for item in items if is_reference(item)}
+        if len(named) > MOST_REFERENCES:
+            raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")
         found = await self.kept.items(key.name, named)
         resolved = []
         for place, item in enumerate(items):

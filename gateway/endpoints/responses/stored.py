@@ -17,6 +17,7 @@ from gateway.endpoints.responses.desk import ResponsesDesk, items_of
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
 from gateway.server.request import Request
+from gateway.stores.response_records import HistoryTooLong
 from gateway.wire.field_checks import wrong_value
 from gateway.wire.responses.answer import ENDED, as_stored
 from gateway.wire.responses.request import RESPONSES_PATH
@@ -84,9 +85,10 @@ class StoredResponses:
         items: list[Any] = []
         if record.previous is not None:
             try:
-                items = items_of(await self._desk.kept.before(key, record.previous))
-            except ClientError:
-                items = []  # what it went on from is gone
+                most = self._desk.admission.services.snapshot.body_limit
+                items = items_of(await self._desk.kept.before(key, record.previous, most))
+            except (ClientError, HistoryTooLong):
+                items = []  # what it went on from is gone, or more than may be read at once
         items += orjson.loads(record.input)
         await _answer(client, _page(_query(request), items))
 

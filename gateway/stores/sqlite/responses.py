@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from gateway.stores.response_records import MAX_CHAIN, StoredResponse
+from gateway.stores.response_records import MAX_CHAIN, HistoryTooLong, StoredResponse
 from gateway.stores.sqlite.keys import Writes
 from gateway.stores.sqlite.schema import reading
 
@@ -19,7 +19,7 @@ _CHAIN = (
     "WITH RECURSIVE chain (id, depth) AS (VALUES (?, 0) UNION ALL SELECT r.previous, c.depth + 1 FROM chain AS c "
     "JOIN responses AS r ON r.id = c.id WHERE r.key = ? AND r.previous IS NOT NULL AND c.depth < ?) "
 )
-_READ_CHAIN = _CHAIN + _READ + "chain AS c JOIN responses AS r ON r.id = c.id WHERE r.key = ? ORDER BY c.depth DESC"
+_READ_CHAIN = _CHAIN + _READ + "chain AS c JOIN responses AS r ON r.id = c.id WHERE r.key = ? ORDER BY c.depth"
 _USE_CHAIN = _CHAIN + "UPDATE responses SET used_ns = ? WHERE id IN (SELECT id FROM chain) AND used_ns < ?"  # noqa: S608
 _WITH_ITEMS = _READ + (  # noqa: S608
     "responses AS r WHERE r.key = ?1 AND r.id IN "
@@ -48,8 +48,9 @@ class SQLiteResponses:
         rows = await asyncio.to_thread(self._read, _FIND, (key, id))
         return rows[0] if rows else None
 
-    async def chain(self, key: str, id: str) -> list[StoredResponse]:
-        return await asyncio.to_thread(self._read, _READ_CHAIN, (id, key, MAX_CHAIN, key))
+    async def chain(self, key: str, id: str, most: int) -> list[StoredResponse]:
+        found = await asyncio.to_thread(self._read, _READ_CHAIN, (id, key, MAX_CHAIN, key), most)
+        return found[::-1]
 
     async def with_items(self, key: str, ids: Sequence[str]) -> list[StoredResponse]:
         return await asyncio.to_thread(self._read, _WITH_ITEMS, (key, key, orjson.dumps(ids).decode()))
@@ -76,12 +77,20 @@ class SQLiteResponses:
             (held,) = store.execute("SELECT coalesce(sum(size), 0) FROM responses").fetchone()
         return int(held)
 
-    def _read(self, sql: str, values: tuple[object, ...]) -> list[StoredResponse]:
+    def _read(self, sql: str, values: tuple[object, ...], most: int | None = None) -> list[StoredResponse]:
+        """The rows. Raises HistoryTooLong as soon as they have more than ``most`` bytes."""
+        found: list[StoredResponse] = []
+        size = 0
         with reading(self._path) as store:
             try:
-                return [StoredResponse(*row) for row in store.execute(sql, values)]
+                for row in store.execute(sql, values):
+                    found.append(StoredResponse(*row))
+                    size += found[-1].size
+                    if most is not None and size > most:
+                        raise HistoryTooLong
             except UnicodeEncodeError:  # a lone surrogate: no such id was ever stored
                 return []
+        return found
 
 
 def _insert(store: sqlite3.Connection, record: StoredResponse) -> None:

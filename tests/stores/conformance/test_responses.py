@@ -11,7 +11,7 @@ import pytest
 from gateway.runtime.ports import SystemClock
 from gateway.stores.base import Store
 from gateway.stores.engines import open_store
-from gateway.stores.response_records import ResponseRecords, StoredResponse
+from gateway.stores.response_records import HistoryTooLong, ResponseRecords, StoredResponse
 
 
 @pytest.fixture
@@ -58,9 +58,16 @@ async def test_one_that_is_kept_again_is_as_it_was_last(responses: ResponseRecor
 async def test_a_chain_is_read_from_its_beginning_and_ends_at_another_keys(responses: ResponseRecords) -> None:
     await responses.keep([response("resp_1"), response("resp_2", "resp_1"), response("resp_3", "resp_2")])
     await responses.keep([response("resp_4", "resp_3", key="bob")])
-    assert [one.id for one in await responses.chain("alice", "resp_3")] == ["resp_1", "resp_2", "resp_3"]
-    assert await responses.chain("bob", "resp_3") == []
-    assert [one.id for one in await responses.chain("bob", "resp_4")] == ["resp_4"]
+    assert [one.id for one in await responses.chain("alice", "resp_3", 1 << 20)] == ["resp_1", "resp_2", "resp_3"]
+    assert await responses.chain("bob", "resp_3", 1 << 20) == []
+    assert [one.id for one in await responses.chain("bob", "resp_4", 1 << 20)] == ["resp_4"]
+
+
+async def test_a_chain_is_read_no_further_than_it_may_be_long(responses: ResponseRecords) -> None:
+    await responses.keep([response("resp_1", answer=bytes(100)), response("resp_2", "resp_1", answer=bytes(100))])
+    assert len(await responses.chain("alice", "resp_2", 204)) == 2
+    with pytest.raises(HistoryTooLong):
+        await responses.chain("alice", "resp_2", 203)
 
 
 async def test_items_are_found_by_their_ids(responses: ResponseRecords) -> None:
