@@ -28,6 +28,7 @@ from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import Reloaded, read_for_reload
+from gateway.app.responses import build_responses, response_routes
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
 from gateway.billing.usage import parse_period, usage_rows
@@ -112,6 +113,7 @@ class Gateway:
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
+        self._responses = build_responses(services, store, lambda: self.config)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -169,6 +171,7 @@ class Gateway:
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
+        services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -258,6 +261,7 @@ class Gateway:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await self.services.budgets.alerts.close()
+        await self._responses.written()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
@@ -266,6 +270,7 @@ class Gateway:
 
     async def _listen(self) -> None:
         services, config = self.services, self.config
+        door = self._door()
 
         def opened() -> bool:
             return not self._requires_key()
@@ -276,6 +281,7 @@ class Gateway:
                 **self._buying_routes(),
                 **health_routes(self._not_ready),
                 **model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
+                **response_routes(door, lambda: self._desk, self._responses, lambda: self.config.responses.store),
                 **read_task_routes(self._door(), lambda: self.config.upstreams),
                 **kept_image_routes(self._images.open),
                 **webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),

@@ -66,10 +66,14 @@ class Work(Protocol):
         """The images of these that were handed to the client, or kept for its answer."""
         ...
 
-    quality: str | None
-    size: str | None
-    stated_cost: int | None
-    task_id: str | None
+    @property
+    def quality(self) -> str | None: ...
+    @property
+    def size(self) -> str | None: ...
+    @property
+    def stated_cost(self) -> int | None: ...
+    @property
+    def task_id(self) -> str | None: ...
 
     def estimate(self) -> Usage:
         """Tokens counted from what was sent and received so far."""

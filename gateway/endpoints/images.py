@@ -13,7 +13,7 @@ from gateway.core.images.types import ImageKind, ImagesRequest
 from gateway.core.json_weight import LONG, is_slow
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
-from gateway.core.types import Route
+from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
@@ -31,9 +31,10 @@ from gateway.wire.form_fields import unbracket
 from gateway.wire.images_request import parse_images_request
 from gateway.wire.named_ids import ids_in_fields
 
+GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 PATHS: Mapping[str, ImageKind] = {
-    "/v1/images/generations": "generation",
-    "/v1/images/edits": "edit",
+    GENERATIONS: "generation",
+    EDITS: "edit",
     "/v1/images/variations": "variation",
 }
 
@@ -62,14 +63,7 @@ class ImagesEndpoint:
             held.callback(lease.release)
             key = admission.recheck(request, key)
             asked = request.model = order.model
-            route = admission.route(asked, key)
-            targets = usable_targets(route.targets)
-            if route.targets and not targets:
-                raise _makes_no_images(asked)
-            route = replace(route, targets=targets)
-            order = await self._image_orders().with_own_images(replace(order, model=route.named))
-            operation = self._operation(order, route)
-            route = replace(route, targets=operation.targets)
+            operation, route, order = await self.operation(order, key)
             copies = HELD_TIMES + len(operation.parts)
             if not lease.grow(copies * sum(len(image.data) for image in order.images)):
                 raise gateway_overloaded()
@@ -80,6 +74,20 @@ class ImagesEndpoint:
             request.counted = True
             await exchange.run()
             request.error = exchange.refusal
+
+    async def operation(self, order: ImagesRequest, key: VirtualKey) -> tuple[ImageOperation, Route, ImagesRequest]:
+        """An order as an operation, its route at its prices, and the order with its pictures and its model's own name.
+
+        Raises the errors of the model and of the order.
+        """
+        route = self._admission.route(order.model, key)
+        targets = usable_targets(route.targets)
+        if route.targets and not targets:
+            raise _makes_no_images(order.model)
+        route = replace(route, targets=targets)
+        order = await self._image_orders().with_own_images(replace(order, model=route.named))
+        operation = self._operation(order, route)
+        return operation, replace(route, targets=operation.targets), order
 
     async def _read(self, request: Request, owner: str) -> tuple[ImagesRequest, BodyLease]:
         """The order, and the lease of memory that its images take until they are no longer needed."""

@@ -35,6 +35,13 @@ FOR_KEYS = {
     "POST /v1/audio/translations",
     "POST /api/v1/task",
     "GET /api/v1/task/{id}",
+    "POST /v1/responses",
+    "POST /v1/responses/compact",
+    "POST /v1/responses/input_tokens",
+    "GET /v1/responses/{response_id}",
+    "DELETE /v1/responses/{response_id}",
+    "GET /v1/responses/{response_id}/input_items",
+    "POST /v1/responses/{response_id}/cancel",
     "GET /v1/models",
     "GET /v1/models/{model}",
 }

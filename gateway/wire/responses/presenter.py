@@ -1,0 +1,211 @@
+"""A chat's answer as a response: whole, or as the events of a stream. Pure: chunks in, bytes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.core.errors import GatewayError
+from gateway.core.types import Usage
+from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.chat_choices import choices_in, tidy_choices
+from gateway.wire.chat_pieces import pieces_of
+from gateway.wire.responses.answer import (
+    ResponseFacts,
+    Status,
+    citation,
+    ending_of,
+    error_object,
+    picture_item,
+    usage_object,
+)
+from gateway.wire.responses.calls import Calls
+from gateway.wire.responses.telling import ResponseTelling
+from gateway.wire.usage_reading import tier_in
+from gateway.wire.writable import dump_json
+
+_OPENING = ("created", "in_progress")
+QUEUED = ("created", "queued")
+"""The first events of a response that is made in the background."""
+
+
+def queued_events(facts: ResponseFacts) -> tuple[dict[str, Any], bytes]:
+    """A response that waits for its turn, and the events that say so."""
+    telling = ResponseTelling(facts)
+    telling.state.status = "queued"
+    for name in QUEUED:
+        response = telling.response(name)
+    return response, telling.due()
+
+
+class ResponsePresenter:
+    """The writer of one attempt's answer. Implements ``translate.translated_chat.Presenter``.
+
+    ``ended``: is told of the response once it has ended, ahead of the client.
+    ``streamed``: whether events are written. ``opening``: the first events. ``number``: of the first of them.
+    """
+
+    def __init__(
+        self,
+        facts: ResponseFacts,
+        ended: Callable[[Mapping[str, Any]], None],
+        *,
+        streamed: bool,
+        opening: tuple[str, ...] = _OPENING,
+        number: int = 0,
+    ) -> None:
+        self._facts = facts
+        self._ended = ended
+        self._telling = ResponseTelling(facts, silent=not streamed, number=number)
+        self._calls = Calls(facts.offered, f"call_{facts.id.removeprefix('resp_')}")
+        self._opening = opening
+        self._finish: str | None = None
+        self._pictures: list[str] = []
+        self.thought = False
+        """Whether the model's thoughts were told."""
+        self.orders: list[tuple[int, str]] = []
+        """The calls of tools that this gateway carries out: the place of each one's item, and its arguments. As long
+        as they are not carried out, the response has not ended: ``complete`` is due."""
+        self.cost: AnswerCost | None = None
+        self._status: Status = "completed"
+
+    def chunk(self, chunk: dict[str, Any]) -> bytes:
+        """Take a chunk. Returns the events that are due."""
+        self._take_names(chunk)
+        self._open()
+        for choice in tidy_choices(choices_in(chunk), 1):
+            if choice["index"] == 0:
+                self._take(choice)
+        return self._telling.due()
+
+    def alive(self) -> bytes:
+        """A comment."""
+        return b": ping\n\n"
+
+    def end(self, usage: Usage, cost: AnswerCost | None) -> bytes:
+        """The events that end what is still open, and the response."""
+        self._open()
+        self._conclude(usage, cost)
+        return self._telling.due()
+
+    def failed(self, error: GatewayError) -> bytes:
+        """``response.failed``, with what was said until then."""
+        self._open()
+        self._telling.break_off([call for call in self._calls.result() if call.begun is not None])
+        state = self._telling.state
+        state.status, state.error = "failed", error_object(error)
+        self._ended(self._telling.response("failed"))
+        return self._telling.due()
+
+    def whole(self, completion: dict[str, Any], usage: Usage, cost: AnswerCost | None) -> bytes:
+        """The response object."""
+        self._take_names(completion)
+        for choice in completion["choices"][:1]:
+            self._take({**choice, "delta": choice.get("message"), "message": None}, whole=True)
+        return dump_json(self._conclude(usage, cost), heavy=True)
+
+    def partial_picture(self, place: int, fields: Mapping[str, Any]) -> bytes:
+        """A picture as far as it has come."""
+        self._telling.show_partial(place, fields)
+        return self._telling.due()
+
+    def picture(self, place: int, status: str, fields: Mapping[str, Any]) -> bytes:
+        """A picture is made, or could not be."""
+        self._telling.end_picture(place, status, fields)
+        return self._telling.due()
+
+    def complete(self, cost: AnswerCost | None, more: Mapping[str, Any]) -> bytes:
+        """End a response whose orders have been carried out: its last event or, if it is not streamed, all of it.
+
+        ``cost``: of all of it. ``more``: further fields of the response.
+        """
+        state = self._telling.state
+        if cost is not None and state.usage is not None:
+            state.usage = cost.in_usage(state.usage)
+        state.status, state.more = self._status, dict(more)
+        response = self._telling.response(state.status)
+        self._ended(response)
+        return self._telling.due() or dump_json(response, heavy=True)
+
+    def so_far(self) -> dict[str, Any]:
+        """The response as it stands."""
+        return self._telling.now()
+
+    def _open(self) -> None:
+        opening, self._opening = self._opening, ()
+        for name in opening:
+            self._telling.response(name)
+
+    def _take_names(self, chunk: Mapping[str, Any]) -> None:
+        state = self._telling.state
+        if not state.model and isinstance(model := chunk.get("model"), str):
+            state.model = model
+        state.service_tier = tier_in(chunk) or state.service_tier
+
+    def _take(self, choice: Mapping[str, Any], *, whole: bool = False) -> None:
+        delta = choice.get("delta") or {}
+        logprobs = choice.get("logprobs")
+        probable = logprobs.get("content") if isinstance(logprobs, dict) else None
+        self._take_delta(delta, probable if isinstance(probable, list) else [], whole=whole)
+        if isinstance(message := choice.get("message"), dict):
+            self._take_delta(self._news_of(message, beside=bool(delta.get("content"))), [], whole=True)
+        self._finish = choice.get("finish_reason") or self._finish
+
+    def _take_delta(self, delta: dict[str, Any], logprobs: list[Any], *, whole: bool) -> None:
+        telling = self._telling
+        for piece in pieces_of(delta):
+            if piece.kind == "thought":
+                self.thought = True
+                telling.think(piece.text)
+            elif piece.kind == "text":
+                telling.say(piece.text, logprobs)
+                logprobs = []
+            elif piece.kind == "refusal":
+                telling.refuse(piece.text)
+            elif piece.kind == "citation":
+                telling.cite(citation(piece.citation))
+            else:
+                self._pictures.append(piece.text)
+        for call, arguments in self._calls.take(delta, whole=whole):
+            telling.call(call, arguments)
+
+    def _news_of(self, message: dict[str, Any], *, beside: bool) -> dict[str, Any]:
+        """What a whole message says that was not said before: some upstreams send all so far in each chunk.
+
+        ``beside``: it stands beside a delta, which it may only repeat.
+        """
+        content, said = message.get("content"), self._telling.text
+        if isinstance(content, str) and said:
+            if beside and said.endswith(content):
+                return {**message, "content": None}
+            if content.startswith(said):
+                return {**message, "content": content[len(said) :]}
+        return message
+
+    def _conclude(self, usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
+        """End what is open. Returns the response."""
+        telling = self._telling
+        state = telling.state
+        state.status, state.reason = ending_of(self._finish)
+        status = "incomplete" if state.status == "incomplete" else "completed"
+        calls = self._calls.result()
+        telling.end("completed" if calls else status)
+        for call in calls:
+            if call.name not in self._facts.own:
+                telling.end_call(call, status)
+        for call in calls:
+            if call.name in self._facts.own:
+                self.orders.append((telling.begin_picture(), call.arguments))
+        for picture in self._pictures:
+            if (item := picture_item("", picture)) is not None:
+                telling.show("ig", item)
+            else:
+                telling.say(f"![image]({picture})")
+        telling.end("completed")
+        state.usage, self.cost = usage_object(usage, cost), cost
+        if self.orders:
+            self._status, state.status = state.status, "in_progress"
+            return telling.now()
+        response = telling.response(state.status)
+        self._ended(response)
+        return response
