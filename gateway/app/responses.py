@@ -14,6 +14,7 @@ from gateway.endpoints.responses.count import COUNT_PATH, CountInputTokens
 from gateway.endpoints.responses.create import CreateResponse
 from gateway.endpoints.responses.desk import ResponsesDesk
 from gateway.endpoints.responses.pictures import Pictures
+from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
 from gateway.images.orders import ImageOrders
@@ -42,7 +43,7 @@ def response_routes(
     pictures = Pictures(admission, make, change)
     background = Background(admission.services)
     return {
-        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures)},
+        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, ResponsesRelay(admission))},
         COMPACT_PATH: {"POST": CompactResponse(desk)},
         COUNT_PATH: {"POST": CountInputTokens(desk)},
         **StoredResponses(desk, background).routes,

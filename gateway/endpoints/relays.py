@@ -48,6 +48,7 @@ class RelayOperation:
     ``count``: counts a text's tokens. ``max_output``, ``context``: of the model, None if not known.
     ``event_limit``: bytes of one event of an upstream's stream.
     ``tells_cost``: the answer's usage is to say what the key is charged.
+    ``newest``: the last conversation that was begun.
     """
 
     request: RelayRequest
@@ -62,6 +63,7 @@ class RelayOperation:
     prepares: bool = False
     route: str = field(init=False)
     supports: frozenset[str] = field(init=False)
+    newest: RelayConversation | None = None
     _work: RequestedWork | None = None
 
     def __post_init__(self) -> None:
@@ -93,9 +95,10 @@ class RelayOperation:
             tells_cost=self.tells_cost,
             context=self.context,
         )
-        return RelayConversation(
+        self.newest = RelayConversation(
             self.request, context, count=self.count, boundary=secrets.token_hex(16), without=without
         )
+        return self.newest
 
     def wishes(self, target: Target) -> OwnWishes:
         return OwnWishes(relay_wishes(self.request))

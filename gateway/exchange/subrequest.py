@@ -203,6 +203,7 @@ class Subrequest:
         around = self._context
         self._plan = plan
         self.conversation = self._part.converse_with(plan.target, plan.endpoint, plan.without)
+        self.conversation.asked_with = plan.credential.name
         attempt = Attempt(
             plan,
             self.conversation,

@@ -272,6 +272,7 @@ class ConversationState:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    asked_with: str = ""
     content_type: bytes | None = None
     headers: Headers = ()
     heavy: bool = False
@@ -346,6 +347,9 @@ class Conversation(Protocol):
 
     note: str | None
     """The text of the header ``x-gateway-note``; None for none."""
+
+    asked_with: str
+    """The name of the upstream's key it is held with; the driver's caller sets it."""
 
     content_type: bytes | None
     """Of an answer that is neither events nor a document; None for these."""

@@ -17,6 +17,7 @@ from gateway.core.json_weight import LONG
 from gateway.core.outcomes.classify import read_success
 from gateway.core.outcomes.foreign_pages import is_web_page
 from gateway.core.outcomes.refused_wish import judged
+from gateway.core.pricing.unit_amounts import is_free
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.asked_cost import asked_cost
 from gateway.translate.chat_errors import interrupted, judge_answer
@@ -113,8 +114,20 @@ class RelayConversation(ConversationState):
     @property
     def terms(self) -> Terms:
         told = self._document or self._stream.first
+        if isinstance(of_events := self._stream.newest.get("response"), dict):
+            told = of_events
         model = told.get("model")
         return Terms(tier=tier_in(told), model=model if isinstance(model, str) else None)
+
+    @property
+    def kept_at(self) -> tuple[str, str]:
+        """The upstream and the name of its key by which what the answer names is known."""
+        return self._context.target.upstream.name, self.asked_with
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole answer, or a stream's last event."""
+        return self._document or self._stream.newest
 
     @property
     def answer(self) -> bytes | None:
@@ -197,6 +210,8 @@ class RelayConversation(ConversationState):
         route = self._request.route
         self._document = document
         self.usage = believed(route.usage(document), self._request, self._received)
+        if self.usage is None and is_free(self._context.target.price):
+            self.usage = Usage()  # nothing is told, and nothing about the bill is a guess
         as_events = route.as_events
         if self._request.answered is AnswerForm.EVENTS and as_events and (events := as_events(document)):
             out = [encode_event(dump_json(event)) for event in events]

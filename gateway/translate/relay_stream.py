@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.core.json_weight import LONG
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
-from gateway.core.upstream_errors.upstream_error import error_in
+from gateway.core.upstream_errors.upstream_error import error_in, read_upstream_error
 from gateway.translate.chat_errors import ended_early, judge_in_band
 from gateway.translate.commands import Awaiting
 from gateway.translate.context import AttemptContext
@@ -62,7 +62,8 @@ class RelayStream:
     of events but a document, of which ``first_bytes`` are the beginning. ``answered``: something has gone out.
     ``complete``: all that the answer consists of has come. ``usage``: as the upstream stated it; None until it did.
     ``usage_event``: the event that says nothing else; it is held back until the stream's end.
-    ``out``: what is due to the client and was not handed over yet. ``first``: the first event's document.
+    ``out``: what is due to the client and was not handed over yet. ``first``, ``newest``: the first event's document,
+        and the last one's.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class RelayStream:
         "complete",
         "first",
         "is_document",
+        "newest",
         "out",
         "over",
         "progress",
@@ -112,6 +114,7 @@ class RelayStream:
         self.usage: Usage | None = None
         self.usage_event: dict[str, Any] | None = None
         self.first: dict[str, Any] = {}
+        self.newest: dict[str, Any] = {}
         self.out: list[bytes] = []
 
     @property
@@ -191,18 +194,20 @@ class RelayStream:
         if (error := error_in(document, is_error=event.event == b"error")) is not None:
             wishes = NO_WISHES if self.answered else self._wishes
             return judge_in_band(error, self._context, wishes, forwarded=self.answered)
-        self._pass_on(event, document)
-        return None
+        return self._pass_on(event, document)
 
-    def _pass_on(self, event: Event, document: dict[str, Any]) -> None:
+    def _pass_on(self, event: Event, document: dict[str, Any]) -> Outcome | None:
         facts = self._route.event(document)
+        if facts.failed is not None and not self.answered:
+            return judge_in_band(read_upstream_error(facts.failed), self._context, self._wishes, forwarded=False)
+        self.newest = document
         self._has_ids = self._has_ids or has_id(event)
         self.first = self.first or document
         if facts.usage is not None:
             self.usage = facts.usage
         if facts.usage_only:
             self.usage_event = document
-            return
+            return None
         self.out.append(event.raw)
         if facts.text:
             self.text.add(facts.text)
@@ -215,6 +220,7 @@ class RelayStream:
             self.awaiting = Awaiting.FINISH
         elif self.answered:
             self.awaiting = Awaiting.IDLE
+        return None
 
     def _out_of_life(self) -> None:
         """Let a client know that the upstream still works; see ``ChatStream``."""

@@ -16,6 +16,7 @@ import orjson
 from gateway.core.billing_terms import Asked
 from gateway.core.pricing.cost_bound import RequestedWork, most_output
 from gateway.core.types import Price, Usage
+from gateway.wire.most_input import UNKNOWN_WINDOW, most_input
 from gateway.wire.recording_length import likely_milliseconds, most_milliseconds
 from gateway.wire.relay_request import RelayRequest
 from gateway.wire.tokens import MOST_COUNTED, rough_tokens, within
@@ -37,6 +38,10 @@ _SPOKEN_A_TOKEN = 6
 
 _HIDDEN_INPUT = 30_000
 _AROUND_OUTPUT = 1_000
+_UNSEEN_OUTPUT = 200_000
+
+_KEPT_ELSEWHERE = ("previous_response_id", "conversation", "prompt")
+_CALLS_OF_A_TOOL = 10
 
 _BYTES_A_CHARACTER = {"wav": 3_000, "pcm": 3_000, "flac": 3_000}
 _BYTES_A_CHARACTER_PACKED = 1_250
@@ -68,6 +73,8 @@ def most_work(request: RelayRequest, *, context: int | None, max_output: int | N
         return RequestedWork(
             within(context, texts + seconds * _HEARD_A_SECOND), outputs, asked=Asked(milliseconds=length)
         )
+    if operation == "responses":
+        return _most_of_response(request, size, context, max_output)
     return RequestedWork(size)
 
 
@@ -97,9 +104,10 @@ def believed(usage: Usage | None, request: RelayRequest, answer_bytes: int) -> U
     if usage is None:
         return None
     longest = 4 * sum(most_milliseconds(file.data) for file in request.files) + 60_000
+    is_response = request.route.operation == "responses"  # which may go on from what is kept, and think unseen
     plausible = (
-        usage.input_tokens <= request.size + _HIDDEN_INPUT
-        and usage.output_tokens <= answer_bytes + _AROUND_OUTPUT
+        usage.input_tokens <= (UNKNOWN_WINDOW if is_response else request.size + _HIDDEN_INPUT)
+        and usage.output_tokens <= answer_bytes + (_UNSEEN_OUTPUT if is_response else _AROUND_OUTPUT)
         and usage.audio_milliseconds <= longest
     )
     return usage if plausible else None
@@ -132,6 +140,31 @@ def rough_input(request: RelayRequest) -> int:
         length = sum(likely_milliseconds(file.data) for file in request.files)
         return length * _HEARD_A_SECOND // 2000
     return rough_tokens(request.size)
+
+
+def _most_of_response(request: RelayRequest, size: int, context: int | None, max_output: int | None) -> RequestedWork:
+    """What a response can take: beside its bytes the pictures and files in it; the whole window where it goes on from
+    what is kept at the upstream, or the upstream fetches for it.
+    """
+    fields = request.fields
+    given, tools = fields.get("input"), fields.get("tools")
+    items = [item for item in given if isinstance(item, dict)] if isinstance(given, list) else []
+    hosted = [one for one in tools if not _is_clients(one)] if isinstance(tools, list) else []
+    window = UNKNOWN_WINDOW if context is None else context
+    kept = any(fields.get(name) for name in _KEPT_ELSEWHERE) or any("id" in item and len(item) <= 2 for item in items)
+    inputs = window if kept or hosted else min(window, most_input({"messages": items}, request.model, context, size))
+    asked, calls, tier = fields.get("max_output_tokens"), fields.get("max_tool_calls"), fields.get("service_tier")
+    most_calls = calls if type(calls) is int and calls > 0 else _CALLS_OF_A_TOOL * len(hosted)
+    return RequestedWork(
+        inputs,
+        most_output(asked if type(asked) is int else None, max_output),
+        asked=Asked(tier=tier if isinstance(tier, str) else None, calls=most_calls if hosted else 0),
+    )
+
+
+def _is_clients(tool: Any) -> bool:
+    """Whether a tool is run by the client, so that it costs no more than its words."""
+    return isinstance(tool, dict) and tool.get("type") in ("function", "custom")
 
 
 def _pieces(given: Any) -> Iterator[Any]:

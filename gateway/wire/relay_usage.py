@@ -117,6 +117,22 @@ def event_of_speech(document: Mapping[str, Any]) -> EventFacts:
     return EventFacts(content=kind == "speech.audio.delta")
 
 
+_BEFORE_CONTENT = frozenset({"response.created", "response.in_progress", "response.queued"})
+_LAST_OF_RESPONSE = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+
+
+def event_of_response(document: Mapping[str, Any]) -> EventFacts:
+    """An event of ``/v1/responses``. One that says that it failed is the end, once anything was said before."""
+    kind, response = document.get("type"), document.get("response")
+    response = response if isinstance(response, dict) else {}
+    if kind in _LAST_OF_RESPONSE:
+        failed = response.get("error") or kind if kind == "response.failed" else None
+        return EventFacts(content=True, last=True, usage=tokens_of_completion(response), failed=failed)
+    if kind == "response.output_text.delta" and isinstance(delta := document.get("delta"), str):
+        return EventFacts(content=True, text=delta)
+    return EventFacts(content=isinstance(kind, str) and kind.startswith("response.") and kind not in _BEFORE_CONTENT)
+
+
 def no_event(document: Mapping[str, Any]) -> EventFacts:
     return EventFacts()
 

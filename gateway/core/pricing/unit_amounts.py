@@ -44,6 +44,11 @@ def by_units(price: Price) -> bool:
     return price.characters is not None or price.seconds is not None
 
 
+def is_free(price: Price | None) -> bool:
+    """Whether tokens are known to cost nothing, and nothing else has a price."""
+    return price is not None and price.input == 0 and not (price.dearest_read or price.dearest_output or price.minimum)
+
+
 def metered_amount(price: Price, usage: Usage, tier: int) -> int | None:
     """Nano-dollars for tokens, calls, characters and seconds; None if a price that is needed is not known.
 

@@ -129,6 +129,10 @@ class CredentialPool:
     def __len__(self) -> int:
         return len(self._credentials)
 
+    def besides(self, some: Collection[Credential]) -> set[str]:
+        """The names of all keys but ``some``."""
+        return self._credentials.keys() - {one.name for one in some}
+
     def adopt(self, previous: CredentialPool) -> None:
         """Take over the state of keys that stayed the same through a reload.
 

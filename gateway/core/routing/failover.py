@@ -268,7 +268,9 @@ class FailoverPlan:
                 used = failures.keys.tried(index) if fail_open else failures.keys.closed(index)
             if endpoint is None:
                 continue
-            taken = state.pool.take(target.model, now, self._rng, used, asker=self.asker, last_resort=fail_open)
+            pool, own = state.pool, target.upstream.credentials
+            closed = used if len(own) == len(pool) else {*used, *pool.besides(own)}  # what is known to one key alone
+            taken = pool.take(target.model, now, self._rng, closed, asker=self.asker, last_resort=fail_open)
             if isinstance(taken, Credential):
                 return self._plan_attempt(index, endpoint, taken, now, fresh=target.cost_class is CostClass.PAID)
             if taken is not None:

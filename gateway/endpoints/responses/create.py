@@ -7,6 +7,7 @@ from gateway.endpoints.admission import is_sdk_retry
 from gateway.endpoints.responses.background import Background, Following
 from gateway.endpoints.responses.desk import Answering, ResponsesDesk
 from gateway.endpoints.responses.pictures import Leg, Pictures
+from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.client import Client as ExchangeClient
 from gateway.exchange.exchange import Exchange
@@ -18,10 +19,13 @@ from gateway.wire.responses.request import RESPONSES_PATH
 
 
 class CreateResponse:
-    """The handler of the route. ``background``: runs what is not waited for. ``pictures``: makes those ordered."""
+    """The handler of the route. ``background``: runs what is not waited for. ``pictures``: makes those ordered.
+    ``relay``: answers what an upstream's own route is for.
+    """
 
-    def __init__(self, desk: ResponsesDesk, background: Background, pictures: Pictures) -> None:
+    def __init__(self, desk: ResponsesDesk, background: Background, pictures: Pictures, relay: ResponsesRelay) -> None:
         self._desk = desk
+        self._relay = relay
         self._background = background
         self._pictures = pictures
 
@@ -29,7 +33,11 @@ class CreateResponse:
         form = client.error_form = ResponsesErrors()
         desk = self._desk
         services = desk.admission.services
-        asked, key = await desk.read(request)
+        document, key = await desk.document(request)
+        if self._relay.takes(document, key):
+            await self._relay.answer(request, client, document, key)
+            return
+        asked = await desk.asked(request, document)
         chat = await desk.as_chat(asked, key)
         if (tool := chat.tools.pictures) is not None:
             self._pictures.check(tool, key)

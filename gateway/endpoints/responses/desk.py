@@ -43,6 +43,16 @@ _LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
 
 
 @dataclass(slots=True)
+class Document:
+    """The body of a request. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+
+    fields: dict[str, Any]
+    size: int
+    ids: list[NamedId]
+    slow: bool
+
+
+@dataclass(slots=True)
 class Asked:
     """A request that has been read. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
 
@@ -80,25 +90,40 @@ class ResponsesDesk:
         self.kept = kept
         self._keeps = keeps
 
-    async def read(
+    async def document(
         self, request: Request, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
-    ) -> tuple[Asked, VirtualKey]:
-        """What is asked, and the key that asks. ``alter``: is given the body before it is checked."""
+    ) -> tuple[Document, VirtualKey]:
+        """The body of a request, and the key that asks. ``alter``: is given it before it is checked."""
         admission = self.admission
         services = admission.services
         key = admission.authenticate(request)
         body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
         slow = is_slow(body)
 
-        def read(body: bytes) -> Asked:
-            document = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
-            asked = read_request(document, keeps=self._keeps())
-            return Asked(asked, len(body), [*ids_in_fields(fields_that_count(document))], slow)
+        def read(body: bytes) -> Document:
+            fields = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
+            return Document(fields, len(body), [*ids_in_fields(fields_that_count(fields))], slow)
 
-        asked = await read_long(services, key.name, body, read, slow=slow)
-        key = admission.recheck(request, key)
+        document = await read_long(services, key.name, body, read, slow=slow)
+        return document, admission.recheck(request, key)
+
+    async def asked(self, request: Request, document: Document) -> Asked:
+        """What a document asks for."""
+
+        def read() -> Asked:
+            asked = read_request(document.fields, keeps=self._keeps())
+            return Asked(asked, document.size, document.ids, document.slow)
+
+        asked = await off_loop(read) if document.slow else read()
         request.model = asked.request.model
-        return asked, key
+        return asked
+
+    async def read(
+        self, request: Request, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+    ) -> tuple[Asked, VirtualKey]:
+        """What is asked, and the key that asks. ``alter``: is given the body before it is checked."""
+        document, key = await self.document(request, alter)
+        return await self.asked(request, document), key
 
     async def as_chat(self, asked: Asked, key: VirtualKey) -> AskedChat:
         """The request as a chat, with all that it goes on from and refers to.
