@@ -30,6 +30,8 @@ def main() -> int:
         print("bench: reads /proc and pins processes to cores: only Linux has both", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _terminated)
+    if options.python:
+        os.environ["BENCH_PYTHON"] = str(options.python.absolute())
     wrk = not options.no_wrk and has_wrk(options.seconds)
     idle = IDLE_STREAMS // 2 if options.quick else IDLE_STREAMS
     # A stream takes two descriptors of the server.
@@ -100,6 +102,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--no-wrk", action="store_true", help="make requests with our own client where wrk is installed"
     )
+    parser.add_argument(
+        "--python", type=Path, metavar="FILE", help="run the gateway with this interpreter, which has what it needs"
+    )
     parser.add_argument("--profile", choices=LOADS, help="instead: where the gateway's time goes under this load")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the run there too, with every round")
     parser.add_argument("--markdown", action="store_true", help="print the tables as docs/performance.md has them")
@@ -107,6 +112,8 @@ def _options() -> argparse.Namespace:
     options.rounds = options.rounds if options.rounds is not None else 2 if options.quick else 5
     if not 1 <= options.rounds <= 100 or not 0.1 <= options.seconds <= 60:
         parser.error("--rounds goes from 1 to 100, --seconds from 0.1 to 60")
+    if options.python and not os.access(options.python, os.X_OK):
+        parser.error(f"--python: {options.python} cannot be run")
     return options
 
 

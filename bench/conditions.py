@@ -5,15 +5,13 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import re
 import shutil
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 from bench.peers import PEERS
 from bench.processes import load_core, server_core
+from bench.servers import gateway_python
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,8 +24,8 @@ def conditions() -> dict[str, str]:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit(),
         "machine": f"{_processor()}, {os.cpu_count()} cores, Linux {platform.release()}",
-        "Python": f"{platform.python_version()}, {build()}",
-        "gateway": _said(sys.executable, "-m", "gateway", "--version"),
+        "Python": _said(gateway_python(), "-m", "bench.python_build"),
+        "gateway": _said(gateway_python(), "-m", "gateway", "--version"),
         "peers": ", ".join(f"{name} {version}" for name, version in versions.items()) or "none",
         "cores": f"server on {server_core()}, load and mock on {load_core()}{shared}",
         "load average before": f"{os.getloadavg()[0]:.1f}",
@@ -41,22 +39,6 @@ def commit() -> str:
         return "unknown"
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", "gateway", "bench")
     return f"{name} with changes" if changed else name
-
-
-def build() -> str:
-    """How this Python was built: what makes it quicker, and how far the compiler went."""
-    arguments = str(sysconfig.get_config_var("CONFIG_ARGS") or "")
-    flags = str(sysconfig.get_config_var("PY_CORE_CFLAGS") or "")
-    optimised = "--enable-optimizations" in arguments or "-fprofile-use" in flags
-    linked = "--with-lto" in arguments or "-flto" in flags
-    level = re.findall(r"-O\w", flags)
-    return " ".join(
-        [
-            "with profile-guided optimisation" if optimised else "without profile-guided optimisation",
-            "and with link-time optimisation" if linked else "and without link-time optimisation",
-            *([f"({level[-1]})"] if level else []),
-        ]
-    )
 
 
 def _processor() -> str:

@@ -2,7 +2,9 @@
 
     python bench/ledger.py [--requests 40000] [--concurrency 64] [--random-ids] [--switch-interval 0.0005]
 
-``lone``: one request at a time on an idle loop; how long ``reserve`` takes. ``saturated``: many requests at once, each
+``bare``: how long SQLite takes for the row of an intent, and nothing else. ``lone``: one request at a time on an idle
+loop; how long ``reserve`` takes. ``beside``: the same while another request runs, so that it goes to the writer's
+thread. ``saturated``: many requests at once, each
 doing some work of its own between reserve and settle, so that the loop never idles; the same run without a ledger is
 subtracted.
 """
@@ -16,14 +18,18 @@ import secrets
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import quantiles
 
 import uvloop
 
+from gateway.core.types import Usage
 from gateway.runtime.ports import SystemClock
 from gateway.stores.records import AttemptRecord, Intent, Settlement
+from gateway.stores.sqlite.inserts import insert_intents
 from gateway.stores.sqlite.ledger import SQLiteLedger
+from gateway.stores.sqlite.schema import open_for_writing
 
 ATTEMPTS = (AttemptRecord("piapi", "https://api.piapi.ai", "first", "ok", 4, 123_456),)
 
@@ -38,9 +44,19 @@ def intent(identity: str) -> Intent:
 
 def settlement(identity: str) -> Settlement:
     return Settlement(
-        identity, time.time_ns(), "settled", "piapi", "https://api.piapi.ai", "first", ATTEMPTS,
-        1_000, 0, 500, 0, 123_456, 123_456, "measured", 200,
-    )  # fmt: skip
+        identity,
+        settled_ns=time.time_ns(),
+        state="settled",
+        upstream="piapi",
+        endpoint="https://api.piapi.ai",
+        credential="first",
+        attempts=ATTEMPTS,
+        usage=Usage(1_000, 0, 500),
+        charged=123_456,
+        upstream_cost=123_456,
+        confidence="measured",
+        status=200,
+    )
 
 
 def cpu() -> float:
@@ -53,16 +69,32 @@ def work(turns: int) -> None:
         pass
 
 
-async def lone(ledger: SQLiteLedger, options: argparse.Namespace) -> None:
+def bare_commits(folder: Path, options: argparse.Namespace) -> None:
     taken = []
-    for number in range(2_000):
+    with closing(open_for_writing(folder / "bare.db", time.time_ns())) as connection:
+        for number in range(2_000):
+            mine = intent(identity(number, options.random_ids))
+            start = time.perf_counter()
+            insert_intents(connection, [mine])
+            taken.append(time.perf_counter() - start)
+    _print_times("bare", taken)
+
+
+async def lone(name: str, ledger: SQLiteLedger, first: int, options: argparse.Namespace) -> None:
+    taken = []
+    for number in range(first, first + 2_000):
         mine = intent(identity(number, options.random_ids))
         start = time.perf_counter()
         await ledger.reserve(mine)
         taken.append(time.perf_counter() - start)
         ledger.settle(settlement(mine.id))
+        await asyncio.sleep(0)
+    _print_times(name, taken)
+
+
+def _print_times(name: str, taken: list[float]) -> None:
     cuts = quantiles(taken, n=100)
-    print(f"lone       reserve p50 {cuts[49] * 1e6:6.0f} us   p99 {cuts[98] * 1e6:6.0f} us")
+    print(f"{name:10} reserve p50 {cuts[49] * 1e6:6.0f} us   p99 {cuts[98] * 1e6:6.0f} us")
 
 
 async def saturated(
@@ -98,7 +130,12 @@ async def saturated(
 async def measure(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         ledger = await SQLiteLedger.open(Path(folder) / "bench.db", clock=SystemClock())
-        await lone(ledger, options)
+        bare_commits(Path(folder), options)
+        await lone("lone", ledger, 0, options)
+        other = intent(identity(10_000, options.random_ids))
+        await ledger.reserve(other)
+        await lone("beside", ledger, 20_000, options)
+        ledger.settle(settlement(other.id))
         for turn in range(1, options.rounds + 1):
             bare, bare_wall, _ = await saturated(None, 0, options)
             full, wall, waits = await saturated(ledger, turn * 10_000_000, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,11 @@ from bench.processes import Server, first_line, free_port, load_core, process, s
 
 SETUP_SECONDS = 120.0
 """How long a gateway with ten thousand keys or a million rows may take to start."""
+
+
+def gateway_python() -> str:
+    """The interpreter that runs the gateway; the environment's BENCH_PYTHON names another than the bench's own."""
+    return os.environ.get("BENCH_PYTHON") or sys.executable
 
 
 @contextmanager
@@ -37,7 +43,7 @@ def gateway_server(
     admin_port = free_port()
     config = folder / "config.yaml"
     config.write_text(json.dumps(_config(folder, upstream_port, admin_port, keys, authority)))
-    python = [sys.executable, *(("-m", "cProfile", "-o", str(profile)) if profile else ())]
+    python = [gateway_python(), *(("-m", "cProfile", "-o", str(profile)) if profile else ())]
     command = [*python, "-m", "gateway", "serve", "--config", str(config)]
     with process(command, folder, "gateway", server_core()) as running:
         line = first_line(running, folder / "gateway.log", SETUP_SECONDS)

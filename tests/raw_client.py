@@ -33,7 +33,7 @@ class Answer:
     """One answer as it came off the wire.
 
     ``complete``: the body ended as HTTP says it must. ``closes``: the connection ends with it (``rest`` looks where it
-    has to: after ``connection: close`` and after a stream without ``[DONE]``).
+    has to: after ``connection: close`` and after a stream that says no end).
     """
 
     status: int
@@ -160,6 +160,14 @@ class Received:
         return payloads(self.body)
 
 
+_LAST_EVENTS = (b"[DONE]", b"event: response.completed\n", b"event: response.incomplete\n")
+
+
+def _is_whole(answer: Answer) -> bool:
+    """Whether a stream says itself that it is complete, so that its connection may go on."""
+    return any(last in answer.body for last in _LAST_EVENTS)
+
+
 def payloads(body: bytes) -> list[bytes]:
     """The data of events in plain framing."""
     return [event.removeprefix(b"data: ") for event in body.split(b"\n\n") if event]
@@ -257,14 +265,19 @@ class RawClient:
 
     async def rest(self, answer: Answer) -> Answer:
         """Read to the end, whatever it is."""
+        await self.broken_or_whole(answer)
+        if not answer.complete:
+            answer.closes = True
+        elif answer.header("connection") == "close" or (answer.is_stream and not _is_whole(answer)):
+            answer.closes = not self._ahead and await asyncio.wait_for(self.reader.read(1), PATIENCE) == b""
+        return answer
+
+    async def broken_or_whole(self, answer: Answer) -> Answer:
+        """Read the body, to its end or as far as it came."""
         try:
             await self._read_body(answer)
         except (h11.RemoteProtocolError, ConnectionError):
             answer.body = self.received
-        if not answer.complete:
-            answer.closes = True
-        elif answer.header("connection") == "close" or (answer.is_stream and b"[DONE]" not in answer.body):
-            answer.closes = not self._ahead and await asyncio.wait_for(self.reader.read(1), PATIENCE) == b""
         return answer
 
     async def answer(self) -> Answer:

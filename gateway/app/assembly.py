@@ -24,6 +24,8 @@ from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
 from gateway.core.types import VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
+from gateway.endpoints.relays import RELAY_PATHS
+from gateway.endpoints.responses.compact import COMPACT_PATH
 from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.exchange.services import Gate, Images, Services, Snapshot
@@ -51,6 +53,7 @@ from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.task_limiter import TaskLimiter
 from gateway.wire.chat_request import CHAT_PATH
 from gateway.wire.messages.request import MESSAGES_PATH
+from gateway.wire.responses.request import RESPONSES_PATH
 
 
 def build_services(
@@ -134,7 +137,7 @@ def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
         endpoints=frozenset(place.url for upstream in config.upstreams.values() for place in upstream.endpoints),
         keys=frozenset(key.name for key in keys),
         teams=frozenset(config.teams) | {key.team for key in keys if key.team is not None},
-        routes=frozenset({CHAT_PATH, MESSAGES_PATH, *IMAGES, TASKS, TASK}),
+        routes=frozenset({CHAT_PATH, *IMAGES, *RELAY_PATHS, TASKS, TASK, RESPONSES_PATH, COMPACT_PATH, MESSAGES_PATH}),
     )
 
 

@@ -28,6 +28,7 @@ from gateway.app.listening import Doors
 from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import Reloaded, read_for_reload
+from gateway.app.responses import build_responses, response_routes
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
 from gateway.billing.usage import parse_period, usage_rows
@@ -49,6 +50,7 @@ from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.images import ImagesEndpoint
 from gateway.endpoints.messages import CountTokensEndpoint, MessagesEndpoint
 from gateway.endpoints.models import model_routes
+from gateway.endpoints.relays import RELAY_PATHS, RelayEndpoint
 from gateway.endpoints.request_journal import RequestJournal
 from gateway.endpoints.task_status import read_task_routes
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
@@ -64,7 +66,7 @@ from gateway.runtime.lag import watch_lag
 from gateway.runtime.ports import Clock, SystemClock, system_randomness
 from gateway.server.browser_guard import AdminGuard, BrowserGuard
 from gateway.server.cors import CrossOrigin
-from gateway.server.dispatch import Dispatch, RouteHandler
+from gateway.server.dispatch import Dispatch, OwnRoutes
 from gateway.server.listener import RunningServer, url_for_this_machine, url_of
 from gateway.stores.base import Store
 from gateway.stores.engines import open_store
@@ -113,6 +115,7 @@ class Gateway:
         self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
+        self._responses = build_responses(services, store, lambda: self.config)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -170,6 +173,7 @@ class Gateway:
         services.tasks.spawn(services.budgets.watch(), "budgets")
         services.tasks.spawn(gateway._reconciler().run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
+        services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
         services.tasks.spawn(look_after(store, log), "store")
         services.tasks.spawn(watch_place(store, log), "store-place")
         if ask_for_models:
@@ -259,6 +263,7 @@ class Gateway:
         """Close the listeners, the upstream connections and, last, the ledger, with everything settled."""
         await asyncio.gather(*(server.close(timeout) for server in self._servers))
         await self.services.budgets.alerts.close()
+        await self._responses.written()
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
@@ -267,21 +272,24 @@ class Gateway:
 
     async def _listen(self) -> None:
         services, config = self.services, self.config
+        door = self._door()
 
         def opened() -> bool:
             return not self._requires_key()
 
         cors = CrossOrigin(opened, lambda: self.config.cors_origins)
         main = Dispatch(
-            self._hot_routes(),
-            [
-                *health_routes(self._not_ready),
-                *model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                *read_task_routes(self._door(), lambda: self.config.upstreams),
-                *kept_image_routes(self._images.open),
-                *webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
-                *front_page_routes(__version__, lambda: main.listed),
-            ],
+            {
+                **self._buying_routes(),
+                **health_routes(self._not_ready),
+                **model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
+                **response_routes(door, lambda: self._desk, self._responses, lambda: self.config.responses.store),
+                **read_task_routes(self._door(), lambda: self.config.upstreams),
+                **kept_image_routes(self._images.open),
+                **webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
+                **front_page_routes(__version__, lambda: main.listed),
+            },
+            [],
             partial(_crashed, services.log),
             BrowserGuard(opened, lambda: (*self.config.hosts, config.listen.host), cors),
             cors,
@@ -305,14 +313,15 @@ class Gateway:
     def _door(self) -> Admission:
         return Admission(self.services, lambda: self._authenticator)
 
-    def _hot_routes(self) -> dict[str, dict[str, RouteHandler]]:
-        """What buys something: found by the exact path, ahead of everything else."""
+    def _buying_routes(self) -> OwnRoutes:
+        """What buys something."""
         door = self._door()
         return {
             CHAT_PATH: {"POST": ChatEndpoint(door, lambda: self._desk)},
             MESSAGES_PATH: {"POST": MessagesEndpoint(door, lambda: self._desk)},
             COUNT_PATH: {"POST": CountTokensEndpoint(door)},
             **{path: {"POST": ImagesEndpoint(door, lambda: self._desk, path)} for path in IMAGES},
+            **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},
             TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
         }
 

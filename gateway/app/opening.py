@@ -9,14 +9,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from starlette.types import Receive, Scope, Send
-
 from gateway.core.errors import ledger_unavailable
 from gateway.endpoints.health import PATHS, health_routes
 from gateway.runtime.tasks import TrackedTasks
+from gateway.server.client import Client
 from gateway.server.dispatch import Dispatch
-from gateway.server.downstream import Downstream
 from gateway.server.listener import RunningServer, start_server
+from gateway.server.request import Request
 from gateway.stores.base import Store
 
 AT_ONCE = 0.5
@@ -65,10 +64,10 @@ class _Waiting:
     """The application until the store is open."""
 
     def __init__(self, on_crash: Callable[[str, Exception], None]) -> None:
-        self._health = Dispatch({}, health_routes(lambda: ["starting: the store is being opened"]), on_crash)
+        self._health = Dispatch(health_routes(lambda: ["starting: the store is being opened"]), [], on_crash)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._health.route_of(scope["raw_path"]) is None:
-            await Downstream(scope, send).fail(ledger_unavailable())
+    async def __call__(self, request: Request, client: Client) -> None:
+        if self._health.route_of(request.path) is None:
+            await client.fail(ledger_unavailable())
         else:
-            await self._health(scope, receive, send)
+            await self._health(request, client)

@@ -32,12 +32,10 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import UTC
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import httpx2
 import orjson
 
-from gateway import __version__
 from gateway.core.chance import Randomness
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError, StoreError
@@ -53,10 +51,9 @@ from gateway.stores.base import AlertRecords
 from gateway.stores.records import AlertState, KnownAlerts, StoredAlert
 from gateway.telemetry.log import Log
 from gateway.upstream.pool import ConnectionPool
-from gateway.upstream.transport import PoolTransport
 
-TRY_SECONDS = 10.0
-"""For one try, from connecting to the answer's head."""
+if TYPE_CHECKING:
+    from gateway.billing.alert_client import AlertClient
 
 PAUSES = (5.0, 30.0, 120.0, 600.0)
 """Seconds before each further try, a little more by chance. A receiver that asks for a longer rest gets it."""
@@ -128,13 +125,8 @@ class AlertSender:
         self._at_once = asyncio.Semaphore(MOST_AT_ONCE)
         self._closing = False
         self._records: AlertRecords | None = None
-        self._transport = PoolTransport(pool)
-        self._client = httpx2.AsyncClient(
-            transport=self._transport,
-            timeout=TRY_SECONDS,
-            trust_env=False,
-            headers={"user-agent": f"piapi-gateway/{__version__}", "content-type": "application/json"},
-        )
+        self._pool = pool
+        self._client: AlertClient | None = None
 
     def configure(self, url: str, secret: str, options: ConnectionOptions = DIRECT) -> None:
         """Send to ``url`` from now on, or nothing if it is empty. Alerts under way stay on theirs.
@@ -144,7 +136,12 @@ class AlertSender:
         Raises ValueError for a secret that cannot be one; then nothing has changed.
         """
         self._webhook = Webhook(url, signing_key(secret)) if url else None
-        self._transport.options = options
+        if self._webhook is not None:
+            if self._client is None:
+                from gateway.billing.alert_client import AlertClient  # a twelfth of the start, which most need not
+
+                self._client = AlertClient(self._pool)
+            self._client.connect_by(options)
 
     def keep_in(self, records: AlertRecords) -> None:
         """Keep alerts there from now on."""
@@ -240,7 +237,8 @@ class AlertSender:
             if unsent := sum(end is not True for end in ends):
                 event = "budget_alerts_given_up" if self._records is None else "budget_alerts_kept"
                 self._log.warning(event, number=unsent, reason="the gateway stops")
-        await self._client.aclose()
+        if self._client is not None:
+            await self._client.close()
 
     async def _deliver(self, alert: Alert) -> bool:
         """Whether the receiver took it, now or in a later try."""
@@ -281,14 +279,10 @@ class AlertSender:
             "webhook-timestamp": str(seconds),
             "webhook-signature": signature(webhook.key, alert.id, seconds, alert.body),
         }
-        try:
-            async with (
-                asyncio.timeout(TRY_SECONDS),
-                self._client.stream("POST", webhook.url, content=alert.body, headers=headers) as answer,
-            ):
-                status, rest = answer.status_code, answer.headers.get("retry-after")
-        except (httpx2.HTTPError, TimeoutError) as error:
-            return Failure(f"{type(error).__name__}: {error}")
+        assert self._client is not None
+        status, rest = await self._client.post(webhook.url, alert.body, headers)
+        if not status:
+            return Failure(rest or "")
         if 200 <= status < 300:
             return None
         if status == 410 and self._webhook == webhook:

@@ -16,6 +16,7 @@ from gateway.billing.budget_figures import charged_by_owner, money_figures, perc
 from gateway.billing.refusals import BudgetRefusals
 from gateway.core.connection_options import DIRECT, ConnectionOptions
 from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import Booking
 from gateway.core.pricing.budget_errors import Exceeded, Holder, Unpriced
 from gateway.core.pricing.budgets import (
     UNKNOWN_HELD_NS,
@@ -26,7 +27,6 @@ from gateway.core.pricing.budgets import (
 )
 from gateway.core.pricing.calendar import PeriodKind, utc_time
 from gateway.core.pricing.charged_sums import Charges, charged_by_holder, charged_by_model
-from gateway.core.pricing.charges import Booking
 from gateway.core.pricing.price_lines import SuggestedPrice, no_suggestion, price_lines
 from gateway.core.pricing.prices import format_usd
 from gateway.core.types import Budget, Route, VirtualKey
@@ -255,11 +255,12 @@ class BudgetService:
             model=model,
             asked=asked,
         )
+        if type(answer) is Reservation:
+            return answer
         if isinstance(answer, Exceeded):
             self._deny(replace(answer, why=why()), key, model)
-        if isinstance(answer, Unpriced):
-            raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
-        return answer
+        assert isinstance(answer, Unpriced)
+        raise answer.error(model, price_lines(route, self._settings.suggested_price) if route is not None else "")
 
     def top_up(self, reservation: Reservation, amount: int | None, wall_ns: int) -> bool:
         """Let a request that is under way cost up to ``amount``, None if that is unknown; False if it may not."""
@@ -289,12 +290,12 @@ class BudgetService:
         """End a request as it is booked. What is in doubt stays held, at most what was reserved, for a day from the
         request's intent.
         """
-        doubtful = min(booking.doubtful, max(0, reservation.amount - booking.charged))
+        doubtful = booking.doubtful and min(booking.doubtful, max(0, reservation.amount - booking.charged))
         if doubtful:
             until_ns = reservation.admitted_ns + UNKNOWN_HELD_NS
             self._tell(self.budgets.settle_in_part(reservation, booking.charged, doubtful, until_ns))
-        else:
-            self._tell(self.budgets.settle(reservation, booking.charged))
+        elif crossings := self.budgets.settle(reservation, booking.charged):
+            self._tell(crossings)
 
     def most_chargeable(self, key: str, team: str | None, model: str, reserved: int) -> int | None:
         """Nano-dollars that an exchange whose outcome has become known may be charged at most; None without a budget.

@@ -81,9 +81,9 @@ async def serve_until_stopped(start: Start, announce: Callable[[Gateway], None],
     if not in_foreground:
         on_signal(loop, "SIGHUP", lambda: gateway.services.tasks.spawn(gateway.reload(), "reload"))
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.collect()
     gc.set_threshold(*GC_THRESHOLDS)
-    gc.freeze()  # what start-up made lives as long as the process: no need to look at it again
+    gc.freeze()  # what start-up made lives as long as the process: no need to look at it, not even once
+    gc.enable()
     print_if_possible(lambda: announce(gateway))
     await stop.wait()
     await _drain(gateway, hurry)

@@ -20,7 +20,16 @@ from gateway.config.paths import beside_file, folder_of, placed_store
 from gateway.config.problems import Location, did_you_mean
 from gateway.config.routes import build_routes
 from gateway.config.schema import FileSection
-from gateway.config.settings import AdminConfig, BudgetAlerts, Config, ImagesConfig, Limits, LogConfig, Team
+from gateway.config.settings import (
+    AdminConfig,
+    BudgetAlerts,
+    Config,
+    ImagesConfig,
+    Limits,
+    LogConfig,
+    ResponsesConfig,
+    Team,
+)
 from gateway.config.upstreams import build_upstreams
 from gateway.core.connection_options import ConnectionOptions, Proxy
 from gateway.core.images.flux_catalogue import FluxFacts
@@ -40,8 +49,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
     ``own``: the models of the user's own catalogue.
     """
     sections = user.sections
-    admin_key = builtin.sections.admin.key if sections.admin.key is None else sections.admin.key
-    admin = AdminConfig(sections.admin.listen, admin_key or "", sections.admin.open_metrics)
+    admin = _admin(user, builtin)
     _check_listeners(user, admin)
     _check_dependencies(user)
     folder = folder_of(source)
@@ -77,6 +85,7 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         webhook_secret=sections.webhook_secret,
         failover=_failover(sections),
         images=_images(sections, folder),
+        responses=ResponsesConfig(**sections.responses.model_dump()),
         outward=outward,
         nonstream_heartbeat=sections.nonstream_heartbeat,
         limits=Limits(**sections.limits.model_dump()),
@@ -93,6 +102,12 @@ def assemble(user: Layer, own: Layer, builtin: Layer, source: Path | None, envir
         default_route=tuple(upstream for upstream in relays if upstream.credentials),
         default_models=MappingProxyType(default_models(user, routes.declared, bool(relays))),
     )
+
+
+def _admin(user: Layer, builtin: Layer) -> AdminConfig:
+    admin = user.sections.admin
+    key = builtin.sections.admin.key if admin.key is None else admin.key
+    return AdminConfig(admin.listen, key or "", admin.open_metrics)
 
 
 def _check_listeners(user: Layer, admin: AdminConfig) -> None:

@@ -159,6 +159,30 @@ class LimitsSection(Section):
     )
 
 
+class ResponsesSection(Section):
+    """Answers of `/v1/responses` that are kept, in the store, so that a later request may go on from one.
+
+    They hold what people wrote: prompts and answers then lie on disk, readable by this user alone. A request with
+    `store: false` keeps nothing.
+    """
+
+    store: Boolean = Field(
+        default=True,
+        description="Whether answers are kept at all. `false`: none is, whatever a request asks for.",
+        examples=["false"],
+    )
+    keep: PositiveDuration = Field(
+        default=30 * 86400.0,
+        description="How long one is kept after it was made, or last gone on from.",
+        examples=["7d"],
+    )
+    keep_max: Size = Field(
+        default=1024**3,
+        description="The most all kept answers may take; the oldest of the key with most go first.",
+        examples=["100MiB"],
+    )
+
+
 class CorsSection(Section):
     """Web pages that may call the main listener from a browser, and read its answers.
 
@@ -323,6 +347,7 @@ class FileSection(Section):
     )
     failover: FailoverSection = Field(default=FailoverSection(), description="How far a request is carried on.")
     images: ImagesSection = Field(default=ImagesSection(), description="Kept and fetched images.")
+    responses: ResponsesSection = Field(default=ResponsesSection(), description="Kept answers of the Responses API.")
     nonstream_heartbeat: Duration = Field(
         default=0.0,
         description="Every so often a blank is sent before an answer that is not streamed, which keeps proxies patient "

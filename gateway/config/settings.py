@@ -90,6 +90,18 @@ class ImagesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponsesConfig:
+    """The answers of the Responses API that the gateway keeps.
+
+    ``store``: whether it keeps any. ``keep``: seconds after their last use. ``keep_max``: bytes that they may take.
+    """
+
+    store: bool = True
+    keep: float = 30 * 86400.0
+    keep_max: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of requests: bytes of a JSON body, of an upload, of all request headers, of an upstream's event; and
     how many requests may be in flight.
@@ -184,6 +196,7 @@ class Config:
     key_pepper: str = field(repr=False, default="")
     default_route: tuple[Upstream, ...] = ()
     default_models: Mapping[str, str] = field(default_factory=dict)
+    responses: ResponsesConfig = ResponsesConfig()
     drain_delay: float = 0.0
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     outward: ConnectionOptions = DIRECT

@@ -26,7 +26,7 @@ from gateway.config.fields import (
 )
 from gateway.config.task_schema import TaskTypeSection
 from gateway.core.connection_options import MAX_AGE
-from gateway.core.types import TaskTimes, Timeouts
+from gateway.core.types import OperationName, TaskTimes, Timeouts
 
 MOST_CONTEXT = 1_000_000_000
 """Tokens: the largest ``context`` accepted."""
@@ -261,6 +261,14 @@ class PriceSection(Section):
     call: Money | None = Field(
         default=None, description="A call of what is not counted in tokens, such as a web search.", examples=["0.01"]
     )
+    characters: TokenPrice | None = Field(
+        default=None, description="1,000,000 characters of a text that is read aloud (`speech`).", examples=["15"]
+    )
+    seconds: Money | None = Field(
+        default=None,
+        description="A second of a recording that is listened to (`transcriptions`, `translations`).",
+        examples=["0.0001"],
+    )
     long: LongContextSection | None = Field(
         default=None,
         description="What a whole request costs above so many tokens of input. Left out: the same.",
@@ -289,10 +297,11 @@ class TargetSection(Section):
         "Left out: the same name.",
         examples=["gpt-image-1"],
     )
-    operation: Literal["chat", "images", "images_async", "task"] = Field(
+    operation: OperationName = Field(
         default="chat",
-        description="How it is bought there: a chat completion, a request to the Images API, an order to PiAPI's "
-        "asynchronous GPT-image routes, or a PiAPI task.",
+        description="How it is bought there: a chat completion, a request to the route of the same name (`responses`, "
+        "`embeddings`, `completions`, `moderations`, `speech`, `transcriptions`, `translations`), a request to the "
+        "Images API, an order to PiAPI's asynchronous GPT-image routes, or a PiAPI task.",
         examples=["images"],
     )
     price: PriceSection | None = Field(default=None, description="What it costs there.")

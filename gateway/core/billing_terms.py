@@ -21,11 +21,14 @@ class Asked:
     ``tier``: the service tier; None if it names none.
     ``calls``: searches and other work not counted in tokens that it may cause at most.
     ``lifetime``: the longest for which anything it sends is to be kept in the provider's cache.
+    ``characters``: of a text that is to be read aloud. ``milliseconds``: the longest that a recording can play.
     """
 
     tier: str | None = None
     calls: int = 0
     lifetime: Lifetime = "usual"
+    characters: int = 0
+    milliseconds: int = 0
 
 
 NOTHING_ASKED = Asked()
@@ -51,7 +54,7 @@ USUAL_TERMS = Terms()
 
 def named_tier(tier: str | None) -> str | None:
     """A service tier's name in lower case; None for a word that leaves the choice to the provider."""
-    if tier is None:
-        return None
+    if tier is None or tier in USUAL_TIERS:
+        return tier
     word = tier.strip().lower()
     return None if word in _NAMES_NONE else word

@@ -36,6 +36,9 @@ _AT_ONCE = 1024 * 1024
 _BLANKS = b" \t\r\n"
 _MARKS = ((b",", 1), (b":", 1), (b"[", 2), (b"{", 2))  # what is opened holds something, and is something
 _NO_MARKS = bytes(byte for byte in range(256) if byte not in b",:[{")
+_OF_STRUCTURE = b",:[]{}0123456789+-.truefalsnulEINinfity \t\r\n"  # outside of texts, also in a lenient reader's JSON
+_WITHOUT_QUOTES = 8 * 1024
+_LOOKED_AT = 64
 _NO_OPENINGS = bytes(byte for byte in range(256) if byte not in b"[{")
 _EMPTY = (b"[]", b"{}")
 
@@ -49,31 +52,47 @@ def read_json(data: bytes, most: int = MOST_MEMBERS) -> Any:
 
     Raises ValueError: TooHeavy before anything is parsed, orjson's own for what is no JSON.
     """
-    if too_heavy(data, most):
+    if 2 * len(data) > most and too_heavy(data, most):
         raise TooHeavy(f"more than {most} values and names")
     return loads(data)
 
 
-def too_heavy(data: bytes, most: int = MOST_MEMBERS, marks: bytes | None = None) -> bool:
+def too_heavy(data: bytes, most: int = MOST_MEMBERS, apart: bytes | None = None) -> bool:
     """Whether the JSON document ``data`` weighs more than ``most``.
 
-    ``marks``: those in it, if they have been looked for.
+    ``apart``: ``apart_from_texts`` of it, if that is known.
 
-    Exact for JSON; of what is no JSON, all that a parser could make before it notices is counted. Takes time linear in
-    the size, and none for a short document, of which every member takes a byte.
+    Exact for JSON; of what is no JSON, all that a parser could make before it notices is counted, but for a block's.
+    Takes time linear in the size, and none for a short document, of which every member takes a byte.
     """
     if 2 * len(data) <= most:
         return False
-    found = marks_in(data) if marks is None else marks
+    found = marks_in(apart_from_texts(data) if apart is None else apart)
     perhaps = 1 + len(found) + openings_in(found)  # strings included
     return perhaps > most and _weight_of_structure(data, most) > most
+
+
+def apart_from_texts(data: bytes) -> bytes:
+    """A JSON document without blocks that stand within a text; the same bytes if there are none.
+
+    Such a block has no quotation mark, and begins with what stands in texts only. Should it stand elsewhere, it is no
+    JSON, and a reader comes no further.
+    """
+    kept: list[bytes] = []
+    done = 0
+    for start in range(0, len(data) - _WITHOUT_QUOTES + 1, _WITHOUT_QUOTES):
+        end = start + _WITHOUT_QUOTES
+        if data.find(b'"', start, end) < 0 and data[start : start + _LOOKED_AT].translate(None, _OF_STRUCTURE):
+            kept.append(data[done:start])
+            done = end
+    return b"".join((*kept, data[done:])) if done else data
 
 
 def is_slow(data: bytes) -> bool:
     """Whether others would wait while the document ``data`` is worked on: it is long, or has very many members."""
     if not _SHORT < len(data) <= LONG:
         return len(data) > LONG
-    found = marks_in(data)
+    found = marks_in(apart_from_texts(data))
     return len(found) + openings_in(found) > _FEW_MEMBERS
 
 

@@ -22,7 +22,11 @@ NO_TEAM = ""
 """The metrics label of keys without a team."""
 
 Dialect = Literal["piapi", "openai"]
-OperationName = Literal["chat", "images", "images_async", "task"]
+_Relayed = Literal["responses", "embeddings", "completions", "moderations", "speech", "transcriptions", "translations"]
+OperationName = Literal["chat", _Relayed, "images", "images_async", "task"]
+
+PICTURES: frozenset[OperationName] = frozenset({"images", "images_async", "task"})
+"""The operations that are bought by the piece."""
 
 ASYNCHRONOUS: frozenset[OperationName] = frozenset({"images_async", "task"})
 """The operations whose work runs as a task of the upstream's: ordered, then asked after by its id."""
@@ -85,7 +89,8 @@ class Price:
     ``cached_input``, ``image_input``, ``audio_input``: parts of the input; None counts as ``input``.
     ``cache_write``: input that the provider wrote into its cache; None counts as ``input``.
     ``image_output``, ``audio_output``: parts of the output; None counts as ``output``.
-    ``call``: a call of what is not counted in tokens, such as a web search.
+    ``call``: a call of what is not counted in tokens, such as a web search; ``characters``: 1,000,000 characters of a
+        text that is read aloud; ``seconds``: a second of a recording.
     ``long``: None for a model whose long requests cost no more.
     ``tiers``: service tier → the factor of all token prices in thousandths.
     ``estimated``: the amounts are a bound or a guess, so that nothing booked by them is ``measured``.
@@ -95,6 +100,8 @@ class Price:
     ``picture_tokens``: quality → the factor of OpenAI's formula for the output tokens of an image
         (core/pricing/picture_tokens.py), where images are billed by tokens.
     ``minimum``: nano-dollars a request that succeeded costs at least.
+    ``dearest_read``, ``dearest_output``: the highest price of any kind of token that is read, or made; worked out once
+        for all bounds. ``listed_tiers``: ``tiers`` with their names in lower case.
 
     None means unknown, 0 means free.
     """
@@ -113,9 +120,21 @@ class Price:
     audio_input: int | None = None
     audio_output: int | None = None
     call: int | None = None
+    characters: int | None = None
+    seconds: int | None = None
     long: LongContext | None = None
     tiers: Mapping[str, int] = field(default_factory=dict)
     estimated: bool = False
+    dearest_read: int = field(init=False, repr=False, compare=False)
+    dearest_output: int = field(init=False, repr=False, compare=False)
+    listed_tiers: Mapping[str | None, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        read = (self.input, self.cached_input, self.image_input, self.audio_input)
+        written = (self.output, self.image_output, self.audio_output)
+        object.__setattr__(self, "dearest_read", max(each or 0 for each in read))
+        object.__setattr__(self, "dearest_output", max(each or 0 for each in written))
+        object.__setattr__(self, "listed_tiers", {name.strip().lower(): each for name, each in self.tiers.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +229,8 @@ class Target:
     """An upstream and a model there, which can serve a route.
 
     ``price``: None if unknown.
-    ``cost_class``: PAID for images and tasks, however they travel; TOKENS for work billed by usage.
+    ``cost_class``: PAID for images and tasks, however they travel; TOKENS for work billed by usage: by tokens, by
+        characters, by seconds.
     ``tasks``: task type → its facts, for a task model that the catalogue or the configuration describes; empty for
         Flux, whose facts are one catalogue of their own.
     ``shutdown``, ``ends_ns``: the last day on which it is asked (``2027-01-14``), and when that day is over in UTC, in
@@ -231,7 +251,7 @@ class Target:
     cost_class: CostClass = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        paid = self.operation != "chat" or (self.price is not None and self.price.image is not None)
+        paid = self.operation in PICTURES or (self.price is not None and self.price.image is not None)
         object.__setattr__(self, "cost_class", CostClass.PAID if paid else CostClass.TOKENS)
 
 
@@ -244,7 +264,8 @@ class Route:
     ``asked``: the name that a client asked for, if ``model`` is a pattern; empty if it is not.
     ``aliases``: other names by which clients ask for the model.
     ``ended``: targets that are left out because their last day is over.
-    ``named``: the model itself, for what clients are told and for the books; metrics have ``model``, as configured.
+    ``named``: the model itself, for clients and books; metrics have ``model``, as configured. ``operations``: of its
+        targets.
     """
 
     model: str
@@ -256,9 +277,11 @@ class Route:
     ended: tuple[Target, ...] = ()
     context: int | None = None
     named: str = field(init=False, repr=False, compare=False)
+    operations: frozenset[OperationName] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "named", self.asked or self.model)
+        object.__setattr__(self, "operations", frozenset([target.operation for target in self.targets]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +329,7 @@ class Usage:
     ``calls``: of what is not counted in tokens, such as web searches.
     ``cache_write_hour_tokens``, ``cache_write_12h_tokens``: the parts of ``cache_write_tokens`` that are kept for an
         hour (Anthropic) and for twelve (OpenAI), which cost more.
+    ``characters``: of a text that was read aloud. ``audio_milliseconds``: of a recording that was listened to.
     """
 
     input_tokens: int = 0
@@ -322,6 +346,8 @@ class Usage:
     calls: int = 0
     cache_write_hour_tokens: int = 0
     cache_write_12h_tokens: int = 0
+    characters: int = 0
+    audio_milliseconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

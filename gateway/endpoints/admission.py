@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from starlette.types import Scope
-
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.limits.key_limits import LimitRefusal
 from gateway.core.routing.endings import ended_error
+from gateway.core.routing.route_operations import no_target, serving
 from gateway.core.types import OperationName, Route, VirtualKey
 from gateway.endpoints.auth import Authenticator
 from gateway.exchange.services import Services
+from gateway.server.request import Request
 
 RECHECK_AFTER = 0.25
 """Seconds for which an authentication holds; a revoked key must be refused within a second."""
@@ -29,19 +29,18 @@ class Admission:
         self.services = services
         self._authenticator = authenticator
 
-    def authenticate(self, scope: Scope) -> VirtualKey:
+    def authenticate(self, request: Request) -> VirtualKey:
         """The virtual key of a request. Raises the one 401, or 429 for an address from which too many keys failed."""
-        return self._authenticator().authenticate(scope)
+        return self._authenticator().authenticate(request)
 
-    def recheck(self, scope: Scope, key: VirtualKey, began: float) -> VirtualKey:
+    def recheck(self, request: Request, key: VirtualKey) -> VirtualKey:
         """The key once more, if reading the request took so long that it may have been revoked or changed meanwhile.
 
-        ``began``: the loop's time of its first check.
         Raises the one 401.
         """
-        if asyncio.get_running_loop().time() - began < RECHECK_AFTER:
+        if request.connection.loop.time() - request.began < RECHECK_AFTER:
             return key
-        return self.authenticate(scope)
+        return self.authenticate(request)
 
     @contextmanager
     def limited(self, key: VirtualKey) -> Iterator[None]:
@@ -57,29 +56,37 @@ class Admission:
         finally:
             limits.release(lease, None, loop.time())
 
-    def route(self, model: str, key: VirtualKey, *, unlisted: OperationName | None = None) -> Route:
-        """The route of ``model``. Raises 404 for an unknown model and one that was shut down, 403 for one this key may
-        not use.
+    def route(
+        self,
+        model: str,
+        key: VirtualKey,
+        *,
+        unlisted: OperationName | None = None,
+        operations: frozenset[OperationName] | None = None,
+    ) -> Route:
+        """The route of ``model``. Raises 404 for an unknown model, one that was shut down and one without a target that
+        serves the request, 403 for one this key may not use.
 
         ``unlisted``: what a model that the catalogue does not name is asked for along the default route; None where
             only models of the catalogue are served.
+        ``operations``: of the targets that serve the request; None for all.
         """
         routes = self.services.snapshot.routes
-        route = routes.find(model)
-        if route is None and unlisted is not None:
-            route = routes.unlisted(model, unlisted)
+        route = routes.open_to(key.models, model)
         if route is None:
-            raise model_not_found(model)
-        if not routes.may_use(key.models, model, route):
-            raise model_not_allowed(model)
-        if (ended := ended_error(route, model)) is not None:
-            raise ended
-        return route
+            route = routes.find(model)
+            if route is None and unlisted is not None:
+                route = routes.unlisted(model, unlisted)
+            if route is None:
+                raise model_not_found(model) if unlisted in (None, "chat") else no_target(model, unlisted, known=False)
+            if not routes.may_use(key.models, model, route):
+                raise model_not_allowed(model)
+            if (ended := ended_error(route, model)) is not None:
+                raise ended
+        return route if operations is None else serving(route, operations, unlisted or "chat")
 
 
-def is_sdk_retry(scope: Scope) -> bool:
+def is_sdk_retry(request: Request) -> bool:
     """Whether an OpenAI SDK says that it sends this request again (``x-stainless-retry-count`` ≥ 1)."""
-    for name, value in scope["headers"]:
-        if name == b"x-stainless-retry-count":
-            return bool(value.isdigit() and value.strip(b"0"))  # a number however long, and not zero
-    return False
+    count = request.fields.get(b"x-stainless-retry-count", b"0")
+    return count != b"0" and count.isdigit() and bool(count.strip(b"0"))  # a number however long, and not zero

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Container, Sequence
 
-from starlette.types import Scope
-
 from gateway.core.client_address import Network, client_address
 from gateway.core.errors import GatewayError, invalid_api_key, team_unknown
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import ANONYMOUS, VirtualKey
 from gateway.endpoints.sent_key import ambiguous_key, sent_key
-from gateway.server.connection import admit, close_after_answer
-from gateway.server.request_facts import facts_of
+from gateway.server.request import Request
 
 ANONYMOUS_KEY = VirtualKey(ANONYMOUS)
 """The key of every request without a known one while authentication is off: may use everything, without limits."""
@@ -53,7 +50,7 @@ class Authenticator:
         self.failures = 0
         self.throttled = 0
 
-    def authenticate(self, scope: Scope) -> VirtualKey:
+    def authenticate(self, request: Request) -> VirtualKey:
         """The VirtualKey of the key sent as ``Authorization: Bearer`` or, without that, as ``X-API-Key`` or, without
         that, as ``api-key``, as Azure's clients do.
 
@@ -62,30 +59,29 @@ class Authenticator:
         passes after any number of failures at its address, unless its team lost its budget with its place in the
         configuration (403). While authentication is off, an unknown key counts as none, as the SDKs cannot send none.
         """
-        sent = sent_key(scope["headers"])
+        sent = sent_key(request)
         if sent.ambiguous:
             raise ambiguous_key()
         found = self._find(hashlib.sha256(sent.value).digest())
         key = found if sent.value else None
         if key is not None:
-            facts_of(scope).key = key
-            admit(scope)
+            request.key = key
+            request.admit()
             if key.team is not None and key.team in self._refused_teams():
                 raise team_unknown(key.team)
             return key
         if self._required():
-            raise self._refusal(scope, sent.value)
-        facts_of(scope).key = ANONYMOUS_KEY
-        admit(scope)
+            raise self._refusal(request, sent.value)
+        request.key = ANONYMOUS_KEY
+        request.admit()
         return ANONYMOUS_KEY
 
-    def address(self, scope: Scope) -> str:
+    def address(self, request: Request) -> str:
         """The client's address: the connection's, or what trusted proxies say of it. Empty if its end is gone."""
-        client = scope.get("client")
-        forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
-        return client_address(client[0], forwarded, self._trusted()) if client else ""
+        peer, forwarded = request.peer, request.every(b"x-forwarded-for")
+        return client_address(peer[0], forwarded, self._trusted()) if peer else ""
 
-    def _refusal(self, scope: Scope, sent: bytes) -> GatewayError:
+    def _refusal(self, request: Request, sent: bytes) -> GatewayError:
         """Count a failure; return the error to answer with. The log is told why, the client is not."""
         self.failures += 1
         if not sent:  # no key is no guess: a probe that has lost its key must not make its whole office wait
@@ -93,12 +89,12 @@ class Authenticator:
         why = "the key is not known"
         former = self._former(hashlib.sha256(sent).digest())
         if former is not None:
-            facts_of(scope).key, why = former
-        told_to_wait = self._throttle.failed(self.address(scope), self._monotonic())
+            request.key, why = former
+        told_to_wait = self._throttle.failed(self.address(request), self._monotonic())
         if told_to_wait is None:
             return _said(invalid_api_key(), why)
         self.throttled += 1
-        close_after_answer(scope)  # each further guess costs its sender a connection
+        request.close_after_answer()  # each further guess costs its sender a connection
         return _said(told_to_wait, f"{why}; too many have failed from this address")
 
 

@@ -5,206 +5,35 @@ A model that only makes images is served as well: the last user message is the o
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from starlette.types import Receive, Scope
+import orjson
 
 from gateway.core.errors import ClientError
-from gateway.core.headers import noted
 from gateway.core.json_weight import is_slow
-from gateway.core.outcomes.table import price_at_stake
-from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
-from gateway.core.pricing.cost_reason import chat_cost_reason
-from gateway.core.routing.refused_wishes import OwnWishes
-from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
+from gateway.core.long_texts import may_hold_long_texts
+from gateway.core.routing.route_operations import CHATS
+from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
+from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
 from gateway.exchange.exchange import Exchange
-from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
 from gateway.runtime.off_loop import off_loop
-from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
-from gateway.translate.chat_to_chat import ChatConversation
-from gateway.translate.commands import Conversation
-from gateway.translate.context import EVENT_LIMIT, AttemptContext
-from gateway.translate.own_wishes import chat_wishes
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.translate.present_chat import ChatPresenter
-from gateway.wire.answer_cost import AnswerCost
-from gateway.wire.answer_sounds import Heard
-from gateway.wire.asked_work import asked_of, most_asked_output, most_beside, most_choices
 from gateway.wire.chat_images import asks_for_images, flux_fields, images_from_chat
-from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request, without_withheld
-from gateway.wire.chat_rewrites import rewritten
-from gateway.wire.client_json import loads_object
+from gateway.wire.chat_request import CHAT_PATH, ChatRequest, parse_chat_request
+from gateway.wire.client_json import nested_too_deeply, object_of_any_depth
 from gateway.wire.default_model import with_default_model
-from gateway.wire.most_input import most_input
 from gateway.wire.named_ids import NamedId
-from gateway.wire.request_shape import chat_shape
-from gateway.wire.tokens import count_input, rough_tokens, within
 
 _CHAT = frozenset({"chat"})
-
-
-@dataclass(slots=True)
-class ChatOperation:
-    """A chat client's request.
-
-    ``size``: bytes of the request.
-    ``count``: counts a text's tokens.
-    ``images``: the same request as an order for images, for targets that only make images; None without such targets.
-    ``event_limit``: bytes of one event of an upstream's stream.
-    ``max_output``: tokens the model can write at most; ``context``: those that it takes in and writes together; None if
-        that is not known.
-    ``tells_cost``: the answer's usage is to say what the key is charged.
-    ``heard``: is told of the sounds in the answer, which later requests of the key may name.
-    """
-
-    request: ChatRequest
-    size: int
-    count: Callable[[str], int]
-    clock: Clock
-    redact: Callable[[bytes], bytes]
-    images: ImageOperation | None = None
-    max_output: int | None = None
-    tells_cost: bool = False
-    event_limit: int = EVENT_LIMIT
-    supports: frozenset[str] = _CHAT
-    route: str = CHAT_PATH
-    context: int | None = None
-    heard: Heard | None = None
-    _input_tokens: int | None = None
-    _shape: bytes | None = None
-    _works: dict[tuple[int, bool], RequestedWork] = field(default_factory=dict)
-
-    @property
-    def stream(self) -> bool:
-        return self.request.stream
-
-    @property
-    def notes(self) -> Sequence[str]:
-        return self.images.notes if self.images is not None else ()
-
-    @property
-    def prepares(self) -> bool:
-        return self.images is not None and self.images.prepares
-
-    async def prepare(self) -> None:
-        if self.images is not None:
-            await self.images.prepare()
-
-    @property
-    def parts(self) -> tuple[ChatOperation]:
-        return (self,)
-
-    def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        request, ignored = without_withheld(self.request, target.upstream.pass_fields)
-        request, changed = rewritten(request, target.rewrites)
-        conversation = self._conversation(request, target, endpoint, without)
-        conversation.note = noted(noted(conversation.note, ignored), changed)
-        return conversation
-
-    def _conversation(
-        self, request: ChatRequest, target: Target, endpoint: Endpoint, without: frozenset[Wish]
-    ) -> Conversation:
-        if target.operation != "chat":
-            assert self.images is not None
-            return self.images.parts[0].converse_with(target, endpoint, without)
-        return ChatConversation(
-            request,
-            AttemptContext(
-                target,
-                endpoint,
-                self.clock.wall_ns() / 1_000_000_000,
-                self.redact,
-                self.event_limit,
-                tells_cost=self.tells_cost,
-                context=self.context,
-                heard=self.heard,
-            ),
-            count=self.count,
-            input_tokens=self.input_tokens,
-            without=without,
-        )
-
-    def wishes(self, target: Target) -> OwnWishes:
-        if target.operation != "chat" and self.images is not None:
-            return self.images.parts[0].wishes(target)
-        shape = chat_shape(self.request.body) if self._shape is None else self._shape
-        return OwnWishes(chat_wishes(self.request), shape)
-
-    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
-        conversation = conversations[0]
-        if isinstance(conversation, ChatConversation):
-            if self.tells_cost and not self.stream:
-                conversation.cost = AnswerCost(charge())
-            return conversation.answer
-        assert self.images is not None
-        return self.images.conclude(conversations, charge)
-
-    def stake(self, target: Target) -> int | None:
-        if target.operation == "chat" or self.images is None:
-            return price_at_stake(target)
-        return self.images.parts[0].stake(target)
-
-    def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        if target.operation != "chat" and self.images is not None:
-            return self.images.parts[0].cost_bound(target, exact=exact)
-        return cost_bound((target,), self._work(target, exact=exact))
-
-    def cost_reason(self, target: Target) -> str:
-        if target.operation != "chat" and self.images is not None:
-            return ""
-        return chat_cost_reason(target, self._work(target, exact=True))
-
-    def work_out(self, targets: Sequence[Target]) -> None:
-        """Do ahead, off the loop, what takes long with a slow request and is asked for on the loop.
-
-        ``targets``: all that may serve it; they live as long as this.
-        """
-        self._shape = chat_shape(self.request.body)
-        self.input_tokens()
-        for target in targets:
-            if target.operation == "chat":
-                self._work(target, exact=True)
-                self._work(target, exact=False)
-
-    def _work(self, target: Target, *, exact: bool) -> RequestedWork:
-        """What the request asks of a target; the bounds that must hold if ``exact``, else a quick guess. It is worked
-        out once.
-        """
-        known = self._works.get((id(target), exact))
-        if known is None:
-            known = self._works[id(target), exact] = self._reckoned(target, exact=exact)
-        return known
-
-    def _reckoned(self, target: Target, *, exact: bool) -> RequestedWork:
-        request, _ = without_withheld(self.request, target.upstream.pass_fields)
-        request, _ = rewritten(request, target.rewrites)  # it may lose the client's bound
-        body, bound, choices = request.body, request.max_output_tokens, request.n
-        thinking, prediction = most_beside(body, target.model)
-        if exact:
-            inputs = most_input(body, target.model, self.context, self.size)
-            bound, choices = most_asked_output(body), most_choices(body)
-        else:
-            inputs = within(self.context, self.rough_input_tokens())
-        outputs = most_output(bound, self.max_output, choices, thinking)
-        return RequestedWork(inputs, outputs + choices * prediction, asked=asked_of(body, target.model))
-
-    def rough_input_tokens(self) -> int:
-        return rough_tokens(self.size)
-
-    def input_tokens(self) -> int:
-        """Tokens of the request, counted once for all attempts."""
-        if self._input_tokens is None:
-            self._input_tokens = within(self.context, count_input(self.request.body, self.count))
-        return self._input_tokens
 
 
 class ChatOrders:
@@ -218,29 +47,20 @@ class ChatOrders:
         self._image_orders = image_orders
 
     async def operation(
-        self,
-        request: ChatRequest,
-        ids: Iterable[NamedId],
-        key: VirtualKey,
-        *,
-        tells_cost: bool,
+        self, asked: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
     ) -> tuple[ChatOperation, Route]:
         """A chat as an operation, and its route at the prices of what it asks for.
 
-        ``ids``: what it names by an id. ``tells_cost``: as in ChatOperation.
+        ``ids``: what it names by an id. ``tells_cost``: as in ChatWork.
         Raises the errors of the model, of the ids and of the order.
         """
         admission = self._admission
         services = admission.services
-        check_chat(ids, key, services)
-        route = admission.route(request.model, key, unlisted="chat")
-        flux = {}
-        orders, model = self._image_orders(), route.named
-        if model in orders.flux_models or model in orders.task_models:
-            flux = flux_fields(request.body, orders.own_fields(model))
-        operation = ChatOperation(
-            request,
-            request.size,
+        if ids:
+            check_chat(ids, key, services)
+        route = admission.route(asked.model, key, unlisted="chat", operations=CHATS)
+        work = ChatWork(
+            asked,
             services.tokenizer.count,
             services.clock,
             services.log.redactor.words,
@@ -248,12 +68,17 @@ class ChatOrders:
             context=route.context,
             event_limit=services.snapshot.event_limit,
             tells_cost=tells_cost,
-            heard=remember_sounds(request.body, key, services),
+            heard=None if asked.unusual.usual else remember_sounds(asked.body, key, services),
         )
-        if any(target.operation != "chat" for target in route.targets):
+        flux = {}
+        orders, model = self._image_orders(), route.named
+        if model in orders.flux_models or model in orders.task_models:
+            flux = flux_fields(asked.body, orders.own_fields(model))
+        operation = ChatOperation(work)
+        if not route.operations <= _CHAT:
             route = await self._offer_images(operation, route, flux)
-        if request.slow:
-            await off_loop(operation.work_out, route.targets)
+        if asked.slow:
+            await off_loop(work.work_out, route.targets)
         return operation, route
 
     async def _offer_images(self, operation: ChatOperation, route: Route, flux: Mapping[str, Any]) -> Route:
@@ -261,16 +86,16 @@ class ChatOrders:
 
         Raises the errors of the order, unless another target can serve the request as a chat.
         """
-        request = operation.request
+        request = operation.chat.request
         targets = tuple(target for target in route.targets if target.operation != "chat")
         presenter = ChatPresenter(
             id=f"chatcmpl-{self._admission.services.new_id()}",
-            created=operation.clock.wall_ns() // 1_000_000_000,
+            created=operation.chat.clock.wall_ns() // 1_000_000_000,
             model=request.model,
             stream=request.stream,
             include_usage=request.include_usage,
             shows_images=asks_for_images(request.body),
-            tells_cost=operation.tells_cost,
+            tells_cost=operation.chat.tells_cost,
         )
         orders, model = self._image_orders(), route.named
         try:
@@ -281,13 +106,13 @@ class ChatOrders:
                 wordless=orders.needs_no_words(model, flux),
             )
             order = await orders.with_own_images(replace(order, model=model, n=1))
-            operation.images = orders.operation(CHAT_PATH, order, targets, presenter)
+            images = orders.operation(CHAT_PATH, order, targets, presenter)
         except ClientError:
             if len(targets) == len(route.targets):
                 raise
             return route
-        order_at_prices = iter(operation.images.targets)
-        operation.supports = operation.supports | (operation.images.parts[0].supports - _CHAT)
+        operation.offer_images(images)
+        order_at_prices = iter(images.targets)
         return replace(
             route,
             targets=tuple(one if one.operation == "chat" else next(order_at_prices) for one in route.targets),
@@ -301,26 +126,45 @@ class ChatEndpoint:
         self._admission = admission
         self._orders = ChatOrders(admission, image_orders)
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         admission = self._admission
         services = admission.services
-        facts = facts_of(scope)
-        key = admission.authenticate(scope)
-        began = asyncio.get_running_loop().time()
-        body = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
-        request, ids = await read_long(services, key.name, body, self._parse)
-        key = admission.recheck(scope, key, began)
-        facts.model = request.model
+        key = admission.authenticate(request)
+        body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        slow = is_slow(body)
+        asked, ids = await read_long(services, key.name, body, self._parse_slowly if slow else self._parse, slow=slow)
+        del body  # of megabytes, perhaps
+        key = admission.recheck(request, key)
+        request.model = asked.model
         tells_cost = services.snapshot.cost_in_answers
-        operation, route = await self._orders.operation(request, ids, key, tells_cost=tells_cost)
-        again = is_sdk_retry(scope)
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=request.model)
-        facts.counted = True
+        operation, route = await self._orders.operation(asked, ids, key, tells_cost=tells_cost)
+        again = is_sdk_retry(request)
+        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
+        request.counted = True
         await exchange.run()
-        facts.error = exchange.refusal
+        request.error = exchange.refusal
 
-    def _parse(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
+    def _parse(self, body: bytes, *, slow: bool = False) -> tuple[ChatRequest, list[NamedId]]:
         models = self._admission.services.snapshot.default_models
-        document = with_default_model(loads_object(body), models, "chat")
-        request = parse_chat_request(document, len(body), slow=is_slow(body))
-        return request, ids_to_check(request.body)
+        document = with_default_model(object_of_any_depth(body), models, "chat")
+        return read_chat(document, len(body), slow=slow, long_texts=slow and may_hold_long_texts(body))
+
+    def _parse_slowly(self, body: bytes) -> tuple[ChatRequest, list[NamedId]]:
+        return self._parse(body, slow=True)
+
+
+def read_chat(
+    document: dict[str, Any], size: int = 0, *, slow: bool, long_texts: bool | None = None
+) -> tuple[ChatRequest, list[NamedId]]:
+    """A chat that has been checked, and what it names by an id.
+
+    ``document``: the chat. ``size``: bytes of the request that it was read from; 0 for a chat that was made of another
+    request, whose own are counted. ``slow``, ``long_texts``: as in ChatRequest; None for as likely as it is slow.
+    Raises the errors of the document.
+    """
+    asked = parse_chat_request(document, size, slow=slow, long_texts=slow if long_texts is None else long_texts)
+    try:
+        asked.written()
+    except orjson.JSONEncodeError:
+        raise nested_too_deeply() from None
+    return asked, ids_to_check(asked.unusual)

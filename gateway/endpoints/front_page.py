@@ -8,19 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+
+from gateway.server.client import Client
+from gateway.server.dispatch import OwnRoutes
+from gateway.server.request import Request
 
 
-def front_page_routes(version: str, listed: Callable[[], Sequence[str]]) -> list[Route]:
+def front_page_routes(version: str, listed: Callable[[], Sequence[str]]) -> OwnRoutes:
     """The one route.
 
     ``listed``: the routes of the listener, such as ``GET /v1/models``.
     """
 
-    async def front_page(_: Request) -> Response:
+    async def front_page(_: Request, client: Client) -> None:
         page = {"object": "gateway", "name": "piapi-gateway", "version": version, "routes": list(listed())}
-        return Response(orjson.dumps(page), media_type="application/json")
+        await client.respond(200, (), orjson.dumps(page))
 
-    return [Route("/", front_page, methods=["GET"])]
+    return {"/": {"GET": front_page}}

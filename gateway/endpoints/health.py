@@ -5,32 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+
+from gateway.server.client import Client
+from gateway.server.dispatch import OwnRoutes
+from gateway.server.request import Request
 
 PATHS = ("/healthz", "/readyz")
 """They answer requests without a Host too: load balancers' checks often have none."""
 
-_UNCACHED = {"cache-control": "no-store"}
+_UNCACHED = ((b"cache-control", b"no-store"),)
 
 
-def health_routes(not_ready: Callable[[], Sequence[str]]) -> list[Route]:
+def health_routes(not_ready: Callable[[], Sequence[str]]) -> OwnRoutes:
     """The two routes. OPTIONS is answered as GET is: HAProxy's ``option httpchk /readyz`` asks so.
 
     ``not_ready``: the reasons against sending requests here, such as ``draining``.
     """
 
-    async def healthz(_: Request) -> Response:
-        return Response(b'{"status":"ok"}', 200, _UNCACHED, "application/json")
+    async def healthz(_: Request, client: Client) -> None:
+        await client.respond(200, _UNCACHED, b'{"status":"ok"}')
 
-    async def readyz(_: Request) -> Response:
+    async def readyz(request: Request, client: Client) -> None:
         reasons = list(not_ready())
         if not reasons:
-            return Response(b'{"status":"ok"}', 200, _UNCACHED, "application/json")
-        body = orjson.dumps({"status": "unavailable", "reasons": reasons})
-        return Response(body, 503, _UNCACHED, "application/json")
+            await healthz(request, client)
+            return
+        await client.respond(503, _UNCACHED, orjson.dumps({"status": "unavailable", "reasons": reasons}))
 
-    return [
-        Route(path, handler, methods=["GET", "OPTIONS"]) for path, handler in zip(PATHS, (healthz, readyz), strict=True)
-    ]
+    return {path: {"GET": handler, "OPTIONS": handler} for path, handler in zip(PATHS, (healthz, readyz), strict=True)}

@@ -6,15 +6,14 @@ pieces as clients read them, so that slow readers cost no memory.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
-
 from gateway.core.errors import ClientError, gateway_overloaded
+from gateway.core.headers import Headers
+from gateway.server.client import Client
+from gateway.server.dispatch import OwnRoutes
+from gateway.server.request import Request
 
 PIECE = 256 * 1024
 """Bytes read, and written, at a time."""
@@ -39,18 +38,18 @@ class Kept(Protocol):
 
 Open = Callable[[str], Awaitable[Kept | None]]
 
-_HEADERS = {
+_HEADERS = (
     # Shared caches must not keep an image that only holders of its name may see. A name never stands for another image.
-    "cache-control": "private, max-age=3600, immutable",
+    (b"cache-control", b"private, max-age=3600, immutable"),
     # What a browser keeps for an <img> has no CORS headers, which a script that asks for the same image needs.
-    "vary": "origin",
+    (b"vary", b"origin"),
     # The bytes come from elsewhere: a browser is to show them as the image they are said to be, and to run nothing.
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'none'; sandbox",
-    "referrer-policy": "no-referrer",
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+    (b"referrer-policy", b"no-referrer"),
     # Pages of any site may show it by its link, as the SDKs' users expect of a picture's address.
-    "cross-origin-resource-policy": "cross-origin",
-}
+    (b"cross-origin-resource-policy", b"cross-origin"),
+)
 
 
 class _Readers:
@@ -59,49 +58,17 @@ class _Readers:
     count = 0
 
 
-class _Sending(StreamingResponse):
-    """The response with one image. The file is closed in every case, also if sending never begins."""
-
-    def __init__(self, kept: Kept, readers: _Readers, *, head_only: bool) -> None:
-        super().__init__(
-            self._pieces(),
-            200,
-            {
-                **_HEADERS,
-                "content-length": str(kept.size),
-                # A name of ours: the image's own is its secret, and should not become the name of a file.
-                "content-disposition": f'inline; filename="image.{kept.content_type.removeprefix("image/")}"',
-            },
-            kept.content_type,
-        )
-        self._kept = kept
-        self._head_only = head_only
-        self._readers = readers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._readers.count += 1
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._readers.count -= 1
-            self._kept.close()
-
-    async def _pieces(self) -> AsyncIterator[bytes]:
-        while not self._head_only and (piece := await self._kept.read(PIECE)):
-            yield piece
-
-
-def kept_image_routes(opened: Open) -> list[Route]:
+def kept_image_routes(opened: Open) -> OwnRoutes:
     """The one route; it answers HEAD as well.
 
     ``opened``: opens an image by its name, which may be any text; None if there is none.
     """
     readers = _Readers()
 
-    async def kept_image(request: Request) -> Response:
+    async def kept_image(request: Request, client: Client) -> None:
         if readers.count >= READERS_AT_ONCE:
             raise gateway_overloaded()
-        kept = await opened(request.path_params["name"])
+        kept = await opened(request.params["name"])
         if kept is None:
             raise ClientError(
                 404,
@@ -109,6 +76,24 @@ def kept_image_routes(opened: Open) -> list[Route]:
                 "image_not_found",
                 "There is no such image here. Images are kept for a limited time only.",
             )
-        return _Sending(kept, readers, head_only=request.method == "HEAD")
+        readers.count += 1
+        try:
+            await client.start(200, _head(kept.content_type), length=kept.size)
+            while request.method != "HEAD" and not client.gone and (piece := await kept.read(PIECE)):
+                await client.write(piece)
+            await client.finish()
+        finally:
+            readers.count -= 1
+            kept.close()
 
-    return [Route("/images/{name}", kept_image, methods=["GET"])]
+    return {"/images/{name}": {"GET": kept_image}}
+
+
+def _head(content_type: str) -> Headers:
+    # A name of ours: the image's own is its secret, and should not become the name of a file.
+    disposition = f'inline; filename="image.{content_type.removeprefix("image/")}"'
+    return (
+        *_HEADERS,
+        (b"content-type", content_type.encode("ascii")),
+        (b"content-disposition", disposition.encode("ascii")),
+    )

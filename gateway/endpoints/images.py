@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-
-from starlette.types import Receive, Scope
 
 from gateway.core.errors import ClientError, gateway_overloaded
 from gateway.core.images.gpt_image import is_gpt_image
@@ -16,7 +13,7 @@ from gateway.core.images.types import ImageKind, ImagesRequest
 from gateway.core.json_weight import LONG, is_slow
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.routing.route_table import RouteTable
-from gateway.core.types import Route
+from gateway.core.types import Route, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
@@ -24,8 +21,8 @@ from gateway.images.operation import ImageOperation
 from gateway.images.orders import ImageOrders
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.translate.present_images import ImagesPresenter
 from gateway.wire.client_json import loads_object
 from gateway.wire.default_model import with_default_model
@@ -34,9 +31,10 @@ from gateway.wire.form_fields import unbracket
 from gateway.wire.images_request import parse_images_request
 from gateway.wire.named_ids import ids_in_fields
 
+GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 PATHS: Mapping[str, ImageKind] = {
-    "/v1/images/generations": "generation",
-    "/v1/images/edits": "edit",
+    GENERATIONS: "generation",
+    EDITS: "edit",
     "/v1/images/variations": "variation",
 }
 
@@ -57,42 +55,47 @@ class ImagesEndpoint:
         self._path = path
         self._kind = PATHS[path]
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         admission, services = self._admission, self._admission.services
-        facts = facts_of(scope)
         with ExitStack() as held:
-            key = admission.authenticate(scope)
-            began = asyncio.get_running_loop().time()
-            request, lease = await self._read(scope, receive, key.name)
+            key = admission.authenticate(request)
+            order, lease = await self._read(request, key.name)
             held.callback(lease.release)
-            key = admission.recheck(scope, key, began)
-            asked = facts.model = request.model
-            route = admission.route(request.model, key)
-            targets = usable_targets(route.targets)
-            if route.targets and not targets:
-                raise _makes_no_images(request.model)
-            route = replace(route, targets=targets)
-            request = await self._image_orders().with_own_images(replace(request, model=route.named))
-            operation = self._operation(request, route)
-            route = replace(route, targets=operation.targets)
+            key = admission.recheck(request, key)
+            asked = request.model = order.model
+            operation, route, order = await self.operation(order, key)
             copies = HELD_TIMES + len(operation.parts)
-            if not lease.grow(copies * sum(len(image.data) for image in request.images)):
+            if not lease.grow(copies * sum(len(image.data) for image in order.images)):
                 raise gateway_overloaded()
             holding = held.pop_all()
         with holding:
-            again = is_sdk_retry(scope)
+            again = is_sdk_retry(request)
             exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked)
-            facts.counted = True
+            request.counted = True
             await exchange.run()
-            facts.error = exchange.refusal
+            request.error = exchange.refusal
 
-    async def _read(self, scope: Scope, receive: Receive, owner: str) -> tuple[ImagesRequest, BodyLease]:
-        """The request, and the lease of memory that its images take until they are no longer needed."""
+    async def operation(self, order: ImagesRequest, key: VirtualKey) -> tuple[ImageOperation, Route, ImagesRequest]:
+        """An order as an operation, its route at its prices, and the order with its pictures and its model's own name.
+
+        Raises the errors of the model and of the order.
+        """
+        route = self._admission.route(order.model, key)
+        targets = usable_targets(route.targets)
+        if route.targets and not targets:
+            raise _makes_no_images(order.model)
+        route = replace(route, targets=targets)
+        order = await self._image_orders().with_own_images(replace(order, model=route.named))
+        operation = self._operation(order, route)
+        return operation, replace(route, targets=operation.targets), order
+
+    async def _read(self, request: Request, owner: str) -> tuple[ImagesRequest, BodyLease]:
+        """The order, and the lease of memory that its images take until they are no longer needed."""
         services = self._admission.services
-        content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+        content_type = request.fields.get(b"content-type", b"")
         form = content_type.lower().startswith(b"multipart/form-data")
         limit = services.snapshot.upload_limit if form else services.snapshot.body_limit
-        body = await read_body(scope, receive, limit, budget=services.bodies, owner=owner)
+        body = await read_body(request, limit, budget=services.bodies, owner=owner)
         lease = services.bodies.lease(owner)
         if len(body) <= LONG and (form or not is_slow(body)):
             return self._parse(body, content_type, form), lease

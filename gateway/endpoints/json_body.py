@@ -13,13 +13,15 @@ from gateway.runtime.off_loop import off_loop
 T = TypeVar("T")
 
 
-async def read_long(services: Services, owner: str, body: bytes, read: Callable[[bytes], T]) -> T:
+async def read_long(
+    services: Services, owner: str, body: bytes, read: Callable[[bytes], T], *, slow: bool | None = None
+) -> T:
     """What ``read`` makes of ``body``; of a long one in the documents' thread, and while it waits there its bytes count
-    against ``owner``.
+    against ``owner``. ``slow``: whether it is long, if that is known.
 
     Raises what ``read`` raises, and 503 ``gateway_overloaded`` if bodies take too much memory already.
     """
-    if not is_slow(body):
+    if not (is_slow(body) if slow is None else slow):
         return read(body)
     lease = services.bodies.lease(owner)
     try:

@@ -12,6 +12,7 @@ from gateway.core.types import VirtualKey
 from gateway.exchange.services import Services
 from gateway.wire.answer_sounds import Heard
 from gateway.wire.named_ids import NamedId, ids_in_chat, tasks_in
+from gateway.wire.usual_chat import UnusualPart
 
 
 def refuse_foreign_ids(ids: Iterable[NamedId]) -> None:
@@ -20,10 +21,12 @@ def refuse_foreign_ids(ids: Iterable[NamedId]) -> None:
         raise not_made_here(named.kind, named.id, named.param)
 
 
-def ids_to_check(body: Mapping[str, Any]) -> list[NamedId]:
+def ids_to_check(unusual: UnusualPart) -> list[NamedId]:
     """The ids that a chat names, up to the first that is no sound's, for no other can be a key's own."""
-    ids = []
-    for named in ids_in_chat(body):
+    ids: list[NamedId] = []
+    if unusual.usual:
+        return ids
+    for named in ids_in_chat(unusual.body, unusual.places):
         ids.append(named)
         if named.kind != "audio":
             break

@@ -14,15 +14,12 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from starlette.types import Scope
-
-from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.limits.auth_throttle import network_of
-from gateway.core.types import OTHER, Usage
+from gateway.core.types import OTHER
 from gateway.exchange.services import Services
 from gateway.server.paths import shown_path
-from gateway.server.request_facts import STATUS_CLIENT_GONE, EndedRequest, RequestFacts
-from gateway.telemetry.metrics import FinishedExchange
+from gateway.server.request import STATUS_CLIENT_GONE, Request
 from gateway.telemetry.minute_lines import MinuteLines
 from gateway.telemetry.repeated_lines import RepeatedLines
 
@@ -37,12 +34,12 @@ COUNTED_EVERY = 10.0
 
 
 class RequestJournal:
-    """``address``: the client's, of a request's scope. ``uncounted``: routes that machines ask again and again (health
+    """``address``: the client's, of a request. ``uncounted``: routes that machines ask again and again (health
     checks, scrapes); they count only when they are refused, so as not to water down what clients get. ``evicted``: by
     listener, the connections that had to make room for others so far.
     """
 
-    def __init__(self, services: Services, address: Callable[[Scope], str]) -> None:
+    def __init__(self, services: Services, address: Callable[[Request], str]) -> None:
         self._services = services
         self._address = address
         self.uncounted: Collection[str] = ()
@@ -58,10 +55,10 @@ class RequestJournal:
             lambda number, fields: log.warning("admin_refused", number=number, **fields), services.clock.monotonic
         )
 
-    def ended(self, request: EndedRequest) -> None:
+    def ended(self, request: Request) -> None:
         """A request has ended."""
         route, status, error = request.route or OTHER, request.status, request.error
-        if not request.facts.counted and (route not in self.uncounted or error is not None):
+        if not request.counted and (route not in self.uncounted or error is not None):
             self._count(request, route)
         if error is None and (status < 400 or route in self.uncounted):
             return
@@ -69,7 +66,7 @@ class RequestJournal:
             return  # the log has it, with its traceback
         self._tell(request, route)
 
-    def ended_at_admin(self, request: EndedRequest) -> None:
+    def ended_at_admin(self, request: Request) -> None:
         """A request to the admin listener has ended. A 401 or 429 there comes from its door only."""
         if request.status not in (401, 429) or request.error is None:
             self.ended(request)
@@ -79,12 +76,10 @@ class RequestJournal:
         fields = self._fields(request, route)
         self._guesses.tell((network_of(fields["address"]),), fields)
 
-    def refused_unseen(
-        self, route_of: Callable[[bytes], str | None], error: GatewayError, request_id: str, came: Scope
-    ) -> None:
+    def refused_unseen(self, route_of: Callable[[bytes], str | None], request: Request) -> None:
         """A request was refused before the application saw it. ``route_of``: the route of a raw path, None for none."""
-        route = route_of(came["raw_path"]) if came["raw_path"] else None
-        self.ended(EndedRequest(came, request_id, route, error.status, RequestFacts(), error))
+        request.route = route_of(request.path) if request.path else None
+        self.ended(request)
 
     async def watch(self) -> None:
         """Write, every now and then, how much was only counted; runs until it is cancelled."""
@@ -105,53 +100,50 @@ class RequestJournal:
                 self._evicted[listener] = number
                 self._services.log.warning("connections_evicted", listener=listener, number=more)
 
-    def _count(self, request: EndedRequest, route: str) -> None:
-        facts = request.facts
-        found = self._services.snapshot.routes.find(facts.model) if facts.model is not None else None
+    def _count(self, request: Request, route: str) -> None:
+        key, model = request.key, request.model
+        found = self._services.snapshot.routes.find(model) if model is not None else None
         self._services.metrics.observe(
-            FinishedExchange(
+            ExchangeRecord(
+                "",
+                key=key.name if key is not None else "",
+                team=key.team if key is not None else None,
                 route=route,
-                model=found.model if found is not None else None,
-                upstream=facts.upstream,
                 status=request.status,
-                key=facts.key.name if facts.key is not None else None,
-                team=facts.key.team if facts.key is not None else None,
-                charged=0,
-                upstream_costs=(),
-                usage=Usage(),
+                upstream=request.upstream,
+                listed_model=found.model if found is not None else None,
                 duration=request.seconds,
             )
         )
 
-    def _tell(self, request: EndedRequest, route: str) -> None:
+    def _tell(self, request: Request, route: str) -> None:
         fields = self._fields(request, route)
         kind = (fields["address"], fields["key"], route, request.status, fields["code"])
         self._lines.tell(kind, fields)
 
-    def _fields(self, request: EndedRequest, route: str) -> dict[str, Any]:
+    def _fields(self, request: Request, route: str) -> dict[str, Any]:
         """What a line says of a refused request."""
-        scope, facts = request.scope, request.facts
-        address = self._address(scope)
-        key = facts.key.name if facts.key is not None else None
+        address = self._address(request)
+        key = request.key.name if request.key is not None else None
         code, reason = _why(request)
         fields: dict[str, Any] = {
-            "request_id": request.request_id,
+            "request_id": request.id,
             "address": address,
             "key": key,
-            "method": scope.get("method"),
+            "method": request.method or None,
             "route": route,
             "status": request.status,
             "code": code,
             "reason": reason,
         }
-        if request.route is None and scope["raw_path"]:
-            fields["path"] = shown_path(_SECRET.sub(b"/...", scope["raw_path"]))
-        if facts.model is not None:
-            fields["model"] = facts.model[:MODEL_SHOWN]
+        if request.route is None and request.path:
+            fields["path"] = shown_path(_SECRET.sub(b"/...", request.path))
+        if request.model is not None:
+            fields["model"] = request.model[:MODEL_SHOWN]
         return fields
 
 
-def _why(request: EndedRequest) -> tuple[str | None, str]:
+def _why(request: Request) -> tuple[str | None, str]:
     error = request.error
     if error is None:
         gone = request.status == STATUS_CLIENT_GONE

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.core.errors import ClientError
-from gateway.core.headers import Header
+from gateway.server.request import Request
+
+_HEADERS = frozenset((b"authorization", b"x-api-key", b"api-key"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,27 +26,21 @@ class SentKey:
 NO_KEY = SentKey(b"", b"", ambiguous=False)
 
 
-def sent_key(headers: Iterable[Header]) -> SentKey:
-    """The key among a request's headers, whose names are in lower case.
+def sent_key(request: Request) -> SentKey:
+    """The key among a request's headers.
 
     An empty header names no key: an SDK that was given none sends it, beside the header with the real one. Another
     scheme, such as ``Basic`` for a proxy on the way, names none either.
     """
-    bearer = own = azure = b""
-    bearers = owns = azures = 0
-    for name, value in headers:
-        if name == b"authorization":
-            bearers += 1
-            bearer = _bearer_token(value)
-        elif name == b"x-api-key":
-            owns += 1
-            own = value.strip()
-        elif name == b"api-key":
-            azures += 1
-            azure = value.strip()
+    fields = request.fields
+    bearer = _bearer_token(fields.get(b"authorization", b""))
+    own = fields[b"x-api-key"].strip() if b"x-api-key" in fields else b""
+    azure = fields[b"api-key"].strip() if b"api-key" in fields else b""
     value = bearer or own or azure
-    differ = (own and own != value) or (azure and azure != value)
-    return SentKey(bearer, value, bool(differ) or bearers > 1 or owns > 1 or azures > 1)
+    ambiguous = bool((own and own != value) or (azure and azure != value))
+    for name, _ in request.repeated:
+        ambiguous = ambiguous or name in _HEADERS
+    return SentKey(bearer, value, ambiguous)
 
 
 def ambiguous_key() -> ClientError:

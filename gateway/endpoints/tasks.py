@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from starlette.types import Receive, Scope
 
 from gateway.core.errors import model_not_allowed, model_not_found
 from gateway.core.images.task_model import price_each, priced
@@ -28,8 +27,8 @@ from gateway.endpoints.ownership import check_task, refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageTools
 from gateway.server.body import read_body
-from gateway.server.downstream import Downstream
-from gateway.server.request_facts import facts_of
+from gateway.server.client import Client
+from gateway.server.request import Request
 from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
 from gateway.wire.client_json import loads_object
@@ -61,6 +60,7 @@ class TaskOperation:
     route: str = TASKS_PATH
     stream: bool = False
     prepares: bool = False
+    bare: bool = False
     notes: tuple[str, ...] = ()
     supports: frozenset[str] = frozenset({"task"})
 
@@ -114,18 +114,16 @@ class CreateTask:
         self._tools = tools
         self._upstreams = upstreams
 
-    async def __call__(self, scope: Scope, receive: Receive, client: Downstream) -> None:
+    async def __call__(self, request: Request, client: Client) -> None:
         admission = self._admission
         services = admission.services
-        facts = facts_of(scope)
-        key = admission.authenticate(scope)
-        began = asyncio.get_running_loop().time()
-        raw = await read_body(scope, receive, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        key = admission.authenticate(request)
+        raw = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
         body = await read_long(services, key.name, raw, lambda raw: checked_task(loads_object(raw)))
-        key = admission.recheck(scope, key, began)
+        key = admission.recheck(request, key)
         await check_task(body["input"], key, services)
         refuse_foreign_ids(ids_in_fields(body["input"]))
-        facts.model = body["model"]
+        request.model = body["model"]
         route = self._route(body["model"], body["task_type"], key)
         images, times, route = self._priced(route, body)
         operation = TaskOperation(body, images, self._tools(), len(raw), times)
@@ -136,18 +134,18 @@ class CreateTask:
             route,
             key,
             client,
-            sdk_retry=is_sdk_retry(scope),
+            sdk_retry=is_sdk_retry(request),
             asked=body["model"],
             on_response=answered.set,
         )
-        facts.counted = True
+        request.counted = True
         # The connection is free for the next request as soon as this one is answered; the task is followed beyond.
         running = services.tasks.spawn(exchange.run(), "task")
         running.add_done_callback(lambda _: answered.set())
         await answered.wait()
         if running.done():
             running.result()
-            facts.error = exchange.refusal
+            request.error = exchange.refusal
 
     def _priced(self, route: Route, body: Mapping[str, Any]) -> tuple[int, int, Route]:
         """How many pictures a task makes, how many times their price it may cost, and its route at the price of one.

@@ -8,7 +8,7 @@ from typing import cast
 from gateway.core.errors import GatewayError
 from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
-from gateway.endpoints.chat import ChatOperation
+from gateway.endpoints.chat_operation import ChatOperation
 from gateway.translate.commands import Conversation
 from gateway.translate.translated_chat import Presenter, TranslatedConversation
 from gateway.wire.answer_cost import AnswerCost
@@ -20,10 +20,10 @@ class TranslatedOperation:
     ``chat``: the same as a chat, which tells no costs and asks for no chunk of usage.
     ``presenter``: makes the writer of one attempt's answer.
     ``route``: the path of the route, as metrics and books name it. ``tells_cost``: as in ChatOperation.
-    ``remarks``: what the client is to be told in ``x-gateway-note``.
-
-    It is also the ErrorForm of a stream that has begun: the newest attempt's presenter ends it.
+    ``remarks``: what the client is to be told in ``x-gateway-note``; asked for when the head goes out.
     """
+
+    bare = False
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class TranslatedOperation:
         *,
         route: str,
         tells_cost: bool,
-        remarks: Sequence[str] = (),
+        remarks: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._chat = chat
         self._presenter = presenter
@@ -50,7 +50,7 @@ class TranslatedOperation:
             presenter,
             streamed=self.stream,
             tells_cost=self._tells_cost,
-            event_limit=self._chat.event_limit,
+            event_limit=self._chat.chat.event_limit,
         )
 
     def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
@@ -75,7 +75,7 @@ class TranslatedOperation:
 
     @property
     def notes(self) -> Sequence[str]:
-        return (*self._remarks, *self._chat.notes)
+        return (*self._remarks(), *self._chat.notes)
 
     @property
     def prepares(self) -> bool:

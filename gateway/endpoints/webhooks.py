@@ -9,19 +9,18 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from gateway.core.errors import ClientError
 from gateway.server.body import read_body
+from gateway.server.client import Client
+from gateway.server.dispatch import OwnRoutes
+from gateway.server.request import Request
 
 MOST_WEBHOOK_BODY = 1 << 20
 """Bytes of a body: a task's description with images as base64 may be large. Nothing of it is kept, and it is read only
 if the token and the secret are right."""
 
 
-def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give: Callable[[str], bool]) -> list[Route]:
+def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give: Callable[[str], bool]) -> OwnRoutes:
     """The one route.
 
     ``secret``: what PiAPI was told to send; empty while webhooks are off.
@@ -29,18 +28,18 @@ def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give
     ``give``: passes the wakeup on; False if no poll waits any more.
     """
 
-    async def task_changed(request: Request) -> Response:
+    async def task_changed(request: Request, client: Client) -> None:
         wanted = secret().encode()
-        sent = request.headers.get("x-webhook-secret", "").encode()
+        sent = request.fields.get(b"x-webhook-secret", b"")
         known = hmac.compare_digest(sent, wanted) and bool(wanted)
-        token = request.path_params["token"]
+        token = request.params["token"]
         if known and waits(token):
-            await read_body(request.scope, request.receive, MOST_WEBHOOK_BODY, idle=5.0, total=10.0)
+            await read_body(request, MOST_WEBHOOK_BODY, idle=5.0, total=10.0)
             known = give(token)
         else:
             known = False
         if not known:
             raise ClientError(404, "invalid_request_error", "unknown_url", "Nothing waits for this webhook.")
-        return Response(b"{}", media_type="application/json")
+        await client.respond(200, (), b"{}")
 
-    return [Route("/webhooks/piapi/{token}", task_changed, methods=["POST"])]
+    return {"/webhooks/piapi/{token}": {"POST": task_changed}}

@@ -5,12 +5,13 @@ It holds no rules of its own but the timers of the failover policy: which wait m
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from gateway import __version__
 from gateway.core.errors import ResultUnavailable, TransportError
+from gateway.core.headers import Header
 from gateway.core.json_weight import LONG
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import Outcome, Phase
@@ -18,7 +19,6 @@ from gateway.exchange.timers import AttemptTimers, DeadlinePassed
 from gateway.runtime.interruption import Interrupter
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
-from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import (
     Awaiting,
     Charge,
@@ -28,7 +28,6 @@ from gateway.translate.commands import (
     Emit,
     FedStream,
     Fetch,
-    Head,
     Keep,
     Offload,
     Receive,
@@ -43,15 +42,25 @@ from gateway.translate.commands import (
 )
 from gateway.upstream.pool import ConnectionPool
 from gateway.upstream.response import Response
+from gateway.wire.answer_head import Head
 
 T = TypeVar("T")
 
-_FIXED_HEADERS = (
+_FIXED_HEADERS: tuple[Header, ...] = (
     (b"content-type", b"application/json"),
     (b"accept", b"text/event-stream"),
     (b"accept-encoding", b"identity"),
     (b"user-agent", b"piapi-gateway/" + __version__.encode()),
 )
+
+
+@lru_cache(maxsize=64)
+def _request_headers(key_header: bytes, key: str, own: tuple[Header, ...]) -> tuple[Header, ...]:
+    """The headers of a request: the same for every chat with one key. ``own``: those that its conversation names."""
+    scheme = b"Bearer " if key_header == b"authorization" else b""
+    named = {name for name, _ in own}
+    fixed = [header for header in _FIXED_HEADERS if header[0] not in named]
+    return (*fixed, (key_header, scheme + key.encode()), *own)
 
 
 LINGER = 1.0
@@ -100,8 +109,6 @@ class AttemptServices(Protocol):
     def pool(self) -> ConnectionPool: ...
     @property
     def clock(self) -> Clock: ...
-    @property
-    def tasks(self) -> TrackedTasks: ...
 
 
 class Attempt:
@@ -130,10 +137,9 @@ class Attempt:
         self._sink = sink
         self._errands = errands
         self._interrupter = interrupter
-        self._clock = services.clock
-        self._tasks = services.tasks
-        self._loop = asyncio.get_running_loop()
-        self.timers = AttemptTimers(plan.target, plan.endpoint, deadline, interrupter.interrupt)
+        self._now = services.clock.monotonic
+        self._loop = interrupter.loop
+        self.timers = AttemptTimers(plan, deadline, interrupter.loop, interrupter.interrupt)
         self._response: Response | None = None
         self._stream: FedStream | None = None
         self._heavy: bytes | None = None  # a piece that takes long to take
@@ -141,7 +147,6 @@ class Attempt:
         self._relaying = 0.0  # seconds in which bytes were on their way through us
         self.waited = 0.0
         self.bytes_out = 0
-        self._handed_over = False
         self._too_late_to_fetch = False
         self.sent = False
 
@@ -157,12 +162,11 @@ class Attempt:
 
     async def run(self) -> Outcome:
         """Converse to the end. Interruptions other than stalls (client gone, draining) are raised."""
-        conversing = self._conversation.converse()
+        conversing, linger = self._conversation.converse(), 0.0
         try:
             outcome = await self._converse(conversing)
-            if outcome.ok and self._response is not None and not self._response.complete:
-                self._tasks.spawn(_read_to_end(self._response), "read-to-end")
-                self._handed_over = True
+            if outcome.ok:
+                linger = LINGER
             return outcome
         except TransportError as error:
             return Outcome(error.slug, error.phase, detail=error.detail)
@@ -177,8 +181,8 @@ class Attempt:
             self.timers.stop()
             # They refer back to this attempt, and the account keeps the attempt.
             del self._sink, self._errands, self._stream
-            if self._response is not None and not self._handed_over:
-                self._response.close()
+            if self._response is not None:
+                self._response.close(linger)
 
     def _too_late(self) -> Outcome:
         """The deadline passed: before there was a task, before it was done, or before its images were here."""
@@ -197,7 +201,13 @@ class Attempt:
                     if type(command) is Offload:
                         command = await self._interrupter.wait(off_loop(carried_on, conversing))
                         continue
-                    result = await self._carry_out(command)
+                    result: Result = None
+                    if type(command) is Send:
+                        result = await self._send(command)
+                    elif type(command) is Relay:
+                        await self._relay(command.stream)
+                    else:
+                        result = await self._carry_out(command)
                     if type(command) is Fetch and type(result) is bytes and len(result) > LONG:
                         command = await self._interrupter.wait(off_loop(carried_on, conversing, result))
                         continue
@@ -222,9 +232,6 @@ class Attempt:
         if type(command) is Receive:
             arrived = self._arrived()
             return await self._receive(command.awaiting) if arrived is None else arrived
-        if type(command) is Relay:
-            await self._relay(command.stream)
-            return None
         if type(command) is Emit:
             if self._sink.emit_now(command.data) or (command.optional and not self._sink.started):
                 return None
@@ -232,8 +239,6 @@ class Attempt:
             await self._by_deadline(self._sink.emit(command.data, command.meaningful))
             self.timers.excuse(self._loop.time() - started)
             return None
-        if type(command) is Send:
-            return await self._send(command)
         if type(command) is Fetch:
             return await self._fetch(command)
         if type(command) is Charge:
@@ -256,13 +261,13 @@ class Attempt:
     async def _run_errand(self, command: Command) -> Result:
         assert self._errands is not None
         if type(command) is Sleep:
-            started = self._clock.monotonic()
+            started = self._now()
             await self._errands.rest(command.seconds, command.wakeup)
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
         elif type(command) is Fetch:
-            started = self._clock.monotonic()
+            started = self._now()
             data = await self._errands.fetch(command.url)
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
             return data
         elif type(command) is Keep:
             return await self._errands.keep(command.data)
@@ -275,7 +280,7 @@ class Attempt:
 
     async def _by_deadline(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work``, at most until the whole request must have ended."""
-        self.timers.watch_deadline()
+        self.timers.watch(None)
         try:
             return await self._interrupter.wait(work)
         finally:
@@ -286,23 +291,16 @@ class Attempt:
             self._response.close()
             self._response = None
         upstream, credential = self._plan.target.upstream, self._plan.credential
-        scheme = b"Bearer " if command.key_header == b"authorization" else b""
-        key = (command.key_header, scheme + credential.value.encode())
-        fixed: Sequence[tuple[bytes, bytes]] = _FIXED_HEADERS
-        if command.headers:
-            own = {name for name, _ in command.headers}
-            fixed = [pair for pair in fixed if pair[0] not in own]
-        headers = (*fixed, key, *command.headers)
         self.bytes_out += len(command.body)
         self.timers.sent(command.within, whole=command.whole)
-        started = self._clock.monotonic()
+        started = self._now()
         try:
             response = await self._interrupter.wait(
                 self._pool.request(
                     command.endpoint or self._plan.endpoint,
                     command.method,
                     command.path,
-                    headers,
+                    _request_headers(command.key_header, credential.value, command.headers),
                     command.body,
                     connect_timeout=upstream.timeouts.connect,
                     fresh=self._plan.fresh_connection and not command.free,
@@ -311,10 +309,10 @@ class Attempt:
             )
         finally:
             self.timers.rest()
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
         self._response = response
         self.timers.head_came()
-        return Head(response.status, response.headers)
+        return response.head
 
     def _sending(self) -> None:
         self.sent = True
@@ -323,12 +321,12 @@ class Attempt:
         assert self._response is not None
         self.timers.content_came(self._conversation.progress)
         self.timers.watch(awaiting)
-        started = self._clock.monotonic()
+        started = self._now()
         try:
             data = await self._interrupter.wait(self._response.receive())
         finally:
             self.timers.rest()
-            self.waited += self._clock.monotonic() - started
+            self.waited += self._now() - started
         self.timers.byte_came()
         return data
 
@@ -340,17 +338,16 @@ class Attempt:
         self._stream = stream
         while not stream.over:
             self.timers.watch(stream.awaiting)
-            started, self._relaying = self._clock.monotonic(), 0.0
+            started, self._relaying = self._now(), 0.0
             try:
                 await self._interrupter.wait(self._response.hand_over(self._pass))
             finally:
                 self.timers.rest()
-                self.waited += self._clock.monotonic() - started - self._relaying
+                self.waited += self._now() - started - self._relaying
             if self._heavy is not None:
                 heavy, self._heavy = self._heavy, None
                 self._owed = await off_loop(stream.feed, heavy)
-                self.timers.byte_came()
-                self.timers.content_came(stream.progress)
+                self.timers.taken(stream.progress)
             if self._owed:
                 owed, self._owed = self._owed, b""
                 await self._carry_out(Emit(owed))
@@ -359,15 +356,14 @@ class Attempt:
         """Pass a piece of the body on. False if the stream is over, the piece takes long, or the client must be waited
         for.
         """
-        stream, timers, clock = self._stream, self.timers, self._clock
+        stream, timers = self._stream, self.timers
         assert stream is not None
         if stream.is_heavy(data):
             self._heavy = data
             return False
-        started = clock.monotonic()
+        started = self._now()
         due = stream.feed(data)
-        timers.byte_came()
-        timers.content_came(stream.progress)
+        timers.taken(stream.progress)
         if due and not self._sink.emit_now(due):
             self._owed = due
             return False
@@ -375,21 +371,9 @@ class Attempt:
             return False
         if stream.awaiting is not timers.awaiting:
             timers.watch(stream.awaiting)
-        self._relaying += clock.monotonic() - started
+        self._relaying += self._now() - started
         return True
 
 
 def _nothing() -> None:
     """What is free to ask leaves nothing in doubt once it is sent."""
-
-
-async def _read_to_end(response: Response) -> None:
-    """The client has all it wanted; the answer's end may still be on its way."""
-    try:
-        async with asyncio.timeout(LINGER):
-            while await response.receive():
-                pass
-    except (TransportError, TimeoutError):
-        pass
-    finally:
-        response.close()

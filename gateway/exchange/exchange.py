@@ -21,13 +21,14 @@ from gateway.core.headers import Headers, note_headers
 from gateway.core.limits.key_limits import Lease, LimitRefusal
 from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
-from gateway.exchange.delivery import Client, Delivery
+from gateway.exchange.client import Client
+from gateway.exchange.cost_bounds import CostBounds
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
 from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
 from gateway.runtime.off_loop import off_loop
-from gateway.server.request_facts import STATUS_CLIENT_GONE
+from gateway.server.request import STATUS_CLIENT_GONE
 from gateway.translate.commands import Conversation
 
 READ_ON_SECONDS = 2.0
@@ -48,6 +49,9 @@ class Operation(Protocol):
 
     @property
     def stream(self) -> bool: ...
+
+    @property
+    def bare(self) -> bool: ...  # whether the answer is a sound or a text, around which nothing may stand
 
     @property
     def prepares(self) -> bool:
@@ -112,17 +116,15 @@ class Exchange:
         self._client = client
         self._sdk_retry = sdk_retry
         self._asked = asked
-        self._loop = asyncio.get_running_loop()
+        self._loop = client.loop
         self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
         self._account = Account(services, operation, route, key, client.request_id)
         self._subrequests: list[Subrequest] = []
         self._brought: list[Subrequest] = []
         self._stop: Exception | None = None
-        self._exact = False
-        self._bounds: list[int] = []
-        self._dearest: Target | None = None
-        self._delivery: Delivery | None = None
+        self._parts: Sequence[OperationPart] = ()
+        self._bounds: CostBounds  # from ``_reserve`` on
         self._responded = False
         self._on_response = on_response
 
@@ -176,16 +178,18 @@ class Exchange:
         """
         services, account, key = self._services, self._account, self._key
         at_ns = services.clock.wall_ns()
-        self._exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
-        most = self._bounds_by(self._route.targets[0]) if self._route.targets else 0
+        self._parts = self._operation.parts
+        exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
+        bounds = self._bounds = CostBounds(self._parts, exact=exact)
+        most = bounds.served_by(self._route.targets[0]) if self._route.targets else 0
         account.reservation = services.budgets.reserve(
-            account.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=self._why
+            account.record.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=bounds.why
         )
-        account.bounds, account.unpriced = (self._bounds, most is None) if self._exact else (None, False)
+        account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
         account.reserved = True  # even if the await is cut off: the row may have been committed
         began = services.clock.monotonic()
         try:
-            await services.ledger.reserve(account.intent(at_ns, len(self._operation.parts)))
+            await services.ledger.reserve(account.intent(at_ns, len(self._parts)))
         except GatewayError:
             account.reserved = False
             raise
@@ -193,50 +197,51 @@ class Exchange:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
 
     async def _serve(self) -> None:
-        delivery = Delivery(
-            self._client,
+        client, bare = self._client, self._operation.bare
+        client.hold(
             stream=self._stream,
             heartbeat=self._snapshot.nonstream_heartbeat,
             headers=self._headers,
-            tasks=self._services.tasks,
+            bare=bare,
+            label=self._label if bare else None,
         )
-        self._delivery = delivery
         error: GatewayError | None
         try:
-            error = await self._walk(delivery)
+            error = await self._walk()
         except ClientGone:
             self._account.settle(STATUS_CLIENT_GONE)
-            delivery.abandon()
             return
         except DrainOver:
             error = server_shutting_down(again=not self._account.sent)
         if error is not None:
             reservation = self._account.reservation
-            error = self._services.budgets.final_error(error, reservation, self._key, self._route.named, self._why)
+            error = self._services.budgets.final_error(
+                error, reservation, self._key, self._route.named, self._bounds.why
+            )
             cost = self._account.settle(error.status, error)
             if not self._responded:
-                await self._tell_error(delivery, error, _cost_header(cost))
+                await self._tell_error(error, _cost_header(cost))
             return
         served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
         conclude = partial(self._operation.conclude, served, self._account.charge)
         heavy = not self._stream and any(one.heavy for one in served)
         answer = await off_loop(conclude) if heavy else conclude()
-        cost = self._account.settle(STATUS_CLIENT_GONE if self._client.gone else 200)
+        cost = self._account.settle(STATUS_CLIENT_GONE if client.gone else 200)
         if self._responded:
             return
         if answer is not None and self._stream:
-            await delivery.emit(answer, meaningful=True)
+            await client.emit(answer, meaningful=True)
             answer = None
-        await delivery.complete(answer, _cost_header(cost))
+        await client.complete(answer, _cost_header(cost))
 
-    async def _tell_error(self, delivery: Delivery, error: GatewayError, headers: Headers) -> None:
+    async def _tell_error(self, error: GatewayError, headers: Headers) -> None:
         try:
             async with asyncio.timeout(ERROR_TIMEOUT):
-                await delivery.fail(error, headers)
+                await self._client.fail(error, headers)
         except TimeoutError:
             self._client.abort()
 
-    async def _walk(self, delivery: Delivery) -> GatewayError | None:
+    async def _walk(self) -> GatewayError | None:
         """Walk all subrequests. None if any brought something; those that brought nothing are then forgotten."""
         context = ExchangeContext(
             services=self._services,
@@ -245,13 +250,13 @@ class Exchange:
             key=self._key,
             client=self._client,
             account=self._account,
-            delivery=delivery,
             deadline=self._loop.time() + self._patience(),
             sdk_retry=self._sdk_retry,
             respond=self._respond,
+            loop=self._loop,
             may_cost=self._may_cost,
         )
-        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._operation.parts)]
+        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._parts)]
         if self._stop is not None:
             self._interrupt(self._stop)
         if len(self._subrequests) == 1:
@@ -269,31 +274,16 @@ class Exchange:
             await asyncio.gather(*running, return_exceptions=True)  # each keeps its books in order first
         return self._together([_result(one) for one in running])
 
-    def _why(self) -> str:
-        """What the bound that was asked of the budgets last is made of; empty where that cannot be said."""
-        return "" if self._dearest is None else self._operation.parts[0].cost_reason(self._dearest)
-
-    def _bounds_by(self, target: Target) -> int | None:
-        """What the whole request can cost at most if ``target``, which comes first, serves it; None if unknown."""
-        self._dearest = target
-        bounds = [part.cost_bound(target, exact=self._exact) for part in self._operation.parts]
-        self._bounds = [bound or 0 for bound in bounds]
-        return None if None in bounds else sum(self._bounds)
-
     def _may_cost(self, subrequest: int, target: Target) -> bool:
         """Reserve what a dearer target than the first may cost; False if the budgets have not so much left."""
         reservation = self._account.reservation
         if target is self._route.targets[0] or reservation is None:
             return True
-        bound = self._operation.parts[subrequest].cost_bound(target, exact=self._exact)
-        bounds = [*self._bounds]
-        bounds[subrequest] = max(bounds[subrequest], bound or 0)
-        now_ns = self._services.clock.wall_ns()
-        most = None if bound is None else sum(bounds)
-        if not self._services.budgets.top_up(reservation, most, now_ns):
-            self._dearest = target
+        bounds, most = self._bounds.raised(subrequest, target)
+        if not self._services.budgets.top_up(reservation, most, self._services.clock.wall_ns()):
+            self._bounds.dearest = target
             return False
-        self._bounds[:] = bounds  # the account has them, too
+        self._bounds.held[:] = bounds  # the account has them, too
         return True
 
     def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
@@ -315,8 +305,7 @@ class Exchange:
     async def _respond(self, status: int, body: bytes) -> None:
         """Answer the client now, while the work goes on: from here on the request is over for all but the books."""
         self._responded = True
-        assert self._delivery is not None
-        await self._delivery.respond(status, body)
+        await self._client.complete(body, status=status)
         self._release_admission()
         if self._on_response is not None:
             self._on_response()
@@ -325,9 +314,8 @@ class Exchange:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""
         gate = self._services.gate
         if any(subrequest.bought for subrequest in self._subrequests):
-            for subrequest in self._subrequests:
-                if not subrequest.bought:
-                    subrequest.interrupt(ClientGone())
+            for subrequest in (one for one in self._subrequests if not one.bought):
+                subrequest.interrupt(ClientGone())
             return
         if any(subrequest.committed for subrequest in self._subrequests) and gate.reading_on < READ_ON_AT_ONCE:
             gate.reading_on += 1
@@ -357,11 +345,15 @@ class Exchange:
 
     def _headers(self) -> Headers:
         conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
-        notes = [*self._operation.notes, *[one.note for one in conversations if one is not None]]
-        return (*self._account.headers(), *self._limit_headers(), *note_headers(notes))
+        talks = [one for one in conversations if one is not None]
+        notes = [*self._operation.notes, *[one.note for one in talks]]
+        own = talks[0].headers if talks and self._operation.bare else ()
+        limits = self._services.limits.headers(self._key, self._loop.time())
+        return (*self._account.headers(), *limits, *note_headers(notes), *own)
 
-    def _limit_headers(self) -> Headers:
-        return self._services.limits.headers(self._key, self._loop.time())
+    def _label(self) -> bytes | None:
+        """The content type of what is neither events nor a document."""
+        return None if (talk := self._subrequests[0].conversation) is None else talk.content_type
 
     def _release_admission(self) -> None:
         admission, self._admission = self._admission, None
@@ -384,7 +376,7 @@ class Exchange:
             for subrequest in self._subrequests:
                 subrequest.retire()
             self._subrequests, self._brought = [], []
-            self._delivery = None
+            self._client.release()
 
 
 def _cost_header(cost: bytes | None) -> Headers:

@@ -31,9 +31,10 @@ from gateway.core.types import (
 )
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.delivery import Client, Delivery
+from gateway.exchange.client import Client
 from gateway.exchange.services import Services, Snapshot
 from gateway.runtime.interruption import Interrupter
+from gateway.runtime.off_loop import off_loop
 from gateway.translate.commands import Conversation
 from gateway.upstream.result_fetch import FetchAllowance
 
@@ -90,7 +91,9 @@ class OperationPart(Protocol):
 
 @dataclass(slots=True)
 class ExchangeContext:
-    """What the subrequests of one exchange share. ``deadline``: the loop's time. ``respond``: answers the client whole.
+    """What the subrequests of one exchange share.
+
+    ``deadline``: the time of ``loop``. ``respond``: answers the client whole.
 
     ``may_cost``: whether the budgets let a subrequest, by its number, be served by a target; what that may cost is
     reserved.
@@ -103,10 +106,10 @@ class ExchangeContext:
     key: VirtualKey
     client: Client
     account: Account
-    delivery: Delivery
     deadline: float
     sdk_retry: bool
     respond: Callable[[int, bytes], Awaitable[None]]
+    loop: asyncio.AbstractEventLoop
     may_cost: Callable[[int, Target], bool]
     fetching: FetchAllowance | None = None
 
@@ -122,8 +125,8 @@ class Subrequest:
         self._context = context
         self._part = part
         self._number = number
-        self._loop = asyncio.get_running_loop()
-        self._interrupter = Interrupter()
+        self._loop = context.loop
+        self._interrupter = Interrupter(context.loop)
         self._plan: AttemptPlan | None = None
         self._failover_plan: FailoverPlan | None = None
         self._failovers = 0
@@ -200,6 +203,7 @@ class Subrequest:
         around = self._context
         self._plan = plan
         self.conversation = self._part.converse_with(plan.target, plan.endpoint, plan.without)
+        self.conversation.asked_with = plan.credential.name
         attempt = Attempt(
             plan,
             self.conversation,
@@ -212,30 +216,33 @@ class Subrequest:
         around.account.begin(plan, self.conversation, attempt, self._number)
         outcome = OUR_MISTAKE
         try:
-            outcome = await self._run(attempt, plan)
+            in_turn = plan.target.operation in ASYNCHRONOUS
+            outcome = await (self._run_in_turn(attempt, plan) if in_turn else attempt.run())
         except ClientGone:
             outcome = self._left_by_client(attempt)
         except DrainOver:
             outcome = Outcome("drain_cut", Phase.FORWARDED if self.committed else attempt.phase)
         finally:
             self._plan = None
-            self._stop_waking()
-            outcome = self._in_context(outcome, plan.target)
+            if self._waking is not None:
+                self._stop_waking()
+            if not outcome.ok:
+                outcome = self._in_context(outcome, plan.target)
             try:
                 failover_plan.report(plan, outcome, self._loop.time())
             finally:
                 news = failover_plan.failovers[self._failovers :]
-                self._failovers = len(failover_plan.failovers)
+                self._failovers += len(news)
                 around.account.end(attempt, outcome, news)
+        if outcome.phase >= Phase.UNKNOWN and self.conversation.counts_slowly:
+            await off_loop(self.conversation.estimate)
         return outcome
 
-    async def _run(self, attempt: Attempt, plan: AttemptPlan) -> Outcome:
-        """Run the attempt; one that makes a task waits until the key's account may run another.
+    async def _run_in_turn(self, attempt: Attempt, plan: AttemptPlan) -> Outcome:
+        """Run an attempt that makes a task, once the key's account may run another.
 
         A task's own deadline begins with its turn. Nothing is bought for a client that left before it came.
         """
-        if plan.target.operation not in ASYNCHRONOUS:
-            return await attempt.run()
         upstream = plan.target.upstream
         entered = self._context.services.task_limiter.slot(upstream, plan.credential, self._context.key.name)
         self._in_line = True
@@ -264,7 +271,7 @@ class Subrequest:
         if outcome.message is not None:
             words = in_the_clients_words(outcome.message, target.model, self._context.route.named)
             outcome = replace(outcome, message=words)
-        if not outcome.ok and self.committed and outcome.phase is not Phase.FORWARDED:
+        if self.committed and outcome.phase is not Phase.FORWARDED:
             slug = "stream_too_long" if outcome.slug == "deadline" else outcome.slug
             return replace(outcome, slug=slug, phase=Phase.FORWARDED)
         return outcome
@@ -292,7 +299,7 @@ class Subrequest:
             if self._failover_plan is not None and self._plan is not None:
                 self._failover_plan.answering(self._plan, self._loop.time())
             self.committed = True
-        await around.delivery.emit(data, meaningful)
+        await around.client.emit(data, meaningful)
 
     def emit_now(self, data: bytes) -> bool:
         """The short way: content has gone out before and the client takes it."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from gateway.core.headers import noted
 from gateway.core.images.ignored_fields import ignored_fields
 from gateway.core.images.sizes import pixels_of
 from gateway.core.images.task_model import order_name
-from gateway.core.images.task_order import TaskOrder, TaskWebhook
+from gateway.core.images.task_order import PictureTexts, TaskOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.pricing.prices import image_stake
@@ -73,33 +73,37 @@ class ImageTools:
 
 
 @dataclass(slots=True)
-class SharedRequest:
-    """The request of all parts of an order, in which a preparation may convert the images that came in."""
+class SharedOrder:
+    """What all parts of an order share. A preparation completes it before anything is bought.
+
+    ``request``: its images may yet become others.
+    ``tasks``: for targets that are tasks, by ``order_name``: checked, and without the bytes of pictures.
+    ``pictures``: what stands in these tasks for each picture.
+    ``bodies``: of requests to chat targets, by model.
+    """
 
     request: ImagesRequest
+    tasks: Mapping[str, TaskOrder]
+    pictures: PictureTexts = field(default_factory=dict)
+    bodies: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageOrderPart:
     """One subrequest of an order.
 
-    ``sources``: the request; its images may yet become others, until the order is prepared.
     ``images``: how many images it brings.
-    ``orders``: the tasks for targets that are tasks, by ``order_name``.
-    ``shared``: request bodies that several subrequests send, by model.
     """
 
-    sources: SharedRequest
+    shared: SharedOrder
     images: int
     presenter: Presenter
     tools: ImageTools
-    orders: Mapping[str, TaskOrder]
-    shared: MutableMapping[str, bytes]
     supports: frozenset[str] = MAKERS_OF_IMAGES
 
     @property
     def request(self) -> ImagesRequest:
-        return self.sources.request
+        return self.shared.request
 
     def converse_with(
         self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES
@@ -115,9 +119,10 @@ class ImageOrderPart:
         context = tools.context(target, endpoint)
         if target.operation == "task":
             return ImagesToTask(
-                self.orders[order_name(target)],
+                self.shared.tasks[order_name(target)],
                 context,
                 n=self.images,
+                pictures=self.shared.pictures,
                 presenter=self.presenter,
                 points_per_usd=tools.points_per_usd,
                 jitter=tools.jitter,
@@ -146,7 +151,7 @@ class ImageOrderPart:
             context,
             presenter=self.presenter,
             count=tools.count,
-            shared=self.shared,
+            shared=self.shared.bodies,
             without=without,
         )
 
@@ -211,6 +216,10 @@ class ImageOperation:
     parts: Sequence[ImageOrderPart]
     preparation: Preparation | None = None
     targets: tuple[Target, ...] = ()
+
+    @property
+    def bare(self) -> bool:
+        return False
 
     @property
     def prepares(self) -> bool:

@@ -10,15 +10,15 @@ from difflib import get_close_matches
 from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.core.images.flux import flux_order, images_wanted
 from gateway.core.images.flux_catalogue import FluxFacts
-from gateway.core.images.flux_task_type import VARIATION, choose_task
+from gateway.core.images.flux_task_type import VARIATION
 from gateway.core.images.splitting import split_order
 from gateway.core.images.task_model import images_ordered, needs_no_words, order_name, priced, task_order
-from gateway.core.images.task_order import TaskOrder
+from gateway.core.images.task_order import PAINTED, Picture, TaskOrder, pictures_of
 from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Target
 from gateway.images.conversion import CONVERTED
 from gateway.images.mask import MaskRenderer
-from gateway.images.operation import MAKERS_OF_IMAGES, ImageOperation, ImageOrderPart, ImageTools, SharedRequest
+from gateway.images.operation import MAKERS_OF_IMAGES, ImageOperation, ImageOrderPart, ImageTools, SharedOrder
 from gateway.images.own_images import Open, with_own_images
 from gateway.translate.images_to_chat import chat_order
 from gateway.translate.presenting import Presenter
@@ -93,40 +93,33 @@ class ImageOrders:
             raise _unknown(request)
         if made_here and (request.attached or request.withheld):
             raise _unknown(request)
-        light = _light(request)
-        orders = {name: self._order(light, target) for name, target in tasks.items()}
+        orders = {name: self.task(request, target) for name, target in tasks.items()}
         total = request.n
         if upstream_model is not None:
             # An order for Flux must be a valid one also where another upstream is to serve it.
-            orders.setdefault(upstream_model, self._flux_order(light, upstream_model))
+            orders.setdefault(upstream_model, flux_order(request, upstream_model, self.flux))
             total = images_wanted(request, upstream_model, self.flux)
         elif described is not None:
-            orders.setdefault(order_name(described), self._order(light, described))
+            orders.setdefault(order_name(described), self.task(request, described))
             total = images_ordered(request, described.tasks)
-        shared: dict[str, bytes] = {}
-        sources, supports = SharedRequest(request), _supports(request, targets)
+        shared, supports = SharedOrder(request, orders), _supports(request, targets)
         parts = [
-            ImageOrderPart(sources, images, presenter, self.tools, orders, shared, supports)
+            ImageOrderPart(shared, images, presenter, self.tools, supports)
             for images in split_order(total, targets, orders, stream=presenter.stream)
         ]
         at_prices = tuple(
             priced(target, orders[order_name(target)].each) if target.operation == "task" else target
             for target in targets
         )
-        preparation = None if light is request else OrderPreparation(self, sources, targets, orders, shared)
+        has_bytes = any(image.data for image in (*request.images, *((request.mask,) if request.mask else ())))
+        preparation = OrderPreparation(self, shared, targets) if has_bytes else None
         return ImageOperation(path, request, presenter, parts, preparation, at_prices)
 
-    def _order(self, light: ImagesRequest, target: Target) -> TaskOrder:
+    def task(self, request: ImagesRequest, target: Target) -> TaskOrder:
+        """The task for a target that is one. Raises ClientError."""
         if target.tasks:
-            return task_order(light, target.model, target.tasks)
-        return self._flux_order(light, target.model)
-
-    def _flux_order(self, light: ImagesRequest, model: str) -> TaskOrder:
-        return flux_order(light, model, self.flux, painted=light.images[0] if light.mask and light.images else None)
-
-    def needs_painting(self, request: ImagesRequest, model: str) -> bool:
-        """Whether the task needs the mask as white pixels of its image."""
-        return request.mask is not None and choose_task(request, model, self.flux) == "fill-inpaint"
+            return task_order(request, target.model, target.tasks)
+        return flux_order(request, target.model, self.flux)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,36 +129,36 @@ class OrderPreparation:
     """
 
     image_orders: ImageOrders
-    sources: SharedRequest
+    shared: SharedOrder
     targets: tuple[Target, ...]
-    orders: dict[str, TaskOrder]
-    shared: dict[str, bytes]
 
     async def run(self) -> None:
-        """Replace the light orders by the full ones. Raises ClientError for a mask that does not fit, and for an image
-        that cannot be converted.
+        """Complete what the parts share. Raises ClientError for a mask that does not fit, and for an image that cannot
+        be converted.
         """
-        painted: SourceImage | None = None
-        image_orders = self.image_orders
-        request = self.sources.request = await self._converted(self.sources.request)
+        shared, image_orders = self.shared, self.image_orders
+        tasks = {order_name(target): target for target in self.targets if target.operation == "task"}
+        request = await self._converted(shared.request)
+        if request is not shared.request:  # another picture may have other sides
+            made = {name: image_orders.task(request, target) for name, target in tasks.items()}
+            shared.request, shared.tasks = request, {**shared.tasks, **made}
         for target in self.targets:
-            model = target.model
             if target.operation == "chat":
-                await asyncio.to_thread(chat_order, request, model, self.shared)
-            if target.operation != "task":
-                continue
-            if target.tasks:
-                order = await asyncio.to_thread(task_order, request, model, target.tasks)
-                self.orders[order_name(target)] = order
-                continue
-            if painted is None and request.mask is not None and image_orders.needs_painting(request, model):
-                data = await image_orders.mask_renderer.paint(request.images[0].data, request.mask.data)
-                painted = replace(request.images[0], data=data, content_type="image/png")
-            order = await asyncio.to_thread(flux_order, request, model, image_orders.flux, painted)
-            self.orders[order_name(target)] = order
+                await asyncio.to_thread(chat_order, request, target.model, shared.bodies)
+        needed = {picture for name in tasks for picture in pictures_of(shared.tasks[name])}
+        images = dict(enumerate(request.images))
+        if any(picture.place == PAINTED for picture in needed):
+            assert request.mask is not None
+            data = await image_orders.mask_renderer.paint(request.images[0].data, request.mask.data)
+            images[PAINTED] = replace(request.images[0], data=data, content_type="image/png")
+        shared.pictures = {
+            picture: await asyncio.to_thread(_written, images[picture.place], picture) for picture in needed
+        }
 
     async def _converted(self, request: ImagesRequest) -> ImagesRequest:
-        """The request with its images in formats that every upstream reads."""
+        """The request with its images in formats that every upstream reads; the same one if they are."""
+        if not any(image.content_type in CONVERTED for image in (*request.images, request.mask) if image is not None):
+            return request
         images, mask = list(request.images), request.mask
         convert = self.image_orders.mask_renderer.convert
         for place, image in enumerate(images):
@@ -201,13 +194,5 @@ def _unknown(request: ImagesRequest) -> ClientError:
     return invalid_request(f"Unknown parameter: '{shown}'. {advice}", param=shown, code="unknown_parameter")
 
 
-def _light(request: ImagesRequest) -> ImagesRequest:
-    """The same order with almost empty images: everything checked about them was read before."""
-    if not any(image.data for image in (*request.images, *((request.mask,) if request.mask else ()))):
-        return request
-
-    def lightened(image: SourceImage) -> SourceImage:
-        return replace(image, data=image.data[:1])
-
-    mask = lightened(request.mask) if request.mask is not None else None
-    return replace(request, images=tuple(map(lightened, request.images)), mask=mask)
+def _written(image: SourceImage, picture: Picture) -> str:
+    return image.as_base64() if picture.form == "base64" else image.as_url()

@@ -16,11 +16,14 @@ T = TypeVar("T")
 class Interrupter:
     """The interruptible waits of one task, which awaits through ``wait``. Any code on the same loop may ``interrupt``
     it.
+
+    ``loop``: None for the one that runs. (To ask which that is costs a system call.)
     """
 
-    __slots__ = ("_cancelled", "_owner", "_reason", "_task")
+    __slots__ = ("_cancelled", "_owner", "_reason", "_task", "loop")
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.loop = asyncio.get_running_loop() if loop is None else loop
         self._owner: asyncio.Task[Any] | None = None
         self._task: asyncio.Task[Any] | None = None  # the owner, while it waits
         self._reason: Exception | None = None
@@ -42,7 +45,7 @@ class Interrupter:
             raise self._take()
         task = self._owner
         if task is None:
-            task = self._owner = asyncio.current_task()
+            task = self._owner = asyncio.current_task(self.loop)
             assert task is not None
         self._task = task
         try:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from io import BytesIO
 
-from starlette.types import Receive, Scope
-
 from gateway.core.errors import ClientError, gateway_overloaded, invalid_request, shorten
 from gateway.core.limits.body_memory import BodyBudget, BodyLease
-from gateway.server.connection import connection_of
 from gateway.server.headers import request_timeout, request_too_large
+from gateway.server.request import Request
 from gateway.wire.content_coding import PIECE, BrokenCoding, UnknownCoding, codings, undone
 
 IDLE = 15.0
@@ -28,13 +26,8 @@ INFLATED_AT_ONCE = 16 * 1024
 """
 
 
-class SenderGone(Exception):
-    """The client left before its request was complete, so there is no one to answer."""
-
-
 async def read_body(
-    scope: Scope,
-    receive: Receive,
+    request: Request,
     limit: int,
     *,
     budget: BodyBudget | None = None,
@@ -49,23 +42,19 @@ async def read_body(
     ``request_too_large`` (before reading, if the length is announced), 408 ``request_timeout``, 415 for a coding that
     is not read here and 400 for one that is broken, 503 ``gateway_overloaded`` if the budget has no room, SenderGone.
     """
-    encodings = []
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            if int(value) > limit:
-                raise request_too_large(limit)
-        elif name == b"content-encoding":
-            encodings.append(value.decode("latin-1"))
-    applied = _codings(encodings) if encodings else ()
-    complete = connection_of(scope).request_complete
-    if complete and not applied:
-        return await _read_at_once(receive, limit)
+    fields = request.fields
+    encoded = b"content-encoding" in fields
+    if request.complete and not encoded:  # it is all here already: no timer is needed, and one piece is the whole
+        body = request.take()
+        if len(body) > limit:
+            raise request_too_large(limit)
+        return body
+    if int(fields.get(b"content-length", 0)) > limit:
+        raise request_too_large(limit)
+    applied = _codings(request) if encoded else ()
     lease = budget.lease(owner) if budget is not None else None
     try:
-        if complete:
-            body = await _read_at_once(receive, limit)
-        else:
-            body = await _read_slowly(receive, limit, idle, total, lease)
+        body = await _read_slowly(request, limit, idle, total, lease)
         for coding in reversed(applied):
             body = await _inflate(body, coding, limit, lease)
         return body
@@ -74,18 +63,7 @@ async def read_body(
             lease.release()
 
 
-async def _read_at_once(receive: Receive, limit: int) -> bytes:
-    """A body that is all here already: no timer is needed, and one piece is the whole."""
-    message = await receive()
-    if message["type"] != "http.request" or message["more_body"]:
-        raise SenderGone
-    body: bytes = message["body"]
-    if len(body) > limit:
-        raise request_too_large(limit)
-    return body
-
-
-async def _read_slowly(receive: Receive, limit: int, idle: float, total: float, lease: BodyLease | None) -> bytes:
+async def _read_slowly(request: Request, limit: int, idle: float, total: float, lease: BodyLease | None) -> bytes:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + total
     whole = BytesIO()  # gives its bytes away without copying them; to join pieces of 50 MB takes 30 ms
@@ -93,24 +71,21 @@ async def _read_slowly(receive: Receive, limit: int, idle: float, total: float, 
     try:
         async with asyncio.timeout(min(idle, total)) as timer:
             while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise SenderGone
-                size += whole.write(message["body"])
+                size += whole.write(await request.receive())
                 if size > limit:
                     raise request_too_large(limit)
                 if lease is not None and size > UNCOUNTED and not lease.grow(size):
                     raise gateway_overloaded()
-                if not message["more_body"]:
+                if request.complete:
                     return whole.getvalue()
                 timer.reschedule(min(loop.time() + idle, deadline))
     except TimeoutError:
         raise request_timeout("The request body") from None
 
 
-def _codings(encodings: list[str]) -> tuple[str, ...]:
+def _codings(request: Request) -> tuple[str, ...]:
     try:
-        return codings(encodings)
+        return codings([value.decode("latin-1") for value in request.every(b"content-encoding")])
     except UnknownCoding as unknown:
         raise ClientError(
             415,

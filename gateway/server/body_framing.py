@@ -10,35 +10,24 @@ _LEAST_OF_A_CHUNK = 5
 
 
 class BodyFraming:
-    """Counts one body's bytes.
+    """Counts the bytes of one body in chunks.
 
     ``allowance``: bytes of framing that a body may have beyond its content. What a chunk must have counts as soon as
-    the parser has met it, so that a segment of a hundred thousand chunks is not read to its end.
+    the parser has met it, so that a segment of a hundred thousand chunks is not read to its end. ``content``: bytes of
+    content so far; its owner counts them.
     """
 
-    __slots__ = ("_allowance", "_chunks", "_content", "_trailers", "_without_content")
+    __slots__ = ("_allowance", "_chunks", "_trailers", "_without_content", "content")
 
     def __init__(self, allowance: int) -> None:
         self._allowance = allowance
-        self.begin()
-
-    def begin(self) -> None:
-        """Another body."""
-        self._content = self._chunks = self._trailers = 0
+        self.content = self._chunks = self._trailers = 0
         self._without_content = 0  # bytes that came since the last byte of content, by segments
-
-    @property
-    def content(self) -> int:
-        """Bytes of content so far."""
-        return self._content
-
-    def content_came(self, size: int) -> None:
-        self._content += size
 
     def chunk_came(self) -> None:
         """Raise GatewayError 400 if the chunks so far are mostly framing."""
         self._chunks += 1
-        if _LEAST_OF_A_CHUNK * self._chunks > self._allowance + self._content:
+        if _LEAST_OF_A_CHUNK * self._chunks > self._allowance + self.content:
             raise too_much_framing()
 
     def trailer_came(self, most: int) -> None:
@@ -52,7 +41,7 @@ class BodyFraming:
 
         ``content_before``: bytes of content before this segment, of ``size`` bytes.
         """
-        self._without_content = self._without_content + size if self._content == content_before else 0
+        self._without_content = self._without_content + size if self.content == content_before else 0
         return self._without_content > self._allowance
 
 

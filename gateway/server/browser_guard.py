@@ -18,6 +18,7 @@ from gateway.core.errors import ClientError
 from gateway.core.headers import Header
 from gateway.server.cors import CrossOrigin, foreign_origin
 from gateway.server.origins import host_of, is_address, is_internal, is_local_page, is_this_machine
+from gateway.server.request import Request
 
 _BUYS_NOTHING = frozenset(("GET", "HEAD", "OPTIONS"))
 _KEYS = frozenset((b"authorization", b"x-api-key", b"api-key"))
@@ -44,10 +45,10 @@ class BrowserGuard:
         self._hosts = hosts
         self._cors = cors
 
-    def check(self, method: str, headers: Iterable[Header]) -> None:
+    def check(self, request: Request) -> None:
         """Raise as ``refuse_pages`` does, while requests are answered without a key."""
         if self._opened():
-            refuse_pages(method, headers, self._hosts(), self._cors)
+            refuse_pages(request.method, request.headers, self._hosts(), self._cors)
 
 
 class AdminGuard:
@@ -66,8 +67,9 @@ class AdminGuard:
         self._loopback = loopback
         self._hosts = hosts
 
-    def check(self, method: str, headers: Iterable[Header]) -> None:
+    def check(self, request: Request) -> None:
         """Raise as ``refuse_pages`` does."""
+        method, headers = request.method, request.headers
         if not self._keyed():
             refuse_pages(method, headers, self._hosts())
             return

@@ -7,11 +7,12 @@ No answer allows credentials: cookies mean nothing here, and a key is a header t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 from gateway.core.errors import ClientError
-from gateway.core.headers import Header, Headers
+from gateway.core.headers import Headers
 from gateway.server.origins import is_local_page, is_program, normal_origin
+from gateway.server.request import Request
 
 EXPOSED = (
     "x-request-id",
@@ -70,12 +71,12 @@ class CrossOrigin:
             return ()
         return (b"access-control-allow-origin", origin), _EXPOSED, _VARY
 
-    def preflight(self, headers: Iterable[Header]) -> Headers | None:
-        """What the answer to a preflight says besides ``answer_headers``; None if these are no preflight's headers.
+    def preflight(self, request: Request) -> Headers | None:
+        """What the answer to a preflight says besides ``answer_headers``; None if this is no preflight.
 
         Raise 403 ``foreign_origin`` for a page that may not call.
         """
-        found = dict(headers)
+        found = request.fields
         origin = found.get(b"origin")
         if origin is None or b"access-control-request-method" not in found:
             return None

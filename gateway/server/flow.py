@@ -13,16 +13,17 @@ class FlowControl:
 
     ``stall``: seconds that a client with a full buffer may take nothing; then ``on_stall`` is called, once.
     ``writing_paused``: the transport's buffer is full (more than 64 KiB): ``drain`` before writing more.
+    ``reading_paused``: what has come is still to be read.
     """
 
     __slots__ = (
         "_on_stall",
-        "_reading_paused",
         "_stall",
         "_stall_timer",
         "_transport",
         "_unsent",
         "_writable",
+        "reading_paused",
         "writing_paused",
     )
 
@@ -30,20 +31,20 @@ class FlowControl:
         self._transport = transport
         self._stall = stall
         self._on_stall: Callable[[], None] | None = on_stall
-        self._reading_paused = False
+        self.reading_paused = False
         self.writing_paused = False
         self._writable: asyncio.Event | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._unsent = 0
 
     def pause_reading(self) -> None:
-        if not self._reading_paused:
-            self._reading_paused = True
+        if not self.reading_paused:
+            self.reading_paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._reading_paused:
-            self._reading_paused = False
+        if self.reading_paused:
+            self.reading_paused = False
             self._transport.resume_reading()
 
     def pause_writing(self) -> None:

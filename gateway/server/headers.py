@@ -6,12 +6,9 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterable
 
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.headers import Header
-
-JSON: Header = (b"content-type", b"application/json")
 
 # Ids must be unique, not secret: asking the kernel for randomness each time costs more than all the rest of an id.
 _PROCESS = os.urandom(6).hex()
@@ -22,25 +19,19 @@ _SOUND_HOST = re.compile(rb"(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}|\[[0-9A-Fa-f:.
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 
 
-def request_id(headers: Iterable[Header]) -> str:
+def request_id(sent: bytes | None) -> str:
     """The client's x-request-id if it is 1 to 128 of ``[A-Za-z0-9._-]``, else a fresh ``req_`` + 24 hex digits."""
-    for name, value in headers:
-        if name == b"x-request-id":
-            if _SANE_ID.fullmatch(value):
-                return value.decode("ascii")
-            break
+    if sent is not None and _SANE_ID.fullmatch(sent):
+        return sent.decode("ascii")
     return f"req_{_PROCESS}{next(_COUNT) & 0xFFFFFFFFFFFF:012x}"
 
 
-def asked_host(headers: Iterable[Header]) -> str | None:
+def asked_host(value: bytes | None) -> str | None:
     """The Host of a request, as a URL may have it; None without one, and for one that leads nowhere."""
-    for name, value in headers:
-        if name == b"host":
-            match = _SOUND_HOST.fullmatch(value)
-            if match is None or (match[1] is not None and not 0 < int(match[1]) < 65536):
-                return None
-            return value.decode("ascii")
-    return None
+    match = None if value is None else _SOUND_HOST.fullmatch(value)
+    if value is None or match is None or (match[1] is not None and not 0 < int(match[1]) < 65536):
+        return None
+    return value.decode("ascii")
 
 
 def header(name: str, value: str) -> Header:
@@ -48,14 +39,13 @@ def header(name: str, value: str) -> Header:
     return name.lower().encode("ascii"), _UNSAFE.sub("?", value).encode("ascii")
 
 
-def error_headers(error: GatewayError, identifier: str) -> list[Header]:
-    """The headers that go with ``error.body()``.
+def error_headers(error: GatewayError) -> list[Header]:
+    """The headers that go with ``error.body()``, which is JSON.
 
     ``x-should-retry`` is always there, as the OpenAI SDKs otherwise decide by the status alone and would send a paid
     request again. They read ``retry-after-ms`` before ``retry-after`` and ignore values that are not above 0.
     """
-    headers = [JSON, (b"x-request-id", identifier.encode("ascii"))]
-    headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
+    headers = [(b"x-should-retry", b"true" if error.should_retry else b"false")]
     if error.retry_after is not None:
         headers += (
             (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))),

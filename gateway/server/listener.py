@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from functools import partial
 
-from starlette.types import Scope
-
 from gateway.core.client_address import Network
-from gateway.core.errors import GatewayError, OperatorError
+from gateway.core.errors import OperatorError
 from gateway.core.headers import Headers
 from gateway.server.limits import ServerLimits
 from gateway.server.protocol import ServerProtocol
 from gateway.server.proxy_protocol import ProxyHeaderReader
+from gateway.server.request import Request
 from gateway.server.state import Application, ListenerState
 
 BACKLOG = 2048
@@ -68,7 +67,7 @@ class RunningServer:
         app: Application,
         *,
         limits: ServerLimits,
-        on_refused: Callable[[GatewayError, str, Scope], None],
+        on_refused: Callable[[Request], None],
         cors: Callable[[bytes], Headers] | None,
         hostless: Callable[[bytes], bool],
         trusted: Callable[[], Sequence[Network]],
@@ -130,7 +129,7 @@ async def start_server(
     port: int,
     *,
     limits: ServerLimits | None = None,
-    on_refused: Callable[[GatewayError, str, Scope], None] = lambda *_: None,
+    on_refused: Callable[[Request], None] = lambda _: None,
     cors: Callable[[bytes], Headers] | None = None,
     hostless: Callable[[bytes], bool] = lambda _: False,
     trusted: Callable[[], Sequence[Network]] = tuple,

@@ -12,71 +12,73 @@ from functools import lru_cache
 
 from gateway.core.headers import Header
 from gateway.server.headers import malformed_request
-
-WATCHED = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"origin"))
-"""The headers that the checks here want to see, and the one that CORS does; names in lower case."""
+from gateway.server.request import Request
 
 _OF_THE_OFFER = frozenset((b"connection", b"upgrade", b"http2-settings"))
+_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
-def check_request_line(method: bytes, version: str, target: bytes) -> None:
-    """Raise 400 unless ``target`` is a path with perhaps a query (RFC 9112 §3.2.1), asked for in HTTP/1.0 or 1.1.
+def check_head(request: Request, hostless: Callable[[bytes], bool] = lambda _: False) -> None:
+    """Raise 400 for a head that is not sound.
 
-    llhttp takes a line without a version for HTTP/0.9, and lets absolute targets and fragments pass. CONNECT never
-    goes with a path (RFC 9110 §9.3.6), and llhttp would take what follows it for another protocol.
+    Its target is a path with perhaps a query (RFC 9112 §3.2.1), asked for in HTTP/1.0 or 1.1. llhttp takes a line
+    without a version for HTTP/0.9, and lets absolute targets and fragments pass. CONNECT never goes with a path
+    (RFC 9110 §9.3.6), and llhttp would take what follows it for another protocol.
+
+    It has one Host and at most one length: RFC 9112 §3.2, §6.1, §6.3; stricter than §7 in that the only transfer
+    coding is ``chunked``, spelled so: llhttp lets ``gzip, chunked`` pass, and chunks in HTTP/1.0. ``hostless``:
+    asked where the Host is missing or empty: whether that will do for this path, as load balancers' checks have none.
     """
-    if version not in ("1.1", "1.0"):
+    fields, target, version = request.fields, request.target, request.version
+    if version != "1.1" and version != "1.0":
         raise malformed_request("its version is neither HTTP/1.1 nor HTTP/1.0")
-    if method == b"CONNECT":
+    if request.method == "CONNECT":
         raise malformed_request("it asks for a tunnel")
-    if not target.startswith(b"/") or b"#" in target:
+    if target[:1] != b"/" or b"#" in target:
         raise malformed_request("its target is not a path")
-
-
-def check_headers(version: str, watched: Iterable[Header], *, hostless: Callable[[], bool] = lambda: False) -> bool:
-    """Raise 400 unless there is exactly one Host and at most one length. Return whether the client expects a 100.
-
-    ``watched``: the headers named in WATCHED. RFC 9112 §3.2, §6.1 and §6.3; stricter than §7 in that the only transfer
-    coding is ``chunked``, spelled so: llhttp lets ``gzip, chunked`` pass, and chunks in HTTP/1.0. ``hostless``: asked
-    where the Host is missing or empty: whether that will do for this path, as load balancers' checks have none.
-    """
-    hosts = lengths = 0
-    missing, expects = True, False
-    for name, value in watched:
-        if name == b"host":
-            hosts += 1
-            if value and not _is_host(value):
-                raise malformed_request("its Host is not a host")
-            missing = not value
-        elif name == b"content-length":
-            lengths += 1
-        elif name == b"transfer-encoding":
-            lengths += 1
-            if value != b"chunked" or version == "1.0":
-                raise malformed_request("its Transfer-Encoding is not just 'chunked'")
-        elif name == b"expect":
-            expects = value.lower() == b"100-continue" and version != "1.0"  # which has no 1xx: RFC 9110 §15.2
-    if hosts > 1 or (missing and not hostless()):
+    host = fields.get(b"host")
+    if host and not _is_host(host):
+        raise malformed_request("its Host is not a host")
+    coded = b"transfer-encoding" in fields
+    if coded and (fields[b"transfer-encoding"] != b"chunked" or version == "1.0"):
+        raise malformed_request("its Transfer-Encoding is not just 'chunked'")
+    if request.repeated:
+        _check_repeated(request.repeated)
+    if not host and not hostless(request.path):
         raise malformed_request("it needs exactly one Host")
-    if lengths > 1:
+    if coded and b"content-length" in fields:
         raise malformed_request("its length is given more than once")
-    return expects
 
 
-def check_upgrade(watched: Iterable[Header]) -> None:
+def _check_repeated(headers: Iterable[Header]) -> None:
+    """Raise 400 for one that must not come twice."""
+    for name, _ in headers:
+        if name == b"host":
+            raise malformed_request("it needs exactly one Host")
+        if name in _LENGTHS:
+            raise malformed_request("its length is given more than once")
+
+
+def expects_continue(request: Request) -> bool:
+    """Whether the client waits for a 100 before it sends the body. HTTP/1.0 has no 1xx: RFC 9110 §15.2."""
+    asked = request.every(b"expect")
+    return request.version != "1.0" and bool(asked) and asked[-1].lower() == b"100-continue"
+
+
+def check_upgrade(request: Request) -> None:
     """Raise 400 for a client that asks for another protocol, such as websocket: it has come to the wrong place.
 
     An offer of cleartext HTTP/2, which Java's HttpClient always makes, may be ignored (RFC 9110 §7.8).
     """
-    if any(name == b"upgrade" and value.lower() != b"h2c" for name, value in watched):
+    if any(value.lower() != b"h2c" for value in request.every(b"upgrade")):
         raise malformed_request("the gateway does not switch protocols")
 
 
-def without_offer(method: bytes, target: bytes, version: str, headers: Iterable[Header]) -> bytes:
+def without_offer(request: Request) -> bytes:
     """The same head without its offer of another protocol."""
-    lines = [b"%s %s HTTP/%s" % (method, target, version.encode("ascii"))]
-    for name, value in headers:
+    lines = [f"{request.method} ".encode() + request.target + f" HTTP/{request.version}".encode()]
+    for name, value in request.headers:
         if name not in _OF_THE_OFFER:
             lines.append(b"%s: %s" % (name, value))
         elif name == b"connection" and b"close" in value.lower():

@@ -18,13 +18,11 @@ from enum import Enum
 from itertools import islice
 
 from gateway.core.limits.auth_throttle import network_of
-from gateway.server.connection import DownstreamConnection
+from gateway.server.connection import Address, Connection
 from gateway.server.limits import ServerLimits
 
 _LOOKED_AT = 32
 """Admitted connections that are asked whether they are idle, for each newcomer; those that are not go to the end."""
-
-Address = tuple[str, int] | None
 
 
 class Seat(Enum):
@@ -39,15 +37,15 @@ class ConnectionSlots:
     """``connections``: all that are open. ``evicted``: how many strangers had to make room so far."""
 
     def __init__(self) -> None:
-        self.connections: set[DownstreamConnection] = set()
+        self.connections: set[Connection] = set()
         self.evicted = 0
-        self._home: dict[DownstreamConnection, str] = {}  # strangers → their networks
-        self._strangers: dict[str, dict[DownstreamConnection, None]] = {}  # by network, each in order
+        self._home: dict[Connection, str] = {}  # strangers → their networks
+        self._strangers: dict[str, dict[Connection, None]] = {}  # by network, each in order
         self._by_number: dict[int, dict[str, None]] = {}  # how many strangers a network has → such networks
         self._most = 0
-        self._admitted: dict[DownstreamConnection, None] = {}
+        self._admitted: dict[Connection, None] = {}
 
-    def enter(self, connection: DownstreamConnection, client: Address, limits: ServerLimits) -> Seat:
+    def enter(self, connection: Connection, client: Address, limits: ServerLimits) -> Seat:
         """A connection was opened. Others may be aborted for it, where ``limits`` say how many strangers there may
         be.
         """
@@ -63,20 +61,20 @@ class ConnectionSlots:
             return Seat.GIVEN
         return Seat.REFUSAL if excess <= limits.refusals else Seat.NONE
 
-    def admit(self, connection: DownstreamConnection) -> None:
+    def admit(self, connection: Connection) -> None:
         """A request of the connection was admitted: it is no stranger's any more."""
         if connection in self._home:
             self._remove(connection)
             self._admitted[connection] = None
 
-    def renew(self, connection: DownstreamConnection, client: Address = None) -> None:
+    def renew(self, connection: Connection, client: Address = None) -> None:
         """A stranger is as if it had just come; ``client``: from there, as is known by now."""
         home = self._home.get(connection)
         if home is not None:
             self._remove(connection)
             self._add(connection, client, home)
 
-    def leave(self, connection: DownstreamConnection) -> None:
+    def leave(self, connection: Connection) -> None:
         """A connection was closed."""
         self.connections.discard(connection)
         self._admitted.pop(connection, None)
@@ -85,7 +83,7 @@ class ConnectionSlots:
 
     # Inside
 
-    def _evict_stranger(self, newcomer: DownstreamConnection) -> bool:
+    def _evict_stranger(self, newcomer: Connection) -> bool:
         if not self._most:
             return False
         crowd = self._strangers[next(iter(self._by_number[self._most]))]
@@ -102,19 +100,19 @@ class ConnectionSlots:
                 return
             self._admitted[connection] = self._admitted.pop(connection)
 
-    def _evict(self, connection: DownstreamConnection) -> None:
+    def _evict(self, connection: Connection) -> None:
         self.evicted += 1
         self.leave(connection)  # it will say so itself only in the loop's next turn
         connection.abort()
 
-    def _add(self, connection: DownstreamConnection, client: Address, home: str = "") -> None:
+    def _add(self, connection: Connection, client: Address, home: str = "") -> None:
         network = network_of(client[0]) if client else home
         self._home[connection] = network
         crowd = self._strangers.setdefault(network, {})
         self._move(network, len(crowd), len(crowd) + 1)
         crowd[connection] = None
 
-    def _remove(self, connection: DownstreamConnection) -> None:
+    def _remove(self, connection: Connection) -> None:
         network = self._home.pop(connection)
         crowd = self._strangers[network]
         self._move(network, len(crowd), len(crowd) - 1)

@@ -7,17 +7,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.types import Receive, Scope, Send
-
 from gateway.core.client_address import Network
-from gateway.core.errors import GatewayError
 from gateway.core.headers import Headers
-from gateway.server.connection import DownstreamConnection
+from gateway.server.client import Client
+from gateway.server.connection import Connection
 from gateway.server.limits import ServerLimits
+from gateway.server.request import Request
 from gateway.server.slots import ConnectionSlots
 
-Application = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
-"""ASGI's callable, version 3, for HTTP alone."""
+Application = Callable[[Request, Client], Coroutine[Any, Any, None]]
+"""What answers a request."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,9 +25,9 @@ class ListenerState:
 
     app: Application
     limits: ServerLimits
-    on_refused: Callable[[GatewayError, str, Scope], None] = lambda *_: None
-    """Called with every error that a connection answered before the application saw the request, the request's id, and
-    a scope with what had come of it: ``raw_path``, ``headers``, ``client``."""
+    on_refused: Callable[[Request], None] = lambda _: None
+    """Called with every request that a connection answered with its ``error`` before the application saw it: what had
+    come of it."""
 
     cors: Callable[[bytes], Headers] | None = None
     """An Origin → the headers that every answer to that page carries. None: no page may read an answer."""
@@ -52,7 +51,7 @@ class ListenerState:
     """Set each time that a connection has closed."""
 
     @property
-    def connections(self) -> set[DownstreamConnection]:
+    def connections(self) -> set[Connection]:
         """Open connections, idle ones included."""
         return self.slots.connections
 

@@ -6,7 +6,8 @@
     ├── teams          TeamRecords: the teams that were in force, with their budgets
     ├── usage          UsageReports: sums, checks, and what pruning would remove
     ├── balances       BalanceRecords: snapshots of upstream accounts, held against the ledger
-    └── alerts         AlertRecords: alerts of budgets, until they are told and after
+    ├── alerts         AlertRecords: alerts of budgets, until they are told and after
+    └── responses      ResponseRecords: answers of the Responses API, for the keys that got them
     StoreReader        the same books, read beside a running gateway or without one
 
 A new engine has to pass the conformance suites in ``tests/stores/``, one for each protocol.
@@ -38,6 +39,7 @@ from gateway.stores.records import (
     UsageRow,
     Verification,
 )
+from gateway.stores.response_records import ResponseRecords
 
 
 class Ledger(Protocol):
@@ -359,6 +361,9 @@ class Store(Protocol):
 
     @property
     def alerts(self) -> AlertRecords: ...
+
+    @property
+    def responses(self) -> ResponseRecords: ...
 
     async def check(self, told: Callable[[str, int, int], None]) -> str:
         """Look the store through. Returns what is damaged and what to do, empty for nothing; a damaged one takes no

@@ -8,48 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.core.errors import OperatorError, StoreError
+from gateway.core.exchange_record import AttemptRecord as AttemptRecord
+from gateway.core.exchange_record import BookedPrice as BookedPrice
+from gateway.core.exchange_record import ExchangeRecord as ExchangeRecord
 from gateway.core.types import Budget, Confidence
 from gateway.core.types import CostReason as CostReason
 from gateway.core.types import State as State
 
+Intent = ExchangeRecord
+Settlement = ExchangeRecord
+"""A request's record by what the books read of it: what stands before an upstream is called, and how it ended."""
+
 HOUR_NS = 3600 * 1_000_000_000
-
-
-@dataclass(slots=True)
-class Intent:
-    """Written and committed before an upstream is called. ``id`` is the exchange's; ``reserved`` is nano-dollars.
-
-    ``at_ns``: Unix time in nanoseconds. ``paid``: images and tasks; their intent is synced to disk (FULL).
-    ``pieces``: how many are bought each by itself.
-    """
-
-    id: str
-    at_ns: int
-    key: str
-    team: str | None
-    route: str
-    model: str
-    request_id: str
-    reserved: int = 0
-    paid: bool = False
-    pieces: int = 1
-
-
-@dataclass(slots=True)
-class AttemptRecord:
-    """One attempt as the books keep it. ``cost``: nano-dollars owed upstream for it, for ``reason``.
-
-    ``task_id``: the upstream's id of the paid task it created, if it created one.
-    """
-
-    upstream: str
-    endpoint: str
-    credential: str
-    outcome: str
-    phase: int
-    cost: int = 0
-    reason: CostReason = "billed"
-    task_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -68,53 +38,6 @@ class TaskRecord:
     key: str
     model: str
     at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class BookedPrice:
-    """What a request was booked at. Once written down, it is never changed.
-
-    ``upstream``, ``model``: whose price it is, the model by the upstream's name.
-    ``price``: JSON text, US dollars under the configuration's names (``price_text``); empty if it was not known.
-    ``tier``: the service tier that served it; empty for none.
-    """
-
-    upstream: str
-    model: str
-    price: str
-    tier: str = ""
-
-
-@dataclass(slots=True)
-class Settlement:
-    """How an exchange ended. One per intent; a second one with the same id changes nothing.
-
-    ``charged``: nano-dollars the key pays. ``status``: the HTTP status the client was (or would have been) given.
-    ``price``: what it was booked at; None if nothing was. ``answered_model``: the model that the upstream says it was,
-    if it is not the one it was asked for. ``cache_write_tokens`` are a part of the input, ``reasoning_tokens`` of the
-    output.
-    """
-
-    id: str
-    at_ns: int
-    state: State
-    upstream: str | None
-    endpoint: str | None
-    credential: str | None
-    attempts: tuple[AttemptRecord, ...]
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    images: int
-    charged: int
-    upstream_cost: int
-    confidence: Confidence
-    status: int
-    task_id: str | None = None
-    price: BookedPrice | None = None
-    answered_model: str | None = None
-    cache_write_tokens: int = 0
-    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

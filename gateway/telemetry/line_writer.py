@@ -71,13 +71,14 @@ class LineWriter:
 
         ``urgent``: write it at once instead of with the next batch.
         """
+        size = len(line)
         with self._lock:
-            if self._closing or self._held + len(line) > self._held_at_most:
+            if self._closing or self._held + size > self._held_at_most:
                 self.dropped += 1
                 return
             if self._held == 0:
                 self._drained.clear()
-            self._held += len(line)
+            self._held += size
             first = not self._lines
             self._lines.append(line)
             if self._thread is None:

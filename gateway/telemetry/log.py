@@ -17,11 +17,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.runtime.ports import Clock, SystemClock
 from gateway.telemetry.line_writer import HELD_AT_MOST, LineWriter
 from gateway.telemetry.log_file import LogFile
-from gateway.telemetry.log_lines import LogFields, json_line, text_line
+from gateway.telemetry.log_lines import LINE_CAP, LogFields, json_line, text_line
 from gateway.telemetry.redaction import Redactor
+from gateway.telemetry.request_line import RequestLines, request_fields
 
 Format = Literal["json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -65,6 +67,7 @@ class Log:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._second: tuple[int, str] = (-1, "")
         self._file = file
+        self._requests = RequestLines()
         self._writer = LineWriter(file or stream, self._drop_notice, held_at_most=held_at_most)
 
     def debug(self, event: str, /, **fields: Any) -> None:
@@ -74,6 +77,16 @@ class Log:
     def info(self, event: str, /, **fields: Any) -> None:
         if self._threshold <= logging.INFO:
             self._writer.write(self._line("info", event, fields))
+
+    def request(self, record: ExchangeRecord) -> None:
+        """Write the line of a request that has ended."""
+        if self._threshold > logging.INFO:
+            return
+        written = self._requests.line(record, self._stamp()) if self._json else None
+        if written is not None and len(written) <= LINE_CAP and not self.redactor.touches(line := written.encode()):
+            self._writer.write(line)
+        else:
+            self.info("request", **request_fields(record))
 
     def warning(self, event: str, /, **fields: Any) -> None:
         if self._threshold <= logging.WARNING:
@@ -131,7 +144,8 @@ class Log:
         """The time: ISO 8601 in UTC with milliseconds, or the local time of day. The part that changes once a second is
         cached.
         """
-        seconds, rest = divmod(self._clock.wall_ns(), 1_000_000_000)
+        now_ns = self._clock.wall_ns()
+        seconds = now_ns // 1_000_000_000
         second, text = self._second
         if seconds != second:
             if self._json:
@@ -139,7 +153,7 @@ class Log:
             else:
                 text = time.strftime("%H:%M:%S", time.localtime(seconds))
             self._second = (seconds, text)
-        return f"{text}.{rest // 1_000_000:03d}Z" if self._json else text
+        return f"{text}.{now_ns // 1_000_000 % 1000:03d}Z" if self._json else text
 
     def _drop_notice(self, number: int) -> bytes:
         return self._line("warning", "log_lines_dropped", {"number": number})

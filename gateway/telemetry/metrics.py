@@ -14,8 +14,9 @@ from functools import partial
 from time import monotonic
 from typing import Literal
 
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.core.pricing.prices import usd_number
-from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER, Usage
+from gateway.core.types import ANONYMOUS, NO_TEAM, OTHER
 from gateway.telemetry.exposition import (
     CONTENT_TYPE_OPENMETRICS,
     CONTENT_TYPE_TEXT,
@@ -24,21 +25,14 @@ from gateway.telemetry.exposition import (
     label_text,
     pieces,
 )
-from gateway.telemetry.finished import FinishedExchange as FinishedExchange
-from gateway.telemetry.finished import UpstreamCost as UpstreamCost
 from gateway.telemetry.money import BudgetFigure as BudgetFigure
 from gateway.telemetry.money import BudgetFigures as BudgetFigures
 from gateway.telemetry.money import MoneySources as MoneySources
 from gateway.telemetry.money import money_gauges
 from gateway.telemetry.recent_traffic import RecentTraffic
-from gateway.telemetry.series import Count, Distribution, Family, LabelSpace
+from gateway.telemetry.request_series import RequestSeries
+from gateway.telemetry.series import Count, Distribution, Family, LabelSpace, known
 
-DURATION_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 900)
-FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 120)
-OVERHEAD_BUCKETS = (
-    *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075),
-    *(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
-)
 LEDGER_WAIT_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
@@ -75,34 +69,8 @@ class Metrics:
         self._sources: Sources | None = None
         self._listed_routes: frozenset[str] = frozenset()
         self._in_flight: dict[str, int] = {}
+        self._of_requests = RequestSeries()
         counts = partial(Family[Count], make=Count)
-        owner = ("key", "team", "model", "upstream")
-        self._requests = counts(
-            "gateway_requests_total",
-            "Requests answered or refused; route is `other` where there is none. Of health checks and on the admin "
-            "listener only refusals count.",
-            ("route", "model", "upstream", "status", "key", "team"),
-        )
-        self._cost = counts("gateway_cost_usd_total", "What the keys are charged, in US dollars.", owner)
-        self._upstream_cost = counts(
-            "gateway_upstream_cost_usd_total",
-            "What is owed upstream, in US dollars.",
-            ("upstream", "model", "reason"),
-            kept=1,
-        )
-        self._tokens = counts(
-            "gateway_tokens_total", "Tokens charged for; input includes cached_input.", (*owner, "type"), kept=1
-        )
-        self._images = counts("gateway_images_total", "Images charged for.", owner)
-        self._unpriced = counts(
-            "gateway_unpriced_requests_total", "Requests served at no known price; their cost is not counted.", owner
-        )
-        self._unpriced_tokens = counts(
-            "gateway_unpriced_tokens_total",
-            "Tokens of requests served at no known price; input includes cached_input.",
-            (*owner, "type"),
-            kept=1,
-        )
         self._attempts = counts(
             "gateway_upstream_attempts_total", "Attempts upstream.", ("upstream", "endpoint", "outcome"), kept=1
         )
@@ -119,49 +87,36 @@ class Metrics:
             kept=1,
         )
         self._refused = counts("gateway_budget_refused_total", "Requests refused for want of budget.", ("key", "team"))
-        self._make_distributions()
-        self.configure(space)
-
-    def _make_distributions(self) -> None:
-        self._duration = Family(
-            "gateway_request_duration_seconds",
-            "Seconds from a request's arrival to its end.",
-            ("route", "model", "upstream"),
-            partial(Distribution, DURATION_BUCKETS),
-        )
-        self._first_token = Family(
-            "gateway_time_to_first_token_seconds",
-            "Seconds from a request's arrival to the first content.",
-            ("model", "upstream"),
-            partial(Distribution, FIRST_TOKEN_BUCKETS),
-        )
-        self._overhead = Family(
-            "gateway_overhead_seconds",
-            "Seconds of the gateway's own, waiting for upstreams excluded.",
-            ("route",),
-            partial(Distribution, OVERHEAD_BUCKETS),
-        )
         self._ledger_wait = Family(
             "gateway_ledger_wait_seconds",
             "Seconds a request waited until the ledger had committed a row of it.",
             ("row",),
             partial(Distribution, LEDGER_WAIT_BUCKETS),
         )
+        self._waits: dict[str, Distribution] = {}
+        self._attempts_of: dict[tuple[str, str, str], Count] = {}  # of configured endpoints, known outcomes
+        self.configure(space)
 
     def configure(self, space: LabelSpace) -> None:
         """Accept other label values from now on, after a reload. What was counted stays."""
-        self._space = replace(
-            space,
-            routes=space.routes | self._listed_routes,
-            keys={*space.keys, ANONYMOUS},
-            teams={*space.teams, NO_TEAM},
+        self._accept(
+            replace(
+                space,
+                routes=space.routes | self._listed_routes,
+                keys={*space.keys, ANONYMOUS},
+                teams={*space.teams, NO_TEAM},
+            )
         )
 
     def name_key(self, key: str, team: str | None) -> None:
         """Accept this key and its team as labels, until the next ``configure``."""
-        self._space = replace(self._space, keys=_with(self._space.keys, key))
-        if team is not None:
-            self._space = replace(self._space, teams=_with(self._space.teams, team))
+        space = replace(self._space, keys=_with(self._space.keys, key))
+        self._accept(space if team is None else replace(space, teams=_with(space.teams, team)))
+
+    def _accept(self, space: LabelSpace) -> None:
+        self._space = space
+        self._of_requests.configure(space)
+        self._attempts_of = {}
 
     def name_routes(self, routes: frozenset[str]) -> None:
         """Accept these routes as labels, also after a reload."""
@@ -185,51 +140,32 @@ class Metrics:
             endpoints, upstream_keys, pending, lag, auth_failures, admin_auth_failures, money, catalogue_age
         )
 
-    def observe(self, finished: FinishedExchange) -> None:
+    def observe(self, record: ExchangeRecord) -> None:
         """Count a request that has ended. To be called once for each, where it is settled."""
-        self.recent.observe(finished)
-        space = self._space
-        route, model, upstream, key = finished.route, finished.model, finished.upstream, finished.key
-        team = finished.team or NO_TEAM
-        route = route if route in space.routes else OTHER
-        model = model if model in space.models else OTHER
-        upstream = upstream if upstream in space.upstreams else OTHER
-        key = key if key is not None and key in space.keys else OTHER
-        team = team if team in space.teams else OTHER
-        status = str(finished.status) if 100 <= finished.status <= 599 else OTHER
-        self._requests.of((route, model, upstream, status, key, team)).value += 1
-        if finished.charged:
-            self._cost.of((key, team, model, upstream)).value += finished.charged
-        for their_upstream, their_model, reason, nano in finished.upstream_costs:
-            if nano:
-                labels = (_known(their_upstream, space.upstreams), _known(their_model, space.models), reason)
-                self._upstream_cost.of(labels).value += nano
-        owner = (key, team, model, upstream)
-        _count_tokens(self._tokens, finished.usage, owner)
-        if finished.usage.images:
-            self._images.of(owner).value += finished.usage.images
-        if finished.unpriced:
-            self._unpriced.of(owner).value += 1
-            _count_tokens(self._unpriced_tokens, finished.usage, owner)
-        if finished.duration is not None:
-            self._duration.of((route, model, upstream)).observe(finished.duration)
-        if finished.time_to_first_token is not None:
-            self._first_token.of((model, upstream)).observe(finished.time_to_first_token)
-        if finished.overhead is not None:
-            self._overhead.of((route,)).observe(finished.overhead)
+        self.recent.observe(record)
+        self._of_requests.observe(record)
 
     def attempt(self, upstream: str, endpoint: str, outcome: str) -> None:
         """Count an attempt.
 
         ``outcome``: ``ok`` or a slug of the fault catalogue.
         """
-        space = self._space
-        labels = (_known(upstream, space.upstreams), _known(endpoint, space.endpoints), outcome)
-        self._attempts.of(labels).value += 1
+        try:
+            self._attempts_of[upstream, endpoint, outcome].value += 1
+        except KeyError:
+            space = self._space
+            labels = (known(upstream, space.upstreams), known(endpoint, space.endpoints), outcome)
+            count = self._attempts.of(labels)
+            count.value += 1
+            if self._attempts.has(labels):
+                self._attempts_of[upstream, endpoint, outcome] = count
 
     def ledger_wait(self, row: Literal["intent", "task"], seconds: float) -> None:
         """Count the time a request waited for a commit, from handing the row over until it went on."""
-        self._ledger_wait.of((row,)).observe(seconds)
+        wait = self._waits.get(row)
+        if wait is None:
+            wait = self._waits[row] = self._ledger_wait.of((row,))
+        wait.observe(seconds)
 
     def budget_crossed(self, key: str, team: str | None, percent: int) -> None:
         """Count a budget's alert.
@@ -237,7 +173,7 @@ class Metrics:
         ``key``: empty for a team's own budget.
         """
         space = self._space
-        labels = (_known(key, space.keys) if key else "", _known(team or NO_TEAM, space.teams), str(percent))
+        labels = (known(key, space.keys) if key else "", known(team or NO_TEAM, space.teams), str(percent))
         self._crossed.of(labels).value += 1
 
     def budget_refused(self, key: str, team: str | None) -> None:
@@ -249,22 +185,25 @@ class Metrics:
         self._refused.of(self._owner(key, team))
 
     def _owner(self, key: str, team: str | None) -> tuple[str, str]:
-        return _known(key, self._space.keys), _known(team or NO_TEAM, self._space.teams)
+        return known(key, self._space.keys), known(team or NO_TEAM, self._space.teams)
 
     def failover(self, model: str, from_: str, to: str, reason: str) -> None:
         """Count a change from one upstream to another, or to another endpoint or key of the same (equal names)."""
         space = self._space
-        names = (_known(model, space.models), _known(from_, space.upstreams), _known(to, space.upstreams))
+        names = (known(model, space.models), known(from_, space.upstreams), known(to, space.upstreams))
         self._failovers.of((*names, reason)).value += 1
 
     def enter(self, route: str) -> None:
         """Count a request that has come in."""
-        route = _known(route, self._space.routes)
-        self._in_flight[route] = self._in_flight.get(route, 0) + 1
+        route = route if route in self._space.routes else OTHER
+        if route in self._in_flight:
+            self._in_flight[route] += 1
+        else:
+            self._in_flight[route] = 1
 
     def leave(self, route: str) -> None:
         """Count the end of a request that had come in."""
-        self._in_flight[_known(route, self._space.routes)] -= 1
+        self._in_flight[route if route in self._space.routes else OTHER] -= 1
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The scrape's body and its content type: OpenMetrics where ``accept`` names it, else Prometheus's own text."""
@@ -283,12 +222,13 @@ class Metrics:
 
     def exposed(self) -> Iterator[Exposed]:
         """Every metric as it is now."""
+        of = self._of_requests
         counted = (
-            *(self._requests, self._tokens, self._images, self._unpriced, self._unpriced_tokens),
+            *(of.requests, of.tokens, of.images, of.unpriced, of.unpriced_tokens),
             *(self._attempts, self._failovers, self._crossed, self._refused),
         )
-        money = (self._cost, self._upstream_cost)
-        distributions = (self._duration, self._first_token, self._overhead, self._ledger_wait)
+        money = (of.cost, of.upstream_cost)
+        distributions = (of.duration, of.first_token, of.overhead, self._ledger_wait)
         # All figures are taken at once, which takes a millisecond for thousands of series; they are written later.
         taken = [
             *(_counter(family, [count.value for count in family.values()]) for family in counted),
@@ -308,20 +248,6 @@ class Metrics:
             yield from _from_sources(self._sources)
             for gauge in money_gauges(self._sources.money()):
                 yield _gauge(*gauge)
-
-
-def _count_tokens(tokens: Family[Count], usage: Usage, owner: tuple[str, str, str, str]) -> None:
-    for type, number in (
-        ("input", usage.input_tokens),
-        ("cached_input", usage.cached_input_tokens),
-        ("output", usage.output_tokens),
-    ):
-        if number:
-            tokens.of((*owner, type)).value += number
-
-
-def _known(value: str | None, values: Set[str]) -> str:
-    return value if value is not None and value in values else OTHER
 
 
 def _with(values: Set[str], value: str) -> Set[str]:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from gateway.telemetry.finished import FinishedExchange
+from gateway.core.exchange_record import ExchangeRecord
 
 SPAN = 300
 """Seconds that are looked back on."""
@@ -33,9 +33,9 @@ class RecentTraffic:
         self._slots: deque[list[int]] = deque(maxlen=SPAN // SLOT)  # each: its number, requests, errors, refused
         self._times: dict[str, deque[tuple[float, float, float | None]]] = {}
 
-    def observe(self, finished: FinishedExchange) -> None:
+    def observe(self, record: ExchangeRecord) -> None:
         """Count a request that has ended."""
-        now, status = self._monotonic(), finished.status
+        now, status = self._monotonic(), record.status
         number = int(now / SLOT)
         slots = self._slots
         if not slots or slots[-1][0] != number:
@@ -46,13 +46,14 @@ class RecentTraffic:
             slot[2] += 1
         elif 400 <= status < 499:
             slot[3] += 1
-        if status == 200 and finished.upstream is not None and finished.duration is not None:
-            times = self._times.get(finished.upstream)
-            if times is None:
+        if status == 200 and record.upstream is not None and record.duration is not None:
+            try:
+                times = self._times[record.upstream]
+            except KeyError:
                 if len(self._times) >= MOST_UPSTREAMS:
                     return
-                times = self._times[finished.upstream] = deque(maxlen=LAST)
-            times.append((now, finished.duration, finished.time_to_first_token))
+                times = self._times[record.upstream] = deque(maxlen=LAST)
+            times.append((now, record.duration, record.first_content))
 
     def rates(self) -> dict[str, float]:
         """``requests_per_minute``, ``errors_per_minute`` (statuses from 500), ``refused_per_minute`` (from 400, clients

@@ -32,6 +32,11 @@ class LabelSpace:
     teams: Set[str] = frozenset()
 
 
+def known(value: str | None, values: Set[str]) -> str:
+    """The label of a value."""
+    return value if value is not None and value in values else OTHER
+
+
 class Count:
     """A number that only grows. Money is counted in whole nano-dollars, so that no fraction is lost."""
 
@@ -91,6 +96,10 @@ class Family(Generic[S]):
         """The series with these values, or the one of ``other`` if there is no room for it."""
         series = self._series.get(labels)
         return series if series is not None else self._new(labels)
+
+    def has(self, labels: Labels) -> bool:
+        """Whether there is a series of exactly these values."""
+        return labels in self._series
 
     def __iter__(self) -> Iterator[tuple[Labels, S]]:
         return iter(list(self._series.items()))

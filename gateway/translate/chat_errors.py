@@ -1,14 +1,17 @@
-"""The judgement of what a chat upstream says went wrong: in place of an answer, or inside one."""
+"""The judgement of what an upstream says went wrong: in place of an answer, or inside one."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.core.errors import TransportError
-from gateway.core.outcomes.classify import classify_answer, classify_error
+from gateway.core.outcomes.classify import classify_error, read_answer
 from gateway.core.outcomes.refused_wish import judged
 from gateway.core.types import Outcome, Phase, Wish
 from gateway.core.upstream_errors.upstream_error import UpstreamError
-from gateway.translate.commands import Head, Stalled
+from gateway.translate.commands import Stalled
 from gateway.translate.context import AttemptContext
+from gateway.wire.answer_head import Head
 
 
 def judge_answer(head: Head, body: bytes, context: AttemptContext, wishes: frozenset[Wish]) -> Outcome:
@@ -16,10 +19,18 @@ def judge_answer(head: Head, body: bytes, context: AttemptContext, wishes: froze
 
     ``wishes``: what the upstream was asked for although the client did not.
     """
-    outcome = classify_answer(
+    return judge_document(head, body, context, wishes)[0]
+
+
+def judge_document(
+    head: Head, body: bytes, context: AttemptContext, wishes: frozenset[Wish]
+) -> tuple[Outcome, dict[str, Any]]:
+    """``judge_answer``, and the answer's document: empty if it is no JSON object."""
+    outcome, said = read_answer(
         head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
     )
-    return judged(outcome, body, wishes, context.target.cost_class)
+    document = said if isinstance(said, dict) else {}
+    return judged(outcome, said, wishes, context.target.cost_class), document
 
 
 def judge_in_band(
@@ -31,17 +42,16 @@ def judge_in_band(
     ``forwarded``: whether content has gone to the client.
     """
     outcome = classify_error(error, forwarded=forwarded, redact=context.redact)
-    named = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
-    return judged(outcome, {"error": named}, wishes, context.target.cost_class)
+    return judged(outcome, error, wishes, context.target.cost_class)
 
 
-def ended_early(phase: Phase, *, begun: bool) -> Outcome:
+def ended_early(phase: Phase, *, begun: bool, lacks: str = "a finish reason") -> Outcome:
     """The outcome of a stream that was closed properly, but before its end.
 
-    ``begun``: whether any of it had come.
+    ``begun``: whether any of it had come. ``lacks``: what would have ended it.
     """
     if phase is Phase.FORWARDED:
-        return Outcome("sse_truncated", phase, 200, detail="the stream ended without a finish reason")
+        return Outcome("sse_truncated", phase, 200, detail=f"the stream ended without {lacks}")
     slug = "sse_cut_early" if begun else "sse_empty"
     return Outcome(slug, phase, 200, detail="the stream ended before any content")
 

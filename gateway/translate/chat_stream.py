@@ -6,6 +6,7 @@ is the same object for a client that streams and for one whose answer is joined 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.core.json_weight import LONG
@@ -34,7 +35,7 @@ from gateway.wire.chat_template import ContentTemplate
 from gateway.wire.folded_tool_calls import offered_names
 from gateway.wire.pictures_as_chat import event_of_pictures
 from gateway.wire.received_text import ReceivedText
-from gateway.wire.sse import BARE_EVENT, Comment, Event, EventTooBig, FirstBytes, SSEParser, has_id, is_terminator
+from gateway.wire.sse import Comment, Event, EventTooBig, FirstBytes, SSEParser, has_id, is_terminator, plain_event
 from gateway.wire.stream_work import OVERDRAWN, StreamWork
 from gateway.wire.writable import writable
 
@@ -59,7 +60,10 @@ class ChatStream:
         "_context",
         "_ended",
         "_first",
+        "_fold",
         "_has_ids",
+        "_is_plain",
+        "_limit",
         "_parser",
         "_plain",
         "_request",
@@ -84,7 +88,8 @@ class ChatStream:
         self._request = request
         self._wishes = wishes
         self._context = context
-        self._parser = SSEParser(context.event_limit)
+        self._limit = context.event_limit  # bytes of one event
+        self._parser = SSEParser(self._limit)
         id, created = f"chatcmpl-{int(context.wall_seconds * 1e6):x}", int(context.wall_seconds)
         self.ending = ChatEnding(request.n, id=id, created=created, model=request.model)
         self.accumulator = (
@@ -107,6 +112,8 @@ class ChatStream:
         self._begun = False  # a chunk has come
         self._ended = False  # the terminator has come
         self._plain = ContentTemplate()
+        self._is_plain = False  # a pattern is known, and the next byte begins an event
+        self._fold: Callable[[list[str]], None] | None = None  # takes the texts of plain chunks of a folded answer
         self._work = StreamWork()
         self._has_ids = False
 
@@ -122,16 +129,16 @@ class ChatStream:
 
     def is_heavy(self, data: bytes) -> bool:
         """Whether feeding ``data`` takes long: between two line ends bytes are only gathered."""
-        return self._parser.held > LONG and (not data or b"\n" in data or b"\r" in data)
+        return not self._is_plain and self._parser.held > LONG and (not data or b"\n" in data or b"\r" in data)
 
     def feed(self, data: bytes) -> bytes:
         """Take a piece of the stream, ``b""`` for its proper end. Returns what is due to the client, which may be
         nothing; what a complete answer still owes its client stays in ``out``.
         """
-        if (plain := self._plain.texts(data)) is not None and self._at_an_event(len(data)):
+        if self._is_plain and len(data) <= self._limit and (texts := self._plain.texts(data)) is not None:
             self.received += len(data)
-            self._take_text(*plain)
-            if self.accumulator is None:
+            self._take_texts(texts)
+            if self._fold is None:
                 return data
             self.trouble = self._too_big()
             self.over = self.trouble is not None
@@ -144,6 +151,7 @@ class ChatStream:
         else:
             self.trouble = self._feed(data)
         self.over = self._ended or self.trouble is not None
+        self._is_plain = self._plain.known and self._parser.between_events
         out = self.out
         if not out or not self.answered or self._ended:
             return b""
@@ -159,10 +167,6 @@ class ChatStream:
         # A whole text is one event now, of megabytes if it is a picture: nothing is joined and taken apart again.
         return self._taken([Event(event[6:-2], None, event) for event in events])
 
-    def _at_an_event(self, size: int) -> bool:
-        """Whether ``size`` bytes of whole events may be taken without the parser."""
-        return size <= self._context.event_limit and self._parser.between_events
-
     def _too_big(self) -> Outcome | None:
         """The outcome of an answer that is folded, if that has grown too big."""
         if self.accumulator is None or self.received <= WHOLE_ANSWER_LIMIT:
@@ -172,6 +176,35 @@ class ChatStream:
     def _feed(self, data: bytes) -> Outcome | None:
         """Take bytes; what is to be forwarded goes to ``out``. Returns an Outcome if the stream ends badly."""
         self.received += len(data)
+        if not self._parser.lets_pass(data):
+            return self._parse(data)
+        outcome = self._too_big() if self.received > WHOLE_ANSWER_LIMIT else None
+        events, at, size, plain = 0, 0, len(data), self._plain
+        alike = True  # all that follows what was learned, as far as is known
+        while at < size and outcome is None and not self._ended:
+            if alike and plain.known and (end := plain.run(data, at)):
+                run = data[at:end]
+                if (texts := plain.texts(run)) is not None:
+                    self._take_plain(run, texts)
+                    at, events = end, events + len(texts)
+                    continue
+                alike = False  # looked at once: a piece is read in time linear in its size
+            end = data.find(b"\n\n", at) + 2
+            event = plain_event(data[at:end])
+            if event is None:
+                break
+            outcome = self._take(event)
+            if outcome is not None and self.ending.finished:
+                outcome = None
+            at, events = end, events + 1
+        else:
+            overdrawn = self._work.spent(events, size, self.progress, self._parser.silent)
+            return outcome or (self._too_much(overdrawn) if overdrawn or not self.answered else None)
+        self._work.spent(events, at, self.progress, self._parser.silent)
+        return self._parse(data[at:])
+
+    def _parse(self, data: bytes) -> Outcome | None:
+        """Take bytes of events that may be of any form, and cut anywhere."""
         try:
             events = self._parser.feed(data)
         except EventTooBig as error:
@@ -184,10 +217,19 @@ class ChatStream:
 
     def _taken(self, events: list[Event | Comment]) -> Outcome | None:
         outcome = self._too_big() or self._take_all(events)
-        if self._work.overdrawn(events, self.progress, self._parser.silent) and outcome is None:
+        overdrawn = self._work.overdrawn(events, self.progress, self._parser.silent)
+        return outcome or self._too_much(overdrawn)
+
+    def _too_much(self, overdrawn: bool = False) -> Outcome | None:
+        """The outcome of a stream that does not come to its point.
+
+        ``overdrawn``: too much has come that says nothing.
+        """
+        if not self.answered and self.received > self._limit and not self._ended:
+            return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
+        if overdrawn:
             self._ended = self._ended or self.ending.finished
-            return None if self._ended else Outcome("sse_flood", self.phase, 200, detail=OVERDRAWN)
-        return outcome
+        return Outcome("sse_flood", self.phase, 200, detail=OVERDRAWN) if overdrawn and not self._ended else None
 
     def _take_all(self, events: list[Event | Comment]) -> Outcome | None:
         for event in events:
@@ -195,44 +237,32 @@ class ChatStream:
                 self._out_of_life()
                 continue
             assert type(event) is Event
-            if self._take_plain(event):
-                continue
-            if is_terminator(event.data):
-                self._ended = True
-                return None
-            if event.data and (outcome := self._take(event)) is not None and not self.ending.finished:
+            if (texts := self._plain.texts(event.raw)) is not None:
+                self._take_plain(event.raw, texts)
+            elif (outcome := self._take(event)) is not None and not self.ending.finished:
                 return outcome
-            if self._ended:  # by a terminator that was wrapped up as data once more
+            elif self._ended:  # perhaps by a terminator that was wrapped up as data once more
                 return None
-        if not self.answered and self.received > self._context.event_limit:
-            return Outcome("sse_event_too_big", Phase.ANSWERED, 200, detail="too much came before any content")
-        return None
+        return self._too_much()
 
-    def _take_plain(self, event: Event) -> bool:
-        """Take, without parsing it, a chunk that differs from an earlier one only in its text. False if it is not such
-        a chunk.
-        """
-        if event.event is not None or len(event.raw) - len(event.data) > BARE_EVENT:
-            return False
-        text = self._plain.text(event.data)
-        if text is None:
-            return False
-        self._take_text(text, 1)
-        if self.accumulator is None:
-            self.out.append(event.raw)
-        return True
+    def _take_plain(self, events: bytes, texts: list[str]) -> None:
+        """Take, without parsing them, events that differ from an earlier one only in their texts."""
+        self._take_texts(texts)
+        if self._fold is None:
+            self.out.append(events)
 
-    def _take_text(self, text: str, chunks: int) -> None:
-        """Take the text of so many plain chunks."""
-        self.text.add(text)
-        self.progress += chunks
-        if self.ending.has_reasons:
-            self.ending.speaks(self._plain.index)
-            self.awaiting = self._what_next()
-        if self.accumulator is not None:
-            self.accumulator.add_text(self._plain.index, text)
+    def _take_texts(self, texts: list[str]) -> None:
+        self.progress += len(texts)
+        self.text.extend(texts)
+        if self._fold is not None:
+            self._fold(texts)
 
     def _take(self, event: Event) -> Outcome | None:
+        if event.data[:1] != b"{":
+            if is_terminator(event.data):
+                self._ended = True
+            if self._ended or not event.data:
+                return None
         if event.event is not None and is_event_of_life(event.event):
             self._out_of_life()
             return None
@@ -241,12 +271,20 @@ class ChatStream:
         except ValueError as error:
             return self._take_odd(event, error)
         facts = chunk_facts(chunk, self._request.n, event.event)
-        plain = facts.meaningful and not (facts.tidied or self.pictures)
-        if plain and len(event.raw) <= LONG and len(event.raw) - len(event.data) <= BARE_EVENT:
-            self._plain.learn(event.data, chunk, event.raw, any_text=self.accumulator is None)
-        else:
+        outcome = self._take_chunk(event, chunk, facts)
+        if len(facts.text) == 1 and not (facts.tidied or self.pictures) and len(event.raw) <= LONG:
+            self._learn(event, chunk)
+        elif self._plain.known:
             self._plain.forget()
-        return self._take_chunk(event, chunk, facts)
+        return outcome
+
+    def _learn(self, event: Event, chunk: dict[str, Any]) -> None:
+        """Read those events from now on without parsing them that differ from this one only in its text."""
+        plain = self._plain.learn(event.raw, event.data, chunk)
+        if plain is not None and self.accumulator is not None:
+            self._fold = self.accumulator.further(plain, chunk)
+            if self._fold is None:
+                self._plain.forget()
 
     def _take_odd(self, event: Event, why: ValueError) -> Outcome | None:
         """Take an event that no strict reader takes; what it means is read from the nearest JSON that one would."""
@@ -262,7 +300,8 @@ class ChatStream:
         return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))
 
     def _take_chunk(self, event: Event, chunk: Any, facts: ChunkFacts) -> Outcome | None:
-        if not facts.meaningful and (said := event_of_pictures(chunk, self.ending.named)) is not None:
+        silent = facts.says_nothing or facts.error is not None or facts.tidied is not None
+        if silent and not facts.meaningful and (said := event_of_pictures(chunk, self.ending.named)) is not None:
             return self._take(said)
         if facts.error is not None:
             return self._error(facts.error)
@@ -270,7 +309,6 @@ class ChatStream:
             self._out_of_life()
             return None
         self._note(chunk, facts)
-        self._has_ids = self._has_ids or has_id(event)
         if self.accumulator is not None:
             tidied = facts.tidied and {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
             self.accumulator.add(tidied or chunk, facts.usage)  # with texts and numbers as they came
@@ -280,6 +318,7 @@ class ChatStream:
 
     def _pass_on(self, event: Event, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         """Let the client have the event as it came, but its usage only at the stream's end."""
+        self._has_ids = self._has_ids or has_id(event)
         if facts.usage_only:
             if facts.usage is not None:
                 self.ending.hold_usage(chunk, event.raw)
@@ -299,25 +338,25 @@ class ChatStream:
 
     def _note(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
         self._begun = True
-        self.text.extend(facts.text)
+        if facts.text:
+            self.text.extend(facts.text)
         if self._context.heard is not None:
             tell_of_sounds(chunk, self._context.heard)
         if facts.so_far:
             self.text.add(facts.so_far[self.text.length :])
         if self.pictures is not None:
             self.pictures.take(facts.tidied or chunk)
-        self.progress += self.ending.is_news(facts)
-        self.ending.take(chunk, facts)
+        if self.ending.take(chunk, facts):
+            self.progress += 1
         if facts.usage is not None:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
             self.answered = True
-        self.awaiting = self._what_next()
-
-    def _what_next(self) -> Awaiting:
-        if self.ending.named_last and not self.ending.runs_a_tool:
-            return Awaiting.FINISH
-        return Awaiting.IDLE if self.answered else Awaiting.CONTENT
+        ending = self.ending
+        if ending.reasons and ending.named_last and not ending.runs_a_tool:
+            self.awaiting = Awaiting.FINISH
+        else:
+            self.awaiting = Awaiting.IDLE if self.answered else Awaiting.CONTENT
 
     @property
     def phase(self) -> Phase:

@@ -14,7 +14,6 @@ from typing import Any
 from gateway.core.billing_terms import Terms
 from gateway.core.errors import TransportError
 from gateway.core.json_weight import LONG
-from gateway.core.long_texts import LONG as LONG_TEXTS
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
 from gateway.translate.asked_cost import asked_cost
 from gateway.translate.chat_errors import interrupted, judge_answer
@@ -24,26 +23,28 @@ from gateway.translate.commands import (
     ConversationState,
     Conversing,
     Emit,
-    Head,
     Offload,
     Stalled,
-    receive_beginning,
     receive_body,
     relayed,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
-from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently
+from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently, told_apart
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.answer_head import Head
 from gateway.wire.asked_work import as_asked, asked_tier
 from gateway.wire.chat_chunk import completion_as_chunks
 from gateway.wire.chat_event import parsed_strictly
 from gateway.wire.chat_request import CHAT_PATH, ChatRequest, upstream_body
 from gateway.wire.pictures_as_chat import as_completion, delta_of_images, with_images
-from gateway.wire.sse import DONE, begins_like_events, encode_event
+from gateway.wire.sse import DONE, encode_event
 from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json
+
+_LONG_TEXT = 16 * 1024
+"""Characters of an answer from which on counting its tokens takes long: 5 ms at most."""
 
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 
@@ -74,6 +75,7 @@ class ChatConversation(ConversationState):
         self._completion: dict[str, Any] | None = None
         self.cost: AnswerCost | None = None  # what the whole answer's usage is to say; None to leave it as it came
         self._sent = 0  # bytes of the request
+        self._counted = (0, 0)  # characters of the answer, and their tokens
 
     @property
     def usage(self) -> Usage | None:  # type: ignore[override]
@@ -82,6 +84,11 @@ class ChatConversation(ConversationState):
     @property
     def heavy(self) -> bool:  # type: ignore[override]
         return self._request.size > LONG or self._stream.received > LONG
+
+    @property
+    def counts_slowly(self) -> bool:  # type: ignore[override]
+        stream = self._stream
+        return stream.usage is None and (self._request.slow or stream.text.length > _LONG_TEXT)
 
     @property
     def progress(self) -> int:  # type: ignore[override]
@@ -111,29 +118,31 @@ class ChatConversation(ConversationState):
         return dump_json(with_images(completion, self._stream.pictures, self._request.body), heavy=self.heavy)
 
     def estimate(self) -> Usage:
-        """Tokens of the request and of the text received so far."""
-        return Usage(self._input_tokens(), 0, self._stream.text.tokens(self._count), confidence="estimated")
+        """Tokens of the request and of the text received so far, which are counted once if no more comes."""
+        text, (length, tokens) = self._stream.text, self._counted
+        if length != text.length:
+            tokens = text.tokens(self._count)
+            self._counted = text.length, tokens
+        return Usage(self._input_tokens(), 0, tokens, confidence="estimated")
 
     def converse(self) -> Conversing:
         """Send the request, then forward or join the answer until its end."""
-        if self._request.slow:
+        request, wishes = self._request, self._wishes
+        if request.slow:
             yield Offload()
-        body = upstream_body(
-            self._request, self._context.target.model, self._wishes, heavy=self._request.size >= LONG_TEXTS
+        order = sending(
+            CHAT_PATH,
+            upstream_body(request, self._context.target.model, wishes),
+            streamed=request.stream or Wish.STREAM in wishes,
         )
-        self._sent = len(body)
-        head = yield sending(CHAT_PATH, body, streamed=self._request.stream or Wish.STREAM in self._wishes)
+        self._sent = len(order.body)
+        head = yield order
+        del order  # of megabytes, perhaps
         assert isinstance(head, Head)
-        if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
-            return (yield from self._whole(head))
-        if (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
-            return (yield from self._events(head))
-        beginning = yield from receive_beginning()  # the label of an answer says less than its first bytes
-        if begins_like_events(beginning.data):
-            return (yield from self._events(head, beginning.data))
-        return (yield from self._whole(head, beginning))
+        whole, beginning = yield from told_apart(head)
+        return (yield from self._whole(head, beginning) if whole else self._events(head, beginning.data))
 
-    def _whole(self, head: Head, beginning: Beginning | None = None) -> Conversing:
+    def _whole(self, head: Head, beginning: Beginning) -> Conversing:
         """Read an answer that is not a stream: an error, or the whole completion in one document.
 
         ``beginning``: what has been read of it.
@@ -156,7 +165,7 @@ class ChatConversation(ConversationState):
             with_every_field(self._completion, completion)
         return trouble
 
-    def _events(self, head: Head, data: bytes = b"") -> Conversing:
+    def _events(self, head: Head, data: bytes) -> Conversing:
         """Read a stream.
 
         ``data``: what has been read of it.

@@ -27,8 +27,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.headers import Headers
 from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
+from gateway.wire.answer_head import Head as Head
 from gateway.wire.sse import ENOUGH_TO_TELL
 
 _MOST_BLANKS = 1 << 16
@@ -176,21 +178,6 @@ class Offload:
     """Go on off the event loop, up to the next command."""
 
 
-@dataclass(slots=True)
-class Head:
-    """An answer's head. Header names are lower case."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-
-    def get(self, name: bytes) -> bytes | None:
-        """The first value of a header, or None."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
-
-
 class Stalled(Exception):
     """Nothing came for too long. Thrown into a conversation.
 
@@ -285,7 +272,11 @@ class ConversationState:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    asked_with: str = ""
+    content_type: bytes | None = None
+    headers: Headers = ()
     heavy: bool = False
+    counts_slowly: bool = False
 
     @property
     def terms(self) -> Terms:
@@ -320,6 +311,11 @@ class Conversation(Protocol):
         ...
 
     @property
+    def counts_slowly(self) -> bool:
+        """Whether the first ``estimate`` would take long, so that it is asked for off the loop before the books do."""
+        ...
+
+    @property
     def images(self) -> int:
         """Images received so far."""
         ...
@@ -329,18 +325,37 @@ class Conversation(Protocol):
         """The images of these that were handed to the client, or kept for its answer."""
         ...
 
-    quality: str | None
-    size: str | None
-    """The quality and size of the images, for prices that are tables; None where unknown or not asked for."""
+    @property
+    def quality(self) -> str | None:
+        """The quality of the images, for prices that are tables; None where unknown or not asked for."""
+        ...
 
-    stated_cost: int | None
-    """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
+    @property
+    def size(self) -> str | None:
+        """Their size, likewise."""
+        ...
 
-    task_id: str | None
-    """The upstream's id of the paid task; None until it is known."""
+    @property
+    def stated_cost(self) -> int | None:
+        """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
+        ...
+
+    @property
+    def task_id(self) -> str | None:
+        """The upstream's id of the paid task; None until it is known."""
+        ...
 
     note: str | None
     """The text of the header ``x-gateway-note``; None for none."""
+
+    asked_with: str
+    """The name of the upstream's key it is held with; the driver's caller sets it."""
+
+    content_type: bytes | None
+    """Of an answer that is neither events nor a document; None for these."""
+
+    headers: Headers
+    """Further headers of such an answer: what it costs, where that is known before its first byte."""
 
     @property
     def terms(self) -> Terms:

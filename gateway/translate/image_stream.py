@@ -16,10 +16,10 @@ import orjson
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.json_weight import LONG, MOST_ANSWERED, read_json, too_heavy
-from gateway.core.outcomes.classify import classify_answer, read_success
-from gateway.core.outcomes.refused_wish import judged
 from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
+from gateway.translate.chat_errors import ended_early, interrupted, judge_answer, judge_document, judge_in_band
 from gateway.translate.commands import (
     RECEIVE,
     Awaiting,
@@ -28,21 +28,20 @@ from gateway.translate.commands import (
     ConversationState,
     Conversing,
     Emit,
-    Head,
     Offload,
     Result,
     Send,
     Stalled,
     offloaded,
-    receive_beginning,
     receive_body,
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Presenter
-from gateway.translate.whole_answers import judged_leniently
+from gateway.translate.whole_answers import judged_leniently, told_apart
+from gateway.wire.answer_head import Head
 from gateway.wire.chat_event import is_event_of_life, parsed_leniently
 from gateway.wire.nesting import too_deep
-from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_events, begins_like_json, is_terminator
+from gateway.wire.sse import Comment, Event, EventTooBig, SSEParser, begins_like_json, is_terminator
 from gateway.wire.stream_work import OVERDRAWN, StreamWork
 from gateway.wire.writable import writable
 
@@ -145,11 +144,7 @@ class ImageStream(ConversationState, ABC):
             yield Offload()
         head = yield self._order()
         assert isinstance(head, Head)
-        whole = head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity"
-        beginning = Beginning()
-        if not whole and not (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
-            beginning = yield from receive_beginning()  # the label of an answer says less than its first bytes
-            whole = not begins_like_events(beginning.data)
+        whole, beginning = yield from told_apart(head)
         trouble = yield from (self._whole(head, beginning) if whole else self._events(head, beginning.data))
         return (yield from self._conclude(trouble, whole=whole))
 
@@ -160,29 +155,23 @@ class ImageStream(ConversationState, ABC):
         if len(whole) > limit and head.status == 200:
             return unusable_answer(f"it is bigger than {limit} bytes")
         if not 200 <= head.status < 300:
-            return self._judge_error(head, whole)
+            return judge_answer(head, whole, self._context, self._wishes)
         try:
             check_shape(whole)
         except ValueError as error:
             return unusable_answer(str(error))
         outcome, document, whole = judged_leniently(
-            whole, lambda body: read_success(head.status, head, body, redact=self._context.redact)
+            whole, lambda body: judge_document(head, body, self._context, self._wishes)
         )
         if not outcome.ok:
-            return self._unwished(outcome, whole)
+            return outcome
         del whole  # its big parts are in the document now
         return (yield from self._take_whole(document))
 
-    def _judge_error(self, head: Head, body: bytes) -> Outcome:
-        context = self._context
-        outcome = classify_answer(
-            head.status, head, body, context.source(), wall_seconds=context.wall_seconds, redact=context.redact
-        )
-        return self._unwished(outcome, body)
-
-    def _unwished(self, outcome: Outcome, body: bytes | dict[str, Any]) -> Outcome:
-        """``outcome``, or that one of our own wishes was refused."""
-        return judged(outcome, body, self._wishes, self._context.target.cost_class)
+    def _in_band(self, error: UpstreamError) -> Outcome:
+        """The outcome of an error inside the answer."""
+        wishes = NO_WISHES if self.progress else self._wishes
+        return judge_in_band(error, self._context, wishes, forwarded=self._forwarded)
 
     def _events(self, head: Head, data: bytes) -> Taking:
         """Read a stream.
@@ -194,11 +183,12 @@ class ImageStream(ConversationState, ABC):
                 try:
                     piece = yield RECEIVE[self._awaiting()]
                 except (Stalled, TransportError) as trouble:
-                    return None if self._complete() else self._interrupted(trouble)
+                    return None if self._complete() else interrupted(trouble, self._phase())
                 assert isinstance(piece, bytes)
                 data = piece
             if not data:
-                return None if self._complete() else self._end_of_stream()
+                begun = bool(self.progress or self._parser.incomplete)
+                return None if self._complete() else ended_early(self._phase(), begun=begun, lacks="an image")
             if not self._received and begins_like_json(data):
                 return (yield from self._whole(head, Beginning(data)))
             yield from offloaded(self._parser.held + len(data) if b"\n" in data or b"\r" in data else 0)
@@ -246,9 +236,7 @@ class ImageStream(ConversationState, ABC):
             return Outcome("sse_bad_event", self._phase(), 200, detail=f"an event that cannot be read: {error}")
         if not document:
             return None
-        begun = self.progress
-        outcome = yield from self._take(document, event.event)
-        return outcome if outcome is None or begun else self._unwished(outcome, document)
+        return (yield from self._take(document, event.event))
 
     def _deliver(self, made: list[MadeImage]) -> Generator[Command, Result, None]:
         """Hand over images that were made. Those that cannot be delivered still count as made, and are charged for."""
@@ -284,19 +272,6 @@ class ImageStream(ConversationState, ABC):
 
     def _phase(self) -> Phase:
         return Phase.FORWARDED if self._forwarded else Phase.ANSWERED
-
-    def _interrupted(self, trouble: Stalled | TransportError) -> Outcome:
-        if isinstance(trouble, Stalled):
-            return Outcome(f"stall_{trouble.awaiting}", self._phase(), 200, detail=str(trouble))
-        slug = "sse_cut_late" if self._forwarded else "sse_cut_early"
-        return Outcome(slug, self._phase(), 200, detail=f"{trouble.slug}: {trouble.detail}")
-
-    def _end_of_stream(self) -> Outcome:
-        """The outcome of a stream that was closed properly, but before everything had come."""
-        if self._forwarded:
-            return Outcome("sse_truncated", Phase.FORWARDED, 200, detail="the stream ended without an image")
-        slug = "sse_cut_early" if self.progress or self._parser.incomplete else "sse_empty"
-        return Outcome(slug, Phase.ANSWERED, 200, detail="the stream ended before any image")
 
 
 def unusable_answer(why: str) -> Outcome:

@@ -17,9 +17,7 @@ from gateway.core.headers import noted
 from gateway.core.images.ignored_fields import SAID_IN_WORDS
 from gateway.core.images.sizes import pixels_of, shape_of
 from gateway.core.images.types import ImageFacts, ImagesRequest
-from gateway.core.outcomes.classify import classify_error
 from gateway.core.types import ALL_WISHES, NO_WISHES, Outcome, Phase, Usage, Wish
-from gateway.core.upstream_errors.upstream_error import UpstreamError
 from gateway.translate.commands import Conversing, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.image_stream import VARIATION_PROMPT, ImageStream, Taking, in_words_only, unusable_answer
@@ -116,10 +114,10 @@ class ImagesToChat(ImageStream):
             return (yield from self._take_pictures(document))
         facts = chunk_facts(document, 1, event)
         if facts.error is not None:
-            return self._error(facts.error)
+            return self._in_band(facts.error)
         if facts.usage is not None:
             self.usage = facts.usage
-        self._text.extend(piece[:IMAGE_TEXT_KEPT] for piece in facts.text)
+        self._text.extend([piece[:IMAGE_TEXT_KEPT] for piece in facts.text])
         self._finish = facts.finish.get(0, self._finish)
         if facts.meaningful:
             self.progress += 1
@@ -155,9 +153,6 @@ class ImagesToChat(ImageStream):
             if outcome is not None:
                 return outcome
         return None
-
-    def _error(self, error: UpstreamError) -> Outcome:
-        return classify_error(error, forwarded=self._forwarded, redact=self._context.redact)
 
     def _complete(self) -> bool:
         return self._finish is not None

@@ -12,7 +12,6 @@ from typing import Any
 
 from gateway.core.billing_terms import Terms
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
-from gateway.core.outcomes.classify import classify_error
 from gateway.core.pricing.picture_tokens import bounded_usage
 from gateway.core.types import NO_WISHES, Outcome, Phase, Target, Usage, Wish
 from gateway.core.upstream_errors.upstream_error import error_in
@@ -119,9 +118,8 @@ class ImagesToImages(ImageStream):
         if kind == "other" and images_in(document):
             kind = "whole"
         if kind == "other":
-            if event == b"error" or document.get("type") == "error" or error_in(document) is not None:
-                return classify_error(document, forwarded=self._forwarded, redact=self._context.redact)
-            return None
+            error = error_in(document, is_error=event == b"error" or document.get("type") == "error")
+            return None if error is None else self._in_band(error)
         self.progress += 1
         if kind == "whole":
             return (yield from self._take_whole(document))

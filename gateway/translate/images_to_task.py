@@ -8,12 +8,14 @@ bought again, even if polling the task fails many times.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 from gateway.core.errors import ResultUnavailable
-from gateway.core.images.task_order import TaskOrder, TaskWebhook, task_body
+from gateway.core.images.task_order import PictureTexts, TaskOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, MadeImage
+from gateway.core.json_weight import LONG
 from gateway.core.types import Outcome, Phase, Usage
-from gateway.translate.commands import ConversationState, Conversing, Record
+from gateway.translate.commands import ConversationState, Conversing, Offload, Record
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting, Presenter
 from gateway.translate.task_polling import TaskPolling, empty_task, failed_task, stated_cost
@@ -27,6 +29,7 @@ class ImagesToTask(ConversationState):
     ``n``: images this task is to make, at most ``order.batch``.
     ``points_per_usd``: of the upstream's own billing.
     ``jitter``: a number in [0, 1), a new one each time.
+    ``pictures``: what stands in the task for each picture of the order.
     ``webhook``: where the upstream reports the end, which brings the next poll forward; None if it cannot.
     """
 
@@ -40,8 +43,10 @@ class ImagesToTask(ConversationState):
         points_per_usd: int,
         jitter: Callable[[], float],
         webhook: TaskWebhook | None,
+        pictures: PictureTexts = MappingProxyType({}),
     ) -> None:
         self._order = order
+        self._pictures = pictures
         self._context = context
         self._n = n
         self._presenter = presenter
@@ -66,7 +71,9 @@ class ImagesToTask(ConversationState):
 
     def converse(self) -> Conversing:
         """Create the task, poll it until it has ended, deliver its images."""
-        created = yield from self._polling.create(task_body(self._order, self._n, self._webhook))
+        if sum(map(len, self._pictures.values())) > LONG:
+            yield Offload()
+        created = yield from self._polling.create(task_body(self._order, self._n, self._webhook, self._pictures))
         if isinstance(created, Outcome):
             return created
         if created.task_id:

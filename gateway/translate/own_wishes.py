@@ -6,17 +6,20 @@ from gateway.core.types import NO_WISHES, Wish
 from gateway.translate.commands import Send
 from gateway.wire.chat_request import ChatRequest
 
+_WISHES = {
+    (True, True): NO_WISHES,
+    (True, False): frozenset({Wish.STREAM_OPTIONS}),
+    (False, True): frozenset({Wish.STREAM}),
+    (False, False): frozenset({Wish.STREAM, Wish.STREAM_OPTIONS}),
+}
+"""By whether the client asked for a stream, and for usage in it."""
+
 ACCEPT_JSON = (b"accept", b"application/json")
 
 
 def chat_wishes(request: ChatRequest) -> frozenset[Wish]:
     """What a chat upstream is asked for although the client did not."""
-    wishes = set()
-    if not request.stream:
-        wishes.add(Wish.STREAM)
-    if not request.include_usage:
-        wishes.add(Wish.STREAM_OPTIONS)
-    return frozenset(wishes)
+    return _WISHES[request.stream, request.include_usage]
 
 
 def wishes_left(wishes: frozenset[Wish], without: frozenset[Wish]) -> frozenset[Wish]:

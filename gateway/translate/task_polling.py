@@ -19,10 +19,11 @@ from gateway.core.outcomes.classify import AnswerSource, classify_answer, read_s
 from gateway.core.outcomes.shown_words import sanitise
 from gateway.core.pricing.prices import image_stake
 from gateway.core.types import NANO_PER_USD, CostClass, Endpoint, Outcome, Phase, Target
-from gateway.translate.commands import Command, Head, Result, Send, Sleep, Stalled, receive_body
+from gateway.translate.commands import Command, Result, Send, Sleep, Stalled, receive_body
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting
 from gateway.translate.whole_answers import judged_leniently
+from gateway.wire.answer_head import Head
 from gateway.wire.nesting import too_deep
 from gateway.wire.task_answer import TaskState, is_task, parse_task
 

@@ -14,7 +14,7 @@ import orjson
 
 from gateway.core.json_weight import read_json
 from gateway.core.types import CostClass, Outcome, Phase, Usage
-from gateway.translate.commands import ConversationState, Conversing, Head, Record, Respond, Send
+from gateway.translate.commands import ConversationState, Conversing, Record, Respond, Send
 from gateway.translate.context import AttemptContext
 from gateway.translate.presenting import Emitting
 from gateway.translate.task_polling import (
@@ -27,6 +27,7 @@ from gateway.translate.task_polling import (
     stated_cost,
     task_path,
 )
+from gateway.wire.answer_head import Head
 from gateway.wire.nesting import too_deep
 
 _OF_THE_TASK = frozenset({"ok", "model_missing", "rejected", "conflict", "content_policy", "soft_error"})

@@ -1,12 +1,14 @@
-"""The reading of whole answers in JSON that only a lenient reader takes: half an emoji makes no answer unreadable."""
+"""Answers that come whole and not as a stream: which ones do, and JSON that only a lenient reader takes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from gateway.core.types import Outcome
-from gateway.wire.sse import begins_like_json
+from gateway.translate.commands import Beginning, Command, Result, receive_beginning
+from gateway.wire.answer_head import Head
+from gateway.wire.sse import begins_like_events, begins_like_json
 from gateway.wire.writable import written_strictly
 
 T = TypeVar("T")
@@ -14,6 +16,16 @@ T = TypeVar("T")
 WHOLE_ANSWER_LIMIT = 64 << 20
 CHAT_ERROR_LIMIT = 1 << 20
 """Bytes of a body that is no event stream: of a chat's success (``WHOLE_ANSWER_LIMIT``) and of an error."""
+
+
+def told_apart(head: Head) -> Generator[Command, Result, tuple[bool, Beginning]]:
+    """Whether an answer comes whole, and not as a stream; and what had to be read of it to tell."""
+    if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
+        return True, Beginning()
+    if (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
+        return False, Beginning()
+    beginning = yield from receive_beginning()  # the label of an answer says less than its first bytes
+    return not begins_like_events(beginning.data), beginning
 
 
 def judged_leniently(body: bytes, judge: Callable[[bytes], tuple[Outcome, T]]) -> tuple[Outcome, T, bytes]:

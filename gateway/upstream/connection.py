@@ -20,6 +20,7 @@ from gateway.core.types import Phase
 from gateway.upstream.answer_reader import AnswerReader, BadAnswer
 from gateway.upstream.connection_owner import ConnectionOwner
 from gateway.upstream.upload import UPLOAD_SLICE, Upload
+from gateway.wire.answer_head import Head
 
 BUFFER_LIMIT = 256 * 1024
 """Bytes of body kept unread before reading is paused. One more read (of at most this size again) may be under way."""
@@ -31,6 +32,7 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_failure",
+        "_lingering",
         "_loop",
         "_owner",
         "_reading_paused",
@@ -59,6 +61,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._unfed = b""  # what came, and the reader has not been given yet
         self._turn_over = False  # what is here is for the loop's next turn
         self._failure: tuple[str, Phase, str] | None = None
+        self._lingering: asyncio.TimerHandle | None = None  # the answer's end has some time left, and no reader
         self._retired = False
         self._reading_paused = False
         self._writing_paused = False
@@ -80,24 +83,17 @@ class UpstreamConnection(asyncio.Protocol):
         return self._transport is not None
 
     @property
-    def status(self) -> int:
-        return self._answer.status
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return self._answer.headers
-
-    @property
     def complete(self) -> bool:
         return self._answer.complete
 
-    async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> None:
-        """Send a request and return when the answer's final head is here, in ``status`` and ``headers``.
+    async def exchange(self, head: bytes, body: bytes, *, head_only: bool) -> Head:
+        """Send a request and return the answer's final head once it is here.
 
         ``head_only``: the request was a HEAD.
         Raises TransportError; closes the connection on every exception, cancellation included.
         """
-        self._answer.begin(head_only=head_only)
+        answer = self._answer
+        answer.begin(head_only=head_only)
         self._failure = self._upload = None
         self._unfed = b""
         self._turn_over = False
@@ -105,10 +101,11 @@ class UpstreamConnection(asyncio.Protocol):
         self.busy = True
         self._send(head, body)
         try:
-            while not self._answer.answered:
+            while answer.head is None:
                 if self._failure is not None:
                     raise TransportError(*self._failure)
                 await self._wait()
+            return answer.head
         except BaseException:
             self.abort()
             raise
@@ -168,14 +165,25 @@ class UpstreamConnection(asyncio.Protocol):
 
     def release(self) -> None:
         """End the exchange: the connection becomes idle if it is in step with its peer, else it is closed."""
-        if not (self._answer.in_step and (self._upload is None or self._upload.done) and self.usable):
+        answer = self._answer
+        if self._retired or not answer.in_step or not (self._upload is None or self._upload.done):
             self.abort()
             return
         self.busy = False
         self.reused = True
-        self._answer.body.clear()
-        self._resume_reading()
+        if answer.body.size:
+            answer.body.clear()
+        if self._reading_paused:
+            self._resume_reading()
         self._owner.on_idle(self)
+
+    def release_at_end(self, seconds: float) -> None:
+        """``release`` once the answer's end has come, if it does within so many seconds; what comes is dropped."""
+        if self._answer.complete or self._retired:
+            self.release()
+            return
+        self._lingering = self._loop.call_later(seconds, self.abort)
+        self._linger()
 
     def abort(self, reason: str = "closed by the gateway") -> None:
         """Close at once and forget unsent bytes. May be called at any time, any number of times.
@@ -214,10 +222,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._unfed += data
         else:
             self._feed(data)
-        if answer.answered:
+        if answer.head is not None:
             self._wake()
-        if answer.body.size > BUFFER_LIMIT:
-            self._pause_reading()
+            if answer.body.size > BUFFER_LIMIT:
+                self._pause_reading()
 
     def eof_received(self) -> None:
         # Half-open connections are of no use here. Not left to the transport, which would first wait until all that
@@ -287,7 +295,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def _phase(self) -> Phase:
-        return Phase.ANSWERED if self._answer.answered else Phase.UNKNOWN
+        return Phase.ANSWERED if self._answer.head is not None else Phase.UNKNOWN
 
     def _fail(self, slug: str, detail: str) -> None:
         if self._failure is None:
@@ -305,18 +313,35 @@ class UpstreamConnection(asyncio.Protocol):
         self._turn_over = False
         await asyncio.sleep(0)
 
+    def _linger(self) -> None:
+        self._answer.body.clear()
+        if self._answer.complete or self._retired:
+            assert self._lingering is not None
+            self._lingering.cancel()
+            self._lingering = None
+            self.release()
+        elif self._reading_paused:
+            self._resume_reading()
+
     def _push_on(self) -> None:
         self._turn_over = False
         self._wake()
 
     def _push(self) -> bool:
         """Give the taker what is here. Returns whether more is to be waited for."""
-        while self._taker is not None and (data := self.take()) is not None:
+        answer = self._answer
+        while self._taker is not None and (answer.body.size or answer.complete or self._failure is not None):
+            data = self.take()
+            if data is None:
+                break
             if not (self._taker(data) and data):
                 self._taker = None
         return self._taker is not None
 
     def _wake(self) -> None:
+        if self._lingering is not None:
+            self._linger()
+            return
         waiter = self._waiter
         if waiter is None:
             return

@@ -23,7 +23,7 @@ FRESH_FOR = 1.0
 class _ConnectionGroup:
     """The connections to one origin.
 
-    ``max_age``: seconds since it was opened after which a connection is not used again.
+    ``max_age``: seconds since it was opened after which a connection is not used again: its host may have moved since.
     ``open``: open connections → when they were opened.
     ``idle``: idle connections → when they became idle, oldest first.
     """
@@ -38,21 +38,18 @@ class _ConnectionGroup:
         self.open: dict[UpstreamConnection, float] = {}
         self.idle: OrderedDict[UpstreamConnection, float] = OrderedDict()
 
-    def take(self, not_before: float) -> UpstreamConnection | None:
-        """The connection that became idle last, if that was after ``not_before``."""
+    def take(self, idle_for: float) -> UpstreamConnection | None:
+        """The connection that became idle last, if that was less than ``idle_for`` seconds ago."""
+        now = self._loop.time()
         while self.idle:
             connection, since = self.idle.popitem()
-            if since < not_before:
+            if since < now - idle_for:
                 self.idle[connection] = since
                 return None
-            if connection.usable and not self._outdated(connection):
+            if connection.usable and now - self.open[connection] < self._max_age:
                 return connection
             connection.abort()
         return None
-
-    def _outdated(self, connection: UpstreamConnection) -> bool:
-        """Whether the connection is too old to be used again: its host may have moved since."""
-        return self._loop.time() - self.open[connection] >= self._max_age
 
     def expire(self, before: float) -> None:
         """Close the connections that have been idle since before ``before``."""
@@ -70,7 +67,8 @@ class _ConnectionGroup:
             self.idle.popitem()[0].abort()
 
     def on_idle(self, connection: UpstreamConnection) -> None:
-        if self._outdated(connection):
+        now = self._loop.time()
+        if now - self.open[connection] >= self._max_age:
             connection.abort()
             return
         if len(self.idle) >= self._max_idle:
@@ -79,7 +77,7 @@ class _ConnectionGroup:
                 return
             oldest, _ = self.idle.popitem(last=False)
             oldest.abort()
-        self.idle[connection] = self._loop.time()
+        self.idle[connection] = now
 
     def on_retired(self, connection: UpstreamConnection) -> None:
         self.open.pop(connection, None)
@@ -149,14 +147,12 @@ class ConnectionPool:
             raise RuntimeError("the pool is closed")
         group = self._group(endpoint)
         head = request_head(method, endpoint.base_path + path, group.host, headers, len(body))
-        now = asyncio.get_running_loop().time()
-        connection = group.take(now - (min(FRESH_FOR, self._idle_timeout) if fresh else self._idle_timeout))
+        connection = group.take(min(FRESH_FOR, self._idle_timeout) if fresh else self._idle_timeout)
         if connection is None:
             connection = await self._dial(endpoint, group, connect_timeout)
         if on_sending is not None:
             on_sending()
-        await connection.exchange(head, body, head_only=method == "HEAD")
-        return Response(connection)
+        return Response(connection, await connection.exchange(head, body, head_only=method == "HEAD"))
 
     async def close(self) -> None:
         """Close every connection and wait until their sockets are closed; running exchanges fail."""

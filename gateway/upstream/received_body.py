@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from gateway.wire.turns import end_of_turn
+from gateway.wire.turns import FEW_BYTES, end_of_turn
 
 
 class ReceivedBody:
     """The bytes of a body between the parser and its reader.
 
-    ``size``: how many wait. ``pieces``: in how many the parser gave them and those before.
+    ``add``: called by the parser for each piece: a list's own method, since pieces may be a few bytes each.
+    ``size``: how many bytes have been gathered and wait.
     """
 
-    __slots__ = ("_given", "_joined", "_pieces", "pieces", "size")
+    __slots__ = ("_fresh", "_given", "_joined", "_parts", "add", "size")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._joined = b""  # pieces of which a part has been taken, and how much of them
+        self._fresh: list[bytes] = []
+        self.add = self._fresh.append
+        self._parts: list[bytes] = []
+        self._joined = b""  # parts of which a part has been taken, and how much of them
         self._given = 0
         self.size = 0
-        self.pieces = 0
 
-    def add(self, piece: bytes) -> None:
-        self._pieces.append(piece)
-        self.pieces += 1
-        self.size += len(piece)
+    def gather(self) -> int:
+        """Let what was added be taken. Returns in how many pieces it came."""
+        fresh = self._fresh
+        if not fresh:
+            return 0
+        pieces = len(fresh)
+        part = b"".join(fresh)
+        fresh.clear()
+        if self.size:
+            self._parts.append(part)
+        else:
+            self._joined = part
+        self.size += len(part)
+        return pieces
 
     def take(self) -> bytes:
         """The next part, as much as may be worked on at once; ``b""`` if nothing is here."""
-        pieces = self._pieces
-        if not self._joined:
-            if not pieces:
-                return b""
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            pieces.clear()
-            start = 0
-        else:
-            data, start = self._joined, self._given
+        data, start = self._joined, self._given
+        if self.size <= FEW_BYTES and not start and not self._parts:
+            self._joined, self.size = b"", 0
+            return data
+        if self._parts and not data:
+            data = b"".join(self._parts)
+            self._parts.clear()
         end = end_of_turn(data, start)
         if end == len(data):
             self._joined, self._given = b"", 0
@@ -46,5 +56,6 @@ class ReceivedBody:
         return part
 
     def clear(self) -> None:
-        self._pieces.clear()
+        """Forget what was not taken."""
+        self._parts.clear()
         self._joined, self._given, self.size = b"", 0, 0

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from gateway.upstream.connection import UpstreamConnection
+from gateway.wire.answer_head import Head
 
 
 class Response:
     """An answer whose head has come. ``close`` it in a ``finally``: until then it holds its connection.
 
-    ``status``: 200 or above.
-    ``headers``: names in lower case, in the order they came; no encoding is undone.
+    ``head``: of a status of 200 or above; no encoding is undone.
     ``reused``: whether the connection had served before.
     """
 
-    __slots__ = ("_connection", "_received", "headers", "reused", "status")
+    __slots__ = ("_connection", "_received", "head", "reused")
 
-    def __init__(self, connection: UpstreamConnection) -> None:
+    def __init__(self, connection: UpstreamConnection, head: Head) -> None:
         self._connection: UpstreamConnection | None = connection
         self._received = 0
-        self.status = connection.status
-        self.headers = tuple(connection.headers)
+        self.head = head
         self.reused = connection.reused
+
+    @property
+    def status(self) -> int:
+        return self.head.status
+
+    @property
+    def headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Names in lower case, in the order they came."""
+        return self.head.headers
 
     @property
     def bytes_received(self) -> int:
         """Bytes that came over the wire for this answer so far, head and framing included."""
         return self._received if self._connection is None else self._connection.received
 
-    @property
-    def complete(self) -> bool:
-        """Whether the answer's end has come over the wire, so that ``close`` may keep the connection."""
-        return self._connection is None or self._connection.complete
-
-    async def receive(self) -> bytes:
+    def receive(self) -> Coroutine[Any, Any, bytes]:
         """The body that has arrived, joined; waits for at least one byte. ``b""`` at its end.
 
         Raises TransportError (``connection_reset``, ``bad_http``; phase ANSWERED) where the body breaks off, after
@@ -43,9 +47,9 @@ class Response:
         """
         if self._connection is None:
             raise RuntimeError("the response is closed")
-        return await self._connection.receive()
+        return self._connection.receive()
 
-    async def hand_over(self, taker: Callable[[bytes], bool]) -> None:
+    def hand_over(self, taker: Callable[[bytes], bool]) -> Coroutine[Any, Any, None]:
         """Call ``taker`` with each piece of the body, at once as it arrives, until it returns False or was told of the
         end by ``b""``. It is called by the transport: it must not wait, nor use this response.
 
@@ -53,7 +57,7 @@ class Response:
         """
         if self._connection is None:
             raise RuntimeError("the response is closed")
-        await self._connection.hand_over(taker)
+        return self._connection.hand_over(taker)
 
     def take(self) -> bytes | None:
         """``receive`` without waiting: None if nothing new has arrived."""
@@ -61,12 +65,17 @@ class Response:
             raise RuntimeError("the response is closed")
         return self._connection.take()
 
-    def close(self) -> None:
+    def close(self, linger: float = 0.0) -> None:
         """Give the connection back if the answer was complete and it may be kept, else close it. May be called
         repeatedly.
+
+        ``linger``: seconds that an incomplete answer has to end by itself, so that its connection can be kept.
         """
         connection = self._connection
         if connection is not None:
             self._connection = None
             self._received = connection.received
-            connection.release()
+            if linger:
+                connection.release_at_end(linger)
+            else:
+                connection.release()

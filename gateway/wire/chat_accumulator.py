@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.core.types import Usage
 from gateway.wire.chat_choices import index_of
+from gateway.wire.chat_template import PlainText
 from gateway.wire.finish_reasons import finish_reason, usual_finish_reason
 from gateway.wire.folded_message import FoldedMessage
 from gateway.wire.folded_values import append, plain, replace
-from gateway.wire.usage_reading import read_usage, usage_for_clients
+from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
+_ITS_NAMES = frozenset({"id", "created", "model"})
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
 
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
@@ -28,11 +31,13 @@ class ChatAccumulator:
     A chunk may be any JSON object: what cannot be understood is passed over. No chunk is changed or kept whole.
     """
 
+    __slots__ = ("_choices", "_extra", "_first", "_n", "_tools", "_unnamed", "_usage")
+
     def __init__(
         self, id: str = "", created: int = 0, model: str = "", *, n: int = 0, tools: frozenset[str] = frozenset()
     ) -> None:
         self._first: dict[str, Any] = {"id": id, "created": created, "model": model}
-        self._unnamed = {"id", "created", "model"}
+        self._unnamed = _ITS_NAMES
         self._extra: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
         self._choices: dict[int, _Choice] = {}
@@ -44,30 +49,40 @@ class ChatAccumulator:
 
         ``read``: what was read of its usage, if that was done already.
         """
-        first = self._first
+        first, extra = self._first, self._extra
         for name, value in chunk.items():
             if value is None or name in _CHUNK_ONLY:
                 continue
             if name not in first:
-                if type(value) is not str or self._extra.get(name) != value:  # most are repeated in every chunk
-                    replace(self._extra, name, value)
+                if name not in extra or extra[name] != value or type(value) is not str:  # most are in every chunk
+                    replace(extra, name, value)
             elif self._unnamed and name in self._unnamed and (named := _as_type_of(first[name], value)):
                 # Azure's first chunk has an empty id and model and no time of creation.
-                self._unnamed.discard(name)
+                self._unnamed -= {name}
                 first[name] = named
-        usage = chunk.get("usage") or chunk.get("usageMetadata")
+        usage = usage_of(chunk)
         if usage and (read := read or read_usage(usage)) is not None:
             self._usage = usage_for_clients(usage, read)
         choices = chunk.get("choices")
-        if isinstance(choices, list):
+        if type(choices) is list and choices:
+            alone = len(choices) == 1
             for place, choice in enumerate(choices):
-                if isinstance(choice, dict):
-                    self._choice(index_of(choice.get("index"), place), alone=len(choices) == 1).add(choice)
+                if type(choice) is dict:
+                    self._choice(index_of(choice.get("index"), place), alone=alone).add(choice)
 
-    def add_text(self, index: int, text: str) -> None:
-        """Take a chunk that only continues the text of a choice which has text already."""
-        choice = self._choices.get(index) if type(index) is int else None
-        (choice or self._choice(index_of(index, 0), alone=True)).add_text(text)
+    def further(self, plain: PlainText, chunk: dict[str, Any]) -> Callable[[list[str]], None] | None:
+        """Takes the texts of chunks that are like ``chunk``, which was taken last, but for the text ``plain``; None if
+        such chunks add more than their text.
+        """
+        choice = self._choices.get(plain.choice)
+        if choice is None:
+            return None
+        [said] = chunk["choices"]
+        # Lists grow with every chunk that brings one.
+        lists = [value for value in (*chunk.values(), *said.values()) if type(value) is list and value]
+        if len(lists) > 1:  # the choices are one
+            return None
+        return choice.further(plain)
 
     def result(self) -> dict[str, Any]:
         """The ``chat.completion`` as OpenAI writes it, unknown fields included; ``usage`` only if one was sent.
@@ -86,7 +101,8 @@ class ChatAccumulator:
         }
         if self._usage is not None:
             completion["usage"] = {**self._usage}
-        completion |= plain(self._extra)
+        if self._extra:
+            completion |= plain(self._extra)
         return completion
 
     def _choice(self, index: int, *, alone: bool) -> _Choice:
@@ -102,6 +118,8 @@ class ChatAccumulator:
 
 class _Choice:
     """One choice under construction."""
+
+    __slots__ = ("_extra", "_finish_reason", "_logprobs", "_message")
 
     def __init__(self, tools: frozenset[str]) -> None:
         self._message = FoldedMessage(tools)
@@ -125,7 +143,7 @@ class _Choice:
             elif name == "text":
                 # As the older completions have it; some send it beside the delta.
                 if isinstance(value, str) and not choice.get("delta") and not choice.get("message"):
-                    self.add_text(value)
+                    self._message.add_text(value)
             elif name == "finish_reason":
                 self._finish_reason = finish_reason(value) or self._finish_reason
             elif name == "logprobs":
@@ -133,32 +151,34 @@ class _Choice:
             else:
                 replace(self._extra, name, value)
 
-    def add_text(self, text: str) -> None:
-        self._message.add_text(text)
-
     def _add_delta(self, delta: Any) -> None:
-        if isinstance(delta, dict):
+        if type(delta) is dict:
             self._message.add_delta(delta)
         elif isinstance(delta, str | list):
             self._message.add_delta({"content": delta})
 
+    def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
+        return self._message.further(plain)
+
     def result(self, index: int) -> dict[str, Any]:
         message = self._message.result()
-        logprobs = plain(self._logprobs).get("logprobs")
+        logprobs = plain(self._logprobs["logprobs"]) if self._logprobs else None
         return {
             "index": index,
             "message": message,
             "logprobs": {"content": None, "refusal": None, **logprobs} if isinstance(logprobs, dict) else None,
             # A complete stream had a reason to end even where the upstream did not send it.
             "finish_reason": self._finish_reason or usual_finish_reason(message),
-            **plain(self._extra),
+            **(plain(self._extra) if self._extra else {}),
         }
 
 
 def _as_type_of(known: str | int, value: Any) -> str | int | None:
     """An id, a model's name or a time that a chunk states, as OpenAI writes it; None or empty if it is none."""
-    if isinstance(known, str):
-        return value if isinstance(value, str) else str(value) if type(value) is int else None
+    if type(known) is str:
+        return value if type(value) is str else str(value) if type(value) is int else None
+    if type(value) is int and 0 < value < _LATEST:
+        return value
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 16:
         value = int(value)
     return int(value) if type(value) in (int, float) and 0 < value < _LATEST else None

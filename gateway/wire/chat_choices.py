@@ -78,6 +78,8 @@ def _tidied(choice: dict[str, Any], index: int) -> dict[str, Any]:
 
 def index_of(value: object, position: int) -> int:
     """The index that ``value`` stands for, which may be a text or a float; else the choice's place in its chunk."""
+    if type(value) is int and 0 <= value < MAX_CHOICES:
+        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 9:
         value = int(value)
     if isinstance(value, float) and value.is_integer():

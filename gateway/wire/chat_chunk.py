@@ -71,7 +71,7 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
     if type(chunk) is not dict:
         return _facts_of_no_object(chunk, event)
     choices = chunk.get("choices")
-    if (event == b"error" or "error" in chunk or choices is None) and (error := error_of(chunk, event)) is not None:
+    if (choices is None or "error" in chunk or event == b"error") and (error := error_of(chunk, event)) is not None:
         return _SAYS_NOTHING if is_sign_of_life(chunk) else ChunkFacts(error=error)
     usage = chunk.get("usage")
     if type(choices) is not list:
@@ -85,37 +85,40 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         if not in_order(choice, n):
             return _facts_of_odd_choices(chunk, choices, n)
     facts = _facts_in_order(choices, usage)
-    if usage is None and (facts.finish or not choices) and (usage := usage_of(chunk)) is not None:
-        return facts._replace(usage=read_usage(usage), usage_only=not choices)
+    if "usageMetadata" in chunk and usage is None and (facts.finish or not choices):
+        usage = usage_of(chunk)
+        return facts if usage is None else facts._replace(usage=read_usage(usage), usage_only=not choices)
     return facts
 
 
 def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
+    if not choices:
+        return ChunkFacts(usage=read_usage(usage) if usage else None, usage_only=usage is not None)
     text: list[str] = []
     finish: dict[int, str] = {}
     speaking: list[int] = []
     calling: list[int] = []
     for choice in choices:
-        index = choice.get("index", 0)
         if reason := choice.get("finish_reason"):
-            finish[index] = reason
+            finish[choice.get("index", 0)] = reason
         if delta := choice.get("delta"):
             if delta.get("error"):
                 return ChunkFacts(error=error_of(delta))
             if _read_delta(delta, text):
+                index = choice.get("index", 0)
                 speaking.append(index)
                 if delta.get("tool_calls") or delta.get("function_call"):
                     calling.append(index)
     return ChunkFacts(
         None,
-        bool(speaking),
-        tuple(text),
+        speaking != [],
+        tuple(text) if text else (),
         finish or _NO_FINISH,
         read_usage(usage) if usage else None,
-        not choices and usage is not None,
         False,
-        tuple(speaking),
-        tuple(calling),
+        False,
+        tuple(speaking) if speaking else (),
+        tuple(calling) if calling else (),
     )
 
 

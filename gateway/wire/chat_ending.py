@@ -19,6 +19,8 @@ from gateway.wire.usage_reading import tier_in, usage_for_clients, usage_of, wri
 from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
+_NO_CHOICE = frozenset[int]()
+_ITS_NAMES = frozenset({"id", "created", "model"})
 _NAMED = {"id": str, "created": int, "model": str, "service_tier": str}
 
 
@@ -28,8 +30,26 @@ class ChatEnding:
     ``n``: how many choices were asked for.
     ``id``, ``created``, ``model``: for chunks of our own in a stream that names none. ``created`` is Unix seconds.
 
+    ``reasons``: choice → the reason it named last.
     ``tier``, ``answered_model``: the service tier and the model that the stream names last; None for none.
     """
+
+    __slots__ = (
+        "_calling",
+        "_finished",
+        "_n",
+        "_names",
+        "_read",
+        "_seen",
+        "_spoke_on",
+        "_unnamed",
+        "_unreasoned",
+        "_usage",
+        "_usage_event",
+        "answered_model",
+        "reasons",
+        "tier",
+    )
 
     def __init__(self, n: int, *, id: str, created: int, model: str) -> None:
         self._n = n
@@ -39,12 +59,12 @@ class ChatEnding:
             "created": created,
             "model": model,
         }
-        self._unnamed = {"id", "created", "model"}
-        self._reasons: dict[int, str] = {}
-        self._finished: set[int] = set()
-        self._spoke_on: set[int] = set()
-        self._unreasoned: set[int] = set()  # choices that have spoken since they last named a reason
-        self._seen: set[int] = set()
+        self._unnamed = _ITS_NAMES
+        self.reasons: dict[int, str] = {}
+        self._finished = _NO_CHOICE
+        self._spoke_on = _NO_CHOICE
+        self._unreasoned = _NO_CHOICE  # choices that have spoken since they last named a reason
+        self._seen = _NO_CHOICE
         self._calling: dict[int, str] = {}  # choice → the reason for which it ends
         self.tier: str | None = None
         self.answered_model: str | None = None
@@ -60,51 +80,58 @@ class ChatEnding:
     @property
     def has_reasons(self) -> bool:
         """Whether every choice has named a reason, which is enough where the stream was closed properly."""
-        return len(self._reasons) >= self._n
+        return len(self.reasons) >= self._n
 
     @property
     def named_last(self) -> bool:
         """Whether a reason is the last that every choice has said, so that silence ends the answer."""
-        return len(self._reasons) >= self._n and not self._unreasoned
+        return not self._unreasoned and len(self.reasons) >= self._n
 
     @property
     def runs_a_tool(self) -> bool:
         """Whether a choice ended in order to call a tool, without a call: then the upstream calls one of its own."""
-        return any(self._reasons[index] in _CALLING_REASONS and index not in self._calling for index in self._finished)
+        calling = [index for index in self._finished if self.reasons[index] in _CALLING_REASONS]
+        return bool(calling) and not self._calling.keys() >= {*calling}
 
-    def take(self, chunk: dict[str, Any], facts: ChunkFacts) -> None:
-        """Take the next chunk."""
+    def take(self, chunk: dict[str, Any], facts: ChunkFacts) -> bool:
+        """Take the next chunk. Returns whether it says more than has been said: content, or the reason of a choice
+        that had none.
+        """
         if self._unnamed:
             self._name(chunk)
             self._read_terms(chunk)
         elif facts.finish or facts.usage is not None:
             self._read_terms(chunk)
         for index in facts.speaking:
-            self._seen.add(index)
-            if self._reasons:
-                self.speaks(index)
+            if index not in self._seen:
+                self._seen |= {index}
+            if self.reasons:
+                self._speaks(index)
         for index in facts.calling:
             if index not in self._calling:
                 self._calling[index] = _kind_of_call(chunk)
-        for index, reason in facts.finish.items():
-            self._seen.add(index)
-            self._reasons[index] = reason
-            self._unreasoned.discard(index)
-            if index not in facts.speaking or index not in self._spoke_on:
-                self._finished.add(index)
         if facts.usage is not None:
             self._usage, self._read = usage_of(chunk), facts.usage
+        news = self._ends(facts) if facts.finish else False
+        return news or facts.meaningful
 
-    def is_news(self, facts: ChunkFacts) -> bool:
-        """Whether a chunk says more than has been said: content, or the reason of a choice that had none."""
-        return facts.meaningful or not facts.finish.keys() <= self._reasons.keys()
+    def _ends(self, facts: ChunkFacts) -> bool:
+        """Take the reasons of a chunk. Returns whether any choice had none before."""
+        news = False
+        for index, reason in facts.finish.items():
+            news = news or index not in self.reasons
+            self._seen |= {index}
+            self.reasons[index] = reason
+            self._unreasoned -= {index}
+            if index not in facts.speaking or index not in self._spoke_on:
+                self._finished |= {index}
+        return news
 
-    def speaks(self, index: int) -> None:
-        """Take more content of a choice."""
-        self._unreasoned.add(index)
+    def _speaks(self, index: int) -> None:
+        self._unreasoned |= {index}
         if index in self._finished:
-            self._finished.discard(index)
-            self._spoke_on.add(index)
+            self._finished -= {index}
+            self._spoke_on |= {index}
 
     def hold_usage(self, chunk: dict[str, Any], raw: bytes) -> None:
         """Keep a chunk that only carries usage for the very end, as it came if it is as OpenAI writes it.
@@ -121,7 +148,7 @@ class ChatEnding:
         return [
             self._event([{"index": index, "delta": {}, "finish_reason": self._reason(index)}])
             for index in sorted(self._seen)
-            if index not in self._reasons
+            if index not in self.reasons
         ]
 
     def usage_event(self, usage: Usage, cost: AnswerCost | None = None) -> bytes:
@@ -155,16 +182,20 @@ class ChatEnding:
         return encode_event(dump_json({**self._names, "choices": choices}))
 
     def _read_terms(self, chunk: dict[str, Any]) -> None:
-        self.tier = tier_in(chunk) or self.tier
-        if isinstance(model := chunk.get("model"), str) and model:
+        if "service_tier" in chunk or "usage" in chunk:
+            self.tier = tier_in(chunk) or self.tier
+        if (model := chunk.get("model")) and type(model) is str:
             self.answered_model = model
 
     def _name(self, chunk: dict[str, Any]) -> None:
         """Remember what the stream calls itself; Azure's first chunk has an empty id and model."""
-        for name in (*self._unnamed, "service_tier"):
-            if (value := chunk.get(name)) and type(value) is _NAMED[name]:
-                self._names[name] = value
-                self._unnamed.discard(name)
+        named = {
+            name: value
+            for name in (*self._unnamed, "service_tier")
+            if (value := chunk.get(name)) and type(value) is _NAMED[name]
+        }
+        self._names |= named
+        self._unnamed -= named.keys()
 
 
 def _kind_of_call(chunk: dict[str, Any]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import orjson
+
 from gateway.core.json_weight import MOST_ANSWERED, read_json
 from gateway.wire.chat_request import MAX_CHOICES
-from gateway.wire.nesting import too_deep
+from gateway.wire.nesting import MAX_DEPTH, too_deep
 from gateway.wire.sse import Event, SSEParser, encode_event, is_terminator
 from gateway.wire.writable import loads_lenient
 
@@ -20,6 +22,9 @@ _WORDS_OF_LIFE = re.compile(
 )
 """Data that is no JSON: a comment that a relay wrapped up as data, or a word that says that the upstream works. So do
 blanks alone."""
+
+_HARMLESS = 2 * MAX_DEPTH
+"""Bytes in which no document is nested too deeply, or too heavy."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
@@ -34,6 +39,8 @@ def parsed_strictly(data: bytes) -> Any:
     """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again, too
     heavy to be read, or has far too many choices.
     """
+    if len(data) <= _HARMLESS:
+        return _with_few_choices(orjson.loads(data))
     if too_deep(data):
         raise ValueError("nested too deeply")
     return _with_few_choices(read_json(data, MOST_ANSWERED))

@@ -1,151 +1,183 @@
-"""Reading the plain chunks of a stream without parsing them.
+"""Reading the plain events of a stream without parsing them.
 
-Nearly all chunks of a stream are byte for byte the same except for one text: ``{…"choices":[{"index":0,"delta":
+Nearly all events of a stream are byte for byte the same except for one text: ``data: {…"choices":[{"index":0,"delta":
 {"content":"`` text ``"},…}]}``, and for OpenAI's padding, which hides the text's length. Once one of them has been
-parsed and found plain, the next ones with the same bytes around a JSON text can only mean the same, with that text.
+parsed and found plain, the next ones with the same bytes around a JSON text can only mean the same, with that text. The
+text may be an answer's, a refusal's, that of its reasoning, or of the arguments of a call.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-_FIELDS = frozenset({b"data: ", b"data:"})
-_BEGINNINGS = (b'":"', b'": "')
+_BLANK_LINES = frozenset({b"\n\n", b"\r\n\r\n"})
+_COLONS = frozenset({b":", b": "})
 _PADDING = (b'"obfuscation":"', b'"obfuscation": "')
-_LAST = b'"}'
+_END_OF_PADDING = b'"}'
 _TEXTS = frozenset({"content", "refusal", "reasoning_content", "reasoning"})
-_LETTERS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"  # of padding
-_NOTHING = ("", "")
+_QUOTED = {name: b'"%b"' % name.encode() for name in (*_TEXTS, "arguments")}
+
+
+class PlainText(NamedTuple):
+    """What the text of a plain chunk is of.
+
+    ``choice``: its index. ``name``: the field of its delta, or "arguments". ``call``: the call whose arguments they
+    are, as it came.
+    """
+
+    choice: int
+    name: str
+    call: dict[str, Any] | None = None
 
 
 class ContentTemplate:
-    """The bytes that the plain chunks of one stream share with the chunk that was parsed last.
+    """The bytes that the plain events of one stream share with the event that was parsed last.
 
-    ``index``: the choice whose text they carry.
+    ``known``: whether there are any.
     """
 
-    __slots__ = ("_after", "_before", "_between", "_event_before", "_last", "index")
+    __slots__ = ("_between", "_closing", "_end", "_middle", "_opening", "_two", "known")
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
         """Know no pattern any more: what a chunk says beside its text may differ from what was last said."""
-        self._before = b""
-        self._after = b""
-        self._last = b""  # what follows the padding; empty without one
-        self._event_before = b""
-        self._between = b""
-        self.index = 0
+        self.known = False
+        self._opening = b""  # all before the text, with its quotation mark, and
+        self._closing = b""  # all behind it or, where there is padding, behind that
+        self._middle = b""  # what stands between text and padding; empty without padding
+        self._between = b""  # what stands between one event's text or padding and the next one's text
+        self._two = 0  # bytes that two events have at least
 
-    def learn(self, data: bytes, chunk: dict[str, Any], raw: bytes = b"", *, any_text: bool = False) -> None:
-        """Use ``chunk``, parsed from ``data``, as the pattern if it is plain: one choice, one text, no finish
-        reason. Else know none.
+    def learn(self, raw: bytes, data: bytes, chunk: dict[str, Any]) -> PlainText | None:
+        """Use an event as the pattern if its chunk is plain: one choice, one text, no finish reason, no usage. Else
+        know none.
 
-        ``raw``: the event that ``data`` came in, which has nothing else.
-        ``any_text``: whether the text may be another than the content: of reasoning, a refusal, a call's arguments.
+        ``raw``: the event. ``data``: its data. ``chunk``: parsed from that.
+
+        Returns what the text is of; None if there is no pattern.
         """
-        self.forget()
-        name, text = _only_text(chunk, any_text=any_text)
-        if not text:
-            return
-        quoted = b'"%b"' % name.encode()
-        start = data.find(quoted) + len(quoted)
-        start += 2 if data.startswith(b':"', start) else 3
-        end = data.find(b'"', start)
+        if self.known:
+            self.forget()
+        plain, text = _only_text(chunk)
+        begin = 6 if raw.startswith(b"data: ") else 5
+        blank_line = raw[begin + len(data) :]
+        if plain is None or blank_line not in _BLANK_LINES or raw[:5] != b"data:":
+            return None
+        name = _QUOTED[plain.name]
+        colon = data.find(name) + len(name)
+        start = data.find(b'"', colon)
+        end = data.find(b'"', start + 1)
         while end > 0 and data[end - 1 : end] == b"\\":
             end = data.find(b'"', end + 1)
-        before, after, last = data[:start], data[end:], b""
+        before, after = data[: start + 1], data[end:]
         # The name must be there once and spelt out, or the text might be another field's.
-        if data.count(quoted) != 1 or not before.endswith(_BEGINNINGS) or b"\\" in before or b"\\" in after:
-            return
-        if _json_text(data[start:end]) != text:
-            return
-        around = after.removesuffix(_LAST).rstrip(_LETTERS)
-        if around.endswith(_PADDING):
-            after, last = around, _LAST
-        self._before, self._after, self._last = before, after, last
-        self.index = chunk["choices"][0].get("index", 0)
-        field, found, ending = raw.partition(data)
-        if found and field in _FIELDS and ending == b"\n\n":
-            self._event_before = field + before
-            self._between = after + ending + self._event_before
+        if data[colon:start] not in _COLONS or data.count(name) != 1 or b"\\" in before or b"\\" in after:
+            return None
+        if _json_of(data[start : end + 1]) != text:
+            return None
+        self.known = True
+        self._opening = raw[:begin] + before
+        self._middle = _before_padding(after) if b'"obfuscation"' in after else b""
+        self._closing = (_END_OF_PADDING if self._middle else after) + blank_line
+        self._between = self._closing + self._opening
+        self._two = 2 * len(self._between)
+        return plain
 
-    def texts(self, events: bytes) -> tuple[str, int] | None:
-        """The joined text, and the number, of events that all match the pattern and are whole; None if any does not,
-        or cannot be read this way.
-        """
-        before, after = self._event_before, self._after
-        if not before or not events.startswith(before) or not events.endswith(b"\n\n"):
+    def texts(self, events: bytes) -> list[str] | None:
+        """The texts of events that all match the pattern and are whole; None if any does not, or cannot be read so."""
+        opening, closing = self._opening, self._closing
+        if not (self.known and events.startswith(opening) and events.endswith(closing)):
             return None
-        start, stop = len(before), len(events) - 2
-        if events.find(b"\n") == stop:
-            text = self._text_in(events, start, stop)
-            return None if text is None else (text, 1)
-        if self._last or not events.endswith(after, start, stop):
+        if len(events) < self._two:
+            text = self._one_text(events)
+            return [text] if text else None
+        written = events[len(opening) : -len(closing)].split(self._between)
+        # No text of JSON holds a line end. So the ones put between two texts here stand outside of any: if a text were
+        # broken the array could not be read, and if one were more than a text there would be more in it.
+        texts = self._without_padding(written) if self._middle else _json_of(b'["%b"]' % b'"\n,"'.join(written))
+        if texts is None or len(texts) != len(written) or "" in texts:
             return None
-        pieces = events[start : stop - len(after)].split(self._between)
-        raw = b"".join(pieces)
-        # A character that was split between two events is none in either, nor is an escape.
-        if not raw.isascii() or b"" in pieces or b"\\" in raw:
-            return None
-        text = _json_text(raw)
-        return None if text is None else (text, len(pieces))
+        return texts if {*map(type, texts)} == {str} else None
 
-    def text(self, data: bytes) -> str | None:
-        """The text of a chunk that matches the pattern; None if it does not match or cannot be read this way."""
-        before = self._before
-        if not before or not data.startswith(before):
-            return None
-        return self._text_in(data, len(before), len(data))
-
-    def _text_in(self, data: bytes, start: int, stop: int) -> str | None:
-        """The text that begins at ``start``, of a chunk that ends at ``stop``."""
-        after, last = self._after, self._last
-        if not last:
-            end = stop - len(after)
-            if end <= start or not data.startswith(after, end):
+    def _one_text(self, event: bytes) -> Any:
+        """The text of one event, which is whole; None or empty if it has none."""
+        middle, start, stop = self._middle, len(self._opening) - 1, len(event) - len(self._closing)
+        if middle:
+            end = event.find(middle, start + 1, stop)
+            padding = event[end + len(middle) : stop]
+            if end < 0 or (padding and not padding.isalnum()):
                 return None
-        else:
-            end = data.find(after, start, stop)
-            if end <= start or data[end + len(after) : stop].lstrip(_LETTERS) != last:
-                return None
-        return _json_text(data[start:end])
+            stop = end
+        return _json_of(event[start : stop + 1])
+
+    def _without_padding(self, written: list[bytes]) -> list[Any] | None:
+        """The texts in ``written``, each of which is followed by its padding; None if one is not."""
+        rows = b'"]\n,["'.join(written)
+        if rows.count(self._middle) != len(written):
+            return None
+        pairs = _json_of(b'[["%b"]]' % rows.replace(self._middle, b'"\n,"'))
+        if pairs is None or not all(type(pair) is list and len(pair) == 2 and type(pair[1]) is str for pair in pairs):
+            return None
+        padding = "".join([pair[1] for pair in pairs])
+        return [pair[0] for pair in pairs] if not padding or (padding.isascii() and padding.isalnum()) else None
+
+    def run(self, data: bytes, at: int) -> int:
+        """Where the events end that begin at ``at``, follow one another and look like the pattern; 0 if none does."""
+        if not (self.known and data.startswith(self._opening, at)):
+            return 0
+        between, closing = self._between, self._closing
+        last = data.rfind(between, at)
+        end = data.find(closing, last + len(between) if last >= 0 else at + len(self._opening))
+        if end < 0:  # the last only begins like it
+            return last + len(closing) if last >= 0 else 0
+        return end + len(closing)
 
 
-def _only_text(chunk: dict[str, Any], *, any_text: bool) -> tuple[str, str]:
-    """The name of the text that is all that a chunk says, and the text; two empty ones if there is none.
+def _before_padding(after: bytes) -> bytes:
+    """What stands between a text and the padding, which is the last field of the chunk itself; empty without padding.
 
-    ``any_text``: False for a text of the content only.
+    ``after``: all that follows the text.
     """
+    start = after.rfind(b'"', 0, -len(_END_OF_PADDING)) + 1
+    padding = after[start : -len(_END_OF_PADDING)]
+    before = after[:start]
+    padded = after.endswith(_END_OF_PADDING) and before.endswith(_PADDING) and (not padding or padding.isalnum())
+    return before if padded else b""
+
+
+def _only_text(chunk: dict[str, Any]) -> tuple[PlainText | None, str]:
+    """The text that is all that a chunk says, and what it is of; None if there is no such text."""
     choices = chunk["choices"]
     if len(choices) != 1 or chunk.get("usage") is not None:
-        return _NOTHING
+        return None, ""
     choice = choices[0]
     if choice.get("finish_reason") or choice.get("logprobs"):
-        return _NOTHING
+        return None, ""
+    index, call = choice.get("index", 0), None
     name, value = _only_field(choice.get("delta"))
-    if any_text and name == "tool_calls":
+    known = name in _TEXTS
+    if name == "tool_calls":
         call = value[0] if type(value) is list and len(value) == 1 else None
         name, value = _only_field(call.get("function") if type(call) is dict else None)
         known = name == "arguments"
-    else:
-        known = name == "content" or (any_text and name in _TEXTS)
-    return (name, value) if known and type(value) is str else _NOTHING
+    if not known or type(value) is not str:
+        return None, ""
+    return PlainText(index, name, call), value
 
 
 def _only_field(fields: object) -> tuple[str, Any]:
     """The only field that says something beside a role."""
-    said = [(name, value) for name, value in fields.items() if value and name != "role"] if type(fields) is dict else []
-    return said[0] if len(said) == 1 else _NOTHING
+    said = [field for field in fields.items() if field[1] and field[0] != "role"] if type(fields) is dict else ()
+    return said[0] if len(said) == 1 else ("", None)
 
 
-def _json_text(written: bytes) -> str | None:
-    """The text that is written so between the quotation marks of JSON; None if none is."""
+def _json_of(data: bytes) -> Any:
+    """What a JSON text says; None if it is none."""
     try:
-        text: str = orjson.loads(b'"' + written + b'"')
+        return orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
-    return text

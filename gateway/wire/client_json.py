@@ -15,9 +15,12 @@ import orjson
 
 from gateway.core import long_texts
 from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.core.json_weight import MOST_MEMBERS, marks_in, structure, too_heavy
+from gateway.core.json_weight import MOST_MEMBERS, apart_from_texts, structure, too_heavy
 from gateway.wire.cut_characters import mended_escapes, mended_text
 from gateway.wire.nesting import writable_depth
+
+_SHORT = 8 * 1024
+"""Bytes of a body that is looked through as it is."""
 
 _LONGEST_INT64 = 20  # digits of 2**64 - 1, or of -(2**63) with its sign
 _SHORTEST_BEYOND = 19  # digits of -(2**63) - 1
@@ -44,29 +47,49 @@ def loads_object(body: bytes) -> dict[str, Any]:
 
 def loads(body: bytes) -> Any:
     """Parse ``body``, which must be one JSON value in UTF-8. Raises as ``loads_object`` does."""
-    marks = marks_in(body)
-    if too_heavy(body, marks=marks):
+    document, apart = _parsed(body)
+    if not writable_depth(apart, document):
+        raise nested_too_deeply()
+    return document
+
+
+def object_of_any_depth(body: bytes) -> dict[str, Any]:
+    """``loads_object`` for a document that is written again at once, which then tells whether it is nested too deeply
+    (``nested_too_deeply``).
+    """
+    document, _ = _parsed(body)
+    if type(document) is not dict:
+        raise _invalid("it must be an object")
+    return document
+
+
+def nested_too_deeply() -> ClientError:
+    """400 ``invalid_json`` for a document that can be read, but not written again."""
+    return _invalid("it is nested too deeply")
+
+
+def _parsed(body: bytes) -> tuple[Any, bytes]:
+    """The document in ``body``, and the body apart from what certainly stands within texts."""
+    size = len(body)
+    apart = apart_from_texts(body) if size > _SHORT else body
+    if size > MOST_MEMBERS // 2 and too_heavy(body, apart=apart):
         raise _invalid(f"it holds more than {MOST_MEMBERS} values and names (an array or object counts twice)")
     try:
-        document = long_texts.loads(body)
+        document = long_texts.loads(body) if size >= long_texts.LONG else orjson.loads(body)
     except orjson.JSONDecodeError as error:
         body = mended_text(mended_escapes(body.removeprefix(_BYTE_ORDER_MARK))).encode()
         document = _loads_mended(body, error)
-    _refuse_integers_beyond_64_bits(body, document)
-    if not writable_depth(marks, document):
-        raise _invalid("it is nested too deeply")
-    return document
+    if _may_have_long_digits(apart):
+        _refuse_integers_beyond_64_bits(body, document)
+    return document, apart
 
 
 def _refuse_integers_beyond_64_bits(body: bytes, document: Any) -> None:
     """Raise ClientError if the JSON text ``body`` has one: the parser makes a double of it, which is another number.
 
-    ``document``: what the parser made of ``body``.
-
-    Only a long run of digits can be one: every ninth byte is looked at, of which such a run has two, and then the
-    document's numbers. Only a text whose document has a number so large is examined itself.
+    ``document``: what the parser made of ``body``. Only a text whose document has a number so large is examined itself.
     """
-    if not _may_have_long_digits(body) or not _has_large_double(document):
+    if not _has_large_double(document):
         return
     for number in _numbers(body):
         digits = number.decode()
@@ -76,6 +99,7 @@ def _refuse_integers_beyond_64_bits(body: bytes, document: Any) -> None:
 
 
 def _may_have_long_digits(body: bytes) -> bool:
+    """Whether there may be a run of so many digits: every ninth byte is looked at, of which such a run has two."""
     for start in range(0, len(body), _LOOKED_THROUGH):
         part = body[start + _STEP - 1 : start + _LOOKED_THROUGH + _STEP : _STEP]  # and one byte of the next part
         if b"00" in part.translate(_DIGITS_AS_ZEROS):

@@ -14,8 +14,7 @@ def with_default_model(fields: dict[str, Any], defaults: Mapping[str, str], kind
     ``defaults``: kind of request → model. ``kind``: this one's, as ``default_models`` names it.
     Raises ClientError 400 ``missing_required_parameter`` if there is no default either.
     """
-    model = fields.get("model")
-    if model is not None and model != "":
+    if "model" in fields and (model := fields["model"]) is not None and model != "":
         return fields
     default = defaults.get(kind)
     if default is None:

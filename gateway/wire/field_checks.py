@@ -78,7 +78,8 @@ def a_string(value: Any, param: str) -> None:
 
 
 def a_model_name(value: Any, param: str) -> None:
-    a_string(value, param)
+    if type(value) is not str:
+        raise wrong_type(param, "a string", value)
     if not value:
         raise wrong_value(param, "it must not be empty")
     if len(value) > MAX_MODEL_NAME:

@@ -42,6 +42,11 @@ class Arguments:
                 self._last = text
                 self.blank = False
 
+    def extend(self, pieces: list[str]) -> None:
+        """Take several pieces."""
+        for piece in pieces:
+            self.add(piece)
+
     @property
     def opened(self) -> bool:
         """Whether they begin like an object."""

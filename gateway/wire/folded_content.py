@@ -21,15 +21,11 @@ _WORDS = ("thinking", "text", "reasoning", "summary", "content")
 class Content:
     """The content of one message under construction."""
 
-    __slots__ = ("_blocks", "_notes", "_parts", "_refusal", "_signed", "_thoughts")
+    __slots__ = ("_beside", "_parts")
 
     def __init__(self) -> None:
         self._parts: list[Any] = []  # a run of text is Pieces
-        self._thoughts = Pieces()
-        self._blocks = Entries("thinking_blocks")
-        self._signed = False
-        self._refusal = Pieces()
-        self._notes: dict[str, Entries] = {}
+        self._beside: _Beside | None = None
 
     def add_text(self, text: str) -> None:
         """Take the next piece of text."""
@@ -39,9 +35,15 @@ class Content:
         else:
             parts.append(Pieces([text]))
 
+    @property
+    def last_text(self) -> Pieces | None:
+        """The text that the next piece of text goes on with; None if that begins one."""
+        last = self._parts[-1] if self._parts else None
+        return last if type(last) is Pieces else None
+
     def add(self, piece: Any) -> None:
         """Take the next piece: a text, an array of parts, one part; None is none."""
-        if isinstance(piece, str):
+        if type(piece) is str:
             self.add_text(piece)
         elif isinstance(piece, list):
             for part in piece:
@@ -58,14 +60,14 @@ class Content:
         if isinstance(text, dict):
             text = text.get("value")
         if kind in _THOUGHTS or part.get("thought") is True:
-            self._add_thought(part, kind or "thinking")
+            self._what_is_beside().add_thought(part, kind or "thinking")
         elif kind in _TEXTS and text is not None:
             self.add_text(text if isinstance(text, str) else dump_json(text).decode())
             for name in ("annotations", "citations"):
                 if isinstance(part.get(name), list):
-                    self._notes.setdefault(name, Entries(name)).extend(part[name])
+                    self._what_is_beside().notes.setdefault(name, Entries(name)).extend(part[name])
         elif kind in ("refusal", None) and isinstance(part.get("refusal"), str):
-            self._refusal.append(part["refusal"])
+            self._what_is_beside().refusal.append(part["refusal"])
         elif kind not in _TEXTS:
             self._parts.append(part)
         elif names := [
@@ -76,7 +78,38 @@ class Content:
             # Without a type it could not be sent back; that of an image is the name of its field.
             self._parts.append({**part, "type": min(names)})
 
-    def _add_thought(self, part: dict[str, Any], kind: str) -> None:
+    def _what_is_beside(self) -> _Beside:
+        if self._beside is None:
+            self._beside = _Beside()
+        return self._beside
+
+    def fill(self, message: dict[str, Any]) -> None:
+        """Set the fields of a message, which may have some of them from elsewhere: a thought that is there already is
+        not there twice.
+        """
+        parts = [plain(part) for part in self._parts]
+        if {*map(type, parts)} <= {str}:
+            message["content"] = "".join(parts) if parts else None
+        else:
+            texts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+            message["content"] = [part for part in texts if part != {"type": "text", "text": ""}]
+        if self._beside is not None:
+            self._beside.fill(message)
+
+
+class _Beside:
+    """What the parts of a content say that is not content: thoughts, a refusal, notes."""
+
+    __slots__ = ("_blocks", "_signed", "_thoughts", "notes", "refusal")
+
+    def __init__(self) -> None:
+        self._thoughts = Pieces()
+        self._blocks = Entries("thinking_blocks")
+        self._signed = False
+        self.refusal = Pieces()
+        self.notes: dict[str, Entries] = {}
+
+    def add_thought(self, part: dict[str, Any], kind: str) -> None:
         words = _words(part)
         self._thoughts.append(words)
         marks = {name: part[name] for name in ("signature", "data") if isinstance(part.get(name), str) and part[name]}
@@ -84,24 +117,15 @@ class Content:
         self._blocks.extend([{"type": kind, **({"thinking": words} if words else {}), **marks}])
 
     def fill(self, message: dict[str, Any]) -> None:
-        """Set the fields of a message, which may have some of them from elsewhere: a thought that is there already is
-        not there twice.
-        """
-        parts = [plain(part) for part in self._parts]
-        if all(isinstance(part, str) for part in parts):
-            message["content"] = "".join(parts) if parts else None
-        else:
-            texts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
-            message["content"] = [part for part in texts if part != {"type": "text", "text": ""}]
-        thoughts = plain(self._thoughts) if self._thoughts else ""
+        thoughts = plain(self._thoughts)
         if thoughts and thoughts not in (message.get("reasoning_content"), message.get("reasoning")):
             known = message.get("reasoning_content")
             message["reasoning_content"] = known + thoughts if isinstance(known, str) else thoughts
         if self._signed and not message.get("thinking_blocks"):
             message["thinking_blocks"] = self._blocks.plain()
-        if self._refusal and not message.get("refusal"):
-            message["refusal"] = plain(self._refusal)
-        for name, notes in self._notes.items():
+        if self.refusal and not message.get("refusal"):
+            message["refusal"] = plain(self.refusal)
+        for name, notes in self.notes.items():
             if not message.get(name):
                 message[name] = notes.plain()
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
+from gateway.wire.chat_template import PlainText
 from gateway.wire.folded_arguments import as_value
 from gateway.wire.folded_content import Content
 from gateway.wire.folded_tool_calls import ToolCalls
-from gateway.wire.folded_values import FRAGMENTED, Entries, is_label, merge, plain
+from gateway.wire.folded_values import FRAGMENTED, Entries, Pieces, is_label, merge, plain
 from gateway.wire.writable import dump_json
 
+_OF_CALLS = frozenset({"tool_calls", "function_call"})
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 
@@ -24,10 +26,13 @@ class FoldedMessage:
     ``offered``: the names of the request's tools, if known.
     """
 
+    __slots__ = ("_offered", "_said", "_stated", "_stated_calls", "_stated_first")
+
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
+        self._offered = offered
         self._said = _Deltas(offered)
         self._stated: list[dict[str, Any]] = []  # each whole message but its calls
-        self._stated_calls = _Calls(offered)
+        self._stated_calls: _Calls | None = None
         self._stated_first = False
 
     def add_text(self, text: str) -> None:
@@ -38,21 +43,28 @@ class FoldedMessage:
         """Take a ``delta``."""
         self._said.add(delta)
 
+    def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
+        """Takes the texts of deltas that are like the one before but for the text ``plain``; None if there is more to
+        them.
+        """
+        return self._said.further(plain)
+
     def add_message(self, message: dict[str, Any]) -> None:
         """Take a ``message``."""
         if not self._stated:
             self._stated_first = self._said.message().get("content") in _NOTHING
+        calls = self._stated_calls = self._stated_calls or _Calls(self._offered)
         alone = _Deltas()
-        alone.add({name: value for name, value in message.items() if not self._stated_calls.take(name, value, True)})
+        alone.add({name: value for name, value in message.items() if not calls.take(name, value, True)})
         self._stated.append(alone.message())
 
     def result(self) -> dict[str, Any]:
         """The message as OpenAI writes it, unknown fields included."""
-        message, calls = self._said.message(), self._said.calls
-        if self._stated:
+        message, made, made_once = self._said.message(), *self._said.calls.result()
+        if self._stated_calls is not None:
             message = _with(message, _united(self._stated), stated_first=self._stated_first)
-        made = _with_calls(calls.made.result(), self._stated_calls.made.result())
-        made_once = calls.made_once.result() or self._stated_calls.made_once.result()
+            stated, stated_once = self._stated_calls.result()
+            made, made_once = _with_calls(made, stated), made_once or stated_once
         content, refusal = message.pop("content", None), message.pop("refusal", None) or None
         if made_once:
             message["function_call"] = made_once[0]["function"]
@@ -68,25 +80,39 @@ class FoldedMessage:
 class _Calls:
     """The calls of a message: ``made`` by ``tool_calls``, ``made_once`` by the older ``function_call``."""
 
+    __slots__ = ("_offered", "made", "made_once")
+
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
-        self.made = ToolCalls(offered)
-        self.made_once = ToolCalls(offered)
+        self._offered = offered
+        self.made: ToolCalls | None = None  # until there is one
+        self.made_once: ToolCalls | None = None
 
     def take(self, name: str, piece: Any, numbered: bool = False) -> bool:
         """Take a field of a delta if it is one of calls; False if it is not."""
         if name == "tool_calls":
-            if isinstance(piece, list | dict):
+            if piece and isinstance(piece, list | dict):
+                self.made = self.made or ToolCalls(self._offered)
                 self.made.extend(piece, numbered=numbered)
         elif name == "function_call":
             if isinstance(piece, dict):
+                self.made_once = self.made_once or ToolCalls(self._offered)
                 self.made_once.extend({"index": 0, "id": name, "function": piece})
         else:
             return False
         return True
 
+    def result(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The calls of either form."""
+        return (
+            [] if self.made is None else self.made.result(),
+            [] if self.made_once is None else self.made_once.result(),
+        )
+
 
 class _Deltas:
     """A message joined from deltas."""
+
+    __slots__ = ("_fields", "calls", "content")
 
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
         self.content = Content()
@@ -97,12 +123,20 @@ class _Deltas:
         for name, piece in delta.items():
             if name == "content":
                 self.content.add(piece)
-            elif name != "role" and not self.calls.take(name, piece):
+            elif name in _OF_CALLS:
+                self.calls.take(name, piece)
+            elif name != "role":
                 merge(self._fields, name, piece)
+
+    def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
+        if plain.call is not None:
+            return None if self.calls.made is None else self.calls.made.further(plain.call)
+        known = self.content.last_text if plain.name == "content" else self._fields.get(plain.name)
+        return known.extend if type(known) is Pieces else None
 
     def message(self) -> dict[str, Any]:
         """All but its calls."""
-        message: dict[str, Any] = plain(self._fields)
+        message: dict[str, Any] = plain(self._fields) if self._fields else {}
         self.content.fill(message)
         return message
 

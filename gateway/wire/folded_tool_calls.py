@@ -18,19 +18,25 @@ Everything else continues. An id or a name that is ``""`` or ``"null"`` is missi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gateway.wire.folded_arguments import Arguments
 from gateway.wire.folded_values import merge, plain
 
+_NONE_OFFERED = frozenset[str]()
 _NUMBER = re.compile("-?[0-9]{1,9}")
 _OF_A_CALL = frozenset({"index", "id", "type", "function", "custom", "name", "arguments"})
+_OF_A_PIECE = frozenset({"index", "id", "type", "function"})
+_OF_A_FUNCTION = frozenset({"name", "arguments"})
 _MOST_CALLS = 2_000  # no model makes as many; the call of an empty object takes a hundred times its bytes
 _NO_IDS = frozenset({"", "null", "none", "undefined"})
 
 
 def offered_names(body: dict[str, Any]) -> frozenset[str]:
     """The names of the functions and custom tools that a request offers; what is no tool is passed over."""
+    if not (body.get("tools") or body.get("functions")):
+        return _NONE_OFFERED
     entries: list[Any] = []
     for field in ("tools", "functions"):
         if isinstance(given := body.get(field), list):
@@ -95,6 +101,16 @@ class ToolCalls:
                     apart = apart or _are_two(before, piece)
                 self._take(piece, apart=apart)
                 before = piece
+
+    def further(self, piece: dict[str, Any]) -> Callable[[list[str]], None] | None:
+        """Takes the arguments of pieces that are like ``piece``, the last, but for those; None if they say more."""
+        slot, kind = piece.get("index"), piece.get("type")
+        if type(slot) is not int or piece.get("id") or not (kind is None or isinstance(kind, str)):
+            return None
+        if not (_OF_A_PIECE.issuperset(piece) and _OF_A_FUNCTION.issuperset(piece["function"])):
+            return None
+        call = self._by_slot.get(slot)
+        return None if call is None else call.arguments.extend
 
     def result(self) -> list[dict[str, Any]]:
         """The calls as OpenAI writes them, by index or, where one has none, as they came. Heads that were followed by

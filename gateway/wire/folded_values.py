@@ -20,6 +20,7 @@ _LABEL_ENDS = ("_id", "_type", "_url", "signature")
 _GROWING = frozenset({"text", "thinking", "summary", "reasoning", "content", "transcript"})
 FRAGMENTED = frozenset({"reasoning_details", "thinking_blocks"})
 _WHOLE = frozenset({"citations", "annotations", "sources", "search_results", "images"})
+_FLAT = frozenset({str, int, float, bool, type(None)})
 # Two of these that differ belong to two entries, even under one index.
 _OF_ONE_ENTRY = ("type", "signature", "data")
 
@@ -185,10 +186,11 @@ def replace(into: dict[str, Any], name: str, value: Any) -> None:
 
 def plain(value: Any) -> Any:
     """The value as JSON has it, its texts joined. It shares no list or object that a later piece may change."""
-    if isinstance(value, Pieces):
+    kind = type(value)
+    if kind is dict:
+        return {name: inner if type(inner) in _FLAT else plain(inner) for name, inner in value.items()}
+    if kind is Pieces:
         return with_whole_characters("".join(value))  # the halves of a character may have come in two pieces
-    if isinstance(value, Entries):
+    if kind is Entries:
         return value.plain()
-    if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
-    return list(value) if isinstance(value, list) else value
+    return list(value) if kind is list else value

@@ -51,7 +51,7 @@ def most_input(body: Mapping[str, Any], model: str, context: int | None = None, 
     ``size``: bytes of the request, no fewer than the body has; None to count them.
     """
     window = UNKNOWN_WINDOW if context is None else context
-    tokens, beyond = _around(body), 0
+    tokens, beyond = _around(tools=bool(body.get("tools") or body.get("functions"))), 0
     for part in _parts_of(body):
         if part.get("type") in _PICTURES or "image_url" in part:
             held, is_picture, detail = _picture(part)
@@ -71,8 +71,13 @@ def most_input(body: Mapping[str, Any], model: str, context: int | None = None, 
     return min(max(0, tokens), window) + beyond
 
 
-def _around(body: Mapping[str, Any]) -> int:
-    return HIDDEN_WITH_TOOLS if body.get("tools") or body.get("functions") else HIDDEN_INPUT
+def most_of_words(size: int, context: int | None, *, tools: bool) -> int:
+    """``most_input`` of a request of ``size`` bytes that brings nothing but them. ``tools``: whether it has any."""
+    return min(_around(tools=tools) + size, UNKNOWN_WINDOW if context is None else context)
+
+
+def _around(*, tools: bool) -> int:
+    return HIDDEN_WITH_TOOLS if tools else HIDDEN_INPUT
 
 
 def _parts_of(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

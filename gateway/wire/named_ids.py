@@ -101,8 +101,12 @@ _MESSAGES_ONLY = frozenset({"messages"})
 _TOP = frozenset({*_FIELDS, *_SEARCHED})
 
 
-def ids_in_chat(body: Mapping[str, Any]) -> Iterator[NamedId]:
-    """The ids that a chat names. ``body``: has passed ``parse_chat_request``."""
+def ids_in_chat(body: Mapping[str, Any], places: Sequence[int] | None = None) -> Iterator[NamedId]:
+    """The ids that a chat names.
+
+    ``body``: has passed ``parse_chat_request``. ``places``: where its messages stood before others were left out; None
+    if none were.
+    """
     named = _TOP.intersection(body)
     if named != _MESSAGES_ONLY:
         yield from _found(
@@ -112,12 +116,11 @@ def ids_in_chat(body: Mapping[str, Any]) -> Iterator[NamedId]:
                 if name in _NAMES or _has_names(body[name])
             ]
         )
-    # Most messages are a role and a text, which take one look, and most others name nothing.
+    messages = body["messages"]
     several = [
         _Field("", message, f"messages[{place}]")
-        for place, message in enumerate(body["messages"])
-        if (len(message) != 2 or type(message.get("content")) is not str or "role" not in message)
-        and _has_names(message)
+        for place, message in zip(range(len(messages)) if places is None else places, messages, strict=True)
+        if _has_names(message)
     ]
     if several:
         yield from _found(several)

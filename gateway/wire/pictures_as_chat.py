@@ -47,7 +47,7 @@ def as_completion(document: Any, named: Callable[[dict[str, Any]], dict[str, Any
 
 
 def _message(document: object) -> dict[str, Any] | None:
-    if not isinstance(document, dict) or isinstance(document.get("choices"), list):
+    if type(document) is not dict or type(document.get("choices")) is list:
         return None
     pictures = pictures_of_answer(document)
     if not pictures:
@@ -81,6 +81,8 @@ def with_images(completion: dict[str, Any], pictures: ChatPictures | None, body:
 
     ``body``: of the request.
     """
+    if pictures is None:
+        return completion
     choices = completion.get("choices")
     message = choices[0].get("message") if isinstance(choices, list) and choices else None
     if isinstance(message, dict) and not message.get("images") and (images := _beside(pictures, body)):

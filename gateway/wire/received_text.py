@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 
 class ReceivedText:
@@ -32,10 +32,9 @@ class ReceivedText:
         """Characters received so far."""
         return self._total
 
-    def extend(self, pieces: Iterable[str]) -> None:
+    def extend(self, pieces: Sequence[str]) -> None:
         """Take several pieces."""
-        for piece in pieces:
-            self.add(piece)
+        self.add(pieces[0] if len(pieces) == 1 else "".join(pieces))
 
     def text(self) -> str:
         """The text that was kept."""

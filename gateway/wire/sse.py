@@ -21,6 +21,7 @@ _MOST_BLANKS = 1 << 12
 _MOST_DATA_LINES = 1 << 16
 """Lines of data that one event may have: each is kept, and takes many times its bytes."""
 
+_FIELD = b"data:"
 _LF = 0x0A
 _COLON = 0x3A
 _FIRST_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n \t]*(?::|(?:data|event|id|retry)[:\r\n])")
@@ -106,21 +107,25 @@ class SSEParser:
         """Whether the next byte begins an event or a comment: nothing of either is held."""
         return not (self._buffer or self._after_cr)
 
-    def feed(self, data: bytes) -> list[Event | Comment]:
-        """Take the next bytes. Returns the events they complete, in order. Raises EventTooBig."""
-        # The common case, a chunk of whole events of one data line each, is answered without touching the buffer.
+    def lets_pass(self, data: bytes) -> bool:
+        """Whether ``data`` begins and ends with an event, and its events may be taken without this parser as long as
+        each is one line of data and a blank line. Nearly all data is so.
+        """
         if (
             data.startswith(b"data:")
             and data.endswith(b"\n\n")
-            and not self._buffer
-            and not self._after_cr
+            and not (self._buffer or self._after_cr)
             and b"\r" not in data
             and len(data) <= self._limit
         ):
-            events = _plain_events(data)
-            if events is not None:
-                self._at_start = False
-                return events
+            self._at_start = False
+            return True
+        return False
+
+    def feed(self, data: bytes) -> list[Event | Comment]:
+        """Take the next bytes. Returns the events they complete, in order. Raises EventTooBig."""
+        if self.lets_pass(data) and (events := _plain_events(data)) is not None:
+            return events
         if self._at_start:
             data = self._without_bom(data)
         if not data:
@@ -202,14 +207,21 @@ class SSEParser:
 
 def _plain_events(data: bytes) -> list[Event | Comment] | None:
     """The events of a chunk in which each is one data line and a blank line; None if there is anything else."""
-    if data.find(b"\n") == len(data) - 2:
-        return [Event(data[6:-2] if data.startswith(b"data: ") else data[5:-2], None, data)]
     events: list[Event | Comment] = []
     for line in data[:-2].split(b"\n\n"):
-        if not line.startswith(b"data:") or b"\n" in line:
+        event = plain_event(line + b"\n\n")
+        if event is None:
             return None
-        events.append(Event(line[6:] if line.startswith(b"data: ") else line[5:], None, line + b"\n\n"))
+        events.append(event)
     return events
+
+
+def plain_event(raw: bytes) -> Event | None:
+    """The event of one line of data that ``raw`` is, up to its blank line; None if it is anything else."""
+    begin = 6 if raw.startswith(b"data: ") else 5
+    if (begin == 5 and not raw.startswith(_FIELD)) or raw.find(b"\n") != len(raw) - 2:
+        return None
+    return Event(raw[begin:-2], None, raw)
 
 
 def _line_ends(source: bytes | bytearray, search: int, any_cr: bool) -> Iterator[tuple[int, int]]:
@@ -275,6 +287,9 @@ class FirstBytes:
 
     def is_json(self, piece: bytes) -> bool:
         """Take the next piece. Returns whether the answer is a JSON document instead."""
+        if not self.data and piece.startswith(_FIELD):
+            self.told = True
+            return False
         self.data += piece
         rest = self.data.strip()
         # A few blanks, or a part of a byte order mark, may yet become anything.

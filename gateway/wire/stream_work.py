@@ -41,13 +41,17 @@ class StreamWork:
         ``events``: those of the piece. ``progress``: events that have brought the answer on, in all the stream so far.
         ``silent``: lines that became no event at all, likewise (``SSEParser.silent``).
         """
+        return self.spent(len(events), sum([len(event[-1]) for event in events]), progress, silent)
+
+    def spent(self, events: int, size: int, progress: int, silent: int) -> bool:
+        """The same for so many events, of ``size`` bytes."""
         gained, quiet = progress - self._progress, silent - self._silent
         self._progress, self._silent = progress, silent
         if gained > 0 and self._credit < CREDIT:
             self._credit = min(CREDIT, self._credit + EARNED * gained)
-        meaningless = quiet if gained >= len(events) else len(events) - gained + quiet
+        meaningless = quiet if gained >= events else events - gained + quiet
         if meaningless:
             self._credit -= meaningless
             if gained <= 0:
-                self._credit -= sum(len(event[-1]) for event in events) // BYTES_AN_EVENT
+                self._credit -= size // BYTES_AN_EVENT
         return self._credit < 0

@@ -11,13 +11,13 @@ MOST_BYTES = 128 * 1024
 MOST_LINES = 128
 """Line ends among them: an event of two lines takes 5 to 100 µs (one with usage), hence 6 ms at the most."""
 
-_FEW_BYTES = 2048
+FEW_BYTES = 2048
 """Bytes that are handed on without counting their lines."""
 
 
 def end_of_turn(data: bytes, start: int = 0) -> int:
     """Where in ``data`` the part ends that begins at ``start`` and may be worked on in one turn."""
     end = min(len(data), start + MOST_BYTES)
-    while end - start > _FEW_BYTES and data.count(b"\n", start, end) + data.count(b"\r", start, end) > MOST_LINES:
+    while end - start > FEW_BYTES and data.count(b"\n", start, end) + data.count(b"\r", start, end) > MOST_LINES:
         end = start + (end - start) // 2
     return end

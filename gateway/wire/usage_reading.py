@@ -30,7 +30,8 @@ _CALLS = ("num_search_queries", "web_search_calls", "web_search_requests", "num_
 
 
 _CALL_WORDS = frozenset({"server_tool_use", "server_side_tool_usage_details", *_CALLS})
-_PART_WORDS = frozenset({*_CACHED, *_WRITTEN, *_BY_LIFETIME, "image_tokens", "audio_tokens", "reasoning_tokens"})
+_WORDS_OF_THE_CACHE = frozenset({*_CACHED, *_WRITTEN, *_BY_LIFETIME})
+_PART_WORDS = _WORDS_OF_THE_CACHE | {"image_tokens", "audio_tokens", "reasoning_tokens"}
 """All that is looked for among details. Most answers have next to none of it."""
 
 
@@ -47,6 +48,7 @@ class _Parts(NamedTuple):
 
 
 _NO_PARTS = _Parts()
+_ZEROS = (0, 0)
 _NO_DETAILS: Mapping[str, Any] = {}
 
 
@@ -56,14 +58,14 @@ def read_usage(usage: object) -> Usage | None:
     Stated zeros are believed: an estimate instead would charge for what the upstream gave away. What the total has
     beyond its parts was generated unseen; it is measured where the details say so, too, else estimated.
     """
-    if not isinstance(usage, dict):
+    if type(usage) is not dict:
         return None
     if not _GOOGLES.isdisjoint(usage):
         return _read_googles(usage)
     pair, raw = _pair(usage, "prompt_tokens", "completion_tokens"), False
-    if pair is None or not any(pair):  # a relay that writes both pairs may fill in one of them only
+    if pair is None or pair == _ZEROS:  # a relay that writes both pairs may fill in one of them only
         other = _pair(usage, "input_tokens", "output_tokens")
-        if other is not None and (pair is None or any(other)):
+        if other is not None and (pair is None or other != _ZEROS):
             pair, raw = other, True
     if pair is None:
         return None
@@ -107,7 +109,7 @@ def usage_for_clients(stated: dict[str, Any], usage: Usage) -> dict[str, Any]:
     ``usage``: what was read of it.
     """
     pair = _pair(stated, "prompt_tokens", "completion_tokens")
-    if pair is None or (not any(pair) and (usage.input_tokens or usage.output_tokens)):
+    if pair is None or (pair == _ZEROS and (usage.input_tokens or usage.output_tokens)):
         return {**stated, **write_usage(usage)}
     return stated if type(stated.get("total_tokens")) is int else {**stated, "total_tokens": sum(pair)}
 
@@ -122,12 +124,13 @@ def tier_in(document: Mapping[str, Any]) -> str | None:
 
     Anthropic's fast mode is a ``speed`` beside its tier.
     """
-    usage = document.get("usage")
-    within = usage if isinstance(usage, dict) else {}
-    if within.get("speed") == "fast":
-        return "fast"
-    for tier in (document.get("service_tier"), within.get("service_tier")):
-        if isinstance(tier, str) and tier.strip():
+    usage, tiers = document.get("usage"), [document.get("service_tier")]
+    if type(usage) is dict:
+        if usage.get("speed") == "fast":
+            return "fast"
+        tiers.append(usage.get("service_tier"))
+    for tier in tiers:
+        if type(tier) is str and tier.strip():
             return tier[:64]
     return None
 
@@ -196,14 +199,21 @@ def _snake(name: str) -> str:
 
 
 def _pair(usage: Mapping[str, Any], sent: str, made: str) -> tuple[int, int] | None:
-    prompt, completion = tokens_in(usage, sent), tokens_in(usage, made)
-    return None if prompt is None or completion is None else (prompt, completion)
+    prompt, completion = usage.get(sent), usage.get(made)
+    if (
+        type(prompt) is int
+        and type(completion) is int
+        and 0 <= prompt <= _MOST_TOKENS
+        and 0 <= completion <= _MOST_TOKENS
+    ):
+        return prompt, completion
+    return None
 
 
 def _details(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
         one = usage.get(name)
-        if isinstance(one, dict) and one:
+        if type(one) is dict and one:
             return one
     return _NO_DETAILS
 
@@ -220,11 +230,17 @@ def _sent_parts(usage: Mapping[str, Any]) -> _Parts:
 
 
 def _parts(details: Mapping[str, Any]) -> _Parts:
-    if _PART_WORDS.isdisjoint(details):
+    if not details or _PART_WORDS.isdisjoint(details):
         return _NO_PARTS
     details = {name: value for name, value in details.items() if value and name in _PART_WORDS}
     if not details:
         return _NO_PARTS
+    if _WORDS_OF_THE_CACHE.isdisjoint(details):
+        return _Parts(
+            images=tokens_in(details, "image_tokens") or 0,
+            audio=tokens_in(details, "audio_tokens") or 0,
+            reasoning=tokens_in(details, "reasoning_tokens") or 0,
+        )
     lifetimes = _details(details, *_BY_LIFETIME)
     for_hour = tokens_in(lifetimes, "ephemeral_1h_input_tokens") or 0
     for_12h = tokens_in(lifetimes, "ttl_12h_tokens") or 0
@@ -246,9 +262,8 @@ def _largest(details: Mapping[str, Any], names: Iterable[str]) -> int:
 
 def _with_unseen(usage: Mapping[str, Any], prompt: int, completion: int, reasoning: int) -> tuple[int, Confidence]:
     """The completion with the reasoning that the vendor counts beside it, and how sure that is."""
-    total = tokens_in(usage, "total_tokens")
-    unseen = 0 if total is None else total - prompt - completion
-    if unseen <= 0:
+    total = usage.get("total_tokens")
+    if type(total) is not int or total > _MOST_TOKENS or (unseen := total - prompt - completion) <= 0:
         return completion, "measured"
     return completion + unseen, "measured" if unseen == reasoning else "estimated"
 

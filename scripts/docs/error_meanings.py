@@ -55,6 +55,20 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "that is not known there. A chat passes on what it does not know.",
         "Correct its spelling or leave it out.",
     ),
+    (400, "unsupported_parameter"): Meaning(
+        "A request to `/v1/responses` has a parameter that cannot be carried over to a chat, by which the model is "
+        "asked: a template of a prompt, a conversation kept at OpenAI.",
+        "Leave out `param`; the message says what to send instead.",
+    ),
+    (400, "unsupported_tool"): Meaning(
+        "A request to `/v1/responses` offers, or chooses, a tool that OpenAI carries out itself, such as `web_search`. "
+        "Here models can be offered functions and custom tools.",
+        'Leave the tool out (in codex: `web_search = "disabled"`).',
+    ),
+    (400, "unsupported_value"): Meaning(
+        "An item of an input, or the grammar of a custom tool, cannot be carried over to a chat, or not to this model.",
+        "Leave out `param`, or take another model.",
+    ),
     (400, "invalid_request"): Meaning(
         "The upstream rejected the request. Its own status (400, 409, 413, 415 or 422), type, code, parameter and "
         "words are passed on where it gave any; this code stands where it gave none.",
@@ -111,7 +125,15 @@ MEANINGS: Mapping[tuple[int, str], Meaning] = {
         "There is no such task, or another key made it.", "Ask with the key that made the task."
     ),
     (404, "file_not_found"): _ID_OF_ANOTHER,
-    (404, "response_not_found"): _ID_OF_ANOTHER,
+    (404, "response_not_found"): Meaning(
+        "No response of this id was made by this key here, or it is kept no longer (`responses.keep`).",
+        "Responses of a request with `store: false` are never kept.",
+    ),
+    (404, "previous_response_not_found"): Meaning(
+        "The response that a request goes on from, or one before it, was not made by this key here, or is kept no "
+        "longer.",
+        "Send the earlier messages themselves as `input`.",
+    ),
     (404, "conversation_not_found"): _ID_OF_ANOTHER,
     (404, "thread_not_found"): _ID_OF_ANOTHER,
     (404, "container_not_found"): _ID_OF_ANOTHER,

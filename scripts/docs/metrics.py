@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.types import Usage
 from gateway.telemetry.exposition import Exposed, number_text
-from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, FinishedExchange, Metrics, MoneySources, UpstreamCost
+from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, Metrics, MoneySources
 from gateway.telemetry.series import MAX_SERIES, LabelSpace
 from scripts.docs.markdown import code, page, table
 
@@ -123,10 +124,19 @@ def observed() -> Metrics:
         catalogue_age=lambda: 1,
     )
     usage = Usage(input_tokens=1, cached_input_tokens=1, output_tokens=1, images=1)
-    costs: tuple[UpstreamCost, ...] = (("u", "m", "billed", 1),)
     for number in range(MAX_SERIES + 1):  # one more than a family holds, so that folding shows too
         metrics.attempt("u", "e", f"outcome-{number}")
-    metrics.observe(FinishedExchange("r", "m", "u", 200, "k", "t", 1, costs, usage, 1.0, 1.0, 1.0, True))
+    record = ExchangeRecord(
+        *("id", 1, "k", "t", "r", "m"),
+        attempts=[AttemptRecord("u", "e", "c", cost=1)],
+        state="settled",
+        status=200,
+        upstream="u",
+        charged=1,
+        usage=usage,
+    )
+    record.duration = record.first_content = record.overhead = 1.0
+    metrics.observe(record)
     metrics.ledger_wait("intent", 0.0)
     metrics.budget_crossed("k", "t", 80)
     metrics.budget_refused("k", "t")

@@ -28,7 +28,7 @@ PARAMETERS: Mapping[str, str] = {
     "form": "In which form a picture is handed over.",
     "words": "Images API: `chat` states the usage in chat's words.",
     "whole": "Images API: 1 answers a stream with one body.",
-    "usage": "Images API: 0 leaves the usage out.",
+    "usage": "Images API and relayed routes: 0 leaves the usage out.",
     "link": "Images API: 1 answers links instead of base64.",
     "polls": "Tasks: how often one is asked for before it is done.",
     "ready": "Tasks: above 0, one is done after so many seconds instead.",

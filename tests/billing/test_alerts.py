@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
+from gateway.billing import alert_client
 from gateway.billing import alerts as budget_alerts
 from gateway.billing.alerts import PAUSES, AlertSender, signature
 from gateway.core.pricing.budget_errors import Exceeded
@@ -301,7 +302,7 @@ class TestTryingAgain:
         alerts.awake.clear()
         async with Peer([Do.REQUEST], [Do.REQUEST, OK]) as peer:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(budget_alerts, "TRY_SECONDS", 0.05)
+                patch.setattr(alert_client, "TRY_SECONDS", 0.05)
                 alerts.tell(peer)
                 await alerts.resting.wait()
             alerts.awake.set()

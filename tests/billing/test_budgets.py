@@ -12,9 +12,9 @@ import pytest
 
 from gateway.billing.budgets import LOOK_EVERY, BudgetService, BudgetSettings
 from gateway.core.errors import ClientError, LimitError, ledger_unavailable
+from gateway.core.exchange_record import Booking
 from gateway.core.pricing.budgets import UNKNOWN_HELD_NS, Budgets, Reservation
-from gateway.core.pricing.charges import AttemptCost, Booking
-from gateway.core.types import Budget, State, Usage, VirtualKey
+from gateway.core.types import Budget, State, VirtualKey
 from gateway.stores.base import Held
 from gateway.telemetry.metrics import BudgetFigure, Metrics
 from tests.exchange.fakes import Alerts, Books, Log
@@ -82,7 +82,7 @@ class Office:
 
 def booked(charged: int, *, state: State = "settled", at_stake: int = 0, in_doubt: int = 0) -> Booking:
     """A request's end. ``at_stake``: what its only attempt is booked at upstream."""
-    return Booking(charged, Usage(), (AttemptCost(at_stake, "unknown"),), "measured", state, in_doubt)
+    return Booking(charged=charged, upstream_cost=at_stake, confidence="measured", state=state, in_doubt=in_doubt)
 
 
 class TestWhatTheLedgerKnowsAtTheStart:

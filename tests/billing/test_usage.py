@@ -23,9 +23,10 @@ from gateway.cli.tables import usage_csv, usage_table
 from gateway.cli.unpriced_advice import unpriced_advice
 from gateway.core.defaults import USAGE_FIELDS
 from gateway.runtime.ports import SystemClock
-from gateway.stores.records import Intent, Settlement, State
+from gateway.stores.records import Intent, State
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.store import SQLiteUsage
+from tests.stores.makers import settlement
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
@@ -272,9 +273,7 @@ async def books(tmp_path: Path) -> Path:
         figures = {"input_tokens": 10, "cached_input_tokens": 4, "output_tokens": 5, "images": 0}
         money: dict[str, Any] = {"charged": 100_000_000, "upstream_cost": 0, "confidence": "measured"}
         place = {"upstream": "piapi", "endpoint": "https://api.piapi.ai", "credential": "first"}
-        ledger.settle(
-            Settlement(id=name, at_ns=moment, state="settled", attempts=(), status=200, **figures, **money, **place)  # type: ignore[arg-type]
-        )
+        ledger.settle(settlement(name, at_ns=moment, attempts=(), **figures, **money, **place))
     await ledger.close()
     return path
 
@@ -350,8 +349,8 @@ async def _write(path: Path) -> None:
         await ledger.reserve(Intent(one.id, one.at_ns, one.key, one.team, "chat", one.model, one.id))
         free = one.state == "released"
         ledger.settle(
-            Settlement(
-                id=one.id, at_ns=one.at_ns, state=one.state, upstream=one.upstream, endpoint=None, credential=None,
+            settlement(
+                one.id, at_ns=one.at_ns, state=one.state, upstream=one.upstream, endpoint=None, credential=None,
                 attempts=(), input_tokens=0 if free else 3, cached_input_tokens=0 if free else 1,
                 output_tokens=0 if free else 2, images=0 if free else 1, charged=one.charged, upstream_cost=0,
                 confidence="measured", status=200,

@@ -20,6 +20,7 @@ from gateway.stores.records import Intent, Settlement, State
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from tests.process.running import ask, chat, commands, files, new_client, rows, settings, write
+from tests.stores.makers import settlement
 
 from .in_process import NOWHERE, command, done, obeyed, one_line, serving
 
@@ -54,8 +55,8 @@ async def old_books(folder: Path) -> None:
 
 
 def _settled(id: str, at_ns: int, state: State) -> Settlement:
-    return Settlement(
-        id=id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential="first", attempts=(),
+    return settlement(
+        id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential="first", attempts=(),
         input_tokens=1, cached_input_tokens=0, output_tokens=1, images=0, charged=DEV if state == "settled" else 0,
         upstream_cost=0, confidence="measured", status=200,
     )  # fmt: skip

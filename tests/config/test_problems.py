@@ -117,7 +117,8 @@ class TestTheFileItself:
         ("models: {x: {targets: [{upstream: piapi, model: y*}]}}",
          "1:49: models.x.targets[0].model: '*' stands for what the model's own '*' does, but it has none"),
         ("models: {x: {targets: [{upstream: piapi, operation: sing}]}}",
-         "1:53: models.x.targets[0].operation: expected chat, images, images_async or task"),
+         "1:53: models.x.targets[0].operation: expected chat, responses, embeddings, completions, moderations, speech, "
+         "transcriptions, translations, images, images_async or task"),
         ("upstreams: {spare: {dialect: openai}}",
          "1:13: upstreams.spare: an upstream that is not built in needs dialect, endpoints and keys; "
          "add endpoints, keys"),

@@ -143,3 +143,28 @@ def test_slow_is_what_is_long_or_holds_very_much():
     for members in (b"1,", b"[],", b"{},", b'"a":1,'):
         assert is_slow(b"[" + members * 12_000 + b"1]"), members
         assert not is_slow(b"[" + members * 2_000 + b"1]"), members
+
+
+@settings(max_examples=300)
+@given(written, st.integers(2, 20), st.integers(0, 60))
+def test_what_is_left_out_stands_within_texts(data, block, around):
+    data = b'{"a":"' + b"words, and [brackets: {" * around + b'","b":' + data + b"}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_weight, "_WITHOUT_QUOTES", block)
+        patch.setattr(json_weight, "_LOOKED_AT", block // 2 + 1)
+        apart = json_weight.apart_from_texts(data)
+    outside = b"".join(structure(data))
+    assert apart.count(b'"') == data.count(b'"')
+    for mark in b",:[{0123456789":
+        assert outside.count(mark) <= apart.count(mark) <= data.count(mark)
+
+
+def test_what_follows_a_block_that_is_no_json_is_never_parsed():
+    body = b'{"a":[' + b"[]," * 3_000 + b"oops" + b"[]," * MOST_MEMBERS
+    apart = json_weight.apart_from_texts(body)
+    assert len(apart) >= len(body) - json_weight._WITHOUT_QUOTES
+
+
+def test_a_megabyte_of_prose_is_not_looked_through():
+    body = orjson.dumps({"messages": [{"role": "user", "content": "words, and more of them: " * 40_000}]})
+    assert len(json_weight.apart_from_texts(body)) < 3 * json_weight._WITHOUT_QUOTES

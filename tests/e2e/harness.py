@@ -142,10 +142,17 @@ class Rig:
             self._bodies.append(client.received)
             await client.close()
 
-    async def post(self, body: bytes, *, key: str | None = ALICE, headers: Mapping[str, str] | None = None) -> Answer:
+    async def post(
+        self,
+        body: bytes,
+        *,
+        key: str | None = ALICE,
+        headers: Mapping[str, str] | None = None,
+        target: str = PATH,
+    ) -> Answer:
         """One request with exactly this body, on a connection of its own, and everything that came back."""
         async with self.client() as client:
-            await client.ask(body, key, headers)
+            await client.ask(body, key, headers, target=target)
             return await client.rest(await client.head())
 
     async def chat(self, *, key: str | None = ALICE, headers: Mapping[str, str] | None = None, **fields: Any) -> Answer:

@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.exchange.account_entry import Entry
 from gateway.exchange.exchange import Exchange
 from gateway.server.protocol import REQUEST
 
@@ -34,16 +33,11 @@ async def connect(rig: Rig) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
     return await asyncio.open_connection(place.hostname, place.port)
 
 
-def entries(rig: Rig) -> list[Entry]:
-    """The attempts of all requests in flight."""
-    running = [exchange for exchange in rig.gateway.services.gate if isinstance(exchange, Exchange)]
-    return [entry for exchange in running for entry in exchange._account._entries]
-
-
 def received(rig: Rig) -> int:
     """Bytes of the answer that the latest running attempt has taken from its upstream; -1 before it was sent."""
-    running = entries(rig)
-    return running[-1].attempt.bytes_in if running and running[-1].attempt.sent else -1
+    running = [exchange for exchange in rig.gateway.services.gate if isinstance(exchange, Exchange)]
+    drivers = [one.driver for exchange in running for one in exchange._account.record.attempts if one.driver]
+    return drivers[-1].bytes_in if drivers and drivers[-1].sent else -1
 
 
 def applications_running() -> int:

@@ -98,7 +98,7 @@ class TestPaths:
             answer = await ask(rig, "POST", target, b"{}")
             assert answer.status == (404 if "v1" in target else 405)
             assert "Did you mean POST /v1/images/" in answer.error()["message"]
-        assert "GET /v1/models" in (await ask(rig, "POST", "/v1/embeddings", b"{}")).error()["message"]
+        assert "GET /v1/models" in (await ask(rig, "POST", "/v1/vector_stores", b"{}")).error()["message"]
 
 
 class TestNoAdminRoutes:

@@ -238,8 +238,8 @@ class TestShuttingDown:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads are held back for a moment only, and comments come often."""
-    monkeypatch.setattr("gateway.exchange.delivery.HOLD", 0.02)
-    monkeypatch.setattr("gateway.exchange.delivery.PING_EVERY", 0.02)
+    monkeypatch.setattr("gateway.server.client.HOLD", 0.02)
+    monkeypatch.setattr("gateway.server.client.PING_EVERY", 0.02)
 
 
 def comments(answer: Answer) -> list[bytes]:

@@ -48,7 +48,7 @@ def checked(events: list[Any]) -> list[str]:
 @pytest.fixture
 def no_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream's head goes out at once, as it does anyway with work that takes long."""
-    monkeypatch.setattr("gateway.exchange.delivery.HOLD", 0.001)
+    monkeypatch.setattr("gateway.server.client.HOLD", 0.001)
 
 
 class TestGenerations:

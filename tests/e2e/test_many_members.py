@@ -32,11 +32,11 @@ MEMBERS: dict[str, bytes] = {
 
 STEPS = [
     "gateway.wire.client_json:too_heavy",
+    "gateway.wire.chat_request:unusual_part",
     "gateway.endpoints.chat:ids_to_check",
-    "gateway.endpoints.chat:chat_shape",
-    "gateway.endpoints.chat:most_beside",
-    "gateway.endpoints.chat:most_input",
-    "gateway.endpoints.chat:count_input",
+    "gateway.endpoints.chat_operation:chat_shape",
+    "gateway.endpoints.chat_operation:most_beside",
+    "gateway.endpoints.chat_operation:most_input",
     "gateway.translate.chat_to_chat:upstream_body",
     "gateway.translate.chat_to_chat:believed",
     "gateway.translate.chat_to_chat:as_asked",
@@ -85,7 +85,7 @@ async def test_nobody_waits_while_they_are_looked_at(
 async def test_nobody_waits_whatever_there_is_so_many_of(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, members: bytes
 ) -> None:
-    held, go = hold(monkeypatch, "gateway.endpoints.chat:chat_shape")
+    held, go = hold(monkeypatch, "gateway.endpoints.chat_operation:chat_shape")
     async with asyncio.TaskGroup() as group:
         work = group.create_task(rig.post(chat_of(members)))
         assert await asyncio.to_thread(held.wait, PATIENCE)
@@ -105,3 +105,26 @@ async def test_a_usual_chat_waits_for_no_thread(rig: Rig, monkeypatch: pytest.Mo
     body = chat_body(messages=[{"role": "user", "content": text}])
     assert 100_000 < len(body) < LONG
     assert (await rig.post(body)).status == 200
+
+
+@pytest.mark.parametrize("ending", ["no_usage", "cut", "cut_early"])
+async def test_nobody_waits_while_the_tokens_are_counted_that_no_usage_tells(
+    gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    rig = await gateway()
+    held, go = hold(monkeypatch, "gateway.endpoints.chat_operation:count_input")
+    rig.sandbox.script(ending)
+    async with asyncio.TaskGroup() as group:
+        work = group.create_task(rig.post(chat_of(MEMBERS["numbers"])))
+        assert await asyncio.to_thread(held.wait, PATIENCE)
+        await ping(rig, PINGS)
+        go.set()
+    assert work.result().status == 200
+
+
+async def test_tokens_are_not_counted_where_the_usage_tells_them(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(*_: Any) -> int:
+        raise AssertionError("counted in vain")
+
+    monkeypatch.setattr("gateway.endpoints.chat_operation.count_input", counted)
+    assert (await rig.post(chat_of(MEMBERS["numbers"]))).status == 200

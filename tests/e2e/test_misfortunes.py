@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.server.downstream import Downstream
+from gateway.server.client import Client
 from gateway.translate.chat_to_chat import ChatConversation
 
 from .conftest import StartGateway
@@ -36,7 +36,7 @@ async def everything_was_given_back(rig: Rig) -> None:
 
 class TestBookingThatFails:
     @pytest.mark.parametrize(
-        "place", ["gateway.exchange.accounting.settle_charges", "gateway.exchange.account_entry.Entry.facts"]
+        "place", ["gateway.exchange.accounting.settle_charges", "gateway.exchange.accounting.Account._measure"]
     )
     @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
     async def test_leaves_nothing_behind(
@@ -82,7 +82,7 @@ class TestBookingThatFails:
         rig.expected_crashes = True
         with monkeypatch.context() as patch:
             patch.setattr("gateway.exchange.accounting.settle_charges", fail)
-            patch.setattr("gateway.exchange.exchange.Delivery", fail)  # fails after the intent is written
+            patch.setattr(Client, "hold", fail)  # fails after the intent is written
             assert (await rig.chat()).status == 500
         row = await rig.row()
         assert (row.state, row.attempts, row.status) == ("unknown", [], 500)
@@ -119,7 +119,7 @@ class TestACrashOfOurs:
             answer = await client.head()
             await client.until(b'"content":" ')
             with monkeypatch.context() as patch:
-                patch.setattr(Downstream, "write_now", fail)
+                patch.setattr(Client, "write_now", fail)
                 await client.rest(answer)
         assert answer.stream_error()["code"] == "internal_error"
         row = await rig.row()

@@ -212,8 +212,8 @@ class TestSilence:
 class TestTheHeadThatIsHeldBack:
     @pytest.fixture(autouse=True)
     def _short_hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.exchange.delivery.HOLD", 0.1)
-        monkeypatch.setattr("gateway.exchange.delivery.PING_EVERY", 0.05)
+        monkeypatch.setattr("gateway.server.client.HOLD", 0.1)
+        monkeypatch.setattr("gateway.server.client.PING_EVERY", 0.05)
 
     async def test_goes_out_with_comments_when_the_upstream_is_slow(self, rig: Rig) -> None:
         rig.sandbox.script("stall_head;seconds=0.4")

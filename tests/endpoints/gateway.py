@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route as HttpRoute
-from starlette.types import Receive
 
 from gateway.core.errors import invalid_api_key
 from gateway.core.types import VirtualKey
 from gateway.endpoints.admission import Admission
-from gateway.server.connection import EXTENSION
+from gateway.server.dispatch import OwnRoutes, RouteHandler
+from gateway.server.request import Request
 from tests.exchange.stage import Stage
+from tests.heads import client_of, request_of
 
 
 class Keys:
@@ -24,9 +20,9 @@ class Keys:
         self.keys = {key.name: key for key in keys}
         self.asked = 0
 
-    def authenticate(self, scope: Any) -> VirtualKey:
+    def authenticate(self, request: Request) -> VirtualKey:
         self.asked += 1
-        name = dict(scope["headers"]).get(b"authorization", b"").decode()
+        name = request.fields.get(b"authorization", b"").decode()
         if name not in self.keys:
             raise invalid_api_key()
         return self.keys[name]
@@ -38,36 +34,28 @@ def admission(stage: Stage, keys: Keys | None = None) -> tuple[Admission, Keys]:
     return Admission(stage.services, lambda: keys), keys  # type: ignore[arg-type,return-value]
 
 
-def scope(name: str = "alice", headers: Iterable[tuple[bytes, bytes]] = (), **path: str) -> dict[str, Any]:
-    """A request's head. ``name``: of the key it sends. ``path``: parameters of its path."""
-    return {
-        "type": "http",
-        "method": "GET",
-        "path": "/",
-        "headers": [(b"authorization", name.encode()), *headers],
-        "path_params": path,
-        "query_string": b"",
-        "extensions": {EXTENSION: Whole()},
-    }
+def sent(name: str = "alice", headers: Iterable[tuple[bytes, bytes]] = (), body: bytes = b"", **params: str) -> Request:
+    """A request that has come whole. ``name``: of the key it sends. ``params``: parameters of its path."""
+    return request_of([(b"authorization", name.encode()), *headers], body=body, params=params)
 
 
-class Whole:
-    """A connection on which the whole request has arrived."""
-
-    request_complete = True
-
-
-def sending(body: bytes) -> Receive:
-    """What a server gives an application to read the body with."""
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
+def handlers(routes: OwnRoutes) -> list[RouteHandler]:
+    """What answers each of the routes, by its first method."""
+    return [next(iter(methods.values())) for methods in routes.values()]
 
 
-async def ask(route: HttpRoute, head: dict[str, Any] | None = None, body: bytes = b"") -> Response:
+class Answer:
+    """What was written, taken apart."""
+
+    def __init__(self, written: bytes) -> None:
+        head, _, self.body = written.partition(b"\r\n\r\n")
+        status, *lines = head.decode("latin-1").split("\r\n")
+        self.status_code = int(status.split(" ")[1])
+        self.headers = dict(line.split(": ", 1) for line in lines)
+
+
+async def ask(handler: RouteHandler, request: Request | None = None) -> Answer:
     """What the route answers. What it refuses is raised, as GatewayError, for the dispatcher to write."""
-    answer = await route.endpoint(Request(head or scope(), sending(body)))
-    assert isinstance(answer, Response)
-    return answer
+    request = request or sent()
+    await handler(request, client_of(request))
+    return Answer(request.connection.written)  # type: ignore[attr-defined]

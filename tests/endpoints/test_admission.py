@@ -13,17 +13,18 @@ from gateway.core.types import VirtualKey
 from gateway.endpoints.admission import RECHECK_AFTER, is_sdk_retry
 from tests.exchange.scripted import now, play
 from tests.exchange.stage import BACKUP, PIAPI, Stage
+from tests.heads import request_of
 
-from .gateway import Keys, admission, scope
+from .gateway import Keys, admission, sent
 
 
 class TestTheKey:
     def test_that_is_not_known_is_refused(self) -> None:
         async def story() -> None:
             door, _ = admission(Stage())
-            assert door.authenticate(scope("alice")).name == "alice"
+            assert door.authenticate(sent("alice")).name == "alice"
             with pytest.raises(GatewayError) as refused:
-                door.authenticate(scope("mallory"))
+                door.authenticate(sent("mallory"))
             assert refused.value.status == 401
 
         play(story)
@@ -35,15 +36,17 @@ class TestTheKey:
         async def story() -> None:
             stage = Stage()
             door, keys = admission(stage)
-            key, began = door.authenticate(scope()), now()
+            request = sent()
+            request.began = now()
+            key = door.authenticate(request)
             keys.keys.clear()
             await asyncio.sleep(seconds)
             if refused:
                 with pytest.raises(GatewayError) as error:
-                    door.recheck(scope(), key, began)
+                    door.recheck(request, key)
                 assert error.value.status == 401
             else:
-                assert door.recheck(scope(), key, began) is key
+                assert door.recheck(request, key) is key
 
         play(story)
 
@@ -51,10 +54,12 @@ class TestTheKey:
         async def story() -> None:
             stage = Stage()
             door, keys = admission(stage)
-            key, began = door.authenticate(scope()), now()
+            request = sent()
+            request.began = now()
+            key = door.authenticate(request)
             keys.keys["alice"] = VirtualKey("alice", rpm=1)
             await asyncio.sleep(1)
-            assert door.recheck(scope(), key, began).rpm == 1
+            assert door.recheck(request, key).rpm == 1
 
         play(story)
 
@@ -148,8 +153,8 @@ class TestUnderTheKeysLimits:
     ],
 )
 def test_an_sdks_count_of_retries_is_read_in_every_form(value: bytes, again: bool) -> None:
-    assert is_sdk_retry({"headers": [(b"host", b"a"), (b"x-stainless-retry-count", value)]}) is again
+    assert is_sdk_retry(request_of([(b"host", b"a"), (b"x-stainless-retry-count", value)])) is again
 
 
 def test_a_client_that_counts_nothing_does_not_retry() -> None:
-    assert not is_sdk_retry({"headers": [(b"host", b"a")]})
+    assert not is_sdk_retry(request_of([(b"host", b"a")]))

@@ -11,6 +11,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
 from gateway.endpoints.auth import ANONYMOUS_KEY, Authenticator
+from tests.heads import request_of
 
 
 def digest(key: bytes) -> bytes:
@@ -88,14 +89,14 @@ def authenticator(keys=KEYS, required=True, clock=None):
     return Authenticator(keys.get, lambda: required, AuthThrottle(), clock or Clock())
 
 
-def scope(headers, address="192.0.2.1"):
-    return {"type": "http", "headers": [(b"host", b"a"), *headers], "client": (address, 50_000)}
+def sent(headers, address="192.0.2.1"):
+    return request_of([(b"host", b"a"), *headers], address=address)
 
 
 def refusal(found: Authenticator, headers, address="192.0.2.1"):
     """How a request is refused: status and body."""
     with pytest.raises(GatewayError) as caught:
-        found.authenticate(scope(headers, address))
+        found.authenticate(sent(headers, address))
     return caught.value.status, caught.value.body()
 
 
@@ -105,7 +106,7 @@ MISSING = refusal(authenticator({}), [])
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize(("headers", "who"), GOOD)
 def test_a_known_key_is_its_owner_however_it_is_sent(headers, who, required):
-    assert authenticator(required=required).authenticate(scope(headers)) is who
+    assert authenticator(required=required).authenticate(sent(headers)) is who
 
 
 @pytest.mark.parametrize("headers", BAD)
@@ -119,7 +120,7 @@ def test_while_authentication_is_off_an_unknown_sender_is_anonymous(headers):
     """The SDKs cannot be used without some key, so one that nobody knows must do no harm."""
     off = authenticator(required=False)
     for _ in range(50):
-        assert off.authenticate(scope(headers)) is ANONYMOUS_KEY
+        assert off.authenticate(sent(headers)) is ANONYMOUS_KEY
     assert (off.failures, off.throttled) == (0, 0)
     assert ANONYMOUS_KEY.models == ("*",)
 
@@ -159,17 +160,17 @@ def test_a_valid_key_passes_however_many_failed_at_its_address(before):
     """One forgotten program with an old key must not lock out its whole office."""
     door = authenticator()
     for _ in range(before):
-        assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+        assert door.authenticate(sent([bearer(b"sk-alice")])) is ALICE
     for number in range(30):
         refusal(door, [bearer(b"guess %d" % number)])
-        assert door.authenticate(scope([bearer(b"sk-alice")])) is ALICE
+        assert door.authenticate(sent([bearer(b"sk-alice")])) is ALICE
     assert (door.failures, door.throttled) == (30, 20), "and its passing makes nobody's failures forgotten"
 
 
 def test_a_key_that_is_revoked_fails_like_any_other():
     keys = dict(KEYS)
     door = authenticator(keys)
-    assert door.authenticate(scope([bearer(b"sk-bob")])) is BOB
+    assert door.authenticate(sent([bearer(b"sk-bob")])) is BOB
     for number in range(10):
         refusal(door, [bearer(b"guess %d" % number)])
     del keys[BOB.digest]
@@ -181,14 +182,14 @@ def test_a_probe_that_sends_no_key_locks_nobody_out():
     for _ in range(30):
         assert refusal(door, []) == MISSING
         assert refusal(door, [(b"authorization", b"Basic c2s6")]) == MISSING
-    assert door.authenticate(scope([bearer(b"sk-bob")])) is BOB
+    assert door.authenticate(sent([bearer(b"sk-bob")])) is BOB
     assert (door.failures, door.throttled) == (60, 0)
 
 
 def test_a_client_without_an_address_is_one_like_any_other():
     """As behind a Unix socket."""
     door = authenticator()
-    assert door.authenticate({**scope([bearer(b"sk-bob")]), "client": None}) is BOB
+    assert door.authenticate(sent([bearer(b"sk-bob")], None)) is BOB
 
 
 def bearer(key: bytes):

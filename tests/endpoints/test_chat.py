@@ -11,7 +11,8 @@ import pytest
 
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.types import Price, Rewrites, Target, VirtualKey
-from gateway.endpoints.chat import ChatEndpoint, ChatOperation
+from gateway.endpoints.chat import ChatEndpoint
+from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.images.operation import ImageOperation
 from gateway.wire.chat_request import parse_chat_request
 from tests.core.images.flux_orders import DEV, wish
@@ -20,7 +21,7 @@ from tests.exchange.scripted import Response, play
 from tests.exchange.stage import CHAT, CHAT_ELSEWHERE, PIAPI, Stage, paid
 from tests.images.orders import FLUX, Presenter, desk
 
-from .gateway import admission, scope, sending
+from .gateway import admission, sent
 
 ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "a bear"}]}
 STREAM = ((b"content-type", b"text/event-stream"),)
@@ -38,7 +39,7 @@ async def chat(stage: Stage, **fields: Any) -> Client:
     stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
     door, _ = admission(stage)
     endpoint = ChatEndpoint(door, lambda: desk({"gpt-4o": DEV} if stage.route.targets[0] is FLUX else {}))
-    await endpoint(scope(), sending(orjson.dumps({**ASKED, **fields})), cast("Any", stage.client))
+    await endpoint(sent(body=orjson.dumps({**ASKED, **fields})), stage.client)
     return stage.client
 
 
@@ -166,9 +167,15 @@ def test_a_model_must_be_there_and_allowed(model: str, models: str, status: int)
     play(story)
 
 
-def operation(images: ImageOperation | None = None, max_output: int | None = None, **fields: Any) -> ChatOperation:
-    request = parse_chat_request({**ASKED, **fields})
-    return ChatOperation(request, 400, len, Clock(), lambda data: data, images=images, max_output=max_output)
+def operation(
+    images: ImageOperation | None = None, max_output: int | None = None, context: int | None = None, **fields: Any
+) -> ChatOperation:
+    request = parse_chat_request({**ASKED, **fields}, 400)
+    work = ChatWork(request, len, Clock(), lambda data: data, max_output=max_output, context=context)
+    asked = ChatOperation(work)
+    if images is not None:
+        asked.offer_images(images)
+    return asked
 
 
 class TestWhatAChatMayCost:
@@ -244,7 +251,7 @@ class TestWhatAChatMayCost:
 
     def test_is_of_the_whole_window_where_something_is_fetched(self) -> None:
         def bound(**fields: Any) -> int:
-            asked = replace(operation(max_output=600, max_tokens=1, **fields), context=128_000)
+            asked = operation(max_output=600, context=128_000, max_tokens=1, **fields)
             found = asked.cost_bound(TOKEN, exact=True)
             assert found is not None
             return found
@@ -263,7 +270,7 @@ class TestWhatAChatMayCost:
 
     def test_its_input_is_counted_once_however_many_attempts_ask(self) -> None:
         counted: list[str] = []
-        asked = operation()
+        asked = operation().chat
         asked.count = lambda text: counted.append(text) or len(text)  # type: ignore[func-returns-value]
         assert asked.input_tokens() == asked.input_tokens()
         assert counted.count("a bear") == 1

@@ -8,12 +8,12 @@ import pytest
 
 from gateway.endpoints.health import health_routes
 
-from .gateway import ask
+from .gateway import ask, handlers
 
 
 @pytest.mark.parametrize("reasons", [[], ["draining"], ["draining", "the ledger cannot be written"]])
 async def test_the_two_answers(reasons: list[str]) -> None:
-    healthz, readyz = health_routes(lambda: reasons)
+    healthz, readyz = handlers(health_routes(lambda: reasons))
     alive, ready = await ask(healthz), await ask(readyz)
     assert (alive.status_code, json.loads(alive.body)) == (200, {"status": "ok"})
     assert ready.status_code == (503 if reasons else 200)

@@ -42,7 +42,7 @@ async def client(serve, connect):
     def crashed(request_id: str, error: Exception) -> None:
         print(f"{request_id}: {error!r}")
 
-    client = await connect(await serve(Dispatch({}, kept_image_routes(opened), crashed)))
+    client = await connect(await serve(Dispatch(kept_image_routes(opened), [], crashed)))
     client.asked = asked
     return client
 

@@ -20,7 +20,7 @@ from tests.images.orders import CHAT as IMAGE_CHAT
 from tests.images.orders import FLUX, IMAGES, desk
 from tests.translate.images import BLACK, as_base64
 
-from .gateway import admission, scope, sending
+from .gateway import admission, sent
 
 GENERATIONS, EDITS = "/v1/images/generations", "/v1/images/edits"
 JSON = ((b"content-type", b"application/json"),)
@@ -45,7 +45,7 @@ def form(image: bytes = BLACK, **fields: str) -> bytes:
 async def order(stage: Stage, body: bytes, path: str = GENERATIONS, headers: Any = ()) -> Client:
     stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
     door, _ = admission(stage)
-    await ImagesEndpoint(door, lambda: desk({}), path)(scope(headers=headers), sending(body), cast("Any", stage.client))
+    await ImagesEndpoint(door, lambda: desk({}), path)(sent(headers=headers, body=body), stage.client)
     return stage.client
 
 

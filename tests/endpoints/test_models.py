@@ -15,7 +15,7 @@ from gateway.core.types import Route, Target, VirtualKey
 from gateway.endpoints.models import model_routes
 from tests.exchange.stage import BACKUP, PIAPI
 
-from .gateway import Keys, ask, scope
+from .gateway import Keys, ask, handlers, sent
 
 ROUTES = RouteTable(
     [
@@ -31,7 +31,7 @@ def routes(*models: str, budget: bool = False) -> list[Any]:
     """For Alice, who may use these models, of those with a price if she has a budget."""
     keys = Keys(VirtualKey("alice", models=models or ("*",)))
     listing = ModelListing(ROUTES, NOTHING_LISTED, 0)
-    return model_routes(lambda: keys, lambda: listing, lambda key: budget)  # type: ignore[arg-type,return-value]
+    return handlers(model_routes(lambda: keys, lambda: listing, lambda key: budget))  # type: ignore[arg-type,return-value]
 
 
 async def listed(*models: str) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ async def test_lists_only_what_the_key_may_use(models: list[str], seen: list[str
     ],
 )
 async def test_shows_one_model(model: str, owner: str) -> None:
-    document = json.loads((await ask(routes()[1], scope(model=model))).body)
+    document = json.loads((await ask(routes()[1], sent(model=model))).body)
     assert (document["id"], document["owned_by"]) == (model, owner)
 
 
@@ -76,7 +76,7 @@ async def test_a_key_with_a_budget_is_shown_what_it_may_use() -> None:
     whole, one = routes(budget=True)
     assert json.loads((await ask(whole)).body)["data"] == []
     with pytest.raises(GatewayError) as refused:
-        await ask(one, scope(model="gpt-4o"))
+        await ask(one, sent(model="gpt-4o"))
     assert refused.value.status == 404
 
 
@@ -86,12 +86,12 @@ async def test_a_key_with_a_budget_is_shown_what_it_may_use() -> None:
 )
 async def test_a_model_that_the_key_may_not_use_is_not_there(models: str, model: str) -> None:
     with pytest.raises(GatewayError) as refused:
-        await ask(routes(models)[1], scope(model=model))
+        await ask(routes(models)[1], sent(model=model))
     assert (refused.value.status, refused.value.code) == (404, "model_not_found")
 
 
 @pytest.mark.parametrize("which", [0, 1])
 async def test_asks_for_a_key(which: int) -> None:
     with pytest.raises(GatewayError) as refused:
-        await ask(routes()[which], scope("mallory", model="gpt-4o"))
+        await ask(routes()[which], sent("mallory", model="gpt-4o"))
     assert refused.value.status == 401

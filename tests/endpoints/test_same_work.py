@@ -23,8 +23,10 @@ from gateway.core.types import VirtualKey
 from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.webhooks import webhook_routes
+from tests.heads import request_of
 
-from .gateway import ask, scope
+from .gateway import ask, handlers
+from .gateway import sent as request_with
 
 ROOT = Path(gateway.__file__).parent
 SECRET_WORDS = ("secret", "token", "pepper", "admin_key", "password", "signature", "digest", "mac")
@@ -47,10 +49,10 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize("sent", [ADMIN_KEY, ADMIN_KEY[:-1], "a" + ADMIN_KEY[1:], "x", "", ADMIN_KEY + "x", "é"])
 def test_every_guess_of_the_admin_key_is_one_whole_comparison(sent: str, compared: list[tuple[bytes, bytes]]) -> None:
-    door = AdminDoor(lambda: ADMIN_KEY, lambda scope: "192.0.2.1", time.monotonic)
+    door = AdminDoor(lambda: ADMIN_KEY, lambda request: "192.0.2.1", time.monotonic)
     let_in = True
     try:
-        door.enter({"headers": [(b"authorization", f"Bearer {sent}".encode())], "client": ("192.0.2.1", 1)})
+        door.enter(request_of([(b"authorization", f"Bearer {sent}".encode())]))
     except ClientError:
         let_in = False
     assert let_in is (sent == ADMIN_KEY)
@@ -62,10 +64,10 @@ def test_every_guess_of_the_admin_key_is_one_whole_comparison(sent: str, compare
 async def test_every_webhook_is_one_whole_comparison(
     sent: str, token: str, compared: list[tuple[bytes, bytes]]
 ) -> None:
-    [route] = webhook_routes(lambda: "s3cret", lambda waiting: waiting == "token", lambda _: True)
+    [route] = handlers(webhook_routes(lambda: "s3cret", lambda waiting: waiting == "token", lambda _: True))
     refused = False
     try:
-        await ask(route, scope(headers=[(b"x-webhook-secret", sent.encode())], token=token))
+        await ask(route, request_with(headers=[(b"x-webhook-secret", sent.encode())], token=token))
     except ClientError:
         refused = True
     assert refused is not (sent == "s3cret" and token == "token")
@@ -93,7 +95,7 @@ def test_every_virtual_key_is_hashed_and_looked_up_once(change: str) -> None:
     headers = [(b"authorization", scheme + sent)]
     refused = False
     try:
-        door.authenticate({"type": "http", "headers": headers, "client": ("192.0.2.1", 1)})
+        door.authenticate(request_of(headers))
     except GatewayError:
         refused = True
     assert refused is (change != "")
@@ -138,9 +140,10 @@ def test_near_and_far_guesses_take_equally_long() -> None:
     spent: dict[bytes, list[int]] = {near: [], far: []}
     for number in range(4000):
         for sent in (near, far) if number % 2 else (far, near):
+            request = request_of([(b"authorization", b"Bearer " + sent)], address=None)
             began = time.perf_counter_ns()
             try:
-                door.authenticate({"type": "http", "headers": [(b"authorization", b"Bearer " + sent)], "client": None})
+                door.authenticate(request)
             except GatewayError:
                 spent[sent].append(time.perf_counter_ns() - began)
     one, other = (statistics.median(times) for times in spent.values())

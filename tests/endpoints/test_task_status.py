@@ -14,7 +14,7 @@ from tests.exchange.scripted import Response as UpstreamAnswer
 from tests.exchange.scripted import play
 from tests.exchange.stage import ALICE, PIAPI, REFUSED, Stage, paid
 
-from .gateway import Keys, admission, ask, scope
+from .gateway import Keys, admission, ask, handlers, sent
 
 FOUND = b'{"code":200,"data":{"task_id":"task-1","status":"pending"},"message":"success"}'
 OF_ALICE = TaskRecord("task-1", "piapi", "first", "exchange-1", "alice", "gpt-4o", 0)
@@ -35,9 +35,9 @@ async def asked(*answers: Any, name: str = "alice", task: str = "task-1", key: V
     stage = Stage(*answers, targets=[paid("task")], key=key)
     stage.services.ledger = Tasks()  # type: ignore[assignment]
     door, _ = admission(stage, Keys(key, VirtualKey("bob")))
-    [route] = read_task_routes(door, lambda: {"piapi": PIAPI})
-    assert route.path == TASK_STATUS_PATH
-    return await ask(route, scope(name, id=task)), stage
+    routes = read_task_routes(door, lambda: {"piapi": PIAPI})
+    assert list(routes) == [TASK_STATUS_PATH]
+    return await ask(handlers(routes)[0], sent(name, id=task)), stage
 
 
 def test_the_owner_gets_the_upstreams_own_words() -> None:

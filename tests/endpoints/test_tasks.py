@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 import orjson
 import pytest
@@ -16,7 +16,7 @@ from tests.exchange.scripted import Response, now, play
 from tests.exchange.stage import BACKUP, CENT, CHAT, HOST, PIAPI, Stage, paid
 from tests.images.orders import tools
 
-from .gateway import admission, scope, sending
+from .gateway import admission, sent
 
 ORDER = {"model": "gpt-4o", "task_type": "txt2img", "input": {"prompt": "a bear", "batch_size": 2}}
 """The stage's only route is called gpt-4o; here it leads to a task."""
@@ -36,7 +36,7 @@ async def created(stage: Stage, order: dict[str, Any], upstreams: tuple[Any, ...
     """What the client is told of its order."""
     door, _ = admission(stage)
     endpoint = CreateTask(door, lambda: tools(), lambda: {upstream.name: upstream for upstream in upstreams})
-    await endpoint(scope(), sending(orjson.dumps(order)), cast("Any", stage.client))
+    await endpoint(sent(body=orjson.dumps(order)), stage.client)
     return stage.client
 
 

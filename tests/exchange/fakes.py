@@ -3,73 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.errors import OPENAI_ERRORS, ErrorForm, GatewayError
+from gateway.core.errors import GatewayError
+from gateway.core.exchange_record import ExchangeRecord
+from gateway.core.headers import Headers
 from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
-from gateway.exchange.delivery import Headers
+from gateway.server.client import Client as RealClient
 from gateway.stores.base import Held, Intent, Settlement, TaskRecord
 from gateway.telemetry.redaction import Redactor
+from gateway.telemetry.request_line import request_fields
 from tests.exchange.scripted import now
+from tests.heads import request_of
 
 
-@dataclass
-class Client:
+class Client(RealClient):
     """A client that writes down what it is sent, and when. ``takes``: the seconds it needs for each piece."""
 
-    takes: float = 0.0
-    request_id: str = "req-1"
-    host: str | None = None
-    stalled: bool = False
-    started: bool = False
-    gone: bool = False
-    aborted: bool = False
-    finished: bool = False
-    status: int | None = None
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    body: bytes = b""
-    got: list[tuple[float, bytes]] = field(default_factory=list)
-    told: GatewayError | None = None
-    error_form: ErrorForm = OPENAI_ERRORS
-    _on_gone: Callable[[], None] | None = None
+    def __init__(self, takes: float = 0.0) -> None:
+        super().__init__(request_of(), keep_alive=True)
+        self.takes = takes
+        self.aborted = False
+        self.headers: dict[bytes, bytes] = {}
+        self.got: list[tuple[float, bytes]] = []
+        self.told: GatewayError | None = None
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(piece for _, piece in self.got)
 
     def leave(self, *, stalled: bool = False) -> None:
         """The connection breaks."""
-        self.gone, self.stalled = True, stalled
-        if self._on_gone is not None:
-            self._on_gone()
+        self.left(stalled=stalled)
 
-    def watch(self, on_gone: Callable[[], None]) -> None:
-        self._on_gone = on_gone
-
-    async def start(self, status: int, headers: Headers, *, body_follows: bool = False) -> None:
-        assert not self.started, "a second head"
-        if self.gone:
-            return
-        self.started, self.status, self.headers = True, status, dict(headers)
-
-    async def write(self, data: bytes) -> None:
-        assert self.started or self.gone, "a body before its head"
-        await asyncio.sleep(self.takes)
-        self.write_now(data)
-
-    def write_now(self, data: bytes) -> bool:
-        if self.gone:
-            return False
-        self.got.append((now(), data))
-        self.body += data
-        return True
-
-    async def finish(self) -> None:
-        self.finished = True
+    def abort(self) -> None:
+        self.aborted = True
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        await self.start(status, headers)
-        await self.write(body)
-        await self.finish()
+        await super().respond(status, headers, body)
+        await asyncio.sleep(self.takes)
+        if not self.gone:
+            self.got.append((now(), body))
 
     async def error(self, error: GatewayError, headers: Headers = ()) -> None:
         self.told = error
@@ -80,8 +57,24 @@ class Client:
         self.told = error
         await self.finish()
 
-    def abort(self) -> None:
-        self.aborted = True
+    async def write(self, data: bytes) -> None:
+        await asyncio.sleep(self.takes)
+        await super().write(data)
+
+    def write_now(self, data: bytes) -> bool:
+        taken = super().write_now(data)
+        if taken and not self.gone:
+            self.got.append((now(), data))
+        return taken
+
+    def _begin(self, status: int, headers: Headers, framing: bytes, default: bytes) -> bytes:
+        self.headers = {**({b"content-type": b"application/json"} if default else {}), **dict(headers)}
+        return super()._begin(status, headers, framing, default)
+
+    def _put(self, data: bytes, head: bytes = b"") -> None:
+        super()._put(data, head)
+        if not self.gone:
+            self.got.append((now(), data))
 
 
 @dataclass
@@ -147,6 +140,9 @@ class Log:
         self.lines.append((event, fields))
 
     debug = warning = error = info
+
+    def request(self, record: ExchangeRecord) -> None:
+        self.info("request", **request_fields(record))
 
     def of(self, event: str) -> list[dict[str, Any]]:
         return [fields for name, fields in self.lines if name == event]

@@ -9,13 +9,14 @@ from typing import Any
 
 from gateway.core.billing_terms import USUAL_TERMS
 from gateway.core.errors import ResultUnavailable, TransportError
+from gateway.core.headers import Headers
 from gateway.core.routing.health import Ticket
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
 from gateway.exchange.attempt import Attempt
 from gateway.runtime.interruption import Interrupter
-from gateway.runtime.tasks import TrackedTasks
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Send, Stalled
+from gateway.wire.answer_head import Head
 from tests.virtual_time import VirtualTime
 
 TIMES = Timeouts(connect=5, head=30, content=60, idle=60)
@@ -44,8 +45,13 @@ class Response:
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
     closed_at: float | None = None
+    lingers: float = 0.0
     bytes_received: int = 0
     _taken: int = 0
+
+    @property
+    def head(self) -> Head:
+        return Head(self.status, self.headers)
 
     @property
     def complete(self) -> bool:
@@ -72,9 +78,9 @@ class Response:
         while taker(data := await self.receive()) and data:
             pass
 
-    def close(self) -> None:
+    def close(self, linger: float = 0.0) -> None:
         if self.closed_at is None:
-            self.closed_at = now()
+            self.closed_at, self.lingers = now(), linger
 
 
 @dataclass
@@ -171,12 +177,14 @@ class Talk:
     stated_cost: int | None = None
     task_id: str | None = None
     note: str | None = None
+    content_type: bytes | None = None
+    headers: Headers = ()
     terms = USUAL_TERMS
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self.progress = 0
-        self.heavy = False
+        self.heavy = self.counts_slowly = False
         self.heard: list[tuple[float, bytes]] = []
         self.closed = False
 
@@ -231,7 +239,6 @@ class Parts:
     """What an attempt uses of the gateway."""
 
     pool: Any
-    tasks: TrackedTasks
     clock: Clock = field(default_factory=Clock)
 
 
@@ -252,10 +259,7 @@ def attempt(
     return Attempt(
         AttemptPlan(target, endpoint, credential, True, 1, 0, False, Ticket(endpoint, "gpt-4o", 0.0)),
         others.get("talk") or Talk(script),
-        Parts(
-            others.get("pool") or Pool(list(responses)),
-            others.get("tasks", TrackedTasks(no_errors)),
-        ),
+        Parts(others.get("pool") or Pool(list(responses))),
         sink=others.get("sink") or Sink(),
         interrupter=others.get("interrupter") or Interrupter(),
         deadline=deadline,

@@ -124,6 +124,7 @@ class Order:
     tokens: int = 0
     route: str = PATH
     notes: Sequence[str] = ()
+    bare: bool = False
 
     @property
     def prepares(self) -> bool:

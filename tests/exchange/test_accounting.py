@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.exchange_record import AttemptRecord, BookedPrice, ExchangeRecord
 from gateway.core.pricing.price_list import PriceList
 from gateway.core.routing.health import Ticket
 from gateway.core.routing.route_table import AttemptPlan, Failover
@@ -16,8 +17,8 @@ from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Rout
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.stores.records import AttemptRecord, BookedPrice, Settlement
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_line import request_fields
 from gateway.telemetry.series import LabelSpace
 
 CHAT = "/v1/chat/completions"
@@ -39,7 +40,7 @@ class Observers:
     """Stands for the services; keeps what the ledger and the log are told. ``now``: seconds, moved by the tests."""
 
     now: float = 50.0
-    settled: list[Settlement] = field(default_factory=list)
+    settled: list[ExchangeRecord] = field(default_factory=list)
     lines: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     metrics: Metrics = field(
         default_factory=lambda: Metrics(
@@ -66,11 +67,14 @@ class Observers:
     log = clock = snapshot = ledger
     prices = PriceList()
 
-    def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: ExchangeRecord) -> None:
         self.settled.append(settlement)
 
     def info(self, event: str, **fields: Any) -> None:
         self.lines.append(("info", event, fields))
+
+    def request(self, record: ExchangeRecord) -> None:
+        self.info("request", **request_fields(record))
 
     def warning(self, event: str, **fields: Any) -> None:
         self.lines.append(("warning", event, fields))
@@ -168,23 +172,25 @@ class TestARequestThatGoesWell:
         tried(account, told, talk=Talk(Usage(1000, 400, 10)), driven=Driven(waited=1.5))
         assert account.settle(200) == b"0.00102"
         [settled] = told.settled
-        assert settled == Settlement(
-            id="exchange-1",
-            at_ns=1_700_000_052_000_000_000,
+        assert settled == ExchangeRecord(
+            "exchange-1",
+            key="alice",
+            team="growth",
+            route=CHAT,
+            model="gpt-4o",
+            request_id="req-1",
+            settled_ns=1_700_000_052_000_000_000,
             state="settled",
             upstream="piapi",
             endpoint=HOST.url,
             credential="first",
-            attempts=(AttemptRecord("piapi", HOST.url, "first", "ok", 4, 1_020_000, "billed"),),
-            input_tokens=1000,
-            cached_input_tokens=400,
-            output_tokens=10,
-            images=0,
+            attempts=[AttemptRecord("piapi", HOST.url, "first", "ok", 4, 1_020_000, "billed")],
+            usage=Usage(1000, 400, 10),
             charged=1_020_000,
             upstream_cost=1_020_000,
             confidence="measured",
             status=200,
-            price=BookedPrice("piapi", "gpt-4o", '{"input":1,"output":2}'),
+            booked=BookedPrice("piapi", "gpt-4o", '{"input":1,"output":2}'),
         )
         assert told.figure("gateway_requests_total", key="alice", status="200", upstream="piapi") == 1
         assert told.figure("gateway_cost_usd_total", key="alice", team="growth") == 0.00102
@@ -256,7 +262,7 @@ class TestAMistakeOfOursWhileBooking:
         if request.param == "counting":
             return Talk(breaks=True)
 
-        def book(_: Any) -> Any:
+        def book(*_: Any) -> Any:
             raise Mistake
 
         monkeypatch.setattr("gateway.exchange.accounting.settle_charges", book)
@@ -315,3 +321,32 @@ async def test_an_intent_says_whether_it_may_cost_by_the_piece(told: Observers) 
         intent = account.intent(7)
         assert (intent.paid, intent.id, intent.key, intent.team) == (paid, "exchange-1", "alice", "growth")
         assert (intent.at_ns, intent.reserved) == (7, 0)
+
+
+async def test_what_is_handed_over_is_plain_and_holds_no_secret(account: Account, told: Observers) -> None:
+    tried(account, told, Outcome("upstream_5xx", Phase.UNKNOWN, 500))
+    tried(account, told, None, Talk(Usage(1000, 0, 10)))
+    account.settle(500)
+    [settled] = told.settled
+    assert [(one.work, one.driver) for one in settled.attempts] == [(None, None)] * 2
+    assert "the-key-itself" not in repr(settled)
+
+
+async def test_attempts_side_by_side_end_in_any_order(account: Account, told: Observers) -> None:
+    plan = AttemptPlan(BILLED, HOST, FIRST, True, 1, 0, False, Ticket(HOST, "gpt-4o", 0.0))
+    first, second = cast("Attempt", Driven(waited=0.5)), cast("Attempt", Driven(waited=0.25))
+    for number, attempt in enumerate((first, second)):
+        account.begin(plan, cast("Any", Talk(Usage(1000, 0, 10))), attempt, number)
+    assert account.sent
+    account.end(first, OK, ())
+    account.end(second, Outcome("upstream_5xx", Phase.REJECTED, 500), ())
+    account.settle(200)
+    assert [(one.outcome, one.waited) for one in told.settled[0].attempts] == [("ok", 0.5), ("upstream_5xx", 0.25)]
+
+
+async def test_a_charge_told_early_is_what_is_booked_and_leaves_the_outcome_open(
+    account: Account, told: Observers
+) -> None:
+    tried(account, told, None, Talk(Usage(1000, 0, 10)))
+    assert account.charge_of(0) == "0.00102"
+    assert account.record.attempts[0].outcome == OUR_MISTAKE.slug

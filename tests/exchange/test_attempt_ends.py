@@ -12,8 +12,8 @@ from gateway.core.errors import TransportError
 from gateway.core.types import Outcome, Phase
 from gateway.exchange.attempt import LINGER, Attempt
 from gateway.runtime.interruption import Interrupter
-from gateway.runtime.tasks import TrackedTasks
-from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Head, Send, Sleep
+from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Send, Sleep
+from gateway.wire.answer_head import Head
 from tests.exchange.scripted import (
     NEVER,
     OK,
@@ -25,31 +25,14 @@ from tests.exchange.scripted import (
     attempt,
     emitting,
     ends,
-    every,
-    no_errors,
     now,
     play,
 )
 
 
 class TestWhatIsLeftBehind:
-    def test_an_answer_that_is_complete_gives_its_connection_back_at_once(self) -> None:
-        async def story() -> None:
-            response = Response([(1, b"word")], end=1)
-            tasks = TrackedTasks(no_errors)
-            await attempt(emitting, response, tasks=tasks).run()
-            assert (response.closed_at, len(tasks)) == (1, 0)
-
-        play(story)
-
-    @pytest.mark.parametrize(("end", "closed"), [(10.4, 10.4), (NEVER, 10 + LINGER)], ids=["soon", "never"])
-    @pytest.mark.parametrize("comments", [False, True])
-    def test_the_end_of_a_good_answer_is_waited_for_in_the_background(
-        self,
-        end: float,
-        closed: float,
-        comments: bool,
-    ) -> None:
+    @pytest.mark.parametrize("end", [10, NEVER], ids=["complete", "under way"])
+    def test_a_good_answer_lets_its_connection_go_at_once_with_time_to_end(self, end: float) -> None:
         """The client has its answer already; the connection is kept if the end comes soon."""
 
         async def story() -> None:
@@ -58,26 +41,9 @@ class TestWhatIsLeftBehind:
                 yield from talk.hear(Awaiting.CONTENT)
                 return OK
 
-            more = every(0.1, b": more", after=10, until=min(end, 12)) if comments else []
-            response, tasks = Response([(10, b"done"), *more], end=end), TrackedTasks(no_errors)
-            assert await ends(attempt(script, response, tasks=tasks)) == ("ok", 10)
-            assert (response.closed_at, len(tasks)) == (None, 1)
-            await asyncio.sleep(5)
-            assert response.closed_at == pytest.approx(closed)
-            assert len(tasks) == 0
-
-        play(story)
-
-    def test_an_error_while_waiting_for_it_is_ignored(self) -> None:
-        async def story() -> None:
-            def script(talk: Talk) -> Conversing:
-                yield SEND
-                return OK
-
-            response = Response(end=0.5, breaks=TransportError("connection_reset", Phase.ANSWERED, ""))
-            assert await ends(attempt(script, response)) == ("ok", 0)
-            await asyncio.sleep(1)
-            assert response.closed_at == 0.5
+            response = Response([(10, b"done")], end=end)
+            assert await ends(attempt(script, response)) == ("ok", 10)
+            assert (response.closed_at, response.lingers) == (10, LINGER)
 
         play(story)
 
@@ -95,16 +61,16 @@ class TestWhatIsLeftBehind:
                     raise ZeroDivisionError
                 return Outcome("bad_json", Phase.UNKNOWN)
 
-            talk, tasks = Talk(script), TrackedTasks(no_errors)
+            talk = Talk(script)
             response = Response([(1 if how != "leaving" else 20, b"word")])
-            running = attempt(script, response, talk=talk, tasks=tasks, interrupter=interrupter)
+            running = attempt(script, response, talk=talk, interrupter=interrupter)
             if how == "failure":
                 assert not (await running.run()).ok
             else:
                 with pytest.raises(ZeroDivisionError if how == "crash" else Leaving):
                     await running.run()
             assert response.closed_at == now() == (3 if how == "leaving" else 1)
-            assert (talk.closed, len(tasks)) == (True, 0)
+            assert (talk.closed, response.lingers) == (True, 0)
             assert running.sent
 
         play(story)

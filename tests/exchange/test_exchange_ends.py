@@ -109,7 +109,7 @@ class TestTheClientLeaves:
             await serving
             assert now() == 60
             row = stage.ledger.row
-            assert (row.charged, row.images, row.status) == (2 * CENT, 1, 499)
+            assert (row.charged, row.usage.images, row.status) == (2 * CENT, 1, 499)
             assert stage.client.body == b""
 
         play(story)

@@ -29,7 +29,6 @@ from gateway.stores.records import (
     BookedPrice,
     Intent,
     PriceUse,
-    Settlement,
     TaskRecord,
     UnknownExchange,
     UsageRow,
@@ -41,6 +40,7 @@ from gateway.telemetry.redaction import Redactor
 from gateway.telemetry.series import LabelSpace
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
+from tests.stores.makers import settlement
 
 NOW = 1_700_000_000_000_000_000
 HOUR = 3600 * 10**9
@@ -141,7 +141,7 @@ class World:
             "input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0, "images": 0, "charged": 0,
             "upstream_cost": 0, "confidence": "unknown", "status": 504,
         }  # fmt: skip
-        ledger.settle(Settlement(id=id, at_ns=at_ns, **(plain | changes)))
+        ledger.settle(settlement(id, at_ns=at_ns, **(plain | changes)))
         await self.unknown()
 
     async def unknown(self) -> list[UnknownExchange]:

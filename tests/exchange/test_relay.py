@@ -17,7 +17,7 @@ from gateway.runtime.interruption import Interrupter
 from gateway.translate.commands import Stalled
 from tests.exchange.scripted import NEVER, Response, attempt, ends, now, play
 from tests.translate import transcript
-from tests.translate.chat import ASKING, PIECES, STREAM, STREAM_HEAD, conversation
+from tests.translate.chat import ASKING, PIECES, STREAM, STREAM_HEAD, USAGE, chunk, conversation, delta
 
 RESET = TransportError("connection_reset", Phase.ANSWERED, "reset by peer")
 
@@ -89,14 +89,24 @@ def awaited(pieces: list[bytes], end: str, **fields: Any) -> tuple[Any, ...]:
     return b"".join(got), talk.answer, outcome.slug, outcome.phase, talk.usage, talk.progress
 
 
-WORDS = st.sampled_from(
-    ["role", "hello", "world", "escaped", "comment", "finish", "usage", "done", "error", "nonsense"]
-)
+MORE = {
+    **PIECES,
+    "many": PIECES["hello"] + PIECES["world"] * 30,
+    "padded": b"".join(chunk(delta(content=word), obfuscation="aB3" * place) for place, word in enumerate("abc")),
+    "thoughts": b"".join(chunk(delta(reasoning_content=word)) for word in "abc"),
+    "call": chunk(delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}])),
+    "arguments": b"".join(
+        chunk(delta(tool_calls=[{"index": 0, "function": {"arguments": word}}])) for word in ("{", '"a":', "1", "}")
+    ),
+    "usage and more": chunk(delta(content="x"), usage=USAGE),
+    "crlf": (PIECES["hello"] + PIECES["world"] * 3).replace(b"\n\n", b"\r\n\r\n"),
+}
+WORDS = st.sampled_from(sorted({*MORE} - {"none", "ping", "limited", "half", "id", "estimated"}))
 
 
 @st.composite
 def splits(draw: st.DrawFn) -> list[bytes]:
-    data = b"".join(PIECES[word] for word in draw(st.lists(WORDS, min_size=1, max_size=12)))
+    data = b"".join(MORE[word] for word in draw(st.lists(WORDS, min_size=1, max_size=12)))
     cuts = sorted(draw(st.lists(st.integers(1, max(1, len(data) - 1)), max_size=8)))
     return [piece for piece in (data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)) if piece]
 

@@ -207,7 +207,7 @@ class TestInterrupted:
             await asyncio.sleep(3)
             walk.subrequest.interrupt(ClientGone())
             assert isinstance(await running, ClientGone)
-            walk.delivery.abandon()
+            walk.stage.client.release()
 
         play(story)
 

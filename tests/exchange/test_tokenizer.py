@@ -173,3 +173,10 @@ def test_texts_made_to_be_slow_are_counted_all_the_same(loaded, unit):
     """tiktoken alone takes most of a second for a million letters and panics over a million blanks."""
     text = unit * (1_000_000 // len(unit)) + "x"
     assert 0 < loaded.count(text) <= len(text.encode())
+
+
+def test_the_vocabulary_is_held_once(loaded: Tokenizer):
+    """Tiktoken would keep the table beside the encoder that was made of it."""
+    tables = [value for value in vars(loaded._encoding).values() if isinstance(value, dict)]
+    assert tables
+    assert max(map(len, tables)) < 1000

@@ -9,7 +9,6 @@ from typing import Any, cast
 from gateway.core.errors import GatewayError
 from gateway.core.types import Phase, Target
 from gateway.exchange.accounting import Account
-from gateway.exchange.delivery import Delivery
 from gateway.exchange.subrequest import ExchangeContext, Subrequest
 from tests.exchange.scripted import NEVER, Script
 from tests.exchange.stage import Part, Stage, order
@@ -33,8 +32,7 @@ class Walk:
         services = stage.services
         self.account = Account(services, cast("Any", order(script)), stage.route, stage.key, "req-1")
         self.account.reserved = True
-        delivery = Delivery(stage.client, stream=stream, heartbeat=0, headers=lambda: (), tasks=services.tasks)
-        self.delivery = delivery
+        stage.client.hold(stream=stream, heartbeat=0, headers=lambda: ())
         context = ExchangeContext(
             services=services,
             snapshot=services.snapshot,
@@ -42,10 +40,10 @@ class Walk:
             key=stage.key,
             client=stage.client,
             account=self.account,
-            delivery=delivery,
             deadline=deadline,
             sdk_retry=False,
             respond=self._respond,
+            loop=asyncio.get_running_loop(),
             may_cost=may_cost,
         )
         self.subrequest = Subrequest(context, self.part)
@@ -58,7 +56,7 @@ class Walk:
         try:
             return await self.subrequest.run()
         finally:
-            self.delivery.abandon()
+            self.stage.client.release()
 
     def start(self) -> asyncio.Task[GatewayError | None]:
         """Under way, for tests that do something to it."""

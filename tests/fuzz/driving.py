@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Outcome, Phase
-from gateway.translate.commands import Awaiting, Conversation, Emit, Head, Receive, Send, Stalled
+from gateway.translate.commands import Awaiting, Conversation, Emit, Receive, Send, Stalled
+from gateway.wire.answer_head import Head
 from tests.translate.transcript import step_by_step
 
 

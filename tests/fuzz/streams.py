@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.translate.commands import Head
+from gateway.wire.answer_head import Head
 from tests.fuzz.documents import AS_DOCUMENTS, write_document
 from tests.fuzz.drawing import Draw
 from tests.fuzz.driving import Played, drive

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.core.images.types import AttachedFile, ImagesRequest
+from gateway.core.images.task_order import task_body
+from gateway.core.images.types import AttachedFile, ImagesRequest, SourceImage
 from gateway.core.types import Target
 from gateway.images.operation import ImageOperation
 from tests.core.images.flux_orders import ADVANCED, DEV, IMAGE, LINK, MASK, wish
@@ -46,7 +47,7 @@ class TestHowAnOrderIsCut:
     def test_of_flux_by_what_one_task_makes(self) -> None:
         made = operation(wish(n=2), FLUX)
         assert sum(part.images for part in made.parts) == 2
-        assert all(part.orders[DEV].model == DEV for part in made.parts)
+        assert all(part.shared.tasks[DEV].model == DEV for part in made.parts)
 
 
 class TestWhatIsWrongWithAnOrder:
@@ -95,9 +96,11 @@ class TestPreparing:
     async def test_images_reach_the_task_only_then(self) -> None:
         made = operation(wish("variation"), FILL, flux=ADVANCED)
         assert made.prepares
-        assert IMAGE.as_base64() not in repr(made.parts[0].orders[ADVANCED].input)
+        order = made.parts[0].shared.tasks[ADVANCED]
         await made.prepare()
-        assert IMAGE.as_base64() in repr(made.parts[0].orders[ADVANCED].input)
+        assert made.parts[0].shared.tasks[ADVANCED] is order, "it was checked once"
+        assert IMAGE.as_base64() not in repr(order.input)
+        assert IMAGE.as_base64().encode() in task_body(order, 1, None, made.parts[0].shared.pictures)
 
     async def test_a_mask_is_painted_once_for_all_pieces_and_targets(self) -> None:
         renderer = Renderer()
@@ -107,7 +110,7 @@ class TestPreparing:
         await made.prepare()
         assert renderer.painted == 1
         painted = replace(IMAGE, data=IMAGE.data + b"+" + MASK.data).as_base64()
-        assert all(painted in repr(part.orders[ADVANCED].input) for part in made.parts)
+        assert all([*part.shared.pictures.values()] == [painted] for part in made.parts)
 
     async def test_a_mask_that_does_not_fit_is_the_clients_to_know(self) -> None:
         class Strict(Renderer):
@@ -121,5 +124,20 @@ class TestPreparing:
     async def test_a_chat_gets_its_order_as_text(self) -> None:
         made = operation(wish("edit", model="gpt-4o-image"), CHAT)
         await asyncio.wait_for(made.prepare(), 10)
-        document = orjson.loads(made.parts[0].shared[CHAT.model])
+        document = orjson.loads(made.parts[0].shared.bodies[CHAT.model])
         assert document["messages"][0]["content"][0]["image_url"]["url"] == IMAGE.as_url()
+
+    async def test_a_picture_that_is_converted_has_its_own_sides(self) -> None:
+        class Turning(Renderer):
+            async def convert(self, image: SourceImage, param: str) -> SourceImage:
+                return replace(image, content_type="image/png", data=b"turned", width=512, height=1024)
+
+        lying = SourceImage(b"avif", content_type="image/avif", width=1024, height=512)
+        kontext = wish("edit", images=(lying,), flux={"task_type": "kontext"})
+        made = operation(kontext, FILL, renderer=Turning(), flux=ADVANCED)
+        before = made.parts[0].shared.tasks[ADVANCED]
+        await made.prepare()
+        after = made.parts[0].shared.tasks[ADVANCED]
+        assert (before.size, after.size) != (None, None)
+        assert before.size != after.size
+        assert [*made.parts[0].shared.pictures.values()] == [SourceImage(b"turned").as_base64()]

@@ -149,6 +149,15 @@ async def test_the_page_on_pictures_shows_what_its_lines_make(tmp_path: Path) ->
         assert ImageChops.difference(made.convert("RGB"), shown.convert("RGB")).getbbox() is None
 
 
+async def test_the_page_on_the_relayed_routes_works_as_it_stands(tmp_path: Path) -> None:
+    async with a_reader(tmp_path) as reader:
+        finished = await paste_all("docs/routes.md", reader)
+    told = finished[-1].out
+    assert "2 embeddings of 1536 numbers" in told
+    assert "SANDBOX" in told
+    assert (tmp_path / "clone" / "said.wav").read_bytes()[:4] == b"RIFF"
+
+
 def test_the_readme_is_read_in_two_minutes() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 90

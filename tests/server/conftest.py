@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import pytest
-from starlette.types import ASGIApp
 
 from gateway.server.dispatch import Dispatch, RouteHandler
 from gateway.server.limits import ServerLimits
 from gateway.server.listener import RunningServer, start_server
+from gateway.server.state import Application
 from tests.raw_client import RawClient
 
 
@@ -27,7 +27,7 @@ def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Callable[
 
 class Serve(Protocol):
     async def __call__(
-        self, app: ASGIApp, *, cors: Any = None, hostless: Any = None, **limits: Any
+        self, app: Application, *, cors: Any = None, hostless: Any = None, **limits: Any
     ) -> RunningServer: ...
 
 
@@ -36,7 +36,7 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts servers; they are closed at the end, and nothing of them may be left."""
     servers: list[RunningServer] = []
 
-    async def start(app: ASGIApp, *, cors: Any = None, hostless: Any = None, **limits: Any) -> RunningServer:
+    async def start(app: Application, *, cors: Any = None, hostless: Any = None, **limits: Any) -> RunningServer:
         server = await start_server(
             app,
             "127.0.0.1",

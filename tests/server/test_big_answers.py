@@ -6,16 +6,15 @@ import asyncio
 import os
 
 from gateway.runtime.tasks import TrackedTasks
-from gateway.server.cycle import AT_ONCE
-from gateway.server.downstream import Downstream
-from tests.server.test_downstream import endpoint, message
+from gateway.server.client import AT_ONCE, Client
+from tests.server.test_client_over_sockets import endpoint, message
 
 
 async def test_an_answer_of_megabytes_arrives_whole_and_others_have_their_turn(serve, connect) -> None:
     body = os.urandom(9 * AT_ONCE + 7)
     turns = 0
 
-    async def answer(client: Downstream) -> None:
+    async def answer(client: Client) -> None:
         nonlocal turns
         pinging = TrackedTasks(lambda *_: None).spawn(ping(), "ping")
         await client.respond(200, ((b"connection", b"close"),), body)
@@ -37,7 +36,7 @@ async def test_an_answer_of_megabytes_arrives_whole_and_others_have_their_turn(s
 async def test_a_client_that_leaves_in_the_middle_ends_the_answer(serve, connect) -> None:
     ended = asyncio.Event()
 
-    async def answer(client: Downstream) -> None:
+    async def answer(client: Client) -> None:
         await client.respond(200, (), b"a" * (32 << 20))
         ended.set()
 

@@ -9,7 +9,8 @@ import zlib
 import pytest
 
 from gateway.core.limits.body_memory import BodyBudget
-from gateway.server.body import UNCOUNTED, SenderGone, read_body
+from gateway.server.body import UNCOUNTED, read_body
+from gateway.server.request import SenderGone
 from tests.raw_client import message, until
 
 from .conftest import front_door
@@ -31,8 +32,8 @@ async def hurried(serve, connect):
 
 
 def reading(idle, total):
-    async def endpoint(scope, receive, client):
-        body = await read_body(scope, receive, LIMIT, idle=idle, total=total)
+    async def endpoint(request, client):
+        body = await read_body(request, LIMIT, idle=idle, total=total)
         await client.respond(200, (), b"%d" % len(body))
 
     return endpoint
@@ -192,8 +193,8 @@ async def test_a_bomb_takes_no_more_memory_than_a_body(serve, connect):
             held.append(after)
             return super().resize(owner, before, after)
 
-    async def endpoint(scope, receive, client):
-        body = await read_body(scope, receive, limit, budget=Watched(), owner="a")
+    async def endpoint(request, client):
+        body = await read_body(request, limit, budget=Watched(), owner="a")
         await client.respond(200, (), b"%d" % len(body))
 
     client = await connect(await serve(front_door(endpoint)))
@@ -211,14 +212,14 @@ async def test_a_client_that_leaves_before_its_body_is_complete_is_nobody_to_ans
     ended = asyncio.get_running_loop().create_future()
     looking = asyncio.Event()
 
-    async def endpoint(scope, receive, client):
+    async def endpoint(request, client):
         looking.set()
         if when == "before the endpoint looks":
             left = asyncio.Event()
             client.watch(left.set)
             await left.wait()
         try:
-            ended.set_result(await read_body(scope, receive, LIMIT))
+            ended.set_result(await read_body(request, LIMIT))
         except SenderGone as gone:
             ended.set_result(gone)
             raise
@@ -235,9 +236,9 @@ async def accounted(serve):
     """A server whose endpoint reads bodies of the key named by the request's X-API-Key, and the budget for them."""
     budget = BodyBudget(4 * LARGE)
 
-    async def endpoint(scope, receive, client):
-        owner = dict(scope["headers"])[b"x-api-key"].decode()
-        body = await read_body(scope, receive, LARGE, budget=budget, owner=owner)
+    async def endpoint(request, client):
+        owner = request.fields[b"x-api-key"].decode()
+        body = await read_body(request, LARGE, budget=budget, owner=owner)
         await client.respond(200, (), b"%d" % len(body))
 
     return await serve(front_door(endpoint)), budget

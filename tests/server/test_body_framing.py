@@ -6,6 +6,7 @@ import pytest
 
 from gateway.core.errors import GatewayError
 from gateway.server.body_framing import BodyFraming
+from gateway.server.request import Request
 
 from .conftest import front_door
 from .test_protocol import CHUNKED, echo
@@ -22,8 +23,8 @@ FLOODS = {
 @pytest.mark.parametrize("chunk", FLOODS.values(), ids=FLOODS)
 async def test_chunks_that_are_mostly_framing_are_refused_in_the_midst_of_a_segment(serve, connect, monkeypatch, chunk):
     fed = []
-    came = BodyFraming.content_came
-    monkeypatch.setattr(BodyFraming, "content_came", lambda self, size: (fed.append(size), came(self, size))[1])
+    came = Request.feed
+    monkeypatch.setattr(Request, "feed", lambda self, data: (fed.append(data), came(self, data))[1])
     server = await serve(front_door(echo))
     flood, asking = await connect(server), await connect(server)
     await flood.send(CHUNKED + chunk * (SEGMENT // len(chunk)))
@@ -74,9 +75,9 @@ def test_another_body_begins_at_nothing():
         framing.chunk_came()
     with pytest.raises(GatewayError, match="more framing than content"):
         framing.chunk_came()
-    framing.begin()
+    framing = BodyFraming(allowance=100)
     framing.chunk_came()
     assert not framing.too_much_after(100, 0)
     assert framing.too_much_after(1, 0)
-    framing.content_came(1)
+    framing.content += 1
     assert not framing.too_much_after(1_000, 0)

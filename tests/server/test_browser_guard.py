@@ -8,6 +8,7 @@ from gateway.core.errors import ClientError
 from gateway.endpoints.health import health_routes
 from gateway.server.browser_guard import AdminGuard, BrowserGuard, refuse_pages
 from gateway.server.dispatch import Dispatch
+from tests.heads import request_of
 from tests.raw_client import Answer, RawClient
 
 JSON = (b"content-type", b"application/json")
@@ -120,14 +121,18 @@ class Shop:
         self.bought = 0
         guard = BrowserGuard(lambda: self.opened, lambda: ("gateway.example",))
         self.app = Dispatch(
-            {"/v1/chat/completions": {"POST": self.buy}, "/webhooks/secret": {"POST": self.buy}},
-            health_routes(list),
+            {
+                "/v1/chat/completions": {"POST": self.buy},
+                "/webhooks/secret": {"POST": self.buy},
+                **health_routes(list),
+            },
+            [],
             lambda *_: None,
             guard,
             secret=("/webhooks/",),
         )
 
-    async def buy(self, scope, receive, client):
+    async def buy(self, request, client):
         self.bought += 1
         await client.respond(200, (), b"{}")
 
@@ -189,7 +194,7 @@ def admitted(host: bytes, *headers: tuple[bytes, bytes], method: str = "GET", ke
     """What the guard of an admin listener says: 200, or the status of its refusal."""
     guard = AdminGuard(lambda: keyed, loopback, lambda: ("gateway.example",))
     try:
-        guard.check(method, [(b"host", host), *headers])
+        guard.check(request_of([(b"host", host), *headers], method=method))
     except ClientError as error:
         return error.status if error.code == "foreign_origin" else 0
     return 200

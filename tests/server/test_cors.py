@@ -11,6 +11,7 @@ from gateway.core.headers import Header
 from gateway.server.browser_guard import BrowserGuard, refuse_pages
 from gateway.server.cors import EXPOSED, CrossOrigin
 from gateway.server.dispatch import Dispatch
+from tests.heads import request_of
 from tests.raw_client import Answer, RawClient
 from tests.server.test_dispatch import Admission
 
@@ -97,7 +98,7 @@ def test_what_needs_no_preflight_is_taken_from_trusted_pages_only(origin: str, m
 
 def preflight(*more: Header, origin: bytes = b"https://app.example") -> dict[bytes, bytes]:
     asked = [(b"origin", origin), (b"access-control-request-method", b"POST"), *more]
-    granted = pages(opened=False).preflight(asked)
+    granted = pages(opened=False).preflight(request_of(asked))
     assert granted is not None
     return {name: value for name, value in granted if name != b"vary"}
 
@@ -126,8 +127,8 @@ def test_what_is_no_list_of_headers_is_not_repeated(wanted: bytes) -> None:
 
 def test_options_without_a_page_or_its_method_is_no_preflight() -> None:
     cors = pages(opened=True)
-    assert cors.preflight([(b"origin", b"https://evil.example")]) is None
-    assert cors.preflight([(b"access-control-request-method", b"POST")]) is None
+    assert cors.preflight(request_of([(b"origin", b"https://evil.example")])) is None
+    assert cors.preflight(request_of([(b"access-control-request-method", b"POST")])) is None
 
 
 class Shop(Admission):
@@ -138,8 +139,7 @@ class Shop(Admission):
         self.opened = False
         cors = CrossOrigin(lambda: self.opened, lambda: LISTED)
         guard = BrowserGuard(lambda: self.opened, tuple, cors)
-        hot = {"/v1/chat/completions": {"POST": self.chat}}
-        self.app = Dispatch(hot, self.routes, lambda *_: None, guard, cors)
+        self.app = Dispatch(self.own, self.cold_routes, lambda *_: None, guard, cors)
         self.cors = cors
 
 

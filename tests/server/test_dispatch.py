@@ -45,18 +45,19 @@ class Admission:
         self.reasons: list[str] = []
         keys = {key.digest: key for key in (ALICE, FLUX_ONLY)}
         self.authenticator = Authenticator(keys.get, lambda: True, AuthThrottle(), lambda: 0.0)
-        self.routes = [
-            *health_routes(lambda: self.reasons),
-            *model_routes(lambda: self.authenticator, lambda: LISTING, lambda _: False),
-            Route("/cold", self.cold, methods=["POST"]),
-        ]
+        self.own = {
+            "/v1/chat/completions": {"POST": self.chat},
+            **health_routes(lambda: self.reasons),
+            **model_routes(lambda: self.authenticator, lambda: LISTING, lambda _: False),
+        }
+        self.cold_routes = [Route("/cold", self.cold, methods=["POST"])]
         self.app = Dispatch(
-            {"/v1/chat/completions": {"POST": self.chat}},
-            self.routes,
+            self.own,
+            self.cold_routes,
             lambda request_id, crash: self.crashes.append((request_id, crash)),
         )
 
-    async def chat(self, scope, receive, client):
+    async def chat(self, request, client):
         if "start" in self.before:
             await client.start(200, ((b"content-type", b"text/event-stream"),))
         if "respond" in self.before:

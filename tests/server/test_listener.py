@@ -20,7 +20,7 @@ from tests.raw_client import RawClient, message
 from .conftest import front_door
 
 
-async def hello(scope, receive, client):
+async def hello(request, client):
     await client.respond(200, (), b'"hello"')
 
 
@@ -73,7 +73,7 @@ async def test_a_host_that_is_not_this_machine_is_named(host):
 async def test_closing_waits_for_what_runs_and_lets_go_of_what_idles(connect):
     go_on = asyncio.Event()
 
-    async def endpoint(scope, receive, client):
+    async def endpoint(request, client):
         await client.start(200, ())
         await go_on.wait()
         await client.write(b'"late"')
@@ -97,7 +97,7 @@ async def test_closing_waits_for_what_runs_and_lets_go_of_what_idles(connect):
 async def test_what_outlasts_the_patience_is_cut_and_sees_its_client_leave(connect):
     ended = asyncio.get_running_loop().create_future()
 
-    async def endpoint(scope, receive, client):
+    async def endpoint(request, client):
         gone = asyncio.Event()
         client.watch(gone.set)
         await client.start(200, ())
@@ -125,7 +125,7 @@ async def test_a_server_can_stop_accepting_long_before_it_closes(connect):
 async def test_a_crash_of_the_application_goes_to_the_log():
     """No handler of its own, no raw lines on stderr: one line of ours, with the traceback."""
 
-    async def broken(scope, receive, send):
+    async def broken(request, client):
         raise ZeroDivisionError("oh")
 
     written = io.StringIO()

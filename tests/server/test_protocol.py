@@ -8,11 +8,10 @@ import resource
 import weakref
 
 import pytest
-from starlette.types import Receive, Scope
 
-from gateway.server.body import SenderGone, read_body
-from gateway.server.connection import connection_of
-from gateway.server.downstream import Downstream
+from gateway.server.body import read_body
+from gateway.server.client import Client
+from gateway.server.request import Request, SenderGone
 from tests.raw_client import RawClient, message, until
 
 from .conftest import front_door
@@ -72,10 +71,10 @@ OTHERS = {
 }
 
 
-async def echo(scope: Scope, receive: Receive, client: Downstream) -> None:
+async def echo(request: Request, client: Client) -> None:
     """Answers with what it got, so that a test sees exactly what passed."""
-    body = await read_body(scope, receive, 1 << 20)
-    names = b",".join(name for name, _ in scope["headers"])
+    body = await read_body(request, 1 << 20)
+    names = b",".join(name for name, _ in request.headers)
     await client.respond(200, ((b"content-type", b"text/plain"), (b"x-names", names)), body)
 
 
@@ -83,9 +82,9 @@ async def echo(scope: Scope, receive: Receive, client: Downstream) -> None:
 async def test_a_request_of_two_readings_is_refused_and_what_follows_it_is_never_read(raw, serve, connect):
     answered = []
 
-    async def endpoint(scope, receive, client):
-        await read_body(scope, receive, 1 << 20)
-        answered.append(scope["raw_path"])
+    async def endpoint(request, client):
+        await read_body(request, 1 << 20)
+        answered.append(request.path)
 
     client = await connect(await serve(front_door(endpoint)))
     await client.send(raw + message("GET", "/smuggled"))
@@ -102,10 +101,10 @@ async def test_a_request_of_two_readings_is_refused_and_what_follows_it_is_never
 async def test_a_body_broken_off_by_a_bad_chunk_is_a_client_that_left(serve, connect):
     seen = []
 
-    async def endpoint(scope, receive, client):
+    async def endpoint(request, client):
         client.watch(lambda: seen.append("told"))
         try:
-            await read_body(scope, receive, 1 << 20)
+            await read_body(request, 1 << 20)
         except SenderGone:
             seen.append(f"gone: {client.gone}")
             raise
@@ -264,9 +263,9 @@ async def test_a_request_sent_before_the_last_one_was_answered_is_dropped(serve,
     paths = []
     answer_now = asyncio.Event()
 
-    async def endpoint(scope: Scope, receive: Receive, client: Downstream) -> None:
-        paths.append(scope["query_string"])
-        await read_body(scope, receive, 1 << 20)
+    async def endpoint(request: Request, client: Client) -> None:
+        paths.append(request.query)
+        await read_body(request, 1 << 20)
         await answer_now.wait()
         await client.respond(200, (), b"{}")
 
@@ -386,11 +385,11 @@ async def test_a_flood_of_connections_is_not_even_answered(serve, connect):
     assert (await (await connect(server)).request("POST", "/", b"a")).status == 200
 
 
-async def silent(scope, receive, send):
+async def silent(request, client):
     """Answers nothing."""
 
 
-async def crashing(scope, receive, send):
+async def crashing(request, client):
     raise ZeroDivisionError("oh")
 
 
@@ -410,41 +409,39 @@ async def test_an_application_that_fails_to_answer_is_answered_for(application, 
 
 
 @pytest.mark.parametrize("crashes", [False, True])
-@pytest.mark.parametrize("held", [False, True])
-async def test_an_answer_that_is_broken_off_is_not_taken_for_the_whole(crashes, held, serve, connect):
-    async def application(scope, receive, send):
-        if held:
-            connection_of(scope).hold_head()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        if not held:
-            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+@pytest.mark.parametrize("alone", [False, True])
+async def test_an_answer_that_is_broken_off_is_not_taken_for_the_whole(crashes, alone, serve, connect):
+    async def application(request, client):
+        await client.start(200, ())
+        if not alone:
+            await client.write(b"half")
         if crashes:
             raise ZeroDivisionError("oh")
 
     client = await connect(await serve(application))
     await client.send(message("GET", "/"))
     assert (await client.head()).status == 200
-    assert await client.closed() == (b"" if held else b"4\r\nhalf\r\n"), "no last chunk"
+    assert await client.closed() == (b"" if alone else b"4\r\nhalf\r\n"), "no last chunk"
 
 
 async def test_a_crash_after_the_answer_does_not_concern_the_connection(serve, connect):
     ended = []
 
-    async def application(scope, receive, send):
-        await connection_of(scope).answer(200, ((b"content-length", b"0"),), b"")
+    async def application(request, client):
+        await client.respond(200, (), b"")
         await asyncio.sleep(0.02)
-        ended.append(scope["path"])
+        ended.append(request.path)
         raise ZeroDivisionError("oh")
 
     client = await connect(await serve(application))
     assert (await client.request("GET", "/1")).status == 200
     assert (await client.request("GET", "/2")).status == 200  # while the first still runs
-    await until(lambda: ended == ["/1", "/2"])
+    await until(lambda: ended == [b"/1", b"/2"])
     assert (await client.request("GET", "/3")).status == 200
 
 
 async def test_a_header_that_would_be_two_is_never_written(serve, connect):
-    async def endpoint(scope, receive, client):
+    async def endpoint(request, client):
         await client.respond(200, ((b"x-a", b"1\r\nset-cookie: a=b"),), b"{}")
 
     client = await connect(await serve(front_door(endpoint)))
@@ -458,8 +455,8 @@ async def test_refusals_are_told_to_the_operator(connect):
 
     told = []
 
-    def tell(error, identifier, came):
-        told.append((error.status, identifier, came["raw_path"]))
+    def tell(request):
+        told.append((request.status, request.id, request.path))
 
     server = await start_server(front_door(echo), "127.0.0.1", 0, on_refused=tell)
     client = await RawClient.connect(server.port)

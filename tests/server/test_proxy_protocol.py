@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from ipaddress import ip_address, ip_network
 
 import pytest
-from starlette.types import Receive, Scope, Send
 
 from gateway.core.client_address import Network
 from gateway.core.errors import GatewayError
+from gateway.server.client import Client
 from gateway.server.limits import ServerLimits
 from gateway.server.listener import RunningServer, start_server
 from gateway.server.proxy_protocol import SIGNATURE, Malformed, ProxyHeader, read_header
+from gateway.server.request import Request
 from tests.raw_client import RawClient
 
 Connect = Callable[[RunningServer], Awaitable[RawClient]]
@@ -79,11 +80,8 @@ def test_what_only_begins_like_one_is_refused(kind: str) -> None:
         read_header(UNSOUND[kind])
 
 
-async def tells_the_client(scope: Scope, receive: Receive, send: Send) -> None:
-    body = repr(tuple(scope["client"])).encode()
-    headers = [(b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def tells_the_client(request: Request, client: Client) -> None:
+    await client.respond(200, (), repr(request.peer).encode())
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.errors import ClientError
-from gateway.server.request_head import check_headers, check_request_line, check_upgrade, without_offer
+from gateway.server.request_head import check_head, check_upgrade, expects_continue, without_offer
+from tests.heads import request_of
 
 HOST = (b"host", b"a")
 
@@ -13,7 +14,7 @@ HOST = (b"host", b"a")
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("target", [b"/", b"/a/b?c=d", b"/%23"])
 def test_a_path_is_a_target(version, target):
-    check_request_line(b"POST", version, target)
+    check_head(request_of([HOST], method="POST", version=version, target=target))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_a_path_is_a_target(version, target):
 )
 def test_anything_else_is_not(method, version, target):
     with pytest.raises(ClientError) as caught:
-        check_request_line(method, version, target)
+        check_head(request_of([HOST], method=method.decode(), version=version, target=target))
     assert (caught.value.status, caught.value.code) == (400, "malformed_http")
 
 
@@ -45,7 +46,9 @@ def test_anything_else_is_not(method, version, target):
     ],
 )
 def test_one_host_and_one_length_pass(watched, expects):
-    assert check_headers("1.1", watched) is expects
+    request = request_of(watched)
+    check_head(request)
+    assert expects_continue(request) is expects
 
 
 @pytest.mark.parametrize(
@@ -65,37 +68,37 @@ def test_one_host_and_one_length_pass(watched, expects):
 )
 def test_what_two_readers_may_read_differently_is_refused(version, watched):
     with pytest.raises(ClientError) as caught:
-        check_headers(version, watched)
+        check_head(request_of(watched, version=version))
     assert caught.value.code == "malformed_http"
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 @pytest.mark.parametrize("watched", [[], [(b"host", b"")]])
 def test_a_host_that_is_missing_will_do_where_the_path_says_so(version, watched):
-    assert check_headers(version, watched, hostless=lambda: True) is False
+    check_head(request_of(watched, version=version), lambda path: True)
     with pytest.raises(ClientError):
-        check_headers(version, watched, hostless=lambda: False)
+        check_head(request_of(watched, version=version), lambda path: False)
 
 
 @pytest.mark.parametrize("watched", [[HOST, HOST], [(b"host", b""), HOST], [(b"host", b"a/b")]])
 def test_a_host_that_is_wrong_will_do_nowhere(watched):
     with pytest.raises(ClientError):
-        check_headers("1.1", watched, hostless=lambda: True)
+        check_head(request_of(watched), lambda path: True)
 
 
 def test_http_1_0_has_no_interim_answers():
-    assert check_headers("1.0", [HOST, (b"expect", b"100-continue")]) is False
+    assert not expects_continue(request_of([HOST, (b"expect", b"100-continue")], version="1.0"))
 
 
 def test_http2_may_be_offered_and_websockets_may_not():
-    check_upgrade([HOST, (b"upgrade", b"H2C")])
+    check_upgrade(request_of([HOST, (b"upgrade", b"H2C")]))
     with pytest.raises(ClientError):
-        check_upgrade([(b"upgrade", b"h2c"), (b"upgrade", b"websocket")])
+        check_upgrade(request_of([(b"upgrade", b"h2c"), (b"upgrade", b"websocket")]))
 
 
 def test_a_head_without_its_offer_is_the_same_otherwise():
     headers = [HOST, (b"connection", b"Upgrade, HTTP2-Settings"), (b"upgrade", b"h2c"), (b"http2-settings", b"x")]
-    assert without_offer(b"GET", b"/a?b", "1.1", [*headers, (b"x", b"y")]) == (
+    assert without_offer(request_of([*headers, (b"x", b"y")], target=b"/a?b")) == (
         b"GET /a?b HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n"
     )
-    assert b"connection: close\r\n" in without_offer(b"GET", b"/", "1.1", [HOST, (b"connection", b"upgrade, Close")])
+    assert b"connection: close\r\n" in without_offer(request_of([HOST, (b"connection", b"upgrade, Close")]))

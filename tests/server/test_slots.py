@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.server.connection import admit
 from gateway.server.limits import ServerLimits, admin_strangers
 from gateway.server.slots import ConnectionSlots, Seat
 from tests.server.conftest import front_door
@@ -151,8 +150,8 @@ async def test_a_burst_of_connections_does_not_close_one_whose_request_is_here_a
 ) -> None:
     """All are accepted before any is read, on asyncio's own loop: so few are accepted at once that it has its turn."""
 
-    async def door(scope: Any, receive: Any, client: Any) -> None:
-        admit(scope)
+    async def door(request: Any, client: Any) -> None:
+        request.admit()
         await client.respond(200, (), b"{}")
 
     server = await serve(front_door(door), connections=80, strangers=64)

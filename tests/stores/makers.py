@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.stores.base import Ledger
 from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord
+from gateway.stores.settled_fields import settled_record
 
 EXPENSIVE = AttemptRecord("piapi", "https://api.piapi.ai", "first", "ok", 4, cost=30)
 
@@ -29,24 +30,25 @@ def intent(identity: str, **changes: Any) -> Intent:
 
 
 def settlement(identity: str, **changes: Any) -> Settlement:
-    plain = Settlement(
-        id=identity,
-        at_ns=StoppedClock().wall_ns() + 1,
-        state="settled",
-        upstream="piapi",
-        endpoint="https://api.piapi.ai",
-        credential="first",
-        attempts=(EXPENSIVE,),
-        input_tokens=10,
-        cached_input_tokens=4,
-        output_tokens=5,
-        images=0,
-        charged=40,
-        upstream_cost=30,
-        confidence="measured",
-        status=200,
-    )
-    return replace(plain, **changes)
+    """The record of a request that has ended. ``changes``: by the names that the books have."""
+    plain = {
+        "id": identity,
+        "at_ns": StoppedClock().wall_ns() + 1,
+        "state": "settled",
+        "upstream": "piapi",
+        "endpoint": "https://api.piapi.ai",
+        "credential": "first",
+        "attempts": (EXPENSIVE,),
+        "input_tokens": 10,
+        "cached_input_tokens": 4,
+        "output_tokens": 5,
+        "images": 0,
+        "charged": 40,
+        "upstream_cost": 30,
+        "confidence": "measured",
+        "status": 200,
+    }
+    return settled_record(plain | changes)
 
 
 def task(task_id: str, exchange: str, **changes: Any) -> TaskRecord:

@@ -16,7 +16,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from gateway.core.types import Usage
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.runtime.in_turns import in_turns
 from gateway.runtime.tasks import TrackedTasks
 from gateway.telemetry.exposition import (
@@ -29,7 +29,6 @@ from gateway.telemetry.exposition import (
     number_text,
     pieces,
 )
-from gateway.telemetry.finished import FinishedExchange
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.series import MAX_SERIES, LabelSpace
 from scripts.docs.metrics import observed
@@ -40,6 +39,11 @@ numbers = st.one_of(
     st.integers(0, 2**53), st.floats(min_value=0, allow_nan=False), st.just(float("inf")), st.just(float("nan"))
 )
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+def ended(key: str, model: str, status: int) -> ExchangeRecord:
+    """A request for which a dollar was charged."""
+    return ExchangeRecord("id", key=key, route="/x", listed_model=model, status=status, charged=10**9, duration=1.0)
 
 
 class Reference(Collector):
@@ -131,7 +135,7 @@ def many_series() -> Metrics:
     keys = [f"key-{number}" for number in range(MAX_SERIES + 1)]
     metrics = Metrics("1", LabelSpace(frozenset({"/x"}), frozenset(keys), keys=frozenset(keys)))
     for key in keys:
-        metrics.observe(FinishedExchange("/x", key, None, 200, key, None, 10**9, (), Usage(), 1.0))
+        metrics.observe(ended(key, key, 200))
     return metrics
 
 
@@ -148,7 +152,7 @@ def test_what_is_counted_while_a_scrape_is_written_is_not_in_it() -> None:
     written, _ = metrics.pieces()
     begin = next(written)
     for number in range(5):
-        metrics.observe(FinishedExchange("/x", f"key-{number}", None, 500, "key-1", None, 10**9, (), Usage(), 1.0))
+        metrics.observe(ended("key-1", f"key-{number}", 500))
     assert begin + b"".join(written) == before
     assert metrics.render()[0] != before
 

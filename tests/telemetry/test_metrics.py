@@ -1,6 +1,7 @@
 """What a scrape shows of what happened: exact names, exact money, and labels that cannot run away."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.types import Usage
-from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, FinishedExchange, Metrics, MoneySources
+from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, Metrics, MoneySources
 from gateway.telemetry.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
 
 USD = 1_000_000_000
@@ -31,20 +33,22 @@ def metrics() -> Metrics:
     return Metrics("1.2.3", SPACE)
 
 
-def finished(**facts: Any) -> FinishedExchange:
+def finished(owed: Sequence[tuple[str, Any, int]] = (), **facts: Any) -> ExchangeRecord:
+    """A request that has ended. ``owed``: upstream, reason and nano-dollars of each attempt."""
     given = {
         "route": CHAT,
-        "model": "gpt-4o",
+        "listed_model": "gpt-4o",
         "upstream": "piapi",
         "status": 200,
         "key": "alice",
         "team": "growth",
-        "charged": 0,
-        "upstream_costs": (),
-        "usage": Usage(),
         "duration": 1.0,
+        "attempts": [AttemptRecord(upstream, "", "", cost=nano, reason=reason) for upstream, reason, nano in owed],
     }
-    return FinishedExchange(**(given | facts))
+    return ExchangeRecord("id", **(given | facts))
+
+
+UNPRICED = {"state": "settled", "confidence": "unknown"}
 
 
 def scrape(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -90,11 +94,11 @@ def all_that_the_contract_names(metrics: Metrics) -> None:
     metrics.observe(
         finished(
             charged=500,
-            upstream_costs=(("piapi", "gpt-4o", "unknown", 300), ("backup", "gpt-4o", "billed", 500)),
+            owed=(("piapi", "unknown", 300), ("backup", "billed", 500)),
             usage=Usage(10, 4, 20, images=1),
-            time_to_first_token=0.4,
+            first_content=0.4,
             overhead=0.0002,
-            unpriced=True,
+            **UNPRICED,
         )
     )
 
@@ -167,8 +171,8 @@ def test_a_finished_exchange_is_counted_everywhere(metrics: Metrics):
 def test_what_has_no_price_is_counted_apart_and_what_is_free_is_not(metrics: Metrics):
     alice = {"key": "alice", "team": "growth", "upstream": "piapi"}
     metrics.observe(finished(usage=Usage(10, 4, 20)))
-    metrics.observe(finished(usage=Usage(7, 0, 3), unpriced=True))
-    metrics.observe(finished(model="made-up-by-a-client", usage=Usage(5, 5, 1, images=2), unpriced=True))
+    metrics.observe(finished(usage=Usage(7, 0, 3), **UNPRICED))
+    metrics.observe(finished(listed_model="made-up-by-a-client", usage=Usage(5, 5, 1, images=2), **UNPRICED))
     assert value(metrics, "gateway_unpriced_requests_total", model="gpt-4o", **alice) == 1
     assert value(metrics, "gateway_unpriced_tokens_total", model="gpt-4o", type="input", **alice) == 7
     assert value(metrics, "gateway_unpriced_tokens_total", model="gpt-4o", type="cached_input", **alice) is None
@@ -211,7 +215,7 @@ def test_requests_in_flight_go_up_and_down(metrics: Metrics):
 
 
 def test_buckets_reach_as_far_as_the_contract_says(metrics: Metrics):
-    metrics.observe(finished(duration=900.0, time_to_first_token=120.0, overhead=0.00005))
+    metrics.observe(finished(duration=900.0, first_content=120.0, overhead=0.00005))
     text = metrics.render()[0].decode()
     for name, bound in (("request_duration", "900.0"), ("time_to_first_token", "120.0"), ("overhead", "5e-05")):
         line = rf'gateway_{name}_seconds_bucket{{[^}}]*le="{re.escape(bound)}"[^}}]*}} 1\.0\n'
@@ -230,8 +234,7 @@ class TestMoney:
     def test_the_counters_sum_up_to_the_ledgers_sum(self, spent: list[tuple[str, int]]):
         metrics = Metrics("1", SPACE)
         for key, nano in spent:
-            costs = (("piapi", "gpt-4o", "billed", nano),)
-            metrics.observe(finished(key=key, charged=nano, upstream_costs=costs))
+            metrics.observe(finished([("piapi", "billed", nano)], key=key, charged=nano))
         ledger = sum(nano for _, nano in spent)
         assert round(total(metrics, "gateway_cost_usd_total") * 10**9) == ledger
         assert total(metrics, "gateway_upstream_cost_usd_total") == ledger / 10**9
@@ -239,7 +242,7 @@ class TestMoney:
 
 class TestLabels:
     def test_what_is_not_configured_or_missing_is_other(self, metrics: Metrics):
-        metrics.observe(finished(route="/x", model="evil", upstream=None, key=None, team="none", status=7))
+        metrics.observe(finished(route="/x", listed_model="evil", upstream=None, key="", team="none", status=7))
         labels = dict.fromkeys(("route", "model", "upstream", "key", "team", "status"), "other")
         assert value(metrics, "gateway_requests_total", **labels) == 1
 
@@ -252,7 +255,7 @@ class TestLabels:
         for number in range(100_000):
             metrics.attempt("piapi", f"https://{number}", "ok")
             metrics.failover(f"model-{number}", "piapi", "backup", "cf_524")
-        metrics.observe(finished(model="model-1"))
+        metrics.observe(finished(listed_model="model-1"))
         assert len(scrape(metrics)) < 100
         assert (
             value(metrics, "gateway_upstream_attempts_total", upstream="piapi", endpoint="other", outcome="ok") == 1e5
@@ -261,7 +264,7 @@ class TestLabels:
     def test_a_reload_changes_the_values_and_keeps_the_counts(self, metrics: Metrics):
         metrics.observe(finished())
         metrics.configure(LabelSpace(routes=SPACE.routes, models=frozenset({"new"}), upstreams=SPACE.upstreams))
-        metrics.observe(finished(model="new", key="anonymous", team=None))
+        metrics.observe(finished(listed_model="new", key="anonymous", team=None))
         metrics.observe(finished())
         models = {dict(labels).get("model") for name, labels in scrape(metrics) if name == "gateway_requests_total"}
         assert models == {"gpt-4o", "new", "other"}
@@ -283,7 +286,7 @@ class TestLabels:
     @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
     def test_any_configured_name_can_be_scraped(self, model: str, key: str, team: str):
         metrics = Metrics("1", LabelSpace(frozenset({CHAT}), frozenset({model}), keys=frozenset({key, team})))
-        metrics.observe(finished(model=model, key=key, team=team))
+        metrics.observe(finished(listed_model=model, key=key, team=team))
         assert total(metrics, "gateway_requests_total") == 1
 
 
@@ -324,3 +327,37 @@ def test_folding_keeps_the_last_labels_it_is_told_to():
         family.of((str(number), "input")).value += 1
     assert {labels: count.value for labels, count in family}[("other", "input")] == 2
     assert family.dropped == 2
+
+
+class TestKinds:
+    """Requests of one kind count in series that were looked up once."""
+
+    def test_they_count_the_same_as_when_each_is_looked_up(self, metrics: Metrics, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("gateway.telemetry.request_series.MOST_KINDS", 2)
+        for number in range(12):
+            key = ("alice", "bob", "eve")[number % 3]
+            metrics.observe(finished([("piapi", "billed", 5)], key=key, charged=5, usage=Usage(3, 1, 2)))
+            assert len(metrics._of_requests._kinds) <= 2
+        for key in ("alice", "bob", "other"):
+            owner = {"key": key, "team": "growth", "model": "gpt-4o", "upstream": "piapi"}
+            assert value(metrics, "gateway_tokens_total", **owner, type="input") == 12
+            assert value(metrics, "gateway_cost_usd_total", **owner) == 20 / USD
+        assert total(metrics, "gateway_upstream_cost_usd_total") == 60 / USD
+
+    def test_a_key_that_is_named_later_gets_series_of_its_own(self, metrics: Metrics):
+        metrics.observe(finished(key="eve"))
+        metrics.name_key("eve", None)
+        metrics.observe(finished(key="eve"))
+        counts = scrape(metrics)
+        found = {
+            dict(labels)["key"]: count for (name, labels), count in counts.items() if name == "gateway_requests_total"
+        }
+        assert found == {"other": 1, "eve": 1}
+
+    def test_each_observation_that_finds_no_room_is_counted_as_folded(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("gateway.telemetry.series.MAX_SERIES", 1)
+        metrics = Metrics("1", SPACE)
+        for key in ("alice", "bob", "bob"):
+            metrics.observe(finished(key=key, charged=1))
+        assert value(metrics, "gateway_series_dropped_total", metric="gateway_cost_usd_total") == 2
+        assert round(total(metrics, "gateway_cost_usd_total") * USD) == 3

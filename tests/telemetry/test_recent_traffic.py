@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.types import Usage
-from gateway.telemetry.finished import FinishedExchange
+from gateway.core.exchange_record import ExchangeRecord
 from gateway.telemetry.recent_traffic import SPAN, RecentTraffic
 
 
@@ -16,7 +15,7 @@ class Traffic:
 
     def come(self, status: int = 200, seconds: float | None = 1.0, upstream: str | None = "piapi") -> None:
         self.recent.observe(
-            FinishedExchange("/v1/x", None, upstream, status, None, None, 0, (), Usage(), seconds, seconds)
+            ExchangeRecord("id", upstream=upstream, status=status, duration=seconds, first_content=seconds)
         )
 
 

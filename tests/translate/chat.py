@@ -12,8 +12,8 @@ import orjson
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream, Usage
 from gateway.telemetry.redaction import Redactor
 from gateway.translate.chat_to_chat import ChatConversation
-from gateway.translate.commands import Head
 from gateway.translate.context import EVENT_LIMIT, AttemptContext
+from gateway.wire.answer_head import Head
 from gateway.wire.chat_ending import ChatEnding
 from gateway.wire.chat_request import parse_chat_request
 from gateway.wire.sse import encode_event

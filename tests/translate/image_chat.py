@@ -7,9 +7,10 @@ from typing import Any
 
 from gateway.core.images.types import MadeImage
 from gateway.core.types import Outcome
-from gateway.translate.commands import Head, Send
+from gateway.translate.commands import Send
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.presenting import Presenter
+from gateway.wire.answer_head import Head
 
 from .chat import KEY, SOLD_BY_IMAGE, USAGE, attempt_context, chunk, delta
 from .images import BLACK, OTHER_URL, URL, PlainPresenter, as_base64, order

@@ -15,10 +15,11 @@ from gateway.core.images.task_order import TaskOrder, TaskWebhook
 from gateway.core.images.types import ImageFacts, MadeImage
 from gateway.core.types import Credential, Endpoint, Outcome, Price, Target, Upstream
 from gateway.telemetry.redaction import Redactor
-from gateway.translate.commands import Conversation, Emit, Fetch, Head
+from gateway.translate.commands import Conversation, Emit, Fetch
 from gateway.translate.context import AttemptContext
 from gateway.translate.images_to_task import ImagesToTask
 from gateway.translate.presenting import Delivering, Emitting, Presenter
+from gateway.wire.answer_head import Head
 
 from .transcript import Pieces, Told, lines, transcript
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from gateway.core.types import Outcome, Phase, Usage
-from gateway.translate.commands import Head
+from gateway.wire.answer_head import Head
 
 from .chat import (
     ASKING,

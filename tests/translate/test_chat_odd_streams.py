@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from gateway.core.types import Usage
-from gateway.translate.commands import Awaiting, Head, Stalled
+from gateway.translate.commands import Awaiting, Stalled
+from gateway.wire.answer_head import Head
 
 from .chat import ASKING, PIECES, STREAM, STREAM_HEAD, USAGE, chunk, conversation, delta, folded
 from .transcript import emitted, lines, play, transcript

@@ -11,9 +11,9 @@ import pytest
 
 from gateway.core.images.types import ImageFacts, MadeImage, SourceImage
 from gateway.core.types import Price, Usage
-from gateway.translate.commands import Head
 from gateway.translate.image_stream import VARIATION_PROMPT
 from gateway.translate.present_images import ImagesPresenter
+from gateway.wire.answer_head import Head
 
 from .image_relay import (
     AT_OPENAI,

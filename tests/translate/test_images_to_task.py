@@ -12,8 +12,9 @@ from gateway.core.errors import TransportError
 from gateway.core.images.task_order import TaskWebhook, task_body
 from gateway.core.images.types import ImageFacts, ImagesRequest, MadeImage
 from gateway.core.types import Phase, Usage
-from gateway.translate.commands import Head, Record, Send, Sleep
+from gateway.translate.commands import Record, Send, Sleep
 from gateway.translate.present_images import ImagesPresenter
+from gateway.wire.answer_head import Head
 
 from .tasks import API, ID, KEY, LINK, ORDER, SECOND_LINK, answer, conversation, done, failed, task, tell, whole
 from .transcript import play

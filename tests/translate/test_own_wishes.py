@@ -11,9 +11,10 @@ import pytest
 
 from gateway.core.types import ALL_WISHES, NO_WISHES, Phase, Target, Wish
 from gateway.translate.chat_to_chat import ChatConversation
-from gateway.translate.commands import Conversation, Head, Send
+from gateway.translate.commands import Conversation, Send
 from gateway.translate.images_to_chat import ImagesToChat
 from gateway.translate.images_to_images import ImagesToImages
+from gateway.wire.answer_head import Head
 from gateway.wire.chat_request import parse_chat_request
 
 from .chat import BILLED, INPUT_TOKENS, KEY, SOLD_BY_IMAGE, STREAM_HEAD, USAGE, attempt_context, chunk, delta, folded

@@ -10,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from gateway.core.types import Outcome
-from gateway.translate.commands import Conversation, Head
+from gateway.translate.commands import Conversation
 from gateway.translate.task_relay import TaskRelay
+from gateway.wire.answer_head import Head
 
 from . import image_chat, image_relay, tasks
 from .transcript import Told, play

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.billing_terms import USUAL_TERMS
 from gateway.core.errors import TransportError
 from gateway.core.types import Endpoint, Outcome, Phase, Price, Target, TaskTimes, Usage
-from gateway.translate.commands import Awaiting, Command, Conversing, Head, Send, Sleep, Stalled
+from gateway.translate.commands import Awaiting, Command, Conversing, Send, Sleep, Stalled
 from gateway.translate.presenting import Emitting
 from gateway.translate.task_polling import (
     TASK_ERROR_LIMIT,
@@ -22,6 +22,7 @@ from gateway.translate.task_polling import (
     stated_cost,
     task_path,
 )
+from gateway.wire.answer_head import Head
 from gateway.wire.task_answer import TaskState
 
 from .tasks import API, CONTEXT, FLUX, ID, KEY, PIECES, POINTS_PER_USD, PROXY, done, task, tell, whole

@@ -8,8 +8,9 @@ import pytest
 
 from gateway.core.errors import TransportError
 from gateway.core.types import Phase, Usage
-from gateway.translate.commands import Awaiting, Head, Record, Respond, Send, Stalled
+from gateway.translate.commands import Awaiting, Record, Respond, Send, Stalled
 from gateway.translate.task_relay import TaskRead, TaskRelay
+from gateway.wire.answer_head import Head
 
 from .tasks import (
     CONTEXT,

@@ -12,9 +12,10 @@ from gateway.core.errors import ResultUnavailable
 from gateway.core.images.types import MOST_IMAGES, MOST_READ, ImageFacts, MadeImage
 from gateway.translate import image_stream as image_stream
 from gateway.translate import present_images
-from gateway.translate.commands import Command, Emit, Fetch, Head, Keep
+from gateway.translate.commands import Command, Emit, Fetch, Keep
 from gateway.translate.present_chat import ChatPresenter
 from gateway.translate.present_images import ImagesPresenter
+from gateway.wire.answer_head import Head
 
 from . import image_chat, image_relay, tasks
 from .chat import KEY

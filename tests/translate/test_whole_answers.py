@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.core.types import Outcome, Phase
-from gateway.translate.commands import Head
 from gateway.translate.whole_answers import judged_leniently
+from gateway.wire.answer_head import Head
 
 from . import chat, image_chat, image_relay
 from .transcript import play

@@ -35,7 +35,6 @@ from gateway.translate.commands import (
     Conversing,
     Emit,
     Fetch,
-    Head,
     Keep,
     Offload,
     Receive,
@@ -46,6 +45,7 @@ from gateway.translate.commands import (
     Sleep,
     Stalled,
 )
+from gateway.wire.answer_head import Head
 
 Pieces = Mapping[str, bytes]
 Answer = Head | bytes | str

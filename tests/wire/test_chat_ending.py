@@ -62,14 +62,11 @@ class TestWhetherItHasCome:
         assert not ending(says("a", "stop"), says("b")).named_last
         assert ending(says("a", "stop"), says("b"), says(finish="stop")).named_last
         assert not ending(says("a", "stop"), says("b", "stop", index=1), says("c"), n=2).named_last
-        spoken = ending(says("a", "stop"))
-        spoken.speaks(0)
-        assert not spoken.named_last
 
-    def test_a_template_that_speaks_on_counts_as_well(self) -> None:
+    def test_what_is_news(self) -> None:
         made = ending(says("a", "stop"))
-        made.speaks(0)
-        assert not made.finished
+        for chunk, news in ((says("b"), True), (says(finish="stop"), False), (says("", "stop", index=1), True)):
+            assert made.take(chunk, chunk_facts(chunk, 2)) == news
 
     def test_an_upstream_that_calls_a_tool_of_its_own_runs_it(self) -> None:
         for reason in ("tool_calls", "function_call"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import completion_create_params as sdk
 
@@ -217,6 +218,52 @@ def test_what_the_gateway_does_not_act_on_goes_upstream_unchanged(fields):
     sent = orjson.loads(upstream_body(parse_chat_request(copy.deepcopy(body)), "m"))
     options = {**body.get("stream_options", {}), "include_usage": True}
     assert sent == {**body, "model": "m", "stream": True, "stream_options": options}
+
+
+VALUES = st.recursive(
+    st.text(max_size=3)
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(st.sampled_from(["temperature", "tools", "stop", "x", "é", "", "model ", "Stream"]), VALUES),
+    st.none() | st.booleans(),
+    st.none() | st.dictionaries(st.sampled_from(["include_usage", "newer"]), st.none() | st.booleans()),
+    st.sets(st.sampled_from(list(Wish))),
+    st.integers(0, 1 << 24),
+)
+def test_what_is_sent_is_the_document_but_for_what_is_asked_another_way(fields, stream, options, wishes, size):
+    body = {**HELLO, **fields, "stream": stream, "stream_options": options}
+    request = parse_chat_request(copy.deepcopy(body), size, long_texts=size % 2 == 1)
+    wanted = {**request.body, "model": "m"}
+    if Wish.STREAM in wishes:
+        wanted["stream"] = True
+    if Wish.STREAM_OPTIONS in wishes:
+        wanted["stream_options"] = {**(request.body.get("stream_options") or {}), "include_usage": True}
+    for _ in range(2):  # written once, for every attempt
+        pairs = json.loads(upstream_body(request, "m", frozenset(wishes)), object_pairs_hook=list)
+        assert len({name for name, _ in pairs}) == len(pairs), "no name comes twice"
+        assert orjson.loads(upstream_body(request, "m", frozenset(wishes))) == wanted
+    assert request.body.keys() - body.keys() == set()
+
+
+def test_a_request_made_of_another_is_written_anew():
+    request = parse_chat_request({**HELLO, "models": ["a"], "top_p": 1})
+    assert b"models" in upstream_body(request, "m")
+    without, _ = without_withheld(request, frozenset())
+    assert orjson.loads(upstream_body(without, "m")).keys() == {
+        "model",
+        "messages",
+        "top_p",
+        "stream",
+        "stream_options",
+    }
 
 
 def test_fields_without_a_meaning_here_are_only_an_upstreams_to_obey():

@@ -391,7 +391,7 @@ def test_an_index_that_changes_is_none_where_one_choice_was_asked_for(indexes: t
     accumulator = ChatAccumulator(n=1)
     for index, text in zip(indexes, "abc", strict=True):
         accumulator.add({"choices": [{"index": index, "delta": {"content": text}}]})
-    accumulator.add_text(indexes[0], "d")
+    accumulator.add({"choices": [{"index": indexes[0], "delta": {"content": "d"}}]})
     (choice,) = accumulator.result()["choices"]
     assert (choice["index"], choice["message"]["content"]) == (0, "abcd")
 

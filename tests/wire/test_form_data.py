@@ -188,3 +188,17 @@ def test_the_node_sdks_edit_is_read():
     form = parse_form(*sent_by_node_sdk("edit", {"model": "m", "prompt": "✓"}, {"image": [PNG, PNG], "mask": PNG}))
     assert form.fields == [("model", "m"), ("prompt", "✓")]
     assert form.files == [FormFile(name, "image/png", PNG) for name in ("image[]", "image[]", "mask")]
+
+
+@given(st.integers(80, 400), st.binary(max_size=600), st.sampled_from([b"", b"\r\nan epilogue", b"x" * 500]))
+@example(100, b"\r\n--" * 60, b"")
+def test_a_form_is_the_same_however_it_is_cut_into_slices(size: int, data: bytes, behind: bytes) -> None:
+    parts = [text_part("prompt", "a cat"), file_part("image", data), text_part("n", "2"), file_part("image", b"\r\n")]
+    body = form_of(parts) + behind
+    whole = parse_form(body, CONTENT_TYPE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.wire.form_data._SLICE", size)
+        assert parse_form(body, CONTENT_TYPE) == whole
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.wire.form_data._SLICE", size)
+        assert "ends before" in refusal(body[: len(form_of(parts)) - 10]).message

@@ -14,7 +14,7 @@ from gateway.core.images.flux_fields import bad_value, given_fields, read_image,
 from gateway.core.images.flux_settings import adapter_settings, outpaint_settings
 from gateway.core.images.flux_sizes import task_size
 from gateway.core.images.flux_task_type import KONTEXT, TEXT_TO_IMAGE, VARIATION, choose_task, short_name, sides_of
-from gateway.core.images.task_order import TaskOrder
+from gateway.core.images.task_order import PAINTED, Picture, TaskOrder
 from gateway.core.images.types import ImagesRequest, SourceImage
 
 REDUX_PROMPT = "A variation of this image: the same subject and style, composed anew."
@@ -26,22 +26,15 @@ SHAPE_NOT_KNOWN = "size_left_to_upstream"
 _SERVICE_MODES = ("public", "private")
 
 
-def flux_order(
-    request: ImagesRequest, upstream_model: str, facts: FluxFacts, painted: SourceImage | None = None
-) -> TaskOrder:
+def flux_order(request: ImagesRequest, upstream_model: str, facts: FluxFacts) -> TaskOrder:
     """The task for ``request`` on PiAPI's model ``upstream_model``.
 
-    ``painted``: the image with its mask painted white on it; required where the request has a mask.
-    Raises ClientError 400 naming the parameter that is wrong, and ValueError if ``painted`` is missing.
+    Raises ClientError 400 naming the parameter that is wrong.
     """
     task_type = choose_task(request, upstream_model, facts)
     fields = given_fields(request.flux)
     task = facts.task_types[task_type]
     image = _only_image(request, fields)
-    if request.mask is not None:
-        if painted is None:
-            raise ValueError("a mask has to be painted into its image first")
-        image = painted
     images_wanted(request, upstream_model, facts)
     source = sides_of(image)
     width, height = task_size(request.size, fields, task_type, facts, source)
@@ -50,7 +43,7 @@ def flux_order(
     inputs |= {name: side for name, side in (("width", width), ("height", height)) if side is not None}
     inputs |= adapter_settings(fields, task_type, task, facts)
     if image is not None:
-        inputs["image"] = _as_input(image)
+        inputs["image"] = _as_input(image, PAINTED if request.mask is not None else 0)
     if "custom_settings" in task.inputs:
         inputs["custom_settings"] = outpaint_settings(fields, *(source or (0, 0)), facts.max_added_pixels)
     return TaskOrder(
@@ -119,8 +112,8 @@ def _only_image(request: ImagesRequest, fields: Mapping[str, object]) -> SourceI
     return images[0] if images else None
 
 
-def _as_input(image: SourceImage) -> str:
-    return image.as_base64() if image.url is None or image.data else read_image(image.url, "image")
+def _as_input(image: SourceImage, place: int) -> Picture | str:
+    return Picture(place) if image.url is None or image.data else read_image(image.url, "image")
 
 
 def _config(fields: Mapping[str, object]) -> dict[str, Any]:

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from gateway.core.images.task_model import order_name
 from gateway.core.images.task_order import TaskOrder
-from gateway.core.types import CostClass, Target
+from gateway.core.types import PICTURES, CostClass, Target
 
 
 def usable_targets(targets: Sequence[Target]) -> tuple[Target, ...]:
     """The targets that make images: Images APIs, tasks, and chats that are sold by the image."""
-    return tuple(one for one in targets if one.operation != "chat" or one.cost_class is CostClass.PAID)
+    return tuple(one for one in targets if one.operation in PICTURES or _sold_by_the_image(one))
+
+
+def _sold_by_the_image(target: Target) -> bool:
+    return target.operation == "chat" and target.cost_class is CostClass.PAID
 
 
 def split_order(

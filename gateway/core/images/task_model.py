@@ -26,7 +26,7 @@ from gateway.core.images.flux_fields import (
     read_words,
 )
 from gateway.core.images.task_facts import PIXELS_OF_A_MEGAPIXEL, FieldRule, TaskFacts, TaskPrice
-from gateway.core.images.task_order import TaskOrder
+from gateway.core.images.task_order import Picture, TaskOrder
 from gateway.core.images.task_sizes import size_fields
 from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Price, Target
@@ -206,11 +206,11 @@ def _pictures(request: ImagesRequest, given: Mapping[str, Any], facts: TaskFacts
     """The pictures in their fields: those the client put there itself, then the others in order."""
     if request.mask is not None:
         raise bad_value("mask", "this task takes no mask")
-    left = [_written(image, facts) for image in request.images]
+    left = [_written(image, place, facts) for place, image in enumerate(request.images)]
     found: dict[str, Any] = {}
     for name in facts.pictures:
         rule, own = facts.fields[name], given.get(name, [])
-        placed = [_link(one, facts, name) for one in (own if type(own) is list else [own])]
+        placed: list[str | Picture] = [_link(one, facts, name) for one in (own if type(own) is list else [own])]
         room = max(0, rule.most - len(placed))
         placed, left = [*placed, *left[:room]], left[room:]
         if len(placed) > rule.most:
@@ -225,10 +225,10 @@ def _pictures(request: ImagesRequest, given: Mapping[str, Any], facts: TaskFacts
     return found
 
 
-def _written(image: SourceImage, facts: TaskFacts) -> str:
+def _written(image: SourceImage, place: int, facts: TaskFacts) -> str | Picture:
     if image.url is not None and not image.data:
         return _link(image.url, facts, "image")
-    return image.as_base64() if facts.form == "base64" else image.as_url()
+    return Picture(place, "base64" if facts.form == "base64" else "url")
 
 
 def _link(value: object, facts: TaskFacts, param: str) -> str:

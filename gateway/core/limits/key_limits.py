@@ -95,7 +95,8 @@ class SlidingWindow:
 
     def empty_in(self, now: float) -> float:
         """Seconds until the window is empty again."""
-        return max(0.0, self._runs[-1].last + RATE_WINDOW - now) if self._runs else 0.0
+        left = self._runs[-1].last + RATE_WINDOW - now if self._runs else 0.0
+        return left if left > 0.0 else 0.0
 
 
 class _KeyUse:
@@ -260,5 +261,5 @@ def _duration(seconds: float) -> bytes:
         milliseconds = ceil(seconds * 1000)
         if milliseconds < 1000:
             return b"%dms" % milliseconds if milliseconds else b"0s"
-    minutes, rest = divmod(ceil(seconds), 60)
-    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest
+    whole = ceil(seconds)
+    return b"%dm%ds" % (whole // 60, whole % 60) if whole >= 60 else b"%ds" % whole

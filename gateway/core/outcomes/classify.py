@@ -7,13 +7,20 @@ if the provider itself sent it, which means JSON; a page made by a proxy on the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.core.json_weight import MOST_ANSWERED, read_json
 from gateway.core.outcomes.error_codes import slug_of_code, slug_of_status, slug_of_type
+from gateway.core.outcomes.foreign_pages import (
+    CF_EDGE_REFUSALS,
+    cloudflare_outcome,
+    content_type,
+    is_cloudflare,
+    is_web_page,
+    ray_of,
+)
 from gateway.core.outcomes.missing_model import names_a_missing_model
 from gateway.core.outcomes.request_faults import exceeds_every_allowance, is_refusal_name, names_the_prompt
 from gateway.core.outcomes.retry_after import HeaderLookup, asked_wait
@@ -22,21 +29,9 @@ from gateway.core.outcomes.table import RULES
 from gateway.core.types import CostClass, Dialect, OperationName, Outcome, Phase
 from gateway.core.upstream_errors.upstream_error import UpstreamError, error_in, is_error_document, read_upstream_error
 
-BYPASS_HOST = "proxy.piapi.ai"
-"""PiAPI's host without Cloudflare: a Cloudflare page from there is PiAPI relaying its own upstream's trouble."""
-
-_CF_NEVER_REACHED = frozenset({521, 523, 525, 526, 530})
-_CF_EDGE_REFUSALS = frozenset({403, 429})
-"""Statuses made at the edge (firewall, challenge, rate limit of an address): the origin was never asked."""
-
 _STATUSES_OF_PROXIES = frozenset({413, 429})
 """Statuses that mean the same when a proxy sends them, with a page of its own."""
 
-_CF_PLAIN = re.compile(rb"\s*error code: \d{3,4}\s*")
-# Possessive: a comment ends at its first "-->" and nowhere else, or a row of them could be split in 2^n ways.
-_HTML_START = re.compile(
-    rb"\s*+(?:<!--(?:(?!-->).)*+-->\s*+)*+<(?:!doctype\s+html|html|head|body|title|center|h1)\b", re.I | re.S
-)
 _FINAL_ANYWAY = frozenset({"conflict", "too_large", "rejected", "content_policy"})
 """Slugs that end the exchange in any case, so that it does not matter what they prove."""
 
@@ -104,26 +99,56 @@ def classify_answer(
     wall_seconds: float,
     redact: Redact | None = None,
 ) -> Outcome:
+    """The outcome of a complete answer that is not a 200 event stream (``read_answer``)."""
+    return read_answer(status, headers, body, source, wall_seconds=wall_seconds, redact=redact)[0]
+
+
+def read_answer(
+    status: int,
+    headers: HeaderLookup,
+    body: bytes,
+    source: AnswerSource,
+    *,
+    wall_seconds: float,
+    redact: Redact | None = None,
+) -> tuple[Outcome, object]:
     """Judge a complete answer that is not a 200 event stream.
 
     ``wall_seconds``: Unix time now, for HTTP dates.
     ``redact``: applied to the error's texts only, which is faster than searching the whole body; None strikes nothing
         out.
 
-    An answer that is a usable JSON document comes back as ``ok`` in phase ANSWERED.
+    Returns the outcome, which is ``ok`` in phase ANSWERED for a usable JSON document; and what the answer says, which
+    may hold secrets: its JSON, or a text.
     """
     if 200 <= status < 300:
-        return read_success(status, headers, body, redact=redact, operation=source.operation)[0]
-    if status < 400:
-        return Outcome("redirect", Phase.UNKNOWN, status, detail=f"status {status}")
-    document, is_json = _parse_error(body[:_AT_MOST_TO_PARSE])
-    html = not is_json and _is_html(headers, body)
-    made_by_cloudflare = _is_cloudflare(headers, body, document, html=html, host=source.host)
-    if made_by_cloudflare and (status >= 500 or status in _CF_EDGE_REFUSALS):
-        return _cloudflare(status, headers, wall_seconds)
+        outcome, said = _read_success(status, headers, body, redact, source.operation)
+    elif status < 400:
+        return Outcome("redirect", Phase.UNKNOWN, status, detail=f"status {status}"), None
+    else:
+        said, is_json = _parse_error(body[:_AT_MOST_TO_PARSE])
+        outcome = _judge_error(status, headers, body, said, source, is_json=is_json, now=wall_seconds, redact=redact)
+    return outcome, body[:_AT_MOST_TO_PARSE].decode("utf-8", "replace") if said is None else said
+
+
+def _judge_error(
+    status: int,
+    headers: HeaderLookup,
+    body: bytes,
+    document: object,
+    source: AnswerSource,
+    *,
+    is_json: bool,
+    now: float,
+    redact: Redact | None,
+) -> Outcome:
+    html = not is_json and is_web_page(headers, body)
+    made_by_cloudflare = is_cloudflare(headers, body, document, html=html, host=source.host)
+    if made_by_cloudflare and (status >= 500 or status in CF_EDGE_REFUSALS):
+        return cloudflare_outcome(status, headers, now)
     if html and status not in _STATUSES_OF_PROXIES:
         return Outcome(
-            "bad_content_type", Phase.UNKNOWN, status, detail=f"status {status}, an HTML page{_ray(headers)}"
+            "bad_content_type", Phase.UNKNOWN, status, detail=f"status {status}, an HTML page{ray_of(headers)}"
         )
     if status == 404 and not is_json:
         # A host that does not know the path at all says nothing about the model.
@@ -136,8 +161,8 @@ def classify_answer(
         _phase(slug, proven=is_json and (status < 500 or failures_are_free), failures_are_free=failures_are_free),
         _redacted(error, redact),
         status=status,
-        retry_after=asked_wait(headers, wall_seconds=wall_seconds) if status in (429, 503) else None,
-        detail=f"status {status}{'' if is_json else ', not JSON'}{_ray(headers)}",
+        retry_after=asked_wait(headers, wall_seconds=now) if status in (429, 503) else None,
+        detail=f"status {status}{'' if is_json else ', not JSON'}{ray_of(headers)}",
         told=is_json,
     )
 
@@ -190,22 +215,28 @@ def read_success(
 
     Returns the outcome and the JSON document, which is empty if there is none.
     """
-    document: dict[str, Any] = {}
+    outcome, found = _read_success(status, headers, body, redact, operation)
+    return outcome, found if isinstance(found, dict) else {}
+
+
+def _read_success(
+    status: int, headers: HeaderLookup, body: bytes, redact: Redact | None, operation: OperationName
+) -> tuple[Outcome, object]:
+    """The outcome, and the JSON; None if it is none."""
     if (trouble := _unreadable(status, headers, body)) is not None:
-        return trouble, document
+        return trouble, None
     try:
         found = read_json(body, MOST_ANSWERED)
     except ValueError:
-        slug = "bad_json" if b"json" in _content_type(headers) else "bad_content_type"
-        return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON"), document
+        slug = "bad_json" if b"json" in content_type(headers) else "bad_content_type"
+        return Outcome(slug, Phase.UNKNOWN, status, detail=f"{len(body)} bytes that are not JSON"), None
     error = error_in(found)
     if error is not None:
         outcome = classify_error(error, fallback="soft_error", redact=redact, operation=operation)
-        return replace(outcome, status=status), found if isinstance(found, dict) else document
+        return replace(outcome, status=status), found
     if not isinstance(found, dict):
-        return Outcome("bad_json", Phase.UNKNOWN, status, detail="JSON, but not an object"), document
-    document = found
-    return Outcome("ok", Phase.ANSWERED, status), document
+        return Outcome("bad_json", Phase.UNKNOWN, status, detail="JSON, but not an object"), found
+    return Outcome("ok", Phase.ANSWERED, status), found
 
 
 def _unreadable(status: int, headers: HeaderLookup, body: bytes) -> Outcome | None:
@@ -217,8 +248,8 @@ def _unreadable(status: int, headers: HeaderLookup, body: bytes) -> Outcome | No
         return Outcome("bad_encoding", Phase.UNKNOWN, status, detail="an encoding that was not asked for")
     if not body or body.isspace():
         return Outcome("empty_response", Phase.ANSWERED, status, detail="an empty body")
-    if _is_html(headers, body):
-        return Outcome("bad_content_type", Phase.UNKNOWN, status, detail=f"an HTML page{_ray(headers)}")
+    if is_web_page(headers, body):
+        return Outcome("bad_content_type", Phase.UNKNOWN, status, detail=f"an HTML page{ray_of(headers)}")
     return None
 
 
@@ -268,41 +299,6 @@ def _phase(slug: str, *, proven: bool, failures_are_free: bool) -> Phase:
     return Phase.UNKNOWN if usual is Phase.REJECTED and not proven else usual
 
 
-def _cloudflare(status: int, headers: HeaderLookup, wall_seconds: float) -> Outcome:
-    detail = f"Cloudflare's own page, status {status}{_ray(headers)}"
-    if status in _CF_NEVER_REACHED:
-        return Outcome("cf_origin_down", Phase.REJECTED, status, detail=detail)
-    if status == 524:
-        return Outcome("cf_524", Phase.UNKNOWN, status, detail=detail)
-    if status in _CF_EDGE_REFUSALS:
-        return Outcome(
-            "waf_block", Phase.REJECTED, status, asked_wait(headers, wall_seconds=wall_seconds), detail=detail
-        )
-    return Outcome("cf_unknown", Phase.UNKNOWN, status, detail=detail)
-
-
-def _is_cloudflare(headers: HeaderLookup, body: bytes, document: object, *, html: bool, host: str) -> bool:
-    """Whether Cloudflare made this answer. Answers it relays carry its headers too, so the body must be its own."""
-    if host == BYPASS_HOST or headers.get(b"cf-ray") is None:
-        return False
-    if (headers.get(b"server") or b"").strip().lower() != b"cloudflare":
-        return False
-    if html or _CF_PLAIN.fullmatch(body[:64]):
-        return True
-    # RFC 9457 problem details, sent since 2026 to clients that accept JSON.
-    return isinstance(document, dict) and "ray_id" in document and "error_code" in document
-
-
-def _is_html(headers: HeaderLookup, body: bytes) -> bool:
-    if _content_type(headers).startswith((b"text/html", b"application/xhtml")):
-        return not body[:64].lstrip().startswith((b"{", b"["))  # JSON is JSON under any label
-    return _HTML_START.match(body[:512]) is not None
-
-
-def _content_type(headers: HeaderLookup) -> bytes:
-    return (headers.get(b"content-type") or b"").strip().lower()
-
-
 def _parse_error(body: bytes) -> tuple[object, bool]:
     """The document, and whether it is one that a provider's own error can be: an object, or an array of them."""
     try:
@@ -316,11 +312,6 @@ def _as_text(body: bytes) -> str | None:
     """A body that is not JSON, as words; None if it is no text."""
     text = body[:_AT_MOST_TO_SHOW].decode("utf-8", "replace").removeprefix("\ufeff")
     return None if "\ufffd" in text[:-1] or "\x00" in text else text.rstrip("\ufffd")
-
-
-def _ray(headers: HeaderLookup) -> str:
-    ray = headers.get(b"cf-ray")
-    return "" if ray is None else f", cf-ray {plain_name(ray.decode('latin-1')) or 'unreadable'}"
 
 
 def _redacted(error: UpstreamError, redact: Redact | None) -> UpstreamError:

@@ -14,9 +14,10 @@ from typing import Any
 
 from gateway.core.json_weight import read_json
 from gateway.core.types import CostClass, Outcome, Phase, Wish
+from gateway.core.upstream_errors.upstream_error import UpstreamError
 
 _READ = 64 * 1024
-"""Bytes of an error that are read."""
+"""Characters of a text that are read."""
 
 _MOST_WORDS = 64
 """Texts of one error that are read, and as many faults of a list."""
@@ -92,10 +93,10 @@ _REFUSED = re.compile(
 """Words of a refusal, as against those of an accident."""
 
 
-def judged(outcome: Outcome, body: bytes | dict[str, Any], made: frozenset[Wish], cost_class: CostClass) -> Outcome:
+def judged(outcome: Outcome, said: object, made: frozenset[Wish], cost_class: CostClass) -> Outcome:
     """``outcome``, or ``wish_refused`` in its place if it is due to one of the wishes ``made``.
 
-    ``body``: of the answer, or the document of an error inside a stream; not cut, not redacted.
+    ``said``: the answer's JSON or text, or an error as it was read; not redacted.
     ``cost_class``: of the request. A paid one is asked again only if it is proven that nothing was bought.
     """
     if not made or outcome.ok or outcome.phase is Phase.FORWARDED:
@@ -104,7 +105,7 @@ def judged(outcome: Outcome, body: bytes | dict[str, Any], made: frozenset[Wish]
         return outcome
     if outcome.slug not in _SURE and outcome.slug not in _PERHAPS:
         return outcome
-    wish, plainly = _refused(body, made)
+    wish, plainly = _refused(said, made)
     if wish is None or not (plainly or outcome.slug in _SURE):
         return outcome
     told = f"{outcome.detail}; it refused {wish}, which only the gateway asked for"
@@ -120,13 +121,12 @@ def wants_stream(outcome: Outcome) -> bool:
     return _named(outcome.param) is Wish.STREAM or _STREAM.search(_NO_WISH.sub(" ", outcome.message or "")) is not None
 
 
-def _refused(body: bytes | dict[str, Any], made: frozenset[Wish]) -> tuple[Wish | None, bool]:
+def _refused(error: object, made: frozenset[Wish]) -> tuple[Wish | None, bool]:
     """The wish an error complains of, and whether it says so plainly. One that names both is about the options first,
     which are the smaller loss.
     """
-    document = _parsed(body) if isinstance(body, bytes) else body
     words: list[str] = []
-    for place, text in _told(document, 0):
+    for place, text in _told(error, 0):
         if text is not None:
             words.append(text)
         elif (named := _named(place)) in made:
@@ -142,19 +142,14 @@ def _refused(body: bytes | dict[str, Any], made: frozenset[Wish]) -> tuple[Wish 
     return None, False
 
 
-def _parsed(body: bytes) -> object:
-    """The JSON of an error, or its plain text."""
-    try:
-        return read_json(body[:_READ])
-    except ValueError:
-        return body[:_READ].decode("utf-8", "replace")
-
-
 def _told(value: object, depth: int) -> Iterator[tuple[object, str | None]]:
     """What an error says: (place, None) for each field it names, (None, text) for each text."""
     if depth > _DEEPEST:
         return
-    if isinstance(value, dict):
+    if isinstance(value, UpstreamError):
+        named = {"message": value.message, "type": value.type, "param": value.param, "code": value.code}
+        yield from _told_by_members(named, depth)
+    elif isinstance(value, dict):
         yield from _told_by_members(value, depth)
     elif isinstance(value, str):
         inner = _inner(value)

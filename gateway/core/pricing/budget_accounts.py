@@ -89,12 +89,10 @@ def _counts_on(account: Account, period: BudgetPeriod) -> bool:
 class HolderAccounts:
     """One holder's accounts of the current periods, its budget, and the percentages of it that are told."""
 
-    __slots__ = ("_accounts", "_current", "_left", "_periods", "limit", "percents")
+    __slots__ = ("_accounts", "_left", "limit", "percents")
 
     def __init__(self) -> None:
         self._accounts: dict[PeriodKind, Account] = {}
-        self._current: list[Account] = []
-        self._periods: Mapping[PeriodKind, BudgetPeriod] = {}  # of ``_current``
         self._left: list[Account] = []
         self.limit: Budget | None = None
         self.percents: tuple[int, ...] = PERCENTS
@@ -123,20 +121,21 @@ class HolderAccounts:
     def crossed(self, holder: Holder, account: Account) -> list[Crossing]:
         """The alerts for percentages that ``account`` has newly reached of the budget."""
         limit = self.limit
-        if limit is None or limit.period != account.period.kind:
+        if limit is None or limit.period != account.period.kind or not account.charged:
             return []
-        new = sorted(account.reached(limit, self.percents) - account.alerted)
+        new: list[int] = []
+        for percent in self.percents:
+            if account.charged * 100 >= limit.amount * percent and percent not in account.alerted:
+                new.append(percent)  # noqa: PERF401  # asked at every request: seldom is there any
+        if not new:
+            return []
+        new.sort()
         account.alerted.update(new)
         return [Crossing(holder, percent, limit, account.period, account.charged) for percent in new]
 
     def accounts(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> Sequence[Account]:
-        """``account`` of each of these periods. The mapping must not be changed afterwards: it is asked for again and
-        again.
-        """
-        if self._periods is not periods:
-            self._current = [self.account(period) for period in periods.values()]
-            self._periods = periods
-        return self._current
+        """``account`` of each of these periods."""
+        return [self.account(period) for period in periods.values()]
 
     def _turn_to(self, period: BudgetPeriod, left: Account | None) -> Account:
         account = next((one for one in self._left if one.period == period), None) or Account(period)
@@ -146,6 +145,61 @@ class HolderAccounts:
         kept = [one for one in others if one.period.kind == period.kind][-KEPT_PERIODS:]
         self._left = [one for one in others if one.period.kind != period.kind or one in kept or _counts_on(one, period)]
         return account
+
+
+Counted = tuple[Holder | None, Sequence[Account]]
+"""A holder's accounts of the periods that a request belongs to; None for those of a model, which have no budget."""
+
+
+BudgetAccount = tuple[Holder, Budget, Account]
+"""Whose budget it is, the budget, and what is used of it in the current period."""
+
+
+class RequestAccounts:
+    """What the requests of one key for one model count on: looked up once, asked by every one of them.
+
+    ``names``: of the model, as budgets by model know it. ``holders``: the key, its budgets for the model, its team;
+    ``members``: the same with their accounts. ``model``: what the key used of the model; None if that is not counted.
+    Good until a budget is set or changed.
+    """
+
+    __slots__ = ("_budgets", "_counted", "_periods", "holders", "members", "model", "names")
+
+    def __init__(
+        self, names: tuple[str, ...], members: Sequence[tuple[Holder, HolderAccounts]], model: HolderAccounts | None
+    ) -> None:
+        self.names = names
+        self.members = members
+        self.holders = tuple([holder for holder, _ in members])
+        self.model = model
+        self._periods: Mapping[PeriodKind, BudgetPeriod] | None = None
+        self._counted: Sequence[Counted] = ()
+        self._budgets: Sequence[BudgetAccount] = ()
+
+    def budgets(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> Sequence[BudgetAccount]:
+        """The budgets of the holders that have one, with what is used of each in these periods."""
+        if self._periods is not periods:
+            self._turn_to(periods)
+        return self._budgets
+
+    def counted(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> Sequence[Counted]:
+        """The accounts in these periods, a mapping that is never changed: it is asked for again and again."""
+        if self._periods is not periods:
+            self._turn_to(periods)
+        return self._counted
+
+    def _turn_to(self, periods: Mapping[PeriodKind, BudgetPeriod]) -> None:
+        counted: list[Counted] = [(holder, accounts.accounts(periods)) for holder, accounts in self.members]
+        if self.model is not None:
+            counted.append((None, self.model.accounts(periods)))
+        self._counted = counted
+        self._budgets = [
+            (holder, its.limit, account)
+            for holder, its in self.members
+            for account in its.accounts(periods)
+            if its.limit is not None and its.limit.period == account.period.kind
+        ]
+        self._periods = periods
 
 
 class Reservation:
@@ -158,7 +212,7 @@ class Reservation:
     ``denied``: why it could not be raised the last time this was tried; None if it could.
     """
 
-    __slots__ = ("_accounts", "admitted_ns", "amount", "denied", "held", "holders", "id", "names", "open")
+    __slots__ = ("_counted", "admitted_ns", "amount", "denied", "held", "holders", "id", "names", "open")
 
     def __init__(
         self,
@@ -166,7 +220,7 @@ class Reservation:
         holders: tuple[Holder, ...],
         amount: int,
         admitted_ns: int,
-        accounts: list[tuple[Holder | None, Account]],
+        counted: Sequence[Counted],
         names: tuple[str, ...] = (),
         *,
         held: bool = False,
@@ -179,56 +233,57 @@ class Reservation:
         self.held = held
         self.open = True
         self.denied: Exceeded | None = None
-        self._accounts = accounts
-        for _, account in accounts:
-            account.open += 1
-        self._add(amount)
+        self._counted = counted
+        for _, accounts in counted:
+            for account in accounts:
+                account.open += 1
+                account.reserved += amount
+                if held:
+                    account.held += amount
 
     def join(self, holder: Holder, accounts: HolderAccounts, periods: Mapping[PeriodKind, BudgetPeriod]) -> None:
         """Count on a holder's accounts as well, in those of the current periods that the request belongs to."""
-        own = {account.period for _, account in self._accounts}
-        for period in periods.values():
-            if period in own:
-                account = accounts.account(period)
-                account.open += 1
-                account.reserved += self.amount
-                account.held += self.amount if self.held else 0
-                self._accounts.append((holder, account))
+        own = {account.period for _, counted in self._counted for account in counted}
+        joined = [accounts.account(period) for period in periods.values() if period in own]
+        for account in joined:
+            account.open += 1
+            account.reserved += self.amount
+            account.held += self.amount if self.held else 0
+        self._counted = [*self._counted, (holder, joined)]
         self.holders = (*self.holders, holder)
 
     def hold(self) -> None:
         """The request has ended, and its outcome is not known."""
         if not self.held:
             self.held = True
-            for _, account in self._accounts:
-                account.held += self.amount
+            for _, accounts in self._counted:
+                for account in accounts:
+                    account.held += self.amount
 
     def raise_to(self, amount: int) -> None:
         """Reserve ``amount`` in all."""
-        self._add(amount - self.amount)
-        self.amount = amount
+        more, self.amount = amount - self.amount, amount
+        for _, accounts in self._counted:
+            for account in accounts:
+                account.reserved += more
+                if self.held:
+                    account.held += more
 
-    def end(self, charged: int) -> list[tuple[Holder | None, Account]]:
+    def end(self, charged: int) -> Sequence[Counted]:
         """Turn what is reserved into what is charged. Returns the accounts, none of them if this was done before."""
         if not self.open:
-            return []
+            return ()
         self.open = False
-        for _, account in self._accounts:
-            account.open -= 1
-            account.reserved -= self.amount
-            account.charged += charged
-        if self.held:
-            for _, account in self._accounts:
-                account.held -= self.amount
-        return self._accounts
+        amount, held = self.amount, self.held
+        for _, accounts in self._counted:
+            for account in accounts:
+                account.open -= 1
+                account.reserved -= amount
+                account.charged += charged
+                if held:
+                    account.held -= amount
+        return self._counted
 
     def rest(self, amount: int) -> Reservation:
         """A reservation of ``amount`` on the same accounts, for what is in doubt of a request that has ended."""
-        return Reservation(self.id, self.holders, amount, self.admitted_ns, [*self._accounts], self.names, held=True)
-
-    def _add(self, more: int) -> None:
-        for _, account in self._accounts:
-            account.reserved += more
-        if self.held:
-            for _, account in self._accounts:
-                account.held += more
+        return Reservation(self.id, self.holders, amount, self.admitted_ns, self._counted, self.names, held=True)

@@ -20,7 +20,7 @@ from datetime import tzinfo
 from types import MappingProxyType
 
 from gateway.core.pricing.budget_accounts import PERCENTS as PERCENTS
-from gateway.core.pricing.budget_accounts import Account, HolderAccounts
+from gateway.core.pricing.budget_accounts import Account, HolderAccounts, RequestAccounts
 from gateway.core.pricing.budget_accounts import BudgetState as BudgetState
 from gateway.core.pricing.budget_accounts import Crossing as Crossing
 from gateway.core.pricing.budget_accounts import Reservation as Reservation
@@ -36,6 +36,10 @@ UNKNOWN_HELD_NS = 24 * 3600 * 1_000_000_000
 
 SET_BACK_NS = 60 * 1_000_000_000
 """Nanoseconds before a period's beginning at which a clock was set back, and not only adjusted."""
+
+MOST_FOUND = 4_096
+"""Keys by the model they ask for whose accounts are kept at hand until budgets change; beyond, all are looked up again.
+"""
 
 _KINDS: tuple[PeriodKind, ...] = ("day", "week", "month", "total")
 
@@ -57,6 +61,7 @@ class Budgets:
         self._latest = {kind: period.start_ns for kind, period in self._periods.items()}
         self._holders: dict[Holder, HolderAccounts] = {}
         self._models = ModelBudgets(names_of)
+        self._found: dict[tuple[tuple[Holder, ...], str, str], RequestAccounts] = {}
         self._open: set[Reservation] = set()
         self._held: dict[str, tuple[Reservation, int]] = {}
         self.set_back = False
@@ -100,6 +105,7 @@ class Budgets:
     def _apply(self, new: list[Holder], gone: list[Holder], wanted: _Wanted, wall_ns: int) -> list[Crossing]:
         """Set these budgets. ``new``: those by model that begin now; ``gone``: those that are over."""
         (limits, alerts), periods = wanted, self.periods(wall_ns)
+        self._found = {}
         for holder in gone:
             del self._holders[holder]  # what is not reserved on any more would be out of date if it came back
         for holder in new:
@@ -112,7 +118,7 @@ class Budgets:
             if accounts.limit != limit:
                 account.alerted &= account.reached(limit, accounts.percents)
                 accounts.limit = limit
-            crossings += self._crossed(holder, account)
+            crossings += accounts.crossed(holder, account)
         return crossings
 
     def load(self, holder: Holder, charged: Mapping[PeriodKind, int]) -> None:
@@ -146,7 +152,7 @@ class Budgets:
                 account.alerted = account.reached(accounts.limit, accounts.percents).intersection(
                     told.get((holder, account.period.start_ns), ())
                 )
-                crossings += self._crossed(holder, account)
+                crossings += accounts.crossed(holder, account)
         return crossings
 
     def recount(self, charges: Mapping[BudgetPeriod, Charges]) -> None:
@@ -182,9 +188,10 @@ class Budgets:
         ``model``: as the books name it.
         """
         periods = {kind: period for kind, period in self._periods.items() if admitted_ns >= period.start_ns}
-        names = self._models.names(model)
-        holders = self._models.with_budgets(holders, names)
-        reservation = self._reserve(id, holders, whole_amount(amount), admitted_ns, periods, names)
+        counting = self._counting(holders, model)
+        counted = RequestAccounts(counting.names, counting.members, counting.model).counted(periods)
+        reservation = Reservation(id, counting.holders, whole_amount(amount), admitted_ns, counted, counting.names)
+        self._open.add(reservation)
         self.hold(reservation, until_ns)
 
     def reserve(
@@ -212,19 +219,18 @@ class Budgets:
         if amount is not None:
             whole_amount(amount)
         periods = self.periods(wall_ns)
-        names = self._models.names(model, asked)
-        holders = self._models.with_budgets(holders, names)
+        counting = self._counting(holders, model, asked)
         refusal: Exceeded | None = None
-        for holder in holders:
-            limit = self._accounts_of(holder).limit
-            if limit is None:
-                continue
+        for holder, limit, account in counting.budgets(periods):
             if amount is None and not allow_unpriced:
                 return Unpriced(holder)
-            refusal = graver(refusal, self._exceeded(holder, limit, amount))
+            if not account.has_room(limit, amount, 0):
+                refusal = graver(refusal, self._exceeded(holder, limit, account, amount))
         if refusal is not None:
             return refusal
-        return self._reserve(id, holders, amount or 0, wall_ns, periods, names)
+        reservation = Reservation(id, counting.holders, amount or 0, wall_ns, counting.counted(periods), counting.names)
+        self._open.add(reservation)
+        return reservation
 
     def exhausted(
         self, holders: Sequence[Holder], wall_ns: int, *, model: str = "", asked: str = ""
@@ -234,22 +240,20 @@ class Budgets:
 
         A budget of zero is never exhausted: its holder may send requests that cost nothing.
         """
-        self.periods(wall_ns)
-        for holder in self._models.all_holders(holders, model, asked):
-            limit = self._accounts_of(holder).limit
-            if limit is not None and limit.amount:
-                exceeded = self._exceeded(holder, limit, None)
-                if exceeded is not None and not exceeded.passing:
+        for holder, limit, account in self._counting(holders, model, asked).budgets(self.periods(wall_ns)):
+            if limit.amount and not account.has_room(limit, None, 0):
+                exceeded = self._exceeded(holder, limit, account, None)
+                if not exceeded.passing:
                     return exceeded
         return None
 
     def limited(self, holders: Sequence[Holder], *, model: str = "", asked: str = "") -> bool:
         """Whether any budget is for such a request."""
-        return any(self._accounts_of(one).limit for one in self._models.all_holders(holders, model, asked))
+        return bool(self._counting(holders, model, asked).budgets(self._periods))
 
     def left(self, holders: Sequence[Holder], wall_ns: int, *, model: str = "") -> int | None:
         """What every budget for such a request has left at least; None if there is none."""
-        states = (self.state(holder, wall_ns) for holder in self._models.all_holders(holders, model))
+        states = (self.state(holder, wall_ns) for holder in self._counting(holders, model).holders)
         return min((state.left for state in states if state is not None), default=None)
 
     def settle(self, reservation: Reservation, charged: int) -> list[Crossing]:
@@ -258,10 +262,19 @@ class Budgets:
         Returns the alerts: each percentage once a period for each holder.
         """
         ended = reservation.end(whole_amount(charged))
-        if ended:
+        if not ended:
+            return []
+        if reservation.held:
             self._held.pop(reservation.id, None)
-            self._open.discard(reservation)
-        return [crossing for holder, account in ended if holder for crossing in self._crossed(holder, account)]
+        self._open.discard(reservation)
+        crossings: list[Crossing] = []
+        for holder, accounts in ended:
+            own = None if holder is None else self._holders.get(holder)
+            if holder is not None and own is not None and own.limit is not None:
+                for account in accounts:
+                    if account.period.kind == own.limit.period:
+                        crossings += own.crossed(holder, account)
+        return crossings
 
     def release(self, reservation: Reservation) -> None:
         """Charge nothing for a request that has ended."""
@@ -291,9 +304,11 @@ class Budgets:
         self.periods(wall_ns)
         refusal: Exceeded | None = None
         for holder in reservation.holders:
-            limit = self._accounts_of(holder).limit
-            if limit is not None:
-                refusal = graver(refusal, self._exceeded(holder, limit, amount, own=reservation.amount))
+            accounts = self._accounts_of(holder)
+            if (limit := accounts.limit) is not None:
+                account = accounts.account(self._periods[limit.period])
+                if not account.has_room(limit, amount, reservation.amount):
+                    refusal = graver(refusal, self._exceeded(holder, limit, account, amount, own=reservation.amount))
         reservation.denied = refusal
         if refusal is None:
             reservation.raise_to(amount)
@@ -347,34 +362,25 @@ class Budgets:
             accounts = self._holders[holder] = HolderAccounts()
         return accounts
 
-    def _exceeded(self, holder: Holder, limit: Budget, amount: int | None, own: int = 0) -> Exceeded | None:
-        """The refusal of ``amount`` on one budget, None if it has room. ``own``: what the request has reserved."""
-        account = self._accounts_of(holder).account(self._periods[limit.period])
-        if account.has_room(limit, amount, own):
-            return None
+    def _counting(self, holders: Sequence[Holder], model: str, asked: str = "") -> RequestAccounts:
+        """What a request for a model, of any name, counts on. ``holders``: the key first."""
+        holders = tuple(holders)
+        found = self._found.get((holders, model, asked))
+        if found is None:
+            if len(self._found) >= MOST_FOUND:
+                self._found.clear()
+            names = self._models.names(model, asked)
+            members = [(one, self._accounts_of(one)) for one in self._models.with_budgets(holders, names)]
+            found = RequestAccounts(names, members, self._models.counted(holders[0][1], names))
+            self._found[holders, model, asked] = found
+        return found
+
+    def _exceeded(
+        self, holder: Holder, limit: Budget, account: Account, amount: int | None, *, own: int = 0
+    ) -> Exceeded:
+        """The refusal of ``amount`` on a budget that has no room for it. ``own``: what the request has reserved."""
         reserved = max(0, account.reserved - own)  # an earlier period's reservation is in none of this one's
         return Exceeded(holder, limit, account.period, amount, account.charged, reserved, self._zone, held=account.held)
-
-    def _reserve(
-        self,
-        id: str,
-        holders: Sequence[Holder],
-        amount: int,
-        admitted_ns: int,
-        periods: Mapping[PeriodKind, BudgetPeriod],
-        names: tuple[str, ...],
-    ) -> Reservation:
-        """Reserve without checking the budgets, in the current periods that the request belongs to."""
-        counted: list[tuple[Holder | None, HolderAccounts]] = [
-            (holder, self._accounts_of(holder)) for holder in holders
-        ]
-        model = self._models.counted(holders[0][1], names)
-        if model is not None:
-            counted.append((None, model))
-        accounts = [(holder, account) for holder, its in counted for account in its.accounts(periods)]
-        reservation = Reservation(id, tuple(holders), amount, admitted_ns, accounts, names)
-        self._open.add(reservation)
-        return reservation
 
     def _start(self, holder: Holder) -> None:
         """Begin a budget for some models with what they were charged, and have reserved, in the current periods."""
@@ -387,7 +393,3 @@ class Budgets:
         for reservation in self._open:
             if reservation.holders[0][:2] == ("key", key) and self._models.matches(pattern, reservation.names):
                 reservation.join(holder, accounts, self._periods)
-
-    def _crossed(self, holder: Holder, account: Account) -> list[Crossing]:
-        accounts = self._holders.get(holder)
-        return [] if accounts is None else accounts.crossed(holder, account)

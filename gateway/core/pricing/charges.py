@@ -7,121 +7,30 @@ nano-dollars.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
-from gateway.core.billing_terms import USUAL_TERMS, Terms
-from gateway.core.outcomes.table import booking
-from gateway.core.pricing.prices import Bill, bill
+from gateway.core.billing_terms import USUAL_TERMS
+from gateway.core.exchange_record import NO_USAGE, AttemptRecord, Booking
+from gateway.core.outcomes.table import booking as booking_of
+from gateway.core.pricing.prices import Bill, believed_bill, check_counts
 from gateway.core.pricing.usage_sums import believable, together
-from gateway.core.types import (
-    Confidence,
-    CostClass,
-    CostReason,
-    OperationName,
-    Outcome,
-    Phase,
-    Price,
-    State,
-    Usage,
-)
-
-_NOTHING = Usage()
+from gateway.core.types import Confidence, CostClass, CostReason, Outcome, Phase, State, Usage
 
 
-@dataclass(slots=True)
-class AttemptFacts:
-    """The facts of one attempt that decide its price.
+class _Served(NamedTuple):
+    """What the client got: what it used, what that comes to, and whether the answer came whole."""
 
-    ``slug``: ``ok``, a fault's slug, or one that begins with ``client_`` when the client cut it short.
-    ``usage``: what the upstream stated; None if it stated nothing.
-    ``estimated``: what was counted instead: the tokens sent and received so far, and in ``images`` the images asked
-        for.
-    ``images``: the images that arrived.
-    ``quality``, ``size``: of the images asked for, for prices that are tables; None if not given.
-    ``stated``: nano-dollars the upstream itself named for finished work, which override any price; None if it named
-        none.
-    ``subrequest``: which of the exchange's subrequests made the attempt.
-    ``terms``: on which terms the answer was sold.
-    ``own_price``: whether ``price`` is that of the model that answered.
-    ``bound``: nano-dollars that budgets hold for its subrequest, above which the key is not charged; None where no
-        budget holds any.
-    """
-
-    price: Price | None
-    cost_class: CostClass
-    operation: OperationName
-    slug: str
-    phase: Phase
-    usage: Usage | None
-    estimated: Usage
-    images: int = 0
-    quality: str | None = None
-    size: str | None = None
-    stated: int | None = None
-    subrequest: int = 0
-    terms: Terms = USUAL_TERMS
-    own_price: bool = True
-    bound: int | None = None
-
-
-@dataclass(slots=True)
-class AttemptCost:
-    """The cost of one attempt upstream, in nano-dollars, and why it is booked."""
-
-    amount: int
-    reason: CostReason
-
-
-_FREE = AttemptCost(0, "billed")
-
-
-@dataclass(slots=True)
-class Booking:
-    """A finished exchange as the ledger records it.
-
-    ``charged``: nano-dollars the key pays, for ``usage``.
-    ``costs``: one for each attempt, in order.
-    ``confidence``: of ``charged``; ``unknown`` if the price is not known, or whether anything was bought.
-    ``in_doubt``: nano-dollars of subrequests of unknown outcome, beside others that are settled: the key is not charged
-        for them, but they stay reserved.
-    ``price``, ``terms``: the price that ``charged`` was worked out by, and what the answer said of itself; of the first
-        subrequest that served, if there are several.
-    ``above_bound``: whether what the upstream says it did comes to more than was held for it, so that ``charged`` is no
-        more than that, and the rest is the gateway's to bear.
-    """
-
-    charged: int
     usage: Usage
-    costs: tuple[AttemptCost, ...]
-    confidence: Confidence
-    state: State
-    in_doubt: int = 0
-    price: Price | None = None
-    terms: Terms = USUAL_TERMS
-    above_bound: bool = False
-
-    @property
-    def upstream_cost(self) -> int:
-        """Nano-dollars of all attempts, for any reason."""
-        return sum([cost.amount for cost in self.costs])
-
-    @property
-    def unpriced(self) -> bool:
-        """Whether work was done that has no known price, wholly or in part."""
-        return self.state == "settled" and self.confidence == "unknown"
-
-    @property
-    def doubtful(self) -> int:
-        """Nano-dollars that the key may still turn out to owe: for an exchange of unknown outcome all that its attempts
-        had at stake, else what is in doubt beside the settled part.
-        """
-        return self.upstream_cost if self.state == "unknown" else self.in_doubt
+    due: Bill
+    whole: bool
 
 
-def settle_charges(attempts: Sequence[AttemptFacts]) -> Booking:
+def settle_charges(attempts: Sequence[AttemptRecord], booking: Booking | None = None) -> Booking:
     """Decide who pays what once an exchange is over.
 
-    ``attempts``: in order; of every subrequest only the last can have served.
+    ``attempts``: in order; of every subrequest only the last can have served. Their ``cost`` and ``reason`` are set.
+    ``booking``: what is filled in and returned; a new one by default.
 
     The subrequests are booked one by one and added up: the key is charged for results that arrived and for no others.
 
@@ -136,159 +45,167 @@ def settle_charges(attempts: Sequence[AttemptFacts]) -> Booking:
       owe upstream is booked as stated.
     - A paid item of unknown outcome that was then sent elsewhere is a ``suspected_duplicate``, which the gateway bears.
     """
+    booking = Booking() if booking is None else booking
     last = attempts[-1].subrequest if attempts else 0
-    if len(attempts) < 2 or all(facts.subrequest == last for facts in attempts):
-        return _settle_subrequest(attempts)
-    subrequests: dict[int, list[AttemptFacts]] = {}
-    for facts in attempts:
-        subrequests.setdefault(facts.subrequest, []).append(facts)
-    bookings = {subrequest: _settle_subrequest(own) for subrequest, own in subrequests.items()}
-    costs = {subrequest: iter(booking.costs) for subrequest, booking in bookings.items()}
-    return _together(list(bookings.values()), tuple(next(costs[facts.subrequest]) for facts in attempts))
+    if len(attempts) < 2 or all(one.subrequest == last for one in attempts):
+        return _settle_subrequest(attempts, booking)
+    subrequests: dict[int, list[AttemptRecord]] = {}
+    for one in attempts:
+        subrequests.setdefault(one.subrequest, []).append(one)
+    return _together([_settle_subrequest(own, Booking()) for own in subrequests.values()], booking)
 
 
-def _together(bookings: Sequence[Booking], costs: tuple[AttemptCost, ...]) -> Booking:
+def _together(bookings: Sequence[Booking], booking: Booking) -> Booking:
     """One booking of several subrequests. Its confidence is that of the least certain one."""
     states = {one.state for one in bookings}
     state: State = "settled" if "settled" in states else "unknown" if "unknown" in states else "released"
     counted = [one for one in bookings if one.state == state]
     doubtful = [one for one in bookings if one.state == "unknown"]
-    in_doubt = sum(one.upstream_cost for one in doubtful) if state == "settled" else 0
-    confidences = {one.confidence for one in counted} | ({"estimated"} if in_doubt else set())
+    booking.state = state
+    booking.in_doubt = sum(one.upstream_cost for one in doubtful) if state == "settled" else 0
+    confidences = {one.confidence for one in counted} | ({"estimated"} if booking.in_doubt else set())
     confidence: Confidence = next(
         (worst for worst in ("unknown", "estimated") if worst in confidences),
         "measured",
     )
+    booking.confidence = confidence
     usage = together([one.usage for one in counted])
-    usage = replace(usage, confidence="measured" if confidence == "measured" else "estimated")
+    booking.usage = replace(usage, confidence="measured" if confidence == "measured" else "estimated")
     served = next((one for one in counted if one.price is not None), counted[0])
-    charged = sum(one.charged for one in bookings)
-    above_bound = any(one.above_bound for one in bookings)
-    return Booking(charged, usage, costs, confidence, state, in_doubt, served.price, served.terms, above_bound)
+    booking.price, booking.terms = served.price, served.terms
+    booking.charged = sum(one.charged for one in bookings)
+    booking.upstream_cost = sum(one.upstream_cost for one in bookings)
+    booking.above_bound = any(one.above_bound for one in bookings)
+    return booking
 
 
-def _settle_subrequest(attempts: Sequence[AttemptFacts]) -> Booking:
-    served = _served(attempts[-1]) if attempts else None
-    costs = _costs(attempts, served)
-    if served is not None:
-        usage, due = served
-        last = attempts[-1]
-        amount, confidence = due.amount or 0, _confidence(usage, due)
-        above_bound = last.bound is not None and amount > last.bound
-        if last.bound is not None and above_bound:
-            amount, confidence = last.bound, "estimated"
-        return Booking(
-            amount, usage, costs, confidence, "settled", price=last.price, terms=last.terms, above_bound=above_bound
-        )
-    in_doubt = (facts for facts, cost in zip(attempts, costs, strict=True) if cost.reason != "billed")
-    if any(facts.cost_class is CostClass.PAID for facts in in_doubt):
-        return Booking(0, _NOTHING, costs, "unknown", "unknown")
-    state: State = "settled" if any(cost.amount for cost in costs) else "released"
-    return Booking(0, _NOTHING, costs, "measured", state)
+def _settle_subrequest(attempts: Sequence[AttemptRecord], booking: Booking) -> Booking:
+    last = attempts[-1] if attempts else None
+    served = None if last is None else _served(last)
+    booking.upstream_cost = _book_costs(attempts, served)
+    booking.in_doubt, booking.above_bound = 0, False
+    if last is not None and served is not None:
+        booking.usage, booking.state = served.usage, "settled"
+        booking.price, booking.terms = last.price, last.terms
+        amount, certain = served.due
+        booking.charged, booking.confidence = amount or 0, "unknown" if amount is None else "estimated"
+        if amount is not None and certain:  # measured is only what was stated and has its own price in every part
+            booking.confidence = served.usage.confidence
+        if last.bound is not None and booking.charged > last.bound:
+            booking.charged, booking.confidence, booking.above_bound = last.bound, "estimated", True
+        return booking
+    booking.charged, booking.usage, booking.price, booking.terms = 0, NO_USAGE, None, USUAL_TERMS
+    if any(one.reason != "billed" and one.cost_class is CostClass.PAID for one in attempts):
+        booking.confidence = booking.state = "unknown"
+    else:
+        booking.confidence = "measured"
+        booking.state = "settled" if booking.upstream_cost else "released"
+    return booking
 
 
-def _confidence(usage: Usage, due: Bill) -> Confidence:
-    """Measured is only what was stated and has its own price in every part."""
-    if due.amount is None:
-        return "unknown"
-    return usage.confidence if due.certain else "estimated"
-
-
-def _sent(facts: AttemptFacts) -> bool:
+def _sent(attempt: AttemptRecord) -> bool:
     """Whether the upstream may have done something."""
-    return facts.slug == "ok" or facts.phase >= Phase.UNKNOWN
+    return attempt.outcome == "ok" or attempt.phase >= Phase.UNKNOWN
 
 
-def _used(facts: AttemptFacts) -> Usage:
+def _used(attempt: AttemptRecord) -> Usage:
     """The usage the upstream stated, if plausible, else the estimate."""
-    if facts.usage is not None and believable(facts.usage):
-        return facts.usage
-    estimated = facts.estimated if believable(facts.estimated) else _NOTHING
+    if attempt.usage is not None and believable(attempt.usage):
+        return attempt.usage
+    estimated = attempt.estimated if believable(attempt.estimated) else NO_USAGE
     return replace(estimated, confidence="estimated")
 
 
-def _due(facts: AttemptFacts, usage: Usage, images: int) -> Bill:
-    whole = _came_whole(facts)
-    if whole and facts.stated is not None:
-        return Bill(facts.stated)
-    due = bill(
-        facts.price,
+def _due(attempt: AttemptRecord, usage: Usage, images: int, whole: bool) -> Bill:
+    """What ``usage``, which is believable but for its images, comes to. ``whole``: see ``_came_whole``."""
+    if whole and attempt.stated is not None:
+        return Bill(attempt.stated)
+    if images:
+        check_counts(images)
+    due = believed_bill(
+        attempt.price,
         usage,
-        operation=facts.operation,
-        images=images,
-        quality=facts.quality,
-        size=facts.size,
+        images,
+        operation=attempt.operation,
+        quality=attempt.quality,
+        size=attempt.size,
         succeeded=whole,
-        terms=facts.terms,
+        terms=attempt.terms,
     )
-    return due if facts.own_price else replace(due, certain=False)
+    return due if attempt.own_price else Bill(due.amount, False)
 
 
-def _at_stake(facts: AttemptFacts) -> int:
+def _at_stake(attempt: AttemptRecord) -> int:
     """What an attempt costs if the upstream finished it: the tokens so far, or all the images asked for."""
-    if facts.cost_class is CostClass.PAID:
-        return _due(facts, _used(facts), max(facts.images, facts.estimated.images, 1)).amount or 0
-    return _due(facts, _used(facts), facts.images).amount or 0
+    images = attempt.images
+    if attempt.cost_class is CostClass.PAID:
+        images = max(images, attempt.estimated.images, 1)
+    return _due(attempt, _used(attempt), images, _came_whole(attempt)).amount or 0
 
 
-def _came_whole(facts: AttemptFacts) -> bool:
+def _came_whole(attempt: AttemptRecord) -> bool:
     """Whether the upstream finished its answer and bills it, which it also does when it refuses the image inside it."""
-    if facts.slug in ("ok", "asset_unavailable"):
+    if attempt.outcome in ("ok", "asset_unavailable"):
         return True
-    return facts.slug in ("content_policy", "no_image") and facts.cost_class is CostClass.PAID and _sent(facts)
+    refused = attempt.outcome in ("content_policy", "no_image")
+    return refused and attempt.cost_class is CostClass.PAID and _sent(attempt)
 
 
-def _served(last: AttemptFacts) -> tuple[Usage, Bill] | None:
+def _served(last: AttemptRecord) -> _Served | None:
     """What the key pays for, and how much; None if the client was served nothing."""
-    usage = _used(last)
+    usage, whole = _used(last), _came_whole(last)
     if usage.images != last.images:
         usage = replace(usage, images=last.images)
-    if _came_whole(last):
+    if whole:
         sold_by_answer = last.cost_class is CostClass.PAID and last.operation == "chat"
-        if sold_by_answer or last.stated is not None:
+        if (sold_by_answer or last.stated is not None) and usage.confidence != "measured":
             usage = replace(usage, confidence="measured")  # nothing about the charge is a guess
-        return usage, _due(last, usage, last.images)
+        return _Served(usage, _due(last, usage, last.images, whole), whole)
     if not _sent(last):
         return None
-    by_client = last.slug.startswith("client_")
+    by_client = last.outcome.startswith("client_")
     if last.cost_class is CostClass.TOKENS:
         if by_client or last.phase is Phase.FORWARDED:
-            return usage, _due(last, usage, last.images)
+            return _Served(usage, _due(last, usage, last.images, whole), whole)
     elif last.images and (by_client or last.phase is Phase.FORWARDED):
-        return usage, _due(last, usage, last.images)
+        return _Served(usage, _due(last, usage, last.images, whole), whole)
     elif by_client:
         estimated = replace(usage, confidence="estimated")
-        return estimated, Bill(None if last.price is None else _at_stake(last))
+        return _Served(estimated, Bill(None if last.price is None else _at_stake(last)), whole)
     return None
 
 
-def _costs(attempts: Sequence[AttemptFacts], served: tuple[Usage, Bill] | None) -> tuple[AttemptCost, ...]:
-    """What each attempt costs upstream. An answer that came whole costs what the key pays for it."""
-    costs: list[AttemptCost] = []
-    ran_later = False
-    for facts in reversed(attempts):
-        if served is not None and not costs and _came_whole(facts):
-            costs.append(AttemptCost(served[1].amount or 0, "billed"))
+def _book_costs(attempts: Sequence[AttemptRecord], served: _Served | None) -> int:
+    """Say of each attempt what it costs upstream, and return the sum. An answer that came whole costs what the key pays
+    for it.
+    """
+    owed, ran_later, later = 0, False, None
+    for attempt in reversed(attempts):
+        ran_later = ran_later or (later is not None and _sent(later))
+        if served is not None and served.whole and attempt is attempts[-1]:
+            attempt.cost, attempt.reason = served.due.amount or 0, "billed"
         else:
-            costs.append(_cost(facts, ran_later))
-        ran_later = ran_later or _sent(facts)
-    return tuple(reversed(costs))
+            attempt.cost, attempt.reason = _cost(attempt, ran_later)
+        owed += attempt.cost
+        later = attempt
+    return owed
 
 
-def _cost(facts: AttemptFacts, ran_later: bool) -> AttemptCost:
+def _cost(attempt: AttemptRecord, ran_later: bool) -> tuple[int, CostReason]:
     """What an attempt that did not come whole costs upstream.
 
     ``ran_later``: whether a later attempt may have done its work.
 
     The reason is the outcome table's, with one exception: an answer that broke off after content did cost something.
     """
-    if not _sent(facts):
-        return _FREE
-    if facts.slug == "empty_response" and facts.stated is not None:
-        return AttemptCost(facts.stated, "billed")  # done, without anything to show for it; its price is known
-    reason = booking(Outcome(facts.slug, facts.phase), facts.cost_class, bought_again=ran_later)
+    if not _sent(attempt):
+        return 0, "billed"
+    if attempt.outcome == "empty_response" and attempt.stated is not None:
+        return attempt.stated, "billed"  # done, without anything to show for it; its price is known
+    outcome = Outcome(attempt.outcome, Phase(attempt.phase))
+    reason = booking_of(outcome, attempt.cost_class, bought_again=ran_later)
     if reason == "none":
-        if facts.phase is not Phase.FORWARDED:
-            return _FREE
+        if attempt.phase is not Phase.FORWARDED:
+            return 0, "billed"
         reason = "unknown"
-    return AttemptCost(_at_stake(facts), reason)
+    return _at_stake(attempt), reason

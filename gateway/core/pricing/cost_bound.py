@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from gateway.core.billing_terms import NOTHING_ASKED, Asked
 from gateway.core.pricing.picture_tokens import SOURCE_TOKENS, most_picture_tokens
 from gateway.core.pricing.prices import upper_bound
-from gateway.core.types import Price, Target
+from gateway.core.pricing.unit_amounts import says_all
+from gateway.core.types import PICTURES, Price, Target
 
 DEFAULT_MAX_OUTPUT = 32_768
 """Tokens a model is assumed to write at most if its limit is not known. Set ``max_output`` where that is wrong."""
@@ -42,7 +43,7 @@ class RequestedWork:
     ``faithful``: whether the images sent in are read in high fidelity.
     ``previews``: partial images of each image.
     ``quality``, ``size``: of the images; None if left to the upstream.
-    ``asked``: what it asks of a chat beside tokens.
+    ``asked``: what it asks for beside tokens.
     """
 
     input_tokens: int = 0
@@ -74,6 +75,8 @@ def cost_bound(targets: Sequence[Target], asked: RequestedWork) -> int | None:
 
     Each subrequest is served by one target, and paid for once.
     """
+    if len(targets) == 1 and targets[0].operation == "chat":
+        return _subrequest(targets[0], asked, 1) * len(asked.subrequests) if _is_priced(targets[0]) else None
     if not all(map(_is_priced, targets)):
         return None
     return sum(
@@ -86,6 +89,8 @@ def _is_priced(target: Target) -> bool:
     price = target.price
     if price is None:
         return False
+    if target.operation != "chat" and target.operation not in PICTURES:
+        return says_all(price, target.operation)
     if target.operation == "chat" and price.image is not None:
         return True
     if price.input is not None or price.output is not None:
@@ -97,7 +102,7 @@ def _subrequest(target: Target, asked: RequestedWork, images: int) -> int:
     """What one subrequest costs at most if ``target``, whose price is known, serves it."""
     price = target.price
     assert price is not None
-    if target.operation == "chat":
+    if target.operation not in PICTURES:
         return upper_bound(price, asked.input_tokens, asked.output_tokens, asked=asked.asked)
     listed = 0
     if price.image is not None or price.table:

@@ -66,12 +66,6 @@ class ModelBudgets:
         names = self._names_of(model) if model else ()
         return names if not asked or asked in names else (*names, asked)
 
-    def all_holders(self, holders: Sequence[Holder], model: str, asked: str = "") -> Sequence[Holder]:
-        """``with_budgets`` for a model of any name: what else it is called matters only to a key that has some."""
-        if holders[0][1] not in self._patterns:
-            return holders
-        return self.with_budgets(holders, self.names(model, asked))
-
     def with_budgets(self, holders: Sequence[Holder], names: tuple[str, ...]) -> tuple[Holder, ...]:
         """The holders and, behind the key, its budgets for a model of these names."""
         key = holders[0]

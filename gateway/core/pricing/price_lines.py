@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from gateway.core.pricing.prices import format_usd
+from gateway.core.pricing.unit_amounts import says_all, usual_fields
 from gateway.core.types import Price, Route, Target
 
 SuggestedPrice = Callable[[Target], Price | None]
@@ -17,7 +18,9 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*")
 
 _NO_TEXT = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 
-_FIELDS = ("input", "cached_input", "cache_write", "output", "image_input", "image", "no_image")
+_FIELDS = (
+    *("input", "cached_input", "cache_write", "output", "image_input", "image", "no_image", "characters", "seconds"),
+)
 """The fields of a price that are told; the rest can wait."""
 
 
@@ -40,9 +43,10 @@ def _target(route: Route, target: Target, suggested: SuggestedPrice) -> str:
         members.append(f"model: {yaml_text(target.model)}")
     if target.operation != "chat":
         members.append(f"operation: {target.operation}")
-    needed = ("input", "output") if target.operation == "chat" else ("image",)
+    needed = usual_fields(target.operation)
     known = _amounts(target.price)
-    if not ("image" in known or all(name in known for name in ("input", "output"))):
+    told = target.price is not None and says_all(target.price, target.operation)
+    if not (told or "image" in known or all(name in known for name in ("input", "output"))):
         known = _amounts(suggested(target)) | known
         fields = [f"{name}: {known.get(name, '…')}" for name in dict.fromkeys((*needed, *known))]
         members.append(f"price: {{{', '.join(fields)}}}")

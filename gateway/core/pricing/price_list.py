@@ -5,30 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.core.pricing.same_model import folded_name, same_model, undated_name
-from gateway.core.types import CostClass, Price, Route, Target
+from gateway.core.types import CostClass, OperationName, Price, Route, Target
+
+_Place = tuple[OperationName, str]
+"""An operation and an upstream: one may sell a model by more than one route."""
 
 
 class PriceList:
-    """The prices by the token of all chat models of a configuration."""
+    """The prices of all models of a configuration that are billed by usage."""
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
-        self._prices: dict[tuple[str, str], Price] = {}
-        self._prefixes: list[tuple[str, str, Price]] = []
+        self._prices: dict[tuple[_Place, str], Price] = {}
+        self._prefixes: list[tuple[_Place, str, Price]] = []
         for route in routes:
             for target in route.targets:
-                if target.operation == "chat" and target.price is not None and target.cost_class is CostClass.TOKENS:
+                if target.price is not None and target.cost_class is CostClass.TOKENS:
                     self._add(route, target, target.price)
         self._prefixes.sort(key=lambda entry: len(entry[1]), reverse=True)
 
     def _add(self, route: Route, target: Target, price: Price) -> None:
-        upstream = target.upstream.name
+        place = (target.operation, target.upstream.name)
         if target.model.endswith("*"):
-            self._prefixes.append((upstream, folded_name(target.model[:-1]), price))
+            self._prefixes.append((place, folded_name(target.model[:-1]), price))
             return
-        self._prices.setdefault((upstream, folded_name(target.model)), price)
+        self._prices.setdefault((place, folded_name(target.model)), price)
         if target.model == route.model:  # then the aliases are its provider's names, too
             for alias in route.aliases:
-                self._prices.setdefault((upstream, folded_name(alias)), price)
+                self._prices.setdefault((place, folded_name(alias)), price)
 
     def of_answer(self, target: Target, named: str | None) -> tuple[Price | None, bool]:
         """The price of an answer, and whether it is that of the model that gave it.
@@ -38,19 +41,19 @@ class PriceList:
         A model of which the same upstream has a price costs that; for any other the price of what was asked must do.
         Work that is sold by the piece costs what was ordered, whichever model did it.
         """
-        if not named or named == target.model or target.operation != "chat" or target.cost_class is CostClass.PAID:
+        if not named or named == target.model or target.cost_class is CostClass.PAID:
             return target.price, True
         folded = folded_name(named)
         if folded == folded_name(target.model):
             return target.price, True
-        upstream = target.upstream.name
-        listed = self._prices.get((upstream, folded))
+        place = (target.operation, target.upstream.name)
+        listed = self._prices.get((place, folded))
         if listed is not None:
             return listed, True
         if same_model(target.model, named):
             return target.price, True
-        listed = self._prices.get((upstream, undated_name(named))) or self._by_prefix(upstream, folded)
+        listed = self._prices.get((place, undated_name(named))) or self._by_prefix(place, folded)
         return (target.price, False) if listed is None else (listed, True)
 
-    def _by_prefix(self, upstream: str, folded: str) -> Price | None:
-        return next((price for at, start, price in self._prefixes if at == upstream and folded.startswith(start)), None)
+    def _by_prefix(self, place: _Place, folded: str) -> Price | None:
+        return next((price for at, start, price in self._prefixes if at == place and folded.startswith(start)), None)

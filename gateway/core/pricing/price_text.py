@@ -22,6 +22,8 @@ AMOUNTS = (
     "image",
     "no_image",
     "call",
+    "characters",
+    "seconds",
 )
 """The fields of a price that are amounts, in the order in which people read them."""
 

@@ -6,8 +6,7 @@ Amounts are whole nano-dollars; token prices are nano-dollars per 1,000,000 toke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from gateway.core.billing_terms import NOTHING_ASKED, USUAL_TERMS, Asked, Terms
 from gateway.core.pricing.picture_tokens import most_picture_tokens
@@ -19,6 +18,7 @@ from gateway.core.pricing.token_amounts import (
     most_token_amount,
     token_amount,
 )
+from gateway.core.pricing.unit_amounts import by_units, metered_amount, most_unit_amount
 from gateway.core.pricing.usage_sums import believable, is_plausible
 from gateway.core.types import (
     FACTOR_UNIT,
@@ -33,8 +33,7 @@ T = TypeVar("T")
 _FACTORS_OF_WRITES = {"usual": FACTOR_UNIT, "hour": FACTOR_OF_HOUR, "12h": FACTOR_OF_12H}
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
+class Bill(NamedTuple):
     """What a request used, priced.
 
     ``amount``: nano-dollars; None when the price does not say.
@@ -66,25 +65,49 @@ def bill(
     Raises ValueError for counts that are no plausible natural numbers.
     """
     counted = usage.images if images is None else images
-    if not believable(usage) or not is_plausible(counted):
+    check_counts(counted, usage)
+    return believed_bill(
+        price, usage, counted, operation=operation, quality=quality, size=size, succeeded=succeeded, terms=terms
+    )
+
+
+def check_counts(images: int, usage: Usage | None = None) -> None:
+    """Raise ValueError for counts that are no plausible natural numbers."""
+    if not is_plausible(images) or not (usage is None or believable(usage)):
         raise ValueError("usage must be whole numbers between 0 and a billion")
+
+
+def believed_bill(
+    price: Price | None,
+    usage: Usage,
+    images: int,
+    *,
+    operation: OperationName,
+    quality: str | None,
+    size: str | None,
+    succeeded: bool,
+    terms: Terms,
+) -> Bill:
+    """``bill`` for counts that are known to be plausible."""
     if price is None:
         return Bill(None)
     due: int | None
     certain = not (price.estimated or terms.unpriced)
+    by_tokens = price.input is not None or price.output is not None
     if price.image is not None and operation == "chat":
-        due = price.image if counted else (price.no_image or 0)
-    elif price.table and not (_by_tokens(price) and _measured(usage)):
-        due = counted * _dearest(price, quality, size)
-    elif _by_tokens(price):
+        due = price.image if images else (price.no_image or 0)
+    elif price.table and not (by_tokens and _measured(usage)):
+        due = images * _dearest(price, quality, size)
+    elif by_tokens or by_units(price):
         tier, listed = tier_factor(price, terms)
-        due = token_amount(price, usage, tier)
+        only_tokens = not (usage.characters or usage.audio_milliseconds)
+        due = token_amount(price, usage, tier) if only_tokens else metered_amount(price, usage, tier)
         certain = certain and listed and all_priced(price, usage, operation)
     elif price.image is not None:
-        due = counted * price.image
+        due = images * price.image
     else:
         due = None
-    return Bill(due if due is None or not succeeded else max(due, price.minimum), certain)
+    return Bill(due if due is None or not succeeded or due > price.minimum else price.minimum, certain)
 
 
 def amount_due(
@@ -100,10 +123,6 @@ def amount_due(
     """The amount of ``bill``, on the usual terms."""
     priced = bill(price, usage, operation=operation, images=images, quality=quality, size=size, succeeded=succeeded)
     return priced.amount
-
-
-def _by_tokens(price: Price) -> bool:
-    return price.input is not None or price.output is not None
 
 
 def _measured(usage: Usage) -> bool:
@@ -142,16 +161,20 @@ def upper_bound(
         return 0
     if price.image is not None and operation == "chat":
         return max(price.image, price.no_image or 0, price.minimum)
-    by_tokens = most_token_amount(
+    by_use = most_token_amount(
         price,
         input_tokens,
         max_output_tokens,
         asked.calls,
         writes=_FACTORS_OF_WRITES[asked.lifetime],
-        tier=most_tier_factor(price, asked),
+        tier=most_tier_factor(price, asked) if price.tiers else FACTOR_UNIT,
     )
+    if asked.characters or asked.milliseconds:
+        by_use += most_unit_amount(price, asked.characters, asked.milliseconds)
+    if price.image is None and not price.table:
+        return by_use if by_use > price.minimum else price.minimum
     by_image = images * max(price.image or 0, _dearest(price, quality, size) if price.table else 0)
-    return max(by_tokens, by_image, price.minimum)
+    return max(by_use, by_image, price.minimum)
 
 
 def image_stake(
@@ -169,9 +192,10 @@ def image_stake(
 
 def format_usd(nano: int) -> str:
     """US dollars as an exact decimal with at least two places: ``0.00``, ``1.50``, ``0.00066``, ``-3.10``."""
-    dollars, rest = divmod(abs(nano), NANO_PER_USD)
-    digits = f"{rest:09d}"
-    return f"{'-' if nano < 0 else ''}{dollars}.{digits[:2]}{digits[2:].rstrip('0')}"
+    if nano < 0:
+        return f"-{format_usd(-nano)}"
+    digits = f"{nano % NANO_PER_USD:09d}"
+    return f"{nano // NANO_PER_USD}.{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 def usd_number(nano: int) -> float:

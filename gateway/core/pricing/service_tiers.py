@@ -18,6 +18,8 @@ _RENAMED = {"fast": "priority", "priority": "fast"}
 
 def billed_tier(terms: Terms) -> str | None:
     """The tier that an answer is billed by, in lower case; None for the usual one."""
+    if terms.tier is None and terms.asked_tier is None:
+        return None
     named = named_tier(terms.tier)
     tier = named_tier(terms.asked_tier) if named is None else named
     return None if tier in USUAL_TIERS else tier
@@ -31,7 +33,7 @@ def tier_factor(price: Price, terms: Terms) -> tuple[int, bool]:
     tier = billed_tier(terms)
     if tier is None:
         return FACTOR_UNIT, True
-    listed = _listed(price)
+    listed = price.listed_tiers
     for name in (tier, _RENAMED.get(tier)):
         if name in listed:
             return listed[name], True
@@ -46,7 +48,7 @@ def most_tier_factor(price: Price, asked: Asked) -> int:
     """
     if not price.tiers:
         return FACTOR_UNIT
-    listed = _listed(price)
+    listed = price.listed_tiers
     tier = named_tier(asked.tier)
     if tier in USUAL_TIERS:
         return FACTOR_UNIT
@@ -55,7 +57,3 @@ def most_tier_factor(price: Price, asked: Asked) -> int:
     if tier is not None and not factors:
         factors = [*listed.values()]
     return max([FACTOR_UNIT, *factors])
-
-
-def _listed(price: Price) -> dict[str | None, int]:
-    return {name.strip().lower(): factor for name, factor in price.tiers.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.core.types import FACTOR_UNIT, OperationName, Price, Usage
+from gateway.core.types import FACTOR_UNIT, PICTURES, OperationName, Price, Usage
 
 PER_MILLION = 1_000_000
 
@@ -33,8 +33,7 @@ def token_amount(price: Price, usage: Usage, tier: int = FACTOR_UNIT) -> int | N
 
     Calls without a price are left out: ``all_priced`` tells.
     """
-    inputs = _sum(_input_parts(price, usage))
-    outputs = _sum(_output_parts(price, usage))
+    inputs, outputs = _of_inputs(price, usage), _of_outputs(price, usage)
     if inputs is None or outputs is None:
         return None
     long = price.long if price.long is not None and usage.input_tokens > price.long.above else None
@@ -48,9 +47,10 @@ def most_token_amount(price: Price, inputs: int, outputs: int, calls: int, *, wr
 
     ``writes``: the factor of what is written to the cache. ``tier``: of the service tier.
     """
-    read = max(price.input or 0, price.cached_input or 0, price.image_input or 0, price.audio_input or 0)
-    dearest_input = max(read * FACTOR_UNIT, (price.cache_write or 0) * writes)
-    dearest_output = max(price.output or 0, price.image_output or 0, price.audio_output or 0) * FACTOR_UNIT
+    dearest_input = price.dearest_read * FACTOR_UNIT
+    if price.cache_write is not None and price.cache_write * writes > dearest_input:
+        dearest_input = price.cache_write * writes
+    dearest_output = price.dearest_output * FACTOR_UNIT
     of_inputs = of_outputs = FACTOR_UNIT
     if price.long is not None and inputs > price.long.above:
         of_inputs, of_outputs = max(of_inputs, price.long.input), max(of_outputs, price.long.output)
@@ -73,7 +73,7 @@ def all_priced(price: Price, usage: Usage, operation: OperationName) -> bool:
         (usage.cache_write_tokens and price.cache_write is None)
         or (usage.audio_input_tokens and price.audio_input is None)
         or (usage.audio_output_tokens and price.audio_output is None)
-        or (usage.image_output_tokens and price.image_output is None and operation == "chat")
+        or (usage.image_output_tokens and price.image_output is None and operation not in PICTURES)
     )
 
 
@@ -87,12 +87,25 @@ def _sum(parts: Sequence[_Part]) -> int | None:
     return total
 
 
+def _of_inputs(price: Price, usage: Usage) -> int | None:
+    special = usage.image_input_tokens or usage.audio_input_tokens
+    if special or usage.cached_input_tokens or usage.cache_write_tokens:
+        return _sum(_input_parts(price, usage))
+    if not usage.input_tokens:
+        return 0
+    return None if price.input is None else usage.input_tokens * price.input * FACTOR_UNIT
+
+
+def _of_outputs(price: Price, usage: Usage) -> int | None:
+    if usage.image_output_tokens or usage.audio_output_tokens:
+        return _sum(_output_parts(price, usage))
+    if not usage.output_tokens:
+        return 0
+    return None if price.output is None else usage.output_tokens * price.output * FACTOR_UNIT
+
+
 def _input_parts(price: Price, usage: Usage) -> Sequence[_Part]:
     total = usage.input_tokens
-    if not (
-        usage.image_input_tokens or usage.audio_input_tokens or usage.cached_input_tokens or usage.cache_write_tokens
-    ):
-        return [(total, _each(price.input))]
     images = min(usage.image_input_tokens, total)
     audio = min(usage.audio_input_tokens, total - images)
     cached = min(usage.cached_input_tokens, total)

@@ -21,8 +21,10 @@ def is_plausible(count: object) -> bool:
 
 def believable(usage: Usage) -> bool:
     """Whether every count is a plausible natural number; an upstream's figures are checked like any input."""
-    counts = _counts_of(usage)
-    return {*map(type, counts)} == {int} and min(counts) >= 0 and max(counts) <= MOST_TOKENS
+    for count in _counts_of(usage):  # noqa: SIM110  # at every request: a generator takes twice as long
+        if type(count) is not int or not 0 <= count <= MOST_TOKENS:
+            return False
+    return True
 
 
 def together(usages: Sequence[Usage]) -> Usage:

@@ -49,6 +49,8 @@ class Breaker:
     """The breaker of one endpoint or of one model.
 
     ``places``: from how many different places failures must have come before it opens (see ``strike``).
+
+    ``opened``: when it opened, monotonic seconds; None while it is closed.
     """
 
     def __init__(self, policy: FailoverPolicy, *, places: int = 1) -> None:
@@ -61,24 +63,24 @@ class Breaker:
         self._in_a_row = 0
         self._strikes = RollingCount(policy.breaker_window)
         self._results = RollingCount(policy.breaker_window)
-        self._opened: float | None = None
+        self.opened: float | None = None
         self._until = 0.0
         self._times = 0
         self._probe_began: float | None = None
 
     def state(self, now: float) -> BreakerState:
         """The state at ``now``."""
-        if self._opened is None:
+        if self.opened is None:
             return "closed"
         return "open" if now < self._until else "half_open"
 
     def seconds_left(self, now: float) -> float:
         """Seconds until a probe may go through; 0 if not open."""
-        return max(0.0, self._until - now) if self._opened is not None else 0.0
+        return max(0.0, self._until - now) if self.opened is not None else 0.0
 
     def reliable(self, now: float) -> bool:
         """Whether at most a stray failure or two happened recently."""
-        if self._opened is not None:
+        if self.opened is not None:
             return False
         return self._in_a_row < GOOD_STANDING or self._strikes.total(now) == 0
 
@@ -99,7 +101,7 @@ class Breaker:
 
     def begin(self, now: float) -> None:
         """Record that a request is sent through, advised or not; ``end`` must follow."""
-        if self._opened is not None and self.state(now) == "half_open" and not self._probing(now):
+        if self.opened is not None and self.state(now) == "half_open" and not self._probing(now):
             self._probe_began = now
 
     def end(self, began: float) -> None:
@@ -112,23 +114,24 @@ class Breaker:
         it.
         """
         self._results.add(now)
-        if self._opened is None:
+        if self.opened is None:
             self._in_a_row = 0
-            self._places.clear()
-        elif began >= self._opened:
+            if self._places:
+                self._places.clear()
+        elif began >= self.opened:
             self._close()
 
     def strike(self, place: str, began: float, now: float, rng: Randomness, asker: str = "") -> None:
         """Record a failure, at ``place``, of a request of ``asker`` that ``began`` then. Failures of requests that were
         under way when the breaker opened are ignored, but for those of other members where it is open for one.
         """
-        if self._opened is not None:
+        if self.opened is not None:
             if self._only_for is not None and self._only_for != asker:
                 self._others += 1
                 if self._others >= OTHERS:
                     self._only_for = None
                     self._until = max(self._until, now + self.policy.eject)
-            elif began >= self._opened and self.state(now) == "half_open":
+            elif began >= self.opened and self.state(now) == "half_open":
                 self._open(now, rng)
             return
         self._remember(asker, now)
@@ -145,7 +148,7 @@ class Breaker:
         """Forget the failures so far, since another part was at fault. The places where they were seen are
         remembered.
         """
-        if self._opened is None:
+        if self.opened is None:
             self._in_a_row = 0
             self._strikes.clear()
             self._results.clear()
@@ -153,8 +156,8 @@ class Breaker:
 
     def open_for(self, seconds: float, now: float, asker: str = "") -> None:
         """Open for a given time, such as an upstream's Retry-After, that a request of ``asker`` was told."""
-        if self._opened is None:
-            self._opened, self._only_for, self._others = now, asker, 0
+        if self.opened is None:
+            self.opened, self._only_for, self._others = now, asker, 0
         elif self._only_for != asker:
             self._only_for = None
         self._until = max(self._until, now + seconds)
@@ -186,11 +189,11 @@ class Breaker:
         self._others = 0
         self._times = 1 if now > self._until + self.policy.eject_max else self._times + 1
         seconds = min(self.policy.eject * self._times, self.policy.eject_max)
-        self._opened = now
+        self.opened = now
         self._until = now + seconds * (1.0 + JITTER * (2.0 * rng.random() - 1.0))
 
     def _close(self) -> None:
-        self._opened = self._only_for = None
+        self.opened = self._only_for = None
         self._strikers.clear()
         self._in_a_row = 0
         self._places.clear()

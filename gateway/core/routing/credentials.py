@@ -129,6 +129,10 @@ class CredentialPool:
     def __len__(self) -> int:
         return len(self._credentials)
 
+    def besides(self, some: Collection[Credential]) -> set[str]:
+        """The names of all keys but ``some``."""
+        return self._credentials.keys() - {one.name for one in some}
+
     def adopt(self, previous: CredentialPool) -> None:
         """Take over the state of keys that stayed the same through a reload.
 
@@ -157,14 +161,15 @@ class CredentialPool:
         ``last_resort``: there is no other way to serve the request, so a key whose pause nothing has confirmed will do.
         Returns None if the pool has no key besides those.
         """
-        best = self._least_loaded(
-            (
-                one
-                for name, one in self._credentials.items()
-                if name not in exclude and self._why_not(one, model, now, asker) is None
-            ),
-            rng,
-        )
+        usable = []
+        for name, one in self._credentials.items():
+            if name in exclude:
+                continue
+            state = self._states[name]
+            never_refused = state.whole is None and not state.by_model and not state.trial_until
+            if (never_refused and one.max_parallel is None) or self._why_not(one, model, now, asker) is None:
+                usable.append(one)
+        best = usable[0] if len(usable) == 1 else self._least_loaded(usable, rng)
         if best is None and last_resort:
             best = self._least_loaded(self._doubtful(model, now, exclude), rng)
         if best is None:
@@ -213,6 +218,9 @@ class CredentialPool:
         """
         state = self._states[credential.name]
         state.trial_until = 0.0
+        if outcome.ok:
+            self._succeeded(state, model, asker, now, began)
+            return None
         scope = RULES[outcome.slug].against
         if scope is Scope.KEY:
             doubt = KEY_PAUSES[outcome.slug].reason
@@ -226,8 +234,6 @@ class CredentialPool:
             if len(state.by_model) >= MODEL_PAUSES_KEPT:
                 del state.by_model[next(iter(state.by_model))]
             state.by_model[model] = cooling
-        elif outcome.ok:
-            self._succeeded(state, model, asker, now, began)
         return None
 
     def answering(
@@ -336,9 +342,9 @@ class CredentialPool:
     @staticmethod
     def _succeeded(state: _KeyState, model: str, asker: str, now: float, began: float | None) -> None:
         state.refuted = 0
-        if began is not None:
-            state.proved_at = max(state.proved_at, began)
-        cooling = state.by_model.get(model)
+        if began is not None and began > state.proved_at:
+            state.proved_at = began
+        cooling = state.by_model.get(model) if state.by_model else None
         if cooling is None or not cooling.holds(asker, now) or _refutes(cooling, asker, now, began):
             state.served, state.served_to, state.served_at = model, asker, now
         if state.whole is not None and _refutes(state.whole, asker, now, began):

@@ -8,6 +8,7 @@ whose CDN gave up on a model's long answers is asked last for that model, and ot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -86,7 +87,7 @@ class UpstreamHealth:
         for breaker in (*self._breakers.values(), *self._models.values()):
             breaker.policy = self._policy
 
-    def endpoints(self, model: str, cost_class: CostClass, now: float, asker: str = "") -> list[Endpoint]:
+    def endpoints(self, model: str, cost_class: CostClass, now: float, asker: str = "") -> Sequence[Endpoint]:
         """The endpoints worth trying for a request of ``asker``, best first: in configured order, those too slow for
         the model last.
 
@@ -98,7 +99,11 @@ class UpstreamHealth:
             if cooling is not None and not cooling.admits(now, may_probe=may_probe, asker=asker):
                 return []
         breakers = self._breakers
-        admitted = [one for one in self._endpoints if breakers[one.url].admits(now, may_probe=may_probe, asker=asker)]
+        admitted = [
+            one
+            for one in self._endpoints
+            if breakers[one.url].opened is None or breakers[one.url].admits(now, may_probe=may_probe, asker=asker)
+        ]
         return self._slow_last(admitted, model, now) if self._slow else admitted
 
     def every_endpoint(self, model: str, now: float) -> list[Endpoint]:
@@ -117,10 +122,10 @@ class UpstreamHealth:
 
     def begin(self, endpoint: Endpoint, model: str, now: float, asker: str = "") -> Ticket:
         """Record that a request goes to ``endpoint``; ``report`` must follow."""
-        self._breakers[endpoint.url].begin(now)
-        cooling = self._models.get(model)
-        if cooling is not None:
-            cooling.begin(now)
+        if self._breakers[endpoint.url].opened is not None:
+            self._breakers[endpoint.url].begin(now)
+        if model in self._models:
+            self._models[model].begin(now)
         return Ticket(endpoint, model, now, asker)
 
     def answering(self, ticket: Ticket, now: float) -> None:
@@ -128,7 +133,7 @@ class UpstreamHealth:
         answer ends.
         """
         breaker = self._breakers[ticket.endpoint.url]
-        if breaker.state(now) != "closed":
+        if breaker.opened is not None:
             breaker.succeed(ticket.began, now)
         if ticket.model in self._models:
             self._forgive_model(ticket, now)
@@ -139,6 +144,11 @@ class UpstreamHealth:
         breaker.end(ticket.began)
         if ticket.model in self._models:
             self._models[ticket.model].end(ticket.began)
+        if outcome.ok:
+            breaker.succeed(ticket.began, now)
+            if ticket.model in self._models:
+                self._forgive_model(ticket, now)
+            return
         scope = RULES[outcome.slug].against
         if scope is Scope.ENDPOINT:
             breaker.strike(credential.name, ticket.began, now, rng, ticket.asker)
@@ -152,8 +162,6 @@ class UpstreamHealth:
             self._strike_origin(ticket, credential, now, rng)
         if _shows_life(outcome):
             breaker.succeed(ticket.began, now)
-        if outcome.ok and ticket.model in self._models:
-            self._forgive_model(ticket, now)
 
     def available(self, url: str, now: float) -> bool:
         """Whether an endpoint's breaker is closed."""
@@ -202,11 +210,9 @@ class UpstreamHealth:
 
 
 def _shows_life(outcome: Outcome) -> bool:
-    """Whether the outcome proves that the host works. Silence and failures of the origin behind it prove nothing either
+    """Whether a failure proves that the host works. Silence and failures of the origin behind it prove nothing either
     way.
     """
-    if outcome.ok:
-        return True
     rule = RULES[outcome.slug]
     at_fault = rule.against in (Scope.ENDPOINT, Scope.ORIGIN)
     return outcome.phase is Phase.REJECTED and not at_fault and outcome.slug not in OWN_ENDINGS

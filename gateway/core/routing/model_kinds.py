@@ -20,17 +20,15 @@ _VENDORS = (
     (re.compile(r"llama"), "meta"),
 )
 
-_NO_CHAT = re.compile(
+_NO_ROUTE = re.compile(
     r"""(?:^|[-_./:])(?:
-        embed(?:ding)?s? | rerank(?:er)? | moderation
-        | whisper | tts | transcri(?:be|ption) | realtime
+        rerank(?:er)? | realtime
         | (?:chat)?gpt-image | dall-e | imagen | flux\.?\d? | stable-diffusion | sdxl | midjourney | seedream
         | sora | veo
-        | babbage-002 | davinci-002 | gpt-3\.5-turbo-instruct
     )(?:[-_./:\d]|$)""",
     re.VERBOSE,
 )
-"""Names of what no chat can be held with: embeddings, speech, pictures, films, and models older than chats."""
+"""Names of what a default route never leads to: pictures, films, live sessions, rerankers."""
 
 
 def vendor_of(model: str) -> str:
@@ -39,6 +37,6 @@ def vendor_of(model: str) -> str:
     return next((vendor for names, vendor in _VENDORS if names.match(name)), "")
 
 
-def may_chat(model: str) -> bool:
-    """False for a model whose name says that it takes no chat."""
-    return _NO_CHAT.search(model.lower()) is None
+def may_be_asked(model: str) -> bool:
+    """False for a model whose name says that no route of this gateway asks for it along the default route."""
+    return _NO_ROUTE.search(model.lower()) is None

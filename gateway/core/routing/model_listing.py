@@ -1,8 +1,8 @@
 """The models that a virtual key may use, as it is shown them: the catalogue's, and those that upstreams list.
 
 A model that only an upstream lists can be asked where a route of the catalogue ends in ``*`` and leads to that upstream
-by its name, or where that upstream is on the way of models that the catalogue does not name (the default route). On
-that way only chats travel, so names that stand for no chat are left out there.
+by its name, or where that upstream is on the way of models that the catalogue does not name (the default route). No
+pictures and no films travel that way, so names that stand for these are left out there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.core.listed_model import ListedModel
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.listed_models import ListedModels
-from gateway.core.routing.model_kinds import may_chat, vendor_of
+from gateway.core.routing.model_kinds import may_be_asked, vendor_of
 from gateway.core.routing.route_table import RouteTable, allowed, allowed_unlisted
 from gateway.core.types import Route
 
@@ -107,7 +107,7 @@ class ModelListing:
         route = self.routes.find(name)
         if route is not None:
             return _Offer(self._of_route(name, route), _has_price(route)) if route.targets else None
-        listed = self._living(name) if may_chat(name) else None
+        listed = self._living(name) if may_be_asked(name) else None
         if not listed:
             return None
         return _Offer(_of_lists(name, listed), _has_price(self.relayed(name)), allowed_unlisted)

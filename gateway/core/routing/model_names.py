@@ -106,7 +106,9 @@ def spellings(name: str, *, vendor: bool = True) -> tuple[str, ...]:
 
 def allowed(patterns: Sequence[str], model: str) -> bool:
     """Whether ``model`` matches one of a key's patterns. A final ``*`` stands for any ending, also an empty one."""
-    return any(model.startswith(one[:-1]) if one.endswith("*") else one == model for one in patterns)
+    if "*" in patterns or model in patterns:
+        return True
+    return any(one.endswith("*") and model.startswith(one[:-1]) for one in patterns)
 
 
 def allowed_as_asked(patterns: Sequence[str], asked: str, model: str) -> bool:

@@ -7,7 +7,7 @@ model that cannot stream audio streams text as well as any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.core.outcomes.refused_wish import wants_stream
@@ -49,32 +49,32 @@ class _Place(NamedTuple):
 
 
 class RefusedWishes:
-    """The wishes that one upstream refused. Times are monotonic seconds."""
+    """The wishes that one upstream refused. Times are monotonic seconds.
+
+    ``places``: where they were refused → until when that is remembered, in the order of these ends.
+    """
 
     def __init__(self) -> None:
-        self._until: dict[_Place, float] = {}  # in the order of their ends
-
-    def __len__(self) -> int:
-        return len(self._until)
+        self.places: dict[_Place, float] = {}
 
     def refuse(self, target: Target, shape: bytes, wish: Wish, now: float) -> None:
         """Remember a refusal for an hour from ``now``."""
         place = _Place(target.operation, target.model, shape, wish)
-        self._until.pop(place, None)
-        while len(self._until) >= MOST_REMEMBERED:
-            del self._until[next(iter(self._until))]
-        self._until[place] = now + REMEMBERED_FOR
+        self.places.pop(place, None)
+        while len(self.places) >= MOST_REMEMBERED:
+            del self.places[next(iter(self.places))]
+        self.places[place] = now + REMEMBERED_FOR
 
     def forget(self, target: Target, shape: bytes, wishes: frozenset[Wish]) -> None:
         """Forget refusals that turned out to be none."""
         for wish in wishes:
-            self._until.pop(_Place(target.operation, target.model, shape, wish), None)
+            self.places.pop(_Place(target.operation, target.model, shape, wish), None)
 
     def known(self, target: Target, shape: bytes, now: float) -> frozenset[Wish]:
         """What was refused of late. What is past is dropped, the oldest first."""
-        while self._until and next(iter(self._until.values())) <= now:
-            del self._until[next(iter(self._until))]
-        return frozenset(wish for wish in Wish if _Place(target.operation, target.model, shape, wish) in self._until)
+        while self.places and next(iter(self.places.values())) <= now:
+            del self.places[next(iter(self.places))]
+        return frozenset(wish for wish in Wish if _Place(target.operation, target.model, shape, wish) in self.places)
 
 
 class _Memories(Protocol):
@@ -98,16 +98,16 @@ class Concessions:
     def without(self, target: Target, now: float) -> frozenset[Wish]:
         """What not to ask ``target`` for."""
         memory = self._memories.refused(target.upstream.name)
-        if not memory and not self._given_up:
+        if not memory.places and not self._given_up:
             return NO_WISHES
-        known = memory.known(target, self._wishes_of(target).shape, now) if memory else NO_WISHES
+        known = memory.known(target, self._wishes_of(target).shape, now) if memory.places else NO_WISHES
         place = _place(target)
         given_up = self._given_up.get(place, NO_WISHES) | known
         if given_up:
             self._given_up[place] = given_up  # an hour that ends while the exchange runs changes nothing for it
         return given_up
 
-    def ordered(self, endpoints: list[Endpoint], target: Target, now: float) -> list[Endpoint]:
+    def ordered(self, endpoints: Sequence[Endpoint], target: Target, now: float) -> Sequence[Endpoint]:
         """The endpoints for ``target``, those without a wall first if its answer is silent until it is whole."""
         if Wish.STREAM not in self.without(target, now) or Wish.STREAM not in self._wishes_of(target).made:
             return endpoints
@@ -120,7 +120,7 @@ class Concessions:
             memory.refuse(target, self._wishes_of(target).shape, outcome.wish, now)
             self._given_up[place] = self._given_up.get(place, NO_WISHES) | {outcome.wish}
             self._learnt.add(place)
-        elif outcome.ok and memory:
+        elif outcome.ok and memory.places:
             # A whole answer says nothing of the usage of streams.
             granted = NO_WISHES if Wish.STREAM in without else ALL_WISHES - without
             memory.forget(target, self._wishes_of(target).shape, granted)

@@ -8,32 +8,34 @@ class RollingCount:
 
     def __init__(self, window: float, buckets: int = 10) -> None:
         self._step = window / buckets
+        self._buckets = buckets
         self._counts = [0] * buckets
         self._newest = 0
         self._total = 0
 
     def add(self, now: float, count: int = 1) -> None:
-        self._forget(now)
-        self._counts[self._newest % len(self._counts)] += count
+        tick = int(now / self._step)
+        if tick > self._newest:
+            self._forget(tick)
+        self._counts[self._newest % self._buckets] += count
         self._total += count
 
     def total(self, now: float) -> int:
-        self._forget(now)
+        tick = int(now / self._step)
+        if tick > self._newest:
+            self._forget(tick)
         return self._total
 
     def clear(self) -> None:
-        self._counts = [0] * len(self._counts)
+        self._counts = [0] * self._buckets
         self._total = 0
 
-    def _forget(self, now: float) -> None:
-        tick = int(now / self._step)
-        if tick <= self._newest:
-            return
-        if tick - self._newest >= len(self._counts):
+    def _forget(self, tick: int) -> None:
+        if tick - self._newest >= self._buckets:
             self.clear()
         else:
             for passed in range(self._newest + 1, tick + 1):
-                slot = passed % len(self._counts)
+                slot = passed % self._buckets
                 self._total -= self._counts[slot]
                 self._counts[slot] = 0
         self._newest = tick

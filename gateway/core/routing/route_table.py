@@ -99,6 +99,7 @@ class RouteTable:
         self._prefixes: list[tuple[str, Route]] = []
         self._filled: dict[str, Route] = {}
         self._names_of: dict[str, tuple[str, ...]] = {}
+        self._open: dict[tuple[str, Sequence[str]], Route] = {}
         for route in routes:
             if route.model.endswith("*"):
                 self._prefixes.append((route.model[:-1], route))
@@ -122,7 +123,8 @@ class RouteTable:
         Of a route that ends in ``*`` a copy is returned whose targets ask for this model: a target's ``*`` stands for
         what the route's own ``*`` stood for. ``Route.model`` keeps the pattern, so that it can label metrics.
         """
-        self._leave_out_ended()
+        if self._next_end_ns is not None:
+            self._leave_out_ended()
         route = self._exact.get(model) or self._aliases.get(model)
         if route is not None:
             return route
@@ -133,6 +135,21 @@ class RouteTable:
                 if len(self._filled) >= MOST_FILLED:
                     self._filled.clear()
                 self._filled[model] = route
+        return route
+
+    def open_to(self, patterns: tuple[str, ...], model: str) -> Route | None:
+        """The route of ``model`` if it has targets and a key with these patterns may use it; None if it is to be asked
+        why not (``find``, ``may_use``).
+        """
+        self._leave_out_ended()
+        route = self._open.get((model, patterns))
+        if route is None:
+            route = self.find(model)
+            if route is None or not route.targets or not self.may_use(patterns, model, route):
+                return None
+            if len(self._open) >= MOST_FILLED:
+                self._open.clear()
+            self._open[model, patterns] = route
         return route
 
     def _meant(self, model: str) -> Route | None:
@@ -204,11 +221,13 @@ class RouteTable:
 
         One that the catalogue does not name is any spelling of it, since upstreams take several for one model.
         """
-        route = self.find(model)
-        if route is None:
-            return (model,) if model.endswith("*") else spellings(model)
+        if self._next_end_ns is not None:
+            self._leave_out_ended()
         names = self._names_of.get(model)
         if names is None:
+            route = self.find(model)
+            if route is None:
+                return (model,) if model.endswith("*") else spellings(model)
             names = spellings(route.asked, vendor=False) if route.asked else (route.named, *route.aliases)
             if len(self._names_of) >= MOST_FILLED:
                 self._names_of.clear()

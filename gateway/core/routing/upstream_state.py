@@ -28,6 +28,7 @@ class UpstreamState:
 class UpstreamStates:
     """The memory of all upstreams, by the upstream's name, and the failover policy.
 
+    ``by_name``: as a plain dictionary, which each request looks into several times.
     ``doubt``: called with a key and what a request's answer said of it ("invalid" or "unfunded"), to have the key asked
     about by a free read; must not wait.
     """
@@ -35,7 +36,7 @@ class UpstreamStates:
     def __init__(self, upstreams: Iterable[Upstream], policy: FailoverPolicy) -> None:
         self.policy = policy
         self.doubt: Callable[[Upstream, Credential, Reason], None] = lambda *_: None
-        self._states = {
+        self.by_name = {
             upstream.name: UpstreamState(
                 upstream,
                 CredentialPool(upstream),
@@ -47,18 +48,18 @@ class UpstreamStates:
         }
 
     def __getitem__(self, name: str) -> UpstreamState:
-        return self._states[name]
+        return self.by_name[name]
 
     def get(self, name: str) -> UpstreamState | None:
         """The memory of one upstream; None if there is none of that name."""
-        return self._states.get(name)
+        return self.by_name.get(name)
 
     def __iter__(self) -> Iterator[UpstreamState]:
-        return iter(self._states.values())
+        return iter(self.by_name.values())
 
     def refused(self, name: str) -> RefusedWishes:
         """What the upstream of this name refused of the gateway's own wishes."""
-        return self._states[name].refused
+        return self.by_name[name].refused
 
     def adopt(self, previous: UpstreamStates) -> None:
         """Take over, after a reload, the state of upstreams, endpoints and keys that still exist.
@@ -66,8 +67,8 @@ class UpstreamStates:
         The state is shared with ``previous``, so that exchanges under way update both.
         """
         self.doubt = previous.doubt
-        for name, state in self._states.items():
-            before = previous._states.get(name)
+        for name, state in self.by_name.items():
+            before = previous.by_name.get(name)
             if before is None:
                 continue
             same_hosts = not {one.url for one in state.upstream.endpoints}.isdisjoint(
@@ -77,13 +78,13 @@ class UpstreamStates:
             state.health.adopt(before.health)
             before.budget.ratio = self.policy.retry_budget
             refused = before.refused if same_hosts else state.refused
-            self._states[name] = UpstreamState(state.upstream, state.pool, state.health, before.budget, refused)
+            self.by_name[name] = UpstreamState(state.upstream, state.pool, state.health, before.budget, refused)
 
     def endpoints_available(self, now: float) -> list[tuple[str, str, bool]]:
         """For each endpoint: the upstream, the endpoint's URL, and whether its breaker is closed."""
         return [
             (name, endpoint.url, state.health.available(endpoint.url, now))
-            for name, state in self._states.items()
+            for name, state in self.by_name.items()
             for endpoint in state.upstream.endpoints
         ]
 
@@ -91,13 +92,13 @@ class UpstreamStates:
         """For each key: the upstream, the key's name, and whether it is in use."""
         return [
             (name, credential.name, state.pool.available(credential.name, now))
-            for name, state in self._states.items()
+            for name, state in self.by_name.items()
             for credential in state.upstream.credentials
         ]
 
     def describe(self, now: float) -> list[dict[str, Any]]:
         """All of it as JSON for ``status``. ``retry_in`` is seconds; only names of keys, never their values."""
-        return [_description(state, now) for state in self._states.values()]
+        return [_description(state, now) for state in self.by_name.values()]
 
 
 def _description(state: UpstreamState, now: float) -> dict[str, Any]:

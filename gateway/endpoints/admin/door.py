@@ -16,26 +16,24 @@ import hmac
 from collections.abc import Callable
 from hashlib import sha256
 
-from starlette.types import Scope
-
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.endpoints.sent_key import SentKey, ambiguous_key, sent_key
-from gateway.server.connection import admit, close_after_answer, renew
+from gateway.server.request import Request
 
 MOST_FROM_EVERYWHERE = 100
 """Wrong keys in a minute, from all addresses together; what fails beyond is told to wait, wherever it comes from."""
 
 
 class AdminDoor:
-    """``key``: the admin key at this moment; None or empty for none. ``address``: the client's, of a request's scope.
+    """``key``: the admin key at this moment; None or empty for none. ``address``: the client's, of a request.
     ``monotonic``: seconds.
 
     ``failures``: requests that were refused so far, for metrics.
     """
 
     def __init__(
-        self, key: Callable[[], str | None], address: Callable[[Scope], str], monotonic: Callable[[], float]
+        self, key: Callable[[], str | None], address: Callable[[Request], str], monotonic: Callable[[], float]
     ) -> None:
         self._key = key
         self._address = address
@@ -44,7 +42,7 @@ class AdminDoor:
         self._of_all = AuthThrottle(most_addresses=1, most_failures=MOST_FROM_EVERYWHERE)
         self.failures = 0
 
-    def enter(self, scope: Scope, *, open_to_all: bool = False) -> str:
+    def enter(self, request: Request, *, open_to_all: bool = False) -> str:
         """Let a request in; return under which name, for the audit log.
 
         ``open_to_all``: whether its route asks for no key.
@@ -52,27 +50,27 @@ class AdminDoor:
         Raise the one 401 for a missing or wrong key, 429 for a wrong one where too many were, and 400 for several keys
         at once.
         """
-        key, sent = self._key(), sent_key(scope["headers"])
+        key, sent = self._key(), sent_key(request)
         if sent.ambiguous:
-            close_after_answer(scope)
+            request.close_after_answer()
             raise ambiguous_key()
         if key and not _same(sent.bearer, key.encode()):
             if not open_to_all:
-                close_after_answer(scope)
-                raise self._refusal(scope, sent)
-            renew(scope)
+                request.close_after_answer()
+                raise self._refusal(request, sent)
+            request.renew()
         else:
-            admit(scope)
+            request.admit()
         return "admin key" if key else "admin API without a key"
 
-    def _refusal(self, scope: Scope, sent: SentKey) -> GatewayError:
+    def _refusal(self, request: Request, sent: SentKey) -> GatewayError:
         self.failures += 1
         refused = ClientError(401, "invalid_request_error", "invalid_api_key", "Send the admin key as a Bearer token.")
         if not sent.value:  # no key is no guess: a scraper that has lost its key must not make its office wait
             refused.detail = "no admin key was sent"
             return refused
         now = self._monotonic()
-        told_to_wait = self._by_address.failed(self._address(scope), now) or self._of_all.failed("", now)
+        told_to_wait = self._by_address.failed(self._address(request), now) or self._of_all.failed("", now)
         if told_to_wait is None:
             refused.detail = "the admin key is not this one"
             return refused

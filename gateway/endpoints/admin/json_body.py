@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.core.errors import GatewayFault, StoreError
+from gateway.server.asgi import request_of
 from gateway.server.body import read_body
 from gateway.wire.client_json import loads_object
 
@@ -58,5 +59,5 @@ def who_asks(request: Request) -> str:
 
 async def body_fields(request: Request) -> dict[str, Any]:
     """The fields of the body; an empty body has none. Raises ClientError."""
-    body = await read_body(request.scope, request.receive, MOST_ADMIN_BODY)
+    body = await read_body(request_of(request.scope), MOST_ADMIN_BODY)
     return loads_object(body) if body.strip() else {}

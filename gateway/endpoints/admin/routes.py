@@ -24,6 +24,7 @@ from gateway.endpoints.admin.ledger import ledger_routes
 from gateway.endpoints.admin.paths import METRICS_PATH, RELOAD_PATH, UPSTREAMS_PATH, USAGE_PATH
 from gateway.keys.service import KeyService
 from gateway.runtime.in_turns import in_turns
+from gateway.server.asgi import request_of
 
 
 class ReloadAnswer(Protocol):
@@ -81,7 +82,7 @@ class _Admin:
         """
 
         async def check_and_handle(request: Request) -> Response:
-            request.scope[ADMITTED_AS] = self._source.door.enter(request.scope, open_to_all=unless())
+            request.scope[ADMITTED_AS] = self._source.door.enter(request_of(request.scope), open_to_all=unless())
             return await handler(request)
 
         return check_and_handle

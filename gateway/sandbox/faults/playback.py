@@ -89,8 +89,23 @@ def reply_head(context: ScenarioContext, reply: Reply, extra: Headers = ()) -> b
 
 def play_reply(context: ScenarioContext, reply: Reply) -> Iterator[Step]:
     goods = reply.sale
+    if reply.piece and context.request.method != "HEAD":
+        yield from _in_pieces(context, reply)
+        return
     data = reply_head(context, reply) + (b"" if context.request.method == "HEAD" else reply.body)
     yield Send(data, goods.output_tokens, goods.images) if goods else Send(data)
+
+
+def _in_pieces(context: ScenarioContext, reply: Reply) -> Iterator[Step]:
+    """A sound as it is made: in chunks, ``delay`` milliseconds apart."""
+    delay = context.number("delay") / 1000
+    fields = context.headers(reply.content_type, (*reply.headers, (b"transfer-encoding", b"chunked")))
+    yield Send(response_head(reply.status, fields))
+    for start in range(0, len(reply.body), reply.piece):
+        if delay:
+            yield Pause(delay)
+        yield Send(chunk(reply.body[start : start + reply.piece]))
+    yield Send(LAST_CHUNK)
 
 
 def stream_head(context: ScenarioContext, extra: Headers = ()) -> Send:

@@ -27,6 +27,7 @@ _PIAPI: Mapping[str, tuple[str, str, str]] = {
     "gpt-4.1-nano": ("0.075", "0.075", "0.30"),
     "claude-3-7-sonnet-20250219": ("2.25", "2.25", "11.25"),
     "claude-sonnet-4-20250514": ("2.25", "2.25", "11.25"),
+    "gpt-3.5-turbo-instruct": ("1.50", "1.50", "2.00"),
     "gpt-image-1": ("5.00", "1.25", "40.00"),
     "gpt-image-2": ("5.00", "1.25", "30.00"),
     "gpt-image-2.5-flare": ("3.75", "3.75", "22.50"),
@@ -40,6 +41,7 @@ _BACKUP: Mapping[str, tuple[str, str, str]] = {
     "gpt-4.1-nano": ("0.10", "0.025", "0.40"),
     "claude-3-7-sonnet-20250219": ("3.00", "0.30", "15.00"),
     "claude-sonnet-4-20250514": ("3.00", "0.30", "15.00"),
+    "gpt-3.5-turbo-instruct": ("1.50", "1.50", "2.00"),
     "gpt-image-1": ("5.00", "1.25", "40.00"),
     "gpt-image-2": ("5.00", "1.25", "30.00"),
     "gpt-image-2.5-flare": ("5.00", "1.25", "30.00"),
@@ -118,6 +120,8 @@ def _image_input(role: Role, model: str) -> str:
 
 
 def _flat(sale: Sale, images: int) -> Decimal | None:
+    if sale.nano is not None:
+        return Decimal(sale.nano) / NANO_PER_USD
     if sale.points is not None:
         return Decimal(sale.points) / POINTS_PER_USD
     if sale.model.startswith("gpt-4o-image"):

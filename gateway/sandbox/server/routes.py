@@ -13,6 +13,9 @@ from gateway.sandbox.chat.models import MODELS, model_entry
 from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.images.images_api import answer_images
 from gateway.sandbox.images.png import image_by_name
+from gateway.sandbox.relays.responses import answer_response
+from gateway.sandbox.relays.sounds import answer_speech, answer_transcript
+from gateway.sandbox.relays.texts import answer_completion, answer_embeddings, answer_moderation, no_object
 from gateway.sandbox.server.billing import NANO_PER_USD, POINTS_PER_USD
 from gateway.sandbox.tasks.pictures import PATHS as PICTURES
 from gateway.sandbox.tasks.service import TaskService
@@ -96,11 +99,42 @@ class Routes:
             return answer_chat(body, options, id=id, created=now, role=request.role)
         if path in ("/v1/images/generations", "/v1/images/edits"):
             return answer_images(request, options, edit=path.endswith("edits"), created=now, site=site)
+        if path.startswith("/v1/audio/") or path in (
+            "/v1/embeddings",
+            "/v1/completions",
+            "/v1/moderations",
+            "/v1/responses",
+        ):
+            return _relayed(request, options, created=now)
         if path in PICTURES:
             return self.tasks.create_picture(request, options, site=site, bought=bought)
         if path == "/api/v1/task":
             return self.tasks.create(request, options, site=site, bought=bought)
         return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
+
+
+def _relayed(request: RecordedRequest, options: Options, *, created: int) -> Answer:
+    """The routes that a gateway relays as they are."""
+    path, body = request.path, request.json
+    model = request.model or ""
+    if model.startswith("missing-"):
+        words = f"Sandbox: The model `{model[:80]}` does not exist or you do not have access to it."
+        return error_reply(404, message=words)
+    if path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
+        return answer_transcript(request.form, options, translate=path.endswith("translations"))
+    if not isinstance(body, dict):
+        return no_object()
+    if path == "/v1/audio/speech":
+        return answer_speech(body, options)
+    if path == "/v1/embeddings":
+        return answer_embeddings(body, options)
+    if path == "/v1/completions":
+        return answer_completion(body, options, id=request.id.replace("req-sandbox", "cmpl-sandbox"), created=created)
+    if path == "/v1/responses":
+        return answer_response(body, options, id=request.id.replace("req-sandbox", "resp_sandbox"), created=created)
+    if path == "/v1/moderations":
+        return answer_moderation(body, options, id=request.id.replace("req-sandbox", "modr-sandbox"))
+    return error_reply(404, code="not_found", message="Sandbox: there is no such route.")
 
 
 def _file(path: str) -> Reply:

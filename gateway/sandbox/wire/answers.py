@@ -32,6 +32,7 @@ class Sale:
     ``audio_tokens`` (those of images and of sound sent in); output includes ``spoken_tokens``.
     ``lifetime``: how long the cache keeps what was written. ``calls``: searches. ``tier``: that it was served in.
     ``points``: what a task took, 10,000,000 are one dollar; None for a model without a known price.
+    ``nano``: what it costs in nano-dollars, where that is neither by tokens of a chat nor by pictures.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Sale:
     calls: int = 0
     tier: str = ""
     lifetime: Literal["30m", "1h", "12h"] = "30m"
+    nano: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,16 @@ DONE = Event(b"[DONE]", "done")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer with one body. ``headers`` come beside those every answer has."""
+    """An answer with one body. ``headers`` come beside those every answer has. ``piece``: bytes of the chunks in which
+    it is sent; 0 for all of it at once.
+    """
 
     status: int
     body: bytes
     content_type: bytes = b"application/json"
     headers: Headers = ()
     sale: Sale | None = None
+    piece: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from gateway.stores.records import Intent, Settlement, TaskRecord
+from gateway.stores.settled_fields import attempt_fields
 from gateway.stores.sqlite.booked_prices import price_ids
 from gateway.stores.sqlite.mark import FEW
 
@@ -48,7 +49,7 @@ def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Set
 
     Returns how many were new.
     """
-    prices = price_ids(connection, [(one.price, one.at_ns) for one in settlements])
+    prices = price_ids(connection, [(one.booked, one.settled_ns) for one in settlements])
     rows = [_settlement_row(one, price) for one, price in zip(settlements, prices, strict=True)]
     return _insert(connection, "settlements", rows)
 
@@ -183,18 +184,19 @@ def _task_row(record: TaskRecord) -> Row:
 
 
 def _settlement_row(settlement: Settlement, price: int | None) -> Row:
+    usage = settlement.usage
     return (
         settlement.id,
-        settlement.at_ns,
+        settlement.settled_ns,
         settlement.state,
         settlement.upstream,
         settlement.endpoint,
         settlement.credential,
-        orjson.dumps(settlement.attempts).decode(),
-        settlement.input_tokens,
-        settlement.cached_input_tokens,
-        settlement.output_tokens,
-        settlement.images,
+        orjson.dumps(attempt_fields(settlement)).decode(),
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.output_tokens,
+        usage.images,
         settlement.charged,
         settlement.upstream_cost,
         settlement.confidence,
@@ -202,6 +204,6 @@ def _settlement_row(settlement: Settlement, price: int | None) -> Row:
         settlement.task_id,
         price,
         settlement.answered_model,
-        settlement.cache_write_tokens,
-        settlement.reasoning_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
     )

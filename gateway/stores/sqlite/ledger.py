@@ -14,7 +14,7 @@ from sqlite3 import Connection
 from typing import NamedTuple, TypeVar
 
 from gateway.core import errors
-from gateway.core.errors import StoreError
+from gateway.core.errors import GatewayError, StoreError
 from gateway.runtime.ports import Clock
 from gateway.stores.records import (
     AuditEntry,
@@ -91,6 +91,7 @@ class SQLiteLedger:
         self._hand_over_due = False
         self._settle_timer: asyncio.TimerHandle | None = None
         self._awaited = 0
+        self._open = 0
         self._settling = 0
         self._closed = False
 
@@ -167,8 +168,15 @@ class SQLiteLedger:
         """
         if self._awaited >= MAX_WAITING or not self.usable():
             raise errors.ledger_unavailable()
+        self._open += 1
+        if self._open == 1 and not self._awaited and not intent.paid and self._writer.commit_now(intent):
+            return
         self._batch.intents.append(intent)
-        await self._commit_of(self._batch.waiters)
+        try:
+            await self._commit_of(self._batch.waiters)
+        except GatewayError:
+            self._open -= 1
+            raise
 
     async def record_task(self, record: TaskRecord) -> None:
         """Return once the record is on the disk; errors.ledger_unavailable() if it is not.
@@ -257,6 +265,7 @@ class SQLiteLedger:
         only be written to the operator's log.
         """
         self._batch.settlements.append(settlement)
+        self._open = max(0, self._open - 1)  # one of an earlier process's may be settled late
         self._settling += 1
         if self._closed:
             self._hand_over()

@@ -58,7 +58,7 @@ def open_for_writing(
         connection's later statements, whether to stop with an error. ``mark``: what the store must hold at least.
         ``accepting``: whether it may hold less all the same.
 
-    The caller holds the StoreLock. The connection may be handed to another thread, but used by one only.
+    The caller holds the StoreLock. The connection may be handed to another thread, but used by one at a time.
     StoreError: not a database, damaged, another program's, or of a newer version; StoreLost if it has lost rows. The
     file is then as it was.
     """

@@ -1,6 +1,6 @@
 """Where settlements go that the store will not take at present: a file of lines beside it, with its room reserved.
 
-A line is ``1 <CRC-32 of the JSON, 8 hex digits> <JSON of a Settlement>``, and empty lines mean nothing; the first NUL
+A line is ``1 <CRC-32 of the JSON, 8 hex digits> <JSON of its fields>``, and empty lines mean nothing; the first NUL
 ends the file's content, what follows is reserved room. So a full disk does not keep settlements from being written, and
 a line that a crash tore is told from a whole one. What a line says was settled already changes nothing, so a file may
 be read in any number of times.
@@ -13,13 +13,13 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import read_at, reserve_room, sync_data, write_at
-from gateway.stores.records import AttemptRecord, BookedPrice, Settlement
+from gateway.stores.records import Settlement
+from gateway.stores.settled_fields import settled_fields, settled_record
 from gateway.stores.sqlite.files import beside, open_own
 
 ROOM = 4 * 1024 * 1024
@@ -128,7 +128,7 @@ class Spill:
 
 def _line(settlement: Settlement) -> bytes | None:
     try:
-        text = orjson.dumps(settlement)
+        text = orjson.dumps(settled_fields(settlement))
     except TypeError:
         log.error("a settlement fits no line of the spill file: %r", settlement)
         return None
@@ -141,9 +141,6 @@ def _settlement(line: bytes) -> Settlement | None:
     if version != b"1" or checksum != b"%08x" % zlib.crc32(text):
         return None
     try:
-        fields: dict[str, Any] = orjson.loads(text)
-        attempts = tuple(AttemptRecord(**attempt) for attempt in fields.pop("attempts"))
-        price = fields.pop("price", None)
-        return Settlement(attempts=attempts, price=None if price is None else BookedPrice(**price), **fields)
+        return settled_record(orjson.loads(text))
     except (ValueError, TypeError, KeyError):  # a version that knew other fields
         return None

@@ -1,9 +1,12 @@
 """The one thread that writes the books, from the first batch to the last.
 
 It takes everything that waits, commits the intents together, tells the loop with one wake-up, does the same for the
-tasks, then commits the settlements and, last, carries out jobs. A store that fails costs intents their request (nothing
-was bought yet) and is told to the caller that records a task, but it never costs a settlement: those are put into the
-spill file, kept and tried again, and their success, or a probe's, is how the writer learns that the store works again.
+tasks, then commits the settlements and, last, carries out jobs. An intent that is alone may be committed by its own
+caller instead (``commit_now``): the connection is used by turns.
+
+A store that fails costs intents their request (nothing was bought yet) and is told to the caller that records a task,
+but it never costs a settlement: those are put into the spill file, kept and tried again, and their success, or a
+probe's, is how the writer learns that the store works again.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from gateway.stores.records import Intent, Settlement, TaskRecord
-from gateway.stores.sqlite import inserts
+from gateway.stores.sqlite import inserts, schema
 from gateway.stores.sqlite.spill import Spill
 from gateway.stores.sqlite.writer_jobs import WriterJob
+from gateway.stores.sqlite.written_log import WrittenLog
 
 RETRY_SECONDS = 0.25
 """Between two tries of a store that failed."""
@@ -30,12 +34,17 @@ RETRY_SECONDS = 0.25
 NOTE_SECONDS = 0.02
 """How long at least between two notes of how far the books have come."""
 
+QUICK_SECONDS = 0.005
+QUICK_COMMITS = 20
+"""A caller commits by itself only after so many commits in a row that each took less than so long: a disk that stalls
+shall stall the writer's thread."""
+
 CLOSING_TRIES = 20
 """How often closing tries again to write settlements to a store that fails."""
 
 Waiter = Future[None]
-Entry = TypeVar("Entry", Intent, TaskRecord)
-Insert = Callable[[sqlite3.Connection, Sequence[Entry]], None]
+Entry = TypeVar("Entry", Intent, TaskRecord, Settlement)
+Insert = Callable[[sqlite3.Connection, Sequence[Entry]], object]
 
 _NAMES = {Intent: "an intent", TaskRecord: "a task"}
 
@@ -74,6 +83,8 @@ class Writer:
         self.usable = True
         self.booked = 0
         self.displaced = False
+        self._turn = threading.Lock()
+        self._quick = 0
         self._note = note
         self._noted_at = -NOTE_SECONDS
         self._to_note = False
@@ -87,6 +98,8 @@ class Writer:
         self._waiting: set[Waiter] = set()
         self._jobs: list[WriterJob] = []
         self._synced = False
+        self._patient = True
+        self._log = WrittenLog(connection)
         self._ended = False
         self._well = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -99,6 +112,23 @@ class Writer:
         self._inbox.put(batch)
         if self._ended:
             self._refuse_rest()
+
+    def commit_now(self, intent: Intent) -> bool:
+        """Commit an intent in the calling thread, which waits for no lock and for no disk; it survives the process, not
+        a power cut. False if that is not to be had, or failed: then ``put`` it.
+        """
+        if self._quick < QUICK_COMMITS or not self.usable or self.displaced or not self._turn.acquire(blocking=False):
+            return False
+        try:
+            self._set_patience(False)
+            self._sync(False)
+            self._timed(inserts.insert_intents, [intent])
+            self._to_note = True
+        except (sqlite3.Error, *inserts.UNFIT):  # the thread meets it again, and knows what to do
+            return False
+        finally:
+            self._turn.release()
+        return True
 
     def stop(self) -> bool:
         """Write what was handed over, close the connection, end the thread. Blocks; safe to call twice.
@@ -114,12 +144,10 @@ class Writer:
         try:
             while not stopping:
                 batch, stopping = self._take()
-                if self.displaced:
-                    self._set_aside(batch)
-                else:
-                    self._commit(batch)
-                    self._note_in_time()
-            self._finish()
+                with self._turn:
+                    self._write(batch)
+            with self._turn:
+                self._finish()
         finally:
             self._well = self.usable
             self.usable = False
@@ -127,11 +155,22 @@ class Writer:
             self._deliver(list(self._waiting), False)
             _refuse(self._jobs)
             self._refuse_rest()
-            self._connection.close()
+            with self._turn:
+                self._connection.close()
             self._spill_owed()
             self._spill.close()
             _log_spilled(self._owed[: self._spilled], self._spill)
             _log_unbooked(self._owed[self._spilled :])
+
+    def _write(self, batch: Batch) -> None:
+        if self.displaced:
+            self._set_aside(batch)
+            return
+        self._set_patience(True)
+        self._commit(batch)
+        self._note_in_time()
+        if self.usable:
+            self._log.fold_in_time()
 
     def _take(self) -> tuple[Batch, bool]:
         """Wait for work, or for the time to retry; all that waits becomes one batch. The flag: stop after it."""
@@ -200,7 +239,7 @@ class Writer:
         """Commit rows that callers wait for, and tell them. ``synced``: whether they must be on the disk by then."""
         try:
             self._sync(synced)
-            insert(self._connection, entries)
+            self._timed(insert, entries)
         except inserts.UNFIT:
             self._acknowledge_singly(insert, entries, waiters)
         except sqlite3.Error as error:
@@ -242,7 +281,7 @@ class Writer:
             chunk = self._owed[: inserts.MAX_ROWS]
             try:
                 self._sync(self._spill.filled)
-                inserts.book(self._connection, chunk)
+                self._timed(inserts.book, chunk)
             except sqlite3.Error as error:
                 self._failed(error)
                 self._spill_owed()
@@ -268,6 +307,7 @@ class Writer:
         try:
             self._sync(True)
             job.run(self._connection)
+            self._log.commits += 1
         except sqlite3.Error as error:
             self._failed(error)
             job.refuse()
@@ -279,6 +319,19 @@ class Writer:
             self._failed(error)
         else:
             self._worked()
+
+    def _timed(self, insert: Insert[Entry], entries: Sequence[Entry]) -> None:
+        began = time.monotonic()
+        insert(self._connection, entries)
+        self._quick = self._quick + 1 if time.monotonic() - began < QUICK_SECONDS else 0
+        self._log.commits += 1
+
+    def _set_patience(self, patient: bool) -> None:
+        """Whether a statement waits for a lock that another program has on the file."""
+        if patient != self._patient:
+            milliseconds = int(schema.BUSY_SECONDS * 1000) if patient else 0
+            self._connection.execute(f"PRAGMA busy_timeout = {milliseconds:d}")
+            self._patient = patient
 
     def _sync(self, full: bool) -> None:
         """FULL: the commit is on the disk before it returns. NORMAL: it survives the process, not a power cut."""

@@ -5,15 +5,18 @@ Every field that the API has is there, as its SDKs and strict readers of the Ope
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-import orjson
 
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.folded_arguments import as_value
+from gateway.wire.writable import dump_json
+
+TOOL_OF_PICTURES = "image_generation"
+"""The type of OpenAI's tool that makes pictures, and what a chat calls it."""
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
@@ -56,7 +59,9 @@ class ResponseFacts:
 
     ``id``: begins with ``resp_``; the ids of its items are made of it. ``created_at``: Unix seconds.
     ``asked``: the fields that repeat what was asked. ``now``: Unix seconds.
-    ``offered``: the names of the tools. ``summarized``: thoughts are to stand in a summary.
+    ``offered``: the names of the tools. ``spaced``: of those in a namespace the chat's name → namespace and name.
+    ``searches``: the names of searches of tools. ``own``: those of
+    tools that this gateway carries out itself. ``summarized``: thoughts are to stand in a summary.
     """
 
     id: str
@@ -65,7 +70,15 @@ class ResponseFacts:
     asked: Mapping[str, Any]
     now: Callable[[], float]
     offered: frozenset[str] = frozenset()
+    spaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    searches: Set[str] = frozenset()
+    own: Set[str] = frozenset()
     summarized: bool = False
+
+    def named(self, name: str) -> dict[str, str]:
+        """The name of a tool and, if it is in one, its namespace. ``name``: the chat's."""
+        spaced = self.spaced.get(name)
+        return {"name": name} if spaced is None else {"name": spaced[1], "namespace": spaced[0]}
 
     def item_id(self, kind: str, place: int) -> str:
         """The id of the item at this place. ``kind``: its prefix, such as ``msg``."""
@@ -103,6 +116,7 @@ def response_object(facts: ResponseFacts, state: ResponseState) -> dict[str, Any
         "output": list(state.output),
         **asked,
         "usage": state.usage,
+        **state.more,
     }
 
 
@@ -155,12 +169,20 @@ def reasoning_item(id: str, status: str, words: str | None, *, summarized: bool)
     return item
 
 
-def call_item(id: str, status: str, kind: str, call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    """A call of a function or of a custom tool (``kind``)."""
-    item = {"id": id, "status": status, "call_id": call_id, "name": name}
+def call_item(
+    id: str, status: str, kind: str, call_id: str, named: Mapping[str, Any], arguments: str
+) -> dict[str, Any]:
+    """A call of a function or of a custom tool (``kind``). ``named``: its name and, if it is in one, its namespace."""
+    item = {"id": id, "status": status, "call_id": call_id, **named}
     if kind == "custom":
         return {**item, "type": "custom_tool_call", "input": arguments}
     return {**item, "type": "function_call", "arguments": arguments}
+
+
+def search_item(id: str, status: str, call_id: str, arguments: str) -> dict[str, Any]:
+    """A call for a search of tools, which the client carries out."""
+    item = {"id": id, "type": "tool_search_call", "status": status, "call_id": call_id, "execution": "client"}
+    return {**item, "arguments": as_value(arguments)}
 
 
 def picture_item(id: str, link: str) -> dict[str, Any] | None:
@@ -170,6 +192,11 @@ def picture_item(id: str, link: str) -> dict[str, Any] | None:
         return None
     kind = head.removeprefix("data:image/")
     return {"id": id, "type": "image_generation_call", "status": "completed", "result": data, "output_format": kind}
+
+
+def made_picture_item(id: str, status: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A picture that this gateway makes. ``fields``: what is known of it."""
+    return {"id": id, "type": "image_generation_call", "status": status, "result": None, **fields}
 
 
 def citation(note: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +216,6 @@ def _number(value: Any) -> int:
     return value if type(value) is int else 0
 
 
-def as_stored(response: Mapping[str, Any]) -> bytes:
-    """The JSON of a response."""
-    return orjson.dumps(response)
+def as_stored(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
+    """The JSON of a response, or of items."""
+    return dump_json(value, heavy=True)

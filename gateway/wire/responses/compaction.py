@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _MARK = "piapi1."
 
@@ -33,3 +35,14 @@ def summary_in(content: object) -> str | None:
         return base64.b64decode(content[len(_MARK) :], validate=True).decode()
     except (binascii.Error, ValueError):
         return None
+
+
+def compacted(items: Sequence[Mapping[str, Any]], summary: str, id: str) -> list[dict[str, Any]]:
+    """The output of a compaction, which later requests may send as their input: what the user said, word by word, and
+    the summary of all.
+
+    ``id``: the response's.
+    """
+    said = [{**item} for item in items if item.get("type") == "message" and item.get("role") == "user"]
+    sealed_item = {"id": f"cmp_{id.removeprefix('resp_')}", "type": "compaction", "encrypted_content": sealed(summary)}
+    return [*said, sealed_item]

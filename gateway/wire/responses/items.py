@@ -7,13 +7,14 @@ and called in a row; in a Responses input the items may lie apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_type
 from gateway.wire.responses.compaction import SUMMARY_OF_BEFORE, summary_in
+from gateway.wire.responses.tools import SEARCH, spaced_name
 from gateway.wire.writable import dump_json
 
 _ROLES = ("user", "assistant", "system", "developer")
@@ -108,12 +109,26 @@ class Messages:
 
     def _function_call(self, item: Mapping[str, Any], where: str) -> None:
         arguments = _text(item, "arguments", where)
-        called = {"name": _text(item, "name", where), "arguments": arguments}
+        called = {"name": _name_of(item, where), "arguments": arguments}
         self._called({"id": _text(item, "call_id", where), "type": "function", "function": called})
 
     def _custom_call(self, item: Mapping[str, Any], where: str) -> None:
-        called = {"name": _text(item, "name", where), "input": _text(item, "input", where)}
+        called = {"name": _name_of(item, where), "input": _text(item, "input", where)}
         self._called({"id": _text(item, "call_id", where), "type": "custom", "custom": called})
+
+    def _search_call(self, item: Mapping[str, Any], where: str) -> None:
+        arguments = item.get("arguments")
+        text = arguments if isinstance(arguments, str) else dump_json(arguments).decode()
+        self._called(
+            {"id": _text(item, "call_id", where), "type": "function", "function": {"name": SEARCH, "arguments": text}}
+        )
+
+    def _search_output(self, item: Mapping[str, Any], where: str) -> None:
+        """What a search found stands among the tools; its output says that it does."""
+        self._output({**item, "output": "What was found can be called now."}, where)
+
+    def _more_tools(self, item: Mapping[str, Any], where: str) -> None:
+        """They stand among the tools."""
 
     def _called(self, call: dict[str, Any]) -> None:
         turn = self._turns[-1] if self._turns else None
@@ -160,6 +175,16 @@ class Messages:
             )
         self._turns.append(_Turn({"role": "user", "content": SUMMARY_OF_BEFORE + summary}))
 
+    def _picture(self, item: Mapping[str, Any], where: str) -> None:
+        """A picture that was made before: what a chat is shown comes from its user."""
+        result = _text(item, "result", where)
+        kind = item.get("output_format") or "png"
+        link = result if result.startswith(("https:", "data:")) else f"data:image/{kind};base64,{result}"
+        shown = {"type": "image_url", "image_url": {"url": link}}
+        self._turns.append(
+            _Turn({"role": "user", "content": [{"type": "text", "text": "The picture that was made:"}, shown]})
+        )
+
 
 _TAKEN: Mapping[str, Callable[[Messages, Mapping[str, Any], str], None]] = {
     "message": Messages._message,
@@ -167,19 +192,51 @@ _TAKEN: Mapping[str, Callable[[Messages, Mapping[str, Any], str], None]] = {
     "custom_tool_call": Messages._custom_call,
     "function_call_output": Messages._output,
     "custom_tool_call_output": Messages._output,
+    "tool_search_call": Messages._search_call,
+    "tool_search_output": Messages._search_output,
+    "additional_tools": Messages._more_tools,
     "reasoning": Messages._reasoning,
+    "image_generation_call": Messages._picture,
     "compaction": Messages._compacted,
     "compaction_summary": Messages._compacted,
 }
+
+
+def kept_items(items: Sequence[Any], prefix: str) -> list[dict[str, Any]]:
+    """The items of an input as they are kept: each with an id and a status, a message's text as a part.
+
+    ``prefix``: begins the ids of those that have none.
+    """
+    kept = []
+    for place, item in enumerate(items):
+        if is_reference(item):
+            continue
+        item = {"type": "message", **item}
+        if item["type"] == "message":
+            item.setdefault("status", "completed")
+            if isinstance(text := item.get("content"), str):
+                kind = "output_text" if item.get("role") == "assistant" else "input_text"
+                item["content"] = [{"type": kind, "text": text}]
+        id = item.pop("id", None)
+        kept.append({"id": id if isinstance(id, str) and id else f"{_prefix(item)}_{prefix}i{place:02x}", **item})
+    return kept
+
+
+_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc"}
+
+
+def _prefix(item: Mapping[str, Any]) -> str:
+    return _PREFIXES.get(str(item["type"]), "item")
 
 
 def is_reference(item: Any) -> bool:
     """Whether an item only names another one, which is kept here."""
     if not isinstance(item, dict):
         return False
-    return item.get("type") == "item_reference" or (
-        item.get("type") is None and "role" not in item and isinstance(item.get("id"), str)
-    )
+    kind = item.get("type")
+    if kind == "image_generation_call":
+        return not item.get("result")
+    return kind == "item_reference" or (kind is None and "role" not in item and isinstance(item.get("id"), str))
 
 
 def _content(content: Any, where: str) -> Any:
@@ -188,7 +245,9 @@ def _content(content: Any, where: str) -> Any:
         return content
     if not isinstance(content, list):
         raise wrong_type(where, "a string or an array of parts", content)
-    return [_part(part, f"{where}[{place}]") for place, part in enumerate(content)]
+    parts = [_part(part, f"{where}[{place}]") for place, part in enumerate(content)]
+    # A text alone is what every upstream takes.
+    return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
 
 
 def _part(part: Any, where: str) -> dict[str, Any]:
@@ -273,6 +332,12 @@ def _output_of(output: Any, where: str) -> tuple[str, list[dict[str, Any]]]:
     return "\n".join(texts) or ("See what follows." if others else ""), others
 
 
+def _name_of(call: Mapping[str, Any], where: str) -> str:
+    """The name of a call as a chat has it."""
+    name, namespace = _text(call, "name", where), call.get("namespace")
+    return spaced_name(namespace, name) if isinstance(namespace, str) and namespace else name
+
+
 def _text(fields: Mapping[str, Any], name: str, where: str) -> str:
     value = fields.get(name)
     if value is None:
@@ -297,9 +362,16 @@ def as_items(given: Any) -> list[Any]:
     if given is None:
         return []
     if isinstance(given, str):
-        return [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": given}]}]
+        return [{"type": "message", "role": "user", "content": given}]
     an_array(given, "input")
     return list(given)
+
+
+def tools_in(items: Sequence[tuple[Any, str]]) -> Iterator[tuple[Any, str]]:
+    """The arrays of tools that items bring along, each with its path."""
+    for item, where in items:
+        if isinstance(item, dict) and item.get("type") in ("additional_tools", "tool_search_output"):
+            yield item.get("tools"), f"{where}.tools"
 
 
 def chat_messages(items: Sequence[tuple[Any, str]], instructions: Any, model: str) -> tuple[list[Any], set[str]]:

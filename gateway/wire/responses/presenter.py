@@ -12,6 +12,7 @@ from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_pieces import pieces_of
 from gateway.wire.responses.answer import (
     ResponseFacts,
+    Status,
     citation,
     ending_of,
     error_object,
@@ -24,6 +25,17 @@ from gateway.wire.usage_reading import tier_in
 from gateway.wire.writable import dump_json
 
 _OPENING = ("created", "in_progress")
+QUEUED = ("created", "queued")
+"""The first events of a response that is made in the background."""
+
+
+def queued_events(facts: ResponseFacts) -> tuple[dict[str, Any], bytes]:
+    """A response that waits for its turn, and the events that say so."""
+    telling = ResponseTelling(facts)
+    telling.state.status = "queued"
+    for name in QUEUED:
+        response = telling.response(name)
+    return response, telling.due()
 
 
 class ResponsePresenter:
@@ -51,6 +63,11 @@ class ResponsePresenter:
         self._pictures: list[str] = []
         self.thought = False
         """Whether the model's thoughts were told."""
+        self.orders: list[tuple[int, str]] = []
+        """The calls of tools that this gateway carries out: the place of each one's item, and its arguments. As long
+        as they are not carried out, the response has not ended: ``complete`` is due."""
+        self.cost: AnswerCost | None = None
+        self._status: Status = "completed"
 
     def chunk(self, chunk: dict[str, Any]) -> bytes:
         """Take a chunk. Returns the events that are due."""
@@ -87,6 +104,33 @@ class ResponsePresenter:
             self._take({**choice, "delta": choice.get("message"), "message": None}, whole=True)
         return dump_json(self._conclude(usage, cost), heavy=True)
 
+    def partial_picture(self, place: int, fields: Mapping[str, Any]) -> bytes:
+        """A picture as far as it has come."""
+        self._telling.show_partial(place, fields)
+        return self._telling.due()
+
+    def picture(self, place: int, status: str, fields: Mapping[str, Any]) -> bytes:
+        """A picture is made, or could not be."""
+        self._telling.end_picture(place, status, fields)
+        return self._telling.due()
+
+    def complete(self, cost: AnswerCost | None, more: Mapping[str, Any]) -> bytes:
+        """End a response whose orders have been carried out: its last event or, if it is not streamed, all of it.
+
+        ``cost``: of all of it. ``more``: further fields of the response.
+        """
+        state = self._telling.state
+        if cost is not None and state.usage is not None:
+            state.usage = cost.in_usage(state.usage)
+        state.status, state.more = self._status, dict(more)
+        response = self._telling.response(state.status)
+        self._ended(response)
+        return self._telling.due() or dump_json(response, heavy=True)
+
+    def so_far(self) -> dict[str, Any]:
+        """The response as it stands."""
+        return self._telling.now()
+
     def _open(self) -> None:
         opening, self._opening = self._opening, ()
         for name in opening:
@@ -104,7 +148,7 @@ class ResponsePresenter:
         probable = logprobs.get("content") if isinstance(logprobs, dict) else None
         self._take_delta(delta, probable if isinstance(probable, list) else [], whole=whole)
         if isinstance(message := choice.get("message"), dict):
-            self._take_delta(self._news_of(message), [], whole=True)
+            self._take_delta(self._news_of(message, beside=bool(delta.get("content"))), [], whole=True)
         self._finish = choice.get("finish_reason") or self._finish
 
     def _take_delta(self, delta: dict[str, Any], logprobs: list[Any], *, whole: bool) -> None:
@@ -125,11 +169,17 @@ class ResponsePresenter:
         for call, arguments in self._calls.take(delta, whole=whole):
             telling.call(call, arguments)
 
-    def _news_of(self, message: dict[str, Any]) -> dict[str, Any]:
-        """What a whole message says that was not said before: some upstreams send all so far in each chunk."""
+    def _news_of(self, message: dict[str, Any], *, beside: bool) -> dict[str, Any]:
+        """What a whole message says that was not said before: some upstreams send all so far in each chunk.
+
+        ``beside``: it stands beside a delta, which it may only repeat.
+        """
         content, said = message.get("content"), self._telling.text
-        if isinstance(content, str) and said and content.startswith(said):
-            return {**message, "content": content[len(said) :]}
+        if isinstance(content, str) and said:
+            if beside and said.endswith(content):
+                return {**message, "content": None}
+            if content.startswith(said):
+                return {**message, "content": content[len(said) :]}
         return message
 
     def _conclude(self, usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
@@ -141,14 +191,21 @@ class ResponsePresenter:
         calls = self._calls.result()
         telling.end("completed" if calls else status)
         for call in calls:
-            telling.end_call(call, status)
+            if call.name not in self._facts.own:
+                telling.end_call(call, status)
+        for call in calls:
+            if call.name in self._facts.own:
+                self.orders.append((telling.begin_picture(), call.arguments))
         for picture in self._pictures:
             if (item := picture_item("", picture)) is not None:
                 telling.show("ig", item)
             else:
                 telling.say(f"![image]({picture})")
         telling.end("completed")
-        state.usage = usage_object(usage, cost)
+        state.usage, self.cost = usage_object(usage, cost), cost
+        if self.orders:
+            self._status, state.status = state.status, "in_progress"
+            return telling.now()
         response = telling.response(state.status)
         self._ended(response)
         return response

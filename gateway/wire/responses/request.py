@@ -23,8 +23,8 @@ from gateway.wire.field_checks import (
     one_of,
     wrong_value,
 )
-from gateway.wire.responses.items import as_items, chat_messages
-from gateway.wire.responses.tools import chat_choice, chat_tools, offered_names
+from gateway.wire.responses.items import as_items, chat_messages, tools_in
+from gateway.wire.responses.tools import ChatTools, chat_choice
 
 RESPONSES_PATH = "/v1/responses"
 
@@ -56,12 +56,14 @@ _REPEATED = (
 
 _LOGPROBS = "message.output_text.logprobs"
 
-_WITHOUT_EFFECT = ("access_programs", "background_options", "context_management", "image", "max_tool_calls")
+_WITHOUT_EFFECT = (
+    *("access_programs", "background_options", "client_metadata", "context_management", "image", "max_tool_calls"),
+)
 """Fields that mean nothing to a chat and can be done without."""
 
 _NOT_PASSED = frozenset(
     {
-        *_CHECKED,
+        *(_CHECKED.keys() - {"model"}),
         *_WITHOUT_EFFECT,
         *("input", "instructions", "conversation", "prompt", "tools", "tool_choice", "messages", "n"),
     }
@@ -76,7 +78,7 @@ class ResponsesRequest:
     """A request that has been checked.
 
     ``items``: its own input. ``asked``: the fields that the answer repeats. ``body``: as it was sent.
-    ``chat``: it as a chat, without messages. ``ignored``: what has no effect. ``offered``: the names of its tools.
+    ``chat``: it as a chat, without messages and tools. ``ignored``: what has no effect.
     ``summarized``: it asks for a summary of the model's thoughts.
     """
 
@@ -90,8 +92,16 @@ class ResponsesRequest:
     body: dict[str, Any]
     chat: dict[str, Any]
     ignored: list[str]
-    offered: frozenset[str]
     summarized: bool
+
+
+@dataclass(slots=True)
+class ChatDocument:
+    """A request as the document of a chat. ``ignored``: what has no effect."""
+
+    body: dict[str, Any]
+    tools: ChatTools
+    ignored: list[str]
 
 
 def read_request(body: dict[str, Any], *, keeps: bool = True) -> ResponsesRequest:
@@ -115,7 +125,7 @@ def read_request(body: dict[str, Any], *, keeps: bool = True) -> ResponsesReques
         raise wrong_value(
             "background", "an answer that is made in the background is kept, so 'store' must not be false"
         )
-    chat, ignored, offered = _as_chat(body)
+    chat, ignored = _as_chat(body)
     return ResponsesRequest(
         model=body["model"],
         stream=bool(body.get("stream")),
@@ -127,25 +137,33 @@ def read_request(body: dict[str, Any], *, keeps: bool = True) -> ResponsesReques
         body=body,
         chat=chat,
         ignored=ignored,
-        offered=offered,
         summarized=_summary(body) is not None,
     )
 
 
-def chat_document(
-    request: ResponsesRequest, before: Sequence[Any], items: Sequence[Any]
-) -> tuple[dict[str, Any], list[str]]:
-    """The request as the document of a chat, and the names of what has no effect.
+def fields_that_count(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request that an upstream may see, or that name what is kept here."""
+    return {name: value for name, value in body.items() if name not in _WITHOUT_EFFECT}
+
+
+def chat_document(request: ResponsesRequest, before: Sequence[Any], items: Sequence[Any]) -> ChatDocument:
+    """The request as the document of a chat.
 
     ``before``: the items of the responses that it goes on from. ``items``: its own, references resolved.
-    Raises ClientError 400 for an item that no chat can have.
+    Raises ClientError 400 for a tool or an item that no chat can have.
     """
     placed = [*((item, "previous_response_id") for item in before)]
     placed += [(item, f"input[{place}]") for place, item in enumerate(items)]
-    messages, left_out = chat_messages(placed, request.body.get("instructions"), request.model)
+    body, tools = request.body, ChatTools(request.model)
+    if body.get("tools") is not None:
+        tools.add(body["tools"], "tools")
+    for more, where in tools_in(placed):
+        tools.add(more, where)
+    messages, left_out = chat_messages(placed, body.get("instructions"), request.model)
     if not messages:
         raise missing("input")
-    return {**request.chat, "messages": messages}, [*request.ignored, *sorted(left_out)]
+    ignored = [*request.ignored, *tools.ignored, *sorted(left_out)]
+    return ChatDocument({**request.chat, **_chosen(body, tools.tools), "messages": messages}, tools, ignored)
 
 
 def _refuse_what_cannot_be(body: Mapping[str, Any]) -> None:
@@ -166,15 +184,14 @@ def _unsupported(param: str, instead: str) -> Exception:
     return invalid_request(f"Unsupported parameter: '{param}'. {instead}", param=param, code="unsupported_parameter")
 
 
-def _as_chat(body: dict[str, Any]) -> tuple[dict[str, Any], list[str], frozenset[str]]:
+def _as_chat(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The request as a chat without messages and tools, and what has no effect."""
     chat = {name: value for name, value in body.items() if name not in _NOT_PASSED and value is not None}
     ignored = [name for name in _WITHOUT_EFFECT if body.get(name)]
     if body.get("stream") or body.get("background"):
         chat["stream"] = True
     if (most := body.get("max_output_tokens")) is not None:
         chat["max_completion_tokens"] = most
-    tools = chat_tools(body["tools"], body["model"]) if body.get("tools") else []
-    _choose(chat, body, tools)
     _shape(chat, body)
     _reason(chat, body, ignored)
     _include(chat, body, ignored)
@@ -182,22 +199,18 @@ def _as_chat(body: dict[str, Any]) -> tuple[dict[str, Any], list[str], frozenset
         ignored.append("truncation")
     if (body.get("stream_options") or {}).get("include_obfuscation"):
         ignored.append("stream_options.include_obfuscation")
-    return chat, ignored, offered_names(tools)
+    return chat, ignored
 
 
-def _choose(chat: dict[str, Any], body: Mapping[str, Any], tools: list[dict[str, Any]]) -> None:
+def _chosen(body: Mapping[str, Any], tools: list[dict[str, Any]]) -> dict[str, Any]:
     """The tools, and which of them may be called. Chats without tools take neither a choice nor its manner."""
     choice = body.get("tool_choice")
     if choice is not None:
         choice, tools = chat_choice(choice, tools)
-    if tools:
-        chat["tools"] = tools
-        if choice is not None:
-            chat["tool_choice"] = choice
-        if (parallel := body.get("parallel_tool_calls")) is not None:
-            chat["parallel_tool_calls"] = parallel
-    elif choice not in (None, "auto", "none"):
-        chat["tool_choice"] = choice
+    if not tools:
+        return {} if choice in (None, "auto", "none") else {"tool_choice": choice}
+    chosen = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": body.get("parallel_tool_calls")}
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _shape(chat: dict[str, Any], body: Mapping[str, Any]) -> None:

@@ -13,10 +13,12 @@ from gateway.wire.responses.answer import (
     ResponseFacts,
     ResponseState,
     call_item,
+    made_picture_item,
     message_item,
     reasoning_item,
     refusal_part,
     response_object,
+    search_item,
     text_part,
 )
 from gateway.wire.responses.calls import BegunCall, FinalCall
@@ -76,7 +78,7 @@ class ResponseTelling:
         message = self._message
         return "".join(message.texts) if message is not None and message.kind == "output_text" else ""
 
-    def event(self, name: str, **fields: Any) -> None:
+    def event(self, name: str, /, **fields: Any) -> None:
         """Write an event of this name, which is completed by ``response.``."""
         if self._silent:
             return
@@ -87,10 +89,14 @@ class ResponseTelling:
 
     def response(self, name: str) -> dict[str, Any]:
         """Write an event that has the whole response, as it stands. Returns the response."""
-        self.state.output = self._output
-        response = response_object(self._facts, self.state)
+        response = self.now()
         self.event(name, response=response)
         return response
+
+    def now(self) -> dict[str, Any]:
+        """The response as it stands."""
+        self.state.output = self._output
+        return response_object(self._facts, self.state)
 
     # What the model thinks
 
@@ -189,33 +195,41 @@ class ResponseTelling:
     # What it calls
 
     def call(self, call: BegunCall, arguments: str) -> None:
-        """The next piece of a call's arguments."""
+        """The next piece of a call's arguments. A search of tools is told of when it is whole."""
+        if call.name in self._facts.searches or call.name in self._facts.own:
+            return
         self._end_thought("completed")
         self._end_message("completed")
         told = self._calls.get(call.call_id)
         name, _, prefix = _TOLD_AS[call.kind]
         if told is None:
             told = self._calls[call.call_id] = self._begin(prefix)
-            self._add(call_item(told.id, "in_progress", call.kind, call.call_id, call.name, ""), told)
+            self._add(
+                call_item(told.id, "in_progress", call.kind, call.call_id, self._facts.named(call.name), ""), told
+            )
         if arguments:
             self.event(f"{name}.delta", item_id=told.id, output_index=told.index, delta=arguments)
 
     def end_call(self, call: FinalCall, status: str) -> None:
         """A call is whole. What was not told of its arguments yet is told now."""
+        if call.name in self._facts.searches:
+            self.show("tsc", search_item("", status, call.call_id, call.arguments))
+            return
         so_far = call.begun.so_far if call.begun is not None else ""
         rest = call.arguments.removeprefix(so_far) if call.arguments.startswith(so_far) else ""
         if rest or call.call_id not in self._calls:
             self.call(call.begun or BegunCall(call.call_id, call.kind, call.name), rest)
         told = self._calls.pop(call.call_id)
         name, field, _ = _TOLD_AS[call.kind]
+        named = self._facts.named(call.name)
         place = {"item_id": told.id, "output_index": told.index}
         self.event(
             f"{name}.done",
             **place,
-            **({"name": call.name} if call.kind == "function" else {}),
+            **({"name": named["name"]} if call.kind == "function" else {}),
             **{field: call.arguments},
         )
-        self._done(call_item(told.id, status, call.kind, call.call_id, call.name, call.arguments), told)
+        self._done(call_item(told.id, status, call.kind, call.call_id, named, call.arguments), told)
 
     # The end
 
@@ -226,6 +240,31 @@ class ResponseTelling:
         item = {**item, "id": told.id}
         self._add(item, told)
         self._done(item, told)
+
+    # What this gateway does itself
+
+    def begin_picture(self) -> int:
+        """A picture is being made. Returns the place of its item."""
+        self.end("completed")
+        told = self._begin("ig")
+        self._add(made_picture_item(told.id, "in_progress", {}), told)
+        for step in ("in_progress", "generating"):
+            self.event(f"image_generation_call.{step}", output_index=told.index, item_id=told.id)
+        self._output[told.index]["status"] = "generating"
+        return told.index
+
+    def show_partial(self, index: int, fields: Mapping[str, Any]) -> None:
+        """A picture as far as it has come. ``index``: the place of its item."""
+        place = {"output_index": index, "item_id": self._output[index]["id"]}
+        self.event("image_generation_call.partial_image", **place, **fields)
+
+    def end_picture(self, index: int, status: str, fields: Mapping[str, Any]) -> None:
+        """A picture is made, or could not be."""
+        id = self._output[index]["id"]
+        item = self._output[index] = made_picture_item(id, status, fields)
+        if status == "completed":
+            self.event("image_generation_call.completed", output_index=index, item_id=id)
+        self.event("output_item.done", output_index=index, item=item)
 
     def break_off(self, calls: Sequence[FinalCall]) -> None:
         """Let the output hold what was said so far, without telling of it: there will be no more."""

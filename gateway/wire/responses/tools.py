@@ -6,17 +6,44 @@ itself, and a chat cannot ask for it: such a request is refused, naming the tool
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from gateway.core.errors import ClientError, invalid_request, shorten
 from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_type, wrong_value
+from gateway.wire.responses.answer import TOOL_OF_PICTURES
+from gateway.wire.responses.pictures import PictureTool, picture_function, read_picture_tool
 
 _OWN = ("function", "custom")
+_OPENAIS = frozenset(
+    {
+        *("web_search", "web_search_preview", "file_search", "code_interpreter", "computer_use", "mcp", "shell"),
+        *(
+            "computer_use",
+            "computer_use_preview",
+            "computer",
+            "image_generation",
+            "local_shell",
+            "apply_patch",
+            "tool_search",
+        ),
+    }
+)
+"""Tools that OpenAI carries out, or describes, itself."""
+
 _CHOICES = ("auto", "none", "required")
 _OF_A_FUNCTION = ("name", "description", "parameters", "strict")
 _MODES = ("auto", "required")
+_OF_RESPONSES = ("defer_loading", "allowed_callers", "async", "output_schema")
+"""Fields of a tool that a chat does not have, and can do without."""
+
+_LONGEST_NAME = 64
+
+SEARCH = "tool_search"
+"""The type of a search of tools, and what a chat calls it."""
 
 _WITHOUT_GRAMMARS = re.compile(
     r"(?:gpt-3|gpt-4|chatgpt|o[134](?:-|$)|claude|gemini|deepseek|grok|llama|mistral|qwen|kimi|glm|minimax)"
@@ -25,13 +52,93 @@ _WITHOUT_GRAMMARS = re.compile(
 first that could (https://platform.openai.com/docs/guides/function-calling, "Context-free grammars")."""
 
 
-def chat_tools(tools: Any, model: str) -> list[dict[str, Any]]:
-    """The tools as a chat names them.
+class SpacedName(NamedTuple):
+    """The name of a tool that is in a namespace."""
 
-    Raises ClientError 400 with ``param`` naming the tool for one that a chat, or the model, cannot have.
+    namespace: str
+    name: str
+
+
+@dataclass(slots=True)
+class ChatTools:
+    """The tools of a request as a chat names them, one for each name.
+
+    A chat has no namespaces: what is in one gets a name that begins with it. A search of tools that the client carries
+    out is a function.
+
+    ``model``: as the client named it.
+    ``spaced``: of those in a namespace the chat's name → their own. ``searches``: the names of searches.
+    ``names``: all. ``pictures``: the tool that makes pictures; None if it is not offered.
+    ``ignored``: what a chat cannot be told of them.
     """
-    an_array(tools, "tools")
-    return [_chat_tool(tool, f"tools[{place}]", model) for place, tool in enumerate(tools)]
+
+    model: str
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    spaced: dict[str, SpacedName] = field(default_factory=dict)
+    searches: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    pictures: PictureTool | None = None
+    ignored: list[str] = field(default_factory=list)
+
+    def add(self, tools: Any, where: str) -> None:
+        """Take an array of tools, which stands at ``where``.
+
+        Raises ClientError 400 with ``param`` naming the tool for one that a chat, or the model, cannot have.
+        """
+        an_array(tools, where)
+        for place, tool in enumerate(tools):
+            within = f"{where}[{place}]"
+            an_object(tool, within)
+            if tool.get("type") == "namespace":
+                self._add_namespace(tool, within)
+            elif tool.get("type") == TOOL_OF_PICTURES:
+                self.pictures = read_picture_tool(tool, within)
+                self.names.add(TOOL_OF_PICTURES)
+                self.tools.append(picture_function(self.pictures))
+            elif tool.get("type") == SEARCH and tool.get("execution") == "client":
+                self.searches.add(SEARCH)
+                self._add({**tool, "type": "function", "name": SEARCH, "execution": None}, within)
+            else:
+                self._add(tool, within)
+
+    def _add_namespace(self, space: Mapping[str, Any], where: str) -> None:
+        namespace = _name(space, where)
+        an_array(space.get("tools"), f"{where}.tools")
+        for place, tool in enumerate(space["tools"]):
+            within = f"{where}.tools[{place}]"
+            an_object(tool, within)
+            name = _name(tool, within)
+            chats = spaced_name(namespace, name)
+            self.spaced[chats] = SpacedName(namespace, name)
+            self._add({**tool, "name": chats}, within)
+
+    def _add(self, tool: Mapping[str, Any], where: str) -> None:
+        found = _chat_tool(tool, where, self.model, self.ignored)
+        name = str(found[found["type"]]["name"])
+        if name not in self.names:
+            self.names.add(name)
+            self.tools.append(found)
+
+
+def spaced_name(namespace: str, name: str) -> str:
+    """What a chat calls a tool in a namespace: at most 64 characters, the same each time."""
+    joined = f"{namespace.rstrip('_')}__{name}"
+    if len(joined) <= _LONGEST_NAME:
+        return joined
+    mark = hashlib.sha256(joined.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{joined[: _LONGEST_NAME - 9]}_{mark}"
+
+
+def _add_namespace(found: ChatTools, space: Mapping[str, Any], where: str, model: str) -> None:
+    namespace = _name(space, where)
+    an_array(space.get("tools"), f"{where}.tools")
+    for place, tool in enumerate(space["tools"]):
+        within = f"{where}.tools[{place}]"
+        an_object(tool, within)
+        name = _name(tool, within)
+        chats = spaced_name(namespace, name)
+        found.spaced[chats] = SpacedName(namespace, name)
+        found.tools.append(_chat_tool({**tool, "name": chats}, within, model, found.ignored))
 
 
 def chat_choice(choice: Any, tools: list[dict[str, Any]]) -> tuple[Any, list[dict[str, Any]]]:
@@ -42,6 +149,8 @@ def chat_choice(choice: Any, tools: list[dict[str, Any]]) -> tuple[Any, list[dic
         return choice, tools
     an_object(choice, "tool_choice")
     kind = choice.get("type")
+    if kind == TOOL_OF_PICTURES:
+        return {"type": "function", "function": {"name": TOOL_OF_PICTURES}}, tools
     if kind in _OWN:
         return {"type": kind, kind: {"name": _name(choice, "tool_choice")}}, tools
     if kind == "allowed_tools":
@@ -61,25 +170,32 @@ def _allowed(choice: Mapping[str, Any], tools: list[dict[str, Any]]) -> tuple[st
     for place, tool in enumerate(choice["tools"]):
         where = f"tool_choice.tools[{place}]"
         an_object(tool, where)
+        if tool.get("type") == TOOL_OF_PICTURES:
+            names.add(("function", TOOL_OF_PICTURES))
+            continue
         if tool.get("type") not in _OWN:
             raise _not_a_chats(f"{where}.type", tool.get("type"))
-        names.add((tool["type"], _name(tool, where)))
+        namespace, name = tool.get("namespace"), _name(tool, where)
+        names.add((tool["type"], spaced_name(namespace, name) if isinstance(namespace, str) else name))
     return mode, [tool for tool in tools if (tool["type"], tool[tool["type"]]["name"]) in names]
 
 
-def _chat_tool(tool: Any, where: str, model: str) -> dict[str, Any]:
-    an_object(tool, where)
+def _chat_tool(tool: Mapping[str, Any], where: str, model: str, ignored: list[str]) -> dict[str, Any]:
     kind = tool.get("type")
     if kind is None:
         raise missing(f"{where}.type")
     if kind not in _OWN:
         raise _not_a_chats(f"{where}.type", kind)
     name = _name(tool, where)
+    ignored += [f"{where}.{each}" for each in _OF_RESPONSES if tool.get(each)]
+    tool = {each: value for each, value in tool.items() if each not in _OF_RESPONSES}
     if kind == "function":
-        function = {field: tool[field] for field in _OF_A_FUNCTION if tool.get(field) is not None}
-        rest = {field: value for field, value in tool.items() if field not in (*_OF_A_FUNCTION, "type")}
+        function = {each: tool[each] for each in _OF_A_FUNCTION if tool.get(each) is not None}
+        rest = {
+            each: value for each, value in tool.items() if each not in (*_OF_A_FUNCTION, "type") and value is not None
+        }
         return {"type": "function", "function": function, **rest}
-    custom = {field: value for field, value in tool.items() if field not in ("type", "format") and value is not None}
+    custom = {each: value for each, value in tool.items() if each not in ("type", "format") and value is not None}
     form = tool.get("format")
     if form is not None:
         custom["format"] = _chat_format(form, f"{where}.format", name, model)
@@ -97,7 +213,7 @@ def _chat_format(form: Any, where: str, name: str, model: str) -> dict[str, Any]
             param=where,
             code="unsupported_value",
         )
-    return {"type": "grammar", "grammar": {field: value for field, value in form.items() if field != "type"}}
+    return {"type": "grammar", "grammar": {each: value for each, value in form.items() if each != "type"}}
 
 
 def _name(fields: Mapping[str, Any], where: str) -> str:
@@ -111,14 +227,10 @@ def _name(fields: Mapping[str, Any], where: str) -> str:
 def _not_a_chats(param: str, kind: Any) -> ClientError:
     if not isinstance(kind, str):
         return wrong_type(param, "a string", kind) if kind is not None else missing(param)
+    why = "is one of OpenAI's own" if kind.partition("_20")[0] in _OPENAIS else "is none that a chat can have"
     return invalid_request(
-        f"The tool '{shorten(kind)}' is carried out by OpenAI's own Responses only; here a model can be offered "
-        "functions and custom tools. A target with 'operation: responses' passes it on.",
+        f"The tool '{shorten(kind)}' {why}; here a model can be offered functions and custom tools. A target with "
+        "'operation: responses' passes it on.",
         param=param,
         code="unsupported_tool",
     )
-
-
-def offered_names(tools: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-    """The names of a chat's tools."""
-    return frozenset(str(tool[tool["type"]]["name"]) for tool in tools)

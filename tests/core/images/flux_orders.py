@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,9 +10,10 @@ import pytest
 
 from gateway.config import load_catalogue
 from gateway.core.errors import ClientError
+from gateway.core.images import task_order
 from gateway.core.images.flux import flux_order
 from gateway.core.images.flux_catalogue import FluxFacts
-from gateway.core.images.task_order import TaskOrder, TaskWebhook, task_body
+from gateway.core.images.task_order import Picture, TaskOrder, TaskWebhook, task_body
 from gateway.core.images.types import ImagesRequest, SourceImage
 
 FACTS: FluxFacts = load_catalogue().flux
@@ -30,7 +32,16 @@ def wish(kind: Any = "generation", *, model: str = "flux", prompt: str = "a bear
 
 
 def order_of(request: ImagesRequest, upstream_model: str = ADVANCED) -> TaskOrder:
-    return flux_order(request, upstream_model, FACTS, PAINTED if request.mask else None)
+    """The order, with the pictures that are put in when it is sent."""
+    order = flux_order(request, upstream_model, FACTS)
+    images = {**dict(enumerate(request.images)), task_order.PAINTED: PAINTED}
+    return replace(
+        order,
+        input={
+            name: images[value.place].as_base64() if isinstance(value, Picture) else value
+            for name, value in order.input.items()
+        },
+    )
 
 
 def refusal(request: ImagesRequest, upstream_model: str = ADVANCED) -> ClientError:

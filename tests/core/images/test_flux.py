@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.errors import ClientError
+from gateway.core.images import task_order
 from gateway.core.images.flux import REDUX_PROMPT, flux_order, images_wanted
 from gateway.core.images.flux_task_type import known_fields
-from gateway.core.images.task_order import TaskWebhook, task_body
+from gateway.core.images.task_order import Picture, TaskWebhook, pictures_of, task_body
 
 from .flux_orders import (
     ADVANCED,
@@ -64,8 +65,10 @@ class TestImages:
         assert (order.task_type, order.input["image"]) == ("fill-inpaint", PAINTED.as_base64())
 
     def test_and_never_the_bare_one(self):
-        with pytest.raises(ValueError, match="painted"):
-            flux_order(wish("edit", mask=MASK), ADVANCED, FACTS)
+        order = flux_order(wish("edit", mask=MASK), ADVANCED, FACTS)
+        assert order.input["image"] == Picture(task_order.PAINTED)
+        with pytest.raises(KeyError):
+            task_body(order, 1, None, {Picture(0): "the bare one"})
 
     def test_one_at_a_time(self):
         error = refusal(wish("edit", images=(IMAGE, IMAGE)))
@@ -238,4 +241,5 @@ def test_any_fields_make_an_order_that_can_be_written_or_a_400(flux, kind, model
     if refused is not None:
         assert (refused.status, bool(refused.param)) == (400, True)
         return
-    assert orjson.loads(task_body(order, order.batch, None))["input"]["prompt"].strip()
+    body = task_body(order, order.batch, None, dict.fromkeys(pictures_of(order), "a picture"))
+    assert orjson.loads(body)["input"]["prompt"].strip()

@@ -342,3 +342,23 @@ def test_another_model_is_another_model(pattern: str, asked: str) -> None:
     book = budgets({of(pattern): Budget(100, "day")})
     spend(book, 30, asked, asked)
     assert used(book, pattern) == (0, 0)
+
+
+def test_what_was_looked_up_is_looked_up_again_once_budgets_change() -> None:
+    book = budgets({ALICE: Budget(1_000, "month")})
+    spend(book, 100, "gpt-4o")
+    book.configure_key("alice", {ALICE: Budget(1_000, "month"), of("gpt-4o"): Budget(300, "month")}, NOW, {})
+    assert used(book, "gpt-4o") == (100, 0)
+    assert isinstance(reserve(book, 250, "gpt-4o"), Exceeded)
+    book.configure_key("alice", {}, NOW, {})
+    assert not book.limited((ALICE, GROWTH), model="gpt-4o")
+    assert isinstance(reserve(book, 10**9, "gpt-4o"), Reservation)
+
+
+def test_as_many_are_kept_at_hand_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.core.pricing.budgets.MOST_FOUND", 3)
+    book = budgets({of("house/*"): Budget(1_000, "month")})
+    for number in range(10):
+        spend(book, 1, f"house/{number}")
+        assert len(book._found) <= 3
+    assert used(book, "house/*") == (10, 0)

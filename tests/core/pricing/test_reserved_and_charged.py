@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.billing_terms import Terms
+from gateway.core.exchange_record import AttemptRecord
 from gateway.core.pricing.budget_errors import Exceeded, Holder
 from gateway.core.pricing.budgets import Budgets, Reservation
-from gateway.core.pricing.charges import AttemptFacts, settle_charges
+from gateway.core.pricing.charges import settle_charges
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.types import Budget, CostClass, Endpoint, LongContext, Phase, Price, Target, Upstream, Usage
 from gateway.wire.asked_work import as_asked, asked_of, asked_tier, most_asked_output, most_beside, most_choices
@@ -126,24 +127,22 @@ def bound_of(request: ChatRequest) -> int:
     return bound
 
 
-def facts_of(request: ChatRequest, answer: Any, bound: int) -> AttemptFacts:
+def facts_of(request: ChatRequest, answer: Any, bound: int) -> AttemptRecord:
     said, tier, price, (slug, phase), stated = answer
     usage = read_usage(said)
-    return AttemptFacts(
-        price,
-        CostClass.TOKENS,
-        "chat",
-        slug,
-        phase,
-        None if usage is None else as_asked(usage, request.body, "gpt-4o"),
-        Usage(10, 0, 10),
+    return AttemptRecord(
+        *("piapi", "https://api.piapi.ai", "first", slug, phase),
+        price=price,
+        cost_class=CostClass.TOKENS,
+        usage=None if usage is None else as_asked(usage, request.body, "gpt-4o"),
+        estimated=Usage(10, 0, 10),
         stated=stated,
         terms=Terms(asked_tier(request.body), tier),
         bound=bound,
     )
 
 
-def ended(budgets: Budgets, reservation: Reservation, facts: AttemptFacts) -> int:
+def ended(budgets: Budgets, reservation: Reservation, facts: AttemptRecord) -> int:
     booking = settle_charges([facts])
     assert 0 <= booking.charged <= reservation.amount
     assert booking.upstream_cost >= booking.charged or booking.state != "settled"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from types import FrameType
+
 import pytest
 
 from gateway.core.outcomes.table import Verdict
@@ -10,6 +14,15 @@ from gateway.core.types import FailoverPolicy, Outcome, Phase
 from tests.core.builders import backup, target, upstream
 
 from .stories import World, chat
+
+
+class TestFirstAttempt:
+    def test_costs_few_calls_where_nothing_has_failed(self) -> None:
+        """What only later attempts need is made with the first failure."""
+        first, second = chat(), chat()
+        calls = _calls(first.used)
+        assert calls <= 25
+        assert calls <= _calls(lambda: second.used("connect_refused")) / 2
 
 
 class TestEndpoints:
@@ -302,3 +315,19 @@ class TestRetryBudget:
         for story in running[:3]:
             story.goes()
         assert running[3].stops().code == "upstream_error"
+
+
+def _calls(story: Callable[[], object]) -> int:
+    """How many functions of routing's are called."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and "gateway/core/routing/" in frame.f_code.co_filename
+
+    sys.setprofile(count)
+    try:
+        story()
+    finally:
+        sys.setprofile(None)
+    return calls

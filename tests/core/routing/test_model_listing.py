@@ -128,7 +128,7 @@ def test_names_that_a_pattern_stands_for_are_those_its_upstream_lists() -> None:
     assert listing(known).one("gizmo-*", ["*"], priced=False) is None
 
 
-@pytest.mark.parametrize("name", ["text-embedding-3-small", "whisper-1", "tts-1", "dall-e-3", "sora-2", "gpt-realtime"])
+@pytest.mark.parametrize("name", ["dall-e-3", "sora-2", "gpt-realtime", "rerank-v3"])
 def test_what_no_route_serves_is_not_shown(name: str) -> None:
     of = listing(lists(backup=[model(name), model("chats")]), "backup")
     assert names(of) == sorted([*CATALOGUE, "chats"])

@@ -31,7 +31,7 @@ class TestMemory:
         memory.refuse(CHAT, PLAIN, STREAM, 100.0)
         assert memory.known(CHAT, PLAIN, 100.0 + REMEMBERED_FOR - 0.1) == ONLY_STREAM
         assert memory.known(CHAT, PLAIN, 100.0 + REMEMBERED_FOR) == NO_WISHES
-        assert not memory
+        assert not memory.places
 
     def test_counts_from_the_last_refusal(self) -> None:
         memory = RefusedWishes()
@@ -53,7 +53,7 @@ class TestMemory:
         memory = RefusedWishes()
         for number in range(3 * MOST_REMEMBERED):
             memory.refuse(CHAT, b"%d" % number, STREAM, float(number))
-        assert len(memory) == MOST_REMEMBERED
+        assert len(memory.places) == MOST_REMEMBERED
         assert memory.known(CHAT, b"%d" % (3 * MOST_REMEMBERED - 1), 1000.0) == ONLY_STREAM
 
     def test_can_be_corrected(self) -> None:

@@ -262,3 +262,30 @@ class TestTasks:
             assert (route.model, route.targets) == (model, targets)
         assert table.of_task("gemini", "other") is None
         assert table.of_task("other", "small") is None
+
+
+@given(
+    st.sampled_from(["gpt-4o", "gpt-4-x", "openai/gpt-4o", "GPT-4o", "flux-dev", "unknown", "gpt-4-*", "mine/a"]),
+    st.lists(st.sampled_from(["*", "gpt-4o", "gpt-*", "openai/*", "flux-dev", "mine/*"]), max_size=2).map(tuple),
+)
+def test_what_is_open_to_a_key_is_what_it_may_use(model: str, patterns: tuple[str, ...]) -> None:
+    found = TABLE.find(model)
+    usable = found is not None and TABLE.may_use(patterns, model, found)
+    for _ in range(2):
+        assert TABLE.open_to(patterns, model) == (found if usable else None)
+
+
+def test_what_is_open_to_a_key_ends_with_its_last_target() -> None:
+    now = 0
+    ending = replace(target(upstream(), "old"), ends_ns=10)
+    table = RouteTable([Route("old", (ending,))], lambda: now)
+    assert table.open_to(("*",), "old") is not None
+    now = 10
+    assert table.open_to(("*",), "old") is None
+
+
+def test_only_so_many_names_are_remembered_for_their_keys() -> None:
+    table = RouteTable([route("gpt-4-*", "gpt-4-*")])
+    for number in range(2 * MOST_FILLED):
+        assert table.open_to(("*",), f"gpt-4-{number}") is not None
+    assert len(table._open) <= MOST_FILLED

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.core.errors import GatewayError
 from gateway.endpoints.admin.door import MOST_FROM_EVERYWHERE, AdminDoor
+from tests.heads import request_of
 
 KEY = "the-operators-own-0123456789"
 
@@ -18,12 +19,12 @@ class Rig:
     def __init__(self) -> None:
         self.now = 0.0
         self.key = KEY
-        self.door = AdminDoor(lambda: self.key, lambda scope: str(scope["client"][0]), lambda: self.now)
+        self.door = AdminDoor(lambda: self.key, lambda request: str(request.peer[0]), lambda: self.now)
 
     def ask(self, *headers: tuple[bytes, bytes], address: str = "192.0.2.1", open_to_all: bool = False) -> Any:
         """The name under which it is let in, or the status of its refusal."""
         try:
-            return self.door.enter({"headers": headers, "client": (address, 1)}, open_to_all=open_to_all)
+            return self.door.enter(request_of(headers, address=address), open_to_all=open_to_all)
         except GatewayError as error:
             return error.status if error.should_retry is (error.status == 429) else 0
 

@@ -27,6 +27,7 @@ from gateway.stores.sqlite.store import SQLiteStore
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
 from tests.raw_client import Answer, RawClient
+from tests.stores.makers import settlement as settled
 
 RECONCILE, PRUNE, VERIFY = "/admin/v1/reconcile", "/admin/v1/prune", "/admin/v1/verify"
 ADMIN_KEY = "admin-0123456789abcdef"
@@ -90,8 +91,8 @@ class Desk:
 
 def settlement(id: str, at_ns: int, cost: int, key: str = "first", state: Any = "settled") -> Settlement:
     """How an exchange ended that cost so many nano-dollars."""
-    return Settlement(
-        id=id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential=key,
+    return settled(
+        id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential=key,
         attempts=(AttemptRecord("piapi", "https://a", key, "ok", 4, cost),), input_tokens=1,
         cached_input_tokens=0, output_tokens=1, images=0, charged=0 if state == "released" else cost,
         upstream_cost=cost, confidence="measured", status=200,

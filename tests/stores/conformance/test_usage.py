@@ -93,7 +93,7 @@ async def test_what_has_no_price_is_estimated_or_in_doubt_is_told_apart(store: S
         assert (row.unpriced_requests, row.unpriced_input_tokens, row.unpriced_output_tokens) == (1, 10, 5)
         assert (row.unpriced_images, row.unknown_requests) == (2, 1)
         assert (row.estimated_requests, row.estimated_cost_nano) == (1, 7)
-        at_ns = settlement("any").at_ns
+        at_ns = settlement("any").settled_ns
         assert row.prices == (PriceUse(PRICE, at_ns, 2, 0), PriceUse(NO_PRICE, at_ns, 1, 1))
     assert (await store.usage.verify()).problems == []
 

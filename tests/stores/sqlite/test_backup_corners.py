@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,8 +26,8 @@ async def opened(path: Path) -> SQLiteLedger:
 
 async def write(ledger: SQLiteLedger, *numbers: int, at_ns: int = NOW_NS) -> None:
     for number in numbers:
-        await ledger.reserve(replace(intent(str(number)), at_ns=at_ns))
-        ledger.settle(replace(settlement(str(number)), at_ns=at_ns))
+        await ledger.reserve(intent(str(number), at_ns=at_ns))
+        ledger.settle(settlement(str(number), at_ns=at_ns))
     await nothing_pending(ledger)
 
 

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from gateway.stores.records import BookedPrice, Correction, PriceUse, UsageRow
+from gateway.stores.settled_fields import settled_fields
 from gateway.stores.sqlite import booked_prices, corrections, inserts, pruning, schema, spill
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import usage, verify
@@ -108,7 +109,7 @@ def test_a_spilled_line_keeps_everything(path: Path):
 
 
 def test_a_line_that_an_earlier_version_spilled_is_read(path: Path):
-    fields = orjson.loads(orjson.dumps(settlement("a", task_id="t")))
+    fields = settled_fields(settlement("a", task_id="t"))
     for name in ("price", "answered_model", "cache_write_tokens", "reasoning_tokens"):
         del fields[name]
     text = orjson.dumps(fields)

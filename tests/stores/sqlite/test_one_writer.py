@@ -8,6 +8,7 @@ https://sqlite.org/wal.html#walresetbug
 from __future__ import annotations
 
 import ast
+import asyncio
 import signal
 import sqlite3
 from contextlib import closing
@@ -115,6 +116,7 @@ async def test_a_writer_and_many_readers_leave_a_sound_store(path: Path, monkeyp
     while any(reader.poll() is None for reader in readers):
         await ledger.reserve(intent(str(number)))
         ledger.settle(settlement(str(number)))
+        await asyncio.sleep(0.001)
         number += 1
     assert [reader.communicate()[0] for reader in readers] == ["sound\n"] * 2
     await ledger.close()

@@ -1,0 +1,1 @@
+"""The routes of OpenAI's Responses API, over any model that chats."""

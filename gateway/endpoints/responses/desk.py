@@ -1,0 +1,293 @@
+"""What the routes of the Responses API share: a body becomes a chat, with what it goes on from."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.core.errors import not_made_here
+from gateway.core.json_weight import LONG, is_slow
+from gateway.core.types import VirtualKey
+from gateway.endpoints.admission import Admission
+from gateway.endpoints.chat import ChatOrders
+from gateway.endpoints.json_body import read_long
+from gateway.responses.kept import KeptResponses
+from gateway.runtime.off_loop import off_loop
+from gateway.server.body import read_body
+from gateway.server.headers import request_too_large
+from gateway.server.request import Request
+from gateway.stores.response_records import HistoryTooLong, StoredResponse
+from gateway.wire.chat_request import ChatRequest, parse_chat_request
+from gateway.wire.client_json import loads_object, nested_too_deeply
+from gateway.wire.default_model import with_default_model
+from gateway.wire.field_checks import wrong_value
+from gateway.wire.named_ids import NamedId, ids_in_fields
+from gateway.wire.responses.answer import TOOL_OF_PICTURES, ResponseFacts, as_stored
+from gateway.wire.responses.items import is_reference, kept_items
+from gateway.wire.responses.pictures import pictures_in
+from gateway.wire.responses.presenter import ResponsePresenter
+from gateway.wire.responses.request import ResponsesRequest, chat_document, fields_that_count, read_request
+from gateway.wire.responses.tools import ChatTools
+
+MOST_REFERENCES = 1_000
+"""Items that one request may refer to: each is looked up."""
+
+_LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
+"""The places of ids of what is kept here."""
+
+
+@dataclass(slots=True)
+class Document:
+    """The body of a request. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+
+    fields: dict[str, Any]
+    size: int
+    ids: list[NamedId]
+    slow: bool
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that has been read. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+
+    request: ResponsesRequest
+    size: int
+    ids: list[NamedId]
+    slow: bool
+
+
+@dataclass(slots=True)
+class AskedChat:
+    """A request as a chat.
+
+    ``id``: of its response. ``before``: the items of what came before it. ``items``: those of its own input, as they
+    are kept. ``input``: the same as JSON; empty if nothing is to be kept.
+    """
+
+    id: str
+    chat: ChatRequest
+    before: list[Any]
+    items: list[dict[str, Any]]
+    input: bytes
+    tools: ChatTools
+    ignored: list[str]
+
+
+class ResponsesDesk:
+    """``keeps``: whether answers are kept under the configuration in force."""
+
+    def __init__(
+        self, admission: Admission, orders: ChatOrders, kept: KeptResponses, keeps: Callable[[], bool]
+    ) -> None:
+        self.admission = admission
+        self.orders = orders
+        self.kept = kept
+        self._keeps = keeps
+
+    async def document(
+        self, request: Request, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+    ) -> tuple[Document, VirtualKey]:
+        """The body of a request, and the key that asks. ``alter``: is given it before it is checked."""
+        admission = self.admission
+        services = admission.services
+        key = admission.authenticate(request)
+        body = await read_body(request, services.snapshot.body_limit, budget=services.bodies, owner=key.name)
+        slow = is_slow(body)
+
+        def read(body: bytes) -> Document:
+            fields = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
+            return Document(fields, len(body), [*ids_in_fields(fields_that_count(fields))], slow)
+
+        document = await read_long(services, key.name, body, read, slow=slow)
+        return document, admission.recheck(request, key)
+
+    async def asked(self, request: Request, document: Document) -> Asked:
+        """What a document asks for."""
+
+        def read() -> Asked:
+            asked = read_request(document.fields, keeps=self._keeps())
+            return Asked(asked, document.size, document.ids, document.slow)
+
+        asked = await off_loop(read) if document.slow else read()
+        request.model = asked.request.model
+        return asked
+
+    async def read(
+        self, request: Request, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
+    ) -> tuple[Asked, VirtualKey]:
+        """What is asked, and the key that asks. ``alter``: is given the body before it is checked."""
+        document, key = await self.document(request, alter)
+        return await self.asked(request, document), key
+
+    async def as_chat(self, asked: Asked, key: VirtualKey) -> AskedChat:
+        """The request as a chat, with all that it goes on from and refers to.
+
+        Raises ClientError 404 for what is not this key's, 400 for what a chat cannot have.
+        """
+        self._check(asked.ids, key)
+        request, size = asked.request, asked.size
+        chain: Sequence[StoredResponse] = ()
+        if request.previous is not None:
+            most = self.admission.services.snapshot.body_limit
+            try:
+                chain = await self.kept.before(key.name, request.previous, most - size)
+            except HistoryTooLong:
+                raise request_too_large(most) from None
+            size += sum(len(record.answer) + len(record.input) for record in chain)
+        items = await self._resolved(request.items, key)
+        id, slow = self._new_id(), asked.slow or size > LONG
+
+        def make() -> AskedChat:
+            before = items_of(chain)
+            document = chat_document(request, before, items)
+            chat = parse_chat_request(document.body, size, slow=slow, long_texts=slow)
+            try:
+                chat.written()
+            except orjson.JSONEncodeError:
+                raise nested_too_deeply() from None
+            own = kept_items(items, id.removeprefix("resp_"))
+            kept = as_stored(own) if request.store else b""
+            return AskedChat(id, chat, before, own, kept, document.tools, document.ignored)
+
+        return await off_loop(make) if slow else make()
+
+    def _check(self, ids: Sequence[NamedId], key: VirtualKey) -> None:
+        """Raise ClientError 404 for what the request names and is not this key's; responses and items are looked up
+        later.
+        """
+        services = self.admission.services
+        now = services.clock.wall_ns() / 1_000_000_000
+        for named in ids:
+            if _LOOKED_UP.fullmatch(named.param) is not None:
+                continue
+            if named.kind != "audio" or not services.made_ids.knows(key.name, named.id, now):
+                raise not_made_here(named.kind, named.id, named.param)
+
+    async def _resolved(self, items: Sequence[Any], key: VirtualKey) -> list[Any]:
+        named = {str(item.get("id")) for item in items if is_reference(item)}
+        if len(named) > MOST_REFERENCES:
+            raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")
+        found = await self.kept.items(key.name, named)
+        resolved = []
+        for place, item in enumerate(items):
+            if is_reference(item):
+                id = str(item.get("id"))
+                if id not in found:
+                    raise not_made_here("item", id, f"input[{place}].id")
+                item = found[id]
+            resolved.append(item)
+        return resolved
+
+    def _new_id(self) -> str:
+        return f"resp_{self.admission.services.new_id()}{secrets.token_hex(8)}"
+
+
+class Answering:
+    """The answer of one request on its way: who writes it, what is to be noted of it, where it is kept.
+
+    ``loop``: the one that the request is served in. ``streamed``: whether events are written.
+    ``newest``: the writer of the newest attempt; None before the first. ``pictures``: the links of those in the
+    conversation, for the tool that changes one.
+    ``opening``: the first events, and the number of the first of them; None for those of every response.
+    """
+
+    def __init__(
+        self,
+        desk: ResponsesDesk,
+        asked: Asked,
+        chat: AskedChat,
+        key: VirtualKey,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        streamed: bool,
+    ) -> None:
+        services = desk.admission.services
+        request = asked.request
+        self._desk = desk
+        self._chat = chat
+        self._key = key.name
+        self._request = request
+        self.streamed = streamed
+        self.newest: ResponsePresenter | None = None
+        self.pictures = [] if chat.tools.pictures is None else pictures_in(chat.chat.body["messages"])
+        self.opening: tuple[tuple[str, ...], int] | None = None
+        self.on_begin: Callable[[], None] = _nothing
+        self.cancelled = False
+        self.events: Callable[[], bytes] = bytes
+        self._at_ns = services.clock.wall_ns()
+        self._loop = loop
+        self.facts = ResponseFacts(
+            id=chat.id,
+            created_at=self._at_ns // 1_000_000_000,
+            model=request.model,
+            asked=request.asked,
+            now=lambda: services.clock.wall_ns() / 1_000_000_000,
+            offered=frozenset(chat.tools.names),
+            spaced=chat.tools.spaced,
+            searches=chat.tools.searches,
+            own=frozenset({TOOL_OF_PICTURES} if chat.tools.pictures is not None else ()),
+            summarized=request.summarized,
+        )
+
+    def presenter(self) -> ResponsePresenter:
+        """A writer for the next attempt."""
+        if self.opening is None:
+            presenter = ResponsePresenter(self.facts, self.keep, streamed=self.streamed)
+        else:
+            opening, number = self.opening
+            presenter = ResponsePresenter(self.facts, self.keep, streamed=self.streamed, opening=opening, number=number)
+        self.newest = presenter
+        self.on_begin()
+        return presenter
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether its client wants its events."""
+        return self._request.stream
+
+    def so_far(self) -> dict[str, Any] | None:
+        """The response as it stands; None before the first attempt."""
+        return None if self.newest is None else self.newest.so_far()
+
+    def remarks(self) -> list[str]:
+        """What the client is to be told of fields without effect."""
+        ignored = [*self._chat.ignored]
+        if self._request.summarized and (self.newest is None or not self.newest.thought):
+            ignored.append("reasoning.summary")
+        return [f"ignored: {', '.join(ignored)}"] if ignored else []
+
+    def keep(self, response: Mapping[str, Any]) -> None:
+        """Keep the response as it is now, unless nothing is to be kept. May be called in any thread."""
+        if not self._request.store or self.cancelled:
+            return
+        record = StoredResponse(
+            id=self.facts.id,
+            key=self._key,
+            at_ns=self._at_ns,
+            previous=self._request.previous,
+            answer=as_stored(response),
+            input=self._chat.input,
+            events=self.events(),
+            items=tuple(item["id"] for item in (*self._chat.items, *response["output"])),
+        )
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # a big answer is written in a thread
+            self._loop.call_soon_threadsafe(self._desk.kept.keep, record)
+        else:
+            self._desk.kept.keep(record)
+
+
+def items_of(chain: Sequence[StoredResponse]) -> list[Any]:
+    """The items of responses, each one's input before its output."""
+    return [item for record in chain for item in (*orjson.loads(record.input), *orjson.loads(record.answer)["output"])]
+
+
+def _nothing() -> None:
+    """Nothing waits for the first attempt."""

@@ -1,0 +1,163 @@
+"""``/v1/responses/{id}``: responses that were made before, for the key that they were made for.
+
+``GET`` (as events again, of one that was made in the background), ``DELETE``, ``…/input_items``, ``…/cancel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+
+from gateway.core.errors import ClientError, invalid_request
+from gateway.endpoints.responses.background import Background, Events, tell
+from gateway.endpoints.responses.desk import ResponsesDesk, items_of
+from gateway.server.client import Client
+from gateway.server.dispatch import OwnRoutes
+from gateway.server.request import Request
+from gateway.stores.response_records import HistoryTooLong
+from gateway.wire.field_checks import wrong_value
+from gateway.wire.responses.answer import ENDED, as_stored
+from gateway.wire.responses.request import RESPONSES_PATH
+
+RESPONSE_PATH = RESPONSES_PATH + "/{response_id}"
+INPUT_ITEMS_PATH = RESPONSE_PATH + "/input_items"
+CANCEL_PATH = RESPONSE_PATH + "/cancel"
+
+_PAGE, _MOST_OF_A_PAGE = 20, 100
+_ORDERS = ("asc", "desc")
+_NO_ATTEMPT = ((b"x-gateway-attempts", b"0"),)
+
+
+class StoredResponses:
+    """The handlers of these routes."""
+
+    def __init__(self, desk: ResponsesDesk, background: Background) -> None:
+        self._desk = desk
+        self._background = background
+
+    @property
+    def routes(self) -> OwnRoutes:
+        return {
+            RESPONSE_PATH: {"GET": self.retrieve, "DELETE": self.delete},
+            INPUT_ITEMS_PATH: {"GET": self.input_items},
+            CANCEL_PATH: {"POST": self.cancel},
+        }
+
+    async def retrieve(self, request: Request, client: Client) -> None:
+        """The response; with ``stream=true`` its events, those after ``starting_after``."""
+        key, id = self._asked(request)
+        asked = _query(request)
+        run = self._background.find(key, id)
+        if request.method == "HEAD" or asked.get("stream", "").lower() not in ("true", "1"):
+            await _answer(client, run.now() if run is not None else await self._stored(key, id))
+            return
+        first = _whole_number(asked, "starting_after", -1, -1) + 1
+        events = run.events if run is not None else await self._events(key, id)
+        await tell(client, events, first, _NO_ATTEMPT)
+
+    async def delete(self, request: Request, client: Client) -> None:
+        """Forget the response; one that is being made is cancelled."""
+        key, id = self._asked(request)
+        if (run := self._background.find(key, id)) is not None:
+            run.cancel()
+        await self._desk.kept.forget(key, id)
+        await _answer(client, {"id": id, "object": "response", "deleted": True})
+
+    async def cancel(self, request: Request, client: Client) -> None:
+        """Cancel a response that is made in the background; one that has ended stays as it is."""
+        key, id = self._asked(request)
+        if (run := self._background.find(key, id)) is not None:
+            await _answer(client, run.cancel())
+            return
+        response = await self._stored(key, id)
+        if not response.get("background"):
+            message = "Only a response that is made in the background can be cancelled."
+            raise invalid_request(message, param="response_id", code="invalid_value")
+        await _answer(client, response)
+
+    async def input_items(self, request: Request, client: Client) -> None:
+        """A page of all items that the response was made from, the newest first."""
+        key, id = self._asked(request)
+        record = await self._desk.kept.find(key, id)
+        items: list[Any] = []
+        if record.previous is not None:
+            try:
+                most = self._desk.admission.services.snapshot.body_limit
+                items = items_of(await self._desk.kept.before(key, record.previous, most))
+            except (ClientError, HistoryTooLong):
+                items = []  # what it went on from is gone, or more than may be read at once
+        items += orjson.loads(record.input)
+        await _answer(client, _page(_query(request), items))
+
+    async def _events(self, key: str, id: str) -> Events:
+        """The events of a response that has been made in the background."""
+        events = Events()
+        events.add((await self._desk.kept.find(key, id)).events)
+        events.end()
+        if not events.all:
+            raise invalid_request(
+                f"The response '{id}' was not made in the background, so its events are not kept.",
+                param="stream",
+                code="invalid_value",
+            )
+        return events
+
+    def _asked(self, request: Request) -> tuple[str, str]:
+        """The name of the virtual key, and the id that it asks for."""
+        return self._desk.admission.authenticate(request).name, request.params["response_id"]
+
+    async def _stored(self, key: str, id: str) -> dict[str, Any]:
+        record = await self._desk.kept.find(key, id)
+        response: dict[str, Any] = orjson.loads(record.answer)
+        if response["status"] not in ENDED:  # and it is not being made: the gateway was stopped
+            message = "The gateway was stopped while this response was made."
+            response |= {"status": "failed", "error": {"code": "server_error", "message": message}}
+        return response
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The fields of the query; of several with one name the last."""
+    return {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
+
+
+def _page(asked: Mapping[str, str], items: list[Any]) -> dict[str, Any]:
+    limit = _whole_number(asked, "limit", _PAGE, 1, _MOST_OF_A_PAGE)
+    order = asked.get("order", "desc")
+    if order not in _ORDERS:
+        raise wrong_value("order", f"it must be one of {', '.join(_ORDERS)}")
+    if order == "desc":
+        items = items[::-1]
+    if (after := asked.get("after")) is not None:
+        places = [place for place, item in enumerate(items) if item.get("id") == after]
+        if not places:
+            raise _no_item()
+        items = items[places[-1] + 1 :]
+    page = items[:limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(items) > limit,
+    }
+
+
+def _no_item() -> ClientError:
+    return ClientError(404, "invalid_request_error", "item_not_found", "There is no such item in it.", param="after")
+
+
+def _whole_number(asked: Mapping[str, str], name: str, default: int, low: int, high: int | None = None) -> int:
+    text = asked.get(name)
+    if text is None:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else low - 1
+    if number < low or (high is not None and number > high):
+        raise wrong_value(name, f"it must be at least {low}" + ("" if high is None else f" and at most {high}"))
+    return number
+
+
+async def _answer(client: Client, value: dict[str, Any]) -> None:
+    await client.respond(200, _NO_ATTEMPT, as_stored(value))

@@ -1,0 +1,1 @@
+"""The simulated routes that a gateway relays: embeddings, completions, moderations, speech, transcripts."""

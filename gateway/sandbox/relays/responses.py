@@ -1,0 +1,82 @@
+"""``POST /v1/responses``, answered honestly by a provider that has it: a message of the same few words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from gateway.sandbox.wire.answers import Answer, Event, EventStream, Sale, json_reply
+from gateway.sandbox.wire.errors import openai_refusal
+from gateway.sandbox.wire.options import Options
+
+_WORDS = ("SANDBOX: ", "a ", "response ", "by ", "nobody.")
+
+
+def answer_response(body: dict[str, Any], options: Options, *, id: str, created: int) -> Answer:
+    """A response; ``previous_response_id`` is taken for one of its own."""
+    model = body.get("model")
+    if not isinstance(model, str):
+        return openai_refusal("you must provide a model parameter", "model")
+    if not body.get("input") and not body.get("previous_response_id"):
+        return openai_refusal("Missing required parameter: 'input'.", "input", "missing_required_parameter")
+    text = "".join(_WORDS)
+    tokens = len(orjson.dumps(body.get("input")).split())
+    made = len(_WORDS)
+    usage = {
+        "input_tokens": tokens,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": made,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": tokens + made,
+    }
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    message_id = id.replace("resp_", "msg_")
+    message = {"id": message_id, "type": "message", "status": "completed", "role": "assistant", "content": [part]}
+    begun: dict[str, Any] = {
+        "id": id,
+        "object": "response",
+        "created_at": created,
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": body.get("instructions"),
+        "model": options.named or model,
+        "output": [],
+        "parallel_tool_calls": True,
+        "previous_response_id": body.get("previous_response_id"),
+        "store": body.get("store", True),
+        "tool_choice": "auto",
+        "tools": body.get("tools") or [],
+        "usage": None,
+    }
+    ended = {**begun, "status": "completed", "output": [message], **({"usage": usage} if options.usage else {})}
+    sale = Sale(model, tokens, output_tokens=made)
+    whole = json_reply(200, ended, sale=sale)
+    if not body.get("stream"):
+        return whole
+
+    return EventStream(_events(begun, ended, message), whole, sale)
+
+
+def _events(begun: dict[str, Any], ended: dict[str, Any], message: dict[str, Any]) -> Iterator[Event]:
+    """OpenAI's events of a message, numbered."""
+    (part,) = message["content"]
+    place: dict[str, Any] = {"item_id": message["id"], "output_index": 0, "content_index": 0}
+    empty = {**message, "status": "in_progress", "content": []}
+    told: list[tuple[str, dict[str, Any]]] = [
+        ("response.created", {"response": begun}),
+        ("response.in_progress", {"response": begun}),
+        ("response.output_item.added", {"output_index": 0, "item": empty}),
+        ("response.content_part.added", {**place, "part": {**part, "text": ""}}),
+        *(("response.output_text.delta", {**place, "delta": word, "logprobs": []}) for word in _WORDS),
+        ("response.output_text.done", {**place, "text": part["text"], "logprobs": []}),
+        ("response.content_part.done", {**place, "part": part}),
+        ("response.output_item.done", {"output_index": 0, "item": message}),
+        ("response.completed", {"response": ended}),
+    ]
+    for number, (kind, fields) in enumerate(told):
+        tokens = int(kind == "response.output_text.delta")
+        data = orjson.dumps({"type": kind, "sequence_number": number, **fields})
+        yield Event(data, "content" if tokens else "other", tokens, name=kind.encode())

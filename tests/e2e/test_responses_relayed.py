@@ -1,0 +1,141 @@
+"""``POST /v1/responses`` relayed to upstreams that have it: byte for byte, and gone on from where it is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+
+from .conftest import StartGateway
+from .harness import ALICE, FLUX_ONLY, PROMPT, Rig
+
+BOB = "gw-bob-0011223344556677"
+RELAYED = f"""
+models:
+  gpt-4o:
+    targets:
+      - {{upstream: piapi, price: {{input: 1.875, output: 7.50}}}}
+      - {{upstream: backup, operation: responses, price: {{input: 2.50, output: 10.00}}}}
+  gpt-4.1:
+    targets:
+      - {{upstream: piapi, operation: responses, price: {{input: 1.50, output: 6.00}}}}
+      - {{upstream: backup, operation: responses, price: {{input: 2.00, output: 8.00}}}}
+upstreams:
+  backup:
+    keys: [{{name: first, value: sk-backup-first-0001}}, {{name: second, value: sk-backup-second-0002}}]
+keys:
+  - {{name: alice, team: growth, key: {ALICE}}}
+  - {{name: bob, key: {BOB}}}
+  - {{name: carol, key: {FLUX_ONLY}, models: [flux-*]}}
+"""
+
+
+@pytest.fixture
+async def rig(gateway: StartGateway) -> Rig:
+    return await gateway(RELAYED)
+
+
+async def test_a_whole_answer_passes_as_it_came(rig: Rig) -> None:
+    raw = await rig.openai().responses.with_raw_response.create(
+        model="gpt-4o", input=PROMPT, tools=[{"type": "web_search"}]
+    )
+    response = raw.parse()
+    assert response.output_text == "SANDBOX: a response by nobody."
+    (request,) = rig.sandbox.requests
+    assert (request.role, request.path) == ("backup", "/v1/responses")
+    assert request.json["tools"] == [{"type": "web_search"}]
+    assert response.usage is not None
+    assert response.usage.model_extra == {}
+    row = await rig.row()
+    assert (row.charged, row.confidence) == (rig.sandbox.bill[0].amount, "measured")
+    assert float(raw.headers["x-gateway-cost-usd"]) == row.charged / 1e9
+
+
+async def test_a_stream_passes_event_by_event(rig: Rig) -> None:
+    stream: Any = await rig.openai().responses.create(model="gpt-4o", input=PROMPT, stream=True)
+    kinds = [event.type async for event in stream]
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+    row = await rig.row()
+    assert (row.charged, row.confidence) == (rig.sandbox.bill[0].amount, "measured")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_goes_on_is_asked_of_the_same_upstream_with_the_same_key(rig: Rig, stream: bool) -> None:
+    sdk = rig.openai()
+
+    async def ask(**fields: Any) -> str:
+        answer: Any = await sdk.responses.create(model="gpt-4.1", input=PROMPT, stream=stream, **fields)
+        if stream:
+            answer = [event async for event in answer][-1].response
+        return str(answer.id)
+
+    rig.sandbox.script("server_error", role="api")
+    rig.sandbox.script("server_error", role="proxy")
+    first = await ask()
+    assert rig.sandbox.requests[-1].role == "backup"
+    key = rig.sandbox.requests[-1].key
+    for _ in range(4):
+        previous = first
+        first = await ask(previous_response_id=previous)
+        request = rig.sandbox.requests[-1]
+        assert (request.role, request.key) == ("backup", key)
+        assert request.json["previous_response_id"] == previous
+
+
+async def test_what_goes_on_fails_where_it_is_kept_alone(rig: Rig) -> None:
+    response = await rig.openai().responses.create(model="gpt-4o", input=PROMPT)
+    rig.sandbox.script("rate_limited;retry_after=30", role="backup", times=None)
+    with pytest.raises(openai.RateLimitError):
+        await rig.openai().responses.create(model="gpt-4o", input=PROMPT, previous_response_id=response.id)
+    assert len({request.key for request in rig.sandbox.requests}) == 1
+
+
+async def test_what_is_anothers_is_not_there(rig: Rig) -> None:
+    response = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT)
+    for named in ({"previous_response_id": response.id}, {"previous_response_id": "resp_unknown"}):
+        with pytest.raises(openai.NotFoundError) as refused:
+            await rig.openai(api_key=BOB).responses.create(model="gpt-4.1", input=PROMPT, **named)
+        assert refused.value.code == "response_not_found"
+    item: Any = [{"type": "item_reference", "id": response.output[0].id}]
+    with pytest.raises(openai.NotFoundError):
+        await rig.openai(api_key=BOB).responses.create(model="gpt-4.1", input=item)
+    assert len(rig.sandbox.requests) == 1
+    assert (await rig.openai().responses.create(model="gpt-4.1", input=item)).status == "completed"
+
+
+async def test_a_stream_that_is_cut_never_completes(rig: Rig) -> None:
+    rig.sandbox.script("cut;after_events=6", role="backup")
+    stream: Any = await rig.openai().responses.create(model="gpt-4o", input=PROMPT, stream=True)
+    kinds = []
+    with pytest.raises(openai.APIError):
+        async for event in stream:
+            kinds.append(event.type)  # noqa: PERF401
+    assert "response.completed" not in kinds
+    row = await rig.row()
+    assert row.outcomes == ["sse_cut_late"]
+
+
+@pytest.mark.parametrize("scenario", ["server_error", "cut;after_events=2", "html_200", "sse_error_first"])
+async def test_another_upstream_is_asked_before_the_first_word(rig: Rig, scenario: str) -> None:
+    rig.sandbox.script(scenario, role="api")
+    stream: Any = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT, stream=True)
+    assert [event.type async for event in stream][-1] == "response.completed"
+    assert [request.role for request in rig.sandbox.requests] == ["api", "proxy"]
+
+
+async def test_a_model_without_such_a_target_is_translated(rig: Rig) -> None:
+    response = await rig.openai().responses.create(model="gpt-4o-mini", input=PROMPT)
+    assert rig.sandbox.requests[0].path == "/v1/chat/completions"
+    again = await rig.openai().responses.create(model="gpt-4o", input=PROMPT, previous_response_id=response.id)
+    assert rig.sandbox.requests[1].path == "/v1/chat/completions"
+    assert again.previous_response_id == response.id
+
+
+async def test_chats_go_on_as_chats(rig: Rig) -> None:
+    assert (await rig.chat()).status == 200
+    assert rig.sandbox.requests[0].path == "/v1/chat/completions"
+    answer = await rig.chat(model="gpt-4.1")
+    assert answer.status == 404
+    assert "models: {gpt-4.1: {targets: [{upstream: backup}]}}" in answer.error()["message"]
