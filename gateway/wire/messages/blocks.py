@@ -243,8 +243,7 @@ def _not_a_chats(kind: Any, where: str) -> Exception:
         return missing(f"{where}.type")
     a_string(kind, f"{where}.type")
     return invalid_request(
-        f"A block of type '{shorten(kind)}' cannot be carried over to a chat, by which this model is asked. "
-        "An upstream of 'dialect: anthropic' passes it on.",
+        f"A block of type '{shorten(kind)}' cannot be carried over to a chat, by which this model is asked.",
         param=f"{where}.type",
         code="unsupported_value",
     )

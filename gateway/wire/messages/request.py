@@ -133,7 +133,7 @@ def _check(body: Mapping[str, Any], required: tuple[str, ...]) -> None:
     for name, why in _IMPOSSIBLE.items():
         if body.get(name):
             raise invalid_request(
-                f"Unsupported parameter: '{name}'. {why} An upstream of 'dialect: anthropic' passes it on.",
+                f"Unsupported parameter: '{name}'. {why}",
                 param=name,
                 code="unsupported_parameter",
             )

@@ -77,7 +77,7 @@ def _not_a_chats(kind: Any, where: str) -> Exception:
     a_string(kind, f"{where}.type")
     return invalid_request(
         f"The tool '{shorten(kind)}' is Anthropic's own; here a model can be offered tools with an 'input_schema' of "
-        "yours. An upstream of 'dialect: anthropic' passes it on.",
+        "yours.",
         param=f"{where}.type",
         code="unsupported_tool",
     )
