@@ -41,10 +41,10 @@ def response_routes(
     desk = ResponsesDesk(admission, ChatOrders(admission, image_orders), kept, keeps)
     make, change = (ImagesEndpoint(admission, image_orders, path) for path in (GENERATIONS, EDITS))
     pictures = Pictures(admission, make, change)
-    background = Background(admission.services)
+    background, relay = Background(admission.services), ResponsesRelay(admission)
     return {
-        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, ResponsesRelay(admission))},
+        RESPONSES_PATH: {"POST": CreateResponse(desk, background, pictures, relay)},
         COMPACT_PATH: {"POST": CompactResponse(desk)},
         COUNT_PATH: {"POST": CountInputTokens(desk)},
-        **StoredResponses(desk, background).routes,
+        **StoredResponses(desk, background, relay).routes,
     }

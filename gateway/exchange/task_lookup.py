@@ -1,9 +1,10 @@
-"""Asking an upstream about a task that it has: with the key that made it, on whichever of its hosts answers."""
+"""Asking an upstream about what it has, such as a task: with the key that made it, by whichever host answers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from gateway.core.errors import UpstreamFault
 from gateway.core.outcomes.table import client_error
@@ -14,6 +15,7 @@ from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
 from gateway.runtime.interruption import Interrupter
 from gateway.stores.records import TaskRecord
+from gateway.translate.commands import Conversation
 from gateway.translate.context import AttemptContext
 from gateway.translate.task_relay import TaskRead
 
@@ -21,12 +23,65 @@ WITHIN = 30.0
 """Seconds for all of an upstream's hosts together."""
 
 
-class TaskReading:
-    """One question about a task, put to one host after the other. ``attempts``: how many hosts were asked."""
+class Reading:
+    """One question that costs nothing, put to one host after the other. ``attempts``: how many hosts were asked."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self.attempts = 0
+
+    async def put(
+        self, target: Target, credential: Credential, question: Callable[[AttemptContext], Conversation]
+    ) -> tuple[int, bytes]:
+        """The status and the JSON that the upstream answers, without what is ours.
+
+        ``question``: the conversation with one host, which responds with the answer. Raises UpstreamFault when no host
+        answers.
+        """
+        deadline = asyncio.get_running_loop().time() + WITHIN
+        outcome: Outcome | None = None
+        for endpoint in target.upstream.endpoints:
+            self.attempts += 1
+            answer = _Answer()
+            outcome = await self._attempt(target, endpoint, credential, question, answer, deadline)
+            self._services.metrics.attempt(target.upstream.name, endpoint.url, outcome.slug)
+            if answer.given is not None:
+                return answer.given
+        assert outcome is not None  # an upstream has at least one endpoint
+        raise client_error(outcome, CostClass.READ, model=target.model)
+
+    async def _attempt(
+        self,
+        target: Target,
+        endpoint: Endpoint,
+        credential: Credential,
+        question: Callable[[AttemptContext], Conversation],
+        answer: _Answer,
+        deadline: float,
+    ) -> Outcome:
+        services = self._services
+        ticket = Ticket(endpoint, target.model, 0.0)
+        context = AttemptContext(
+            target,
+            endpoint,
+            wall_seconds=services.clock.wall_ns() / 1_000_000_000,
+            redact=services.log.redactor.words,
+            redact_document=services.log.redactor.data,
+        )
+        attempt = Attempt(
+            AttemptPlan(target, endpoint, credential, False, self.attempts, 0, False, ticket),
+            question(context),
+            services,
+            sink=answer,
+            interrupter=Interrupter(),
+            deadline=deadline,
+            errands=answer,
+        )
+        return await attempt.run()
+
+
+class TaskReading(Reading):
+    """A question about a task."""
 
     async def ask(self, upstreams: Mapping[str, Upstream], record: TaskRecord) -> tuple[int, bytes]:
         """The status and the JSON that the upstream answers about the task, without what is ours.
@@ -40,48 +95,7 @@ class TaskReading:
             message = "The upstream key that made this task is no longer configured."
             raise UpstreamFault(502, "upstream_error", "upstream_auth_failed", message)
         target = Target(upstream, record.model, "task")
-        deadline = asyncio.get_running_loop().time() + WITHIN
-        outcome: Outcome | None = None
-        for endpoint in upstream.endpoints:
-            self.attempts += 1
-            answer = _Answer()
-            outcome = await self._attempt(target, endpoint, credential, record.task_id, answer, deadline)
-            self._services.metrics.attempt(upstream.name, endpoint.url, outcome.slug)
-            if answer.given is not None:
-                return answer.given
-        assert outcome is not None  # an upstream has at least one endpoint
-        raise client_error(outcome, CostClass.READ, model=record.model)
-
-    async def _attempt(
-        self,
-        target: Target,
-        endpoint: Endpoint,
-        credential: Credential,
-        task_id: str,
-        answer: _Answer,
-        deadline: float,
-    ) -> Outcome:
-        services = self._services
-        ticket = Ticket(endpoint, target.model, 0.0)
-        attempt = Attempt(
-            AttemptPlan(target, endpoint, credential, False, self.attempts, 0, False, ticket),
-            TaskRead(
-                task_id,
-                AttemptContext(
-                    target,
-                    endpoint,
-                    wall_seconds=services.clock.wall_ns() / 1_000_000_000,
-                    redact=services.log.redactor.words,
-                    redact_document=services.log.redactor.data,
-                ),
-            ),
-            services,
-            sink=answer,
-            interrupter=Interrupter(),
-            deadline=deadline,
-            errands=answer,
-        )
-        return await attempt.run()
+        return await self.put(target, credential, partial(TaskRead, record.task_id))
 
 
 class _Answer:

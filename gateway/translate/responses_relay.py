@@ -8,10 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.core.types import NO_WISHES, Outcome, Phase, Usage
+from gateway.translate.chat_errors import judge_answer
+from gateway.translate.commands import ConversationState, Conversing, Head, Respond, Send, receive_body
+from gateway.translate.context import AttemptContext
 from gateway.translate.relay import RelayConversation
+from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT
 from gateway.wire.field_checks import a_boolean, a_model_name, an_integer
 from gateway.wire.relay_routes import AnswerForm, RelayRoute
 from gateway.wire.relay_usage import event_of_response, tokens_of_completion
+
+READ_WITHIN = 20.0
+"""Seconds that one host has."""
+
+_ABOUT_THE_RESPONSE = frozenset({"ok", "model_missing", "rejected", "conflict"})
+"""Outcomes of a read that are about the response. All others are about the gateway's key, the host or the way there."""
 
 
 def _streamed(fields: Any) -> AnswerForm:
@@ -28,6 +39,39 @@ RESPONSES = RelayRoute(
     slow=True,
     cost_in_usage=False,
 )
+
+
+class ResponseRead(ConversationState):
+    """One attempt at reading what is kept of a response, or at changing it; it costs nothing.
+
+    ``path``: with its query.
+    """
+
+    def __init__(self, method: str, path: str, context: AttemptContext) -> None:
+        self._method = method
+        self._path = path
+        self._context = context
+        self.images = 0
+
+    @property
+    def delivered(self) -> int:
+        return 0
+
+    def estimate(self) -> Usage:
+        return Usage()
+
+    def converse(self) -> Conversing:
+        """Ask once. The upstream's answer about the response goes to the client, refusals included."""
+        head = yield Send(self._method, self._path, within=READ_WITHIN, free=True)
+        assert isinstance(head, Head)
+        body = yield from receive_body(WHOLE_ANSWER_LIMIT if head.status == 200 else CHAT_ERROR_LIMIT)
+        context = self._context
+        outcome = judge_answer(head, body, context, NO_WISHES)
+        failed = outcome.slug == "soft_error" and head.status == 200  # a response that failed tells of an error
+        if outcome.slug in _ABOUT_THE_RESPONSE or failed:
+            yield Respond(head.status, (context.redact_document or context.redact)(body))
+            return Outcome("ok", Phase.FORWARDED, head.status)
+        return outcome
 
 
 def ids_made(conversation: RelayConversation) -> Iterator[str]:

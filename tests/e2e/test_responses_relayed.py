@@ -139,3 +139,29 @@ async def test_chats_go_on_as_chats(rig: Rig) -> None:
     answer = await rig.chat(model="gpt-4.1")
     assert answer.status == 404
     assert "models: {gpt-4.1: {targets: [{upstream: backup}]}}" in answer.error()["message"]
+
+
+async def test_what_is_kept_at_an_upstream_is_read_there(rig: Rig) -> None:
+    sdk = rig.openai()
+    response = await sdk.responses.create(model="gpt-4.1", input=PROMPT)
+    made = rig.sandbox.requests[0]
+    assert (await sdk.responses.retrieve(response.id)).id == response.id
+    assert [item async for item in await sdk.responses.input_items.list(response.id, limit=5)] == []
+    await sdk.responses.delete(response.id)
+    read = rig.sandbox.requests[1:]
+    assert [request.method for request in read] == ["GET", "GET", "DELETE"]
+    assert {(request.role, request.key) for request in read} == {(made.role, made.key)}
+    assert read[1].request.target == f"/v1/responses/{response.id}/input_items?limit=5"
+    for ask in (sdk, rig.openai(api_key=BOB)):
+        with pytest.raises(openai.NotFoundError):
+            await ask.responses.retrieve("resp_unknown" if ask is sdk else response.id)
+    assert len(rig.sandbox.requests) == 4
+
+
+async def test_a_host_that_fails_is_followed_by_the_next_one_when_it_is_read(rig: Rig) -> None:
+    response = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT)
+    rig.sandbox.script("server_error", role="api")
+    assert (await rig.openai().responses.retrieve(response.id)).id == response.id
+    assert [request.role for request in rig.sandbox.requests] == ["api", "api", "proxy"]
+    with pytest.raises(openai.BadRequestError):
+        await rig.openai().responses.retrieve(response.id, stream=True)

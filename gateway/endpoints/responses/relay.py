@@ -6,19 +6,24 @@ upstream with the same key, for no other knows it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
+from urllib.parse import quote
 
-from gateway.core.errors import not_made_here
+from gateway.core.errors import invalid_request, not_made_here
 from gateway.core.made_ids import Place
 from gateway.core.types import OperationName, Route, Target, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.relays import RelayOperation
 from gateway.endpoints.responses.desk import Document
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.task_lookup import Reading
 from gateway.server.client import Client
+from gateway.server.dispatch import RouteHandler
 from gateway.server.request import Request
-from gateway.translate.responses_relay import RESPONSES, ids_made
+from gateway.translate.responses_relay import RESPONSES, ResponseRead, ids_made
 from gateway.wire.named_ids import NamedId
 from gateway.wire.relay_request import parse_document
 
@@ -71,6 +76,43 @@ class ResponsesRelay:
             for id in ids_made(made):
                 services.made_ids.add(key.name, id, now, now + _KEPT_FOR, made.kept_at)
 
+    def first(self, handler: RouteHandler, below: str = "") -> RouteHandler:
+        """The handler of a route about one response: of one that was relayed its upstream is asked, ``handler`` of all
+        others. ``below``: what follows the id in the path.
+        """
+
+        async def handle(request: Request, client: Client) -> None:
+            key = self._admission.authenticate(request)
+            place = self._place(request.params["response_id"], key)
+            if place is None:
+                await handler(request, client)
+            else:
+                await self._read(request, client, key, place, below)
+
+        return handle
+
+    async def _read(self, request: Request, client: Client, key: VirtualKey, place: Place, below: str) -> None:
+        """Ask where the response is kept."""
+        services, (name, credential_name) = self._admission.services, place
+        query = request.query.decode("latin-1")
+        if _QUERY.fullmatch(query) is None or "stream=true" in query.lower():
+            message = "A response that an upstream keeps cannot be read again as a stream."
+            raise invalid_request(message, param="stream", code="invalid_value")
+        id, state = request.params["response_id"], services.snapshot.states.get(name)
+        keys = state.upstream.credentials if state is not None else ()
+        credential = next((one for one in keys if one.name == credential_name), None)
+        if state is None or credential is None:
+            raise not_made_here("response", id, "response_id")
+        path = f"{RESPONSES.path}/{quote(id, safe='')}{below}"
+        reading = Reading(services)
+        with self._admission.limited(key):
+            request.upstream = name
+            method = "GET" if request.method == "HEAD" else request.method
+            question = partial(ResponseRead, method, f"{path}?{query}" if query else path)
+            status, body = await reading.put(Target(state.upstream, "", "responses"), credential, question)
+        told = ((b"x-gateway-upstream", name.encode()), (b"x-gateway-attempts", b"%d" % reading.attempts))
+        await client.respond(status, told, body)
+
     def _pinned(self, route: Route, ids: Iterable[NamedId], key: VirtualKey) -> Route:
         """The route with only the place where all that is named is kept."""
         place: Place | None = None
@@ -97,6 +139,8 @@ class ResponsesRelay:
     def _now(self) -> float:
         return self._admission.services.clock.wall_ns() / 1_000_000_000
 
+
+_QUERY = re.compile(r"[A-Za-z0-9_.,=&%\[\]-]{0,1000}")
 
 _KEPT_FOR = 24 * 3600.0
 """Seconds for which an id is known."""

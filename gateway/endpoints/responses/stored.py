@@ -14,6 +14,7 @@ import orjson
 from gateway.core.errors import ClientError, invalid_request
 from gateway.endpoints.responses.background import Background, Events, tell
 from gateway.endpoints.responses.desk import ResponsesDesk, items_of
+from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
 from gateway.server.request import Request
@@ -34,16 +35,18 @@ _NO_ATTEMPT = ((b"x-gateway-attempts", b"0"),)
 class StoredResponses:
     """The handlers of these routes."""
 
-    def __init__(self, desk: ResponsesDesk, background: Background) -> None:
+    def __init__(self, desk: ResponsesDesk, background: Background, relay: ResponsesRelay) -> None:
         self._desk = desk
+        self._relay = relay
         self._background = background
 
     @property
     def routes(self) -> OwnRoutes:
+        first = self._relay.first
         return {
-            RESPONSE_PATH: {"GET": self.retrieve, "DELETE": self.delete},
-            INPUT_ITEMS_PATH: {"GET": self.input_items},
-            CANCEL_PATH: {"POST": self.cancel},
+            RESPONSE_PATH: {"GET": first(self.retrieve), "DELETE": first(self.delete)},
+            INPUT_ITEMS_PATH: {"GET": first(self.input_items, "/input_items")},
+            CANCEL_PATH: {"POST": first(self.cancel, "/cancel")},
         }
 
     async def retrieve(self, request: Request, client: Client) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.sandbox.wire.answers import Answer, Event, EventStream, Sale, json_reply
+from gateway.sandbox.wire.answers import Answer, Event, EventStream, Reply, Sale, json_reply
 from gateway.sandbox.wire.errors import openai_refusal
 from gateway.sandbox.wire.options import Options
 
@@ -58,6 +58,19 @@ def answer_response(body: dict[str, Any], options: Options, *, id: str, created:
         return whole
 
     return EventStream(_events(begun, ended, message), whole, sale)
+
+
+def read_response(place: str) -> Reply:
+    """What is kept of a response: the sandbox keeps none, and makes it up from the id."""
+    id, _, below = place.partition("/")
+    if not id.startswith("resp_sandbox"):
+        message = f"Response with id '{id[:80]}' not found."
+        return json_reply(
+            404, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
+        )
+    if below == "input_items":
+        return json_reply(200, {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
+    return json_reply(200, {"id": id, "object": "response", "status": "completed", "output": [], "error": None})
 
 
 def _events(begun: dict[str, Any], ended: dict[str, Any], message: dict[str, Any]) -> Iterator[Event]:

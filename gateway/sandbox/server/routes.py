@@ -13,7 +13,7 @@ from gateway.sandbox.chat.models import MODELS, model_entry
 from gateway.sandbox.images.image_chat import answer_image_chat
 from gateway.sandbox.images.images_api import answer_images
 from gateway.sandbox.images.png import image_by_name
-from gateway.sandbox.relays.responses import answer_response
+from gateway.sandbox.relays.responses import answer_response, read_response
 from gateway.sandbox.relays.sounds import answer_speech, answer_transcript
 from gateway.sandbox.relays.texts import answer_completion, answer_embeddings, answer_moderation, no_object
 from gateway.sandbox.server.billing import NANO_PER_USD, POINTS_PER_USD
@@ -67,6 +67,8 @@ class Routes:
             return error_reply(404, code="not_found", message="Sandbox: the backup provider has no such route.")
         if request.method in ("GET", "HEAD"):
             return self._read(request, options)
+        if request.method == "DELETE" and path.startswith("/v1/responses/"):
+            return json_reply(200, {"id": path.rpartition("/")[2], "object": "response", "deleted": True})
         if request.method == "POST":
             return self._write(request, options, options.site or site, bought=bought)
         words = "Sandbox: this method is not served."
@@ -81,6 +83,8 @@ class Routes:
             if name in MODELS:
                 return json_reply(200, model_entry(name))
             return error_reply(404, message=f"Sandbox: The model '{name[:80]}' does not exist", param="model")
+        if path.startswith("/v1/responses/"):
+            return read_response(path.removeprefix("/v1/responses/"))
         if path == "/account/info":
             return _account(key, options, self._drawn[key])
         if path.startswith("/api/v1/task/"):
