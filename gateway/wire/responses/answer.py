@@ -122,12 +122,12 @@ def response_object(facts: ResponseFacts, state: ResponseState) -> dict[str, Any
 
 def usage_object(usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
     """The usage as Responses tell it. Only orjson can write it (wire/answer_cost.py)."""
-    sent: dict[str, Any] = {"cached_tokens": usage.cached_input_tokens}
-    if usage.cache_write_tokens:
-        sent["cache_write_tokens"] = usage.cache_write_tokens
     told = {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": sent,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,
