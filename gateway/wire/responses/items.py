@@ -212,16 +212,28 @@ def kept_items(items: Sequence[Any], prefix: str) -> list[dict[str, Any]]:
         if is_reference(item):
             continue
         item = {"type": "message", **item}
-        if item["type"] == "message":
+        if item["type"] in _WITH_STATUS:
             item.setdefault("status", "completed")
-            if isinstance(text := item.get("content"), str):
-                kind = "output_text" if item.get("role") == "assistant" else "input_text"
-                item["content"] = [{"type": kind, "text": text}]
+        if item["type"] == "message":
+            item["content"] = _kept_content(item.get("content"), item.get("role"))
         id = item.pop("id", None)
         kept.append({"id": id if isinstance(id, str) and id else f"{_prefix(item)}_{prefix}i{place:02x}", **item})
     return kept
 
 
+def _kept_content(content: Any, role: Any) -> Any:
+    """A message's parts as an answer has them."""
+    if isinstance(content, str):
+        content = [{"type": "output_text" if role == "assistant" else "input_text", "text": content}]
+    if not isinstance(content, list):
+        return content
+    beside: dict[str, Any] = {"annotations": [], "logprobs": []}
+    return [
+        {**beside, **part} if isinstance(part, dict) and part.get("type") == "output_text" else part for part in content
+    ]
+
+
+_WITH_STATUS = frozenset({"message", "function_call", "function_call_output", "custom_tool_call_output"})
 _PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc"}
 
 
