@@ -36,7 +36,7 @@ from gateway.wire.responses.request import ResponsesRequest, chat_document, fiel
 from gateway.wire.responses.tools import ChatTools
 
 MOST_REFERENCES = 1_000
-"""Items that one request may refer to: each is looked up."""
+"""Items that one request may refer to, and items of one input that can be referred to: each is looked up by itself."""
 
 _LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
 """The places of ids of what is kept here."""
@@ -44,11 +44,16 @@ _LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
 
 @dataclass(slots=True)
 class Asked:
-    """A request that has been read. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+    """A request that has been read.
+
+    ``size``: bytes of it. ``ids``: what it names by an id, apart from ``references``: the places of its items that only
+    name another one, and the names. ``slow``: as a chat's.
+    """
 
     request: ResponsesRequest
     size: int
     ids: list[NamedId]
+    references: dict[int, str]
     slow: bool
 
 
@@ -93,7 +98,12 @@ class ResponsesDesk:
         def read(body: bytes) -> Asked:
             document = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
             asked = read_request(document, keeps=self._keeps())
-            return Asked(asked, len(body), [*ids_in_fields(fields_that_count(document))], slow)
+            references = {place: str(item["id"]) for place, item in enumerate(asked.items) if is_reference(item)}
+            if len(references) > MOST_REFERENCES:
+                raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")
+            named = ids_in_fields(fields_that_count(document))
+            ids = [one for one in named if _LOOKED_UP.fullmatch(one.param) is None]
+            return Asked(asked, len(body), ids, references, slow)
 
         asked = await read_long(services, key.name, body, read, slow=slow)
         key = admission.recheck(request, key)
@@ -115,7 +125,7 @@ class ResponsesDesk:
             except HistoryTooLong:
                 raise request_too_large(most) from None
             size += sum(len(record.answer) + len(record.input) for record in chain)
-        items = await self._resolved(request.items, key)
+        items = await self._resolved(request.items, asked.references, key) if asked.references else request.items
         id, slow = self._new_id(), asked.slow or size > LONG
 
         def make() -> AskedChat:
@@ -133,30 +143,20 @@ class ResponsesDesk:
         return await off_loop(make) if slow else make()
 
     def _check(self, ids: Sequence[NamedId], key: VirtualKey) -> None:
-        """Raise ClientError 404 for what the request names and is not this key's; responses and items are looked up
-        later.
-        """
+        """Raise ClientError 404 for what the request names and is not this key's."""
         services = self.admission.services
         now = services.clock.wall_ns() / 1_000_000_000
         for named in ids:
-            if _LOOKED_UP.fullmatch(named.param) is not None:
-                continue
             if named.kind != "audio" or not services.made_ids.knows(key.name, named.id, now):
                 raise not_made_here(named.kind, named.id, named.param)
 
-    async def _resolved(self, items: Sequence[Any], key: VirtualKey) -> list[Any]:
-        named = {str(item.get("id")) for item in items if is_reference(item)}
-        if len(named) > MOST_REFERENCES:
-            raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")
-        found = await self.kept.items(key.name, named)
-        resolved = []
-        for place, item in enumerate(items):
-            if is_reference(item):
-                id = str(item.get("id"))
-                if id not in found:
-                    raise not_made_here("item", id, f"input[{place}].id")
-                item = found[id]
-            resolved.append(item)
+    async def _resolved(self, items: Sequence[Any], references: Mapping[int, str], key: VirtualKey) -> list[Any]:
+        found = await self.kept.items(key.name, references.values())
+        resolved = [*items]
+        for place, id in references.items():
+            if id not in found:
+                raise not_made_here("item", id, f"input[{place}].id")
+            resolved[place] = found[id]
         return resolved
 
     def _new_id(self) -> str:
@@ -249,7 +249,7 @@ class Answering:
             answer=as_stored(response),
             input=self._chat.input,
             events=self.events(),
-            items=tuple(item["id"] for item in (*self._chat.items, *response["output"])),
+            items=tuple(item["id"] for item in (*self._chat.items[-MOST_REFERENCES:], *response["output"])),
         )
         try:
             asyncio.get_running_loop()
