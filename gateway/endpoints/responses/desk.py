@@ -72,6 +72,7 @@ class AskedChat:
     input: bytes
     tools: ChatTools
     ignored: list[str]
+    compacts: bool
 
 
 class ResponsesDesk:
@@ -138,7 +139,7 @@ class ResponsesDesk:
                 raise nested_too_deeply() from None
             own = kept_items(items, id.removeprefix("resp_"))
             kept = as_stored(own) if request.store else b""
-            return AskedChat(id, chat, before, own, kept, document.tools, document.ignored)
+            return AskedChat(id, chat, before, own, kept, document.tools, document.ignored, document.compacts)
 
         return await off_loop(make) if slow else make()
 
@@ -207,6 +208,7 @@ class Answering:
             spaced=chat.tools.spaced,
             searches=chat.tools.searches,
             own=frozenset({TOOL_OF_PICTURES} if chat.tools.pictures is not None else ()),
+            compacts=chat.compacts,
             summarized=request.summarized,
         )
 

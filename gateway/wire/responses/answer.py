@@ -60,8 +60,8 @@ class ResponseFacts:
     ``id``: begins with ``resp_``; the ids of its items are made of it. ``created_at``: Unix seconds.
     ``asked``: the fields that repeat what was asked. ``now``: Unix seconds.
     ``offered``: the names of the tools. ``spaced``: of those in a namespace the chat's name → namespace and name.
-    ``searches``: the names of searches of tools. ``own``: those of
-    tools that this gateway carries out itself. ``summarized``: thoughts are to stand in a summary.
+    ``searches``: the names of searches of tools. ``own``: those of tools that this gateway carries out itself.
+    ``compacts``: the text is a summary, which is sealed. ``summarized``: thoughts are to stand in a summary.
     """
 
     id: str
@@ -73,6 +73,7 @@ class ResponseFacts:
     spaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     searches: Set[str] = frozenset()
     own: Set[str] = frozenset()
+    compacts: bool = False
     summarized: bool = False
 
     def named(self, name: str) -> dict[str, str]:

@@ -208,6 +208,10 @@ _TAKEN: Mapping[str, Callable[[Messages, Mapping[str, Any], str], None]] = {
 }
 
 
+COMPACTION_TRIGGER = "compaction_trigger"
+"""The type of the last item of an input that is to be summed up."""
+
+
 def kept_items(items: Sequence[Any], prefix: str) -> list[dict[str, Any]]:
     """The items of an input as they are kept: each with an id and a status, a message's text as a part.
 
@@ -215,9 +219,9 @@ def kept_items(items: Sequence[Any], prefix: str) -> list[dict[str, Any]]:
     """
     kept = []
     for place, item in enumerate(items):
-        if is_reference(item):
-            continue
         item = {"type": "message", **item}
+        if item["type"] == COMPACTION_TRIGGER:
+            continue
         if item["type"] in _WITH_STATUS:
             item.setdefault("status", "completed")
         if item["type"] == "message":
