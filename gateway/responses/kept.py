@@ -19,7 +19,10 @@ from gateway.stores.response_records import MAX_CHAIN, HistoryTooLong, ResponseR
 from gateway.telemetry.log import Log
 
 SWEEP_EVERY = 600.0
-"""Seconds between two looks for answers that are too old."""
+"""Seconds between two looks for answers that are too old, at most."""
+
+_SWEEPS = 10
+"""Looks in the time that an answer is kept."""
 
 _NS = 1_000_000_000
 
@@ -110,7 +113,7 @@ class KeptResponses:
             self._log.error("responses_not_read", message=str(error))
         while True:
             await self._sweep()
-            await asyncio.sleep(SWEEP_EVERY)
+            await asyncio.sleep(max(1.0, min(SWEEP_EVERY, self._limits()[0] / _SWEEPS)))
 
     async def _write(self) -> None:
         try:

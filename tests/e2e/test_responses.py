@@ -192,6 +192,21 @@ async def test_the_background(rig: Rig) -> None:
     assert cancelled.status == "completed"
 
 
+async def test_a_conversation_is_compacted_where_it_stands(rig: Rig) -> None:
+    asked: Any = [{"role": "user", "content": PROMPT}, {"type": "compaction_trigger"}]
+    response = await ask(rig, input=asked, tools=[WEATHER])
+    events = await stream(rig, input=asked, tools=[WEATHER])
+    assert [item.type for item in response.output] == ["compaction"]
+    assert types(events)[-2:] == ["response.output_item.done", "response.completed"]
+    assert "tools" not in rig.sandbox.requests[0].json
+    go_on: Any = [item.to_dict() for item in response.output]
+    assert (await ask(rig, input=[*go_on, {"role": "user", "content": "and now?"}])).output_text
+    wrong: Any = [{"type": "compaction_trigger"}, {"role": "user", "content": PROMPT}]
+    with pytest.raises(openai.BadRequestError):
+        await ask(rig, input=wrong)
+    await rig.rows(3)
+
+
 async def test_a_compaction_and_a_count(rig: Rig) -> None:
     sdk = rig.openai()
     first = await ask(rig)

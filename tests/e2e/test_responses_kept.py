@@ -64,6 +64,16 @@ class TestWhoseTheyAre:
         for file in rig.folder.glob("gateway.db*"):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
+    async def test_they_are_aged_out(self, gateway: StartGateway) -> None:
+        rig = await gateway("responses: {keep: 1s}")
+        response = await made(rig)
+
+        async def gone() -> bool:
+            return (await path(rig, "GET", f"/v1/responses/{response.id}", ALICE)).status == 404
+
+        await eventually(gone, "it is too old")
+        await rig.log_lines("responses_aged_out")
+
     async def test_with_store_off_nothing_is_kept_whatever_is_asked(self, gateway: StartGateway) -> None:
         rig = await gateway("responses: {store: false}")
         response = await made(rig, store=True)
@@ -222,6 +232,11 @@ class TestIds:
             await made(rig, **fields)
         assert missing.value.param == param
         assert rig.sandbox.requests == []
+
+    async def test_a_request_refers_to_so_many_items_only(self, rig: Rig) -> None:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await made(rig, input=[{"type": "item_reference", "id": f"msg_{number}"} for number in range(1001)])
+        assert refused.value.param == "input"
 
     async def test_ids_in_what_goes_nowhere_are_no_ids(self, rig: Rig) -> None:
         body = {"model": "gpt-4o", "input": PROMPT, "client_metadata": {"thread_id": "t"}, "metadata": {"file_id": "f"}}

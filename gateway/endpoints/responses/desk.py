@@ -36,7 +36,7 @@ from gateway.wire.responses.request import ResponsesRequest, chat_document, fiel
 from gateway.wire.responses.tools import ChatTools
 
 MOST_REFERENCES = 1_000
-"""Items that one request may refer to: each is looked up."""
+"""Items that one request may refer to, and items of one input that can be referred to: each is looked up by itself."""
 
 _LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
 """The places of ids of what is kept here."""
@@ -44,21 +44,29 @@ _LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
 
 @dataclass(slots=True)
 class Document:
-    """The body of a request. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+    """The body of a request. ``size``: bytes of it. ``slow``: as a chat's."""
 
     fields: dict[str, Any]
     size: int
-    ids: list[NamedId]
     slow: bool
+
+    def named(self) -> list[NamedId]:
+        """What it names by an id."""
+        return [*ids_in_fields(fields_that_count(self.fields))]
 
 
 @dataclass(slots=True)
 class Asked:
-    """A request that has been read. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+    """A request that has been read.
+
+    ``size``: bytes of it. ``ids``: what it names by an id, apart from ``references``: the places of its items that only
+    name another one, and the names. ``slow``: as a chat's.
+    """
 
     request: ResponsesRequest
     size: int
     ids: list[NamedId]
+    references: dict[int, str]
     slow: bool
 
 
@@ -77,6 +85,7 @@ class AskedChat:
     input: bytes
     tools: ChatTools
     ignored: list[str]
+    compacts: bool
 
 
 class ResponsesDesk:
@@ -102,7 +111,7 @@ class ResponsesDesk:
 
         def read(body: bytes) -> Document:
             fields = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
-            return Document(fields, len(body), [*ids_in_fields(fields_that_count(fields))], slow)
+            return Document(fields, len(body), slow)
 
         document = await read_long(services, key.name, body, read, slow=slow)
         return document, admission.recheck(request, key)
@@ -112,7 +121,11 @@ class ResponsesDesk:
 
         def read() -> Asked:
             asked = read_request(document.fields, keeps=self._keeps())
-            return Asked(asked, document.size, document.ids, document.slow)
+            references = {place: str(item["id"]) for place, item in enumerate(asked.items) if is_reference(item)}
+            if len(references) > MOST_REFERENCES:
+                raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")
+            ids = [one for one in document.named() if _LOOKED_UP.fullmatch(one.param) is None]
+            return Asked(asked, document.size, ids, references, document.slow)
 
         asked = await off_loop(read) if document.slow else read()
         request.model = asked.request.model
@@ -140,7 +153,7 @@ class ResponsesDesk:
             except HistoryTooLong:
                 raise request_too_large(most) from None
             size += sum(len(record.answer) + len(record.input) for record in chain)
-        items = await self._resolved(request.items, key)
+        items = await self._resolved(request.items, asked.references, key) if asked.references else request.items
         id, slow = self._new_id(), asked.slow or size > LONG
 
         def make() -> AskedChat:
@@ -153,35 +166,25 @@ class ResponsesDesk:
                 raise nested_too_deeply() from None
             own = kept_items(items, id.removeprefix("resp_"))
             kept = as_stored(own) if request.store else b""
-            return AskedChat(id, chat, before, own, kept, document.tools, document.ignored)
+            return AskedChat(id, chat, before, own, kept, document.tools, document.ignored, document.compacts)
 
         return await off_loop(make) if slow else make()
 
     def _check(self, ids: Sequence[NamedId], key: VirtualKey) -> None:
-        """Raise ClientError 404 for what the request names and is not this key's; responses and items are looked up
-        later.
-        """
+        """Raise ClientError 404 for what the request names and is not this key's."""
         services = self.admission.services
         now = services.clock.wall_ns() / 1_000_000_000
         for named in ids:
-            if _LOOKED_UP.fullmatch(named.param) is not None:
-                continue
             if named.kind != "audio" or not services.made_ids.knows(key.name, named.id, now):
                 raise not_made_here(named.kind, named.id, named.param)
 
-    async def _resolved(self, items: Sequence[Any], key: VirtualKey) -> list[Any]:
-        named = {str(item.get("id")) for item in items if is_reference(item)}
-        if len(named) > MOST_REFERENCES:
-            raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")
-        found = await self.kept.items(key.name, named)
-        resolved = []
-        for place, item in enumerate(items):
-            if is_reference(item):
-                id = str(item.get("id"))
-                if id not in found:
-                    raise not_made_here("item", id, f"input[{place}].id")
-                item = found[id]
-            resolved.append(item)
+    async def _resolved(self, items: Sequence[Any], references: Mapping[int, str], key: VirtualKey) -> list[Any]:
+        found = await self.kept.items(key.name, references.values())
+        resolved = [*items]
+        for place, id in references.items():
+            if id not in found:
+                raise not_made_here("item", id, f"input[{place}].id")
+            resolved[place] = found[id]
         return resolved
 
     def _new_id(self) -> str:
@@ -232,6 +235,7 @@ class Answering:
             spaced=chat.tools.spaced,
             searches=chat.tools.searches,
             own=frozenset({TOOL_OF_PICTURES} if chat.tools.pictures is not None else ()),
+            compacts=chat.compacts,
             summarized=request.summarized,
         )
 
@@ -274,7 +278,7 @@ class Answering:
             answer=as_stored(response),
             input=self._chat.input,
             events=self.events(),
-            items=tuple(item["id"] for item in (*self._chat.items, *response["output"])),
+            items=tuple(item["id"] for item in (*self._chat.items[-MOST_REFERENCES:], *response["output"])),
         )
         try:
             asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from gateway.endpoints.relays import RelayOperation
 from gateway.endpoints.responses.desk import Document
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.task_lookup import Reading
+from gateway.runtime.off_loop import off_loop
 from gateway.server.client import Client
 from gateway.server.dispatch import RouteHandler
 from gateway.server.request import Request
@@ -55,7 +56,8 @@ class ResponsesRelay:
         asked = parse_document(RESPONSES, document.fields, document.size, snapshot.default_models, slow=document.slow)
         request.model = asked.model
         route = self._admission.route(asked.model, key, unlisted="responses", operations=_RELAYED)
-        route = self._pinned(route, document.ids, key)
+        named = await off_loop(document.named) if document.slow else document.named()
+        route = self._pinned(route, named, key)
         operation = RelayOperation(
             asked,
             services.tokenizer.count,

@@ -60,8 +60,8 @@ class ResponseFacts:
     ``id``: begins with ``resp_``; the ids of its items are made of it. ``created_at``: Unix seconds.
     ``asked``: the fields that repeat what was asked. ``now``: Unix seconds.
     ``offered``: the names of the tools. ``spaced``: of those in a namespace the chat's name → namespace and name.
-    ``searches``: the names of searches of tools. ``own``: those of
-    tools that this gateway carries out itself. ``summarized``: thoughts are to stand in a summary.
+    ``searches``: the names of searches of tools. ``own``: those of tools that this gateway carries out itself.
+    ``compacts``: the text is a summary, which is sealed. ``summarized``: thoughts are to stand in a summary.
     """
 
     id: str
@@ -73,6 +73,7 @@ class ResponseFacts:
     spaced: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     searches: Set[str] = frozenset()
     own: Set[str] = frozenset()
+    compacts: bool = False
     summarized: bool = False
 
     def named(self, name: str) -> dict[str, str]:
@@ -122,12 +123,12 @@ def response_object(facts: ResponseFacts, state: ResponseState) -> dict[str, Any
 
 def usage_object(usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
     """The usage as Responses tell it. Only orjson can write it (wire/answer_cost.py)."""
-    sent: dict[str, Any] = {"cached_tokens": usage.cached_input_tokens}
-    if usage.cache_write_tokens:
-        sent["cache_write_tokens"] = usage.cache_write_tokens
     told = {
         "input_tokens": usage.input_tokens,
-        "input_tokens_details": sent,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.input_tokens + usage.output_tokens,

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.errors import ClientError, invalid_request, shorten
-from gateway.wire.field_checks import a_string, an_array, an_object, missing, wrong_type
+from gateway.core.errors import invalid_request, shorten
+from gateway.wire.field_checks import an_array, an_object, missing
 from gateway.wire.responses.compaction import SUMMARY_OF_BEFORE, summary_in
+from gateway.wire.responses.parts import message_content, not_a_chats, output_of, spoken, text_of
 from gateway.wire.responses.tools import SEARCH, spaced_name
 from gateway.wire.writable import dump_json
 
@@ -61,7 +62,7 @@ class Messages:
             raise missing(f"{where}.type")
         take = _TAKEN.get(kind) if isinstance(kind, str) else None
         if take is None:
-            raise _not_a_chats(kind, f"{where}.type")
+            raise not_a_chats(kind, f"{where}.type")
         take(self, item, where)
 
     def result(self) -> list[dict[str, Any]]:
@@ -91,12 +92,12 @@ class Messages:
             self._said(content, f"{where}.content")
         else:
             role = role if role != "developer" or self._knows_developers else "system"
-            self._turns.append(_Turn({"role": role, "content": _content(content, f"{where}.content")}))
+            self._turns.append(_Turn({"role": role, "content": message_content(content, f"{where}.content")}))
             self._thought = []
 
     def _said(self, content: Any, where: str) -> None:
         """What the assistant said: it goes with its calls into one message, as long as none of these has an output."""
-        text, refusal = _spoken(content, where)
+        text, refusal = spoken(content, where)
         last = self._turns[-1] if self._turns else None
         if last is not None and last.message.get("tool_calls") and not last.outputs:
             known = last.message.get("content")
@@ -108,19 +109,19 @@ class Messages:
         self._turns.append(_Turn(message))
 
     def _function_call(self, item: Mapping[str, Any], where: str) -> None:
-        arguments = _text(item, "arguments", where)
+        arguments = text_of(item, "arguments", where)
         called = {"name": _name_of(item, where), "arguments": arguments}
-        self._called({"id": _text(item, "call_id", where), "type": "function", "function": called})
+        self._called({"id": text_of(item, "call_id", where), "type": "function", "function": called})
 
     def _custom_call(self, item: Mapping[str, Any], where: str) -> None:
-        called = {"name": _name_of(item, where), "input": _text(item, "input", where)}
-        self._called({"id": _text(item, "call_id", where), "type": "custom", "custom": called})
+        called = {"name": _name_of(item, where), "input": text_of(item, "input", where)}
+        self._called({"id": text_of(item, "call_id", where), "type": "custom", "custom": called})
 
     def _search_call(self, item: Mapping[str, Any], where: str) -> None:
         arguments = item.get("arguments")
         text = arguments if isinstance(arguments, str) else dump_json(arguments).decode()
         self._called(
-            {"id": _text(item, "call_id", where), "type": "function", "function": {"name": SEARCH, "arguments": text}}
+            {"id": text_of(item, "call_id", where), "type": "function", "function": {"name": SEARCH, "arguments": text}}
         )
 
     def _search_output(self, item: Mapping[str, Any], where: str) -> None:
@@ -142,11 +143,11 @@ class Messages:
         self._calls[call["id"]] = turn
 
     def _output(self, item: Mapping[str, Any], where: str) -> None:
-        call_id = _text(item, "call_id", where)
+        call_id = text_of(item, "call_id", where)
         output = item.get("output")
         if output is None:
             raise missing(f"{where}.output")
-        text, others = _output_of(output, f"{where}.output")
+        text, others = output_of(output, f"{where}.output")
         told = {"role": "tool", "tool_call_id": call_id, "content": text}
         turn = self._calls.get(call_id)
         if turn is None:  # a call that is not there: the upstream says so
@@ -175,9 +176,13 @@ class Messages:
             )
         self._turns.append(_Turn({"role": "user", "content": SUMMARY_OF_BEFORE + summary}))
 
+    def _nothing(self, item: Mapping[str, Any], where: str) -> None:
+        """A reference without an id."""
+        raise missing(f"{where}.id")
+
     def _picture(self, item: Mapping[str, Any], where: str) -> None:
         """A picture that was made before: what a chat is shown comes from its user."""
-        result = _text(item, "result", where)
+        result = text_of(item, "result", where)
         kind = item.get("output_format") or "png"
         link = result if result.startswith(("https:", "data:")) else f"data:image/{kind};base64,{result}"
         shown = {"type": "image_url", "image_url": {"url": link}}
@@ -195,11 +200,16 @@ _TAKEN: Mapping[str, Callable[[Messages, Mapping[str, Any], str], None]] = {
     "tool_search_call": Messages._search_call,
     "tool_search_output": Messages._search_output,
     "additional_tools": Messages._more_tools,
+    "item_reference": Messages._nothing,
     "reasoning": Messages._reasoning,
     "image_generation_call": Messages._picture,
     "compaction": Messages._compacted,
     "compaction_summary": Messages._compacted,
 }
+
+
+COMPACTION_TRIGGER = "compaction_trigger"
+"""The type of the last item of an input that is to be summed up."""
 
 
 def kept_items(items: Sequence[Any], prefix: str) -> list[dict[str, Any]]:
@@ -209,19 +219,31 @@ def kept_items(items: Sequence[Any], prefix: str) -> list[dict[str, Any]]:
     """
     kept = []
     for place, item in enumerate(items):
-        if is_reference(item):
-            continue
         item = {"type": "message", **item}
-        if item["type"] == "message":
+        if item["type"] == COMPACTION_TRIGGER:
+            continue
+        if item["type"] in _WITH_STATUS:
             item.setdefault("status", "completed")
-            if isinstance(text := item.get("content"), str):
-                kind = "output_text" if item.get("role") == "assistant" else "input_text"
-                item["content"] = [{"type": kind, "text": text}]
+        if item["type"] == "message":
+            item["content"] = _kept_content(item.get("content"), item.get("role"))
         id = item.pop("id", None)
         kept.append({"id": id if isinstance(id, str) and id else f"{_prefix(item)}_{prefix}i{place:02x}", **item})
     return kept
 
 
+def _kept_content(content: Any, role: Any) -> Any:
+    """A message's parts as an answer has them."""
+    if isinstance(content, str):
+        content = [{"type": "output_text" if role == "assistant" else "input_text", "text": content}]
+    if not isinstance(content, list):
+        return content
+    beside: dict[str, Any] = {"annotations": [], "logprobs": []}
+    return [
+        {**beside, **part} if isinstance(part, dict) and part.get("type") == "output_text" else part for part in content
+    ]
+
+
+_WITH_STATUS = frozenset({"message", "function_call", "function_call_output", "custom_tool_call_output"})
 _PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "custom_tool_call": "ctc"}
 
 
@@ -234,127 +256,17 @@ def is_reference(item: Any) -> bool:
     if not isinstance(item, dict):
         return False
     kind = item.get("type")
+    if not isinstance(item.get("id"), str):
+        return False
     if kind == "image_generation_call":
         return not item.get("result")
-    return kind == "item_reference" or (kind is None and "role" not in item and isinstance(item.get("id"), str))
-
-
-def _content(content: Any, where: str) -> Any:
-    """The content of a message: its text, or its parts as a chat has them."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        raise wrong_type(where, "a string or an array of parts", content)
-    parts = [_part(part, f"{where}[{place}]") for place, part in enumerate(content)]
-    # A text alone is what every upstream takes.
-    return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts
-
-
-def _part(part: Any, where: str) -> dict[str, Any]:
-    an_object(part, where)
-    kind = part.get("type")
-    if kind in ("input_text", "output_text", "text"):
-        return {"type": "text", "text": _text(part, "text", where), **_rest(part, "type", "text", *_OF_OUTPUT)}
-    if kind == "input_image":
-        return _image(part, where)
-    if kind == "input_file":
-        return _file(part, where)
-    if kind is None:
-        raise missing(f"{where}.type")
-    return {**part}  # sound, or newer than this file: the upstream judges it
-
-
-_OF_OUTPUT = ("annotations", "logprobs")
-
-
-def _image(part: Mapping[str, Any], where: str) -> dict[str, Any]:
-    url = part.get("image_url")
-    if url is None:
-        raise missing(f"{where}.image_url")
-    a_string(url, f"{where}.image_url")
-    image = {"url": url}
-    if part.get("detail") is not None:
-        image["detail"] = part["detail"]
-    return {"type": "image_url", "image_url": image, **_rest(part, "type", "image_url", "detail", "file_id")}
-
-
-def _file(part: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A file, as its data or as its link, which stands in the place of data: the upstream judges whether it fetches."""
-    data, url = part.get("file_data"), part.get("file_url")
-    if data is None and url is None:
-        raise missing(f"{where}.file_data")
-    name = "file_data" if data is not None else "file_url"
-    a_string(part[name], f"{where}.{name}")
-    file = {"file_data": part[name]}
-    filename = part.get("filename") or (_last_of(str(url)) if data is None else None)
-    if filename is not None:
-        file["filename"] = filename
-    known = ("type", "file_data", "file_url", "filename", "file_id", "detail")
-    return {"type": "file", "file": file, **_rest(part, *known)}
-
-
-def _last_of(url: str) -> str | None:
-    return url.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2][:256] or None
-
-
-def _rest(part: Mapping[str, Any], *known: str) -> dict[str, Any]:
-    return {name: value for name, value in part.items() if name not in known and value is not None}
-
-
-def _spoken(content: Any, where: str) -> tuple[str, str]:
-    """The text of an assistant's message, and its refusal."""
-    if isinstance(content, str):
-        return content, ""
-    if not isinstance(content, list):
-        raise wrong_type(where, "a string or an array of parts", content)
-    text, refusal = [], []
-    for place, part in enumerate(content):
-        within = f"{where}[{place}]"
-        an_object(part, within)
-        if part.get("type") == "refusal":
-            refusal.append(_text(part, "refusal", within))
-        elif part.get("type") in ("output_text", "input_text", "text"):
-            text.append(_text(part, "text", within))
-        else:
-            raise _not_a_chats(part.get("type"), f"{within}.type")
-    return "".join(text), "".join(refusal)
-
-
-def _output_of(output: Any, where: str) -> tuple[str, list[dict[str, Any]]]:
-    """What a tool message can hold of a call's output, its text, and the parts that it cannot hold."""
-    if isinstance(output, str):
-        return output, []
-    if not isinstance(output, list):
-        return dump_json(output).decode(), []
-    parts = [_part(part, f"{where}[{place}]") for place, part in enumerate(output)]
-    texts = [part["text"] for part in parts if part["type"] == "text"]
-    others = [part for part in parts if part["type"] != "text"]
-    return "\n".join(texts) or ("See what follows." if others else ""), others
+    return kind == "item_reference" or (kind is None and "role" not in item)
 
 
 def _name_of(call: Mapping[str, Any], where: str) -> str:
     """The name of a call as a chat has it."""
-    name, namespace = _text(call, "name", where), call.get("namespace")
+    name, namespace = text_of(call, "name", where), call.get("namespace")
     return spaced_name(namespace, name) if isinstance(namespace, str) and namespace else name
-
-
-def _text(fields: Mapping[str, Any], name: str, where: str) -> str:
-    value = fields.get(name)
-    if value is None:
-        raise missing(f"{where}.{name}")
-    a_string(value, f"{where}.{name}")
-    return str(value)
-
-
-def _not_a_chats(kind: Any, param: str) -> ClientError:
-    if not isinstance(kind, str):
-        return missing(param) if kind is None else wrong_type(param, "a string", kind)
-    return invalid_request(
-        f"'{shorten(kind)}' cannot be carried over to a chat, by which this model is asked. "
-        "A target with 'operation: responses' passes it on.",
-        param=param,
-        code="unsupported_value",
-    )
 
 
 def as_items(given: Any) -> list[Any]:

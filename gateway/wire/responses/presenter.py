@@ -20,6 +20,7 @@ from gateway.wire.responses.answer import (
     usage_object,
 )
 from gateway.wire.responses.calls import Calls
+from gateway.wire.responses.compaction import sealed
 from gateway.wire.responses.telling import ResponseTelling
 from gateway.wire.usage_reading import tier_in
 from gateway.wire.writable import dump_json
@@ -61,6 +62,7 @@ class ResponsePresenter:
         self._opening = opening
         self._finish: str | None = None
         self._pictures: list[str] = []
+        self._summary: list[str] = []
         self.thought = False
         """Whether the model's thoughts were told."""
         self.orders: list[tuple[int, str]] = []
@@ -157,6 +159,8 @@ class ResponsePresenter:
             if piece.kind == "thought":
                 self.thought = True
                 telling.think(piece.text)
+            elif piece.kind == "text" and self._facts.compacts:
+                self._summary.append(piece.text)
             elif piece.kind == "text":
                 telling.say(piece.text, logprobs)
                 logprobs = []
@@ -201,6 +205,8 @@ class ResponsePresenter:
                 telling.show("ig", item)
             else:
                 telling.say(f"![image]({picture})")
+        if self._facts.compacts:
+            telling.show("cmp", {"type": "compaction", "encrypted_content": sealed("".join(self._summary))})
         telling.end("completed")
         state.usage, self.cost = usage_object(usage, cost), cost
         if self.orders:

@@ -23,7 +23,8 @@ from gateway.wire.field_checks import (
     one_of,
     wrong_value,
 )
-from gateway.wire.responses.items import as_items, chat_messages, tools_in
+from gateway.wire.responses.compaction import COMPACT
+from gateway.wire.responses.items import COMPACTION_TRIGGER, as_items, chat_messages, tools_in
 from gateway.wire.responses.tools import ChatTools, chat_choice
 
 RESPONSES_PATH = "/v1/responses"
@@ -97,11 +98,15 @@ class ResponsesRequest:
 
 @dataclass(slots=True)
 class ChatDocument:
-    """A request as the document of a chat. ``ignored``: what has no effect."""
+    """A request as the document of a chat.
+
+    ``ignored``: what has no effect. ``compacts``: it asks for a summary of itself, and for no answer.
+    """
 
     body: dict[str, Any]
     tools: ChatTools
     ignored: list[str]
+    compacts: bool = False
 
 
 def read_request(body: dict[str, Any], *, keeps: bool = True) -> ResponsesRequest:
@@ -154,16 +159,20 @@ def chat_document(request: ResponsesRequest, before: Sequence[Any], items: Seque
     """
     placed = [*((item, "previous_response_id") for item in before)]
     placed += [(item, f"input[{place}]") for place, item in enumerate(items)]
+    compacts = bool(items) and isinstance(items[-1], dict) and items[-1].get("type") == COMPACTION_TRIGGER
+    if compacts:
+        placed[-1] = ({"role": "user", "content": COMPACT}, placed[-1][1])
     body, tools = request.body, ChatTools(request.model)
-    if body.get("tools") is not None:
+    if body.get("tools") is not None and not compacts:
         tools.add(body["tools"], "tools")
-    for more, where in tools_in(placed):
+    for more, where in () if compacts else tools_in(placed):
         tools.add(more, where)
     messages, left_out = chat_messages(placed, body.get("instructions"), request.model)
     if not messages:
         raise missing("input")
     ignored = [*request.ignored, *tools.ignored, *sorted(left_out)]
-    return ChatDocument({**request.chat, **_chosen(body, tools.tools), "messages": messages}, tools, ignored)
+    chosen = {} if compacts else _chosen(body, tools.tools)
+    return ChatDocument({**request.chat, **chosen, "messages": messages}, tools, ignored, compacts)
 
 
 def _refuse_what_cannot_be(body: Mapping[str, Any]) -> None:

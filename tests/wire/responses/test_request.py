@@ -318,6 +318,8 @@ class TestItems:
         [
             ("text", (400, "invalid_type", "input[0]")),
             ({}, (400, "missing_required_parameter", "input[0].type")),
+            ({"type": "item_reference"}, (400, "missing_required_parameter", "input[0].id")),
+            ({"type": "image_generation_call"}, (400, "missing_required_parameter", "input[0].result")),
             ({"type": 7}, (400, "invalid_type", "input[0].type")),
             ({"type": "web_search_call", "id": "ws_1"}, (400, "unsupported_value", "input[0].type")),
             ({"type": "local_shell_call"}, (400, "unsupported_value", "input[0].type")),
