@@ -251,6 +251,12 @@ class Answering:
         return presenter
 
     @property
+    def most_calls(self) -> int:
+        """Calls of the gateway's own tools that the request allows (``max_tool_calls``)."""
+        most = self._request.body.get("max_tool_calls")
+        return most if type(most) is int else MOST_REFERENCES
+
+    @property
     def listened_to(self) -> bool:
         """Whether its client wants its events."""
         return self._request.stream
