@@ -170,7 +170,9 @@ def test_what_is_put_into_a_form_comes_out_of_it(parts):
     )
     form = parse_form(body, CONTENT_TYPE)
     assert form.fields == [part for part in parts if isinstance(part[1], str)]
-    assert form.files == [FormFile(name, "image/png", value) for name, value in parts if isinstance(value, bytes)]
+    assert form.files == [
+        FormFile(name, "image/png", value, "png") for name, value in parts if isinstance(value, bytes)
+    ]
 
 
 def test_the_python_sdks_edit_is_read():
