@@ -201,7 +201,7 @@ class Exchange:
         client.hold(
             stream=self._stream,
             heartbeat=self._snapshot.nonstream_heartbeat,
-            headers=self._headers,
+            headers=self._headers_of_bare if bare else self._headers,
             bare=bare,
             label=self._label if bare else None,
         )
@@ -345,11 +345,13 @@ class Exchange:
 
     def _headers(self) -> Headers:
         conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
-        talks = [one for one in conversations if one is not None]
-        notes = [*self._operation.notes, *[one.note for one in talks]]
-        own = talks[0].headers if talks and self._operation.bare else ()
+        notes = [*self._operation.notes, *[one.note for one in conversations if one is not None]]
         limits = self._services.limits.headers(self._key, self._loop.time())
-        return (*self._account.headers(), *limits, *note_headers(notes), *own)
+        return (*self._account.headers(), *limits, *note_headers(notes))
+
+    def _headers_of_bare(self) -> Headers:
+        talk = self._subrequests[0].conversation
+        return self._headers() if talk is None else (*self._headers(), *talk.headers)
 
     def _label(self) -> bytes | None:
         """The content type of what is neither events nor a document."""

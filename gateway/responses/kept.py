@@ -59,7 +59,7 @@ class KeptResponses:
         if record is None:
             record = await self._read(self._records.find(key, id))
         if record is None or record.key != key:
-            raise response_not_found(id)
+            raise response_not_found()
         return record
 
     async def before(self, key: str, id: str, most: int) -> list[StoredResponse]:
@@ -161,13 +161,13 @@ def _items_in(records: Sequence[StoredResponse], wanted: Set[str]) -> dict[str, 
     return found
 
 
-def response_not_found(id: str) -> ClientError:
+def response_not_found() -> ClientError:
     """404, the same for one that does not exist and for another key's."""
     return ClientError(
         404,
         "invalid_request_error",
         "response_not_found",
-        f"There is no response '{shorten(id)}' that this key made here, or it is kept no longer.",
+        "There is no such response: this key made none of this id here, or it is kept no longer.",
         param="response_id",
     )
 

@@ -125,6 +125,11 @@ class RelayConversation(ConversationState):
         return self._context.target.upstream.name, self.asked_with
 
     @property
+    def begun(self) -> dict[str, Any]:
+        """The first event of a stream; empty before it came."""
+        return self._stream.first
+
+    @property
     def document(self) -> dict[str, Any]:
         """The whole answer, or a stream's last event."""
         return self._document or self._stream.newest

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gateway.core.errors import GatewayError
 from gateway.core.types import NO_WISHES, Outcome, Phase, Usage
 from gateway.translate.chat_errors import judge_answer
 from gateway.translate.commands import ConversationState, Conversing, Head, Respond, Send, receive_body
@@ -17,6 +18,8 @@ from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT
 from gateway.wire.field_checks import a_boolean, a_model_name, an_integer
 from gateway.wire.relay_routes import AnswerForm, RelayRoute
 from gateway.wire.relay_usage import event_of_response, tokens_of_completion
+from gateway.wire.sse import encode_event
+from gateway.wire.writable import dump_json
 
 READ_WITHIN = 20.0
 """Seconds that one host has."""
@@ -72,6 +75,23 @@ class ResponseRead(ConversationState):
             yield Respond(head.status, (context.redact_document or context.redact)(body))
             return Outcome("ok", Phase.FORWARDED, head.status)
         return outcome
+
+
+def failed_event(conversation: RelayConversation, error: GatewayError) -> bytes | None:
+    """The last event of a relayed stream that broke off: the response as it was begun, and that it failed. None where
+    none was begun.
+    """
+    begun, newest = conversation.begun.get("response"), conversation.document
+    if not isinstance(begun, dict):
+        return None
+    number = newest.get("sequence_number")
+    told = {"code": "server_error", "message": error.message}
+    event = {
+        "type": "response.failed",
+        "sequence_number": number + 1 if type(number) is int else 0,
+        "response": {**begun, "status": "failed", "error": told},
+    }
+    return encode_event(dump_json(event), b"response.failed")
 
 
 def ids_made(conversation: RelayConversation) -> Iterator[str]:

@@ -125,6 +125,13 @@ PIAPI_PRICES = {
 FLUX_PRICES = {"Qubico/flux1-schnell": "0.002", "Qubico/flux1-dev": "0.015", "Qubico/flux1-dev-advanced": "0.02"}
 
 
+RELAYED = {
+    *("text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002", "omni-moderation-latest"),
+    *("tts-1", "tts-1-hd", "gpt-4o-mini-tts"),
+    *("whisper-1", "gpt-4o-transcribe", "gpt-4o-transcribe-diarize", "gpt-4o-mini-transcribe"),
+}
+"""test_catalogue_relayed.py has their prices."""
+
 ALL_FACTORS = {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96}
 
 
@@ -139,7 +146,7 @@ def routes():
 
 
 def test_every_model_is_there_and_no_other(routes):
-    assert routes.keys() == MODELS | OF_TODAY | ALIASES
+    assert routes.keys() == MODELS | OF_TODAY | ALIASES | RELAYED
 
 
 def test_every_target_says_where_its_price_is_from():

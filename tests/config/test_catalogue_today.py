@@ -245,6 +245,8 @@ class TestEnds:
             for target in route.targets:
                 if target.shutdown:
                     assert target.upstream.name == "backup", model
+                    if target.operation in ("transcriptions", "translations"):
+                        continue  # for which OpenAI has named none yet
                     successor = routes[target.successor]
                     assert any(not one.shutdown for one in successor.targets), model
 

@@ -153,14 +153,14 @@ async def test_a_sound_that_falls_silent_is_cut(gateway: StartGateway) -> None:
     answer = await SPEECH.ask(rig, input="word " * 40)
 
     assert not answer.complete
-    assert (await rig.row()).outcomes == ["stall_content"] or (await rig.row()).outcomes == ["stall_idle"]
+    assert (await rig.row()).outcomes == ["stall_idle"]
 
 
-async def test_a_whole_answer_that_breaks_off_is_asked_for_elsewhere(gateway: StartGateway) -> None:
-    for kind in (kind for kind in KINDS if not kind.streams):
-        rig = await gateway(PRICED)
-        rig.sandbox.script("cut", role="api")
-        answer = await kind.ask(rig)
-        assert answer.status == 200
-        assert is_whole(kind, answer)
-        assert [request.role for request in rig.sandbox.requests] == ["api", "proxy"]
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.streams], ids=str)
+async def test_a_whole_answer_that_breaks_off_is_asked_for_elsewhere(kind: Kind, gateway: StartGateway) -> None:
+    rig = await gateway(PRICED)
+    rig.sandbox.script("cut", role="api")
+    answer = await kind.ask(rig)
+    assert answer.status == 200
+    assert is_whole(kind, answer)
+    assert [request.role for request in rig.sandbox.requests] == ["api", "proxy"]

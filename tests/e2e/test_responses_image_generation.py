@@ -92,6 +92,13 @@ async def test_a_picture_that_cannot_be_made_is_told_as_such(rig: Rig) -> None:
     assert images.charged == 0
 
 
+async def test_no_more_pictures_are_bought_than_the_request_allows(rig: Rig) -> None:
+    rig.sandbox.script("ok;calls=3", role="api")
+    response = await rig.openai().responses.create(model="gpt-4o", input=PROMPT, tools=[TOOL], max_tool_calls=1)
+    assert [item.to_dict()["status"] for item in response.output] == ["completed", "failed", "failed"]
+    await rig.rows(2)
+
+
 async def test_a_model_that_calls_nothing_answers_as_ever(rig: Rig) -> None:
     response = await rig.openai().responses.create(model="gpt-4o", input=PROMPT, tools=[TOOL])
     assert response.output_text

@@ -13,6 +13,7 @@ from gateway.core.pricing.cost_bound import cost_bound
 from gateway.core.pricing.prices import amount_due
 from gateway.core.types import Price, Target, Upstream, Usage
 from gateway.translate.relay_work import believed, count_inputs, likely_usage, most_work, rough_input
+from gateway.translate.responses_relay import RESPONSES
 from gateway.wire.form_data import Form, FormFile
 from gateway.wire.relay_request import RelayRequest, parse_document, parse_relayed_form
 from gateway.wire.relay_routes import COMPLETIONS, EMBEDDINGS, MODERATIONS, SPEECH, TRANSCRIPTIONS, RelayRoute
@@ -163,3 +164,25 @@ def test_what_the_bytes_do_not_allow_is_not_believed(usage: Usage | None, is_bel
 def test_the_limit_of_tokens_goes_by_a_quick_guess() -> None:
     assert rough_input(asked(EMBEDDINGS, input="a" * 400)) > 100
     assert rough_input(recorded(recording(60))) == 610
+
+
+@pytest.mark.parametrize(
+    ("fields", "inputs", "calls"),
+    [
+        ({"input": "a" * 100}, 700, 0),
+        ({"input": "a", "tools": [{"type": "function", "name": "f"}]}, 2_000, 0),
+        ({"input": "a", "previous_response_id": "resp_1"}, 128_000, 0),
+        ({"input": "a", "conversation": "conv_1"}, 128_000, 0),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, 128_000, 0),
+        ({"input": "a", "tools": [{"type": "web_search"}]}, 128_000, 10),
+        ({"input": "a", "tools": [{"type": "web_search"}], "max_tool_calls": 3}, 128_000, 3),
+        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "https://x"}]}]}, 6_000, 0),
+    ],
+)
+def test_the_most_of_a_relayed_response(fields: dict[str, Any], inputs: int, calls: int) -> None:
+    work = most_work(asked(RESPONSES, **fields), context=128_000, max_output=1_000)
+    assert work.input_tokens <= inputs
+    assert work.input_tokens == inputs or inputs < 128_000
+    assert (work.output_tokens, work.asked.calls) == (1_000, calls)
+    bounded = most_work(asked(RESPONSES, **fields, max_output_tokens=10), context=None, max_output=1_000)
+    assert bounded.output_tokens == 10

@@ -46,24 +46,26 @@ def test_fields_and_files_come_out_in_order_and_file_names_are_forgotten():
     )
     form = parse_form(body, CONTENT_TYPE)
     assert form.fields == [("prompt", "a cat\r\nand ✓"), ("n", "2"), ("n", "")]
-    assert form.files == [FormFile("image[]", "image/png", PNG), FormFile("image[]", "image/webp", b"")]
+    assert form.files == [FormFile("image[]", "image/png", PNG), FormFile("image[]", "image/webp", b"", "png")]
     assert "passwd" not in repr(form)
     assert "cat" not in repr(form)
 
 
 @pytest.mark.parametrize(
-    ("head", "content_type"),
+    ("head", "content_type", "ending"),
     [
-        ('name="image"; filename=""', ""),
-        ("name=image; filename=a.png", ""),
-        ("name=\"image\"; filename*=UTF-8''%e2%9c%93.png", ""),
-        ('name="image"\r\nContent-Type: image/png', "image/png"),
-        ('name="image"; filename="a.png"\r\ncontent-type: Application/Octet-Stream', "application/octet-stream"),
+        ('name="image"; filename=""', "", ""),
+        ("name=image; filename=a.png", "", "png"),
+        ("name=\"image\"; filename*=UTF-8''%e2%9c%93.png", "", ""),
+        ('name="image"\r\nContent-Type: image/png', "image/png", ""),
+        ('name="file"\r\nContent-Type: audio/mpeg', "audio/mpeg", ""),
+        ('name="image"; filename="a.PNG"\r\ncontent-type: Application/Octet-Stream', "application/octet-stream", "png"),
     ],
 )
-def test_a_part_is_a_file_if_anything_says_so(head, content_type):
+def test_a_part_is_a_file_if_anything_says_so(head, content_type, ending):
     part = f"Content-Disposition: form-data; {head}\r\n\r\n".encode() + PNG
-    assert parse_form(form_of([part]), CONTENT_TYPE).files == [FormFile("image", content_type, PNG)]
+    name = "file" if "audio" in content_type else "image"
+    assert parse_form(form_of([part]), CONTENT_TYPE).files == [FormFile(name, content_type, PNG, ending)]
 
 
 def test_an_empty_form_is_one():
@@ -168,7 +170,9 @@ def test_what_is_put_into_a_form_comes_out_of_it(parts):
     )
     form = parse_form(body, CONTENT_TYPE)
     assert form.fields == [part for part in parts if isinstance(part[1], str)]
-    assert form.files == [FormFile(name, "image/png", value) for name, value in parts if isinstance(value, bytes)]
+    assert form.files == [
+        FormFile(name, "image/png", value, "png") for name, value in parts if isinstance(value, bytes)
+    ]
 
 
 def test_the_python_sdks_edit_is_read():

@@ -268,9 +268,10 @@ class FailoverPlan:
                 used = failures.keys.tried(index) if fail_open else failures.keys.closed(index)
             if endpoint is None:
                 continue
-            pool, own = state.pool, target.upstream.credentials
-            closed = used if len(own) == len(pool) else {*used, *pool.besides(own)}  # what is known to one key alone
-            taken = pool.take(target.model, now, self._rng, closed, asker=self.asker, last_resort=fail_open)
+            closed = used
+            if target.upstream is not state.upstream:  # what it is asked for may be known to one key alone
+                closed = {*used, *state.pool.besides(target.upstream.credentials)}
+            taken = state.pool.take(target.model, now, self._rng, closed, asker=self.asker, last_resort=fail_open)
             if isinstance(taken, Credential):
                 return self._plan_attempt(index, endpoint, taken, now, fresh=target.cost_class is CostClass.PAID)
             if taken is not None:

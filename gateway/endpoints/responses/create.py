@@ -35,7 +35,7 @@ class CreateResponse:
         services = desk.admission.services
         document, key = await desk.document(request)
         if self._relay.takes(document, key):
-            await self._relay.answer(request, client, document, key)
+            await self._relay.answer(request, client, document, key, form)
             return
         asked = await desk.asked(request, document)
         chat = await desk.as_chat(asked, key)

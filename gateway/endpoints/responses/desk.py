@@ -44,12 +44,15 @@ _LOOKED_UP = re.compile(r"previous_response_id|input\[\d+\]\.id")
 
 @dataclass(slots=True)
 class Document:
-    """The body of a request. ``size``: bytes of it. ``ids``: what it names by an id. ``slow``: as a chat's."""
+    """The body of a request. ``size``: bytes of it. ``slow``: as a chat's."""
 
     fields: dict[str, Any]
     size: int
-    ids: list[NamedId]
     slow: bool
+
+    def named(self) -> list[NamedId]:
+        """What it names by an id."""
+        return [*ids_in_fields(fields_that_count(self.fields))]
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ class ResponsesDesk:
 
         def read(body: bytes) -> Document:
             fields = with_default_model(alter(loads_object(body)), services.snapshot.default_models, "chat")
-            return Document(fields, len(body), [*ids_in_fields(fields_that_count(fields))], slow)
+            return Document(fields, len(body), slow)
 
         document = await read_long(services, key.name, body, read, slow=slow)
         return document, admission.recheck(request, key)
@@ -121,7 +124,7 @@ class ResponsesDesk:
             references = {place: str(item["id"]) for place, item in enumerate(asked.items) if is_reference(item)}
             if len(references) > MOST_REFERENCES:
                 raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")
-            ids = [one for one in document.ids if _LOOKED_UP.fullmatch(one.param) is None]
+            ids = [one for one in document.named() if _LOOKED_UP.fullmatch(one.param) is None]
             return Asked(asked, document.size, ids, references, document.slow)
 
         asked = await off_loop(read) if document.slow else read()
@@ -246,6 +249,12 @@ class Answering:
         self.newest = presenter
         self.on_begin()
         return presenter
+
+    @property
+    def most_calls(self) -> int:
+        """Calls of the gateway's own tools that the request allows (``max_tool_calls``)."""
+        most = self._request.body.get("max_tool_calls")
+        return most if type(most) is int else MOST_REFERENCES
 
     @property
     def listened_to(self) -> bool:

@@ -32,6 +32,10 @@ from gateway.wire.responses.pictures import DEFAULT_MODEL, PictureTool, images_f
 from gateway.wire.responses.presenter import ResponsePresenter
 from gateway.wire.sse import Event, SSEParser
 
+MOST_PICTURES = 10
+"""Pictures that one response may order: a model that lost its way must not empty a budget."""
+
+_TOO_MANY = {"code": "too_many_tool_calls", "message": "The response ordered more pictures than it may."}
 _COST = b"x-gateway-cost-usd"
 _OF_ITEMS = ("size", "quality", "background", "output_format", "revised_prompt")
 _OF_PARTIALS = ("size", "quality", "background", "output_format")
@@ -175,8 +179,11 @@ class Pictures:
         if not leg.kept or presenter is None:
             return
         made = _Made()
-        for place, arguments in presenter.orders:
-            told = await self._one(client, answering, presenter, tool, key, place, arguments, made)
+        for number, (place, arguments) in enumerate(presenter.orders):
+            if number < min(MOST_PICTURES, answering.most_calls):
+                told = await self._one(client, answering, presenter, tool, key, place, arguments, made)
+            else:
+                told = presenter.picture(place, "failed", {"error": _TOO_MANY})
             if told and answering.streamed:
                 await client.emit(told, True)
         cost = _sum(presenter.cost, made.cost)

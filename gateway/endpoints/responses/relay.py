@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from urllib.parse import quote
 
-from gateway.core.errors import invalid_request, not_made_here
+from gateway.core.errors import OPENAI_ERRORS, GatewayError, invalid_request, not_made_here
 from gateway.core.made_ids import Place
 from gateway.core.types import OperationName, Route, Target, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
@@ -20,12 +20,14 @@ from gateway.endpoints.relays import RelayOperation
 from gateway.endpoints.responses.desk import Document
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.task_lookup import Reading
+from gateway.runtime.off_loop import off_loop
 from gateway.server.client import Client
 from gateway.server.dispatch import RouteHandler
 from gateway.server.request import Request
-from gateway.translate.responses_relay import RESPONSES, ResponseRead, ids_made
+from gateway.translate.responses_relay import RESPONSES, ResponseRead, failed_event, ids_made
 from gateway.wire.named_ids import NamedId
 from gateway.wire.relay_request import parse_document
+from gateway.wire.responses.errors import ResponsesErrors
 
 _RELAYED: frozenset[OperationName] = frozenset({"responses"})
 
@@ -45,8 +47,10 @@ class ResponsesRelay:
             return False
         return not previous or self._place(previous, key) is not None or route.operations <= _RELAYED
 
-    async def answer(self, request: Request, client: Client, document: Document, key: VirtualKey) -> None:
-        """Relay a request, and note where its answer is kept.
+    async def answer(
+        self, request: Request, client: Client, document: Document, key: VirtualKey, form: ResponsesErrors
+    ) -> None:
+        """Relay a request, and note where its answer is kept. ``form``: how the client is told of errors.
 
         Raises ClientError 404 for an id that is not this key's, or is kept in two places.
         """
@@ -55,7 +59,8 @@ class ResponsesRelay:
         asked = parse_document(RESPONSES, document.fields, document.size, snapshot.default_models, slow=document.slow)
         request.model = asked.model
         route = self._admission.route(asked.model, key, unlisted="responses", operations=_RELAYED)
-        route = self._pinned(route, document.ids, key)
+        named = await off_loop(document.named) if document.slow else document.named()
+        route = self._pinned(route, named, key)
         operation = RelayOperation(
             asked,
             services.tokenizer.count,
@@ -66,6 +71,7 @@ class ResponsesRelay:
             event_limit=snapshot.event_limit,
             tells_cost=False,
         )
+        form.failed = partial(_last_event, operation)
         again = is_sdk_retry(request)
         exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
         request.counted = True
@@ -144,6 +150,12 @@ _QUERY = re.compile(r"[A-Za-z0-9_.,=&%\[\]-]{0,1000}")
 
 _KEPT_FOR = 24 * 3600.0
 """Seconds for which an id is known."""
+
+
+def _last_event(operation: RelayOperation, error: GatewayError) -> bytes:
+    newest = operation.newest
+    failed = None if newest is None else failed_event(newest, error)
+    return OPENAI_ERRORS.last_event(error) if failed is None else failed
 
 
 def _with_key(target: Target, credential: str) -> Target:

@@ -23,6 +23,7 @@ from gateway.wire.field_checks import (
     one_of,
     wrong_value,
 )
+from gateway.wire.responses.answer import TOOL_OF_PICTURES
 from gateway.wire.responses.compaction import COMPACT
 from gateway.wire.responses.items import COMPACTION_TRIGGER, as_items, chat_messages, tools_in
 from gateway.wire.responses.tools import ChatTools, chat_choice
@@ -37,6 +38,7 @@ _CHECKED: Mapping[str, Check] = {
     "previous_response_id": a_string,
     "max_output_tokens": an_integer(1),
     "top_logprobs": an_integer(0, 20),
+    "max_tool_calls": an_integer(0),
     "parallel_tool_calls": a_boolean,
     "include": each(a_string),
     "metadata": an_object,
@@ -196,7 +198,7 @@ def _unsupported(param: str, instead: str) -> Exception:
 def _as_chat(body: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The request as a chat without messages and tools, and what has no effect."""
     chat = {name: value for name, value in body.items() if name not in _NOT_PASSED and value is not None}
-    ignored = [name for name in _WITHOUT_EFFECT if body.get(name)]
+    ignored = [name for name in _WITHOUT_EFFECT if body.get(name) and not _has_effect(name, body)]
     if body.get("stream") or body.get("background"):
         chat["stream"] = True
     if (most := body.get("max_output_tokens")) is not None:
@@ -220,6 +222,15 @@ def _chosen(body: Mapping[str, Any], tools: list[dict[str, Any]]) -> dict[str, A
         return {} if choice in (None, "auto", "none") else {"tool_choice": choice}
     chosen = {"tools": tools, "tool_choice": choice, "parallel_tool_calls": body.get("parallel_tool_calls")}
     return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _has_effect(name: str, body: Mapping[str, Any]) -> bool:
+    """Whether a field bounds the tool that this gateway carries out itself."""
+    tools = body.get("tools")
+    offered = isinstance(tools, list) and any(
+        isinstance(one, dict) and one.get("type") == TOOL_OF_PICTURES for one in tools
+    )
+    return name == "max_tool_calls" and offered
 
 
 def _shape(chat: dict[str, Any], body: Mapping[str, Any]) -> None:

@@ -492,3 +492,9 @@ class TestTheFreeRead:
         assert usable(pool, 0.2, "alice")
         said(pool, "key_invalid", 0.3, "alice")
         assert pool.settle("a", "invalid", REFUSED, 0.4) == "invalid"
+
+
+def test_the_keys_besides_some() -> None:
+    pool = pool_of("a", "b", "c")
+    assert pool.besides([key("b")]) == {"a", "c"}
+    assert pool.besides([key("a"), key("b"), key("c")]) == set()
