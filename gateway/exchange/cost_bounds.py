@@ -15,6 +15,8 @@ class CostBounds:
     ``dearest``: the target that the budgets were asked for last.
     """
 
+    __slots__ = ("_parts", "dearest", "exact", "held")
+
     def __init__(self, parts: Sequence[OperationPart], *, exact: bool) -> None:
         self._parts = parts
         self.exact = exact
