@@ -184,12 +184,12 @@ class Attempt:
                         result = await self._send(command)
                     elif type(command) is Relay:
                         await self._relay(command.stream)
-                    elif type(command) is not Offload:
+                    else:
                         result = await self._carry_out(command)
-                    if _goes_on_aside(command, result):
-                        with self._waits:
-                            command = await off_loop(carried_on, conversing, result)
-                        continue
+                        if _goes_on_aside(command, result):
+                            with self._waits:
+                                command = await off_loop(carried_on, conversing, result)
+                            continue
                 except (TransportError, Stalled, ResultUnavailable) as trouble:
                     command = conversing.throw(trouble)
                 else:
@@ -241,6 +241,8 @@ class Attempt:
             return await self._fetch(command)
         if type(command) is Charge:
             return self._caller.charge()
+        if type(command) is Offload:
+            return None
         with self._waits.wait(None):
             return await self._run_errand(command)
 

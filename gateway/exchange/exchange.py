@@ -227,8 +227,12 @@ class Exchange:
     async def _conclude(self) -> None:
         """Give the client the whole answer, or the end of its stream."""
         client, operation = self.client, self._operation
-        served = [one.conversation for one in self._subrequests if one.conversation is not None]
-        if not operation.stream and any(one.heavy for one in served):
+        served, heavy = [], False
+        for subrequest in self._subrequests:
+            if (conversation := subrequest.conversation) is not None:
+                served.append(conversation)
+                heavy = heavy or (conversation.heavy and not operation.stream)
+        if heavy:
             answer = await off_loop(operation.conclude, served, self.account.charge)
         else:
             answer = operation.conclude(served, self.account.charge)
@@ -324,12 +328,17 @@ class Exchange:
         timeouts = targets[0].upstream.timeouts
         if self._operation.stream and targets[0].cost_class is CostClass.TOKENS:
             return timeouts.stream_total
-        deadlines = [target.upstream.tasks.deadline for target in targets if target.operation in ASYNCHRONOUS]
-        return max([timeouts.total, *deadlines]) if deadlines else timeouts.total
+        seconds = timeouts.total
+        for target in targets:
+            if target.operation in ASYNCHRONOUS:
+                seconds = max(seconds, target.upstream.tasks.deadline)
+        return seconds
 
     def _headers(self) -> Headers:
-        conversations = [subrequest.conversation for subrequest in self._subrequests]
-        notes = [*self._operation.notes, *[one.note for one in conversations if one is not None]]
+        notes: Sequence[str | None] = self._operation.notes
+        for subrequest in self._subrequests:
+            if subrequest.conversation is not None:
+                notes = (*notes, subrequest.conversation.note)
         return (*self.account.headers(), *self._limit_headers(), *note_headers(notes))
 
     def _limit_headers(self) -> Headers:
