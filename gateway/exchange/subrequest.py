@@ -185,11 +185,9 @@ class Subrequest:
             deadline=around.deadline,
             sdk_retry=around.sdk_retry,
             randomness=around.services.randomness,
-            operations=self._part.supports,
-            stake=self._part.stake,
-            wishes=self._part.wishes,
+            work=self._part,
+            asker=around.key.name,
         )
-        failover_plan.asker = around.key.name
         while True:
             step = self._next(failover_plan)
             if isinstance(step, Stop):
