@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.core.pricing.same_model import folded_name, same_model, undated_name
+from gateway.core.pricing.same_model import LONGEST, folded_name, same_model, undated_name
 from gateway.core.types import CostClass, Price, Route, Target
 
 
@@ -42,7 +42,7 @@ class PriceList:
         """
         if not named or named == target.model or target.operation != "chat" or target.cost_class is CostClass.PAID:
             return target.price, True
-        listed, known = self._listed(target.upstream.name, target.model, named)
+        listed, known = self._listed(target.upstream.name, target.model, named[:LONGEST])
         return target.price if listed is None else listed, known
 
     def _look_up(self, upstream: str, asked: str, named: str) -> tuple[Price | None, bool]:
