@@ -364,7 +364,7 @@ class Exchange:
             # What follows refers back to this exchange: without it, reference counting frees all of it at once.
             for subrequest in self._subrequests:
                 subrequest.retire()
-            self._subrequests = ()
+            self._subrequests, self._stop = (), None
             self.client.release()
 
 
