@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.core.types import Target
-from gateway.exchange.subrequest import OperationPart
+from gateway.exchange.operation import OperationPart
 
 
 class CostBounds:

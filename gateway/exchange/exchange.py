@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.headers import Headers, note_headers
@@ -22,13 +21,14 @@ from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKe
 from gateway.exchange.accounting import Account
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
+from gateway.exchange.operation import Operation as Operation
+from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
-from gateway.exchange.subrequest import OperationPart, Subrequest
+from gateway.exchange.subrequest import Subrequest
 from gateway.runtime.off_loop import off_loop
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.translate.commands import Conversation
 from gateway.upstream.result_fetch import FetchAllowance
 
 READ_ON_SECONDS = 2.0
@@ -37,51 +37,6 @@ READ_ON_AT_ONCE = 200
 
 ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
-
-
-class Operation(Protocol):
-    """What the client asked, frozen."""
-
-    @property
-    def route(self) -> str:
-        """The route's path, as metrics and books name it."""
-        ...
-
-    @property
-    def stream(self) -> bool: ...
-
-    @property
-    def prepares(self) -> bool:
-        """Whether there is anything to ``prepare``."""
-        ...
-
-    async def prepare(self) -> None:
-        """What takes long and must be done before anything is bought, once the request has been let in.
-
-        Raises ClientError.
-        """
-        ...
-
-    @property
-    def parts(self) -> Sequence[OperationPart]:
-        """What is to be brought, a subrequest for each; at least one."""
-        ...
-
-    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
-        """The whole answer from those that succeeded, in order; of a stream its last bytes, None if none are due.
-
-        ``charge``: says what the key is charged for it, in US dollars; None if that is not known.
-        """
-        ...
-
-    def rough_input_tokens(self) -> int:
-        """A quick estimate, for the tokens-a-minute limit."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What the client is to be told in ``x-gateway-note``, beside what the conversations note; it may grow."""
-        ...
 
 
 class Exchange:

@@ -14,23 +14,20 @@ from typing import Protocol
 from gateway.core.errors import GatewayError, ResultUnavailable
 from gateway.core.outcomes.shown_words import in_the_clients_words
 from gateway.core.outcomes.table import client_error
-from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
 from gateway.core.types import (
     ASYNCHRONOUS,
-    NO_WISHES,
     CostClass,
-    Endpoint,
     Outcome,
     Phase,
     Route,
     Target,
     VirtualKey,
-    Wish,
 )
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.client import Client
+from gateway.exchange.operation import OperationPart as OperationPart
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.timers import Waits
 from gateway.runtime.off_loop import off_loop
@@ -51,41 +48,6 @@ class ClientGone(Exception):
 
 class DrainOver(Exception):
     """The gateway is shutting down and the drain time is over."""
-
-
-class OperationPart(Protocol):
-    """What one subrequest is to bring."""
-
-    @property
-    def supports(self) -> frozenset[str]:
-        """The kinds of target operation a conversation exists for."""
-        ...
-
-    def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        """A fresh conversation for one attempt.
-
-        ``without``: what it must not ask for of its own accord.
-        """
-        ...
-
-    def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        """Nano-dollars this work can cost at most if ``target`` serves it, None if its price is unknown.
-
-        ``exact``: whether input is to be counted, which takes long, or a quick guess will do.
-        """
-        ...
-
-    def cost_reason(self, target: Target) -> str:
-        """What its ``cost_bound`` at ``target`` is made of, in words for the client; may be empty."""
-        ...
-
-    def stake(self, target: Target) -> int | None:
-        """Nano-dollars this work costs at most on a paid target, None if that is not known."""
-        ...
-
-    def wishes(self, target: Target) -> OwnWishes:
-        """What a conversation with ``target`` asks for beyond the client's request."""
-        ...
 
 
 class ExchangeContext(Protocol):
