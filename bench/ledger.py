@@ -26,7 +26,7 @@ import uvloop
 
 from gateway.core.types import Usage
 from gateway.runtime.ports import SystemClock
-from gateway.stores.records import AttemptRecord, Intent, Settlement
+from gateway.stores.records import AttemptRecord, ExchangeRecord
 from gateway.stores.sqlite.inserts import insert_intents
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.schema import open_for_writing
@@ -38,12 +38,12 @@ def identity(number: int, random_ids: bool) -> str:
     return secrets.token_hex(16) if random_ids else f"{number:012x}{secrets.token_hex(10)}"
 
 
-def intent(identity: str) -> Intent:
-    return Intent(identity, time.time_ns(), "alice", "growth", "chat", "gpt-4o-mini", f"req_{identity}")
+def intent(identity: str) -> ExchangeRecord:
+    return ExchangeRecord(identity, time.time_ns(), "alice", "growth", "chat", "gpt-4o-mini", f"req_{identity}")
 
 
-def settlement(identity: str) -> Settlement:
-    return Settlement(
+def settlement(identity: str) -> ExchangeRecord:
+    return ExchangeRecord(
         identity,
         settled_ns=time.time_ns(),
         state="settled",

@@ -14,7 +14,7 @@ from gateway.runtime.ports import SystemClock
 from gateway.stores.base import Store
 from gateway.stores.engines import open_store
 from gateway.stores.key_records import KeySettings
-from gateway.stores.records import Intent
+from gateway.stores.records import ExchangeRecord
 
 AT_ONCE = 500
 """Keys or rows handed over together: they share a commit."""
@@ -58,5 +58,7 @@ def _keys(store: Store, numbers: range) -> Iterator[Awaitable[object]]:
 async def _row(store: Store, number: int, rows: int) -> None:
     id, at_ns = identity(number, False), time.time_ns() - (rows - number) * _HOUR_NS * 24 * 20 // rows
     key = f"key-{number % 1000}"
-    await store.ledger.reserve(Intent(id, at_ns, key, "growth", "/v1/chat/completions", "bench-now", f"req_{id}"))
+    await store.ledger.reserve(
+        ExchangeRecord(id, at_ns, key, "growth", "/v1/chat/completions", "bench-now", f"req_{id}")
+    )
     store.ledger.settle(settlement(id))

@@ -127,6 +127,13 @@ class ChatEndpoint:
         self._orders = ChatOrders(admission, image_orders)
 
     async def __call__(self, request: Request, client: Client) -> None:
+        exchange = await self._exchange(request, client)
+        request.counted = True
+        await exchange.run()
+        request.error = exchange.refusal
+
+    async def _exchange(self, request: Request, client: Client) -> Exchange:
+        """Read what the client asks, and make it an exchange. Raises the errors of the request."""
         admission = self._admission
         services = admission.services
         key = admission.authenticate(request)
@@ -139,10 +146,7 @@ class ChatEndpoint:
         tells_cost = services.snapshot.cost_in_answers
         operation, route = await self._orders.operation(asked, ids, key, tells_cost=tells_cost)
         again = is_sdk_retry(request)
-        exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
-        request.counted = True
-        await exchange.run()
-        request.error = exchange.refusal
+        return Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)
 
     def _parse(self, body: bytes, *, slow: bool = False) -> tuple[ChatRequest, list[NamedId]]:
         models = self._admission.services.snapshot.default_models

@@ -5,15 +5,14 @@ make images.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import get_args
+from dataclasses import dataclass, replace
 
 from gateway.core.headers import noted
 from gateway.core.outcomes.table import price_at_stake
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound, most_output
 from gateway.core.pricing.cost_reason import chat_cost_reason
 from gateway.core.routing.refused_wishes import OwnWishes
-from gateway.core.types import NO_WISHES, Endpoint, OperationName, Target, Wish
+from gateway.core.types import NO_WISHES, Endpoint, Target, Wish
 from gateway.exchange.subrequest import OperationPart
 from gateway.images.operation import ImageOperation
 from gateway.runtime.ports import Clock
@@ -32,7 +31,6 @@ from gateway.wire.request_shape import chat_shape
 from gateway.wire.tokens import count_input, rough_tokens, within
 
 _CHAT = frozenset({"chat"})
-_OPERATIONS: tuple[OperationName, ...] = get_args(OperationName)
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class ChatWork:
     supports: frozenset[str] = _CHAT
     _input_tokens: int | None = None
     _shape: bytes | None = None
-    _works: dict[tuple[int, bool], RequestedWork] = field(default_factory=dict)
+    _works: dict[tuple[int, bool], RequestedWork] | None = None
 
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
         request, note = self.as_sent_to(target)
@@ -122,6 +120,8 @@ class ChatWork:
             tools = "tools" in request.body and bool(request.body["tools"])
             inputs = most_of_words(request.size, self.context, tools=tools) if exact else self._roughly()
             return RequestedWork(inputs, most_output(request.max_output_tokens, self.max_output, request.n))
+        if self._works is None:
+            self._works = {}
         known = self._works.get((id(target), exact))
         if known is None:
             known = self._works[id(target), exact] = self._reckoned(target, exact=exact)
@@ -155,6 +155,8 @@ class ChatWork:
 class ChatOperation:
     """A chat client's request: by the kind of a target, the work that is asked of it."""
 
+    __slots__ = ("_images", "_pictured", "bare", "chat", "prepares", "route", "stream", "supports")
+
     def __init__(self, chat: ChatWork, route: str = CHAT_PATH) -> None:
         self.chat = chat
         self.route = route
@@ -162,15 +164,20 @@ class ChatOperation:
         self.supports = _CHAT
         self.prepares = self.bare = False
         self._images: ImageOperation | None = None
-        self._works: dict[OperationName, OperationPart] = dict.fromkeys(_OPERATIONS, chat)
+        self._pictured: OperationPart | None = None  # what the targets are asked for that only make images
 
     def offer_images(self, images: ImageOperation) -> None:
         """Let targets that only make images serve it as the same order for images."""
         self._images = images
         self.prepares = images.prepares
-        part = images.parts[0]
-        self._works = {kind: part if kind in part.supports - _CHAT else self.chat for kind in self._works}
-        self.supports = _CHAT | part.supports
+        self._pictured = images.parts[0]
+        self.supports = _CHAT | self._pictured.supports
+
+    def _work(self, target: Target) -> OperationPart:
+        pictured = self._pictured
+        if pictured is None or target.operation == "chat" or target.operation not in pictured.supports:
+            return self.chat
+        return pictured
 
     @property
     def event_limit(self) -> int:
@@ -193,23 +200,23 @@ class ChatOperation:
         return rough_tokens(self.chat.request.size)
 
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        work = self._works[target.operation]
+        work = self._work(target)
         conversation = work.converse_with(target, endpoint, without)
         if work is not self.chat:
             conversation.note = noted(conversation.note, self.chat.as_sent_to(target)[1])
         return conversation
 
     def wishes(self, target: Target) -> OwnWishes:
-        return self._works[target.operation].wishes(target)
+        return self._work(target).wishes(target)
 
     def stake(self, target: Target) -> int | None:
-        return self._works[target.operation].stake(target)
+        return self._work(target).stake(target)
 
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        return self._works[target.operation].cost_bound(target, exact=exact)
+        return self._work(target).cost_bound(target, exact=exact)
 
     def cost_reason(self, target: Target) -> str:
-        return self._works[target.operation].cost_reason(target)
+        return self._work(target).cost_reason(target)
 
     def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
         conversation = conversations[0]

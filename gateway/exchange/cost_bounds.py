@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.core.types import Target
-from gateway.exchange.subrequest import OperationPart
+from gateway.exchange.operation import OperationPart
 
 
 class CostBounds:
@@ -14,6 +14,8 @@ class CostBounds:
     ``exact``: whether a budget is for it, so that input is counted. ``held``: what is held for each subrequest.
     ``dearest``: the target that the budgets were asked for last.
     """
+
+    __slots__ = ("_parts", "dearest", "exact", "held")
 
     def __init__(self, parts: Sequence[OperationPart], *, exact: bool) -> None:
         self._parts = parts

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Protocol
 
 from gateway.core.errors import GatewayError, gateway_overloaded, internal_error, server_shutting_down
 from gateway.core.headers import Headers, note_headers
@@ -23,13 +21,15 @@ from gateway.core.types import ASYNCHRONOUS, CostClass, Route, Target, VirtualKe
 from gateway.exchange.accounting import Account
 from gateway.exchange.client import Client
 from gateway.exchange.cost_bounds import CostBounds
+from gateway.exchange.operation import Operation as Operation
+from gateway.exchange.operation import OperationPart
 from gateway.exchange.services import Services, Snapshot
 from gateway.exchange.subrequest import ClientGone as ClientGone
 from gateway.exchange.subrequest import DrainOver as DrainOver
-from gateway.exchange.subrequest import ExchangeContext, OperationPart, Subrequest
+from gateway.exchange.subrequest import Subrequest
 from gateway.runtime.off_loop import off_loop
 from gateway.server.request import STATUS_CLIENT_GONE
-from gateway.translate.commands import Conversation
+from gateway.upstream.result_fetch import FetchAllowance
 
 READ_ON_SECONDS = 2.0
 READ_ON_AT_ONCE = 200
@@ -39,61 +39,19 @@ ERROR_TIMEOUT = 5.0
 """Seconds a client has to take its error; one that does not read is cut off."""
 
 
-class Operation(Protocol):
-    """What the client asked, frozen."""
-
-    @property
-    def route(self) -> str:
-        """The route's path, as metrics and books name it."""
-        ...
-
-    @property
-    def stream(self) -> bool: ...
-
-    @property
-    def bare(self) -> bool: ...  # whether the answer is a sound or a text, around which nothing may stand
-
-    @property
-    def prepares(self) -> bool:
-        """Whether there is anything to ``prepare``."""
-        ...
-
-    async def prepare(self) -> None:
-        """What takes long and must be done before anything is bought, once the request has been let in.
-
-        Raises ClientError.
-        """
-        ...
-
-    @property
-    def parts(self) -> Sequence[OperationPart]:
-        """What is to be brought, a subrequest for each; at least one."""
-        ...
-
-    def conclude(self, conversations: Sequence[Conversation], charge: Callable[[], str | None]) -> bytes | None:
-        """The whole answer from those that succeeded, in order; of a stream its last bytes, None if none are due.
-
-        ``charge``: says what the key is charged for it, in US dollars; None if that is not known.
-        """
-        ...
-
-    def rough_input_tokens(self) -> int:
-        """A quick estimate, for the tokens-a-minute limit."""
-        ...
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """What the client is to be told in ``x-gateway-note``, beside what the conversations note; it may grow."""
-        ...
-
-
 class Exchange:
-    """One request's life. Make one, ``await run()``, forget it.
+    """One request's life. Make one, ``await run()``, forget it. Its subrequests share it (subrequest.py).
 
     ``sdk_retry``: whether the client's SDK says that it sends this request again.
     ``asked``: the model as the client named it.
     ``on_response``: called if the client is answered before the work is over.
     """
+
+    __slots__ = (
+        *("_admission", "_asked", "_bounds", "_on_response", "_operation", "_parts", "_read_on_timer", "_responded"),
+        *("_stop", "_subrequests", "account", "client", "deadline", "fetching", "key", "route", "sdk_retry"),
+        *("services", "snapshot"),
+    )
 
     def __init__(
         self,
@@ -107,21 +65,20 @@ class Exchange:
         asked: str = "",
         on_response: Callable[[], None] | None = None,
     ) -> None:
-        self._services = services
-        self._snapshot: Snapshot = services.snapshot
+        self.services = services
+        self.snapshot: Snapshot = services.snapshot
+        self.route = route
+        self.key = key
+        self.client = client
+        self.account = Account(services, operation, route, key, client.request_id)
+        self.deadline = 0.0  # from when it has been let in
+        self.sdk_retry = sdk_retry
+        self.fetching: FetchAllowance | None = None
         self._operation = operation
-        self._stream = operation.stream
-        self._route = route
-        self._key = key
-        self._client = client
-        self._sdk_retry = sdk_retry
         self._asked = asked
-        self._loop = client.loop
         self._admission: Lease | None = None
         self._read_on_timer: asyncio.TimerHandle | None = None
-        self._account = Account(services, operation, route, key, client.request_id)
-        self._subrequests: list[Subrequest] = []
-        self._brought: list[Subrequest] = []
+        self._subrequests: Sequence[Subrequest] = ()
         self._stop: Exception | None = None
         self._parts: Sequence[OperationPart] = ()
         self._bounds: CostBounds  # from ``_reserve`` on
@@ -130,44 +87,60 @@ class Exchange:
 
     async def run(self) -> None:
         """Serve the client. What goes wrong is delivered to it, not raised; only our own mistakes are raised."""
-        services = self._services
-        services.metrics.enter(self._operation.route)
+        self.services.metrics.enter(self._operation.route)
         try:
-            try:
-                self._admit()
-                services.gate.enter(self)
-                self._client.watch(self._client_left)
-                if self._operation.prepares:
-                    await self._operation.prepare()
-                    if self._client.gone:
-                        self._account.settle(STATUS_CLIENT_GONE)
-                        return
-                await self._reserve()
-            except GatewayError as error:
-                self._account.settle(error.status, error)
-                await self._client.error(error, self._headers())
+            if not await self._let_in():
                 return
-            await self._serve()
+            subrequests = self._set_out()
+            try:
+                error = await (subrequests[0].run() if len(subrequests) == 1 else self._side_by_side())
+            except ClientGone:
+                self.account.settle(STATUS_CLIENT_GONE)
+                return
+            except DrainOver:
+                error = server_shutting_down(again=not self.account.sent)
+            if error is None:
+                await self._conclude()
+            else:
+                await self._fail(error)
         finally:
             self._end()
+
+    async def _let_in(self) -> bool:
+        """Whether it may be served; if not, the client has been told."""
+        try:
+            self._admit()
+            self.services.gate.enter(self)
+            self.client.watch(self._client_left)
+            if self._operation.prepares:
+                await self._operation.prepare()
+                if self.client.gone:
+                    self.account.settle(STATUS_CLIENT_GONE)
+                    return False
+            await self._reserve()
+        except GatewayError as error:
+            self.account.settle(error.status, error)
+            await self.client.error(error, self._headers())
+            return False
+        return True
 
     @property
     def refusal(self) -> GatewayError | None:
         """What it was refused with, if nothing was attempted: the line of that is left to the caller."""
-        return self._account.refusal
+        return self.account.refusal
 
     def shut_down(self) -> None:
         """The drain time is over: stop what runs."""
         self._interrupt(DrainOver())
 
     def _admit(self) -> None:
-        gate = self._services.gate
+        gate = self.services.gate
         if gate.draining:
             raise server_shutting_down()
         if gate.full:
             raise gateway_overloaded()
-        tokens = self._operation.rough_input_tokens() if self._key.tpm is not None else 0
-        answer = self._services.limits.admit(self._key, tokens, self._loop.time())
+        tokens = self._operation.rough_input_tokens() if self.key.tpm is not None else 0
+        answer = self.services.limits.admit(self.key, tokens, self.client.loop.time())
         if isinstance(answer, LimitRefusal):
             raise answer.error()
         self._admission = answer
@@ -176,14 +149,14 @@ class Exchange:
         """Reserve on the budgets, in one step, and commit the intent row: from here on the books know of this request,
         even if the process is killed.
         """
-        services, account, key = self._services, self._account, self._key
+        services, account, key = self.services, self.account, self.key
         at_ns = services.clock.wall_ns()
         self._parts = self._operation.parts
-        exact = services.budgets.limited(key, self._route.named, at_ns, self._asked)
+        exact = services.budgets.limited(key, self.route.named, at_ns, self._asked)
         bounds = self._bounds = CostBounds(self._parts, exact=exact)
-        most = bounds.served_by(self._route.targets[0]) if self._route.targets else 0
+        most = bounds.served_by(self.route.targets[0]) if self.route.targets else 0
         account.reservation = services.budgets.reserve(
-            account.record.id, key, self._route.named, most, at_ns, self._asked, route=self._route, why=bounds.why
+            account.record.id, key, self.route.named, most, at_ns, self._asked, route=self.route, why=bounds.why
         )
         account.bounds, account.unpriced = (bounds.held, most is None) if exact else (None, False)
         account.reserved = True  # even if the await is cut off: the row may have been committed
@@ -196,130 +169,106 @@ class Exchange:
         finally:
             services.metrics.ledger_wait("intent", services.clock.monotonic() - began)
 
-    async def _serve(self) -> None:
-        client, bare = self._client, self._operation.bare
+    def _set_out(self) -> Sequence[Subrequest]:
+        """What is to be brought, a subrequest for each part of it."""
+        client = self.client
+        bare = self._operation.bare
         client.hold(
-            stream=self._stream,
-            heartbeat=self._snapshot.nonstream_heartbeat,
-            headers=self._headers_of_bare if bare else self._headers,
+            stream=self._operation.stream,
+            heartbeat=self.snapshot.nonstream_heartbeat,
+            headers=self._headers,
             bare=bare,
             label=self._label if bare else None,
         )
-        error: GatewayError | None
-        try:
-            error = await self._walk()
-        except ClientGone:
-            self._account.settle(STATUS_CLIENT_GONE)
-            return
-        except DrainOver:
-            error = server_shutting_down(again=not self._account.sent)
-        if error is not None:
-            reservation = self._account.reservation
-            error = self._services.budgets.final_error(
-                error, reservation, self._key, self._route.named, self._bounds.why
-            )
-            cost = self._account.settle(error.status, error)
-            if not self._responded:
-                await self._tell_error(error, _cost_header(cost))
-            return
-        served = [conversation for subrequest in self._brought if (conversation := subrequest.conversation) is not None]
-        conclude = partial(self._operation.conclude, served, self._account.charge)
-        heavy = not self._stream and any(one.heavy for one in served)
-        answer = await off_loop(conclude) if heavy else conclude()
-        cost = self._account.settle(STATUS_CLIENT_GONE if client.gone else 200)
+        self.deadline = client.loop.time() + self._patience()
+        self._subrequests = [Subrequest(self, part, number) for number, part in enumerate(self._parts)]
+        if self._stop is not None:
+            self._interrupt(self._stop)
+        return self._subrequests
+
+    async def _conclude(self) -> None:
+        """Give the client the whole answer, or the end of its stream."""
+        client, operation = self.client, self._operation
+        served, heavy = [], False
+        for subrequest in self._subrequests:
+            if (conversation := subrequest.conversation) is not None:
+                served.append(conversation)
+                heavy = heavy or (conversation.heavy and not operation.stream)
+        if heavy:
+            answer = await off_loop(operation.conclude, served, self.account.charge)
+        else:
+            answer = operation.conclude(served, self.account.charge)
+        cost = self.account.settle(STATUS_CLIENT_GONE if client.gone else 200)
         if self._responded:
             return
-        if answer is not None and self._stream:
+        if answer is not None and operation.stream:
             await client.emit(answer, meaningful=True)
             answer = None
         await client.complete(answer, _cost_header(cost))
 
-    async def _tell_error(self, error: GatewayError, headers: Headers) -> None:
+    async def _fail(self, error: GatewayError) -> None:
+        """Tell the client of the error, unless it has been answered."""
+        reservation = self.account.reservation
+        error = self.services.budgets.final_error(error, reservation, self.key, self.route.named, self._bounds.why)
+        cost = self.account.settle(error.status, error)
+        if self._responded:
+            return
         try:
             async with asyncio.timeout(ERROR_TIMEOUT):
-                await self._client.fail(error, headers)
+                await self.client.fail(error, _cost_header(cost))
         except TimeoutError:
-            self._client.abort()
+            self.client.abort()
 
-    async def _walk(self) -> GatewayError | None:
-        """Walk all subrequests. None if any brought something; those that brought nothing are then forgotten."""
-        context = ExchangeContext(
-            services=self._services,
-            snapshot=self._snapshot,
-            route=self._route,
-            key=self._key,
-            client=self._client,
-            account=self._account,
-            deadline=self._loop.time() + self._patience(),
-            sdk_retry=self._sdk_retry,
-            respond=self._respond,
-            loop=self._loop,
-            may_cost=self._may_cost,
-        )
-        self._subrequests = [Subrequest(context, part, number) for number, part in enumerate(self._parts)]
-        if self._stop is not None:
-            self._interrupt(self._stop)
-        if len(self._subrequests) == 1:
-            error = await self._subrequests[0].run()
-            if error is None:
-                self._brought = self._subrequests
-            return error
-        tasks = self._services.tasks
-        running = [tasks.spawn(subrequest.ended(), "subrequest") for subrequest in self._subrequests]
+    async def _side_by_side(self) -> GatewayError | None:
+        """Walk several subrequests. None if any brought something; those that brought nothing are then forgotten."""
+        subrequests, tasks = self._subrequests, self.services.tasks
+        running = [tasks.spawn(subrequest.ended(), "subrequest") for subrequest in subrequests]
         try:
             await asyncio.wait(running)  # all of them: what one buys is not lost by another's mistake
         finally:
             for one in running:
                 one.cancel()
             await asyncio.gather(*running, return_exceptions=True)  # each keeps its books in order first
-        return self._together([_result(one) for one in running])
+        results = [_result(one) for one in running]
+        brought = [subrequest for subrequest, result in zip(subrequests, results, strict=True) if result is None]
+        if not brought:
+            return _together(results)
+        for subrequest in subrequests:
+            if subrequest not in brought:
+                subrequest.retire()
+        self._subrequests = brought
+        return None
 
-    def _may_cost(self, subrequest: int, target: Target) -> bool:
+    def may_cost(self, subrequest: int, target: Target) -> bool:
         """Reserve what a dearer target than the first may cost; False if the budgets have not so much left."""
-        reservation = self._account.reservation
-        if target is self._route.targets[0] or reservation is None:
+        reservation = self.account.reservation
+        if target is self.route.targets[0] or reservation is None:
             return True
         bounds, most = self._bounds.raised(subrequest, target)
-        if not self._services.budgets.top_up(reservation, most, self._services.clock.wall_ns()):
+        if not self.services.budgets.top_up(reservation, most, self.services.clock.wall_ns()):
             self._bounds.dearest = target
             return False
         self._bounds.held[:] = bounds  # the account has them, too
         return True
 
-    def _together(self, results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
-        """What several subrequests came to: what any of them brought is an answer."""
-        self._brought = [
-            subrequest for subrequest, result in zip(self._subrequests, results, strict=True) if result is None
-        ]
-        if self._brought:
-            return None
-        for result in results:
-            if isinstance(result, (ClientGone, DrainOver)):
-                raise result
-        errors = [result for result in results if isinstance(result, GatewayError)]
-        # What may have been bought must not be bought again because another subrequest failed harmlessly.
-        doubts = (error for error in errors if error.code == "upstream_outcome_unknown")
-        final = (error for error in errors if not error.should_retry)
-        return next(doubts, None) or next(final, errors[0])
-
-    async def _respond(self, status: int, body: bytes) -> None:
+    async def respond(self, status: int, body: bytes) -> None:
         """Answer the client now, while the work goes on: from here on the request is over for all but the books."""
         self._responded = True
-        await self._client.complete(body, status=status)
+        await self.client.complete(body, status=status)
         self._release_admission()
         if self._on_response is not None:
             self._on_response()
 
     def _client_left(self) -> None:
         """The connection broke. What was bought runs on; what is billed by usage is ended, soon or at once."""
-        gate = self._services.gate
+        gate = self.services.gate
         if any(subrequest.bought for subrequest in self._subrequests):
             for subrequest in (one for one in self._subrequests if not one.bought):
                 subrequest.interrupt(ClientGone())
             return
         if any(subrequest.committed for subrequest in self._subrequests) and gate.reading_on < READ_ON_AT_ONCE:
             gate.reading_on += 1
-            self._read_on_timer = self._loop.call_later(READ_ON_SECONDS, self._give_up)
+            self._read_on_timer = self.client.loop.call_later(READ_ON_SECONDS, self._give_up)
         else:
             self._give_up()
 
@@ -334,20 +283,27 @@ class Exchange:
 
     def _patience(self) -> float:
         """Seconds for all attempts together; the first target's upstream sets them, a task among them its own."""
-        targets = self._route.targets
+        targets = self.route.targets
         if not targets:
             return 0.0
         timeouts = targets[0].upstream.timeouts
-        if self._stream and targets[0].cost_class is CostClass.TOKENS:
+        if self._operation.stream and targets[0].cost_class is CostClass.TOKENS:
             return timeouts.stream_total
-        deadlines = [target.upstream.tasks.deadline for target in targets if target.operation in ASYNCHRONOUS]
-        return max([timeouts.total, *deadlines]) if deadlines else timeouts.total
+        seconds = timeouts.total
+        for target in targets:
+            if target.operation in ASYNCHRONOUS:
+                seconds = max(seconds, target.upstream.tasks.deadline)
+        return seconds
 
     def _headers(self) -> Headers:
-        conversations = [subrequest.conversation for subrequest in self._brought or self._subrequests]
-        notes = [*self._operation.notes, *[one.note for one in conversations if one is not None]]
-        limits = self._services.limits.headers(self._key, self._loop.time())
-        return (*self._account.headers(), *limits, *note_headers(notes))
+        notes: Sequence[str | None] = self._operation.notes
+        own: Headers = ()
+        for subrequest in self._subrequests:
+            if (conversation := subrequest.conversation) is not None:
+                notes = (*notes, conversation.note)
+                own = conversation.headers if self._operation.bare else own
+        limits = self.services.limits.headers(self.key, self.client.loop.time())
+        return (*self.account.headers(), *limits, *note_headers(notes), *own)
 
     def _headers_of_bare(self) -> Headers:
         talk = self._subrequests[0].conversation
@@ -360,13 +316,13 @@ class Exchange:
     def _release_admission(self) -> None:
         admission, self._admission = self._admission, None
         if admission is not None:
-            self._services.limits.release(admission, self._account.tokens_used(), self._loop.time())
+            self.services.limits.release(admission, self.account.tokens_used(), self.client.loop.time())
 
     def _end(self) -> None:
         """Give everything back. Runs exactly once; what a mistake of ours left unsettled is settled here."""
-        services = self._services
+        services = self.services
         try:
-            self._account.settle(500)
+            self.account.settle(500)
         finally:
             if self._read_on_timer is not None:
                 self._read_on_timer.cancel()
@@ -377,12 +333,24 @@ class Exchange:
             # What follows refers back to this exchange: without it, reference counting frees all of it at once.
             for subrequest in self._subrequests:
                 subrequest.retire()
-            self._subrequests, self._brought = [], []
-            self._client.release()
+            self._subrequests, self._stop = (), None
+            self.client.release()
 
 
 def _cost_header(cost: bytes | None) -> Headers:
     return () if cost is None else ((b"x-gateway-cost-usd", cost),)
+
+
+def _together(results: Sequence[GatewayError | ClientGone | DrainOver | None]) -> GatewayError | None:
+    """What several subrequests came to of which none brought anything. Raises ClientGone, DrainOver."""
+    for result in results:
+        if isinstance(result, (ClientGone, DrainOver)):
+            raise result
+    errors = [result for result in results if isinstance(result, GatewayError)]
+    # What may have been bought must not be bought again because another subrequest failed harmlessly.
+    doubts = (error for error in errors if error.code == "upstream_outcome_unknown")
+    final = (error for error in errors if not error.should_retry)
+    return next(doubts, None) or next(final, errors[0])
 
 
 def _result(

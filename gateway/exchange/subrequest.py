@@ -7,33 +7,29 @@ side by side under one reservation and one settlement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from gateway.core.errors import GatewayError, ResultUnavailable
 from gateway.core.outcomes.shown_words import in_the_clients_words
 from gateway.core.outcomes.table import client_error
-from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.routing.route_table import AttemptPlan, FailoverPlan, Stop, Wait
 from gateway.core.types import (
     ASYNCHRONOUS,
-    NO_WISHES,
     CostClass,
-    Endpoint,
     Outcome,
     Phase,
     Route,
     Target,
     VirtualKey,
-    Wish,
 )
 from gateway.exchange.accounting import OUR_MISTAKE, Account
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.client import Client
+from gateway.exchange.operation import OperationPart as OperationPart
 from gateway.exchange.services import Services, Snapshot
-from gateway.runtime.interruption import Interrupter
+from gateway.exchange.timers import Waits
 from gateway.runtime.off_loop import off_loop
 from gateway.translate.commands import Conversation
 from gateway.upstream.result_fetch import FetchAllowance
@@ -54,49 +50,10 @@ class DrainOver(Exception):
     """The gateway is shutting down and the drain time is over."""
 
 
-class OperationPart(Protocol):
-    """What one subrequest is to bring."""
+class ExchangeContext(Protocol):
+    """What the subrequests of one exchange share: the exchange.
 
-    @property
-    def supports(self) -> frozenset[str]:
-        """The kinds of target operation a conversation exists for."""
-        ...
-
-    def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        """A fresh conversation for one attempt.
-
-        ``without``: what it must not ask for of its own accord.
-        """
-        ...
-
-    def cost_bound(self, target: Target, *, exact: bool) -> int | None:
-        """Nano-dollars this work can cost at most if ``target`` serves it, None if its price is unknown.
-
-        ``exact``: whether input is to be counted, which takes long, or a quick guess will do.
-        """
-        ...
-
-    def cost_reason(self, target: Target) -> str:
-        """What its ``cost_bound`` at ``target`` is made of, in words for the client; may be empty."""
-        ...
-
-    def stake(self, target: Target) -> int | None:
-        """Nano-dollars this work costs at most on a paid target, None if that is not known."""
-        ...
-
-    def wishes(self, target: Target) -> OwnWishes:
-        """What a conversation with ``target`` asks for beyond the client's request."""
-        ...
-
-
-@dataclass(slots=True)
-class ExchangeContext:
-    """What the subrequests of one exchange share.
-
-    ``deadline``: the time of ``loop``. ``respond``: answers the client whole.
-
-    ``may_cost``: whether the budgets let a subrequest, by its number, be served by a target; what that may cost is
-    reserved.
+    ``deadline``: the time of the client's loop.
     ``fetching``: what fetches of images for this answer may still take; None before the first.
     """
 
@@ -108,10 +65,17 @@ class ExchangeContext:
     account: Account
     deadline: float
     sdk_retry: bool
-    respond: Callable[[int, bytes], Awaitable[None]]
-    loop: asyncio.AbstractEventLoop
-    may_cost: Callable[[int, Target], bool]
-    fetching: FetchAllowance | None = None
+    fetching: FetchAllowance | None
+
+    def may_cost(self, subrequest: int, target: Target) -> bool:
+        """Whether the budgets let a subrequest, by its number, be served by ``target``; what that may cost is
+        reserved.
+        """
+        ...
+
+    async def respond(self, status: int, body: bytes) -> None:
+        """Answer the client now, whole; the work goes on without it."""
+        ...
 
 
 class Subrequest:
@@ -121,12 +85,30 @@ class Subrequest:
     served. ``committed``: it has sent the client something meaningful, so that no other attempt may follow.
     """
 
-    def __init__(self, context: ExchangeContext, part: OperationPart, number: int = 0) -> None:
-        self._context = context
+    __slots__ = (
+        "_exchange",
+        "_failover_plan",
+        "_failovers",
+        "_in_line",
+        "_loop",
+        "_number",
+        "_part",
+        "_plan",
+        "_read_on_left",
+        "_responded",
+        "_waits",
+        "_wakeup",
+        "_waking",
+        "committed",
+        "conversation",
+    )
+
+    def __init__(self, exchange: ExchangeContext, part: OperationPart, number: int = 0) -> None:
+        self._exchange = exchange
         self._part = part
         self._number = number
-        self._loop = context.loop
-        self._interrupter = Interrupter(context.loop)
+        self._loop = exchange.client.loop
+        self._waits = Waits(self._loop, exchange.services.clock)
         self._plan: AttemptPlan | None = None
         self._failover_plan: FailoverPlan | None = None
         self._failovers = 0
@@ -145,50 +127,50 @@ class Subrequest:
 
     def interrupt(self, reason: Exception) -> None:
         """Stop soon; ``run`` raises ``reason`` once the books are in order."""
-        self._interrupter.interrupt(reason)
+        self._waits.interrupt(reason)
 
     def retire(self) -> None:
         """Let go of what refers back, so that reference counting frees all at once."""
-        self._interrupter.retire()
+        self._waits.retire()
         if self._plan is None:
-            del self._context
+            del self._exchange
 
     async def run(self) -> GatewayError | None:
         """Attempt until one succeeds (None) or nothing is left to try (what the client is told).
 
         Raises ClientGone, DrainOver.
         """
-        around = self._context
+        around = self._exchange
         failover_plan = self._failover_plan = FailoverPlan(
             around.route,
             states=around.snapshot.states,
             deadline=around.deadline,
             sdk_retry=around.sdk_retry,
             randomness=around.services.randomness,
-            operations=self._part.supports,
-            stake=self._part.stake,
-            wishes=self._part.wishes,
+            work=self._part,
+            asker=around.key.name,
         )
-        failover_plan.asker = around.key.name
         while True:
-            if around.client.gone:
-                raise ClientGone  # before a key is taken, or anything is bought, in vain
-            step = failover_plan.next(self._loop.time())
+            step = self._next(failover_plan)
             if isinstance(step, Stop):
                 return step.error
             if isinstance(step, Wait):
-                await self._interrupter.wait(asyncio.sleep(step.seconds))
+                with self._waits:
+                    await asyncio.sleep(step.seconds)
                 continue
-            if not around.may_cost(self._number, step.target):
-                failover_plan.report(step, Outcome("budget_denied", Phase.UNSENT), self._loop.time())
-                continue
-            outcome = await self._attempt(failover_plan, step)
+            attempt, outcome = self._begin(step), OUR_MISTAKE
+            try:
+                in_turn = step.target.operation in ASYNCHRONOUS
+                outcome = await (self._run_in_turn(attempt, step) if in_turn else attempt.run())
+            except (ClientGone, DrainOver) as stop:
+                outcome = self._stopped(stop, attempt)
+            finally:
+                outcome = self._end(attempt, step, outcome)
+            if outcome.phase >= Phase.UNKNOWN and attempt.conversation.counts_slowly:
+                await off_loop(attempt.conversation.estimate)
             if outcome.ok or self._responded:
                 return None  # a client that has its answer is told nothing more, and nothing is bought for it again
-            if outcome.slug.startswith("client_") or around.client.gone:
-                raise ClientGone
-            if outcome.slug == "drain_cut":
-                raise DrainOver
+            self._raise_stop(outcome)
             if self._may_have_a_task(outcome):
                 return client_error(outcome, CostClass.PAID, model=around.route.named)
 
@@ -199,43 +181,41 @@ class Subrequest:
         except (ClientGone, DrainOver) as end:
             return end
 
-    async def _attempt(self, failover_plan: FailoverPlan, plan: AttemptPlan) -> Outcome:
-        around = self._context
+    def _next(self, failover_plan: FailoverPlan) -> AttemptPlan | Wait | Stop:
+        """What the failover plan says, as far as the budgets have room for it."""
+        around = self._exchange
+        while True:
+            if around.client.gone:
+                raise ClientGone  # before a key is taken, or anything is bought, in vain
+            step = failover_plan.next(self._loop.time())
+            if not isinstance(step, AttemptPlan) or around.may_cost(self._number, step.target):
+                return step
+            failover_plan.report(step, Outcome("budget_denied", Phase.UNSENT), self._loop.time())
+
+    def _begin(self, plan: AttemptPlan) -> Attempt:
+        around = self._exchange
         self._plan = plan
-        self.conversation = self._part.converse_with(plan.target, plan.endpoint, plan.without)
-        self.conversation.asked_with = plan.credential.name
-        attempt = Attempt(
-            plan,
-            self.conversation,
-            around.services,
-            sink=self,
-            interrupter=self._interrupter,
-            deadline=around.deadline,
-            errands=self,
-        )
-        around.account.begin(plan, self.conversation, attempt, self._number)
-        outcome = OUR_MISTAKE
+        self.conversation = conversation = self._part.converse_with(plan.target, plan.endpoint, plan.without)
+        conversation.asked_with = plan.credential.name
+        attempt = Attempt(plan, conversation, around.services, caller=self, waits=self._waits, deadline=around.deadline)
+        around.account.begin(plan, conversation, attempt, self._number)
+        return attempt
+
+    def _end(self, attempt: Attempt, plan: AttemptPlan, outcome: Outcome) -> Outcome:
+        """An attempt is over. Returns how it ended, as the client is told."""
+        failover_plan = self._failover_plan
+        assert failover_plan is not None
+        self._plan = None
+        if self._waking is not None:
+            self._stop_waking()
+        if not outcome.ok:
+            outcome = self._in_context(outcome, plan.target)
         try:
-            in_turn = plan.target.operation in ASYNCHRONOUS
-            outcome = await (self._run_in_turn(attempt, plan) if in_turn else attempt.run())
-        except ClientGone:
-            outcome = self._left_by_client(attempt)
-        except DrainOver:
-            outcome = Outcome("drain_cut", Phase.FORWARDED if self.committed else attempt.phase)
+            failover_plan.report(plan, outcome, self._loop.time())
         finally:
-            self._plan = None
-            if self._waking is not None:
-                self._stop_waking()
-            if not outcome.ok:
-                outcome = self._in_context(outcome, plan.target)
-            try:
-                failover_plan.report(plan, outcome, self._loop.time())
-            finally:
-                news = failover_plan.failovers[self._failovers :]
-                self._failovers += len(news)
-                around.account.end(attempt, outcome, news)
-        if outcome.phase >= Phase.UNKNOWN and self.conversation.counts_slowly:
-            await off_loop(self.conversation.estimate)
+            news = failover_plan.failovers[self._failovers :]
+            self._failovers += len(news)
+            self._exchange.account.end(attempt, outcome, news)
         return outcome
 
     async def _run_in_turn(self, attempt: Attempt, plan: AttemptPlan) -> Outcome:
@@ -244,19 +224,20 @@ class Subrequest:
         A task's own deadline begins with its turn. Nothing is bought for a client that left before it came.
         """
         upstream = plan.target.upstream
-        entered = self._context.services.task_limiter.slot(upstream, plan.credential, self._context.key.name)
+        entered = self._exchange.services.task_limiter.slot(upstream, plan.credential, self._exchange.key.name)
         self._in_line = True
         try:
-            async with asyncio.timeout_at(self._context.deadline):
-                await self._interrupter.wait(entered.__aenter__())
+            async with asyncio.timeout_at(self._exchange.deadline):
+                with self._waits:
+                    await entered.__aenter__()
         except TimeoutError:
             return Outcome("deadline", Phase.UNSENT, detail="other tasks of the account left no room in time")
         finally:
             self._in_line = False
         try:
-            if self._context.client.gone:
+            if self._exchange.client.gone:
                 raise ClientGone
-            attempt.timers.deadline = self._loop.time() + upstream.tasks.deadline
+            self._waits.deadline = self._loop.time() + upstream.tasks.deadline
             return await attempt.run()
         finally:
             await entered.__aexit__(None, None, None)
@@ -269,27 +250,36 @@ class Subrequest:
     def _in_context(self, outcome: Outcome, target: Target) -> Outcome:
         """The driver does not know what the client has seen, and by which name it asked; the subrequest does."""
         if outcome.message is not None:
-            words = in_the_clients_words(outcome.message, target.model, self._context.route.named)
+            words = in_the_clients_words(outcome.message, target.model, self._exchange.route.named)
             outcome = replace(outcome, message=words)
         if self.committed and outcome.phase is not Phase.FORWARDED:
             slug = "stream_too_long" if outcome.slug == "deadline" else outcome.slug
             return replace(outcome, slug=slug, phase=Phase.FORWARDED)
         return outcome
 
-    def _left_by_client(self, attempt: Attempt) -> Outcome:
+    def _stopped(self, stop: ClientGone | DrainOver, attempt: Attempt) -> Outcome:
+        """How an attempt ended that was interrupted."""
+        if isinstance(stop, DrainOver):
+            return Outcome("drain_cut", Phase.FORWARDED if self.committed else attempt.phase)
         if self.committed:
-            stalled = self._context.client.stalled
+            stalled = self._exchange.client.stalled
             return Outcome("client_stalled" if stalled else "client_gone_stream", Phase.FORWARDED)
         return Outcome("client_gone_wait" if attempt.sent else "client_gone_early", attempt.phase)
 
-    # The driver's sink: what the conversation has for the client
+    def _raise_stop(self, outcome: Outcome) -> None:
+        if outcome.slug.startswith("client_") or self._exchange.client.gone:
+            raise ClientGone
+        if outcome.slug == "drain_cut":
+            raise DrainOver
+
+    # What the attempt passes on to the client
 
     @property
     def started(self) -> bool:
-        return self._context.client.started
+        return self._exchange.client.started
 
     async def emit(self, data: bytes, meaningful: bool) -> None:
-        around = self._context
+        around = self._exchange
         if around.client.gone:
             self._read_on_left -= len(data)
             if self._read_on_left < 0 and not self.bought:
@@ -303,13 +293,13 @@ class Subrequest:
 
     def emit_now(self, data: bytes) -> bool:
         """The short way: content has gone out before and the client takes it."""
-        around = self._context
+        around = self._exchange
         return self.committed and not around.client.gone and around.client.write_now(data)
 
-    # The driver's errands
+    # What the conversation asks for besides
 
     async def fetch(self, url: str) -> bytes:
-        around = self._context
+        around = self._exchange
         services = around.services
         if around.fetching is None:
             around.fetching = services.images.allowance()
@@ -320,7 +310,7 @@ class Subrequest:
             raise
 
     async def keep(self, data: bytes) -> str:
-        around = self._context
+        around = self._exchange
         services = around.services
         try:
             return await services.images.keep(data, around.client.host, around.key.name)
@@ -331,23 +321,23 @@ class Subrequest:
     async def record(self, task_id: str) -> None:
         assert self._plan is not None
         try:
-            await self._context.account.record_task(self._plan, task_id)
+            await self._exchange.account.record_task(self._plan, task_id)
         except GatewayError as trouble:
             # It is bought: to give up now would lose the image as well. The log keeps what the ledger could not.
-            self._context.services.log.error("task_not_recorded", task_id=task_id, problem=trouble.message)
+            self._exchange.services.log.error("task_not_recorded", task_id=task_id, problem=trouble.message)
 
     async def respond(self, status: int, body: bytes) -> None:
         self._responded = True
-        await self._context.respond(status, body)
+        await self._exchange.respond(status, body)
 
     def charge(self) -> str | None:
-        return self._context.account.charge_of(self._number)
+        return self._exchange.account.charge_of(self._number)
 
     async def rest(self, seconds: float, wakeup: str | None) -> None:
         if wakeup is None:
             await asyncio.sleep(seconds)
             return
-        wakeups = self._context.services.wakeups
+        wakeups = self._exchange.services.wakeups
         if wakeup != self._wakeup:  # from the first rest on: what comes earlier comes again
             self._stop_waking()
             self._wakeup = wakeup

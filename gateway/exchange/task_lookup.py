@@ -13,7 +13,7 @@ from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import CostClass, Credential, Endpoint, Outcome, Target, Upstream
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.services import Services
-from gateway.runtime.interruption import Interrupter
+from gateway.exchange.timers import Waits
 from gateway.stores.records import TaskRecord
 from gateway.translate.commands import Conversation
 from gateway.translate.context import AttemptContext
@@ -72,10 +72,9 @@ class Reading:
             AttemptPlan(target, endpoint, credential, False, self.attempts, 0, False, ticket),
             question(context),
             services,
-            sink=answer,
-            interrupter=Interrupter(),
+            caller=answer,
+            waits=Waits(asyncio.get_running_loop(), services.clock),
             deadline=deadline,
-            errands=answer,
         )
         return await attempt.run()
 

@@ -7,70 +7,78 @@ from callbacks: a stall, a client that left, a shutdown.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
 
 
 class Interrupter:
-    """The interruptible waits of one task, which awaits through ``wait``. Any code on the same loop may ``interrupt``
-    it.
+    """The interruptible waits of one task: what it awaits ``with`` this. Any code on the same loop may ``interrupt``
+    them.
 
-    ``loop``: None for the one that runs. (To ask which that is costs a system call.)
+        with interrupter:
+            await anything
+
+    A ``with`` raises the reason of an interruption, whether that comes while it waits or came before; each reason is
+    raised once. ``loop``: the one that all of it runs in.
     """
 
-    __slots__ = ("_cancelled", "_owner", "_reason", "_task", "loop")
+    __slots__ = ("_cancelled", "_reason", "_task", "_waiting", "loop")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self.loop = asyncio.get_running_loop() if loop is None else loop
-        self._owner: asyncio.Task[Any] | None = None
-        self._task: asyncio.Task[Any] | None = None  # the owner, while it waits
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._task: asyncio.Task[Any] | None = None
+        self._waiting = False
         self._reason: Exception | None = None
         self._cancelled = False
 
     def interrupt(self, reason: Exception) -> None:
-        """Make the present or the next ``wait`` raise ``reason``. A reason that is pending already is kept."""
+        """Make the present or the next wait raise ``reason``. A reason that is pending already is kept."""
         if self._reason is not None:
             return
         self._reason = reason
-        if self._task is not None:
+        if self._waiting:
+            assert self._task is not None
             self._cancelled = True
             self._task.cancel()
 
-    async def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work``, or raise the reason of an interruption instead. Each reason is raised once."""
+    def __enter__(self) -> None:
         if self._reason is not None:
-            work.close()
-            raise self._take()
-        task = self._owner
-        if task is None:
-            task = self._owner = asyncio.current_task(self.loop)
-            assert task is not None
-        self._task = task
-        try:
-            return await work
-        except asyncio.CancelledError:
-            if not self._cancelled:
-                raise
-            self._cancelled = False
-            if task.uncancel() > 0:
-                raise  # the task was cancelled from outside as well, which comes first
+            self.raise_pending()
+        if self._task is None:
+            self._task = asyncio.current_task(self.loop)
+        self._waiting = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._waiting = False
+        if self._cancelled:
+            self._turn_into_reason(error)
+
+    def _turn_into_reason(self, error: BaseException | None) -> None:
+        """A wait has ended that was cancelled for a reason."""
+        self._cancelled = False
+        assert self._task is not None
+        others = self._task.uncancel()
+        # If the work ended nevertheless, the next wait raises the reason. If the task was cancelled from outside as
+        # well, that comes first.
+        if isinstance(error, asyncio.CancelledError) and others == 0:
+            self.raise_pending()
+
+    def raise_pending(self) -> None:
+        """Raise the reason of an interruption that came and was not raised yet, if there is one."""
+        if self._reason is not None:
             raise self._take() from None
-        finally:
-            self._task = None
-            if self._cancelled:  # the work ended nevertheless; the next wait raises the reason
-                self._cancelled = False
-                task.uncancel()
 
-    def retire(self) -> None:
-        """Let go of the task, which is about to end, so that no reference cycle is left for the garbage collector."""
-        self._owner = None
-
-    def _take(self) -> Exception:
+    def _take(self) -> Exception:  # so that no frame of the raised reason refers to it
         reason, self._reason = self._reason, None
         assert reason is not None
         return reason
+
+    def retire(self) -> None:
+        """Let go of the task, which is about to end, so that no reference cycle is left for the garbage collector."""
+        self._task = None
 
 
 def _ignore() -> None:

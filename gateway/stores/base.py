@@ -28,11 +28,10 @@ from gateway.stores.records import (
     Balance,
     BalancePeriod,
     Correction,
+    ExchangeRecord,
     Held,
-    Intent,
     KnownAlerts,
     Pruned,
-    Settlement,
     StoredAlert,
     TaskRecord,
     UnknownExchange,
@@ -50,11 +49,11 @@ class Ledger(Protocol):
         """Rows handed over and not yet committed."""
         ...
 
-    async def reserve(self, intent: Intent) -> None:
+    async def reserve(self, intent: ExchangeRecord) -> None:
         """Return once the intent is committed. Raise errors.ledger_unavailable() if it cannot be."""
         ...
 
-    def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: ExchangeRecord) -> None:
         """Hand over a settlement; never blocks, never raises, committed with the next batch."""
         ...
 

@@ -15,10 +15,6 @@ from gateway.core.types import Budget, Confidence
 from gateway.core.types import CostReason as CostReason
 from gateway.core.types import State as State
 
-Intent = ExchangeRecord
-Settlement = ExchangeRecord
-"""A request's record by what the books read of it: what stands before an upstream is called, and how it ended."""
-
 HOUR_NS = 3600 * 1_000_000_000
 
 

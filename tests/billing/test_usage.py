@@ -23,7 +23,7 @@ from gateway.cli.tables import usage_csv, usage_table
 from gateway.cli.unpriced_advice import unpriced_advice
 from gateway.core.defaults import USAGE_FIELDS
 from gateway.runtime.ports import SystemClock
-from gateway.stores.records import Intent, State
+from gateway.stores.records import ExchangeRecord, State
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.store import SQLiteUsage
 from tests.stores.makers import settlement
@@ -269,7 +269,7 @@ async def books(tmp_path: Path) -> Path:
     for name, moment in moments.items():
         key = "alice" if name.startswith("a") else "bob"
         team = "growth" if key == "alice" else None
-        await ledger.reserve(Intent(name, moment, key, team, "/v1/chat/completions", "gpt-4o", f"req-{name}"))
+        await ledger.reserve(ExchangeRecord(name, moment, key, team, "/v1/chat/completions", "gpt-4o", f"req-{name}"))
         figures = {"input_tokens": 10, "cached_input_tokens": 4, "output_tokens": 5, "images": 0}
         money: dict[str, Any] = {"charged": 100_000_000, "upstream_cost": 0, "confidence": "measured"}
         place = {"upstream": "piapi", "endpoint": "https://api.piapi.ai", "credential": "first"}
@@ -346,7 +346,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def _write(path: Path) -> None:
     ledger = await SQLiteLedger.open(path, clock=SystemClock())
     for one in REQUESTS:
-        await ledger.reserve(Intent(one.id, one.at_ns, one.key, one.team, "chat", one.model, one.id))
+        await ledger.reserve(ExchangeRecord(one.id, one.at_ns, one.key, one.team, "chat", one.model, one.id))
         free = one.state == "released"
         ledger.settle(
             settlement(
@@ -356,7 +356,7 @@ async def _write(path: Path) -> None:
                 confidence="measured", status=200,
             )
         )  # fmt: skip
-    await ledger.reserve(Intent("open", at(2026, 10, 25), "alice", None, "chat", "gpt-4o", "open"))
+    await ledger.reserve(ExchangeRecord("open", at(2026, 10, 25), "alice", None, "chat", "gpt-4o", "open"))
     await ledger.close()
 
 

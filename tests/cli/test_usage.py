@@ -16,7 +16,7 @@ from gateway.billing.usage import DOUBTS, FIGURES
 from gateway.cli import admin_client
 from gateway.runtime.ports import SystemClock
 from gateway.sandbox import Sandbox
-from gateway.stores.records import Intent, Settlement, State
+from gateway.stores.records import ExchangeRecord, State
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.lock import StoreLock
 from tests.process.running import ask, chat, commands, files, new_client, rows, settings, write
@@ -49,12 +49,12 @@ async def old_books(folder: Path) -> None:
     states: list[State] = ["settled", "settled", "released", "unknown", "settled"]
     for number, state in enumerate(states):
         at_ns = now_ns - (100 * DAY if number < 4 else 0)
-        await ledger.reserve(Intent(f"x{number}", at_ns, "alice", "growth", "chat", "gpt-4o", f"x{number}"))
+        await ledger.reserve(ExchangeRecord(f"x{number}", at_ns, "alice", "growth", "chat", "gpt-4o", f"x{number}"))
         ledger.settle(_settled(f"x{number}", at_ns, state))
     await ledger.close()
 
 
-def _settled(id: str, at_ns: int, state: State) -> Settlement:
+def _settled(id: str, at_ns: int, state: State) -> ExchangeRecord:
     return settlement(
         id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential="first", attempts=(),
         input_tokens=1, cached_input_tokens=0, output_tokens=1, images=0, charged=DEV if state == "settled" else 0,
@@ -108,7 +108,7 @@ class TestReconciling:
         config = settings(sandbox, folder, admin=NOWHERE)
         write(folder, config)
         ledger = await SQLiteLedger.open(folder / "gateway.db", clock=SystemClock())
-        await ledger.reserve(Intent("open", SystemClock().wall_ns(), "alice", None, "chat", "gpt-4o", "open"))
+        await ledger.reserve(ExchangeRecord("open", SystemClock().wall_ns(), "alice", None, "chat", "gpt-4o", "open"))
         await ledger.close()
         told = await command("usage", "--reconcile")
         cut_short = "usage: requests that the end of an earlier process cut short, their outcome unknown: 1\n"
@@ -195,7 +195,7 @@ async def _around_midnight(folder: Path) -> None:
     ledger = await SQLiteLedger.open(folder / "gateway.db", clock=SystemClock())
     for number, moment in enumerate(("05T18:29:59", "05T18:30", "05T23:59:59", "06T00:00")):
         at_ns = int(datetime.fromisoformat(f"2024-03-{moment}+00:00").timestamp()) * 10**9
-        await ledger.reserve(Intent(f"x{number}", at_ns, "alice", None, "chat", "gpt-4o", f"x{number}"))
+        await ledger.reserve(ExchangeRecord(f"x{number}", at_ns, "alice", None, "chat", "gpt-4o", f"x{number}"))
         ledger.settle(_settled(f"x{number}", at_ns, "settled"))
     await ledger.close()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.core.outcomes.table import RULES
+from gateway.core.outcomes.table import RULES, price_at_stake
+from gateway.core.routing.refused_wishes import OwnWishes
 from gateway.core.types import Credential, Dialect, Endpoint, OperationName, Outcome, Phase, Price, Target, Upstream
 
 CHEAP = Price(image=20_000_000, no_image=660_000)
@@ -22,6 +23,20 @@ class Chance:
 
     def random(self) -> float:
         return self.value
+
+
+class Work:
+    """What a failover plan is for: that one ``operation``, and at every target these wishes."""
+
+    def __init__(self, operation: OperationName, wishes: OwnWishes | None = None) -> None:
+        self.supports = frozenset({operation})
+        self._wishes = wishes or OwnWishes()
+
+    def stake(self, target: Target) -> int | None:
+        return price_at_stake(target)
+
+    def wishes(self, target: Target) -> OwnWishes:
+        return self._wishes
 
 
 def endpoint(host: str) -> Endpoint:

@@ -36,7 +36,7 @@ async def connect(rig: Rig) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]
 def received(rig: Rig) -> int:
     """Bytes of the answer that the latest running attempt has taken from its upstream; -1 before it was sent."""
     running = [exchange for exchange in rig.gateway.services.gate if isinstance(exchange, Exchange)]
-    drivers = [one.driver for exchange in running for one in exchange._account.record.attempts if one.driver]
+    drivers = [one.driver for exchange in running for one in exchange.account.record.attempts if one.driver]
     return drivers[-1].bytes_in if drivers and drivers[-1].sent else -1
 
 

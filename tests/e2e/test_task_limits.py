@@ -42,7 +42,7 @@ async def queued(rig: Rig, count: int) -> None:
 
 def client_gone(rig: Rig) -> list[bool]:
     """Of each request in flight, whether its client has left."""
-    return [one._client.gone for one in rig.gateway.services.gate if isinstance(one, Exchange)]
+    return [one.client.gone for one in rig.gateway.services.gate if isinstance(one, Exchange)]
 
 
 async def came(orders: Iterable[asyncio.Task[ImagesResponse]]) -> int:

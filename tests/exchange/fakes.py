@@ -13,7 +13,7 @@ from gateway.core.headers import Headers
 from gateway.core.pricing.budget_errors import Exceeded
 from gateway.core.pricing.budgets import Crossing
 from gateway.server.client import Client as RealClient
-from gateway.stores.base import Held, Intent, Settlement, TaskRecord
+from gateway.stores.base import Held, TaskRecord
 from gateway.telemetry.redaction import Redactor
 from gateway.telemetry.request_line import request_fields
 from tests.exchange.scripted import now
@@ -87,19 +87,19 @@ class Books:
     takes: float = 0.0
     trouble: GatewayError | None = None
     task_trouble: GatewayError | None = None
-    intents: list[Intent] = field(default_factory=list)
-    settlements: list[Settlement] = field(default_factory=list)
+    intents: list[ExchangeRecord] = field(default_factory=list)
+    settlements: list[ExchangeRecord] = field(default_factory=list)
     tasks: list[TaskRecord] = field(default_factory=list)
     charged: Mapping[tuple[str, str | None, str], int] = field(default_factory=dict)
     holds: list[Held] = field(default_factory=list)
 
-    async def reserve(self, intent: Intent) -> None:
+    async def reserve(self, intent: ExchangeRecord) -> None:
         await asyncio.sleep(self.takes)
         if self.trouble is not None:
             raise self.trouble
         self.intents.append(intent)
 
-    def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: ExchangeRecord) -> None:
         self.settlements.append(settlement)
 
     async def record_task(self, record: TaskRecord) -> None:
@@ -118,7 +118,7 @@ class Books:
         return self.holds
 
     @property
-    def row(self) -> Settlement:
+    def row(self) -> ExchangeRecord:
         """The only settlement there is."""
         [settlement] = self.settlements
         return settlement

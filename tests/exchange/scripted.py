@@ -14,7 +14,7 @@ from gateway.core.routing.health import Ticket
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import Credential, Endpoint, Outcome, Phase, Price, Target, Timeouts, Upstream, Usage
 from gateway.exchange.attempt import Attempt
-from gateway.runtime.interruption import Interrupter
+from gateway.exchange.timers import Waits
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Emit, Send, Stalled
 from gateway.wire.answer_head import Head
 from tests.virtual_time import VirtualTime
@@ -162,6 +162,21 @@ class Errands:
         await asyncio.sleep(seconds)
 
 
+class Caller(Errands):
+    """Takes what is for the client, and runs errands, both as given."""
+
+    def __init__(self, sink: Any, errands: Errands) -> None:
+        super().__init__(errands.fetched, errands.seconds, errands.done)
+        self._sink = sink
+        self.emit = sink.emit
+        self.emit_now = sink.emit_now
+
+    @property
+    def started(self) -> bool:
+        started: bool = self._sink.started
+        return started
+
+
 Script = Callable[["Talk"], Conversing]
 
 
@@ -242,6 +257,10 @@ class Parts:
     clock: Clock = field(default_factory=Clock)
 
 
+def waits() -> Waits:
+    return Waits(asyncio.get_running_loop(), Clock())
+
+
 def attempt(
     script: Script,
     *responses: Response | TransportError,
@@ -260,10 +279,9 @@ def attempt(
         AttemptPlan(target, endpoint, credential, True, 1, 0, False, Ticket(endpoint, "gpt-4o", 0.0)),
         others.get("talk") or Talk(script),
         Parts(others.get("pool") or Pool(list(responses))),
-        sink=others.get("sink") or Sink(),
-        interrupter=others.get("interrupter") or Interrupter(),
+        caller=Caller(others.get("sink") or Sink(), others.get("errands") or Errands()),
+        waits=others.get("waits") or waits(),
         deadline=deadline,
-        errands=others.get("errands") or Errands(),
     )
 
 

@@ -11,7 +11,6 @@ import pytest
 from gateway.core.errors import TransportError
 from gateway.core.types import Outcome, Phase
 from gateway.exchange.attempt import LINGER, Attempt
-from gateway.runtime.interruption import Interrupter
 from gateway.translate.commands import RECEIVE, Awaiting, Conversing, Send, Sleep
 from gateway.wire.answer_head import Head
 from tests.exchange.scripted import (
@@ -27,6 +26,7 @@ from tests.exchange.scripted import (
     ends,
     now,
     play,
+    waits,
 )
 
 
@@ -50,12 +50,12 @@ class TestWhatIsLeftBehind:
     @pytest.mark.parametrize("how", ["failure", "crash", "leaving"])
     def test_any_other_end_closes_the_connection_at_once(self, how: str) -> None:
         async def story() -> None:
-            interrupter = Interrupter()
+            waiting = waits()
 
             def script(talk: Talk) -> Conversing:
                 yield SEND
                 if how == "leaving":
-                    asyncio.get_running_loop().call_later(3, interrupter.interrupt, Leaving())
+                    asyncio.get_running_loop().call_later(3, waiting.interrupt, Leaving())
                 yield from talk.hear(Awaiting.CONTENT)
                 if how == "crash":
                     raise ZeroDivisionError
@@ -63,7 +63,7 @@ class TestWhatIsLeftBehind:
 
             talk = Talk(script)
             response = Response([(1 if how != "leaving" else 20, b"word")])
-            running = attempt(script, response, talk=talk, interrupter=interrupter)
+            running = attempt(script, response, talk=talk, waits=waiting)
             if how == "failure":
                 assert not (await running.run()).ok
             else:
@@ -79,8 +79,8 @@ class TestWhatIsLeftBehind:
         """Nor keep it: a minute's worth of attempts would be waiting to be forgotten."""
 
         async def story() -> None:
-            interrupter = Interrupter()
-            running = attempt(emitting, Response([(1, b"word")], end=1), interrupter=interrupter)
+            waiting = waits()
+            running = attempt(emitting, Response([(1, b"word")], end=1), waits=waiting)
             await running.run()
             trace = weakref.ref(running)
             gc.disable()
@@ -89,7 +89,8 @@ class TestWhatIsLeftBehind:
                 assert trace() is None
             finally:
                 gc.enable()
-            await interrupter.wait(asyncio.sleep(10_000))
+            with waiting:
+                await asyncio.sleep(10_000)
 
         play(story)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
 from gateway.core.types import Outcome, Phase, VirtualKey
-from gateway.exchange.exchange import READ_ON_AT_ONCE, READ_ON_SECONDS
+from gateway.exchange.attempt import Attempt
+from gateway.exchange.exchange import READ_ON_AT_ONCE, READ_ON_SECONDS, Exchange
+from gateway.exchange.subrequest import Subrequest
 from gateway.translate.commands import Conversing, Record, Respond, Sleep
 from tests.exchange.scripted import (
     NEVER,
@@ -94,6 +97,29 @@ class TestTheClientLeaves:
             assert stage.services.gate.reading_on == READ_ON_AT_ONCE
 
         play(story)
+
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_it_leaves_nothing_for_the_collector(self, stream: bool) -> None:
+        """Clients leave by the thousand; what was raised to stop a request must not keep it."""
+
+        async def story() -> None:
+            stage = Stage(Response([(1, b"one"), (100, b"two")], end=101))
+            serving = stage.start(order(emitting if stream else folding, stream=stream))
+            await asyncio.sleep(3)
+            stage.client.leave()
+            await serving
+
+        def alive() -> set[int]:
+            return {id(one) for one in gc.get_objects() if isinstance(one, (Exchange, Subrequest, Attempt))}
+
+        gc.collect()
+        gc.disable()
+        try:
+            before = alive()
+            play(story)
+            assert alive() <= before
+        finally:
+            gc.enable()
 
     def test_what_is_paid_by_the_piece_runs_to_its_end(self) -> None:
         async def story() -> None:

@@ -27,7 +27,7 @@ from gateway.sandbox import Sandbox
 from gateway.stores.records import (
     AttemptRecord,
     BookedPrice,
-    Intent,
+    ExchangeRecord,
     PriceUse,
     TaskRecord,
     UnknownExchange,
@@ -133,7 +133,9 @@ class World:
         """
         ledger, at_ns, pieces = self.shared.ledger, changes.pop("at_ns", NOW), changes.pop("pieces", 1)
         route = "/v1/images/generations"
-        await ledger.reserve(Intent(id, at_ns, "alice", "growth", route, "flux-dev", id, 2 * DEV, pieces=pieces))
+        await ledger.reserve(
+            ExchangeRecord(id, at_ns, "alice", "growth", route, "flux-dev", id, 2 * DEV, pieces=pieces)
+        )
         for task in tasks:
             await ledger.record_task(TaskRecord(task, "piapi", key, id, "alice", "flux-dev", at_ns))
         plain: dict[str, Any] = {

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from gateway.core.errors import TransportError
 from gateway.core.types import Phase
 from gateway.exchange.attempt import DeadlinePassed
-from gateway.runtime.interruption import Interrupter
 from gateway.translate.commands import Stalled
-from tests.exchange.scripted import NEVER, Response, attempt, ends, now, play
+from tests.exchange.scripted import NEVER, Response, attempt, ends, now, play, waits
 from tests.translate import transcript
 from tests.translate.chat import ASKING, PIECES, STREAM, STREAM_HEAD, USAGE, chunk, conversation, delta
 
@@ -154,8 +153,8 @@ class TestWhatEndsARelay:
 
     def test_an_interruption(self) -> None:
         async def story() -> None:
-            interrupter = Interrupter()
-            asyncio.get_running_loop().call_at(5.5, interrupter.interrupt, DeadlinePassed())
+            waiting = waits()
+            asyncio.get_running_loop().call_at(5.5, waiting.interrupt, DeadlinePassed())
             pieces = [(float(second), PIECES["hello"]) for second in range(1, 200)]
             client = Client([])
             running = attempt(
@@ -163,7 +162,7 @@ class TestWhatEndsARelay:
                 Response(pieces, headers=STREAM_HEAD.headers),
                 talk=conversation(**STREAM),
                 sink=client,
-                interrupter=interrupter,
+                waits=waiting,
             )
             assert (await running.run()).slug == "deadline"
             assert now() == 5.5

@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from gateway.core.errors import GatewayError
-from gateway.core.types import Phase, Target
+from gateway.core.types import Phase, Route, Target, VirtualKey
 from gateway.exchange.accounting import Account
-from gateway.exchange.subrequest import ExchangeContext, Subrequest
+from gateway.exchange.services import Services, Snapshot
+from gateway.exchange.subrequest import Subrequest
+from gateway.upstream.result_fetch import FetchAllowance
+from tests.exchange.fakes import Client
 from tests.exchange.scripted import NEVER, Script
 from tests.exchange.stage import Part, Stage, order
+
+
+@dataclass
+class Around:
+    """What a subrequest knows of its exchange."""
+
+    services: Services
+    snapshot: Snapshot
+    route: Route
+    key: VirtualKey
+    client: Client
+    account: Account
+    deadline: float
+    allowed: Callable[[int, Target], bool]
+    sdk_retry: bool = False
+    fetching: FetchAllowance | None = None
+    responded: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def may_cost(self, subrequest: int, target: Target) -> bool:
+        return self.allowed(subrequest, target)
+
+    async def respond(self, status: int, body: bytes) -> None:
+        self.responded.append((status, body))
 
 
 class Walk:
@@ -33,23 +60,18 @@ class Walk:
         self.account = Account(services, cast("Any", order(script)), stage.route, stage.key, "req-1")
         self.account.reserved = True
         stage.client.hold(stream=stream, heartbeat=0, headers=lambda: ())
-        context = ExchangeContext(
-            services=services,
-            snapshot=services.snapshot,
-            route=stage.route,
-            key=stage.key,
-            client=stage.client,
-            account=self.account,
-            deadline=deadline,
-            sdk_retry=False,
-            respond=self._respond,
-            loop=asyncio.get_running_loop(),
-            may_cost=may_cost,
+        around = Around(
+            services,
+            services.snapshot,
+            stage.route,
+            stage.key,
+            stage.client,
+            self.account,
+            deadline,
+            allowed=may_cost,
+            responded=self.responded,
         )
-        self.subrequest = Subrequest(context, self.part)
-
-    async def _respond(self, status: int, body: bytes) -> None:
-        self.responded.append((status, body))
+        self.subrequest = Subrequest(around, self.part)
 
     async def runs(self) -> GatewayError | None:
         """To its end."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import uvloop
 
 from gateway.runtime.interruption import Interrupter, Watchdog
 
+T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
@@ -42,6 +42,18 @@ async def turns(count: int = 3) -> None:
         await asyncio.sleep(0)
 
 
+def interrupter_of_this_loop() -> Interrupter:
+    return Interrupter(asyncio.get_running_loop())
+
+
+async def interruptible(interrupter: Interrupter, work: Coroutine[Any, Any, T]) -> T:
+    try:
+        with interrupter:
+            return await work
+    finally:
+        work.close()
+
+
 async def for_ever() -> None:
     await asyncio.get_running_loop().create_future()
 
@@ -56,16 +68,16 @@ class TestInterrupter:
             async def failing() -> None:
                 raise ValueError("its own")
 
-            interrupter = Interrupter()
-            assert await interrupter.wait(work()) == "result"
+            interrupter = interrupter_of_this_loop()
+            assert await interruptible(interrupter, work()) == "result"
             with pytest.raises(ValueError, match="its own"):
-                await interrupter.wait(failing())
+                await interruptible(interrupter, failing())
 
         run(story())
 
     def test_what_is_awaited_stops_and_the_reason_is_raised_once(self, run: Run) -> None:
         async def story() -> None:
-            interrupter, ended = Interrupter(), asyncio.Event()
+            interrupter, ended = interrupter_of_this_loop(), asyncio.Event()
 
             async def work() -> None:
                 try:
@@ -75,13 +87,13 @@ class TestInterrupter:
 
             asyncio.get_running_loop().call_soon(interrupter.interrupt, Stall("nothing came"))
             with pytest.raises(Stall, match="nothing came") as caught:
-                await interrupter.wait(work())
+                await interruptible(interrupter, work())
             assert ended.is_set()
             assert caught.value.__suppress_context__  # a log must not tell of a cancellation that nobody asked for
             task = asyncio.current_task()
             assert task is not None
             assert task.cancelling() == 0
-            await interrupter.wait(asyncio.sleep(0))  # the next wait is free again
+            await interruptible(interrupter, asyncio.sleep(0))  # the next wait is free again
             async with asyncio.timeout(5):  # counts cancellations, so it would notice one left over
                 await asyncio.sleep(0)
 
@@ -89,18 +101,16 @@ class TestInterrupter:
 
     def test_one_that_comes_between_waits_stops_the_next_before_it_begins(self, run: Run) -> None:
         async def story() -> None:
-            interrupter, begun = Interrupter(), []
+            interrupter, begun = interrupter_of_this_loop(), []
 
             async def work() -> None:
                 begun.append(True)
 
             interrupter.interrupt(Stall())
-            coroutine = work()
-            with pytest.raises(Stall):
-                await interrupter.wait(coroutine)
+            with pytest.raises(Stall), interrupter:
+                await work()
             assert begun == []
-            assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
-            await interrupter.wait(work())
+            await interruptible(interrupter, work())
             assert begun == [True]
 
         run(story())
@@ -108,7 +118,7 @@ class TestInterrupter:
     @pytest.mark.parametrize("waiting", [True, False])
     def test_the_first_of_two_reasons_stands(self, run: Run, waiting: bool) -> None:
         async def story() -> None:
-            interrupter = Interrupter()
+            interrupter = interrupter_of_this_loop()
 
             def twice() -> None:
                 interrupter.interrupt(Leaving())
@@ -119,29 +129,29 @@ class TestInterrupter:
             else:
                 twice()
             with pytest.raises(Leaving):
-                await interrupter.wait(for_ever())
-            assert await interrupter.wait(asyncio.sleep(0, "no second reason is pending")) is not None
+                await interruptible(interrupter, for_ever())
+            assert await interruptible(interrupter, asyncio.sleep(0, "no second reason is pending")) is not None
 
         run(story())
 
     def test_interruptions_can_follow_one_another(self, run: Run) -> None:
         async def story() -> None:
-            interrupter = Interrupter()
+            interrupter = interrupter_of_this_loop()
             for reason in (Stall, Leaving, Stall):
                 asyncio.get_running_loop().call_soon(interrupter.interrupt, reason())
                 with pytest.raises(reason):
-                    await interrupter.wait(for_ever())
+                    await interruptible(interrupter, for_ever())
 
         run(story())
 
     @pytest.mark.parametrize("interrupted", [True, False])
     def test_a_cancellation_from_outside_wins(self, run: Run, interrupted: bool) -> None:
         async def story() -> None:
-            interrupter, stopped = Interrupter(), []
+            interrupter, stopped = interrupter_of_this_loop(), []
 
             async def owner() -> None:
                 try:
-                    await interrupter.wait(for_ever())
+                    await interruptible(interrupter, for_ever())
                 except Stall:
                     stopped.append(True)
 
@@ -160,7 +170,7 @@ class TestInterrupter:
         """The reason is raised at once, and no stray cancellation hits what the task does next."""
 
         async def story() -> None:
-            interrupter = Interrupter()
+            interrupter = interrupter_of_this_loop()
             done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
             async def work() -> str:
@@ -172,23 +182,23 @@ class TestInterrupter:
 
             asyncio.get_running_loop().call_soon(both)
             with pytest.raises(Stall):
-                await interrupter.wait(work())
+                await interruptible(interrupter, work())
             await turns()
             task = asyncio.current_task()
             assert task is not None
             assert task.cancelling() == 0
-            assert await interrupter.wait(asyncio.sleep(0, "on we go")) == "on we go"
+            assert await interruptible(interrupter, asyncio.sleep(0, "on we go")) == "on we go"
 
         run(story())
 
     def test_one_that_comes_just_after_a_wait_is_for_the_next(self, run: Run) -> None:
         async def story() -> None:
-            interrupter = Interrupter()
-            assert await interrupter.wait(asyncio.sleep(0, "kept")) == "kept"
+            interrupter = interrupter_of_this_loop()
+            assert await interruptible(interrupter, asyncio.sleep(0, "kept")) == "kept"
             interrupter.interrupt(Stall())
             await turns()  # waits of the task's own are not touched
             with pytest.raises(Stall):
-                await interrupter.wait(for_ever())
+                await interruptible(interrupter, for_ever())
 
         run(story())
 
@@ -196,7 +206,7 @@ class TestInterrupter:
         """The reason waits for the next wait, and the count of cancellations is right again."""
 
         async def story() -> None:
-            interrupter = Interrupter()
+            interrupter = interrupter_of_this_loop()
 
             async def stubborn() -> str:
                 try:
@@ -206,12 +216,12 @@ class TestInterrupter:
                 return ""
 
             asyncio.get_running_loop().call_soon(interrupter.interrupt, Stall())
-            assert await interrupter.wait(stubborn()) == "finished all the same"
+            assert await interruptible(interrupter, stubborn()) == "finished all the same"
             with pytest.raises(Stall):
-                await interrupter.wait(for_ever())
+                await interruptible(interrupter, for_ever())
             asyncio.get_running_loop().call_soon(interrupter.interrupt, Leaving())
             with pytest.raises(Leaving):
-                await interrupter.wait(for_ever())
+                await interruptible(interrupter, for_ever())
 
         run(story())
 
@@ -220,11 +230,11 @@ class TestInterrupter:
         async def story() -> None:
             class Owner:
                 def __init__(self) -> None:
-                    self.interrupter = Interrupter()
+                    self.interrupter = interrupter_of_this_loop()
 
                 async def live(self) -> None:
                     try:
-                        await self.interrupter.wait(asyncio.sleep(0.001))
+                        await interruptible(self.interrupter, asyncio.sleep(0.001))
                     except Stall:
                         pass
                     finally:
@@ -385,12 +395,12 @@ class TestWatchdog:
 
     def test_it_interrupts_the_wait_it_watches(self, run: Run) -> None:
         async def story() -> None:
-            loop, interrupter = asyncio.get_running_loop(), Interrupter()
+            loop, interrupter = asyncio.get_running_loop(), interrupter_of_this_loop()
             watchdog = Watchdog(loop, lambda: interrupter.interrupt(Stall()))
             for _ in range(3):
                 watchdog.watch(loop.time() + 0.005)
                 with pytest.raises(Stall):
-                    await interrupter.wait(for_ever())
+                    await interruptible(interrupter, for_ever())
             watchdog.stop()
 
         run(story())

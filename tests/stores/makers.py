@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.stores.base import Ledger
-from gateway.stores.records import AttemptRecord, Intent, Settlement, TaskRecord
+from gateway.stores.records import AttemptRecord, ExchangeRecord, TaskRecord
 from gateway.stores.settled_fields import settled_record
 
 EXPENSIVE = AttemptRecord("piapi", "https://api.piapi.ai", "first", "ok", 4, cost=30)
@@ -24,12 +24,14 @@ class StoppedClock:
         return 1_700_000_000_000_000_000
 
 
-def intent(identity: str, **changes: Any) -> Intent:
-    plain = Intent(identity, StoppedClock().wall_ns(), "alice", "growth", "chat", "gpt-4o", f"req-{identity}", 100)
+def intent(identity: str, **changes: Any) -> ExchangeRecord:
+    plain = ExchangeRecord(
+        identity, StoppedClock().wall_ns(), "alice", "growth", "chat", "gpt-4o", f"req-{identity}", 100
+    )
     return replace(plain, **changes)
 
 
-def settlement(identity: str, **changes: Any) -> Settlement:
+def settlement(identity: str, **changes: Any) -> ExchangeRecord:
     """The record of a request that has ended. ``changes``: by the names that the books have."""
     plain = {
         "id": identity,
@@ -56,7 +58,7 @@ def task(task_id: str, exchange: str, **changes: Any) -> TaskRecord:
     return replace(plain, **changes)
 
 
-def released(identity: str) -> Settlement:
+def released(identity: str) -> ExchangeRecord:
     return settlement(
         identity, state="released", attempts=(), input_tokens=0, cached_input_tokens=0, output_tokens=0,
         charged=0, upstream_cost=0, status=499,

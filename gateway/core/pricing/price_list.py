@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from gateway.core.pricing.same_model import folded_name, same_model, undated_name
+from gateway.core.pricing.same_model import LONGEST, folded_name, same_model, undated_name
 from gateway.core.types import CostClass, OperationName, Price, Route, Target
 
 _Place = tuple[OperationName, str]
@@ -22,6 +23,7 @@ class PriceList:
                 if target.price is not None and target.cost_class is CostClass.TOKENS:
                     self._add(route, target, target.price)
         self._prefixes.sort(key=lambda entry: len(entry[1]), reverse=True)
+        self._listed = lru_cache(maxsize=1024)(self._look_up)  # an upstream answers by the same few names
 
     def _add(self, route: Route, target: Target, price: Price) -> None:
         place = (target.operation, target.upstream.name)
@@ -43,17 +45,21 @@ class PriceList:
         """
         if not named or named == target.model or target.cost_class is CostClass.PAID:
             return target.price, True
+        listed, known = self._listed((target.operation, target.upstream.name), target.model, named[:LONGEST])
+        return target.price if listed is None else listed, known
+
+    def _look_up(self, place: _Place, asked: str, named: str) -> tuple[Price | None, bool]:
+        """``of_answer``; None for the price of what was asked."""
         folded = folded_name(named)
-        if folded == folded_name(target.model):
-            return target.price, True
-        place = (target.operation, target.upstream.name)
+        if folded == folded_name(asked):
+            return None, True
         listed = self._prices.get((place, folded))
         if listed is not None:
             return listed, True
-        if same_model(target.model, named):
-            return target.price, True
+        if same_model(asked, named):
+            return None, True
         listed = self._prices.get((place, undated_name(named))) or self._by_prefix(place, folded)
-        return (target.price, False) if listed is None else (listed, True)
+        return listed, listed is not None
 
     def _by_prefix(self, place: _Place, folded: str) -> Price | None:
         return next((price for at, start, price in self._prefixes if at == place and folded.startswith(start)), None)

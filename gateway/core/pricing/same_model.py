@@ -21,7 +21,8 @@ _DATE = re.compile(
     r"00\d)\Z"
 )
 _SEPARATORS = re.compile(r"[^a-z0-9:]+")
-_LONGEST = 256
+LONGEST = 256
+"""Characters of a name that are looked at."""
 
 
 @lru_cache(maxsize=2048)
@@ -48,7 +49,7 @@ def same_model(asked: str, named: str) -> bool:
 
 
 def _plain(model: str) -> str:
-    name = model[:_LONGEST].strip().lower().rpartition("/")[2]
+    name = model[:LONGEST].strip().lower().rpartition("/")[2]
     if (prefix := _VENDOR.match(name)) is not None:
         name = name[prefix.end() :]
     return _ALIAS.sub("", name)

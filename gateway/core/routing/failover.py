@@ -15,17 +15,18 @@ asked again without it (``refused_wishes.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
+from typing import Protocol
 
 from gateway.core.chance import Randomness
 from gateway.core.errors import GatewayError
-from gateway.core.outcomes.table import Permission, Verdict, client_error, permission, price_at_stake, verdict
+from gateway.core.outcomes.table import Permission, Verdict, client_error, permission, verdict
 from gateway.core.routing.credentials import BUSY_AGAIN_IN, Exhausted
 from gateway.core.routing.failures import Failures
 from gateway.core.routing.final_error import SLUG_OF_REASON, final_error, no_upstream_key, not_on_this_route
 from gateway.core.routing.key_waits import key_waits
-from gateway.core.routing.refused_wishes import Concessions, WishesOf, no_wishes
+from gateway.core.routing.refused_wishes import Concessions, OwnWishes
 from gateway.core.routing.steps import AttemptPlan, Failover, Stop, Wait
 from gateway.core.routing.upstream_state import UpstreamState, UpstreamStates
 from gateway.core.routing.used_keys import UsedKeys
@@ -58,21 +59,35 @@ WORTH_BUYING = 5.0
 """Seconds that must be left until the deadline to buy a paid item again whose first result did not arrive."""
 
 
+class Work(Protocol):
+    """What is to be served, as a failover plan needs to know it."""
+
+    @property
+    def supports(self) -> Collection[str]:
+        """The operations that the caller can carry out."""
+        ...
+
+    def stake(self, target: Target) -> int | None:
+        """Nano-dollars that it costs at most on a paid target; None if unknown."""
+        ...
+
+    def wishes(self, target: Target) -> OwnWishes:
+        """What is asked of a target beyond the client's request."""
+        ...
+
+
 class FailoverPlan:
     """The failover plan of one exchange along ``route``, under the policy of ``states``.
 
     ``deadline``: on the scale of ``now``.
     ``sdk_retry``: whether an SDK sends this request again.
-    ``operations``: those the caller can carry out.
-    ``stake``: nano-dollars that a request to a paid target costs at most; None if unknown.
-    ``wishes``: what the request asks of a target beyond the client's.
-    ``asker``: the member (virtual key) whose request it is, to be set before the first step: what its requests meet is
-    held against nothing for all the others.
+    ``asker``: the member (virtual key) whose request it is: what its requests meet is held against nothing for all the
+    others.
     ``attempts``: how many were made. ``failovers``: the changes of upstream or endpoint among them.
     """
 
-    asker: str = ""
     attempts = 0
+    failovers: Sequence[Failover] = ()
 
     # How an exchange begins, of which nothing has failed yet
     _failures: Failures | None = None
@@ -96,28 +111,27 @@ class FailoverPlan:
         deadline: float,
         sdk_retry: bool,
         randomness: Randomness,
-        operations: Collection[str],
-        stake: Callable[[Target], int | None] = price_at_stake,
-        wishes: WishesOf = no_wishes,
+        work: Work,
+        asker: str = "",
     ) -> None:
         attempts = states.policy.attempts
         self._attempts_left = min(attempts, ATTEMPTS_OF_A_RESEND) if sdk_retry else attempts
-        self.failovers: list[Failover] = []
-        self._targets: list[Target] = []
         self._other_operations = False
+        targets: list[Target] = []
         for target in route.targets:
             if not (target.upstream.endpoints and target.upstream.credentials):
                 continue
-            if target.operation in operations:
-                self._targets.append(target)
+            if target.operation in work.supports:
+                targets.append(target)
             else:
                 self._other_operations = True
+        self._targets = route.targets if len(targets) == len(route.targets) else tuple(targets)
         self._model = route.named
         self._states = states
         self._deadline = deadline
         self._rng = randomness
-        self._stake = stake
-        self._wishes = wishes
+        self._work = work
+        self.asker = asker
 
     def next(self, now: float) -> AttemptPlan | Wait | Stop:
         """What to do now. After an ``AttemptPlan``, ``report`` must be called first."""
@@ -207,13 +221,13 @@ class FailoverPlan:
         """
         if self._bought_again or permission(outcome, cost_class) is not Permission.BY_PRICE:
             return False
-        stake = self._stake(target)
+        stake = self._work.stake(target)
         affordable = stake is not None and stake <= self._states.policy.unknown_outcome_up_to
         return affordable and now + WORTH_BUYING <= self._deadline
 
     def _conceding(self) -> Concessions:
         if self._concessions is None:
-            self._concessions = Concessions(self._wishes, self._states)
+            self._concessions = Concessions(self._work.wishes, self._states)
         return self._concessions
 
     def _without(self, target: Target, state: UpstreamState, now: float) -> frozenset[Wish]:
@@ -320,7 +334,7 @@ class FailoverPlan:
             before, reason = self._skipped
             moved = before != to
         if moved:
-            self.failovers.append(Failover(before, to, reason))
+            self.failovers = (*self.failovers, Failover(before, to, reason))
 
     def _worth_waiting(self, now: float) -> float | None:
         """Seconds to wait for a key; None if no key will be free soon enough."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from gateway.stores.records import Intent, Settlement, TaskRecord
+from gateway.stores.records import ExchangeRecord, TaskRecord
 from gateway.stores.settled_fields import attempt_fields
 from gateway.stores.sqlite.booked_prices import price_ids
 from gateway.stores.sqlite.mark import FEW
@@ -39,12 +39,12 @@ UNFIT = (
 """Raised for a row that no store would take; any other sqlite3.Error is about the store."""
 
 
-def insert_intents(connection: sqlite3.Connection, intents: Sequence[Intent]) -> None:
+def insert_intents(connection: sqlite3.Connection, intents: Sequence[ExchangeRecord]) -> None:
     """Commit at most MAX_ROWS intents in one transaction; an id already there changes nothing."""
     _insert(connection, "intents", [_intent_row(intent) for intent in intents])
 
 
-def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+def insert_settlements(connection: sqlite3.Connection, settlements: Sequence[ExchangeRecord]) -> int:
     """Commit at most MAX_ROWS settlements in one transaction; an id already settled changes nothing.
 
     Returns how many were new.
@@ -59,7 +59,7 @@ def insert_tasks(connection: sqlite3.Connection, records: Sequence[TaskRecord]) 
     _insert(connection, "tasks", [_task_row(record) for record in records])
 
 
-def book(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+def book(connection: sqlite3.Connection, settlements: Sequence[ExchangeRecord]) -> int:
     """Commit at most MAX_ROWS settlements; those that fit no row are set aside, the others are booked all the same.
 
     Returns how many were new.
@@ -74,7 +74,7 @@ def book(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> i
         return 0
 
 
-def book_late(connection: sqlite3.Connection, settlements: Sequence[Settlement]) -> int:
+def book_late(connection: sqlite3.Connection, settlements: Sequence[ExchangeRecord]) -> int:
     """Commit settlements that an earlier process could not, on the disk when this returns; how many were new."""
     connection.execute("PRAGMA synchronous = FULL")
     chunks = (settlements[start : start + MAX_ROWS] for start in range(0, len(settlements), MAX_ROWS))
@@ -83,7 +83,7 @@ def book_late(connection: sqlite3.Connection, settlements: Sequence[Settlement])
     return new
 
 
-def set_aside(connection: sqlite3.Connection, settlement: Settlement, problem: BaseException) -> None:
+def set_aside(connection: sqlite3.Connection, settlement: ExchangeRecord, problem: BaseException) -> None:
     """Keep a settlement that ``settlements`` refuses, as text, with the reason."""
     text = repr(settlement).encode("utf-8", "backslashreplace").decode()
     identity = settlement.id.encode("utf-8", "backslashreplace").decode()
@@ -156,7 +156,7 @@ def _statement(table: str, rows: int, columns: int) -> str:
     return f"INSERT INTO {table} VALUES {','.join([row] * rows)} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
-def _intent_row(intent: Intent) -> Row:
+def _intent_row(intent: ExchangeRecord) -> Row:
     return (
         intent.id,
         intent.at_ns,
@@ -183,7 +183,7 @@ def _task_row(record: TaskRecord) -> Row:
     )
 
 
-def _settlement_row(settlement: Settlement, price: int | None) -> Row:
+def _settlement_row(settlement: ExchangeRecord, price: int | None) -> Row:
     usage = settlement.usage
     return (
         settlement.id,

@@ -19,10 +19,9 @@ from gateway.runtime.ports import Clock
 from gateway.stores.records import (
     AuditEntry,
     Correction,
+    ExchangeRecord,
     Held,
-    Intent,
     Pruned,
-    Settlement,
     TaskRecord,
     UnknownExchange,
     prunable_before,
@@ -161,7 +160,7 @@ class SQLiteLedger:
             await self._loop.run_in_executor(None, self._mark.secure)
         return finding
 
-    async def reserve(self, intent: Intent) -> None:
+    async def reserve(self, intent: ExchangeRecord) -> None:
         """Return once the intent is committed; errors.ledger_unavailable() if it is not.
 
         Cancelled while waiting, its row may be there or not: the caller settles it as ``released``.
@@ -258,7 +257,7 @@ class SQLiteLedger:
         result: T = await asyncio.wrap_future(job.done)
         return result
 
-    def settle(self, settlement: Settlement) -> None:
+    def settle(self, settlement: ExchangeRecord) -> None:
         """Take a settlement: never blocks, never raises, committed within SETTLE_SECONDS and a batch's time.
 
         A store that fails keeps it waiting, not lost. Settling an id again changes nothing. After ``close`` it can

@@ -18,7 +18,7 @@ import orjson
 
 from gateway.core.errors import StoreError
 from gateway.runtime.disk import read_at, reserve_room, sync_data, write_at
-from gateway.stores.records import Settlement
+from gateway.stores.records import ExchangeRecord
 from gateway.stores.settled_fields import settled_fields, settled_record
 from gateway.stores.sqlite.files import beside, open_own
 
@@ -49,7 +49,7 @@ class Spill:
     def filled(self) -> bool:
         return self._end > 0
 
-    def read(self) -> list[Settlement]:
+    def read(self) -> list[ExchangeRecord]:
         """All settlements in the file, in the order they were written. Lines that make no sense are logged and left
         out. StoreError if the file cannot be read.
         """
@@ -67,7 +67,7 @@ class Spill:
         self._end = len(content)
         return list(self._parse(content))
 
-    def append(self, settlements: Sequence[Settlement]) -> bool:
+    def append(self, settlements: Sequence[ExchangeRecord]) -> bool:
         """Add settlements and sync them to the disk, all together. False if that failed; they may be tried again.
 
         One that JSON cannot hold is logged and left out: it would fit no row either.
@@ -114,7 +114,7 @@ class Spill:
         except OSError as error:
             log.warning("no room could be reserved for %s: %s", self.path, error.strerror)
 
-    def _parse(self, content: bytes) -> Iterator[Settlement]:
+    def _parse(self, content: bytes) -> Iterator[ExchangeRecord]:
         *lines, torn = content.split(b"\n")
         for line in filter(None, lines):
             settlement = _settlement(line)
@@ -126,7 +126,7 @@ class Spill:
             log.warning("%s ends with a line that a crash tore; nobody was promised what it said", self.path)
 
 
-def _line(settlement: Settlement) -> bytes | None:
+def _line(settlement: ExchangeRecord) -> bytes | None:
     try:
         text = orjson.dumps(settled_fields(settlement))
     except TypeError:
@@ -135,7 +135,7 @@ def _line(settlement: Settlement) -> bytes | None:
     return b"1 %08x %s\n" % (zlib.crc32(text), text)
 
 
-def _settlement(line: bytes) -> Settlement | None:
+def _settlement(line: bytes) -> ExchangeRecord | None:
     version, _, rest = line.partition(b" ")
     checksum, _, text = rest.partition(b" ")
     if version != b"1" or checksum != b"%08x" % zlib.crc32(text):

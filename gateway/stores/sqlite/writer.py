@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.stores.records import Intent, Settlement, TaskRecord
+from gateway.stores.records import ExchangeRecord, TaskRecord
 from gateway.stores.sqlite import inserts, schema
 from gateway.stores.sqlite.spill import Spill
 from gateway.stores.sqlite.writer_jobs import WriterJob
@@ -43,10 +43,10 @@ CLOSING_TRIES = 20
 """How often closing tries again to write settlements to a store that fails."""
 
 Waiter = Future[None]
-Entry = TypeVar("Entry", Intent, TaskRecord, Settlement)
+Entry = TypeVar("Entry", ExchangeRecord, TaskRecord)
 Insert = Callable[[sqlite3.Connection, Sequence[Entry]], object]
 
-_NAMES = {Intent: "an intent", TaskRecord: "a task"}
+_NAMES = {ExchangeRecord: "an intent", TaskRecord: "a task"}
 
 log = logging.getLogger("gateway.stores")
 
@@ -55,11 +55,11 @@ log = logging.getLogger("gateway.stores")
 class Batch:
     """What is handed over at once; ``waiters[i]`` waits for ``intents[i]``, ``recorders[i]`` for ``tasks[i]``."""
 
-    intents: list[Intent] = field(default_factory=list)
+    intents: list[ExchangeRecord] = field(default_factory=list)
     waiters: list[Waiter] = field(default_factory=list)
     tasks: list[TaskRecord] = field(default_factory=list)
     recorders: list[Waiter] = field(default_factory=list)
-    settlements: list[Settlement] = field(default_factory=list)
+    settlements: list[ExchangeRecord] = field(default_factory=list)
     jobs: list[WriterJob] = field(default_factory=list)
 
 
@@ -93,7 +93,7 @@ class Writer:
         self._spill = spill
         self._deliver = deliver
         self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
-        self._owed: list[Settlement] = []
+        self._owed: list[ExchangeRecord] = []
         self._spilled = 0
         self._waiting: set[Waiter] = set()
         self._jobs: list[WriterJob] = []
@@ -113,7 +113,7 @@ class Writer:
         if self._ended:
             self._refuse_rest()
 
-    def commit_now(self, intent: Intent) -> bool:
+    def commit_now(self, intent: ExchangeRecord) -> bool:
         """Commit an intent in the calling thread, which waits for no lock and for no disk; it survives the process, not
         a power cut. False if that is not to be had, or failed: then ``put`` it.
         """
@@ -375,12 +375,12 @@ def _refuse(jobs: Sequence[WriterJob]) -> None:
         job.refuse()
 
 
-def _log_spilled(settlements: list[Settlement], spill: Spill) -> None:
+def _log_spilled(settlements: list[ExchangeRecord], spill: Spill) -> None:
     for settlement in settlements:
         log.error("not booked yet, the next start will, from %s: %r", spill.path, settlement)
 
 
-def _log_unbooked(settlements: list[Settlement]) -> None:
+def _log_unbooked(settlements: list[ExchangeRecord]) -> None:
     """The last resort: a settlement no store took is at least written to the operator's log. It holds no secrets."""
     for settlement in settlements:
         log.critical("not booked, and unknown from the next start on: %r", settlement)

@@ -87,6 +87,15 @@ class TestThePriceOfAnAnswer:
         for named in ("gpt-4o-mini", "openai/gpt-4o-mini", "gpt-4o-mini-2024-07-18"):
             assert prices.of_answer(asked, named) == (MINI, True)
 
+    def test_of_one_model_sold_at_two_prices_is_that_of_the_target(self) -> None:
+        """What an answer's name means is looked up once for both; the price is not."""
+        dear, cheap = target(backup(), "gpt-4o", price=BACKUP), target(backup(), "gpt-4o", price=MINI)
+        prices = self.list_of(dear)
+        for _ in range(2):
+            assert prices.of_answer(dear, "gpt-4o-2024-08-06") == (BACKUP, True)
+            assert prices.of_answer(cheap, "gpt-4o-2024-08-06") == (MINI, True)
+            assert prices.of_answer(cheap, "gpt-7-mystery") == (MINI, False)
+
     def test_by_a_model_without_a_price_at_the_same_upstream_is_a_guess(self) -> None:
         asked = target(backup(), "gpt-4o", price=BACKUP)
         prices = self.list_of(asked, target(upstream(), "gpt-4.1"), target(backup(), "gpt-5", price=None))

@@ -7,7 +7,7 @@ from gateway.core.outcomes.table import Verdict
 from gateway.core.routing.failover import FailoverPlan
 from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates, Wait
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Route, Target
-from tests.core.builders import CHEAP, DEAR, Chance, backup, ended, target, upstream
+from tests.core.builders import CHEAP, DEAR, Chance, Work, backup, ended, target, upstream
 
 POLICY = FailoverPolicy()
 
@@ -46,7 +46,7 @@ class Story:
             deadline=world.now + patience,
             sdk_retry=sdk_retry,
             randomness=Chance(0.5),
-            operations=frozenset({"chat"}),
+            work=Work("chat"),
         )
 
     def goes(self) -> str:

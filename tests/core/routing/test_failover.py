@@ -35,7 +35,7 @@ class TestEndpoints:
         assert story.goes() == "backup api.openai.com b"
         assert story.ends("ok") is Verdict.DONE
         assert story.failover_plan.attempts == 3
-        assert story.failover_plan.failovers == [
+        assert list(story.failover_plan.failovers) == [
             Failover("piapi", "piapi", "connect_refused"),
             Failover("piapi", "backup", "connect_refused"),
         ]
@@ -84,7 +84,7 @@ class TestEndpoints:
         assert story.plan.fresh_connection
         assert story.ends("reused_conn_reset") is Verdict.NEXT_ENDPOINT
         assert story.goes() == "piapi proxy.piapi.ai a"
-        assert story.failover_plan.failovers == [Failover("piapi", "piapi", "reused_conn_reset")]
+        assert list(story.failover_plan.failovers) == [Failover("piapi", "piapi", "reused_conn_reset")]
 
     def test_afresh_a_limited_key_gives_way_at_the_same_host(self) -> None:
         story = chat(keys=("a", "z")).exchange()
@@ -169,7 +169,7 @@ class TestBreakers:
             world.used("connect_refused", "connect_refused")
         story = world.exchange()
         assert story.goes() == "backup api.openai.com b"
-        assert story.failover_plan.failovers == [Failover("piapi", "backup", "endpoints_ejected")]
+        assert list(story.failover_plan.failovers) == [Failover("piapi", "backup", "endpoints_ejected")]
 
     def test_the_last_way_is_never_closed(self) -> None:
         world = World(target(upstream(hosts=("only",))))

@@ -23,14 +23,14 @@ class TestKeys:
         assert story.ends("rate_limited") is Verdict.NEXT_CREDENTIAL
         second = story.goes()
         assert {first, second} == {"piapi api.piapi.ai a", "piapi api.piapi.ai z"}
-        assert story.failover_plan.failovers == []
+        assert list(story.failover_plan.failovers) == []
 
     def test_keys_all_limited_the_backup_serves(self) -> None:
         world = chat(keys=("a", "z"))
         assert world.used("rate_limited", "rate_limited")[-1] == "backup api.openai.com b"
         story = world.exchange()
         assert story.goes() == "backup api.openai.com b"
-        assert story.failover_plan.failovers == [Failover("piapi", "backup", "rate_limited")]
+        assert list(story.failover_plan.failovers) == [Failover("piapi", "backup", "rate_limited")]
 
     def test_keys_all_limited_and_no_backup_the_client_is_told_when(self) -> None:
         story = World(target(upstream(keys=("a", "z")))).exchange()
@@ -140,7 +140,7 @@ class TestKeys:
         world.exchange().goes()
         story = world.exchange()
         assert story.goes() == "backup api.openai.com b"
-        assert story.failover_plan.failovers == [Failover("piapi", "backup", "keys_busy")]
+        assert list(story.failover_plan.failovers) == [Failover("piapi", "backup", "keys_busy")]
 
     def test_a_busy_pool_alone_is_waited_for_a_moment(self) -> None:
         world = World(target(upstream(keys=(key("a", max_parallel=1),))))

@@ -8,7 +8,7 @@ from gateway.core.outcomes.table import RULES, SAFETY, Permission, Verdict
 from gateway.core.routing.failover import FailoverPlan
 from gateway.core.routing.route_table import AttemptPlan
 from gateway.core.types import FailoverPolicy, Outcome, Phase, Price, Route
-from tests.core.builders import CHEAP, DEAR, TOKENS, Chance, backup, ended, target, upstream
+from tests.core.builders import CHEAP, DEAR, TOKENS, Chance, Work, backup, ended, target, upstream
 
 from .stories import World, image
 
@@ -38,7 +38,7 @@ class TestPaid:
             deadline=2000.0,
             sdk_retry=False,
             randomness=Chance(),
-            operations={"images"},
+            work=Work("images"),
         )
         plan = story.next(1000.0)
         assert isinstance(plan, AttemptPlan)

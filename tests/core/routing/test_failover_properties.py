@@ -13,7 +13,7 @@ from gateway.core.routing.failover import LONGEST_HOLD, MOST_DIALS, FailoverPlan
 from gateway.core.routing.retry_budget import ALWAYS_ALLOWED
 from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates, Wait
 from gateway.core.types import CostClass, FailoverPolicy, Outcome, Phase, Price, Route, Target, Wish
-from tests.core.builders import CHEAP, DEAR, TOKENS, backup, key, target, upstream
+from tests.core.builders import CHEAP, DEAR, TOKENS, Work, backup, key, target, upstream
 
 PRICES = {"tokens": TOKENS, "cheap": CHEAP, "dear": Price(image=0, table=DEAR.table)}
 PIAPI = upstream(keys=(key("a", max_parallel=2), key("z", weight=2)))
@@ -97,7 +97,7 @@ def test_exchanges_side_by_side(
                 deadline=now + patience,
                 sdk_retry=again,
                 randomness=rng,
-                operations={"chat"},
+                work=Work("chat"),
             ),
             again,
         )
@@ -197,7 +197,7 @@ def test_when_every_upstream_fails_paid_items_are_sent_once() -> None:
             deadline=1e9,
             sdk_retry=False,
             randomness=rng,
-            operations={"chat"},
+            work=Work("chat"),
         )
         while isinstance(plan := failover_plan.next(float(number)), AttemptPlan):
             assert plan.target.cost_class is CostClass.PAID
@@ -218,7 +218,7 @@ def test_when_an_upstream_fails_retries_stay_within_their_budget() -> None:
             deadline=1e9,
             sdk_retry=False,
             randomness=rng,
-            operations={"chat"},
+            work=Work("chat"),
         )
         exchanges.append(failover_plan)
     sent = 0

@@ -13,7 +13,7 @@ from gateway.core.routing.failover import FailoverPlan
 from gateway.core.routing.refused_wishes import MOST_REMEMBERED, REMEMBERED_FOR, OwnWishes, RefusedWishes
 from gateway.core.routing.route_table import AttemptPlan, Stop, UpstreamStates
 from gateway.core.types import ALL_WISHES, NO_WISHES, FailoverPolicy, Outcome, Phase, Route, Target, Upstream, Wish
-from tests.core.builders import CHEAP, Chance, backup, ended, target, upstream
+from tests.core.builders import CHEAP, Chance, Work, backup, ended, target, upstream
 
 STREAM, OPTIONS = Wish.STREAM, Wish.STREAM_OPTIONS
 ONLY_STREAM, ONLY_OPTIONS = frozenset({STREAM}), frozenset({OPTIONS})
@@ -86,8 +86,7 @@ class World:
             deadline=self.now + 600.0,
             sdk_retry=sdk_retry,
             randomness=Chance(),
-            operations=frozenset({"chat"}),
-            wishes=lambda target: OwnWishes(self.made, shape),
+            work=Work("chat", OwnWishes(self.made, shape)),
         )
 
     def goes(self, exchange: FailoverPlan, outcome: Outcome) -> tuple[str, frozenset[Wish]]:

@@ -20,7 +20,7 @@ from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.admin.routes import AdminSource, admin_routes
 from gateway.sandbox import Sandbox
 from gateway.server.dispatch import Dispatch
-from gateway.stores.records import AttemptRecord, Intent, Settlement
+from gateway.stores.records import AttemptRecord, ExchangeRecord
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
 from gateway.stores.sqlite.store import SQLiteStore
@@ -85,11 +85,11 @@ class Desk:
     async def bought(self, id: str, cost: int, key: str = "first", state: Any = "settled") -> None:
         """An exchange that came in now."""
         at_ns = self.clock.wall_ns()
-        await self.ledger.reserve(Intent(id, at_ns, "alice", None, "chat", "gpt-4o", id))
+        await self.ledger.reserve(ExchangeRecord(id, at_ns, "alice", None, "chat", "gpt-4o", id))
         self.ledger.settle(settlement(id, at_ns, cost, key, state))
 
 
-def settlement(id: str, at_ns: int, cost: int, key: str = "first", state: Any = "settled") -> Settlement:
+def settlement(id: str, at_ns: int, cost: int, key: str = "first", state: Any = "settled") -> ExchangeRecord:
     """How an exchange ended that cost so many nano-dollars."""
     return settled(
         id, at_ns=at_ns, state=state, upstream="piapi", endpoint=None, credential=key,

@@ -17,7 +17,7 @@ import pytest
 
 import gateway
 from gateway.core.errors import StoreError
-from gateway.stores.records import AttemptRecord, Settlement
+from gateway.stores.records import AttemptRecord, ExchangeRecord
 from gateway.stores.sqlite import inserts, schema, writer
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.queries import verify
@@ -32,7 +32,7 @@ SETTLED = [
 ]
 
 
-def spilled(path: Path) -> list[Settlement]:
+def spilled(path: Path) -> list[ExchangeRecord]:
     spill = Spill.open(path)
     try:
         return spill.read()
@@ -40,7 +40,7 @@ def spilled(path: Path) -> list[Settlement]:
         spill.close()
 
 
-def parsed(path: Path, content: bytes) -> list[Settlement]:
+def parsed(path: Path, content: bytes) -> list[ExchangeRecord]:
     """What is read from a file of these bytes. No room is reserved: that takes time."""
     path.write_bytes(content)
     spill = Spill(path, os.open(path, os.O_RDWR))
@@ -50,7 +50,7 @@ def parsed(path: Path, content: bytes) -> list[Settlement]:
         spill.close()
 
 
-def write(path: Path, *groups: list[Settlement]) -> None:
+def write(path: Path, *groups: list[ExchangeRecord]) -> None:
     spill = Spill.open(path)
     for group in groups:
         assert spill.append(group)
