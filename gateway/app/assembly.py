@@ -90,7 +90,7 @@ def build_services(
         log=log,
         pool=pool,
         limits=KeyLimits(),
-        tokenizer=Tokenizer(),
+        tokenizer=Tokenizer(lambda error: log_crash(log, "task_failed", error, task="vocabulary")),
         tasks=tasks,
         gate=Gate(most),
         snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),

@@ -243,6 +243,8 @@ class Attempt:
             return await self._fetch(command)
         if type(command) is Charge:
             assert self._errands is not None
+            if self._conversation.counts_slowly:
+                await self._interrupter.wait(off_loop(self._conversation.estimate))
             return self._errands.charge()
         return await self._by_deadline(self._run_errand(command))
 
