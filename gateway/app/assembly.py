@@ -28,7 +28,7 @@ from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.exchange.services import Gate, Images, Services, Snapshot
 from gateway.exchange.tokenizer import Tokenizer
-from gateway.images.mask import MaskRenderer
+from gateway.images.mask_renderer import MaskRenderer
 from gateway.images.operation import ImageTools
 from gateway.images.orders import ImageOrders
 from gateway.images.own_images import Open
