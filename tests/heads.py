@@ -108,7 +108,7 @@ def request_of(
     request.params = params or {}
     for name, value in headers:
         if name in request.fields:
-            request.repeated.append((name, value))
+            request.repeated += ((name, value),)
         else:
             request.fields[name] = value
     if body:

@@ -30,7 +30,7 @@ from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
 from gateway.exchange.services import Gate, Images, Services, Snapshot
 from gateway.exchange.tokenizer import Tokenizer
-from gateway.images.mask import MaskRenderer
+from gateway.images.mask_renderer import MaskRenderer
 from gateway.images.operation import ImageTools
 from gateway.images.orders import ImageOrders
 from gateway.images.own_images import Open
@@ -94,7 +94,7 @@ def build_services(
         log=log,
         pool=pool,
         limits=KeyLimits(),
-        tokenizer=Tokenizer(),
+        tokenizer=Tokenizer(lambda error: log_crash(log, "task_failed", error, task="vocabulary")),
         tasks=tasks,
         gate=Gate(most),
         snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),

@@ -58,7 +58,7 @@ from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
-from gateway.images.mask import MaskRenderer
+from gateway.images.mask_renderer import MaskRenderer
 from gateway.images.results import ImageResults
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
@@ -179,7 +179,6 @@ class Gateway:
         if ask_for_models:
             gateway._model_lists.start()
             gateway._key_probe.start(config.upstreams.values())
-        services.tasks.spawn(asyncio.to_thread(services.tokenizer.load), "vocabulary")
         return gateway
 
     @property

@@ -240,6 +240,9 @@ class Attempt:
         if type(command) is Fetch:
             return await self._fetch(command)
         if type(command) is Charge:
+            if self.conversation.counts_slowly:
+                with self._waits:
+                    await off_loop(self.conversation.estimate)
             return self._caller.charge()
         if type(command) is Offload:
             return None

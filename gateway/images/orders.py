@@ -16,8 +16,7 @@ from gateway.core.images.task_model import images_ordered, needs_no_words, order
 from gateway.core.images.task_order import PAINTED, Picture, TaskOrder, pictures_of
 from gateway.core.images.types import ImagesRequest, SourceImage
 from gateway.core.types import Target
-from gateway.images.conversion import CONVERTED
-from gateway.images.mask import MaskRenderer
+from gateway.images.mask_renderer import CONVERTED, MaskRenderer
 from gateway.images.operation import MAKERS_OF_IMAGES, ImageOperation, ImageOrderPart, ImageTools, SharedOrder
 from gateway.images.own_images import Open, with_own_images
 from gateway.translate.images_to_chat import chat_order

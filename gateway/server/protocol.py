@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from functools import partial
 from typing import cast
 
@@ -37,6 +38,7 @@ from gateway.server.response_head import CLOSE, response_head
 from gateway.server.slots import Seat
 from gateway.server.state import ListenerState
 from gateway.server.unsent import unsent_bytes
+from gateway.server.usual_names import USUAL_NAMES
 
 REQUEST = "request"
 """The name of the task in which the application answers a request."""
@@ -50,7 +52,7 @@ class ServerProtocol(asyncio.Protocol):
     """One client's connection; it is the ``Connection`` of each of its requests.
 
     ``_request``: the present one, as far as it has come; ``_client``: its answer's way out, once its head is complete.
-    Both are None between an answer and the next request.
+    Both are None between an answer and the next request. ``_parser`` (1 KiB) lives only while a request comes.
     """
 
     transport: asyncio.Transport
@@ -63,7 +65,7 @@ class ServerProtocol(asyncio.Protocol):
         self.state = state
         self._limits = state.limits
         self.slots = state.slots
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = None
         self._watchdog = Watchdog(loop, self._waited_too_long)
         self._request: Request | None = None
         self._client: Client | None = None
@@ -123,8 +125,7 @@ class ServerProtocol(asyncio.Protocol):
             self._client.left()
         self.flow.lost()
         # These refer back to the connection, which must not stay in memory until the garbage collector comes by.
-        del self._parser
-        self._client = self._request = None
+        self._parser = self._client = self._request = None
         self.state.closed.set()
 
     def data_received(self, data: bytes) -> None:
@@ -137,14 +138,18 @@ class ServerProtocol(asyncio.Protocol):
         framing = self._framing
         content = 0 if framing is None else framing.content
         self._segment = len(data)
+        if (parser := self._parser) is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._stop_parsing(error, data)
         except httptools.HttpParserUpgrade as upgrade:
             self._parse_without_upgrade(data[upgrade.args[0] :])
         else:
-            if self._stage is HEAD:
+            if self._stage is ANSWER:
+                self._parser = None
+            elif self._stage is HEAD:
                 self._count_head()
             elif (
                 framing is not None
@@ -182,20 +187,21 @@ class ServerProtocol(asyncio.Protocol):
             if self._framing is not None:
                 self._framing.trailer_came(self._limits.header_count)
             return  # a trailer must add nothing to a request that already runs
-        name = name.lower()
+        name = USUAL_NAMES.get(name) or name.lower()
         if name not in fields:
             fields[name] = value
         elif self._request is not None:
-            self._request.repeated.append((name, value))
+            self._request.repeated += ((name, value),)
         self._room -= 1
         if self._room < 0:
             raise headers_too_large(f"more than {self._limits.header_count} headers")
 
     def on_headers_complete(self) -> None:
-        request = self._request
+        request, parser = self._request, self._parser
         assert request is not None
-        request.method = self._parser.get_method().decode("ascii")
-        request.version = self._parser.get_http_version()
+        assert parser is not None
+        request.method = sys.intern(parser.get_method().decode("ascii"))
+        request.version = sys.intern(parser.get_http_version())
         request.path = target = request.target
         if b"?" in target:
             request.path, _, request.query = target.partition(b"?")
@@ -203,7 +209,7 @@ class ServerProtocol(asyncio.Protocol):
             self._check_head_size(request)  # the body's first bytes may be among these, so this takes a closer look
         check_head(request, self.state.hostless)
         fields = request.fields
-        if b"upgrade" in fields and self._parser.should_upgrade():
+        if b"upgrade" in fields and parser.should_upgrade():
             check_upgrade(request)
             if self._offer_dropped:
                 raise malformed_request("it insists on another protocol")
@@ -219,7 +225,7 @@ class ServerProtocol(asyncio.Protocol):
             request.expects_continue = expects_continue(request)
         if b"transfer-encoding" in fields:
             self._framing = BodyFraming(self._limits.headers)
-        self._serve(request)
+        self._serve(request, keep_alive=request.version == "1.1" and parser.should_keep_alive())
 
     def on_chunk_header(self) -> None:
         assert self._framing is not None
@@ -240,10 +246,9 @@ class ServerProtocol(asyncio.Protocol):
 
     # The application's call
 
-    def _serve(self, request: Request) -> None:
+    def _serve(self, request: Request, *, keep_alive: bool) -> None:
         request.id = request_id(request.fields.get(b"x-request-id"))
         request.began = self.loop.time()
-        keep_alive = request.version == "1.1" and self._parser.should_keep_alive()
         self._client = client = Client(request, keep_alive=keep_alive)
         if b"origin" in request.fields:
             client.cors = self._cors_headers(request)
@@ -363,7 +368,8 @@ class ServerProtocol(asyncio.Protocol):
                 return
         else:
             self._tell_refused(request, error)
-        self._answer_in_place(request, error, head_only=self._parser.get_method() == b"HEAD")
+        parser = self._parser
+        self._answer_in_place(request, error, head_only=parser is not None and parser.get_method() == b"HEAD")
         self._close()
 
     def _tell_refused(self, request: Request, error: GatewayError) -> None:

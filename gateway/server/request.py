@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from gateway.core.errors import GatewayError
 from gateway.core.headers import Header
@@ -16,6 +18,7 @@ STATUS_CLIENT_GONE = 499
 READ_AHEAD = 64 * 1024
 """Bytes of a body that are kept for its reader before the connection is read no further."""
 
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 _GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -75,10 +78,10 @@ class Request:
         self.connection = connection
         self.peer = peer
         self.fields: dict[bytes, bytes] = {}
-        self.repeated: list[Header] = []
+        self.repeated: tuple[Header, ...] = ()
         self.method = self.version = self.id = ""
         self.target = self.path = self.query = b""
-        self.params: dict[str, str] = {}
+        self.params: Mapping[str, str] = _NO_PARAMS
         self.began = 0.0
         self.expects_continue = self.complete = self.over = self.counted = False
         self.key: VirtualKey | None = None

@@ -43,9 +43,6 @@ from gateway.wire.usage_bounds import believed
 from gateway.wire.whole_completion import with_every_field
 from gateway.wire.writable import dump_json
 
-_LONG_TEXT = 16 * 1024
-"""Characters of an answer from which on counting its tokens takes long: 5 ms at most."""
-
 _OK = Outcome("ok", Phase.FORWARDED, 200)
 
 
@@ -87,8 +84,7 @@ class ChatConversation(ConversationState):
 
     @property
     def counts_slowly(self) -> bool:  # type: ignore[override]
-        stream = self._stream
-        return stream.usage is None and (self._request.slow or stream.text.length > _LONG_TEXT)
+        return self._stream.usage is None
 
     @property
     def progress(self) -> int:  # type: ignore[override]
@@ -186,9 +182,12 @@ class ChatConversation(ConversationState):
 
     def _complete(self) -> Conversing:
         stream, context = self._stream, self._context.context
-        if self._request.slow or stream.received > LONG:
+        slow = self._request.slow or stream.received > LONG
+        if slow:
             yield Offload()
         stated = believed(stream.usage, self._request, context, request_bytes=self._sent, answer_bytes=stream.received)
+        if stated is None and not slow:
+            yield Offload()  # to count tokens
         usage = stream.usage = as_asked(stated or self.estimate(), self._request.body, self._context.target.model)
         if stream.accumulator is not None:
             if stated is None:

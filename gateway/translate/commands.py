@@ -312,7 +312,9 @@ class Conversation(Protocol):
 
     @property
     def counts_slowly(self) -> bool:
-        """Whether the first ``estimate`` would take long, so that it is asked for off the loop before the books do."""
+        """Whether ``estimate`` counts tokens: the first time may take long, so that it is asked for off the loop before
+        the books do.
+        """
         ...
 
     @property

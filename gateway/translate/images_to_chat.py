@@ -92,6 +92,10 @@ class ImagesToChat(ImageStream):
         """
         return self._made if self._judged else len(self._pictures.result().images)
 
+    @property
+    def counts_slowly(self) -> bool:  # type: ignore[override]
+        return self.usage is None
+
     def estimate(self) -> Usage:
         """One image, and the tokens of what was sent and of the text received so far."""
         return Usage(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 
+from gateway.core.late_patterns import compiled_late
+
 _MOST_SEARCHED = 4000
 """Characters of an answer that are searched; a refusal is a sentence or two."""
 
-_RULES = re.compile(
+_RULES = compiled_late(
     r"""
     (?<![a-z])(?:input|output)_moderation(?![a-z])
     | \bviolat(?:es?|ed|ing|ions?)\b
@@ -34,7 +36,7 @@ _MAKE = (
     r"(?:generat|creat|mak|made?|produc|draw|paint|depict|render|edit|modif|alter|help|assist|fulfil|comply"
     r"|do\ (?:that|this)|provid|process|portray|design|illustrat)"
 )
-_UNWILLING = re.compile(
+_UNWILLING = compiled_late(
     rf"""
     \b(?:can(?:not|\ not|['’]?t)|wo(?:n['’]?t)|will\ not|(?:un|not\ )able\ to|could(?:n['’]t|\ not)
         |must\ (?:decline|refuse)\ to|(?:refuse|decline)d?\ to)\ (?:\w+\ ){{0,3}}{_MAKE}\w*
@@ -47,7 +49,7 @@ _UNWILLING = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_TROUBLE = re.compile(
+_TROUBLE = compiled_late(
     r"""rate.?limit | too\ many | \btr(?:y|ies|ying)\ again | \blater\b | \bbusy\b | overload | time.?out | timed\ out
         | unavailable | \bquota\b | \bcapacity\b | \b(?:an|some|internal|server|network)\ errors?\b | \btechnical\b
         | \bfew\ (?:minutes|moments|seconds)

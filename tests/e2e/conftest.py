@@ -60,7 +60,7 @@ async def gateway(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[StartGateway]:
     """Starts gateways from YAML that is merged over ``harness.rig_config``. At the end each is closed and checked."""
-    monkeypatch.setattr("gateway.app.assembly.Tokenizer", lambda: tokenizer)
+    monkeypatch.setattr("gateway.app.assembly.Tokenizer", lambda _: tokenizer)
     monkeypatch.setattr(
         "gateway.upstream.tls.client_context", lambda *files: client_context(*files) if any(files) else authorities
     )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from gateway.core.billing_terms import USUAL_TERMS
 from gateway.core.errors import ResultUnavailable, TransportError
 from gateway.core.headers import Headers
@@ -26,9 +28,15 @@ NEVER = 1e9
 
 
 def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a story in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualTime) as runner:
+    """Run a story in virtual time, in which other threads take none."""
+    with pytest.MonkeyPatch.context() as patch, asyncio.Runner(loop_factory=VirtualTime) as runner:
+        for driver in ("attempt", "subrequest"):
+            patch.setattr(f"gateway.exchange.{driver}.off_loop", _at_once)
         runner.run(story())
+
+
+async def _at_once(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
 
 
 def now() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import importlib.resources
@@ -13,6 +14,7 @@ import tiktoken
 
 from gateway.exchange import tokenizer
 from gateway.exchange.tokenizer import Tokenizer
+from gateway.runtime.off_loop import off_loop
 from gateway.wire.tokens import MOST_COUNTED
 
 VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
@@ -83,6 +85,26 @@ def test_without_a_vocabulary_every_four_bytes_are_a_token_and_loading_is_not_tr
     without = Tokenizer()
     assert [without.count(text) for text in ("", "abcd", "abcde", "你好", "x" * 4_000_000)] == [0, 1, 2, 2, 1_000_000]
     assert loads == [1]
+
+
+def test_why_there_is_no_vocabulary_is_told_once(monkeypatch):
+    monkeypatch.setattr(tokenizer, "_load", broken)
+    told: list[str] = []
+    without = Tokenizer(lambda error: told.append(str(error)))
+    assert [without.count("abcd") for _ in range(2)] == [1, 1]
+    assert told == ["the vocabulary cannot be read"]
+
+
+def test_an_event_loop_never_reads_the_vocabulary_and_its_threads_do():
+    counting = Tokenizer()
+    text = "hello world, hello"
+
+    async def story() -> None:
+        assert counting.count(text) == 5, "a rough guess"
+        assert await off_loop(counting.count, text) == 4
+        assert counting.count(text) == 4, "it is there now"
+
+    asyncio.run(story())
 
 
 def test_a_load_that_is_asked_for_is_tried_again_and_mends_the_counting(monkeypatch):

@@ -19,7 +19,8 @@ from PIL import Image
 
 from gateway.core.errors import ClientError
 from gateway.images import mask as mask_module
-from gateway.images.mask import MaskRenderer, paint_mask
+from gateway.images.mask import paint_mask
+from gateway.images.mask_renderer import MaskRenderer
 
 WHITE = (255, 255, 255)
 TURNED = Image.Exif()

@@ -51,20 +51,23 @@ Pieces = Mapping[str, bytes]
 Answer = Head | bytes | str
 Told = Answer | Exception
 
-UNANSWERED = (Emit, Offload, Sleep, Record, Respond)
+UNANSWERED = (Emit, Sleep, Record, Respond)
 """Commands that come back with nothing."""
 
 
 def step_by_step(conversing: Conversing) -> Conversing:
     """A conversation that waits for each piece of a relayed body, and sends what comes of it, by commands of their
-    own.
+    own. It goes on in the one thread there is.
     """
     result: Answer | None
     try:
         command = next(conversing)
         while True:
             try:
-                result = (yield from _as_received(command)) if isinstance(command, Relay) else (yield command)
+                if isinstance(command, Offload):
+                    result = None
+                else:
+                    result = (yield from _as_received(command)) if isinstance(command, Relay) else (yield command)
             except (ResultUnavailable, Stalled, TransportError) as trouble:
                 command = conversing.throw(trouble)
             else:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.core.late_patterns import compiled_late
 from gateway.core.outcomes.error_codes import slug_of_code
 from gateway.core.upstream_errors.upstream_error import UpstreamError
 
@@ -30,7 +31,7 @@ _SUBJECT = rf"(?:\A|[.,:!]\s+)(?:(?:the|this|your|requested|chosen|{_QUOTED}) ){
 
 _RULES: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        name: re.compile(pattern, re.IGNORECASE)
+        name: compiled_late(pattern, re.IGNORECASE)
         for name, pattern in (
             (
                 "it does not exist",
@@ -68,14 +69,14 @@ _RULES: Mapping[str, re.Pattern[str]] = MappingProxyType(
 )
 """Rule → the words by which it knows that the model is missing."""
 
-_REFUSES_A_VALUE = re.compile(
+_REFUSES_A_VALUE = compiled_late(
     r"\b(?:not|un)[ -]?(?:supported|allowed|permitted|recogni[sz]ed|known|available)\b|\b(?:must|should) be\b"
     r"|\bone of\b|\benum|\b(?:in|not a )valid\b",
     re.IGNORECASE,
 )
 """What is said of a value that a field does not take. Of the field ``model``, whose value is a name, it means that."""
 
-_A_PLACE = re.compile(r"\b(?:messages|tools|functions|contents?|input)\s?(?:\[|\.\d)", re.IGNORECASE)
+_A_PLACE = compiled_late(r"\b(?:messages|tools|functions|contents?|input)\s?(?:\[|\.\d)", re.IGNORECASE)
 """A place in the request that is not its model: what is said there is about the client's own data."""
 
 

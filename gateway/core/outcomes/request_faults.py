@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from itertools import chain
 from types import MappingProxyType
 
+from gateway.core.late_patterns import compiled_late
 from gateway.core.outcomes.error_codes import slug_of_code
 from gateway.core.upstream_errors.upstream_error import UpstreamError
 
@@ -22,14 +23,14 @@ _LONGEST = 4_000
 _REFUSAL_NUMBERS = frozenset({1301})
 """Zhipu's number for content that is not safe."""
 
-_REFUSAL_NAME = re.compile(
+_REFUSAL_NAME = compiled_late(
     r"content_?polic|usage_?polic|policy_?violation|content_?(?:filter|moderation|safety|risk|inspection)"
     r"|data_?inspection|moderation|sensitive_?(?:word|content|text|information)|prohibited_?content|responsibleai"
     r"|(?:unsafe|harmful|inappropriate|flagged|illegal)_?(?:content|input|prompt)|flagged_input|image_safety|\Asafety\Z"
     r"|(?:prompt|input|output)_?(?:blocked|flagged|moderat)|safety_?(?:violation|check|block)|blocked_by_safety"
     r"|\Ablocklist\Z|\Aspii\Z|nsfw|guardrail_intervened|risk_?control_?content"
 )
-_NO_REFUSAL_NAME = re.compile(
+_NO_REFUSAL_NAME = compiled_late(
     r"(?<!inspection_)(?<!moderation_)error\Z|unavailable|timeout|disabled|not_configured|organi[sz]ation|account"
     r"|data_?policy|_required\Z"
 )
@@ -63,7 +64,7 @@ _BAD = (
 
 _REFUSALS: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        name: re.compile(pattern, re.IGNORECASE)
+        name: compiled_late(pattern, re.IGNORECASE)
         for name, pattern in (
             ("stopped by a filter", rf"\b{_FLAGGED}\b{_GAP}\b{_FILTER}\b"),
             ("a filter stopped it", rf"\b{_FILTER}\b{_GAP}\b{_FLAGGED}\b"),
@@ -127,7 +128,7 @@ _SUBJECTS = (
 )
 _NOT_THE_PROMPT: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
-        name: re.compile(pattern, re.IGNORECASE)
+        name: compiled_late(pattern, re.IGNORECASE)
         for name, pattern in (
             (
                 "an account or a model is barred",
@@ -165,7 +166,7 @@ _NOT_THE_PROMPT: Mapping[str, re.Pattern[str]] = MappingProxyType(
 )
 """What a message says that is about something else, although a word of a refusal is in it."""
 
-_OF_THE_PROMPT = re.compile(
+_OF_THE_PROMPT = compiled_late(
     rf"\b(?:your|the|this|a) (?:{_PROMPT}) (?:was|were|is|are|has been|have been) (?:\w+ ){{0,2}}"
     r"(?:flagged|filtered|moderated|rejected (?:by|as a result of) (?:our|the) safety)\b",
     re.IGNORECASE,
@@ -175,7 +176,7 @@ _OF_THE_PROMPT = re.compile(
 _NUMBER = r"(?<!\d)(\d[\d,_']{0,15}(?:\.\d{1,9})?)\s?([km])?\b"
 _SIZES: Mapping[str, tuple[re.Pattern[str], re.Pattern[str]]] = MappingProxyType(
     {
-        name: (re.compile(asked, re.IGNORECASE), re.compile(allowed, re.IGNORECASE))
+        name: (compiled_late(asked, re.IGNORECASE), compiled_late(allowed, re.IGNORECASE))
         for name, asked, allowed in (
             (
                 "limit and requested",
@@ -194,14 +195,14 @@ _SIZES: Mapping[str, tuple[re.Pattern[str], re.Pattern[str]]] = MappingProxyType
 )
 """How a message names the size of a request and the whole allowance: two patterns of one number each."""
 
-_OF_ONE_REQUEST = re.compile(r"\b(?:request|prompt|input|message)\b", re.IGNORECASE)
-_OF_MANY = re.compile(
+_OF_ONE_REQUEST = compiled_late(r"\b(?:request|prompt|input|message)\b", re.IGNORECASE)
+_OF_MANY = compiled_late(
     r"\b(?:used|usage|current(?:ly)?|last|past|already|so far|request (?:rate|count|frequency|volume)|requests)\b",
     re.IGNORECASE,
 )
 """What a message that compares two numbers is about: one request, or all of the last minute."""
 
-_TOO_LARGE = re.compile(
+_TOO_LARGE = compiled_late(
     r"\b(?:this|your|the|a single) (?:request|prompt|message|input) (?:is|was) (?:far )?"
     r"(?:too (?:large|big|long)|larger than)"
     r"|\brequest too (?:large|big|long)\b|\b(?:prompt|input) too (?:large|long)\b|请求(?:内容|体)?过[大长]",

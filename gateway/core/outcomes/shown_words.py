@@ -10,6 +10,7 @@ import re
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
+from gateway.core.late_patterns import compiled_late
 from gateway.core.upstream_errors.error_words import readable
 
 MESSAGE_LIMIT = 2_000
@@ -21,10 +22,10 @@ MASK = "[redacted]"
 LINK = "[link]"
 HOST = "[host]"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff\ud800-\udfff]+")
+_CONTROL = compiled_late(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\ufeff\ud800-\udfff]+")
 
 _TOKEN = r"[A-Za-z0-9._~+/=-]"  # noqa: S105 - a pattern
-_KEYS = re.compile(
+_KEYS = compiled_late(
     r"(?<![A-Za-z0-9_-])(?:"
     r"(?:AIza|AKIA|ASIA|gsk_|xai-|hf_|r8_|nvapi-|pplx-|ghp_|gho_|github_pat_|glpat-|xox[abp]-|ya29\.|tgp_|fw_|csk-)"
     r"(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}"
@@ -36,29 +37,29 @@ _KEYS = re.compile(
     r")"
     rf"|\b[Bb]earer\s+(?:(?=[A-Za-z._~+/=-]*[0-9]){_TOKEN}{{6,}}|{_TOKEN}{{24,}})"
 )
-_LABELLED = re.compile(
+_LABELLED = compiled_late(
     r"(\b(?:x-)?api[ _-]?key(?: provided)?[\"']?\s{0,3}[:=]\s{0,3}[\"']?)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}"
     r"|(\bauthorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?)(?:bearer|basic)\s+(?!token\b)[A-Za-z0-9][^\s\"',;]*",
     re.IGNORECASE,
 )
-_PREFIXED = re.compile(r"(?<![A-Za-z0-9_-])(?:sk|pk|rk|gw)[-_]([A-Za-z0-9_-]{8,})")
+_PREFIXED = compiled_late(r"(?<![A-Za-z0-9_-])(?:sk|pk|rk|gw)[-_]([A-Za-z0-9_-]{8,})")
 
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]{1,19}://[^\s\"'<>`\\]+", re.IGNORECASE)
-_IPV4 = re.compile(r"(?<![\w.-])(\d{1,3}(?:\.\d{1,3}){3})(?::\d{1,5})?(?![\w-]|\.\w)")
-_IPV6 = re.compile(
+_URL = compiled_late(r"\b[a-z][a-z0-9+.-]{1,19}://[^\s\"'<>`\\]+", re.IGNORECASE)
+_IPV4 = compiled_late(r"(?<![\w.-])(\d{1,3}(?:\.\d{1,3}){3})(?::\d{1,5})?(?![\w-]|\.\w)")
+_IPV6 = compiled_late(
     r"\[([0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7})\](?::\d{1,5})?|(?<![\w:])((?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{1,4})(?!:?\w)",
     re.IGNORECASE,
 )
 _PRIVATE_NAMES = r"(?:internal|local|localdomain|lan|svc|intranet|corp|home\.arpa)"
 # Without a port, "threading.local" is a thing in a program: a host then has a digit, a hyphen or three parts.
-_PRIVATE_HOST = re.compile(
+_PRIVATE_HOST = compiled_late(
     rf"(?<![\w.@-])(?:(?:[a-z0-9-]{{1,63}}\.){{1,8}}{_PRIVATE_NAMES}:\d{{1,5}}"
     rf"|(?:[a-z0-9-]{{1,63}}\.){{2,8}}{_PRIVATE_NAMES}(?![\w-]|\.\w)"
     rf"|[a-z0-9]+(?:-[a-z0-9]+)+\.{_PRIVATE_NAMES}(?![\w-]|\.\w)"
     rf"|localhost:\d{{1,5}})",
     re.IGNORECASE,
 )
-_PRIVATE_ENDING = re.compile(rf"(?:\A|\.)(?:localhost|{_PRIVATE_NAMES})\Z", re.IGNORECASE)
+_PRIVATE_ENDING = compiled_late(rf"(?:\A|\.)(?:localhost|{_PRIVATE_NAMES})\Z", re.IGNORECASE)
 
 _CREDENTIALS = frozenset(
     {
@@ -101,7 +102,7 @@ _CREDENTIALS = frozenset(
 )
 """Parameters of a URL that are, or are signed by, a secret; without ``-`` and ``_``."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_PLAIN_NAME = compiled_late(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
 def in_the_clients_words(message: str | None, model: str, asked: str) -> str | None:

@@ -11,15 +11,19 @@ import json
 import re
 from typing import Any
 
+from gateway.core.late_patterns import compiled_late
+
 MOST_READ = 16 * 1024
 """Characters of a text that are read."""
 
 _CUT_OFF = 500
 """Characters from which on a text may be one that a relay has cut off."""
 
-_DOCTYPE = re.compile(r"\s*<!doctype\s+html\b", re.IGNORECASE)
-_PAGE_STARTS = re.compile(r"\s*<(?:html|head|body|title|center|h1)\b[^>]{0,200}>.*<(?:/|body|title|meta)", re.I | re.S)
-_PAGE_WITHIN = re.compile(
+_DOCTYPE = compiled_late(r"\s*<!doctype\s+html\b", re.IGNORECASE)
+_PAGE_STARTS = compiled_late(
+    r"\s*<(?:html|head|body|title|center|h1)\b[^>]{0,200}>.*<(?:/|body|title|meta)", re.I | re.S
+)
+_PAGE_WITHIN = compiled_late(
     r"(?<![\"'`“‘(«])<(?:!doctype\s+html\b|html\b[^>]{0,200}>\s{0,20}<(?:head|meta|title)\b)", re.IGNORECASE
 )
 
@@ -80,29 +84,29 @@ _NOTHINGS = frozenset(
         "none",
     }
 )
-_SOMEWHERE = re.compile(
+_SOMEWHERE = compiled_late(
     r"(?:an? )?(?:upstream|provider|internal|unexpected|unknown) (?:server )?(?:error|failure)"
     r"(?: (?:from|by) .{1,40})?",
     re.IGNORECASE,
 )
-_XML = re.compile(r"\s*<(?:\?xml\b|Error\b|ErrorResponse\b)")
-_XML_MESSAGE = re.compile(r"<Message>([^<]{1,4000})</Message>", re.IGNORECASE)
-_NUMBERED = re.compile(
+_XML = compiled_late(r"\s*<(?:\?xml\b|Error\b|ErrorResponse\b)")
+_XML_MESSAGE = compiled_late(r"<Message>([^<]{1,4000})</Message>", re.IGNORECASE)
+_NUMBERED = compiled_late(
     r"(?:(?:bad|invalid) )?(?:upstream |provider )?(?:response |http )?(?:status(?: code)?|error(?: code)?)[ :=]*\d{3}",
     re.IGNORECASE,
 )
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+_NAME = compiled_late(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 # What stands before an error that is handed on: numbers, names of exceptions, and words that say nothing themselves.
-_HANDED_ON = re.compile(
+_HANDED_ON = compiled_late(
     r"(?:[\s:;,.\-–—>(\[|=]++|\d++|\([^()]{1,40}\)|[\w.]*(?:error|exception)\b|(?:bad|body|by|code|content|data|event|failed|from|got|http|"
     r"is|message|provider|raw|request|response|returned|server|status|text|the|upstream|with|litellm|openai|azure|"
     r"anthropic|google|gemini|vertexai|vertex|bedrock|api|invalid)\b)*+",
     re.IGNORECASE,
 )
 _LONGEST_PREFIX = 200
-_STRUCTURE = re.compile(r"\{\s*[\"'][\w.\-]{1,64}[\"']\s*:|\[\s*\{\s*[\"']")
-_FIELD = re.compile(
+_STRUCTURE = compiled_late(r"\{\s*[\"'][\w.\-]{1,64}[\"']\s*:|\[\s*\{\s*[\"']")
+_FIELD = compiled_late(
     r"[\"'](message|msg|detail|error_msg|type|param|code)[\"']\s*:\s*"
     r"(?:\"((?:[^\"\\]|\\.)*+)(?:\"|\Z|\\\Z)|'((?:[^'\\]|\\.)*+)(?:'|\Z|\\\Z))",
     re.DOTALL,
