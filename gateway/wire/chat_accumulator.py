@@ -16,6 +16,7 @@ from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 # Fields of a chunk that a completion does not have, or has elsewhere.
 _ITS_NAMES = frozenset({"id", "created", "model"})
 _CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
+_NAMED = _CHUNK_ONLY | _ITS_NAMES
 
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
 
@@ -31,15 +32,15 @@ class ChatAccumulator:
     A chunk may be any JSON object: what cannot be understood is passed over. No chunk is changed or kept whole.
     """
 
-    __slots__ = ("_choices", "_extra", "_first", "_n", "_tools", "_unnamed", "_usage")
+    __slots__ = ("_choices", "_extra", "_first", "_known", "_n", "_tools", "_usage")
 
     def __init__(
         self, id: str = "", created: int = 0, model: str = "", *, n: int = 0, tools: frozenset[str] = frozenset()
     ) -> None:
         self._first: dict[str, Any] = {"id": id, "created": created, "model": model}
-        self._unnamed = _ITS_NAMES
+        self._known = _CHUNK_ONLY  # fields that are passed over: its names, too, once one is named
         self._extra: dict[str, Any] = {}
-        self._usage: dict[str, Any] | None = None
+        self._usage: tuple[dict[str, Any], Usage] | None = None  # as it was stated, and what it says
         self._choices: dict[int, _Choice] = {}
         self._n = n
         self._tools = tools
@@ -49,26 +50,26 @@ class ChatAccumulator:
 
         ``read``: what was read of its usage, if that was done already.
         """
-        first, extra = self._first, self._extra
+        known, extra = self._known, self._extra
         for name, value in chunk.items():
-            if value is None or name in _CHUNK_ONLY:
+            if name in known or value is None:
                 continue
-            if name not in first:
-                if name not in extra or extra[name] != value or type(value) is not str:  # most are in every chunk
-                    replace(extra, name, value)
-            elif self._unnamed and name in self._unnamed and (named := _as_type_of(first[name], value)):
-                # Azure's first chunk has an empty id and model and no time of creation.
-                self._unnamed -= {name}
-                first[name] = named
+            if name in _ITS_NAMES:
+                self._name(name, value)
+            elif type(value) is not str or extra.get(name) != value:  # most are in every chunk
+                replace(extra, name, value)
         usage = usage_of(chunk)
         if usage and (read := read or read_usage(usage)) is not None:
-            self._usage = usage_for_clients(usage, read)
+            self._usage = usage, read
         choices = chunk.get("choices")
-        if type(choices) is list and choices:
-            alone = len(choices) == 1
-            for place, choice in enumerate(choices):
-                if type(choice) is dict:
-                    self._choice(index_of(choice.get("index"), place), alone=alone).add(choice)
+        if type(choices) is list:
+            for place, said in enumerate(choices):
+                if type(said) is dict:
+                    index = index_of(said.get("index"), place)
+                    choice = self._choices.get(index)
+                    if choice is None:
+                        choice = self._begun(index, alone=len(choices) == 1)
+                    choice.add(said)
 
     def further(self, plain: PlainText, chunk: dict[str, Any]) -> Callable[[list[str]], None] | None:
         """Takes the texts of chunks that are like ``chunk``, which was taken last, but for the text ``plain``; None if
@@ -100,19 +101,24 @@ class ChatAccumulator:
             ],
         }
         if self._usage is not None:
-            completion["usage"] = {**self._usage}
+            completion["usage"] = {**usage_for_clients(*self._usage)}
         if self._extra:
             completion |= plain(self._extra)
         return completion
 
-    def _choice(self, index: int, *, alone: bool) -> _Choice:
-        """The choice of an index. ``alone``: its chunk has no other."""
-        choice = self._choices.get(index)
-        if choice is None and self._n == 1 and alone and self._choices:
+    def _name(self, name: str, value: Any) -> None:
+        """Take a name. Azure's first chunk has an empty id and model and no time of creation."""
+        if named := _as_type_of(self._first[name], value):
+            self._first[name] = named
+            self._known = _NAMED if self._known | {name} == _NAMED else self._known | {name}
+
+    def _begun(self, index: int, *, alone: bool) -> _Choice:
+        """The choice of an index that none had before. ``alone``: its chunk has no other."""
+        if self._n == 1 and alone and self._choices:
             last = next(reversed(self._choices.values()))
-            choice = None if last.finished else last
-        if choice is None:
-            choice = self._choices[index] = _Choice(self._tools)
+            if not last.finished:
+                return last
+        choice = self._choices[index] = _Choice(self._tools)
         return choice
 
 
@@ -136,7 +142,10 @@ class _Choice:
             if value is None or name == "index":
                 continue
             if name == "delta":
-                self._add_delta(value)
+                if type(value) is dict:
+                    self._message.add_delta(value)
+                elif isinstance(value, str | list):
+                    self._message.add_delta({"content": value})
             elif name == "message":
                 if isinstance(value, dict):
                     self._message.add_message(value)
@@ -150,12 +159,6 @@ class _Choice:
                 append(self._logprobs, name, value)
             else:
                 replace(self._extra, name, value)
-
-    def _add_delta(self, delta: Any) -> None:
-        if type(delta) is dict:
-            self._message.add_delta(delta)
-        elif isinstance(delta, str | list):
-            self._message.add_delta({"content": delta})
 
     def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
         return self._message.further(plain)

@@ -60,6 +60,7 @@ class ChunkFacts(NamedTuple):
 
 
 _SAYS_NOTHING = ChunkFacts(says_nothing=True)
+_NOTHING_NEW = ChunkFacts()
 
 
 def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkFacts:
@@ -85,7 +86,7 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         if not in_order(choice, n):
             return _facts_of_odd_choices(chunk, choices, n)
     facts = _facts_in_order(choices, usage)
-    if "usageMetadata" in chunk and usage is None and (facts.finish or not choices):
+    if usage is None and "usageMetadata" in chunk and (facts.finish or not choices):
         usage = usage_of(chunk)
         return facts if usage is None else facts._replace(usage=read_usage(usage), usage_only=not choices)
     return facts
@@ -102,13 +103,15 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
         if reason := choice.get("finish_reason"):
             finish[choice.get("index", 0)] = reason
         if delta := choice.get("delta"):
-            if delta.get("error"):
+            if "error" in delta and delta["error"]:
                 return ChunkFacts(error=error_of(delta))
             if _read_delta(delta, text):
                 index = choice.get("index", 0)
                 speaking.append(index)
                 if delta.get("tool_calls") or delta.get("function_call"):
                     calling.append(index)
+    if not (speaking or finish or usage):
+        return _NOTHING_NEW
     return ChunkFacts(
         None,
         speaking != [],

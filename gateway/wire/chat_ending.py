@@ -7,6 +7,8 @@ to have ended only by a reason in a chunk of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gateway.core.types import Usage
@@ -20,6 +22,7 @@ from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
 _NO_CHOICE = frozenset[int]()
+_NONE_NAMED: Mapping[int, str] = MappingProxyType({})
 _ITS_NAMES = frozenset({"id", "created", "model"})
 _NAMED = {"id": str, "created": int, "model": str, "service_tier": str}
 
@@ -60,12 +63,12 @@ class ChatEnding:
             "model": model,
         }
         self._unnamed = _ITS_NAMES
-        self.reasons: dict[int, str] = {}
+        self.reasons = _NONE_NAMED
         self._finished = _NO_CHOICE
         self._spoke_on = _NO_CHOICE
         self._unreasoned = _NO_CHOICE  # choices that have spoken since they last named a reason
         self._seen = _NO_CHOICE
-        self._calling: dict[int, str] = {}  # choice → the reason for which it ends
+        self._calling = _NONE_NAMED  # choice → the reason for which it ends
         self.tier: str | None = None
         self.answered_model: str | None = None
         self._usage: dict[str, Any] | None = None
@@ -102,14 +105,8 @@ class ChatEnding:
             self._read_terms(chunk)
         elif facts.finish or facts.usage is not None:
             self._read_terms(chunk)
-        for index in facts.speaking:
-            if index not in self._seen:
-                self._seen |= {index}
-            if self.reasons:
-                self._speaks(index)
-        for index in facts.calling:
-            if index not in self._calling:
-                self._calling[index] = _kind_of_call(chunk)
+        if facts.speaking:
+            self._speaks(facts, chunk)
         if facts.usage is not None:
             self._usage, self._read = usage_of(chunk), facts.usage
         news = self._ends(facts) if facts.finish else False
@@ -121,17 +118,24 @@ class ChatEnding:
         for index, reason in facts.finish.items():
             news = news or index not in self.reasons
             self._seen |= {index}
-            self.reasons[index] = reason
+            self.reasons = {**self.reasons, index: reason}
             self._unreasoned -= {index}
             if index not in facts.speaking or index not in self._spoke_on:
                 self._finished |= {index}
         return news
 
-    def _speaks(self, index: int) -> None:
-        self._unreasoned |= {index}
-        if index in self._finished:
-            self._finished -= {index}
-            self._spoke_on |= {index}
+    def _speaks(self, facts: ChunkFacts, chunk: dict[str, Any]) -> None:
+        """Take what the choices of a chunk say."""
+        if not self._seen.issuperset(facts.speaking):
+            self._seen |= {*facts.speaking}
+        if self.reasons:
+            spoken = frozenset(facts.speaking)
+            self._unreasoned |= spoken
+            self._spoke_on |= self._finished & spoken
+            self._finished -= spoken
+        for index in facts.calling:
+            if index not in self._calling:
+                self._calling = {**self._calling, index: _kind_of_call(chunk)}
 
     def hold_usage(self, chunk: dict[str, Any], raw: bytes) -> None:
         """Keep a chunk that only carries usage for the very end, as it came if it is as OpenAI writes it.
@@ -182,8 +186,7 @@ class ChatEnding:
         return encode_event(dump_json({**self._names, "choices": choices}))
 
     def _read_terms(self, chunk: dict[str, Any]) -> None:
-        if "service_tier" in chunk or "usage" in chunk:
-            self.tier = tier_in(chunk) or self.tier
+        self.tier = tier_in(chunk) or self.tier
         if (model := chunk.get("model")) and type(model) is str:
             self.answered_model = model
 

@@ -124,15 +124,17 @@ def tier_in(document: Mapping[str, Any]) -> str | None:
 
     Anthropic's fast mode is a ``speed`` beside its tier.
     """
-    usage, tiers = document.get("usage"), [document.get("service_tier")]
+    tier, usage = document.get("service_tier"), document.get("usage")
     if type(usage) is dict:
         if usage.get("speed") == "fast":
             return "fast"
-        tiers.append(usage.get("service_tier"))
-    for tier in tiers:
-        if type(tier) is str and tier.strip():
-            return tier[:64]
-    return None
+        if not _is_word(tier):
+            tier = usage.get("service_tier")
+    return tier[:64] if type(tier) is str and _is_word(tier) else None
+
+
+def _is_word(value: object) -> bool:
+    return type(value) is str and not (not value or value.isspace())
 
 
 def tokens_in(stated: Mapping[str, Any], *names: str) -> int | None:
@@ -230,7 +232,7 @@ def _sent_parts(usage: Mapping[str, Any]) -> _Parts:
 
 
 def _parts(details: Mapping[str, Any]) -> _Parts:
-    if not details or _PART_WORDS.isdisjoint(details):
+    if _PART_WORDS.isdisjoint(details) or not any(details.values()):
         return _NO_PARTS
     details = {name: value for name, value in details.items() if value and name in _PART_WORDS}
     if not details:
