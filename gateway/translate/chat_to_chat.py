@@ -30,7 +30,13 @@ from gateway.translate.commands import (
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
-from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently, told_apart
+from gateway.translate.whole_answers import (
+    CHAT_ERROR_LIMIT,
+    WHOLE_ANSWER_LIMIT,
+    comes_as_stream,
+    judged_leniently,
+    told_apart,
+)
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.answer_head import Head
 from gateway.wire.asked_work import as_asked, asked_tier
@@ -56,6 +62,19 @@ class ChatConversation(ConversationState):
     ``count``: counts a text's tokens.
     ``input_tokens``: counts the request's tokens, once for all attempts.
     """
+
+    __slots__ = (
+        "_completion",
+        "_context",
+        "_count",
+        "_counted",
+        "_input_tokens",
+        "_request",
+        "_sent",
+        "_stream",
+        "_wishes",
+        "cost",
+    )
 
     def __init__(
         self,
@@ -139,6 +158,8 @@ class ChatConversation(ConversationState):
         head = yield order
         del order  # of megabytes, perhaps
         assert isinstance(head, Head)
+        if comes_as_stream(head):
+            return (yield from self._events(head))
         whole, beginning = yield from told_apart(head)
         return (yield from self._whole(head, beginning) if whole else self._events(head, beginning.data))
 
@@ -165,7 +186,7 @@ class ChatConversation(ConversationState):
             with_every_field(self._completion, completion)
         return trouble
 
-    def _events(self, head: Head, data: bytes) -> Conversing:
+    def _events(self, head: Head, data: bytes = b"") -> Conversing:
         """Read a stream.
 
         ``data``: what has been read of it.

@@ -264,6 +264,8 @@ def carried_on(conversing: Conversing, result: Result = None) -> Command | Outco
 class ConversationState:
     """What the driver and the books read of a conversation, before anything of it is known."""
 
+    __slots__ = ()
+
     usage: Usage | None = None
     progress: int = 0
     quality: str | None = None

@@ -14,9 +14,8 @@ from gateway.wire.folded_values import append, plain, replace
 from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
-_ITS_NAMES = frozenset({"id", "created", "model"})
-_CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
-_NAMED = _CHUNK_ONLY | _ITS_NAMES
+_ITS_NAMES = ("id", "created", "model")
+_ELSEWHERE = frozenset({"object", "choices", "usage", "obfuscation", *_ITS_NAMES})
 
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
 
@@ -32,13 +31,13 @@ class ChatAccumulator:
     A chunk may be any JSON object: what cannot be understood is passed over. No chunk is changed or kept whole.
     """
 
-    __slots__ = ("_choices", "_extra", "_first", "_known", "_n", "_tools", "_usage")
+    __slots__ = ("_choices", "_extra", "_first", "_n", "_tools", "_unnamed", "_usage")
 
     def __init__(
         self, id: str = "", created: int = 0, model: str = "", *, n: int = 0, tools: frozenset[str] = frozenset()
     ) -> None:
         self._first: dict[str, Any] = {"id": id, "created": created, "model": model}
-        self._known = _CHUNK_ONLY  # fields that are passed over: its names, too, once one is named
+        self._unnamed = _ITS_NAMES
         self._extra: dict[str, Any] = {}
         self._usage: tuple[dict[str, Any], Usage] | None = None  # as it was stated, and what it says
         self._choices: dict[int, _Choice] = {}
@@ -50,14 +49,13 @@ class ChatAccumulator:
 
         ``read``: what was read of its usage, if that was done already.
         """
-        known, extra = self._known, self._extra
+        if self._unnamed:
+            self._name(chunk)
+        extra = self._extra
         for name, value in chunk.items():
-            if name in known or value is None:
-                continue
-            if name in _ITS_NAMES:
-                self._name(name, value)
-            elif type(value) is not str or extra.get(name) != value:  # most are in every chunk
-                replace(extra, name, value)
+            if name in _ELSEWHERE or value is None or (type(value) is str and extra.get(name) == value):
+                continue  # most that are left are in every chunk
+            replace(extra, name, value)
         usage = usage_of(chunk)
         if usage and (read := read or read_usage(usage)) is not None:
             self._usage = usage, read
@@ -65,10 +63,10 @@ class ChatAccumulator:
         if type(choices) is list:
             for place, said in enumerate(choices):
                 if type(said) is dict:
-                    index = index_of(said.get("index"), place)
-                    choice = self._choices.get(index)
+                    index = said.get("index")
+                    choice = self._choices.get(index) if type(index) is int else None
                     if choice is None:
-                        choice = self._begun(index, alone=len(choices) == 1)
+                        choice = self._choice(index_of(index, place), alone=len(choices) == 1)
                     choice.add(said)
 
     def further(self, plain: PlainText, chunk: dict[str, Any]) -> Callable[[list[str]], None] | None:
@@ -106,19 +104,21 @@ class ChatAccumulator:
             completion |= plain(self._extra)
         return completion
 
-    def _name(self, name: str, value: Any) -> None:
-        """Take a name. Azure's first chunk has an empty id and model and no time of creation."""
-        if named := _as_type_of(self._first[name], value):
-            self._first[name] = named
-            self._known = _NAMED if self._known | {name} == _NAMED else self._known | {name}
+    def _name(self, chunk: dict[str, Any]) -> None:
+        """Take the names of a chunk. Azure's first has an empty id and model and no time of creation."""
+        for name in self._unnamed:
+            if named := _as_type_of(self._first[name], chunk.get(name)):
+                self._first[name] = named
+                self._unnamed = tuple([one for one in self._unnamed if one != name])
 
-    def _begun(self, index: int, *, alone: bool) -> _Choice:
-        """The choice of an index that none had before. ``alone``: its chunk has no other."""
-        if self._n == 1 and alone and self._choices:
+    def _choice(self, index: int, *, alone: bool) -> _Choice:
+        """The choice of an index. ``alone``: its chunk has no other."""
+        choice = self._choices.get(index)
+        if choice is None and self._n == 1 and alone and self._choices:
             last = next(reversed(self._choices.values()))
-            if not last.finished:
-                return last
-        choice = self._choices[index] = _Choice(self._tools)
+            choice = None if last.finished else last
+        if choice is None:
+            choice = self._choices[index] = _Choice(self._tools)
         return choice
 
 

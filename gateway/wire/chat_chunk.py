@@ -26,6 +26,7 @@ _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 _REASONING = ("reasoning_content", "reasoning")
 _MESSAGES = frozenset({"message", "delta", "text"})
 _NUMBERS = (int, float)
+_SPOKEN = ("content", "refusal")
 _TEXTS_OF_A_PART = ("text", "thinking", "refusal", "content")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
 
@@ -159,15 +160,18 @@ def _read_delta(delta: dict[str, Any], text: list[str]) -> bool:
     """Whether a delta is meaningful; its text is added to ``text``."""
     meaningful = False
     for name, value in delta.items():
-        if name == "content" and type(value) in _NUMBERS:  # a careless relay's word for a text of digits
-            value = str(value)
-        if not value or name == "role":
+        if name == "role":
             continue
-        if type(value) is str:
+        kind = type(value)
+        if kind in _NUMBERS and name == "content":  # a careless relay's word for a text of digits
+            value, kind = str(value), str
+        if not value:
+            continue
+        if kind is str:
             meaningful = True
-            if name in ("content", "refusal") or (name in _REASONING and name == _reasoning_name(delta)):
+            if name in _SPOKEN or (name in _REASONING and name == _reasoning_name(delta)):
                 text.append(value)
-        elif type(value) is list or type(value) is dict:
+        elif kind is list or kind is dict:
             meaningful = True
             _read_structure(name, value, text)
     return meaningful

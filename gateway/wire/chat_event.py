@@ -26,9 +26,6 @@ blanks alone."""
 _HARMLESS = 2 * MAX_DEPTH
 """Bytes in which no document is nested too deeply, or too heavy."""
 
-_FEW_CHOICES = 2 * MAX_CHOICES
-"""Bytes that have no room for too many choices."""
-
 _HALF = re.compile("[\ud800-\udfff]")
 _FIELD = b"data:"
 _WRAPPING = re.compile(rb"(?:data:\s*+)++")
@@ -42,12 +39,11 @@ def parsed_strictly(data: bytes) -> Any:
     """The JSON in ``data``. Raises ValueError if there is none, or if it is nested too deeply to be written again, too
     heavy to be read, or has far too many choices.
     """
-    if len(data) > _HARMLESS:
-        if too_deep(data):
-            raise ValueError("nested too deeply")
-        return _with_few_choices(read_json(data, MOST_ANSWERED))
-    document = orjson.loads(data)
-    return document if len(data) <= _FEW_CHOICES else _with_few_choices(document)
+    if len(data) <= _HARMLESS:
+        return _with_few_choices(orjson.loads(data))
+    if too_deep(data):
+        raise ValueError("nested too deeply")
+    return _with_few_choices(read_json(data, MOST_ANSWERED))
 
 
 def _with_few_choices(document: Any) -> Any:

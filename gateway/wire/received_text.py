@@ -21,11 +21,7 @@ class ReceivedText:
 
     def add(self, piece: str) -> None:
         """Take the next piece."""
-        size = len(piece)
-        self._total += size
-        if self._kept < self._keep:
-            self._kept += size
-            self._pieces.append(piece)
+        self.extend((piece,))
 
     @property
     def length(self) -> int:
@@ -34,7 +30,12 @@ class ReceivedText:
 
     def extend(self, pieces: Sequence[str]) -> None:
         """Take several pieces."""
-        self.add(pieces[0] if len(pieces) == 1 else "".join(pieces))
+        piece = pieces[0] if len(pieces) == 1 else "".join(pieces)
+        size = len(piece)
+        self._total += size
+        if self._kept < self._keep:
+            self._kept += size
+            self._pieces.append(piece)
 
     def text(self) -> str:
         """The text that was kept."""

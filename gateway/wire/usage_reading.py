@@ -128,13 +128,9 @@ def tier_in(document: Mapping[str, Any]) -> str | None:
     if type(usage) is dict:
         if usage.get("speed") == "fast":
             return "fast"
-        if not _is_word(tier):
+        if type(tier) is not str or not tier.strip():
             tier = usage.get("service_tier")
-    return tier[:64] if type(tier) is str and _is_word(tier) else None
-
-
-def _is_word(value: object) -> bool:
-    return type(value) is str and not (not value or value.isspace())
+    return tier[:64] if type(tier) is str and tier.strip() else None
 
 
 def tokens_in(stated: Mapping[str, Any], *names: str) -> int | None:
