@@ -74,6 +74,7 @@ class ChatConversation(ConversationState):
         "_stream",
         "_wishes",
         "cost",
+        "note",
     )
 
     def __init__(
@@ -92,6 +93,7 @@ class ChatConversation(ConversationState):
         self._input_tokens = input_tokens
         self._stream = ChatStream(request, context, self._wishes)
         self._completion: dict[str, Any] | None = None
+        self.note: str | None = None
         self.cost: AnswerCost | None = None  # what the whole answer's usage is to say; None to leave it as it came
         self._sent = 0  # bytes of the request
         self._counted = (0, 0)  # characters of the answer, and their tokens

@@ -14,7 +14,7 @@ from gateway.wire.folded_values import append, plain, replace
 from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
-_ITS_NAMES = ("id", "created", "model")
+_ITS_NAMES: tuple[str, ...] = ("id", "created", "model")
 _ELSEWHERE = frozenset({"object", "choices", "usage", "obfuscation", *_ITS_NAMES})
 
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
@@ -142,10 +142,7 @@ class _Choice:
             if value is None or name == "index":
                 continue
             if name == "delta":
-                if type(value) is dict:
-                    self._message.add_delta(value)
-                elif isinstance(value, str | list):
-                    self._message.add_delta({"content": value})
+                self._message.add_delta(value if type(value) is dict else _as_delta(value))
             elif name == "message":
                 if isinstance(value, dict):
                     self._message.add_message(value)
@@ -174,6 +171,11 @@ class _Choice:
             "finish_reason": self._finish_reason or usual_finish_reason(message),
             **(plain(self._extra) if self._extra else {}),
         }
+
+
+def _as_delta(said: Any) -> dict[str, Any]:
+    """The delta that is meant by what is no object."""
+    return {"content": said} if isinstance(said, str | list) else {}
 
 
 def _as_type_of(known: str | int, value: Any) -> str | int | None:

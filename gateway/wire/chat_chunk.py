@@ -104,7 +104,7 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
         if reason := choice.get("finish_reason"):
             finish[choice.get("index", 0)] = reason
         if delta := choice.get("delta"):
-            if "error" in delta and delta["error"]:
+            if delta.get("error"):
                 return ChunkFacts(error=error_of(delta))
             if _read_delta(delta, text):
                 index = choice.get("index", 0)

@@ -23,7 +23,7 @@ from gateway.wire.writable import dump_json
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
 _NO_CHOICE = frozenset[int]()
 _NONE_NAMED: Mapping[int, str] = MappingProxyType({})
-_ITS_NAMES = ("id", "created", "model")
+_ITS_NAMES: tuple[str, ...] = ("id", "created", "model")
 _NAMED = {"id": str, "created": int, "model": str}
 
 
