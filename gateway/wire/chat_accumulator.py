@@ -106,10 +106,13 @@ class ChatAccumulator:
 
     def _name(self, chunk: dict[str, Any]) -> None:
         """Take the names of a chunk. Azure's first has an empty id and model and no time of creation."""
+        unnamed = []
         for name in self._unnamed:
             if named := _as_type_of(self._first[name], chunk.get(name)):
                 self._first[name] = named
-                self._unnamed = tuple([one for one in self._unnamed if one != name])
+            else:
+                unnamed.append(name)
+        self._unnamed = tuple(unnamed)
 
     def _choice(self, index: int, *, alone: bool) -> _Choice:
         """The choice of an index. ``alone``: its chunk has no other."""

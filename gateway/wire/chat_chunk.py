@@ -97,32 +97,32 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
     if not choices:
         return ChunkFacts(usage=read_usage(usage) if usage else None, usage_only=usage is not None)
     text: list[str] = []
-    finish: dict[int, str] = {}
-    speaking: list[int] = []
-    calling: list[int] = []
+    finish = _NO_FINISH
+    speaking: tuple[int, ...] = ()
+    calling: tuple[int, ...] = ()
     for choice in choices:
         if reason := choice.get("finish_reason"):
-            finish[choice.get("index", 0)] = reason
+            finish = {**finish, choice.get("index", 0): reason}
         if delta := choice.get("delta"):
             if delta.get("error"):
                 return ChunkFacts(error=error_of(delta))
             if _read_delta(delta, text):
                 index = choice.get("index", 0)
-                speaking.append(index)
+                speaking += (index,)
                 if delta.get("tool_calls") or delta.get("function_call"):
-                    calling.append(index)
+                    calling += (index,)
     if not (speaking or finish or usage):
         return _NOTHING_NEW
     return ChunkFacts(
         None,
-        speaking != [],
-        tuple(text) if text else (),
-        finish or _NO_FINISH,
+        speaking != (),
+        tuple(text),
+        finish,
         read_usage(usage) if usage else None,
         False,
         False,
-        tuple(speaking) if speaking else (),
-        tuple(calling) if calling else (),
+        speaking,
+        calling,
     )
 
 

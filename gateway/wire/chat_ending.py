@@ -188,11 +188,14 @@ class ChatEnding:
 
     def _name(self, chunk: dict[str, Any]) -> None:
         """Remember what the stream calls itself; Azure's first chunk has an empty id and model."""
+        unnamed = []
         for name in self._unnamed:
             value = chunk.get(name)
             if value and type(value) is _NAMED[name]:
                 self._names[name] = value
-                self._unnamed = tuple([one for one in self._unnamed if one != name])
+            else:
+                unnamed.append(name)
+        self._unnamed = tuple(unnamed)
         if (tier := chunk.get("service_tier")) and type(tier) is str:
             self._names["service_tier"] = tier
         self._read_terms(chunk)
