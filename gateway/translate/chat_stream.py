@@ -43,8 +43,10 @@ TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
 PING = b": ping\n\n"
 ENOUGH_ALIKE = 3
 """Events with a text of the same choice from which on more are expected: to learn their pattern takes as long as to
-parse two, and choices that take turns have none.
-"""
+parse two, and choices that take turns have none."""
+
+MANY_AT_ONCE = ENOUGH_ALIKE + 4
+"""Events of a piece that has so many texts itself: beside them an answer has a role, a reason, usage, and its end."""
 
 
 class ChatStream:
@@ -115,8 +117,7 @@ class ChatStream:
         self.received = 0  # bytes
         self.out: list[bytes] = []
         self._first: FirstBytes | None = FirstBytes()  # until they tell what it is
-        self._begun = False  # a chunk has come
-        self._ended = False  # the terminator has come
+        self._begun = self._ended = False  # a chunk has come; the terminator has come
         self._plain = ContentTemplate()
         self._spoke: tuple[int, ...] = ()  # the choice of the last event with one text that was parsed,
         self._alike = 0  # and how many of these it has had in a row
@@ -191,6 +192,7 @@ class ChatStream:
         outcome = self._too_big() if self.received > WHOLE_ANSWER_LIMIT else None
         events, at, size, plain = 0, 0, len(data), self._plain
         alike = True  # all that follows what was learned, as far as is known
+        many = not plain.known and data.count(b"\n\n") >= MANY_AT_ONCE
         while at < size and outcome is None and not self._ended:
             if alike and plain.known and (end := plain.run(data, at)):
                 run = data[at:end]
@@ -203,7 +205,8 @@ class ChatStream:
             event = plain_event(data[at:end])
             if event is None:
                 break
-            outcome = self._take(event)
+            outcome = self._take(event, many)
+            many = many and not plain.known  # expected once
             if outcome is not None and self.ending.finished:
                 outcome = None
             at, events = end, events + 1
@@ -267,7 +270,8 @@ class ChatStream:
         if self._fold is not None:
             self._fold(texts)
 
-    def _take(self, event: Event) -> Outcome | None:
+    def _take(self, event: Event, many: bool = False) -> Outcome | None:
+        """Take an event. ``many``: more like it may be expected."""
         if event.data[:1] != b"{":
             if is_terminator(event.data):
                 self._ended = True
@@ -285,7 +289,7 @@ class ChatStream:
         if len(facts.text) == 1 and facts.tidied is None and self.pictures is None and len(event.raw) <= LONG:
             self._alike = self._alike + 1 if facts.speaking == self._spoke else 1
             self._spoke = facts.speaking
-            if self._alike >= ENOUGH_ALIKE:
+            if many or self._alike >= ENOUGH_ALIKE:
                 self._learn(event, chunk)
                 return outcome
         if self._plain.known:
