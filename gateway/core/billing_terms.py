@@ -34,9 +34,9 @@ class Asked:
 NOTHING_ASKED = Asked()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Terms:
-    """On which terms an answer was sold.
+    """On which terms an answer was sold. Made anew for each, so not frozen (decision 004), and never changed.
 
     ``asked_tier``, ``tier``: the service tier the request asked for, and the one the answer names; None for none.
     ``model``: the model the answer names; None if it names none.

@@ -319,9 +319,9 @@ class VirtualKey:
     alert: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Usage:
-    """The tokens and images of an answer.
+    """The tokens and images of an answer. Made anew for each, so not frozen (decision 004), and never changed.
 
     ``input_tokens``: all input as OpenAI counts: cached, written to the cache, and of images and audio sent in.
     ``output_tokens``: all output as it is billed: reasoning, images and audio too.

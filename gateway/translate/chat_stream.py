@@ -41,6 +41,12 @@ from gateway.wire.writable import writable
 
 TEXT_KEPT = 1 << 20  # characters of an answer, for counting its tokens
 PING = b": ping\n\n"
+ENOUGH_ALIKE = 3
+"""Events with a text of the same choice from which on more are expected: to learn their pattern takes as long as to
+parse two, and choices that take turns have none."""
+
+MANY_AT_ONCE = ENOUGH_ALIKE + 4
+"""Events of a piece that has so many texts itself: beside them an answer has a role, a reason, usage, and its end."""
 
 
 class ChatStream:
@@ -56,6 +62,7 @@ class ChatStream:
     """
 
     __slots__ = (
+        "_alike",
         "_begun",
         "_context",
         "_ended",
@@ -67,6 +74,7 @@ class ChatStream:
         "_parser",
         "_plain",
         "_request",
+        "_spoke",
         "_wishes",
         "_work",
         "accumulator",
@@ -108,10 +116,11 @@ class ChatStream:
         self.answered = False
         self.received = 0  # bytes
         self.out: list[bytes] = []
-        self._first = FirstBytes()
-        self._begun = False  # a chunk has come
-        self._ended = False  # the terminator has come
+        self._first: FirstBytes | None = FirstBytes()  # until they tell what it is
+        self._begun = self._ended = False  # a chunk has come; the terminator has come
         self._plain = ContentTemplate()
+        self._spoke: tuple[int, ...] = ()  # the choice of the last event with one text that was parsed,
+        self._alike = 0  # and how many of these it has had in a row
         self._is_plain = False  # a pattern is known, and the next byte begins an event
         self._fold: Callable[[list[str]], None] | None = None  # takes the texts of plain chunks of a folded answer
         self._work = StreamWork()
@@ -120,7 +129,7 @@ class ChatStream:
     @property
     def first_bytes(self) -> bytes:
         """The beginning of what was received, until it told what it is."""
-        return self._first.data
+        return b"" if self._first is None else self._first.data
 
     @property
     def forwarding(self) -> bool:
@@ -145,10 +154,12 @@ class ChatStream:
             return b""
         if not data:
             self.trouble = self._end_of_stream()
-        elif not self._first.told and self._first.is_json(data):
+        elif self._first is not None and self._first.is_json(data):
             self.is_document = self.over = True
             return b""
         else:
+            if self._first is not None and self._first.told:
+                self._first = None
             self.trouble = self._feed(data)
         self.over = self._ended or self.trouble is not None
         self._is_plain = self._plain.known and self._parser.between_events
@@ -181,6 +192,7 @@ class ChatStream:
         outcome = self._too_big() if self.received > WHOLE_ANSWER_LIMIT else None
         events, at, size, plain = 0, 0, len(data), self._plain
         alike = True  # all that follows what was learned, as far as is known
+        many = not plain.known and data.count(b"\n\n") >= MANY_AT_ONCE
         while at < size and outcome is None and not self._ended:
             if alike and plain.known and (end := plain.run(data, at)):
                 run = data[at:end]
@@ -193,7 +205,8 @@ class ChatStream:
             event = plain_event(data[at:end])
             if event is None:
                 break
-            outcome = self._take(event)
+            outcome = self._take(event, many)
+            many = many and not plain.known  # expected once
             if outcome is not None and self.ending.finished:
                 outcome = None
             at, events = end, events + 1
@@ -257,7 +270,8 @@ class ChatStream:
         if self._fold is not None:
             self._fold(texts)
 
-    def _take(self, event: Event) -> Outcome | None:
+    def _take(self, event: Event, many: bool = False) -> Outcome | None:
+        """Take an event. ``many``: more like it may be expected."""
         if event.data[:1] != b"{":
             if is_terminator(event.data):
                 self._ended = True
@@ -272,9 +286,13 @@ class ChatStream:
             return self._take_odd(event, error)
         facts = chunk_facts(chunk, self._request.n, event.event)
         outcome = self._take_chunk(event, chunk, facts)
-        if len(facts.text) == 1 and not (facts.tidied or self.pictures) and len(event.raw) <= LONG:
-            self._learn(event, chunk)
-        elif self._plain.known:
+        if len(facts.text) == 1 and facts.tidied is None and self.pictures is None and len(event.raw) <= LONG:
+            self._alike = self._alike + 1 if facts.speaking == self._spoke else 1
+            self._spoke = facts.speaking
+            if many or self._alike >= ENOUGH_ALIKE:
+                self._learn(event, chunk)
+                return outcome
+        if self._plain.known:
             self._plain.forget()
         return outcome
 
@@ -300,18 +318,19 @@ class ChatStream:
         return self._take_chunk(event, chunk, chunk_facts(writable(chunk), self._request.n, event.event))
 
     def _take_chunk(self, event: Event, chunk: Any, facts: ChunkFacts) -> Outcome | None:
-        silent = facts.says_nothing or facts.error is not None or facts.tidied is not None
-        if silent and not facts.meaningful and (said := event_of_pictures(chunk, self.ending.named)) is not None:
-            return self._take(said)
-        if facts.error is not None:
-            return self._error(facts.error)
-        if facts.says_nothing:
-            self._out_of_life()
-            return None
+        folded = chunk  # with texts and numbers as they came
+        if facts.says_nothing or facts.error is not None or facts.tidied is not None:
+            if not facts.meaningful and (said := event_of_pictures(chunk, self.ending.named)) is not None:
+                return self._take(said)
+            if facts.error is not None:
+                return self._error(facts.error)
+            if facts.says_nothing:
+                self._out_of_life()
+                return None
+            folded = {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
         self._note(chunk, facts)
         if self.accumulator is not None:
-            tidied = facts.tidied and {**chunk, "choices": tidy_choices(choices_in(chunk), self._request.n)}
-            self.accumulator.add(tidied or chunk, facts.usage)  # with texts and numbers as they came
+            self.accumulator.add(folded, facts.usage)
         else:
             self._pass_on(event, chunk, facts)
         return None
@@ -352,11 +371,9 @@ class ChatStream:
             self.usage = facts.usage
         if facts.meaningful or facts.finish:
             self.answered = True
-        ending = self.ending
-        if ending.reasons and ending.named_last and not ending.runs_a_tool:
-            self.awaiting = Awaiting.FINISH
-        else:
-            self.awaiting = Awaiting.IDLE if self.answered else Awaiting.CONTENT
+            ending = self.ending
+            done = ending.reasons and ending.named_last and not ending.runs_a_tool
+            self.awaiting = Awaiting.FINISH if done else Awaiting.IDLE
 
     @property
     def phase(self) -> Phase:

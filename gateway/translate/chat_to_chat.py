@@ -30,7 +30,13 @@ from gateway.translate.commands import (
 )
 from gateway.translate.context import AttemptContext
 from gateway.translate.own_wishes import chat_wishes, sending, wishes_left
-from gateway.translate.whole_answers import CHAT_ERROR_LIMIT, WHOLE_ANSWER_LIMIT, judged_leniently, told_apart
+from gateway.translate.whole_answers import (
+    CHAT_ERROR_LIMIT,
+    WHOLE_ANSWER_LIMIT,
+    comes_as_stream,
+    judged_leniently,
+    told_apart,
+)
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.answer_head import Head
 from gateway.wire.asked_work import as_asked, asked_tier
@@ -54,6 +60,20 @@ class ChatConversation(ConversationState):
     ``input_tokens``: counts the request's tokens, once for all attempts.
     """
 
+    __slots__ = (
+        "_completion",
+        "_context",
+        "_count",
+        "_counted",
+        "_input_tokens",
+        "_request",
+        "_sent",
+        "_stream",
+        "_wishes",
+        "cost",
+        "note",
+    )
+
     def __init__(
         self,
         request: ChatRequest,
@@ -70,6 +90,7 @@ class ChatConversation(ConversationState):
         self._input_tokens = input_tokens
         self._stream = ChatStream(request, context, self._wishes)
         self._completion: dict[str, Any] | None = None
+        self.note: str | None = None
         self.cost: AnswerCost | None = None  # what the whole answer's usage is to say; None to leave it as it came
         self._sent = 0  # bytes of the request
         self._counted = (0, 0)  # characters of the answer, and their tokens
@@ -135,6 +156,8 @@ class ChatConversation(ConversationState):
         head = yield order
         del order  # of megabytes, perhaps
         assert isinstance(head, Head)
+        if comes_as_stream(head):
+            return (yield from self._events(head))
         whole, beginning = yield from told_apart(head)
         return (yield from self._whole(head, beginning) if whole else self._events(head, beginning.data))
 
@@ -161,7 +184,7 @@ class ChatConversation(ConversationState):
             with_every_field(self._completion, completion)
         return trouble
 
-    def _events(self, head: Head, data: bytes) -> Conversing:
+    def _events(self, head: Head, data: bytes = b"") -> Conversing:
         """Read a stream.
 
         ``data``: what has been read of it.

@@ -206,15 +206,17 @@ class Beginning:
     ended: bool = False
 
 
-def relayed(stream: FedStream, beginning: bytes) -> Generator[Command, Result, None]:
-    """Relay a body.
+def relayed(stream: FedStream, beginning: bytes) -> list[Command]:
+    """The commands that relay a body, whose results are None.
 
-    ``beginning``: what has been received of it.
+    ``beginning``: what has been received of it, which is fed to the stream.
     """
+    commands: list[Command] = []
     if beginning and (due := stream.feed(beginning)):
-        yield Emit(due)
+        commands.append(Emit(due))
     if not stream.over:
-        yield Relay(stream)
+        commands.append(Relay(stream))
+    return commands
 
 
 def receive_beginning() -> Generator[Command, Result, Beginning]:
@@ -264,6 +266,8 @@ def carried_on(conversing: Conversing, result: Result = None) -> Command | Outco
 
 class ConversationState:
     """What the driver and the books read of a conversation, before anything of it is known."""
+
+    __slots__ = ()
 
     usage: Usage | None = None
     progress: int = 0

@@ -18,12 +18,21 @@ CHAT_ERROR_LIMIT = 1 << 20
 """Bytes of a body that is no event stream: of a chat's success (``WHOLE_ANSWER_LIMIT``) and of an error."""
 
 
+def comes_as_stream(head: Head) -> bool:
+    """Whether an answer is called a stream of events, which nothing has to be read of."""
+    return (
+        head.status == 200
+        and (head.get(b"content-type") or b"")[:17].lower() == b"text/event-stream"
+        and (head.get(b"content-encoding") or b"identity").lower() == b"identity"
+    )
+
+
 def told_apart(head: Head) -> Generator[Command, Result, tuple[bool, Beginning]]:
     """Whether an answer comes whole, and not as a stream; and what had to be read of it to tell."""
+    if comes_as_stream(head):
+        return False, Beginning()
     if head.status != 200 or (head.get(b"content-encoding") or b"identity").lower() != b"identity":
         return True, Beginning()
-    if (head.get(b"content-type") or b"").lower().startswith(b"text/event-stream"):
-        return False, Beginning()
     beginning = yield from receive_beginning()  # the label of an answer says less than its first bytes
     return not begins_like_events(beginning.data), beginning
 

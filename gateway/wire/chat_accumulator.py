@@ -14,8 +14,8 @@ from gateway.wire.folded_values import append, plain, replace
 from gateway.wire.usage_reading import read_usage, usage_for_clients, usage_of
 
 # Fields of a chunk that a completion does not have, or has elsewhere.
-_ITS_NAMES = frozenset({"id", "created", "model"})
-_CHUNK_ONLY = frozenset({"object", "choices", "usage", "obfuscation"})
+_ITS_NAMES: tuple[str, ...] = ("id", "created", "model")
+_ELSEWHERE = frozenset({"object", "choices", "usage", "obfuscation", *_ITS_NAMES})
 
 _LATEST = 1 << 53  # of times, in seconds: every language reads such a number exactly
 
@@ -39,7 +39,7 @@ class ChatAccumulator:
         self._first: dict[str, Any] = {"id": id, "created": created, "model": model}
         self._unnamed = _ITS_NAMES
         self._extra: dict[str, Any] = {}
-        self._usage: dict[str, Any] | None = None
+        self._usage: tuple[dict[str, Any], Usage] | None = None  # as it was stated, and what it says
         self._choices: dict[int, _Choice] = {}
         self._n = n
         self._tools = tools
@@ -49,26 +49,25 @@ class ChatAccumulator:
 
         ``read``: what was read of its usage, if that was done already.
         """
-        first, extra = self._first, self._extra
+        if self._unnamed:
+            self._name(chunk)
+        extra = self._extra
         for name, value in chunk.items():
-            if value is None or name in _CHUNK_ONLY:
-                continue
-            if name not in first:
-                if name not in extra or extra[name] != value or type(value) is not str:  # most are in every chunk
-                    replace(extra, name, value)
-            elif self._unnamed and name in self._unnamed and (named := _as_type_of(first[name], value)):
-                # Azure's first chunk has an empty id and model and no time of creation.
-                self._unnamed -= {name}
-                first[name] = named
+            if name in _ELSEWHERE or value is None or (type(value) is str and extra.get(name) == value):
+                continue  # most that are left are in every chunk
+            replace(extra, name, value)
         usage = usage_of(chunk)
         if usage and (read := read or read_usage(usage)) is not None:
-            self._usage = usage_for_clients(usage, read)
+            self._usage = usage, read
         choices = chunk.get("choices")
-        if type(choices) is list and choices:
-            alone = len(choices) == 1
-            for place, choice in enumerate(choices):
-                if type(choice) is dict:
-                    self._choice(index_of(choice.get("index"), place), alone=alone).add(choice)
+        if type(choices) is list:
+            for place, said in enumerate(choices):
+                if type(said) is dict:
+                    index = said.get("index")
+                    choice = self._choices.get(index) if type(index) is int else None
+                    if choice is None:
+                        choice = self._choice(index_of(index, place), alone=len(choices) == 1)
+                    choice.add(said)
 
     def further(self, plain: PlainText, chunk: dict[str, Any]) -> Callable[[list[str]], None] | None:
         """Takes the texts of chunks that are like ``chunk``, which was taken last, but for the text ``plain``; None if
@@ -100,10 +99,20 @@ class ChatAccumulator:
             ],
         }
         if self._usage is not None:
-            completion["usage"] = {**self._usage}
+            completion["usage"] = {**usage_for_clients(*self._usage)}
         if self._extra:
             completion |= plain(self._extra)
         return completion
+
+    def _name(self, chunk: dict[str, Any]) -> None:
+        """Take the names of a chunk. Azure's first has an empty id and model and no time of creation."""
+        unnamed = []
+        for name in self._unnamed:
+            if named := _as_type_of(self._first[name], chunk.get(name)):
+                self._first[name] = named
+            else:
+                unnamed.append(name)
+        self._unnamed = tuple(unnamed)
 
     def _choice(self, index: int, *, alone: bool) -> _Choice:
         """The choice of an index. ``alone``: its chunk has no other."""
@@ -136,7 +145,7 @@ class _Choice:
             if value is None or name == "index":
                 continue
             if name == "delta":
-                self._add_delta(value)
+                self._message.add_delta(value if type(value) is dict else _as_delta(value))
             elif name == "message":
                 if isinstance(value, dict):
                     self._message.add_message(value)
@@ -150,12 +159,6 @@ class _Choice:
                 append(self._logprobs, name, value)
             else:
                 replace(self._extra, name, value)
-
-    def _add_delta(self, delta: Any) -> None:
-        if type(delta) is dict:
-            self._message.add_delta(delta)
-        elif isinstance(delta, str | list):
-            self._message.add_delta({"content": delta})
 
     def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
         return self._message.further(plain)
@@ -171,6 +174,11 @@ class _Choice:
             "finish_reason": self._finish_reason or usual_finish_reason(message),
             **(plain(self._extra) if self._extra else {}),
         }
+
+
+def _as_delta(said: Any) -> dict[str, Any]:
+    """The delta that is meant by what is no object."""
+    return {"content": said} if isinstance(said, str | list) else {}
 
 
 def _as_type_of(known: str | int, value: Any) -> str | int | None:

@@ -31,15 +31,13 @@ def in_order(choice: object, n: int) -> bool:
     """
     if type(choice) is not dict:
         return False
-    index = choice.get("index", 0)
+    index, delta, reason = choice.get("index", 0), choice.get("delta"), choice.get("finish_reason")
     if type(index) is not int or not 0 <= index < n:
         return False
-    delta = choice.get("delta")
-    if (not delta or type(delta) is not dict) and (
-        (delta is not None and type(delta) is not dict) or "message" in choice or "text" in choice
-    ):
+    if not delta and ("message" in choice or "text" in choice):
         return False
-    reason = choice.get("finish_reason")
+    if type(delta) is not dict and delta is not None:
+        return False
     return (reason is None or (type(reason) is str and reason.lower() not in NO_REASONS)) and not choice.get("message")
 
 

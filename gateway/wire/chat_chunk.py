@@ -26,6 +26,7 @@ _NO_FINISH: Mapping[int, str] = MappingProxyType({})
 _REASONING = ("reasoning_content", "reasoning")
 _MESSAGES = frozenset({"message", "delta", "text"})
 _NUMBERS = (int, float)
+_SPOKEN = ("content", "refusal")
 _TEXTS_OF_A_PART = ("text", "thinking", "refusal", "content")
 _IN_EVERY_CHUNK = frozenset({"id", "created", "model", "service_tier", "system_fingerprint"})
 
@@ -60,6 +61,7 @@ class ChunkFacts(NamedTuple):
 
 
 _SAYS_NOTHING = ChunkFacts(says_nothing=True)
+_NOTHING_NEW = ChunkFacts()
 
 
 def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkFacts:
@@ -85,7 +87,7 @@ def chunk_facts(chunk: object, n: int = 1, event: bytes | None = None) -> ChunkF
         if not in_order(choice, n):
             return _facts_of_odd_choices(chunk, choices, n)
     facts = _facts_in_order(choices, usage)
-    if "usageMetadata" in chunk and usage is None and (facts.finish or not choices):
+    if usage is None and "usageMetadata" in chunk and (facts.finish or not choices):
         usage = usage_of(chunk)
         return facts if usage is None else facts._replace(usage=read_usage(usage), usage_only=not choices)
     return facts
@@ -95,30 +97,32 @@ def _facts_in_order(choices: list[dict[str, Any]], usage: object) -> ChunkFacts:
     if not choices:
         return ChunkFacts(usage=read_usage(usage) if usage else None, usage_only=usage is not None)
     text: list[str] = []
-    finish: dict[int, str] = {}
-    speaking: list[int] = []
-    calling: list[int] = []
+    finish = _NO_FINISH
+    speaking: tuple[int, ...] = ()
+    calling: tuple[int, ...] = ()
     for choice in choices:
         if reason := choice.get("finish_reason"):
-            finish[choice.get("index", 0)] = reason
+            finish = {**finish, choice.get("index", 0): reason}
         if delta := choice.get("delta"):
             if delta.get("error"):
                 return ChunkFacts(error=error_of(delta))
             if _read_delta(delta, text):
                 index = choice.get("index", 0)
-                speaking.append(index)
+                speaking += (index,)
                 if delta.get("tool_calls") or delta.get("function_call"):
-                    calling.append(index)
+                    calling += (index,)
+    if not (speaking or finish or usage):
+        return _NOTHING_NEW
     return ChunkFacts(
         None,
-        speaking != [],
-        tuple(text) if text else (),
-        finish or _NO_FINISH,
+        speaking != (),
+        tuple(text),
+        finish,
         read_usage(usage) if usage else None,
         False,
         False,
-        tuple(speaking) if speaking else (),
-        tuple(calling) if calling else (),
+        speaking,
+        calling,
     )
 
 
@@ -156,15 +160,18 @@ def _read_delta(delta: dict[str, Any], text: list[str]) -> bool:
     """Whether a delta is meaningful; its text is added to ``text``."""
     meaningful = False
     for name, value in delta.items():
-        if name == "content" and type(value) in _NUMBERS:  # a careless relay's word for a text of digits
-            value = str(value)
-        if not value or name == "role":
+        if name == "role":
             continue
-        if type(value) is str:
+        kind = type(value)
+        if kind in _NUMBERS and name == "content":  # a careless relay's word for a text of digits
+            value, kind = str(value), str
+        if not value:
+            continue
+        if kind is str:
             meaningful = True
-            if name in ("content", "refusal") or (name in _REASONING and name == _reasoning_name(delta)):
+            if name in _SPOKEN or (name in _REASONING and name == _reasoning_name(delta)):
                 text.append(value)
-        elif type(value) is list or type(value) is dict:
+        elif kind is list or kind is dict:
             meaningful = True
             _read_structure(name, value, text)
     return meaningful

@@ -7,6 +7,8 @@ to have ended only by a reason in a chunk of its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gateway.core.types import Usage
@@ -20,8 +22,9 @@ from gateway.wire.writable import dump_json
 
 _CALLING_REASONS = frozenset({"tool_calls", "function_call"})
 _NO_CHOICE = frozenset[int]()
-_ITS_NAMES = frozenset({"id", "created", "model"})
-_NAMED = {"id": str, "created": int, "model": str, "service_tier": str}
+_NONE_NAMED: Mapping[int, str] = MappingProxyType({})
+_ITS_NAMES: tuple[str, ...] = ("id", "created", "model")
+_NAMED = {"id": str, "created": int, "model": str}
 
 
 class ChatEnding:
@@ -40,8 +43,8 @@ class ChatEnding:
         "_n",
         "_names",
         "_read",
-        "_seen",
         "_spoke_on",
+        "_spoken",
         "_unnamed",
         "_unreasoned",
         "_usage",
@@ -60,12 +63,12 @@ class ChatEnding:
             "model": model,
         }
         self._unnamed = _ITS_NAMES
-        self.reasons: dict[int, str] = {}
+        self.reasons = _NONE_NAMED
         self._finished = _NO_CHOICE
         self._spoke_on = _NO_CHOICE
         self._unreasoned = _NO_CHOICE  # choices that have spoken since they last named a reason
-        self._seen = _NO_CHOICE
-        self._calling: dict[int, str] = {}  # choice → the reason for which it ends
+        self._spoken = _NO_CHOICE
+        self._calling = _NONE_NAMED  # choice → the reason for which it ends
         self.tier: str | None = None
         self.answered_model: str | None = None
         self._usage: dict[str, Any] | None = None
@@ -99,17 +102,10 @@ class ChatEnding:
         """
         if self._unnamed:
             self._name(chunk)
-            self._read_terms(chunk)
         elif facts.finish or facts.usage is not None:
             self._read_terms(chunk)
-        for index in facts.speaking:
-            if index not in self._seen:
-                self._seen |= {index}
-            if self.reasons:
-                self._speaks(index)
-        for index in facts.calling:
-            if index not in self._calling:
-                self._calling[index] = _kind_of_call(chunk)
+        if facts.speaking and (self.reasons or facts.calling or not self._spoken.issuperset(facts.speaking)):
+            self._speaks(facts, chunk)
         if facts.usage is not None:
             self._usage, self._read = usage_of(chunk), facts.usage
         news = self._ends(facts) if facts.finish else False
@@ -120,18 +116,23 @@ class ChatEnding:
         news = False
         for index, reason in facts.finish.items():
             news = news or index not in self.reasons
-            self._seen |= {index}
-            self.reasons[index] = reason
-            self._unreasoned -= {index}
+            self.reasons = {**self.reasons, index: reason}
             if index not in facts.speaking or index not in self._spoke_on:
                 self._finished |= {index}
+        self._unreasoned = self._unreasoned.difference(facts.finish)
         return news
 
-    def _speaks(self, index: int) -> None:
-        self._unreasoned |= {index}
-        if index in self._finished:
-            self._finished -= {index}
-            self._spoke_on |= {index}
+    def _speaks(self, facts: ChunkFacts, chunk: dict[str, Any]) -> None:
+        """Take what the choices of a chunk say."""
+        self._spoken = self._spoken.union(facts.speaking)
+        if self.reasons:
+            speaking = frozenset(facts.speaking)
+            self._unreasoned |= speaking
+            self._spoke_on |= self._finished & speaking
+            self._finished -= speaking
+        for index in facts.calling:
+            if index not in self._calling:
+                self._calling = {**self._calling, index: _kind_of_call(chunk)}
 
     def hold_usage(self, chunk: dict[str, Any], raw: bytes) -> None:
         """Keep a chunk that only carries usage for the very end, as it came if it is as OpenAI writes it.
@@ -139,7 +140,7 @@ class ChatEnding:
         ``raw``: the event it came in.
         """
         exact = chunk.get("choices") == [] and all(
-            type(value := chunk.get(name)) is _NAMED[name] and value for name in ("id", "created", "model")
+            type(value := chunk.get(name)) is kind and value for name, kind in _NAMED.items()
         )
         self._usage_event = (chunk, raw) if exact else None
 
@@ -147,8 +148,7 @@ class ChatEnding:
         """The events that end the choices of a complete stream which named no reason."""
         return [
             self._event([{"index": index, "delta": {}, "finish_reason": self._reason(index)}])
-            for index in sorted(self._seen)
-            if index not in self.reasons
+            for index in sorted(self._spoken.difference(self.reasons))
         ]
 
     def usage_event(self, usage: Usage, cost: AnswerCost | None = None) -> bytes:
@@ -182,20 +182,23 @@ class ChatEnding:
         return encode_event(dump_json({**self._names, "choices": choices}))
 
     def _read_terms(self, chunk: dict[str, Any]) -> None:
-        if "service_tier" in chunk or "usage" in chunk:
-            self.tier = tier_in(chunk) or self.tier
+        self.tier = tier_in(chunk) or self.tier
         if (model := chunk.get("model")) and type(model) is str:
             self.answered_model = model
 
     def _name(self, chunk: dict[str, Any]) -> None:
         """Remember what the stream calls itself; Azure's first chunk has an empty id and model."""
-        named = {
-            name: value
-            for name in (*self._unnamed, "service_tier")
-            if (value := chunk.get(name)) and type(value) is _NAMED[name]
-        }
-        self._names |= named
-        self._unnamed -= named.keys()
+        unnamed = []
+        for name in self._unnamed:
+            value = chunk.get(name)
+            if value and type(value) is _NAMED[name]:
+                self._names[name] = value
+            else:
+                unnamed.append(name)
+        self._unnamed = tuple(unnamed)
+        if (tier := chunk.get("service_tier")) and type(tier) is str:
+            self._names["service_tier"] = tier
+        self._read_terms(chunk)
 
 
 def _kind_of_call(chunk: dict[str, Any]) -> str:

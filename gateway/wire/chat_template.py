@@ -38,7 +38,7 @@ class ContentTemplate:
     ``known``: whether there are any.
     """
 
-    __slots__ = ("_between", "_closing", "_end", "_middle", "_opening", "_two", "known")
+    __slots__ = ("_closing", "_middle", "_opening", "known")
 
     def __init__(self) -> None:
         self.forget()
@@ -49,8 +49,6 @@ class ContentTemplate:
         self._opening = b""  # all before the text, with its quotation mark, and
         self._closing = b""  # all behind it or, where there is padding, behind that
         self._middle = b""  # what stands between text and padding; empty without padding
-        self._between = b""  # what stands between one event's text or padding and the next one's text
-        self._two = 0  # bytes that two events have at least
 
     def learn(self, raw: bytes, data: bytes, chunk: dict[str, Any]) -> PlainText | None:
         """Use an event as the pattern if its chunk is plain: one choice, one text, no finish reason, no usage. Else
@@ -83,8 +81,6 @@ class ContentTemplate:
         self._opening = raw[:begin] + before
         self._middle = _before_padding(after) if b'"obfuscation"' in after else b""
         self._closing = (_END_OF_PADDING if self._middle else after) + blank_line
-        self._between = self._closing + self._opening
-        self._two = 2 * len(self._between)
         return plain
 
     def texts(self, events: bytes) -> list[str] | None:
@@ -92,10 +88,10 @@ class ContentTemplate:
         opening, closing = self._opening, self._closing
         if not (self.known and events.startswith(opening) and events.endswith(closing)):
             return None
-        if len(events) < self._two:
+        if len(events) < 2 * (len(opening) + len(closing)):
             text = self._one_text(events)
             return [text] if text else None
-        written = events[len(opening) : -len(closing)].split(self._between)
+        written = events[len(opening) : -len(closing)].split(closing + opening)
         # No text of JSON holds a line end. So the ones put between two texts here stand outside of any: if a text were
         # broken the array could not be read, and if one were more than a text there would be more in it.
         texts = self._without_padding(written) if self._middle else _json_of(b'["%b"]' % b'"\n,"'.join(written))
@@ -129,7 +125,8 @@ class ContentTemplate:
         """Where the events end that begin at ``at``, follow one another and look like the pattern; 0 if none does."""
         if not (self.known and data.startswith(self._opening, at)):
             return 0
-        between, closing = self._between, self._closing
+        closing = self._closing
+        between = closing + self._opening  # what stands between one event's text or padding and the next one's text
         last = data.rfind(between, at)
         end = data.find(closing, last + len(between) if last >= 0 else at + len(self._opening))
         if end < 0:  # the last only begins like it

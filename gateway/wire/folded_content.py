@@ -88,7 +88,9 @@ class Content:
         not there twice.
         """
         parts = [plain(part) for part in self._parts]
-        if {*map(type, parts)} <= {str}:
+        if len(parts) == 1 and type(parts[0]) is str:
+            message["content"] = parts[0]
+        elif {*map(type, parts)} <= {str}:
             message["content"] = "".join(parts) if parts else None
         else:
             texts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]

@@ -60,7 +60,7 @@ class FoldedMessage:
 
     def result(self) -> dict[str, Any]:
         """The message as OpenAI writes it, unknown fields included."""
-        message, made, made_once = self._said.message(), *self._said.calls.result()
+        message, (made, made_once) = self._said.message(), self._said.results()
         if self._stated_calls is not None:
             message = _with(message, _united(self._stated), stated_first=self._stated_first)
             stated, stated_once = self._stated_calls.result()
@@ -112,27 +112,38 @@ class _Calls:
 class _Deltas:
     """A message joined from deltas."""
 
-    __slots__ = ("_fields", "calls", "content")
+    __slots__ = ("_calls", "_fields", "_offered", "content")
 
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
         self.content = Content()
-        self.calls = _Calls(offered)
+        self._offered = offered
+        self._calls: _Calls | None = None  # until there is one
         self._fields: dict[str, Any] = {}
 
     def add(self, delta: dict[str, Any]) -> None:
         for name, piece in delta.items():
             if name == "content":
-                self.content.add(piece)
+                if type(piece) is str:
+                    self.content.add_text(piece)
+                else:
+                    self.content.add(piece)
             elif name in _OF_CALLS:
-                self.calls.take(name, piece)
+                if piece is not None:
+                    self._calls = self._calls or _Calls(self._offered)
+                    self._calls.take(name, piece)
             elif name != "role":
                 merge(self._fields, name, piece)
 
     def further(self, plain: PlainText) -> Callable[[list[str]], None] | None:
         if plain.call is not None:
-            return None if self.calls.made is None else self.calls.made.further(plain.call)
+            made = None if self._calls is None else self._calls.made
+            return None if made is None else made.further(plain.call)
         known = self.content.last_text if plain.name == "content" else self._fields.get(plain.name)
         return known.extend if type(known) is Pieces else None
+
+    def results(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Its calls, of either form."""
+        return ([], []) if self._calls is None else self._calls.result()
 
     def message(self) -> dict[str, Any]:
         """All but its calls."""

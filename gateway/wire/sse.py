@@ -76,6 +76,8 @@ class SSEParser:
     ``EventTooBig`` the parser must not be used again.
     """
 
+    __slots__ = ("_after_cr", "_at_start", "_begun", "_buffer", "_data", "_event", "_limit", "_line", "silent")
+
     def __init__(self, event_limit: int = 1 << 20) -> None:
         self._limit = event_limit
         self._buffer = bytearray()  # from the first field of the event being received, or from an unfinished line

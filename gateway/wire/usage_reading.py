@@ -124,15 +124,13 @@ def tier_in(document: Mapping[str, Any]) -> str | None:
 
     Anthropic's fast mode is a ``speed`` beside its tier.
     """
-    usage, tiers = document.get("usage"), [document.get("service_tier")]
+    tier, usage = document.get("service_tier"), document.get("usage")
     if type(usage) is dict:
         if usage.get("speed") == "fast":
             return "fast"
-        tiers.append(usage.get("service_tier"))
-    for tier in tiers:
-        if type(tier) is str and tier.strip():
-            return tier[:64]
-    return None
+        if type(tier) is not str or not tier.strip():
+            tier = usage.get("service_tier")
+    return tier[:64] if type(tier) is str and tier.strip() else None
 
 
 def tokens_in(stated: Mapping[str, Any], *names: str) -> int | None:
@@ -230,7 +228,7 @@ def _sent_parts(usage: Mapping[str, Any]) -> _Parts:
 
 
 def _parts(details: Mapping[str, Any]) -> _Parts:
-    if not details or _PART_WORDS.isdisjoint(details):
+    if _PART_WORDS.isdisjoint(details) or not any(details.values()):
         return _NO_PARTS
     details = {name: value for name, value in details.items() if value and name in _PART_WORDS}
     if not details:

@@ -23,6 +23,8 @@ RICH = b"".join(
         PIECES["world"],
         chunk(delta(content="ümläut 漢字 🙂")),
         PIECES["escaped"],
+        PIECES["world"],
+        PIECES["hello"],
         b": in between\n\n",
         PIECES["world"],
         PIECES["world"].replace(b"data: ", b"data:").replace(b"\n\n", b"\r\n\r\n"),

@@ -13,6 +13,15 @@ def test_what_fits_is_kept_whole_and_counted_exactly() -> None:
     assert text.tokens(len) == 11
 
 
+def test_pieces_are_joined_as_they_come_and_none_is_lost() -> None:
+    text = ReceivedText(1 << 20)
+    pieces = [f"{number} " for number in range(1000)]
+    for piece in pieces:
+        text.add(piece)
+    assert text.text() == "".join(pieces)
+    assert len(text._pieces) < 100
+
+
 def test_nothing_received_is_nothing_counted() -> None:
     assert ReceivedText(100).tokens(lambda _: 1 / 0) == 0  # type: ignore[arg-type,return-value]
 
