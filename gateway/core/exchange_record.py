@@ -51,11 +51,14 @@ class Work(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """What the upstream stated; None until it did."""
+        """The usage the upstream stated; None until it did."""
         ...
 
     @property
-    def terms(self) -> Terms: ...
+    def terms(self) -> Terms:
+        """On which terms the answer is sold, as far as it has come."""
+        ...
+
     @property
     def images(self) -> int:
         """Images received so far."""
@@ -68,11 +71,16 @@ class Work(Protocol):
 
     quality: str | None
     size: str | None
+    """The quality and size of the images, for prices that are tables; None where unknown or not asked for."""
+
     stated_cost: int | None
+    """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
+
     task_id: str | None
+    """The upstream's id of the paid task; None until it is known."""
 
     def estimate(self) -> Usage:
-        """Tokens counted from what was sent and received so far."""
+        """Tokens counted from what was sent and received so far, for an upstream that states no usage."""
         ...
 
 
