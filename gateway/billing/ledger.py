@@ -109,7 +109,7 @@ class LedgerService:
         """Ask every account of PiAPI's what is left on it, write that down, and hold what was drawn between all such
         snapshots of the period against the ledger.
 
-        ``data``: rows as ``balance_report`` describes them. ``unanswered``: the upstreams' keys whose account told
+        ``data``: rows as ``balance_rows`` describes them. ``unanswered``: the upstreams' keys whose account told
         nothing. Raises ValueError for moments that are none.
         """
         now_ns, settings = self._wall_ns(), self._in_force.snapshot

@@ -56,7 +56,7 @@ class ImageTools:
     points_per_usd: int
     event_limit: int = EVENT_LIMIT
     webhook_base: str = ""
-    webhook_secret: str = ""
+    webhook_secret: str = field(default="", repr=False)
 
     def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
         """The context of an attempt that begins now."""
