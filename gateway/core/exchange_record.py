@@ -69,15 +69,25 @@ class Work(Protocol):
         """The images of these that were handed to the client, or kept for its answer."""
         ...
 
-    quality: str | None
-    size: str | None
-    """The quality and size of the images, for prices that are tables; None where unknown or not asked for."""
+    @property
+    def quality(self) -> str | None:
+        """The quality of the images, for prices that are tables; None where unknown or not asked for."""
+        ...
 
-    stated_cost: int | None
-    """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
+    @property
+    def size(self) -> str | None:
+        """Their size, likewise."""
+        ...
 
-    task_id: str | None
-    """The upstream's id of the paid task; None until it is known."""
+    @property
+    def stated_cost(self) -> int | None:
+        """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
+        ...
+
+    @property
+    def task_id(self) -> str | None:
+        """The upstream's id of the paid task; None until it is known."""
+        ...
 
     def estimate(self) -> Usage:
         """Tokens counted from what was sent and received so far, for an upstream that states no usage."""
