@@ -10,34 +10,30 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from gateway import __version__
+from gateway.app.snapshots import Snapshots
 from gateway.billing.alerts import AlertSender
 from gateway.billing.budgets import BudgetService, BudgetSettings
 from gateway.billing.ledger import LedgerService
-from gateway.config import Config, budget, duration, list_price, list_prices, unlisted_output, unlisted_price
+from gateway.config import Config, budget, duration, list_price, list_prices, unlisted_price
 from gateway.core.chance import Randomness
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.limits.task_slots import TaskSlots
 from gateway.core.pricing.budget_errors import Holder
 from gateway.core.pricing.budgets import Budgets, BudgetState
-from gateway.core.pricing.price_list import PriceList
-from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
-from gateway.core.types import VirtualKey
+from gateway.core.types import Price, Target, VirtualKey
 from gateway.endpoints.images import PATHS as IMAGES
 from gateway.endpoints.relays import RELAY_PATHS
 from gateway.endpoints.responses.compact import COMPACT_PATH
 from gateway.endpoints.task_status import TASK_STATUS_PATH as TASK
 from gateway.endpoints.tasks import TASKS_PATH as TASKS
-from gateway.exchange.services import Gate, Images, Services, Snapshot
+from gateway.exchange.services import Gate, Services
 from gateway.exchange.tokenizer import Tokenizer
-from gateway.images.mask_renderer import MaskRenderer
-from gateway.images.operation import ImageTools
-from gateway.images.orders import ImageOrders
-from gateway.images.own_images import Open
+from gateway.images.results import ImageResults
 from gateway.keys.fields import KeyRules
+from gateway.keys.hashing import Pepper
 from gateway.keys.keyring import Keyring
 from gateway.keys.service import KeyListing, KeyService
-from gateway.runtime import today
 from gateway.runtime.descriptors import lowered, raise_descriptor_limit, room_for
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
@@ -60,24 +56,33 @@ def build_services(
     config: Config,
     log: Log,
     ledger: Ledger,
-    images: Images,
+    images: ImageResults,
     keyring: Keyring,
     dialer: Dialer,
     clock: Clock,
     randomness: Randomness,
-) -> Services:
-    """Everything that outlives a request. Raises OperatorError for a secret of budget alerts that cannot be one."""
+) -> tuple[Services, Snapshots]:
+    """Everything that outlives a request, and what makes the snapshots of later configurations.
+
+    Raises OperatorError for a secret of budget alerts that cannot be one.
+    """
     descriptors, wanted = raise_descriptor_limit(), config.limits.in_flight
     most = room_for(wanted, descriptors)
     if sentence := lowered(wanted, descriptors):
         log.warning("limit_lowered", wanted=wanted, in_flight=most, descriptors=descriptors, message=sentence)
-    tasks = TrackedTasks(lambda name, error: log_crash(log, "task_failed", error, task=name))
+    tasks = TrackedTasks(partial(_task_failed, log))
     pool = ConnectionPool(dialer)
     metrics = Metrics(__version__, labels(config, keyring.keys), RecentTraffic(clock.monotonic))
     alerts = AlertSender(pool, clock, randomness, log, tasks)
     alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
+    tokenizer = Tokenizer(lambda error: log_crash(log, "task_failed", error, task="vocabulary"))
+    snapshots = Snapshots(tokenizer, log, clock, randomness, images.open)
+
+    def names_of(model: str) -> tuple[str, ...]:
+        return services.snapshot.routes.names_of(model)
+
     budgets = BudgetService(
-        Budgets(config.time_zone, clock.wall_ns(), lambda model: services.snapshot.routes.names_of(model)),
+        Budgets(config.time_zone, clock.wall_ns(), names_of),
         budget_settings(config),
         keys=keyring,
         ledger=ledger,
@@ -94,39 +99,17 @@ def build_services(
         log=log,
         pool=pool,
         limits=KeyLimits(),
-        tokenizer=Tokenizer(lambda error: log_crash(log, "task_failed", error, task="vocabulary")),
+        tokenizer=tokenizer,
         tasks=tasks,
         gate=Gate(most),
-        snapshot=take_snapshot(config, UpstreamStates(config.upstreams.values(), config.failover)),
+        snapshot=snapshots.take(config, UpstreamStates(config.upstreams.values(), config.failover)),
         new_id=exchange_ids(clock),
         task_limiter=TaskLimiter(TaskSlots(), partial(task_limit, pool), tasks),
         wakeups=Wakeups(),
         budgets=budgets,
         images=images,
     )
-    return services
-
-
-def take_snapshot(config: Config, states: UpstreamStates, lists: ListedModels = NOTHING_LISTED) -> Snapshot:
-    """What the configuration means to the requests from now on. ``lists``: what upstreams list themselves."""
-    return Snapshot(
-        routes=RouteTable(
-            config.routes,
-            today.now_ns,
-            dated=lists.dated,
-            default_route=config.default_route,
-            list_price=unlisted_price,
-            most_output=unlisted_output,
-        ),
-        default_models=config.default_models,
-        states=states,
-        nonstream_heartbeat=config.nonstream_heartbeat,
-        body_limit=config.limits.body,
-        upload_limit=config.limits.upload,
-        event_limit=config.limits.event,
-        prices=PriceList(config.routes),
-        cost_in_answers=config.cost_in_answers,
-    )
+    return services, snapshots
 
 
 def labels(config: Config, keys: Sequence[VirtualKey]) -> LabelSpace:
@@ -145,9 +128,11 @@ def budget_settings(config: Config) -> BudgetSettings:
     """What this configuration says about budgets, beside those of the keys."""
     teams = {team.name: team.budget for team in config.teams.values() if team.budget is not None}
     alerts = {team.name: team.alert for team in config.teams.values() if team.alert}
-    return BudgetSettings(
-        teams, config.allow_unpriced, alerts, lambda target: unlisted_price(target.upstream, target.model)
-    )
+    return BudgetSettings(teams, config.allow_unpriced, alerts, _suggested_price)
+
+
+def _suggested_price(target: Target) -> Price | None:
+    return unlisted_price(target.upstream, target.model)
 
 
 def key_rules(config: Config) -> KeyRules:
@@ -176,12 +161,12 @@ def _no_known_model(config: Config, pattern: str) -> str:
 
 
 def build_key_service(
-    config: Callable[[], Config], store: Store, keyring: Keyring, budgets: Budgets, clock: Clock
+    rules: Callable[[], KeyRules], store: Store, keyring: Keyring, budgets: Budgets, clock: Clock
 ) -> KeyService:
-    """What the admin API does with virtual keys. ``config``: the one in force."""
+    """What the admin API does with virtual keys. ``rules``: of the configuration in force."""
 
-    def rules() -> KeyRules:
-        return key_rules(config())
+    def pepper() -> Pepper:
+        return keyring.pepper
 
     def budget_of(holder: Holder) -> BudgetState | None:
         return budgets.state(holder, clock.wall_ns())
@@ -190,56 +175,22 @@ def build_key_service(
         KeyListing(store.keys, rules=rules, wall_ns=clock.wall_ns, budget=budget_of),
         store.keys,
         rules=rules,
-        pepper=lambda: keyring.pepper,
+        pepper=pepper,
         wall_ns=clock.wall_ns,
         apply=keyring.change,
     )
 
 
-def build_ledger_service(config: Callable[[], Config], store: Store, services: Services) -> LedgerService:
-    """What the admin API does to the books. ``config``: the one in force."""
+def build_ledger_service(store: Store, services: Services) -> LedgerService:
+    """What the admin API does to the books."""
     return LedgerService(
         store,
         services.pool,
-        upstreams=lambda: config().upstreams.values(),
-        points_per_usd=lambda: config().points_per_usd,
-        zone=lambda: config().time_zone,
+        services,
         wall_ns=services.clock.wall_ns,
         amount_held=services.budgets.budgets.amount_held,
         resolved=services.budgets.resolve,
     )
-
-
-def build_image_orders(config: Config, services: Services, mask_renderer: MaskRenderer, open_kept: Open) -> ImageOrders:
-    """What turns image requests into operations under this configuration.
-
-    ``open_kept``: opens an image that is kept here.
-    """
-    tools = ImageTools(
-        count=services.tokenizer.count,
-        redact=lambda data: services.log.redactor.words(data),
-        redact_document=lambda data: services.log.redactor.data(data),
-        wall_seconds=lambda: services.clock.wall_ns() / 1_000_000_000,
-        jitter=services.randomness.random,
-        points_per_usd=config.points_per_usd,
-        event_limit=config.limits.event,
-        webhook_base=config.images.public_url.rstrip("/"),
-        webhook_secret=config.webhook_secret,
-    )
-    tasks = {
-        route.model: target
-        for route in config.declared
-        for target in reversed(route.targets)
-        if target.operation == "task"
-    }
-    flux = {model: target.model for model, target in tasks.items() if not target.tasks}
-    described = {
-        name: tasks[route.model]
-        for route in config.declared
-        for name in (*route.aliases, route.model)
-        if route.model in tasks and tasks[route.model].tasks
-    }
-    return ImageOrders(config.flux, flux, tools, mask_renderer, open_kept, described)
 
 
 def exchange_ids(clock: Clock) -> Callable[[], str]:
@@ -248,7 +199,15 @@ def exchange_ids(clock: Clock) -> Callable[[], str]:
     """
     process = secrets.token_hex(5)
     count = itertools.count(secrets.randbits(32))
-    return lambda: f"{clock.wall_ns() // 1_000_000:012x}{process}{next(count):010x}"
+
+    def next_id() -> str:
+        return f"{clock.wall_ns() // 1_000_000:012x}{process}{next(count):010x}"
+
+    return next_id
+
+
+def _task_failed(log: Log, name: str, error: BaseException) -> None:
+    log_crash(log, "task_failed", error, task=name)
 
 
 def log_crash(log: Log, event: str, crash: BaseException, **fields: str) -> None:

@@ -6,7 +6,8 @@ Many end at a time, so that one warning counts them, and each has its line at le
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from gateway.config import Config, EndWarning, end_warnings
 from gateway.core.routing.endings import DAY_NS, WARN_DAYS
@@ -53,8 +54,15 @@ def _tell_of_many(found: Sequence[EndWarning], log: Log) -> None:
     )
 
 
-async def watch_ends(config: Callable[[], Config], log: Log) -> None:
-    """Tell it again at the beginning of every day, in UTC. ``config``: the one in force."""
+class Configured(Protocol):
+    """A running gateway. ``config``: the one in force."""
+
+    @property
+    def config(self) -> Config: ...
+
+
+async def watch_ends(gateway: Configured, log: Log) -> None:
+    """Tell it again at the beginning of every day, in UTC."""
     while True:
         await asyncio.sleep(1 + (DAY_NS - today.now_ns() % DAY_NS) / 1_000_000_000)
-        tell_of_ends(config(), log, LAST_TOLD)
+        tell_of_ends(gateway.config, log, LAST_TOLD)

@@ -11,13 +11,12 @@ from typing import Any
 from gateway import __version__
 from gateway.app.assembly import (
     budget_settings,
-    build_image_orders,
     build_key_service,
     build_ledger_service,
     build_services,
+    key_rules,
     labels,
     log_crash,
-    take_snapshot,
 )
 from gateway.app.endings import tell_of_ends, watch_ends
 from gateway.app.image_results import build_image_results, surroundings, tell_of_fetching
@@ -29,6 +28,7 @@ from gateway.app.model_lists import ModelLists
 from gateway.app.opening import open_meanwhile
 from gateway.app.reloading import Reloaded, read_for_reload
 from gateway.app.responses import build_responses, response_routes
+from gateway.app.snapshots import Snapshots
 from gateway.app.status import describe_gateway
 from gateway.app.store_care import look_after, tell_of_opening, watch_place
 from gateway.billing.usage import parse_period, usage_rows
@@ -58,8 +58,8 @@ from gateway.endpoints.tasks import CreateTask
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.exchange.reconciler import Reconciler
 from gateway.exchange.services import Services
-from gateway.images.mask_renderer import MaskRenderer
 from gateway.images.results import ImageResults
+from gateway.keys.fields import KeyRules
 from gateway.keys.keyring import Keyring
 from gateway.runtime import today
 from gateway.runtime.lag import watch_lag
@@ -72,6 +72,7 @@ from gateway.stores.base import Store
 from gateway.stores.engines import open_store
 from gateway.stores.key_records import StoredKey
 from gateway.telemetry.log import Log
+from gateway.telemetry.metrics import Figures
 from gateway.telemetry.redaction import Redactor
 from gateway.upstream.dialer import Dialer, SystemDialer
 from gateway.wire.chat_request import CHAT_PATH
@@ -85,6 +86,7 @@ class Gateway:
         self,
         config: Config,
         services: Services,
+        snapshots: Snapshots,
         store: Store,
         images: ImageResults,
         keyring: Keyring,
@@ -92,6 +94,7 @@ class Gateway:
     ) -> None:
         self.config = config
         self.services = services
+        self._snapshots = snapshots
         self._store = store
         self._images = images
         self._load = load
@@ -102,20 +105,18 @@ class Gateway:
             self._requires_key,
             AuthThrottle(),
             services.clock.monotonic,
-            lambda: self.config.trusted_proxies,
+            services,
             keyring.former,
-            lambda: self._refused_teams,
         )
+        self._admin_door = AdminDoor(services, self._authenticator.address, services.clock.monotonic)
+        self._door = Admission(services, self._authenticator)
         self._journal = RequestJournal(services, self._authenticator.address)
         self._key_probe = KeyProbe(services)
-        services.snapshot.states.doubt = KeyChecks(services, lambda: self.config.points_per_usd).doubt
-        self._refused_teams: frozenset[str] = frozenset()
+        services.snapshot.states.doubt = KeyChecks(services).doubt
         self._model_lists = ModelLists(services, config, self._key_probe.refused_a_list)
-        self._mask_renderer = MaskRenderer()
-        self._desk = build_image_orders(config, services, self._mask_renderer, images.open)
         self._secrets = set(config.secrets)
         self._upstream_hosts = set(config.upstream_hosts)
-        self._responses = build_responses(services, store, lambda: self.config)
+        self._responses = build_responses(services, store)
         self._lag = 0.0
         self._leaving = False
         self._reloading = asyncio.Lock()
@@ -149,16 +150,17 @@ class Gateway:
         try:
             keyring = await Keyring.open(store.keys, store.pepper_file, config.key_pepper, clock)
             keyring.configure(config.keys)
-            services = build_services(config, log, store.ledger, images, keyring, dialer, clock, randomness)
+            services, snapshots = build_services(config, log, store.ledger, images, keyring, dialer, clock, randomness)
         except BaseException:
             await opened.undo()
             raise
-        gateway = cls(config, services, store, images, keyring, load)
+        gateway = cls(config, services, snapshots, store, images, keyring, load)
         if opened.server is not None:
             gateway._servers.append(opened.server)
         try:
             services.budgets.alerts.keep_in(store.alerts)
-            gateway._refused_teams, findings = await look_at_keys(config, store.teams, keyring, services)
+            refused, findings = await look_at_keys(config, store.teams, keyring, services)
+            services.snapshot = replace(services.snapshot, refused_teams=refused)
             tell_of_keys(findings, log)
             await services.budgets.load()
             await gateway._listen()
@@ -167,11 +169,11 @@ class Gateway:
             raise
         tell_of_fetching(config, log)
         tell_of_ends(config, log)
-        services.tasks.spawn(watch_ends(lambda: gateway.config, log), "ends")
+        services.tasks.spawn(watch_ends(gateway, log), "ends")
         services.tasks.spawn(watch_lag(gateway._late), "lag")
         services.tasks.spawn(gateway._journal.watch(), "journal")
         services.tasks.spawn(services.budgets.watch(), "budgets")
-        services.tasks.spawn(gateway._reconciler().run(), "reconciler")
+        services.tasks.spawn(Reconciler(services, resolved=services.budgets.resolve).run(), "reconciler")
         services.tasks.spawn(images.age_out(log), "age-out")
         services.tasks.spawn(gateway._responses.watch(), "responses-age-out")
         services.tasks.spawn(look_after(store, log), "store")
@@ -219,16 +221,14 @@ class Gateway:
         states = UpstreamStates(config.upstreams.values(), config.failover)
         states.adopt(services.snapshot.states)
         self._model_lists.configure(config)
-        services.snapshot = take_snapshot(config, states, self._model_lists.lists)
         self._keyring.configure(config.keys)
         services.limits.retain(key.name for key in self._keyring.keys)
         services.metrics.configure(labels(config, self._keyring.keys))
         self._secrets |= config.secrets  # requests in flight may still use what the new file no longer names
         self._upstream_hosts |= config.upstream_hosts
         services.log.redactor = Redactor(self._secrets, self._upstream_hosts)
-        self._desk = build_image_orders(config, services, self._mask_renderer, self._images.open)
+        services.snapshot = self._snapshots.take(config, states, self._model_lists.lists, refused_teams)
         self.config = config
-        self._refused_teams = refused_teams
         services.budgets.alerts.configure(config.budget_alerts.webhook, config.budget_alerts.secret, config.outward)
         services.budgets.configure(budget_settings(config))
         tell_of_ends(config, services.log)
@@ -266,103 +266,85 @@ class Gateway:
         await self.services.tasks.cancel_all()
         await self.services.pool.close()
         await self._images.close()
-        await self._mask_renderer.close()
+        await self._snapshots.mask_renderer.close()
         await self._store.close()
 
     async def _listen(self) -> None:
         services, config = self.services, self.config
-        door = self._door()
-
-        def opened() -> bool:
-            return not self._requires_key()
-
-        cors = CrossOrigin(opened, lambda: self.config.cors_origins)
+        cors = CrossOrigin(self._opened, services)
+        listed: list[str] = []
         main = Dispatch(
             {
                 **self._buying_routes(),
                 **health_routes(self._not_ready),
-                **model_routes(lambda: self._authenticator, self._model_lists.listing, services.budgets.requires_price),
-                **response_routes(door, lambda: self._desk, self._responses, lambda: self.config.responses.store),
-                **read_task_routes(self._door(), lambda: self.config.upstreams),
+                **model_routes(self._authenticator, self._model_lists.listing, services.budgets.requires_price),
+                **response_routes(self._door, self._responses),
+                **read_task_routes(self._door),
                 **kept_image_routes(self._images.open),
-                **webhook_routes(lambda: self.config.webhook_secret, services.wakeups.waits, services.wakeups.give),
-                **front_page_routes(__version__, lambda: main.listed),
+                **webhook_routes(services, services.wakeups.waits, services.wakeups.give),
+                **front_page_routes(__version__, listed),
             },
             [],
             partial(_crashed, services.log),
-            BrowserGuard(opened, lambda: (*self.config.hosts, config.listen.host), cors),
+            BrowserGuard(self._opened, services, cors),
             cors,
             secret=("/images/", "/webhooks/"),
             unlisted=("/webhooks/",),
             on_end=self._journal.ended,
         )
+        listed.extend(main.listed)
         admin = Dispatch(
             {},
             admin_routes(self._admin_source()),
             partial(_crashed, services.log),
-            AdminGuard(lambda: bool(self.config.admin.key), config.admin.listen.is_loopback, self._admin_hosts),
+            AdminGuard(services, config.admin.listen.is_loopback),
             on_end=self._journal.ended_at_admin,
         )
         services.metrics.name_routes(main.paths | admin.paths)
-        doors = Doors(main, admin, cors, self._journal, lambda: self.config.trusted_proxies)
+        doors = Doors(main, admin, cors, self._journal, services)
         await doors.open(config, self._servers)
         self._images.listening(url_for_this_machine(self._servers[0]))
         self._images.surrounded_by(surroundings(config, self._servers))
 
-    def _door(self) -> Admission:
-        return Admission(self.services, lambda: self._authenticator)
-
     def _buying_routes(self) -> OwnRoutes:
         """What buys something."""
-        door = self._door()
+        door = self._door
         return {
-            CHAT_PATH: {"POST": ChatEndpoint(door, lambda: self._desk)},
-            MESSAGES_PATH: {"POST": MessagesEndpoint(door, lambda: self._desk)},
+            CHAT_PATH: {"POST": ChatEndpoint(door)},
+            MESSAGES_PATH: {"POST": MessagesEndpoint(door)},
             COUNT_PATH: {"POST": CountTokensEndpoint(door)},
-            **{path: {"POST": ImagesEndpoint(door, lambda: self._desk, path)} for path in IMAGES},
+            **{path: {"POST": ImagesEndpoint(door, path)} for path in IMAGES},
             **{path: {"POST": RelayEndpoint(door, path)} for path in RELAY_PATHS},
-            TASKS: {"POST": CreateTask(door, lambda: self._desk.tools, lambda: self.config.upstreams)},
+            TASKS: {"POST": CreateTask(door)},
         }
-
-    def _admin_hosts(self) -> Sequence[str]:
-        return (*self.config.hosts, self.config.admin.listen.host)
 
     def _admin_source(self) -> AdminSource:
         services = self.services
-        door = AdminDoor(lambda: self.config.admin.key, self._authenticator.address, services.clock.monotonic)
-        services.metrics.set_sources(
-            endpoints=lambda: services.snapshot.states.endpoints_available(services.clock.monotonic()),
-            upstream_keys=lambda: services.snapshot.states.keys_available(services.clock.monotonic()),
-            pending=lambda: self._store.ledger.pending,
-            lag=lambda: self._lag,
-            auth_failures=lambda: self._authenticator.failures,
-            admin_auth_failures=lambda: door.failures,
-            money=services.budgets.figures,
-            catalogue_age=lambda: days_old(self.config.prices_as_of, today.now_ns()),
-        )
+        services.metrics.set_sources(self._figures, services.budgets.figures)
         return AdminSource(
-            door=door,
-            open_metrics=lambda: self.config.admin.open_metrics,
+            door=self._admin_door,
+            open_metrics=self._open_metrics,
             metrics=services.metrics.pieces,
             usage=self._usage,
             upstreams=self._upstreams,
             keys=build_key_service(
-                lambda: self.config, self._store, self._keyring, services.budgets.budgets, services.clock
+                self._key_rules, self._store, self._keyring, services.budgets.budgets, services.clock
             ),
-            ledger=build_ledger_service(lambda: self.config, self._store, services),
+            ledger=build_ledger_service(self._store, services),
             reload=self.reread,
-        )
-
-    def _reconciler(self) -> Reconciler:
-        return Reconciler(
-            self.services,
-            upstreams=lambda: self.config.upstreams,
-            points_per_usd=lambda: self.config.points_per_usd,
-            resolved=self.services.budgets.resolve,
         )
 
     def _requires_key(self) -> bool:
         return self.config.requires_key(stored_keys=self._keyring.any_stored)
+
+    def _opened(self) -> bool:
+        return not self._requires_key()
+
+    def _open_metrics(self) -> bool:
+        return self.services.snapshot.open_metrics
+
+    def _key_rules(self) -> KeyRules:
+        return key_rules(self.config)
 
     def _key_changed(self, key: StoredKey) -> None:
         services = self.services
@@ -370,6 +352,18 @@ class Gateway:
         if (known := self._keyring.named(key.name)) is not None:
             services.budgets.key_changed(known)
         services.log.info("key_changed", key=key.name, revoked=key.revoked_at_ns is not None)
+
+    def _figures(self) -> Figures:
+        states, now = self.services.snapshot.states, self.services.clock.monotonic()
+        return Figures(
+            endpoints=states.endpoints_available(now),
+            upstream_keys=states.keys_available(now),
+            pending=self._store.ledger.pending,
+            lag=self._lag,
+            auth_failures=self._authenticator.failures,
+            admin_auth_failures=self._admin_door.failures,
+            catalogue_age=days_old(self.config.prices_as_of, today.now_ns()),
+        )
 
     async def _usage(self, since: str | None, until: str | None, by: list[str]) -> list[dict[str, Any]]:
         now_ns = self.services.clock.wall_ns()

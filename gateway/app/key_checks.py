@@ -12,7 +12,6 @@ One read of a key at a time, and none sooner than ``APART`` after the last, howe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.core.routing.credentials import CredentialPool, Finding
@@ -66,11 +65,10 @@ class _Check:
 
 
 class KeyChecks:
-    """The reads of all doubted keys. ``points_per_usd``: of the configuration in force."""
+    """The reads of all doubted keys."""
 
-    def __init__(self, services: Services, points_per_usd: Callable[[], int]) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._points_per_usd = points_per_usd
         self._checks: dict[_Key, _Check] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
 
@@ -111,7 +109,7 @@ class KeyChecks:
         check.woken.clear()
         async with self._turns:
             answer = await ask_about_key(self._services.pool, upstream, credential)
-        reading = reading_of(answer, upstream.dialect, self._points_per_usd())
+        reading = reading_of(answer, upstream.dialect, self._services.snapshot.points_per_usd)
         finding = pool.settle(credential.name, doubt, reading, loop.time())
         before, check.last = check.last, finding
         check.in_a_row = check.in_a_row + 1 if finding == before else 1

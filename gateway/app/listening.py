@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from gateway.config import Config
 from gateway.core.client_address import Network
 from gateway.endpoints.health import PATHS as HEALTH
 from gateway.endpoints.request_journal import RequestJournal
+from gateway.exchange.services import Services
 from gateway.runtime.descriptors import RESERVED, descriptor_limit
 from gateway.server.cors import CrossOrigin
 from gateway.server.dispatch import Dispatch
@@ -27,7 +28,7 @@ ADMIN_HEAD = 5.0
 class Doors:
     """What answers at each listener, and who is told of what was refused before.
 
-    ``cors``: of the main one. ``trusted``: the networks of proxies that are believed about the client.
+    ``cors``: of the main one.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class Doors:
         admin: Dispatch,
         cors: CrossOrigin,
         journal: RequestJournal,
-        trusted: Callable[[], Sequence[Network]],
+        services: Services,
     ) -> None:
-        self._main, self._admin, self._cors, self._trusted = main, admin, cors, trusted
+        self._main, self._admin, self._cors, self._services = main, admin, cors, services
         self._journal, self._unseen = journal, journal.refused_unseen
+        self._listeners: Mapping[str, RunningServer] = {}
         journal.uncounted = admin.paths.union(HEALTH)
 
     async def open(self, config: Config, servers: list[RunningServer]) -> None:
@@ -62,7 +64,7 @@ class Doors:
             "limits": many,
             "on_refused": partial(self._unseen, main.route_of),
             "cors": self._cors.answer_headers,
-            "hostless": lambda path: main.route_of(path) in HEALTH,
+            "hostless": self._may_lack_its_host,
             "trusted": self._trusted,
         }
         if servers:  # it said that the store was being opened
@@ -73,5 +75,15 @@ class Doors:
         servers.append(
             await start_server(admin, place.host, place.port, limits=few, on_refused=refused, trusted=self._trusted)
         )
-        listeners = dict(zip(("main", "admin"), servers, strict=True))
-        self._journal.evicted = lambda: {name: server.evicted for name, server in listeners.items()}
+        self._listeners = dict(zip(("main", "admin"), servers, strict=True))
+        self._journal.evicted = self._evicted
+
+    def _may_lack_its_host(self, path: bytes) -> bool:
+        return self._main.route_of(path) in HEALTH
+
+    def _trusted(self) -> Sequence[Network]:
+        """The networks of proxies that are believed about the client."""
+        return self._services.snapshot.trusted_proxies
+
+    def _evicted(self) -> Mapping[str, int]:
+        return {name: server.evicted for name, server in self._listeners.items()}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
-from gateway.app.assembly import take_snapshot
+from gateway.app.snapshots import route_table
 from gateway.config import Config
 from gateway.core.routing.listed_models import NOTHING_LISTED, ListedModels
 from gateway.core.routing.model_listing import ModelListing
@@ -106,7 +107,7 @@ class ModelLists:
         if len(before.models(name)) != len(self.lists.models(name)):
             services.log.info("models_listed", upstream=name, models=len(answer))
         if before.dates != self.lists.dates:  # requests from now on go by the new ones
-            services.snapshot = take_snapshot(self._config, services.snapshot.states, self.lists)
+            services.snapshot = replace(services.snapshot, routes=route_table(self._config, self.lists))
         self._warn_of_ended()
         return True
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from gateway.core.errors import ledger_unavailable
@@ -43,13 +43,13 @@ async def open_meanwhile(
 
     Raises what ``opening`` raises, and ListenError. Cancelled, it undoes what was begun.
     """
-    tasks = TrackedTasks(lambda *_: None)  # its result is looked at below
+    tasks = TrackedTasks(_looked_at_by_us)
     task: asyncio.Task[Store] = tasks.spawn(opening, "store")
     server: RunningServer | None = None
     try:
         await asyncio.wait({task}, timeout=AT_ONCE)
         if not task.done():
-            server = await start_server(_Waiting(on_crash), host, port, hostless=lambda path: path.decode() in PATHS)
+            server = await start_server(_Waiting(on_crash), host, port, hostless=_is_health)
         return Opened(await task, server)
     except BaseException:
         await tasks.cancel_all()
@@ -60,11 +60,23 @@ async def open_meanwhile(
         raise
 
 
+def _looked_at_by_us(name: str, error: BaseException) -> None:
+    """The opening is awaited: what it raises is raised to who asked for it."""
+
+
+def _is_health(path: bytes) -> bool:
+    return path.decode() in PATHS
+
+
+def _not_ready() -> Sequence[str]:
+    return ["starting: the store is being opened"]
+
+
 class _Waiting:
     """The application until the store is open."""
 
     def __init__(self, on_crash: Callable[[str, Exception], None]) -> None:
-        self._health = Dispatch(health_routes(lambda: ["starting: the store is being opened"]), [], on_crash)
+        self._health = Dispatch(health_routes(_not_ready), [], on_crash)
 
     async def __call__(self, request: Request, client: Client) -> None:
         if self._health.route_of(request.path) is None:

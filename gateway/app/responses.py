@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from gateway.config import Config
 from gateway.endpoints.admission import Admission
 from gateway.endpoints.chat import ChatOrders
 from gateway.endpoints.images import EDITS, GENERATIONS, ImagesEndpoint
@@ -17,29 +14,21 @@ from gateway.endpoints.responses.pictures import Pictures
 from gateway.endpoints.responses.relay import ResponsesRelay
 from gateway.endpoints.responses.stored import StoredResponses
 from gateway.exchange.services import Services
-from gateway.images.orders import ImageOrders
 from gateway.responses.kept import KeptResponses
 from gateway.server.dispatch import OwnRoutes
 from gateway.stores.base import Store
 from gateway.wire.responses.request import RESPONSES_PATH
 
 
-def build_responses(services: Services, store: Store, config: Callable[[], Config]) -> KeptResponses:
-    """The answers that are kept. ``config``: the one in force."""
-
-    def limits() -> tuple[float, int]:
-        responses = config().responses
-        return responses.keep, responses.keep_max
-
-    return KeptResponses(store.responses, services.clock, services.log, services.tasks, limits)
+def build_responses(services: Services, store: Store) -> KeptResponses:
+    """The answers that are kept."""
+    return KeptResponses(store.responses, services.clock, services.log, services.tasks, services)
 
 
-def response_routes(
-    admission: Admission, image_orders: Callable[[], ImageOrders], kept: KeptResponses, keeps: Callable[[], bool]
-) -> OwnRoutes:
-    """All routes. ``keeps``: whether answers are kept."""
-    desk = ResponsesDesk(admission, ChatOrders(admission, image_orders), kept, keeps)
-    make, change = (ImagesEndpoint(admission, image_orders, path) for path in (GENERATIONS, EDITS))
+def response_routes(admission: Admission, kept: KeptResponses) -> OwnRoutes:
+    """All routes."""
+    desk = ResponsesDesk(admission, ChatOrders(admission), kept)
+    make, change = (ImagesEndpoint(admission, path) for path in (GENERATIONS, EDITS))
     pictures = Pictures(admission, make, change)
     background, relay = Background(admission.services), ResponsesRelay(admission)
     return {

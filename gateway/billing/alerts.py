@@ -68,8 +68,6 @@ MOST_AT_ONCE = 8
 LONGEST_KEPT_NS = 3 * 24 * 3600 * 1_000_000_000
 """Nanoseconds after which an alert that no process could deliver says nothing new any more."""
 
-_SECRET_PREFIX = "whsec_"  # noqa: S105  # what comes before a secret is none
-
 
 @dataclass(frozen=True, slots=True)
 class Webhook:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, tzinfo
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.billing.balances import balance_rows
 from gateway.billing.holds import (
@@ -20,6 +20,7 @@ from gateway.billing.holds import (
 )
 from gateway.billing.usage import parse_moment, parse_period
 from gateway.core.defaults import USAGE_SINCE
+from gateway.core.in_force import InForce
 from gateway.core.pricing.calendar import iso_time
 from gateway.core.pricing.prices import usd_number
 from gateway.core.types import Credential, Upstream
@@ -65,10 +66,21 @@ async def verification(reports: UsageReports) -> Shown:
     return {"object": "verification", **asdict(await reports.verify())}
 
 
+class LedgerSettings(Protocol):
+    """The settings that it goes by."""
+
+    @property
+    def upstreams(self) -> Mapping[str, Upstream]: ...
+    @property
+    def points_per_usd(self) -> int: ...
+    @property
+    def time_zone(self) -> tzinfo: ...
+
+
 class LedgerService:
     """What can be done to the ledger: checked, pruned, and held against the accounts of the upstreams.
 
-    ``pool``: to ask upstreams through. ``upstreams``, ``points_per_usd``, ``zone``: of the configuration in force.
+    ``pool``: to ask upstreams through.
     ``amount_held``: of a running gateway, what its budgets hold for an exchange; ``resolved``: is told that an exchange
     is charged so much, which frees what is held for it.
 
@@ -80,19 +92,15 @@ class LedgerService:
         self,
         store: Store,
         pool: ConnectionPool,
+        in_force: InForce[LedgerSettings],
         *,
-        upstreams: Callable[[], Iterable[Upstream]],
-        points_per_usd: Callable[[], int],
-        zone: Callable[[], tzinfo],
         wall_ns: Callable[[], int],
         amount_held: AmountHeld | None = None,
         resolved: Callable[[str, int], None] = lambda _, __: None,
     ) -> None:
         self._store = store
         self._pool = pool
-        self._upstreams = upstreams
-        self._points_per_usd = points_per_usd
-        self._zone = zone
+        self._in_force = in_force
         self._wall_ns = wall_ns
         self._amount_held = amount_held
         self._resolved = resolved
@@ -101,14 +109,14 @@ class LedgerService:
         """Ask every account of PiAPI's what is left on it, write that down, and hold what was drawn between all such
         snapshots of the period against the ledger.
 
-        ``data``: rows as ``balance_report`` describes them. ``unanswered``: the upstreams' keys whose account told
+        ``data``: rows as ``balance_rows`` describes them. ``unanswered``: the upstreams' keys whose account told
         nothing. Raises ValueError for moments that are none.
         """
-        now_ns = self._wall_ns()
-        period = parse_period(since or USAGE_SINCE, until, now_ns, self._zone())
+        now_ns, settings = self._wall_ns(), self._in_force.snapshot
+        period = parse_period(since or USAGE_SINCE, until, now_ns, settings.time_zone)
         asked = [
             (upstream, credential)
-            for upstream in self._upstreams()
+            for upstream in settings.upstreams.values()
             if upstream.dialect == "piapi"
             for credential in upstream.credentials
         ]
@@ -135,7 +143,7 @@ class LedgerService:
         What is unknown or open stays, and so does everything younger than KEPT_NS. ``before`` of the result: the full
         hour up to which rows could go. Raises ValueError for a moment that is none.
         """
-        now_ns, zone = self._wall_ns(), self._zone()
+        now_ns, zone = self._wall_ns(), self._in_force.snapshot.time_zone
         if dry_run:
             return await would_prune(self._store.usage, before, now_ns, zone)
         return _shown(await self._store.ledger.prune(_horizon(before, now_ns, zone), now_ns), dry_run=False)
@@ -180,10 +188,10 @@ class LedgerService:
 
     async def audit(self, since: str) -> Shown:
         """What admins did; see ``audit_log``."""
-        return await audit_log(self._store.usage, since, self._wall_ns(), self._zone())
+        return await audit_log(self._store.usage, since, self._wall_ns(), self._in_force.snapshot.time_zone)
 
     async def _ask(self, upstream: Upstream, credential: Credential) -> _Told | None:
-        points_per_usd = self._points_per_usd()
+        points_per_usd = self._in_force.snapshot.points_per_usd
 
         def read(data: Any) -> _Told | None:
             nano = balance_nano(data, points_per_usd)

@@ -14,6 +14,7 @@ from gateway.billing.budgets import budgets_of_keys, load_budgets
 from gateway.billing.ledger import LedgerService
 from gateway.cli.admin_client import local_user
 from gateway.config import Config
+from gateway.core.in_force import Held
 from gateway.core.pricing.budgets import Budgets
 from gateway.core.routing.route_table import RouteTable
 from gateway.core.types import VirtualKey
@@ -41,9 +42,7 @@ async def local_ledger_service(config: Config, notes: list[str]) -> AsyncIterato
         yield LedgerService(
             store,
             pool,
-            upstreams=lambda: config.upstreams.values(),
-            points_per_usd=lambda: config.points_per_usd,
-            zone=lambda: config.time_zone,
+            Held(config),
             wall_ns=clock.wall_ns,
         )
     finally:

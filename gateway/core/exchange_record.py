@@ -51,11 +51,14 @@ class Work(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """What the upstream stated; None until it did."""
+        """The usage the upstream stated; None until it did."""
         ...
 
     @property
-    def terms(self) -> Terms: ...
+    def terms(self) -> Terms:
+        """On which terms the answer is sold, as far as it has come."""
+        ...
+
     @property
     def images(self) -> int:
         """Images received so far."""
@@ -67,16 +70,27 @@ class Work(Protocol):
         ...
 
     @property
-    def quality(self) -> str | None: ...
+    def quality(self) -> str | None:
+        """The quality of the images, for prices that are tables; None where unknown or not asked for."""
+        ...
+
     @property
-    def size(self) -> str | None: ...
+    def size(self) -> str | None:
+        """Their size, likewise."""
+        ...
+
     @property
-    def stated_cost(self) -> int | None: ...
+    def stated_cost(self) -> int | None:
+        """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
+        ...
+
     @property
-    def task_id(self) -> str | None: ...
+    def task_id(self) -> str | None:
+        """The upstream's id of the paid task; None until it is known."""
+        ...
 
     def estimate(self) -> Usage:
-        """Tokens counted from what was sent and received so far."""
+        """Tokens counted from what was sent and received so far, for an upstream that states no usage."""
         ...
 
 

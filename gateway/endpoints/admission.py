@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.core.errors import model_not_allowed, model_not_found
@@ -20,18 +20,15 @@ RECHECK_AFTER = 0.25
 
 
 class Admission:
-    """The checks of a request's key and model.
+    """The checks of a request's key and model."""
 
-    ``authenticator``: returns the one of the configuration in force.
-    """
-
-    def __init__(self, services: Services, authenticator: Callable[[], Authenticator]) -> None:
+    def __init__(self, services: Services, authenticator: Authenticator) -> None:
         self.services = services
         self._authenticator = authenticator
 
     def authenticate(self, request: Request) -> VirtualKey:
         """The virtual key of a request. Raises the one 401, or 429 for an address from which too many keys failed."""
-        return self._authenticator().authenticate(request)
+        return self._authenticator.authenticate(request)
 
     def recheck(self, request: Request, key: VirtualKey) -> VirtualKey:
         """The key once more, if reading the request took so long that it may have been revoked or changed meanwhile.

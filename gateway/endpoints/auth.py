@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Container, Sequence
+from typing import Protocol
 
 from gateway.core.client_address import Network, client_address
 from gateway.core.errors import GatewayError, invalid_api_key, team_unknown
+from gateway.core.in_force import InForce
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import ANONYMOUS, VirtualKey
 from gateway.endpoints.sent_key import ambiguous_key, sent_key
@@ -16,13 +18,25 @@ ANONYMOUS_KEY = VirtualKey(ANONYMOUS)
 """The key of every request without a known one while authentication is off: may use everything, without limits."""
 
 
+class AuthSettings(Protocol):
+    """The settings that it goes by.
+
+    ``trusted_proxies``: the networks of proxies before the gateway, which are believed about a client's address.
+    ``refused_teams``: those whose keys are refused at this moment.
+    """
+
+    @property
+    def trusted_proxies(self) -> Sequence[Network]: ...
+    @property
+    def refused_teams(self) -> Container[str]: ...
+
+
 class Authenticator:
     """The check of every request's virtual key.
 
     ``find``: SHA-256 of a key → its VirtualKey, None if there is none or it is over. ``required``: whether a request
-    without a valid key is refused at this moment. ``monotonic``: seconds. ``trusted``: the networks of proxies before
-    the gateway. ``former``: SHA-256 of a key that is over → it, and why it is over, for the log alone.
-    ``refused_teams``: those whose keys are refused at this moment.
+    without a valid key is refused at this moment. ``monotonic``: seconds. ``former``: SHA-256 of a key that is over →
+    it, and why it is over, for the log alone.
 
     ``failures``: requests refused so far, for metrics; ``throttled``: those of them that were told to slow down.
 
@@ -36,17 +50,15 @@ class Authenticator:
         required: Callable[[], bool],
         throttle: AuthThrottle,
         monotonic: Callable[[], float],
-        trusted: Callable[[], Sequence[Network]] = tuple,
+        in_force: InForce[AuthSettings],
         former: Callable[[bytes], tuple[VirtualKey, str] | None] = lambda _: None,
-        refused_teams: Callable[[], Container[str]] = tuple,
     ) -> None:
         self._find = find
         self._required = required
         self._throttle = throttle
         self._monotonic = monotonic
-        self._trusted = trusted
+        self._in_force = in_force
         self._former = former
-        self._refused_teams = refused_teams
         self.failures = 0
         self.throttled = 0
 
@@ -67,7 +79,7 @@ class Authenticator:
         if key is not None:
             request.key = key
             request.admit()
-            if key.team is not None and key.team in self._refused_teams():
+            if key.team is not None and key.team in self._in_force.snapshot.refused_teams:
                 raise team_unknown(key.team)
             return key
         if self._required():
@@ -79,7 +91,7 @@ class Authenticator:
     def address(self, request: Request) -> str:
         """The client's address: the connection's, or what trusted proxies say of it. Empty if its end is gone."""
         peer, forwarded = request.peer, request.every(b"x-forwarded-for")
-        return client_address(peer[0], forwarded, self._trusted()) if peer else ""
+        return client_address(peer[0], forwarded, self._in_force.snapshot.trusted_proxies) if peer else ""
 
     def _refusal(self, request: Request, sent: bytes) -> GatewayError:
         """Count a failure; return the error to answer with. The log is told why, the client is not."""

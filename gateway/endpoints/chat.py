@@ -5,7 +5,7 @@ A model that only makes images is served as well: the last user message is the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from gateway.endpoints.chat_operation import ChatOperation, ChatWork
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_chat, ids_to_check, remember_sounds
 from gateway.exchange.exchange import Exchange
-from gateway.images.orders import ImageOrders
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.client import Client
@@ -37,14 +36,10 @@ _CHAT = frozenset({"chat"})
 
 
 class ChatOrders:
-    """What turns chats into operations, whatever API they were asked by.
+    """What turns chats into operations, whatever API they were asked by."""
 
-    ``image_orders``: returns the ones of the configuration in force.
-    """
-
-    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders]) -> None:
+    def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._image_orders = image_orders
 
     async def operation(
         self, asked: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
@@ -71,7 +66,7 @@ class ChatOrders:
             heard=None if asked.unusual.usual else remember_sounds(asked.body, key, services),
         )
         flux = {}
-        orders, model = self._image_orders(), route.named
+        orders, model = services.snapshot.image_orders, route.named
         if model in orders.flux_models or model in orders.task_models:
             flux = flux_fields(asked.body, orders.own_fields(model))
         operation = ChatOperation(work)
@@ -97,7 +92,7 @@ class ChatOrders:
             shows_images=asks_for_images(request.body),
             tells_cost=operation.chat.tells_cost,
         )
-        orders, model = self._image_orders(), route.named
+        orders, model = self._admission.services.snapshot.image_orders, route.named
         try:
             order = images_from_chat(
                 request,
@@ -120,11 +115,11 @@ class ChatOrders:
 
 
 class ChatEndpoint:
-    """The handler of the route. ``image_orders``: as in ChatOrders."""
+    """The handler of the route."""
 
-    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders]) -> None:
+    def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._orders = ChatOrders(admission, image_orders)
+        self._orders = ChatOrders(admission)
 
     async def __call__(self, request: Request, client: Client) -> None:
         exchange = await self._exchange(request, client)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,6 @@ from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
 from gateway.images.operation import ImageOperation
-from gateway.images.orders import ImageOrders
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.client import Client
@@ -44,14 +43,10 @@ one more copy."""
 
 
 class ImagesEndpoint:
-    """The handler of one of the routes.
+    """The handler of one of the routes."""
 
-    ``image_orders``: returns the ones of the configuration in force.
-    """
-
-    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders], path: str) -> None:
+    def __init__(self, admission: Admission, path: str) -> None:
         self._admission = admission
-        self._image_orders = image_orders
         self._path = path
         self._kind = PATHS[path]
 
@@ -85,7 +80,8 @@ class ImagesEndpoint:
         if route.targets and not targets:
             raise _makes_no_images(order.model)
         route = replace(route, targets=targets)
-        order = await self._image_orders().with_own_images(replace(order, model=route.named))
+        image_orders = self._admission.services.snapshot.image_orders
+        order = await image_orders.with_own_images(replace(order, model=route.named))
         operation = self._operation(order, route)
         return operation, replace(route, targets=operation.targets), order
 
@@ -113,7 +109,7 @@ class ImagesEndpoint:
         snapshot = self._admission.services.snapshot
         fields = with_default_model(given, snapshot.default_models, "images")
         refuse_foreign_ids(ids_in_fields(fields))
-        wordless = _ModelsMeant(self._image_orders().wordless, snapshot.routes)
+        wordless = _ModelsMeant(snapshot.image_orders.wordless, snapshot.routes)
         return parse_images_request(self._kind, fields, parsed.files if parsed is not None else (), wordless)
 
     def _operation(self, request: ImagesRequest, route: Route) -> ImageOperation:
@@ -125,14 +121,15 @@ class ImagesEndpoint:
             and first.operation in ("images", "images_async")
             and (first.model == request.model or is_gpt_image(request.model))
         )
+        services = self._admission.services
         presenter = ImagesPresenter(
             request,
-            created=self._admission.services.clock.wall_ns() // 1_000_000_000,
+            created=services.clock.wall_ns() // 1_000_000_000,
             format=request.format or ("b64_json" if relayed else "url"),
             explicit=request.format is not None,
-            tells_cost=self._admission.services.snapshot.cost_in_answers,
+            tells_cost=services.snapshot.cost_in_answers,
         )
-        return self._image_orders().operation(self._path, request, route.targets, presenter)
+        return services.snapshot.image_orders.operation(self._path, request, route.targets, presenter)
 
 
 @dataclass(frozen=True, slots=True)

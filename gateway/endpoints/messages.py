@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import orjson
 
 from gateway.core.json_weight import is_slow
@@ -13,7 +11,6 @@ from gateway.endpoints.chat import ChatOrders, read_chat
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.translated import TranslatedOperation
 from gateway.exchange.exchange import Exchange
-from gateway.images.orders import ImageOrders
 from gateway.runtime.off_loop import off_loop
 from gateway.server.body import read_body
 from gateway.server.client import Client
@@ -37,11 +34,11 @@ Asked = tuple[MessagesRequest, ChatRequest, list[NamedId]]
 
 
 class MessagesEndpoint:
-    """The handler of ``POST /v1/messages``. ``image_orders``: as in ChatOrders."""
+    """The handler of ``POST /v1/messages``."""
 
-    def __init__(self, admission: Admission, image_orders: Callable[[], ImageOrders]) -> None:
+    def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._orders = ChatOrders(admission, image_orders)
+        self._orders = ChatOrders(admission)
 
     async def __call__(self, request: Request, client: Client) -> None:
         client.error_form = ANTHROPIC_ERRORS

@@ -17,25 +17,24 @@ _NO_ATTEMPT = ((b"x-gateway-attempts", b"0"),)
 
 
 def model_routes(
-    authenticator: Callable[[], Authenticator],
+    authenticator: Authenticator,
     listing: Callable[[], ModelListing],
     requires_price: Callable[[VirtualKey], bool],
 ) -> OwnRoutes:
     """The two routes.
 
-    ``authenticator``: returns the one of the configuration in force.
     ``listing``: returns what is offered at this moment.
     ``requires_price``: whether a key may use only what has a price.
     """
 
     async def list_models(request: Request, client: Client) -> None:
-        key = authenticator().authenticate(request)
+        key = authenticator.authenticate(request)
         shown = listing().shown(key.models, priced=requires_price(key))
         await client.respond(200, _NO_ATTEMPT, orjson.dumps({"object": "list", "data": shown}))
 
     async def retrieve_model(request: Request, client: Client) -> None:
         """A model that the key may not use is answered as one that does not exist."""
-        key = authenticator().authenticate(request)
+        key = authenticator.authenticate(request)
         name = request.params["model"]
         offered = listing()
         model = offered.one(name, key.models, priced=requires_price(key))

@@ -23,9 +23,6 @@ class SentKey:
     ambiguous: bool
 
 
-NO_KEY = SentKey(b"", b"", ambiguous=False)
-
-
 def sent_key(request: Request) -> SentKey:
     """The key among a request's headers.
 

@@ -4,11 +4,8 @@ that made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from gateway.core.errors import ClientError, GatewayError
 from gateway.core.headers import Headers
-from gateway.core.types import Upstream
 from gateway.endpoints.admission import Admission
 from gateway.exchange.task_lookup import TaskReading
 from gateway.server.client import Client
@@ -18,11 +15,8 @@ from gateway.server.request import Request
 TASK_STATUS_PATH = "/api/v1/task/{id}"
 
 
-def read_task_routes(admission: Admission, upstreams: Callable[[], Mapping[str, Upstream]]) -> OwnRoutes:
-    """The one route.
-
-    ``upstreams``: returns those of the configuration in force.
-    """
+def read_task_routes(admission: Admission) -> OwnRoutes:
+    """The one route."""
 
     async def read_task(request: Request, client: Client) -> None:
         reading = TaskReading(admission.services)
@@ -33,7 +27,7 @@ def read_task_routes(admission: Admission, upstreams: Callable[[], Mapping[str, 
                 raise _unknown_task()
             with admission.limited(key):
                 request.model, request.upstream = record.model, record.upstream
-                status, body = await reading.ask(upstreams(), record)
+                status, body = await reading.ask(admission.services.snapshot.upstreams, record)
         except GatewayError as error:
             request.error = error
             await client.error(error, _labels(request, reading))

@@ -20,7 +20,7 @@ from gateway.core.pricing.prices import image_stake
 from gateway.core.routing.endings import ended_error
 from gateway.core.routing.refused_wishes import OwnWishes, no_wishes
 from gateway.core.routing.route_table import allowed
-from gateway.core.types import NO_WISHES, Endpoint, Route, Target, Upstream, VirtualKey, Wish
+from gateway.core.types import NO_WISHES, Endpoint, Route, Target, VirtualKey, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.json_body import read_long
 from gateway.endpoints.ownership import check_task, refuse_foreign_ids
@@ -102,17 +102,10 @@ class TaskOperation:
 
 
 class CreateTask:
-    """The handler of the POST.
+    """The handler of the POST."""
 
-    ``tools``, ``upstreams``: return those of the configuration in force.
-    """
-
-    def __init__(
-        self, admission: Admission, tools: Callable[[], ImageTools], upstreams: Callable[[], Mapping[str, Upstream]]
-    ) -> None:
+    def __init__(self, admission: Admission) -> None:
         self._admission = admission
-        self._tools = tools
-        self._upstreams = upstreams
 
     async def __call__(self, request: Request, client: Client) -> None:
         admission = self._admission
@@ -126,7 +119,7 @@ class CreateTask:
         request.model = body["model"]
         route = self._route(body["model"], body["task_type"], key)
         images, times, route = self._priced(route, body)
-        operation = TaskOperation(body, images, self._tools(), len(raw), times)
+        operation = TaskOperation(body, images, services.snapshot.image_orders.tools, len(raw), times)
         answered = asyncio.Event()
         exchange = Exchange(
             services,
@@ -180,7 +173,7 @@ class CreateTask:
             if found.targets and not targets:
                 raise model_not_found(model)
             return replace(found, targets=targets)
-        upstreams = [one for one in self._upstreams().values() if one.dialect == "piapi" and one.credentials]
+        upstreams = [one for one in services.snapshot.upstreams.values() if one.dialect == "piapi" and one.credentials]
         if not upstreams:
             raise model_not_found(model)
         return Route(model, tuple(Target(upstream, model, "task", None) for upstream in upstreams))

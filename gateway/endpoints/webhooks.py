@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway.core.errors import ClientError
+from gateway.core.in_force import InForce
 from gateway.server.body import read_body
 from gateway.server.client import Client
 from gateway.server.dispatch import OwnRoutes
@@ -20,16 +22,24 @@ MOST_WEBHOOK_BODY = 1 << 20
 if the token and the secret are right."""
 
 
-def webhook_routes(secret: Callable[[], str], waits: Callable[[str], bool], give: Callable[[str], bool]) -> OwnRoutes:
+class WebhookSettings(Protocol):
+    """``webhook_secret``: what PiAPI was told to send; empty while webhooks are off."""
+
+    @property
+    def webhook_secret(self) -> str: ...
+
+
+def webhook_routes(
+    in_force: InForce[WebhookSettings], waits: Callable[[str], bool], give: Callable[[str], bool]
+) -> OwnRoutes:
     """The one route.
 
-    ``secret``: what PiAPI was told to send; empty while webhooks are off.
     ``waits``: whether a poll waits under a token.
     ``give``: passes the wakeup on; False if no poll waits any more.
     """
 
     async def task_changed(request: Request, client: Client) -> None:
-        wanted = secret().encode()
+        wanted = in_force.snapshot.webhook_secret.encode()
         sent = request.fields.get(b"x-webhook-secret", b"")
         known = hmac.compare_digest(sent, wanted) and bool(wanted)
         token = request.params["token"]

@@ -8,7 +8,7 @@ corrected, and so is what its budgets hold. What is older is reported, and stays
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.core.errors import GatewayError, UpstreamFault
@@ -19,7 +19,7 @@ from gateway.core.pricing.picture_tokens import bounded_usage
 from gateway.core.pricing.price_text import price_text
 from gateway.core.pricing.prices import format_usd
 from gateway.core.pricing.reconciliation import Finding, TaskEnd, find
-from gateway.core.types import ASYNCHRONOUS, Price, Target, Upstream, Usage
+from gateway.core.types import ASYNCHRONOUS, Price, Target, Usage
 from gateway.exchange.services import Services
 from gateway.exchange.task_lookup import TaskReading
 from gateway.stores.records import BookedPrice, Correction, TaskRecord, UnknownExchange
@@ -39,8 +39,6 @@ REPORTED_NS = 2 * UNKNOWN_HELD_NS
 class Reconciler:
     """Looks for exchanges of unknown outcome, asks after their tasks, and corrects the ledger.
 
-    ``upstreams``, ``points_per_usd``: of the configuration now in force.
-
     ``resolved``: told of each exchange that is corrected, and what its key is charged, in nano-dollars.
     """
 
@@ -48,13 +46,9 @@ class Reconciler:
         self,
         services: Services,
         *,
-        upstreams: Callable[[], Mapping[str, Upstream]],
-        points_per_usd: Callable[[], int],
         resolved: Callable[[str, int], None],
     ) -> None:
         self._services = services
-        self._upstreams = upstreams
-        self._points_per_usd = points_per_usd
         self._resolved = resolved
         self._reported: set[str] = set()
 
@@ -156,7 +150,7 @@ class Reconciler:
 
     async def _ask(self, record: TaskRecord) -> TaskEnd | None:
         """How the task ended; None if it has not, as far as is known now. Raises UpstreamFault if no host answers."""
-        _, body = await TaskReading(self._services).ask(self._upstreams(), record)
+        _, body = await TaskReading(self._services).ask(self._services.snapshot.upstreams, record)
         try:
             state = parse_task(read_json(body))
         except ValueError:  # "no such task", say: PiAPI may know better in ten minutes
@@ -164,7 +158,7 @@ class Reconciler:
         if state.status == "running" or state.task_id not in ("", record.task_id):
             return None
         target, images = self._target(record), len(state.images)
-        stated = stated_cost(state.points, self._points_per_usd(), target, images)
+        stated = stated_cost(state.points, self._services.snapshot.points_per_usd, target, images)
         usage = _usage(state, target.price) if target.operation == "images_async" else None
         price = _price(target, state)
         return TaskEnd(state.status == "done", images, stated, price, target.operation, usage)
@@ -175,7 +169,7 @@ class Reconciler:
         for target in route.targets if route is not None else ():
             if target.operation in ASYNCHRONOUS and target.upstream.name == record.upstream:
                 return target
-        return Target(self._upstreams()[record.upstream], record.model, "task")
+        return Target(self._services.snapshot.upstreams[record.upstream], record.model, "task")
 
 
 def _usage(state: TaskState, price: Price | None) -> Usage:

@@ -1,20 +1,24 @@
-"""What the rooms share: the gateway's long-lived parts, and the snapshot of the configuration a request lives by."""
+"""What the rooms share: the gateway's long-lived parts, and the snapshot of the configuration in force."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Protocol
 
 from gateway.billing.budgets import BudgetService
 from gateway.core.chance import Randomness
+from gateway.core.client_address import Network
 from gateway.core.limits.body_memory import BodyBudget
 from gateway.core.limits.key_limits import KeyLimits
 from gateway.core.made_ids import MadeIds
 from gateway.core.pricing.price_list import PriceList
 from gateway.core.routing.route_table import RouteTable, UpstreamStates
+from gateway.core.types import Upstream
 from gateway.exchange.tokenizer import Tokenizer
+from gateway.images.orders import ImageOrders
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
 from gateway.runtime.wakeups import Wakeups
@@ -28,13 +32,20 @@ from gateway.upstream.task_limiter import TaskLimiter
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a configuration means to a request. A reload makes a new one; requests in flight keep theirs.
+    """What a configuration means while it is in force. A reload makes a new one; requests in flight keep theirs.
 
     ``nonstream_heartbeat``: seconds, 0 for none. ``body_limit``, ``upload_limit``: bytes of a JSON body and of a form.
     ``event_limit``: bytes of one event of an upstream's stream.
+    ``image_orders``: makes operations of orders for images. ``upstreams``: by name.
     ``prices``: of all its models, for answers that name another model than was asked.
     ``cost_in_answers``: an answer's usage says what the key is charged.
     ``default_models``: kind of request → the model of one that names none.
+    ``refused_teams``: those whose keys are refused, since their budget went with their place in the configuration.
+    ``webhook_secret``: what PiAPI was told to send; empty while webhooks are off.
+    ``hosts``, ``admin_hosts``: the names of the two listeners, besides those of any machine for itself.
+    ``open_metrics``: whether metrics are told without the admin key.
+    ``keeps_responses``: whether answers of the Responses API are kept, for ``responses_keep`` seconds and in
+    ``responses_keep_max`` bytes.
     """
 
     routes: RouteTable
@@ -43,9 +54,24 @@ class Snapshot:
     body_limit: int
     upload_limit: int
     event_limit: int
+    image_orders: ImageOrders
+    upstreams: Mapping[str, Upstream]
+    points_per_usd: int
     prices: PriceList = field(default_factory=PriceList)
     cost_in_answers: bool = True
     default_models: Mapping[str, str] = field(default_factory=dict)
+    refused_teams: Collection[str] = frozenset()
+    time_zone: tzinfo = UTC
+    webhook_secret: str = field(default="", repr=False)
+    hosts: Collection[str] = frozenset()
+    cors_origins: Collection[str] = frozenset()
+    trusted_proxies: Sequence[Network] = ()
+    admin_hosts: Collection[str] = frozenset()
+    admin_key: str | None = field(default=None, repr=False)
+    open_metrics: bool = False
+    keeps_responses: bool = True
+    responses_keep: float = 30 * 86_400.0
+    responses_keep_max: int = 1 << 30
 
 
 class Images(Protocol):

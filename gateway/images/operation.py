@@ -41,7 +41,7 @@ MAKERS_OF_IMAGES: frozenset[str] = frozenset({"chat", "images", "images_async", 
 class ImageTools:
     """The functions and settings that conversations need beside the order.
 
-    ``wall_seconds``: Unix time.
+    ``wall_ns``: Unix time.
     ``jitter``: a number from 0 to 1.
     ``event_limit``: bytes of one event of an upstream's stream.
     ``webhook_base``: the URL at which PiAPI reaches this gateway; empty without webhooks.
@@ -51,17 +51,18 @@ class ImageTools:
     count: Callable[[str], int]
     redact: Callable[[bytes], bytes]
     redact_document: Callable[[bytes], bytes]
-    wall_seconds: Callable[[], float]
+    wall_ns: Callable[[], int]
     jitter: Callable[[], float]
     points_per_usd: int
     event_limit: int = EVENT_LIMIT
     webhook_base: str = ""
-    webhook_secret: str = ""
+    webhook_secret: str = field(default="", repr=False)
 
     def context(self, target: Target, endpoint: Endpoint) -> AttemptContext:
         """The context of an attempt that begins now."""
+        now = self.wall_ns() / 1_000_000_000
         return AttemptContext(
-            target, endpoint, self.wall_seconds(), self.redact, self.event_limit, redact_document=self.redact_document
+            target, endpoint, now, self.redact, self.event_limit, redact_document=self.redact_document
         )
 
     def webhook(self) -> TaskWebhook | None:

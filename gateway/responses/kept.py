@@ -6,12 +6,13 @@ An answer is there for its key as soon as it is kept, ahead of the disk; what wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, Protocol
 
 import orjson
 
 from gateway.core.errors import ClientError, GatewayError, StoreError, ledger_unavailable, shorten
+from gateway.core.in_force import InForce
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.runtime.tasks import TrackedTasks
@@ -27,8 +28,17 @@ _SWEEPS = 10
 _NS = 1_000_000_000
 
 
+class KeepSettings(Protocol):
+    """The settings that are read here: seconds and bytes."""
+
+    @property
+    def responses_keep(self) -> float: ...
+    @property
+    def responses_keep_max(self) -> int: ...
+
+
 class KeptResponses:
-    """``records``: the store's. ``keep``: seconds, ``keep_max``: bytes: those of the configuration in force."""
+    """``records``: the store's. ``in_force``: how long they are kept, and how much of them."""
 
     def __init__(
         self,
@@ -36,13 +46,13 @@ class KeptResponses:
         clock: Clock,
         log: Log,
         tasks: TrackedTasks,
-        limits: Callable[[], tuple[float, int]],
+        in_force: InForce[KeepSettings],
     ) -> None:
         self._records = records
         self._clock = clock
         self._log = log
         self._tasks = tasks
-        self._limits = limits
+        self._in_force = in_force
         self._waiting: dict[str, StoredResponse] = {}
         self._writing: asyncio.Task[None] | None = None
         self._held = 0
@@ -113,7 +123,7 @@ class KeptResponses:
             self._log.error("responses_not_read", message=str(error))
         while True:
             await self._sweep()
-            await asyncio.sleep(max(1.0, min(SWEEP_EVERY, self._limits()[0] / _SWEEPS)))
+            await asyncio.sleep(max(1.0, min(SWEEP_EVERY, self._in_force.snapshot.responses_keep / _SWEEPS)))
 
     async def _write(self) -> None:
         try:
@@ -123,7 +133,7 @@ class KeptResponses:
                 for record in batch:
                     if self._waiting.get(record.id) is record:
                         del self._waiting[record.id]
-                if self._held > self._limits()[1]:
+                if self._held > self._in_force.snapshot.responses_keep_max:
                     await self._sweep()
         finally:
             self._writing = None
@@ -137,7 +147,8 @@ class KeptResponses:
             self._held += sum(record.size for record in batch)
 
     async def _sweep(self) -> None:
-        keep, most = self._limits()
+        settings = self._in_force.snapshot
+        keep, most = settings.responses_keep, settings.responses_keep_max
         try:
             if removed := await self._records.sweep(self._clock.wall_ns() - int(keep * _NS), most):
                 self._held = await self._records.held()

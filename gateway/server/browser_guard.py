@@ -13,9 +13,11 @@ has pages of no kind to answer, and one route that may be open to all (AdminGuar
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Protocol
 
 from gateway.core.errors import ClientError
 from gateway.core.headers import Header
+from gateway.core.in_force import InForce
 from gateway.server.cors import CrossOrigin, foreign_origin
 from gateway.server.origins import host_of, is_address, is_internal, is_local_page, is_this_machine
 from gateway.server.request import Request
@@ -27,28 +29,40 @@ _TOLD = _KEYS | {b"content-type", b"sec-fetch-site"}
 _LOCAL, _TRUSTED = "local", "trusted"
 
 
+class GuardSettings(Protocol):
+    """``hosts``: names besides those of ``is_this_machine`` by which a listener may be called, in lower case."""
+
+    @property
+    def hosts(self) -> Collection[str]: ...
+
+
+class AdminGuardSettings(Protocol):
+    """``admin_hosts``: the same of the admin listener. ``admin_key``: None or empty for none."""
+
+    @property
+    def admin_hosts(self) -> Collection[str]: ...
+    @property
+    def admin_key(self) -> str | None: ...
+
+
 class BrowserGuard:
     """The guard of one listener.
 
-    ``opened``: whether requests are answered without a key at this moment. ``hosts``: names besides those of
-    ``is_this_machine`` under which the listener may be called, in lower case. A reload may change both. ``cors``: the
-    pages that may call all the same; None where only pages of this machine do.
+    ``opened``: whether requests are answered without a key at this moment. ``cors``: the pages that may call all the
+    same; None where only pages of this machine do.
     """
 
     def __init__(
-        self,
-        opened: Callable[[], bool],
-        hosts: Callable[[], Collection[str]] = tuple,
-        cors: CrossOrigin | None = None,
+        self, opened: Callable[[], bool], in_force: InForce[GuardSettings], cors: CrossOrigin | None = None
     ) -> None:
         self._opened = opened
-        self._hosts = hosts
+        self._in_force = in_force
         self._cors = cors
 
     def check(self, request: Request) -> None:
         """Raise as ``refuse_pages`` does, while requests are answered without a key."""
         if self._opened():
-            refuse_pages(request.method, request.headers, self._hosts(), self._cors)
+            refuse_pages(request.method, request.headers, self._in_force.snapshot.hosts, self._cors)
 
 
 class AdminGuard:
@@ -58,20 +72,18 @@ class AdminGuard:
     still be a name that no foreign page can have, since ``/metrics`` may be open to all, and a write must not come from
     a foreign page: should a browser come to know a secret of this listener some day, such as a cookie, no page gains.
 
-    ``keyed``: whether the admin key is asked for at this moment. ``loopback``: whether only this machine reaches the
-    listener. ``hosts``: names besides those of this machine, in lower case.
+    ``loopback``: whether only this machine reaches the listener.
     """
 
-    def __init__(self, keyed: Callable[[], bool], loopback: bool, hosts: Callable[[], Collection[str]]) -> None:
-        self._keyed = keyed
+    def __init__(self, in_force: InForce[AdminGuardSettings], loopback: bool) -> None:
+        self._in_force = in_force
         self._loopback = loopback
-        self._hosts = hosts
 
     def check(self, request: Request) -> None:
         """Raise as ``refuse_pages`` does."""
-        method, headers = request.method, request.headers
-        if not self._keyed():
-            refuse_pages(method, headers, self._hosts())
+        method, headers, settings = request.method, request.headers, self._in_force.snapshot
+        if not settings.admin_key:
+            refuse_pages(method, headers, settings.admin_hosts)
             return
         for name, value in headers:
             if name == b"host" and not self._is_ours(host_of(value)):
@@ -84,7 +96,7 @@ class AdminGuard:
         that is no one's, are this network's: ``gateway:8401`` among containers. A listener of this machine alone has no
         use for them.
         """
-        if is_this_machine(host) or is_address(host) or host in self._hosts():
+        if is_this_machine(host) or is_address(host) or host in self._in_force.snapshot.admin_hosts:
             return True
         return not self._loopback and is_internal(host)
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 from gateway.core.errors import ClientError
 from gateway.core.headers import Headers
+from gateway.core.in_force import InForce
 from gateway.server.origins import is_local_page, is_program, normal_origin
 from gateway.server.request import Request
 
@@ -46,20 +48,27 @@ _MOST_NAMES = 64
 _MOST_BYTES = 4096
 
 
+class CorsSettings(Protocol):
+    """``cors_origins``: the origins that are listed, in their normal form (``origins.py``)."""
+
+    @property
+    def cors_origins(self) -> Collection[str]: ...
+
+
 class CrossOrigin:
     """The pages that may call one listener.
 
-    ``opened``: whether requests are answered without a key at this moment. ``origins``: the listed ones, in their
-    normal form (``origins.py``). A reload may change both.
+    ``opened``: whether requests are answered without a key at this moment.
     """
 
-    def __init__(self, opened: Callable[[], bool], origins: Callable[[], Collection[str]]) -> None:
+    def __init__(self, opened: Callable[[], bool], in_force: InForce[CorsSettings]) -> None:
         self._opened = opened
-        self._origins = origins
+        self._in_force = in_force
 
     def trusts(self, origin: bytes) -> bool:
         """Whether the page may send what it likes: it is listed, or no page of the web can have its origin."""
-        return normal_origin(origin).decode("latin-1") in self._origins() or (self._opened() and is_program(origin))
+        listed = self._in_force.snapshot.cors_origins
+        return normal_origin(origin).decode("latin-1") in listed or (self._opened() and is_program(origin))
 
     def allows(self, origin: bytes) -> bool:
         """Whether the page may call and read answers."""

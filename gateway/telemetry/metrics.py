@@ -37,26 +37,24 @@ LEDGER_WAIT_BUCKETS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025,
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
-    """The callables asked at a scrape, for values that are kept elsewhere.
+class Figures:
+    """What is kept elsewhere, as it is at a scrape.
 
     ``endpoints``: upstream, endpoint, available.
     ``upstream_keys``: upstream, the pool entry's name, available.
     ``pending``: the ledger's rows not yet committed.
     ``lag``: seconds by which the event loop was late.
     ``auth_failures``: requests with a missing or wrong key. ``admin_auth_failures``: with such an admin key.
-    ``money``: budgets and charges.
     ``catalogue_age``: days since the built-in prices were last looked through.
     """
 
-    endpoints: Callable[[], Iterable[tuple[str, str, bool]]]
-    upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]]
-    pending: Callable[[], int]
-    lag: Callable[[], float]
-    auth_failures: Callable[[], int]
-    admin_auth_failures: Callable[[], int]
-    money: Callable[[], MoneySources]
-    catalogue_age: Callable[[], int]
+    endpoints: Iterable[tuple[str, str, bool]]
+    upstream_keys: Iterable[tuple[str, str, bool]]
+    pending: int
+    lag: float
+    auth_failures: int
+    admin_auth_failures: int
+    catalogue_age: int
 
 
 class Metrics:
@@ -66,7 +64,8 @@ class Metrics:
         """``recent``: told of every request as well; None for one by the machine's clock."""
         self.recent = RecentTraffic(monotonic) if recent is None else recent
         self._version = version
-        self._sources: Sources | None = None
+        self._figures: Callable[[], Figures] | None = None
+        self._money: Callable[[], MoneySources] | None = None
         self._listed_routes: frozenset[str] = frozenset()
         self._in_flight: dict[str, int] = {}
         self._of_requests = RequestSeries()
@@ -123,22 +122,9 @@ class Metrics:
         self._listed_routes |= routes
         self.configure(self._space)
 
-    def set_sources(
-        self,
-        *,
-        endpoints: Callable[[], Iterable[tuple[str, str, bool]]],
-        upstream_keys: Callable[[], Iterable[tuple[str, str, bool]]],
-        pending: Callable[[], int],
-        lag: Callable[[], float],
-        auth_failures: Callable[[], int],
-        admin_auth_failures: Callable[[], int],
-        money: Callable[[], MoneySources],
-        catalogue_age: Callable[[], int],
-    ) -> None:
-        """Set the callables that a scrape asks (see ``Sources``)."""
-        self._sources = Sources(
-            endpoints, upstream_keys, pending, lag, auth_failures, admin_auth_failures, money, catalogue_age
-        )
+    def set_sources(self, figures: Callable[[], Figures], money: Callable[[], MoneySources]) -> None:
+        """Set what a scrape asks. ``money``: for budgets and charges."""
+        self._figures, self._money = figures, money
 
     def observe(self, record: ExchangeRecord) -> None:
         """Count a request that has ended. To be called once for each, where it is settled."""
@@ -244,9 +230,10 @@ class Metrics:
             _gauge("gateway_build_info", "Always 1; its label is the version.", ("version",), [((self._version,), 1)]),
         ]
         yield from taken
-        if self._sources is not None:
-            yield from _from_sources(self._sources)
-            for gauge in money_gauges(self._sources.money()):
+        if self._figures is not None:
+            yield from _shown(self._figures())
+        if self._money is not None:
+            for gauge in money_gauges(self._money()):
                 yield _gauge(*gauge)
 
 
@@ -289,36 +276,34 @@ def _dropped(families: Iterable[Family[Count] | Family[Distribution]]) -> Expose
     )
 
 
-def _from_sources(sources: Sources) -> Iterator[Exposed]:
+def _shown(figures: Figures) -> Iterator[Exposed]:
     yield _gauge(
         "gateway_endpoint_available",
         "1 if an endpoint takes requests, 0 while it is ejected.",
         ("upstream", "endpoint"),
-        (((upstream, endpoint), float(up)) for upstream, endpoint, up in sources.endpoints()),
+        (((upstream, endpoint), float(up)) for upstream, endpoint, up in figures.endpoints),
     )
     yield _gauge(
         "gateway_upstream_key_available",
         "1 if an upstream key may be used, 0 while it rests on more than one request's word.",
         ("upstream", "upstream_key"),
-        (((upstream, name), float(up)) for upstream, name, up in sources.upstream_keys()),
+        (((upstream, name), float(up)) for upstream, name, up in figures.upstream_keys),
     )
     yield _gauge(
-        "gateway_ledger_rows_pending", "Rows handed to the ledger, not yet committed.", (), [((), sources.pending())]
+        "gateway_ledger_rows_pending", "Rows handed to the ledger, not yet committed.", (), [((), figures.pending)]
     )
-    yield _gauge(
-        "gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), sources.lag())]
-    )
+    yield _gauge("gateway_event_loop_lag_seconds", "Seconds by which the event loop was late.", (), [((), figures.lag)])
     meaning = "Days since the built-in prices were last looked through."
-    yield _gauge("gateway_catalogue_age_days", meaning, (), [((), sources.catalogue_age())])
+    yield _gauge("gateway_catalogue_age_days", meaning, (), [((), figures.catalogue_age)])
     yield _total(
         "gateway_auth_failures_total",
         "Requests with a missing or wrong key.",
         (),
-        [((), sources.auth_failures())],
+        [((), figures.auth_failures)],
     )
     yield _total(
         "gateway_admin_auth_failures_total",
         "Requests to the admin listener with a missing or wrong admin key.",
         (),
-        [((), sources.admin_auth_failures())],
+        [((), figures.admin_auth_failures)],
     )

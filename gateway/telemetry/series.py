@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Generic, TypeVar
 
 from gateway.core.types import OTHER
@@ -59,10 +58,6 @@ class Distribution:
     def observe(self, value: float) -> None:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
-
-    def cumulative(self) -> list[int]:
-        """How many observations were at most each bound, and last how many there were."""
-        return list(accumulate(self._counts))
 
     def counts(self) -> list[int]:
         """How many observations each bucket has at this moment."""

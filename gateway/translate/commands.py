@@ -27,6 +27,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from gateway.core.billing_terms import USUAL_TERMS, Terms
+from gateway.core.exchange_record import Work
 from gateway.core.headers import Headers
 from gateway.core.json_weight import LONG
 from gateway.core.types import Endpoint, Outcome, Usage
@@ -291,13 +292,8 @@ class ConversationState:
         return None
 
 
-class Conversation(Protocol):
-    """The dialogue of one attempt with one target."""
-
-    @property
-    def usage(self) -> Usage | None:
-        """The usage the upstream stated; None until it did."""
-        ...
+class Conversation(Work, Protocol):
+    """The dialogue of one attempt with one target, and what it tells the books."""
 
     @property
     def answer(self) -> bytes | None:
@@ -321,36 +317,6 @@ class Conversation(Protocol):
         """
         ...
 
-    @property
-    def images(self) -> int:
-        """Images received so far."""
-        ...
-
-    @property
-    def delivered(self) -> int:
-        """The images of these that were handed to the client, or kept for its answer."""
-        ...
-
-    @property
-    def quality(self) -> str | None:
-        """The quality of the images, for prices that are tables; None where unknown or not asked for."""
-        ...
-
-    @property
-    def size(self) -> str | None:
-        """Their size, likewise."""
-        ...
-
-    @property
-    def stated_cost(self) -> int | None:
-        """Nano-dollars the upstream itself named as this work's cost; None if it named none."""
-        ...
-
-    @property
-    def task_id(self) -> str | None:
-        """The upstream's id of the paid task; None until it is known."""
-        ...
-
     note: str | None
     """The text of the header ``x-gateway-note``; None for none."""
 
@@ -363,15 +329,6 @@ class Conversation(Protocol):
     headers: Headers
     """Further headers of such an answer: what it costs, where that is known before its first byte."""
 
-    @property
-    def terms(self) -> Terms:
-        """On which terms the answer is sold, as far as it has come."""
-        ...
-
     def converse(self) -> Conversing:
         """The dialogue, from the request to the outcome."""
-        ...
-
-    def estimate(self) -> Usage:
-        """Tokens counted from what was sent and received so far, for an upstream that states no usage."""
         ...

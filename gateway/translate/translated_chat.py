@@ -198,6 +198,10 @@ class TranslatedConversation(ConversationState):
         return self.inner.usage
 
     @property
+    def counts_slowly(self) -> bool:  # type: ignore[override]
+        return self.inner.counts_slowly
+
+    @property
     def answer(self) -> bytes | None:
         return self.inner.answer
 

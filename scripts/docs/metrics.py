@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.types import Usage
 from gateway.telemetry.exposition import Exposed, number_text
-from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, Metrics, MoneySources
+from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, Figures, Metrics, MoneySources
 from gateway.telemetry.series import MAX_SERIES, LabelSpace
 from scripts.docs.markdown import code, page, table
 
@@ -107,13 +107,8 @@ def observed() -> Metrics:
     """Metrics that have seen one of everything."""
     metrics = Metrics("0", LabelSpace())
     metrics.set_sources(
-        endpoints=lambda: [("upstream", "https://example.com", True)],
-        upstream_keys=lambda: [("upstream", "key-1", True)],
-        pending=lambda: 0,
-        lag=lambda: 0.0,
-        auth_failures=lambda: 0,
-        admin_auth_failures=lambda: 0,
-        money=lambda: MoneySources(
+        lambda: Figures([("upstream", "https://example.com", True)], [("upstream", "key-1", True)], 0, 0.0, 0, 0, 1),
+        lambda: MoneySources(
             BudgetFigures(
                 keys=[BudgetFigure("k", "t", 1, 1)],
                 models=[BudgetFigure("k", "t", 1, 1, "m")],
@@ -121,7 +116,6 @@ def observed() -> Metrics:
             ),
             [("k", "t", 1)],
         ),
-        catalogue_age=lambda: 1,
     )
     usage = Usage(input_tokens=1, cached_input_tokens=1, output_tokens=1, images=1)
     for number in range(MAX_SERIES + 1):  # one more than a family holds, so that folding shows too

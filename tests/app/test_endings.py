@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def told_in(days: float, config: Config, monkeypatch: pytest.MonkeyPatch) -> lis
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(today, "wall_ns", lambda: noon_ns(TODAY) + int(loop.time() * 1e9))
         async with asyncio.TaskGroup() as group:
-            watching = group.create_task(watch_ends(lambda: config, lines))  # type: ignore[arg-type]
+            watching = group.create_task(watch_ends(SimpleNamespace(config=config), lines))  # type: ignore[arg-type]
             for _ in range(int(days * 24)):
                 await asyncio.sleep(3600)
                 found.extend((loop.time(), event) for event in lines.of("ours"))

@@ -38,9 +38,11 @@ class Stage:
         )
         self.crashes: list[BaseException] = []
         self.tasks = TrackedTasks(lambda _, error: self.crashes.append(error))
-        services = SimpleNamespace(log=log, tasks=self.tasks, pool=None, snapshot=SimpleNamespace(states=states))
+        services = SimpleNamespace(
+            log=log, tasks=self.tasks, pool=None, snapshot=SimpleNamespace(states=states, points_per_usd=10_000_000)
+        )
         self.services = services
-        self.checks = KeyChecks(cast("Services", services), lambda: 10_000_000)
+        self.checks = KeyChecks(cast("Services", services))
         states.doubt = self.checks.doubt
         self.pool = states["piapi"].pool
         monkeypatch.setattr(key_checks, "ask_about_key", self._read)

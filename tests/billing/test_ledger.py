@@ -16,6 +16,7 @@ from gateway.core.errors import GatewayError, TransportError, ledger_unavailable
 from gateway.core.types import Credential, Dialect, Endpoint, Phase, Upstream
 from gateway.stores.records import HOUR_NS, Balance, BalancePeriod, Pruned, Verification
 from tests.exchange.scripted import Response, play
+from tests.in_force import Settings
 
 NOW = 1_795_337_221_123_456_789
 """22 November 2026, 08:47:01 UTC."""
@@ -86,9 +87,7 @@ def service(books: Books, accounts: Accounts, *upstreams: Upstream) -> LedgerSer
     return LedgerService(
         cast("Any", books),
         cast("Any", accounts),
-        upstreams=lambda: upstreams,
-        points_per_usd=lambda: 10_000_000,
-        zone=lambda: UTC,
+        Settings(upstreams={upstream.name: upstream for upstream in upstreams}),
         wall_ns=lambda: NOW,
     )
 

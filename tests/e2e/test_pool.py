@@ -109,7 +109,7 @@ class TestChoosing:
         assert (await rig.chat()).status == 200
 
 
-# What the sandbox makes of keys by their values (sandbox/choosing.py).
+# What the sandbox makes of keys by their values (sandbox/faults/selection.py).
 REFUSED = {
     "sk-sandbox-invalid-1": ("key_invalid", 502, "upstream_auth_failed"),
     "sk-sandbox-broke-1": ("key_unfunded", 503, "upstream_quota_exhausted"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -92,9 +91,7 @@ class TestTheModel:
     def test_that_no_route_has_takes_the_default_route_where_the_endpoint_lets_it(self) -> None:
         async def story() -> None:
             stage = Stage()
-            stage.services.snapshot = replace(
-                stage.services.snapshot, routes=RouteTable([], default_route=(PIAPI, BACKUP))
-            )
+            stage.set(routes=RouteTable([], default_route=(PIAPI, BACKUP)))
             door, _ = admission(stage)
             route = door.route("gpt-5000", VirtualKey("alice", models=("gpt-5*",)), unlisted="chat")
             assert [(one.upstream, one.model) for one in route.targets] == [(PIAPI, "gpt-5000"), (BACKUP, "gpt-5000")]

@@ -12,6 +12,7 @@ from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.core.types import VirtualKey
 from gateway.endpoints.auth import ANONYMOUS_KEY, Authenticator
 from tests.heads import request_of
+from tests.in_force import Settings
 
 
 def digest(key: bytes) -> bytes:
@@ -86,7 +87,7 @@ class Clock:
 
 
 def authenticator(keys=KEYS, required=True, clock=None):
-    return Authenticator(keys.get, lambda: required, AuthThrottle(), clock or Clock())
+    return Authenticator(keys.get, lambda: required, AuthThrottle(), clock or Clock(), Settings())
 
 
 def sent(headers, address="192.0.2.1"):

@@ -38,8 +38,8 @@ async def chat(stage: Stage, **fields: Any) -> Client:
     """What the client is told of a chat with these fields; the model stands for flux1-dev where it makes images."""
     stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
     door, _ = admission(stage)
-    endpoint = ChatEndpoint(door, lambda: desk({"gpt-4o": DEV} if stage.route.targets[0] is FLUX else {}))
-    await endpoint(sent(body=orjson.dumps({**ASKED, **fields})), stage.client)
+    stage.set(image_orders=desk({"gpt-4o": DEV} if stage.route.targets[0] is FLUX else {}))
+    await ChatEndpoint(door)(sent(body=orjson.dumps({**ASKED, **fields})), stage.client)
     return stage.client
 
 

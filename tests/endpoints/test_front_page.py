@@ -11,7 +11,7 @@ from .gateway import ask, handlers
 
 async def test_it_names_the_gateway_its_version_and_its_routes() -> None:
     routes = ["GET /", "GET /v1/models"]
-    found = front_page_routes("1.2.3", lambda: routes)
+    found = front_page_routes("1.2.3", routes)
     assert list(found) == ["/"]
     assert json.loads((await ask(handlers(found)[0])).body) == {
         "object": "gateway",

@@ -17,7 +17,7 @@ from tests.exchange.fakes import Client
 from tests.exchange.scripted import Response, play
 from tests.exchange.stage import CHAT, Stage
 from tests.images.orders import CHAT as IMAGE_CHAT
-from tests.images.orders import FLUX, IMAGES, desk
+from tests.images.orders import FLUX, IMAGES
 from tests.translate.images import BLACK, as_base64
 
 from .gateway import admission, sent
@@ -45,7 +45,7 @@ def form(image: bytes = BLACK, **fields: str) -> bytes:
 async def order(stage: Stage, body: bytes, path: str = GENERATIONS, headers: Any = ()) -> Client:
     stage.services.tokenizer = cast("Any", SimpleNamespace(count=len))
     door, _ = admission(stage)
-    await ImagesEndpoint(door, lambda: desk({}), path)(sent(headers=headers, body=body), stage.client)
+    await ImagesEndpoint(door, path)(sent(headers=headers, body=body), stage.client)
     return stage.client
 
 

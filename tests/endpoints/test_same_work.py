@@ -24,6 +24,7 @@ from gateway.endpoints.admin.door import AdminDoor
 from gateway.endpoints.auth import Authenticator
 from gateway.endpoints.webhooks import webhook_routes
 from tests.heads import request_of
+from tests.in_force import Settings
 
 from .gateway import ask, handlers
 from .gateway import sent as request_with
@@ -49,7 +50,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, bytes]]:
 
 @pytest.mark.parametrize("sent", [ADMIN_KEY, ADMIN_KEY[:-1], "a" + ADMIN_KEY[1:], "x", "", ADMIN_KEY + "x", "é"])
 def test_every_guess_of_the_admin_key_is_one_whole_comparison(sent: str, compared: list[tuple[bytes, bytes]]) -> None:
-    door = AdminDoor(lambda: ADMIN_KEY, lambda request: "192.0.2.1", time.monotonic)
+    door = AdminDoor(Settings(admin_key=ADMIN_KEY), lambda request: "192.0.2.1", time.monotonic)
     let_in = True
     try:
         door.enter(request_of([(b"authorization", f"Bearer {sent}".encode())]))
@@ -64,7 +65,7 @@ def test_every_guess_of_the_admin_key_is_one_whole_comparison(sent: str, compare
 async def test_every_webhook_is_one_whole_comparison(
     sent: str, token: str, compared: list[tuple[bytes, bytes]]
 ) -> None:
-    [route] = handlers(webhook_routes(lambda: "s3cret", lambda waiting: waiting == "token", lambda _: True))
+    [route] = handlers(webhook_routes(SECRET, lambda waiting: waiting == "token", lambda _: True))
     refused = False
     try:
         await ask(route, request_with(headers=[(b"x-webhook-secret", sent.encode())], token=token))
@@ -72,6 +73,9 @@ async def test_every_webhook_is_one_whole_comparison(
         refused = True
     assert refused is not (sent == "s3cret" and token == "token")
     assert compared == [(sent.encode(), b"s3cret")]
+
+
+SECRET = Settings(webhook_secret="s3cret")
 
 
 def authenticator(found: list[bytes]) -> tuple[Authenticator, bytes]:
@@ -83,7 +87,7 @@ def authenticator(found: list[bytes]) -> tuple[Authenticator, bytes]:
         found.append(digest)
         return owner if digest == owner.digest else None
 
-    return Authenticator(find, lambda: True, AuthThrottle(), time.monotonic), key
+    return Authenticator(find, lambda: True, AuthThrottle(), time.monotonic, Settings()), key
 
 
 @pytest.mark.parametrize("change", ["", "x", "prefix", "none", "scheme"])

@@ -34,8 +34,9 @@ def found() -> UpstreamAnswer:
 async def asked(*answers: Any, name: str = "alice", task: str = "task-1", key: VirtualKey = ALICE) -> tuple[Any, Stage]:
     stage = Stage(*answers, targets=[paid("task")], key=key)
     stage.services.ledger = Tasks()  # type: ignore[assignment]
+    stage.set(upstreams={"piapi": PIAPI})
     door, _ = admission(stage, Keys(key, VirtualKey("bob")))
-    routes = read_task_routes(door, lambda: {"piapi": PIAPI})
+    routes = read_task_routes(door)
     assert list(routes) == [TASK_STATUS_PATH]
     return await ask(handlers(routes)[0], sent(name, id=task)), stage
 

@@ -35,8 +35,8 @@ def page(status: str, at: float = 0.0) -> Response:
 async def created(stage: Stage, order: dict[str, Any], upstreams: tuple[Any, ...] = (BACKUP, PIAPI)) -> Client:
     """What the client is told of its order."""
     door, _ = admission(stage)
-    endpoint = CreateTask(door, lambda: tools(), lambda: {upstream.name: upstream for upstream in upstreams})
-    await endpoint(sent(body=orjson.dumps(order)), stage.client)
+    stage.set(upstreams={upstream.name: upstream for upstream in upstreams})
+    await CreateTask(door)(sent(body=orjson.dumps(order)), stage.client)
     return stage.client
 
 

@@ -7,6 +7,7 @@ import pytest
 from gateway.core.errors import ClientError
 from gateway.endpoints.webhooks import webhook_routes
 from gateway.runtime.wakeups import Wakeups
+from tests.in_force import Settings
 
 from .gateway import ask, handlers
 from .gateway import sent as request_with
@@ -15,7 +16,7 @@ from .gateway import sent as request_with
 async def woken(secret: str, sent: str | None, token: str = "token") -> bool:
     """Whether a message with this secret, for this token, wakes the one that waits under ``token``."""
     wakeups = Wakeups()
-    [route] = handlers(webhook_routes(lambda: secret, wakeups.waits, wakeups.give))
+    [route] = handlers(webhook_routes(Settings(webhook_secret=secret), wakeups.waits, wakeups.give))
     headers = [] if sent is None else [(b"x-webhook-secret", sent.encode())]
     with wakeups.register("token"):
         try:
@@ -48,6 +49,6 @@ async def test_every_other_message_finds_nothing_there(secret: str, sent: str | 
 
 
 async def test_a_wait_that_ended_while_the_message_was_read_is_not_there() -> None:
-    [route] = handlers(webhook_routes(lambda: "s3cret", lambda token: True, lambda token: False))
+    [route] = handlers(webhook_routes(Settings(webhook_secret="s3cret"), lambda token: True, lambda token: False))
     with pytest.raises(ClientError):
         await ask(route, request_with(headers=[(b"x-webhook-secret", b"s3cret")], token="token"))

@@ -46,6 +46,7 @@ from gateway.upstream.task_limiter import TaskLimiter
 from tests.core.builders import Chance
 from tests.exchange.fakes import Alerts, Books, Client, Clock, Log
 from tests.exchange.scripted import Pool, Response, Script, Talk
+from tests.images.orders import desk
 
 PATH = "/v1/chat/completions"
 CENT = 10_000_000
@@ -205,6 +206,9 @@ class Stage:
                 body_limit=1 << 20,
                 upload_limit=1 << 20,
                 event_limit=32 << 20,
+                image_orders=desk({}),
+                upstreams=upstreams,
+                points_per_usd=10_000_000,
             ),
             new_id=lambda: "exchange-1",
             task_limiter=TaskLimiter(TaskSlots(), self._ask_limit, self.tasks),
@@ -212,6 +216,10 @@ class Stage:
             budgets=budgets,
             images=self,
         )
+
+    def set(self, **settings: Any) -> None:
+        """Other settings come into force, as by a reload."""
+        self.services.snapshot = replace(self.services.snapshot, **settings)
 
     async def _ask_limit(self, upstream: Upstream, credential: Credential) -> int | None:
         return self.task_limit

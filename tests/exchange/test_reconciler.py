@@ -79,6 +79,8 @@ class Shared:
     metrics: Metrics = field(default_factory=lambda: Metrics("1", LabelSpace()))
     now_ns: int = NOW
     most: int | None = None
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
+    points_per_usd: int = 10_000_000
 
     @property
     def budgets(self) -> Shared:
@@ -106,7 +108,7 @@ class World:
 
     def __init__(self, shared: Shared, sandbox: Sandbox, piapi: Upstream) -> None:
         self.shared, self.sandbox = shared, sandbox
-        self.upstreams = {"piapi": piapi}
+        self.upstreams = shared.upstreams = {"piapi": piapi}
         self.resolved: list[tuple[str, int]] = []
         self.reconciler = self.new()
 
@@ -114,8 +116,6 @@ class World:
         """As after a restart."""
         return Reconciler(
             cast("Services", self.shared),
-            upstreams=lambda: self.upstreams,
-            points_per_usd=lambda: 10_000_000,
             resolved=lambda exchange, charged: self.resolved.append((exchange, charged)),
         )
 

@@ -61,7 +61,7 @@ def tools(**changes: Any) -> ImageTools:
         "count": len,
         "redact": lambda data: data,
         "redact_document": lambda data: data,
-        "wall_seconds": lambda: 1_700_000_000.0,
+        "wall_ns": lambda: 1_700_000_000 * 10**9,
         "jitter": lambda: 0.5,
         "points_per_usd": 10_000_000,
     }

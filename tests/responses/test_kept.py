@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from gateway.core.errors import ClientError, GatewayError, StoreError, ledger_unavailable
+from gateway.core.in_force import Held
 from gateway.responses.kept import KeptResponses
 from gateway.runtime.tasks import TrackedTasks
 from gateway.stores.response_records import HistoryTooLong, StoredResponse
@@ -73,9 +74,8 @@ class Stage:
         self.records, self.log = Records(), Log()
         clock = SimpleNamespace(wall_ns=lambda: 100_000_000_000)
         tasks = TrackedTasks(lambda name, error: pytest.fail(f"{name}: {error!r}"))
-        self.kept = KeptResponses(
-            cast("Any", self.records), cast("Any", clock), cast("Any", self.log), tasks, lambda: (40.0, keep_max)
-        )
+        settings = Held(SimpleNamespace(responses_keep=40.0, responses_keep_max=keep_max))
+        self.kept = KeptResponses(cast("Any", self.records), cast("Any", clock), cast("Any", self.log), tasks, settings)
 
 
 def response(id: str, previous: str | None = None, key: str = "alice") -> StoredResponse:

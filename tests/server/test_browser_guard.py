@@ -9,6 +9,7 @@ from gateway.endpoints.health import health_routes
 from gateway.server.browser_guard import AdminGuard, BrowserGuard, refuse_pages
 from gateway.server.dispatch import Dispatch
 from tests.heads import request_of
+from tests.in_force import Settings
 from tests.raw_client import Answer, RawClient
 
 JSON = (b"content-type", b"application/json")
@@ -119,7 +120,7 @@ class Shop:
     def __init__(self) -> None:
         self.opened = True
         self.bought = 0
-        guard = BrowserGuard(lambda: self.opened, lambda: ("gateway.example",))
+        guard = BrowserGuard(lambda: self.opened, Settings(hosts=("gateway.example",)))
         self.app = Dispatch(
             {
                 "/v1/chat/completions": {"POST": self.buy},
@@ -192,7 +193,7 @@ async def test_what_is_a_secret_itself_may_be_asked_for_under_any_name(shop: Sho
 
 def admitted(host: bytes, *headers: tuple[bytes, bytes], method: str = "GET", keyed: bool, loopback: bool) -> int:
     """What the guard of an admin listener says: 200, or the status of its refusal."""
-    guard = AdminGuard(lambda: keyed, loopback, lambda: ("gateway.example",))
+    guard = AdminGuard(Settings(admin_hosts=("gateway.example",), admin_key="a-key" if keyed else None), loopback)
     try:
         guard.check(request_of([(b"host", host), *headers], method=method))
     except ClientError as error:

@@ -12,6 +12,7 @@ from gateway.server.browser_guard import BrowserGuard, refuse_pages
 from gateway.server.cors import EXPOSED, CrossOrigin
 from gateway.server.dispatch import Dispatch
 from tests.heads import request_of
+from tests.in_force import Settings
 from tests.raw_client import Answer, RawClient
 from tests.server.test_dispatch import Admission
 
@@ -53,7 +54,7 @@ ORIGINS = {
 
 
 def pages(*, opened: bool) -> CrossOrigin:
-    return CrossOrigin(lambda: opened, lambda: LISTED)
+    return CrossOrigin(lambda: opened, Settings(cors_origins=LISTED))
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
@@ -137,8 +138,9 @@ class Shop(Admission):
     def __init__(self) -> None:
         super().__init__()
         self.opened = False
-        cors = CrossOrigin(lambda: self.opened, lambda: LISTED)
-        guard = BrowserGuard(lambda: self.opened, tuple, cors)
+        settings = Settings(cors_origins=LISTED)
+        cors = CrossOrigin(lambda: self.opened, settings)
+        guard = BrowserGuard(lambda: self.opened, settings, cors)
         self.app = Dispatch(self.own, self.cold_routes, lambda *_: None, guard, cors)
         self.cors = cors
 

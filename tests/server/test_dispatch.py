@@ -20,6 +20,7 @@ from gateway.endpoints.health import health_routes
 from gateway.endpoints.models import model_routes
 from gateway.server.dispatch import Dispatch
 from tests.endpoints.test_auth import ALICE, digest
+from tests.in_force import Settings
 from tests.raw_client import until
 
 PIAPI = Upstream("piapi", "piapi", (Endpoint("https://api.example", "https", "api.example", 443),), ())
@@ -44,11 +45,11 @@ class Admission:
         self.crashes: list[tuple[str, Exception]] = []
         self.reasons: list[str] = []
         keys = {key.digest: key for key in (ALICE, FLUX_ONLY)}
-        self.authenticator = Authenticator(keys.get, lambda: True, AuthThrottle(), lambda: 0.0)
+        self.authenticator = Authenticator(keys.get, lambda: True, AuthThrottle(), lambda: 0.0, Settings())
         self.own = {
             "/v1/chat/completions": {"POST": self.chat},
             **health_routes(lambda: self.reasons),
-            **model_routes(lambda: self.authenticator, lambda: LISTING, lambda _: False),
+            **model_routes(self.authenticator, lambda: LISTING, lambda _: False),
         }
         self.cold_routes = [Route("/cold", self.cold, methods=["POST"])]
         self.app = Dispatch(

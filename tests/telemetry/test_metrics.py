@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from gateway.core.exchange_record import AttemptRecord, ExchangeRecord
 from gateway.core.types import Usage
-from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, Metrics, MoneySources
+from gateway.telemetry.metrics import BudgetFigure, BudgetFigures, Figures, Metrics, MoneySources
 from gateway.telemetry.series import MAX_SERIES, Count, Distribution, Family, LabelSpace
 
 USD = 1_000_000_000
@@ -71,20 +71,22 @@ def total(metrics: Metrics, name: str) -> float:
 
 def all_that_the_contract_names(metrics: Metrics) -> None:
     metrics.set_sources(
-        endpoints=lambda: [("piapi", API, True), ("piapi", "https://proxy.piapi.ai", False)],
-        upstream_keys=lambda: [("piapi", "second", False)],
-        pending=lambda: 7,
-        lag=lambda: 0.25,
-        auth_failures=lambda: 3,
-        admin_auth_failures=lambda: 5,
-        money=lambda: MoneySources(
+        lambda: Figures(
+            endpoints=[("piapi", API, True), ("piapi", "https://proxy.piapi.ai", False)],
+            upstream_keys=[("piapi", "second", False)],
+            pending=7,
+            lag=0.25,
+            auth_failures=3,
+            admin_auth_failures=5,
+            catalogue_age=12,
+        ),
+        lambda: MoneySources(
             budgets=BudgetFigures(
                 keys=[BudgetFigure("alice", "growth", 50 * USD, 40 * USD)],
                 teams=[BudgetFigure("", "growth", 500 * USD, 0)],
             ),
             charged=[("alice", "growth", 7 * USD)],
         ),
-        catalogue_age=lambda: 12,
     )
     metrics.budget_crossed("alice", "growth", 80)
     metrics.ledger_wait("intent", 0.0003)
@@ -317,7 +319,7 @@ def test_a_bound_belongs_to_its_bucket():
     distribution = Distribution((1.0, 2.0))
     for seconds in (0.5, 1.0, 1.5, 2.0, 99.0):
         distribution.observe(seconds)
-    assert distribution.cumulative() == [2, 4, 5]
+    assert distribution.counts() == [2, 2, 1]
     assert distribution.sum == 104.0
 
 

@@ -196,11 +196,6 @@ class RouteTable:
         )
         return self._dated_and_living(Route(model, tuple(targets), max_output=self._most_output(model)))
 
-    @property
-    def relays_unlisted(self) -> bool:
-        """Whether models that no route names are relayed."""
-        return bool(self._default_route)
-
     def may_use(self, patterns: Sequence[str], asked: str, route: Route) -> bool:
         """Whether a key with these patterns may use ``route``, which was found for the name ``asked``.
 

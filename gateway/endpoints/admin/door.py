@@ -15,8 +15,10 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 from hashlib import sha256
+from typing import Protocol
 
 from gateway.core.errors import ClientError, GatewayError
+from gateway.core.in_force import InForce
 from gateway.core.limits.auth_throttle import AuthThrottle
 from gateway.endpoints.sent_key import SentKey, ambiguous_key, sent_key
 from gateway.server.request import Request
@@ -25,17 +27,23 @@ MOST_FROM_EVERYWHERE = 100
 """Wrong keys in a minute, from all addresses together; what fails beyond is told to wait, wherever it comes from."""
 
 
+class DoorSettings(Protocol):
+    """``admin_key``: None or empty for none."""
+
+    @property
+    def admin_key(self) -> str | None: ...
+
+
 class AdminDoor:
-    """``key``: the admin key at this moment; None or empty for none. ``address``: the client's, of a request.
-    ``monotonic``: seconds.
+    """``address``: the client's, of a request. ``monotonic``: seconds.
 
     ``failures``: requests that were refused so far, for metrics.
     """
 
     def __init__(
-        self, key: Callable[[], str | None], address: Callable[[Request], str], monotonic: Callable[[], float]
+        self, in_force: InForce[DoorSettings], address: Callable[[Request], str], monotonic: Callable[[], float]
     ) -> None:
-        self._key = key
+        self._in_force = in_force
         self._address = address
         self._monotonic = monotonic
         self._by_address = AuthThrottle()
@@ -50,7 +58,7 @@ class AdminDoor:
         Raise the one 401 for a missing or wrong key, 429 for a wrong one where too many were, and 400 for several keys
         at once.
         """
-        key, sent = self._key(), sent_key(request)
+        key, sent = self._in_force.snapshot.admin_key, sent_key(request)
         if sent.ambiguous:
             request.close_after_answer()
             raise ambiguous_key()

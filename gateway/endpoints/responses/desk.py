@@ -89,15 +89,12 @@ class AskedChat:
 
 
 class ResponsesDesk:
-    """``keeps``: whether answers are kept under the configuration in force."""
+    """``orders``: makes operations of chats. ``kept``: the answers that are kept."""
 
-    def __init__(
-        self, admission: Admission, orders: ChatOrders, kept: KeptResponses, keeps: Callable[[], bool]
-    ) -> None:
+    def __init__(self, admission: Admission, orders: ChatOrders, kept: KeptResponses) -> None:
         self.admission = admission
         self.orders = orders
         self.kept = kept
-        self._keeps = keeps
 
     async def document(
         self, request: Request, alter: Callable[[dict[str, Any]], dict[str, Any]] = lambda body: body
@@ -120,7 +117,7 @@ class ResponsesDesk:
         """What a document asks for."""
 
         def read() -> Asked:
-            asked = read_request(document.fields, keeps=self._keeps())
+            asked = read_request(document.fields, keeps=self.admission.services.snapshot.keeps_responses)
             references = {place: str(item["id"]) for place, item in enumerate(asked.items) if is_reference(item)}
             if len(references) > MOST_REFERENCES:
                 raise wrong_value("input", f"it must not refer to more than {MOST_REFERENCES} items")

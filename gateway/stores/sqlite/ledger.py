@@ -244,7 +244,7 @@ class SQLiteLedger:
         return Pruned(before_ns, settled, released)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` in the writer's thread, in a transaction that is on the disk when this returns; see ``Job``.
+        """Run ``work`` in the writer's thread, in a transaction that is on the disk when this returns (``WriterJob``).
 
         It runs after everything that was handed over before. Raises what it raises, and errors.ledger_unavailable()
         if the store cannot be written. Cancelled while waiting, it was done or not.

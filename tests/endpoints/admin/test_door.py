@@ -9,17 +9,18 @@ import pytest
 from gateway.core.errors import GatewayError
 from gateway.endpoints.admin.door import MOST_FROM_EVERYWHERE, AdminDoor
 from tests.heads import request_of
+from tests.in_force import Settings
 
 KEY = "the-operators-own-0123456789"
 
 
 class Rig:
-    """``key``: of the configuration at this moment."""
+    """``settings``: those in force, with the key."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.key = KEY
-        self.door = AdminDoor(lambda: self.key, lambda request: str(request.peer[0]), lambda: self.now)
+        self.settings = Settings(admin_key=KEY)
+        self.door = AdminDoor(self.settings, lambda request: str(request.peer[0]), lambda: self.now)
 
     def ask(self, *headers: tuple[bytes, bytes], address: str = "192.0.2.1", open_to_all: bool = False) -> Any:
         """The name under which it is let in, or the status of its refusal."""
@@ -70,15 +71,15 @@ def test_what_is_open_to_all_is_no_failure(rig: Rig) -> None:
 
 
 def test_without_a_key_all_are_let_in_but_who_sends_two(rig: Rig) -> None:
-    rig.key = ""
+    rig.settings.admin_key = ""
     assert rig.ask() == rig.ask(bearer("anything")) == "admin API without a key"
     assert rig.ask(bearer("one"), (b"x-api-key", b"two")) == 400
 
 
 def test_another_key_is_in_force_at_once(rig: Rig) -> None:
-    rig.key = "another-key-0123456789"
+    rig.settings.admin_key = "another-key-0123456789"
     assert rig.ask(bearer(KEY)) == 401
-    assert rig.ask(bearer(rig.key)) == "admin key"
+    assert rig.ask(bearer("another-key-0123456789")) == "admin key"
 
 
 @pytest.mark.parametrize("key", [KEY + "\x00", KEY + "\xe9", KEY[:-1], KEY + KEY, "", "k" * (1 << 20), KEY.upper()])

@@ -27,6 +27,7 @@ from gateway.keys.service import KeyListing, KeyService
 from gateway.server.dispatch import Dispatch
 from gateway.stores.sqlite.ledger import SQLiteLedger
 from gateway.stores.sqlite.store import SQLiteStore, pepper_file
+from tests.in_force import Settings
 from tests.raw_client import Answer, RawClient
 
 KEYS = "/admin/v1/keys"
@@ -130,7 +131,7 @@ def _source(desk: KeyService) -> AdminSource:
         return []
 
     return AdminSource(
-        door=AdminDoor(lambda: ADMIN_KEY, lambda _: "192.0.2.1", count(0.0, 60.0).__next__),
+        door=AdminDoor(Settings(admin_key=ADMIN_KEY), lambda _: "192.0.2.1", count(0.0, 60.0).__next__),
         open_metrics=lambda: False,
         metrics=lambda _: (iter(()), "text/plain"),
         usage=nothing,

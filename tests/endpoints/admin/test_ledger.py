@@ -26,6 +26,7 @@ from gateway.stores.sqlite.queries import verify
 from gateway.stores.sqlite.store import SQLiteStore
 from gateway.upstream.dialer import SystemDialer
 from gateway.upstream.pool import ConnectionPool
+from tests.in_force import Settings
 from tests.raw_client import Answer, RawClient
 from tests.stores.makers import settlement as settled
 
@@ -51,17 +52,14 @@ class Desk:
 
     def __init__(self, ledger: SQLiteLedger, pool: ConnectionPool, sandbox: Sandbox, clock: Clock) -> None:
         self.ledger, self.sandbox, self.clock = ledger, sandbox, clock
-        self.upstreams = [
-            _upstream("piapi", "piapi", [sandbox.urls["api"], sandbox.urls["proxy"]], ["first", "second"]),
-            _upstream("backup", "openai", [sandbox.urls["backup"]], ["spare"]),
-        ]
+        self.piapi = _upstream("piapi", "piapi", [sandbox.urls["api"], sandbox.urls["proxy"]], ["first", "second"])
+        self.backup = _upstream("backup", "openai", [sandbox.urls["backup"]], ["spare"])
+        self.settings = Settings(upstreams={"piapi": self.piapi, "backup": self.backup})
         self.crashes: list[Exception] = []
         desk = LedgerService(
             SQLiteStore(ledger),
             pool,
-            upstreams=lambda: self.upstreams,
-            points_per_usd=lambda: 10_000_000,
-            zone=lambda: UTC,
+            self.settings,
             wall_ns=clock.wall_ns,
         )
         self.app = Dispatch({}, admin_routes(_source(desk)), lambda _, crash: self.crashes.append(crash))
@@ -113,7 +111,7 @@ def _source(desk: LedgerService) -> AdminSource:
         return []
 
     return AdminSource(
-        door=AdminDoor(lambda: ADMIN_KEY, lambda _: "192.0.2.1", count(0.0, 60.0).__next__),
+        door=AdminDoor(Settings(admin_key=ADMIN_KEY), lambda _: "192.0.2.1", count(0.0, 60.0).__next__),
         open_metrics=lambda: False,
         metrics=lambda _: (iter(()), "text/plain"),
         usage=nothing,
@@ -193,7 +191,7 @@ class TestReconciling:
         assert [row["upstream_keys"] for row in answer["data"]] == [["second"]]
 
     async def test_a_window_shows_the_snapshots_within_it(self, desk: Desk) -> None:
-        desk.upstreams = desk.upstreams[:1]
+        desk.settings.upstreams = {"piapi": desk.piapi}
         for _ in range(3):
             await desk.done(RECONCILE)
             desk.clock.now += timedelta(hours=1)
@@ -204,7 +202,7 @@ class TestReconciling:
         assert (await desk.done(RECONCILE, {"since": None, "until": None}))["data"] != []
 
     async def test_the_configuration_in_force_says_who_is_asked(self, desk: Desk) -> None:
-        desk.upstreams = desk.upstreams[1:]
+        desk.settings.upstreams = {"backup": desk.backup}
         assert (await desk.done(RECONCILE))["data"] == []
         assert desk.sandbox.requests == []
 
