@@ -70,6 +70,7 @@ class ChatConversation(ConversationState):
         "_sent",
         "_stream",
         "_wishes",
+        "asked_with",
         "cost",
         "note",
     )
@@ -84,6 +85,7 @@ class ChatConversation(ConversationState):
         without: frozenset[Wish] = NO_WISHES,
     ) -> None:
         self._request = request
+        self.asked_with = ""
         self._wishes = wishes_left(chat_wishes(request), without)
         self._context = context
         self._count = count
