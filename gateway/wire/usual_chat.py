@@ -48,7 +48,7 @@ _STREAM_OPTIONS = frozenset({"include_usage", "include_obfuscation", "continuous
 class UnusualPart:
     """What of a request is unlike most.
 
-    ``body``: the request without the messages and tools that are usual. Of tools one is left if there are any.
+    ``body``: the request without the messages that are usual, and with but one of its tools if all of them are.
     ``places``: where in the request its messages stand.
     ``usual``: nothing of the whole request is unlike most.
     """
@@ -75,9 +75,10 @@ def unusual_part(body: dict[str, Any]) -> UnusualPart:
     part = {**body, "messages": [messages[place] for place in places]}
     usual = not places
     if "tools" in body and type(tools := body["tools"]) is list and tools:
-        own = [tool for tool in tools if not _is_usual_tool(tool)]
-        usual = usual and not own
-        part["tools"] = own or tools[:1]
+        if all(map(_is_usual_tool, tools)):
+            part["tools"] = tools[:1]
+        else:
+            usual = False
     return UnusualPart(part, places, usual and _has_usual_fields(body))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.billing_terms import NOTHING_ASKED
@@ -122,6 +122,7 @@ MODELS = st.sampled_from(["gpt-4o", "gpt-4o-mini", "claude-sonnet-5", "gpt-4o-se
 
 
 @settings(max_examples=1500)
+@example([{"role": "user", "content": "hi"}], [USUAL_TOOL, {"file_id": "one"}], {}, "gpt-4o", None, None)
 @given(
     st.lists(MESSAGES, min_size=1, max_size=4),
     st.none() | TOOLS,
