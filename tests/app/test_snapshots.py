@@ -9,7 +9,7 @@ from gateway.app.snapshots import Snapshots
 from gateway.config import load
 from gateway.core.routing.route_table import UpstreamStates
 from gateway.exchange.services import Snapshot
-from gateway.images.mask import MaskRenderer
+from gateway.images.mask_renderer import MaskRenderer
 from gateway.telemetry.redaction import Redactor
 from tests.core.builders import Chance
 from tests.exchange.fakes import Clock, Log

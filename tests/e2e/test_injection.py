@@ -195,6 +195,7 @@ BUILT = {
     "stores/sqlite/loss.py",
     "stores/sqlite/open_exchanges.py",
     "stores/sqlite/pruning.py",
+    "stores/sqlite/responses.py",
     "stores/sqlite/rollup.py",
     "stores/sqlite/schema.py",
     "stores/sqlite/tally.py",

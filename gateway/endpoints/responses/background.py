@@ -153,6 +153,7 @@ class Run:
         self.events = events
         self.answering = answering
         self.listener = listener
+        self._cancelled: dict[str, Any] | None = None
         self._queued, first = queued_events(answering.facts)
         events.add(first)
         answering.opening = (("in_progress",), len(QUEUED))
@@ -160,8 +161,8 @@ class Run:
         answering.events = lambda: b"".join(events.all)
 
     def now(self) -> dict[str, Any]:
-        """The response as it stands."""
-        return self.answering.so_far() or self._queued
+        """The response as it stands. One that was cancelled stays so, though its upstream is read on for its usage."""
+        return self._cancelled or self.answering.so_far() or self._queued
 
     def end(self) -> None:
         """There is nothing more to come."""
@@ -171,7 +172,9 @@ class Run:
 
     def cancel(self) -> dict[str, Any]:
         """End it early. Returns the response."""
-        response = {**self.now(), "status": "cancelled"}
+        if self._cancelled is not None:
+            return self._cancelled
+        response = self._cancelled = {**self.now(), "status": "cancelled"}
         self.answering.keep(response)
         self.answering.cancelled = True
         self.events.end()
