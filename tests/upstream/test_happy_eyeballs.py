@@ -34,10 +34,10 @@ pytestmark = pytest.mark.skipif(not has_ipv6(), reason="THIS MACHINE HAS NO IPv6
 
 @contextlib.asynccontextmanager
 async def both_families() -> AsyncIterator[tuple[Peer, Peer]]:
-    """Two peers on one port: on ::1, and on 127.0.0.1."""
+    """Two peers on one port: on ::1, and on 127.0.0.3, where no connection of other tests holds a port."""
     async with Peer(AGAIN, host="::1") as six:
         four = Peer(AGAIN)
-        server = await asyncio.start_server(four._accept, "127.0.0.1", six.port)
+        server = await asyncio.start_server(four._accept, "127.0.0.3", six.port)
         four.port = six.port
         try:
             yield six, four
@@ -81,7 +81,7 @@ async def ask(peer: Peer, *hosts: str, stagger: float = 0.01, timeout: float = 5
 
 
 async def test_the_resolvers_first_family_is_preferred() -> None:
-    for hosts, wanted in ((("::1", "127.0.0.1"), 0), (("127.0.0.1", "::1"), 1)):
+    for hosts, wanted in ((("::1", "127.0.0.3"), 0), (("127.0.0.3", "::1"), 1)):
         async with both_families() as peers:
             await ask(peers[0], *hosts, stagger=5)
             assert [peer.accepted for peer in peers] == [int(wanted == 0), int(wanted == 1)]
@@ -116,8 +116,8 @@ async def test_a_family_that_swallows_everything_does_not_hold_up_the_other() ->
         with silent(socket.AF_INET6, "::1", four.port):
             await ask(four, "::1", "127.0.0.1")
     async with Peer(AGAIN, host="::1") as six:
-        with silent(socket.AF_INET, "127.0.0.1", six.port):
-            await ask(six, "127.0.0.1", "::1")
+        with silent(socket.AF_INET, "127.0.0.3", six.port):
+            await ask(six, "127.0.0.3", "::1")
 
 
 async def test_many_addresses_that_swallow_everything_take_turns_with_the_other_family() -> None:

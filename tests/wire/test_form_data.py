@@ -191,7 +191,7 @@ def test_the_python_sdks_edit_is_read():
 def test_the_node_sdks_edit_is_read():
     form = parse_form(*sent_by_node_sdk("edit", {"model": "m", "prompt": "✓"}, {"image": [PNG, PNG], "mask": PNG}))
     assert form.fields == [("model", "m"), ("prompt", "✓")]
-    assert form.files == [FormFile(name, "image/png", PNG) for name in ("image[]", "image[]", "mask")]
+    assert form.files == [FormFile(name, "image/png", PNG, "png") for name in ("image[]", "image[]", "mask")]
 
 
 @given(st.integers(80, 400), st.binary(max_size=600), st.sampled_from([b"", b"\r\nan epilogue", b"x" * 500]))
