@@ -168,7 +168,7 @@ class ResponsesSection(Section):
 
     store: Boolean = Field(
         default=True,
-        description="Whether answers are kept at all. `false`: none is, whatever a request asks for.",
+        description="Whether answers are kept at all. `false`: none is, even for a request that asks for it.",
         examples=["false"],
     )
     keep: PositiveDuration = Field(

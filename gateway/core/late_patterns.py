@@ -11,7 +11,7 @@ from typing import Any, cast
 
 
 def compiled_late(source: str, flags: int = 0) -> re.Pattern[str]:
-    """What ``re.compile`` returns, to whom uses it."""
+    """The pattern as ``re.compile`` returns it, for its users."""
     return cast("re.Pattern[str]", _Late(source, flags))
 
 

@@ -36,7 +36,7 @@ _CHAT = frozenset({"chat"})
 
 
 class ChatOrders:
-    """What turns chats into operations, whatever API they were asked by."""
+    """What turns chats into operations, for every API by which they can be asked."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission

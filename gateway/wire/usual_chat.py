@@ -38,7 +38,7 @@ _PLAIN_FIELDS = frozenset(
 """Fields that are usual unless they hold an object or a list."""
 
 _ANY_VALUE = frozenset({"messages", "tools", "response_format", "metadata"})
-"""Fields that are usual whatever they hold, or are looked at by themselves."""
+"""Fields that are usual with any value, or are looked at by themselves."""
 
 _HOLDERS = frozenset({dict, list})
 _STREAM_OPTIONS = frozenset({"include_usage", "include_obfuscation", "continuous_usage_stats"})

@@ -7,7 +7,7 @@ with a 429 that a log or a firewall can act upon, and says nothing of the key.
 
 A failure that is told to wait does not count as one more, so that waiting as long as told is enough.
 
-An address is what the connection comes from, whatever a header says: an IPv4 address, or the /64 of an IPv6 address,
+An address is what the connection comes from; headers do not count: an IPv4 address, or the /64 of an IPv6 address,
 which is what one customer is given (RFC 6177). Memory is bounded: of too many addresses the one that failed longest
 ago is forgotten. Times are monotonic seconds; one thread only.
 """

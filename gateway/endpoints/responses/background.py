@@ -1,4 +1,4 @@
-"""Responses that are made in the background: the exchange goes on whoever listens, and its events can be read again.
+"""Responses that are made in the background: the exchange goes on without a listener, and its events can be read again.
 
 One runs until it ends, is cancelled or the gateway stops; what ran when the gateway stopped has failed.
 """

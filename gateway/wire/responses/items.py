@@ -31,7 +31,7 @@ others' chats have no place for thoughts, and OpenAI's refuse them."""
 
 @dataclass(slots=True)
 class _Turn:
-    """One message, and the outputs of its calls, which follow it whatever came between."""
+    """One message, and the outputs of its calls, which follow it though other items came between."""
 
     message: dict[str, Any]
     outputs: list[dict[str, Any]] = field(default_factory=list)
