@@ -15,10 +15,11 @@ from gateway.core.json_weight import LONG, is_slow
 from gateway.core.limits.body_memory import BodyLease
 from gateway.core.pricing.cost_bound import RequestedWork, cost_bound
 from gateway.core.routing.refused_wishes import OwnWishes
-from gateway.core.types import NO_WISHES, Endpoint, OperationName, Target, Wish
+from gateway.core.types import NO_WISHES, Endpoint, OperationName, Route, Target, Wish
 from gateway.endpoints.admission import Admission, is_sdk_retry
 from gateway.endpoints.ownership import refuse_foreign_ids
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.services import Services
 from gateway.runtime.off_loop import off_loop
 from gateway.runtime.ports import Clock
 from gateway.server.body import read_body
@@ -126,6 +127,20 @@ class RelayOperation:
         return rough_input(self.request)
 
 
+def relay_operation(services: Services, asked: RelayRequest, route: Route, *, tells_cost: bool) -> RelayOperation:
+    """A request as an operation under the configuration in force. ``tells_cost``: as in RelayOperation."""
+    return RelayOperation(
+        asked,
+        services.tokenizer.count,
+        services.clock,
+        services.log.redactor.words,
+        max_output=route.max_output,
+        context=route.context,
+        event_limit=services.snapshot.event_limit,
+        tells_cost=tells_cost,
+    )
+
+
 class RelayEndpoint:
     """The handler of one of the routes."""
 
@@ -145,17 +160,7 @@ class RelayEndpoint:
             route = admission.route(asked.model, key, unlisted=self._route.operation, operations=self._operations)
             if not lease.grow(HELD_TIMES * sum(len(file.data) for file in asked.files)):
                 raise gateway_overloaded()
-            snapshot = services.snapshot
-            operation = RelayOperation(
-                asked,
-                services.tokenizer.count,
-                services.clock,
-                services.log.redactor.words,
-                max_output=route.max_output,
-                context=route.context,
-                event_limit=snapshot.event_limit,
-                tells_cost=snapshot.cost_in_answers,
-            )
+            operation = relay_operation(services, asked, route, tells_cost=services.snapshot.cost_in_answers)
             exchange = Exchange(
                 services,
                 operation,

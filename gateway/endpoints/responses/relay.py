@@ -16,7 +16,7 @@ from gateway.core.errors import OPENAI_ERRORS, GatewayError, invalid_request, no
 from gateway.core.made_ids import Place
 from gateway.core.types import OperationName, Route, Target, VirtualKey
 from gateway.endpoints.admission import Admission, is_sdk_retry
-from gateway.endpoints.relays import RelayOperation
+from gateway.endpoints.relays import RelayOperation, relay_operation
 from gateway.endpoints.responses.desk import Document
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.task_lookup import Reading
@@ -61,16 +61,7 @@ class ResponsesRelay:
         route = self._admission.route(asked.model, key, unlisted="responses", operations=_RELAYED)
         named = await off_loop(document.named) if document.slow else document.named()
         route = self._pinned(route, named, key)
-        operation = RelayOperation(
-            asked,
-            services.tokenizer.count,
-            services.clock,
-            services.log.redactor.words,
-            max_output=route.max_output,
-            context=route.context,
-            event_limit=snapshot.event_limit,
-            tells_cost=False,
-        )
+        operation = relay_operation(services, asked, route, tells_cost=False)
         form.failed = partial(_last_event, operation)
         again = is_sdk_retry(request)
         exchange = Exchange(services, operation, route, key, client, sdk_retry=again, asked=asked.model)

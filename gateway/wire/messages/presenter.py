@@ -9,11 +9,11 @@ from typing import Any
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.chat_calls import BegunCall, Calls
 from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_pieces import pieces_of
 from gateway.wire.messages.errors import ANTHROPIC_ERRORS
 from gateway.wire.messages.telling import MessageTelling, is_complete
-from gateway.wire.responses.calls import BegunCall, Calls
 from gateway.wire.sse import encode_event
 from gateway.wire.writable import dump_json
 

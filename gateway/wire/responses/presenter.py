@@ -8,6 +8,7 @@ from typing import Any
 from gateway.core.errors import GatewayError
 from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
+from gateway.wire.chat_calls import Calls
 from gateway.wire.chat_choices import choices_in, tidy_choices
 from gateway.wire.chat_pieces import pieces_of
 from gateway.wire.responses.answer import (
@@ -19,7 +20,6 @@ from gateway.wire.responses.answer import (
     picture_item,
     usage_object,
 )
-from gateway.wire.responses.calls import Calls
 from gateway.wire.responses.compaction import sealed
 from gateway.wire.responses.telling import ResponseTelling
 from gateway.wire.usage_reading import tier_in

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.wire.chat_calls import BegunCall, FinalCall
 from gateway.wire.chat_pieces import WholeCharacters
 from gateway.wire.responses.answer import (
     ResponseFacts,
@@ -21,7 +22,6 @@ from gateway.wire.responses.answer import (
     search_item,
     text_part,
 )
-from gateway.wire.responses.calls import BegunCall, FinalCall
 from gateway.wire.sse import encode_event
 from gateway.wire.writable import dump_json
 
