@@ -103,6 +103,20 @@ def _words(thought: Any) -> str:
     return ""
 
 
+def unsaid_of(message: dict[str, Any], said: str, *, beside: bool) -> dict[str, Any]:
+    """What a whole message says that was not said before: some upstreams send all so far in each chunk.
+
+    ``said``: the text that was told. ``beside``: it stands beside a delta, which it may only repeat.
+    """
+    content = message.get("content")
+    if isinstance(content, str) and said:
+        if beside and said.endswith(content):
+            return {**message, "content": None}
+        if content.startswith(said):
+            return {**message, "content": content[len(said) :]}
+    return message
+
+
 class WholeCharacters:
     """A text that comes in pieces, of which one may end in the middle of a character beyond Unicode's first plane."""
 

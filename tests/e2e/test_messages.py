@@ -12,6 +12,8 @@ import pytest
 from .conftest import StartGateway
 from .faults import AFTER_CONTENT, BEFORE_CONTENT, Fault, LateFault
 from .harness import ALICE, Answer, Rig
+from .streams import SHORT
+from .test_odd_streams import ODD
 from .test_policy_table import ASKED, configured
 
 PROMPT: Any = [{"role": "user", "content": "hello from a confidential prompt"}]
@@ -194,6 +196,20 @@ async def test_a_stream_that_breaks_off_ends_in_an_error(fault: LateFault, gatew
     row = await rig.row()
     assert (row.outcomes, row.state, row.status) == ([fault.slug], "settled", 502)
     assert row.charged > 0
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("scenario", [one for one in ODD if "huge" not in one])
+async def test_odd_streams_say_what_an_honest_one_says(scenario: str, stream: bool, rig: Rig) -> None:
+    rig.sandbox.script(f"ok;{SHORT}")
+    honest = (await messages(rig)).json()["content"][0]["text"]
+    rig.sandbox.script(f"{scenario};{SHORT}")
+    answer = await messages(rig, stream=stream)
+    if stream:
+        deltas = [event["delta"] for event in events(answer) if event["type"] == "content_block_delta"]
+        assert "".join(delta.get("text", "") for delta in deltas) == honest
+    else:
+        assert "".join(block["text"] for block in answer.json()["content"]) == honest
 
 
 async def test_a_budget_that_is_spent_is_told_before_anything_is_bought(gateway: StartGateway) -> None:

@@ -11,7 +11,7 @@ from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.chat_calls import BegunCall, Calls
 from gateway.wire.chat_choices import choices_in, tidy_choices
-from gateway.wire.chat_pieces import pieces_of
+from gateway.wire.chat_pieces import pieces_of, unsaid_of
 from gateway.wire.messages.errors import ANTHROPIC_ERRORS
 from gateway.wire.messages.telling import MessageTelling, is_complete
 from gateway.wire.sse import encode_event
@@ -121,6 +121,14 @@ class MessagePresenter:
 
     def _take(self, choice: Mapping[str, Any], *, whole: bool = False) -> None:
         delta = choice.get("delta") or {}
+        self._take_delta(delta, whole=whole)
+        if isinstance(message := choice.get("message"), dict) and not whole:
+            self._take_delta(unsaid_of(message, self._telling.text, beside=bool(delta.get("content"))), whole=True)
+        self._finish = choice.get("finish_reason") or self._finish
+        named = [choice.get(name) for name in _STOPPED_BY]
+        self._stopped_by = next((one for one in named if one in self._facts.stops), self._stopped_by)
+
+    def _take_delta(self, delta: dict[str, Any], *, whole: bool) -> None:
         for piece in pieces_of(delta):
             if piece.kind == "thought":
                 self._say("thinking", piece.text)
@@ -131,9 +139,6 @@ class MessagePresenter:
                 self._say("text", piece.text)
         for call, _ in self._calls.take(delta, whole=whole):
             self._call(call)
-        self._finish = choice.get("finish_reason") or self._finish
-        named = [choice.get(name) for name in _STOPPED_BY]
-        self._stopped_by = next((one for one in named if one in self._facts.stops), self._stopped_by)
 
     def _say(self, kind: str, text: str) -> None:
         if self._between_blocks():

@@ -45,6 +45,11 @@ class MessageTelling:
         if whole := self._characters.take(text):
             self._tell(whole)
 
+    @property
+    def text(self) -> str:
+        """The text of the block that is being told."""
+        return "".join(self._texts) if self._kind == "text" else ""
+
     def calls(self, id: str) -> bool:
         """Whether this call is the block that is being told."""
         return self._kind == "tool_use" and self._call == id

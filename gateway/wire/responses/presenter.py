@@ -10,7 +10,7 @@ from gateway.core.types import Usage
 from gateway.wire.answer_cost import AnswerCost
 from gateway.wire.chat_calls import Calls
 from gateway.wire.chat_choices import choices_in, tidy_choices
-from gateway.wire.chat_pieces import pieces_of
+from gateway.wire.chat_pieces import pieces_of, unsaid_of
 from gateway.wire.responses.answer import (
     ResponseFacts,
     Status,
@@ -150,7 +150,7 @@ class ResponsePresenter:
         probable = logprobs.get("content") if isinstance(logprobs, dict) else None
         self._take_delta(delta, probable if isinstance(probable, list) else [], whole=whole)
         if isinstance(message := choice.get("message"), dict):
-            self._take_delta(self._news_of(message, beside=bool(delta.get("content"))), [], whole=True)
+            self._take_delta(unsaid_of(message, self._telling.text, beside=bool(delta.get("content"))), [], whole=True)
         self._finish = choice.get("finish_reason") or self._finish
 
     def _take_delta(self, delta: dict[str, Any], logprobs: list[Any], *, whole: bool) -> None:
@@ -172,19 +172,6 @@ class ResponsePresenter:
                 self._pictures.append(piece.text)
         for call, arguments in self._calls.take(delta, whole=whole):
             telling.call(call, arguments)
-
-    def _news_of(self, message: dict[str, Any], *, beside: bool) -> dict[str, Any]:
-        """What a whole message says that was not said before: some upstreams send all so far in each chunk.
-
-        ``beside``: it stands beside a delta, which it may only repeat.
-        """
-        content, said = message.get("content"), self._telling.text
-        if isinstance(content, str) and said:
-            if beside and said.endswith(content):
-                return {**message, "content": None}
-            if content.startswith(said):
-                return {**message, "content": content[len(said) :]}
-        return message
 
     def _conclude(self, usage: Usage, cost: AnswerCost | None) -> dict[str, Any]:
         """End what is open. Returns the response."""
