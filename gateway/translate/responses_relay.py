@@ -129,12 +129,15 @@ def failed_event(conversation: RelayConversation, error: GatewayError) -> bytes 
 
 
 def ids_made(conversation: RelayConversation) -> Iterator[str]:
-    """The ids that the answer gave its client: of the response, of its items and containers, of the conversation."""
-    document = conversation.document
-    response = document.get("response", document)
-    if not isinstance(response, dict):
-        return
-    items = response.get("output")
-    for one in (response, *(items if isinstance(items, list) else ()), response.get("conversation")):
-        if isinstance(one, dict):
-            yield from (id for name in ("id", "container_id") if isinstance(id := one.get(name), str) and id)
+    """The ids that the answer gave its client: of the response, of its items and containers, of the conversation.
+
+    Of a stream that broke off, or whose client left, the response's own at least.
+    """
+    for document in (conversation.begun, conversation.document):
+        response = document.get("response", document)
+        if not isinstance(response, dict):
+            continue
+        items = response.get("output")
+        for one in (response, *(items if isinstance(items, list) else ()), response.get("conversation")):
+            if isinstance(one, dict):
+                yield from (id for name in ("id", "container_id") if isinstance(id := one.get(name), str) and id)

@@ -180,6 +180,16 @@ async def test_its_events_are_told_again_by_its_upstream(rig: Rig) -> None:
         await rig.openai(api_key=BOB).responses.retrieve(response.id, stream=True)
 
 
+async def test_a_stream_that_its_client_left_is_known_by_its_first_event(rig: Rig) -> None:
+    rig.sandbox.script("slow;delay=20", role="api")
+    stream: Any = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT, stream=True)
+    id = (await stream.__anext__()).response.id
+    await stream.close()
+    await rig.row()
+    assert (await rig.openai().responses.retrieve(id)).id == id
+    assert [request.role for request in rig.sandbox.requests] == ["api", "api"]
+
+
 async def test_events_that_break_off_end_in_an_error(rig: Rig) -> None:
     response = await rig.openai().responses.create(model="gpt-4.1", input=PROMPT)
     rig.sandbox.script("cut;after_events=1", role="api")
