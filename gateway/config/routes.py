@@ -101,7 +101,7 @@ class _Builder:
                 for name, known in self._limits.items():
                     if (limit := getattr(section, name)) is not None:
                         known[model] = limit
-                for target in section.targets:
+                for target in map(self._in_dialect, section.targets):
                     key = _target_key(model, target)
                     if target.price is not None:
                         self._priced[key] = target
@@ -123,8 +123,9 @@ class _Builder:
                 continue
             if (target.model or "").endswith("*") and not model.endswith("*"):
                 layer.report((*location, "model"), "'*' stands for what the model's own '*' does, but it has none")
-            if target.operation in ASYNCHRONOUS and upstream.dialect != "piapi":
-                layer.report((*location, "operation"), "only an upstream of the dialect piapi has tasks")
+            if (problem := _wrong_operation(target, upstream)) is not None:
+                layer.report((*location, "operation"), problem)
+            target = self._in_dialect(target)
             if target.tasks is not None and target.operation != "task":
                 layer.report((*location, "tasks"), "only a target whose operation is task has task types")
             # What is left out is the built-in one of the same upstream, model and operation, if there is one.
@@ -149,6 +150,13 @@ class _Builder:
                 )
             )
         return tuple(found)
+
+    def _in_dialect(self, target: TargetSection) -> TargetSection:
+        """The target with the operation by which its upstream is asked: of Anthropic's dialect there is but one."""
+        upstream = self._upstreams.get(target.upstream)
+        if upstream is None or upstream.dialect != "anthropic" or target.operation != "chat":
+            return target
+        return target.model_copy(update={"operation": "messages"})
 
     def _provenance(self, target: TargetSection, priced: TargetSection, location: Location, layer: Layer) -> Provenance:
         """Where a target is from; ``priced`` is the one it has its price from, perhaps itself."""
@@ -189,6 +197,17 @@ class _Builder:
             return max([own, *known])
         # Any target may serve, so all must be known.
         return max(known) if len(known) == len(section.targets) else None
+
+
+def _wrong_operation(target: TargetSection, upstream: Upstream) -> str | None:
+    """What is wrong with a target's operation at its upstream; None for nothing."""
+    if target.operation in ASYNCHRONOUS and upstream.dialect != "piapi":
+        return "only an upstream of the dialect piapi has tasks"
+    if upstream.dialect == "anthropic" and target.operation not in ("chat", "messages"):
+        return "an upstream of the dialect anthropic has nothing but messages"
+    if upstream.dialect != "anthropic" and target.operation == "messages":
+        return "only an upstream of the dialect anthropic has messages"
+    return None
 
 
 def _target_key(model: str, target: TargetSection) -> _TargetKey:

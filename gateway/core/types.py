@@ -21,9 +21,9 @@ ANONYMOUS = "anonymous"
 NO_TEAM = ""
 """The metrics label of keys without a team."""
 
-Dialect = Literal["piapi", "openai"]
+Dialect = Literal["piapi", "openai", "anthropic"]
 _Relayed = Literal["responses", "embeddings", "completions", "moderations", "speech", "transcriptions", "translations"]
-OperationName = Literal["chat", _Relayed, "images", "images_async", "task"]
+OperationName = Literal["chat", "messages", _Relayed, "images", "images_async", "task"]
 
 PICTURES: frozenset[OperationName] = frozenset({"images", "images_async", "task"})
 """The operations that are bought by the piece."""

@@ -42,18 +42,25 @@ class ChatOrders:
         self._admission = admission
 
     async def operation(
-        self, asked: ChatRequest, ids: Sequence[NamedId], key: VirtualKey, *, tells_cost: bool
+        self,
+        asked: ChatRequest,
+        ids: Sequence[NamedId],
+        key: VirtualKey,
+        *,
+        tells_cost: bool,
+        route: Route | None = None,
     ) -> tuple[ChatOperation, Route]:
         """A chat as an operation, and its route at the prices of what it asks for.
 
-        ``ids``: what it names by an id. ``tells_cost``: as in ChatWork.
+        ``ids``: what it names by an id. ``tells_cost``: as in ChatWork. ``route``: where it was found before.
         Raises the errors of the model, of the ids and of the order.
         """
         admission = self._admission
         services = admission.services
         if ids:
             check_chat(ids, key, services)
-        route = admission.route(asked.model, key, unlisted="chat", operations=CHATS)
+        if route is None:
+            route = admission.route(asked.model, key, unlisted="chat", operations=CHATS)
         work = ChatWork(
             asked,
             services.tokenizer.count,

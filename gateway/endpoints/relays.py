@@ -87,7 +87,15 @@ class RelayOperation:
         return (self,)
 
     def converse_with(self, target: Target, endpoint: Endpoint, without: frozenset[Wish] = NO_WISHES) -> Conversation:
-        context = AttemptContext(
+        context = self.context_of(target, endpoint)
+        self.newest = RelayConversation(
+            self.request, context, count=self.count, boundary=secrets.token_hex(16), without=without
+        )
+        return self.newest
+
+    def context_of(self, target: Target, endpoint: Endpoint) -> AttemptContext:
+        """What an attempt is given."""
+        return AttemptContext(
             target,
             endpoint,
             self.clock.wall_ns() / 1_000_000_000,
@@ -96,10 +104,6 @@ class RelayOperation:
             tells_cost=self.tells_cost,
             context=self.context,
         )
-        self.newest = RelayConversation(
-            self.request, context, count=self.count, boundary=secrets.token_hex(16), without=without
-        )
-        return self.newest
 
     def wishes(self, target: Target) -> OwnWishes:
         return OwnWishes(relay_wishes(self.request))
@@ -115,9 +119,14 @@ class RelayOperation:
         """What is billed by usage is never a paid item."""
         return None
 
+    def work_out(self) -> None:
+        """Do ahead, off the loop, what takes long with a slow request and is asked for on the loop."""
+        self._work = most_work(self.request, context=self.context, max_output=self.max_output)
+
     def cost_bound(self, target: Target, *, exact: bool) -> int | None:
         if self._work is None:
-            self._work = most_work(self.request, context=self.context, max_output=self.max_output)
+            self.work_out()
+        assert self._work is not None
         return cost_bound((target,), self._work)
 
     def cost_reason(self, target: Target) -> str:

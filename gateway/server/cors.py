@@ -18,6 +18,7 @@ from gateway.server.request import Request
 
 EXPOSED = (
     "x-request-id",
+    "request-id",
     "retry-after",
     "retry-after-ms",
     "x-should-retry",

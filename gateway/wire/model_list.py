@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
 
 from gateway.core.json_weight import read_json
 from gateway.core.listed_model import ListedModel, read_last_day
@@ -24,21 +26,36 @@ _NAMES = ("id", "name", "model")
 _CREATED = range(1_000_000_000, 10_000_000_000)
 """Unix seconds that are believed, 2001 to 2286: zero is no date, and milliseconds are not seconds."""
 
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ].*)?", re.ASCII)
+
+
+class ListPage(NamedTuple):
+    """One page of a list. ``models``: each once, in its order. ``next``: what the next page follows; empty for none."""
+
+    models: tuple[ListedModel, ...] = ()
+    next: str = ""
 
 
 def read_model_list(body: bytes) -> tuple[ListedModel, ...] | None:
     """The models that a body lists, each once, in its order; None if it is no list or names none."""
+    return read_list_page(body).models or None
+
+
+def read_list_page(body: bytes) -> ListPage:
+    """A body that may be one page of a list (Anthropic's ``has_more``, ``last_id``)."""
     try:
         document = read_json(body)
     except ValueError:
-        return None
+        return ListPage()
     found: dict[str, ListedModel] = {}
     for model in _models(_entries(document)):
         found.setdefault(model.id, model)
         if len(found) >= MOST_MODELS:
             break
-    return tuple(found.values()) or None
+    more = isinstance(document, dict) and document.get("has_more") is True
+    last = document.get("last_id") if more else None
+    return ListPage(tuple(found.values()), _name(last))
 
 
 def _entries(document: object) -> list[object]:
@@ -53,7 +70,13 @@ def _models(entries: list[object]) -> Iterator[ListedModel]:
         id = next((name for field in _NAMES if (name := _name(fields.get(field)))), "")
         if id:
             shutdown, ends_ns = _last_day(fields.get("shutdown_date"))
-            yield ListedModel(id, _owner(fields.get("owned_by")), _created(fields.get("created")), shutdown, ends_ns)
+            yield ListedModel(
+                id,
+                _owner(fields.get("owned_by")),
+                _created(fields.get("created") or _seconds(fields.get("created_at"))),
+                shutdown,
+                ends_ns,
+            )
 
 
 def _name(value: object) -> str:
@@ -65,6 +88,16 @@ def _name(value: object) -> str:
 
 def _owner(value: object) -> str:
     return value if isinstance(value, str) and len(value) <= LONGEST_NAME and value.isprintable() else ""
+
+
+def _seconds(value: object) -> object:
+    """The Unix seconds of Anthropic's ``2025-02-19T00:00:00Z``."""
+    if not isinstance(value, str) or _MOMENT.fullmatch(value) is None:
+        return value
+    try:
+        return int(datetime.fromisoformat(value).timestamp())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _created(value: object) -> int | None:

@@ -34,6 +34,8 @@ def _messages(value: Any, param: str) -> None:
     an_array(value, param)
     if not value:
         raise wrong_value(param, "it must hold at least one message")
+    for place, message in enumerate(value):
+        an_object(message, f"{param}[{place}]")
 
 
 _CHECKED: Mapping[str, Check] = {
@@ -93,11 +95,12 @@ class MessagesRequest:
 
 
 def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesRequest:
-    """Check a request. Null stands for an absent field. ``counting``: its tokens are all that is asked for.
+    """A request as a chat. Null stands for an absent field. ``counting``: its tokens are all that is asked for.
 
-    Raises ClientError 400 with ``param`` naming the field.
+    Raises ClientError 400 with ``param`` naming the field that is wrong, or that a chat has no place for.
     """
-    _check(body, ("model", "messages") if counting else ("model", "messages", "max_tokens"))
+    check_request(body, counting=counting)
+    _refuse_impossible(body)
     ignored: set[str] = {name for name in _WITHOUT_EFFECT if body.get(name)}
     chat = {name: value for name, value in body.items() if name not in _NOT_PASSED and value is not None}
     chat["model"] = body["model"]
@@ -124,12 +127,20 @@ def read_request(body: dict[str, Any], *, counting: bool = False) -> MessagesReq
     )
 
 
-def _check(body: Mapping[str, Any], required: tuple[str, ...]) -> None:
+def check_request(body: Mapping[str, Any], *, counting: bool = False) -> None:
+    """Check what is acted on, be it relayed or asked as a chat. ``counting``: as above.
+
+    Raises ClientError 400 with ``param`` naming the field.
+    """
+    required = ("model", "messages") if counting else ("model", "messages", "max_tokens")
     for name, check in _CHECKED.items():
         if (value := body.get(name)) is not None:
             check(value, name)
         elif name in required:
             raise missing(name)
+
+
+def _refuse_impossible(body: Mapping[str, Any]) -> None:
     for name, why in _IMPOSSIBLE.items():
         if body.get(name):
             raise invalid_request(
